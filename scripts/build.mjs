@@ -1,0 +1,34 @@
+// Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types) and the
+// bundled worker. Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const bin = (name) => join(root, 'node_modules', '.bin', name);
+const run = (command, args) => execFileSync(command, args, { cwd: root, stdio: 'inherit' });
+const only = process.argv[2]; // 'kernels' | 'library' | 'workers': one part, for development
+
+if (!only) rmSync(join(root, 'dist'), { recursive: true, force: true });
+mkdirSync(join(root, 'dist'), { recursive: true });
+
+if (!only || only === 'kernels') {
+  // No allocator, no static data, no stack: a kernel touches only the offsets it is given (see workers/kernels/README.md).
+  run(bin('asc'), [
+    'workers/kernels/index.ts',
+    '--outFile', 'dist/kernels.wasm',
+    '--enable', 'simd,threads',
+    '--importMemory', '--noExportMemory', '--sharedMemory', '--maximumMemory', '65536',
+    '--runtime', 'stub', '--noAssert', '--uncheckedBehavior', 'always', '-O3', '--converge',
+  ]);
+}
+if (!only || only === 'library') run(bin('tsc'), ['-p', 'tsconfig.build.json']);
+if (!only || only === 'workers') {
+  if (existsSync(join(root, 'workers', 'device.node.ts'))) {
+    run(bin('esbuild'), [
+      'workers/device.node.ts', '--bundle', '--platform=node', '--format=esm', '--target=node20',
+      '--outfile=dist/workers/device.node.js', '--sourcemap', '--log-level=warning',
+    ]);
+  }
+}

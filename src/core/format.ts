@@ -1,0 +1,29 @@
+/** Numbers as people read them: bytes, seconds, counts. */
+
+/** `12.3 KiB`, exact below 1 KiB. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  const units = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let value = bytes;
+  let unit = -1;
+  do {
+    value /= 1024;
+    unit++;
+  } while (value >= 1024 && unit < units.length - 1);
+  return `${value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
+}
+
+/** Grouped digits: `1,048,576`. */
+export const formatCount = (n: number): string => n.toLocaleString('en-US');
+
+/** `1.23 ms` with the unit that leaves one to three digits before the point. */
+export function formatSeconds(seconds: number): string {
+  const abs = Math.abs(seconds);
+  if (abs === 0) return '0 s';
+  if (abs < 1e-3) return `${(seconds * 1e6).toFixed(1)} µs`;
+  if (abs < 1) return `${(seconds * 1e3).toFixed(2)} ms`;
+  if (abs < 120) return `${seconds.toFixed(2)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+export const formatPercent = (fraction: number, digits = 1): string => `${(fraction * 100).toFixed(digits)} %`;

@@ -1,0 +1,11 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 60_000,
+    // Device tests start worker threads of their own: two files side by side fill the two cores this suite is sized for.
+    maxWorkers: 2,
+  },
+});
