@@ -1,0 +1,129 @@
+import { GraphError } from '../core/errors.ts';
+import { sameShape } from '../core/types.ts';
+import type { Node, Tensor } from '../graph/graph.ts';
+import { add } from '../ops/elementwise.ts';
+
+/** A place where differentiation starts: d(objective)/d(tensor) = cotangent. */
+export interface Root {
+  readonly tensor: Tensor;
+  readonly cotangent: Tensor;
+}
+
+/**
+ * Reverse-mode differentiation, graph to graph: one walk from the roots back, each node's rule appending ordinary nodes
+ * (marked as the derivative of that node, so that they follow its stage). Their gradients can be taken again.
+ *
+ * Returns for every tensor of `wrt` its cotangent contributions, one a use, in the order of the uses in the graph; an
+ * empty list where the roots do not depend on it. Contributions to other tensors are added in the same fixed order, so
+ * the sums do not depend on how the graph is cut later.
+ */
+export function backward(roots: readonly Root[], wrt: readonly Tensor[]): Map<Tensor, Tensor[]> {
+  return walk(roots, wrt, 0, (node, build) => node.graph.derivativeOf(node, build));
+}
+
+/** The reverse walk over nodes from the last root down to `since`; `place` marks whose derivative is being built. */
+function walk(
+  roots: readonly Root[],
+  wrt: readonly Tensor[],
+  since: number,
+  place: (node: Node, build: () => void) => void,
+): Map<Tensor, Tensor[]> {
+  const wanted = new Set(wrt);
+  const reaches = dependents(wanted, roots, since);
+  const contributions = new Map<Tensor, { use: number; cotangent: Tensor }[]>();
+  const give = (tensor: Tensor, use: number, cotangent: Tensor) => {
+    let list = contributions.get(tensor);
+    if (!list) contributions.set(tensor, (list = []));
+    list.push({ use, cotangent });
+  };
+  for (const { tensor, cotangent } of roots) give(tensor, Number.MAX_SAFE_INTEGER, cotangent);
+
+  const last = Math.max(-1, ...roots.map((r) => r.tensor.node.id));
+  const graph = roots[0]?.tensor.graph;
+  for (let id = last; id >= since; id--) {
+    const node = graph!.nodes[id]!;
+    if (!node.op || !reaches.has(node)) continue;
+    const arrived = node.outputs.map((t) => (wanted.has(t) ? contributions.get(t) : take(contributions, t)));
+    if (arrived.every((c) => !c?.length)) continue;
+    place(node, () => {
+      const grads = arrived.map((c) => total(c?.map((x) => x.cotangent)));
+      const inputGrads = differentiate(node, grads, (i) => reaches.has(node.inputs[i]!.node) || wanted.has(node.inputs[i]!));
+      inputGrads.forEach((g, i) => {
+        const input = node.inputs[i]!;
+        if (!g || (!wanted.has(input) && !reaches.has(input.node))) return;
+        if (!sameShape(g.shape, input.shape)) {
+          throw new GraphError('gradient-shape', `${node.op!.name}: the gradient of input ${i} is ${g} for ${input}`);
+        }
+        give(input, node.id, g);
+      });
+    });
+  }
+  return new Map(
+    wrt.map((t) => [t, (contributions.get(t) ?? []).sort((a, b) => a.use - b.use).map((c) => c.cotangent)]),
+  );
+}
+
+/** d(objective)/d(t) for each t, summed over uses; undefined where the objective does not depend on t. */
+export function gradients(roots: readonly Root[], wrt: readonly Tensor[]): (Tensor | undefined)[] {
+  const found = backward(roots, wrt);
+  return wrt.map((t) => total(found.get(t)));
+}
+
+function differentiate(node: Node, grads: (Tensor | undefined)[], needs: (i: number) => boolean) {
+  const { gradient } = node.op!;
+  switch (gradient.kind) {
+    case 'none':
+      throw new GraphError('not-differentiable', `${node.name} (${node.op!.name}) is not differentiable: ${gradient.why}`, {
+        fields: { node: node.name, op: node.op!.name },
+      });
+    case 'rule':
+      return gradient.rule({ inputs: node.inputs, outputs: node.outputs, attrs: node.attrs, grads, needs });
+    case 'decompose': {
+      // Differentiate the unfused form in the node's place, down to its own inputs; dead parts are eliminated later.
+      const since = node.graph.nodes.length;
+      const parts = gradient.build(node.inputs, node.attrs);
+      const roots: Root[] = [];
+      parts.forEach((tensor, i) => {
+        const cotangent = grads[i];
+        if (cotangent && tensor) roots.push({ tensor, cotangent });
+      });
+      if (roots.length === 0) return [];
+      const found = walk(
+        roots,
+        node.inputs.filter((t, i) => isFloat(t) && needs(i)),
+        since,
+        (_, build) => build(),
+      );
+      return node.inputs.map((t, i) => (firstUse(node, i) ? total(found.get(t)) : undefined));
+    }
+  }
+}
+
+/** An input used twice by one decomposed node has its whole gradient counted once. */
+const firstUse = (node: Node, i: number): boolean => node.inputs.indexOf(node.inputs[i]!) === i;
+
+function take<V>(map: Map<Tensor, V>, key: Tensor): V | undefined {
+  const value = map.get(key);
+  map.delete(key);
+  return value;
+}
+
+/** Sum in order; the walk meets later uses first, so contributions arrive from the last use to the first. */
+const total = (list: readonly Tensor[] | undefined): Tensor | undefined =>
+  list?.length ? list.reduce((sum, t) => add(sum, t)) : undefined;
+
+/** Nodes on a path from `wrt` to a root. */
+function dependents(wrt: ReadonlySet<Tensor>, roots: readonly Root[], since: number): Set<Node> {
+  const graph = roots[0]?.tensor.graph;
+  const reached = new Set<Node>();
+  if (!graph) return reached;
+  const last = Math.max(...roots.map((r) => r.tensor.node.id));
+  for (const t of wrt) reached.add(t.node);
+  for (let id = since; id <= last; id++) {
+    const node = graph.nodes[id]!;
+    if (node.inputs.some((t) => isFloat(t) && reached.has(t.node))) reached.add(node);
+  }
+  return reached;
+}
+
+const isFloat = (t: Tensor): boolean => t.dtype === 'f32';

@@ -1,0 +1,64 @@
+import { GraphError } from '../core/errors.ts';
+import { allocate, elementCount, formatType, type HostTensor } from '../core/types.ts';
+import type { Graph, Tensor } from './graph.ts';
+import type { RefTensor } from './op-record.ts';
+
+/** A host tensor's values in f64. */
+export const toReference = (tensor: HostTensor): RefTensor => ({ type: tensor.type, data: Float64Array.from(tensor.data) });
+
+/** Rounds a reference value once to its storage type. */
+export function toHost(tensor: RefTensor): HostTensor {
+  const data = allocate(tensor.type);
+  data.set(tensor.data);
+  return { type: tensor.type, data };
+}
+
+/**
+ * Plays a graph in f64 with the op records' references: no device, no memory plan. `feeds` holds the values of inputs,
+ * parameters and states by tensor; constants are their own. `accumulate` passes its value through (one microbatch).
+ * Only what `wanted` depends on is computed. Throws GraphError where a needed source has no value.
+ */
+export function evaluate(wanted: readonly Tensor[], feeds: ReadonlyMap<Tensor, RefTensor>): RefTensor[] {
+  const values = new Map<Tensor, RefTensor>(feeds);
+  for (const node of needed(wanted, feeds)) {
+    const out = node.outputs[0]!;
+    if (node.source) {
+      if (values.has(out)) continue;
+      if (!node.source.value) {
+        throw new GraphError('no-value', `${node.source.kind} ${node.source.name} has no value`, {
+          fields: { name: node.source.name },
+          remedy: 'feed it',
+        });
+      }
+      values.set(out, toReference({ type: out.type, data: node.source.value }));
+      continue;
+    }
+    const inputs = node.inputs.map((t) => values.get(t)!);
+    const results = node.op!.reference(
+      inputs,
+      node.attrs,
+      node.outputs.map((t) => t.type),
+    );
+    node.outputs.forEach((t, i) => {
+      const data = results[i];
+      if (!data || data.length !== elementCount(t.shape)) {
+        throw new GraphError('reference-size', `${node.name}: the reference gave ${data?.length} values for ${formatType(t.type)}`);
+      }
+      values.set(t, { type: t.type, data });
+    });
+  }
+  return wanted.map((t) => values.get(t)!);
+}
+
+/** Nodes that `wanted` depends on and that `given` does not hold, in graph order. */
+function needed(wanted: readonly Tensor[], given: ReadonlyMap<Tensor, unknown>): Graph['nodes'] {
+  const seen = new Set<Graph['nodes'][number]>();
+  const stack = wanted.filter((t) => !given.has(t)).map((t) => t.node);
+  while (stack.length) {
+    const node = stack.pop()!;
+    if (seen.has(node)) continue;
+    seen.add(node);
+    for (const t of node.inputs) if (!given.has(t)) stack.push(t.node);
+  }
+  return [...seen].sort((a, b) => a.id - b.id);
+}

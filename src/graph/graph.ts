@@ -1,0 +1,375 @@
+import { GraphError, nearest } from '../core/errors.ts';
+import {
+  type DType,
+  elementCount,
+  formatType,
+  type HostTensor,
+  type Shape,
+  sameType,
+  type TensorData,
+  type TensorType,
+} from '../core/types.ts';
+import type { Attrs, OpRecord } from './op-record.ts';
+import { TypeRuleError } from './op-record.ts';
+import { callerLine } from './source-line.ts';
+
+/**
+ * The static computational graph. Nodes are appended in topological order and never change; a pass makes a new graph.
+ *
+ * A training step's graph has two regions. `micro` nodes run once a microbatch on a chunk of the batch; `step` nodes run
+ * once a step (gradient totals, updates). Values pass from micro to step only through `accumulate`, whose output is the
+ * sum over microbatches in their order.
+ */
+export type Region = 'micro' | 'step';
+
+/** An edge: one output of one node. Compared by identity. */
+export class Tensor {
+  readonly node: Node;
+  /** Which output of the node. */
+  readonly index: number;
+  readonly type: TensorType;
+
+  constructor(node: Node, index: number, type: TensorType) {
+    this.node = node;
+    this.index = index;
+    this.type = type;
+  }
+
+  get shape(): Shape {
+    return this.type.shape;
+  }
+  get dtype(): DType {
+    return this.type.dtype;
+  }
+  get rank(): number {
+    return this.type.shape.length;
+  }
+  get graph(): Graph {
+    return this.node.graph;
+  }
+  /** Name of the edge: the node's, with `:index` behind it for all but the first output. */
+  get name(): string {
+    return this.index === 0 ? this.node.name : `${this.node.name}:${this.index}`;
+  }
+  toString(): string {
+    return `${this.name}: ${formatType(this.type)}`;
+  }
+}
+
+/** Sources have no inputs and no kernel: their values come from outside the graph. */
+export type SourceKind = 'input' | 'parameter' | 'constant' | 'state';
+
+/** Who fills an input each step. */
+export type Feed =
+  /** The user's tensor of this name; `batchAxis` null: not batched, whole to every microbatch. */
+  | { readonly kind: 'data'; readonly batchAxis: number | null }
+  /** 1 / (targets of the whole batch that are not `ignoreIndex`): makes a sum a mean over the whole batch. */
+  | { readonly kind: 'inverseCount'; readonly target: string; readonly ignoreIndex: number | null }
+  /** 1 / (`perSample` × samples of the whole batch). */
+  | { readonly kind: 'inverseElements'; readonly perSample: number }
+  /** Scalars of the update that change from step to step (rate, bias corrections), by the optimizer's own rule. */
+  | { readonly kind: 'hyper'; readonly rule: string };
+
+export type ParameterInit =
+  | { readonly kind: 'zeros' }
+  | { readonly kind: 'ones' }
+  | { readonly kind: 'constant'; readonly value: number }
+  | { readonly kind: 'uniform'; readonly low: number; readonly high: number }
+  | { readonly kind: 'normal'; readonly mean: number; readonly std: number }
+  | { readonly kind: 'data'; readonly data: TensorData };
+
+export interface Source {
+  readonly kind: SourceKind;
+  /** Name outside the graph: of the input, of the parameter. */
+  readonly name: string;
+  readonly feed?: Feed;
+  readonly init?: ParameterInit;
+  /** Gets no gradient. */
+  readonly frozen?: boolean;
+  readonly value?: TensorData;
+}
+
+export interface Node {
+  readonly graph: Graph;
+  /** Position in `graph.nodes`. */
+  readonly id: number;
+  /** Unique, with scopes: `encoder.0.attention.matmul`. */
+  readonly name: string;
+  /** undefined for sources */
+  readonly op: OpRecord | undefined;
+  readonly source: Source | undefined;
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  readonly attrs: Attrs;
+  readonly region: Region;
+  /** The node whose derivative (or update) this one belongs to; it follows that node's stage. */
+  readonly origin: Node | undefined;
+  /** 0: forward; 1: backward; 2: derivative of the backward … */
+  readonly pass: number;
+}
+
+/** What the step leaves behind in a parameter or a state. */
+export interface Assignment {
+  readonly target: Tensor;
+  readonly value: Tensor;
+}
+
+export interface InputOptions {
+  readonly dtype?: DType;
+  readonly shape: Shape;
+  /** Axis of the batch; default 0; null where the input is not batched. */
+  readonly batchAxis?: number | null;
+}
+
+export class Graph {
+  readonly nodes: Node[] = [];
+  /** Named results, in the order they were declared. */
+  readonly outputs = new Map<string, Tensor>();
+  readonly assignments: Assignment[] = [];
+  readonly #byName = new Map<string, Node>();
+  readonly #counters = new Map<string, number>();
+  #scopes: string[] = [];
+  #region: Region = 'micro';
+  #origin: Node | undefined;
+  #pass = 0;
+
+  /** Appends a node after its type rule has agreed. Throws GraphError naming op, shapes and the caller's line. */
+  add<A extends Attrs>(op: OpRecord<A>, inputs: readonly Tensor[], attrs: A, name?: string): readonly Tensor[] {
+    for (const input of inputs) {
+      if (input.node.graph !== this) {
+        throw new GraphError('foreign-tensor', `${op.name}: input ${input} belongs to another graph${callerLine()}`, {
+          fields: { op: op.name, tensor: input.name },
+          remedy: 'build all of a model on one Graph',
+        });
+      }
+    }
+    let types: readonly TensorType[];
+    try {
+      types = op.infer(
+        inputs.map((t) => t.type),
+        attrs,
+      );
+    } catch (error) {
+      if (!(error instanceof TypeRuleError)) throw error;
+      const got = inputs.map((t) => formatType(t.type)).join(', ');
+      const scope = this.#scopes.length ? ` in ${this.#scopes.join('.')}` : '';
+      throw new GraphError('type-rule', `${op.name}(${got})${scope}: ${error.message}${callerLine()}`, {
+        fields: {
+          op: op.name,
+          shapes: inputs.map((t) => t.shape),
+          dtypes: inputs.map((t) => t.dtype),
+          attrs,
+          scope: this.#scopes.join('.'),
+          reason: error.message,
+          at: callerLine().replace(/^\s*at /, ''),
+        },
+      });
+    }
+    return this.#append(op as unknown as OpRecord, undefined, inputs, attrs, types, name ?? op.name).outputs;
+  }
+
+  /** A tensor that the user feeds each step. */
+  input(name: string, options: InputOptions): Tensor {
+    const batchAxis = options.batchAxis === undefined ? 0 : options.batchAxis;
+    return this.feed(name, { dtype: options.dtype ?? 'f32', shape: options.shape }, { kind: 'data', batchAxis });
+  }
+
+  /** An input with any feed; one input a name: asking again for the same gives the same tensor. */
+  feed(name: string, type: TensorType, feed: Feed): Tensor {
+    const known = this.sources('input').find((t) => t.node.source?.name === name);
+    if (known) {
+      if (!sameType(known.type, type)) {
+        throw new GraphError('input-type', `input ${name} is ${formatType(known.type)} and was asked for as ${formatType(type)}${callerLine()}`);
+      }
+      return known;
+    }
+    return this.#source({ kind: 'input', name, feed }, type);
+  }
+
+  /** A trainable tensor. Its name is scoped: the same scope and name twice is an error (share the tensor instead). */
+  parameter(name: string, shape: Shape, init: ParameterInit, options: { frozen?: boolean } = {}): Tensor {
+    const full = [...this.#scopes, name].join('.');
+    if (this.#byName.has(full)) {
+      throw new GraphError('duplicate-parameter', `parameter ${full} exists already${callerLine()}`, {
+        fields: { parameter: full },
+        remedy: 'give the layer another name, or pass the first tensor on to tie the weights',
+      });
+    }
+    return this.#source(
+      { kind: 'parameter', name: full, init, ...(options.frozen ? { frozen: true } : {}) },
+      { dtype: 'f32', shape },
+    );
+  }
+
+  /** Optimizer state, keyed by parameter name: `adam.m/encoder.weight`. */
+  state(name: string, type: TensorType, init: ParameterInit): Tensor {
+    return this.#source({ kind: 'state', name, init }, type);
+  }
+
+  constant(value: HostTensor, name = 'constant'): Tensor {
+    if (value.data.length !== elementCount(value.type.shape)) {
+      throw new GraphError('constant-size', `constant of ${formatType(value.type)} has ${value.data.length} values`);
+    }
+    return this.#source({ kind: 'constant', name: this.#unique(name), value: value.data }, value.type);
+  }
+
+  /** An f32 scalar. */
+  scalar(value: number): Tensor {
+    return this.constant({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) }, 'scalar');
+  }
+
+  /** Declares a named result. */
+  output(name: string, tensor: Tensor): Tensor {
+    if (this.outputs.has(name)) {
+      throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`);
+    }
+    this.outputs.set(name, tensor);
+    return tensor;
+  }
+
+  /** After the step, `target` (a parameter or state) holds `value`. */
+  assign(target: Tensor, value: Tensor): void {
+    if (!sameType(target.type, value.type)) {
+      throw new GraphError('assign-type', `${target} cannot be assigned ${value}`);
+    }
+    this.assignments.push({ target, value });
+  }
+
+  /** Names made inside `build` get the prefix `name.`. */
+  scope<T>(name: string, build: () => T): T {
+    this.#scopes.push(name);
+    try {
+      return build();
+    } finally {
+      this.#scopes.pop();
+    }
+  }
+
+  /** Nodes made inside `build` run once a step instead of once a microbatch, and follow `origin`'s stage. */
+  inStep<T>(origin: Node | undefined, build: () => T): T {
+    return this.#with({ region: 'step', origin, pass: this.#pass }, build);
+  }
+
+  /** Nodes made inside `build` are part of `origin`'s derivative: they follow its stage. */
+  derivativeOf<T>(origin: Node, build: () => T): T {
+    return this.#with({ region: origin.region, origin, pass: origin.pass + 1 }, build);
+  }
+
+  #with<T>(state: { region: Region; origin: Node | undefined; pass: number }, build: () => T): T {
+    const saved = { region: this.#region, origin: this.#origin, pass: this.#pass, scopes: this.#scopes };
+    this.#region = state.region;
+    this.#origin = state.origin;
+    this.#pass = state.pass;
+    if (state.origin) this.#scopes = [state.region === 'step' ? 'update' : 'grad', state.origin.name];
+    try {
+      return build();
+    } finally {
+      this.#region = saved.region;
+      this.#origin = saved.origin;
+      this.#pass = saved.pass;
+      this.#scopes = saved.scopes;
+    }
+  }
+
+  /** Tensors of the sources of one kind, in order. */
+  sources(kind: SourceKind): Tensor[] {
+    return this.nodes.filter((n) => n.source?.kind === kind).map((n) => n.outputs[0]!);
+  }
+
+  get parameters(): Tensor[] {
+    return this.sources('parameter');
+  }
+
+  /** The node of this name. Throws GraphError naming the nearest one. */
+  node(name: string): Node {
+    const node = this.#byName.get(name);
+    if (node) return node;
+    const near = nearest(name, this.#byName.keys());
+    throw new GraphError('unknown-node', `no node is named ${name}${near ? `; did you mean ${near}?` : ''}`, {
+      fields: { name, nearest: near ?? null },
+    });
+  }
+
+  has(name: string): boolean {
+    return this.#byName.has(name);
+  }
+
+  /**
+   * Appends a copy of another graph's node with inputs of this graph; for passes.
+   * Types are taken over: the pass's result goes through the verifier.
+   */
+  adopt(node: Node, inputs: readonly Tensor[], origin: Node | undefined): Node {
+    const copy: Node = {
+      graph: this,
+      id: this.nodes.length,
+      name: node.name,
+      op: node.op,
+      source: node.source,
+      inputs,
+      outputs: [],
+      attrs: node.attrs,
+      region: node.region,
+      origin,
+      pass: node.pass,
+    };
+    return this.#register(copy, node.outputs.map((t) => t.type));
+  }
+
+  #source(source: Source, type: TensorType): Tensor {
+    for (const d of type.shape) {
+      if (!Number.isInteger(d) || d < 1) {
+        throw new GraphError(
+          'bad-shape',
+          `${source.kind} ${source.name}: shape [${type.shape.join(', ')}] must hold positive integers${callerLine()}`,
+          { fields: { name: source.name, shape: type.shape } },
+        );
+      }
+    }
+    const saved = this.#scopes;
+    this.#scopes = []; // sources carry their full name already
+    try {
+      return this.#append(undefined, source, [], {}, [type], source.name).outputs[0]!;
+    } finally {
+      this.#scopes = saved;
+    }
+  }
+
+  #append(
+    op: OpRecord | undefined,
+    source: Source | undefined,
+    inputs: readonly Tensor[],
+    attrs: Attrs,
+    types: readonly TensorType[],
+    name: string,
+  ): Node {
+    const node: Node = {
+      graph: this,
+      id: this.nodes.length,
+      name: this.#unique([...this.#scopes, name].join('.')),
+      op,
+      source,
+      inputs,
+      outputs: [],
+      attrs,
+      region: source ? 'step' : this.#region,
+      origin: this.#origin,
+      pass: this.#pass,
+    };
+    return this.#register(node, types);
+  }
+
+  #register(node: Node, types: readonly TensorType[]): Node {
+    (node.outputs as Tensor[]).push(...types.map((type, i) => new Tensor(node, i, type)));
+    this.nodes.push(node);
+    this.#byName.set(node.name, node);
+    return node;
+  }
+
+  #unique(name: string): string {
+    if (!this.#byName.has(name)) return name;
+    let n = this.#counters.get(name) ?? 1;
+    while (this.#byName.has(`${name}_${n}`)) n++;
+    this.#counters.set(name, n + 1);
+    return `${name}_${n}`;
+  }
+}

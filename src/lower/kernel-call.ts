@@ -1,0 +1,44 @@
+import type { TensorType } from '../core/types.ts';
+import type { Attrs } from '../graph/op-record.ts';
+
+/** Where an argument's byte offset comes from, once the memory plan knows it. */
+export type Operand =
+  | { readonly input: number }
+  | { readonly output: number }
+  /** Bytes from the start of the instruction's workspace. */
+  | { readonly workspace: number };
+
+/** An argument: a number as it is, or an offset; `plus` bytes are added (a slice of the operand). */
+export type Arg = number | (Operand & { readonly plus?: number });
+
+/** One call of one kernel, as plain data. */
+export interface KernelCall {
+  readonly kernel: string;
+  readonly args: readonly Arg[];
+}
+
+/** What a node becomes on a backend. */
+export interface Lowered {
+  readonly calls: readonly KernelCall[];
+  /** Scratch bytes alive during these calls only; written to the last byte. */
+  readonly workspaceBytes: number;
+}
+
+/** A node as the lowering rules see it: types and attributes, no graph. */
+export interface NodeSignature {
+  readonly op: string;
+  readonly inputs: readonly TensorType[];
+  readonly outputs: readonly TensorType[];
+  readonly attrs: Attrs;
+}
+
+export type LowerRule = (node: NodeSignature) => Lowered;
+
+export const input = (i: number, plus = 0): Arg => (plus ? { input: i, plus } : { input: i });
+export const output = (i: number, plus = 0): Arg => (plus ? { output: i, plus } : { output: i });
+export const workspace = (offset = 0): Arg => ({ workspace: offset });
+export const calls = (...list: readonly [kernel: string, ...args: Arg[]][]): Lowered => ({
+  calls: list.map(([kernel, ...args]) => ({ kernel, args })),
+  workspaceBytes: 0,
+});
+export const call = (kernel: string, ...args: Arg[]): Lowered => calls([kernel, ...args]);

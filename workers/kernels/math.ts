@@ -1,0 +1,120 @@
+// Transcendental functions on four f32 lanes. Strict SIMD has no fused multiply-add, so each formula is arranged to keep
+// its last rounding steps small. Errors are in ulp of the correctly rounded result, measured against f64 by
+// test/kernels/math.test.ts over a dense sweep of all f32. pmin/pmax cost one instruction in V8, min/max about six; their
+// operand order decides what becomes of NaN: pmax(x, c) and pmin(x, c) keep x's NaN.
+
+@inline
+export function splat(v: f32): v128 {
+  return f32x4.splat(v);
+}
+
+/** a·b + c, rounded twice. */
+@inline
+export function mulAdd(a: v128, b: v128, c: v128): v128 {
+  return f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** e^(x + low), where |low| is small against 1 and x is its f32 leading part. Flushes below 2^-126. */
+@inline
+export function exp2part(x0: v128, low: v128): v128 {
+  const x = f32x4.pmax(f32x4.pmin(x0, splat(89)), splat(-88));
+  // 1.5·2^23 added and taken away rounds to an integer; its low bits then hold that integer, ready for the exponent.
+  const z = mulAdd(x, splat(1.44269504088896341), splat(12582912));
+  const n = f32x4.sub(z, splat(12582912));
+  // ln 2 in two parts (Cody–Waite): n·355/512 is exact.
+  let r = f32x4.sub(x, f32x4.mul(n, splat(0.693359375)));
+  r = f32x4.add(f32x4.sub(r, f32x4.mul(n, splat(-2.1219444e-4))), low);
+  // Cephes expf: e^r = 1 + r + r²·p(r), |r| ≤ ln2 / 2.
+  let p = mulAdd(splat(1.98756915e-4), r, splat(1.3981999507e-3));
+  p = mulAdd(p, r, splat(8.3334519073e-3));
+  p = mulAdd(p, r, splat(4.1665795894e-2));
+  p = mulAdd(p, r, splat(1.6666665459e-1));
+  p = mulAdd(p, r, splat(5.0000001201e-1));
+  const y = f32x4.add(mulAdd(p, f32x4.mul(r, r), r), splat(1));
+  const scaled = i32x4.add(y, i32x4.shl(z, 23));
+  const finite = v128.bitselect(splat(Infinity), scaled, f32x4.gt(x0, splat(88.72283935546875)));
+  return v128.andnot(finite, f32x4.lt(x0, splat(-87.33654022216797)));
+}
+
+@inline
+export function vexp(x: v128): v128 {
+  return exp2part(x, splat(0));
+}
+
+/** Natural logarithm (Cephes logf). */
+@inline
+export function vlog(x0: v128): v128 {
+  // Subnormals are scaled by 2^23 first.
+  const tiny = f32x4.lt(x0, splat(1.1754943508222875e-38));
+  const x = v128.bitselect(f32x4.mul(x0, splat(8388608)), x0, tiny);
+  // x = m·2^e with m in [√½, √2): subtracting √½'s bits makes the exponent field count from there.
+  const shifted = i32x4.sub(x, i32x4.splat(0x3f3504f3));
+  const m = i32x4.add(v128.and(shifted, i32x4.splat(0x007fffff)), i32x4.splat(0x3f3504f3));
+  let e = f32x4.convert_i32x4_s(i32x4.shr_s(shifted, 23));
+  e = f32x4.sub(e, v128.and(splat(23), tiny));
+  const f = f32x4.sub(m, splat(1));
+  let p = mulAdd(splat(7.0376836292e-2), f, splat(-1.151461031e-1));
+  p = mulAdd(p, f, splat(1.1676998740e-1));
+  p = mulAdd(p, f, splat(-1.2420140846e-1));
+  p = mulAdd(p, f, splat(1.4249322787e-1));
+  p = mulAdd(p, f, splat(-1.6668057665e-1));
+  p = mulAdd(p, f, splat(2.0000714765e-1));
+  p = mulAdd(p, f, splat(-2.4999993993e-1));
+  p = mulAdd(p, f, splat(3.3333331174e-1));
+  const f2 = f32x4.mul(f, f);
+  let y = f32x4.mul(f32x4.mul(p, f), f2);
+  y = f32x4.add(y, f32x4.mul(e, splat(-2.12194440e-4)));
+  y = f32x4.sub(y, f32x4.mul(f2, splat(0.5)));
+  y = f32x4.add(f32x4.add(f, y), f32x4.mul(e, splat(0.693359375)));
+  // log(+inf) = inf, log(0) = -inf, log(negative) = NaN = log(NaN).
+  y = v128.bitselect(x0, y, f32x4.eq(x0, splat(Infinity)));
+  y = v128.bitselect(splat(-Infinity), y, f32x4.eq(x0, splat(0)));
+  return v128.bitselect(y, splat(NaN), f32x4.ge(x0, splat(0)));
+}
+
+@inline
+export function vtanh(x: v128): v128 {
+  const a = f32x4.abs(x);
+  // |x| < 0.625: odd polynomial (Cephes tanhf).
+  const z = f32x4.mul(x, x);
+  let p = mulAdd(splat(-5.70498872745e-3), z, splat(2.06390887954e-2));
+  p = mulAdd(p, z, splat(-5.37397155531e-2));
+  p = mulAdd(p, z, splat(1.33314422036e-1));
+  p = mulAdd(p, z, splat(-3.33332819422e-1));
+  const small = mulAdd(f32x4.mul(p, z), x, x);
+  // otherwise 1 − 2 / (e^2|x| + 1): the quotient is small enough not to carry the error of exp into the result.
+  const e = f32x4.add(vexp(f32x4.add(a, a)), splat(1));
+  const large = f32x4.sub(splat(1), f32x4.div(splat(2), e));
+  const signed = v128.or(large, v128.and(x, i32x4.splat(0x80000000)));
+  return v128.bitselect(small, signed, f32x4.lt(a, splat(0.625)));
+}
+
+@inline
+export function vsigmoid(x: v128): v128 {
+  return f32x4.div(splat(1), f32x4.add(splat(1), vexp(f32x4.neg(x))));
+}
+
+/** Error function; polynomials by N. Juffa (CUDA forum, erff), |x| below and above 475/512. */
+@inline
+export function verf(x: v128): v128 {
+  const t = f32x4.abs(x);
+  const s = f32x4.mul(x, x);
+  let p = mulAdd(splat(-5.96761703e-4), s, splat(4.99119423e-3));
+  p = mulAdd(p, s, splat(-2.67681349e-2));
+  p = mulAdd(p, s, splat(1.12819925e-1));
+  p = mulAdd(p, s, splat(-3.76125336e-1));
+  p = mulAdd(p, s, splat(1.28379166e-1));
+  const small = mulAdd(p, x, x);
+  // log(erfc t); beyond 3.92 the result rounds to 1.
+  const c = f32x4.pmin(t, splat(4));
+  const c2 = f32x4.mul(c, c);
+  let q = mulAdd(splat(-1.7285347e-5), c, splat(3.83197126e-4));
+  q = mulAdd(q, c2, mulAdd(splat(-3.88396438e-3), c, splat(2.42546219e-2)));
+  q = mulAdd(q, c, splat(-1.06777877e-1));
+  q = mulAdd(q, c, splat(-6.34846687e-1));
+  q = mulAdd(q, c, splat(-1.28717512e-1));
+  q = f32x4.sub(f32x4.mul(q, c), c);
+  const large = f32x4.sub(splat(1), vexp(q));
+  const signed = v128.or(large, v128.and(x, i32x4.splat(0x80000000)));
+  return v128.bitselect(small, signed, f32x4.lt(t, splat(0.927734375)));
+}
