@@ -351,7 +351,7 @@ export class Graph {
       inputs,
       outputs: [],
       attrs,
-      region: source ? 'step' : this.#region,
+      region: source ? (isBatched(source) ? 'micro' : 'step') : this.#region,
       origin: this.#origin,
       pass: this.#pass,
     };
@@ -373,3 +373,6 @@ export class Graph {
     return `${name}_${n}`;
   }
 }
+
+/** A data input that is cut into microbatches; every other source exists once a step. */
+const isBatched = (source: Source): boolean => source.feed?.kind === 'data' && source.feed.batchAxis !== null;

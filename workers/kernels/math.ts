@@ -85,7 +85,7 @@ export function vtanh(x: v128): v128 {
   // otherwise 1 − 2 / (e^2|x| + 1): the quotient is small enough not to carry the error of exp into the result.
   const e = f32x4.add(vexp(f32x4.add(a, a)), splat(1));
   const large = f32x4.sub(splat(1), f32x4.div(splat(2), e));
-  const signed = v128.or(large, v128.and(x, i32x4.splat(0x80000000)));
+  const signed = v128.or(large, v128.and(x, i32x4.splat(i32.MIN_VALUE)));
   return v128.bitselect(small, signed, f32x4.lt(a, splat(0.625)));
 }
 
@@ -115,6 +115,6 @@ export function verf(x: v128): v128 {
   q = mulAdd(q, c, splat(-1.28717512e-1));
   q = f32x4.sub(f32x4.mul(q, c), c);
   const large = f32x4.sub(splat(1), vexp(q));
-  const signed = v128.or(large, v128.and(x, i32x4.splat(0x80000000)));
+  const signed = v128.or(large, v128.and(x, i32x4.splat(i32.MIN_VALUE)));
   return v128.bitselect(small, signed, f32x4.lt(t, splat(0.927734375)));
 }

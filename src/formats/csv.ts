@@ -1,0 +1,120 @@
+/** Tables of numbers as comma-separated values (RFC 4180: quotes, doubled quotes, line ends within quotes). */
+import { FormatError } from '../core/errors.ts';
+
+export interface CsvTable {
+  /** From the header line; undefined where there is none. */
+  readonly names: readonly string[] | undefined;
+  readonly rows: number;
+  readonly columns: number;
+  /** Row-major. */
+  readonly values: Float64Array;
+}
+
+export interface CsvOptions {
+  /** `auto` (default): the first line is a header where any of its fields is not a number. */
+  readonly header?: 'auto' | 'yes' | 'no';
+  readonly delimiter?: string;
+}
+
+const number = /^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/;
+
+export function parseCsv(text: string, where: string, options: CsvOptions = {}): CsvTable {
+  const records = splitRecords(text, options.delimiter ?? ',', where);
+  const first = records[0];
+  if (first === undefined) throw new FormatError('csv-empty', `${where}: no lines`, { fields: { file: where } });
+  const header = options.header ?? 'auto';
+  const named = header === 'yes' || (header === 'auto' && first.fields.some((field) => !number.test(field)));
+  const names = named ? first.fields.map((name) => name.trim()) : undefined;
+  const body = named ? records.slice(1) : records;
+  const columns = first.fields.length;
+  const values = new Float64Array(body.length * columns);
+  body.forEach(({ fields, line }, row) => {
+    if (fields.length !== columns) {
+      throw new FormatError(
+        'csv-ragged',
+        `${where}, line ${line}: ${fields.length} fields where the first line has ${columns}`,
+        {
+          fields: { file: where, line, expected: columns, got: fields.length },
+        },
+      );
+    }
+    fields.forEach((field, column) => {
+      const value = number.test(field) ? Number(field) : Number.NaN;
+      if (!Number.isFinite(value)) {
+        const name = names?.[column] === undefined ? '' : ` (${names[column]})`;
+        throw new FormatError(
+          'csv-not-a-number',
+          `${where}, line ${line}, column ${column + 1}${name}: ${JSON.stringify(field)} is not a finite number`,
+          { fields: { file: where, line, column: column + 1, got: field } },
+        );
+      }
+      values[row * columns + column] = value;
+    });
+  });
+  return { names, rows: body.length, columns, values };
+}
+
+interface CsvRecord {
+  readonly fields: string[];
+  /** Where the record begins, from 1. */
+  readonly line: number;
+}
+
+/** Lines → fields; empty lines are left out. */
+function splitRecords(text: string, delimiter: string, where: string): CsvRecord[] {
+  const records: CsvRecord[] = [];
+  let at = text.charCodeAt(0) === 0xfeff ? 1 : 0; // byte-order mark
+  let line = 1;
+  while (at < text.length) {
+    const record: CsvRecord = { fields: [], line };
+    for (let more = true; more; ) {
+      let field: string;
+      if (text[at] === '"') {
+        const quoted = readQuoted(text, at, where, line, record.fields.length + 1);
+        field = quoted.field;
+        line += quoted.field.split('\n').length - 1;
+        at = quoted.end;
+      } else {
+        const start = at;
+        while (at < text.length && !text.startsWith(delimiter, at) && text[at] !== '\n' && text[at] !== '\r') at++;
+        field = text.slice(start, at);
+      }
+      record.fields.push(field);
+      more = text.startsWith(delimiter, at);
+      if (more) at += delimiter.length;
+    }
+    if (at < text.length && text[at] !== '\n' && text[at] !== '\r') {
+      throw new FormatError(
+        'csv-quote',
+        `${where}, line ${line}, column ${record.fields.length}: text after the closing quote`,
+        { fields: { file: where, line, column: record.fields.length } },
+      );
+    }
+    at += text[at] === '\r' && text[at + 1] === '\n' ? 2 : 1;
+    line++;
+    if (record.fields.length > 1 || record.fields[0]!.trim() !== '') records.push(record);
+  }
+  return records;
+}
+
+function readQuoted(
+  text: string,
+  start: number,
+  where: string,
+  line: number,
+  column: number,
+): { field: string; end: number } {
+  let field = '';
+  for (let at = start + 1; ; ) {
+    const quote = text.indexOf('"', at);
+    if (quote < 0) {
+      throw new FormatError('csv-quote', `${where}, line ${line}, column ${column}: a quote is not closed`, {
+        fields: { file: where, line, column },
+      });
+    }
+    field += text.slice(at, quote);
+    if (text[quote + 1] !== '"') return { field, end: quote + 1 };
+    field += '"';
+    at = quote + 2;
+  }
+}

@@ -1,0 +1,166 @@
+import { GraphError, UsageError } from '../core/errors.ts';
+import { backward } from '../autodiff/backward.ts';
+import { allocate } from '../core/types.ts';
+import type { Graph, Tensor } from '../graph/graph.ts';
+import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
+import { verify } from '../graph/verify.ts';
+import { add, mul } from '../ops/elementwise.ts';
+import { accumulate } from '../ops/accumulate.ts';
+import { sum } from '../ops/reduce.ts';
+import { broadcastTo } from '../ops/shape.ts';
+import type { ModelGraph } from './model.ts';
+import type { Optimizer } from './optimizer.ts';
+
+export interface L2Penalty {
+  readonly lambda: number;
+  /** Full parameter names. */
+  readonly parameters: readonly string[];
+}
+
+export interface TrainingGraphOptions {
+  /** Updates the parameters; without it the graph only computes. */
+  readonly optimizer?: Optimizer;
+  readonly l2?: L2Penalty;
+  /** Named results to keep besides the loss. */
+  readonly fetch?: {
+    /** `output/NAME` of every model output. */
+    readonly outputs?: boolean;
+    /** `grad/PARAMETER`: whole-batch gradients. */
+    readonly gradients?: boolean;
+    /** `grad_input/INPUT` of every f32 data input. */
+    readonly inputGradients?: boolean;
+  };
+}
+
+/** What a result is when all microbatches are done: summed over them, or their chunks joined along the batch axis. */
+export type ResultKind = 'step' | 'chunks';
+
+/**
+ * Forward, backward and update as one graph.
+ *
+ *     micro   inputs ─► forward ─► objective shares        (once a microbatch)
+ *                           └─► backward ─► one gradient a use of each parameter
+ *     ------------------------- accumulate: Σ over microbatches, in their order -------------------------
+ *     step    gradient of a parameter = Σ of its uses in graph order (+ λw) ─► update ─► assignments
+ *
+ * A parameter used in several places has one accumulator a use, so that the order of additions is fixed by the graph and
+ * not by the partition: this is what keeps the bits when tied weights are cut apart.
+ */
+export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOptions = {}): Graph {
+  const { graph } = model;
+  const fetch = options.fetch ?? {};
+  const modelOutputs = [...graph.outputs];
+  graph.outputs.clear();
+  if (fetch.outputs) for (const [name, tensor] of modelOutputs) graph.output(`output/${name}`, tensor);
+
+  if (model.objective.length > 0) {
+    const shares = model.objective.map(({ loss, weight }) => (weight === 1 ? loss : mul(loss, weight)));
+    for (const share of shares) {
+      if (share.rank !== 0 || share.dtype !== 'f32') {
+        throw new GraphError('objective-scalar', `the objective must be f32[] and is ${share}`);
+      }
+    }
+    const share = shares.reduce((a, b) => add(a, b));
+    const trainable = graph.parameters.filter((p) => !p.node.source!.frozen);
+    const inputs = fetch.inputGradients ? differentiableInputs(graph) : [];
+    const wanted = options.optimizer || fetch.gradients ? trainable : [];
+    const contributions =
+      wanted.length + inputs.length > 0
+        ? backward([{ tensor: share, cotangent: graph.derivativeOf(share.node, () => graph.scalar(1)) }], [...wanted, ...inputs])
+        : new Map<Tensor, Tensor[]>();
+
+    const penalised = penalisedParameters(graph, options.l2);
+    graph.output('loss', totalLoss(graph, share, penalised, options.l2?.lambda ?? 0));
+    const hyper = options.optimizer && feedHyper(graph, options.optimizer);
+    for (const parameter of wanted) {
+      const gradient = totalGradient(graph, parameter, contributions.get(parameter)!, penalised, options.l2?.lambda ?? 0);
+      if (fetch.gradients) graph.output(`grad/${parameter.name}`, gradient);
+      if (options.optimizer) {
+        const { update } = options.optimizer;
+        graph.inStep(parameter.node, () => update(graph, parameter, gradient, hyper!));
+      }
+    }
+    for (const input of inputs) graph.output(`grad_input/${input.name}`, inputGradient(graph, input, contributions.get(input)!));
+  }
+  const pruned = eliminateDeadCode(graph);
+  verify(pruned);
+  return pruned;
+}
+
+/** Whether the result is a step's total or chunks to be joined; with the joining axis. */
+export function resultKind(tensor: Tensor): ResultKind {
+  return isStepValue(tensor) ? 'step' : 'chunks';
+}
+
+/** Whether a value exists once a step (parameters, totals, fed scalars) rather than once a microbatch. */
+export function isStepValue(tensor: Tensor): boolean {
+  const { node } = tensor;
+  if (node.source) {
+    const feed = node.source.feed;
+    return !(node.source.kind === 'input' && feed?.kind === 'data' && feed.batchAxis !== null);
+  }
+  return node.region === 'step' || node.op!.name === 'accumulate';
+}
+
+function differentiableInputs(graph: Graph): Tensor[] {
+  return graph.sources('input').filter((t) => t.dtype === 'f32' && t.node.source!.feed!.kind === 'data');
+}
+
+function penalisedParameters(graph: Graph, l2: L2Penalty | undefined): ReadonlySet<Tensor> {
+  const byName = new Map(graph.parameters.map((p) => [p.name, p]));
+  return new Set(
+    (l2?.parameters ?? []).map((name) => {
+      const parameter = byName.get(name);
+      if (!parameter) {
+        throw new UsageError('unknown-parameter', `l2.parameters: no parameter is named ${name}`, {
+          fields: { parameter: name, parameters: [...byName.keys()] },
+          remedy: `use one of: ${[...byName.keys()].join(', ')}`,
+        });
+      }
+      return parameter;
+    }),
+  );
+}
+
+/** Σ over microbatches of the shares, plus λ/2 Σ‖w‖² once. */
+function totalLoss(graph: Graph, share: Tensor, penalised: ReadonlySet<Tensor>, lambda: number): Tensor {
+  let loss = graph.derivativeOf(share.node, () => accumulate(share));
+  for (const parameter of penalised) {
+    const penalty = graph.inStep(parameter.node, () => mul(sum(mul(parameter, parameter)), lambda / 2));
+    loss = graph.inStep(share.node, () => add(loss, penalty));
+  }
+  return loss;
+}
+
+function totalGradient(
+  graph: Graph,
+  parameter: Tensor,
+  uses: readonly Tensor[],
+  penalised: ReadonlySet<Tensor>,
+  lambda: number,
+): Tensor {
+  const totals = uses.map((use) => graph.derivativeOf(forwardOrigin(use), () => accumulate(use)));
+  return graph.inStep(parameter.node, () => {
+    if (penalised.has(parameter)) totals.push(mul(parameter, lambda));
+    if (totals.length === 0) return graph.constant({ type: parameter.type, data: allocate(parameter.type) }, 'zeros');
+    return totals.reduce((a, b) => add(a, b));
+  });
+}
+
+function inputGradient(graph: Graph, input: Tensor, uses: readonly Tensor[]): Tensor {
+  if (isStepValue(input)) return totalGradient(graph, input, uses, new Set(), 0);
+  return graph.derivativeOf(input.node, () => {
+    if (uses.length === 0) return broadcastTo(graph.scalar(0), input.shape);
+    return uses.reduce((a, b) => add(a, b));
+  });
+}
+
+/** The node whose derivative this is, so that an accumulator stands where the gradient arises. */
+const forwardOrigin = (t: Tensor) => t.node.origin ?? t.node;
+
+const feedHyper = (graph: Graph, optimizer: Optimizer): Tensor =>
+  graph.feed(
+    'optimizer/hyper',
+    { dtype: 'f32', shape: [optimizer.hyper(0, 0).length] },
+    { kind: 'hyper', rule: optimizer.config.kind },
+  );

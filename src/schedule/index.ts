@@ -1,0 +1,22 @@
+/** The order of tasks per device: named schedules, their clock grid, their text form and their validator. */
+export { bubbleFraction, closedFormBubble } from './bubble.ts';
+export type { Clock, ClockOptions, Durations, TimedTask, Waiting } from './clock.ts';
+export { clockUntilStuck } from './clock.ts';
+export { readScheduleCsv, writeScheduleCsv } from './csv.ts';
+export type { StageEdge } from './dependencies.ts';
+export { chainEdges, requirementsOf } from './dependencies.ts';
+export { forwardOnly } from './forward-only.ts';
+export type { GridOptions } from './grid.ts';
+export { printGrid } from './grid.ts';
+export type { InFlightPoint } from './in-flight.ts';
+export { inFlightPoints, peakInFlight, peakInFlightOfDevices } from './in-flight.ts';
+export type { NamedSchedule, ScheduleName } from './named.ts';
+export { inFlightBounds, isScheduleName, makeSchedule, namedSchedules, scheduleNames } from './named.ts';
+export { playClock } from './play.ts';
+export type { Schedule, ScheduleShape } from './schedule.ts';
+export type { StageRule } from './stage-rows.ts';
+export { fromStageRule } from './stage-rows.ts';
+export type { Task, TaskKind } from './task.ts';
+export { givesActivationGradient, givesWeightGradient, parseTaskKey, sameTask, task, taskKey } from './task.ts';
+export type { ScheduleProblemCode, ValidateOptions } from './validate.ts';
+export { validateSchedule } from './validate.ts';

@@ -1,0 +1,44 @@
+import { nearest, UsageError } from '../core/errors.ts';
+import { gpipe } from './gpipe.ts';
+import { oneFOneB } from './one-f-one-b.ts';
+import type { Schedule, ScheduleShape } from './schedule.ts';
+
+export type ScheduleName = 'gpipe' | '1f1b';
+
+/** All that is known of a schedule by its name. Adding one is a rule's file and a record here. */
+export interface NamedSchedule {
+  readonly build: (shape: ScheduleShape) => Schedule;
+  /** The most microbatches that stage s of p ever holds of M. */
+  readonly inFlight: (s: number, p: number, M: number) => number;
+  /** Idle share of the devices' time for p equal stages on p devices, whatever F, B and W take (links free). */
+  readonly bubble: (p: number, M: number) => number;
+}
+
+/** The pipeline fills and drains once a step: p − 1 slots of F+B+W are lost beside M used. */
+const fillAndDrain = (p: number, M: number): number => (p - 1) / (M + p - 1);
+
+export const namedSchedules: { readonly [name in ScheduleName]: NamedSchedule } = {
+  gpipe: { build: gpipe, inFlight: (_s, _p, M) => M, bubble: fillAndDrain },
+  '1f1b': { build: oneFOneB, inFlight: (s, p, M) => Math.min(p - s, M), bubble: fillAndDrain },
+};
+
+export const scheduleNames = Object.keys(namedSchedules) as ScheduleName[];
+
+export const isScheduleName = (name: string): name is ScheduleName => Object.hasOwn(namedSchedules, name);
+
+export function makeSchedule(name: ScheduleName, shape: ScheduleShape): Schedule {
+  if (!isScheduleName(name)) throw unknownSchedule(name);
+  return namedSchedules[name].build(shape);
+}
+
+/** Microbatches that each stage may hold at once: what `validateSchedule` takes as `inFlightBound`. */
+export const inFlightBounds = (name: ScheduleName, stages: number, microbatches: number): number[] =>
+  Array.from({ length: stages }, (_, s) => namedSchedules[name].inFlight(s, stages, microbatches));
+
+function unknownSchedule(name: string): UsageError {
+  const near = nearest(name, scheduleNames);
+  return new UsageError('unknown-schedule', `there is no schedule "${name}"; there are ${scheduleNames.join(', ')}`, {
+    fields: { schedule: name, known: scheduleNames },
+    remedy: near === undefined ? `Use one of ${scheduleNames.join(', ')}.` : `Did you mean "${near}"?`,
+  });
+}

@@ -1,0 +1,149 @@
+// Unary functions and the gradients fused with them, over contiguous arrays; output may be an input's own memory.
+// `op` is a constant at every call, so that inlining leaves each kernel only its own branch.
+import { loadTail, storeTail } from './lanes';
+import { verf, vexp, vlog, vsigmoid, vtanh } from './math';
+import { vgelu, vgeluSlope } from './gelu';
+
+const NEG = 0;
+const EXP = 1;
+const LOG = 2;
+const SQRT = 3;
+const TANH = 4;
+const SIGMOID = 5;
+const RELU = 6;
+const GELU = 7;
+const ERF = 8;
+const ABS = 9;
+const RECIPROCAL = 10;
+
+@inline
+export function unary(op: i32, x: v128): v128 {
+  if (op == NEG) return f32x4.neg(x);
+  if (op == EXP) return vexp(x);
+  if (op == LOG) return vlog(x);
+  if (op == SQRT) return f32x4.sqrt(x);
+  if (op == TANH) return vtanh(x);
+  if (op == SIGMOID) return vsigmoid(x);
+  // pmax(x, 0) is x < 0 ? 0 : x, which keeps NaN.
+  if (op == RELU) return f32x4.pmax(x, f32x4.splat(0));
+  if (op == GELU) return vgelu(x);
+  if (op == ERF) return verf(x);
+  if (op == ABS) return f32x4.abs(x);
+  return f32x4.div(f32x4.splat(1), x);
+}
+
+@inline
+export function map(op: i32, n: i32, x: usize, y: usize): void {
+  for (; n >= 4; n -= 4) {
+    v128.store(y, unary(op, v128.load(x)));
+    x += 16;
+    y += 16;
+  }
+  if (n > 0) storeTail(y, n, unary(op, loadTail(x, n)));
+}
+
+export function neg(n: i32, x: usize, y: usize): void {
+  map(NEG, n, x, y);
+}
+
+/** At most ULP_EXP ulp; results below 2^-126 are 0. */
+export function exp(n: i32, x: usize, y: usize): void {
+  map(EXP, n, x, y);
+}
+
+/** At most ULP_LOG ulp, subnormal arguments included; log(0) = −∞, log(x < 0) = NaN. */
+export function log(n: i32, x: usize, y: usize): void {
+  map(LOG, n, x, y);
+}
+
+/** Correctly rounded; sqrt(x < 0) = NaN. */
+export function sqrt(n: i32, x: usize, y: usize): void {
+  map(SQRT, n, x, y);
+}
+
+/** At most ULP_TANH ulp. */
+export function tanh(n: i32, x: usize, y: usize): void {
+  map(TANH, n, x, y);
+}
+
+/** 1 / (1 + e^-x), at most ULP_SIGMOID ulp; results below 2^-126 are 0. */
+export function sigmoid(n: i32, x: usize, y: usize): void {
+  map(SIGMOID, n, x, y);
+}
+
+export function relu(n: i32, x: usize, y: usize): void {
+  map(RELU, n, x, y);
+}
+
+/** x·Φ(x) with the exact Φ, at most ULP_GELU ulp on both tails; gelu(−∞) = NaN, as PyTorch's. */
+export function gelu(n: i32, x: usize, y: usize): void {
+  map(GELU, n, x, y);
+}
+
+/** At most ULP_ERF ulp. */
+export function erf(n: i32, x: usize, y: usize): void {
+  map(ERF, n, x, y);
+}
+
+export function abs(n: i32, x: usize, y: usize): void {
+  map(ABS, n, x, y);
+}
+
+/** 1 / x, correctly rounded. */
+export function reciprocal(n: i32, x: usize, y: usize): void {
+  map(RECIPROCAL, n, x, y);
+}
+
+@inline
+export function slope(op: i32, a: v128, dy: v128): v128 {
+  if (op == RELU) return v128.and(dy, f32x4.gt(a, f32x4.splat(0)));
+  if (op == TANH) return f32x4.mul(dy, f32x4.sub(f32x4.splat(1), f32x4.mul(a, a)));
+  if (op == SIGMOID) return f32x4.mul(f32x4.mul(dy, a), f32x4.sub(f32x4.splat(1), a));
+  return f32x4.mul(dy, vgeluSlope(a));
+}
+
+@inline
+export function mapSlope(op: i32, n: i32, a: usize, dy: usize, dx: usize): void {
+  for (; n >= 4; n -= 4) {
+    v128.store(dx, slope(op, v128.load(a), v128.load(dy)));
+    a += 16;
+    dy += 16;
+    dx += 16;
+  }
+  if (n > 0) storeTail(dx, n, slope(op, loadTail(a, n), loadTail(dy, n)));
+}
+
+/** dx = y > 0 ? dy : 0, where y is the output of relu (or, equally, its input). */
+export function reluGrad(n: i32, y: usize, dy: usize, dx: usize): void {
+  mapSlope(RELU, n, y, dy, dx);
+}
+
+/** dx = dy·(1 − y²), where y is the output of tanh. */
+export function tanhGrad(n: i32, y: usize, dy: usize, dx: usize): void {
+  mapSlope(TANH, n, y, dy, dx);
+}
+
+/** dx = dy·y·(1 − y), where y is the output of sigmoid. */
+export function sigmoidGrad(n: i32, y: usize, dy: usize, dx: usize): void {
+  mapSlope(SIGMOID, n, y, dy, dx);
+}
+
+/** dx = dy·(Φ(x) + x·φ(x)), where x is the input of gelu; φ the standard normal density, Φ its integral. */
+export function geluGrad(n: i32, x: usize, dy: usize, dx: usize): void {
+  mapSlope(GELU, n, x, dy, dx);
+}
+
+/** acc += x. */
+export function accumulate(n: i32, acc: usize, x: usize): void {
+  for (; n >= 8; n -= 8) {
+    v128.store(acc, f32x4.add(v128.load(acc), v128.load(x)));
+    v128.store(acc, f32x4.add(v128.load(acc, 16), v128.load(x, 16)), 16);
+    acc += 32;
+    x += 32;
+  }
+  for (; n > 0; n--) {
+    store<f32>(acc, load<f32>(acc) + load<f32>(x));
+    acc += 4;
+    x += 4;
+  }
+}
