@@ -1,6 +1,14 @@
 /** A tensor as a file holds it: any dtype of the safetensors format, bytes little-endian, row-major, possibly unaligned. */
 import { FormatError } from '../core/errors.ts';
-import { allocate, byteSize, type DType, formatShape, type HostTensor, type Shape } from '../core/types.ts';
+import {
+  allocate,
+  byteSize,
+  type DType,
+  elementCount,
+  formatShape,
+  type HostTensor,
+  type Shape,
+} from '../core/types.ts';
 
 /** Bytes of one element. */
 export const rawBytesPerElement = {
@@ -70,8 +78,7 @@ export function naturalDType(dtype: RawDType): DType | undefined {
 export function toHostTensor(entry: RawTensor, as: DType, name: string): HostTensor {
   const type = { dtype: as, shape: entry.shape };
   const { bytes } = entry;
-  const data = allocate(type);
-  if (bytes.byteLength !== data.length * rawBytesPerElement[entry.dtype]) {
+  if (bytes.byteLength !== elementCount(entry.shape) * rawBytesPerElement[entry.dtype]) {
     throw new FormatError(
       'tensor-size',
       `${name}: ${bytes.byteLength} bytes do not fill ${entry.dtype}${formatShape(entry.shape)}`,
@@ -80,6 +87,7 @@ export function toHostTensor(entry: RawTensor, as: DType, name: string): HostTen
       },
     );
   }
+  const data = allocate(type);
   if ((as === 'f32' && entry.dtype === 'F32') || (as === 'i32' && entry.dtype === 'I32')) {
     new Uint8Array(data.buffer).set(bytes);
     return { type, data };
@@ -101,8 +109,11 @@ export function toHostTensor(entry: RawTensor, as: DType, name: string): HostTen
   for (let i = 0; i < data.length; i++) {
     const value = read(view, i * width);
     if (source === 'f32' ? Number.isFinite(value) && !Number.isFinite(Math.fround(value)) : !fits(value)) {
-      throw new FormatError('tensor-range', `${name}: element ${i} is ${value}, which ${as} cannot hold`, {
-        fields: { tensor: name, index: i, value, dtype: entry.dtype, wanted: as },
+      const shown = Number.isNaN(value)
+        ? String(entry.dtype === 'U64' ? view.getBigUint64(i * width, true) : view.getBigInt64(i * width, true))
+        : String(value);
+      throw new FormatError('tensor-range', `${name}: element ${i} is ${shown}, which ${as} cannot hold`, {
+        fields: { tensor: name, index: i, value: shown, dtype: entry.dtype, wanted: as },
       });
     }
     data[i] = value;
@@ -111,7 +122,6 @@ export function toHostTensor(entry: RawTensor, as: DType, name: string): HostTen
 }
 
 const isBit = (v: number): boolean => v === 0 || v === 1;
-/** Integers beyond 2⁵³ reach this as the nearest double, which i32 refuses and f32 takes only if it is exact: see `wide`. */
 const accepts: Readonly<Record<DType, (value: number) => boolean>> = {
   f32: (v) => Math.fround(v) === v,
   i32: (v) => v === (v | 0),

@@ -7,7 +7,7 @@
  * Format: https://huggingface.co/docs/safetensors
  */
 import { FormatError } from '../core/errors.ts';
-import { formatShape, type HostTensor } from '../core/types.ts';
+import type { HostTensor } from '../core/types.ts';
 import { duplicateKey } from './json-keys.ts';
 import { isRawDType, type RawTensor, rawBytesPerElement, rawOf } from './raw-tensor.ts';
 
@@ -105,14 +105,11 @@ function readEntry(
   if (!isRecord(entry)) throw wrong('entry', 'its entry is not an object');
   const { dtype, shape, data_offsets: offsets } = entry;
   if (!isRawDType(dtype)) {
-    throw wrong(
-      'dtype',
-      `unknown dtype ${JSON.stringify(dtype)}; known are ${Object.keys(rawBytesPerElement).join(', ')}`,
-    );
+    throw wrong('dtype', `unknown dtype ${show(dtype)}; known are ${Object.keys(rawBytesPerElement).join(', ')}`);
   }
-  if (!isSizes(shape)) throw wrong('shape', `shape ${JSON.stringify(shape)} is not a list of sizes ≥ 0`);
+  if (!isSizes(shape)) throw wrong('shape', `shape ${show(shape)} is not a list of sizes ≥ 0`);
   if (!isSizes(offsets) || offsets.length !== 2) {
-    throw wrong('offsets', `data_offsets ${JSON.stringify(offsets)} are not two sizes ≥ 0`);
+    throw wrong('offsets', `data_offsets ${show(offsets)} are not two sizes ≥ 0`);
   }
   const [begin, end] = offsets as [number, number];
   if (begin > end || end > data.length) {
@@ -121,9 +118,19 @@ function readEntry(
   let needed: number = rawBytesPerElement[dtype];
   for (const size of shape) needed *= size;
   if (needed !== end - begin) {
-    throw wrong('size', `${dtype}${formatShape(shape)} needs ${needed} bytes, data_offsets give ${end - begin}`);
+    throw wrong('size', `${dtype}${show(shape)} needs ${needed} bytes, data_offsets give ${end - begin}`);
   }
   return { tensor: { dtype, shape, bytes: data.subarray(begin, end) }, begin };
+}
+
+/** A value from the header in an error: short, and safe for one nested deeper than the stack. */
+function show(value: unknown): string {
+  try {
+    const text = JSON.stringify(value) ?? 'nothing';
+    return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+  } catch {
+    return 'a deeply nested value';
+  }
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

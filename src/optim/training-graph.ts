@@ -3,6 +3,7 @@ import { backward } from '../autodiff/backward.ts';
 import { allocate } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
+import { isStepValue } from '../graph/values.ts';
 import { verify } from '../graph/verify.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { accumulate } from '../ops/accumulate.ts';
@@ -90,16 +91,6 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
 /** Whether the result is a step's total or chunks to be joined; with the joining axis. */
 export function resultKind(tensor: Tensor): ResultKind {
   return isStepValue(tensor) ? 'step' : 'chunks';
-}
-
-/** Whether a value exists once a step (parameters, totals, fed scalars) rather than once a microbatch. */
-export function isStepValue(tensor: Tensor): boolean {
-  const { node } = tensor;
-  if (node.source) {
-    const feed = node.source.feed;
-    return !(node.source.kind === 'input' && feed?.kind === 'data' && feed.batchAxis !== null);
-  }
-  return node.region === 'step' || node.op!.name === 'accumulate';
 }
 
 function differentiableInputs(graph: Graph): Tensor[] {

@@ -1,3 +1,4 @@
+import { PlanError } from '../core/errors.ts';
 import { requirementsOf, type StageEdge } from './dependencies.ts';
 import type { Schedule } from './schedule.ts';
 import { type Task, type TaskKind, taskKey } from './task.ts';
@@ -75,6 +76,7 @@ export function clockUntilStuck(schedule: Schedule, options: ClockOptions = {}):
           break;
         }
         const end = start + duration(next);
+        if (!(end >= start && end < Infinity)) throw durationError(next, end - start);
         done.push({ task: next, start, end });
         // The first run counts: a duplicate is the validator's to report, not a second arrival.
         if (!ends.has(taskKey(next))) ends.set(taskKey(next), end);
@@ -84,6 +86,13 @@ export function clockUntilStuck(schedule: Schedule, options: ClockOptions = {}):
     });
   }
   return { rows, makespan, waiting };
+}
+
+function durationError(t: Task, got: number): PlanError {
+  return new PlanError('schedule-duration', `${taskKey(t)} takes ${got}; a duration is a finite number from 0`, {
+    fields: { task: taskKey(t), stage: t.stage, microbatch: t.microbatch },
+    remedy: 'Correct the times of F, B and W, and of the links.',
+  });
 }
 
 function durationOf(durations: ClockOptions['durations']): (t: Task) => number {

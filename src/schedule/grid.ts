@@ -20,6 +20,7 @@ interface Cell {
   readonly marked?: boolean;
 }
 const idle: Cell = { text: '..' };
+const bar: Cell = { text: '|' };
 
 /**
  * The schedule as a clock grid: a line a device, a column a clock, `..` idle.
@@ -37,7 +38,10 @@ export function printGrid(schedule: Schedule, options: GridOptions = {}): string
   const names = schedule.rows.map((_, device) => `device ${device}`);
   const nameWidth = Math.max(0, ...names.map((n) => n.length));
 
-  const widths = columns.map((cells) => Math.max(...cells.map((c) => c.text.length)));
+  // Equal clocks are equally wide; only a mark widens its column, and the bar needs no room.
+  const longest = (cells: readonly Cell[]): number => cells.reduce((n, c) => Math.max(n, c.text.length), 0);
+  const common = longest(columns.flat().filter((c) => !c.marked));
+  const widths = columns.map((cells) => (cells[0] === bar ? 1 : Math.max(common, longest(cells))));
   const shown = shownColumns(columns, widths, nameWidth, options.width ?? 120);
   const lines = names.map((name, device) => {
     let line = `${name.padEnd(nameWidth)} `;
@@ -67,10 +71,11 @@ function cellColumns(schedule: Schedule, clock: Clock, options: GridOptions): Ce
     return { text: marked ? `>${label(t)}<` : label(t), marked };
   };
 
-  // The shortest task is one column, so that no task is lost to rounding.
-  const lengths = clock.rows.flat().map((t) => t.end - t.start);
-  const column = lengths.reduce((least, length) => (length > 0 && length < least ? length : least), Infinity);
-  const at = (time: number): number => (Number.isFinite(column) ? Math.round(time / column) : 0);
+  // The shortest task is one column, but the longest at most eight; what is shorter is rounded up to one, never lost.
+  const lengths = clock.rows.flatMap((row) => row.map((t) => t.end - t.start)).filter((length) => length > 0);
+  const shortest = lengths.reduce((a, b) => Math.min(a, b), Infinity);
+  const column = lengths.reduce((a, b) => Math.max(a, b / 8), shortest);
+  const at = (time: number): number => Math.round(time / column);
   const ran = clock.rows.map((timed, device) => {
     const cells: Cell[] = [];
     timed.forEach(({ task, start, end }, index) => {
@@ -92,7 +97,7 @@ function cellColumns(schedule: Schedule, clock: Clock, options: GridOptions): Ce
   const columnOf = (rows: readonly Cell[][], c: number, blank: Cell): Cell[] => rows.map((cells) => cells[c] ?? blank);
   return [
     ...Array.from({ length: clocks }, (_, c) => columnOf(ran, c, idle)),
-    ...(tail > 0 ? [schedule.rows.map((): Cell => ({ text: '|' }))] : []),
+    ...(tail > 0 ? [schedule.rows.map(() => bar)] : []),
     ...Array.from({ length: tail }, (_, c) => columnOf(stuck, c, { text: '' })),
   ];
 }
@@ -108,7 +113,9 @@ function shownColumns(
   if (width === 'whole' || total <= width) return columns.map(() => true);
   const marked = columns.flatMap((cells, c) => (cells.some((cell) => cell.marked) ? [c] : []));
   const around = columns.map((_, c) => marked.some((m) => Math.abs(m - c) <= 2));
-  const budget = Math.floor((width - nameWidth - 1 - 2 * (marked.length + 1)) / (Math.max(...widths) + 1));
+  const budget = Math.floor(
+    (width - nameWidth - 1 - 2 * (marked.length + 1)) / (widths.reduce((a, b) => Math.max(a, b)) + 1),
+  );
   const ends = Math.max(4, budget - around.filter(Boolean).length);
   const head = Math.ceil(ends / 2);
   return columns.map((_, c) => around[c]! || c < head || c >= columns.length - (ends - head));

@@ -13,10 +13,11 @@ export { inFlightPoints, peakInFlight, peakInFlightOfDevices } from './in-flight
 export type { NamedSchedule, ScheduleName } from './named.ts';
 export { inFlightBounds, isScheduleName, makeSchedule, namedSchedules, scheduleNames } from './named.ts';
 export { playClock } from './play.ts';
+export type { ScheduleProblemCode } from './problem.ts';
 export type { Schedule, ScheduleShape } from './schedule.ts';
 export type { StageRule } from './stage-rows.ts';
 export { fromStageRule } from './stage-rows.ts';
 export type { Task, TaskKind } from './task.ts';
 export { givesActivationGradient, givesWeightGradient, parseTaskKey, sameTask, task, taskKey } from './task.ts';
-export type { ScheduleProblemCode, ValidateOptions } from './validate.ts';
+export type { ValidateOptions } from './validate.ts';
 export { validateSchedule } from './validate.ts';

@@ -27,13 +27,18 @@ export const scheduleNames = Object.keys(namedSchedules) as ScheduleName[];
 export const isScheduleName = (name: string): name is ScheduleName => Object.hasOwn(namedSchedules, name);
 
 export function makeSchedule(name: ScheduleName, shape: ScheduleShape): Schedule {
-  if (!isScheduleName(name)) throw unknownSchedule(name);
-  return namedSchedules[name].build(shape);
+  return recordOf(name).build(shape);
 }
 
 /** Microbatches that each stage may hold at once: what `validateSchedule` takes as `inFlightBound`. */
 export const inFlightBounds = (name: ScheduleName, stages: number, microbatches: number): number[] =>
-  Array.from({ length: stages }, (_, s) => namedSchedules[name].inFlight(s, stages, microbatches));
+  Array.from({ length: stages }, (_, s) => recordOf(name).inFlight(s, stages, microbatches));
+
+/** Names come from experiment files too, so the type alone is no guard. */
+function recordOf(name: ScheduleName): NamedSchedule {
+  if (!isScheduleName(name)) throw unknownSchedule(name);
+  return namedSchedules[name];
+}
 
 function unknownSchedule(name: string): UsageError {
   const near = nearest(name, scheduleNames);

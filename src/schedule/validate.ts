@@ -1,9 +1,8 @@
-import { joinProblems, PlanError } from '../core/errors.ts';
 import { clockUntilStuck } from './clock.ts';
 import type { StageEdge } from './dependencies.ts';
-import { printGrid } from './grid.ts';
 import { inFlightPoints } from './in-flight.ts';
 import { deadlockError } from './play.ts';
+import { gridError, listedProblems, type Problem, rowsError, type ScheduleProblemCode } from './problem.ts';
 import type { Schedule } from './schedule.ts';
 import { givesActivationGradient, givesWeightGradient, type Task, type TaskKind, task, taskKey } from './task.ts';
 
@@ -18,32 +17,6 @@ export interface ValidateOptions {
   readonly forwards?: 'free' | 'ordered';
 }
 
-export type ScheduleProblemCode =
-  | 'schedule-placement'
-  | 'schedule-unknown-kind'
-  | 'schedule-out-of-range'
-  | 'schedule-foreign-stage'
-  | 'schedule-duplicate-task'
-  | 'schedule-mixed-backward'
-  | 'schedule-unexpected-task'
-  | 'schedule-missing-task'
-  | 'schedule-weight-before-backward'
-  | 'schedule-gradient-order'
-  | 'schedule-forward-order'
-  | 'schedule-in-flight'
-  | 'schedule-dependency-cycle';
-
-interface Problem {
-  readonly code: ScheduleProblemCode;
-  readonly what: string;
-  readonly device: number;
-  /** Place in the device's row; undefined where the task is not there. */
-  readonly index?: number;
-  readonly task?: Task;
-  readonly remedy: string;
-  readonly fields?: Record<string, unknown>;
-}
-
 /** A task where it stands. */
 interface Place {
   readonly device: number;
@@ -53,20 +26,19 @@ interface Place {
 
 const kinds: readonly TaskKind[] = ['F', 'B', 'W', 'BW'];
 
-/** More problems than this are counted, not listed. */
-const listed = 12;
-
 /**
  * A schedule that passes runs every task once, on the device of its stage, and cannot deadlock; its weight gradients
  * accumulate in microbatch order. Three rounds, each on the ground the one before made firm; a round reports all it finds.
  */
 export function validateSchedule(schedule: Schedule, options: ValidateOptions = {}): void {
   const shape = shapeProblems(schedule, options);
-  if (shape.length > 0) throw problemError(schedule, shape, 'rows');
+  if (shape.length > 0) throw rowsError(schedule, shape);
   const places = schedule.rows.flatMap((row, device) => row.map((t, index): Place => ({ device, index, task: t })));
 
-  throwAny(schedule, options, completenessProblems(schedule, places, options));
-  throwAny(schedule, options, [...orderProblems(places, options), ...inFlightProblems(schedule, options)]);
+  const incomplete = completenessProblems(schedule, places, options);
+  if (incomplete.length > 0) throw gridError(schedule, incomplete, options.dependencies);
+  const unordered = [...orderProblems(places, options), ...inFlightProblems(schedule, options)];
+  if (unordered.length > 0) throw gridError(schedule, unordered, options.dependencies);
   const clock = clockUntilStuck(schedule, options);
   if (clock.waiting.length > 0) throw deadlockError(schedule, clock);
 }
@@ -154,7 +126,7 @@ function completenessProblems(schedule: Schedule, places: readonly Place[], { pa
       device,
       task: missing,
     });
-    if (problems.length > listed) break;
+    if (problems.length > listedProblems) break;
   }
   return problems;
 }
@@ -219,40 +191,3 @@ function inFlightProblems(schedule: Schedule, { inFlightBound }: ValidateOptions
 }
 
 const within = (n: number, count: number): boolean => Number.isInteger(n) && n >= 0 && n < count;
-
-function throwAny(schedule: Schedule, options: ValidateOptions, problems: readonly Problem[]): void {
-  if (problems.length > 0) throw problemError(schedule, problems, 'grid', options);
-}
-
-function problemError(
-  schedule: Schedule,
-  problems: readonly Problem[],
-  picture: 'grid' | 'rows',
-  options: ValidateOptions = {},
-): PlanError {
-  const first = problems[0]!;
-  const few = problems.slice(0, listed);
-  const lines = few.map((p) => {
-    const place = p.index === undefined ? '' : `, place ${p.index}`;
-    return p.device < 0 ? p.what : `device ${p.device}${place}: ${p.what}`;
-  });
-  if (problems.length > few.length) lines.push('and more');
-  const drawing =
-    picture === 'rows'
-      ? schedule.rows.map((row, device) => `device ${device}  ${row.map(taskKey).join(' ')}`).join('\n')
-      : printGrid(schedule, {
-          ...options,
-          marks: few.flatMap(({ device, index }) => (index === undefined ? [] : [{ device, index }])),
-          missing: few.flatMap(({ device, index, task: t }) => (index === undefined && t ? [{ device, task: t }] : [])),
-        });
-  const facts = (p: Problem): Record<string, unknown> => ({
-    ...(p.device < 0 ? {} : { device: p.device }),
-    ...(p.index === undefined ? {} : { index: p.index }),
-    ...(p.task === undefined ? {} : { task: taskKey(p.task), stage: p.task.stage, microbatch: p.task.microbatch }),
-    ...p.fields,
-  });
-  return new PlanError(first.code, `schedule "${schedule.name}": ${joinProblems(lines)}\n${drawing}`, {
-    fields: { ...facts(first), problems: few.map((p) => ({ code: p.code, what: p.what, ...facts(p) })) },
-    remedy: first.remedy,
-  });
-}

@@ -32,7 +32,8 @@ export function exp2part(x0: v128, low: v128): v128 {
   p = mulAdd(p, r, splat(5.0000001201e-1));
   const y = f32x4.add(mulAdd(p, f32x4.mul(r, r), r), splat(1));
   const scaled = i32x4.add(y, i32x4.shl(z, 23));
-  const finite = v128.bitselect(splat(Infinity), scaled, f32x4.gt(x0, splat(88.72283935546875)));
+  // Above the range x + ∞ is the answer, and keeps a NaN.
+  const finite = v128.bitselect(scaled, f32x4.add(x0, splat(Infinity)), f32x4.le(x0, splat(88.72283935546875)));
   return v128.andnot(finite, f32x4.lt(x0, splat(-87.33654022216797)));
 }
 
@@ -91,7 +92,10 @@ export function vtanh(x: v128): v128 {
 
 @inline
 export function vsigmoid(x: v128): v128 {
-  return f32x4.div(splat(1), f32x4.add(splat(1), vexp(f32x4.neg(x))));
+  // e^−|x| ≤ 1: x < 0 ? e / (1 + e) : 1 / (1 + e). The quotient e / (1 + e) does not magnify the rounding of 1 + e.
+  const e = vexp(v128.or(x, i32x4.splat(i32.MIN_VALUE)));
+  const above = v128.bitselect(e, splat(1), f32x4.lt(x, splat(0)));
+  return f32x4.div(above, f32x4.add(splat(1), e));
 }
 
 /** Error function; polynomials by N. Juffa (CUDA forum, erff), |x| below and above 475/512. */

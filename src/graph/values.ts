@@ -1,0 +1,30 @@
+import type { Node, Tensor } from './graph.ts';
+
+/** Whether a value exists once a step (parameters, totals, fed scalars) rather than once a microbatch. */
+export function isStepValue(tensor: Tensor): boolean {
+  const { node } = tensor;
+  if (node.source) {
+    const feed = node.source.feed;
+    return !(node.source.kind === 'input' && feed?.kind === 'data' && feed.batchAxis !== null);
+  }
+  return node.region === 'step' || node.op!.name === 'accumulate';
+}
+
+/** Whether a node is part of the model itself: what a partition assigns to stages, and all else follows. */
+export const isForward = (node: Node): boolean =>
+  node.source === undefined && node.region === 'micro' && node.pass === 0 && node.op!.name !== 'accumulate';
+
+/**
+ * The tensor that owns the bytes: reshapes lead to their input, in-place updates to the tensor they update.
+ * An alias takes neither time nor memory.
+ */
+export function rootOf(tensor: Tensor): Tensor {
+  let t = tensor;
+  for (;;) {
+    const { op, inputs } = t.node;
+    const inPlace = op?.inPlace?.find(([output]) => output === t.index);
+    if (op?.alias) t = inputs[0]!;
+    else if (inPlace) t = inputs[inPlace[1]]!;
+    else return t;
+  }
+}

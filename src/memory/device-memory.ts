@@ -1,0 +1,141 @@
+import { byteSize } from '../core/types.ts';
+import { type DeviceProgram, type MemoryCategory, memoryCategories, type StepProgram } from '../program/instruction.ts';
+import { ALIGNMENT, layOut } from './layout.ts';
+import { type Interval, liveIntervals } from './liveness.ts';
+
+export type CategoryBytes = Readonly<Record<MemoryCategory, number>>;
+
+/** Where everything lies in one device's memory while one program runs, and what that costs. */
+export interface DeviceLayout {
+  /** Offset of every buffer of the program, by id; −1 for one that is never alive. */
+  readonly offsets: readonly number[];
+  readonly intervals: readonly Interval[];
+  readonly height: number;
+  readonly maxLive: number;
+  /** The instruction at which the live bytes are most. */
+  readonly peakAt: number;
+  readonly atPeak: CategoryBytes;
+  /** What the sum of all buffers would be without reuse. */
+  readonly naiveSum: number;
+}
+
+/** One device's memory for all its programs: parameters and state lie at the same offsets in each. */
+export interface DeviceMemoryPlan {
+  readonly device: number;
+  readonly persistent: readonly PersistentBuffer[];
+  /** By program name. */
+  readonly layouts: Readonly<Record<string, DeviceLayout>>;
+  /** End of the highest payload over all programs: the planned peak. */
+  readonly peakBytes: number;
+  readonly maxLive: number;
+  /** Categories at the peak of the program that has it; with `padding` they sum to `peakBytes`. */
+  readonly byCategory: CategoryBytes & { readonly padding: number };
+  readonly largest: readonly { readonly name: string; readonly bytes: number; readonly category: MemoryCategory }[];
+}
+
+export interface PersistentBuffer {
+  readonly name: string;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly category: MemoryCategory;
+}
+
+/** Lays out one device over several programs (training, a smaller last batch, evaluation). */
+export function planDeviceMemory(device: number, programs: Readonly<Record<string, StepProgram>>): DeviceMemoryPlan {
+  const own = Object.entries(programs).map(([name, p]) => [name, p.devices[device]!] as const);
+  const persistent = placePersistent(own.map(([, p]) => p));
+  const base = Math.max(0, ...persistent.map((p) => p.offset + p.bytes));
+  const fixed = new Map(persistent.map((p) => [p.name, p.offset]));
+  const layouts: Record<string, DeviceLayout> = {};
+  for (const [name, program] of own) layouts[name] = layOutProgram(program, fixed, base, persistent);
+
+  const ranked = Object.entries(layouts).sort((a, b) => b[1].height - a[1].height);
+  const [topName, top] = ranked[0]!;
+  const maxLive = Math.max(...Object.values(layouts).map((l) => l.maxLive));
+  const live = memoryCategories.reduce((sum, c) => sum + top.atPeak[c], 0);
+  return {
+    device,
+    persistent,
+    layouts,
+    peakBytes: top.height,
+    maxLive,
+    byCategory: { ...top.atPeak, padding: top.height - live },
+    largest: largestAtPeak(programs[topName]!.devices[device]!, top),
+  };
+}
+
+function placePersistent(programs: readonly DeviceProgram[]): PersistentBuffer[] {
+  const seen = new Map<string, PersistentBuffer>();
+  let offset = 0;
+  for (const buffer of programs.flatMap((p) => p.buffers)) {
+    if (buffer.persistent === null || seen.has(buffer.persistent)) continue;
+    offset = Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
+    seen.set(buffer.persistent, { name: buffer.persistent, offset, bytes: byteSize(buffer.type), category: buffer.category });
+    offset += buffer.bytes;
+  }
+  return [...seen.values()];
+}
+
+function layOutProgram(
+  program: DeviceProgram,
+  fixed: ReadonlyMap<string, number>,
+  base: number,
+  persistent: readonly PersistentBuffer[],
+): DeviceLayout {
+  const intervals = liveIntervals(program);
+  const moving = intervals.filter((i) => program.buffers[i.buffer]!.persistent === null);
+  const blocks = moving.map((i) => ({ first: i.first, last: i.last, bytes: program.buffers[i.buffer]!.bytes }));
+  const persistentBytes = persistent.reduce((sum, p) => sum + p.bytes, 0);
+  const laid = blocks.length > 0 ? layOut(blocks, base) : { offsets: [], height: base, maxLive: base };
+  const offsets = program.buffers.map((b) => (b.persistent === null ? -1 : fixed.get(b.persistent)!));
+  moving.forEach((i, k) => {
+    offsets[i.buffer] = laid.offsets[k]!;
+  });
+  const { peakAt, atPeak } = peakOf(program, moving, persistent);
+  return {
+    offsets,
+    intervals,
+    height: laid.height,
+    maxLive: laid.maxLive - base + persistentBytes,
+    peakAt,
+    atPeak,
+    naiveSum: persistentBytes + blocks.reduce((sum, b) => sum + b.bytes, 0),
+  };
+}
+
+/** Live bytes by category over the instructions of a program; parameters and state of other programs count too. */
+export function liveBytesOverTime(program: DeviceProgram, intervals: readonly Interval[], persistent: readonly PersistentBuffer[]): CategoryBytes[] {
+  const zero = () => Object.fromEntries(memoryCategories.map((c) => [c, 0])) as Record<MemoryCategory, number>;
+  const change = Array.from({ length: program.instructions.length + 1 }, zero);
+  for (const { buffer, first, last } of intervals) {
+    const { category, bytes, persistent: name } = program.buffers[buffer]!;
+    if (name !== null) continue;
+    change[first]![category] += bytes;
+    change[last + 1]![category] -= bytes;
+  }
+  const live = zero();
+  for (const p of persistent) live[p.category] += p.bytes;
+  return program.instructions.map((_, at) => {
+    for (const c of memoryCategories) live[c] += change[at]![c];
+    return { ...live };
+  });
+}
+
+function peakOf(program: DeviceProgram, moving: readonly Interval[], persistent: readonly PersistentBuffer[]): { peakAt: number; atPeak: CategoryBytes } {
+  const live = liveBytesOverTime(program, moving, persistent);
+  const total = (c: CategoryBytes) => memoryCategories.reduce((sum, k) => sum + c[k], 0);
+  let peakAt = 0;
+  for (let i = 1; i < live.length; i++) if (total(live[i]!) > total(live[peakAt]!)) peakAt = i;
+  const idle = Object.fromEntries(memoryCategories.map((c) => [c, 0])) as Record<MemoryCategory, number>;
+  for (const p of persistent) idle[p.category] += p.bytes;
+  return { peakAt, atPeak: live[peakAt] ?? idle };
+}
+
+function largestAtPeak(program: DeviceProgram, layout: DeviceLayout) {
+  return layout.intervals
+    .filter((i) => i.first <= layout.peakAt && i.last >= layout.peakAt)
+    .map((i) => program.buffers[i.buffer]!)
+    .sort((a, b) => b.bytes - a.bytes || a.id - b.id)
+    .slice(0, 5)
+    .map((b) => ({ name: b.name, bytes: b.bytes, category: b.category }));
+}

@@ -1,0 +1,101 @@
+/** Something that needs `bytes` at one offset during [first, last]. */
+export interface Block {
+  readonly first: number;
+  readonly last: number;
+  readonly bytes: number;
+}
+
+export interface Layout {
+  readonly offsets: readonly number[];
+  /** End of the highest block. */
+  readonly height: number;
+  /** Largest sum of live bytes at any time, plus `base`: no layout can be lower. */
+  readonly maxLive: number;
+}
+
+/** Every payload starts here-aligned: what 128-bit loads and the fastest copies want. */
+export const ALIGNMENT = 16;
+const align = (n: number): number => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
+
+/**
+ * Static layout: offsets for blocks such that blocks alive together do not overlap, above `base`. A portfolio of greedy
+ * orders (best fit: the lowest gap that is free for the whole lifetime), the lowest result wins; ties by order, so that
+ * the answer is deterministic.
+ */
+export function layOut(blocks: readonly Block[], base = 0): Layout {
+  const start = align(base);
+  const maxLive = base + largestLiveSum(blocks);
+  let best: { offsets: number[]; height: number } | undefined;
+  for (const order of orders(blocks)) {
+    const candidate = place(blocks, order, start);
+    if (!best || candidate.height < best.height) best = candidate;
+    if (best.height <= maxLive) break;
+  }
+  return { offsets: best!.offsets, height: Math.max(best!.height, base), maxLive };
+}
+
+function* orders(blocks: readonly Block[]): Generator<number[]> {
+  const all = blocks.map((_, i) => i);
+  const by = (...keys: ((b: Block) => number)[]) =>
+    [...all].sort((i, j) => {
+      for (const key of keys) {
+        const d = key(blocks[i]!) - key(blocks[j]!);
+        if (d !== 0) return d;
+      }
+      return i - j;
+    });
+  const life = (b: Block) => b.last - b.first + 1;
+  yield by((b) => -b.bytes, (b) => b.first);
+  yield by((b) => b.first, (b) => -b.bytes);
+  yield by((b) => -life(b), (b) => -b.bytes);
+  yield by((b) => -life(b) * b.bytes, (b) => b.first);
+  yield by((b) => -b.last, (b) => -b.bytes);
+  yield by((b) => b.last, (b) => -b.bytes);
+}
+
+function place(blocks: readonly Block[], order: readonly number[], start: number): { offsets: number[]; height: number } {
+  const offsets = new Array<number>(blocks.length).fill(start);
+  /** Placed blocks by offset. */
+  const placed: number[] = [];
+  let height = start;
+  for (const i of order) {
+    const block = blocks[i]!;
+    let at = start;
+    let chosen = -1;
+    let tightest = Number.POSITIVE_INFINITY;
+    for (const j of placed) {
+      const other = blocks[j]!;
+      if (other.last < block.first || other.first > block.last) continue;
+      const gap = offsets[j]! - at;
+      if (gap >= block.bytes && gap < tightest) {
+        chosen = at;
+        tightest = gap;
+      }
+      at = Math.max(at, align(offsets[j]! + other.bytes));
+    }
+    const offset = chosen >= 0 ? chosen : at;
+    offsets[i] = offset;
+    height = Math.max(height, offset + block.bytes);
+    let low = 0;
+    let high = placed.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (offsets[placed[middle]!]! <= offset) low = middle + 1;
+      else high = middle;
+    }
+    placed.splice(low, 0, i);
+  }
+  return { offsets, height };
+}
+
+function largestLiveSum(blocks: readonly Block[]): number {
+  const events = blocks.flatMap((b) => [
+    { at: b.first, bytes: b.bytes },
+    { at: b.last + 1, bytes: -b.bytes },
+  ]);
+  events.sort((a, b) => a.at - b.at || a.bytes - b.bytes);
+  let live = 0;
+  let most = 0;
+  for (const { bytes } of events) most = Math.max(most, (live += bytes));
+  return most;
+}

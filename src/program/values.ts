@@ -1,0 +1,28 @@
+import type { Node, Tensor } from '../graph/graph.ts';
+import { isStepValue } from '../graph/values.ts';
+
+/**
+ * The tensor that owns the bytes: reshapes lead to their input, in-place updates to the tensor they update.
+ * A program knows only such roots; an alias takes neither an instruction nor memory.
+ */
+export function rootOf(tensor: Tensor): Tensor {
+  let t = tensor;
+  for (;;) {
+    const { op, inputs } = t.node;
+    const inPlace = op?.inPlace?.find(([output]) => output === t.index);
+    if (op?.alias) t = inputs[0]!;
+    else if (inPlace) t = inputs[inPlace[1]]!;
+    else return t;
+  }
+}
+
+/** Identity of a value at run time: a root and, unless it exists once a step, the microbatch. */
+export function valueKey(root: Tensor, microbatch: number | null): string {
+  return isStepValue(root) ? `${root.node.id}.${root.index}` : `${root.node.id}.${root.index}@${microbatch}`;
+}
+
+export const valueName = (root: Tensor, microbatch: number | null): string =>
+  isStepValue(root) || microbatch === null ? root.name : `${root.name}@${microbatch}`;
+
+/** Nodes that need no instruction: sources and aliases. */
+export const isSilent = (node: Node): boolean => node.source !== undefined || node.op!.alias === true;

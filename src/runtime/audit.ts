@@ -1,0 +1,133 @@
+import { DeviceError } from '../core/errors.ts';
+import { describe, memoryCategories, touches } from '../program/instruction.ts';
+import type { DeviceImage } from './device-image.ts';
+import { changedBytes, fillWords, RESERVED_WORD } from './poison.ts';
+
+/**
+ * Audit mode: holds a device's memory against its plan, instruction by instruction.
+ *
+ * Before an instruction: nothing it reads is poison. Behind it: only bytes of its own outputs (or of buffers posted to
+ * others) have changed, its outputs are written whole, and what has died is poisoned. The bytes that are not poison are
+ * the live bytes, counted from memory itself.
+ */
+export class Audit {
+  readonly #memory: ArrayBufferLike;
+  readonly #bytes: Uint8Array;
+  readonly #before: Uint8Array;
+  readonly #poison: number;
+  readonly #device: number;
+  /** Buffers that a sender may be writing just now. */
+  readonly #posted = new Set<number>();
+  readonly #alive = new Set<number>();
+  #rows: number[][] = [];
+
+  constructor(memory: ArrayBufferLike, device: number, poison: number) {
+    this.#memory = memory;
+    this.#bytes = new Uint8Array(memory);
+    this.#before = new Uint8Array(memory.byteLength);
+    this.#poison = poison;
+    this.#device = device;
+  }
+
+  start(image: DeviceImage): void {
+    this.#posted.clear();
+    this.#alive.clear();
+    this.#rows = [];
+    for (const buffer of image.program.buffers) if (buffer.persistent !== null) this.#alive.add(buffer.id);
+  }
+
+  before(image: DeviceImage, at: number): void {
+    const instruction = image.program.instructions[at]!;
+    for (const id of touches(instruction).reads) {
+      const bytes = image.program.buffers[id]!.bytes;
+      const intact = changedBytes(this.#memory, image.offsets[id]!, bytes, this.#poison);
+      if (intact !== bytes) this.#fail(image, at, 'audit-read-poison', `reads ${bytes - intact} bytes of poison in ${image.program.buffers[id]!.name}`);
+    }
+    for (const id of touches(instruction).writes) this.#alive.add(id);
+    if (instruction.kind === 'post') {
+      this.#reserve(image, instruction.buffer);
+      this.#posted.add(instruction.buffer);
+    }
+    if (instruction.kind === 'compute' && instruction.workspace !== null) this.#reserve(image, instruction.workspace);
+    this.#before.set(this.#bytes);
+  }
+
+  after(image: DeviceImage, at: number): void {
+    const instruction = image.program.instructions[at]!;
+    const { writes } = touches(instruction);
+    const allowed = [...writes, ...this.#posted].map((id) => range(image, id)).sort((a, b) => a.start - b.start);
+    let from = 0;
+    for (const { start, end } of [...allowed, { start: this.#bytes.length, end: this.#bytes.length }]) {
+      if (start > from) {
+        const changed = firstDifference(this.#before, this.#bytes, from, start);
+        if (changed >= 0) this.#fail(image, at, 'audit-wild-write', `changed byte ${changed}, which is not of its outputs`);
+      }
+      from = Math.max(from, end);
+    }
+    if (instruction.kind === 'receive') this.#posted.delete(instruction.buffer);
+    if (instruction.kind !== 'post') {
+      for (const id of writes) {
+        const { start, end } = range(image, id);
+        const written = changedBytes(this.#memory, start, end - start, this.#poison);
+        if (written !== end - start) this.#fail(image, at, 'audit-partial-write', `left ${end - start - written} bytes of ${image.program.buffers[id]!.name} unwritten`);
+      }
+    }
+    this.#rows.push(this.#count(image, at));
+    for (const id of image.deaths[at]!) {
+      const { start, end } = range(image, id);
+      fillWords(this.#memory, start, end - start, this.#poison);
+      this.#alive.delete(id);
+    }
+  }
+
+  report(): { liveBytes: number[][] } {
+    return { liveBytes: this.#rows };
+  }
+
+  /** Non-poison bytes by category of the living range they lie in; bytes outside every range are an error. */
+  #count(image: DeviceImage, at: number): number[] {
+    const row = memoryCategories.map(() => 0);
+    let counted = 0;
+    for (const id of this.#alive) {
+      const { start, end } = range(image, id);
+      const bytes = changedBytes(this.#memory, start, end - start, this.#poison);
+      row[memoryCategories.indexOf(image.program.buffers[id]!.category)]! += bytes;
+      counted += bytes;
+    }
+    const all = changedBytes(this.#memory, 0, this.#memory.byteLength, this.#poison) - this.#otherPrograms;
+    if (all !== counted) this.#fail(image, at, 'audit-unplanned-bytes', `${all - counted} bytes are alive outside every planned range`);
+    return row;
+  }
+
+  /** Bytes of persistent tensors that the running program does not know (another program's constants). */
+  #otherPrograms = 0;
+  setForeignBytes(bytes: number): void {
+    this.#otherPrograms = bytes;
+  }
+
+  #reserve(image: DeviceImage, id: number): void {
+    const { start, end } = range(image, id);
+    fillWords(this.#memory, start, end - start, RESERVED_WORD);
+  }
+
+  #fail(image: DeviceImage, at: number, code: string, what: string): never {
+    const instruction = image.program.instructions[at]!;
+    throw new DeviceError(code, `audit: device ${this.#device}, instruction ${at} (${describe(instruction, image.program)}) ${what}`, {
+      fields: {
+        device: this.#device,
+        instruction: at,
+        microbatch: 'microbatch' in instruction ? instruction.microbatch : null,
+      },
+    });
+  }
+}
+
+function range(image: DeviceImage, id: number): { start: number; end: number } {
+  const start = image.offsets[id]!;
+  return { start, end: start + image.program.buffers[id]!.bytes };
+}
+
+function firstDifference(a: Uint8Array, b: Uint8Array, from: number, to: number): number {
+  for (let i = from; i < to; i++) if (a[i] !== b[i]) return i;
+  return -1;
+}

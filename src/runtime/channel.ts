@@ -1,0 +1,86 @@
+import type { Control } from './control.ts';
+
+/**
+ * How a device exchanges values with the others. One channel a device. Every method may return a promise (messages, MPI);
+ * on shared memory all are synchronous, and a device never awaits within a step.
+ *
+ * - `post` announces that message `message` of `from` may be written to its buffer, and returns at once.
+ * - `send` waits until the receiver has posted that message, copies, and returns when the source may be overwritten.
+ * - `receive` returns when the message is complete in its buffer.
+ * - `barrier` returns when every device has called it.
+ * Messages of one pair are posted and sent in the order of their numbers, which start at 0 each step.
+ * Waiting ends with StepAborted as soon as the step is aborted.
+ */
+export interface Channel {
+  startStep(): void;
+  post(from: number, message: number): void | Promise<void>;
+  send(to: number, message: number, source: number, target: number, bytes: number): void | Promise<void>;
+  receive(from: number, message: number): void | Promise<void>;
+  barrier(): void | Promise<void>;
+  /** Seconds spent waiting since the step began. */
+  readonly waitedSeconds: number;
+}
+
+/** Devices of one process: the sender copies from its memory into the receiver's and rings. */
+export class SharedMemoryChannel implements Channel {
+  readonly #control: Control;
+  readonly #device: number;
+  readonly #memories: readonly Uint8Array[];
+  /** Messages of earlier steps, by peer: a step's numbers start behind them. */
+  readonly #sentBefore: Int32Array;
+  readonly #receivedBefore: Int32Array;
+  #arrivals = 0;
+  #waited = 0;
+
+  constructor(control: Control, device: number, memories: readonly WebAssembly.Memory[]) {
+    this.#control = control;
+    this.#device = device;
+    this.#memories = memories.map((m) => new Uint8Array(m.buffer));
+    this.#sentBefore = new Int32Array(control.devices);
+    this.#receivedBefore = new Int32Array(control.devices);
+  }
+
+  get waitedSeconds(): number {
+    return this.#waited;
+  }
+
+  startStep(): void {
+    this.#waited = 0;
+    for (let peer = 0; peer < this.#control.devices; peer++) {
+      this.#sentBefore[peer] = this.#control.sent(this.#device, peer);
+      // What this device has posted it has also received by the end of a step.
+      this.#receivedBefore[peer] = this.#control.posted(peer, this.#device);
+    }
+  }
+
+  post(from: number): void {
+    this.#control.countPosted(from, this.#device);
+  }
+
+  send(to: number, message: number, source: number, target: number, bytes: number): void {
+    const goal = (this.#sentBefore[to]! + message + 1) | 0;
+    this.#wait(to, () => ((this.#control.posted(this.#device, to) - goal) | 0) >= 0);
+    this.#memories[to]!.set(this.#memories[this.#device]!.subarray(source, source + bytes), target);
+    this.#control.countSent(this.#device, to);
+  }
+
+  receive(from: number, message: number): void {
+    const goal = (this.#receivedBefore[from]! + message + 1) | 0;
+    this.#wait(from, () => ((this.#control.sent(from, this.#device) - goal) | 0) >= 0);
+  }
+
+  barrier(): void {
+    this.#control.countArrived(this.#device);
+    this.#arrivals = (this.#arrivals + 1) | 0;
+    for (let d = 0; d < this.#control.devices; d++) {
+      if (d !== this.#device) this.#wait(d, () => ((this.#control.arrived(d) - this.#arrivals) | 0) >= 0);
+    }
+  }
+
+  #wait(peer: number, ready: () => boolean): void {
+    if (ready()) return;
+    const start = performance.now();
+    this.#control.waitUntil(this.#device, peer, ready);
+    this.#waited += (performance.now() - start) / 1000;
+  }
+}

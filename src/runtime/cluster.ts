@@ -1,0 +1,314 @@
+import { join } from 'node:path';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { pathToFileURL } from 'node:url';
+import * as Comlink from 'comlink';
+import { Piscina } from 'piscina';
+import type { BackendName } from '../backends/backend.ts';
+import { kernelsModule } from '../backends/kernels-module.ts';
+import { DeviceError, PlanError } from '../core/errors.ts';
+import { formatBytes } from '../core/format.ts';
+import { packageRoot } from '../core/package-root.ts';
+import { describe } from '../program/instruction.ts';
+import { Control, StepAborted } from './control.ts';
+import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
+import { nodeEndpoint } from './node-endpoint.ts';
+import type { PoisonKind } from './poison.ts';
+import './remote-errors.ts';
+import { Watchdog } from './watchdog.ts';
+import { type DeviceApi, type DeviceStart, WIRE_VERSION } from './wire.ts';
+
+const PAGE = 65536;
+/** What a wasm memory can hold at most (32-bit addresses). */
+const MAX_PAGES = 65536;
+
+export interface DeviceSpec {
+  readonly backend: BackendName;
+  /** Planned bytes: the memory has just the pages this needs. */
+  readonly bytes: number;
+  /** Capacity in bytes, rounded down to pages: the memory's maximum. null: as much as needed. */
+  readonly capacity: number | null;
+}
+
+export interface ClusterOptions {
+  readonly audit?: boolean;
+  readonly poison?: PoisonKind;
+  /** Faults to provoke, by device; for tests. */
+  readonly faults?: Readonly<Record<number, readonly Fault[]>>;
+  /** A running instruction counts as stuck after max(2 s, this × its predicted time). Default 100. */
+  readonly hangFactor?: number;
+  /** JavaScript heap of a device's thread, MB; tensors lie outside it. */
+  readonly heapMegabytes?: number;
+}
+
+/** Seconds an instruction is expected to take, for the hang limit. */
+export type PredictSeconds = (device: number, instruction: number) => number;
+
+interface Member {
+  readonly device: number;
+  readonly pool: Piscina;
+  readonly port: MessagePort;
+  /** A strong reference: were the proxy collected, Comlink would close the port. */
+  readonly api: Comlink.Remote<DeviceApi>;
+  readonly task: Promise<unknown>;
+  /** Rejecters of calls under way: a dead worker would leave them pending for ever. */
+  readonly pending: Set<(error: Error) => void>;
+  gone: DeviceError | undefined;
+  closing: boolean;
+}
+
+/**
+ * The coordinator's side of the devices: one Piscina of one thread each, Comlink as the typed control channel. It starts,
+ * loads, steps, reads, aborts and joins them; data between devices never passes here.
+ *
+ * The first failure ends the cluster: every device is told (control block), every call under way is rejected, and from
+ * then on each call fails with that first error, so that nothing half-updated is ever read.
+ */
+export class Cluster implements AsyncDisposable {
+  readonly #members: Member[] = [];
+  readonly #control: Control;
+  readonly #images = new Map<string, readonly DeviceImage[]>();
+  readonly #options: ClusterOptions;
+  #failure: Error | undefined;
+  #closed: Promise<void> | undefined;
+  #step: { program: string } | undefined;
+
+  private constructor(devices: number, options: ClusterOptions) {
+    this.#control = Control.create(devices);
+    this.#options = options;
+  }
+
+  static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<Cluster> {
+    const memories = specs.map((spec, device) => createMemory(device, spec));
+    const kernels = await kernelsModule();
+    const cluster = new Cluster(specs.length, options);
+    const filename = pathToFileURL(join(packageRoot(), 'dist', 'workers', 'device.node.js')).href;
+    specs.forEach((spec, device) => {
+      const pool = new Piscina({
+        filename,
+        minThreads: 0,
+        maxThreads: 1,
+        idleTimeout: Number.POSITIVE_INFINITY,
+        atomics: 'disabled',
+        recordTiming: false,
+        resourceLimits: { maxOldGenerationSizeMb: options.heapMegabytes ?? 512 },
+      });
+      const { port1, port2 } = new MessageChannel();
+      const start: DeviceStart = {
+        version: WIRE_VERSION,
+        port: port2,
+        device,
+        backend: spec.backend,
+        kernels,
+        control: cluster.#control.buffer,
+        devices: specs.length,
+        memories,
+        poison: options.poison ?? 'standard',
+        audit: options.audit ?? false,
+        faults: options.faults?.[device] ?? [],
+      };
+      const task = pool.run(start, { transferList: [port2] });
+      const member: Member = { device, pool, port: port1, api: Comlink.wrap<DeviceApi>(nodeEndpoint(port1)), task, pending: new Set(), gone: undefined, closing: false };
+      pool.on('error', () => {}); // the task's rejection tells the same
+      task.then(
+        () => cluster.#lost(member, 'its thread ended'),
+        (error: Error & { code?: string }) => cluster.#lost(member, error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message, error),
+      );
+      port1.on('close', () => cluster.#lost(member, 'its control channel closed'));
+      cluster.#members.push(member);
+    });
+    return cluster;
+  }
+
+  get devices(): number {
+    return this.#members.length;
+  }
+
+  /** Gives every device its program of this name. */
+  async load(name: string, images: readonly DeviceImage[]): Promise<void> {
+    this.#images.set(name, images);
+    await this.#all((m) => m.api.load(name, images[m.device]!) as Promise<void>);
+  }
+
+  async attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): Promise<void> {
+    await this.#all((m) => m.api.attachStaging(feeds, results) as Promise<void>);
+  }
+
+  async write(device: number, offset: number, data: Uint8Array): Promise<void> {
+    await this.#call(this.#members[device]!, (m) => m.api.write(offset, data) as Promise<void>);
+  }
+
+  async read(device: number, offset: number, bytes: number): Promise<Uint8Array> {
+    return this.#call(this.#members[device]!, (m) => m.api.read(offset, bytes) as Promise<Uint8Array>);
+  }
+
+  async measurePeaks(): Promise<number[]> {
+    return this.#all((m) => m.api.measurePeak() as Promise<number>);
+  }
+
+  /**
+   * Runs one step on all devices. `predict` gives the hang limit. Rejects with the first failure, at latest 2 s after a
+   * device has failed (or its hang limit, where it is stuck); by then no device works on the step any more.
+   */
+  async step(options: StepOptions, predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]> {
+    this.#check();
+    const onAbort = () => this.abort(signal?.reason);
+    if (signal?.aborted) {
+      onAbort();
+      this.#check();
+    }
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#step = { program: options.program };
+    const watchdog = new Watchdog(this.#control, this.devices, predict, this.#options.hangFactor ?? 100, {
+      describe: (device) => this.#describe(device),
+      stuck: (device, error) => {
+        this.#fail(error);
+        if (device !== null) void this.#members[device]!.pool.destroy().catch(() => {});
+      },
+    });
+    try {
+      return await this.#all((m) =>
+        (m.api.step(options) as Promise<StepReport>).catch((error: Error) => {
+          if (!(error instanceof StepAborted)) this.#fail(error, m.device);
+          throw error;
+        }),
+      );
+    } finally {
+      watchdog.stop();
+      this.#step = undefined;
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Ends the step under way on every device; the cluster is failed from then on. */
+  abort(reason?: unknown): void {
+    if (this.#failure) return;
+    this.#fail(new DeviceError('aborted', `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`, { cause: reason }));
+  }
+
+  /** Joins every thread; idempotent, and safe in every state. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const interrupted = this.#step !== undefined;
+    for (const m of this.#members) m.closing = true;
+    if (interrupted) {
+      this.#failure ??= new DeviceError('closed', 'the session was closed during a step');
+      this.#control.abort(-1);
+    }
+    await Promise.all(
+      this.#members.map(async (m) => {
+        const ended = m.task.catch(() => {});
+        if (!m.gone) {
+          void Promise.resolve(m.api.shutdown() as Promise<void>).catch(() => {});
+          await withTimeout(ended, 1000);
+        }
+        await m.pool.destroy().catch(() => {});
+        await ended;
+        m.port.close();
+        const error = this.#failure ?? new DeviceError('closed', 'the session is closed');
+        for (const reject of m.pending) reject(error);
+        m.pending.clear();
+      }),
+    );
+    this.#failure ??= new DeviceError('closed', 'the session is closed');
+  }
+
+  #check(): void {
+    if (this.#failure) {
+      throw new DeviceError('session-failed', `the session has ended: ${this.#failure.message}`, {
+        cause: this.#failure,
+        fields: { ...(this.#failure instanceof DeviceError ? this.#failure.fields : {}) },
+        remedy: 'start a new session; resume from a checkpoint',
+      });
+    }
+  }
+
+  #fail(error: Error, culprit = -1): void {
+    this.#failure ??= error;
+    this.#control.abort(culprit);
+  }
+
+  /** A device that is gone without being asked: says where it was, ends the step for all. */
+  #lost(member: Member, why: string, cause?: Error): void {
+    if (member.gone || member.closing) {
+      member.gone ??= new DeviceError('device-lost', why, { fields: { device: member.device } });
+      return;
+    }
+    const at = this.#step ? this.#control.position(member.device) : null;
+    const instruction = at === null ? undefined : this.#images.get(this.#step!.program)?.[member.device]?.program.instructions[at];
+    member.gone = new DeviceError(
+      'device-lost',
+      `device ${member.device} was lost${at === null ? '' : ` at instruction ${at}, ${this.#describe(member.device)}`}: ${why}`,
+      {
+        fields: {
+          device: member.device,
+          instruction: at,
+          microbatch: instruction && 'microbatch' in instruction ? instruction.microbatch : null,
+        },
+        cause,
+      },
+    );
+    this.#fail(member.gone, member.device);
+    for (const reject of member.pending) reject(member.gone);
+    member.pending.clear();
+  }
+
+  #describe(device: number): string {
+    const program = this.#step && this.#images.get(this.#step.program)?.[device]?.program;
+    const instruction = program?.instructions[this.#control.position(device)];
+    return program && instruction ? describe(instruction, program) : 'no instruction';
+  }
+
+  /** The same call on all devices; waits for all of them, then throws the session's first failure if any failed. */
+  async #all<T>(call: (m: Member) => Promise<T>): Promise<T[]> {
+    const results = await Promise.allSettled(this.#members.map((m) => this.#call(m, call)));
+    const failed = results.find((r) => r.status === 'rejected');
+    if (failed) throw this.#failure ?? failed.reason;
+    return results.map((r) => (r as PromiseFulfilledResult<T>).value);
+  }
+
+  #call<T>(member: Member, call: (m: Member) => Promise<T>): Promise<T> {
+    this.#check();
+    return new Promise<T>((resolve, reject) => {
+      const settle = () => member.pending.delete(reject);
+      member.pending.add(reject);
+      call(member).then(
+        (value) => {
+          settle();
+          resolve(value);
+        },
+        (error) => {
+          settle();
+          reject(error);
+        },
+      );
+    });
+  }
+}
+
+function createMemory(device: number, spec: DeviceSpec): WebAssembly.Memory {
+  const initial = Math.max(1, Math.ceil(spec.bytes / PAGE));
+  const maximum = spec.capacity === null ? initial : Math.floor(spec.capacity / PAGE);
+  if (initial > maximum || initial > MAX_PAGES) {
+    throw new PlanError('capacity-exceeded', `device ${device} needs ${formatBytes(spec.bytes)} and has ${formatBytes(Math.min(maximum, MAX_PAGES) * PAGE)}`, {
+      fields: { device, needBytes: spec.bytes, capacityBytes: Math.min(maximum, MAX_PAGES) * PAGE },
+    });
+  }
+  return new WebAssembly.Memory({ initial, maximum: Math.min(maximum, MAX_PAGES), shared: true });
+}
+
+async function withTimeout(promise: Promise<unknown>, milliseconds: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,46 @@
+import type { DeviceProgram, StagedTensor } from '../program/instruction.ts';
+
+/** A program with its addresses: all that a device needs to run a step. Plain data, sent once. */
+export interface DeviceImage {
+  readonly program: DeviceProgram;
+  /** Byte offset of every buffer in this device's memory; −1: never alive. */
+  readonly offsets: readonly number[];
+  /** Byte offsets of the buffers of every device, for sends. */
+  readonly peerOffsets: readonly (readonly number[])[];
+  /** Buffers that die behind each instruction. */
+  readonly deaths: readonly (readonly number[])[];
+  readonly feeds: readonly StagedTensor[];
+  readonly results: readonly StagedTensor[];
+}
+
+/** A fault to provoke, for tests of the failure paths: on this instruction of this step (counted from 0). */
+export interface Fault {
+  readonly kind: 'throw' | 'exit' | 'hang' | 'out-of-memory' | 'delay' | 'wild-write' | 'read-poison';
+  readonly step: number;
+  readonly instruction: number;
+  /** For `delay`. */
+  readonly seconds?: number;
+}
+
+export interface StepOptions {
+  readonly program: string;
+  /** Counted by the session from 0. */
+  readonly step: number;
+  /** Record start and end of every instruction. */
+  readonly profile?: boolean;
+}
+
+export interface StepReport {
+  readonly seconds: number;
+  /** Time not spent waiting for other devices. */
+  readonly busySeconds: number;
+  /** Start and end of each instruction, seconds since the epoch of `performance.timeOrigin`, when profiling. */
+  readonly times: Float64Array | null;
+  /** Audit mode: measured live bytes behind each instruction, by category of the range they lie in. */
+  readonly audit: AuditReport | null;
+}
+
+export interface AuditReport {
+  /** One row an instruction: live bytes in the order of `memoryCategories`. */
+  readonly liveBytes: readonly (readonly number[])[];
+}

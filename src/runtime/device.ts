@@ -1,0 +1,226 @@
+import { DeviceError } from '../core/errors.ts';
+import type { Backend, BoundCall } from '../backends/backend.ts';
+import { describe, type Instruction } from '../program/instruction.ts';
+import { Audit } from './audit.ts';
+import type { Channel } from './channel.ts';
+import { type Control, StepAborted } from './control.ts';
+import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
+import { fillWords, highestChanged, type PoisonKind, poisonWord } from './poison.ts';
+
+export interface DeviceSetup {
+  readonly device: number;
+  readonly memory: WebAssembly.Memory;
+  readonly control: Control;
+  readonly channel: Channel;
+  readonly backend: Backend;
+  readonly poison: PoisonKind;
+  readonly audit: boolean;
+  readonly faults: readonly Fault[];
+  /** What a fault of kind `exit` does; the worker shell knows how to die. */
+  readonly exit: () => void;
+}
+
+/** An instruction ready to run: returns a promise only where the backend or the transport is asynchronous. */
+type Step = () => void | Promise<void>;
+
+interface Loaded {
+  readonly image: DeviceImage;
+  readonly steps: readonly Step[];
+  foreignBytes: number;
+}
+
+/**
+ * The device: plays its programs in its own memory. It knows no thread, no worker and no transport, so that a Node
+ * worker, a browser worker, a WebGPU device or an MPI process can be a thin shell around it.
+ */
+export class Device {
+  readonly #setup: DeviceSetup;
+  readonly #bytes: Uint8Array;
+  readonly #programs = new Map<string, Loaded>();
+  readonly #audit: Audit | undefined;
+  /** Persistent bytes written so far, by offset. */
+  readonly #written = new Map<number, number>();
+  #feeds: Uint8Array = new Uint8Array(0);
+  #results: Uint8Array = new Uint8Array(0);
+
+  constructor(setup: DeviceSetup) {
+    this.#setup = setup;
+    this.#bytes = new Uint8Array(setup.memory.buffer);
+    const poison = poisonWord(setup.poison);
+    fillWords(setup.memory.buffer, 0, this.#bytes.length, poison);
+    if (setup.audit) this.#audit = new Audit(setup.memory.buffer, setup.device, poison);
+  }
+
+  /** Takes a program; kernel calls are bound to their offsets here, so that a step allocates nothing. */
+  load(name: string, image: DeviceImage): void {
+    const steps = image.program.instructions.map((i) => this.#prepare(i, image));
+    this.#programs.set(name, { image, steps, foreignBytes: 0 });
+  }
+
+  /** The area shared with the host: fed tensors in, results out. */
+  attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): void {
+    this.#feeds = new Uint8Array(feeds);
+    this.#results = new Uint8Array(results);
+  }
+
+  write(offset: number, data: Uint8Array): void {
+    this.#bytes.set(data, offset);
+    this.#written.set(offset, data.length);
+  }
+
+  read(offset: number, bytes: number): Uint8Array {
+    return this.#bytes.slice(offset, offset + bytes);
+  }
+
+  /** The end of the highest byte ever written, found in memory itself. */
+  measurePeak(): number {
+    return highestChanged(this.#setup.memory.buffer, poisonWord(this.#setup.poison));
+  }
+
+  async step(options: StepOptions): Promise<StepReport> {
+    const { control, device, channel } = this.#setup;
+    const loaded = this.#programs.get(options.program);
+    if (!loaded) throw new DeviceError('unknown-program', `device ${device} has no program ${options.program}`, { fields: { device } });
+    const { image, steps } = loaded;
+    const faults = new Map(this.#setup.faults.filter((f) => f.step === options.step).map((f) => [f.instruction, f]));
+    const times = options.profile ? new Float64Array(2 * steps.length) : null;
+    const audit = this.#audit;
+    audit?.start(image);
+    audit?.setForeignBytes(this.#foreignBytes(image));
+    const begin = performance.now();
+    control.setState(device, 'running');
+    channel.startStep();
+    let at = 0;
+    try {
+      for (; at < steps.length; at++) {
+        control.setPosition(device, at);
+        // A device that computes without waiting notices an abort here.
+        if ((at & 63) === 0) control.throwIfAborted();
+        const fault = faults.get(at);
+        if (fault) this.#provoke(fault);
+        audit?.before(image, at);
+        if (times) times[2 * at] = performance.timeOrigin + performance.now();
+        const pending = steps[at]!();
+        if (pending) await pending;
+        if (times) times[2 * at + 1] = performance.timeOrigin + performance.now();
+        if (fault?.kind === 'wild-write') this.#bytes[this.#bytes.length - 1]! ^= 0xff;
+        audit?.after(image, at);
+      }
+    } catch (error) {
+      if (error instanceof StepAborted || error instanceof DeviceError) throw error;
+      const instruction = image.program.instructions[at]!;
+      throw new DeviceError(
+        'kernel-failed',
+        `device ${device} failed at instruction ${at}, ${describe(instruction, image.program)}: ${(error as Error).message}`,
+        {
+          fields: {
+            device,
+            instruction: at,
+            microbatch: 'microbatch' in instruction ? instruction.microbatch : null,
+            node: instruction.kind === 'compute' ? instruction.node : null,
+          },
+          cause: error,
+        },
+      );
+    } finally {
+      control.setState(device, 'idle');
+    }
+    const seconds = (performance.now() - begin) / 1000;
+    return { seconds, busySeconds: seconds - channel.waitedSeconds, times, audit: audit ? audit.report() : null };
+  }
+
+  /** Persistent bytes of programs other than the running one (their constants). */
+  #foreignBytes(image: DeviceImage): number {
+    const own = new Set(image.program.buffers.filter((b) => b.persistent !== null).map((b) => image.offsets[b.id]!));
+    let foreign = 0;
+    for (const [offset, bytes] of this.#written) if (!own.has(offset)) foreign += bytes;
+    return foreign;
+  }
+
+  #prepare(instruction: Instruction, image: DeviceImage): Step {
+    const { channel, backend } = this.#setup;
+    const bytesOf = (id: number) => image.program.buffers[id]!.bytes;
+    const at = (id: number) => image.offsets[id]!;
+    switch (instruction.kind) {
+      case 'compute': {
+        const binding = {
+          inputs: instruction.inputs.map(at),
+          outputs: instruction.outputs.map(at),
+          workspace: instruction.workspace === null ? 0 : at(instruction.workspace),
+        };
+        return inSequence(instruction.calls.map((call) => backend.bind(call, instruction.signature, binding)));
+      }
+      case 'post':
+        return () => channel.post(instruction.from, instruction.message);
+      case 'receive':
+        return () => channel.receive(instruction.from, instruction.message);
+      case 'send': {
+        const target = image.peerOffsets[instruction.to]![instruction.toBuffer]!;
+        const [source, bytes] = [at(instruction.buffer), bytesOf(instruction.buffer)];
+        return () => channel.send(instruction.to, instruction.message, source, target, bytes);
+      }
+      case 'input': {
+        const feed = image.feeds.find((f) => f.name === instruction.feed)!;
+        const source = feed.offsets[instruction.microbatch ?? 0]!;
+        const [target, bytes] = [at(instruction.buffer), bytesOf(instruction.buffer)];
+        return () => this.#bytes.set(this.#feeds.subarray(source, source + bytes), target);
+      }
+      case 'output': {
+        const result = image.results.find((r) => r.name === instruction.result)!;
+        const target = result.offsets[instruction.microbatch ?? 0]!;
+        const [source, bytes] = [at(instruction.buffer), bytesOf(instruction.buffer)];
+        return () => this.#results.set(this.#bytes.subarray(source, source + bytes), target);
+      }
+      case 'barrier':
+        return () => channel.barrier();
+      case 'copy': {
+        const [source, target, bytes] = [at(instruction.from), at(instruction.buffer), bytesOf(instruction.from)];
+        return () => {
+          this.#bytes.copyWithin(target, source, source + bytes);
+        };
+      }
+    }
+  }
+
+  #provoke(fault: Fault): void {
+    switch (fault.kind) {
+      case 'throw':
+        throw new Error('provoked failure');
+      case 'exit':
+        this.#setup.exit();
+        return;
+      case 'hang':
+        for (;;);
+      case 'out-of-memory': {
+        const hoard: number[][] = [];
+        for (;;) hoard.push(new Array(100_000).fill(1.1));
+      }
+      case 'delay': {
+        const end = performance.now() + (fault.seconds ?? 0) * 1000;
+        while (performance.now() < end);
+        return;
+      }
+      case 'read-poison': {
+        fillWords(this.#setup.memory.buffer, 0, this.#bytes.length, poisonWord(this.#setup.poison));
+        return;
+      }
+      case 'wild-write':
+        return; // behind the instruction
+    }
+  }
+}
+
+function inSequence(calls: readonly BoundCall[]): Step {
+  if (calls.length === 1) return calls[0]!;
+  return () => {
+    for (let i = 0; i < calls.length; i++) {
+      const pending = calls[i]!();
+      if (pending) return continueAfter(pending, calls, i + 1);
+    }
+  };
+}
+
+async function continueAfter(pending: Promise<void>, calls: readonly BoundCall[], from: number): Promise<void> {
+  await pending;
+  for (let i = from; i < calls.length; i++) await calls[i]!();
+}

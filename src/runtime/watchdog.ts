@@ -1,0 +1,62 @@
+import { DeviceError } from '../core/errors.ts';
+import type { Control } from './control.ts';
+import type { PredictSeconds } from './cluster.ts';
+
+const TICK_MS = 100;
+/** The shortest time after which a device that makes no progress counts as stuck. */
+export const LEAST_HANG_SECONDS = 2;
+
+export interface WatchdogActions {
+  readonly describe: (device: number) => string;
+  /** `device` null: all wait for each other. */
+  readonly stuck: (device: number | null, error: DeviceError) => void;
+}
+
+/**
+ * Looks at the control block ten times a second while a step runs. A device that computes one instruction for longer than
+ * max(2 s, factor × its predicted time) is stuck; where every device waits and none moves for 2 s, the ring of waits is
+ * named. Both end the step.
+ */
+export class Watchdog {
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(control: Control, devices: number, predict: PredictSeconds, factor: number, actions: WatchdogActions) {
+    const since = new Array<number>(devices).fill(performance.now());
+    const last = new Array<number>(devices).fill(-1);
+    this.#timer = setInterval(() => {
+      const now = performance.now();
+      for (let d = 0; d < devices; d++) {
+        const position = control.position(d);
+        if (position !== last[d] || control.state(d) === 'idle') {
+          last[d] = position;
+          since[d] = now;
+        }
+      }
+      const states = Array.from({ length: devices }, (_, d) => control.state(d));
+      for (let d = 0; d < devices; d++) {
+        if (states[d] !== 'running') continue;
+        const limit = Math.max(LEAST_HANG_SECONDS, factor * predict(d, last[d]!));
+        const seconds = (now - since[d]!) / 1000;
+        if (seconds > limit) {
+          actions.stuck(
+            d,
+            new DeviceError('device-stuck', `device ${d} is stuck at instruction ${last[d]}, ${actions.describe(d)}: no progress for ${seconds.toFixed(1)} s (limit ${limit.toFixed(1)} s)`, {
+              fields: { device: d, instruction: last[d], seconds, limitSeconds: limit },
+            }),
+          );
+          return;
+        }
+      }
+      const waiting = states.flatMap((s, d) => (s === 'waiting' ? [d] : []));
+      const settled = waiting.every((d) => now - since[d]! > LEAST_HANG_SECONDS * 1000);
+      if (waiting.length > 0 && settled && states.every((s) => s !== 'running')) {
+        const ring = waiting.map((d) => `device ${d} waits for device ${control.waitingOn(d)} in ${actions.describe(d)}`);
+        actions.stuck(null, new DeviceError('devices-waiting', `no device makes progress: ${ring.join('; ')}`, { fields: { waiting: waiting.map((d) => ({ device: d, on: control.waitingOn(d) })) } }));
+      }
+    }, TICK_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+}

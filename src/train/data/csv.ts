@@ -1,0 +1,77 @@
+/** A table of numbers: some columns are targets, all others the features x f32 [features]. */
+import { FormatError, nearest, UsageError } from '../../core/errors.ts';
+import { type CsvOptions, type CsvTable, parseCsv } from '../../formats/csv.ts';
+import { type Column, type Dataset, datasetOf } from './dataset.ts';
+
+export interface CsvDatasetOptions extends CsvOptions {
+  /** Columns by name or number from 0 (negative from the end). Default: the last. */
+  readonly targets?: readonly (string | number)[];
+  /**
+   * `classes`: one target column of integers from 0, y i32 []. `values`: y f32 [targets].
+   * `auto` (default): classes where there is one target column and it holds integers ≥ 0 only.
+   */
+  readonly task?: 'auto' | 'classes' | 'values';
+}
+
+export function csvDatasetFrom(text: string, where: string, options: CsvDatasetOptions = {}): Dataset {
+  const table = parseCsv(text, where, options);
+  if (table.rows === 0)
+    throw new FormatError('csv-empty', `${where}: a header and no rows`, { fields: { file: where } });
+  const targets = (options.targets ?? [-1]).map((target) => columnOf(table, target, where));
+  const features = Array.from({ length: table.columns }, (_, c) => c).filter((c) => !targets.includes(c));
+  if (targets.length === 0 || features.length === 0) {
+    throw new UsageError(
+      'csv-columns',
+      `${where}: ${table.columns} columns leave ${features.length} features and ${targets.length} targets`,
+      {
+        fields: { file: where, columns: table.columns, targets },
+      },
+    );
+  }
+  const x: Column = { dtype: 'f32', sampleShape: [features.length], values: pick(table, features) };
+  const y = pick(table, targets);
+  const notAClass = y.findIndex((v) => !Number.isInteger(v) || v < 0 || v >= 2 ** 31);
+  const task = options.task ?? 'auto';
+  if (task === 'values' || (task === 'auto' && (targets.length > 1 || notAClass >= 0))) {
+    return datasetOf(where, table.rows, { x, y: { dtype: 'f32', sampleShape: [targets.length], values: y } });
+  }
+  if (targets.length > 1) {
+    throw new UsageError('csv-columns', `${where}: classes need one target column, not ${targets.length}`, {
+      fields: { file: where, targets },
+      remedy: `"task": "values"`,
+    });
+  }
+  if (notAClass >= 0) {
+    throw new FormatError(
+      'csv-class',
+      `${where}, row ${notAClass + 1}: ${y[notAClass]} is not a class (an integer from 0)`,
+      {
+        fields: { file: where, row: notAClass + 1, value: y[notAClass] },
+        remedy: `"task": "values"`,
+      },
+    );
+  }
+  const classes = y.reduce((most, v) => Math.max(most, v), 0) + 1;
+  return datasetOf(where, table.rows, { x, y: { dtype: 'i32', sampleShape: [], values: y } }, { classes });
+}
+
+function columnOf({ names, columns }: CsvTable, target: string | number, where: string): number {
+  const index = typeof target === 'string' ? (names ?? []).indexOf(target) : target < 0 ? columns + target : target;
+  if (Number.isInteger(index) && index >= 0 && index < columns) return index;
+  const guess = typeof target === 'string' ? nearest(target, names ?? []) : undefined;
+  const known = names ? `its columns are ${names.join(', ')}` : `it has ${columns} columns and no header`;
+  throw new UsageError('csv-columns', `${where} has no column ${JSON.stringify(target)}; ${known}`, {
+    fields: { file: where, column: target, nearest: guess ?? null },
+    remedy: guess === undefined ? undefined : `"targets": ["${guess}"]`,
+  });
+}
+
+function pick({ rows, columns, values }: CsvTable, chosen: readonly number[]): Float64Array {
+  const out = new Float64Array(rows * chosen.length);
+  for (let row = 0; row < rows; row++) {
+    chosen.forEach((column, k) => {
+      out[row * chosen.length + k] = values[row * columns + column]!;
+    });
+  }
+  return out;
+}

@@ -1,0 +1,181 @@
+/**
+ * Data from a tensor file, named as the graph's inputs and targets. Tensors the graph does not name are ignored.
+ *
+ *     mode      the file's tensor of an input [b, …]       step k gets
+ *     fixed     [b, …]                                     the whole tensor, every step
+ *     stream    [steps, b, …]                              index k of the leading axis; an error after the last
+ *                                                          (of every tensor, those without a batch axis too)
+ *     epochs    [samples, …] (samples on the batch axis)   a seeded shuffled batch of batchSize samples
+ */
+import { FormatError, nearest, PartitaError, UsageError } from '../../core/errors.ts';
+import { allocate, type DType, elementCount, formatShape, type HostTensor } from '../../core/types.ts';
+import { naturalDType, type RawTensor, toHostTensor } from '../../formats/raw-tensor.ts';
+import { readSafetensors } from '../../formats/safetensors.ts';
+import { mapValues } from './dataset.ts';
+import { Sampler } from './sampler.ts';
+import type { BatchSource } from './source.ts';
+
+/** A graph input or target the file must hold. */
+export interface WantedTensor {
+  readonly name: string;
+  /** Converted to this where given; otherwise floats become f32, integers i32. */
+  readonly dtype?: DType;
+  /** Default 0; null: the tensor has no batch axis and goes whole to every step. */
+  readonly batchAxis?: number | null;
+}
+
+export type FileMode =
+  | { readonly mode: 'fixed' }
+  | { readonly mode: 'stream' }
+  | {
+      readonly mode: 'epochs';
+      readonly batchSize: number;
+      readonly seed: number;
+      readonly shuffle?: 'seeded' | 'none';
+    };
+
+export function fileSource(
+  bytes: Uint8Array,
+  where: string,
+  wanted: readonly WantedTensor[],
+  mode: FileMode = { mode: 'fixed' },
+): BatchSource {
+  const tensors = readWanted(readSafetensors(bytes, where), where, wanted);
+  if (mode.mode === 'stream') return stream(tensors, where);
+  if (mode.mode === 'epochs') return epochs(tensors, where, wanted, mode);
+  return {
+    name: where,
+    steps: Number.POSITIVE_INFINITY,
+    stepsPerEpoch: 1,
+    batchAt: (step) => ({ epoch: step, step, tensors }),
+  };
+}
+
+function readWanted(
+  file: ReadonlyMap<string, RawTensor>,
+  where: string,
+  wanted: readonly WantedTensor[],
+): Record<string, HostTensor> {
+  const missing = wanted.filter(({ name }) => !file.has(name)).map(({ name }) => name);
+  if (missing.length > 0) {
+    const held = [...file.keys()];
+    const guesses = missing.map((name) => nearest(name, held)).filter((guess) => guess !== undefined);
+    throw new FormatError(
+      'data-tensor-missing',
+      `${where} lacks ${missing.map((name) => `"${name}"`).join(', ')}; it holds ${held.map((name) => `"${name}"`).join(', ') || 'nothing'}`,
+      {
+        fields: { file: where, missing, held },
+        remedy: guesses.length > 0 ? `rename ${guesses.map((g) => `"${g}"`).join(', ')} in the file` : undefined,
+      },
+    );
+  }
+  return Object.fromEntries(
+    wanted.map(({ name, dtype }) => {
+      const entry = file.get(name)!;
+      return [name, toHostTensor(entry, dtype ?? naturalDType(entry.dtype) ?? 'f32', `${where}: "${name}"`)];
+    }),
+  );
+}
+
+function stream(tensors: Record<string, HostTensor>, where: string): BatchSource {
+  const steps = commonSize(tensors, where, () => 0, 'steps');
+  return {
+    name: where,
+    steps,
+    stepsPerEpoch: steps,
+    batchAt(step) {
+      if (step >= steps) {
+        throw new PartitaError(
+          'data-exhausted',
+          `${where} holds ${steps} steps; step ${step} (from 0) is not among them`,
+          {
+            fields: { file: where, steps, step },
+            remedy: `set steps to ${steps} or less, or use mode "fixed" or "epochs"`,
+          },
+        );
+      }
+      return { epoch: 0, step, tensors: mapValues(tensors, (tensor) => stepOf(tensor, step)) };
+    },
+  };
+}
+
+/** Index `step` of the leading axis, without that axis; a view. */
+function stepOf({ type, data }: HostTensor, step: number): HostTensor {
+  const shape = type.shape.slice(1);
+  const width = elementCount(shape);
+  return { type: { dtype: type.dtype, shape }, data: data.subarray(step * width, (step + 1) * width) };
+}
+
+function epochs(
+  tensors: Record<string, HostTensor>,
+  where: string,
+  wanted: readonly WantedTensor[],
+  options: Extract<FileMode, { mode: 'epochs' }>,
+): BatchSource {
+  const axes = new Map(wanted.map(({ name, batchAxis }) => [name, batchAxis === undefined ? 0 : batchAxis]));
+  const size = commonSize(tensors, where, (name) => axes.get(name)!, 'samples');
+  const sampler = new Sampler({ ...options, size });
+  return {
+    name: where,
+    steps: Number.POSITIVE_INFINITY,
+    stepsPerEpoch: sampler.stepsPerEpoch,
+    batchAt(step) {
+      const { epoch, indices } = sampler.batchAt(step);
+      const pick = (tensor: HostTensor, name: string) => {
+        const axis = axes.get(name)!;
+        return axis === null ? tensor : take(tensor, axis, indices);
+      };
+      return { epoch, step, tensors: mapValues(tensors, pick) };
+    },
+  };
+}
+
+/** NumPy's take: these indices of one axis. */
+export function take({ type, data }: HostTensor, axis: number, indices: Int32Array): HostTensor {
+  const at = axis < 0 ? axis + type.shape.length : axis;
+  const outer = elementCount(type.shape.slice(0, at));
+  const inner = elementCount(type.shape.slice(at + 1));
+  const size = type.shape[at]!;
+  const taken = { dtype: type.dtype, shape: type.shape.with(at, indices.length) };
+  const out = allocate(taken);
+  for (let o = 0; o < outer; o++) {
+    indices.forEach((index, k) => {
+      const from = (o * size + index) * inner;
+      out.set(data.subarray(from, from + inner), (o * indices.length + k) * inner);
+    });
+  }
+  return { type: taken, data: out };
+}
+
+/** The size all tensors share on their axis. */
+function commonSize(
+  tensors: Record<string, HostTensor>,
+  where: string,
+  axisOf: (name: string) => number | null,
+  what: string,
+): number {
+  let first: { name: string; size: number } | undefined;
+  for (const [name, { type }] of Object.entries(tensors)) {
+    const axis = axisOf(name);
+    if (axis === null) continue;
+    const size = type.shape.at(axis);
+    if (size === undefined || axis < -type.shape.length || axis >= type.shape.length || size === 0) {
+      throw new FormatError(
+        'data-axis',
+        `${where}: "${name}" ${formatShape(type.shape)} has no ${what} on axis ${axis}`,
+        {
+          fields: { file: where, tensor: name, shape: type.shape, axis },
+        },
+      );
+    }
+    first ??= { name, size };
+    if (size !== first.size) {
+      throw new FormatError('data-axis', `${where}: "${first.name}" has ${first.size} ${what}, "${name}" has ${size}`, {
+        fields: { file: where, tensors: [first.name, name], sizes: [first.size, size] },
+      });
+    }
+  }
+  if (!first)
+    throw new UsageError('data-axis', `${where}: no tensor has an axis of ${what}`, { fields: { file: where } });
+  return first.size;
+}

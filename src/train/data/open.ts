@@ -1,0 +1,67 @@
+/** Data sets from disk. The only file here that touches it: the others take bytes, and so run in a browser too. */
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { packageRoot } from '../../core/package-root.ts';
+import { readBytes, readText } from '../../formats/read-file.ts';
+import { type CsvDatasetOptions, csvDatasetFrom } from './csv.ts';
+import type { Dataset } from './dataset.ts';
+import { digitsFrom } from './digits.ts';
+import { fashionMnistFiles, fashionMnistFolder, fashionMnistFrom } from './fashion-mnist.ts';
+import { type FileMode, fileSource, type WantedTensor } from './file.ts';
+import type { BatchSource } from './source.ts';
+import { type TextDataset, type TextOptions, textFrom } from './text.ts';
+
+/** The built-in data sets of an experiment; paths are resolved already. */
+export type DatasetConfig =
+  | { readonly kind: 'digits' }
+  | ({ readonly kind: 'fashion-mnist' } & FashionMnistOptions)
+  | ({ readonly kind: 'text'; readonly file?: string } & TextOptions)
+  | ({ readonly kind: 'csv'; readonly file: string } & CsvDatasetOptions);
+
+export function openDataset(config: DatasetConfig): Dataset {
+  switch (config.kind) {
+    case 'digits':
+      return openDigits();
+    case 'fashion-mnist':
+      return openFashionMnist(config);
+    case 'text':
+      return openText(config);
+    case 'csv':
+      return openCsv(config.file, config);
+  }
+}
+
+export function openDigits(): Dataset {
+  const path = join(packageRoot(), 'data', 'digits', 'digits.csv.gz');
+  return digitsFrom(readText(path), path);
+}
+
+export interface FashionMnistOptions {
+  /** Folder of the IDX files, packed or not; default: where Debian's package puts them. */
+  readonly dir?: string;
+  /** Default `train`. */
+  readonly split?: 'train' | 'test';
+}
+
+export function openFashionMnist({ dir = fashionMnistFolder, split = 'train' }: FashionMnistOptions = {}): Dataset {
+  const read = (name: string) => {
+    const plain = join(dir, name);
+    const path = existsSync(plain) ? plain : `${plain}.gz`;
+    return { bytes: readBytes(path, { remedy: 'apt-get install dataset-fashion-mnist' }), where: path };
+  };
+  const { images, labels } = fashionMnistFiles[split];
+  return fashionMnistFrom(`fashion-mnist (${split})`, read(images), read(labels));
+}
+
+/** A UTF-8 text file, by default the book of Genesis in data/text. */
+export function openText({ file, ...options }: { file?: string } & TextOptions = {}): TextDataset {
+  const path = file ?? join(packageRoot(), 'data', 'text', 'genesis.txt');
+  return textFrom(options.unit === 'bytes' ? readBytes(path) : readText(path), basename(path), options);
+}
+
+export const openCsv = (path: string, options: CsvDatasetOptions = {}): Dataset =>
+  csvDatasetFrom(readText(path), path, options);
+
+/** A safetensors file as the experiment key `{"file": …}` has it. */
+export const openFile = (path: string, wanted: readonly WantedTensor[], mode?: FileMode): BatchSource =>
+  fileSource(readBytes(path), path, wanted, mode);

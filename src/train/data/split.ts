@@ -1,0 +1,28 @@
+/** Holding out a part of the data for evaluation. */
+import { UsageError } from '../../core/errors.ts';
+import { permutation } from '../../core/random.ts';
+import { type Dataset, type Split, subset } from './dataset.ts';
+
+/**
+ * Holds out round(fraction · size) samples chosen by the seed, at least one and not all; both parts keep the data's order.
+ * A data set whose samples overlap (text) is cut by position instead.
+ */
+export function holdOut(dataset: Dataset, fraction: number, seed: number): Split {
+  if (!(fraction > 0 && fraction < 1)) {
+    throw new UsageError('split-fraction', `the held-out fraction must lie between 0 and 1, not ${fraction}`, {
+      fields: { fraction },
+    });
+  }
+  if (dataset.holdOut) return dataset.holdOut(fraction);
+  if (dataset.size < 2) {
+    throw new UsageError('split-size', `${dataset.name}: ${dataset.size} samples cannot be split`, {
+      fields: { dataset: dataset.name, size: dataset.size },
+    });
+  }
+  const count = Math.min(Math.max(Math.round(dataset.size * fraction), 1), dataset.size - 1);
+  const order = permutation(seed, 'split', dataset.size);
+  return {
+    train: subset(dataset, order.slice(count).sort(), `${dataset.name} (train)`),
+    heldOut: subset(dataset, order.slice(0, count).sort(), `${dataset.name} (held out)`),
+  };
+}

@@ -1,0 +1,127 @@
+/**
+ * A text as a language model's training data: sample i is the window of T tokens from i·stride on, its target the same
+ * window one token later.
+ *
+ *     tokens   I n   t h e   b e g i …        T = 4, stride = 2
+ *     sample 0 x │I n   t│    y n   t h
+ *     sample 1     x │  t h e│
+ */
+import { UsageError } from '../../core/errors.ts';
+import { allocate } from '../../core/types.ts';
+import { checkIndices, type Dataset, type Split } from './dataset.ts';
+
+export interface TextOptions {
+  /** `bytes`: tokens are the UTF-8 bytes, a vocabulary of 256. `characters` (default): the text's code points, in their order. */
+  readonly unit?: 'bytes' | 'characters';
+  /** T, tokens a sample. Default 64. */
+  readonly context?: number;
+  /** Tokens between the starts of samples. Default: the context, so that samples do not overlap. */
+  readonly stride?: number;
+}
+
+export interface TextDataset extends Dataset {
+  readonly classes: number;
+  /** The token's text, by token; undefined where tokens are bytes. */
+  readonly vocabulary: readonly string[] | undefined;
+  encode(text: string): Int32Array;
+  decode(tokens: ArrayLike<number>): string;
+}
+
+interface Tokenizer extends Pick<TextDataset, 'classes' | 'vocabulary' | 'encode' | 'decode'> {}
+
+export function textFrom(text: string | Uint8Array, name: string, options: TextOptions = {}): TextDataset {
+  const context = positive('context', options.context ?? 64);
+  const stride = positive('stride', options.stride ?? context);
+  if (options.unit === 'bytes') {
+    const bytes = typeof text === 'string' ? new TextEncoder().encode(text) : text;
+    return windows(name, Int32Array.from(bytes), context, stride, byteTokenizer);
+  }
+  const characters = typeof text === 'string' ? text : new TextDecoder().decode(text);
+  const tokenizer = characterTokenizer(characters);
+  return windows(name, tokenizer.encode(characters), context, stride, tokenizer);
+}
+
+function windows(name: string, tokens: Int32Array, context: number, stride: number, tokenizer: Tokenizer): TextDataset {
+  if (tokens.length <= context) {
+    throw new UsageError(
+      'text-too-short',
+      `${name}: ${tokens.length} tokens; one sample needs context + 1 = ${context + 1}`,
+      {
+        fields: { dataset: name, tokens: tokens.length, context },
+        remedy: `set context to ${Math.max(1, tokens.length - 1)} or less`,
+      },
+    );
+  }
+  const size = Math.floor((tokens.length - context - 1) / stride) + 1;
+  return {
+    name,
+    size,
+    tensors: { x: { dtype: 'i32', sampleShape: [context] }, y: { dtype: 'i32', sampleShape: [context] } },
+    ...tokenizer,
+    batch(indices) {
+      checkIndices(name, size, indices);
+      const type = { dtype: 'i32', shape: [indices.length, context] } as const;
+      const x = allocate(type);
+      const y = allocate(type);
+      indices.forEach((index, row) => {
+        const start = index * stride;
+        x.set(tokens.subarray(start, start + context), row * context);
+        y.set(tokens.subarray(start + 1, start + 1 + context), row * context);
+      });
+      return { x: { type, data: x }, y: { type, data: y } };
+    },
+    holdOut: (fraction) => splitByPosition(name, tokens, context, stride, tokenizer, fraction),
+  };
+}
+
+/** The text's end is held out: no token is in both parts, and held-out windows do not overlap each other. */
+function splitByPosition(
+  name: string,
+  tokens: Int32Array,
+  context: number,
+  stride: number,
+  tokenizer: Tokenizer,
+  fraction: number,
+): Split {
+  const border = tokens.length - Math.round(tokens.length * fraction);
+  return {
+    train: windows(`${name} (train)`, tokens.subarray(0, border), context, stride, tokenizer),
+    heldOut: windows(`${name} (held out)`, tokens.subarray(border), context, context, tokenizer),
+  };
+}
+
+const byteTokenizer: Tokenizer = {
+  classes: 256,
+  vocabulary: undefined,
+  encode: (text) => Int32Array.from(new TextEncoder().encode(text)),
+  decode: (tokens) => new TextDecoder().decode(Uint8Array.from(tokens)),
+};
+
+function characterTokenizer(text: string): Tokenizer {
+  const points = [...new Set(Array.from(text, (c) => c.codePointAt(0)!))].sort((a, b) => a - b);
+  const vocabulary = points.map((point) => String.fromCodePoint(point));
+  const tokenOf = new Map(vocabulary.map((character, token) => [character, token]));
+  return {
+    classes: vocabulary.length,
+    vocabulary,
+    encode: (more) =>
+      Int32Array.from(Array.from(more), (character) => {
+        const token = tokenOf.get(character);
+        if (token !== undefined) return token;
+        throw new UsageError(
+          'text-vocabulary',
+          `${JSON.stringify(character)} does not occur in the text the vocabulary is made of`,
+          {
+            fields: { character },
+            remedy: "use unit 'bytes'",
+          },
+        );
+      }),
+    decode: (tokens) => Array.from(tokens, (token) => vocabulary[token] ?? '\ufffd').join(''),
+  };
+}
+
+function positive(key: string, value: number): number {
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new UsageError('text-option', `${key} must be an integer ≥ 1, not ${value}`, { fields: { key, value } });
+}

@@ -1,0 +1,81 @@
+// Fills and strided copies, checked element by element; every order of dimensions, gaps and repeats.
+import { describe, expect, it } from 'vitest';
+import { bool, i32, integers, random, run } from './harness.ts';
+
+it('fills and copies bytes', () => {
+  for (const n of [1, 2, 3, 4, 5, 16, 17, 1000]) {
+    expect([...run('fill32', n, -7, i32(n))[0]!]).toEqual(new Array(n).fill(-7));
+    expect([...run('fill8', n, 1, bool(n))[0]!]).toEqual(new Array(n).fill(1));
+    const x = Uint8Array.from(integers(n, 256, n));
+    expect(run('copyBytes', n, { in: x }, bool(n))[0]).toEqual(x);
+  }
+});
+
+function offsets(d: number[], s: number[]): number[] {
+  let at = [0];
+  d.forEach((n, k) => {
+    at = at.flatMap((o) => Array.from({ length: n }, (_, i) => o + i * s[k]!));
+  });
+  return at;
+}
+
+/** Strides of a dense array whose dimensions lie in the order `perm` (last innermost). */
+function stridesOf(d: number[], perm: number[], gap: number): number[] {
+  const s = new Array<number>(6).fill(0);
+  let step = 1;
+  for (const k of [...perm].reverse()) {
+    s[k] = step;
+    step *= d[k]! + gap;
+  }
+  return s;
+}
+
+const SHAPES = [
+  [1, 1, 1, 1, 1, 1],
+  [1, 1, 1, 1, 1, 13],
+  [1, 1, 1, 1, 9, 10],
+  [1, 1, 1, 5, 8, 6],
+  [1, 2, 1, 3, 4, 5],
+  [2, 3, 2, 1, 5, 3],
+  [2, 1, 3, 4, 1, 1],
+  [1, 1, 1, 2, 3, 200],
+  [3, 2, 2, 2, 2, 2],
+];
+
+function* cases(): Generator<{ d: number[]; s: number[] }> {
+  const r = random(4);
+  for (const d of SHAPES) {
+    for (let trial = 0; trial < 24; trial++) {
+      const perm = [0, 1, 2, 3, 4, 5].map((k) => ({ k, key: trial ? r() : k })).sort((a, b) => a.key - b.key);
+      yield { d, s: stridesOf(d, perm.map((p) => p.k), trial % 5 === 4 ? 1 : 0) };
+    }
+  }
+}
+
+describe('strided copies', () => {
+  it('copy32 and copy8', () => {
+    let count = 0;
+    for (const { d, s: dense } of cases()) {
+      const s = dense.map((v, k) => ((count + k) % 4 === 0 && count % 3 === 0 ? 0 : v));
+      count++;
+      const at = offsets(d, s);
+      const x = integers(Math.max(...at) + 1, 1 << 30, count);
+      expect([...run('copy32', ...d, ...s, { in: x }, i32(at.length))[0]!]).toEqual(at.map((o) => x[o]));
+      const x8 = Uint8Array.from(x);
+      expect([...run('copy8', ...d, ...s, { in: x8 }, bool(at.length))[0]!]).toEqual(at.map((o) => x8[o]));
+    }
+  });
+  it('copyInto32 and copyInto8 leave the gaps alone', () => {
+    for (const { d, s: t } of cases()) {
+      const at = offsets(d, t);
+      const x = integers(at.length, 1 << 30, at.length);
+      const target = new Int32Array(Math.max(...at) + 1).fill(-1);
+      const expected = target.slice();
+      at.forEach((o, i) => (expected[o] = x[i]!));
+      expect(run('copyInto32', ...d, ...t, { in: x }, { inout: target })[0]).toEqual(expected);
+      expect(run('copyInto8', ...d, ...t, { in: Uint8Array.from(x) }, { inout: Uint8Array.from(target) })[0]).toEqual(
+        Uint8Array.from(expected),
+      );
+    }
+  });
+});

@@ -1,0 +1,99 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { FormatError } from '../../src/core/errors.ts';
+import {
+  forwardOnly,
+  makeSchedule,
+  peakInFlight,
+  readScheduleCsv,
+  type Schedule,
+  taskKey,
+  validateSchedule,
+  writeScheduleCsv,
+} from '../../src/schedule/index.ts';
+
+const golden = (file: string): string => readFileSync(new URL(`./data/${file}`, import.meta.url), 'utf8');
+const keys = (schedule: Schedule, device: number): string => schedule.rows[device]!.map(taskKey).join(' ');
+
+function failure(text: string): FormatError {
+  try {
+    readScheduleCsv(text);
+  } catch (error) {
+    expect(error).toBeInstanceOf(FormatError);
+    return error as FormatError;
+  }
+  throw new Error('the file was accepted');
+}
+
+describe("PyTorch's golden schedules", () => {
+  it('zb1p, 2 ranks, 2 stages each: every backward split', () => {
+    const schedule = readScheduleCsv(golden('zb1p_2rank_2stagep_compute.csv'), { name: 'zb1p' });
+    validateSchedule(schedule, { forwards: 'ordered' });
+    expect(schedule).toMatchObject({ name: 'zb1p', stages: 4, devices: 2, microbatches: 8, placement: [0, 1, 0, 1] });
+    expect(schedule.rows.flat()).toHaveLength(4 * 8 * 3);
+    expect(keys(schedule, 0)).toMatch(/^0F0 0F1 2F0 2F1 2B0 2W0 0F2 2B1 2W1 0F3 0B0 0W0 /);
+  });
+
+  it('dualpipev, 4 ranks: overlapped cells, and both forms of the backward in one stage', () => {
+    const schedule = readScheduleCsv(golden('dualpipev_4rank_10mb.csv'));
+    validateSchedule(schedule, { forwards: 'ordered' });
+    expect(schedule).toMatchObject({ stages: 8, devices: 4, microbatches: 10, placement: [0, 1, 2, 3, 3, 2, 1, 0] });
+    expect(keys(schedule, 0)).toContain('7F0 7B0 7W0 7F1');
+    expect(keys(schedule, 0)).toContain('7F3 0F7 7BW3 7F4 0BW0 0F8 7BW4');
+    expect(peakInFlight(schedule)).toEqual([8, 7, 6, 5, 4, 3, 2, 1]);
+  });
+
+  it.each(['zb1p_2rank_2stagep_compute.csv', 'dualpipev_4rank_10mb.csv'])('%s survives our writing', (file) => {
+    const schedule = readScheduleCsv(golden(file));
+    const text = writeScheduleCsv(schedule);
+    expect(readScheduleCsv(text)).toEqual(schedule);
+    expect(writeScheduleCsv(readScheduleCsv(text))).toBe(text);
+  });
+});
+
+describe('writing', () => {
+  it('is the clock grid with I, W and B', () => {
+    expect(writeScheduleCsv(makeSchedule('1f1b', { stages: 2, microbatches: 2 }))).toBe(
+      '0F0,0F1,,0B0,,0B1\n,1F0,1B0,1F1,1B1,\n',
+    );
+  });
+  it('keeps idle devices', () => {
+    const schedule = makeSchedule('gpipe', { stages: 1, microbatches: 1, placement: [1], devices: 3 });
+    expect(writeScheduleCsv(schedule)).toBe(',\n0F0,0B0\n,\n');
+    expect(readScheduleCsv(writeScheduleCsv(schedule), { name: 'gpipe' })).toEqual(schedule);
+    const short = forwardOnly({ stages: 1, microbatches: 1, devices: 2 });
+    expect(writeScheduleCsv(short)).toBe('0F0,\n,\n');
+    expect(readScheduleCsv(writeScheduleCsv(short), { name: short.name })).toEqual(short);
+  });
+});
+
+describe('reading', () => {
+  it('takes B alone only where the W of the same microbatch stands', () => {
+    const schedule = readScheduleCsv('0F0,0F1,0B0,0B1,0W1');
+    expect(keys(schedule, 0)).toBe('0F0 0F1 0BW0 0B1 0W1');
+  });
+  it("forgives a spreadsheet's byte order mark, line ends, quotes, spaces and blank lines", () => {
+    const schedule = readScheduleCsv('\uFEFF"0F0", 0B0 ,\r\n\r\n,\r\n\r\n');
+    expect(schedule).toMatchObject({ devices: 2, stages: 1 });
+    expect(keys(schedule, 0)).toBe('0F0 0BW0');
+  });
+  it('names row, column, cell and what was expected, for all problems at once', () => {
+    const error = failure('0F0,0X1,0B0\n,1F0,0SEND_F0,0F1\n(1F1;1Q0)OVERLAP_F_B\n');
+    expect(error.code).toBe('schedule-csv');
+    expect(error.fields.problems).toMatchObject([
+      { row: 1, column: 2, cell: '0X1' },
+      { row: 2, column: 3, cell: '0SEND_F0' },
+      { row: 2, column: 4, cell: '0F1', expected: 'stage 0 only in row 1, where it appears first' },
+      { row: 3, column: 1, cell: '(1F1;1Q0)OVERLAP_F_B' },
+    ]);
+    expect(error.message).toContain('row 1, column 2: "0X1", expected a task such as 2F0');
+  });
+  it.each([
+    ['', 'at least one task'],
+    ['0F0,0B0\n2F0,2B0', 'stage 1: the stages go up to 2'],
+    ['0F0,0B0,0F2,0B2', 'microbatch 1: the microbatches go up to 2'],
+    ['0F999999999', 'microbatch 0: the microbatches go up to 999999999'],
+  ])('refuses %o', (text, expected) => {
+    expect(failure(text).message).toContain(`expected ${expected}`);
+  });
+});

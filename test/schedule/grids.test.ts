@@ -1,0 +1,112 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { forwardOnly, makeSchedule, printGrid, type Schedule, task } from '../../src/schedule/index.ts';
+
+/** The clock grid in a rule's comment is the golden: the file explains itself and cannot lie. */
+function gridInComment(file: string): string {
+  const source = readFileSync(new URL(`../../src/schedule/${file}`, import.meta.url), 'utf8');
+  return source
+    .split('\n')
+    .flatMap((line) => /^ \* {5}(device .*)$/.exec(line)?.[1] ?? [])
+    .join('\n');
+}
+
+describe('the grid in the comment', () => {
+  it.each<[string, Schedule]>([
+    ['gpipe.ts', makeSchedule('gpipe', { stages: 3, microbatches: 4 })],
+    ['one-f-one-b.ts', makeSchedule('1f1b', { stages: 4, microbatches: 6 })],
+    ['forward-only.ts', forwardOnly({ stages: 3, microbatches: 4 })],
+    ['grid.ts', makeSchedule('1f1b', { stages: 2, microbatches: 2 })],
+  ])('%s', (file, schedule) => {
+    expect(gridInComment(file)).not.toBe('');
+    expect(printGrid(schedule)).toBe(gridInComment(file));
+  });
+
+  it('1f1b runs the first nine clocks of the style guide on device 0', () => {
+    expect(printGrid(makeSchedule('1f1b', { stages: 4, microbatches: 4 }))).toMatch(
+      /^device 0 {2}F0 F1 F2 F3 .. .. .. B0 ../,
+    );
+  });
+});
+
+describe('printGrid', () => {
+  it('names stages where a device owns several, and interleaves them', () => {
+    const schedule = makeSchedule('1f1b', { stages: 4, microbatches: 2, placement: [0, 1, 0, 1], devices: 3 });
+    expect(printGrid(schedule)).toBe(
+      [
+        'device 0  0F0 0F1 2F0 2F1 ..  2B0 ..  2B1 0B0 0B1',
+        'device 1  ..  1F0 1F1 3F0 3B0 3F1 3B1 1B0 1B1 ..',
+        'device 2  ..  ..  ..  ..  ..  ..  ..  ..  ..  ..',
+      ].join('\n'),
+    );
+  });
+
+  it('runs a backward first where stages of a device are level', () => {
+    const schedule = makeSchedule('1f1b', { stages: 4, microbatches: 6, placement: [0, 0, 1, 1] });
+    expect(printGrid(schedule)).toMatch(/^device 0 .* 0F3 1B0 0B0 1F3 /);
+  });
+
+  it('draws durations in proportion', () => {
+    const schedule = makeSchedule('gpipe', { stages: 2, microbatches: 2 });
+    expect(printGrid(schedule, { durations: { F: 0.5, B: 0.5, W: 0.5 } })).toBe(
+      ['device 0  F0 F1 .. .. .. B0--- B1---', 'device 1  .. F0 F1 B0--- B1--- .. ..'].join('\n'),
+    );
+  });
+
+  it('marks a cell and keeps the columns', () => {
+    const schedule = makeSchedule('gpipe', { stages: 2, microbatches: 2 });
+    expect(printGrid(schedule, { marks: [{ device: 1, index: 1 }] })).toBe(
+      ['device 0  F0 F1 ..   .. B0 B1', 'device 1  .. F0 >F1< B0 B1 ..'].join('\n'),
+    );
+  });
+
+  it('draws a split backward as two cells', () => {
+    const row = [task('F', 0, 0), task('B', 0, 0), task('W', 0, 0)];
+    const schedule = { name: 'x', stages: 1, devices: 1, microbatches: 1, placement: [0], rows: [row] };
+    expect(printGrid(schedule)).toBe('device 0  F0 B0 W0');
+  });
+
+  it('draws times that are no multiples of each other without losing a task', () => {
+    const schedule = makeSchedule('1f1b', { stages: 3, microbatches: 5 });
+    const grid = printGrid(schedule, { durations: { F: 1, B: 1.3, W: 0.4 }, link: 0.17, width: 'whole' });
+    for (let m = 0; m < 5; m++) {
+      expect(grid.match(new RegExp(`F${m}`, 'g'))).toHaveLength(3);
+      expect(grid.match(new RegExp(`B${m}`, 'g'))).toHaveLength(3);
+    }
+  });
+
+  it('draws a task that takes no time', () => {
+    const schedule = makeSchedule('gpipe', { stages: 1, microbatches: 1 });
+    expect(printGrid(schedule, { durations: { F: 2, B: 0, W: 0 } })).toBe('device 0  F0 B0');
+  });
+
+  it('stays small where one task is a million times another', () => {
+    const schedule = makeSchedule('gpipe', { stages: 1, microbatches: 1 });
+    const grid = printGrid(schedule, { durations: { F: 1, B: 1e-6, W: 0 } });
+    expect(grid).toBe(`device 0  F0${'-'.repeat(7 * 3)} B0`);
+  });
+
+  it('leaves out the middle of a long grid, but no mark, and says so', () => {
+    const schedule = makeSchedule('1f1b', { stages: 4, microbatches: 90 });
+    const short = printGrid(schedule, { marks: [{ device: 1, index: 77 }] });
+    const lines = short.split('\n');
+    expect(lines.every((line) => line.length <= 120)).toBe(true);
+    expect(lines[1]).toMatch(/^device 1 {2}\.\. +F0 .*… .*>B37<.* … .*B89 +\.\.$/);
+    expect(lines.at(-1)).toMatch(/leaves out \d+ of 186 columns/);
+    const whole = printGrid(schedule, { width: 'whole' });
+    expect(whole).not.toContain('…');
+    expect(whole.split('\n')[0]!.split(/ +/)).toHaveLength(2 + 186);
+  });
+
+  it('takes a duplicate as no second arrival', () => {
+    const rows = [[task('F', 0, 0), task('F', 0, 0)], [task('F', 1, 0)]];
+    const schedule = { name: 'x', stages: 2, devices: 2, microbatches: 1, placement: [0, 1], rows };
+    expect(printGrid(schedule)).toBe(['device 0  F0 F0', 'device 1  .. F0'].join('\n'));
+  });
+
+  it('shows what waits in vain behind a bar', () => {
+    const good = makeSchedule('gpipe', { stages: 2, microbatches: 1 });
+    const stuck = { ...good, rows: [[good.rows[0]![1]!, good.rows[0]![0]!], good.rows[1]!] };
+    expect(printGrid(stuck)).toBe(['device 0  | B0 F0', 'device 1  | F0 B0'].join('\n'));
+  });
+});

@@ -1,0 +1,191 @@
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { packageRoot } from '../../../src/core/package-root.ts';
+import { csvDatasetFrom } from '../../../src/train/data/csv.ts';
+import { datasetOf, subset } from '../../../src/train/data/dataset.ts';
+import { fashionMnistFolder } from '../../../src/train/data/fashion-mnist.ts';
+import { openDataset, openDigits, openFashionMnist, openText } from '../../../src/train/data/open.ts';
+import { holdOut } from '../../../src/train/data/split.ts';
+import { textFrom } from '../../../src/train/data/text.ts';
+
+const at = (...indices: number[]) => Int32Array.from(indices);
+const failing = (code: string, fields: object = {}) =>
+  expect.objectContaining({ code, fields: expect.objectContaining(fields) });
+const values = (tensor: { data: ArrayLike<number> } | undefined) => Array.from(tensor!.data);
+
+describe('digits', () => {
+  const digits = openDigits();
+  it('has 1,797 samples of ten classes, pixels in 0..1', () => {
+    expect(digits).toMatchObject({ name: 'digits', size: 1797, classes: 10 });
+    const all = digits.batch(Int32Array.from({ length: 1797 }, (_, i) => i));
+    expect(all.x!.type).toEqual({ dtype: 'f32', shape: [1797, 1, 8, 8] });
+    expect(Math.max(...values(all.x))).toBe(1);
+    expect(Math.min(...values(all.x))).toBe(0);
+    const counts = new Array(10).fill(0);
+    for (const label of values(all.y)) counts[label]++;
+    expect(counts).toEqual([178, 182, 177, 183, 181, 182, 181, 179, 174, 180]); // as scikit-learn's documentation has it
+  });
+
+  it('gives the samples asked for, in that order', () => {
+    const { x, y } = digits.batch(at(1, 0));
+    expect(values(y)).toEqual([1, 0]);
+    expect(values(x).slice(64, 72)).toEqual([0, 0, 5, 13, 9, 1, 0, 0].map((v) => v / 16));
+    expect(x!.type.shape).toEqual([2, 1, 8, 8]);
+    expect(y!.type).toEqual({ dtype: 'i32', shape: [2] });
+  });
+
+  it('refuses an index that is not there', () => {
+    expect(() => digits.batch(at(1797))).toThrow(failing('data-index', { index: 1797, size: 1797 }));
+    expect(() => digits.batch(at(-1))).toThrow(failing('data-index'));
+  });
+});
+
+describe('fashion-mnist', () => {
+  function folder(images: number[], labels: number[]) {
+    const dir = mkdtempSync(join(tmpdir(), 'partita-fashion-'));
+    writeFileSync(join(dir, 't10k-images-idx3-ubyte'), Uint8Array.from(images));
+    writeFileSync(join(dir, 't10k-labels-idx1-ubyte.gz'), gzipSync(Uint8Array.from(labels)));
+    return dir;
+  }
+  const images = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 255, 51, 102];
+
+  it('reads IDX files, packed or not', () => {
+    const data = openFashionMnist({ dir: folder(images, [0, 0, 8, 1, 0, 0, 0, 2, 7, 9]), split: 'test' });
+    const { x, y } = data.batch(at(1, 0));
+    expect(x!.type).toEqual({ dtype: 'f32', shape: [2, 1, 1, 2] });
+    expect(values(x)).toEqual([51 / 255, 102 / 255, 0, 1].map(Math.fround));
+    expect(values(y)).toEqual([9, 7]);
+  });
+
+  it('refuses labels that do not fit', () => {
+    const open = (labels: number[]) => () => openFashionMnist({ dir: folder(images, labels), split: 'test' });
+    expect(open([0, 0, 8, 1, 0, 0, 0, 1, 7])).toThrow(failing('fashion-mnist-shape'));
+    expect(open([0, 0, 8, 1, 0, 0, 0, 2, 7, 10])).toThrow(failing('fashion-mnist-label', { index: 1 }));
+  });
+
+  it('names the missing file and the package', () => {
+    expect(() => openFashionMnist({ dir: '/no/such' })).toThrow(
+      expect.objectContaining({
+        code: 'file-not-found',
+        message: expect.stringContaining('/no/such/train-images-idx3-ubyte.gz'),
+        remedy: 'apt-get install dataset-fashion-mnist',
+      }),
+    );
+  });
+
+  it.runIf(existsSync(fashionMnistFolder))('reads the installed package', () => {
+    expect(openFashionMnist()).toMatchObject({ size: 60_000, classes: 10 });
+    expect(openDataset({ kind: 'fashion-mnist', split: 'test' }).size).toBe(10_000);
+  });
+});
+
+describe('text', () => {
+  it('sorts its vocabulary by code point and gives the next token as target', () => {
+    const text = textFrom('hello 😀é', 't', { context: 3, stride: 2 });
+    expect(text.vocabulary).toEqual([' ', 'e', 'h', 'l', 'o', 'é', '😀']);
+    expect(text).toMatchObject({ size: 3, classes: 7 });
+    const { x, y } = text.batch(at(0, 2));
+    expect(x!.type).toEqual({ dtype: 'i32', shape: [2, 3] });
+    expect(text.decode(values(x))).toBe('helo 😀');
+    expect(text.decode(values(y))).toBe('ell 😀é');
+    expect(text.decode(text.encode('hello'))).toBe('hello');
+    expect(() => text.encode('x')).toThrow(failing('text-vocabulary', { character: 'x' }));
+  });
+
+  it('takes bytes as they are', () => {
+    const text = textFrom(Uint8Array.of(0xff, 0, 104, 105), 't', { unit: 'bytes', context: 2 });
+    expect(text).toMatchObject({ size: 1, classes: 256, vocabulary: undefined });
+    expect(values(text.batch(at(0)).y)).toEqual([0, 104]);
+    expect([...text.encode('é')]).toEqual([0xc3, 0xa9]);
+  });
+
+  it('uses every token once as a target where stride is the context', () => {
+    const text = textFrom('abcdefghi', 't', { context: 4 });
+    expect(text.size).toBe(2);
+    expect(text.decode(values(text.batch(at(0, 1)).y))).toBe('bcdefghi');
+    expect(textFrom('abcdefgh', 't', { context: 4 }).size).toBe(1);
+  });
+
+  it('holds out its end, in windows that touch neither the rest nor each other', () => {
+    const genesis = openText({ context: 32, stride: 1 });
+    const { train, heldOut } = holdOut(genesis, 0.1, 0);
+    const border = 196_818 - 19_682;
+    expect(train.size).toBe(border - 32);
+    expect(heldOut.size).toBe(Math.floor((19_682 - 1) / 32));
+    expect(train.classes).toBe(60);
+    const whole = readFileSync(join(packageRoot(), 'data/text/genesis.txt'), 'utf8');
+    const last = train.batch(at(train.size - 1)).y;
+    expect(genesis.decode(values(last))).toBe(whole.slice(border - 32, border));
+    expect(genesis.decode(values(heldOut.batch(at(0, 1)).x))).toBe(whole.slice(border, border + 64));
+  });
+
+  it('refuses a text shorter than a sample and a context of 0', () => {
+    expect(() => textFrom('abc', 't', { context: 3 })).toThrow(failing('text-too-short', { tokens: 3, context: 3 }));
+    expect(() => textFrom('abc', 't', { context: 0 })).toThrow(failing('text-option', { key: 'context' }));
+    expect(() => textFrom('abc', 't', { context: 1, stride: 1.5 })).toThrow(failing('text-option', { key: 'stride' }));
+  });
+});
+
+describe('csv', () => {
+  const table = 'a,b,species\n1,2,0\n3,4,2\n';
+  it('takes the last column as classes, the others as features', () => {
+    const data = csvDatasetFrom(table, 't');
+    expect(data).toMatchObject({ size: 2, classes: 3 });
+    const { x, y } = data.batch(at(1));
+    expect(x).toEqual({ type: { dtype: 'f32', shape: [1, 2] }, data: Float32Array.of(3, 4) });
+    expect(y).toEqual({ type: { dtype: 'i32', shape: [1] }, data: Int32Array.of(2) });
+  });
+
+  it('takes values by name', () => {
+    const { x, y } = csvDatasetFrom(table, 't', { targets: ['a', 'species'] }).batch(at(0, 1));
+    expect(values(x)).toEqual([2, 4]);
+    expect(y).toEqual({ type: { dtype: 'f32', shape: [2, 2] }, data: Float32Array.of(1, 0, 3, 2) });
+    expect(csvDatasetFrom('1,0.5\n2,1', 't').tensors.y).toEqual({ dtype: 'f32', sampleShape: [1] });
+    expect(csvDatasetFrom(table, 't', { task: 'values' }).tensors.y!.dtype).toBe('f32');
+  });
+
+  it('refuses unknown columns, no features, fractional classes', () => {
+    expect(() => csvDatasetFrom(table, 't', { targets: ['specie'] })).toThrow(
+      failing('csv-columns', { nearest: 'species' }),
+    );
+    expect(() => csvDatasetFrom(table, 't', { targets: [3] })).toThrow(failing('csv-columns', { column: 3 }));
+    expect(() => csvDatasetFrom('1\n2', 't')).toThrow(failing('csv-columns'));
+    expect(() => csvDatasetFrom('1,0.5', 't', { task: 'classes' })).toThrow(
+      failing('csv-class', { row: 1, value: 0.5 }),
+    );
+    expect(() => csvDatasetFrom(table, 't', { targets: [0, 1], task: 'classes' })).toThrow(failing('csv-columns'));
+    expect(() => csvDatasetFrom('a,b\n', 't')).toThrow(failing('csv-empty'));
+  });
+});
+
+describe('splitting', () => {
+  const data = datasetOf('n', 10, {
+    x: { dtype: 'i32', sampleShape: [], values: Int32Array.from({ length: 10 }, (_, i) => i) },
+  });
+  const all = (d: { size: number; batch: typeof data.batch }) =>
+    values(d.batch(Int32Array.from({ length: d.size }, (_, i) => i)).x);
+
+  it('cuts into two parts without loss, the same for the same seed', () => {
+    const { train, heldOut } = holdOut(data, 0.3, 5);
+    expect(heldOut.size).toBe(3);
+    expect([...all(train), ...all(heldOut)].sort((a, b) => a - b)).toEqual(all(data));
+    expect(all(holdOut(data, 0.3, 5).heldOut)).toEqual(all(heldOut));
+    expect(all(holdOut(data, 0.3, 6).heldOut)).not.toEqual(all(heldOut));
+  });
+
+  it('leaves at least one sample on either side', () => {
+    expect(holdOut(data, 0.001, 0).heldOut.size).toBe(1);
+    expect(holdOut(data, 0.999, 0).train.size).toBe(1);
+    expect(() => holdOut(data, 0, 0)).toThrow(failing('split-fraction'));
+    expect(() => holdOut(data, Number.NaN, 0)).toThrow(failing('split-fraction'));
+    expect(() => holdOut(subset(data, at(1), 'one'), 0.5, 0)).toThrow(failing('split-size'));
+  });
+
+  it('checks indices of a part against the part', () => {
+    expect(() => subset(data, at(1, 2), 'two').batch(at(2))).toThrow(failing('data-index', { dataset: 'two' }));
+    expect(() => subset(data, at(10), 'x')).toThrow(failing('data-index'));
+  });
+});

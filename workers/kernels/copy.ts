@@ -1,0 +1,188 @@
+// Fills and copies. A strided copy walks six dimensions; which of them is innermost is free, so it first merges what can be
+// merged, then puts the dimension contiguous in the target at 5 and the one contiguous in the source at 4.
+import { copyRow, fillRow, transpose4 } from './lanes';
+
+export function fill32(n: i32, bits: i32, y: usize): void {
+  fillRow(n, i32x4.splat(bits), y);
+}
+
+export function fill8(n: i32, v: i32, y: usize): void {
+  memory.fill(y, <u8>v, <usize>n);
+}
+
+export function copyBytes(n: usize, x: usize, y: usize): void {
+  memory.copy(y, x, n);
+}
+
+/** memory.copy calls into the host: worth it from about this many bytes. */
+const LONG_ROW: usize = 512;
+
+@inline
+export function moveOne(size: i32, x: usize, y: usize): void {
+  if (size == 4) store<u32>(y, load<u32>(x));
+  else store<u8>(y, load<u8>(x));
+}
+
+@inline
+export function moveLine(size: i32, n: i32, x: usize, s: usize, y: usize, t: usize): void {
+  for (; n > 0; n--) {
+    moveOne(size, x, y);
+    x += s;
+    y += t;
+  }
+}
+
+/** Two innermost dimensions, n4 × n5; steps in bytes. */
+@inline
+export function movePlane(size: i32, n4: i32, n5: i32, x: usize, s4: usize, s5: usize, y: usize, t4: usize, t5: usize): void {
+  const unit = <usize>size;
+  if (s5 == unit && t5 == unit) {
+    const bytes = <usize>n5 * unit;
+    for (; n4 > 0; n4--) {
+      if (bytes >= LONG_ROW) memory.copy(y, x, bytes);
+      else if (size == 4) copyRow(n5, x, y);
+      else moveLine(size, n5, x, 1, y, 1);
+      x += s4;
+      y += t4;
+    }
+    return;
+  }
+  if (s5 == 0 && t5 == unit) {
+    for (; n4 > 0; n4--) {
+      if (size == 4) fillRow(n5, v128.load32_splat(x), y);
+      else memory.fill(y, load<u8>(x), <usize>n5);
+      x += s4;
+      y += t4;
+    }
+    return;
+  }
+  if (size == 4 && s4 == unit && t5 == unit) {
+    for (; n4 >= 4; n4 -= 4) {
+      let xp = x;
+      let yp = y;
+      let n = n5;
+      for (; n >= 4; n -= 4) {
+        transpose4(xp, s5, yp, t4);
+        xp += 4 * s5;
+        yp += 16;
+      }
+      for (; n > 0; n--) {
+        moveLine(size, 4, xp, 4, yp, t4);
+        xp += s5;
+        yp += 4;
+      }
+      x += 16;
+      y += 4 * t4;
+    }
+  }
+  for (; n4 > 0; n4--) {
+    moveLine(size, n5, x, s5, y, t5);
+    x += s4;
+    y += t4;
+  }
+}
+
+// biome-ignore format: sizes, source strides, target strides, each in one row
+@inline
+export function move(
+  size: i32, d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32,
+  s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
+  t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32, x: usize, y: usize,
+): void {
+  let k: i32;
+  // Merge dimension 4 into 5 while both sides allow it.
+  for (let pass = 0; pass < 5; pass++) {
+    if (d5 != 1 && d4 != 1 && !(s4 == s5 * d5 && t4 == t5 * d5)) break;
+    if (d5 == 1) { s5 = s4; t5 = t4; }
+    d5 *= d4;
+    d4 = d3; s4 = s3; t4 = t3;
+    d3 = d2; s3 = s2; t3 = t2;
+    d2 = d1; s2 = s1; t2 = t1;
+    d1 = d0; s1 = s0; t1 = t0;
+    d0 = 1;
+  }
+  if (!(t5 == 1 && (s5 == 0 || s5 == 1))) {
+    const bySource = t5 == 1; // else look for the dimension contiguous in the target
+    for (k = 0; k < 4; k++) {
+      // Rotate 0…4 until the wanted dimension stands at 4; the order of the others does not matter.
+      if (d4 > 1 && (bySource ? s4 : t4) == 1) break;
+      const d = d4, s = s4, t = t4;
+      d4 = d3; s4 = s3; t4 = t3;
+      d3 = d2; s3 = s2; t3 = t2;
+      d2 = d1; s2 = s1; t2 = t1;
+      d1 = d0; s1 = s0; t1 = t0;
+      d0 = d; s0 = s; t0 = t;
+    }
+    if (!bySource && t4 == 1) {
+      const d = d4, s = s4, t = t4;
+      d4 = d5; s4 = s5; t4 = t5;
+      d5 = d; s5 = s; t5 = t;
+    }
+  }
+  const unit = <usize>size;
+  for (let i0 = 0; i0 < d0; i0++) {
+    for (let i1 = 0; i1 < d1; i1++) {
+      for (let i2 = 0; i2 < d2; i2++) {
+        for (let i3 = 0; i3 < d3; i3++) {
+          movePlane(size, d4, d5,
+            x + <usize>(i0 * s0 + i1 * s1 + i2 * s2 + i3 * s3) * unit, <usize>s4 * unit, <usize>s5 * unit,
+            y + <usize>(i0 * t0 + i1 * t1 + i2 * t2 + i3 * t3) * unit, <usize>t4 * unit, <usize>t5 * unit);
+        }
+      }
+    }
+  }
+}
+
+// biome-ignore format: as above
+export function move32(
+  d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
+  t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32, x: usize, y: usize,
+): void {
+  move(4, d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1, t2, t3, t4, t5, x, y);
+}
+
+// biome-ignore format: as above
+export function move8(
+  d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
+  t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32, x: usize, y: usize,
+): void {
+  move(1, d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1, t2, t3, t4, t5, x, y);
+}
+
+/** y (contiguous) = x read with strides s (elements, 0 repeats). */
+// biome-ignore format: as above
+export function copy32(
+  d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
+  x: usize, y: usize,
+): void {
+  const t3 = d4 * d5, t2 = d3 * t3, t1 = d2 * t2, t0 = d1 * t1;
+  move32(d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1, t2, t3, d5, 1, x, y);
+}
+
+// biome-ignore format: as above
+export function copy8(
+  d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
+  x: usize, y: usize,
+): void {
+  const t3 = d4 * d5, t2 = d3 * t3, t1 = d2 * t2, t0 = d1 * t1;
+  move8(d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1, t2, t3, d5, 1, x, y);
+}
+
+/** y, written with strides t (elements), = x (contiguous). */
+// biome-ignore format: as above
+export function copyInto32(
+  d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32,
+  x: usize, y: usize,
+): void {
+  const s3 = d4 * d5, s2 = d3 * s3, s1 = d2 * s2, s0 = d1 * s1;
+  move32(d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, d5, 1, t0, t1, t2, t3, t4, t5, x, y);
+}
+
+// biome-ignore format: as above
+export function copyInto8(
+  d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32,
+  x: usize, y: usize,
+): void {
+  const s3 = d4 * d5, s2 = d3 * s3, s1 = d2 * s2, s0 = d1 * s1;
+  move8(d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, d5, 1, t0, t1, t2, t3, t4, t5, x, y);
+}

@@ -1,0 +1,145 @@
+// C (=|+=) A·B in the loop order of BLIS (Van Zee, van de Geijn 2015) with packed blocks and a 2×16 register tile.
+//
+// Order of every sum, depending on K alone: for each block of KC consecutive k, in ascending order, the block's products
+// are added from zero in ascending k; the block's total is then added to C once (the first block overwrites C if beta is 0).
+//
+// Workspace, in bytes:  [edge tile 128][packed B][packed A]
+// Packed A comes last because its first block is always written to its end, zero padding included.
+import { packA, packB16, packB8 } from './gemmPack';
+import { tile1x16, tile2x16, tile2x8 } from './gemmTile';
+
+const MC = 128; // rows of A a block: MC·KC·4 = 128 KiB, in L2
+const KC = 256; // depth of a block: a panel of B, KC·16·4 = 16 KiB, in L1
+const NC = 1024; // columns of B a block
+const EDGE = 128; // bytes of a whole 2×16 tile, where ragged edges are computed
+
+/** With no more than this many rows, a panel of B is used too seldom to be worth packing. */
+const FEW_ROWS = 8;
+
+/** Columns of B packed at a time: if A is one block, each panel can be used up while it is in L1. */
+@inline
+export function columnBlock(M: i32): i32 {
+  return M <= MC ? 16 : NC;
+}
+
+/** Columns rounded up to whole panels: 16 wide, the last 8 if that is enough. */
+@inline
+export function padded(n: i32): i32 {
+  return (n + 7) & ~7;
+}
+
+/** Exact bytes of `ws` that gemm uses; every call writes the last of them. */
+export function gemmWorkspace(M: i32, N: i32, K: i32): i32 {
+  const k = min(K, KC);
+  return EDGE + 4 * k * (padded(min(N, columnBlock(M))) + ((min(M, MC) + 1) & ~1));
+}
+
+/** Copies m × n of the edge tile (row step in bytes) to C. */
+function spill(m: i32, n: i32, tile: usize, tileStep: usize, c: usize, ldc: usize, add: bool): void {
+  for (; m > 0; m--) {
+    const end = <usize>n * 4;
+    for (let j: usize = 0; j < end; j += 4) {
+      const v = load<f32>(tile + j);
+      store<f32>(c + j, add ? load<f32>(c + j) + v : v);
+    }
+    tile += tileStep;
+    c += ldc;
+  }
+}
+
+/** All rows of one panel of up to 16 columns. */
+function rows16(m: i32, n: i32, k: i32, a: usize, b: usize, bStep: usize, c: usize, ldc: usize, add: bool, edge: usize): void {
+  const aStep = <usize>k * 8;
+  if (n >= 16) {
+    for (; m >= 2; m -= 2) {
+      tile2x16(k, a, b, bStep, c, ldc, add);
+      a += aStep;
+      c += 2 * ldc;
+    }
+    if (m > 0) tile1x16(k, a, b, bStep, c, add);
+    return;
+  }
+  for (; m > 0; m -= 2) {
+    tile2x16(k, a, b, bStep, edge, 64, false);
+    spill(min(m, 2), n, edge, 64, c, ldc, add);
+    a += aStep;
+    c += 2 * ldc;
+  }
+}
+
+/** All rows of one panel of up to 8 columns. */
+function rows8(m: i32, n: i32, k: i32, a: usize, b: usize, c: usize, ldc: usize, add: bool, edge: usize): void {
+  const aStep = <usize>k * 8;
+  if (n >= 8) {
+    for (; m >= 2; m -= 2) {
+      tile2x8(k, a, b, c, ldc, add);
+      a += aStep;
+      c += 2 * ldc;
+    }
+  }
+  for (; m > 0; m -= 2) {
+    tile2x8(k, a, b, edge, 32, false);
+    spill(min(m, 2), n, edge, 32, c, ldc, add);
+    a += aStep;
+    c += 2 * ldc;
+  }
+}
+
+/** C[M, N] = beta·C + A[M, K]·B[K, N], beta 0 or 1; strides and ldc in elements, C's column stride is 1. */
+// biome-ignore format: the ABI in one line
+export function gemm(M: i32, N: i32, K: i32, a: usize, ars: i32, acs: i32, b: usize, brs: i32, bcs: i32, c: usize, ldc: i32, beta: i32, ws: usize): void {
+  const aRow = <usize>ars * 4;
+  const aCol = <usize>acs * 4;
+  const bRow = <usize>brs * 4;
+  const bCol = <usize>bcs * 4;
+  const cRow = <usize>ldc * 4;
+  const block = columnBlock(M);
+  const packedB = ws + EDGE;
+  const packedA = packedB + <usize>(min(K, KC) * padded(min(N, block))) * 4;
+  const direct = M <= FEW_ROWS && bcs == 1;
+  for (let pc = 0; pc < K; pc += KC) {
+    const k = min(KC, K - pc);
+    const add = pc > 0 || beta != 0;
+    const aBlock = a + <usize>pc * aCol;
+    if (M <= MC) packA(M, k, aBlock, aRow, aCol, packedA);
+    for (let jc = 0; jc < N; jc += block) {
+      const n = min(block, N - jc);
+      const bBlock = b + <usize>pc * bRow + <usize>jc * bCol;
+      const cBlock = c + <usize>jc * 4;
+      if (direct && n == 16) {
+        rows16(M, 16, k, packedA, bBlock, bRow, cBlock, cRow, add, ws);
+        continue;
+      }
+      let out = packedB;
+      for (let j = 0; j < n; j += 16) {
+        const cols = min(16, n - j);
+        if (cols > 8) packB16(k, cols, bBlock + <usize>j * bCol, bRow, bCol, out);
+        else packB8(k, cols, bBlock + <usize>j * bCol, bRow, bCol, out);
+        out += <usize>k * 64;
+      }
+      for (let ic = 0; ic < M; ic += MC) {
+        const m = min(MC, M - ic);
+        if (M > MC) packA(m, k, aBlock + <usize>ic * aRow, aRow, aCol, packedA);
+        let panel = packedB;
+        for (let j = 0; j < n; j += 16) {
+          const cols = min(16, n - j);
+          const cTile = cBlock + <usize>ic * cRow + <usize>j * 4;
+          if (cols > 8) rows16(m, cols, k, packedA, panel, 64, cTile, cRow, add, ws);
+          else rows8(m, cols, k, packedA, panel, cTile, cRow, add, ws);
+          panel += <usize>k * 64;
+        }
+      }
+    }
+  }
+}
+
+/** B products; batch strides in elements, 0 repeats an operand. */
+// biome-ignore format: the ABI in one line
+export function gemmBatched(B: i32, M: i32, N: i32, K: i32, a: usize, abs: i32, ars: i32, acs: i32, b: usize, bbs: i32, brs: i32, bcs: i32, c: usize, cbs: i32, ldc: i32, beta: i32, ws: usize): void {
+  for (; B > 0; B--) {
+    gemm(M, N, K, a, ars, acs, b, brs, bcs, c, ldc, beta, ws);
+    a += <usize>abs * 4;
+    b += <usize>bbs * 4;
+    c += <usize>cbs * 4;
+  }
+}

@@ -1,0 +1,111 @@
+// The register tiles of gemm: 2×16 and 2×8 of C from packed A ([k][2]) and rows of B. V8 has 15 usable vector registers
+// and hoists a body's loads above its arithmetic, so rows + columns/4 + their product + 1 must stay within 15; A is read by
+// load_splat, k is not unrolled. Exported as functions of their own: inlined into the caller the counter would spill.
+
+/**
+ * C tile (=|+=) Σ_k a[k]·b[k], k ascending from 0. `bStep` bytes lie between rows of B: 64 if packed, else B's own stride.
+ */
+export function tile2x16(k: i32, a: usize, b: usize, bStep: usize, c: usize, ldc: usize, add: bool): void {
+  let c00 = f32x4.splat(0);
+  let c01 = f32x4.splat(0);
+  let c02 = f32x4.splat(0);
+  let c03 = f32x4.splat(0);
+  let c10 = f32x4.splat(0);
+  let c11 = f32x4.splat(0);
+  let c12 = f32x4.splat(0);
+  let c13 = f32x4.splat(0);
+  do {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    const b2 = v128.load(b, 32);
+    const b3 = v128.load(b, 48);
+    const a0 = v128.load32_splat(a);
+    c00 = f32x4.add(c00, f32x4.mul(a0, b0));
+    c01 = f32x4.add(c01, f32x4.mul(a0, b1));
+    c02 = f32x4.add(c02, f32x4.mul(a0, b2));
+    c03 = f32x4.add(c03, f32x4.mul(a0, b3));
+    const a1 = v128.load32_splat(a, 4);
+    c10 = f32x4.add(c10, f32x4.mul(a1, b0));
+    c11 = f32x4.add(c11, f32x4.mul(a1, b1));
+    c12 = f32x4.add(c12, f32x4.mul(a1, b2));
+    c13 = f32x4.add(c13, f32x4.mul(a1, b3));
+    b += bStep;
+    a += 8;
+  } while (--k);
+  const d = c + ldc;
+  if (add) {
+    c00 = f32x4.add(v128.load(c), c00);
+    c01 = f32x4.add(v128.load(c, 16), c01);
+    c02 = f32x4.add(v128.load(c, 32), c02);
+    c03 = f32x4.add(v128.load(c, 48), c03);
+    c10 = f32x4.add(v128.load(d), c10);
+    c11 = f32x4.add(v128.load(d, 16), c11);
+    c12 = f32x4.add(v128.load(d, 32), c12);
+    c13 = f32x4.add(v128.load(d, 48), c13);
+  }
+  v128.store(c, c00);
+  v128.store(c, c01, 16);
+  v128.store(c, c02, 32);
+  v128.store(c, c03, 48);
+  v128.store(d, c10);
+  v128.store(d, c11, 16);
+  v128.store(d, c12, 32);
+  v128.store(d, c13, 48);
+}
+
+/** One row of C; A still packed in pairs. */
+export function tile1x16(k: i32, a: usize, b: usize, bStep: usize, c: usize, add: bool): void {
+  let c0 = f32x4.splat(0);
+  let c1 = f32x4.splat(0);
+  let c2 = f32x4.splat(0);
+  let c3 = f32x4.splat(0);
+  do {
+    const a0 = v128.load32_splat(a);
+    c0 = f32x4.add(c0, f32x4.mul(a0, v128.load(b)));
+    c1 = f32x4.add(c1, f32x4.mul(a0, v128.load(b, 16)));
+    c2 = f32x4.add(c2, f32x4.mul(a0, v128.load(b, 32)));
+    c3 = f32x4.add(c3, f32x4.mul(a0, v128.load(b, 48)));
+    b += bStep;
+    a += 8;
+  } while (--k);
+  if (add) {
+    c0 = f32x4.add(v128.load(c), c0);
+    c1 = f32x4.add(v128.load(c, 16), c1);
+    c2 = f32x4.add(v128.load(c, 32), c2);
+    c3 = f32x4.add(v128.load(c, 48), c3);
+  }
+  v128.store(c, c0);
+  v128.store(c, c1, 16);
+  v128.store(c, c2, 32);
+  v128.store(c, c3, 48);
+}
+
+export function tile2x8(k: i32, a: usize, b: usize, c: usize, ldc: usize, add: bool): void {
+  let c00 = f32x4.splat(0);
+  let c01 = f32x4.splat(0);
+  let c10 = f32x4.splat(0);
+  let c11 = f32x4.splat(0);
+  do {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    const a0 = v128.load32_splat(a);
+    c00 = f32x4.add(c00, f32x4.mul(a0, b0));
+    c01 = f32x4.add(c01, f32x4.mul(a0, b1));
+    const a1 = v128.load32_splat(a, 4);
+    c10 = f32x4.add(c10, f32x4.mul(a1, b0));
+    c11 = f32x4.add(c11, f32x4.mul(a1, b1));
+    b += 32;
+    a += 8;
+  } while (--k);
+  const d = c + ldc;
+  if (add) {
+    c00 = f32x4.add(v128.load(c), c00);
+    c01 = f32x4.add(v128.load(c, 16), c01);
+    c10 = f32x4.add(v128.load(d), c10);
+    c11 = f32x4.add(v128.load(d, 16), c11);
+  }
+  v128.store(c, c00);
+  v128.store(c, c01, 16);
+  v128.store(d, c10);
+  v128.store(d, c11, 16);
+}

@@ -1,0 +1,48 @@
+// Cross entropy from logits and class indices (i32). Scale and upstream gradient are read through pointers: they are
+// tensors of one element.
+import { fillRow } from './lanes';
+import { maxRow, sumRow } from './reduce';
+import { expRow, logOne, scaleRow, sumExp } from './softmax';
+
+/**
+ * out[0] = scale[0]·Σ (log Σ e^logit − logit[target]) over the rows whose target is not ignoreIndex, added in order of
+ * rows in f64. Traps on a target outside 0…cols − 1.
+ */
+// biome-ignore format: the ABI in one line
+export function crossEntropy(rows: i32, cols: i32, logits: usize, target: usize, scale: usize, ignoreIndex: i32, out: usize): void {
+  let total: f64 = 0;
+  for (; rows > 0; rows--) {
+    const t = load<i32>(target);
+    if (t != ignoreIndex) {
+      if (<u32>t >= <u32>cols) unreachable();
+      const m = maxRow(cols, logits);
+      const rest = logOne(<f32>sumExp(cols, logits, m));
+      total += <f64>m - <f64>load<f32>(logits + <usize>t * 4) + <f64>rest;
+    }
+    logits += <usize>cols * 4;
+    target += 4;
+  }
+  store<f32>(out, <f32>(total * <f64>load<f32>(scale)));
+}
+
+/** dx = (softmax − onehot)·scale[0]·dy[0]; rows of ignoreIndex are 0. */
+// biome-ignore format: the ABI in one line
+export function crossEntropyGrad(rows: i32, cols: i32, logits: usize, target: usize, scale: usize, dy: usize, ignoreIndex: i32, dx: usize): void {
+  const factor = load<f32>(scale) * load<f32>(dy);
+  for (; rows > 0; rows--) {
+    const t = load<i32>(target);
+    if (t == ignoreIndex) {
+      fillRow(cols, f32x4.splat(0), dx);
+    } else {
+      if (<u32>t >= <u32>cols) unreachable();
+      expRow(cols, logits, dx, maxRow(cols, logits));
+      scaleRow(cols, dx, <f32>(1 / sumRow(cols, dx)));
+      const hit = dx + <usize>t * 4;
+      store<f32>(hit, load<f32>(hit) - 1);
+      scaleRow(cols, dx, factor);
+    }
+    logits += <usize>cols * 4;
+    dx += <usize>cols * 4;
+    target += 4;
+  }
+}

@@ -1,0 +1,186 @@
+// Layer normalisation over the last axis: y = (x − mean)·rstd·gamma + beta, rstd = 1 / √(variance + eps), the variance
+// being the biased one, taken about the mean in a second pass.
+import { loadTail, storeTail, sum4 } from './lanes';
+import { BLOCK, highHalf, scaled, sumRow } from './reduce';
+
+/** Σ (x − mean)², blocks of 256 terms in f32, totals in f64. */
+@inline
+export function squaredDeviations(n: i32, x: usize, mean: f32): f64 {
+  const m = f32x4.splat(mean);
+  let total: f64 = 0;
+  while (n >= 8) {
+    let s0 = f32x4.splat(0);
+    let s1 = s0;
+    const block = min(n, 256) & ~7;
+    const end = x + <usize>block * 4;
+    for (; x < end; x += 32) {
+      const d0 = f32x4.sub(v128.load(x), m);
+      const d1 = f32x4.sub(v128.load(x, 16), m);
+      s0 = f32x4.add(s0, f32x4.mul(d0, d0));
+      s1 = f32x4.add(s1, f32x4.mul(d1, d1));
+    }
+    n -= block;
+    total += sum4(f32x4.add(s0, s1));
+  }
+  for (; n > 0; n--) {
+    const d = load<f32>(x) - mean;
+    total += <f64>(d * d);
+    x += 4;
+  }
+  return total;
+}
+
+@inline
+export function affine(x: v128, mean: v128, rstd: v128, gamma: v128, beta: v128): v128 {
+  return f32x4.add(f32x4.mul(f32x4.mul(f32x4.sub(x, mean), rstd), gamma), beta);
+}
+
+/** mean and rstd (one a row) are outputs kept for the gradients. */
+// biome-ignore format: the ABI in one line
+export function layerNorm(rows: i32, cols: i32, x: usize, gamma: usize, beta: usize, y: usize, mean: usize, rstd: usize, eps: f32): void {
+  const whole = <usize>(cols & ~3) * 4;
+  const rest = cols & 3;
+  for (; rows > 0; rows--) {
+    const mu = <f32>(sumRow(cols, x) / <f64>cols);
+    const inverse = <f32>(1 / Math.sqrt(squaredDeviations(cols, x, mu) / <f64>cols + <f64>eps));
+    store<f32>(mean, mu);
+    store<f32>(rstd, inverse);
+    const m = f32x4.splat(mu);
+    const r = f32x4.splat(inverse);
+    for (let i: usize = 0; i < whole; i += 16) {
+      v128.store(y + i, affine(v128.load(x + i), m, r, v128.load(gamma + i), v128.load(beta + i)));
+    }
+    x += whole;
+    y += whole;
+    if (rest > 0) {
+      storeTail(y, rest, affine(loadTail(x, rest), m, r, loadTail(gamma + whole, rest), loadTail(beta + whole, rest)));
+      x += <usize>rest * 4;
+      y += <usize>rest * 4;
+    }
+    mean += 4;
+    rstd += 4;
+  }
+}
+
+/**
+ * With h = (x − mean)·rstd and g = dy·gamma:  dx = rstd·(g − mean(g) − h·mean(g·h)), means over the row.
+ * Ba, Kiros, Hinton, "Layer Normalization" (2016), differentiated.
+ */
+// biome-ignore format: the ABI in one line
+export function layerNormInputGrad(rows: i32, cols: i32, x: usize, gamma: usize, mean: usize, rstd: usize, dy: usize, dx: usize): void {
+  const inverseCols = 1 / <f64>cols;
+  for (; rows > 0; rows--) {
+    const mu = f32x4.splat(load<f32>(mean));
+    const r = f32x4.splat(load<f32>(rstd));
+    let sumG: f64 = 0;
+    let sumGH: f64 = 0;
+    for (let from = 0; from < cols; from += 4 * BLOCK) {
+      let sg = f32x4.splat(0);
+      let sgh = sg;
+      const to = min(cols, from + 4 * BLOCK);
+      for (let i = from; i < to; i += 4) {
+        const at = <usize>i * 4;
+        const k = to - i;
+        let g: v128;
+        let h: v128;
+        if (k >= 4) {
+          g = f32x4.mul(v128.load(dy + at), v128.load(gamma + at));
+          h = v128.load(x + at);
+        } else {
+          // Missing lanes of g are 0 and leave both sums alone.
+          g = f32x4.mul(loadTail(dy + at, k), loadTail(gamma + at, k));
+          h = loadTail(x + at, k);
+        }
+        sg = f32x4.add(sg, g);
+        sgh = f32x4.add(sgh, f32x4.mul(g, f32x4.mul(f32x4.sub(h, mu), r)));
+      }
+      sumG += sum4(sg);
+      sumGH += sum4(sgh);
+    }
+    const meanG = f32x4.splat(<f32>(sumG * inverseCols));
+    const meanGH = f32x4.splat(<f32>(sumGH * inverseCols));
+    for (let i = 0; i < cols; i += 4) {
+      const at = <usize>i * 4;
+      const k = cols - i;
+      const full = k >= 4;
+      const g = f32x4.mul(
+        full ? v128.load(dy + at) : loadTail(dy + at, k),
+        full ? v128.load(gamma + at) : loadTail(gamma + at, k),
+      );
+      const h = f32x4.mul(f32x4.sub(full ? v128.load(x + at) : loadTail(x + at, k), mu), r);
+      const v = f32x4.mul(r, f32x4.sub(f32x4.sub(g, meanG), f32x4.mul(h, meanGH)));
+      if (full) v128.store(dx + at, v);
+      else storeTail(dx + at, k, v);
+    }
+    x += <usize>cols * 4;
+    dy += <usize>cols * 4;
+    dx += <usize>cols * 4;
+    mean += 4;
+    rstd += 4;
+  }
+}
+
+/** Up to four columns (r of them). */
+@inline
+export function weightGradColumns(
+  r: i32,
+  rows: i32,
+  step: usize,
+  x: usize,
+  mean: usize,
+  rstd: usize,
+  dy: usize,
+  dgamma: usize,
+  dbeta: usize,
+): void {
+  let gLow = f64x2.splat(0);
+  let gHigh = gLow;
+  let bLow = gLow;
+  let bHigh = gLow;
+  while (rows > 0) {
+    let g = f32x4.splat(0);
+    let b = g;
+    const block = min(rows, BLOCK);
+    for (let i = 0; i < block; i++) {
+      const d = r == 4 ? v128.load(dy) : loadTail(dy, r);
+      const v = r == 4 ? v128.load(x) : loadTail(x, r);
+      const h = f32x4.mul(f32x4.sub(v, v128.load32_splat(mean)), v128.load32_splat(rstd));
+      g = f32x4.add(g, f32x4.mul(d, h));
+      b = f32x4.add(b, d);
+      x += step;
+      dy += step;
+      mean += 4;
+      rstd += 4;
+    }
+    rows -= block;
+    gLow = f64x2.add(gLow, f64x2.promote_low_f32x4(g));
+    gHigh = f64x2.add(gHigh, highHalf(g));
+    bLow = f64x2.add(bLow, f64x2.promote_low_f32x4(b));
+    bHigh = f64x2.add(bHigh, highHalf(b));
+  }
+  const one = f64x2.splat(1);
+  const gv = scaled(gLow, gHigh, one);
+  const bv = scaled(bLow, bHigh, one);
+  if (r == 4) {
+    v128.store(dgamma, gv);
+    v128.store(dbeta, bv);
+  } else {
+    storeTail(dgamma, r, gv);
+    storeTail(dbeta, r, bv);
+  }
+}
+
+/** dgamma = Σ dy·h, dbeta = Σ dy over the rows in order, blocks of 64 in f32, totals in f64. */
+// biome-ignore format: the ABI in one line
+export function layerNormWeightGrad(rows: i32, cols: i32, x: usize, mean: usize, rstd: usize, dy: usize, dgamma: usize, dbeta: usize): void {
+  const step = <usize>cols * 4;
+  let n = cols;
+  for (; n >= 4; n -= 4) {
+    weightGradColumns(4, rows, step, x, mean, rstd, dy, dgamma, dbeta);
+    x += 16;
+    dy += 16;
+    dgamma += 16;
+    dbeta += 16;
+  }
+  if (n > 0) weightGradColumns(n, rows, step, x, mean, rstd, dy, dgamma, dbeta);
+}

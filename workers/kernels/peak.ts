@@ -1,0 +1,37 @@
+// The arithmetic limit of this machine's 128-bit SIMD: multiplies and adds that wait for nothing and touch no memory.
+// Benchmarks quote a kernel as a share of this loop, run beside it.
+
+/** n rounds of 6 multiplies and 6 adds on four lanes, 48 operations a round; the result only keeps the work alive. */
+export function peakMulAdd(n: i32): f32 {
+  const factor = f32x4.splat(0.99999994);
+  const term = f32x4.splat(1e-9);
+  let m0 = f32x4.splat(1);
+  let m1 = f32x4.splat(1.1);
+  let m2 = f32x4.splat(1.2);
+  let m3 = f32x4.splat(1.3);
+  let m4 = f32x4.splat(1.4);
+  let m5 = f32x4.splat(1.5);
+  let a0 = m0;
+  let a1 = m1;
+  let a2 = m2;
+  let a3 = m3;
+  let a4 = m4;
+  let a5 = m5;
+  for (; n > 0; n--) {
+    m0 = f32x4.mul(m0, factor);
+    a0 = f32x4.add(a0, term);
+    m1 = f32x4.mul(m1, factor);
+    a1 = f32x4.add(a1, term);
+    m2 = f32x4.mul(m2, factor);
+    a2 = f32x4.add(a2, term);
+    m3 = f32x4.mul(m3, factor);
+    a3 = f32x4.add(a3, term);
+    m4 = f32x4.mul(m4, factor);
+    a4 = f32x4.add(a4, term);
+    m5 = f32x4.mul(m5, factor);
+    a5 = f32x4.add(a5, term);
+  }
+  const m = f32x4.add(f32x4.add(f32x4.add(m0, m1), f32x4.add(m2, m3)), f32x4.add(m4, m5));
+  const a = f32x4.add(f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3)), f32x4.add(a4, a5));
+  return f32x4.extract_lane(f32x4.add(m, a), 0);
+}

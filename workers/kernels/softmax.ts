@@ -1,0 +1,154 @@
+// Softmax and log-softmax over rows. The maximum is subtracted first; a row of nothing but −∞ gives NaN, as PyTorch's.
+import { loadTail, storeTail } from './lanes';
+import { vexp, vlog } from './math';
+import { maxRow, sumRow } from './reduce';
+
+/** y = e^(x − shift). */
+@inline
+export function shiftedExp(n: i32, x: usize, y: usize, shift: f32): void {
+  const m = f32x4.splat(shift);
+  for (; n >= 4; n -= 4) {
+    v128.store(y, vexp(f32x4.sub(v128.load(x), m)));
+    x += 16;
+    y += 16;
+  }
+  if (n > 0) storeTail(y, n, vexp(f32x4.sub(loadTail(x, n), m)));
+}
+
+export function expRow(n: i32, x: usize, y: usize, shift: f32): void {
+  shiftedExp(n, x, y, shift);
+}
+
+/** Σ e^(x − shift) without storing the terms; f32 vectors over blocks of 256 terms, totals in f64. */
+export function sumExp(n: i32, x: usize, shift: f32): f64 {
+  const m = f32x4.splat(shift);
+  let total: f64 = 0;
+  while (n > 0) {
+    let s = f32x4.splat(0);
+    let block = min(n, 256);
+    n -= block;
+    for (; block >= 4; block -= 4) {
+      s = f32x4.add(s, vexp(f32x4.sub(v128.load(x), m)));
+      x += 16;
+    }
+    total += <f64>f32x4.extract_lane(s, 0) + <f64>f32x4.extract_lane(s, 1);
+    total += <f64>f32x4.extract_lane(s, 2) + <f64>f32x4.extract_lane(s, 3);
+    for (; block > 0; block--) {
+      total += <f64>f32x4.extract_lane(vexp(f32x4.sub(v128.load32_splat(x), m)), 0);
+      x += 4;
+    }
+  }
+  return total;
+}
+
+/** y ·= factor. */
+@inline
+export function scaleRow(n: i32, y: usize, factor: f32): void {
+  const f = f32x4.splat(factor);
+  for (; n >= 4; n -= 4) {
+    v128.store(y, f32x4.mul(v128.load(y), f));
+    y += 16;
+  }
+  for (; n > 0; n--) {
+    store<f32>(y, load<f32>(y) * factor);
+    y += 4;
+  }
+}
+
+/** Natural logarithm of one f32, by the vector routine. */
+export function logOne(x: f32): f32 {
+  return f32x4.extract_lane(vlog(f32x4.splat(x)), 0);
+}
+
+export function softmax(rows: i32, cols: i32, x: usize, y: usize): void {
+  const step = <usize>cols * 4;
+  for (; rows > 0; rows--) {
+    expRow(cols, x, y, maxRow(cols, x));
+    scaleRow(cols, y, <f32>(1 / sumRow(cols, y)));
+    x += step;
+    y += step;
+  }
+}
+
+/** Σ a·b in f64: f32 products, f32 vectors over blocks of 256 terms. */
+export function dotRow(n: i32, a: usize, b: usize): f64 {
+  let total: f64 = 0;
+  while (n > 0) {
+    let s = f32x4.splat(0);
+    let block = min(n, 256);
+    n -= block;
+    for (; block >= 4; block -= 4) {
+      s = f32x4.add(s, f32x4.mul(v128.load(a), v128.load(b)));
+      a += 16;
+      b += 16;
+    }
+    total += <f64>f32x4.extract_lane(s, 0) + <f64>f32x4.extract_lane(s, 1);
+    total += <f64>f32x4.extract_lane(s, 2) + <f64>f32x4.extract_lane(s, 3);
+    for (; block > 0; block--) {
+      total += <f64>(load<f32>(a) * load<f32>(b));
+      a += 4;
+      b += 4;
+    }
+  }
+  return total;
+}
+
+/** dx = y·(dy − Σ y·dy), y the output of softmax. */
+export function softmaxGrad(rows: i32, cols: i32, y: usize, dy: usize, dx: usize): void {
+  for (; rows > 0; rows--) {
+    const dot = f32x4.splat(<f32>dotRow(cols, y, dy));
+    let n = cols;
+    for (; n >= 4; n -= 4) {
+      v128.store(dx, f32x4.mul(v128.load(y), f32x4.sub(v128.load(dy), dot)));
+      y += 16;
+      dy += 16;
+      dx += 16;
+    }
+    if (n > 0) {
+      storeTail(dx, n, f32x4.mul(loadTail(y, n), f32x4.sub(loadTail(dy, n), dot)));
+      y += <usize>n * 4;
+      dy += <usize>n * 4;
+      dx += <usize>n * 4;
+    }
+  }
+}
+
+/** y = (x − max) − log Σ e^(x − max). */
+export function logSoftmax(rows: i32, cols: i32, x: usize, y: usize): void {
+  for (; rows > 0; rows--) {
+    const m = maxRow(cols, x);
+    const top = f32x4.splat(m);
+    const rest = f32x4.splat(logOne(<f32>sumExp(cols, x, m)));
+    let n = cols;
+    for (; n >= 4; n -= 4) {
+      v128.store(y, f32x4.sub(f32x4.sub(v128.load(x), top), rest));
+      x += 16;
+      y += 16;
+    }
+    if (n > 0) {
+      storeTail(y, n, f32x4.sub(f32x4.sub(loadTail(x, n), top), rest));
+      x += <usize>n * 4;
+      y += <usize>n * 4;
+    }
+  }
+}
+
+/** dx = dy − e^y·Σ dy, y the output of logSoftmax. */
+export function logSoftmaxGrad(rows: i32, cols: i32, y: usize, dy: usize, dx: usize): void {
+  for (; rows > 0; rows--) {
+    const sum = f32x4.splat(<f32>sumRow(cols, dy));
+    let n = cols;
+    for (; n >= 4; n -= 4) {
+      v128.store(dx, f32x4.sub(v128.load(dy), f32x4.mul(vexp(v128.load(y)), sum)));
+      y += 16;
+      dy += 16;
+      dx += 16;
+    }
+    if (n > 0) {
+      storeTail(dx, n, f32x4.sub(loadTail(dy, n), f32x4.mul(vexp(loadTail(y, n)), sum)));
+      y += <usize>n * 4;
+      dy += <usize>n * 4;
+      dx += <usize>n * 4;
+    }
+  }
+}
