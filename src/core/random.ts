@@ -78,25 +78,42 @@ export function blocksOf({ seed, stream }: RandomKey): (index: number) => Uint32
 
 const words = (n: number): [number, number] => [n >>> 0, Math.floor(n / 2 ** 32)];
 
-/** 53 random bits in [0, 1) of a block's half 0 or 1. */
-const unit = (block: Uint32Array, half: number): number =>
-  ((block[2 * half]! >>> 5) * 2 ** 26 + (block[2 * half + 1]! >>> 6)) * 2 ** -53;
+/** Two values from one block. */
+type Pair = (block: Uint32Array, out: Float64Array) => void;
 
-/** Values `start` to `start + n − 1` of the stream, uniform in [0, 1) with 53 bits. Value i is half (i mod 2) of block ⌊i/2⌋. */
-export function uniform(key: RandomKey, n: number, start = 0): Float64Array {
-  const block = blocksOf(key);
-  return Float64Array.from({ length: n }, (_, k) => unit(block(Math.floor((start + k) / 2)), (start + k) % 2));
-}
+const uniformPair: Pair = (block, out) => {
+  out[0] = unit(block[0]!, block[1]!);
+  out[1] = unit(block[2]!, block[3]!);
+};
 
-/** Values `start` to `start + n − 1` of the stream, normal with mean 0 and deviation 1 (Box–Muller: a block gives two). */
-export function normal(key: RandomKey, n: number, start = 0): Float64Array {
+/** Box–Muller. */
+const normalPair: Pair = (block, out) => {
+  const radius = Math.sqrt(-2 * log(1 - unit(block[0]!, block[1]!))); // 1 − u lies in (0, 1]
+  const turn = unit(block[2]!, block[3]!);
+  out[0] = radius * cosTurn(turn);
+  out[1] = radius * sinTurn(turn);
+};
+
+/** 53 of two words' bits, in [0, 1). */
+const unit = (a: number, b: number): number => ((a >>> 5) * 2 ** 26 + (b >>> 6)) * 2 ** -53;
+
+/** Values `start` to `start + n − 1` of the stream, uniform in [0, 1) with 53 bits. */
+export const uniform = (key: RandomKey, n: number, start = 0): Float64Array => draw(uniformPair, key, n, start);
+
+/** Values `start` to `start + n − 1` of the stream, normal with mean 0 and deviation 1. */
+export const normal = (key: RandomKey, n: number, start = 0): Float64Array => draw(normalPair, key, n, start);
+
+/** Values 2b and 2b + 1 of a stream come from block b. */
+function draw(pair: Pair, key: RandomKey, n: number, start: number): Float64Array {
   const block = blocksOf(key);
-  return Float64Array.from({ length: n }, (_, k) => {
-    const words = block(Math.floor((start + k) / 2));
-    const radius = Math.sqrt(-2 * log(1 - unit(words, 0))); // 1 − u lies in (0, 1]
-    const turn = unit(words, 1);
-    return radius * ((start + k) % 2 === 0 ? cosTurn(turn) : sinTurn(turn));
-  });
+  const out = new Float64Array(n);
+  const two = new Float64Array(2);
+  for (let i = start - (start % 2); i < start + n; i += 2) {
+    pair(block(i / 2), two);
+    if (i >= start) out[i - start] = two[0]!;
+    if (i + 1 < start + n) out[i + 1 - start] = two[1]!;
+  }
+  return out;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { GraphError, joinProblems } from '../core/errors.ts';
 import { byteSize, formatType, sameType } from '../core/types.ts';
-import type { Assignment, Graph, Node, Tensor } from './graph.ts';
+import type { Graph, Node, Tensor } from './graph.ts';
 import { TypeRuleError } from './op-record.ts';
 import { isStepValue, rootOf } from './values.ts';
 
@@ -55,9 +55,8 @@ export function graphProblems(graph: Graph): GraphProblem[] {
   const problems: GraphProblem[] = [];
   const names = new Set<string>();
   const sourceNames = new Set<string>();
-  const assigned = new Map(graph.assignments.map((a) => [a.target, a]));
-  /** By the tensor whose memory it was: the node that has overwritten it. */
-  const overwritten = new Map<Tensor, Node>();
+  /** The last in-place result by the tensor whose memory it took. */
+  const overwritten = new Map<Tensor, Tensor>();
   graph.nodes.forEach((node, position) => {
     const report = (code: GraphProblemCode, what: string) => void problems.push({ code, at: node.name, what });
     checkPosition(graph, node, position, report);
@@ -73,19 +72,18 @@ export function graphProblems(graph: Graph): GraphProblem[] {
     checkTypes(node, report);
     checkOrigin(graph, node, position, report);
     checkRegion(node, report);
-    checkInPlace(node, assigned, overwritten, report);
+    checkInPlace(node, overwritten, report);
   });
   for (const [name, tensor] of graph.outputs) {
     if (!isOf(graph, tensor)) problems.push({ code: 'output', at: name, what: `${tensor} is not of this graph` });
   }
-  checkAssignments(graph, problems);
+  checkAssignments(graph, overwritten, problems);
   return problems;
 }
 
 type Report = (code: GraphProblemCode, what: string) => void;
 
-const isOf = (graph: Graph, t: Tensor): boolean =>
-  graph.nodes[t.node.id] === t.node && t.node.outputs[t.index] === t;
+const isOf = (graph: Graph, t: Tensor): boolean => graph.nodes[t.node.id] === t.node && t.node.outputs[t.index] === t;
 
 function checkPosition(graph: Graph, node: Node, position: number, report: Report): void {
   if (node.id !== position) report('position', `stands at ${position} and has id ${node.id}`);
@@ -152,16 +150,11 @@ function checkRegion(node: Node, report: Report): void {
   }
 }
 
-function checkInPlace(
-  node: Node,
-  assigned: ReadonlyMap<Tensor, Assignment>,
-  overwritten: Map<Tensor, Node>,
-  report: Report,
-): void {
+function checkInPlace(node: Node, overwritten: Map<Tensor, Tensor>, report: Report): void {
   for (const t of node.inputs) {
-    // The new value itself, or an alias of it, may be read on.
-    const by = overwritten.get(storage(t));
-    if (by && !leadsThrough(t, by)) report('in-place', `reads ${t} behind ${by.name}, which overwrites it`);
+    const by = overwritten.get(rootOf(t));
+    // The new value itself, or a view of it, may be read on.
+    if (by && !leadsThrough(t, by)) report('in-place', `reads ${t} behind ${by.node.name}, which overwrites it`);
   }
   for (const [out, into] of node.op?.inPlace ?? []) {
     const output = node.outputs[out];
@@ -171,23 +164,18 @@ function checkInPlace(
     if (!sameType(output.type, input.type)) {
       report('in-place', `output ${out}, ${formatType(output.type)}, takes the memory of ${input}`);
     }
-    const root = storage(input);
+    const root = rootOf(input);
     const kind = root.node.source?.kind;
     if (kind === 'input' || kind === 'constant') report('in-place', `overwrites the ${kind} ${root.name}`);
-    if ((kind === 'parameter' || kind === 'state') && assigned.get(root)?.value !== output) {
-      report('in-place', `overwrites the ${kind} ${root.name}, which is not assigned its output ${out}`);
-    }
-    overwritten.set(root, node);
+    overwritten.set(root, output);
   }
 }
 
-const storage = rootOf;
-
-/** Whether a tensor is the in-place result of `by`, or a later view or update of it. */
-function leadsThrough(tensor: Tensor, by: Node): boolean {
+/** Whether a tensor is the in-place result `by`, or a later view or update of it. */
+function leadsThrough(tensor: Tensor, by: Tensor): boolean {
   let t = tensor;
   for (;;) {
-    if (t.node === by) return true;
+    if (t === by) return true;
     const { op, inputs } = t.node;
     const pair = op?.inPlace?.find(([output]) => output === t.index);
     if (op?.alias) t = inputs[0]!;
@@ -196,7 +184,7 @@ function leadsThrough(tensor: Tensor, by: Node): boolean {
   }
 }
 
-function checkAssignments(graph: Graph, problems: GraphProblem[]): void {
+function checkAssignments(graph: Graph, overwritten: ReadonlyMap<Tensor, Tensor>, problems: GraphProblem[]): void {
   const seen = new Set<Tensor>();
   for (const { target, value } of graph.assignments) {
     const report = (what: string) => void problems.push({ code: 'assignment', at: target.name, what });
@@ -210,5 +198,15 @@ function checkAssignments(graph: Graph, problems: GraphProblem[]): void {
     seen.add(target);
     if (!sameType(target.type, value.type)) report(`${formatType(target.type)} is assigned ${value}`);
     if (!isStepValue(value)) report(`is assigned ${value}, which exists once a microbatch`);
+  }
+  const values = new Map(graph.assignments.map((a) => [a.target, a.value]));
+  for (const [root, result] of overwritten) {
+    const kind = root.node.source?.kind;
+    if ((kind !== 'parameter' && kind !== 'state') || values.get(root) === result) continue;
+    problems.push({
+      code: 'in-place',
+      at: result.node.name,
+      what: `overwrites ${root}, which is not assigned ${result}`,
+    });
   }
 }

@@ -85,10 +85,10 @@ export const scatterAddOp = defineOp<ScatterAttrs>({
     requireTypes(dy, indices);
     require(Number.isInteger(rows) && rows >= 1, `rows must be a positive integer, got ${rows}`);
     const rank = indices.shape.length;
-    require(
-      sameShape(dy.shape.slice(0, rank), indices.shape),
-      `the values' first axes must be those of the indices, ${formatShape(indices.shape)}, got ${formatShape(dy.shape)}`,
-    );
+    require(sameShape(
+      dy.shape.slice(0, rank),
+      indices.shape,
+    ), `the values' first axes must be those of the indices, ${formatShape(indices.shape)}, got ${formatShape(dy.shape)}`);
     return [{ dtype: 'f32', shape: [rows, ...dy.shape.slice(rank)] }];
   },
   reference: ([indices, dy], { rows }, [out]) => {
@@ -108,7 +108,11 @@ export const scatterAddOp = defineOp<ScatterAttrs>({
       inputs: [{ shape: [2, 3], dtype: 'i32', values: [4, 0, 2, 2, 1, 4] }, { shape: [2, 3, 3] }],
       attrs: { rows: 6 },
     },
-    { name: 'scalars', inputs: [{ shape: [4], dtype: 'i32', values: [6, 1, 1, 0] }, { shape: [4] }], attrs: { rows: 7 } },
+    {
+      name: 'scalars',
+      inputs: [{ shape: [4], dtype: 'i32', values: [6, 1, 1, 0] }, { shape: [4] }],
+      attrs: { rows: 7 },
+    },
   ],
   badSamples: [
     {

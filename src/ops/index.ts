@@ -18,34 +18,58 @@ import {
   orOp,
   whereOp,
 } from './compare.ts';
+import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
+import { gatherOp, scatterAddOp } from './gather.ts';
+import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
+import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
+import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
+import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
 import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
+import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
 import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.ts';
 
 export const records = {
   abs: absOp,
   accumulate: accumulateOp,
+  adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
+  avgPool2d: avgPool2dOp,
+  avgPool2dGrad: avgPool2dGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
   concat: concatOp,
+  conv2d: conv2dOp,
+  conv2dInputGrad: conv2dInputGradOp,
+  conv2dWeightGrad: conv2dWeightGradOp,
+  crossEntropy: crossEntropyOp,
+  crossEntropyGrad: crossEntropyGradOp,
   div: divOp,
   equal: equalOp,
   erf: erfOp,
   exp: expOp,
+  gather: gatherOp,
   gelu: geluOp,
   geluGrad: geluGradOp,
   greater: greaterOp,
   greaterEqual: greaterEqualOp,
+  layerNorm: layerNormOp,
+  layerNormInputGrad: layerNormInputGradOp,
+  layerNormWeightGrad: layerNormWeightGradOp,
   less: lessOp,
   lessEqual: lessEqualOp,
   log: logOp,
+  logSoftmax: logSoftmaxOp,
+  logSoftmaxGrad: logSoftmaxGradOp,
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
+  maxPool2d: maxPool2dOp,
+  maxPool2dGather: maxPool2dGatherOp,
+  maxPool2dGrad: maxPool2dGradOp,
   mean: meanOp,
   min: minOp,
   minimum: minimumOp,
@@ -59,10 +83,14 @@ export const records = {
   relu: reluOp,
   reluGrad: reluGradOp,
   reshape: reshapeOp,
+  scatterAdd: scatterAddOp,
+  sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,
   sigmoidGrad: sigmoidGradOp,
   slice: sliceOp,
   sliceScatter: sliceScatterOp,
+  softmax: softmaxOp,
+  softmaxGrad: softmaxGradOp,
   sqrt: sqrtOp,
   sub: subOp,
   sum: sumOp,

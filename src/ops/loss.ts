@@ -11,20 +11,26 @@ import { softmax } from './softmax.ts';
 /** Rows whose target equals `ignoreIndex` count nothing; null: every row counts. */
 export type CrossEntropyAttrs = { readonly ignoreIndex: number | null };
 
-function requireLoss(inputs: readonly TensorType[], names: readonly string[], { ignoreIndex }: CrossEntropyAttrs): void {
+function requireLoss(
+  inputs: readonly TensorType[],
+  names: readonly string[],
+  { ignoreIndex }: CrossEntropyAttrs,
+): void {
   require(inputs.length === names.length, `takes ${names.join(', ')}: ${names.length} inputs, got ${inputs.length}`);
   const [logits, target, ...scalars] = inputs as [TensorType, TensorType, ...TensorType[]];
   require(logits.dtype === 'f32', `logits must be f32, got ${logits.dtype}`);
   require(target.dtype === 'i32', `targets are class indices in i32, got ${target.dtype}`);
   require(logits.shape.length >= 1, 'logits must have the classes as their last axis, got a scalar');
-  require(
-    sameShape(target.shape, logits.shape.slice(0, -1)),
-    `the target must have the shape ${formatShape(logits.shape.slice(0, -1))} (logits without their last axis, the classes), got ${formatShape(target.shape)}`,
-  );
+  require(sameShape(
+    target.shape,
+    logits.shape.slice(0, -1),
+  ), `the target must have the shape ${formatShape(logits.shape.slice(0, -1))} (logits without their last axis, the classes), got ${formatShape(target.shape)}`);
   scalars.forEach((t, i) => {
-    require(t.dtype === 'f32' && t.shape.length === 0, `${names[i + 2]} must be an f32 scalar, got ${t.dtype}${formatShape(t.shape)}`);
+    require(t.dtype === 'f32' &&
+      t.shape.length === 0, `${names[i + 2]} must be an f32 scalar, got ${t.dtype}${formatShape(t.shape)}`);
   });
-  require(ignoreIndex === null || Number.isInteger(ignoreIndex), `ignoreIndex must be an integer or null, got ${ignoreIndex}`);
+  require(ignoreIndex === null ||
+    Number.isInteger(ignoreIndex), `ignoreIndex must be an integer or null, got ${ignoreIndex}`);
 }
 
 /** Calls `visit` for each row that counts, with its logits, class, and log Σ e^logit. */
@@ -46,7 +52,7 @@ function eachCounted(
 }
 
 const lossSamples = (cotangent: boolean): Sample<CrossEntropyAttrs>[] => {
-  const scalars = cotangent ? [{ shape: [], low: 0.2, high: 1 }, { shape: [] }] : [{ shape: [], low: 0.2, high: 1 }];
+  const scalars = cotangent ? [{ shape: [], low: 0.2, high: 1 }, { shape: [], low: 0.5, high: 1 }] : [{ shape: [], low: 0.2, high: 1 }];
   return [
     {
       name: 'rows',
@@ -164,8 +170,7 @@ export const crossEntropyGradOp = defineOp<CrossEntropyAttrs>({
       const column = reshape(target!, [...target!.shape, 1]);
       const onehot = where(equal(column, indices(logits!, classes)), 1, 0);
       const difference = sub(softmax(logits!), onehot);
-      const counted =
-        ignoreIndex === null ? difference : where(notEqual(column, index(logits!, ignoreIndex)), difference, 0);
+      const counted = ignoreIndex === null ? difference : where(notEqual(column, ignoreIndex), difference, 0);
       return [mul(counted, mul(scale!, dy!))];
     },
   },
@@ -195,14 +200,12 @@ const indices = (like: Tensor, count: number): Tensor =>
     'classes',
   );
 
-const index = (like: Tensor, value: number): Tensor =>
-  like.graph.constant({ type: { dtype: 'i32', shape: [] }, data: Int32Array.of(value) }, 'ignoreIndex');
-
 export interface CrossEntropyOptions {
   readonly ignoreIndex?: number | null;
 }
 
-const scalarOf = (like: Tensor, value: Operand): Tensor => (typeof value === 'number' ? like.graph.scalar(value) : value);
+const scalarOf = (like: Tensor, value: Operand): Tensor =>
+  typeof value === 'number' ? like.graph.scalar(value) : value;
 
 /** scale·Σ over rows of −log softmax(logits)[target]; a scale of 1 / rows makes it the mean. */
 export const crossEntropy = (

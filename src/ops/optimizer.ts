@@ -34,27 +34,25 @@ const notDifferentiable: GradientRule<never> = {
 
 /** All inputs but the last share the weight's shape; the last holds `hypers` numbers. */
 function requireUpdate(inputs: readonly TensorType[], names: readonly string[], hypers: readonly string[]): void {
-  require(
-    inputs.length === names.length + 1,
-    `takes ${[...names, 'hyper'].join(', ')}: ${names.length + 1} inputs, got ${inputs.length}`,
-  );
+  require(inputs.length ===
+    names.length + 1, `takes ${[...names, 'hyper'].join(', ')}: ${names.length + 1} inputs, got ${inputs.length}`);
   const hyper = inputs.at(-1)!;
   for (const t of inputs) require(t.dtype === 'f32', `takes f32, got ${t.dtype}`);
   inputs.slice(1, -1).forEach((t, i) => {
-    require(
-      sameShape(t.shape, inputs[0]!.shape),
-      `${names[i + 1]} must have the weight's shape ${formatShape(inputs[0]!.shape)}, got ${formatShape(t.shape)}`,
-    );
+    require(sameShape(
+      t.shape,
+      inputs[0]!.shape,
+    ), `${names[i + 1]} must have the weight's shape ${formatShape(inputs[0]!.shape)}, got ${formatShape(t.shape)}`);
   });
-  require(
-    sameShape(hyper.shape, [hypers.length]),
-    `hyper must hold [${hypers.join(', ')}], got the shape ${formatShape(hyper.shape)}`,
-  );
+  require(sameShape(hyper.shape, [
+    hypers.length,
+  ]), `hyper must hold [${hypers.join(', ')}], got the shape ${formatShape(hyper.shape)}`);
 }
 
 const requireFraction = (name: string, value: number): void =>
   require(value >= 0 && value < 1, `${name} must lie in [0, 1), got ${value}`);
-const requirePositive = (name: string, value: number): void => require(value >= 0, `${name} must not be negative, got ${value}`);
+const requirePositive = (name: string, value: number): void =>
+  require(value >= 0, `${name} must not be negative, got ${value}`);
 
 const sgdInputs = ({ momentum }: SgdAttrs): string[] => (momentum === 0 ? ['w', 'g'] : ['w', 'g', 'buf']);
 
@@ -66,10 +64,8 @@ export const sgdUpdateOp = defineOp<SgdAttrs>({
   infer: (inputs, attrs) => {
     requirePositive('momentum', attrs.momentum);
     requirePositive('weightDecay', attrs.weightDecay);
-    require(
-      !attrs.nesterov || (attrs.momentum > 0 && attrs.dampening === 0),
-      'nesterov needs a momentum and no dampening',
-    );
+    require(!attrs.nesterov ||
+      (attrs.momentum > 0 && attrs.dampening === 0), 'nesterov needs a momentum and no dampening');
     requireUpdate(inputs, sgdInputs(attrs), ['lr', 'first']);
     return attrs.momentum === 0 ? [inputs[0]!] : [inputs[0]!, inputs[0]!];
   },
@@ -91,7 +87,11 @@ export const sgdUpdateOp = defineOp<SgdAttrs>({
     [1, 2],
   ],
   samples: [
-    { name: 'plain', inputs: [{ shape: [3, 5] }, { shape: [3, 5] }, { shape: [2], values: [0.1, 1] }], attrs: plainSgd },
+    {
+      name: 'plain',
+      inputs: [{ shape: [3, 5] }, { shape: [3, 5] }, { shape: [2], values: [0.1, 1] }],
+      attrs: plainSgd,
+    },
     {
       name: 'weight decay',
       inputs: [{ shape: [9] }, { shape: [9] }, { shape: [2], values: [0.1, 0] }],
@@ -205,29 +205,20 @@ export const adamUpdateOp = defineOp<AdamAttrs>({
   ],
 });
 
-/** Inputs and attributes of one SGD update; `buf` exactly if the momentum is not 0. Returns [w'] or [w', buf']. */
+/** One SGD update; `buf` exactly if the momentum is not 0. Returns [w'] or [w', buf']. */
 export const sgdUpdate = (
-  inputs: { readonly w: Tensor; readonly g: Tensor; readonly buf?: Tensor; readonly hyper: Tensor },
+  w: Tensor,
+  g: Tensor,
+  buf: Tensor | undefined,
+  hyper: Tensor,
   attrs: SgdAttrs,
-): readonly Tensor[] =>
-  inputs.w.graph.add(
-    sgdUpdateOp,
-    [inputs.w, inputs.g, ...(inputs.buf ? [inputs.buf] : []), inputs.hyper],
-    attrs,
-  );
+): readonly Tensor[] => w.graph.add(sgdUpdateOp, buf ? [w, g, buf, hyper] : [w, g, hyper], attrs);
 
-/** Inputs and attributes of one Adam update; `vmax` exactly if amsgrad. Returns [w', m', v'] or [w', m', v', vmax']. */
+/** One Adam update; the state is [m, v], with amsgrad [m, v, vmax]. Returns [w', ...state']. */
 export const adamUpdate = (
-  inputs: {
-    readonly w: Tensor;
-    readonly g: Tensor;
-    readonly m: Tensor;
-    readonly v: Tensor;
-    readonly vmax?: Tensor;
-    readonly hyper: Tensor;
-  },
+  w: Tensor,
+  g: Tensor,
+  state: readonly Tensor[],
+  hyper: Tensor,
   attrs: AdamAttrs,
-): readonly Tensor[] => {
-  const { w, g, m, v, vmax, hyper } = inputs;
-  return w.graph.add(adamUpdateOp, [w, g, m, v, ...(vmax ? [vmax] : []), hyper], attrs);
-};
+): readonly Tensor[] => w.graph.add(adamUpdateOp, [w, g, ...state, hyper], attrs);

@@ -3,6 +3,7 @@ import type { Tensor } from '../graph/graph.ts';
 import { require } from '../graph/op-record.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
+import { sliceScatter } from './shape.ts';
 import { type PaddingOption, type PairOption, pair, requireImage, type Sliding, sides, slide } from './window.ts';
 
 /**
@@ -24,6 +25,7 @@ export type AvgPoolAttrs = {
   readonly padding: readonly number[];
   /** Whether the divisor counts the padding (PyTorch's default) or only elements of the input. */
   readonly countIncludePad: boolean;
+  readonly ceilMode: boolean;
 };
 type ScatterAttrs = { readonly inputShape: readonly number[] };
 type AvgPoolGradAttrs = AvgPoolAttrs & { readonly inputShape: readonly number[] };
@@ -43,9 +45,8 @@ export interface AvgPoolOptions {
   readonly stride?: PairOption;
   readonly padding?: PaddingOption;
   readonly countIncludePad?: boolean;
+  readonly ceilMode?: boolean;
 }
-
-const undilated = (attrs: AvgPoolAttrs): Sliding => ({ ...attrs, dilation: [1, 1] });
 
 /** Output type of a pooling, after checking that every window holds an element of the input. */
 function pooled(x: TensorType, by: Sliding): TensorType {
@@ -72,20 +73,25 @@ function taps(axis: 0 | 1, at: number, size: number, by: Sliding): number[] {
   return positions;
 }
 
-/** Calls `visit` for each output element with its flat index, its plane n·C + c, and the rows and columns it covers. */
-function eachWindow(
-  x: Shape,
-  y: Shape,
-  by: Sliding,
-  visit: (at: number, plane: number, rows: readonly number[], columns: readonly number[]) => void,
-): void {
+/** One output element: its flat index, its plane n·C + c, its position, and the rows and columns its window covers. */
+interface Window {
+  readonly at: number;
+  readonly plane: number;
+  readonly p: number;
+  readonly q: number;
+  readonly rows: readonly number[];
+  readonly columns: readonly number[];
+}
+
+function eachWindow(x: Shape, y: Shape, by: Sliding, visit: (window: Window) => void): void {
   const [n, c, h, w] = x as [number, number, number, number];
   const [, , oh, ow] = y as [number, number, number, number];
   const rows = Array.from({ length: oh }, (_, p) => taps(0, p, h, by));
   const columns = Array.from({ length: ow }, (_, q) => taps(1, q, w, by));
   let at = 0;
   for (let plane = 0; plane < n * c; plane++) {
-    for (let p = 0; p < oh; p++) for (let q = 0; q < ow; q++) visit(at++, plane, rows[p]!, columns[q]!);
+    for (let p = 0; p < oh; p++)
+      for (let q = 0; q < ow; q++) visit({ at: at++, plane, p, q, rows: rows[p]!, columns: columns[q]! });
   }
 }
 
@@ -113,7 +119,7 @@ export const maxPool2dOp = defineOp<MaxPoolAttrs>({
     const [, , h, w] = x!.type.shape as [number, number, number, number];
     const y = new Float64Array(elementCount(out!.shape));
     const indices = new Float64Array(y.length);
-    eachWindow(x!.type.shape, out!.shape, attrs, (at, plane, rows, columns) => {
+    eachWindow(x!.type.shape, out!.shape, attrs, ({ at, plane, rows, columns }) => {
       let best = rows[0]! * w + columns[0]!;
       for (const row of rows) {
         for (const column of columns) {
@@ -290,33 +296,68 @@ export const maxPool2dGatherOp = defineOp({
   ],
 });
 
-/** Elements that a window's mean is divided by. */
-const divisor = (attrs: AvgPoolAttrs, rows: readonly number[], columns: readonly number[]): number =>
-  attrs.countIncludePad ? attrs.kernel[0]! * attrs.kernel[1]! : rows.length * columns.length;
+const undilated = (attrs: AvgPoolAttrs): Sliding => ({ ...attrs, dilation: [1, 1] });
+
+/**
+ * What each window's divisor counts along both axes. With `countIncludePad` a window that hangs over the padding behind
+ * the input (ceil mode) counts up to the padding's end, as in PyTorch.
+ */
+function counted(x: Shape, y: Shape, attrs: AvgPoolAttrs): [rows: number[], columns: number[]] {
+  const along = (axis: 0 | 1): number[] =>
+    Array.from({ length: y[axis + 2]! }, (_, at) => {
+      const size = x[axis + 2]!;
+      const first = at * attrs.stride[axis]! - attrs.padding[axis]!;
+      const end = first + attrs.kernel[axis]!;
+      return attrs.countIncludePad
+        ? Math.min(end, size + attrs.padding[axis + 2]!) - first
+        : taps(axis, at, size, undilated(attrs)).length;
+    });
+  return [along(0), along(1)];
+}
+
+/** The kernels know the padding before the input only; with a divisor that counts padding, the other side must follow. */
+function unevenSides({ padding: [top, left, bottom, right], countIncludePad, ceilMode }: AvgPoolAttrs): boolean {
+  if (!countIncludePad) return false;
+  return ceilMode ? bottom !== top || right !== left : bottom! > top! || right! > left!;
+}
+
+function averaged(x: TensorType, attrs: AvgPoolAttrs): TensorType {
+  const y = pooled(x, undilated(attrs));
+  require(!unevenSides(
+    attrs,
+  ), `padding [${attrs.padding.join(', ')}] (top, left, bottom, right) is larger behind than before and counted in the mean: pad the input itself`);
+  return y;
+}
 
 const avgCases: readonly { name: string; x: number[]; attrs: AvgPoolAttrs; y: number[] }[] = [
   {
     name: 'halves',
     x: [2, 3, 4, 6],
-    attrs: { kernel: [2, 2], stride: [2, 2], padding: [0, 0, 0, 0], countIncludePad: true },
+    attrs: { kernel: [2, 2], stride: [2, 2], padding: [0, 0, 0, 0], countIncludePad: true, ceilMode: false },
     y: [2, 3, 2, 3],
   },
   {
     name: 'overlapping, padding counts',
     x: [1, 2, 5, 6],
-    attrs: { kernel: [3, 2], stride: [2, 1], padding: [1, 1, 1, 0], countIncludePad: true },
+    attrs: { kernel: [3, 2], stride: [2, 1], padding: [1, 1, 1, 0], countIncludePad: true, ceilMode: false },
     y: [1, 2, 3, 6],
   },
   {
     name: 'overlapping, padding does not count',
     x: [1, 2, 5, 6],
-    attrs: { kernel: [3, 2], stride: [2, 1], padding: [1, 1, 1, 0], countIncludePad: false },
+    attrs: { kernel: [3, 2], stride: [2, 1], padding: [1, 1, 1, 0], countIncludePad: false, ceilMode: false },
     y: [1, 2, 3, 6],
+  },
+  {
+    name: 'ceil mode, padding counts up to its end',
+    x: [1, 1, 6, 5],
+    attrs: { kernel: [3, 3], stride: [2, 3], padding: [1, 1, 1, 1], countIncludePad: true, ceilMode: true },
+    y: [1, 1, 4, 2],
   },
   {
     name: 'the whole plane',
     x: [2, 3, 3, 5],
-    attrs: { kernel: [3, 5], stride: [3, 5], padding: [0, 0, 0, 0], countIncludePad: true },
+    attrs: { kernel: [3, 5], stride: [3, 5], padding: [0, 0, 0, 0], countIncludePad: true, ceilMode: false },
     y: [2, 3, 1, 1],
   },
 ];
@@ -326,15 +367,16 @@ export const avgPool2dOp = defineOp<AvgPoolAttrs>({
   doc: 'y = mean of each window, the padding counted in the divisor if `countIncludePad` (ONNX AveragePool, PyTorch avg_pool2d).',
   infer: (inputs, attrs) => {
     requireCount(inputs, 1);
-    return [pooled(inputs[0]!, undilated(attrs))];
+    return [averaged(inputs[0]!, attrs)];
   },
   reference: ([x], attrs, [out]) => {
     const [, , h, w] = x!.type.shape as [number, number, number, number];
     const y = new Float64Array(elementCount(out!.shape));
-    eachWindow(x!.type.shape, out!.shape, undilated(attrs), (at, plane, rows, columns) => {
+    const [countRows, countColumns] = counted(x!.type.shape, out!.shape, attrs);
+    eachWindow(x!.type.shape, out!.shape, undilated(attrs), ({ at, plane, p, q, rows, columns }) => {
       let total = 0;
       for (const row of rows) for (const column of columns) total += x!.data[(plane * h + row) * w + column]!;
-      y[at] = total / divisor(attrs, rows, columns);
+      y[at] = total / (countRows[p]! * countColumns[q]!);
     });
     return [y];
   },
@@ -350,13 +392,18 @@ export const avgPool2dOp = defineOp<AvgPoolAttrs>({
   badSamples: [
     {
       inputs: [{ dtype: 'f32', shape: [1, 1, 4, 4] }],
-      attrs: { kernel: [2, 2], stride: [2, 2], padding: [0, 2, 0, 0], countIncludePad: true },
+      attrs: { kernel: [2, 2], stride: [2, 2], padding: [0, 2, 0, 0], countIncludePad: true, ceilMode: false },
       message: 'window 0 along the width lies wholly in the padding',
     },
     {
       inputs: [{ dtype: 'f32', shape: [1, 1, 4, 4] }],
-      attrs: { kernel: [2], stride: [2, 2], padding: [0, 0, 0, 0], countIncludePad: true },
+      attrs: { kernel: [2], stride: [2, 2], padding: [0, 0, 0, 0], countIncludePad: true, ceilMode: false },
       message: 'kernel must be 2 integers',
+    },
+    {
+      inputs: [{ dtype: 'f32', shape: [1, 1, 4, 4] }],
+      attrs: { kernel: [2, 2], stride: [1, 1], padding: [0, 0, 1, 1], countIncludePad: true, ceilMode: false },
+      message: 'larger behind than before',
     },
   ],
 });
@@ -368,7 +415,7 @@ export const avgPool2dGradOp = defineOp<AvgPoolGradAttrs>({
     requireCount(inputs, 1);
     const [dy] = inputs as [TensorType];
     require(dy.dtype === 'f32', `takes f32, got ${dy.dtype}`);
-    const y = pooled({ dtype: 'f32', shape: inputShape }, undilated(attrs));
+    const y = averaged({ dtype: 'f32', shape: inputShape }, attrs);
     require(sameShape(
       y.shape,
       dy.shape,
@@ -378,8 +425,9 @@ export const avgPool2dGradOp = defineOp<AvgPoolGradAttrs>({
   reference: ([dy], { inputShape, ...attrs }) => {
     const [, , h, w] = inputShape as [number, number, number, number];
     const dx = new Float64Array(elementCount(inputShape));
-    eachWindow(inputShape, dy!.type.shape, undilated(attrs), (at, plane, rows, columns) => {
-      const share = dy!.data[at]! / divisor(attrs, rows, columns);
+    const [countRows, countColumns] = counted(inputShape, dy!.type.shape, attrs);
+    eachWindow(inputShape, dy!.type.shape, undilated(attrs), ({ at, plane, p, q, rows, columns }) => {
+      const share = dy!.data[at]! / (countRows[p]! * countColumns[q]!);
       for (const row of rows) {
         for (const column of columns) {
           const to = (plane * h + row) * w + column;
@@ -434,11 +482,18 @@ const completeAvg = (options: AvgPoolOptions): AvgPoolAttrs => ({
   stride: pair(options.stride ?? options.kernel),
   padding: sides(options.padding ?? 0),
   countIncludePad: options.countIncludePad ?? true,
+  ceilMode: options.ceilMode ?? false,
 });
 
 /** Mean of each window of [N, C, H, W]. */
-export const avgPool2d = (x: Tensor, options: AvgPoolOptions): Tensor =>
-  x.graph.add(avgPool2dOp, [x], completeAvg(options))[0]!;
+export function avgPool2d(x: Tensor, options: AvgPoolOptions): Tensor {
+  const attrs = completeAvg(options);
+  if (!unevenSides(attrs) || x.rank !== 4) return x.graph.add(avgPool2dOp, [x], attrs)[0]!;
+  const [top, left, bottom, right] = attrs.padding as [number, number, number, number];
+  const [n, c, h, w] = x.shape as [number, number, number, number];
+  const padded = sliceScatter(x, { shape: [n, c, top + h + bottom, left + w + right], starts: [0, 0, top, left] });
+  return x.graph.add(avgPool2dOp, [padded], { ...attrs, padding: [0, 0, 0, 0] })[0]!;
+}
 
 /** Gradient of `avgPool2d`. */
 export const avgPool2dGrad = (dy: Tensor, options: AvgPoolOptions & { readonly inputShape: Shape }): Tensor =>

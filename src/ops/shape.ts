@@ -68,7 +68,12 @@ export const transposeOp: OpRecord<PermAttrs> = defineOp<PermAttrs>({
   },
   gradient: {
     kind: 'rule',
-    rule: ({ attrs, grads }) => [transpose(grads[0]!, attrs.perm.map((_, i) => attrs.perm.indexOf(i)))],
+    rule: ({ attrs, grads }) => [
+      transpose(
+        grads[0]!,
+        attrs.perm.map((_, i) => attrs.perm.indexOf(i)),
+      ),
+    ],
   },
   cost: moves,
   samples: [

@@ -1,6 +1,7 @@
 import { elementCount, formatShape, sameShape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { type OpRecord, type RefTensor, require } from '../graph/op-record.ts';
+import { normalAxis } from './axes.ts';
 import { mul, sub } from './binary.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
@@ -142,11 +143,8 @@ export const logSoftmaxGradOp = rowOp({
 
 /** Applies a row op along another axis by exchanging it with the last one. */
 function along(axis: number, x: Tensor, apply: (x: Tensor) => Tensor): Tensor {
-  const at = axis < 0 ? axis + x.rank : axis;
-  if (at === x.rank - 1 || at < 0 || at >= x.rank) {
-    if (at < 0 || (at >= x.rank && x.rank > 0)) throw new RangeError(`axis ${axis} is not one of ${x}`);
-    return apply(x);
-  }
+  const at = normalAxis(axis, x.rank);
+  if (at === x.rank - 1 || x.rank === 0) return apply(x);
   const order = Array.from({ length: x.rank }, (_, i) => i);
   order[at] = x.rank - 1;
   order[x.rank - 1] = at;

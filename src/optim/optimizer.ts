@@ -30,6 +30,7 @@ export type OptimizerConfig = SgdConfig | AdamConfig;
 /** One optimizer: how it updates a parameter as graph nodes, and the scalars that change from step to step. */
 export interface Optimizer {
   readonly config: OptimizerConfig;
+  readonly defaultRate: number;
   /** Names of the state tensors it keeps for each parameter. */
   readonly stateNames: readonly string[];
   /** Scalars of the update in f32, from the rate and the step (from 0). Computed in f64, rounded once. */
@@ -37,8 +38,6 @@ export interface Optimizer {
   /** Appends the update of one parameter and its assignments; runs inside the step region. */
   readonly update: (graph: Graph, parameter: Tensor, gradient: Tensor, hyper: Tensor) => void;
 }
-
-export const defaultRate = (config: OptimizerConfig): number => config.lr ?? (config.kind === 'sgd' ? 0.1 : 1e-3);
 
 export function makeOptimizer(config: OptimizerConfig): Optimizer {
   switch (config.kind) {
@@ -70,6 +69,7 @@ function sgd(config: SgdConfig): Optimizer {
   }
   return {
     config,
+    defaultRate: config.lr ?? 0.1,
     stateNames: momentum ? ['momentum'] : [],
     hyper: (lr, step) => Float32Array.of(lr, step === 0 ? 1 : 0),
     update: (graph, parameter, gradient, hyper) => {
@@ -91,6 +91,7 @@ function adam(config: AdamConfig): Optimizer {
   const amsgrad = config.amsgrad ?? false;
   return {
     config,
+    defaultRate: config.lr ?? 1e-3,
     stateNames: amsgrad ? ['m', 'v', 'vmax'] : ['m', 'v'],
     hyper: (lr, step) => Float32Array.of(lr, 1 - beta1 ** (step + 1), Math.sqrt(1 - beta2 ** (step + 1))),
     update: (graph, parameter, gradient, hyper) => {

@@ -10,7 +10,7 @@ import type { Buffer, DeviceProgram, Instruction, MemoryCategory, StepProgram } 
 import { connect, type DraftDevice } from './messages.ts';
 import { divideIntoTasks, type StageTasks } from './stage-tasks.ts';
 import { batchAxisOf, stage } from './staging.ts';
-import { isSilent, rootOf, valueKey, valueName } from './values.ts';
+import { constantName, isSilent, rootOf, valueKey, valueName } from './values.ts';
 
 export interface BuildOptions {
   /** Samples of each microbatch, in order. */
@@ -250,11 +250,11 @@ class DeviceBuilder {
   /** The buffer that holds a value here; fed, received or made persistent at its first use. */
   #need(tensor: Tensor, microbatch: number | null): number {
     const root = rootOf(tensor);
+    const { source } = root.node;
+    if (source?.kind === 'constant') return this.#constant(this.#context.at(root.node, microbatch).outputs[0]!);
     const key = valueKey(root, microbatch);
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const { source } = root.node;
-    if (source?.kind === 'constant') return this.#buffer(root, null, 'parameters', source.name);
     if (source?.kind === 'input') {
       const buffer = this.#buffer(root, microbatch, 'inputs', null);
       this.#push({ kind: 'input', feed: source.name, microbatch: isStepValue(root) ? null : microbatch, buffer });
@@ -270,6 +270,15 @@ class DeviceBuilder {
     const buffer = this.#buffer(root, microbatch, this.#receivedCategory(root), null);
     this.#push({ kind: 'receive', from, key, buffer, microbatch: isStepValue(root) ? null : microbatch });
     return buffer;
+  }
+
+  #constant(tensor: Tensor): number {
+    const name = constantName(tensor);
+    const known = this.#byKey.get(name);
+    if (known !== undefined) return known;
+    const id = this.#newBuffer({ name: tensor.name, type: tensor.type, bytes: byteSize(tensor.type), category: 'parameters', persistent: name });
+    this.#byKey.set(name, id);
+    return id;
   }
 
   #produce(tensor: Tensor, microbatch: number | null): number {
@@ -301,8 +310,10 @@ class DeviceBuilder {
       if (!root.node.source || this.#context.deviceOf(root.node) !== this.#device) continue;
       const microbatches = isStepValue(root) ? [null] : this.#context.options.chunks.map((_, m) => m);
       for (const m of microbatches) {
-        this.#need(root, m);
-        this.#emitResults(root, m);
+        const buffer = this.#need(root, m);
+        for (const result of this.#context.resultsOf.get(key)!) {
+          this.#push({ kind: 'output', result, microbatch: m, buffer });
+        }
       }
     }
   }

@@ -1,7 +1,7 @@
 import { DeviceError } from '../core/errors.ts';
 import { describe, memoryCategories, touches } from '../program/instruction.ts';
 import type { DeviceImage } from './device-image.ts';
-import { changedBytes, fillWords, RESERVED_WORD } from './poison.ts';
+import { changedBytes, fillWords, highestChanged, RESERVED_WORD } from './poison.ts';
 
 /**
  * Audit mode: holds a device's memory against its plan, instruction by instruction.
@@ -20,6 +20,7 @@ export class Audit {
   readonly #posted = new Set<number>();
   readonly #alive = new Set<number>();
   #rows: number[][] = [];
+  #peakBytes = 0;
 
   constructor(memory: ArrayBufferLike, device: number, poison: number) {
     this.#memory = memory;
@@ -73,11 +74,17 @@ export class Audit {
       }
     }
     this.#rows.push(this.#count(image, at));
+    this.#peakBytes = Math.max(this.#peakBytes, highestChanged(this.#memory, this.#poison));
     for (const id of image.deaths[at]!) {
       const { start, end } = range(image, id);
       fillWords(this.#memory, start, end - start, this.#poison);
       this.#alive.delete(id);
     }
+  }
+
+  /** Highest byte changed at any time: what has died is poison again, so memory itself only knows the last of it. */
+  get peakBytes(): number {
+    return this.#peakBytes;
   }
 
   report(): { liveBytes: number[][] } {

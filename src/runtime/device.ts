@@ -74,7 +74,8 @@ export class Device {
 
   /** The end of the highest byte ever written, found in memory itself. */
   measurePeak(): number {
-    return highestChanged(this.#setup.memory.buffer, poisonWord(this.#setup.poison));
+    const now = highestChanged(this.#setup.memory.buffer, poisonWord(this.#setup.poison));
+    return Math.max(now, this.#audit?.peakBytes ?? 0);
   }
 
   async step(options: StepOptions): Promise<StepReport> {

@@ -1,6 +1,6 @@
 import { DeviceError } from '../core/errors.ts';
 import type { Control } from './control.ts';
-import type { PredictSeconds } from './cluster.ts';
+import type { PredictSeconds } from './device-cluster.ts';
 
 const TICK_MS = 100;
 /** The shortest time after which a device that makes no progress counts as stuck. */

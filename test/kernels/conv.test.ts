@@ -3,8 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { expectClose, f32, i32, kernels, normal, run } from './harness.ts';
 
 interface Conv {
-  N: number; C: number; H: number; W: number; O: number; k: [number, number];
-  s?: [number, number]; p?: [number, number, number, number]; d?: [number, number]; groups?: number;
+  N: number;
+  C: number;
+  H: number;
+  W: number;
+  O: number;
+  k: [number, number];
+  s?: [number, number];
+  p?: [number, number, number, number];
+  d?: [number, number];
+  groups?: number;
 }
 const CASES: Conv[] = [
   { N: 2, C: 3, H: 6, W: 7, O: 4, k: [3, 3] },
@@ -38,7 +46,11 @@ function expand(c: Conv) {
                   const col = j * s[1] - p[1] + b * d[1];
                   if (r < 0 || r >= H || col < 0 || col >= W) continue;
                   const ch = Math.floor(o / og) * cg + q;
-                  f(((n * O + o) * oh + i) * ow + j, ((n * C + ch) * H + r) * W + col, ((o * cg + q) * k[0] + a) * k[1] + b);
+                  f(
+                    ((n * O + o) * oh + i) * ow + j,
+                    ((n * C + ch) * H + r) * W + col,
+                    ((o * cg + q) * k[0] + a) * k[1] + b,
+                  );
                 }
   };
   return { ints, visit, sizes: { x: N * C * H * W, w: O * cg * k[0] * k[1], y: N * O * oh * ow }, plane: oh * ow };
@@ -114,7 +126,7 @@ describe('pools', () => {
         expect([...ai!]).toEqual(idx);
         const dy = normal(out, 5);
         const dx = new Float64Array(NC * H * W);
-        idx.forEach((c, o) => (dx[window(o).base + c]! += dy[o]!));
+        for (const [o, c] of idx.entries()) dx[window(o).base + c]! += dy[o]!;
         const at = { in: Int32Array.from(idx) };
         expectClose(run('maxPool2dGrad', NC, H, W, oh, ow, { in: dy }, at, f32(dx.length))[0]!, dx);
         expectClose(run('maxPool2dGather', NC, H, W, oh, ow, { in: x }, at, f32(out))[0]!, y, 0, 0);

@@ -47,7 +47,14 @@ function* cases(): Generator<{ d: number[]; s: number[] }> {
   for (const d of SHAPES) {
     for (let trial = 0; trial < 24; trial++) {
       const perm = [0, 1, 2, 3, 4, 5].map((k) => ({ k, key: trial ? r() : k })).sort((a, b) => a.key - b.key);
-      yield { d, s: stridesOf(d, perm.map((p) => p.k), trial % 5 === 4 ? 1 : 0) };
+      yield {
+        d,
+        s: stridesOf(
+          d,
+          perm.map((p) => p.k),
+          trial % 5 === 4 ? 1 : 0,
+        ),
+      };
     }
   }
 }
@@ -71,7 +78,7 @@ describe('strided copies', () => {
       const x = integers(at.length, 1 << 30, at.length);
       const target = new Int32Array(Math.max(...at) + 1).fill(-1);
       const expected = target.slice();
-      at.forEach((o, i) => (expected[o] = x[i]!));
+      for (const [i, o] of at.entries()) expected[o] = x[i]!;
       expect(run('copyInto32', ...d, ...t, { in: x }, { inout: target })[0]).toEqual(expected);
       expect(run('copyInto8', ...d, ...t, { in: Uint8Array.from(x) }, { inout: Uint8Array.from(target) })[0]).toEqual(
         Uint8Array.from(expected),

@@ -4,7 +4,13 @@ import { expectClose, kernels, normal, run } from './harness.ts';
 
 const at = (m: Float32Array, i: number) => m[i]!;
 
-function product(M: number, N: number, K: number, a: (i: number, k: number) => number, b: (k: number, j: number) => number) {
+function product(
+  M: number,
+  N: number,
+  K: number,
+  a: (i: number, k: number) => number,
+  b: (k: number, j: number) => number,
+) {
   const c = new Float64Array(M * N);
   for (let i = 0; i < M; i++)
     for (let k = 0; k < K; k++) for (let j = 0; j < N; j++) c[i * N + j]! += a(i, k) * b(k, j);
@@ -20,7 +26,13 @@ function check(M: number, N: number, K: number, transA: boolean, transB: boolean
   const a = normal((M - 1) * ars! + (K - 1) * acs! + 1, M);
   const b = normal((K - 1) * brs! + (N - 1) * bcs! + 1, N + 7);
   const c = normal((M - 1) * ldc + N, K + 3);
-  const p = product(M, N, K, (i, k) => at(a, i * ars! + k * acs!), (k, j) => at(b, k * brs! + j * bcs!));
+  const p = product(
+    M,
+    N,
+    K,
+    (i, k) => at(a, i * ars! + k * acs!),
+    (k, j) => at(b, k * brs! + j * bcs!),
+  );
   const expected = Float64Array.from(c);
   for (let i = 0; i < M; i++)
     for (let j = 0; j < N; j++) expected[i * ldc + j] = beta * c[i * ldc + j]! + p[i * N + j]!;
@@ -73,14 +85,33 @@ describe('gemm', () => {
     const aT = a.map((_, i) => a[(i % M) * K + Math.floor(i / M)]!);
     const bT = b.map((_, i) => b[(i % K) * N + Math.floor(i / K)]!);
     const ws = kernels.gemmWorkspace!(M, N, K);
-    const nn = run('gemm', M, N, K, { in: a }, K, 1, { in: b }, N, 1, { out: new Float32Array(M * N) }, N, 0, { ws })[0];
-    const tt = run('gemm', M, N, K, { in: aT }, 1, M, { in: bT }, 1, K, { out: new Float32Array(M * N) }, N, 0, { ws })[0];
+    const nn = run('gemm', M, N, K, { in: a }, K, 1, { in: b }, N, 1, { out: new Float32Array(M * N) }, N, 0, {
+      ws,
+    })[0];
+    const tt = run('gemm', M, N, K, { in: aT }, 1, M, { in: bT }, 1, K, { out: new Float32Array(M * N) }, N, 0, {
+      ws,
+    })[0];
     expect(tt).toEqual(nn);
   });
   it('propagates NaN and infinity', () => {
     const ws = kernels.gemmWorkspace!(2, 2, 2);
     const a = Float32Array.of(Number.NaN, 0, Infinity, 1);
-    const y = run('gemm', 2, 2, 2, { in: a }, 2, 1, { in: Float32Array.of(1, 2, 3, 4) }, 2, 1, { out: new Float32Array(4) }, 2, 0, { ws })[0]!;
+    const y = run(
+      'gemm',
+      2,
+      2,
+      2,
+      { in: a },
+      2,
+      1,
+      { in: Float32Array.of(1, 2, 3, 4) },
+      2,
+      1,
+      { out: new Float32Array(4) },
+      2,
+      0,
+      { ws },
+    )[0]!;
     expect([...y]).toEqual([Number.NaN, Number.NaN, Infinity, Infinity]);
   });
   it('batches, an operand repeated', () => {
@@ -88,7 +119,13 @@ describe('gemm', () => {
     const a = normal(B * M * K, 1);
     const b = normal(K * N, 2);
     const expected = Array.from({ length: B }, (_, n) =>
-      product(M, N, K, (i, k) => a[n * M * K + i * K + k]!, (k, j) => b[k * N + j]!),
+      product(
+        M,
+        N,
+        K,
+        (i, k) => a[n * M * K + i * K + k]!,
+        (k, j) => b[k * N + j]!,
+      ),
     ).flatMap((c) => [...c]);
     const ws = kernels.gemmWorkspace!(M, N, K);
     const c = { out: new Float32Array(B * M * N) };

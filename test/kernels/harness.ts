@@ -30,7 +30,7 @@ function once(name: string, args: Arg[], base: number, poison: number): { output
   };
   const end = args.reduce<number>((sum, a) => {
     if (typeof a === 'number' || 'same' in a) return sum;
-    return sum + 32 + ('ws' in a ? a.ws : Object.values(a)[0].byteLength);
+    return sum + 32 + ('ws' in a ? a.ws : (Object.values(a)[0] as Data).byteLength);
   }, base + 256);
   if (end > bytes.length) throw new Error('test memory too small');
   bytes.fill(poison, 0, end);
@@ -122,7 +122,8 @@ export function bools(n: number, seed: number): Uint8Array {
 export function ulps(actual: number, expected: number): number {
   const rounded = Math.fround(expected);
   if (Object.is(actual, rounded) || (actual === 0 && rounded === 0)) return 0;
-  if (Number.isNaN(actual) || Number.isNaN(rounded)) return Number.isNaN(actual) && Number.isNaN(rounded) ? 0 : Infinity;
+  if (Number.isNaN(actual) || Number.isNaN(rounded))
+    return Number.isNaN(actual) && Number.isNaN(rounded) ? 0 : Infinity;
   if (!Number.isFinite(actual) || !Number.isFinite(rounded)) {
     // One step past the largest finite number is infinity.
     const finite = Number.isFinite(actual) ? actual : rounded;

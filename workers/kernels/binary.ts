@@ -25,7 +25,7 @@ function power(x: v128, y: v128): v128 {
 }
 
 @inline
-export function binary(op: i32, a: v128, b: v128): v128 {
+function binary(op: i32, a: v128, b: v128): v128 {
   if (op == ADD) return f32x4.add(a, b);
   if (op == SUB) return f32x4.sub(a, b);
   if (op == MUL) return f32x4.mul(a, b);
@@ -45,7 +45,7 @@ export function binary(op: i32, a: v128, b: v128): v128 {
 
 /** Stores the first r lanes of a result. */
 @inline
-export function put(op: i32, y: usize, r: i32, v: v128): void {
+function put(op: i32, y: usize, r: i32, v: v128): void {
   if (op >= EQUAL) storeBool(y, r, v);
   else if (r == 4) v128.store(y, v);
   else storeTail(y, r, v);
@@ -53,7 +53,7 @@ export function put(op: i32, y: usize, r: i32, v: v128): void {
 
 /** Innermost dimension; strides in bytes. */
 @inline
-export function row(op: i32, n: i32, a: usize, as: usize, b: usize, bs: usize, y: usize): void {
+function row(op: i32, n: i32, a: usize, as: usize, b: usize, bs: usize, y: usize): void {
   const step: usize = op >= EQUAL ? 4 : 16;
   if (as == 4 && bs == 4) {
     for (; n >= 4; n -= 4) {
@@ -91,7 +91,7 @@ export function row(op: i32, n: i32, a: usize, as: usize, b: usize, bs: usize, y
 }
 
 @inline
-export function broadcast(
+function broadcast(
   op: i32,
   d0: i32,
   d1: i32,
@@ -124,99 +124,129 @@ export function broadcast(
   }
   const yRow = <usize>d3 * (op >= EQUAL ? 1 : 4);
   for (let i0 = 0; i0 < d0; i0++) {
-    let a_1 = a;
-    let b_1 = b;
+    let aPlane = a;
+    let bPlane = b;
     for (let i1 = 0; i1 < d1; i1++) {
-      let a_2 = a_1;
-      let b_2 = b_1;
+      let aRow = aPlane;
+      let bRow = bPlane;
       for (let i2 = 0; i2 < d2; i2++) {
-        row(op, d3, a_2, <usize>a3 * 4, b_2, <usize>b3 * 4, y);
-        a_2 += <usize>a2 * 4;
-        b_2 += <usize>b2 * 4;
+        row(op, d3, aRow, <usize>a3 * 4, bRow, <usize>b3 * 4, y);
+        aRow += <usize>a2 * 4;
+        bRow += <usize>b2 * 4;
         y += yRow;
       }
-      a_1 += <usize>a1 * 4;
-      b_1 += <usize>b1 * 4;
+      aPlane += <usize>a1 * 4;
+      bPlane += <usize>b1 * 4;
     }
     a += <usize>a0 * 4;
     b += <usize>b0 * 4;
   }
 }
 
-// biome-ignore format: one line a kernel
-export function add(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function add(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(ADD, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function sub(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function sub(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(SUB, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function mul(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function mul(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(MUL, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function div(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function div(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(DIV, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-/** C's powf, at most ULP_POW ulp: x^0 = 1 and 1^y = 1 even for NaN; negative^integer is real, negative^fraction NaN. */
-// biome-ignore format: one line a kernel
-export function pow(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+/** C's powf, at most 0.6 ulp: x^0 = 1 and 1^y = 1 even for NaN; negative^integer is real, negative^fraction NaN. */
+export function pow(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(POW, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
 /** NaN if either is NaN. */
-// biome-ignore format: one line a kernel
-export function maximum(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function maximum(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(MAXIMUM, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
 /** NaN if either is NaN. */
-// biome-ignore format: one line a kernel
-export function minimum(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function minimum(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(MINIMUM, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function equal(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function equal(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(EQUAL, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function notEqual(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function notEqual(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(NOT_EQUAL, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function less(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function less(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(LESS, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function lessEqual(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function lessEqual(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(LESS_EQUAL, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function greater(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function greater(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(GREATER, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function greaterEqual(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function greaterEqual(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(GREATER_EQUAL, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function equalI32(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function equalI32(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(EQUAL_I32, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }
 
-// biome-ignore format: one line a kernel
-export function lessI32(d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function lessI32(
+  d0: i32, d1: i32, d2: i32, d3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32,
+  b2: i32, b3: i32, y: usize,
+): void {
   broadcast(LESS_I32, d0, d1, d2, d3, a, a0, a1, a2, a3, b, b0, b1, b2, b3, y);
 }

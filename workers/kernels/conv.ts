@@ -10,13 +10,15 @@ import { gemm, gemmWorkspace } from './gemm';
 import { addIntoRow, columns, fromColumns } from './im2col';
 
 @inline
-export function isPlain(kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, H: i32, W: i32, oh: i32, ow: i32): bool {
+function isPlain(kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, H: i32, W: i32, oh: i32, ow: i32): bool {
   return (kh | kw | sh | sw) == 1 && (pt | pl) == 0 && oh == H && ow == W;
 }
 
 /** kind: 0 forward, 1 input gradient, 2 weight gradient. Exact bytes; every call writes the last of them. */
-// biome-ignore format: the ABI in one line
-export function conv2dWorkspace(kind: i32, N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, groups: i32, oh: i32, ow: i32): i32 {
+export function conv2dWorkspace(
+  kind: i32, N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32,
+  dw: i32, groups: i32, oh: i32, ow: i32,
+): i32 {
   const o = O / groups;
   const depth = (C / groups) * kh * kw;
   const pixels = oh * ow;
@@ -26,8 +28,10 @@ export function conv2dWorkspace(kind: i32, N: i32, C: i32, H: i32, W: i32, O: i3
   return cols + gemmWorkspace(o, depth, pixels);
 }
 
-// biome-ignore format: the ABI in one line
-export function conv2d(N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, groups: i32, oh: i32, ow: i32, x: usize, w: usize, bias: usize, y: usize, ws: usize): void {
+export function conv2d(
+  N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32,
+  groups: i32, oh: i32, ow: i32, x: usize, w: usize, bias: usize, y: usize, ws: usize,
+): void {
   const o = O / groups;
   const c = C / groups;
   const depth = c * kh * kw;
@@ -53,8 +57,10 @@ export function conv2d(N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32, kw: i32,
   }
 }
 
-// biome-ignore format: the ABI in one line
-export function conv2dInputGrad(N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, groups: i32, oh: i32, ow: i32, dy: usize, w: usize, dx: usize, ws: usize): void {
+export function conv2dInputGrad(
+  N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32,
+  groups: i32, oh: i32, ow: i32, dy: usize, w: usize, dx: usize, ws: usize,
+): void {
   const o = O / groups;
   const c = C / groups;
   const depth = c * kh * kw;
@@ -74,8 +80,10 @@ export function conv2dInputGrad(N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32,
   }
 }
 
-// biome-ignore format: the ABI in one line
-export function conv2dWeightGrad(N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, groups: i32, oh: i32, ow: i32, x: usize, dy: usize, dweight: usize, ws: usize): void {
+export function conv2dWeightGrad(
+  N: i32, C: i32, H: i32, W: i32, O: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32,
+  groups: i32, oh: i32, ow: i32, x: usize, dy: usize, dweight: usize, ws: usize,
+): void {
   const o = O / groups;
   const c = C / groups;
   const depth = c * kh * kw;

@@ -18,13 +18,13 @@ export function copyBytes(n: usize, x: usize, y: usize): void {
 const LONG_ROW: usize = 512;
 
 @inline
-export function moveOne(size: i32, x: usize, y: usize): void {
+function moveOne(size: i32, x: usize, y: usize): void {
   if (size == 4) store<u32>(y, load<u32>(x));
   else store<u8>(y, load<u8>(x));
 }
 
 @inline
-export function moveLine(size: i32, n: i32, x: usize, s: usize, y: usize, t: usize): void {
+function moveLine(size: i32, n: i32, x: usize, s: usize, y: usize, t: usize): void {
   for (; n > 0; n--) {
     moveOne(size, x, y);
     x += s;
@@ -34,7 +34,7 @@ export function moveLine(size: i32, n: i32, x: usize, s: usize, y: usize, t: usi
 
 /** Two innermost dimensions, n4 × n5; steps in bytes. */
 @inline
-export function movePlane(size: i32, n4: i32, n5: i32, x: usize, s4: usize, s5: usize, y: usize, t4: usize, t5: usize): void {
+function movePlane(size: i32, n4: i32, n5: i32, x: usize, s4: usize, s5: usize, y: usize, t4: usize, t5: usize): void {
   const unit = <usize>size;
   if (s5 == unit && t5 == unit) {
     const bytes = <usize>n5 * unit;
@@ -82,9 +82,8 @@ export function movePlane(size: i32, n4: i32, n5: i32, x: usize, s4: usize, s5: 
   }
 }
 
-// biome-ignore format: sizes, source strides, target strides, each in one row
 @inline
-export function move(
+function move(
   size: i32, d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32,
   s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
   t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32, x: usize, y: usize,
@@ -133,16 +132,14 @@ export function move(
   }
 }
 
-// biome-ignore format: as above
-export function move32(
+function move32(
   d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
   t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32, x: usize, y: usize,
 ): void {
   move(4, d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1, t2, t3, t4, t5, x, y);
 }
 
-// biome-ignore format: as above
-export function move8(
+function move8(
   d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
   t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32, x: usize, y: usize,
 ): void {
@@ -150,7 +147,6 @@ export function move8(
 }
 
 /** y (contiguous) = x read with strides s (elements, 0 repeats). */
-// biome-ignore format: as above
 export function copy32(
   d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
   x: usize, y: usize,
@@ -159,7 +155,6 @@ export function copy32(
   move32(d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1, t2, t3, d5, 1, x, y);
 }
 
-// biome-ignore format: as above
 export function copy8(
   d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, s0: i32, s1: i32, s2: i32, s3: i32, s4: i32, s5: i32,
   x: usize, y: usize,
@@ -169,7 +164,6 @@ export function copy8(
 }
 
 /** y, written with strides t (elements), = x (contiguous). */
-// biome-ignore format: as above
 export function copyInto32(
   d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32,
   x: usize, y: usize,
@@ -178,7 +172,6 @@ export function copyInto32(
   move32(d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, d5, 1, t0, t1, t2, t3, t4, t5, x, y);
 }
 
-// biome-ignore format: as above
 export function copyInto8(
   d0: i32, d1: i32, d2: i32, d3: i32, d4: i32, d5: i32, t0: i32, t1: i32, t2: i32, t3: i32, t4: i32, t5: i32,
   x: usize, y: usize,

@@ -3,7 +3,7 @@ import { copyRow } from './lanes';
 import { accumulate } from './elementwise';
 
 @inline
-export function rowAt(idx: usize, rows: i32, dim: i32): usize {
+function rowAt(idx: usize, rows: i32, dim: i32): usize {
   const i = load<i32>(idx);
   if (<u32>i >= <u32>rows) unreachable();
   return <usize>i * <usize>dim * 4;

@@ -18,13 +18,13 @@ const FEW_ROWS = 8;
 
 /** Columns of B packed at a time: if A is one block, each panel can be used up while it is in L1. */
 @inline
-export function columnBlock(M: i32): i32 {
+function columnBlock(M: i32): i32 {
   return M <= MC ? 16 : NC;
 }
 
 /** Columns rounded up to whole panels: 16 wide, the last 8 if that is enough. */
 @inline
-export function padded(n: i32): i32 {
+function padded(n: i32): i32 {
   return (n + 7) & ~7;
 }
 
@@ -48,7 +48,9 @@ function spill(m: i32, n: i32, tile: usize, tileStep: usize, c: usize, ldc: usiz
 }
 
 /** All rows of one panel of up to 16 columns. */
-function rows16(m: i32, n: i32, k: i32, a: usize, b: usize, bStep: usize, c: usize, ldc: usize, add: bool, edge: usize): void {
+function rows16(
+  m: i32, n: i32, k: i32, a: usize, b: usize, bStep: usize, c: usize, ldc: usize, add: bool, edge: usize,
+): void {
   const aStep = <usize>k * 8;
   if (n >= 16) {
     for (; m >= 2; m -= 2) {
@@ -86,8 +88,10 @@ function rows8(m: i32, n: i32, k: i32, a: usize, b: usize, c: usize, ldc: usize,
 }
 
 /** C[M, N] = beta·C + A[M, K]·B[K, N], beta 0 or 1; strides and ldc in elements, C's column stride is 1. */
-// biome-ignore format: the ABI in one line
-export function gemm(M: i32, N: i32, K: i32, a: usize, ars: i32, acs: i32, b: usize, brs: i32, bcs: i32, c: usize, ldc: i32, beta: i32, ws: usize): void {
+export function gemm(
+  M: i32, N: i32, K: i32, a: usize, ars: i32, acs: i32, b: usize, brs: i32, bcs: i32, c: usize, ldc: i32, beta: i32,
+  ws: usize,
+): void {
   const aRow = <usize>ars * 4;
   const aCol = <usize>acs * 4;
   const bRow = <usize>brs * 4;
@@ -134,8 +138,10 @@ export function gemm(M: i32, N: i32, K: i32, a: usize, ars: i32, acs: i32, b: us
 }
 
 /** B products; batch strides in elements, 0 repeats an operand. */
-// biome-ignore format: the ABI in one line
-export function gemmBatched(B: i32, M: i32, N: i32, K: i32, a: usize, abs: i32, ars: i32, acs: i32, b: usize, bbs: i32, brs: i32, bcs: i32, c: usize, cbs: i32, ldc: i32, beta: i32, ws: usize): void {
+export function gemmBatched(
+  B: i32, M: i32, N: i32, K: i32, a: usize, abs: i32, ars: i32, acs: i32, b: usize, bbs: i32, brs: i32, bcs: i32,
+  c: usize, cbs: i32, ldc: i32, beta: i32, ws: usize,
+): void {
   for (; B > 0; B--) {
     gemm(M, N, K, a, ars, acs, b, brs, bcs, c, ldc, beta, ws);
     a += <usize>abs * 4;

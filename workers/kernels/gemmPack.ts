@@ -4,7 +4,7 @@ import { transpose4 } from './lanes';
 
 /** k rows × `width` (8 or 16) columns of B, of which `cols` exist → [k][width]. */
 @inline
-export function packB(width: i32, k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: usize): void {
+function packB(width: i32, k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: usize): void {
   const bytes = <usize>width * 4;
   if (cols >= width && cs == 4) {
     for (; k > 0; k--) {

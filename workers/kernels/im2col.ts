@@ -5,18 +5,20 @@ import { copyRow, fillRow } from './lanes';
 
 /** First output position whose input position (pos·stride + offset) is ≥ 0, at most `count`. */
 @inline
-export function firstInside(offset: i32, stride: i32, count: i32): i32 {
+function firstInside(offset: i32, stride: i32, count: i32): i32 {
   return offset >= 0 ? 0 : min(count, (stride - 1 - offset) / stride);
 }
 
 /** One past the last output position whose input position is < size, at least `from`. */
 @inline
-export function endInside(offset: i32, stride: i32, size: i32, count: i32, from: i32): i32 {
+function endInside(offset: i32, stride: i32, size: i32, count: i32, from: i32): i32 {
   return offset >= size ? from : max(from, min(count, (size - 1 - offset) / stride + 1));
 }
 
-// biome-ignore format: as conv.ts
-export function columns(C: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, oh: i32, ow: i32, x: usize, cols: usize): void {
+export function columns(
+  C: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, oh: i32, ow: i32,
+  x: usize, cols: usize,
+): void {
   const zero = f32x4.splat(0);
   for (; C > 0; C--) {
     for (let p = 0; p < kh; p++) {
@@ -58,8 +60,10 @@ export function columns(C: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i
 }
 
 /** x += the columns, in row-major order of cols. */
-// biome-ignore format: as conv.ts
-export function fromColumns(C: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, oh: i32, ow: i32, cols: usize, x: usize): void {
+export function fromColumns(
+  C: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, oh: i32, ow: i32,
+  cols: usize, x: usize,
+): void {
   for (; C > 0; C--) {
     for (let p = 0; p < kh; p++) {
       for (let q = 0; q < kw; q++) {

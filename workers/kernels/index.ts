@@ -1,8 +1,51 @@
 // Every kernel of the WebAssembly backend; the rules of the ABI are in README.md.
-// biome-ignore-start format: one line a file
-export { neg, exp, log, sqrt, tanh, sigmoid, relu, gelu, erf, abs, reciprocal, reluGrad, tanhGrad, sigmoidGrad, geluGrad, accumulate } from './elementwise';
-export { add, sub, mul, div, pow, maximum, minimum, equal, notEqual, less, lessEqual, greater, greaterEqual, equalI32, lessI32 } from './binary';
-export { where, not, and, or, castBoolF32, castBoolI32, castI32F32, castF32I32, castF32Bool, castI32Bool } from './logic';
+export {
+  neg,
+  exp,
+  log,
+  sqrt,
+  tanh,
+  sigmoid,
+  relu,
+  gelu,
+  erf,
+  abs,
+  reciprocal,
+  reluGrad,
+  tanhGrad,
+  sigmoidGrad,
+  geluGrad,
+  accumulate,
+} from './elementwise';
+export {
+  add,
+  sub,
+  mul,
+  div,
+  pow,
+  maximum,
+  minimum,
+  equal,
+  notEqual,
+  less,
+  lessEqual,
+  greater,
+  greaterEqual,
+  equalI32,
+  lessI32,
+} from './binary';
+export {
+  where,
+  not,
+  and,
+  or,
+  castBoolF32,
+  castBoolI32,
+  castI32F32,
+  castF32I32,
+  castF32Bool,
+  castI32Bool,
+} from './logic';
 export { fill32, fill8, copyBytes, copy32, copy8, copyInto32, copyInto8 } from './copy';
 export { reduceSum, reduceMax, reduceMin } from './reduce';
 export { gemm, gemmBatched, gemmWorkspace } from './gemm';
@@ -14,4 +57,3 @@ export { gatherRows, scatterAddRows } from './gather';
 export { crossEntropy, crossEntropyGrad } from './loss';
 export { sgd, adam } from './optim';
 export { peakMulAdd } from './peak';
-// biome-ignore-end format: one line a file

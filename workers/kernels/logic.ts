@@ -3,14 +3,14 @@ import { gather4, loadBool, loadTail, storeBool, storeTail } from './lanes';
 
 /** Four elements of a row: a vector, a splat or a gather; stride in bytes. */
 @inline
-export function fetch(p: usize, step: usize, r: i32): v128 {
+function fetch(p: usize, step: usize, r: i32): v128 {
   if (step == 0) return v128.load32_splat(p);
   if (r == 4 && step == 4) return v128.load(p);
   return gather4(p, step, r);
 }
 
 @inline
-export function fetchMask(p: usize, step: usize, r: i32): v128 {
+function fetchMask(p: usize, step: usize, r: i32): v128 {
   if (step == 1) return loadBool(p, r);
   let bits = i32x4.splat(load<u8>(p));
   if (step != 0) {
@@ -22,8 +22,10 @@ export function fetchMask(p: usize, step: usize, r: i32): v128 {
 }
 
 /** y = c ? a : b for 4-byte elements, bit by bit; broadcasting as in binary.ts, c in bytes. */
-// biome-ignore format: the ABI in one line
-export function where(d0: i32, d1: i32, d2: i32, d3: i32, c: usize, c0: i32, c1: i32, c2: i32, c3: i32, a: usize, a0: i32, a1: i32, a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize): void {
+export function where(
+  d0: i32, d1: i32, d2: i32, d3: i32, c: usize, c0: i32, c1: i32, c2: i32, c3: i32, a: usize, a0: i32, a1: i32,
+  a2: i32, a3: i32, b: usize, b0: i32, b1: i32, b2: i32, b3: i32, y: usize,
+): void {
   for (let shift = 0; shift < 3 && d3 == 1; shift++) {
     d3 = d2;
     d2 = d1;
@@ -102,7 +104,7 @@ const F32_BOOL = 4;
 const I32_BOOL = 5;
 
 @inline
-export function cast(op: i32, n: i32, x: usize, y: usize): void {
+function cast(op: i32, n: i32, x: usize, y: usize): void {
   for (; n > 0; n -= 4) {
     const r = min(n, 4);
     let v: v128;

@@ -8,8 +8,9 @@ import { expRow, logOne, scaleRow, sumExp } from './softmax';
  * out[0] = scale[0]·Σ (log Σ e^logit − logit[target]) over the rows whose target is not ignoreIndex, added in order of
  * rows in f64. Traps on a target outside 0…cols − 1.
  */
-// biome-ignore format: the ABI in one line
-export function crossEntropy(rows: i32, cols: i32, logits: usize, target: usize, scale: usize, ignoreIndex: i32, out: usize): void {
+export function crossEntropy(
+  rows: i32, cols: i32, logits: usize, target: usize, scale: usize, ignoreIndex: i32, out: usize,
+): void {
   let total: f64 = 0;
   for (; rows > 0; rows--) {
     const t = load<i32>(target);
@@ -26,8 +27,9 @@ export function crossEntropy(rows: i32, cols: i32, logits: usize, target: usize,
 }
 
 /** dx = (softmax − onehot)·scale[0]·dy[0]; rows of ignoreIndex are 0. */
-// biome-ignore format: the ABI in one line
-export function crossEntropyGrad(rows: i32, cols: i32, logits: usize, target: usize, scale: usize, dy: usize, ignoreIndex: i32, dx: usize): void {
+export function crossEntropyGrad(
+  rows: i32, cols: i32, logits: usize, target: usize, scale: usize, dy: usize, ignoreIndex: i32, dx: usize,
+): void {
   const factor = load<f32>(scale) * load<f32>(dy);
   for (; rows > 0; rows--) {
     const t = load<i32>(target);

@@ -14,24 +14,34 @@ export function mulAdd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** e^(x + low), where |low| is small against 1 and x is its f32 leading part. Flushes below 2^-126. */
+/** x·log2 e rounded to an integer n, as 1.5·2^23 + n: its low bits hold n, ready to be shifted into an exponent. */
 @inline
-export function exp2part(x0: v128, low: v128): v128 {
-  const x = f32x4.pmax(f32x4.pmin(x0, splat(89)), splat(-88));
-  // 1.5·2^23 added and taken away rounds to an integer; its low bits then hold that integer, ready for the exponent.
-  const z = mulAdd(x, splat(1.44269504088896341), splat(12582912));
+function expInteger(x: v128): v128 {
+  return mulAdd(x, splat(1.44269504088896341), splat(12582912));
+}
+
+/** e^r − 1, where r = x − n·ln 2 + low, |r| ≤ ln 2 / 2, and z = expInteger(x). */
+@inline
+function expFraction(x: v128, z: v128, low: v128): v128 {
   const n = f32x4.sub(z, splat(12582912));
   // ln 2 in two parts (Cody–Waite): n·355/512 is exact.
   let r = f32x4.sub(x, f32x4.mul(n, splat(0.693359375)));
   r = f32x4.add(f32x4.sub(r, f32x4.mul(n, splat(-2.1219444e-4))), low);
-  // Cephes expf: e^r = 1 + r + r²·p(r), |r| ≤ ln2 / 2.
+  // Cephes expf: r + r²·p(r).
   let p = mulAdd(splat(1.98756915e-4), r, splat(1.3981999507e-3));
   p = mulAdd(p, r, splat(8.3334519073e-3));
   p = mulAdd(p, r, splat(4.1665795894e-2));
   p = mulAdd(p, r, splat(1.6666665459e-1));
   p = mulAdd(p, r, splat(5.0000001201e-1));
-  const y = f32x4.add(mulAdd(p, f32x4.mul(r, r), r), splat(1));
-  const scaled = i32x4.add(y, i32x4.shl(z, 23));
+  return mulAdd(p, f32x4.mul(r, r), r);
+}
+
+/** e^(x + low), where |low| is small against 1 and x is the leading part. Flushes below 2^-126. */
+@inline
+export function expOfSum(x0: v128, low: v128): v128 {
+  const x = f32x4.pmax(f32x4.pmin(x0, splat(89)), splat(-88));
+  const z = expInteger(x);
+  const scaled = i32x4.add(f32x4.add(expFraction(x, z, low), splat(1)), i32x4.shl(z, 23));
   // Above the range x + ∞ is the answer, and keeps a NaN.
   const finite = v128.bitselect(scaled, f32x4.add(x0, splat(Infinity)), f32x4.le(x0, splat(88.72283935546875)));
   return v128.andnot(finite, f32x4.lt(x0, splat(-87.33654022216797)));
@@ -39,7 +49,7 @@ export function exp2part(x0: v128, low: v128): v128 {
 
 @inline
 export function vexp(x: v128): v128 {
-  return exp2part(x, splat(0));
+  return expOfSum(x, splat(0));
 }
 
 /** Natural logarithm (Cephes logf). */
@@ -90,12 +100,31 @@ export function vtanh(x: v128): v128 {
   return v128.bitselect(small, signed, f32x4.lt(a, splat(0.625)));
 }
 
+/** Two lanes of x < 0 ? e / (1 + e) : 1 / (1 + e), e = (1 + fraction)·2^n = e^−|x|, in f64. */
+@inline
+function sigmoidHalf(fraction: v128, n: v128, negative: v128): v128 {
+  const one = f64x2.splat(1);
+  const power = i64x2.shl(i64x2.extend_low_i32x4_s(n), 52);
+  const e = f64x2.mul(f64x2.add(f64x2.promote_low_f32x4(fraction), one), i64x2.add(power, one));
+  const above = v128.bitselect(e, one, i64x2.extend_low_i32x4_s(negative));
+  return f32x4.demote_f64x2_zero(f64x2.div(above, f64x2.add(one, e)));
+}
+
+/** The rounding of exp's last step, the sum's and the quotient's would add up to 2.3 ulp: those three are made in f64. */
 @inline
 export function vsigmoid(x: v128): v128 {
-  // e^−|x| ≤ 1: x < 0 ? e / (1 + e) : 1 / (1 + e). The quotient e / (1 + e) does not magnify the rounding of 1 + e.
-  const e = vexp(v128.or(x, i32x4.splat(i32.MIN_VALUE)));
-  const above = v128.bitselect(e, splat(1), f32x4.lt(x, splat(0)));
-  return f32x4.div(above, f32x4.add(splat(1), e));
+  const a = f32x4.pmax(v128.or(x, i32x4.splat(i32.MIN_VALUE)), splat(-105));
+  const z = expInteger(a);
+  const fraction = expFraction(a, z, splat(0));
+  const n = i32x4.sub(z, splat(12582912));
+  const negative = f32x4.lt(x, splat(0));
+  const low = sigmoidHalf(fraction, n, negative);
+  const high = sigmoidHalf(
+    v128.shuffle<f32>(fraction, fraction, 2, 3, 2, 3),
+    v128.shuffle<f32>(n, n, 2, 3, 2, 3),
+    v128.shuffle<f32>(negative, negative, 2, 3, 2, 3),
+  );
+  return v128.shuffle<f32>(low, high, 0, 1, 4, 5);
 }
 
 /** Error function; polynomials by N. Juffa (CUDA forum, erff), |x| below and above 475/512. */

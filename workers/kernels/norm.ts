@@ -5,7 +5,7 @@ import { BLOCK, highHalf, scaled, sumRow } from './reduce';
 
 /** Σ (x − mean)², blocks of 256 terms in f32, totals in f64. */
 @inline
-export function squaredDeviations(n: i32, x: usize, mean: f32): f64 {
+function squaredDeviations(n: i32, x: usize, mean: f32): f64 {
   const m = f32x4.splat(mean);
   let total: f64 = 0;
   while (n >= 8) {
@@ -31,13 +31,14 @@ export function squaredDeviations(n: i32, x: usize, mean: f32): f64 {
 }
 
 @inline
-export function affine(x: v128, mean: v128, rstd: v128, gamma: v128, beta: v128): v128 {
+function affine(x: v128, mean: v128, rstd: v128, gamma: v128, beta: v128): v128 {
   return f32x4.add(f32x4.mul(f32x4.mul(f32x4.sub(x, mean), rstd), gamma), beta);
 }
 
 /** mean and rstd (one a row) are outputs kept for the gradients. */
-// biome-ignore format: the ABI in one line
-export function layerNorm(rows: i32, cols: i32, x: usize, gamma: usize, beta: usize, y: usize, mean: usize, rstd: usize, eps: f32): void {
+export function layerNorm(
+  rows: i32, cols: i32, x: usize, gamma: usize, beta: usize, y: usize, mean: usize, rstd: usize, eps: f32,
+): void {
   const whole = <usize>(cols & ~3) * 4;
   const rest = cols & 3;
   for (; rows > 0; rows--) {
@@ -66,8 +67,9 @@ export function layerNorm(rows: i32, cols: i32, x: usize, gamma: usize, beta: us
  * With h = (x − mean)·rstd and g = dy·gamma:  dx = rstd·(g − mean(g) − h·mean(g·h)), means over the row.
  * Ba, Kiros, Hinton, "Layer Normalization" (2016), differentiated.
  */
-// biome-ignore format: the ABI in one line
-export function layerNormInputGrad(rows: i32, cols: i32, x: usize, gamma: usize, mean: usize, rstd: usize, dy: usize, dx: usize): void {
+export function layerNormInputGrad(
+  rows: i32, cols: i32, x: usize, gamma: usize, mean: usize, rstd: usize, dy: usize, dx: usize,
+): void {
   const inverseCols = 1 / <f64>cols;
   for (; rows > 0; rows--) {
     const mu = f32x4.splat(load<f32>(mean));
@@ -122,7 +124,7 @@ export function layerNormInputGrad(rows: i32, cols: i32, x: usize, gamma: usize,
 
 /** Up to four columns (r of them). */
 @inline
-export function weightGradColumns(
+function weightGradColumns(
   r: i32,
   rows: i32,
   step: usize,
@@ -171,8 +173,9 @@ export function weightGradColumns(
 }
 
 /** dgamma = Σ dy·h, dbeta = Σ dy over the rows in order, blocks of 64 in f32, totals in f64. */
-// biome-ignore format: the ABI in one line
-export function layerNormWeightGrad(rows: i32, cols: i32, x: usize, mean: usize, rstd: usize, dy: usize, dgamma: usize, dbeta: usize): void {
+export function layerNormWeightGrad(
+  rows: i32, cols: i32, x: usize, mean: usize, rstd: usize, dy: usize, dgamma: usize, dbeta: usize,
+): void {
   const step = <usize>cols * 4;
   let n = cols;
   for (; n >= 4; n -= 4) {

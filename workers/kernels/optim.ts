@@ -3,19 +3,21 @@ import { loadTail, storeTail } from './lanes';
 
 /** r elements (4, or a tail of 1–3). */
 @inline
-export function get(p: usize, r: i32): v128 {
+function get(p: usize, r: i32): v128 {
   return r == 4 ? v128.load(p) : loadTail(p, r);
 }
 
 @inline
-export function set(p: usize, r: i32, v: v128): void {
+function set(p: usize, r: i32, v: v128): void {
   if (r == 4) v128.store(p, v);
   else storeTail(p, r, v);
 }
 
-// biome-ignore format: one line
 @inline
-export function sgd4(r: i32, w: usize, g: usize, buf: usize, lr: v128, first: bool, mu: v128, keep: v128, hasBuf: bool, nesterov: bool, decay: v128, decays: bool): void {
+function sgd4(
+  r: i32, w: usize, g: usize, buf: usize, lr: v128, first: bool, mu: v128, keep: v128, hasBuf: bool, nesterov: bool,
+  decay: v128, decays: bool,
+): void {
   const weight = get(w, r);
   let d = get(g, r);
   if (decays) d = f32x4.add(d, f32x4.mul(decay, weight));
@@ -31,8 +33,9 @@ export function sgd4(r: i32, w: usize, g: usize, buf: usize, lr: v128, first: bo
  * h = [learning rate, 1 on the first step else 0]. g' = g + weightDecay·w; buf = first ? g' : momentum·buf +
  * (1 − dampening)·g'; w −= lr·(nesterov ? g' + momentum·buf : buf). With momentum 0, buf is not touched and w −= lr·g'.
  */
-// biome-ignore format: the ABI in one line
-export function sgd(n: i32, w: usize, g: usize, buf: usize, h: usize, momentum: f32, dampening: f32, nesterov: i32, weightDecay: f32): void {
+export function sgd(
+  n: i32, w: usize, g: usize, buf: usize, h: usize, momentum: f32, dampening: f32, nesterov: i32, weightDecay: f32,
+): void {
   const lr = v128.load32_splat(h);
   const first = load<f32>(h, 4) != 0;
   const mu = f32x4.splat(momentum);
@@ -49,9 +52,11 @@ export function sgd(n: i32, w: usize, g: usize, buf: usize, h: usize, momentum: 
   if (n > 0) sgd4(n, w, g, buf, lr, first, mu, keep, hasBuf, nesterov != 0, decay, decays);
 }
 
-// biome-ignore format: one line
 @inline
-export function adam4(r: i32, w: usize, g: usize, m: usize, v: usize, vmax: usize, beta1: v128, beta2: v128, c1: v128, c2: v128, step: v128, root: v128, eps: v128, l2: v128, hasL2: bool, shrink: v128, amsgrad: bool): void {
+function adam4(
+  r: i32, w: usize, g: usize, m: usize, v: usize, vmax: usize, beta1: v128, beta2: v128, c1: v128, c2: v128,
+  step: v128, root: v128, eps: v128, l2: v128, hasL2: bool, shrink: v128, amsgrad: bool,
+): void {
   let weight = get(w, r);
   let d = get(g, r);
   if (hasL2) d = f32x4.add(d, f32x4.mul(l2, weight));
@@ -74,8 +79,10 @@ export function adam4(r: i32, w: usize, g: usize, m: usize, v: usize, vmax: usiz
  * decoupled ? w ·= 1 − lr·weightDecay : g += weightDecay·w; m = beta1·m + c1·g; v = beta2·v + c2·g²;
  * w −= (lr / h[1])·m / (√(amsgrad ? max over time of v : v) / h[2] + eps). vmax is not touched unless amsgrad.
  */
-// biome-ignore format: the ABI in one line
-export function adam(n: i32, w: usize, g: usize, m: usize, v: usize, h: usize, beta1: f32, beta2: f32, c1: f32, c2: f32, eps: f32, weightDecay: f32, decoupled: i32, amsgrad: i32, vmax: usize): void {
+export function adam(
+  n: i32, w: usize, g: usize, m: usize, v: usize, h: usize, beta1: f32, beta2: f32, c1: f32, c2: f32, eps: f32,
+  weightDecay: f32, decoupled: i32, amsgrad: i32, vmax: usize,
+): void {
   const lr = load<f32>(h);
   const step = f32x4.splat(lr / load<f32>(h, 4));
   const root = v128.load32_splat(h, 8);

@@ -1,26 +1,45 @@
 // Pooling over planes ([N·C] of H×W). Windows may hang over any edge; bottom and right padding follow from oh, ow.
 
+/** First kernel tap whose position first + tap·step is ≥ 0. */
+@inline
+function firstTap(first: i32, step: i32): i32 {
+  return first >= 0 ? 0 : (step - 1 - first) / step;
+}
+
+/** One past the last of `taps` kernel taps whose position is < size. */
+@inline
+function endTap(first: i32, step: i32, size: i32, taps: i32): i32 {
+  if (first + (taps - 1) * step < size) return taps; // nearly always, and without a division
+  return first >= size ? 0 : (size - 1 - first) / step + 1;
+}
+
 /** idx = h·W + w of the first maximum in row-major order; the first NaN wins over all. Padding never wins. */
-// biome-ignore format: the ABI in one line
-export function maxPool2d(NC: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, oh: i32, ow: i32, x: usize, y: usize, idx: usize): void {
+export function maxPool2d(
+  NC: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, dh: i32, dw: i32, oh: i32, ow: i32,
+  x: usize, y: usize, idx: usize,
+): void {
   for (; NC > 0; NC--) {
     for (let i = 0; i < oh; i++) {
+      // The part of the window inside the plane, as a range of kernel rows and columns: no test is left for the inner loop.
+      const top = i * sh - pt;
+      const p0 = firstTap(top, dh);
+      const p1 = endTap(top, dh, H, kh);
       for (let j = 0; j < ow; j++) {
+        const left = j * sw - pl;
+        const q0 = firstTap(left, dw);
+        const q1 = endTap(left, dw, W, kw);
+        // A window of nothing but −∞ still needs an index: its first cell.
+        let at = p0 < p1 && q0 < q1 ? (top + p0 * dh) * W + left + q0 * dw : -1;
         let best: f32 = -Infinity;
-        let at = -1;
-        for (let p = 0; p < kh; p++) {
-          const r = i * sh - pt + p * dh;
-          if (<u32>r >= <u32>H) continue;
-          for (let q = 0; q < kw; q++) {
-            const c = j * sw - pl + q * dw;
-            if (<u32>c >= <u32>W) continue;
-            const k = r * W + c;
+        for (let p = p0; p < p1; p++) {
+          let k = (top + p * dh) * W + left + q0 * dw;
+          for (let q = q0; q < q1; q++) {
             const v = load<f32>(x + <usize>k * 4);
-            // at < 0: a window of nothing but −∞ still needs an index. The last test lets the first NaN in.
-            if (v > best || at < 0 || (v != v && best == best)) {
-              best = v;
-              at = k;
-            }
+            // Not v ≤ best: larger, or v or best is NaN; a NaN in best stays. No branch: it could not be predicted.
+            const better = i32(!(v <= best)) & i32(best == best);
+            best = select<f32>(v, best, better != 0);
+            at = select<i32>(k, at, better != 0);
+            k += dw;
           }
         }
         store<f32>(y, best);
@@ -34,7 +53,6 @@ export function maxPool2d(NC: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw
 }
 
 /** dx = 0, then dx[idx] += dy in row-major order of the output. */
-// biome-ignore format: the ABI in one line
 export function maxPool2dGrad(NC: i32, H: i32, W: i32, oh: i32, ow: i32, dy: usize, idx: usize, dx: usize): void {
   const plane = <usize>(H * W) * 4;
   memory.fill(dx, 0, <usize>NC * plane);
@@ -53,7 +71,6 @@ export function maxPool2dGrad(NC: i32, H: i32, W: i32, oh: i32, ow: i32, dy: usi
 }
 
 /** y = x at idx: the gradient of maxPool2dGrad. */
-// biome-ignore format: the ABI in one line
 export function maxPool2dGather(NC: i32, H: i32, W: i32, oh: i32, ow: i32, x: usize, idx: usize, y: usize): void {
   for (; NC > 0; NC--) {
     for (let k = oh * ow; k > 0; k--) {
@@ -71,12 +88,14 @@ export function maxPool2dGather(NC: i32, H: i32, W: i32, oh: i32, ow: i32, x: us
  * it than pt / pl on the far side.
  */
 @inline
-export function windowSize(first: i32, k: i32, size: i32, pad: i32, includePad: i32): i32 {
+function windowSize(first: i32, k: i32, size: i32, pad: i32, includePad: i32): i32 {
   return includePad != 0 ? min(first + k, size + pad) - first : min(first + k, size) - max(first, 0);
 }
 
-// biome-ignore format: the ABI in one line
-export function avgPool2d(NC: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, oh: i32, ow: i32, includePad: i32, x: usize, y: usize): void {
+export function avgPool2d(
+  NC: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, oh: i32, ow: i32, includePad: i32,
+  x: usize, y: usize,
+): void {
   for (; NC > 0; NC--) {
     for (let i = 0; i < oh; i++) {
       const top = i * sh - pt;
@@ -96,8 +115,10 @@ export function avgPool2d(NC: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw
 }
 
 /** dx = 0, then each output's share is added in row-major order of the output. */
-// biome-ignore format: the ABI in one line
-export function avgPool2dGrad(NC: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, oh: i32, ow: i32, includePad: i32, dy: usize, dx: usize): void {
+export function avgPool2dGrad(
+  NC: i32, H: i32, W: i32, kh: i32, kw: i32, sh: i32, sw: i32, pt: i32, pl: i32, oh: i32, ow: i32, includePad: i32,
+  dy: usize, dx: usize,
+): void {
   const plane = <usize>(H * W) * 4;
   memory.fill(dx, 0, <usize>NC * plane);
   for (; NC > 0; NC--) {

@@ -2,18 +2,18 @@
 // in f64 lanes, two at a time.
 
 @inline
-export function c64(v: f64): v128 {
+function c64(v: f64): v128 {
   return f64x2.splat(v);
 }
 
 @inline
-export function mulAdd64(a: v128, b: v128, c: v128): v128 {
+function mulAdd64(a: v128, b: v128, c: v128): v128 {
   return f64x2.add(f64x2.mul(a, b), c);
 }
 
 /** log2 of two f64 lanes ≥ 0 that came from f32; relative error below 2^-40. log2(0) = −∞, log2(∞) = ∞. */
 @inline
-export function log2x2(x: v128): v128 {
+function log2x2(x: v128): v128 {
   // x = m·2^e, m in [√½, √2), by the bits as in math.ts; f32's subnormals are normal in f64.
   const root = i64x2.splat(0x3fe6a09e667f3bcd);
   const shifted = i64x2.sub(x, root);
@@ -39,7 +39,7 @@ export function log2x2(x: v128): v128 {
 
 /** 2^x of two f64 lanes; exact enough for rounding to f32, overflow and underflow left to that rounding. */
 @inline
-export function exp2x2(x0: v128): v128 {
+function exp2x2(x0: v128): v128 {
   const x = f64x2.pmax(f64x2.pmin(x0, c64(300)), c64(-300));
   const z = f64x2.add(x, c64(6755399441055744)); // 1.5·2^52: the integer lands in the low bits
   const n = f64x2.sub(z, c64(6755399441055744));
@@ -56,7 +56,7 @@ export function exp2x2(x0: v128): v128 {
   return i64x2.add(p, i64x2.shl(z, 52));
 }
 
-/** At most ULP_POW ulp. */
+/** At most 0.6 ulp: only the last rounding is to f32. */
 @inline
 export function vpow(x: v128, y: v128): v128 {
   const one = f32x4.splat(1);

@@ -45,7 +45,7 @@ export function scaled(low: v128, high: v128, scale: v128): v128 {
 
 /** Up to four columns (r of them) of `reduce` rows `step` bytes apart. */
 @inline
-export function sumColumns4(r: i32, reduce: i32, step: usize, x: usize, y: usize, scale: v128): void {
+function sumColumns4(r: i32, reduce: i32, step: usize, x: usize, y: usize, scale: v128): void {
   let low = f64x2.splat(0);
   let high = low;
   while (reduce > 0) {
@@ -132,12 +132,12 @@ export function reduceSum(outer: i32, reduce: i32, inner: i32, x: usize, y: usiz
 }
 
 @inline
-export function extremum(largest: bool, a: v128, b: v128): v128 {
+function extremum(largest: bool, a: v128, b: v128): v128 {
   return largest ? f32x4.max(a, b) : f32x4.min(a, b);
 }
 
 @inline
-export function extremumRow(largest: bool, n: i32, x: usize): f32 {
+function extremumRow(largest: bool, n: i32, x: usize): f32 {
   let s0 = f32x4.splat(largest ? -Infinity : Infinity);
   let s1 = s0;
   for (; n >= 8; n -= 8) {
@@ -158,7 +158,7 @@ export function maxRow(n: i32, x: usize): f32 {
 }
 
 @inline
-export function reduceExtremum(largest: bool, outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+function reduceExtremum(largest: bool, outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
   const step = <usize>inner * 4;
   for (; outer > 0; outer--) {
     if (inner == 1) {

@@ -5,7 +5,7 @@ import { maxRow, sumRow } from './reduce';
 
 /** y = e^(x − shift). */
 @inline
-export function shiftedExp(n: i32, x: usize, y: usize, shift: f32): void {
+function shiftedExp(n: i32, x: usize, y: usize, shift: f32): void {
   const m = f32x4.splat(shift);
   for (; n >= 4; n -= 4) {
     v128.store(y, vexp(f32x4.sub(v128.load(x), m)));
@@ -71,7 +71,7 @@ export function softmax(rows: i32, cols: i32, x: usize, y: usize): void {
 }
 
 /** Σ a·b in f64: f32 products, f32 vectors over blocks of 256 terms. */
-export function dotRow(n: i32, a: usize, b: usize): f64 {
+function dotRow(n: i32, a: usize, b: usize): f64 {
   let total: f64 = 0;
   while (n > 0) {
     let s = f32x4.splat(0);

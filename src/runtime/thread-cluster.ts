@@ -3,45 +3,17 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { pathToFileURL } from 'node:url';
 import * as Comlink from 'comlink';
 import { Piscina } from 'piscina';
-import type { BackendName } from '../backends/backend.ts';
 import { kernelsModule } from '../backends/kernels-module.ts';
-import { DeviceError, PlanError } from '../core/errors.ts';
-import { formatBytes } from '../core/format.ts';
+import { DeviceError } from '../core/errors.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { describe } from '../program/instruction.ts';
 import { Control, StepAborted } from './control.ts';
-import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
+import { type ClusterOptions, createMemory, type DeviceCluster, type DeviceSpec, type PredictSeconds } from './device-cluster.ts';
+import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
 import { nodeEndpoint } from './node-endpoint.ts';
-import type { PoisonKind } from './poison.ts';
 import './remote-errors.ts';
 import { Watchdog } from './watchdog.ts';
 import { type DeviceApi, type DeviceStart, WIRE_VERSION } from './wire.ts';
-
-const PAGE = 65536;
-/** What a wasm memory can hold at most (32-bit addresses). */
-const MAX_PAGES = 65536;
-
-export interface DeviceSpec {
-  readonly backend: BackendName;
-  /** Planned bytes: the memory has just the pages this needs. */
-  readonly bytes: number;
-  /** Capacity in bytes, rounded down to pages: the memory's maximum. null: as much as needed. */
-  readonly capacity: number | null;
-}
-
-export interface ClusterOptions {
-  readonly audit?: boolean;
-  readonly poison?: PoisonKind;
-  /** Faults to provoke, by device; for tests. */
-  readonly faults?: Readonly<Record<number, readonly Fault[]>>;
-  /** A running instruction counts as stuck after max(2 s, this × its predicted time). Default 100. */
-  readonly hangFactor?: number;
-  /** JavaScript heap of a device's thread, MB; tensors lie outside it. */
-  readonly heapMegabytes?: number;
-}
-
-/** Seconds an instruction is expected to take, for the hang limit. */
-export type PredictSeconds = (device: number, instruction: number) => number;
 
 interface Member {
   readonly device: number;
@@ -63,7 +35,7 @@ interface Member {
  * The first failure ends the cluster: every device is told (control block), every call under way is rejected, and from
  * then on each call fails with that first error, so that nothing half-updated is ever read.
  */
-export class Cluster implements AsyncDisposable {
+export class ThreadCluster implements DeviceCluster {
   readonly #members: Member[] = [];
   readonly #control: Control;
   readonly #images = new Map<string, readonly DeviceImage[]>();
@@ -77,10 +49,10 @@ export class Cluster implements AsyncDisposable {
     this.#options = options;
   }
 
-  static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<Cluster> {
+  static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<ThreadCluster> {
     const memories = specs.map((spec, device) => createMemory(device, spec));
     const kernels = await kernelsModule();
-    const cluster = new Cluster(specs.length, options);
+    const cluster = new ThreadCluster(specs.length, options);
     const filename = pathToFileURL(join(packageRoot(), 'dist', 'workers', 'device.node.js')).href;
     specs.forEach((spec, device) => {
       const pool = new Piscina({
@@ -134,7 +106,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   async write(device: number, offset: number, data: Uint8Array): Promise<void> {
-    await this.#call(this.#members[device]!, (m) => m.api.write(offset, data) as Promise<void>);
+    await this.#call(this.#members[device]!, (m) => m.api.write(offset, data.slice()) as Promise<void>);
   }
 
   async read(device: number, offset: number, bytes: number): Promise<Uint8Array> {
@@ -291,17 +263,6 @@ export class Cluster implements AsyncDisposable {
       );
     });
   }
-}
-
-function createMemory(device: number, spec: DeviceSpec): WebAssembly.Memory {
-  const initial = Math.max(1, Math.ceil(spec.bytes / PAGE));
-  const maximum = spec.capacity === null ? initial : Math.floor(spec.capacity / PAGE);
-  if (initial > maximum || initial > MAX_PAGES) {
-    throw new PlanError('capacity-exceeded', `device ${device} needs ${formatBytes(spec.bytes)} and has ${formatBytes(Math.min(maximum, MAX_PAGES) * PAGE)}`, {
-      fields: { device, needBytes: spec.bytes, capacityBytes: Math.min(maximum, MAX_PAGES) * PAGE },
-    });
-  }
-  return new WebAssembly.Memory({ initial, maximum: Math.min(maximum, MAX_PAGES), shared: true });
 }
 
 async function withTimeout(promise: Promise<unknown>, milliseconds: number): Promise<void> {

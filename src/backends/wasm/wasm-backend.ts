@@ -1,0 +1,58 @@
+import { DeviceError } from '../../core/errors.ts';
+import type { Arg } from '../../lower/kernel-call.ts';
+import { lowerForWasm } from '../../lower/wasm/index.ts';
+import type { Backend, Binding } from '../backend.ts';
+import { close, type Kernel } from './close.ts';
+
+/** The kernels, instantiated on a device's memory. They hold no state and allocate nothing. */
+export function createWasmBackend(module: WebAssembly.Module, memory: WebAssembly.Memory): Backend {
+  const instance = new WebAssembly.Instance(module, imports(module, memory));
+  return {
+    name: 'wasm',
+    lower: lowerForWasm,
+    bind: (call, node, at) => {
+      const kernel = instance.exports[call.kernel];
+      if (typeof kernel !== 'function') {
+        throw new DeviceError(
+          'unknown-kernel',
+          `${node.op} needs the kernel ${call.kernel}, which this build does not have`,
+          {
+            fields: { op: node.op, kernel: call.kernel },
+            remedy: 'node scripts/build.mjs kernels',
+          },
+        );
+      }
+      // Missing arguments would silently become 0, surplus ones be dropped.
+      if (kernel.length !== call.args.length) {
+        throw new DeviceError(
+          'kernel-arity',
+          `kernel ${call.kernel} takes ${kernel.length} arguments and ${node.op} was lowered to ${call.args.length}`,
+          { fields: { op: node.op, kernel: call.kernel } },
+        );
+      }
+      return close(
+        kernel as Kernel,
+        call.args.map((arg) => resolve(arg, at)),
+      );
+    },
+  };
+}
+
+/** Byte offset, or the number itself. */
+function resolve(arg: Arg, at: Binding): number {
+  if (typeof arg === 'number') return arg;
+  const base =
+    'input' in arg ? at.inputs[arg.input]! : 'output' in arg ? at.outputs[arg.output]! : at.workspace + arg.workspace;
+  return base + (arg.plus ?? 0);
+}
+
+/** Whatever name the compiler gives the imported memory; nothing else is imported. */
+function imports(module: WebAssembly.Module, memory: WebAssembly.Memory): WebAssembly.Imports {
+  const result: Record<string, Record<string, WebAssembly.Memory>> = {};
+  for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
+    if (kind !== 'memory')
+      throw new DeviceError('kernel-import', `the kernels import ${kind} ${from}.${name}; only a memory is given`);
+    (result[from] ??= {})[name] = memory;
+  }
+  return result;
+}

@@ -1,0 +1,63 @@
+import { byteSize } from '../core/types.ts';
+import type { Node, Tensor } from '../graph/graph.ts';
+import type { Cost } from '../graph/op-record.ts';
+
+/** How fast a device computes, as a roofline. */
+export interface DeviceModel {
+  /** Peak of arithmetic. */
+  readonly flopsPerSecond: number;
+  /** Peak of memory traffic, read and written. */
+  readonly bytesPerSecond: number;
+  /** Spent on each kernel whatever its size. */
+  readonly secondsPerKernel: number;
+  /** Factor on all of the above: 2 is twice as fast. */
+  readonly speed: number;
+}
+
+/** How fast values travel between two devices. */
+export interface LinkModel {
+  readonly bytesPerSecond: number;
+  readonly secondsLatency: number;
+}
+
+/**
+ * Default: one core running the WebAssembly kernels. Orders of magnitude of a recent desktop core with 128-bit SIMD, for
+ * plans made before anything was measured; profiles replace them.
+ */
+export const defaultDevice: DeviceModel = {
+  flopsPerSecond: 45e9,
+  bytesPerSecond: 10e9,
+  secondsPerKernel: 0.5e-6,
+  speed: 1,
+};
+
+/** Default: a copy between two workers' memories, and waking the receiver. */
+export const defaultLink: LinkModel = { bytesPerSecond: 8e9, secondsLatency: 10e-6 };
+
+/** FLOPs and bytes of one run of a node by its op's record. Sources and aliases run no kernel and cost nothing. */
+export function nodeCost(node: Node): Cost {
+  if (!node.op || node.op.alias) return { flops: 0, bytes: 0 };
+  return node.op.cost(
+    node.inputs.map((t) => t.type),
+    node.outputs.map((t) => t.type),
+    node.attrs,
+  );
+}
+
+/** Roofline (Williams, Waterman, Patterson 2009): arithmetic and traffic overlap, the slower one counts. */
+export function costSeconds(cost: Cost, device: DeviceModel = defaultDevice): number {
+  const seconds = Math.max(cost.flops / device.flopsPerSecond, cost.bytes / device.bytesPerSecond);
+  return (seconds + device.secondsPerKernel) / device.speed;
+}
+
+/** Predicted seconds of one run of a node. */
+export const nodeSeconds = (node: Node, device: DeviceModel = defaultDevice): number =>
+  !node.op || node.op.alias ? 0 : costSeconds(nodeCost(node), device);
+
+/** Seconds until `messages` messages of `bytes` bytes together have arrived. */
+export const transferSeconds = (bytes: number, messages = 1, link: LinkModel = defaultLink): number =>
+  messages === 0 ? 0 : bytes / link.bytesPerSecond + messages * link.secondsLatency;
+
+/** Predicted seconds to send one value. */
+export const tensorSeconds = (tensor: Tensor, link: LinkModel = defaultLink): number =>
+  transferSeconds(byteSize(tensor.type), 1, link);

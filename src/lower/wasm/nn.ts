@@ -1,0 +1,145 @@
+/** Lowering of convolution, pooling, softmax, normalisation, look-up, losses and updates to the WebAssembly kernels. */
+import { elementCount, type Shape } from '../../core/types.ts';
+import { type ConvAttrs, convGeometry } from '../../ops/conv.ts';
+import { tableLayout } from '../../ops/gather.ts';
+import type { CrossEntropyAttrs } from '../../ops/loss.ts';
+import type { AdamAttrs, SgdAttrs } from '../../ops/optimizer.ts';
+import type { AvgPoolAttrs, MaxPoolAttrs } from '../../ops/pool.ts';
+import { type Arg, call, input, type LowerRule, type NodeSignature, output, workspace } from '../kernel-call.ts';
+import { type ConvKind, convWorkspace } from './conv-workspace.ts';
+
+/** A pointer argument that is not there. */
+const none = -1;
+
+/** The sizes that all three convolution kernels take first, then operands, then the workspace. */
+function conv(kind: ConvKind, shapesOf: (node: NodeSignature) => readonly [x: Shape, w: Shape]): LowerRule {
+  return (node) => {
+    const attrs = node.attrs as ConvAttrs;
+    const g = convGeometry(...shapesOf(node), attrs);
+    const [top, left] = attrs.padding as [number, number];
+    const sizes = [
+      g.n,
+      g.c,
+      g.h,
+      g.w,
+      g.o,
+      g.kh,
+      g.kw,
+      ...attrs.stride,
+      top,
+      left,
+      ...attrs.dilation,
+      attrs.groups,
+      g.oh,
+      g.ow,
+    ];
+    const bias = kind === 'conv2d' ? [node.inputs[2] ? input(2) : none] : [];
+    return {
+      calls: [{ kernel: kind, args: [...sizes, input(0), input(1), ...bias, output(0), workspace()] }],
+      workspaceBytes: convWorkspace(kind, g, attrs),
+    };
+  };
+}
+
+/** [N·C, H, W] of an image tensor's shape. */
+const planes = (shape: Shape): [number, number, number] => [shape[0]! * shape[1]!, shape[2]!, shape[3]!];
+const planeOf = (shape: Shape): [number, number] => [shape[2]!, shape[3]!];
+
+const maxPool2d: LowerRule = ({ inputs, outputs, attrs }) => {
+  const { kernel, stride, padding, dilation } = attrs as MaxPoolAttrs;
+  const sizes = [...planes(inputs[0]!.shape), ...kernel, ...stride, padding[0]!, padding[1]!, ...dilation];
+  return call('maxPool2d', ...sizes, ...planeOf(outputs[0]!.shape), input(0), output(0), output(1));
+};
+
+/** Average pooling and its gradient take the same sizes: of the input x and the pooled output y. */
+function avgPool(kernelName: string, x: Shape, y: Shape, attrs: AvgPoolAttrs) {
+  const { kernel, stride, padding, countIncludePad } = attrs;
+  const sizes = [...planes(x), ...kernel, ...stride, padding[0]!, padding[1]!, ...planeOf(y), countIncludePad ? 1 : 0];
+  return call(kernelName, ...sizes, input(0), output(0));
+}
+
+/** (rows, columns, inputs…, outputs…), rows being all axes of input 0 but the last. */
+const byRows =
+  (kernel: string): LowerRule =>
+  ({ inputs, outputs }) =>
+    call(kernel, ...rowsOf(inputs[0]!.shape), ...inputs.map((_, i) => input(i)), ...outputs.map((_, i) => output(i)));
+
+function rowsOf(shape: Shape): [rows: number, columns: number] {
+  const columns = shape.at(-1)!;
+  return [elementCount(shape) / columns, columns];
+}
+
+/** What the loss kernels take for "no row is ignored": an index that no i32 class has. */
+const ignoreNothing = -(2 ** 31);
+
+const loss =
+  (kernel: string): LowerRule =>
+  ({ inputs, attrs }) =>
+    call(
+      kernel,
+      ...rowsOf(inputs[0]!.shape),
+      ...inputs.map((_, i) => input(i)),
+      (attrs as CrossEntropyAttrs).ignoreIndex ?? ignoreNothing,
+      output(0),
+    );
+
+/** The updates: what they write has its input's offset (`inPlace`), so that one pointer stands for both. */
+const sgdUpdate: LowerRule = ({ inputs, attrs }) => {
+  const { momentum, dampening, nesterov, weightDecay } = attrs as SgdAttrs;
+  const buffer: Arg = momentum === 0 ? none : output(1);
+  const numbers = [momentum, dampening, nesterov ? 1 : 0, weightDecay];
+  return call('sgd', elementCount(inputs[0]!.shape), output(0), input(1), buffer, input(inputs.length - 1), ...numbers);
+};
+
+const adamUpdate: LowerRule = ({ inputs, attrs }) => {
+  const { beta1, beta2, eps, weightDecay, decoupled, amsgrad } = attrs as AdamAttrs;
+  return call(
+    'adam',
+    elementCount(inputs[0]!.shape),
+    ...[output(0), input(1), output(1), output(2), input(inputs.length - 1)],
+    // 1 − β in f64: in f32 it would lose three digits of 1 − 0.999.
+    ...[beta1, beta2, 1 - beta1, 1 - beta2, eps, weightDecay],
+    ...[decoupled ? 1 : 0, amsgrad ? 1 : 0],
+    amsgrad ? output(3) : none,
+  );
+};
+
+export const nnRules = {
+  adamUpdate,
+  avgPool2d: ({ inputs, outputs, attrs }: NodeSignature) =>
+    avgPool('avgPool2d', inputs[0]!.shape, outputs[0]!.shape, attrs as AvgPoolAttrs),
+  avgPool2dGrad: ({ inputs, outputs, attrs }: NodeSignature) =>
+    avgPool('avgPool2dGrad', outputs[0]!.shape, inputs[0]!.shape, attrs as AvgPoolAttrs),
+  conv2d: conv('conv2d', ({ inputs }) => [inputs[0]!.shape, inputs[1]!.shape]),
+  conv2dInputGrad: conv('conv2dInputGrad', ({ inputs, outputs }) => [outputs[0]!.shape, inputs[1]!.shape]),
+  conv2dWeightGrad: conv('conv2dWeightGrad', ({ inputs, outputs }) => [inputs[0]!.shape, outputs[0]!.shape]),
+  crossEntropy: loss('crossEntropy'),
+  crossEntropyGrad: loss('crossEntropyGrad'),
+  gather: ({ inputs }: NodeSignature) => {
+    const { rows, width } = tableLayout(inputs[0]!.shape);
+    return call('gatherRows', elementCount(inputs[1]!.shape), rows, width, input(0), input(1), output(0));
+  },
+  layerNorm: ({ inputs, attrs }: NodeSignature) =>
+    call(
+      'layerNorm',
+      ...rowsOf(inputs[0]!.shape),
+      ...[input(0), input(1), input(2), output(0), output(1), output(2)],
+      attrs.eps as number,
+    ),
+  layerNormInputGrad: byRows('layerNormInputGrad'),
+  layerNormWeightGrad: byRows('layerNormWeightGrad'),
+  logSoftmax: byRows('logSoftmax'),
+  logSoftmaxGrad: byRows('logSoftmaxGrad'),
+  maxPool2d,
+  maxPool2dGather: ({ inputs, outputs }: NodeSignature) =>
+    call('maxPool2dGather', ...planes(inputs[0]!.shape), ...planeOf(outputs[0]!.shape), input(0), input(1), output(0)),
+  maxPool2dGrad: ({ inputs, outputs }: NodeSignature) =>
+    call('maxPool2dGrad', ...planes(outputs[0]!.shape), ...planeOf(inputs[0]!.shape), input(0), input(1), output(0)),
+  scatterAdd: ({ inputs, outputs }: NodeSignature) => {
+    const { rows, width } = tableLayout(outputs[0]!.shape);
+    return call('scatterAddRows', elementCount(inputs[0]!.shape), rows, width, input(0), input(1), output(0));
+  },
+  sgdUpdate,
+  softmax: byRows('softmax'),
+  softmaxGrad: byRows('softmaxGrad'),
+} satisfies Readonly<Record<string, LowerRule>>;

@@ -1,0 +1,83 @@
+import { type DeviceModel, defaultDevice, defaultLink, type LinkModel, transferSeconds } from '../cost/analytic.ts';
+import type { Graph } from '../graph/graph.ts';
+import { type Chain, cutChain } from './chain.ts';
+import type { Balance, Partition } from './partition.ts';
+import { type Boundary, type ChainUnits, chainUnits } from './units.ts';
+
+export interface BalanceOptions {
+  /** The most stages. Fewer are returned where the graph has fewer nodes or where fewer are strictly better. */
+  readonly stages: number;
+  /** Use exactly `stages` (or as many as there are nodes) even where fewer were better. Default false. */
+  readonly exactly?: boolean;
+  /** Microbatches a step; what happens once a step is shared by them. Default 1. */
+  readonly microbatches?: number;
+  readonly deviceModel?: DeviceModel;
+  readonly link?: LinkModel;
+  /** Speed of the device of each stage, as a factor on the device model; for `time`. Default 1. */
+  readonly speeds?: readonly number[];
+  /** Microbatches whose activations a stage holds at once, for `memory`. Default 1F1B's: min(M, stages − stage). */
+  readonly inFlight?: (stage: number, stages: number) => number;
+}
+
+/**
+ * Contiguous stages of the graph's topological order with the least possible largest load (exact).
+ *
+ * - `time`: seconds a microbatch: forward, backward, the share of the update, and the transfers over both boundaries.
+ * - `memory`: bytes of parameters, gradients, optimizer state and the activations of all microbatches in flight.
+ * - `parameters`: bytes of parameters; shared ones count where they are used first.
+ *
+ * Of equally good partitions, the one that sends the fewest bytes.
+ */
+export function partitionByBalance(graph: Graph, balance: Balance, options: BalanceOptions): Partition {
+  const started = performance.now();
+  const chainOf = { time: timeChain, memory: memoryChain, parameters: parameterChain }[balance];
+  const description = chainUnits(graph, options.deviceModel ?? defaultDevice);
+  const M = options.microbatches ?? 1;
+  const chain = { ...chainOf(description, options), cutCost: description.boundaries.map((b) => cutBytes(b, M)) };
+  const { stages, exactly } = options;
+  const { cuts, loads, objective } = cutChain(chain, exactly ? { exactly: stages } : { most: stages });
+  let stage = 0;
+  const assignment = Object.fromEntries(
+    description.units.map((unit, i) => {
+      if (i === cuts[stage]) stage++;
+      return [unit.name, stage];
+    }),
+  );
+  return {
+    stages: Math.max(1, loads.length),
+    assignment,
+    method: `chain-${balance}`,
+    objective: {
+      kind: balance,
+      unit: balance === 'time' ? 'seconds' : 'bytes',
+      value: objective,
+      lowerBound: objective,
+      loads,
+      seconds: (performance.now() - started) / 1000,
+    },
+  };
+}
+
+const cutBytes = (b: Boundary, M: number): number => b.forward.bytes + b.backward.bytes + b.step.bytes / M;
+
+function timeChain({ units, boundaries }: ChainUnits, options: BalanceOptions): Chain {
+  const M = options.microbatches ?? 1;
+  const link = options.link ?? defaultLink;
+  const seconds = ({ bytes, messages }: Boundary['forward']) => transferSeconds(bytes, messages, link);
+  return {
+    ...(options.speeds ? { speeds: options.speeds } : {}),
+    weight: units.map((u) => u.forwardSeconds + u.backwardSeconds + u.stepSeconds / M),
+    crossing: boundaries.map((b) => seconds(b.forward) + seconds(b.backward) + seconds(b.step) / M),
+  };
+}
+
+function memoryChain({ units }: ChainUnits, options: BalanceOptions): Chain {
+  const M = options.microbatches ?? 1;
+  return {
+    weight: units.map((u) => u.parameterBytes + u.gradientBytes + u.stateBytes),
+    held: units.map((u) => u.saved),
+    inFlight: options.inFlight ?? ((stage, stages) => Math.min(M, stages - stage)),
+  };
+}
+
+const parameterChain = ({ units }: ChainUnits): Chain => ({ weight: units.map((u) => u.parameterBytes) });

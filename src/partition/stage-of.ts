@@ -1,0 +1,68 @@
+import { nearest, PlanError } from '../core/errors.ts';
+import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { isForward, rootOf } from '../graph/values.ts';
+import type { Partition } from './partition.ts';
+
+/** The graph's forward nodes in topological order: what a partition assigns. */
+export const forwardNodes = (graph: Graph): Node[] => graph.nodes.filter(isForward);
+
+/**
+ * The forward node that each node follows, by node id; undefined where there is none.
+ *
+ * - A forward node follows itself, a derivative or update node its origin, along the chain.
+ * - A source follows the first forward node that reads it, through reshapes, which take no instruction. One that no
+ *   forward node reads (optimizer state) follows its origin.
+ * - What is left (an op outside all of these) follows the latest of its inputs.
+ */
+export function leaders(graph: Graph): (Node | undefined)[] {
+  const leader = new Array<Node | undefined>(graph.nodes.length);
+  const readers = firstForwardReaders(graph);
+  for (const node of graph.nodes) if (node.source) leader[node.id] = readers.get(node.outputs[0]!);
+  for (const node of graph.nodes) {
+    if (isForward(node)) leader[node.id] = node;
+    else if (leader[node.id] === undefined) {
+      const followed = node.origin && leader[node.origin.id];
+      leader[node.id] = followed ?? latest(node.inputs.map((t) => leader[t.node.id]));
+    }
+  }
+  return leader;
+}
+
+function firstForwardReaders(graph: Graph): Map<Tensor, Node> {
+  const readers = new Map<Tensor, Node>();
+  for (const node of graph.nodes) {
+    if (!isForward(node)) continue;
+    for (const t of node.inputs) {
+      const root = rootOf(t);
+      const known = readers.get(root);
+      if (!known || (known.op!.alias && !node.op!.alias)) readers.set(root, node);
+    }
+  }
+  return readers;
+}
+
+const latest = (nodes: readonly (Node | undefined)[]): Node | undefined =>
+  nodes.reduce((a, b) => (a && b ? (b.id > a.id ? b : a) : (a ?? b)), undefined);
+
+/**
+ * The stage of any node of a training graph. Nodes that follow no forward node (an unused parameter) are on stage 0.
+ * Names of the partition that the graph does not have are passed over, so that a training graph's partition serves its
+ * forward graph too. Throws PlanError where a forward node is not assigned.
+ */
+export function stageMap(graph: Graph, partition: Partition): (node: Node) => number {
+  const missing = forwardNodes(graph).filter((n) => !Object.hasOwn(partition.assignment, n.name));
+  if (missing.length > 0) {
+    const name = missing[0]!.name;
+    const near = nearest(name, Object.keys(partition.assignment));
+    throw new PlanError(
+      'partition-mismatch',
+      `the partition assigns no stage to ${missing.length} of the graph's nodes, first ${name}${near ? ` (it has ${near})` : ''}`,
+      {
+        fields: { nodes: missing.slice(0, 20).map((n) => n.name), nearest: near ?? null },
+        remedy: 'make the partition again from this model',
+      },
+    );
+  }
+  const stages = leaders(graph).map((leader) => (leader ? partition.assignment[leader.name]! : 0));
+  return (node) => stages[node.id]!;
+}

@@ -1,0 +1,277 @@
+import type { BackendName } from '../backends/backend.ts';
+import { PlanError, UsageError } from '../core/errors.ts';
+import { formatBytes } from '../core/format.ts';
+import type { HostTensor } from '../core/types.ts';
+import { type DeviceModel, defaultDevice, defaultLink, type LinkModel } from '../cost/analytic.ts';
+import type { Graph } from '../graph/graph.ts';
+import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
+import type { Model } from '../optim/model.ts';
+import type { Optimizer } from '../optim/optimizer.ts';
+import { buildTrainingGraph, type L2Penalty } from '../optim/training-graph.ts';
+import { makePartition, type PartitionSpec } from '../partition/index.ts';
+import type { Partition } from '../partition/partition.ts';
+import { stageMap } from '../partition/stage-of.ts';
+import { buildProgram } from '../program/build.ts';
+import type { StepProgram } from '../program/instruction.ts';
+import { validateProgram } from '../program/validate.ts';
+import { constantName } from '../program/values.ts';
+import { forwardOnly, inFlightBounds, makeSchedule, type Schedule, type ScheduleName, type StageEdge, validateSchedule } from '../schedule/index.ts';
+import { chunkSizes } from './chunks.ts';
+import { type Prediction, predict } from './predict.ts';
+
+export interface PlannedDevice {
+  readonly backend: BackendName;
+  /** Capacity in bytes; null: as much as needed. */
+  readonly memory: number | null;
+  /** Relative speed, 1 = this machine's core. */
+  readonly speed: number;
+}
+
+/** What a program of a plan does with a batch. */
+export interface ProgramSpec {
+  readonly batch: number;
+  /** `train` updates the parameters, `gradients` computes them, `forward` only runs the model. */
+  readonly mode: 'train' | 'gradients' | 'forward';
+  /** Results beyond the loss. */
+  readonly outputs?: boolean;
+}
+
+export interface PlanRequest {
+  readonly model: Model;
+  /** The first program decides partition and schedule. */
+  readonly programs: Readonly<Record<string, ProgramSpec>>;
+  readonly microbatches: number;
+  readonly devices: readonly PlannedDevice[];
+  /** A name, or a schedule from a file. */
+  readonly schedule: ScheduleName | Schedule;
+  readonly partition: PartitionSpec;
+  /** Device of each stage; default: stage s on device s. */
+  readonly placement?: readonly number[];
+  readonly optimizer?: Optimizer;
+  readonly l2?: L2Penalty;
+  readonly inputGradients?: boolean;
+  readonly deviceModel?: DeviceModel;
+  readonly link?: LinkModel;
+}
+
+/** Partition, schedule, programs and memory of a training step, checked against each other and against the devices. */
+export interface Plan {
+  readonly request: PlanRequest;
+  readonly partition: Partition;
+  readonly placement: readonly number[];
+  /** Devices that own no stage. */
+  readonly surplus: readonly number[];
+  readonly schedules: Readonly<Record<string, Schedule>>;
+  readonly programs: Readonly<Record<string, StepProgram>>;
+  /** One training graph a program, at its largest chunk. */
+  readonly graphs: Readonly<Record<string, Graph>>;
+  readonly memory: readonly DeviceMemoryPlan[];
+  readonly constants: ReadonlyMap<string, HostTensor>;
+  readonly stageEdges: readonly StageEdge[];
+  readonly prediction: Prediction;
+}
+
+/** Makes a plan. Throws PlanError where a device's memory does not suffice, before anything has started. */
+export function makePlan(request: PlanRequest): Plan {
+  const plan = draftPlan(request);
+  refuseWhatDoesNotFit(plan);
+  return plan;
+}
+
+/** The plan without the check against capacities. */
+export function draftPlan(request: PlanRequest): Plan {
+  if (request.devices.length === 0) throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
+  const deviceModel = request.deviceModel ?? defaultDevice;
+  const link = request.link ?? defaultLink;
+  const [mainName, main] = Object.entries(request.programs)[0]!;
+  const builds = Object.fromEntries(Object.entries(request.programs).map(([name, spec]) => [name, buildGraphs(request, spec)]));
+  const mainGraph = builds[mainName]!.graphs.get(builds[mainName]!.chunks[0]!)!;
+
+  const microbatches = builds[mainName]!.chunks.length;
+  const partition = makePartition(mainGraph, request.partition, {
+    // Stage s lives on device s, unless a placement is written by hand: then it says how many stages there are.
+    stages: request.placement?.length ?? request.devices.length,
+    exactly: request.placement !== undefined,
+    microbatches,
+    device: deviceModel,
+    link,
+    ...(request.schedule === 'gpipe' ? { inFlight: () => microbatches } : {}),
+  });
+  const placement = placementOf(request, partition);
+  const stageEdges = edgesBetweenStages(mainGraph, partition);
+
+  const schedules: Record<string, Schedule> = {};
+  const programs: Record<string, StepProgram> = {};
+  for (const [name, { chunks, graphs }] of Object.entries(builds)) {
+    const spec = request.programs[name]!;
+    const schedule = scheduleFor(request, spec, spec === main, partition, placement, chunks.length);
+    checkSchedule(schedule, spec, stageEdges);
+    const graph = graphs.get(chunks[0]!)!;
+    const program = buildProgram({
+      chunks,
+      graphs,
+      stageOf: stageMap(graph, partition),
+      schedule,
+      backends: request.devices.map((d) => d.backend),
+    });
+    validateProgram(program);
+    schedules[name] = schedule;
+    programs[name] = program;
+  }
+  const constants = new Map<string, HostTensor>();
+  for (const { graphs } of Object.values(builds)) {
+    for (const graph of graphs.values()) {
+      for (const t of graph.sources('constant')) constants.set(constantName(t), { type: t.type, data: t.node.source!.value! });
+    }
+  }
+  return {
+    request,
+    partition,
+    placement,
+    surplus: request.devices.map((_, d) => d).filter((d) => !placement.includes(d)),
+    schedules,
+    programs,
+    graphs: Object.fromEntries(Object.entries(builds).map(([name, b]) => [name, b.graphs.get(b.chunks[0]!)!])),
+    memory: request.devices.map((_, device) => planDeviceMemory(device, programs)),
+    constants,
+    stageEdges,
+    prediction: predict(programs[mainName]!, request.devices, deviceModel, link),
+  };
+}
+
+function buildGraphs(request: PlanRequest, spec: ProgramSpec): { chunks: number[]; graphs: Map<number, Graph> } {
+  const chunks = chunkSizes(spec.batch, Math.min(request.microbatches, spec.batch === 0 ? 1 : Number.POSITIVE_INFINITY));
+  const graphs = new Map<number, Graph>();
+  for (const size of new Set(chunks)) {
+    const model = request.model.build(size);
+    graphs.set(
+      size,
+      buildTrainingGraph(model, {
+        optimizer: spec.mode === 'train' ? request.optimizer : undefined,
+        l2: request.l2,
+        fetch: {
+          outputs: spec.outputs ?? false,
+          gradients: spec.mode === 'gradients',
+          inputGradients: spec.mode === 'gradients' && (request.inputGradients ?? false),
+        },
+      }),
+    );
+  }
+  return { chunks, graphs };
+}
+
+function placementOf(request: PlanRequest, partition: Partition): number[] {
+  const placement = [...(request.placement ?? Array.from({ length: partition.stages }, (_, s) => s))];
+  if (placement.length !== partition.stages) {
+    throw new UsageError('placement-length', `placement names ${placement.length} stages and the partition has ${partition.stages}`, {
+      fields: { placement, stages: partition.stages },
+      remedy: 'give one device for each stage',
+    });
+  }
+  const bad = placement.find((d) => !Number.isInteger(d) || d < 0 || d >= request.devices.length);
+  if (bad !== undefined) {
+    throw new UsageError('placement-device', `placement names device ${bad}, and there are ${request.devices.length} (0 to ${request.devices.length - 1})`, {
+      fields: { placement, devices: request.devices.length },
+      remedy: `--devices ${Math.max(...placement) + 1}`,
+    });
+  }
+  return placement;
+}
+
+function scheduleFor(request: PlanRequest, spec: ProgramSpec, isMain: boolean, partition: Partition, placement: readonly number[], microbatches: number): Schedule {
+  const shape = { stages: partition.stages, microbatches, placement, devices: request.devices.length };
+  if (spec.mode === 'forward') return forwardOnly(shape);
+  if (typeof request.schedule === 'string') return makeSchedule(request.schedule, shape);
+  if (!isMain) return makeSchedule('1f1b', shape); // a smaller last batch: the file's grid does not fit it
+  const given = request.schedule;
+  const fits = given.stages === shape.stages && given.microbatches === microbatches && given.placement.every((d, s) => d === placement[s]);
+  if (!fits) {
+    throw new UsageError(
+      'schedule-mismatch',
+      `the schedule is for ${given.stages} stages on devices ${given.placement.join(', ')} and ${given.microbatches} microbatches; the experiment has ${shape.stages} stages on ${placement.join(', ')} and ${microbatches}`,
+      { fields: { schedule: given.name }, remedy: `--microbatches ${given.microbatches} --devices ${given.devices}` },
+    );
+  }
+  return { ...given, devices: shape.devices, rows: shape.devices > given.devices ? [...given.rows, ...Array.from({ length: shape.devices - given.devices }, () => [])] : given.rows };
+}
+
+function checkSchedule(schedule: Schedule, spec: ProgramSpec, edges: readonly StageEdge[]): void {
+  const isNamed = schedule.name === 'gpipe' || schedule.name === '1f1b';
+  validateSchedule(schedule, {
+    dependencies: edges,
+    passes: spec.mode === 'forward' ? 'forward' : 'training',
+    ...(isNamed && spec.mode !== 'forward' ? { inFlightBound: inFlightBounds(schedule.name as ScheduleName, schedule.stages, schedule.microbatches) } : {}),
+  });
+}
+
+/** Pairs of stages between which forward values pass. */
+function edgesBetweenStages(graph: Graph, partition: Partition): StageEdge[] {
+  const stageOf = stageMap(graph, partition);
+  const seen = new Map<string, StageEdge>();
+  for (const node of graph.nodes) {
+    if (node.source || node.pass > 0 || node.region === 'step') continue;
+    for (const t of node.inputs) {
+      if (t.node.source) continue;
+      const [from, to] = [stageOf(t.node), stageOf(node)];
+      if (from !== to) seen.set(`${from}>${to}`, [from, to]);
+    }
+  }
+  return [...seen.values()].sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+}
+
+export interface Shortage {
+  readonly device: number;
+  readonly needBytes: number;
+  readonly capacityBytes: number;
+}
+
+/** Devices whose planned peak exceeds their capacity (capacities are whole pages of 64 KiB). */
+export function shortages(plan: Plan): Shortage[] {
+  return plan.memory.flatMap((m) => {
+    const { memory } = plan.request.devices[m.device]!;
+    const capacityBytes = memory === null ? Number.POSITIVE_INFINITY : Math.floor(memory / 65536) * 65536;
+    return m.peakBytes > capacityBytes ? [{ device: m.device, needBytes: m.peakBytes, capacityBytes }] : [];
+  });
+}
+
+function refuseWhatDoesNotFit(plan: Plan): void {
+  const short = shortages(plan);
+  if (short.length === 0) return;
+  const lines = short.map((s) => {
+    const top = plan.memory[s.device]!.largest.map((t) => `${t.name} ${formatBytes(t.bytes)} (${t.category})`).join(', ');
+    return `device ${s.device} needs ${formatBytes(s.needBytes)} and has ${formatBytes(s.capacityBytes)}; largest: ${top}`;
+  });
+  throw new PlanError('plan-does-not-fit', `the plan does not fit: ${lines.join('; ')}`, {
+    fields: {
+      devices: short.map((s) => ({ ...s, largest: plan.memory[s.device]!.largest })),
+    },
+    remedy: remedyFor(plan.request),
+  });
+}
+
+/** A change that was tried and fits: more devices of the same capacity, more microbatches, or the memory that is needed. */
+function remedyFor(request: PlanRequest): string {
+  const fits = (change: Partial<PlanRequest>): boolean => {
+    try {
+      return shortages(draftPlan({ ...request, ...change })).length === 0;
+    } catch {
+      return false;
+    }
+  };
+  const mayMoveStages = request.placement === undefined && !(typeof request.partition === 'object' && ('cuts' in request.partition || 'stages' in request.partition));
+  if (mayMoveStages && typeof request.schedule === 'string') {
+    const smallest = request.devices.reduce((a, b) => ((b.memory ?? Number.POSITIVE_INFINITY) < (a.memory ?? Number.POSITIVE_INFINITY) ? b : a));
+    for (let k = request.devices.length + 1; k <= Math.max(4, 2 * request.devices.length); k++) {
+      const devices = Array.from({ length: k }, () => smallest);
+      const memory = `--memory ${devices.map((d) => d.memory).join(',')}`;
+      if (fits({ devices })) return `--devices ${k} ${memory}`;
+      if (fits({ devices, partition: { balance: 'memory' } })) return `--devices ${k} ${memory} --partition.balance memory`;
+    }
+  }
+  const batch = Object.values(request.programs)[0]!.batch;
+  for (let m = request.microbatches * 2; m <= Math.min(batch, 64) && typeof request.schedule === 'string'; m *= 2) {
+    if (fits({ microbatches: m })) return `--microbatches ${m}`;
+  }
+  const need = draftPlan(request).memory.map((m) => Math.ceil(m.peakBytes / 65536) * 65536);
+  return `--memory ${need.join(',')}`;
+}

@@ -1,0 +1,67 @@
+import type { BackendName } from '../backends/backend.ts';
+import { PlanError } from '../core/errors.ts';
+import { formatBytes } from '../core/format.ts';
+import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
+import type { PoisonKind } from './poison.ts';
+
+/**
+ * The coordinator's side of a group of devices, whatever carries them (threads, this thread, later processes).
+ *
+ * The first failure ends the group: every device is told, every call under way is rejected with it, and each later call
+ * throws `session-failed`, so that nothing half-updated is ever read. `close` joins everything, is idempotent and safe in
+ * every state.
+ */
+export interface DeviceCluster extends AsyncDisposable {
+  readonly devices: number;
+  /** Gives every device its program of this name. */
+  load(name: string, images: readonly DeviceImage[]): Promise<void>;
+  attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): Promise<void>;
+  write(device: number, offset: number, data: Uint8Array): Promise<void>;
+  read(device: number, offset: number, bytes: number): Promise<Uint8Array>;
+  /** The end of the highest byte each device has ever written, found in its memory. */
+  measurePeaks(): Promise<number[]>;
+  /** Runs one step on all devices; `predict` gives the hang limit. */
+  step(options: StepOptions, predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]>;
+  /** Ends the step under way on every device; the group is failed from then on. */
+  abort(reason?: unknown): void;
+  close(): Promise<void>;
+}
+
+export interface DeviceSpec {
+  readonly backend: BackendName;
+  /** Planned bytes: the memory has just the pages this needs. */
+  readonly bytes: number;
+  /** Capacity in bytes, rounded down to pages: the memory's maximum. null: as much as needed. */
+  readonly capacity: number | null;
+}
+
+export interface ClusterOptions {
+  readonly audit?: boolean;
+  readonly poison?: PoisonKind;
+  /** Faults to provoke, by device; for tests of the failure paths. */
+  readonly faults?: Readonly<Record<number, readonly Fault[]>>;
+  /** A running instruction counts as stuck after max(2 s, this × its predicted time). Default 100. */
+  readonly hangFactor?: number;
+  /** JavaScript heap of a device's thread, MB; tensors lie outside it. Default 512. */
+  readonly heapMegabytes?: number;
+}
+
+/** Seconds an instruction is expected to take, for the hang limit. */
+export type PredictSeconds = (device: number, instruction: number) => number;
+
+const PAGE = 65536;
+/** What a wasm memory can hold at most (32-bit addresses). */
+const MAX_PAGES = 65536;
+
+/** A device's memory: as many pages as planned, growing never past the capacity. Throws PlanError where it cannot be. */
+export function createMemory(device: number, spec: DeviceSpec): WebAssembly.Memory {
+  const initial = Math.max(1, Math.ceil(spec.bytes / PAGE));
+  const maximum = Math.min(MAX_PAGES, spec.capacity === null ? initial : Math.floor(spec.capacity / PAGE));
+  if (initial > maximum) {
+    throw new PlanError('capacity-exceeded', `device ${device} needs ${formatBytes(spec.bytes)} and has ${formatBytes(maximum * PAGE)}`, {
+      fields: { device, needBytes: spec.bytes, capacityBytes: maximum * PAGE },
+      remedy: 'use more devices, more microbatches, or a larger --memory',
+    });
+  }
+  return new WebAssembly.Memory({ initial, maximum, shared: true });
+}

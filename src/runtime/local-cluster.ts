@@ -1,0 +1,219 @@
+import { kernelsModule } from '../backends/kernels-module.ts';
+import { createReferenceBackend } from '../backends/reference/reference-backend.ts';
+import { createWasmBackend } from '../backends/wasm/wasm-backend.ts';
+import { DeviceError } from '../core/errors.ts';
+import type { Channel } from './channel.ts';
+import { Control, StepAborted } from './control.ts';
+import { Device } from './device.ts';
+import { type ClusterOptions, createMemory, type DeviceCluster, type DeviceSpec, type PredictSeconds } from './device-cluster.ts';
+import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
+
+/** All devices in this thread: each waits by awaiting, and the others go on meanwhile. */
+export class LocalCluster implements DeviceCluster {
+  readonly #members: readonly Device[];
+  readonly #control: Control;
+  readonly #hub: Hub;
+  #failure: Error | undefined;
+
+  private constructor(members: readonly Device[], control: Control, hub: Hub) {
+    this.#members = members;
+    this.#control = control;
+    this.#hub = hub;
+  }
+
+  static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<LocalCluster> {
+    const memories = specs.map((spec, device) => createMemory(device, spec));
+    const kernels = await kernelsModule();
+    const control = Control.create(specs.length);
+    const hub = new Hub(control);
+    const members = specs.map((spec, device) => {
+      const memory = memories[device]!;
+      return new Device({
+        device,
+        memory,
+        control,
+        channel: new LocalChannel(control, hub, device, memories),
+        backend: spec.backend === 'wasm' ? createWasmBackend(kernels, memory) : createReferenceBackend(memory),
+        poison: options.poison ?? 'standard',
+        audit: options.audit ?? false,
+        faults: options.faults?.[device] ?? [],
+        exit: () => {
+          throw new Error('a device without a thread cannot exit');
+        },
+      });
+    });
+    return new LocalCluster(members, control, hub);
+  }
+
+  get devices(): number {
+    return this.#members.length;
+  }
+
+  async load(name: string, images: readonly DeviceImage[]): Promise<void> {
+    this.#check();
+    this.#members.forEach((m, d) => m.load(name, images[d]!));
+  }
+
+  async attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): Promise<void> {
+    this.#check();
+    for (const m of this.#members) m.attachStaging(feeds, results);
+  }
+
+  async write(device: number, offset: number, data: Uint8Array): Promise<void> {
+    this.#check();
+    this.#members[device]!.write(offset, data);
+  }
+
+  async read(device: number, offset: number, bytes: number): Promise<Uint8Array> {
+    this.#check();
+    return this.#members[device]!.read(offset, bytes);
+  }
+
+  async measurePeaks(): Promise<number[]> {
+    this.#check();
+    return this.#members.map((m) => m.measurePeak());
+  }
+
+  async step(options: StepOptions, _predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]> {
+    this.#check();
+    const onAbort = () => this.abort(signal?.reason);
+    if (signal?.aborted) onAbort();
+    this.#check();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      const results = await Promise.allSettled(
+        this.#members.map((m, device) =>
+          m.step(options).catch((error: Error) => {
+            if (!(error instanceof StepAborted)) this.#fail(error, device);
+            throw error;
+          }),
+        ),
+      );
+      const failed = results.find((r) => r.status === 'rejected');
+      if (failed) throw this.#failure ?? failed.reason;
+      return results.map((r) => (r as PromiseFulfilledResult<StepReport>).value);
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  abort(reason?: unknown): void {
+    if (this.#failure) return;
+    this.#fail(new DeviceError('aborted', `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`, { cause: reason }), -1);
+  }
+
+  async close(): Promise<void> {
+    this.#failure ??= new DeviceError('closed', 'the session is closed');
+    this.#control.abort(-1);
+    this.#hub.changed();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #check(): void {
+    if (!this.#failure) return;
+    throw new DeviceError('session-failed', `the session has ended: ${this.#failure.message}`, {
+      cause: this.#failure,
+      fields: this.#failure instanceof DeviceError ? { ...this.#failure.fields } : {},
+      remedy: 'start a new session; resume from a checkpoint',
+    });
+  }
+
+  #fail(error: Error, culprit: number): void {
+    this.#failure ??= error;
+    this.#control.abort(culprit);
+    this.#hub.changed();
+  }
+}
+
+/** Wakes whoever waits for a counter to change. */
+class Hub {
+  readonly #control: Control;
+  #waiting: { ready: () => boolean; resolve: () => void; reject: (error: Error) => void }[] = [];
+
+  constructor(control: Control) {
+    this.#control = control;
+  }
+
+  until(ready: () => boolean): void | Promise<void> {
+    if (ready()) return;
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ ready, resolve, reject });
+      this.changed();
+    });
+  }
+
+  changed(): void {
+    const aborted = this.#control.aborted;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const w of waiting) {
+      if (aborted) {
+        try {
+          this.#control.throwIfAborted();
+        } catch (error) {
+          w.reject(error as Error);
+        }
+      } else if (w.ready()) w.resolve();
+      else this.#waiting.push(w);
+    }
+  }
+}
+
+/** The channel's contract with awaited waits: what a transport of messages looks like to a device. */
+class LocalChannel implements Channel {
+  readonly waitedSeconds = 0;
+  readonly #control: Control;
+  readonly #hub: Hub;
+  readonly #device: number;
+  readonly #memories: readonly Uint8Array[];
+  readonly #sentBefore: number[] = [];
+  readonly #receivedBefore: number[] = [];
+  #arrivals = 0;
+
+  constructor(control: Control, hub: Hub, device: number, memories: readonly WebAssembly.Memory[]) {
+    this.#control = control;
+    this.#hub = hub;
+    this.#device = device;
+    this.#memories = memories.map((m) => new Uint8Array(m.buffer));
+  }
+
+  startStep(): void {
+    for (let peer = 0; peer < this.#control.devices; peer++) {
+      this.#sentBefore[peer] = this.#control.sent(this.#device, peer);
+      this.#receivedBefore[peer] = this.#control.posted(peer, this.#device);
+    }
+  }
+
+  post(from: number): void {
+    this.#control.countPosted(from, this.#device);
+    this.#hub.changed();
+  }
+
+  send(to: number, message: number, source: number, target: number, bytes: number): void | Promise<void> {
+    const goal = this.#sentBefore[to]! + message + 1;
+    const copy = () => {
+      this.#memories[to]!.set(this.#memories[this.#device]!.subarray(source, source + bytes), target);
+      this.#control.countSent(this.#device, to);
+      this.#hub.changed();
+    };
+    return this.#hub.until(() => this.#control.posted(this.#device, to) >= goal)?.then(copy) ?? copy();
+  }
+
+  receive(from: number, message: number): void | Promise<void> {
+    const goal = this.#receivedBefore[from]! + message + 1;
+    return this.#hub.until(() => this.#control.sent(from, this.#device) >= goal);
+  }
+
+  barrier(): void | Promise<void> {
+    this.#control.countArrived(this.#device);
+    this.#arrivals++;
+    this.#hub.changed();
+    return this.#hub.until(() => {
+      for (let d = 0; d < this.#control.devices; d++) if (this.#control.arrived(d) < this.#arrivals) return false;
+      return true;
+    });
+  }
+}

@@ -1,0 +1,264 @@
+import { DeviceError, UsageError } from '../core/errors.ts';
+import { type HostTensor, type TensorData, type TensorType } from '../core/types.ts';
+import { defaultDevice } from '../cost/analytic.ts';
+import type { Tensor } from '../graph/graph.ts';
+import { deaths } from '../memory/liveness.ts';
+import { instructionSeconds } from '../plan/predict.ts';
+import type { Plan } from '../plan/plan.ts';
+import type { StagedTensor } from '../program/instruction.ts';
+import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts';
+import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
+import { LocalCluster } from '../runtime/local-cluster.ts';
+import { ThreadCluster } from '../runtime/thread-cluster.ts';
+import { initialValue } from './fill.ts';
+import { packFeed, unpackResult } from './staging-area.ts';
+
+export interface SessionOptions extends ClusterOptions {
+  readonly seed?: number;
+  /** First values by parameter name instead of the models' own initialisation. */
+  readonly parameters?: ReadonlyMap<string, HostTensor>;
+  /**
+   * `threads`: one worker thread a device (default). `local`: all devices in this thread, taking turns — the same programs,
+   * memory and bits without parallelism, for debugging and where threads are not to be had.
+   */
+  readonly transport?: 'threads' | 'local';
+}
+
+export interface RunOptions {
+  /** Step number of the optimizer, from 0. */
+  readonly step?: number;
+  readonly lr?: number;
+  readonly profile?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface RunResult {
+  /** Whole-batch objective before the update; NaN where the program has none. */
+  readonly loss: number;
+  /** Results by name (`output/…`, `grad/…`), whole-batch tensors. */
+  readonly results: ReadonlyMap<string, HostTensor>;
+  /** Wall time on the coordinator. */
+  readonly seconds: number;
+  readonly reports: readonly StepReport[];
+}
+
+/** Where a persistent tensor lies. */
+interface Home {
+  readonly tensor: Tensor;
+  readonly device: number;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/**
+ * A plan running on its devices: loads programs and parameters, runs steps, reads results. After a failure every call
+ * throws; nothing half-updated can be read.
+ */
+export class Session implements AsyncDisposable {
+  readonly plan: Plan;
+  readonly #cluster: DeviceCluster;
+  readonly #homes: ReadonlyMap<string, Home>;
+  readonly #feeds: Uint8Array;
+  readonly #results: Uint8Array;
+  readonly #ran = new Set<string>();
+  #steps = 0;
+
+  private constructor(plan: Plan, cluster: DeviceCluster, homes: ReadonlyMap<string, Home>, feeds: SharedArrayBuffer, results: SharedArrayBuffer) {
+    this.plan = plan;
+    this.#cluster = cluster;
+    this.#homes = homes;
+    this.#feeds = new Uint8Array(feeds);
+    this.#results = new Uint8Array(results);
+  }
+
+  /** Starts devices, loads all programs and writes parameters, constants and optimizer state. */
+  static async open(plan: Plan, options: SessionOptions = {}): Promise<Session> {
+    const { request, memory, programs } = plan;
+    const specs = request.devices.map((d, i) => ({ backend: d.backend, bytes: memory[i]!.peakBytes, capacity: d.memory }));
+    const cluster = await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, options);
+    try {
+      const most = (of: (name: string) => number) => Math.max(16, ...Object.keys(programs).map(of));
+      const feeds = new SharedArrayBuffer(most((name) => programs[name]!.feedBytes));
+      const results = new SharedArrayBuffer(most((name) => programs[name]!.resultBytes));
+      await cluster.attachStaging(feeds, results);
+      for (const [name, program] of Object.entries(programs)) await cluster.load(name, imagesOf(plan, name, program));
+      const homes = findHomes(plan);
+      const session = new Session(plan, cluster, homes, feeds, results);
+      await session.#writeConstants();
+      for (const [name, home] of homes) {
+        const { init } = home.tensor.node.source!;
+        const given = options.parameters?.get(name);
+        await session.#write(home, given ?? initialValue(home.tensor.type, init!, options.seed ?? 0, name));
+      }
+      return session;
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
+  }
+
+  /** Runs a program of the plan on a batch. */
+  async run(program: string, batch: Readonly<Record<string, HostTensor>>, options: RunOptions = {}): Promise<RunResult> {
+    const plan = this.plan.programs[program];
+    if (!plan) throw new UsageError('unknown-program', `the plan has no program ${program}`, { fields: { programs: Object.keys(this.plan.programs) } });
+    for (const feed of plan.feeds) packFeed(feed, this.#valueOf(program, feed, batch, options), this.#feeds);
+    const begin = performance.now();
+    const devices = this.plan.request.devices;
+    const reports = await this.#cluster.step(
+      { program, step: this.#steps++, profile: options.profile ?? false },
+      (device, instruction) => {
+        const i = plan.devices[device]!.instructions[instruction];
+        return i ? instructionSeconds(i, devices[device]!, this.plan.request.deviceModel ?? defaultDevice) : 0;
+      },
+      options.signal,
+    );
+    this.#ran.add(program);
+    const results = new Map(plan.results.map((r) => [r.name, unpackResult(r, this.#results)]));
+    return {
+      loss: results.get('loss')?.data[0] ?? Number.NaN,
+      results,
+      seconds: (performance.now() - begin) / 1000,
+      reports,
+    };
+  }
+
+  /** Values of all parameters by name, in graph order. */
+  parameters(): Promise<Map<string, HostTensor>> {
+    return this.#readAll('parameter');
+  }
+
+  /** Optimizer state by name (`m/encoder.weight`). */
+  optimizerState(): Promise<Map<string, HostTensor>> {
+    return this.#readAll('state');
+  }
+
+  /** Overwrites parameters or optimizer state by name. */
+  async write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
+    for (const [name, value] of values) {
+      const home = this.#homes.get(name);
+      if (!home) throw new UsageError('unknown-parameter', `the model has no parameter or state ${name}`, { fields: { name } });
+      await this.#write(home, value);
+    }
+  }
+
+  /** Highest byte each device has ever written, as it finds itself. */
+  measuredPeaks(): Promise<number[]> {
+    return this.#cluster.measurePeaks();
+  }
+
+  /** The planned peak of the programs that have run so far: what `measuredPeaks` must equal. */
+  plannedPeaks(): number[] {
+    return this.plan.memory.map((m) => {
+      const persistent = Math.max(0, ...m.persistent.map((p) => p.offset + p.bytes));
+      return Math.max(persistent, ...[...this.#ran].map((name) => m.layouts[name]!.height));
+    });
+  }
+
+  /** Ends the step under way; the session is failed from then on. */
+  abort(reason?: unknown): void {
+    this.#cluster.abort(reason);
+  }
+
+  /** Joins all devices. Idempotent. */
+  close(): Promise<void> {
+    return this.#cluster.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #readAll(kind: 'parameter' | 'state'): Promise<Map<string, HostTensor>> {
+    const values = new Map<string, HostTensor>();
+    for (const [name, home] of this.#homes) {
+      if (home.tensor.node.source!.kind !== kind) continue;
+      const bytes = await this.#cluster.read(home.device, home.offset, home.bytes);
+      values.set(name, { type: home.tensor.type, data: viewAs(home.tensor.type, bytes) });
+    }
+    return values;
+  }
+
+  async #write(home: Home, value: HostTensor): Promise<void> {
+    if (value.data.byteLength !== home.bytes || value.type.dtype !== home.tensor.dtype) {
+      throw new UsageError('parameter-type', `${home.tensor} cannot take ${value.data.length} values of ${value.type.dtype}`, { fields: { name: home.tensor.name } });
+    }
+    await this.#cluster.write(home.device, home.offset, new Uint8Array(value.data.buffer, value.data.byteOffset, value.data.byteLength));
+  }
+
+  async #writeConstants(): Promise<void> {
+    for (const { device, persistent } of this.plan.memory) {
+      for (const p of persistent) {
+        const constant = this.plan.constants.get(p.name);
+        if (!constant) continue;
+        const { buffer, byteOffset, byteLength } = constant.data;
+        await this.#cluster.write(device, p.offset, new Uint8Array(buffer, byteOffset, byteLength));
+      }
+    }
+  }
+
+  #valueOf(program: string, feed: StagedTensor, batch: Readonly<Record<string, HostTensor>>, options: RunOptions): HostTensor {
+    const source = this.plan.graphs[program]!.sources('input').find((t) => t.node.source!.name === feed.name)!.node.source!;
+    const rule = source.feed!;
+    const scalar = (value: number): HostTensor => ({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) });
+    switch (rule.kind) {
+      case 'data': {
+        const tensor = batch[feed.name];
+        if (!tensor) {
+          throw new UsageError('missing-input', `the batch has no tensor ${feed.name}`, {
+            fields: { input: feed.name, given: Object.keys(batch) },
+            remedy: `add ${feed.name} to the data; it holds ${Object.keys(batch).join(', ') || 'nothing'}`,
+          });
+        }
+        return tensor;
+      }
+      case 'inverseCount': {
+        const target = batch[rule.target];
+        if (!target) throw new UsageError('missing-input', `the batch has no tensor ${rule.target}`, { fields: { input: rule.target } });
+        let count = 0;
+        for (const t of target.data) if (t !== rule.ignoreIndex) count++;
+        return scalar(1 / count);
+      }
+      case 'inverseElements':
+        return scalar(1 / (rule.perSample * this.plan.request.programs[program]!.batch));
+      case 'hyper': {
+        const { optimizer } = this.plan.request;
+        const data = optimizer!.hyper(options.lr ?? optimizer!.defaultRate, options.step ?? 0);
+        return { type: { dtype: 'f32', shape: [data.length] }, data };
+      }
+    }
+  }
+}
+
+function imagesOf(plan: Plan, name: string, program: Plan['programs'][string]): DeviceImage[] {
+  const offsets = plan.memory.map((m) => m.layouts[name]!.offsets);
+  return program.devices.map((device, d) => ({
+    program: device,
+    offsets: offsets[d]!,
+    peerOffsets: offsets,
+    deaths: deaths(device, plan.memory[d]!.layouts[name]!.intervals),
+    feeds: program.feeds,
+    results: program.results,
+  }));
+}
+
+/** Parameters and state by name, with their device and offset. */
+function findHomes(plan: Plan): Map<string, Home> {
+  const homes = new Map<string, Home>();
+  for (const graph of Object.values(plan.graphs)) {
+    for (const tensor of [...graph.sources('parameter'), ...graph.sources('state')]) {
+      const { name } = tensor.node.source!;
+      if (homes.has(name)) continue;
+      for (const { device, persistent } of plan.memory) {
+        const place = persistent.find((p) => p.name === name);
+        if (place) homes.set(name, { tensor, device, offset: place.offset, bytes: place.bytes });
+      }
+      if (!homes.has(name)) throw new DeviceError('homeless-parameter', `no device owns ${name}`, { fields: { name } });
+    }
+  }
+  return homes;
+}
+
+function viewAs(type: TensorType, bytes: Uint8Array): TensorData {
+  const copy = bytes.slice();
+  return type.dtype === 'f32' ? new Float32Array(copy.buffer) : type.dtype === 'i32' ? new Int32Array(copy.buffer) : copy;
+}

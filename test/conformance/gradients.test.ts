@@ -1,0 +1,59 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { toHost } from '../../src/graph/evaluate.ts';
+import type { Tensor } from '../../src/graph/graph.ts';
+import { recordOf } from '../../src/ops/index.ts';
+import { firstDifference } from './compare.ts';
+import { backendKinds, Executor } from './executor.ts';
+import { checkGradients } from './gradient-check.ts';
+import { type Differentiated, differentiatedInputs, evaluateGradients, firstOrder, secondOrder } from './graphs.ts';
+import { cases } from './samples.ts';
+
+const differentiable = cases.filter((c) => differentiatedInputs(c).length > 0);
+
+it('every differentiable op has a sample whose gradient is checked', () => {
+  const checked = new Set(differentiable.map((c) => c.op));
+  const missing = cases.map((c) => c.op).filter((op) => recordOf(op).gradient.kind !== 'none' && !checked.has(op));
+  expect(missing).toEqual([]);
+});
+
+describe('gradients in f64 against central differences', () => {
+  it.each(differentiable)('$title', (c) => {
+    const first = firstOrder(c);
+    expect(checkGradients(first, c.title)).toBeGreaterThan(c.sample.gradientFloor ?? 1e-3);
+  });
+});
+
+describe('second gradients in f64 against central differences', () => {
+  it.each(differentiable)('$title', (c) => {
+    const second = secondOrder(firstOrder(c), c.title);
+    // By the cotangents alone there is always a gradient: a first gradient is linear in them.
+    expect(checkGradients(second, c.title)).toBeGreaterThan(c.sample.gradientFloor ?? 1e-3);
+  });
+});
+
+describe.each(backendKinds)('gradient graphs on %s', (kind) => {
+  let executor: Executor;
+  beforeAll(async () => {
+    executor = await Executor.create(kind);
+  });
+
+  const compare = (d: Differentiated, atol: number, rtol: number) => {
+    const expected = evaluateGradients(d);
+    const feeds = new Map([...d.feeds].map(([tensor, value]) => [tensor, toHost(value)]));
+    const present = d.gradients.filter((g): g is Tensor => g !== undefined);
+    const results = executor.run(present, feeds);
+    d.gradients.forEach((gradient, i) => {
+      if (!gradient) return;
+      const { data } = results[present.indexOf(gradient)]!;
+      expect(firstDifference(data, expected[i]!, { atol, rtol }), d.leaves[i]!.name).toBeUndefined();
+    });
+  };
+
+  // Several ops follow each other, so that their roundings add up: ten times the tolerance of one op.
+  it.each(differentiable)('$title', (c) => {
+    const first = firstOrder(c);
+    const [atol, rtol] = [10 * (c.sample.atol ?? 1e-6), 10 * (c.sample.rtol ?? 1e-5)];
+    compare(first, atol, rtol);
+    compare(secondOrder(first, c.title), 4 * atol, 4 * rtol);
+  });
+});
