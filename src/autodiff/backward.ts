@@ -9,6 +9,13 @@ export interface Root {
   readonly cotangent: Tensor;
 }
 
+/** One use's share of a tensor's cotangent. */
+export interface Contribution {
+  /** The node that uses the tensor; undefined: the tensor is itself a root. */
+  readonly use: Node | undefined;
+  readonly cotangent: Tensor;
+}
+
 /**
  * Reverse-mode differentiation, graph to graph: one walk from the roots back, each node's rule appending ordinary nodes
  * (marked as the derivative of that node, so that they follow its stage). Their gradients can be taken again.
@@ -17,7 +24,7 @@ export interface Root {
  * empty list where the roots do not depend on it. Contributions to other tensors are added in the same fixed order, so
  * the sums do not depend on how the graph is cut later.
  */
-export function backward(roots: readonly Root[], wrt: readonly Tensor[]): Map<Tensor, Tensor[]> {
+export function backward(roots: readonly Root[], wrt: readonly Tensor[]): Map<Tensor, Contribution[]> {
   return walk(roots, wrt, 0, (node, build) => node.graph.derivativeOf(node, build));
 }
 
@@ -27,16 +34,16 @@ function walk(
   wrt: readonly Tensor[],
   since: number,
   place: (node: Node, build: () => void) => void,
-): Map<Tensor, Tensor[]> {
+): Map<Tensor, Contribution[]> {
   const wanted = new Set(wrt);
   const reaches = dependents(wanted, roots, since);
-  const contributions = new Map<Tensor, { use: number; cotangent: Tensor }[]>();
-  const give = (tensor: Tensor, use: number, cotangent: Tensor) => {
+  const contributions = new Map<Tensor, Contribution[]>();
+  const give = (tensor: Tensor, use: Node | undefined, cotangent: Tensor) => {
     let list = contributions.get(tensor);
     if (!list) contributions.set(tensor, (list = []));
     list.push({ use, cotangent });
   };
-  for (const { tensor, cotangent } of roots) give(tensor, Number.MAX_SAFE_INTEGER, cotangent);
+  for (const { tensor, cotangent } of roots) give(tensor, undefined, cotangent);
 
   const last = Math.max(-1, ...roots.map((r) => r.tensor.node.id));
   const graph = roots[0]?.tensor.graph;
@@ -46,7 +53,7 @@ function walk(
     const arrived = node.outputs.map((t) => (wanted.has(t) ? contributions.get(t) : take(contributions, t)));
     if (arrived.every((c) => !c?.length)) continue;
     place(node, () => {
-      const grads = arrived.map((c) => total(c?.map((x) => x.cotangent)));
+      const grads = arrived.map(total);
       const inputGrads = differentiate(node, grads, (i) => reaches.has(node.inputs[i]!.node) || wanted.has(node.inputs[i]!));
       inputGrads.forEach((g, i) => {
         const input = node.inputs[i]!;
@@ -54,13 +61,12 @@ function walk(
         if (!sameShape(g.shape, input.shape)) {
           throw new GraphError('gradient-shape', `${node.op!.name}: the gradient of input ${i} is ${g} for ${input}`);
         }
-        give(input, node.id, g);
+        give(input, node, g);
       });
     });
   }
-  return new Map(
-    wrt.map((t) => [t, (contributions.get(t) ?? []).sort((a, b) => a.use - b.use).map((c) => c.cotangent)]),
-  );
+  const position = (c: Contribution) => c.use?.id ?? Number.MAX_SAFE_INTEGER;
+  return new Map(wrt.map((t) => [t, (contributions.get(t) ?? []).sort((a, b) => position(a) - position(b))]));
 }
 
 /** d(objective)/d(t) for each t, summed over uses; undefined where the objective does not depend on t. */
@@ -109,8 +115,8 @@ function take<V>(map: Map<Tensor, V>, key: Tensor): V | undefined {
 }
 
 /** Sum in order; the walk meets later uses first, so contributions arrive from the last use to the first. */
-const total = (list: readonly Tensor[] | undefined): Tensor | undefined =>
-  list?.length ? list.reduce((sum, t) => add(sum, t)) : undefined;
+const total = (list: readonly Contribution[] | undefined): Tensor | undefined =>
+  list?.length ? list.map((c) => c.cotangent).reduce((sum, t) => add(sum, t)) : undefined;
 
 /** Nodes on a path from `wrt` to a root. */
 function dependents(wrt: ReadonlySet<Tensor>, roots: readonly Root[], since: number): Set<Node> {

@@ -136,7 +136,8 @@ function elsewhere(key: string, paths: readonly string[]): string | undefined {
   return below ?? (names.length > 0 && paths.includes(name) ? name : undefined);
 }
 
-function sentence({ key, expected, got, nearest: meant }: Problem): string {
+/** A problem as a line of an error. */
+export function sentence({ key, expected, got, nearest: meant }: Problem): string {
   const hint = meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`;
   const name = key === '' ? 'the file' : key;
   return got === unknownKey && meant !== undefined

@@ -29,5 +29,9 @@ export const accumulateOp: OpRecord = defineOp({
   badSamples: [{ inputs: [{ dtype: 'i32', shape: [2] }], attrs: {}, message: `x must be f32, not i32` }],
 });
 
-/** The sum of x over the microbatches of the step. */
-export const accumulate = (x: Tensor, name?: string): Tensor => x.graph.add(accumulateOp, [x], {}, name)[0]!;
+/**
+ * The sum of x over the microbatches of the step. `total` names the sum: graphs of different chunk sizes add to the same
+ * one, however their other nodes differ.
+ */
+export const accumulate = (x: Tensor, total?: string): Tensor =>
+  x.graph.add(accumulateOp, [x], total === undefined ? {} : { total })[0]!;

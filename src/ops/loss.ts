@@ -52,7 +52,12 @@ function eachCounted(
 }
 
 const lossSamples = (cotangent: boolean): Sample<CrossEntropyAttrs>[] => {
-  const scalars = cotangent ? [{ shape: [], low: 0.2, high: 1 }, { shape: [], low: 0.5, high: 1 }] : [{ shape: [], low: 0.2, high: 1 }];
+  const scalars = cotangent
+    ? [
+        { shape: [], low: 0.2, high: 1 },
+        { shape: [], low: 0.5, high: 1 },
+      ]
+    : [{ shape: [], low: 0.2, high: 1 }];
   return [
     {
       name: 'rows',

@@ -1,5 +1,5 @@
 import { GraphError, UsageError } from '../core/errors.ts';
-import { backward } from '../autodiff/backward.ts';
+import { backward, type Contribution } from '../autodiff/backward.ts';
 import { allocate } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
@@ -33,9 +33,6 @@ export interface TrainingGraphOptions {
   };
 }
 
-/** What a result is when all microbatches are done: summed over them, or their chunks joined along the batch axis. */
-export type ResultKind = 'step' | 'chunks';
-
 /**
  * Forward, backward and update as one graph.
  *
@@ -68,7 +65,7 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
     const contributions =
       wanted.length + inputs.length > 0
         ? backward([{ tensor: share, cotangent: graph.derivativeOf(share.node, () => graph.scalar(1)) }], [...wanted, ...inputs])
-        : new Map<Tensor, Tensor[]>();
+        : new Map<Tensor, Contribution[]>();
 
     const penalised = penalisedParameters(graph, options.l2);
     graph.output('loss', totalLoss(graph, share, penalised, options.l2?.lambda ?? 0));
@@ -86,11 +83,6 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
   const pruned = eliminateDeadCode(graph);
   verify(pruned);
   return pruned;
-}
-
-/** Whether the result is a step's total or chunks to be joined; with the joining axis. */
-export function resultKind(tensor: Tensor): ResultKind {
-  return isStepValue(tensor) ? 'step' : 'chunks';
 }
 
 function differentiableInputs(graph: Graph): Tensor[] {
@@ -115,7 +107,7 @@ function penalisedParameters(graph: Graph, l2: L2Penalty | undefined): ReadonlyS
 
 /** Σ over microbatches of the shares, plus λ/2 Σ‖w‖² once. */
 function totalLoss(graph: Graph, share: Tensor, penalised: ReadonlySet<Tensor>, lambda: number): Tensor {
-  let loss = graph.derivativeOf(share.node, () => accumulate(share));
+  let loss = graph.derivativeOf(share.node, () => accumulate(share, 'loss'));
   for (const parameter of penalised) {
     const penalty = graph.inStep(parameter.node, () => mul(sum(mul(parameter, parameter)), lambda / 2));
     loss = graph.inStep(share.node, () => add(loss, penalty));
@@ -126,11 +118,14 @@ function totalLoss(graph: Graph, share: Tensor, penalised: ReadonlySet<Tensor>, 
 function totalGradient(
   graph: Graph,
   parameter: Tensor,
-  uses: readonly Tensor[],
+  uses: readonly Contribution[],
   penalised: ReadonlySet<Tensor>,
   lambda: number,
 ): Tensor {
-  const totals = uses.map((use) => graph.derivativeOf(forwardOrigin(use), () => accumulate(use)));
+  // Where the use is, so that the sum stands in the same place for every chunk size.
+  const totals = uses.map(({ use, cotangent }, i) =>
+    graph.derivativeOf(use ?? cotangent.node, () => accumulate(cotangent, `${parameter.name}#${i}`)),
+  );
   return graph.inStep(parameter.node, () => {
     if (penalised.has(parameter)) totals.push(mul(parameter, lambda));
     if (totals.length === 0) return graph.constant({ type: parameter.type, data: allocate(parameter.type) }, 'zeros');
@@ -138,16 +133,13 @@ function totalGradient(
   });
 }
 
-function inputGradient(graph: Graph, input: Tensor, uses: readonly Tensor[]): Tensor {
+function inputGradient(graph: Graph, input: Tensor, uses: readonly Contribution[]): Tensor {
   if (isStepValue(input)) return totalGradient(graph, input, uses, new Set(), 0);
   return graph.derivativeOf(input.node, () => {
     if (uses.length === 0) return broadcastTo(graph.scalar(0), input.shape);
-    return uses.reduce((a, b) => add(a, b));
+    return uses.map((u) => u.cotangent).reduce((a, b) => add(a, b));
   });
 }
-
-/** The node whose derivative this is, so that an accumulator stands where the gradient arises. */
-const forwardOrigin = (t: Tensor) => t.node.origin ?? t.node;
 
 const feedHyper = (graph: Graph, optimizer: Optimizer): Tensor =>
   graph.feed(

@@ -42,38 +42,46 @@ export function cutChain(chain: Chain, stages: { readonly most: number } | { rea
   if (n === 0) return { cuts: [], loads: [], objective: 0 };
   const wanted = Math.max(1, Math.min(n, 'most' in stages ? stages.most : stages.exactly));
   const least = 'most' in stages ? 1 : wanted;
-  let best: { stages: number; objective: number } | undefined;
+  let best = { stages: wanted, objective: Number.POSITIVE_INFINITY };
   const consider = (count: number, objective: number) => {
-    if (!best || objective < best.objective) best = { stages: count, objective };
+    if (objective < best.objective) best = { stages: count, objective };
   };
   if (chain.held && chain.inFlight) {
-    for (let count = wanted; count >= least; count--) consider(count, leastLoads(chain, count, count)[count]!);
+    // The load of a stage depends on how many there are: one programme for each number.
+    for (let count = wanted; count >= least; count--) {
+      if (tooLow(chain, count) >= best.objective) continue;
+      const limit = Math.min(best.objective, goodLoad(chain, count));
+      consider(count, leastLoads(chain, count, limit)[count]!);
+    }
   } else {
-    const byCount = leastLoads(chain, wanted, wanted);
-    for (let count = wanted; count >= least; count--) consider(count, byCount[count]!);
+    const loads = leastLoads(chain, wanted, goodLoad(chain, wanted));
+    for (let count = wanted; count >= least; count--) consider(count, loads[count]!);
   }
-  const cuts = cheapestCuts(chain, best!.stages, best!.objective);
+  const cuts = cheapestCuts(chain, best.stages, best.objective);
+  const factors = stageFactors(chain, best.stages);
   const bounds = [0, ...cuts, n];
   const loads = bounds.slice(1).map((end, s) => {
-    const stage = new StageLoad(chain, end);
+    const stage = new StageLoad(chain, end, factors);
     for (let i = end - 1; i >= bounds[s]!; i--) stage.prepend(i);
-    return stage.of(bounds[s]!, s, best!.stages);
+    return stage.of(bounds[s]!, s);
   });
-  return { cuts, loads, objective: best!.objective };
+  return { cuts, loads, objective: best.objective };
 }
 
 /** A stage that ends in front of unit `end` and grows towards the front. */
 class StageLoad {
   readonly #chain: Chain;
+  readonly #right: number;
   readonly #end: number;
-  readonly #fastest: number;
+  readonly #stages: StageFactors;
   #weight = 0;
   #held = 0;
 
-  constructor(chain: Chain, end: number) {
+  constructor(chain: Chain, end: number, stages: StageFactors) {
     this.#chain = chain;
     this.#end = end;
-    this.#fastest = Math.max(1, ...(chain.speeds ?? []));
+    this.#stages = stages;
+    this.#right = end < chain.weight.length ? (chain.crossing?.[end] ?? 0) : 0;
   }
 
   prepend(i: number): void {
@@ -81,60 +89,120 @@ class StageLoad {
     for (const value of this.#chain.held?.[i] ?? []) if (value.nextReader >= this.#end) this.#held += value.bytes;
   }
 
-  /** Load with `start` as its first unit, as stage s of so many. */
-  of(start: number, s: number, stages: number): number {
-    const { crossing, inFlight, speeds, weight } = this.#chain;
-    const left = start > 0 ? (crossing?.[start] ?? 0) : 0;
-    const right = this.#end < weight.length ? (crossing?.[this.#end] ?? 0) : 0;
-    return this.#weight / (speeds?.[s] ?? 1) + left + right + (this.#held > 0 ? (inFlight?.(s, stages) ?? 1) * this.#held : 0);
+  /** Load as stage s, with `start` as its first unit. */
+  of(start: number, s: number): number {
+    const left = start > 0 ? (this.#chain.crossing?.[start] ?? 0) : 0;
+    return this.#weight / this.#stages.speeds[s]! + left + this.#right + this.#stages.inFlight[s]! * this.#held;
   }
 
-  /** No stage that ends here and starts further in front, as any of the stages, weighs less. */
+  /** No stage that ends here and starts here or further in front has a smaller load, whichever stage it is. */
   get floor(): number {
-    const right = this.#end < this.#chain.weight.length ? (this.#chain.crossing?.[this.#end] ?? 0) : 0;
-    return this.#weight / this.#fastest + right;
+    return this.#weight / this.#stages.fastest + this.#right + this.#stages.fewest * this.#held;
   }
 }
 
-/** Least possible largest load by number of stages, 1 … most, where a stage counts as one of `stages`. */
-function leastLoads(chain: Chain, most: number, stages: number): number[] {
+/** What loads depend on besides the units, by stage. */
+interface StageFactors {
+  readonly speeds: readonly number[];
+  readonly inFlight: readonly number[];
+  readonly fastest: number;
+  readonly fewest: number;
+}
+
+function stageFactors(chain: Chain, stages: number): StageFactors {
+  const speeds = Array.from({ length: stages }, (_, s) => chain.speeds?.[s] ?? 1);
+  const inFlight = speeds.map((_, s) => chain.inFlight?.(s, stages) ?? 1);
+  return { speeds, inFlight, fastest: Math.max(...speeds), fewest: Math.min(...inFlight) };
+}
+
+/** Least possible largest load by number of stages, 1 … `most`; Infinity where it is above `limit`. */
+function leastLoads(chain: Chain, most: number, limit: number): Float64Array {
   const n = chain.weight.length;
+  const factors = stageFactors(chain, most);
   // best[s][j]: units 0 … j − 1 in s stages
   const best = Array.from({ length: most + 1 }, () => new Float64Array(n + 1).fill(Number.POSITIVE_INFINITY));
   best[0]![0] = 0;
   for (let j = 1; j <= n; j++) {
-    const stage = new StageLoad(chain, j);
+    const stage = new StageLoad(chain, j, factors);
     let open = most; // for more stages than this, a stage grown further in front is never better
     for (let i = j - 1; i >= 0; i--) {
       stage.prepend(i);
-      while (open > 0 && stage.floor >= best[open]![j]!) open--;
-      if (open === 0) break;
+      const { floor } = stage;
+      while (open > 0 && floor >= best[open]![j]!) open--;
+      if (open === 0 || floor > limit) break;
       for (let s = 1; s <= open; s++) {
         const before = best[s - 1]![i]!;
         const now = best[s]![j]!;
         if (before >= now) continue;
-        const load = stage.of(i, s - 1, stages);
-        if (load < now) best[s]![j] = Math.max(before, load);
+        const load = stage.of(i, s - 1);
+        if (load < now && load <= limit) best[s]![j] = Math.max(before, load);
       }
     }
   }
-  return best.map((row) => row[n]!);
+  return Float64Array.from(best, (row) => row[n]!);
+}
+
+/** No cut into `stages` has a largest load of this or less: cuts cost nothing here, and stages may be empty. */
+const tooLow = ({ crossing: _, ...chain }: Chain, stages: number): number =>
+  halve((l) => fill(chain, stages, l, 0)).tooLow;
+
+/** The largest load of a good cut into exactly `stages`. */
+const goodLoad = (chain: Chain, stages: number): number => halve((limit) => fill(chain, stages, limit, 1)).good;
+
+/** Halves a limit towards the least that `reach` keeps to; `reach` gives what a limit comes to. */
+function halve(reach: (limit: number) => number): { good: number; tooLow: number } {
+  let good = reach(Number.POSITIVE_INFINITY);
+  let tooLow = 0;
+  for (let round = 0; round < 40 && tooLow < good; round++) {
+    const middle = (tooLow + good) / 2;
+    const found = reach(middle);
+    if (found <= middle) good = found;
+    else tooLow = middle;
+  }
+  return { good, tooLow };
+}
+
+/**
+ * Fills stages from the last on, each with as many units as keep its load to the limit and leave `reserve` for every
+ * stage in front. The largest load, or Infinity where units remain. With no crossings and no reserve a stage's load only
+ * grows with its units, so the limit fails only where every cut fails.
+ */
+function fill(chain: Chain, stages: number, limit: number, reserve: 0 | 1): number {
+  const factors = stageFactors(chain, stages);
+  let end = chain.weight.length;
+  let largest = 0;
+  for (let s = stages - 1; s >= 0; s--) {
+    const stage = new StageLoad(chain, end, factors);
+    let taken = { start: end, load: 0 };
+    for (let i = end - 1; i >= reserve * s; i--) {
+      stage.prepend(i);
+      if (stage.floor > limit) break;
+      const load = stage.of(i, s);
+      if (load <= limit) taken = { start: i, load };
+    }
+    if (reserve && taken.start === end) return Number.POSITIVE_INFINITY;
+    largest = Math.max(largest, taken.load);
+    end = taken.start;
+  }
+  return end === 0 ? largest : Number.POSITIVE_INFINITY;
 }
 
 /** Of the cuts into `stages` whose loads all keep to `limit`, that with the least sum of cut costs. */
 function cheapestCuts(chain: Chain, stages: number, limit: number): number[] {
   const n = chain.weight.length;
+  const factors = stageFactors(chain, stages);
   const cost = Array.from({ length: stages + 1 }, () => new Float64Array(n + 1).fill(Number.POSITIVE_INFINITY));
   const from = Array.from({ length: stages + 1 }, () => new Int32Array(n + 1).fill(-1));
   cost[0]![0] = 0;
   for (let j = 1; j <= n; j++) {
-    const stage = new StageLoad(chain, j);
+    const stage = new StageLoad(chain, j, factors);
     for (let i = j - 1; i >= 0; i--) {
       stage.prepend(i);
       if (stage.floor > limit) break;
+      const cut = i > 0 ? (chain.cutCost?.[i] ?? 0) : 0;
       for (let s = 1; s <= stages; s++) {
-        const total = cost[s - 1]![i]! + (i > 0 ? (chain.cutCost?.[i] ?? 0) : 0);
-        if (total >= cost[s]![j]! || stage.of(i, s - 1, stages) > limit) continue;
+        const total = cost[s - 1]![i]! + cut;
+        if (total >= cost[s]![j]! || stage.of(i, s - 1) > limit) continue;
         cost[s]![j] = total;
         from[s]![j] = i;
       }

@@ -48,12 +48,20 @@ const latest = (nodes: readonly (Node | undefined)[]): Node | undefined =>
  * The stage of any node of a training graph. Nodes that follow no forward node (an unused parameter) are on stage 0.
  * Names of the partition that the graph does not have are passed over, so that a training graph's partition serves its
  * forward graph too. Throws PlanError where a forward node is not assigned.
+ *
+ * With `fill`, a forward node that the partition does not know takes the highest stage of its inputs: graphs of other
+ * batch sizes may need a node more (a broadcast that one sample does without), which changes no edge's direction.
  */
-export function stageMap(graph: Graph, partition: Partition): (node: Node) => number {
-  const missing = forwardNodes(graph).filter((n) => !Object.hasOwn(partition.assignment, n.name));
+export function stageMap(
+  graph: Graph,
+  partition: Partition,
+  options: { readonly fill?: boolean } = {},
+): (node: Node) => number {
+  const assignment = options.fill ? filled(graph, partition.assignment) : partition.assignment;
+  const missing = forwardNodes(graph).filter((n) => !Object.hasOwn(assignment, n.name));
   if (missing.length > 0) {
     const name = missing[0]!.name;
-    const near = nearest(name, Object.keys(partition.assignment));
+    const near = nearest(name, Object.keys(assignment));
     throw new PlanError(
       'partition-mismatch',
       `the partition assigns no stage to ${missing.length} of the graph's nodes, first ${name}${near ? ` (it has ${near})` : ''}`,
@@ -63,6 +71,14 @@ export function stageMap(graph: Graph, partition: Partition): (node: Node) => nu
       },
     );
   }
-  const stages = leaders(graph).map((leader) => (leader ? partition.assignment[leader.name]! : 0));
+  const stages = leaders(graph).map((leader) => (leader ? assignment[leader.name]! : 0));
   return (node) => stages[node.id]!;
+}
+
+function filled(graph: Graph, known: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  const all: Record<string, number> = { ...known };
+  for (const node of forwardNodes(graph)) {
+    all[node.name] ??= Math.max(0, ...node.inputs.map((t) => all[t.node.name] ?? 0));
+  }
+  return all;
 }

@@ -3,7 +3,7 @@ import { PlanError, UsageError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
 import { type DeviceModel, defaultDevice, defaultLink, type LinkModel } from '../cost/analytic.ts';
-import type { Graph } from '../graph/graph.ts';
+import type { Graph, Node } from '../graph/graph.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
 import type { Model } from '../optim/model.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
@@ -93,7 +93,8 @@ export function draftPlan(request: PlanRequest): Plan {
     stages: request.placement?.length ?? request.devices.length,
     exactly: request.placement !== undefined,
     microbatches,
-    device: deviceModel,
+    deviceModel,
+    speeds: request.placement ? undefined : request.devices.map((d) => d.speed),
     link,
     ...(request.schedule === 'gpipe' ? { inFlight: () => microbatches } : {}),
   });
@@ -106,11 +107,10 @@ export function draftPlan(request: PlanRequest): Plan {
     const spec = request.programs[name]!;
     const schedule = scheduleFor(request, spec, spec === main, partition, placement, chunks.length);
     checkSchedule(schedule, spec, stageEdges);
-    const graph = graphs.get(chunks[0]!)!;
     const program = buildProgram({
       chunks,
       graphs,
-      stageOf: stageMap(graph, partition),
+      stageOf: stagesOf(graphs.values(), partition, mainGraph),
       schedule,
       backends: request.devices.map((d) => d.backend),
     });
@@ -202,6 +202,12 @@ function checkSchedule(schedule: Schedule, spec: ProgramSpec, edges: readonly St
     passes: spec.mode === 'forward' ? 'forward' : 'training',
     ...(isNamed && spec.mode !== 'forward' ? { inFlightBound: inFlightBounds(schedule.name as ScheduleName, schedule.stages, schedule.microbatches) } : {}),
   });
+}
+
+/** Stage of any node of any of the graphs; only the main graph must be known to the partition node by node. */
+function stagesOf(graphs: Iterable<Graph>, partition: Partition, main: Graph): (node: Node) => number {
+  const maps = new Map([...graphs].map((g) => [g, stageMap(g, partition, { fill: g !== main })]));
+  return (node) => maps.get(node.graph)!(node);
 }
 
 /** Pairs of stages between which forward values pass. */

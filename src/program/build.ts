@@ -2,7 +2,7 @@ import { GraphError, PlanError } from '../core/errors.ts';
 import { byteSize } from '../core/types.ts';
 import type { BackendName } from '../backends/backend.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
-import { isStepValue } from '../graph/values.ts';
+import { isStepValue, rootOf } from '../graph/values.ts';
 import type { Lowered, NodeSignature } from '../lower/kernel-call.ts';
 import { lowerNode } from '../lower/lower.ts';
 import type { Schedule } from '../schedule/schedule.ts';
@@ -10,14 +10,14 @@ import type { Buffer, DeviceProgram, Instruction, MemoryCategory, StepProgram } 
 import { connect, type DraftDevice } from './messages.ts';
 import { divideIntoTasks, type StageTasks } from './stage-tasks.ts';
 import { batchAxisOf, stage } from './staging.ts';
-import { constantName, isSilent, rootOf, valueKey, valueName } from './values.ts';
+import { constantName, isSilent, valueKey, valueName } from './values.ts';
 
 export interface BuildOptions {
   /** Samples of each microbatch, in order. */
   readonly chunks: readonly number[];
-  /** The training graph at each chunk size; all built alike (same nodes, other sizes). */
+  /** The training graph at each chunk size. They share parameters, sums over microbatches and the step region. */
   readonly graphs: ReadonlyMap<number, Graph>;
-  /** Stage of every node of the graph (by the node's id). */
+  /** Stage of every node of each of them. */
   readonly stageOf: (node: Node) => number;
   readonly schedule: Schedule;
   readonly backends: readonly BackendName[];
@@ -28,19 +28,25 @@ export interface BuildOptions {
 /** Compiles stages and a schedule into one program a device. Throws PlanError where graph and schedule do not fit. */
 export function buildProgram(options: BuildOptions): StepProgram {
   const { chunks, schedule } = options;
-  const graphs = chunks.map((size) => options.graphs.get(size)!);
-  checkCongruent(options.graphs);
-  const context = new BuildContext(options, graphs);
+  const context = new BuildContext(options);
+  const { graphs } = context;
   const drafts = Array.from({ length: schedule.devices }, (_, device) => new DeviceBuilder(context, device).build());
   const devices = connect(drafts, options.postAhead ?? 1);
 
-  const first = graphs[0]!;
+  const perMicrobatch = (find: (graph: Graph, name: string) => Tensor, names: Iterable<string>) =>
+    new Map([...names].map((name) => [name, graphs.map((g) => find(g, name))]));
   const feeds = stage(
-    new Map(first.sources('input').map((t) => [t.node.source!.name, graphs.map((g) => g.nodes[t.node.id]!.outputs[0]!)])),
-    (_, t) => (t.node.source!.feed!.kind === 'data' ? (t.node.source!.feed as { batchAxis: number | null }).batchAxis : null),
+    perMicrobatch(
+      inputNamed,
+      graphs[0]!.sources('input').map((t) => t.node.source!.name),
+    ),
+    (_, t) => {
+      const feed = t.node.source!.feed!;
+      return feed.kind === 'data' ? feed.batchAxis : null;
+    },
   );
   const results = stage(
-    new Map([...first.outputs.keys()].map((name) => [name, graphs.map((g) => g.outputs.get(name)!)])),
+    perMicrobatch((g, name) => g.outputs.get(name)!, graphs[0]!.outputs.keys()),
     (name) => context.resultAxis(name),
   );
   return {
@@ -54,50 +60,84 @@ export function buildProgram(options: BuildOptions): StepProgram {
   };
 }
 
+const inputNamed = (graph: Graph, name: string): Tensor => graph.sources('input').find((t) => t.node.source!.name === name)!;
+
+/** What the builders need to know of the graph of one chunk size. */
+interface ChunkGraph {
+  readonly tasks: readonly StageTasks[];
+  /** Values that derivative nodes of a device read, as `device/key`; the keys are those of microbatch 0. */
+  readonly readByBackward: ReadonlySet<string>;
+  /** Names of the results that a root is. */
+  readonly resultsOf: ReadonlyMap<Tensor, readonly string[]>;
+  /** Devices that need a root. */
+  readonly consumers: ReadonlyMap<Tensor, ReadonlySet<number>>;
+}
+
 /** What all devices' builders share. */
 class BuildContext {
   readonly options: BuildOptions;
+  /** One a microbatch. */
   readonly graphs: readonly Graph[];
-  readonly tasks: readonly StageTasks[];
   readonly forwardOnly: boolean;
-  /** Devices that need a value, by root (of the first graph). */
-  readonly consumers = new Map<string, Set<number>>();
-  /** Values read by derivative nodes, by root and device. */
-  readonly readByBackward = new Set<string>();
   readonly stepNodes: readonly Node[];
   /** Step nodes that change parameters or state, and what follows from them: behind the barrier. */
   readonly updates = new Set<Node>();
-  readonly resultsOf = new Map<string, string[]>();
+  readonly #chunkGraphs = new Map<Graph, ChunkGraph>();
+  /** Devices that need a step value, by key, over all graphs. */
+  readonly #stepConsumers = new Map<string, Set<number>>();
   readonly #lowered = new Map<string, Lowered>();
+  readonly #signatures = new Map<string, NodeSignature>();
 
-  constructor(options: BuildOptions, graphs: readonly Graph[]) {
+  constructor(options: BuildOptions) {
     this.options = options;
-    this.graphs = graphs;
-    const graph = graphs[0]!;
-    const { schedule } = options;
-    this.tasks = divideIntoTasks(graph, schedule.stages, options.stageOf);
-    this.forwardOnly = schedule.rows.every((row) => row.every((t) => t.kind === 'F'));
-    this.stepNodes = graph.nodes.filter((n) => !isSilent(n) && n.region === 'step');
+    this.graphs = options.chunks.map((size) => options.graphs.get(size)!);
+    this.forwardOnly = options.schedule.rows.every((row) => row.every((t) => t.kind === 'F'));
+    for (const graph of new Set(this.graphs)) this.#chunkGraphs.set(graph, this.#survey(graph));
+    checkTotals(new Set(this.graphs), (node) => this.deviceOf(node));
+    this.stepNodes = this.graphs[0]!.nodes.filter((n) => !isSilent(n) && n.region === 'step');
+    for (const node of this.stepNodes) {
+      if (node.op!.inPlace || node.inputs.some((t) => this.updates.has(t.node))) this.updates.add(node);
+    }
+  }
+
+  #survey(graph: Graph): ChunkGraph {
+    const consumers = new Map<Tensor, Set<number>>();
+    const readByBackward = new Set<string>();
     for (const node of graph.nodes) {
       if (isSilent(node)) continue;
       const device = this.deviceOf(node);
       for (const t of node.inputs) {
-        const root = rootKey(t);
-        const set = this.consumers.get(root);
-        if (set) set.add(device);
-        else this.consumers.set(root, new Set([device]));
-        if (node.pass > 0 && node.region === 'micro') this.readByBackward.add(`${root}/${device}`);
+        const root = rootOf(t);
+        addTo(consumers, root, device);
+        if (isStepValue(root)) addTo(this.#stepConsumers, valueKey(root, null), device);
+        if (node.pass > 0 && node.region === 'micro') readByBackward.add(`${device}/${valueKey(root, 0)}`);
       }
-      if (node.region === 'step' && (node.op!.inPlace || node.inputs.some((t) => this.updates.has(t.node)))) this.updates.add(node);
     }
-    for (const [name, t] of graph.outputs) {
-      const root = rootKey(t);
-      this.resultsOf.set(root, [...(this.resultsOf.get(root) ?? []), name]);
-    }
+    const resultsOf = new Map<Tensor, string[]>();
+    for (const [name, t] of graph.outputs) resultsOf.set(rootOf(t), [...(resultsOf.get(rootOf(t)) ?? []), name]);
+    return { tasks: divideIntoTasks(graph, this.options.schedule.stages, this.options.stageOf), readByBackward, resultsOf, consumers };
+  }
+
+  graphOf(microbatch: number | null): Graph {
+    return this.graphs[microbatch ?? 0]!;
+  }
+
+  chunk(graph: Graph): ChunkGraph {
+    return this.#chunkGraphs.get(graph)!;
   }
 
   deviceOf(node: Node): number {
     return this.options.schedule.placement[this.options.stageOf(node)]!;
+  }
+
+  /** Devices that read a value, in ascending order. */
+  consumersOf(root: Tensor): number[] {
+    const set = isStepValue(root) ? this.#stepConsumers.get(valueKey(root, null)) : this.chunk(root.graph).consumers.get(root);
+    return [...(set ?? [])].sort((a, b) => a - b);
+  }
+
+  resultsOf(root: Tensor): readonly string[] {
+    return this.chunk(root.graph).resultsOf.get(root) ?? [];
   }
 
   resultAxis(name: string): number | null {
@@ -111,26 +151,8 @@ class BuildContext {
     return axis;
   }
 
-  /** The same node of another microbatch's graph. */
-  at(node: Node, microbatch: number | null): Node {
-    return this.graphs[microbatch ?? 0]!.nodes[node.id]!;
-  }
-
   lower(node: Node, microbatch: number | null, backend: BackendName): { signature: NodeSignature; lowered: Lowered } {
-    const concrete = this.at(node, microbatch);
     const isFirst = node.op!.name === 'accumulate' ? microbatch === 0 : null;
-    const signature = this.#signature(concrete, isFirst);
-    const key = `${backend}/${this.options.chunks[microbatch ?? 0]}/${node.id}/${isFirst}`;
-    let lowered = this.#lowered.get(key);
-    if (!lowered) {
-      lowered = lowerNode(backend, signature);
-      this.#lowered.set(key, lowered);
-    }
-    return { signature, lowered };
-  }
-
-  readonly #signatures = new Map<string, NodeSignature>();
-  #signature(node: Node, isFirst: boolean | null): NodeSignature {
     const key = `${this.graphs.indexOf(node.graph)}/${node.id}/${isFirst}`;
     let signature = this.#signatures.get(key);
     if (!signature) {
@@ -142,14 +164,38 @@ class BuildContext {
       };
       this.#signatures.set(key, signature);
     }
-    return signature;
+    let lowered = this.#lowered.get(`${backend}/${key}`);
+    if (!lowered) {
+      lowered = lowerNode(backend, signature);
+      this.#lowered.set(`${backend}/${key}`, lowered);
+    }
+    return { signature, lowered };
   }
 }
 
-const rootKey = (t: Tensor): string => {
-  const root = rootOf(t);
-  return `${root.node.id}.${root.index}`;
-};
+function addTo<K>(map: Map<K, Set<number>>, key: K, value: number): void {
+  const set = map.get(key);
+  if (set) set.add(value);
+  else map.set(key, new Set([value]));
+}
+
+/** Every graph must add to the same totals on the same devices: a sum over microbatches has one place. */
+function checkTotals(graphs: ReadonlySet<Graph>, deviceOf: (node: Node) => number): void {
+  const totals = (graph: Graph) =>
+    new Map(graph.nodes.filter((n) => n.op?.name === 'accumulate').map((n) => [valueKey(n.outputs[0]!, null), deviceOf(n)]));
+  const [first, ...others] = [...graphs];
+  const expected = totals(first!);
+  for (const graph of others) {
+    const got = totals(graph);
+    const differs = [...new Set([...expected.keys(), ...got.keys()])].find((key) => expected.get(key) !== got.get(key));
+    if (differs) {
+      throw new GraphError('batch-dependent-graph', `the model builds another graph for another batch size: ${differs} is not the same sum in both`, {
+        fields: { total: differs },
+        remedy: 'use each parameter equally often for every batch size, or a microbatch count that divides the batch',
+      });
+    }
+  }
+}
 
 class DeviceBuilder {
   readonly #context: BuildContext;
@@ -166,12 +212,13 @@ class DeviceBuilder {
   }
 
   build(): DraftDevice {
-    const { options, tasks, stepNodes, updates, forwardOnly } = this.#context;
+    const { options, stepNodes, updates, forwardOnly } = this.#context;
     this.#open();
     this.#ownPersistent();
     for (const task of options.schedule.rows[this.#device]!) {
       this.#open();
-      const nodes = forwardOnly ? tasks[task.stage]!.all : tasks[task.stage]![task.kind];
+      const tasks = this.#context.chunk(this.#context.graphOf(task.microbatch)).tasks[task.stage]!;
+      const nodes = forwardOnly ? tasks.all : tasks[task.kind];
       for (const node of nodes) this.#compute(node, task.microbatch, `${task.stage}${task.kind}${task.microbatch}`);
     }
     this.#open();
@@ -210,7 +257,6 @@ class DeviceBuilder {
   #compute(node: Node, microbatch: number | null, task: string): void {
     const { options } = this.#context;
     const { signature, lowered } = this.#context.lower(node, microbatch, options.backends[this.#device]!);
-    const concrete = this.#context.at(node, microbatch);
     const inputs = node.inputs.map((t) => this.#need(t, microbatch));
     const outputs = node.outputs.map((t) => this.#produce(t, microbatch));
     const workspace = lowered.workspaceBytes
@@ -222,7 +268,7 @@ class DeviceBuilder {
           persistent: null,
         })
       : null;
-    const cost = concrete.op!.cost(signature.inputs, signature.outputs, concrete.attrs);
+    const cost = node.op!.cost(signature.inputs, signature.outputs, node.attrs);
     this.#push({
       kind: 'compute',
       task,
@@ -251,7 +297,7 @@ class DeviceBuilder {
   #need(tensor: Tensor, microbatch: number | null): number {
     const root = rootOf(tensor);
     const { source } = root.node;
-    if (source?.kind === 'constant') return this.#constant(this.#context.at(root.node, microbatch).outputs[0]!);
+    if (source?.kind === 'constant') return this.#constant(root);
     const key = valueKey(root, microbatch);
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
@@ -289,7 +335,7 @@ class DeviceBuilder {
   #sendOut(tensor: Tensor, microbatch: number | null): void {
     const root = rootOf(tensor);
     const key = valueKey(root, microbatch);
-    for (const to of [...(this.#context.consumers.get(rootKey(root)) ?? [])].sort((a, b) => a - b)) {
+    for (const to of this.#context.consumersOf(root)) {
       if (to === this.#device) continue;
       this.#push({ kind: 'send', to, key, buffer: this.#byKey.get(key)!, microbatch: isStepValue(root) ? null : microbatch });
     }
@@ -297,25 +343,22 @@ class DeviceBuilder {
 
   #emitResults(tensor: Tensor, microbatch: number | null): void {
     const root = rootOf(tensor);
-    for (const result of this.#context.resultsOf.get(rootKey(root)) ?? []) {
+    for (const result of this.#context.resultsOf(root)) {
       this.#push({ kind: 'output', result, microbatch: isStepValue(root) ? null : microbatch, buffer: this.#byKey.get(valueKey(root, microbatch))! });
     }
   }
 
   /** Results that are sources themselves (an input passed through, a parameter) leave from their own device. */
   #emitSourceResults(): void {
-    for (const key of this.#context.resultsOf.keys()) {
-      const [id, index] = key.split('.').map(Number) as [number, number];
-      const root = this.#context.graphs[0]!.nodes[id]!.outputs[index]!;
-      if (!root.node.source || this.#context.deviceOf(root.node) !== this.#device) continue;
-      const microbatches = isStepValue(root) ? [null] : this.#context.options.chunks.map((_, m) => m);
-      for (const m of microbatches) {
-        const buffer = this.#need(root, m);
-        for (const result of this.#context.resultsOf.get(key)!) {
-          this.#push({ kind: 'output', result, microbatch: m, buffer });
-        }
+    this.#context.graphs.forEach((graph, m) => {
+      for (const [root, names] of this.#context.chunk(graph).resultsOf) {
+        if (!root.node.source || this.#context.deviceOf(root.node) !== this.#device) continue;
+        if (isStepValue(root) && m > 0) continue;
+        const microbatch = isStepValue(root) ? null : m;
+        const buffer = this.#need(root, microbatch);
+        for (const result of names) this.#push({ kind: 'output', result, microbatch, buffer });
       }
-    }
+    });
   }
 
   #assign(): void {
@@ -330,7 +373,7 @@ class DeviceBuilder {
   #localCategory(root: Tensor): MemoryCategory {
     const { node } = root;
     if (isStepValue(root)) return 'gradients';
-    return node.pass === 0 && this.#context.readByBackward.has(`${rootKey(root)}/${this.#device}`)
+    return node.pass === 0 && this.#context.chunk(root.graph).readByBackward.has(`${this.#device}/${valueKey(root, 0)}`)
       ? 'savedActivations'
       : 'temporaries';
   }
@@ -341,8 +384,13 @@ class DeviceBuilder {
   }
 
   #buffer(root: Tensor, microbatch: number | null, category: MemoryCategory, persistent: string | null): number {
-    const { type } = this.#context.at(root.node, isStepValue(root) ? null : microbatch).outputs[root.index]!;
-    const id = this.#newBuffer({ name: valueName(root, microbatch), type, bytes: byteSize(type), category, persistent });
+    const id = this.#newBuffer({
+      name: valueName(root, microbatch),
+      type: root.type,
+      bytes: byteSize(root.type),
+      category,
+      persistent,
+    });
     this.#byKey.set(valueKey(root, microbatch), id);
     return id;
   }
@@ -351,29 +399,6 @@ class DeviceBuilder {
     const id = this.#buffers.length;
     this.#buffers.push({ id, ...buffer });
     return id;
-  }
-}
-
-/** Graphs of different chunk sizes must have the same nodes: a stage means the same layers for every microbatch. */
-function checkCongruent(graphs: ReadonlyMap<number, Graph>): void {
-  const [first, ...others] = [...graphs];
-  for (const [size, graph] of others) {
-    const differs = first![1].nodes.find((n, i) => {
-      const other = graph.nodes[i];
-      return (
-        n.name !== other?.name ||
-        n.op !== other.op ||
-        n.inputs.length !== other.inputs.length ||
-        n.inputs.some((t, j) => t.node.id !== other.inputs[j]!.node.id || t.index !== other.inputs[j]!.index)
-      );
-    });
-    if (differs || graph.nodes.length !== first![1].nodes.length) {
-      throw new GraphError(
-        'batch-dependent-graph',
-        `the graph for ${size} samples differs from the one for ${first![0]}${differs ? ` at ${differs.name}` : ''}: a model must build the same nodes for every batch size`,
-        { fields: { node: differs?.name ?? null, sizes: [first![0], size] }, remedy: 'choose a microbatch count that divides the batch' },
-      );
-    }
   }
 }
 

@@ -3,23 +3,18 @@ import type { Node, Tensor } from '../graph/graph.ts';
 import { isStepValue } from '../graph/values.ts';
 
 /**
- * The tensor that owns the bytes: reshapes lead to their input, in-place updates to the tensor they update.
- * A program knows only such roots; an alias takes neither an instruction nor memory.
+ * Identity of a value (always a root, see `rootOf`) at run time. What exists once a step is known by name, the same in the
+ * graphs of all chunk sizes; the rest by node and microbatch, and so by the microbatch's own graph.
  */
-export function rootOf(tensor: Tensor): Tensor {
-  let t = tensor;
-  for (;;) {
-    const { op, inputs } = t.node;
-    const inPlace = op?.inPlace?.find(([output]) => output === t.index);
-    if (op?.alias) t = inputs[0]!;
-    else if (inPlace) t = inputs[inPlace[1]]!;
-    else return t;
-  }
+export function valueKey(root: Tensor, microbatch: number | null): string {
+  return isStepValue(root) ? stepKey(root) : `${root.node.id}.${root.index}@${microbatch}`;
 }
 
-/** Identity of a value at run time: a root and, unless it exists once a step, the microbatch. */
-export function valueKey(root: Tensor, microbatch: number | null): string {
-  return isStepValue(root) ? `${root.node.id}.${root.index}` : `${root.node.id}.${root.index}@${microbatch}`;
+function stepKey(root: Tensor): string {
+  const { source, op, attrs, name } = root.node;
+  if (source) return `${source.kind} ${source.name}`;
+  if (op!.name === 'accumulate' && typeof attrs.total === 'string') return `total ${attrs.total}`;
+  return `${name}.${root.index}`;
 }
 
 export const valueName = (root: Tensor, microbatch: number | null): string =>

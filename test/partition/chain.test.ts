@@ -38,7 +38,8 @@ function candidates(chain: Chain, stages: number): Candidate[] {
 
 /** Whole numbers and speeds of powers of two: sums are exact, so equal means equal. */
 const chains: fc.Arbitrary<Chain> = fc.integer({ min: 1, max: 8 }).chain((n) => {
-  const numbers = (length: number, max: number) => fc.array(fc.integer({ min: 0, max }), { minLength: length, maxLength: length });
+  const numbers = (length: number, max: number) =>
+    fc.array(fc.integer({ min: 0, max }), { minLength: length, maxLength: length });
   return fc.record({
     weight: numbers(n, 20),
     crossing: numbers(n + 1, 12),
@@ -78,7 +79,12 @@ describe('cutChain', () => {
         const optimum = Math.min(...all.flat().map((c) => c.objective));
         const found = cutChain(chain, { most: k });
         expect(found.objective).toBe(optimum);
-        const stages = Math.max(...all.flat().filter((c) => c.objective === optimum).map((c) => c.cuts.length));
+        const stages = Math.max(
+          ...all
+            .flat()
+            .filter((c) => c.objective === optimum)
+            .map((c) => c.cuts.length),
+        );
         expect(found.cuts.length).toBe(stages);
         const rivals = all[stages]!.filter((c) => c.objective === optimum);
         const mine = rivals.find((c) => String(c.cuts) === String(found.cuts));
@@ -121,7 +127,10 @@ describe('cutChain', () => {
 
   it('cuts a chain of 3000 units in a second', () => {
     const at = (i: number) => 1 + ((i * 7919) % 101);
-    const chain: Chain = { weight: Array.from({ length: 3000 }, (_, i) => at(i)), crossing: Array.from({ length: 3001 }, (_, i) => at(i + 5)) };
+    const chain: Chain = {
+      weight: Array.from({ length: 3000 }, (_, i) => at(i)),
+      crossing: Array.from({ length: 3001 }, (_, i) => at(i + 5)),
+    };
     const began = performance.now();
     const { objective, loads } = cutChain(chain, { most: 8 });
     expect(performance.now() - began).toBeLessThan(5000);

@@ -110,14 +110,19 @@ export function broadcastCall(
   const scratch = new Scratch();
   const calls: KernelCall[] = [];
   const args = operands.map((o) => o.arg);
-  const strides = operands.map((o) => broadcastStrides(o.type.shape, out));
   const contiguous = stridesOf(out);
+  const n = elementCount(out);
+  const strides = operands.map(({ type }) =>
+    elementCount(type.shape) === n ? contiguous : broadcastStrides(type.shape, out),
+  );
   let walk = coalesce(out, strides);
   while (walk.dims.length > broadcastDims) {
-    const dimsWithout = strides.map((_, i) => coalesce(out, strides.with(i, contiguous)).dims.length);
+    const dimsWithout = strides.map((own, i) =>
+      own === contiguous ? Number.POSITIVE_INFINITY : coalesce(out, strides.with(i, contiguous)).dims.length,
+    );
     const best = dimsWithout.indexOf(Math.min(...dimsWithout));
     const { dtype } = operands[best]!.type;
-    const at = scratch.take(elementCount(out) * bytesPerElement[dtype]);
+    const at = scratch.take(n * bytesPerElement[dtype]);
     calls.push(...stridedCopy('copy', dtype, out, strides[best]!, args[best]!, workspace(at)));
     args[best] = workspace(at);
     strides[best] = contiguous;

@@ -1,0 +1,36 @@
+/**
+ * First values of parameters, as PyTorch's layers choose them. These are descriptions: the values are drawn when a
+ * session starts, from a stream keyed by seed and parameter name.
+ */
+import { elementCount, type Shape } from '../core/types.ts';
+import type { ParameterInit } from '../graph/graph.ts';
+
+export const zeros: ParameterInit = { kind: 'zeros' };
+export const ones: ParameterInit = { kind: 'ones' };
+export const constant = (value: number): ParameterInit => ({ kind: 'constant', value });
+export const uniform = (low: number, high: number): ParameterInit => ({ kind: 'uniform', low, high });
+export const normal = (mean = 0, std = 1): ParameterInit => ({ kind: 'normal', mean, std });
+
+/** Inputs of one output of a weight [out, in, …window]. */
+export const fanIn = (weight: Shape): number => elementCount(weight.slice(1));
+
+/** Outputs that one input of a weight [out, in, …window] reaches. */
+export const fanOut = (weight: Shape): number => weight[0]! * elementCount(weight.slice(2));
+
+/** U(−b, b) with b = 1/√fanIn: PyTorch's biases, and its weights (below). */
+export const fanInUniform = (fan: number): ParameterInit => uniform(-1 / Math.sqrt(fan), 1 / Math.sqrt(fan));
+
+/**
+ * He et al., "Delving Deep into Rectifiers" (2015): U(−b, b), b = √(6 / ((1 + a²)·fanIn)). PyTorch's linear and
+ * convolution layers take a = √5, hence b = 1/√fanIn.
+ */
+export function kaimingUniform(weight: Shape, options: { readonly a?: number } = {}): ParameterInit {
+  const bound = Math.sqrt(6 / ((1 + (options.a ?? Math.sqrt(5)) ** 2) * fanIn(weight)));
+  return uniform(-bound, bound);
+}
+
+/** Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010). */
+export function xavierUniform(weight: Shape): ParameterInit {
+  const bound = Math.sqrt(6 / (fanIn(weight) + fanOut(weight)));
+  return uniform(-bound, bound);
+}

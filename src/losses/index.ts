@@ -1,0 +1,184 @@
+/**
+ * Losses of the whole batch, in a graph that sees only a chunk of it.
+ *
+ * A mean over the batch cannot be taken in a microbatch: chunks differ in size, and in how many of their targets are
+ * ignored. So each loss here is the chunk's *share* — a sum, times a scalar 1 / (terms of the whole batch) that is fed at
+ * every step (`inverseCount`, `inverseElements`). The shares of all microbatches add up to the loss of the whole batch,
+ * and so do their gradients.
+ *
+ *     objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }]
+ */
+import { GraphError } from '../core/errors.ts';
+import { elementCount, formatType, sameShape } from '../core/types.ts';
+import type { Tensor } from '../graph/graph.ts';
+import { equal, greater, not, or, where } from '../ops/compare.ts';
+import { add, log, maximum, mul, neg, sub } from '../ops/elementwise.ts';
+import { crossEntropy as crossEntropySum } from '../ops/loss.ts';
+import { sum as sumOver } from '../ops/reduce.ts';
+import { reshape } from '../ops/shape.ts';
+import { logSoftmax } from '../ops/softmax.ts';
+
+/** Terms of the objective Σ weight·loss; each loss is a chunk's share, f32 []. */
+export type Objective = readonly { readonly loss: Tensor; readonly weight: number }[];
+
+export interface LossOptions {
+  /** Scope of the loss's nodes; default `loss`. */
+  readonly name?: string;
+}
+
+export interface BatchedLossOptions extends LossOptions {
+  /** The batch's axis in the output, default 0; null where the output is not batched. */
+  readonly batchAxis?: number | null;
+}
+
+export interface ClassLossOptions extends LossOptions {
+  /** Targets with this value count nothing; default null, every target counts. */
+  readonly ignoreIndex?: number | null;
+}
+
+const inScope = (like: Tensor, options: LossOptions, build: () => Tensor): Tensor =>
+  like.graph.scope(options.name ?? 'loss', build);
+
+/** The class indices for logits […, C]: an input of the graph, or its name (made where it is not there yet). */
+function classTarget(logits: Tensor, target: Tensor | string): { target: Tensor; name: string } {
+  if (typeof target === 'string') {
+    return { target: logits.graph.input(target, { dtype: 'i32', shape: logits.shape.slice(0, -1) }), name: target };
+  }
+  const { source } = target.node;
+  if (source?.kind !== 'input') {
+    throw new GraphError('loss-target', `the target of a class loss must be an input of the graph, got ${target}`, {
+      fields: { tensor: target.name },
+      remedy: "the number of counted targets is fed by the target's name: pass graph.input(…) or a name",
+    });
+  }
+  return { target, name: source.name };
+}
+
+/** 1 / (targets of the whole batch that count). */
+function inverseCount(like: Tensor, target: string, ignoreIndex: number | null): Tensor {
+  const name = ignoreIndex === null ? `scale/${target}` : `scale/${target}/ignore=${ignoreIndex}`;
+  return like.graph.feed(name, { dtype: 'f32', shape: [] }, { kind: 'inverseCount', target, ignoreIndex });
+}
+
+/** 1 / (elements of `x` in the whole batch). */
+function inverseElements(x: Tensor, { batchAxis = 0 }: BatchedLossOptions): Tensor {
+  const elements = elementCount(x.shape);
+  if (batchAxis === null) return x.graph.scalar(1 / elements);
+  const size = x.shape.at(batchAxis);
+  if (size === undefined) {
+    throw new GraphError('loss-batch-axis', `${x} has no axis ${batchAxis} for the batch`, {
+      fields: { tensor: x.name, batchAxis },
+      remedy: 'batchAxis: null for an output that is not batched',
+    });
+  }
+  const perSample = elements / size;
+  return x.graph.feed(
+    `scale/elements/${perSample}`,
+    { dtype: 'f32', shape: [] },
+    { kind: 'inverseElements', perSample },
+  );
+}
+
+/** An f32 target of the output's shape: a tensor, or the name of an input. */
+function likeTarget(output: Tensor, target: Tensor | string, { batchAxis = 0 }: BatchedLossOptions): Tensor {
+  const tensor = typeof target === 'string' ? output.graph.input(target, { shape: output.shape, batchAxis }) : target;
+  if (tensor.dtype !== 'f32' || !sameShape(tensor.shape, output.shape)) {
+    throw new GraphError(
+      'loss-target',
+      `the target must be ${formatType(output.type)} as the output is, got ${tensor}`,
+      {
+        fields: { output: output.name, target: tensor.name, shapes: [output.shape, tensor.shape] },
+      },
+    );
+  }
+  return tensor;
+}
+
+/**
+ * Mean of −log softmax(logits)[target] over the targets of the whole batch that are not `ignoreIndex`.
+ * logits […, C], target i32 […].
+ */
+export const crossEntropy = (logits: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
+  const { ignoreIndex = null } = options;
+  const { target: indices, name } = classTarget(logits, target);
+  const scale = inverseCount(logits, name, ignoreIndex);
+  return inScope(logits, options, () => crossEntropySum(logits, indices, scale, { ignoreIndex }));
+};
+
+/**
+ * Mean of −logProbabilities[target] over the targets of the whole batch that are not `ignoreIndex` (PyTorch nll_loss).
+ * A target that is no class makes the loss NaN.
+ */
+export const nll = (logProbabilities: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
+  const { ignoreIndex = null } = options;
+  const { target: indices, name } = classTarget(logProbabilities, target);
+  const scale = inverseCount(logProbabilities, name, ignoreIndex);
+  return inScope(logProbabilities, options, () => {
+    const { graph } = logProbabilities;
+    const count = logProbabilities.shape.at(-1)!;
+    const classes = graph.constant(
+      { type: { dtype: 'i32', shape: [count] }, data: Int32Array.from({ length: count }, (_, i) => i) },
+      'classes',
+    );
+    const column = reshape(indices, [...indices.shape, 1]);
+    const hit = equal(column, classes);
+    const picked = neg(sumOver(where(hit, logProbabilities, 0), { axes: -1, keepDims: true }));
+    const isClass = greater(sumOver(where(hit, 1, 0), { axes: -1, keepDims: true }), 0);
+    if (ignoreIndex === null) return mul(sumOver(where(isClass, picked, Number.NaN)), scale);
+    const ignored = equal(column, ignoreIndex);
+    return mul(sumOver(where(or(isClass, ignored), where(not(ignored), picked, 0), Number.NaN)), scale);
+  });
+};
+
+/** Mean of (output − target)² over all elements of the whole batch. */
+export const mse = (output: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
+  const wanted = likeTarget(output, target, options);
+  const scale = inverseElements(output, options);
+  return inScope(output, options, () => {
+    const difference = sub(output, wanted);
+    return mul(sumOver(mul(difference, difference)), scale);
+  });
+};
+
+/** Least value of a logarithm in `bce`, as PyTorch: log 0 counts −100. */
+const leastLog = -100;
+
+/**
+ * Binary cross entropy of probabilities, mean over all elements of the whole batch:
+ * −(t·log p + (1 − t)·log(1 − p)), logarithms cut at −100 (where their gradient is 0).
+ */
+export const bce = (probabilities: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
+  const wanted = likeTarget(probabilities, target, options);
+  const scale = inverseElements(probabilities, options);
+  return inScope(probabilities, options, () => {
+    const cutLog = (p: Tensor): Tensor => maximum(log(maximum(p, Math.exp(leastLog))), leastLog);
+    const yes = mul(wanted, cutLog(probabilities));
+    const no = mul(sub(1, wanted), cutLog(sub(1, probabilities)));
+    return mul(neg(sumOver(add(yes, no))), scale);
+  });
+};
+
+/** `bce` of sigmoid(logits), without its overflow: the two-class cross entropy of [x, 0] with targets [t, 1 − t]. */
+export const bceWithLogits = (logits: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
+  const wanted = likeTarget(logits, target, options);
+  const scale = inverseElements(logits, options);
+  return inScope(logits, options, () => {
+    const { graph } = logits;
+    const pair = (name: string, a: number, b: number): Tensor =>
+      graph.constant({ type: { dtype: 'f32', shape: [2] }, data: Float32Array.of(a, b) }, name);
+    const column = (t: Tensor): Tensor => reshape(t, [...t.shape, 1]);
+    const logs = logSoftmax(mul(column(logits), pair('first', 1, 0)));
+    const targets = add(mul(column(wanted), pair('slope', 1, -1)), pair('offset', 0, 1));
+    return mul(neg(sumOver(mul(targets, logs))), scale);
+  });
+};
+
+/** Sum of all elements. */
+export const sum = (output: Tensor, options: LossOptions = {}): Tensor =>
+  inScope(output, options, () => sumOver(output));
+
+/** Mean of all elements of the whole batch. */
+export const mean = (output: Tensor, options: BatchedLossOptions = {}): Tensor => {
+  const scale = inverseElements(output, options);
+  return inScope(output, options, () => mul(sumOver(output), scale));
+};

@@ -1,0 +1,16 @@
+/**
+ * Layers: plain functions from tensors to tensors that make their parameters on the way, with PyTorch's names, shapes,
+ * defaults and first values. `name` opens a scope, which names parameters (`fc1.weight`) and nodes (for cuts).
+ */
+export { gelu, relu, sigmoid, tanh } from '../ops/elementwise.ts';
+export { avgPool2d, maxPool2d } from '../ops/pool.ts';
+export { logSoftmax, softmax } from '../ops/softmax.ts';
+export { type AttentionOptions, multiheadAttention } from './attention.ts';
+export { flatten, type Layer, residual, sequential } from './compose.ts';
+export { type Conv2dOptions, conv2d } from './conv.ts';
+export { type EmbeddingTable, embedding, embeddingWeight } from './embedding.ts';
+export { type LinearOptions, linear } from './linear.ts';
+export * as models from './models/index.ts';
+export { type LayerNormOptions, layerNorm } from './norm.ts';
+export type { LayerOptions } from './scope.ts';
+export { type TransformerBlockOptions, transformerBlock } from './transformer.ts';

@@ -1,0 +1,52 @@
+import { nearest, UsageError } from '../../core/errors.ts';
+
+/** What a key of a model's configuration must be. Returns what was expected where it is not. */
+export type Check = (value: unknown) => string | undefined;
+
+export const positive: Check = (v) => (Number.isInteger(v) && (v as number) >= 1 ? undefined : 'a positive integer');
+export const flag: Check = (v) => (typeof v === 'boolean' ? undefined : 'true or false');
+export const sizes: Check = (v) =>
+  Array.isArray(v) && v.every((d) => !positive(d)) ? undefined : 'a list of positive integers';
+export const nonEmptySizes: Check = (v) =>
+  sizes(v) || (v as unknown[]).length === 0 ? 'a list of one or more positive integers' : undefined;
+export const positiveNumber: Check = (v) =>
+  typeof v === 'number' && v > 0 && v < Infinity ? undefined : 'a positive number';
+export const either =
+  (...checks: Check[]): Check =>
+  (v) => {
+    const expected = checks.map((check) => check(v));
+    return expected.includes(undefined) ? undefined : expected.join(' or ');
+  };
+export const oneOf =
+  (...values: readonly string[]): Check =>
+  (v) =>
+    values.includes(v as string) ? undefined : values.map((s) => `"${s}"`).join(' or ');
+
+/** Checks a model's configuration: every key known and of its kind, required keys there. Throws UsageError. */
+export function checkConfig(
+  kind: string,
+  config: Readonly<Record<string, unknown>>,
+  checks: Readonly<Record<string, Check>>,
+  required: readonly string[],
+): void {
+  for (const [key, value] of Object.entries(config)) {
+    const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
+    if (!check) {
+      const near = nearest(key, Object.keys(checks));
+      throw new UsageError('unknown-key', `model ${kind} has no key ${key}${near ? `; did you mean ${near}?` : ''}`, {
+        fields: { key: `model.${key}`, nearest: near ?? null, known: Object.keys(checks) },
+      });
+    }
+    const expected = value === undefined ? undefined : check(value);
+    if (expected) {
+      throw new UsageError('bad-value', `model.${key} must be ${expected}, got ${JSON.stringify(value)}`, {
+        fields: { key: `model.${key}`, expected },
+      });
+    }
+  }
+  for (const key of required) {
+    if (config[key] === undefined) {
+      throw new UsageError('missing-key', `model ${kind} needs ${key}`, { fields: { key: `model.${key}` } });
+    }
+  }
+}

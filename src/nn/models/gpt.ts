@@ -1,0 +1,55 @@
+import { normal } from '../../init/index.ts';
+import { add } from '../../ops/elementwise.ts';
+import { embedding, embeddingWeight } from '../embedding.ts';
+import { linear } from '../linear.ts';
+import { layerNorm } from '../norm.ts';
+import { transformerBlock } from '../transformer.ts';
+import { classifier, type ModelBuilder } from './built.ts';
+import { type Check, flag, positive, positiveNumber } from './config.ts';
+
+export interface GptConfig {
+  /** Tokens there are. */
+  readonly vocab: number;
+  /** Tokens of one sequence. */
+  readonly context: number;
+  readonly layers: number;
+  readonly heads: number;
+  /** Size of a token's vector; a multiple of `heads`. */
+  readonly width: number;
+  /** Hidden width of a block's perceptron over `width`; default 4. */
+  readonly mlpRatio?: number;
+  /** The output layer shares the token embedding's weight; default true. */
+  readonly tied?: boolean;
+}
+
+export const gptChecks: Readonly<Record<keyof GptConfig, Check>> = {
+  vocab: positive,
+  context: positive,
+  layers: positive,
+  heads: positive,
+  width: positive,
+  mlpRatio: positiveNumber,
+  tied: flag,
+};
+
+/**
+ * A decoder-only transformer (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019): token and
+ * position embeddings from N(0, 0.02²) as there, causal pre-norm blocks, a last normalisation, and the output layer tied
+ * to the token embedding. Input `x` i32 [N, context], target `y` i32 [N, context] (the next tokens), output `logits`
+ * [N, context, vocab]. Layers `embedding`, `block.0` …, `norm`, `head`.
+ */
+export const gpt: ModelBuilder<GptConfig> = (graph, batch, config, options) => {
+  const { vocab, context, layers, heads, width, mlpRatio, tied = true } = config;
+  const init = normal(0, 0.02);
+  const x = graph.input('x', { dtype: 'i32', shape: [batch, context] });
+  const { tokens, embedded } = graph.scope('embedding', () => {
+    const tokens = embeddingWeight(graph, { rows: vocab, dim: width, name: 'token', init });
+    const positions = embeddingWeight(graph, { rows: context, dim: width, name: 'position', init });
+    return { tokens, embedded: add(embedding(x, { weight: tokens }), positions) };
+  });
+  let h = embedded;
+  for (let i = 0; i < layers; i++) h = transformerBlock(h, { heads, mlpRatio, causal: true, name: `block.${i}` });
+  const last = layerNorm(h, { name: 'norm' });
+  const logits = linear(last, vocab, { bias: false, weight: tied ? tokens : undefined, name: 'head' });
+  return classifier(x, logits, options);
+};

@@ -1,0 +1,202 @@
+import { FormatError, UsageError } from '../../core/errors.ts';
+import { formatType, type HostTensor, sameType } from '../../core/types.ts';
+import { readBytes } from '../../formats/read-file.ts';
+import { readSafetensors } from '../../formats/safetensors.ts';
+import type { Model } from '../../optim/model.ts';
+import type { Dataset } from '../data/dataset.ts';
+import type { WantedTensor } from '../data/file.ts';
+import { openDataset, openFile } from '../data/open.ts';
+import { type BatchSource, epochsOf } from '../data/source.ts';
+import { holdOut } from '../data/split.ts';
+import type { TextDataset } from '../data/text.ts';
+import type { ClassTerm } from '../evaluate.ts';
+import type { SampleInfo } from './model.ts';
+import type { DataConfig, EvaluationDataConfig, Experiment, ModelChoice } from './schema.ts';
+import { defaultBatchSize } from './semantics.ts';
+
+/** A data set, or a file that is read once the model's tensors are known. */
+export type OpenedData =
+  | { readonly kind: 'set'; readonly train: Dataset; readonly heldOut?: Dataset }
+  | { readonly kind: 'file'; readonly file: string };
+
+const defaultContext = 64;
+
+/** Opens what the experiment trains on; of a data set with `eval.fraction`, both parts. */
+export function openData(experiment: Experiment, config: DataConfig): OpenedData {
+  if (config.kind === 'file') return { kind: 'file', file: config.file };
+  const whole = openDataset(withContext(config, experiment.model));
+  const fraction = experiment.eval?.fraction;
+  if (fraction === undefined) return { kind: 'set', train: whole };
+  const { train, heldOut } = holdOut(whole, fraction, experiment.seed);
+  return { kind: 'set', train, heldOut };
+}
+
+/** A text's windows are as long as the model's context where they say nothing themselves. */
+function withContext<C extends Exclude<DataConfig | EvaluationDataConfig, { kind: 'file' }>>(config: C, model: ModelChoice): C {
+  if (config.kind !== 'text') return config;
+  const context = config.context ?? (model.kind === 'gpt' ? model.context : undefined) ?? defaultContext;
+  return { ...config, context };
+}
+
+/** What the data say about the model's sizes. */
+export function sampleInfo(opened: OpenedData, config: DataConfig): SampleInfo {
+  if (opened.kind === 'set') {
+    const { tensors, classes, name } = opened.train;
+    const targets = tensors.y?.dtype === 'f32' ? tensors.y.sampleShape[0] : undefined;
+    return { sampleShape: tensors.x?.sampleShape, classes: classes ?? targets, from: `the data (${name})` };
+  }
+  const x = readSafetensors(readBytes(opened.file), opened.file).get('x');
+  const sampleShape = x?.shape.slice(config.mode === 'stream' ? 2 : 1);
+  return { sampleShape, from: `the data (${opened.file})` };
+}
+
+/** The tensors that a step is fed: the model's inputs and the targets of its losses. */
+export function wantedTensors(model: Model): WantedTensor[] {
+  return model
+    .build(1)
+    .graph.sources('input')
+    .flatMap((t) => {
+      const { name, feed } = t.node.source!;
+      return feed?.kind === 'data' ? [{ name, dtype: t.dtype, batchAxis: feed.batchAxis }] : [];
+    });
+}
+
+/** Batches to train on, each checked against the model. */
+export function openSource(experiment: Experiment, opened: OpenedData, config: DataConfig, model: Model, terms: readonly ClassTerm[]): BatchSource {
+  const wanted = wantedTensors(model);
+  const batchSize = config.batchSize ?? defaultBatchSize;
+  const { seed } = experiment;
+  const { shuffle } = config;
+  if (opened.kind === 'file') {
+    const mode = config.mode === 'epochs' ? ({ mode: 'epochs', batchSize, seed, shuffle } as const) : { mode: config.mode };
+    return checked(openFile(opened.file, wanted, mode), model, wanted, terms);
+  }
+  const source =
+    config.mode === 'fixed' ? wholeSet(opened.train) : epochsOf(opened.train, { batchSize, seed, shuffle });
+  return checked(source, model, wanted, terms);
+}
+
+const allOf = (dataset: Dataset, from = 0, count = dataset.size): Record<string, HostTensor> =>
+  dataset.batch(Int32Array.from({ length: count }, (_, i) => from + i));
+
+function wholeSet(dataset: Dataset): BatchSource {
+  const tensors = allOf(dataset);
+  return {
+    name: dataset.name,
+    steps: Number.POSITIVE_INFINITY,
+    stepsPerEpoch: 1,
+    batchAt: (step) => ({ epoch: step, step, tensors }),
+  };
+}
+
+/** Samples in a batch. */
+export function batchSizeOf(tensors: Readonly<Record<string, HostTensor>>, wanted: readonly WantedTensor[], where: string): number {
+  for (const { name, batchAxis = 0 } of wanted) {
+    const size = batchAxis === null ? undefined : tensors[name]?.type.shape[batchAxis];
+    if (size !== undefined) return size;
+  }
+  throw new UsageError('data-batch', `${where}: no tensor has a batch axis`, { fields: { where } });
+}
+
+/** The same batches, each compared with what the model takes at that batch size. */
+function checked(source: BatchSource, model: Model, wanted: readonly WantedTensor[], terms: readonly ClassTerm[]): BatchSource {
+  const check = batchChecker(model, wanted, terms);
+  return {
+    ...source,
+    batchAt: (step) => {
+      const batch = source.batchAt(step);
+      check(batch.tensors, source.name);
+      return batch;
+    },
+  };
+}
+
+/** Compares batches with the model's inputs; a tensor that was seen before is not read again. */
+function batchChecker(model: Model, wanted: readonly WantedTensor[], terms: readonly ClassTerm[]) {
+  const types = new Map<number, ReadonlyMap<string, HostTensor['type']>>();
+  const seen = new WeakSet<HostTensor>();
+  return (tensors: Readonly<Record<string, HostTensor>>, where: string): void => {
+    const size = batchSizeOf(tensors, wanted, where);
+    if (!types.has(size)) {
+      const inputs = model.build(size).graph.sources('input');
+      types.set(size, new Map(inputs.map((t) => [t.node.source!.name, t.type])));
+    }
+    const lines = wanted.flatMap(({ name }) => {
+      const [want, got] = [types.get(size)!.get(name)!, tensors[name]?.type];
+      if (!got) return [`the model takes ${name}: ${formatType(want)}, which is not there`];
+      return sameType(want, got) ? [] : [`${name} is ${formatType(got)} and the model takes ${formatType(want)}`];
+    });
+    if (lines.length > 0) {
+      throw new UsageError('data-mismatch', `${where} does not fit the model: ${lines.join('; ')}`, {
+        fields: { data: where, problems: lines },
+        remedy: 'correct the sizes of the model or the data',
+      });
+    }
+    for (const term of terms) {
+      const target = tensors[term.target]!;
+      if (seen.has(target)) continue;
+      seen.add(target);
+      checkClasses(target, term, where);
+    }
+  };
+}
+
+function checkClasses(target: HostTensor, { target: name, output, classes, ignoreIndex }: ClassTerm, where: string): void {
+  const wrong = target.data.findIndex((v: number) => v !== ignoreIndex && (v < 0 || v >= classes));
+  if (wrong < 0) return;
+  throw new UsageError(
+    'target-class',
+    `${where}: target ${name} holds ${target.data[wrong]} (element ${wrong}), and output ${output} has the classes 0 to ${classes - 1}`,
+    {
+      fields: { data: where, target: name, index: wrong, value: target.data[wrong], classes },
+      remedy: 'correct the targets, the number of classes of the model, or set ignoreIndex',
+    },
+  );
+}
+
+/** Held-out batches in order, the last one smaller; none is dropped. */
+export interface HeldOut {
+  readonly name: string;
+  readonly batches: readonly { readonly size: number; readonly tensors: () => Readonly<Record<string, HostTensor>> }[];
+}
+
+export function openHeldOut(experiment: Experiment, opened: OpenedData, model: Model, terms: readonly ClassTerm[], batch: number): HeldOut | undefined {
+  const config = experiment.eval;
+  if (!config) return undefined;
+  const wanted = wantedTensors(model);
+  const check = batchChecker(model, wanted, terms);
+  if (config.data?.kind === 'file') {
+    const { file } = config.data;
+    const { tensors } = openFile(file, wanted).batchAt(0);
+    check(tensors, file);
+    return { name: file, batches: [{ size: batchSizeOf(tensors, wanted, file), tensors: () => tensors }] };
+  }
+  const dataset = config.data ? openDataset(withContext(config.data, experiment.model)) : opened.kind === 'set' ? opened.heldOut! : undefined;
+  if (!dataset) throw new UsageError('eval-data', 'eval.fraction needs a data set to hold out from', { remedy: 'give eval.data' });
+  if (opened.kind === 'set' && config.data) sameVocabulary(opened.train, dataset);
+  const starts = Array.from({ length: Math.ceil(dataset.size / batch) }, (_, i) => i * batch);
+  return {
+    name: dataset.name,
+    batches: starts.map((from) => {
+      const size = Math.min(batch, dataset.size - from);
+      return {
+        size,
+        tensors: () => {
+          const tensors = allOf(dataset, from, size);
+          check(tensors, dataset.name);
+          return tensors;
+        },
+      };
+    }),
+  };
+}
+
+/** Two texts of characters number their characters by themselves: the same number must mean the same character. */
+function sameVocabulary(train: Dataset, heldOut: Dataset): void {
+  const [a, b] = [train, heldOut].map((d) => (d as Partial<TextDataset>).vocabulary?.join(''));
+  if (a === b) return;
+  throw new FormatError('eval-vocabulary', `${heldOut.name} has another vocabulary than ${train.name}`, {
+    fields: { train: train.name, heldOut: heldOut.name },
+    remedy: '--data.unit bytes --eval.data.unit bytes, or eval.fraction',
+  });
+}

@@ -1,0 +1,137 @@
+import { GraphError, nearest, UsageError } from '../../core/errors.ts';
+import type { Shape } from '../../core/types.ts';
+import type { Graph, Node, Tensor } from '../../graph/graph.ts';
+import * as losses from '../../losses/index.ts';
+import { type ModelConfig, modelOf } from '../../nn/models/index.ts';
+import type { Model } from '../../optim/model.ts';
+import type { Experiment, ModelChoice, ObjectiveConfig } from './schema.ts';
+
+/** What data tell about a model's sizes. */
+export interface SampleInfo {
+  /** Shape of one sample of `x`. */
+  readonly sampleShape?: Shape;
+  /** Classes, or tokens, or target values a sample. */
+  readonly classes?: number;
+  /** Where this comes from, for errors. */
+  readonly from: string;
+}
+
+/** Fills sizes that the experiment leaves to the data. */
+export function completeModel(model: ModelChoice, info: SampleInfo): ModelConfig {
+  const missing: string[] = [];
+  const need = <T>(key: string, value: T | undefined): T => {
+    if (value === undefined) missing.push(`model.${key}`);
+    return value!;
+  };
+  const config = ((): ModelConfig => {
+    switch (model.kind) {
+      case 'mlp':
+        return {
+          ...model,
+          inputs: need('inputs', model.inputs ?? info.sampleShape),
+          classes: need('classes', model.classes ?? info.classes),
+        };
+      case 'lenet': {
+        const image = info.sampleShape?.length === 3 ? info.sampleShape : undefined;
+        return {
+          ...model,
+          channels: model.channels ?? image?.[0] ?? 1,
+          size: need('size', model.size ?? image?.slice(1)),
+          classes: need('classes', model.classes ?? info.classes),
+        };
+      }
+      case 'gpt':
+        return {
+          ...model,
+          vocab: need('vocab', model.vocab ?? info.classes),
+          context: need('context', model.context ?? (info.sampleShape?.length === 1 ? info.sampleShape[0] : undefined)),
+        };
+    }
+  })();
+  if (missing.length > 0) {
+    throw new UsageError('model-size', `${missing.join(', ')}: required, as ${info.from} do not tell`, {
+      fields: { missing },
+      remedy: missing.map((key) => `--${key} N`).join(' '),
+    });
+  }
+  return dropUndefined(config);
+}
+
+const dropUndefined = <T extends object>(value: T): T =>
+  Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as T;
+
+/** The losses of the built-in models. */
+export const builtInObjective: readonly ObjectiveConfig[] = [
+  { kind: 'crossEntropy', output: 'logits', target: 'y', weight: 1, ignoreIndex: undefined },
+];
+
+/** The experiment's model with its objective and frozen parameters, as a function of the batch size. */
+export function experimentModel(config: ModelConfig, { objective, frozen }: Experiment): Model {
+  const built = modelOf(config, { objective: objective === undefined });
+  return {
+    name: built.name,
+    build: (batch) => {
+      const { graph, objective: own } = built.build(batch);
+      freeze(graph, frozen);
+      return { graph, objective: objective ? objective.map((term, i) => lossOf(graph, term, i)) : own };
+    },
+  };
+}
+
+function freeze(graph: Graph, names: readonly string[]): void {
+  for (const name of names) {
+    const { node } = findParameter(graph, name, 'frozen');
+    // The graph is being built: nobody has read the node yet.
+    (node as { -readonly [K in keyof Node]: Node[K] }).source = { ...node.source!, frozen: true };
+  }
+}
+
+/** A parameter by name. Throws UsageError naming the experiment's key and the nearest parameter. */
+export function findParameter(graph: Graph, name: string, key: string): Tensor {
+  const found = graph.parameters.find((p) => p.name === name);
+  if (found) return found;
+  const names = graph.parameters.map((p) => p.name);
+  const near = nearest(name, names);
+  throw new UsageError('unknown-parameter', `${key}: no parameter is named "${name}"${near ? `; did you mean "${near}"?` : ''}`, {
+    fields: { key, parameter: name, nearest: near ?? null, parameters: names },
+    remedy: near ?? `use one of: ${names.join(', ')}`,
+  });
+}
+
+function lossOf(graph: Graph, term: ObjectiveConfig, index: number): { loss: Tensor; weight: number } {
+  const output = graph.outputs.get(term.output);
+  const key = `objective.${index}`;
+  if (!output) {
+    const names = [...graph.outputs.keys()];
+    throw new UsageError('unknown-output', `${key}.output: the model has no output "${term.output}"; it has ${names.join(', ')}`, {
+      fields: { key: `${key}.output`, output: term.output, outputs: names },
+      remedy: `"output": "${nearest(term.output, names) ?? names[0]}"`,
+    });
+  }
+  const name = index === 0 ? 'loss' : `loss_${index}`;
+  try {
+    return { loss: build(output, term, name), weight: term.weight };
+  } catch (error) {
+    if (!(error instanceof GraphError)) throw error;
+    throw new UsageError('objective-invalid', `${key}: ${error.message.split('\n')[0]}`, {
+      fields: { ...error.fields, key },
+      remedy: error.remedy,
+      cause: error,
+    });
+  }
+}
+
+function build(output: Tensor, term: ObjectiveConfig, name: string): Tensor {
+  switch (term.kind) {
+    case 'crossEntropy':
+    case 'nll':
+      return losses[term.kind](output, term.target, { name, ignoreIndex: term.ignoreIndex ?? null });
+    case 'mse':
+    case 'bce':
+    case 'bceWithLogits':
+      return losses[term.kind](output, term.target, { name });
+    case 'sum':
+    case 'mean':
+      return losses[term.kind](output, { name });
+  }
+}

@@ -1,0 +1,30 @@
+import { joinProblems, UsageError } from '../../core/errors.ts';
+import { type Problem, parse, sentence } from '../../core/schema.ts';
+import { findLater } from './later.ts';
+import { type Experiment, experimentSchema } from './schema.ts';
+
+/** An experiment from JSON, completed by defaults. Throws one UsageError with all problems. `where` names the file. */
+export function parseExperiment(raw: unknown, where: string): Experiment {
+  const refused = findLater(raw);
+  let problems: readonly Problem[] = [];
+  try {
+    const experiment = parse(experimentSchema, raw, where);
+    if (refused.length === 0) return experiment;
+  } catch (error) {
+    if (!(error instanceof UsageError) || refused.length === 0) throw error;
+    problems = (error.fields.problems as Problem[]).filter(
+      ({ key }) => !refused.some(({ covers }) => key === covers || key.startsWith(`${covers}.`)),
+    );
+  }
+  throw new UsageError(
+    'experiment-invalid',
+    `${where}: ${joinProblems([...refused.map((r) => r.sentence), ...problems.map(sentence)])}`,
+    {
+      fields: {
+        file: where,
+        problems: [...refused.map(({ key, expected, got }) => ({ key, expected, got })), ...problems],
+      },
+      remedy: refused.map(({ key, expected }) => `${key}: use ${expected}`).join('; '),
+    },
+  );
+}

@@ -1,0 +1,283 @@
+/**
+ * The experiment file: all keys that this version has. The command line's flags, the help texts and the checker read this
+ * one description. Keys and values that later versions have are refused by name in later.ts.
+ */
+import {
+  boolean,
+  bytes,
+  choice,
+  either,
+  type Infer,
+  integer,
+  list,
+  nullable,
+  number,
+  object,
+  optional,
+  record,
+  string,
+  union,
+} from '../../core/schema.ts';
+import { scheduleNames } from '../../schedule/named.ts';
+
+const positive = (doc: string) => integer({ min: 1, doc });
+const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
+const oneOrMore = (doc: string) =>
+  either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], { doc });
+const activation = choice(['relu', 'gelu', 'tanh', 'sigmoid'], { default: 'relu', doc: 'activation' });
+
+const model = union(
+  {
+    mlp: {
+      inputs: optional(oneOrMore("shape of one sample; default: the data's")),
+      hidden: list(integer({ min: 1 }), { default: [64], doc: 'widths of the hidden layers' }),
+      classes: optional(positive("number of classes; default: the data's")),
+      activation,
+    },
+    lenet: {
+      channels: optional(positive("channels of the image; default: the data's")),
+      size: optional(oneOrMore("height and width of the image; default: the data's")),
+      classes: optional(positive("number of classes; default: the data's")),
+      widths: optional(
+        list(integer({ min: 1 }), { minLength: 1, doc: 'channels of the convolutions; default 8,16' }),
+      ),
+      hidden: optional(sizes('widths of the hidden linear layers; default 64')),
+      activation,
+      pool: choice(['max', 'avg'], { default: 'max', doc: 'pooling' }),
+    },
+    gpt: {
+      vocab: optional(positive("tokens there are; default: the data's")),
+      context: optional(positive("tokens of one sequence; default: the data's, else 64")),
+      layers: integer({ min: 1, default: 2, doc: 'transformer blocks' }),
+      heads: integer({ min: 1, default: 2, doc: 'attention heads a block' }),
+      width: integer({ min: 1, default: 64, doc: "size of a token's vector, a multiple of heads" }),
+      mlpRatio: number({ above: 0, default: 4, doc: "width of a block's perceptron over width" }),
+      tied: boolean({ default: true, doc: 'the output layer shares the token embedding' }),
+    },
+  },
+  { doc: 'the model: a built-in kind with its sizes' },
+);
+
+const file = string({ doc: 'path of the data file' });
+const batches = {
+  batchSize: optional(positive('samples a step in mode epochs; default 32')),
+  shuffle: choice(['seeded', 'none'], { default: 'seeded', doc: 'order of the samples in mode epochs' }),
+};
+const setMode = choice(['epochs', 'fixed'], {
+  default: 'epochs',
+  doc: 'fixed: all is one batch, every step; stream: step k takes index k of a leading axis; epochs: seeded shuffled batches',
+});
+const fashionDir = optional(string({ doc: 'folder of the IDX files; default where Debian has them' }));
+const text = {
+  file: optional(string({ doc: 'a UTF-8 text; default the vendored book of Genesis' })),
+  unit: choice(['characters', 'bytes'], { default: 'characters', doc: 'what a token is' }),
+  context: optional(positive("tokens a sample; default: the model's, else 64")),
+};
+const csv = {
+  file,
+  header: choice(['auto', 'yes', 'no'], { default: 'auto', doc: 'whether the first line names the columns' }),
+  delimiter: string({ default: ',', doc: 'what separates columns' }),
+  targets: optional(
+    list(either([integer(), string()]), { minLength: 1, doc: 'target columns, by name or number; default the last' }),
+  ),
+  task: choice(['auto', 'classes', 'values'], { default: 'auto', doc: 'what the targets are' }),
+};
+
+const data = union(
+  {
+    file: {
+      file,
+      mode: choice(['fixed', 'stream', 'epochs'], { default: 'fixed', doc: setMode.doc }),
+      ...batches,
+    },
+    digits: { mode: setMode, ...batches },
+    'fashion-mnist': {
+      dir: fashionDir,
+      split: choice(['train', 'test'], { default: 'train', doc: 'which part of the data set' }),
+      mode: setMode,
+      ...batches,
+    },
+    text: {
+      ...text,
+      stride: optional(positive('tokens between the starts of samples; default the context')),
+      mode: setMode,
+      ...batches,
+    },
+    csv: { ...csv, mode: setMode, ...batches },
+  },
+  { fallback: 'file', doc: 'what to train on: {"file": "x.safetensors"}, or a data set' },
+);
+
+const evaluationData = union(
+  {
+    file: { file },
+    digits: {},
+    'fashion-mnist': {
+      dir: fashionDir,
+      split: choice(['train', 'test'], { default: 'test', doc: 'which part of the data set' }),
+    },
+    text,
+    csv,
+  },
+  { fallback: 'file', doc: 'held-out data: a file (one batch), or a data set' },
+);
+
+const weight = number({ default: 1, doc: 'factor of this loss in the objective' });
+const output = string({ doc: 'name of a model output' });
+const target = string({ doc: 'name of the target tensor' });
+const ignoreIndex = optional(nullable(integer({ doc: 'targets with this value count nothing' })));
+const objective = union({
+  crossEntropy: { output, target, weight, ignoreIndex },
+  nll: { output, target, weight, ignoreIndex },
+  mse: { output, target, weight },
+  bce: { output, target, weight },
+  bceWithLogits: { output, target, weight },
+  sum: { output, weight },
+  mean: { output, weight },
+});
+
+const device = object({
+  backend: choice(['wasm', 'reference'], { default: 'wasm', doc: 'what computes' }),
+  memory: optional(bytes({ doc: 'capacity, rounded down to 64 KiB pages; default as much as needed' })),
+  speed: number({ above: 0, default: 1, doc: 'relative speed, for planning' }),
+});
+
+const lr = (value: number) => number({ min: 0, default: value, doc: 'learning rate' });
+const weightDecay = (value: number) => number({ min: 0, default: value, doc: 'weight decay' });
+const noDecay = optional(list(string(), { doc: 'parameters without weight decay' }));
+const adam = (decay: number) => ({
+  lr: lr(1e-3),
+  betas: list(number({ min: 0, below: 1 }), {
+    default: [0.9, 0.999],
+    doc: 'decay of the running means',
+    check: (v) => (v.length === 2 ? undefined : 'two numbers'),
+  }),
+  eps: number({ min: 0, default: 1e-8, doc: 'added to the denominator' }),
+  weightDecay: weightDecay(decay),
+  amsgrad: boolean({ default: false, doc: 'use the largest second moment so far' }),
+  noDecay,
+});
+const optimizer = union(
+  {
+    sgd: {
+      lr: lr(0.1),
+      momentum: number({ min: 0, default: 0, doc: 'momentum' }),
+      dampening: number({ default: 0, doc: 'dampening of the momentum' }),
+      nesterov: boolean({ default: false, doc: "Nesterov's momentum" }),
+      weightDecay: weightDecay(0),
+      noDecay,
+    },
+    adam: adam(0),
+    adamw: adam(1e-2),
+  },
+  { fallback: 'sgd', default: {}, doc: "PyTorch's optimizers" },
+);
+
+const totalSteps = positive('steps of the whole schedule');
+const learningRate = union(
+  {
+    constant: {},
+    step: {
+      stepSize: positive('steps between two reductions'),
+      gamma: number({ above: 0, default: 0.1, doc: 'factor of a reduction' }),
+    },
+    cosine: {
+      tMax: positive('steps down to the least rate'),
+      etaMin: number({ min: 0, default: 0, doc: 'least rate' }),
+    },
+    warmupCosine: {
+      warmupSteps: integer({ min: 0, doc: 'steps of linear warm-up' }),
+      totalSteps,
+      minRatio: number({ min: 0, max: 1, default: 0, doc: 'least rate over lr' }),
+    },
+    values: { values: list(number({ min: 0 }), { minLength: 1, doc: 'one rate a step' }) },
+  },
+  { fallback: 'constant', default: {}, doc: 'how the rate changes from step to step' },
+);
+
+const partition = either([
+  choice(['auto']),
+  object(
+    {
+      balance: optional(choice(['time', 'memory', 'parameters'], { doc: 'what the stages share evenly' })),
+      cuts: optional(list(string(), { doc: 'node or layer names, each beginning a new stage' })),
+      stages: optional(record(integer({ min: 0 }), { doc: 'stage by name pattern' })),
+      placement: optional(list(integer({ min: 0 }), { minLength: 1, doc: 'device of stage 0, 1, …' })),
+    },
+    {
+      check: (v) =>
+        [v.balance, v.cuts, v.stages].filter((x) => x !== undefined).length > 1
+          ? 'only one of balance, cuts and stages'
+          : undefined,
+    },
+  ),
+] as const);
+
+export const experimentSchema = object({
+  model,
+  data: optional(data),
+  objective: optional(list(objective, { minLength: 1, doc: "losses; default: the model's own" })),
+  l2: optional(
+    object(
+      {
+        lambda: number({ min: 0, doc: 'λ of λ/2 Σ‖w‖²' }),
+        parameters: list(string(), { minLength: 1, doc: 'the parameters w' }),
+      },
+      { doc: 'adds λ/2 Σ‖w‖² to the objective, once a step' },
+    ),
+  ),
+  frozen: list(string(), { default: [], doc: 'parameters that get no gradient' }),
+  batchAxis: record(nullable(integer()), { default: {}, doc: 'axis of the batch by tensor; null: not batched' }),
+  devices: either([integer({ min: 1 }), list(device, { minLength: 1 })], {
+    default: 1,
+    doc: 'how many devices, or a list of them',
+  }),
+  links: optional(
+    object(
+      {
+        bandwidth: number({ above: 0, doc: 'bytes/s between two devices' }),
+        latency: number({ min: 0, default: 1e-5, doc: 'seconds until a value arrives' }),
+      },
+      { doc: 'speed of the links, for planning; default: two threads of one machine' },
+    ),
+  ),
+  microbatches: integer({ min: 1, default: 1, doc: 'M, parts the batch is cut into' }),
+  schedule: either([choice(scheduleNames), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
+    default: '1f1b',
+    doc: 'order of the tasks on the devices',
+  }),
+  partition: { ...partition, default: 'auto', doc: 'which stage computes what' },
+  recompute: choice(['none'], { default: 'none', doc: 'activations computed again instead of kept' }),
+  batchNorm: choice(['micro'], { default: 'micro', doc: 'statistics of each microbatch' }),
+  invariant: boolean({
+    default: false,
+    doc: 'the same bits for every M',
+    check: (v) => (v ? 'false: this version has no invariant mode' : undefined),
+  }),
+  optimizer,
+  learningRate,
+  steps: optional(positive('steps to train')),
+  epochs: optional(positive('epochs to train; default 1')),
+  seed: integer({ min: 0, default: 0, doc: 'of first values, shuffling and splits' }),
+  eval: optional(
+    object(
+      {
+        every: optional(positive('steps between evaluations; default: an epoch')),
+        fraction: optional(number({ above: 0, below: 1, doc: 'part of the data to hold out' })),
+        data: optional(evaluationData),
+      },
+      {
+        doc: 'evaluation on held-out data',
+        check: (v) => ((v.fraction === undefined) === (v.data === undefined) ? 'one of fraction and data' : undefined),
+      },
+    ),
+  ),
+  simd: choice(['strict'], { default: 'strict', doc: 'SIMD without instructions whose results differ by machine' }),
+  blas: choice(['off'], { default: 'off', doc: 'external BLAS' }),
+});
+
+export type Experiment = Infer<typeof experimentSchema>;
+export type DataConfig = Infer<typeof data>;
+export type EvaluationDataConfig = Infer<typeof evaluationData>;
+export type ObjectiveConfig = Infer<typeof objective>;
+export type ModelChoice = Experiment['model'];

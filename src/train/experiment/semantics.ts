@@ -1,0 +1,140 @@
+import { existsSync } from 'node:fs';
+import { joinProblems, UsageError } from '../../core/errors.ts';
+import { type Problem, sentence } from '../../core/schema.ts';
+import type { Experiment } from './schema.ts';
+
+/** What single keys cannot tell: keys that contradict each other, and files that are not there. Throws with all problems. */
+export function checkSemantics(experiment: Experiment, where: string): void {
+  const problems = [...checks.flatMap((check) => check(experiment))];
+  if (problems.length === 0) return;
+  throw new UsageError('experiment-invalid', `${where}: ${joinProblems(problems.map(sentence))}`, {
+    fields: { file: where, problems },
+    remedy: problems.map((p) => p.remedy).filter(Boolean).join(' ') || undefined,
+  });
+}
+
+interface SemanticProblem extends Problem {
+  readonly remedy?: string;
+}
+type Check = (experiment: Experiment) => SemanticProblem[];
+
+const checks: readonly Check[] = [
+  ({ steps, epochs }) =>
+    steps !== undefined && epochs !== undefined
+      ? [{ key: 'epochs', expected: 'one of steps and epochs', got: `steps ${steps} and epochs ${epochs}` }]
+      : [],
+  ({ optimizer: o }) =>
+    o.kind === 'sgd' && o.nesterov && (o.momentum === 0 || o.dampening !== 0)
+      ? [
+          {
+            key: 'optimizer.nesterov',
+            expected: 'momentum > 0 and dampening 0 with it',
+            got: `momentum ${o.momentum} and dampening ${o.dampening}`,
+            remedy: '--optimizer.momentum 0.9 --optimizer.dampening 0',
+          },
+        ]
+      : [],
+  ({ learningRate: r, steps }) => {
+    if (r.kind === 'warmupCosine' && r.totalSteps <= r.warmupSteps) {
+      return [
+        {
+          key: 'learningRate.totalSteps',
+          expected: `more than warmupSteps (${r.warmupSteps})`,
+          got: String(r.totalSteps),
+          remedy: `--learningRate.totalSteps ${r.warmupSteps + 1}`,
+        },
+      ];
+    }
+    if (r.kind === 'values' && steps !== undefined && r.values.length < steps) {
+      return [
+        {
+          key: 'learningRate.values',
+          expected: `a rate for each of ${steps} steps`,
+          got: `${r.values.length} rates`,
+          remedy: `--steps ${r.values.length}`,
+        },
+      ];
+    }
+    return [];
+  },
+  ({ data }) =>
+    data && data.mode !== 'epochs' && data.batchSize !== undefined
+      ? [
+          {
+            key: 'data.batchSize',
+            expected: `mode "epochs" with it`,
+            got: `mode ${JSON.stringify(data.mode)}`,
+            remedy: '--data.mode epochs',
+          },
+        ]
+      : [],
+  ({ data, microbatches }) =>
+    data?.mode === 'epochs' && microbatches > (data.batchSize ?? defaultBatchSize)
+      ? [
+          {
+            key: 'microbatches',
+            expected: `at most the batch, ${data.batchSize ?? defaultBatchSize}`,
+            got: String(microbatches),
+            remedy: `--microbatches ${data.batchSize ?? defaultBatchSize}`,
+          },
+        ]
+      : [],
+  ({ model }) =>
+    model.kind === 'gpt' && model.width % model.heads !== 0
+      ? [{ key: 'model.width', expected: `a multiple of heads (${model.heads})`, got: String(model.width) }]
+      : [],
+  (experiment) => {
+    const { partition } = experiment;
+    if (partition === 'auto') return [];
+    const count = deviceCount(experiment);
+    const { placement, cuts, stages } = partition;
+    const named = cuts ? cuts.length + 1 : stages ? 1 + Math.max(0, ...Object.values(stages)) : undefined;
+    const problems: SemanticProblem[] = [];
+    const outside = placement?.find((d) => d >= count);
+    if (outside !== undefined) {
+      problems.push({
+        key: 'partition.placement',
+        expected: `devices 0 to ${count - 1}`,
+        got: `device ${outside}`,
+        remedy: `--devices ${Math.max(...placement!) + 1}`,
+      });
+    }
+    if (placement && named !== undefined && placement.length !== named) {
+      problems.push({
+        key: 'partition.placement',
+        expected: `a device for each of ${named} stages`,
+        got: `${placement.length} devices`,
+      });
+    }
+    if (!placement && named !== undefined && named > count) {
+      problems.push({
+        key: `partition.${cuts ? 'cuts' : 'stages'}`,
+        expected: `at most ${count} stages for ${count} devices, or a placement`,
+        got: `${named} stages`,
+        remedy: `--devices ${named}`,
+      });
+    }
+    return problems;
+  },
+  ({ data, eval: evaluation }) =>
+    evaluation?.fraction !== undefined && data?.kind === 'file'
+      ? [{ key: 'eval.fraction', expected: 'a data set to hold out from; give eval.data with a file', got: 'data.file' }]
+      : [],
+  ({ data, eval: evaluation }) =>
+    evaluation?.fraction !== undefined && data?.mode === 'fixed'
+      ? [{ key: 'eval.fraction', expected: 'mode "epochs" with it', got: 'mode "fixed"', remedy: '--data.mode epochs' }]
+      : [],
+  ({ data, eval: evaluation, schedule }) =>
+    [
+      ['data.file', data && 'file' in data ? data.file : undefined],
+      ['eval.data.file', evaluation?.data && 'file' in evaluation.data ? evaluation.data.file : undefined],
+      ['schedule.file', typeof schedule === 'object' ? schedule.file : undefined],
+    ].flatMap(([key, path]) =>
+      path === undefined || existsSync(path) ? [] : [{ key: key!, expected: 'a file', got: `no such file: ${path}` }],
+    ),
+];
+
+export const defaultBatchSize = 32;
+
+export const deviceCount = ({ devices }: Experiment): number =>
+  typeof devices === 'number' ? devices : devices.length;

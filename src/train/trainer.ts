@@ -1,0 +1,102 @@
+import { PartitaError } from '../core/errors.ts';
+import { sameType } from '../core/types.ts';
+import type { Plan } from '../plan/plan.ts';
+import type { BatchSource, SourceBatch } from './data/source.ts';
+import type { EvaluationRecord, Evaluator } from './evaluate.ts';
+import type { LearningRate } from './learning-rate.ts';
+import type { Session } from './session.ts';
+
+export interface TrainOptions {
+  readonly session: Session;
+  readonly data: BatchSource;
+  readonly steps: number;
+  /** Rate of the update at step k, from 0; default the optimizer's own. */
+  readonly learningRate?: LearningRate;
+  readonly evaluation?: {
+    readonly evaluate: Evaluator;
+    /** Behind every so many steps, and behind the last. */
+    readonly every: number;
+  };
+  /** Ends the step under way; the iterator then throws and the session is failed. */
+  readonly signal?: AbortSignal;
+}
+
+/** One update. */
+export interface StepRecord {
+  /** From 0. */
+  readonly step: number;
+  readonly epoch: number;
+  /** Objective of the whole batch before the update. */
+  readonly loss: number;
+  readonly lr: number;
+  /** Wall time of the step. */
+  readonly seconds: number;
+  /** Seconds each device did not wait for others. */
+  readonly busySeconds: readonly number[];
+  /** 1 − Σ busy / (devices · seconds). */
+  readonly bubbleFraction: number;
+  /** With the parameters behind this step's update. */
+  readonly evaluation?: EvaluationRecord;
+}
+
+/**
+ * Trains: one record a step, made when it is asked for.
+ *
+ *     await using session = await Session.open(plan);
+ *     for await (const { step, loss } of train({ session, data, steps: 100 })) console.log(step, loss);
+ *
+ * Leaving the loop early leaves the session as it is behind the last record.
+ */
+export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, void, undefined> {
+  const { session, data, steps, evaluation, signal } = options;
+  const { optimizer } = session.plan.request;
+  const rate = options.learningRate ?? (() => optimizer?.defaultRate ?? 0);
+  if (steps > data.steps) {
+    throw new PartitaError('data-exhausted', `${data.name} holds ${data.steps} steps, and ${steps} are asked for`, {
+      fields: { steps: data.steps, asked: steps },
+      remedy: `--steps ${data.steps}`,
+    });
+  }
+  for (let step = 0; step < steps; step++) {
+    const batch = data.batchAt(step);
+    const lr = rate(step);
+    const { loss, seconds, reports } = await session.run(programFor(session.plan, 'train', batch), batch.tensors, {
+      step,
+      lr,
+      signal,
+    });
+    const busySeconds = reports.map((r) => r.busySeconds);
+    const due = evaluation !== undefined && ((step + 1) % evaluation.every === 0 || step + 1 === steps);
+    yield {
+      step,
+      epoch: batch.epoch,
+      loss,
+      lr,
+      seconds,
+      busySeconds,
+      bubbleFraction: bubbleOf(busySeconds, seconds),
+      ...(due ? { evaluation: await evaluation.evaluate(session, signal) } : {}),
+    };
+  }
+}
+
+export const bubbleOf = (busySeconds: readonly number[], stepSeconds: number): number =>
+  stepSeconds > 0 ? 1 - busySeconds.reduce((a, b) => a + b, 0) / (busySeconds.length * stepSeconds) : 0;
+
+/**
+ * The plan's program of this mode that was built for the batch's shapes. Where there is none the mode's first: its
+ * session then names the tensor that does not fit.
+ */
+export function programFor(plan: Plan, mode: 'train' | 'gradients' | 'forward', { tensors }: SourceBatch): string {
+  const names = Object.keys(plan.programs).filter((name) => plan.request.programs[name]!.mode === mode);
+  const fitting = names.find((name) =>
+    plan.programs[name]!.feeds.every(({ name: feed, type }) => !tensors[feed] || sameType(tensors[feed].type, type)),
+  );
+  const found = fitting ?? names[0];
+  if (found === undefined) {
+    throw new PartitaError('no-program', `the plan has no program with mode ${mode}`, {
+      fields: { programs: plan.request.programs },
+    });
+  }
+  return found;
+}

@@ -1,0 +1,145 @@
+import { describe, expect, it } from 'vitest';
+import { gradients } from '../../src/autodiff/backward.ts';
+import { UsageError } from '../../src/core/errors.ts';
+import { elementCount } from '../../src/core/types.ts';
+import { Graph } from '../../src/graph/graph.ts';
+import { models } from '../../src/nn/index.ts';
+import { fillParameters, generator, nodeList, valuesOf } from './helpers.ts';
+
+const configs: readonly models.ModelConfig[] = [
+  { kind: 'mlp', inputs: [1, 4, 4], hidden: [6, 5], classes: 3, activation: 'tanh' },
+  { kind: 'mlp', inputs: 7, hidden: [], classes: 2 },
+  { kind: 'lenet', size: 8, classes: 10 },
+  { kind: 'lenet', channels: 2, size: [5, 6], classes: 4, widths: [3], hidden: [], pool: 'avg' },
+  { kind: 'gpt', vocab: 11, context: 5, layers: 2, heads: 2, width: 8 },
+  { kind: 'gpt', vocab: 7, context: 4, layers: 1, heads: 1, width: 4, tied: false, mlpRatio: 2 },
+];
+
+const label = (config: models.ModelConfig): string => JSON.stringify(config);
+
+describe.each(configs.map((config) => [label(config), config] as const))('%s', (_, config) => {
+  it('builds the same nodes at every batch size, backward included', () => {
+    const lists = [1, 2, 3, 8].map((batch) => {
+      const { graph, objective } = models.modelOf(config).build(batch);
+      gradients(
+        objective.map(({ loss }) => ({ tensor: loss, cotangent: graph.scalar(1) })),
+        graph.parameters,
+      );
+      return nodeList(graph);
+    });
+    for (const list of lists.slice(1)) expect(list).toEqual(lists[0]);
+  });
+
+  it('computes a loss, and its shares of two chunks add up to it', () => {
+    const next = generator(3);
+    const values = (n: number, high: number | undefined) =>
+      Array.from({ length: n }, () => (high ? Math.floor(((next() + 1) / 2) * high) : next()));
+    const classes = config.kind === 'gpt' ? config.vocab : config.classes;
+    const run = (batch: number, data: { x: number[]; y: number[] }, count: number) => {
+      const { graph, objective } = models.modelOf(config).build(batch);
+      const [loss] = objective;
+      return valuesOf(
+        [loss!.loss, graph.outputs.get('logits')!],
+        { ...data, 'scale/y': [1 / count] },
+        fillParameters(graph),
+      );
+    };
+    const whole = models.modelOf(config).build(3).graph;
+    const sizeOf = (name: 'x' | 'y') => elementCount(whole.node(name).outputs[0]!.shape);
+    const x = values(sizeOf('x'), config.kind === 'gpt' ? config.vocab : undefined);
+    const y = values(sizeOf('y'), classes);
+    const [loss, logits] = run(3, { x, y }, y.length);
+    const part = (list: number[], from: number, to: number) =>
+      list.slice((from * list.length) / 3, (to * list.length) / 3);
+    const first = run(2, { x: part(x, 0, 2), y: part(y, 0, 2) }, y.length);
+    const second = run(1, { x: part(x, 2, 3), y: part(y, 2, 3) }, y.length);
+    expect(first[0]![0]! + second[0]![0]!).toBeCloseTo(loss![0]!, 12);
+    expect([...first[1]!, ...second[1]!]).toEqual([...logits!]);
+    expect(loss![0]).toBeGreaterThan(0);
+    expect(logits!.every(Number.isFinite)).toBe(true);
+  });
+
+  it('can be built without target and loss', () => {
+    const { graph, objective } = models.modelOf(config, { objective: false }).build(2);
+    expect(objective).toEqual([]);
+    expect(graph.sources('input').map((t) => t.name)).toEqual(['x']);
+    expect(graph.outputs.has('logits')).toBe(true);
+  });
+});
+
+describe('gpt', () => {
+  const config = { vocab: 11, context: 6, layers: 2, heads: 2, width: 8 };
+
+  it('is causal: a later token does not change earlier outputs, an earlier one changes later outputs', () => {
+    const graph = new Graph();
+    const { outputs } = models.gpt(graph, 1, config, { objective: false });
+    const parameters = fillParameters(graph);
+    const logits = (x: number[]) => valuesOf([outputs.logits!], { x }, parameters)[0]!;
+    const base = logits([1, 2, 3, 4, 5, 6]);
+    const late = logits([1, 2, 3, 9, 5, 6]);
+    const rows = (data: Float64Array, from: number, to: number) => [...data.subarray(from * 11, to * 11)];
+    expect(rows(late, 0, 3)).toEqual(rows(base, 0, 3));
+    for (let t = 3; t < 6; t++) expect(rows(late, t, t + 1)).not.toEqual(rows(base, t, t + 1));
+  });
+
+  it('ties the output layer to the token embedding: one parameter, used twice', () => {
+    const parametersOf = (tied: boolean) => {
+      const graph = new Graph();
+      models.gpt(graph, 2, { ...config, tied });
+      return graph;
+    };
+    const tied = parametersOf(true);
+    const names = tied.parameters.map((t) => t.name);
+    expect(names).not.toContain('head.weight');
+    const token = tied.node('embedding.token.weight').outputs[0]!;
+    const users = tied.nodes.filter((n) => n.inputs.includes(token)).map((n) => n.name);
+    expect(users).toEqual(['embedding.gather', 'head.matmul']);
+    expect(parametersOf(false).parameters.map((t) => t.name)).toEqual([...names, 'head.weight']);
+  });
+
+  it("names a block's parameters as PyTorch's TransformerEncoderLayer does", () => {
+    const graph = new Graph();
+    models.gpt(graph, 1, config);
+    const block = graph.parameters.filter((t) => t.name.startsWith('block.1.'));
+    expect(Object.fromEntries(block.map((t) => [t.name.slice('block.1.'.length), [...t.shape]]))).toEqual({
+      'norm1.weight': [8],
+      'norm1.bias': [8],
+      'self_attn.in_proj_weight': [24, 8],
+      'self_attn.in_proj_bias': [24],
+      'self_attn.out_proj.weight': [8, 8],
+      'self_attn.out_proj.bias': [8],
+      'norm2.weight': [8],
+      'norm2.bias': [8],
+      'linear1.weight': [32, 8],
+      'linear1.bias': [32],
+      'linear2.weight': [8, 32],
+      'linear2.bias': [8],
+    });
+  });
+});
+
+it('lenet works on images of 28 × 28', () => {
+  const graph = new Graph();
+  const { outputs } = models.lenet(graph, 2, { size: 28, classes: 10 });
+  expect(outputs.logits!.shape).toEqual([2, 10]);
+  expect(graph.node('fc.0.weight').outputs[0]!.shape).toEqual([64, 16 * 7 * 7]);
+});
+
+it('a wrong configuration names the key and the nearest one', () => {
+  const wrong: [Record<string, unknown>, string][] = [
+    [{ kind: 'mlpp' }, 'did you mean mlp?'],
+    [{ kind: 'mlp', inputs: 4, hiden: [3], classes: 2 }, 'no key hiden; did you mean hidden?'],
+    [{ kind: 'mlp', inputs: 4, hidden: [3] }, 'needs classes'],
+    [{ kind: 'mlp', inputs: 4, hidden: [0], classes: 2 }, 'model.hidden must be a list of positive integers'],
+    [{ kind: 'lenet', size: 8, classes: 2, pool: 'mean' }, 'model.pool must be "max" or "avg"'],
+    [{ kind: 'gpt', vocab: 4, context: 2, layers: 1.5, heads: 1, width: 4 }, 'model.layers must be a positive integer'],
+  ];
+  for (const [config, message] of wrong) {
+    expect(() => models.checkModel(config)).toThrow(UsageError);
+    expect(() => models.checkModel(config)).toThrow(message);
+  }
+});
+
+it('too many halvings are refused', () => {
+  expect(() => models.lenet(new Graph(), 1, { size: 7, classes: 2, widths: [2, 2, 2] })).toThrow('7 × 7');
+});
