@@ -142,6 +142,8 @@ export const mse = (output: Tensor, target: Tensor | string, options: BatchedLos
 
 /** Least value of a logarithm in `bce`, as PyTorch: log 0 counts −100. */
 const leastLog = -100;
+/** The smallest f32 above 0: its logarithm, −103.3, is below the cut. */
+const leastFloat = 2 ** -149;
 
 /**
  * Binary cross entropy of probabilities, mean over all elements of the whole batch:
@@ -151,7 +153,7 @@ export const bce = (probabilities: Tensor, target: Tensor | string, options: Bat
   const wanted = likeTarget(probabilities, target, options);
   const scale = inverseElements(probabilities, options);
   return inScope(probabilities, options, () => {
-    const cutLog = (p: Tensor): Tensor => maximum(log(maximum(p, Math.exp(leastLog))), leastLog);
+    const cutLog = (p: Tensor): Tensor => maximum(log(maximum(p, leastFloat)), leastLog);
     const yes = mul(wanted, cutLog(probabilities));
     const no = mul(sub(1, wanted), cutLog(sub(1, probabilities)));
     return mul(neg(sumOver(add(yes, no))), scale);

@@ -89,9 +89,10 @@ export function draftPlan(request: PlanRequest): Plan {
 
   const microbatches = builds[mainName]!.chunks.length;
   const partition = makePartition(mainGraph, request.partition, {
-    // Stage s lives on device s, unless a placement is written by hand: then it says how many stages there are.
+    // Stage s lives on device s, unless a placement is written by hand: then it says how many stages there are. All devices
+    // that were asked for are used, even where transfers cost more than they save: how many to ask for is the user's study.
     stages: request.placement?.length ?? request.devices.length,
-    exactly: request.placement !== undefined,
+    exactly: true,
     microbatches,
     deviceModel,
     speeds: request.placement ? undefined : request.devices.map((d) => d.speed),

@@ -85,7 +85,8 @@ export class ThreadCluster implements DeviceCluster {
         () => cluster.#lost(member, 'its thread ended'),
         (error: Error & { code?: string }) => cluster.#lost(member, error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message, error),
       );
-      port1.on('close', () => cluster.#lost(member, 'its control channel closed'));
+      // The thread's own end says more, and follows within milliseconds.
+      port1.on('close', () => setTimeout(() => cluster.#lost(member, 'its control channel closed'), 100).unref());
       cluster.#members.push(member);
     });
     return cluster;

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { costSeconds, defaultDevice, defaultLink, nodeCost, nodeSeconds, tensorSeconds, transferSeconds } from '../../src/cost/analytic.ts';
+import {
+  costSeconds,
+  defaultDevice,
+  defaultLink,
+  nodeCost,
+  nodeSeconds,
+  tensorSeconds,
+  transferSeconds,
+} from '../../src/cost/analytic.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { add } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
@@ -24,7 +32,7 @@ describe('analytic cost', () => {
     expect(nodeSeconds(sum.node, device)).toBeCloseTo((3 * 4 * 64 * 32) / 1e8 + 1e-3, 12);
     // A large product is bound by arithmetic, a sum by traffic.
     const large = matmul(graph.input('c', { shape: [512, 512] }), graph.input('d', { shape: [512, 512] }));
-    expect(nodeSeconds(large.node)).toBeCloseTo(2 * 512 ** 3 / defaultDevice.flopsPerSecond + 0.5e-6, 12);
+    expect(nodeSeconds(large.node)).toBeCloseTo((2 * 512 ** 3) / defaultDevice.flopsPerSecond + 0.5e-6, 12);
   });
 
   it('charges nothing for sources and reshapes', () => {

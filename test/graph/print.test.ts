@@ -12,8 +12,8 @@ function small(): Graph {
   const x = g.input('x', { shape: [2, 3] });
   const w = g.scope('block.0', () => g.parameter('weight', [3], { kind: 'zeros' }));
   const h = g.scope('block.0', () => mul(x, w));
-  const y = g.scope('block.1', () => sum(relu(h), { axis: 0 }));
-  const dw = g.derivativeOf(h.node, () => sum(mul(x, y), { axis: 0 }));
+  const y = g.scope('block.1', () => sum(relu(h), { axes: 0 }));
+  const dw = g.derivativeOf(h.node, () => sum(mul(x, y), { axes: 0 }));
   const total = g.derivativeOf(h.node, () => g.add({ ...accumulateOp, infer: ([t]) => [t!] }, [dw], {}))[0]!;
   g.output('y', y);
   g.inStep(w.node, () => g.assign(w, sub(w, total)));

@@ -18,16 +18,20 @@ const configs: readonly models.ModelConfig[] = [
 const label = (config: models.ModelConfig): string => JSON.stringify(config);
 
 describe.each(configs.map((config) => [label(config), config] as const))('%s', (_, config) => {
-  it('builds the same nodes at every batch size, backward included', () => {
-    const lists = [1, 2, 3, 8].map((batch) => {
-      const { graph, objective } = models.modelOf(config).build(batch);
-      gradients(
-        objective.map(({ loss }) => ({ tensor: loss, cotangent: graph.scalar(1) })),
-        graph.parameters,
-      );
-      return nodeList(graph);
-    });
-    for (const list of lists.slice(1)) expect(list).toEqual(lists[0]);
+  const listAt = (batch: number, backward: boolean): string[] => {
+    const { graph, objective } = models.modelOf(config).build(batch);
+    const roots = objective.map(({ loss }) => ({ tensor: loss, cotangent: graph.scalar(1) }));
+    if (backward) gradients(roots, graph.parameters);
+    return nodeList(graph);
+  };
+
+  it('builds the same nodes at every batch size', () => {
+    for (const batch of [1, 3, 8]) expect(listAt(batch, false)).toEqual(listAt(2, false));
+    for (const batch of [3, 8]) expect(listAt(batch, true)).toEqual(listAt(2, true));
+  });
+
+  it('builds the same backward nodes for a chunk of one sample', () => {
+    expect(listAt(1, true)).toEqual(listAt(2, true));
   });
 
   it('computes a loss, and its shares of two chunks add up to it', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PartitaError, PlanError, UsageError } from '../../src/core/errors.ts';
+import { type PartitaError, PlanError, UsageError } from '../../src/core/errors.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { add, neg } from '../../src/ops/elementwise.ts';
 import { makePartition, type PartitionSpec } from '../../src/partition/index.ts';
@@ -64,7 +64,10 @@ function diamond(): Graph {
   const a = g.scope('a', () => neg(g.input('x', { shape: [2] })));
   const b = g.scope('b', () => neg(a));
   const c = g.scope('c', () => neg(a));
-  g.output('y', g.scope('d', () => add(b, c)));
+  g.output(
+    'y',
+    g.scope('d', () => add(b, c)),
+  );
   return g;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PlanError } from '../../src/core/errors.ts';
+import type { PlanError } from '../../src/core/errors.ts';
 import { Graph, type Node } from '../../src/graph/graph.ts';
 import { isForward, isStepValue, rootOf } from '../../src/graph/values.ts';
 import { neg } from '../../src/ops/elementwise.ts';
@@ -110,13 +110,13 @@ describe('chainUnits', () => {
     const { units } = chainUnits(graph);
     expect(units.map((u) => u.parameterBytes)).toEqual([36, 0, 36, 0, 0]);
     expect(units.map((u) => u.stateBytes)).toEqual([72, 0, 72, 0, 0]);
-    // x for the first weight, relu's result for its own derivative and the second weight, y for the square's.
+    // x for the first weight, relu's result for its own derivative and the second weight, y for the square's; the loss for its sum.
     expect(units.map((u) => u.saved)).toEqual([
       [{ bytes: 48, nextReader: Infinity }],
       [{ bytes: 48, nextReader: 2 }],
       [{ bytes: 48, nextReader: Infinity }],
       [{ bytes: 48, nextReader: Infinity }],
-      [],
+      [{ bytes: 4, nextReader: Infinity }],
     ]);
     for (const u of units) expect(u.forwardSeconds).toBeGreaterThan(0);
     expect(units[0]!.backwardSeconds).toBeGreaterThan(0);
@@ -162,7 +162,9 @@ describe('makePartition', () => {
   it('gives a faster device more', () => {
     const graph = trained(mlp(8, 16));
     const count = (speeds: number[]) =>
-      Object.values(makePartition(graph, 'auto', { stages: 2, deviceModel: slow, speeds }).assignment).filter((s) => s === 0).length;
+      Object.values(makePartition(graph, 'auto', { stages: 2, deviceModel: slow, speeds }).assignment).filter(
+        (s) => s === 0,
+      ).length;
     expect(count([4, 1])).toBeGreaterThan(count([1, 1]));
     expect(count([1, 4])).toBeLessThan(count([1, 1]));
   });

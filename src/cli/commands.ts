@@ -1,0 +1,104 @@
+/** The commands, in the order of the help. Only the one that is asked for loads its code. */
+import type { Invocation } from './invocation.ts';
+
+export interface OwnFlag {
+  /** As commander writes it: `--out <file>`. */
+  readonly flags: string;
+  readonly doc: string;
+}
+
+export interface CommandSpec {
+  readonly name: string;
+  readonly summary: string;
+  readonly description: string;
+  readonly flags: readonly OwnFlag[];
+  readonly example: string;
+  /** Resolves to the exit code. */
+  readonly load: () => Promise<{ run: (invocation: Invocation) => Promise<number> }>;
+}
+
+const json: OwnFlag = { flags: '--json', doc: 'one JSON object on standard output' };
+const quiet: OwnFlag = { flags: '--quiet', doc: 'neither plan, nor progress, nor tables' };
+const params: OwnFlag = {
+  flags: '--params <file>',
+  doc: "first values of the parameters, safetensors with the model's names; default: drawn from the seed",
+};
+const audit: OwnFlag = {
+  flags: '--audit',
+  doc: 'devices check every access to their memory and measure it by category (slow)',
+};
+/** Of experiments whose devices have a capacity. */
+export const memoryFlag: OwnFlag = {
+  flags: '--memory <a,b>',
+  doc: 'capacities of the devices in order (32MiB,64MiB); a single one is that of every device',
+};
+
+export const commands: readonly CommandSpec[] = [
+  {
+    name: 'train',
+    summary: 'train a model',
+    description: 'Trains, prints the plan and the progress, and writes the folder of the run.',
+    flags: [
+      {
+        flags: '--out <file>',
+        doc: 'result as safetensors: loss [steps] before each update, lr [steps], final/PARAM',
+      },
+      {
+        flags: '--run-dir <folder>',
+        doc: 'folder for params.safetensors, result.json, log.jsonl, plan.json, experiment.json; default runs/MODEL-N',
+      },
+      { flags: '--plan <file>', doc: 'run a plan stored by "partita plan --plan-out"; without an experiment, its own' },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example: 'partita train --model.kind mlp --data.kind digits --devices 2 --microbatches 4 --epochs 2',
+    load: () => import('./train.ts'),
+  },
+  {
+    name: 'plan',
+    summary: 'show how an experiment would run: stages, schedule, memory',
+    description: 'Makes the plan of a training and prints it; nothing runs. Exit code 1 where it does not fit.',
+    flags: [
+      { flags: '--plan-out <file>', doc: 'stores the plan, for "partita train --plan"' },
+      { flags: '--batch <n>', doc: 'samples a step where the experiment has no data; default 32' },
+      quiet,
+      json,
+    ],
+    example: 'partita plan --model.kind lenet --data.kind digits --devices 3 --memory 1MiB --microbatches 4',
+    load: () => import('./plan.ts'),
+  },
+  {
+    name: 'grad',
+    summary: 'one forward and backward',
+    description: 'Computes loss, outputs and gradients of the first batch.',
+    flags: [
+      {
+        flags: '--out <file>',
+        doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch)',
+      },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example: 'partita grad --model.kind mlp --data.kind digits --devices 2 --out gradients.safetensors',
+    load: () => import('./grad.ts'),
+  },
+  {
+    name: 'trace',
+    summary: 'record a timeline of one step',
+    description: 'Trains a few steps, records one and writes it in the Chrome trace format (https://ui.perfetto.dev).',
+    flags: [
+      { flags: '--out <file>', doc: 'the timeline; default trace.json' },
+      { flags: '--warm-up <n>', doc: 'steps before the one recorded; default 3' },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example: 'partita trace --model.kind lenet --data.kind digits --devices 2 --microbatches 4 --out trace.json',
+    load: () => import('./trace.ts'),
+  },
+];

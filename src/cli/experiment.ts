@@ -1,0 +1,69 @@
+/** From a command line to an experiment: the file, or a stored plan's, with the flags set over it. */
+import { dirname, resolve } from 'node:path';
+import { UsageError } from '../core/errors.ts';
+import { parseBytes } from '../core/memory-size.ts';
+import { any } from '../core/schema.ts';
+import { coerce, schemaAt, setPath } from '../core/schema-flags.ts';
+import { readText } from '../formats/read-file.ts';
+import type { PlanFile } from '../plan/plan-file.ts';
+import { parseExperiment } from '../train/experiment/parse.ts';
+import { isPathKey, resolvePaths } from '../train/experiment/paths.ts';
+import { type Experiment, experimentSchema } from '../train/experiment/schema.ts';
+import type { Invocation } from './invocation.ts';
+
+export interface LoadedExperiment {
+  readonly experiment: Experiment;
+  /** Names it in errors: the file, or the command line. */
+  readonly where: string;
+}
+
+export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedExperiment {
+  const { file, keys, memory } = invocation;
+  const where = file ?? 'command line';
+  const raw = file !== undefined ? readJson(file) : plan ? structuredClone(plan.experiment) : {};
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
+    throw new UsageError('experiment-invalid', `${where}: an experiment is a JSON object`, { fields: { file: where } });
+  }
+  const experiment = raw as Record<string, unknown>;
+  if (file !== undefined) resolvePaths(experiment, dirname(resolve(file)));
+  // Whole objects first, so that --optimizer adam and --optimizer.lr 0.1 work in either order.
+  const ordered = [...keys].sort((a, b) => a[0].split('.').length - b[0].split('.').length);
+  for (const [path, text] of ordered) {
+    const value = coerce(schemaAt(experimentSchema, path) ?? any(), text, `--${path}`);
+    setPath(experiment, path, isPathKey(path) && typeof value === 'string' ? resolve(value) : value);
+  }
+  resolvePaths(experiment, process.cwd());
+  if (memory !== undefined) setMemory(experiment, memory);
+  return { experiment: parseExperiment(experiment, where), where };
+}
+
+function readJson(file: string): unknown {
+  const text = readText(file);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new UsageError('experiment-json', `${file} is not JSON: ${(cause as Error).message}`, {
+      fields: { file },
+      remedy: 'an experiment file is JSON, without comments and trailing commas',
+      cause,
+    });
+  }
+}
+
+function setMemory(experiment: Record<string, unknown>, text: string): void {
+  const sizes = text.split(',').map((size) => parseBytes(size.trim(), '--memory'));
+  const { devices = 1 } = experiment;
+  const count = Array.isArray(devices) ? devices.length : devices;
+  if (typeof count !== 'number' || !Number.isSafeInteger(count) || count < 1) return; // told by the schema
+  if (sizes.length > count) {
+    throw new UsageError('memory-count', `--memory gives ${sizes.length} sizes for ${count} ${count === 1 ? 'device' : 'devices'}`, {
+      fields: { sizes, devices: count },
+      remedy: `--devices ${sizes.length}`,
+    });
+  }
+  experiment.devices = Array.from({ length: count }, (_, i) => {
+    const given = sizes.length === 1 ? sizes[0] : sizes[i];
+    const device = Array.isArray(devices) ? devices[i] : {};
+    return given === undefined || typeof device !== 'object' ? device : { ...device, memory: given };
+  });
+}

@@ -1,0 +1,114 @@
+/** The experiment's keys as flags of the command line, from its schema. */
+import { Option } from 'commander';
+import { describe, type Schema } from '../core/schema.ts';
+import { type Flag, flagsOf, schemaAt } from '../core/schema-flags.ts';
+import { laterKeys } from '../train/experiment/later.ts';
+import { experimentSchema } from '../train/experiment/schema.ts';
+
+export const experimentFlags = (): Option[] => flagsOf(experimentSchema).map(optionOf);
+
+function optionOf(flag: Flag): Option {
+  const { schema, path, doc } = flag;
+  const shown = flag.default !== undefined && typeof flag.default !== 'object' ? `default ${flag.default}` : '';
+  const text = [doc, detail(schema), shown].filter((part) => part !== '').join('; ');
+  const group = path.split('.')[0]!;
+  return new Option(`--${path} <${placeholder(schema)}>`, text).helpGroup(`${groups[group] ?? 'Run'}:`);
+}
+
+const groups: Readonly<Record<string, string>> = {
+  model: 'Model',
+  data: 'Data',
+  batchAxis: 'Data',
+  eval: 'Evaluation',
+  objective: 'Objective',
+  l2: 'Objective',
+  frozen: 'Objective',
+  devices: 'Devices and plan',
+  links: 'Devices and plan',
+  microbatches: 'Devices and plan',
+  schedule: 'Devices and plan',
+  partition: 'Devices and plan',
+  recompute: 'Devices and plan',
+  optimizer: 'Optimizer',
+  learningRate: 'Optimizer',
+};
+
+function placeholder({ node }: Schema): string {
+  switch (node.type) {
+    case 'number':
+      return 'n';
+    case 'boolean':
+      return 'true|false';
+    case 'list':
+      return 'a,b';
+    case 'bytes':
+      return 'bytes';
+    case 'choice':
+      return 'name';
+    case 'union':
+      return 'kind';
+    case 'record':
+    case 'object':
+      return 'json';
+    default:
+      return 'value';
+  }
+}
+
+/** What a choice offers, or a number's range. */
+function detail(schema: Schema): string {
+  const { node } = schema;
+  if (node.type === 'choice') return node.values.join(' | ');
+  if (node.type === 'union') return Object.keys(node.kinds).join(' | ');
+  if (node.type === 'either' && node.options.every((o) => o.node.type === 'choice')) {
+    return [...new Set(node.options.flatMap((o) => (o.node.type === 'choice' ? o.node.values : [])))].join(' | ');
+  }
+  if (node.type === 'either') return describe(schema).replaceAll('"', '');
+  return '';
+}
+
+/**
+ * Prepares the arguments for commander: flags that name a place within a list or record (`--devices.0.memory`), or a key
+ * of later versions, get an option of their own; `--nesterov` without a value becomes `--nesterov=true`.
+ */
+export function prepareArguments(args: readonly string[], known: ReadonlySet<string>): { args: string[]; more: Option[] } {
+  const more = new Map<string, Option>();
+  const prepared: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg === '--') {
+      prepared.push(...args.slice(i));
+      break;
+    }
+    const match = /^--([^=]+)(=.*)?$/s.exec(arg);
+    if (!match) {
+      prepared.push(arg);
+      continue;
+    }
+    const name = match[1]!;
+    const schema = schemaAt(experimentSchema, name);
+    const isLater = laterKeys.has(name.split('.')[0]!);
+    if (!known.has(name) && (schema || isLater)) {
+      more.set(name, new Option(`--${name} <value>`).hideHelp());
+    } else if (!schema) {
+      prepared.push(arg);
+      // A value of one of the command's own flags is never a flag itself.
+      continue;
+    }
+    if (match[2] !== undefined) prepared.push(arg);
+    else if (schema && isBoolean(schema)) {
+      const next = args[i + 1];
+      const value = next === 'true' || next === 'false' ? next : 'true';
+      if (next === value) i++;
+      prepared.push(`${arg}=${value}`);
+    } else {
+      prepared.push(arg);
+      // The value, whatever it looks like: `--optimizer.lr -1` is a bad rate, not a bad flag.
+      if (i + 1 < args.length) prepared.push(args[++i]!);
+    }
+  }
+  return { args: prepared, more: [...more.values()] };
+}
+
+const isBoolean = ({ node }: Schema): boolean =>
+  node.type === 'boolean' || (node.type === 'either' && node.options.every(isBoolean));

@@ -1,0 +1,113 @@
+#!/usr/bin/env node
+/** The command `partita`: finds the command, parses its flags and turns failures into exit codes. */
+import { Command, CommanderError, Option } from 'commander';
+import { UsageError } from '../core/errors.ts';
+import { type CommandSpec, commands, memoryFlag } from './commands.ts';
+import { exitCodeOf, printFailure } from './failure.ts';
+import type { Invocation } from './invocation.ts';
+import { packageVersion } from './package-version.ts';
+
+const args = process.argv.slice(2);
+const json = args.includes('--json');
+
+const controller = new AbortController();
+let interrupted = 0;
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  process.on(signal, () => {
+    if (interrupted !== 0) process.exit(code);
+    interrupted = code;
+    controller.abort(new Error(signal));
+  });
+}
+// A reader that has seen enough (`partita plan … | head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const wanted = args.find((arg) => !arg.startsWith('-'));
+  const program = new Command('partita')
+    .description('Trains one model on many devices: same bits for every layout, memory to the byte.')
+    .version(packageVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help of a command');
+  strict(program);
+  const named = wanted === 'help' ? args[args.indexOf('help') + 1] : wanted;
+  let exitCode = 0;
+  let rest = args;
+  try {
+    for (const spec of commands) {
+      const command = program.command(spec.name).summary(spec.summary).description(spec.description);
+      strict(command);
+      if (spec.name !== named) continue;
+      rest = await define(command, spec, rest);
+      command.action(async (file: string | undefined, options: Record<string, unknown>) => {
+        const { run } = await spec.load();
+        exitCode = await run(invocationOf(spec, file, options));
+      });
+    }
+    if (args.length === 0) {
+      process.stderr.write(program.helpInformation());
+      return 2;
+    }
+    await program.parseAsync(rest, { from: 'user' });
+    return interrupted || exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    if (interrupted !== 0) {
+      process.stderr.write('partita: interrupted; all devices have ended\n');
+      if (json) process.stdout.write(`${JSON.stringify({ error: { code: 'interrupted', message: 'interrupted', remedy: null } })}\n`);
+      return interrupted;
+    }
+    const failure = error instanceof CommanderError ? commandLineError(error, named) : error;
+    printFailure(failure, json);
+    return exitCodeOf(failure);
+  }
+}
+
+/** Adds a command's flags; returns the arguments ready for commander. */
+async function define(command: Command, spec: CommandSpec, args: string[]): Promise<string[]> {
+  const { experimentFlags, prepareArguments } = await import('./flags.ts');
+  command.argument('[experiment]', 'experiment file (JSON); flags win over it');
+  for (const { flags, doc } of [...spec.flags, memoryFlag]) command.addOption(new Option(flags, doc));
+  const options = experimentFlags();
+  const prepared = prepareArguments(args, new Set(options.map((o) => o.long!.slice(2))));
+  for (const option of [...options, ...prepared.more]) command.addOption(option);
+  command.addHelpText('after', `\nExample:\n  ${spec.example}\n`);
+  return prepared.args;
+}
+
+function strict(command: Command): void {
+  command
+    .exitOverride()
+    .configureOutput({ writeErr: () => {}, outputError: () => {} })
+    .configureHelp({ helpWidth: process.stdout.columns ?? 120 });
+}
+
+function invocationOf(spec: CommandSpec, file: string | undefined, options: Record<string, unknown>): Invocation {
+  const own = new Set(spec.flags.map(({ flags }) => new Option(flags).attributeName()));
+  const given = Object.entries(options).filter(([name]) => name !== 'memory' && !own.has(name));
+  return {
+    command: spec.name,
+    file,
+    keys: given.map(([path, text]) => [path, String(text)] as const),
+    memory: options.memory as string | undefined,
+    own: Object.fromEntries([...own].map((name) => [name, options[name] as string | boolean | undefined])),
+    json: options.json === true,
+    quiet: options.quiet === true,
+    signal: controller.signal,
+  };
+}
+
+function commandLineError(error: CommanderError, command: string | undefined): UsageError {
+  const message = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
+  return new UsageError('command-line', message, {
+    fields: { command: command ?? null },
+    remedy: `partita ${commands.some((c) => c.name === command) ? `${command} ` : ''}--help`,
+  });
+}

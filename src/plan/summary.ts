@@ -1,0 +1,120 @@
+import { elementCount } from '../core/types.ts';
+import type { CategoryBytes } from '../memory/device-memory.ts';
+import { forwardNodes, stageMap } from '../partition/stage-of.ts';
+import { describe, type MemoryCategory } from '../program/instruction.ts';
+import type { Plan } from './plan.ts';
+
+export interface StageSummary {
+  readonly stage: number;
+  readonly device: number;
+  /** First and last forward node in graph order. */
+  readonly from: string;
+  readonly to: string;
+  readonly nodes: number;
+  /** Scalars of the parameters that live here; a shared one counts where it lives. */
+  readonly parameters: number;
+  /** Of one step of the main program: all microbatches, forward, backward and update. */
+  readonly flops: number;
+}
+
+export interface DeviceSummary {
+  readonly device: number;
+  readonly backend: string;
+  readonly stages: readonly number[];
+  /** Whole pages; null: as much as needed. */
+  readonly capacityBytes: number | null;
+  readonly peakBytesPlanned: number;
+  /** At the peak; sums to it. */
+  readonly byCategory: CategoryBytes & { readonly padding: number };
+  /** Program with the peak. */
+  readonly peakProgram: string;
+  /** The instruction at which it is reached. */
+  readonly peakAt: string;
+  readonly largest: readonly { readonly name: string; readonly bytes: number; readonly category: MemoryCategory }[];
+  /** Sum of all buffers as if none were reused. */
+  readonly naiveSumBytes: number;
+  /** Most bytes alive at once: no layout is smaller. */
+  readonly maxLiveBytes: number;
+  readonly busySecondsPredicted: number;
+  readonly bubbleFractionPredicted: number;
+}
+
+/** A plan in numbers, as JSON. */
+export interface PlanSummary {
+  readonly model: string;
+  readonly programs: readonly { readonly name: string; readonly mode: string; readonly batch: number; readonly microbatches: number }[];
+  readonly schedule: string;
+  readonly partition: string;
+  readonly stages: readonly StageSummary[];
+  readonly devices: readonly DeviceSummary[];
+  readonly surplus: readonly number[];
+  readonly stepSecondsPredicted: number;
+  readonly bubbleFractionPredicted: number;
+}
+
+const PAGE = 65536;
+
+export function summarizePlan(plan: Plan): PlanSummary {
+  const { request, prediction } = plan;
+  const [main] = Object.keys(plan.programs);
+  return {
+    model: request.model.name,
+    programs: Object.entries(plan.programs).map(([name, program]) => ({
+      name,
+      mode: request.programs[name]!.mode,
+      batch: request.programs[name]!.batch,
+      microbatches: program.microbatches,
+    })),
+    schedule: plan.schedules[main!]!.name,
+    partition: plan.partition.method,
+    stages: summarizeStages(plan, main!),
+    devices: plan.memory.map((memory, device) => {
+      const [peakProgram, layout] = Object.entries(memory.layouts).sort((a, b) => b[1].height - a[1].height)[0]!;
+      const program = plan.programs[peakProgram]!.devices[device]!;
+      const instruction = program.instructions[layout.peakAt];
+      const capacity = request.devices[device]!.memory;
+      const busy = prediction.busySeconds[device]!;
+      return {
+        device,
+        backend: request.devices[device]!.backend,
+        stages: plan.placement.flatMap((d, s) => (d === device ? [s] : [])),
+        capacityBytes: capacity === null ? null : Math.floor(capacity / PAGE) * PAGE,
+        peakBytesPlanned: memory.peakBytes,
+        byCategory: memory.byCategory,
+        peakProgram,
+        peakAt: instruction ? describe(instruction, program) : 'no instruction',
+        largest: memory.largest,
+        naiveSumBytes: layout.naiveSum,
+        maxLiveBytes: layout.maxLive,
+        busySecondsPredicted: busy,
+        bubbleFractionPredicted: prediction.stepSeconds > 0 ? 1 - busy / prediction.stepSeconds : 0,
+      };
+    }),
+    surplus: plan.surplus,
+    stepSecondsPredicted: prediction.stepSeconds,
+    bubbleFractionPredicted: prediction.bubbleFraction,
+  };
+}
+
+function summarizeStages(plan: Plan, main: string): StageSummary[] {
+  const graph = plan.graphs[main]!;
+  const stageOf = stageMap(graph, plan.partition);
+  const flops = new Array<number>(plan.partition.stages).fill(0);
+  for (const { instructions } of plan.programs[main]!.devices) {
+    for (const i of instructions) if (i.kind === 'compute') flops[stageOf(graph.node(i.node))]! += i.flops;
+  }
+  const nodes = forwardNodes(graph);
+  return Array.from({ length: plan.partition.stages }, (_, stage) => {
+    const own = nodes.filter((n) => stageOf(n) === stage);
+    const parameters = graph.parameters.filter((p) => stageOf(p.node) === stage);
+    return {
+      stage,
+      device: plan.placement[stage]!,
+      from: own[0]?.name ?? '',
+      to: own.at(-1)?.name ?? '',
+      nodes: own.length,
+      parameters: parameters.reduce((sum, p) => sum + elementCount(p.shape), 0),
+      flops: flops[stage]!,
+    };
+  });
+}

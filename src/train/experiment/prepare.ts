@@ -1,0 +1,237 @@
+import { nearest, UsageError } from '../../core/errors.ts';
+import type { HostTensor } from '../../core/types.ts';
+import { readBytes, readText } from '../../formats/read-file.ts';
+import { toHostTensor } from '../../formats/raw-tensor.ts';
+import { readSafetensors } from '../../formats/safetensors.ts';
+import type { Graph } from '../../graph/graph.ts';
+import type { ModelConfig } from '../../nn/models/index.ts';
+import type { Model } from '../../optim/model.ts';
+import { makeOptimizer, type Optimizer, type OptimizerConfig } from '../../optim/optimizer.ts';
+import type { PlannedDevice, PlanRequest, ProgramSpec } from '../../plan/plan.ts';
+import { readScheduleCsv } from '../../schedule/csv.ts';
+import type { Schedule } from '../../schedule/schedule.ts';
+import type { BatchSource } from '../data/source.ts';
+import { type ClassTerm, type Evaluator, makeEvaluator } from '../evaluate.ts';
+import { type LearningRate, makeLearningRate } from '../learning-rate.ts';
+import { batchSizeOf, type HeldOut, type OpenedData, openData, openHeldOut, openSource, sampleInfo, wantedTensors } from './data.ts';
+import { builtInObjective, completeModel, experimentModel, findParameter } from './model.ts';
+import type { Experiment, ObjectiveConfig } from './schema.ts';
+import { checkSemantics, defaultBatchSize } from './semantics.ts';
+
+export interface PrepareOptions {
+  /** Names the experiment in errors. */
+  readonly where: string;
+  /** Whether data must be there. */
+  readonly needsData?: boolean;
+  /** Batch size where there are no data. */
+  readonly batch?: number;
+}
+
+/** An experiment with its model and data at hand. */
+export interface PreparedExperiment {
+  readonly experiment: Experiment;
+  readonly modelConfig: ModelConfig;
+  readonly model: Model;
+  readonly optimizer: Optimizer;
+  readonly learningRate: LearningRate;
+  /** Undefined only where data are not needed and not there. */
+  readonly source: BatchSource | undefined;
+  readonly heldOut: HeldOut | undefined;
+  readonly evaluation: { readonly evaluate: Evaluator; readonly every: number } | undefined;
+  /** Samples of a full step. */
+  readonly batch: number;
+  /** Samples of the last step of an epoch where they are fewer and the training reaches it. */
+  readonly tail: number | undefined;
+  readonly steps: number;
+}
+
+/** Opens data and builds the model; throws UsageError where they do not fit each other. */
+export function prepareExperiment(experiment: Experiment, options: PrepareOptions): PreparedExperiment {
+  const { where } = options;
+  checkSemantics(experiment, where);
+  if (!experiment.data && (options.needsData ?? true)) {
+    throw new UsageError('experiment-invalid', `${where}: data: required`, {
+      fields: { file: where, problems: [{ key: 'data', expected: 'a file or a data set', got: 'nothing: it is required' }] },
+      remedy: '--data.kind digits, or --data.file x.safetensors',
+    });
+  }
+  const { data } = experiment;
+  const opened = data && openData(experiment, data);
+  const modelConfig = completeModel(experiment.model, opened && data ? sampleInfo(opened, data) : { from: 'no data' });
+  const model = experimentModel(modelConfig, experiment);
+  const { graph } = model.build(1);
+  checkNames(experiment, graph);
+  const terms = classTerms(experiment.objective ?? builtInObjective, graph);
+  checkClassCount(opened, terms);
+
+  const source = opened && data && openSource(experiment, opened, data, model, terms);
+  const first = source?.batchAt(0);
+  const batch = first ? batchSizeOf(first.tensors, wantedTensors(model), source!.name) : (options.batch ?? defaultBatchSize);
+  const steps = stepsOf(experiment, source);
+  const tail = source && tailOf(source, model, batch, steps);
+  const heldOut = opened && openHeldOut(experiment, opened, model, terms, batch);
+  const objective = experiment.objective ?? builtInObjective;
+  return {
+    experiment,
+    modelConfig,
+    model,
+    optimizer: makeOptimizer(experiment.optimizer as OptimizerConfig),
+    learningRate: makeLearningRate(experiment.learningRate, experiment.optimizer.lr),
+    source,
+    heldOut,
+    evaluation: heldOut && {
+      evaluate: makeEvaluator({
+        batches: heldOut.batches,
+        terms,
+        single: objective.length === 1 && terms.length === 1 && !experiment.l2,
+        perplexity: modelConfig.kind === 'gpt',
+      }),
+      every: experiment.eval?.every ?? source!.stepsPerEpoch,
+    },
+    batch,
+    tail,
+    steps,
+  };
+}
+
+/** What the planner is asked for. `train`: with the programs for a smaller last batch and for evaluation. */
+export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gradients'): PlanRequest {
+  const { experiment, batch, tail, heldOut } = prepared;
+  const programs: Record<string, ProgramSpec> = { [mode]: { batch, mode, outputs: mode === 'gradients' } };
+  if (mode === 'train') {
+    if (tail !== undefined) programs.tail = { batch: tail, mode: 'train' };
+    // Held-out batches have at most two sizes: full ones, and a last smaller one.
+    const sizes = [...new Set(heldOut?.batches.map((b) => b.size))];
+    sizes.forEach((size, i) => {
+      programs[i === 0 ? 'eval' : 'evalTail'] = { batch: size, mode: 'forward', outputs: true };
+    });
+  }
+  const { partition, links, l2 } = experiment;
+  const { placement, ...cut } = partition === 'auto' ? { placement: undefined } : partition;
+  const { balance, cuts, stages } = cut as { balance?: 'time' | 'memory' | 'parameters'; cuts?: string[]; stages?: Record<string, number> };
+  return {
+    model: prepared.model,
+    programs,
+    microbatches: experiment.microbatches,
+    devices: devicesOf(experiment),
+    schedule: scheduleOf(experiment),
+    partition: cuts ? { cuts } : stages ? { stages } : balance ? { balance } : 'auto',
+    ...(placement ? { placement } : {}),
+    ...(mode === 'train' ? { optimizer: prepared.optimizer } : { inputGradients: true }),
+    ...(l2 ? { l2 } : {}),
+    ...(links ? { link: { bytesPerSecond: links.bandwidth, secondsLatency: links.latency } } : {}),
+  };
+}
+
+const devicesOf = ({ devices }: Experiment): PlannedDevice[] =>
+  typeof devices === 'number'
+    ? Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 }))
+    : devices.map(({ backend, memory, speed }) => ({ backend, memory: memory ?? null, speed }));
+
+function scheduleOf({ schedule }: Experiment): PlanRequest['schedule'] {
+  return typeof schedule === 'string' ? schedule : readScheduleFile(schedule.file);
+}
+
+const readScheduleFile = (file: string): Schedule => readScheduleCsv(readText(file), { name: file });
+
+function stepsOf({ steps, epochs }: Experiment, source: BatchSource | undefined): number {
+  const total = steps ?? (epochs ?? 1) * (source?.stepsPerEpoch ?? 1);
+  if (source && total > source.steps) {
+    throw new UsageError('data-exhausted', `${source.name} holds ${source.steps} steps, and ${total} are asked for`, {
+      fields: { data: source.name, steps: source.steps, asked: total },
+      remedy: `--steps ${source.steps}`,
+    });
+  }
+  return total;
+}
+
+function tailOf(source: BatchSource, model: Model, batch: number, steps: number): number | undefined {
+  const last = source.stepsPerEpoch - 1;
+  if (last < 1 || last >= steps) return undefined;
+  const size = batchSizeOf(source.batchAt(last).tensors, wantedTensors(model), source.name);
+  return size === batch ? undefined : size;
+}
+
+function classTerms(objective: readonly ObjectiveConfig[], graph: Graph): ClassTerm[] {
+  return objective.flatMap((term) =>
+    term.kind === 'crossEntropy' || term.kind === 'nll'
+      ? [
+          {
+            output: term.output,
+            target: term.target,
+            classes: graph.outputs.get(term.output)!.shape.at(-1)!,
+            ignoreIndex: term.ignoreIndex ?? null,
+            values: term.kind === 'nll' ? 'logProbabilities' : 'logits',
+          },
+        ]
+      : [],
+  );
+}
+
+function checkClassCount(opened: OpenedData | undefined, terms: readonly ClassTerm[]): void {
+  const classes = opened?.kind === 'set' ? opened.train.classes : undefined;
+  const small = terms.find((t) => classes !== undefined && t.target === 'y' && t.classes < classes);
+  if (!small || opened?.kind !== 'set') return;
+  throw new UsageError('target-class', `${opened.train.name} has ${classes} classes, and output ${small.output} has ${small.classes}`, {
+    fields: { data: opened.train.name, classes, outputClasses: small.classes },
+    remedy: `leave the model's number of classes out, or make it ${classes}`,
+  });
+}
+
+/** Names of parameters and tensors that the experiment mentions. */
+function checkNames({ frozen, l2, optimizer, batchAxis }: Experiment, graph: Graph): void {
+  for (const name of frozen) findParameter(graph, name, 'frozen');
+  for (const name of l2?.parameters ?? []) findParameter(graph, name, 'l2.parameters');
+  for (const name of optimizer.noDecay ?? []) findParameter(graph, name, 'optimizer.noDecay');
+  const axes = new Map<string, number | null>([...graph.outputs.keys()].map((name) => [name, 0]));
+  for (const t of graph.sources('input')) {
+    const { name, feed } = t.node.source!;
+    if (feed?.kind === 'data') axes.set(name, feed.batchAxis);
+  }
+  for (const [name, axis] of Object.entries(batchAxis)) {
+    const own = axes.get(name);
+    if (own === undefined) {
+      const near = nearest(name, axes.keys());
+      throw new UsageError('unknown-tensor', `batchAxis: no input, target or output is named "${name}"${near ? `; did you mean "${near}"?` : ''}`, {
+        fields: { key: `batchAxis.${name}`, nearest: near ?? null, tensors: [...axes.keys()] },
+        remedy: near,
+      });
+    }
+    if (axis !== own) {
+      throw new UsageError('batch-axis', `batchAxis.${name}: the built-in models have the batch of ${name} on axis ${own}, not ${axis}`, {
+        fields: { key: `batchAxis.${name}`, axis, expected: own },
+        remedy: 'leave it out',
+      });
+    }
+  }
+}
+
+/** First values of parameters from a file; its names must be the model's. */
+export function readParameters(file: string, model: Model): Map<string, HostTensor> {
+  const tensors = readSafetensors(readBytes(file), file);
+  const { graph } = model.build(1);
+  const names = graph.parameters.map((p) => p.name);
+  const missing = names.filter((name) => !tensors.has(name));
+  const foreign = [...tensors.keys()].filter((name) => !names.includes(name));
+  if (missing.length > 0 || foreign.length > 0) {
+    const parts = [
+      missing.length > 0 ? `lacks ${missing.join(', ')}` : '',
+      foreign.length > 0 ? `has ${foreign.join(', ')}, which the model has not` : '',
+    ].filter(Boolean);
+    throw new UsageError('parameters-mismatch', `${file} ${parts.join(' and ')}`, {
+      fields: { file, missing, foreign, parameters: names },
+      remedy: 'give the file that belongs to this model',
+    });
+  }
+  return new Map(
+    graph.parameters.map((p) => {
+      const value = toHostTensor(tensors.get(p.name)!, p.dtype, `${file}: "${p.name}"`);
+      if (value.type.shape.join() !== p.shape.join()) {
+        throw new UsageError('parameters-mismatch', `${file}: "${p.name}" is [${value.type.shape.join(', ')}] and the model's is [${p.shape.join(', ')}]`, {
+          fields: { file, parameter: p.name, shape: value.type.shape, expected: p.shape },
+        });
+      }
+      return [p.name, value];
+    }),
+  );
+}

@@ -1,0 +1,88 @@
+// Where a derivative is a matter of convention (kinks, ties, 0·∞), PyTorch's choice is pinned here by value.
+import { describe, expect, it } from 'vitest';
+import { gradients } from '../../src/autodiff/backward.ts';
+import { evaluate } from '../../src/graph/evaluate.ts';
+import { Graph, type Tensor } from '../../src/graph/graph.ts';
+import type { RefTensor } from '../../src/graph/op-record.ts';
+import { abs, maximum, minimum, pow, relu } from '../../src/ops/elementwise.ts';
+import { erf as erf64 } from '../../src/ops/erf.ts';
+import { max, min, sum } from '../../src/ops/reduce.ts';
+
+/** Value and gradients of Σ weight·f(xs), weights 1, 2, 3 … */
+function differentiate(f: (...xs: Tensor[]) => Tensor, ...xs: number[][]) {
+  const graph = new Graph();
+  const feeds = new Map<Tensor, RefTensor>();
+  const leaves = xs.map((x, i) => {
+    const tensor = graph.input(`x${i}`, { shape: [x.length], batchAxis: null });
+    feeds.set(tensor, { type: tensor.type, data: Float64Array.from(x) });
+    return tensor;
+  });
+  const y = f(...leaves);
+  const n = y.shape[0] ?? 1;
+  const data = Float32Array.from({ length: n }, (_, i) => i + 1);
+  const found = gradients([{ tensor: y, cotangent: graph.constant({ type: y.type, data }) }], leaves);
+  const zero = (i: number) => xs[i]!.map(() => 0);
+  return found.map((g, i) => (g ? evaluate([g], feeds).map((v) => [...v.data].map((d) => d + 0))[0]! : zero(i)));
+}
+
+describe('kinks and ties', () => {
+  it('relu′(0) = 0', () => {
+    expect(differentiate(relu, [-1, 0, 1])).toEqual([[0, 0, 3]]);
+  });
+  it('abs′(0) = 0', () => {
+    expect(differentiate(abs, [-1, 0, 1])).toEqual([[-1, 0, 3]]);
+  });
+  it('maximum and minimum: half to each side', () => {
+    expect(differentiate(maximum, [1, 2, 3], [1, 5, 0])).toEqual([
+      [0.5, 0, 3],
+      [0.5, 2, 0],
+    ]);
+    expect(differentiate(minimum, [1, 2, 3], [1, 5, 0])).toEqual([
+      [0.5, 2, 0],
+      [0.5, 0, 3],
+    ]);
+  });
+  it('max and min: shared evenly among ties', () => {
+    expect(differentiate((x) => max(x), [1, 4, 4, 4])).toEqual([[0, 1 / 3, 1 / 3, 1 / 3]]);
+    expect(differentiate((x) => min(x), [1, 4, 1, 4])).toEqual([[0.5, 0, 0.5, 0]]);
+  });
+});
+
+describe('pow at a = 0', () => {
+  it('by the base: b·0^(b−1), and 0 where b = 0', () => {
+    expect(differentiate(pow, [0, 0, 0], [0, 1, 2])[0]).toEqual([0, 2, 0]);
+    expect(differentiate(pow, [0], [0.5])[0]).toEqual([Number.POSITIVE_INFINITY]);
+  });
+  it('by the exponent: 0 where b ≥ 0', () => {
+    expect(differentiate(pow, [0, 0, 0], [0, 1, 2])[1]).toEqual([0, 0, 0]);
+  });
+  it('constant exponents 0, 1, 2 and 3', () => {
+    expect(differentiate((a) => pow(a, 0), [0, 2])).toEqual([[0, 0]]);
+    expect(differentiate((a) => pow(a, 1), [0, 2])).toEqual([[1, 2]]);
+    expect(differentiate((a) => pow(a, 2), [0, -2])).toEqual([[0, -8]]);
+    expect(differentiate((a) => pow(a, 3), [0, -2])).toEqual([[0, 24]]);
+  });
+  it('keeps the mixed derivative ∂²(aᵇ)/∂a∂b = 1/a at b = 0', () => {
+    const mixed = differentiate(
+      (a, b) => gradients([{ tensor: sum(pow(a, b)), cotangent: a.graph.scalar(1) }], [a])[0]!,
+      [2],
+      [0],
+    );
+    expect(mixed[1]).toEqual([0.5]);
+  });
+});
+
+// Abramowitz and Stegun, Handbook of Mathematical Functions, table 7.1.
+it.each([
+  [0.5, 0.5204998778],
+  [1, 0.8427007929],
+  [1.5, 0.9661051465],
+  [2, 0.995322265],
+])('erf %d = %d', (x, value) => {
+  expect(erf64(x)).toBeCloseTo(value, 10);
+  expect(erf64(-x)).toBe(-erf64(x));
+});
+it('erf saturates', () => {
+  expect([erf64(0), erf64(7), erf64(-7), erf64(Number.POSITIVE_INFINITY)]).toEqual([0, 1, -1, 1]);
+  expect(erf64(Number.NaN)).toBeNaN();
+});
