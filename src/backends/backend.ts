@@ -1,4 +1,4 @@
-import type { KernelCall, Lowered, NodeSignature } from '../lower/kernel-call.ts';
+import type { BackendName, KernelCall, Lowered, NodeSignature } from '../lower/kernel-call.ts';
 
 /**
  * The contract between a device and what computes on it.
@@ -15,8 +15,6 @@ export interface Backend {
   /** Resolves the call's operands; the returned function runs it, any number of times. */
   bind(call: KernelCall, node: NodeSignature, at: Binding): BoundCall;
 }
-
-export type BackendName = 'wasm' | 'reference';
 
 /** Byte offsets of a node's operands in the device's memory. */
 export interface Binding {

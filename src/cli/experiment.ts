@@ -20,6 +20,15 @@ export interface LoadedExperiment {
 export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedExperiment {
   const { file, keys, memory } = invocation;
   const where = file ?? 'command line';
+  if (file === undefined && !plan && keys.length === 0) {
+    throw new UsageError(
+      'command-line',
+      `${invocation.command} needs an experiment file, or flags for model and data`,
+      {
+        remedy: `partita ${invocation.command} experiment.json, or: --model.kind mlp --data.kind digits`,
+      },
+    );
+  }
   const raw = file !== undefined ? readJson(file) : plan ? structuredClone(plan.experiment) : {};
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
     throw new UsageError('experiment-invalid', `${where}: an experiment is a JSON object`, { fields: { file: where } });
@@ -29,6 +38,7 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
   // Whole objects first, so that --optimizer adam and --optimizer.lr 0.1 work in either order.
   const ordered = [...keys].sort((a, b) => a[0].split('.').length - b[0].split('.').length);
   for (const [path, text] of ordered) {
+    if (/^devices\.\d/.test(path)) experiment.devices = listOfDevices(experiment.devices);
     const value = coerce(schemaAt(experimentSchema, path) ?? any(), text, `--${path}`);
     setPath(experiment, path, isPathKey(path) && typeof value === 'string' ? resolve(value) : value);
   }
@@ -50,16 +60,25 @@ function readJson(file: string): unknown {
   }
 }
 
+/** A count as a list, so that a flag can name one of them. */
+function listOfDevices(devices: unknown = 1): unknown {
+  return Number.isSafeInteger(devices) ? Array.from({ length: devices as number }, () => ({})) : devices;
+}
+
 function setMemory(experiment: Record<string, unknown>, text: string): void {
   const sizes = text.split(',').map((size) => parseBytes(size.trim(), '--memory'));
   const { devices = 1 } = experiment;
   const count = Array.isArray(devices) ? devices.length : devices;
   if (typeof count !== 'number' || !Number.isSafeInteger(count) || count < 1) return; // told by the schema
   if (sizes.length > count) {
-    throw new UsageError('memory-count', `--memory gives ${sizes.length} sizes for ${count} ${count === 1 ? 'device' : 'devices'}`, {
-      fields: { sizes, devices: count },
-      remedy: `--devices ${sizes.length}`,
-    });
+    throw new UsageError(
+      'memory-count',
+      `--memory gives ${sizes.length} sizes for ${count} ${count === 1 ? 'device' : 'devices'}`,
+      {
+        fields: { sizes, devices: count },
+        remedy: `--devices ${sizes.length}`,
+      },
+    );
   }
   experiment.devices = Array.from({ length: count }, (_, i) => {
     const given = sizes.length === 1 ? sizes[0] : sizes[i];

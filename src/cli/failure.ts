@@ -15,12 +15,16 @@ export function printFailure(error: unknown, json: boolean): void {
   if (json) {
     const body = known ? known.toJSON() : { code: 'internal', message, remedy: null };
     process.stdout.write(`${JSON.stringify({ error: body })}\n`);
-    process.stderr.write(`partita: ${oneLine(message)}\n`);
+    process.stderr.write(`${lineOf(error)}\n`);
     return;
   }
   process.stderr.write(`partita: ${message}\n`);
   if (known?.remedy) process.stderr.write(`  try: ${known.remedy}\n`);
   if (!known && error instanceof Error && process.env.PARTITA_DEBUG) process.stderr.write(`${error.stack}\n`);
 }
+
+/** What --json leaves for standard error. */
+export const lineOf = (error: unknown): string =>
+  `partita: ${oneLine(error instanceof Error ? error.message : String(error))}`;
 
 const oneLine = (text: string): string => text.replace(/:\s*\n\s*-\s*/, ': ').replace(/\s*\n\s*(-\s*)?/g, '; ');

@@ -63,7 +63,10 @@ function detail(schema: Schema): string {
   if (node.type === 'either' && node.options.every((o) => o.node.type === 'choice')) {
     return [...new Set(node.options.flatMap((o) => (o.node.type === 'choice' ? o.node.values : [])))].join(' | ');
   }
-  if (node.type === 'either') return describe(schema).replaceAll('"', '');
+  if (node.type === 'either') {
+    const texts = [...new Set(node.options.map((o) => describe(o)))].join(', or ').replaceAll('"', '');
+    return texts.startsWith('a string') ? '' : texts;
+  }
   return '';
 }
 
@@ -71,7 +74,10 @@ function detail(schema: Schema): string {
  * Prepares the arguments for commander: flags that name a place within a list or record (`--devices.0.memory`), or a key
  * of later versions, get an option of their own; `--nesterov` without a value becomes `--nesterov=true`.
  */
-export function prepareArguments(args: readonly string[], known: ReadonlySet<string>): { args: string[]; more: Option[] } {
+export function prepareArguments(
+  args: readonly string[],
+  known: ReadonlySet<string>,
+): { args: string[]; more: Option[] } {
   const more = new Map<string, Option>();
   const prepared: string[] = [];
   for (let i = 0; i < args.length; i++) {

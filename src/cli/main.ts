@@ -61,7 +61,10 @@ async function main(): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     if (interrupted !== 0) {
       process.stderr.write('partita: interrupted; all devices have ended\n');
-      if (json) process.stdout.write(`${JSON.stringify({ error: { code: 'interrupted', message: 'interrupted', remedy: null } })}\n`);
+      if (json)
+        process.stdout.write(
+          `${JSON.stringify({ error: { code: 'interrupted', message: 'interrupted', remedy: null } })}\n`,
+        );
       return interrupted;
     }
     const failure = error instanceof CommanderError ? commandLineError(error, named) : error;

@@ -125,6 +125,8 @@ export class Graph {
   readonly nodes: Node[] = [];
   /** Named results, in the order they were declared. */
   readonly outputs = new Map<string, Tensor>();
+  /** Batch axis of the named results whose batch is not on axis 0; null: not batched. */
+  readonly #batchAxes = new Map<string, number | null>();
   readonly assignments: Assignment[] = [];
   readonly #byName = new Map<string, Node>();
   readonly #counters = new Map<string, number>();
@@ -218,13 +220,20 @@ export class Graph {
     return this.constant({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) }, 'scalar');
   }
 
-  /** Declares a named result. */
-  output(name: string, tensor: Tensor): Tensor {
+  /** Declares a named result, with the axis of its batch (default 0; null where it is not batched). */
+  output(name: string, tensor: Tensor, options: { readonly batchAxis?: number | null } = {}): Tensor {
     if (this.outputs.has(name)) {
       throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`);
     }
     this.outputs.set(name, tensor);
+    const { batchAxis = 0 } = options;
+    if (batchAxis !== 0) this.#batchAxes.set(name, batchAxis);
     return tensor;
+  }
+
+  /** The axis of a result's batch; null where it is not batched. */
+  batchAxisOf(output: string): number | null {
+    return this.#batchAxes.has(output) ? this.#batchAxes.get(output)! : 0;
   }
 
   /** After the step, `target` (a parameter or state) holds `value`. */

@@ -54,7 +54,9 @@ export function rewrite(source: Graph, hooks: RewriteHooks): Graph {
     node.outputs.forEach((t, i) => void copies.set(t, outputs[i]!));
     places.set(node, outputs[0]!.node);
   }
-  for (const [name, tensor] of source.outputs) graph.output(name, copyOf(tensor, `output ${name}`));
+  for (const [name, tensor] of source.outputs) {
+    graph.output(name, copyOf(tensor, `output ${name}`), { batchAxis: source.batchAxisOf(name) });
+  }
   for (const { target, value } of source.assignments) {
     graph.assign(copyOf(target, `assignment to ${target.name}`), copyOf(value, `assignment to ${target.name}`));
   }

@@ -1,6 +1,9 @@
 import type { TensorType } from '../core/types.ts';
 import type { Attrs } from '../graph/op-record.ts';
 
+/** What executes kernel calls; each has its own lowering table. */
+export type BackendName = 'wasm' | 'reference';
+
 /** Where an argument's byte offset comes from, once the memory plan knows it. */
 export type Operand =
   | { readonly input: number }

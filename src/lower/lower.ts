@@ -1,5 +1,4 @@
-import type { BackendName } from '../backends/backend.ts';
-import type { Lowered, NodeSignature } from './kernel-call.ts';
+import type { BackendName, Lowered, NodeSignature } from './kernel-call.ts';
 import { lowerForReference } from './reference.ts';
 import { lowerForWasm } from './wasm/index.ts';
 

@@ -51,6 +51,7 @@ export const broadcastMap = (shape: Shape, out: Shape): Int32Array => indexMap(o
 export function sumTo(tensor: Tensor, shape: Shape): Tensor {
   if (sameShape(tensor.shape, shape)) return tensor;
   const lead = tensor.rank - shape.length;
-  const axes = tensor.shape.flatMap((d, i) => (d !== 1 && (i < lead || shape[i - lead] === 1) ? [i] : []));
+  // Leading axes are summed also where they hold one entry, so that a chunk of one sample builds the same nodes.
+  const axes = tensor.shape.flatMap((d, i) => (i < lead || (d !== 1 && shape[i - lead] === 1) ? [i] : []));
   return reshape(sum(tensor, { axes, keepDims: lead === 0 }), shape);
 }

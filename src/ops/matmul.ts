@@ -147,7 +147,7 @@ function f32(...shape: number[]): TensorType {
 function gradientOfA(a: Tensor, b: Tensor, dy: Tensor, { transA, transB }: MatmulAttrs): Tensor {
   if (transA) return matmul(b, dy, { transA: transB, transB: true });
   if (oneMatrix(b) && a.rank > 2 && b.rank <= a.rank)
-    return matmul(dy, reshape(b, b.shape.slice(-2)), { transB: !transB });
+    return matmul(dy, b, { transB: !transB });
   return matmul(dy, b, { transB: !transB });
 }
 
@@ -163,8 +163,8 @@ function gradientOfB(a: Tensor, b: Tensor, dy: Tensor, { transA, transB }: Matmu
   return sumTo(batched, b.shape);
 }
 
-/** Whether the batch axes hold a single matrix. */
-const oneMatrix = (t: Tensor): boolean => elementCount(t.shape.slice(0, -2)) === 1;
+/** Whether this is one matrix for the whole batch: by rank, so that the graph does not depend on the batch's size. */
+const oneMatrix = (t: Tensor): boolean => t.rank === 2;
 
 export interface MatmulOptions {
   readonly transA?: boolean;

@@ -49,7 +49,9 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
   const fetch = options.fetch ?? {};
   const modelOutputs = [...graph.outputs];
   graph.outputs.clear();
-  if (fetch.outputs) for (const [name, tensor] of modelOutputs) graph.output(`output/${name}`, tensor);
+  if (fetch.outputs) {
+    for (const [name, tensor] of modelOutputs) graph.output(`output/${name}`, tensor, { batchAxis: graph.batchAxisOf(name) });
+  }
 
   if (model.objective.length > 0) {
     const shares = model.objective.map(({ loss, weight }) => (weight === 1 ? loss : mul(loss, weight)));
@@ -78,7 +80,11 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
         graph.inStep(parameter.node, () => update(graph, parameter, gradient, hyper!));
       }
     }
-    for (const input of inputs) graph.output(`grad_input/${input.name}`, inputGradient(graph, input, contributions.get(input)!));
+    for (const input of inputs) {
+      const { feed } = input.node.source!;
+      const batchAxis = feed!.kind === 'data' ? feed!.batchAxis : null;
+      graph.output(`grad_input/${input.name}`, inputGradient(graph, input, contributions.get(input)!), { batchAxis });
+    }
   }
   const pruned = eliminateDeadCode(graph);
   verify(pruned);

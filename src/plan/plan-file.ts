@@ -77,7 +77,8 @@ export function readPlanFile(text: string, where: string): PlanFile {
   }
   const { format, version } = (json ?? {}) as { format?: unknown; version?: unknown };
   if (format !== 'partita-plan') throw foreign('not a plan: it has no "format": "partita-plan"');
-  if (version !== VERSION) throw foreign(`a plan of version ${String(version)}; this version of Partita reads ${VERSION}`);
+  if (version !== VERSION)
+    throw foreign(`a plan of version ${String(version)}; this version of Partita reads ${VERSION}`);
   try {
     return parse(schema, json, where);
   } catch (cause) {
@@ -124,7 +125,8 @@ export function checkSamePlan(plan: Plan, file: PlanFile, where: string): void {
   const nodes = new Set([...Object.keys(file.partition.assignment), ...Object.keys(again.partition.assignment)]);
   const moved = [...nodes].filter((n) => file.partition.assignment[n] !== again.partition.assignment[n]);
   if (moved.length > 0) differences.push(`${moved.length} nodes are on other stages, first ${moved[0]}`);
-  if (JSON.stringify(file.schedule.rows) !== JSON.stringify(again.schedule.rows)) differences.push('the schedule differs');
+  if (JSON.stringify(file.schedule.rows) !== JSON.stringify(again.schedule.rows))
+    differences.push('the schedule differs');
   file.devices.forEach((d, i) => {
     const planned = again.devices[i]?.plannedBytes;
     if (planned !== d.plannedBytes) {

@@ -1,4 +1,4 @@
-import type { BackendName } from '../backends/backend.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
 import { PlanError, UsageError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
@@ -84,7 +84,7 @@ export function draftPlan(request: PlanRequest): Plan {
   const deviceModel = request.deviceModel ?? defaultDevice;
   const link = request.link ?? defaultLink;
   const [mainName, main] = Object.entries(request.programs)[0]!;
-  const builds = Object.fromEntries(Object.entries(request.programs).map(([name, spec]) => [name, buildGraphs(request, spec)]));
+  const builds = Object.fromEntries(Object.entries(request.programs).map(([name, spec]) => [name, buildGraphs(request, spec, spec === main)]));
   const mainGraph = builds[mainName]!.graphs.get(builds[mainName]!.chunks[0]!)!;
 
   const microbatches = builds[mainName]!.chunks.length;
@@ -140,8 +140,9 @@ export function draftPlan(request: PlanRequest): Plan {
   };
 }
 
-function buildGraphs(request: PlanRequest, spec: ProgramSpec): { chunks: number[]; graphs: Map<number, Graph> } {
-  const chunks = chunkSizes(spec.batch, Math.min(request.microbatches, spec.batch === 0 ? 1 : Number.POSITIVE_INFINITY));
+function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): { chunks: number[]; graphs: Map<number, Graph> } {
+  // A smaller last batch may have fewer samples than the main program has microbatches.
+  const chunks = chunkSizes(spec.batch, isMain ? request.microbatches : Math.min(request.microbatches, spec.batch));
   const graphs = new Map<number, Graph>();
   for (const size of new Set(chunks)) {
     const model = request.model.build(size);

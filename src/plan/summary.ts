@@ -42,7 +42,12 @@ export interface DeviceSummary {
 /** A plan in numbers, as JSON. */
 export interface PlanSummary {
   readonly model: string;
-  readonly programs: readonly { readonly name: string; readonly mode: string; readonly batch: number; readonly microbatches: number }[];
+  readonly programs: readonly {
+    readonly name: string;
+    readonly mode: string;
+    readonly batch: number;
+    readonly microbatches: number;
+  }[];
   readonly schedule: string;
   readonly partition: string;
   readonly stages: readonly StageSummary[];

@@ -1,6 +1,6 @@
 import { GraphError, PlanError } from '../core/errors.ts';
 import { byteSize } from '../core/types.ts';
-import type { BackendName } from '../backends/backend.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import type { Lowered, NodeSignature } from '../lower/kernel-call.ts';

@@ -40,14 +40,14 @@ function joinedType(chunks: readonly TensorType[], axis: number | null): TensorT
 }
 
 /**
- * The axis along which a result's chunks are joined: the one whose size is the chunk's where two chunk sizes differ;
- * with equal chunks the first axis of the chunk's size. null where no axis is the batch.
+ * The axis along which a result's chunks are joined: the one declared with the output. null where it has none, or where
+ * that axis does not grow with the chunk, so that it cannot be the batch.
  */
 export function batchAxisOf(graphs: readonly Graph[], chunks: readonly number[], name: string): number | null {
-  const shapes = graphs.map((g) => g.outputs.get(name)!.shape);
-  const rank = shapes[0]!.length;
-  for (let axis = 0; axis < rank; axis++) {
-    if (shapes.every((s, i) => s[axis]! % chunks[i]! === 0 && s[axis]! / chunks[i]! === shapes[0]![axis]! / chunks[0]!)) return axis;
-  }
-  return null;
+  const axis = graphs[0]!.batchAxisOf(name);
+  if (axis === null) return null;
+  const sizes = graphs.map((g) => g.outputs.get(name)!.shape[axis] ?? 0);
+  const perSample = sizes[0]! / chunks[0]!;
+  const isBatch = perSample >= 1 && Number.isInteger(perSample) && sizes.every((s, m) => s === perSample * chunks[m]!);
+  return isBatch ? axis : null;
 }

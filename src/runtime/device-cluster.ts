@@ -1,4 +1,4 @@
-import type { BackendName } from '../backends/backend.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
 import { PlanError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';

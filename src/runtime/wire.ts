@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { BackendName } from '../backends/backend.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
 import type { PoisonKind } from './poison.ts';
 

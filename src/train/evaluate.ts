@@ -41,8 +41,12 @@ export function makeEvaluator({ batches, terms, single, perplexity }: EvaluatorO
     const total = { counted: 0, correct: 0, crossEntropy: 0 };
     for (const { size, tensors: open } of batches) {
       const tensors = open();
-      const run = await session.run(programFor(session.plan, 'forward', { epoch: 0, step: 0, tensors }), tensors, { signal });
-      const score = terms.map((term) => scoreOf(run.results.get(`output/${term.output}`)!, tensors[term.target]!, term));
+      const run = await session.run(programFor(session.plan, 'forward', { epoch: 0, step: 0, tensors }), tensors, {
+        signal,
+      });
+      const score = terms.map((term) =>
+        scoreOf(run.results.get(`output/${term.output}`)!, tensors[term.target]!, term),
+      );
       for (const s of score) {
         total.counted += s.counted;
         total.correct += s.correct;
@@ -70,7 +74,8 @@ function scoreOf(output: HostTensor, target: HostTensor, { classes, ignoreIndex,
     const label = target.data[row]!;
     if (label === ignoreIndex) continue;
     let best = 0;
-    for (let c = 1; c < classes; c++) if (output.data[row * classes + c]! > output.data[row * classes + best]!) best = c;
+    for (let c = 1; c < classes; c++)
+      if (output.data[row * classes + c]! > output.data[row * classes + best]!) best = c;
     counted++;
     if (best === label) correct++;
     const top = values === 'logits' ? output.data[row * classes + best]! : 0;

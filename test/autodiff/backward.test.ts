@@ -36,8 +36,9 @@ describe('reverse walk', () => {
     const before = graph.nodes.length;
     const dy = derivative(y, x);
     expect(at(dy, { x: 3 })).toBe(30);
-    const dShared = graph.nodes.slice(before).filter((n) => n.origin === shared.node);
-    expect(dShared).toHaveLength(1);
+    // Both arriving cotangents are added before the node's own rule runs, once.
+    const made = graph.nodes.slice(before).filter((n) => n.origin === shared.node);
+    expect(made.map((n) => n.op?.name)).toEqual(['add', 'mul']);
   });
 
   it('gives one contribution a use, in graph order', () => {
@@ -46,7 +47,8 @@ describe('reverse walk', () => {
     const y = mul(tanh(mul(w, 2)), mul(w, 3));
     const uses = backward([{ tensor: y, cotangent: graph.scalar(1) }], [w]).get(w)!;
     expect(uses).toHaveLength(2);
-    expect(uses.map((t) => t.node.origin!.name)).toEqual(['mul', 'mul_1']);
+    expect(uses.map((u) => u.use!.name)).toEqual(['mul', 'mul_1']);
+    expect(uses.map((u) => u.cotangent.node.origin!.name)).toEqual(['mul', 'mul_1']);
   });
 
   it('differentiates any number of times', () => {
@@ -59,7 +61,6 @@ describe('reverse walk', () => {
     expect(at(d1, { x: 0.3 })).toBeCloseTo(1 - t * t, 12);
     expect(at(d2, { x: 0.3 })).toBeCloseTo(-2 * t * (1 - t * t), 12);
     expect(at(d3, { x: 0.3 })).toBeCloseTo((1 - t * t) * (6 * t * t - 2), 12);
-    expect([d1, d2, d3].map((d) => d.node.pass)).toEqual([1, 2, 3]);
   });
 
   it('is undefined where nothing depends on the tensor', () => {

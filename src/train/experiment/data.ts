@@ -32,7 +32,10 @@ export function openData(experiment: Experiment, config: DataConfig): OpenedData
 }
 
 /** A text's windows are as long as the model's context where they say nothing themselves. */
-function withContext<C extends Exclude<DataConfig | EvaluationDataConfig, { kind: 'file' }>>(config: C, model: ModelChoice): C {
+function withContext<C extends Exclude<DataConfig | EvaluationDataConfig, { kind: 'file' }>>(
+  config: C,
+  model: ModelChoice,
+): C {
   if (config.kind !== 'text') return config;
   const context = config.context ?? (model.kind === 'gpt' ? model.context : undefined) ?? defaultContext;
   return { ...config, context };
@@ -62,13 +65,20 @@ export function wantedTensors(model: Model): WantedTensor[] {
 }
 
 /** Batches to train on, each checked against the model. */
-export function openSource(experiment: Experiment, opened: OpenedData, config: DataConfig, model: Model, terms: readonly ClassTerm[]): BatchSource {
+export function openSource(
+  experiment: Experiment,
+  opened: OpenedData,
+  config: DataConfig,
+  model: Model,
+  terms: readonly ClassTerm[],
+): BatchSource {
   const wanted = wantedTensors(model);
   const batchSize = config.batchSize ?? defaultBatchSize;
   const { seed } = experiment;
   const { shuffle } = config;
   if (opened.kind === 'file') {
-    const mode = config.mode === 'epochs' ? ({ mode: 'epochs', batchSize, seed, shuffle } as const) : { mode: config.mode };
+    const mode =
+      config.mode === 'epochs' ? ({ mode: 'epochs', batchSize, seed, shuffle } as const) : { mode: config.mode };
     return checked(openFile(opened.file, wanted, mode), model, wanted, terms);
   }
   const source =
@@ -90,7 +100,11 @@ function wholeSet(dataset: Dataset): BatchSource {
 }
 
 /** Samples in a batch. */
-export function batchSizeOf(tensors: Readonly<Record<string, HostTensor>>, wanted: readonly WantedTensor[], where: string): number {
+export function batchSizeOf(
+  tensors: Readonly<Record<string, HostTensor>>,
+  wanted: readonly WantedTensor[],
+  where: string,
+): number {
   for (const { name, batchAxis = 0 } of wanted) {
     const size = batchAxis === null ? undefined : tensors[name]?.type.shape[batchAxis];
     if (size !== undefined) return size;
@@ -99,7 +113,12 @@ export function batchSizeOf(tensors: Readonly<Record<string, HostTensor>>, wante
 }
 
 /** The same batches, each compared with what the model takes at that batch size. */
-function checked(source: BatchSource, model: Model, wanted: readonly WantedTensor[], terms: readonly ClassTerm[]): BatchSource {
+function checked(
+  source: BatchSource,
+  model: Model,
+  wanted: readonly WantedTensor[],
+  terms: readonly ClassTerm[],
+): BatchSource {
   const check = batchChecker(model, wanted, terms);
   return {
     ...source,
@@ -141,7 +160,11 @@ function batchChecker(model: Model, wanted: readonly WantedTensor[], terms: read
   };
 }
 
-function checkClasses(target: HostTensor, { target: name, output, classes, ignoreIndex }: ClassTerm, where: string): void {
+function checkClasses(
+  target: HostTensor,
+  { target: name, output, classes, ignoreIndex }: ClassTerm,
+  where: string,
+): void {
   const wrong = target.data.findIndex((v: number) => v !== ignoreIndex && (v < 0 || v >= classes));
   if (wrong < 0) return;
   throw new UsageError(
@@ -160,7 +183,13 @@ export interface HeldOut {
   readonly batches: readonly { readonly size: number; readonly tensors: () => Readonly<Record<string, HostTensor>> }[];
 }
 
-export function openHeldOut(experiment: Experiment, opened: OpenedData, model: Model, terms: readonly ClassTerm[], batch: number): HeldOut | undefined {
+export function openHeldOut(
+  experiment: Experiment,
+  opened: OpenedData,
+  model: Model,
+  terms: readonly ClassTerm[],
+  batch: number,
+): HeldOut | undefined {
   const config = experiment.eval;
   if (!config) return undefined;
   const wanted = wantedTensors(model);
@@ -171,8 +200,13 @@ export function openHeldOut(experiment: Experiment, opened: OpenedData, model: M
     check(tensors, file);
     return { name: file, batches: [{ size: batchSizeOf(tensors, wanted, file), tensors: () => tensors }] };
   }
-  const dataset = config.data ? openDataset(withContext(config.data, experiment.model)) : opened.kind === 'set' ? opened.heldOut! : undefined;
-  if (!dataset) throw new UsageError('eval-data', 'eval.fraction needs a data set to hold out from', { remedy: 'give eval.data' });
+  const dataset = config.data
+    ? openDataset(withContext(config.data, experiment.model))
+    : opened.kind === 'set'
+      ? opened.heldOut!
+      : undefined;
+  if (!dataset)
+    throw new UsageError('eval-data', 'eval.fraction needs a data set to hold out from', { remedy: 'give eval.data' });
   if (opened.kind === 'set' && config.data) sameVocabulary(opened.train, dataset);
   const starts = Array.from({ length: Math.ceil(dataset.size / batch) }, (_, i) => i * batch);
   return {

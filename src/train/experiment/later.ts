@@ -25,9 +25,14 @@ const later: readonly Later[] = [
   {
     path: 'model',
     values: (v) => typeof v === 'string' && v.endsWith('.onnx'),
-    has: 'the built-in models "mlp", "lenet", "gpt", and no import of ONNX files',
+    has: 'the built-in models {"kind": "mlp" | "lenet" | "gpt"}',
   },
-  { path: 'model.kind', values: among('resnet', 'unet', 'lstm'), has: '"mlp", "lenet", "gpt"' },
+  {
+    // `--model net.onnx` reads as a kind.
+    path: 'model.kind',
+    values: (v) => among('resnet', 'unet', 'lstm')(v) || (typeof v === 'string' && v.endsWith('.onnx')),
+    has: 'the built-in models "mlp", "lenet", "gpt"',
+  },
   {
     path: 'schedule',
     values: among('interleaved-1f1b', 'looped-bfs', 'zb-h1', 'zb-h2', 'zb-v', 'dualpipe-v', 'auto'),

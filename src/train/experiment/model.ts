@@ -92,10 +92,14 @@ export function findParameter(graph: Graph, name: string, key: string): Tensor {
   if (found) return found;
   const names = graph.parameters.map((p) => p.name);
   const near = nearest(name, names);
-  throw new UsageError('unknown-parameter', `${key}: no parameter is named "${name}"${near ? `; did you mean "${near}"?` : ''}`, {
-    fields: { key, parameter: name, nearest: near ?? null, parameters: names },
-    remedy: near ?? `use one of: ${names.join(', ')}`,
-  });
+  throw new UsageError(
+    'unknown-parameter',
+    `${key}: no parameter is named "${name}"${near ? `; did you mean "${near}"?` : ''}`,
+    {
+      fields: { key, parameter: name, nearest: near ?? null, parameters: names },
+      remedy: near ?? `use one of: ${names.join(', ')}`,
+    },
+  );
 }
 
 function lossOf(graph: Graph, term: ObjectiveConfig, index: number): { loss: Tensor; weight: number } {
@@ -103,10 +107,14 @@ function lossOf(graph: Graph, term: ObjectiveConfig, index: number): { loss: Ten
   const key = `objective.${index}`;
   if (!output) {
     const names = [...graph.outputs.keys()];
-    throw new UsageError('unknown-output', `${key}.output: the model has no output "${term.output}"; it has ${names.join(', ')}`, {
-      fields: { key: `${key}.output`, output: term.output, outputs: names },
-      remedy: `"output": "${nearest(term.output, names) ?? names[0]}"`,
-    });
+    throw new UsageError(
+      'unknown-output',
+      `${key}.output: the model has no output "${term.output}"; it has ${names.join(', ')}`,
+      {
+        fields: { key: `${key}.output`, output: term.output, outputs: names },
+        remedy: `"output": "${nearest(term.output, names) ?? names[0]}"`,
+      },
+    );
   }
   const name = index === 0 ? 'loss' : `loss_${index}`;
   try {
@@ -121,17 +129,21 @@ function lossOf(graph: Graph, term: ObjectiveConfig, index: number): { loss: Ten
   }
 }
 
+const classLosses = { crossEntropy: losses.crossEntropy, nll: losses.nll };
+const valueLosses = { mse: losses.mse, bce: losses.bce, bceWithLogits: losses.bceWithLogits };
+const plainLosses = { sum: losses.sum, mean: losses.mean };
+
 function build(output: Tensor, term: ObjectiveConfig, name: string): Tensor {
   switch (term.kind) {
     case 'crossEntropy':
     case 'nll':
-      return losses[term.kind](output, term.target, { name, ignoreIndex: term.ignoreIndex ?? null });
+      return classLosses[term.kind](output, term.target, { name, ignoreIndex: term.ignoreIndex ?? null });
     case 'mse':
     case 'bce':
     case 'bceWithLogits':
-      return losses[term.kind](output, term.target, { name });
+      return valueLosses[term.kind](output, term.target, { name });
     case 'sum':
     case 'mean':
-      return losses[term.kind](output, { name });
+      return plainLosses[term.kind](output, { name });
   }
 }

@@ -1,7 +1,7 @@
-import { nearest, UsageError } from '../../core/errors.ts';
+import { GraphError, nearest, UsageError } from '../../core/errors.ts';
 import type { HostTensor } from '../../core/types.ts';
-import { readBytes, readText } from '../../formats/read-file.ts';
 import { toHostTensor } from '../../formats/raw-tensor.ts';
+import { readBytes, readText } from '../../formats/read-file.ts';
 import { readSafetensors } from '../../formats/safetensors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { ModelConfig } from '../../nn/models/index.ts';
@@ -13,7 +13,16 @@ import type { Schedule } from '../../schedule/schedule.ts';
 import type { BatchSource } from '../data/source.ts';
 import { type ClassTerm, type Evaluator, makeEvaluator } from '../evaluate.ts';
 import { type LearningRate, makeLearningRate } from '../learning-rate.ts';
-import { batchSizeOf, type HeldOut, type OpenedData, openData, openHeldOut, openSource, sampleInfo, wantedTensors } from './data.ts';
+import {
+  batchSizeOf,
+  type HeldOut,
+  type OpenedData,
+  openData,
+  openHeldOut,
+  openSource,
+  sampleInfo,
+  wantedTensors,
+} from './data.ts';
 import { builtInObjective, completeModel, experimentModel, findParameter } from './model.ts';
 import type { Experiment, ObjectiveConfig } from './schema.ts';
 import { checkSemantics, defaultBatchSize } from './semantics.ts';
@@ -51,7 +60,10 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
   checkSemantics(experiment, where);
   if (!experiment.data && (options.needsData ?? true)) {
     throw new UsageError('experiment-invalid', `${where}: data: required`, {
-      fields: { file: where, problems: [{ key: 'data', expected: 'a file or a data set', got: 'nothing: it is required' }] },
+      fields: {
+        file: where,
+        problems: [{ key: 'data', expected: 'a file or a data set', got: 'nothing: it is required' }],
+      },
       remedy: '--data.kind digits, or --data.file x.safetensors',
     });
   }
@@ -59,14 +71,16 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
   const opened = data && openData(experiment, data);
   const modelConfig = completeModel(experiment.model, opened && data ? sampleInfo(opened, data) : { from: 'no data' });
   const model = experimentModel(modelConfig, experiment);
-  const { graph } = model.build(1);
+  const graph = buildOnce(model);
   checkNames(experiment, graph);
   const terms = classTerms(experiment.objective ?? builtInObjective, graph);
   checkClassCount(opened, terms);
 
   const source = opened && data && openSource(experiment, opened, data, model, terms);
   const first = source?.batchAt(0);
-  const batch = first ? batchSizeOf(first.tensors, wantedTensors(model), source!.name) : (options.batch ?? defaultBatchSize);
+  const batch = first
+    ? batchSizeOf(first.tensors, wantedTensors(model), source!.name)
+    : (options.batch ?? defaultBatchSize);
   const steps = stepsOf(experiment, source);
   const tail = source && tailOf(source, model, batch, steps);
   const heldOut = opened && openHeldOut(experiment, opened, model, terms, batch);
@@ -94,6 +108,20 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
   };
 }
 
+/** The model's graph for one sample. Sizes it cannot be built with are the experiment's fault. */
+function buildOnce(model: Model): Graph {
+  try {
+    return model.build(1).graph;
+  } catch (error) {
+    if (!(error instanceof GraphError)) throw error;
+    throw new UsageError('model-invalid', `model ${model.name}: ${error.message.split('\n')[0]}`, {
+      fields: { ...error.fields },
+      remedy: error.remedy,
+      cause: error,
+    });
+  }
+}
+
 /** What the planner is asked for. `train`: with the programs for a smaller last batch and for evaluation. */
 export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gradients'): PlanRequest {
   const { experiment, batch, tail, heldOut } = prepared;
@@ -108,7 +136,11 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
   }
   const { partition, links, l2 } = experiment;
   const { placement, ...cut } = partition === 'auto' ? { placement: undefined } : partition;
-  const { balance, cuts, stages } = cut as { balance?: 'time' | 'memory' | 'parameters'; cuts?: string[]; stages?: Record<string, number> };
+  const { balance, cuts, stages } = cut as {
+    balance?: 'time' | 'memory' | 'parameters';
+    cuts?: string[];
+    stages?: Record<string, number>;
+  };
   return {
     model: prepared.model,
     programs,
@@ -172,10 +204,14 @@ function checkClassCount(opened: OpenedData | undefined, terms: readonly ClassTe
   const classes = opened?.kind === 'set' ? opened.train.classes : undefined;
   const small = terms.find((t) => classes !== undefined && t.target === 'y' && t.classes < classes);
   if (!small || opened?.kind !== 'set') return;
-  throw new UsageError('target-class', `${opened.train.name} has ${classes} classes, and output ${small.output} has ${small.classes}`, {
-    fields: { data: opened.train.name, classes, outputClasses: small.classes },
-    remedy: `leave the model's number of classes out, or make it ${classes}`,
-  });
+  throw new UsageError(
+    'target-class',
+    `${opened.train.name} has ${classes} classes, and output ${small.output} has ${small.classes}`,
+    {
+      fields: { data: opened.train.name, classes, outputClasses: small.classes },
+      remedy: `leave the model's number of classes out, or make it ${classes}`,
+    },
+  );
 }
 
 /** Names of parameters and tensors that the experiment mentions. */
@@ -192,16 +228,24 @@ function checkNames({ frozen, l2, optimizer, batchAxis }: Experiment, graph: Gra
     const own = axes.get(name);
     if (own === undefined) {
       const near = nearest(name, axes.keys());
-      throw new UsageError('unknown-tensor', `batchAxis: no input, target or output is named "${name}"${near ? `; did you mean "${near}"?` : ''}`, {
-        fields: { key: `batchAxis.${name}`, nearest: near ?? null, tensors: [...axes.keys()] },
-        remedy: near,
-      });
+      throw new UsageError(
+        'unknown-tensor',
+        `batchAxis: no input, target or output is named "${name}"${near ? `; did you mean "${near}"?` : ''}`,
+        {
+          fields: { key: `batchAxis.${name}`, nearest: near ?? null, tensors: [...axes.keys()] },
+          remedy: near,
+        },
+      );
     }
     if (axis !== own) {
-      throw new UsageError('batch-axis', `batchAxis.${name}: the built-in models have the batch of ${name} on axis ${own}, not ${axis}`, {
-        fields: { key: `batchAxis.${name}`, axis, expected: own },
-        remedy: 'leave it out',
-      });
+      throw new UsageError(
+        'batch-axis',
+        `batchAxis.${name}: the built-in models have the batch of ${name} on axis ${own}, not ${axis}`,
+        {
+          fields: { key: `batchAxis.${name}`, axis, expected: own },
+          remedy: 'leave it out',
+        },
+      );
     }
   }
 }
@@ -227,9 +271,13 @@ export function readParameters(file: string, model: Model): Map<string, HostTens
     graph.parameters.map((p) => {
       const value = toHostTensor(tensors.get(p.name)!, p.dtype, `${file}: "${p.name}"`);
       if (value.type.shape.join() !== p.shape.join()) {
-        throw new UsageError('parameters-mismatch', `${file}: "${p.name}" is [${value.type.shape.join(', ')}] and the model's is [${p.shape.join(', ')}]`, {
-          fields: { file, parameter: p.name, shape: value.type.shape, expected: p.shape },
-        });
+        throw new UsageError(
+          'parameters-mismatch',
+          `${file}: "${p.name}" is [${value.type.shape.join(', ')}] and the model's is [${p.shape.join(', ')}]`,
+          {
+            fields: { file, parameter: p.name, shape: value.type.shape, expected: p.shape },
+          },
+        );
       }
       return [p.name, value];
     }),

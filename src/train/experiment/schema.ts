@@ -22,8 +22,7 @@ import { scheduleNames } from '../../schedule/named.ts';
 
 const positive = (doc: string) => integer({ min: 1, doc });
 const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
-const oneOrMore = (doc: string) =>
-  either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], { doc });
+const oneOrMore = (doc: string) => either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], { doc });
 const activation = choice(['relu', 'gelu', 'tanh', 'sigmoid'], { default: 'relu', doc: 'activation' });
 
 const model = union(
@@ -38,9 +37,7 @@ const model = union(
       channels: optional(positive("channels of the image; default: the data's")),
       size: optional(oneOrMore("height and width of the image; default: the data's")),
       classes: optional(positive("number of classes; default: the data's")),
-      widths: optional(
-        list(integer({ min: 1 }), { minLength: 1, doc: 'channels of the convolutions; default 8,16' }),
-      ),
+      widths: optional(list(integer({ min: 1 }), { minLength: 1, doc: 'channels of the convolutions; default 8,16' })),
       hidden: optional(sizes('widths of the hidden linear layers; default 64')),
       activation,
       pool: choice(['max', 'avg'], { default: 'max', doc: 'pooling' }),

@@ -9,7 +9,11 @@ export function checkSemantics(experiment: Experiment, where: string): void {
   if (problems.length === 0) return;
   throw new UsageError('experiment-invalid', `${where}: ${joinProblems(problems.map(sentence))}`, {
     fields: { file: where, problems },
-    remedy: problems.map((p) => p.remedy).filter(Boolean).join(' ') || undefined,
+    remedy:
+      problems
+        .map((p) => p.remedy)
+        .filter(Boolean)
+        .join(' ') || undefined,
   });
 }
 
@@ -118,7 +122,13 @@ const checks: readonly Check[] = [
   },
   ({ data, eval: evaluation }) =>
     evaluation?.fraction !== undefined && data?.kind === 'file'
-      ? [{ key: 'eval.fraction', expected: 'a data set to hold out from; give eval.data with a file', got: 'data.file' }]
+      ? [
+          {
+            key: 'eval.fraction',
+            expected: 'a data set to hold out from; give eval.data with a file',
+            got: 'data.file',
+          },
+        ]
       : [],
   ({ data, eval: evaluation }) =>
     evaluation?.fraction !== undefined && data?.mode === 'fixed'

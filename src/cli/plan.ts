@@ -1,0 +1,82 @@
+import { PlanError, UsageError } from '../core/errors.ts';
+import { writeFileAtomic } from '../formats/atomic.ts';
+import { draftPlan, makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
+import { writePlanFile } from '../plan/plan-file.ts';
+import { summarizePlan } from '../plan/summary.ts';
+import { printGrid } from '../schedule/grid.ts';
+import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
+import { loadExperiment } from './experiment.ts';
+import { figuresOf } from './figures.ts';
+import { type Invocation, textOf } from './invocation.ts';
+import { gapOf, printPlan } from './print-plan.ts';
+
+export async function run(invocation: Invocation): Promise<number> {
+  const { experiment, where } = loadExperiment(invocation);
+  const batch = textOf(invocation, 'batch');
+  const prepared = prepareExperiment(experiment, {
+    where,
+    needsData: false,
+    batch: batch === undefined ? undefined : wholeBatch(batch),
+  });
+  const show = !invocation.quiet && !invocation.json;
+  const plan = planOrShow(planRequestOf(prepared, 'train'), (draft) => {
+    if (show) process.stdout.write(`${printPlan(draft, { width: process.stdout.columns })}\n`);
+  });
+  const out = textOf(invocation, 'planOut');
+  if (out !== undefined) await writeFileAtomic(out, writePlanFile(plan, experiment));
+  if (invocation.json) process.stdout.write(`${JSON.stringify(jsonOf(plan))}\n`);
+  return 0;
+}
+
+/** Shows the plan whether it fits or not; throws where it does not. */
+function planOrShow(request: PlanRequest, show: (plan: Plan) => void): Plan {
+  try {
+    const plan = makePlan(request);
+    show(plan);
+    return plan;
+  } catch (error) {
+    if (error instanceof PlanError && error.code === 'plan-does-not-fit') show(draftPlan(request));
+    throw error;
+  }
+}
+
+function jsonOf(plan: Plan) {
+  const summary = summarizePlan(plan);
+  const [main] = Object.keys(plan.programs);
+  const { objective, method, assignment, stages } = plan.partition;
+  const figures = figuresOf(plan);
+  return {
+    version: 1,
+    command: 'plan',
+    model: summary.model,
+    programs: summary.programs,
+    microbatches: plan.request.microbatches,
+    schedule: summary.schedule,
+    grid: printGrid(plan.schedules[main!]!, { dependencies: plan.stageEdges, width: 'whole' }).split('\n'),
+    partition: {
+      method,
+      stages,
+      assignment,
+      placement: plan.placement,
+      objective: objective?.value ?? null,
+      lowerBound: objective?.lowerBound ?? null,
+      gap: objective ? gapOf(objective) : null,
+      unit: objective?.unit ?? null,
+    },
+    stages: summary.stages,
+    surplus: summary.surplus,
+    ...figures,
+    devices: figures.devices.map((d, i) => {
+      const { naiveSumBytes, maxLiveBytes, peakAt, peakProgram, largest } = summary.devices[i]!;
+      return { ...d, naiveSumBytes, maxLiveBytes, peakAt, peakProgram, largest };
+    }),
+  };
+}
+
+function wholeBatch(text: string): number {
+  const batch = Number(text);
+  if (Number.isSafeInteger(batch) && batch > 0) return batch;
+  throw new UsageError('command-line', `--batch: expected an integer ≥ 1, got ${JSON.stringify(text)}`, {
+    fields: { flag: 'batch', got: text },
+  });
+}

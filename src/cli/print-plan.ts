@@ -1,0 +1,115 @@
+/** A plan as people read it. */
+import { formatBytes, formatCount, formatPercent, formatSeconds } from '../core/format.ts';
+import type { Plan } from '../plan/plan.ts';
+import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
+import { memoryCategories } from '../program/instruction.ts';
+import { type Cell, table } from '../report/table.ts';
+import { printGrid } from '../schedule/grid.ts';
+import type { figuresOf } from './figures.ts';
+
+/** Stages, clock grid, memory and prediction. */
+export function printPlan(plan: Plan, options: { width?: number } = {}): string {
+  const summary = summarizePlan(plan);
+  const [main] = Object.keys(plan.programs);
+  const parts = [
+    heading(summary, plan),
+    stageTable(summary),
+    `Schedule ${summary.schedule}, one column a task:\n${printGrid(plan.schedules[main!]!, {
+      dependencies: plan.stageEdges,
+      width: options.width ?? 120,
+    })}`,
+    memoryTable(summary),
+    `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}`,
+  ];
+  if (summary.surplus.length > 0) {
+    parts.push(
+      `Surplus: ${summary.surplus.map((d) => `device ${d}`).join(', ')} without a stage; fewer devices are as fast`,
+    );
+  }
+  return parts.join('\n\n');
+}
+
+function heading({ model, programs }: PlanSummary, plan: Plan): string {
+  const [first] = programs;
+  const { objective, method } = plan.partition;
+  const quality = objective
+    ? `: largest ${objective.kind === 'time' ? formatSeconds(objective.value) : formatBytes(objective.value)}, bound ${
+        objective.kind === 'time' ? formatSeconds(objective.lowerBound) : formatBytes(objective.lowerBound)
+      }, gap ${formatPercent(gapOf(objective))}`
+    : '';
+  return `Model ${model}, batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}; partition ${method}${quality}`;
+}
+
+export const gapOf = ({ value, lowerBound }: { value: number; lowerBound: number }): number =>
+  value > 0 ? (value - lowerBound) / value : 0;
+
+function stageTable({ stages }: PlanSummary): string {
+  return table(
+    ['stage', 'device', 'from', 'to', 'nodes', 'parameters', 'FLOPs a step'],
+    stages.map((s) => [s.stage, s.device, s.from, s.to, s.nodes, formatCount(s.parameters), formatFlops(s.flops)]),
+  );
+}
+
+function formatFlops(flops: number): string {
+  const units = ['', 'K', 'M', 'G', 'T', 'P'];
+  let unit = 0;
+  while (flops >= 1000 && unit < units.length - 1) {
+    flops /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? flops : flops.toFixed(1)} ${units[unit]}`.trimEnd();
+}
+
+const categoryNames: Readonly<Record<string, string>> = {
+  optimizerState: 'optimizer state',
+  savedActivations: 'saved activations',
+};
+
+function memoryTable({ devices }: PlanSummary): string {
+  const rows = (of: (d: DeviceSummary) => Cell) => devices.map(of);
+  const bytes = (of: (d: DeviceSummary) => number) => rows((d) => formatBytes(of(d)));
+  const lines: [string, Cell[]][] = [
+    ...[...memoryCategories, 'padding' as const].map((c): [string, Cell[]] => [
+      `  ${categoryNames[c] ?? c}`,
+      bytes((d) => d.byCategory[c]),
+    ]),
+    ['peak', bytes((d) => d.peakBytesPlanned)],
+    ['capacity', rows((d) => (d.capacityBytes === null ? 'as needed' : formatBytes(d.capacityBytes)))],
+    ['most alive at once', bytes((d) => d.maxLiveBytes)],
+    ['sum without reuse', bytes((d) => d.naiveSumBytes)],
+  ];
+  const holders = devices.map(
+    (d) =>
+      `  device ${d.device}: at ${d.peakAt} of ${d.peakProgram}; ${
+        d.largest
+          .slice(0, 3)
+          .map((t) => `${t.name} ${formatBytes(t.bytes)}`)
+          .join(', ') || 'nothing'
+      }`,
+  );
+  const head = ['memory', ...devices.map((d) => `device ${d.device}`)];
+  const align = head.map((_, i) => (i === 0 ? ('left' as const) : ('right' as const)));
+  const body = table(
+    head,
+    lines.map(([name, cells]) => [name, ...cells]),
+    { align },
+  );
+  return `${body}\nThe peak, and what holds it:\n${holders.join('\n')}`;
+}
+
+/** The closing table of a run: planned against measured. */
+export function printFigures({ devices }: ReturnType<typeof figuresOf>): string {
+  return table(
+    ['device', 'planned peak', 'measured peak', '', 'capacity', 'busy a step', 'bubble'],
+    devices.map((d) => [
+      d.device,
+      `${formatCount(d.peakBytesPlanned)} B`,
+      d.peakBytesMeasured === null ? null : `${formatCount(d.peakBytesMeasured)} B`,
+      d.peakBytesMeasured === null ? '' : d.peakBytesMeasured === d.peakBytesPlanned ? 'equal' : 'DIFFERENT',
+      d.capacityBytes === null ? 'as needed' : formatBytes(d.capacityBytes),
+      formatSeconds(d.busySeconds),
+      formatPercent(d.bubbleFraction),
+    ]),
+    { align: ['right', 'right', 'right', 'left', 'right', 'right', 'right'] },
+  );
+}

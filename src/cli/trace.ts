@@ -1,0 +1,71 @@
+import { UsageError } from '../core/errors.ts';
+import { formatSeconds } from '../core/format.ts';
+import { writeFileAtomic } from '../formats/atomic.ts';
+import { makePlan } from '../plan/plan.ts';
+import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
+import { Session } from '../train/session.ts';
+import { bubbleOf, programFor, train } from '../train/trainer.ts';
+import { loadExperiment } from './experiment.ts';
+import { type Invocation, textOf } from './invocation.ts';
+import { stepTrace } from './step-trace.ts';
+
+export async function run(invocation: Invocation): Promise<number> {
+  const { experiment, where } = loadExperiment(invocation);
+  const warmUp = wholeNumber(textOf(invocation, 'warmUp') ?? '3');
+  const prepared = prepareExperiment(
+    { ...experiment, steps: warmUp + 1, epochs: undefined, eval: undefined },
+    { where },
+  );
+  const plan = makePlan(planRequestOf(prepared, 'train'));
+  const params = textOf(invocation, 'params');
+  await using session = await Session.open(plan, {
+    seed: experiment.seed,
+    parameters: params === undefined ? undefined : readParameters(params, prepared.model),
+    audit: invocation.own.audit === true,
+  });
+  const { source, learningRate } = prepared;
+  const { signal } = invocation;
+  for await (const _ of train({ session, data: source!, steps: warmUp, learningRate, signal }));
+  const batch = source!.batchAt(warmUp);
+  const program = programFor(plan, 'train', batch);
+  const step = await session.run(program, batch.tensors, {
+    step: warmUp,
+    lr: learningRate(warmUp),
+    profile: true,
+    signal,
+  });
+
+  const out = textOf(invocation, 'out') ?? 'trace.json';
+  const json = stepTrace(plan, program, step.reports, { step: warmUp });
+  await writeFileAtomic(out, `${JSON.stringify(json)}\n`);
+  const bubble = bubbleOf(
+    step.reports.map((r) => r.busySeconds),
+    step.seconds,
+  );
+  if (invocation.json) {
+    const result = {
+      version: 1,
+      command: 'trace',
+      model: plan.request.model.name,
+      step: warmUp,
+      stepSeconds: step.seconds,
+      bubbleFraction: bubble,
+      events: json.traceEvents.length,
+      out,
+    };
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+  } else if (!invocation.quiet) {
+    process.stdout.write(
+      `Step ${warmUp}: ${formatSeconds(step.seconds)}, bubble ${(bubble * 100).toFixed(1)} %\n${json.traceEvents.length} events in ${out}; open it in https://ui.perfetto.dev\n`,
+    );
+  }
+  return 0;
+}
+
+function wholeNumber(text: string): number {
+  const n = Number(text);
+  if (text.trim() !== '' && Number.isSafeInteger(n) && n >= 0) return n;
+  throw new UsageError('command-line', `--warm-up: expected an integer ≥ 0, got ${JSON.stringify(text)}`, {
+    fields: { flag: 'warm-up', got: text },
+  });
+}

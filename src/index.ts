@@ -1,0 +1,35 @@
+/**
+ * Partita's public face: re-exports only.
+ *
+ *     import { Graph, losses, makeLearningRate, makeOptimizer, nn, plan, Session, train } from 'partita';
+ */
+export { backward } from './autodiff/backward.ts';
+export {
+  DeviceError,
+  FormatError,
+  GraphError,
+  PartitaError,
+  PlanError,
+  UsageError,
+} from './core/errors.ts';
+export type { DType, HostTensor, Shape, TensorType } from './core/types.ts';
+export { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
+export { Graph, type Node, Tensor } from './graph/graph.ts';
+export * as init from './init/index.ts';
+export * as losses from './losses/index.ts';
+export * as nn from './nn/index.ts';
+export * as ops from './ops/functions.ts';
+export type { Model, ModelGraph } from './optim/model.ts';
+export * as optim from './optim/optimizer.ts';
+export * as plan from './plan/index.ts';
+export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
+export * as schedule from './schedule/index.ts';
+export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
+export { openDataset, openFile } from './train/data/open.ts';
+export { type BatchSource, epochsOf } from './train/data/source.ts';
+export { holdOut } from './train/data/split.ts';
+export { makeEvaluator } from './train/evaluate.ts';
+export * as experiment from './train/experiment/index.ts';
+export { type LearningRate, type LearningRateConfig, makeLearningRate } from './train/learning-rate.ts';
+export { type RunResult, Session, type SessionOptions } from './train/session.ts';
+export { type StepRecord, type TrainOptions, train } from './train/trainer.ts';

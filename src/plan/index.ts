@@ -1,0 +1,14 @@
+/** Plans: made from a request, read as numbers, stored as JSON. */
+export {
+  draftPlan,
+  makePlan,
+  type Plan,
+  type PlannedDevice,
+  type PlanRequest,
+  type ProgramSpec,
+  type Shortage,
+  shortages,
+} from './plan.ts';
+export { checkSamePlan, type PlanFile, planFileOf, readPlanFile, withDecisions, writePlanFile } from './plan-file.ts';
+export { type Prediction, predict } from './predict.ts';
+export { type DeviceSummary, type PlanSummary, type StageSummary, summarizePlan } from './summary.ts';

@@ -1,0 +1,231 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { exitCodeOf, lineOf } from '../../src/cli/failure.ts';
+import { planTraining } from '../../src/cli/train.ts';
+import type { PartitaError } from '../../src/core/errors.ts';
+import type { HostTensor } from '../../src/core/types.ts';
+import { writeSafetensors } from '../../src/formats/safetensors.ts';
+import { partita, workFolder } from './run.ts';
+
+const folder = workFolder();
+const good = { model: { kind: 'mlp', hidden: [8] }, data: { kind: 'digits' }, steps: 1 };
+
+beforeAll(() => {
+  const x: HostTensor = { type: { dtype: 'f32', shape: [2, 3] }, data: new Float32Array(6) };
+  const y: HostTensor = { type: { dtype: 'i32', shape: [2] }, data: Int32Array.of(0, 7) };
+  const file = writeSafetensors([
+    ['x', x],
+    ['y', y],
+  ]);
+  writeFileSync(join(folder, 'whole.safetensors'), file);
+  writeFileSync(join(folder, 'truncated.safetensors'), file.subarray(0, file.length - 5));
+  writeFileSync(join(folder, 'x-only.safetensors'), writeSafetensors([['x', x]]));
+  writeFileSync(join(folder, 'broken.json'), '{"model": ');
+  writeFileSync(join(folder, 'list.json'), '[]');
+  writeFileSync(join(folder, 'bad.csv'), '0F0,0X1\n');
+  writeFileSync(join(folder, 'other.csv'), '0F0,,,0B0\n,1F0,1B0,\n');
+  writeFileSync(join(folder, 'small.csv'), 'a,b,c\n1,2,0\n3,4,1\n');
+  mkdirSync(join(folder, 'taken'), { recursive: true });
+});
+
+/** What is wrong, the experiment, the exit code and what the line on standard error must name. */
+const mistakes: [string, object, number, ...string[]][] = [
+  ['no model', { model: undefined }, 2, 'model', 'required'],
+  ['no data', { data: undefined }, 2, 'data', 'required'],
+  ['an unknown key', { optmizer: {} }, 2, 'optmizer', 'unknown key', '"optimizer"'],
+  [
+    'an unknown nested key',
+    { optimizer: { kind: 'sgd', momentun: 1 } },
+    2,
+    'optimizer.momentun',
+    '"optimizer.momentum"',
+  ],
+  ['a key of another kind', { optimizer: { kind: 'adam', momentum: 1 } }, 2, 'optimizer.momentum'],
+  ['a wrong type', { steps: '3' }, 2, 'steps', 'an integer ≥ 1', '"3"'],
+  ['zero microbatches', { microbatches: 0 }, 2, 'microbatches', '≥ 1', 'got 0'],
+  ['half a microbatch', { microbatches: 1.5 }, 2, 'microbatches', 'an integer'],
+  ['more microbatches than samples', { microbatches: 33 }, 2, 'microbatches', 'at most the batch, 32'],
+  ['a negative size', { model: { kind: 'mlp', hidden: [-8] } }, 2, 'model.hidden.0', '≥ 1', 'got -8'],
+  ['an unknown model', { model: { kind: 'mpl' } }, 2, 'model.kind', '"mlp"'],
+  ['a model of later versions', { model: { kind: 'resnet' } }, 2, 'model.kind', 'has not got "resnet"', '"lenet"'],
+  ['an ONNX model', { model: 'net.onnx' }, 2, 'model', 'has not got "net.onnx"'],
+  ['a schedule of later versions', { schedule: 'zb-h1' }, 2, 'has not got "zb-h1"', '"gpipe"'],
+  ['an unknown schedule', { schedule: 'gpip' }, 2, 'schedule', '"gpipe"'],
+  ['an optimizer of later versions', { optimizer: { kind: 'rmsprop', alpha: 0.9 } }, 2, 'optimizer.kind', '"adamw"'],
+  ['a rate of later versions', { learningRate: { kind: 'oneCycle', maxLr: 1 } }, 2, 'learningRate.kind', 'oneCycle'],
+  ['recompute', { recompute: 'optimal' }, 2, 'recompute', 'has not got "optimal"'],
+  ['clipping', { clip: { globalNorm: 1 } }, 2, 'clip', 'has not got'],
+  ['checkpoints', { checkpoint: { dir: 'c', every: 1 } }, 2, 'checkpoint', 'has not got'],
+  ['resuming', { resume: 'c' }, 2, 'resume', 'has not got'],
+  ['the invariant mode', { invariant: true }, 2, 'invariant', 'has not got'],
+  ['relaxed SIMD', { simd: 'relaxed' }, 2, 'simd', 'has not got'],
+  ['a BLAS', { blas: 'auto' }, 2, 'blas', 'has not got'],
+  ['links one by one', { links: [{ from: 0, to: 1 }] }, 2, 'links', 'has not got'],
+  ['WebGPU', { devices: [{ backend: 'webgpu' }] }, 2, 'devices.0.backend', 'webgpu'],
+  ['batch statistics of later versions', { batchNorm: 'exact' }, 2, 'batchNorm', 'exact'],
+  ['nesterov alone', { optimizer: { nesterov: true } }, 2, 'optimizer.nesterov', 'momentum > 0'],
+  ['steps and epochs', { epochs: 1 }, 2, 'epochs', 'one of steps and epochs'],
+  ['too few rates', { steps: 3, learningRate: { kind: 'values', values: [1] } }, 2, 'learningRate.values', '3 steps'],
+  [
+    'a warm-up as long as all',
+    { learningRate: { kind: 'warmupCosine', warmupSteps: 5, totalSteps: 5 } },
+    2,
+    'learningRate.totalSteps',
+  ],
+  ['betas of one', { optimizer: { kind: 'adam', betas: [0.9] } }, 2, 'optimizer.betas', 'two numbers'],
+  ['a batch size that means nothing', { data: { kind: 'digits', mode: 'fixed', batchSize: 3 } }, 2, 'data.batchSize'],
+  ['heads that do not divide', { model: { kind: 'gpt', width: 10, heads: 3 } }, 2, 'model.width', 'multiple of heads'],
+  ['an image too small', { model: { kind: 'lenet', widths: [2, 2, 2, 2] } }, 2, 'halvings'],
+  ['too few classes', { model: { kind: 'mlp', classes: 9 } }, 2, '10 classes', '9'],
+  ['sizes that are not the data’s', { model: { kind: 'mlp', inputs: 63 } }, 2, 'digits', 'x is f32[32, 1, 8, 8]', '63'],
+  ['a text for images', { data: { kind: 'text' }, model: { kind: 'lenet', classes: 3 } }, 2, 'model.size'],
+  ['more cuts than nodes', { devices: 20, partition: { cuts: 'abcdefghij'.split('') } }, 2, '11 stages', 'nodes'],
+  ['more stages than devices', { partition: { cuts: ['layer.1'] } }, 2, 'partition.cuts', '2 stages'],
+  ['an unknown cut', { devices: 2, partition: { cuts: ['layer.2'] } }, 2, 'layer.2', 'layer.0'],
+  ['two ways to cut', { partition: { cuts: [], balance: 'time' } }, 2, 'partition', 'only one'],
+  ['a device that is not there', { partition: { placement: [0, 1] } }, 2, 'partition.placement', 'device 1'],
+  ['an unknown parameter', { frozen: ['layer.0.wieght'] }, 2, 'frozen', '"layer.0.weight"'],
+  ['an unknown penalised parameter', { l2: { lambda: 1, parameters: ['w'] } }, 2, 'l2.parameters', '"w"'],
+  ['an unknown parameter without decay', { optimizer: { noDecay: ['b'] } }, 2, 'optimizer.noDecay', '"b"'],
+  ['an unknown output', { objective: [{ kind: 'mean', output: 'logit' }] }, 2, 'objective.0.output', 'logits'],
+  ['a missing target', { objective: [{ kind: 'mse', output: 'logits', target: 't' }] }, 2, 'digits', 't: f32[32, 10]'],
+  ['another batch axis', { batchAxis: { x: 1 } }, 2, 'batchAxis.x', 'axis 0'],
+  ['an unknown batched tensor', { batchAxis: { z: 0 } }, 2, 'batchAxis', '"z"'],
+  ['a missing data file', { data: { file: 'no.safetensors' } }, 2, 'data.file', 'no such file', 'no.safetensors'],
+  ['a missing schedule file', { schedule: { file: 'no.csv' } }, 2, 'schedule.file', 'no such file'],
+  ['a schedule file with bad cells', { schedule: { file: 'bad.csv' } }, 1, 'row 1, column 2', '0X1'],
+  ['a schedule file for others', { devices: 2, schedule: { file: 'other.csv' }, microbatches: 2 }, 2, '1 microbatches'],
+  ['a truncated file', { data: { file: 'truncated.safetensors' }, model: { kind: 'mlp', classes: 8 } }, 1, 'truncated'],
+  ['a file without the target', { data: { file: 'x-only.safetensors' }, model: { kind: 'mlp', classes: 8 } }, 1, '"y"'],
+  ['a file and no classes', { data: { file: 'whole.safetensors' } }, 2, 'model.classes', 'required'],
+  [
+    'a target that is no class',
+    { data: { file: 'whole.safetensors' }, model: { kind: 'mlp', classes: 7 } },
+    2,
+    'holds 7',
+    '0 to 6',
+  ],
+  [
+    'a file of microbatches',
+    { data: { file: 'whole.safetensors' }, model: { kind: 'mlp', classes: 8 }, microbatches: 3 },
+    2,
+    'batch of 2',
+  ],
+  ['holding out of a file', { data: { file: 'whole.safetensors' }, eval: { fraction: 0.5 } }, 2, 'eval.fraction'],
+  ['holding out twice', { eval: { fraction: 0.5, data: { kind: 'digits' } } }, 2, 'eval', 'one of fraction and data'],
+  ['holding out all', { eval: { fraction: 1 } }, 2, 'eval.fraction', '< 1'],
+  ['an unknown CSV column', { data: { kind: 'csv', file: 'small.csv', targets: ['d'] } }, 2, '"d"', 'a, b, c'],
+  ['a memory size', { devices: [{ memory: '64mb' }] }, 2, 'devices.0.memory', '"64MiB"'],
+  ['no memory', { devices: [{ memory: 65536 }], model: { kind: 'mlp', hidden: [300] } }, 1, 'device 0', '64.0 KiB'],
+  ['a negative rate', { optimizer: { lr: -1 } }, 2, 'optimizer.lr', '≥ 0'],
+  ['a negative seed', { seed: -1 }, 2, 'seed', '≥ 0'],
+];
+
+function failureOf(file: string): unknown {
+  const { signal } = new AbortController();
+  const invocation = { command: 'train', file, keys: [], memory: undefined, own: {}, json: true, quiet: true, signal };
+  try {
+    planTraining(invocation);
+  } catch (error) {
+    return error;
+  }
+  throw new Error(`${file} was accepted`);
+}
+
+describe('a wrong experiment', () => {
+  // In this process, for there are many; that the command hands errors on as they are is shown below.
+  it.each(mistakes.map((m, i) => [m[0], i] as const))('%s', (_, i) => {
+    const [name, change, exitCode, ...texts] = mistakes[i]!;
+    const file = join(folder, `${name.replace(/\W/g, '-')}.json`);
+    writeFileSync(file, JSON.stringify({ ...good, ...change }));
+    const error = failureOf(file);
+    const line = lineOf(error);
+    expect(line.split('\n')).toHaveLength(1);
+    for (const text of texts) expect(line).toContain(text);
+    expect(exitCodeOf(error)).toBe(exitCode);
+    const fields = (error as PartitaError).toJSON();
+    expect(fields).toMatchObject({ code: expect.stringMatching(/^[a-z0-9-]+$/), message: expect.any(String) });
+    expect(fields).toHaveProperty('remedy');
+  });
+
+  it('is one line, one JSON object and an exit code', async () => {
+    const { code, stdout, stderr } = await partita(folder, ['train', join(folder, 'zero-microbatches.json'), '--json']);
+    expect(code).toBe(2);
+    expect(stderr).toBe(`${lineOf(failureOf(join(folder, 'zero-microbatches.json')))}\n`);
+    expect(stdout.trim().split('\n')).toHaveLength(1);
+    expect(JSON.parse(stdout)).toEqual({
+      error: JSON.parse(JSON.stringify(failureOf(join(folder, 'zero-microbatches.json')))),
+    });
+  });
+
+  it('tells all problems at once', async () => {
+    const all = {
+      ...good,
+      model: { kind: 'mlp', hiden: [1] },
+      microbatches: 0,
+      schedule: 'zb-v',
+      optimizer: { lr: 'x' },
+    };
+    writeFileSync(join(folder, 'all.json'), JSON.stringify(all));
+    const { stdout } = await partita(folder, ['plan', 'all.json', '--json']);
+    const keys = JSON.parse(stdout).error.problems.map((p: { key: string }) => p.key);
+    expect(keys.sort()).toEqual(['microbatches', 'model.hiden', 'optimizer.lr', 'schedule']);
+  });
+});
+
+describe('a wrong command line', () => {
+  const lines: [string, string[], number, ...string[]][] = [
+    ['no command', [], 2, 'Usage'],
+    ['an unknown command', ['trian'], 2, 'trian', 'train'],
+    ['no experiment', ['train'], 2, 'needs an experiment file'],
+    ['a missing experiment', ['train', 'no.json'], 2, 'no such file: no.json'],
+    ['no JSON', ['train', 'broken.json'], 2, 'broken.json', 'JSON'],
+    ['a list', ['train', 'list.json'], 2, 'JSON object'],
+    ['two experiments', ['plan', 'a.json', 'b.json'], 2, 'too many arguments'],
+    ['an unknown flag', ['train', '--optimizer.lrr', '1'], 2, '--optimizer.lrr', '--optimizer.lr'],
+    ['a flag without its value', ['train', '--steps'], 2, '--steps', 'argument missing'],
+    ['a flag of another command', ['grad', '--plan-out', 'x'], 2, '--plan-out'],
+    [
+      'a key of later versions',
+      ['plan', '--model', 'mlp', '--data', 'digits', '--resume', 'x'],
+      2,
+      'resume',
+      'not got',
+    ],
+    ['broken JSON in a flag', ['plan', '--model', '{"kind"', '--data', 'digits'], 2, '--model', 'not JSON'],
+    [
+      'more memory sizes than devices',
+      ['plan', '--model', 'mlp', '--data', 'digits', '--memory', '1MiB,1MiB'],
+      2,
+      '1 device',
+    ],
+    [
+      'memory that is none',
+      ['plan', '--model', 'mlp', '--data', 'digits', '--memory', 'much'],
+      2,
+      '--memory',
+      '"much"',
+    ],
+    [
+      'a fractional batch',
+      ['plan', '--model', 'mlp', '--model.inputs', '2', '--model.classes', '2', '--batch', '1.5'],
+      2,
+      '--batch',
+    ],
+    ['a missing parameter file', ['grad', '--model', 'mlp', '--data', 'digits', '--params', 'no'], 2, 'no such file'],
+    [
+      'a folder that cannot be',
+      ['grad', '--model', 'mlp', '--data', 'digits', '--out', 'no/such/file'],
+      1,
+      'no/such/file',
+    ],
+    ['a file that is a folder', ['train', 'taken'], 2, 'taken'],
+  ];
+  it.each(lines.map((m, i) => [m[0], i] as const))('%s', async (_, i) => {
+    const [, args, exitCode, ...texts] = lines[i]!;
+    const { code, stdout, stderr } = await partita(folder, args);
+    for (const text of texts) expect(stderr).toContain(text);
+    expect({ code, stdout }).toEqual({ code: exitCode, stdout: '' });
+  });
+});

@@ -1,0 +1,36 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { packageRoot } from '../../src/core/package-root.ts';
+
+const main = join(packageRoot(), 'dist', 'cli', 'main.js');
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A folder of its own for the files of a test. */
+export const workFolder = (): string => mkdtempSync(join(tmpdir(), 'partita-cli-'));
+
+/** Runs the built command as a user does: a process, its exit code, what it prints. */
+export function partita(
+  cwd: string,
+  args: readonly string[],
+  started?: (child: ChildProcess) => void,
+): Promise<Outcome> {
+  if (!existsSync(main)) throw new Error(`${main} is missing: npm run build`);
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, NO_COLOR: '1' } });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk) => (stdout += chunk));
+    child.stderr.on('data', (chunk) => (stderr += chunk));
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, stdout, stderr }));
+    started?.(child);
+  });
+}
+
+export const digits = ['--model.kind', 'mlp', '--model.hidden', '16', '--data.kind', 'digits'] as const;

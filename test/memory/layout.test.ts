@@ -1,0 +1,90 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ALIGNMENT, type Block, layOut } from '../../src/memory/layout.ts';
+import { deaths, liveIntervals } from '../../src/memory/liveness.ts';
+import type { Instruction } from '../../src/program/instruction.ts';
+import { planOf, threeLayers } from '../support/models.ts';
+
+const blocks = fc.array(
+  fc.record({ first: fc.nat(20), length: fc.nat(10), bytes: fc.integer({ min: 1, max: 500 }) }).map(({ first, length, bytes }): Block => ({ first, last: first + length, bytes })),
+  { minLength: 1, maxLength: 30 },
+);
+
+describe('layOut', () => {
+  it('never overlaps blocks that are alive together, aligns all, and reports the height of the highest payload', () => {
+    fc.assert(
+      fc.property(blocks, fc.nat(100), (list, base) => {
+        const { offsets, height, maxLive } = layOut(list, base);
+        list.forEach((a, i) => {
+          expect(offsets[i]! % ALIGNMENT).toBe(0);
+          expect(offsets[i]!).toBeGreaterThanOrEqual(base);
+          list.slice(i + 1).forEach((b, k) => {
+            const j = i + 1 + k;
+            const together = a.first <= b.last && b.first <= a.last;
+            const apart = offsets[i]! + a.bytes <= offsets[j]! || offsets[j]! + b.bytes <= offsets[i]!;
+            expect(!together || apart).toBe(true);
+          });
+        });
+        expect(height).toBe(Math.max(...list.map((b, i) => offsets[i]! + b.bytes)));
+        expect(height).toBeGreaterThanOrEqual(maxLive);
+      }),
+    );
+  });
+
+  it('max-live is the largest sum over time', () => {
+    fc.assert(
+      fc.property(blocks, (list) => {
+        const sums = Array.from({ length: 31 }, (_, t) => list.reduce((s, b) => s + (b.first <= t && t <= b.last ? b.bytes : 0), 0));
+        expect(layOut(list).maxLive).toBe(Math.max(...sums));
+      }),
+    );
+  });
+
+  it('reuses the bytes of what has died', () => {
+    const list = [0, 1, 2, 3].map((t) => ({ first: t, last: t, bytes: 64 }));
+    expect(layOut(list)).toEqual({ offsets: [0, 0, 0, 0], height: 64, maxLive: 64 });
+  });
+
+  it('fills the tightest gap', () => {
+    // Two long blocks leave gaps of 32 and 16 bytes; the small late block goes into the smaller one.
+    const list = [
+      { first: 0, last: 9, bytes: 64 },
+      { first: 0, last: 1, bytes: 32 },
+      { first: 0, last: 9, bytes: 64 },
+      { first: 0, last: 1, bytes: 16 },
+      { first: 0, last: 9, bytes: 64 },
+      { first: 5, last: 6, bytes: 16 },
+    ];
+    expect(layOut(list).height).toBe(240);
+  });
+});
+
+describe('liveness', () => {
+  const program = planOf(threeLayers, { devices: 2, microbatches: 2 }).programs.train!.devices[1]!;
+  const intervals = liveIntervals(program);
+
+  it('spans from the first write to the last use, posts counting as writes', () => {
+    for (const { buffer, first, last } of intervals) {
+      if (program.buffers[buffer]!.persistent !== null) {
+        expect([first, last]).toEqual([0, program.instructions.length - 1]);
+        continue;
+      }
+      const mentions = program.instructions.flatMap((i, at) => (JSON.stringify(namesOf(i)).includes(`[${buffer}]`) ? [at] : []));
+      expect([first, last]).toEqual([mentions[0], mentions.at(-1)]);
+    }
+  });
+
+  it('every temporary dies once', () => {
+    const dead = deaths(program, intervals).flat();
+    expect(new Set(dead).size).toBe(dead.length);
+    expect(dead.length).toBe(intervals.filter((i) => program.buffers[i.buffer]!.persistent === null).length);
+  });
+});
+
+/** All buffers an instruction mentions, each in brackets. */
+function namesOf(i: Instruction): number[][] {
+  if (i.kind === 'compute') return [...i.inputs, ...i.outputs, ...(i.workspace === null ? [] : [i.workspace])].map((b) => [b]);
+  if (i.kind === 'barrier') return [];
+  if (i.kind === 'copy') return [[i.from], [i.buffer]];
+  return [[i.buffer]];
+}

@@ -1,0 +1,107 @@
+/** Reading the case folders: `case.json`, tensors, and the initialisers of `model.onnx`. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { HostTensor } from '../../src/core/types.ts';
+import { naturalDType, type RawTensor, toHostTensor } from '../../src/formats/raw-tensor.ts';
+import { readSafetensors } from '../../src/formats/safetensors.ts';
+import { readInitializers } from './onnx-initializers.ts';
+
+const root = fileURLToPath(new URL('cases/', import.meta.url));
+
+/** One case: `folder` is relative to `cases/`, as `gradients/expr`. */
+export class CaseFiles<Json> {
+  readonly json: Json;
+  readonly initializers: ReadonlyMap<string, HostTensor>;
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = `${root}${folder}/`;
+    this.json = JSON.parse(readFileSync(`${this.#folder}case.json`, 'utf8')) as Json;
+    this.initializers = readInitializers(readFileSync(`${this.#folder}model.onnx`));
+  }
+
+  /** Tensors as they are in the file. */
+  raw(file: string): Map<string, RawTensor> {
+    return readSafetensors(readFileSync(this.#folder + file), this.#folder + file);
+  }
+
+  /** Tensors as a graph takes them: I64 as i32. */
+  tensors(file: string): Record<string, HostTensor> {
+    return Object.fromEntries(
+      [...this.raw(file)].map(([name, t]) => [name, toHostTensor(t, naturalDType(t.dtype)!, name)]),
+    );
+  }
+}
+
+export interface Named {
+  readonly name: string;
+}
+
+export interface Batched extends Named {
+  readonly shape: readonly number[];
+  readonly dtype?: string;
+  readonly batch_axis: number | null;
+}
+
+export interface GradientCase {
+  readonly inputs: readonly Batched[];
+  readonly targets: readonly Batched[];
+  readonly outputs: readonly Batched[];
+  readonly losses: readonly { kind: 'cross_entropy' | 'mse' | 'sum'; output: string; target?: string; weight: number }[];
+  readonly l2: { readonly lambda: number; readonly parameters: readonly string[] } | null;
+  readonly parameters: readonly Named[];
+  readonly frozen_initializers: readonly Named[];
+  readonly microbatch: {
+    readonly batch_size: number | null;
+    readonly counts: readonly number[];
+    readonly batchnorm_changes_result: boolean;
+    readonly expected_per_count: Readonly<Record<string, string>>;
+  };
+  readonly tolerance: {
+    readonly rtol: number;
+    readonly atol_default: number;
+    readonly tensors: Readonly<Record<string, { readonly atol: number }>>;
+  };
+}
+
+/** What the cases of training, microbatches and second order say of their model: classes from `data.input`. */
+export interface ClassifierCase {
+  readonly model: { readonly inputs: readonly { readonly name: string; readonly shape: readonly (number | string)[] }[] };
+}
+
+interface Bound {
+  readonly atol: number;
+  readonly by_param?: Readonly<Record<string, number>>;
+}
+
+export interface TrainingCase extends ClassifierCase {
+  readonly data: { readonly steps: number; readonly batch: number };
+  readonly optimizer: {
+    readonly kind: 'sgd' | 'adam';
+    readonly lr: number;
+    readonly weight_decay: number;
+    readonly momentum?: number;
+    readonly dampening?: number;
+    readonly nesterov?: boolean;
+    readonly betas?: readonly [number, number];
+    readonly eps?: number;
+    readonly amsgrad?: boolean;
+    readonly decoupled_weight_decay?: boolean;
+  };
+  readonly schedule: { readonly lr_per_step: readonly number[] };
+  readonly tolerance: Readonly<Record<'loss' | 'loss_after' | 'grad_norm' | 'step1' | 'final' | 'grad0', Bound>> & {
+    readonly final_update: { readonly max: number };
+  };
+}
+
+export interface MicrobatchCase extends ClassifierCase {
+  readonly data: { readonly batch: number };
+  readonly microbatches: Readonly<Record<string, readonly number[] | string>>;
+  readonly tolerance: Readonly<Record<string, Readonly<Record<'loss' | 'grad' | 'after' | 'eval_logits', Bound>>>>;
+}
+
+export interface SecondOrderCase extends ClassifierCase {
+  readonly inputs: { readonly batch: number };
+  readonly tolerance: Readonly<Record<string, Bound>>;
+  readonly hessian_order?: readonly { readonly name: string; readonly offset: number; readonly count: number }[];
+}

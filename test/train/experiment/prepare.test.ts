@@ -1,0 +1,126 @@
+import { describe, expect, it } from 'vitest';
+import { keysOf } from '../../../src/core/schema.ts';
+import { makePlan } from '../../../src/plan/plan.ts';
+import { planFileOf, readPlanFile, withDecisions, writePlanFile } from '../../../src/plan/plan-file.ts';
+import { summarizePlan } from '../../../src/plan/summary.ts';
+import { parseExperiment } from '../../../src/train/experiment/parse.ts';
+import { planRequestOf, prepareExperiment } from '../../../src/train/experiment/prepare.ts';
+import { experimentSchema } from '../../../src/train/experiment/schema.ts';
+
+const where = 'test';
+const prepare = (raw: object) => prepareExperiment(parseExperiment(raw, where), { where });
+const digits = { model: { kind: 'mlp' }, data: { kind: 'digits' } };
+
+describe('an experiment', () => {
+  it('is completed by the defaults of the contract', () => {
+    expect(parseExperiment(digits, where)).toMatchObject({
+      devices: 1,
+      microbatches: 1,
+      schedule: '1f1b',
+      partition: 'auto',
+      recompute: 'none',
+      batchNorm: 'micro',
+      invariant: false,
+      optimizer: { kind: 'sgd', lr: 0.1, momentum: 0 },
+      learningRate: { kind: 'constant' },
+      seed: 0,
+      frozen: [],
+      batchAxis: {},
+      simd: 'strict',
+      blas: 'off',
+      data: { kind: 'digits', mode: 'epochs', shuffle: 'seeded' },
+    });
+    expect(parseExperiment({ ...digits, data: { file: 'x' } }, where).data).toMatchObject({
+      kind: 'file',
+      mode: 'fixed',
+    });
+    expect(parseExperiment({ ...digits, optimizer: { kind: 'adamw' } }, where).optimizer).toEqual({
+      kind: 'adamw',
+      lr: 1e-3,
+      betas: [0.9, 0.999],
+      eps: 1e-8,
+      weightDecay: 1e-2,
+      amsgrad: false,
+    });
+  });
+
+  it('describes every key it has', () => {
+    const silent = keysOf(experimentSchema).filter(({ schemas }) => schemas.every((s) => s.doc === ''));
+    expect(silent.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('lets the data say what the model leaves open', () => {
+    expect(prepare(digits).modelConfig).toMatchObject({ kind: 'mlp', inputs: [1, 8, 8], classes: 10 });
+    expect(prepare({ ...digits, model: { kind: 'lenet' } }).modelConfig).toMatchObject({
+      channels: 1,
+      size: [8, 8],
+      classes: 10,
+    });
+    const text = { model: { kind: 'gpt', context: 12 }, data: { kind: 'text' } };
+    expect(prepare(text).modelConfig).toMatchObject({ vocab: 60, context: 12 });
+    expect(prepare({ model: { kind: 'gpt' }, data: { kind: 'text', context: 24 } }).modelConfig).toMatchObject({
+      context: 24,
+    });
+  });
+
+  it('counts steps, and has programs for what is smaller than a batch', () => {
+    const raw = { ...digits, data: { kind: 'digits', batchSize: 100 }, eval: { fraction: 0.1 }, epochs: 2 };
+    const prepared = prepare(raw);
+    // 1,797 = 1,617 + 180
+    expect(prepared).toMatchObject({ steps: 34, batch: 100, tail: 17 });
+    expect(planRequestOf(prepared, 'train').programs).toEqual({
+      train: { batch: 100, mode: 'train', outputs: false },
+      tail: { batch: 17, mode: 'train' },
+      eval: { batch: 100, mode: 'forward', outputs: true },
+      evalTail: { batch: 80, mode: 'forward', outputs: true },
+    });
+    const short = prepare({ ...raw, epochs: undefined, steps: 16 });
+    expect(short.tail).toBeUndefined();
+    expect(prepare({ ...digits, data: { kind: 'digits', mode: 'fixed' } })).toMatchObject({ steps: 1, batch: 1797 });
+  });
+
+  it('takes another objective', () => {
+    const objective = [
+      { kind: 'crossEntropy', output: 'logits', target: 'y', weight: 0.5, ignoreIndex: 3 },
+      { kind: 'mean', output: 'logits' },
+    ];
+    const { model } = prepare({ ...digits, objective });
+    const { objective: terms } = model.build(4);
+    expect(terms.map(({ weight }) => weight)).toEqual([0.5, 1]);
+    expect(terms.map(({ loss }) => loss.shape)).toEqual([[], []]);
+  });
+});
+
+describe('a plan', () => {
+  const plan = makePlan(
+    planRequestOf(
+      prepare({ ...digits, devices: 3, microbatches: 2, partition: { cuts: ['layer.0', 'layer.1'] } }),
+      'train',
+    ),
+  );
+
+  it('sums up to its model', () => {
+    const summary = summarizePlan(plan);
+    expect(summary.stages.map((s) => s.device)).toEqual([0, 1, 2]);
+    expect(summary.stages.map((s) => s.parameters)).toEqual([0, 64 * 64 + 64, 64 * 10 + 10]);
+    expect(summary.stages[0]!.nodes + summary.stages[1]!.nodes + summary.stages[2]!.nodes).toBe(
+      Object.keys(plan.partition.assignment).length,
+    );
+    for (const device of summary.devices) {
+      const { byCategory, peakBytesPlanned, maxLiveBytes, naiveSumBytes } = device;
+      expect(Object.values(byCategory).reduce((a, b) => a + b, 0)).toBe(peakBytesPlanned);
+      expect(peakBytesPlanned).toBeGreaterThanOrEqual(maxLiveBytes);
+      expect(naiveSumBytes).toBeGreaterThanOrEqual(maxLiveBytes);
+    }
+  });
+
+  it('is the same after a round trip through its file', () => {
+    const file = readPlanFile(writePlanFile(plan, {}), 'plan.json');
+    expect(file).toEqual(JSON.parse(JSON.stringify(planFileOf(plan, {}))));
+    const again = makePlan(withDecisions(planRequestOf(prepare({ ...digits, microbatches: 2 }), 'train'), file));
+    expect(planFileOf(again, {})).toEqual({
+      ...planFileOf(plan, {}),
+      partition: { ...file.partition, method: 'stages' },
+    });
+  });
+});

@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest';
+import { experiment, makePlan, Session, type StepRecord, train } from '../../src/index.ts';
+
+const prepared = (more: object = {}) =>
+  experiment.prepareExperiment(
+    experiment.parseExperiment(
+      {
+        model: { kind: 'mlp', hidden: [12] },
+        data: { kind: 'digits', batchSize: 60 },
+        devices: 2,
+        microbatches: 2,
+        ...more,
+      },
+      'test',
+    ),
+    { where: 'test' },
+  );
+
+async function open(more: object = {}) {
+  const run = prepared(more);
+  const plan = makePlan(experiment.planRequestOf(run, 'train'));
+  const session = await Session.open(plan, { seed: run.experiment.seed, transport: 'local' });
+  return { ...run, session, data: run.source! };
+}
+
+async function take(records: AsyncIterable<StepRecord>, n = Number.POSITIVE_INFINITY): Promise<StepRecord[]> {
+  const taken: StepRecord[] = [];
+  for await (const record of records) if (taken.push(record) === n) break;
+  return taken;
+}
+
+describe('train', () => {
+  it('yields one record a step, epochs counted, the smaller last batch included', async () => {
+    const { session, data, steps, learningRate } = await open({
+      learningRate: { kind: 'step', stepSize: 20, gamma: 0.5 },
+    });
+    await using _ = session;
+    expect(steps).toBe(30); // 29 · 60 + 57
+    const records = await take(train({ session, data, steps: 31, learningRate }));
+    expect(records.map((r) => r.step)).toEqual(Array.from({ length: 31 }, (_, i) => i));
+    expect(records.map((r) => r.epoch)).toEqual([...new Array(30).fill(0), 1]);
+    expect(records.map((r) => r.lr).slice(18, 22)).toEqual([0.1, 0.1, 0.05, 0.05]);
+    expect(records.at(-1)!.loss).toBeLessThan(records[0]!.loss);
+    for (const { busySeconds, bubbleFraction, seconds } of records) {
+      expect(bubbleFraction).toBeCloseTo(1 - (busySeconds[0]! + busySeconds[1]!) / (2 * seconds), 12);
+    }
+  });
+
+  it('may be left early', async () => {
+    const { session, data } = await open();
+    await using _ = session;
+    const [first] = await take(train({ session, data, steps: 100 }), 1);
+    const [again] = await take(train({ session, data, steps: 100 }), 1);
+    expect(again!.loss).toBeLessThan(first!.loss); // the same batch behind one update
+  });
+
+  it('throws on an abort, and the session refuses to be read', async () => {
+    const { session, data } = await open();
+    await using _ = session;
+    const controller = new AbortController();
+    const run = async () => {
+      for await (const { step } of train({ session, data, steps: 100, signal: controller.signal })) {
+        if (step === 2) controller.abort(new Error('enough'));
+      }
+    };
+    await expect(run()).rejects.toThrow(expect.objectContaining({ message: expect.stringContaining('enough') }));
+    await expect(session.parameters()).rejects.toThrow();
+  });
+
+  it('refuses more steps than the data hold before the first', async () => {
+    const { session } = await open();
+    await using _ = session;
+    const data = { name: 'three', steps: 3, stepsPerEpoch: 3, batchAt: () => expect.fail('no batch is asked for') };
+    await expect(take(train({ session, data, steps: 4 }))).rejects.toThrow(
+      expect.objectContaining({ code: 'data-exhausted' }),
+    );
+  });
+});
+
+describe('evaluation', () => {
+  it('is over all held-out samples: loss and accuracy do not depend on the batches', async () => {
+    const results = [];
+    for (const batchSize of [100, 59, 449]) {
+      const { session, evaluation } = await open({ data: { kind: 'digits', batchSize }, eval: { fraction: 0.25 } });
+      await using _ = session;
+      results.push(await evaluation!.evaluate(session));
+    }
+    const [first] = results;
+    expect(first!.samples).toBe(449);
+    for (const r of results) {
+      expect(r).toMatchObject({ samples: 449, accuracy: first!.accuracy });
+      expect(r.loss).toBeCloseTo(first!.loss, 6);
+    }
+  });
+
+  it('changes no parameter', async () => {
+    const { session, evaluation, data } = await open({ eval: { fraction: 0.1 } });
+    await using _ = session;
+    await take(train({ session, data, steps: 1 }));
+    const before = await session.parameters();
+    const record = await evaluation!.evaluate(session);
+    expect(await session.parameters()).toEqual(before);
+    expect(await evaluation!.evaluate(session)).toEqual(record);
+  });
+
+  it('leaves ignored targets out of loss and accuracy', async () => {
+    const objective = [{ kind: 'crossEntropy', output: 'logits', target: 'y', ignoreIndex: 3 }];
+    const { session, evaluation, heldOut } = await open({ objective, eval: { fraction: 0.3 } });
+    await using _ = session;
+    const { accuracy } = await evaluation!.evaluate(session);
+    const counted = heldOut!.batches
+      .flatMap(({ tensors }) => [...tensors().y!.data])
+      .filter((label) => label !== 3).length;
+    expect(accuracy! * counted).toBeCloseTo(Math.round(accuracy! * counted), 6);
+  });
+});
