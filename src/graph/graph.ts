@@ -125,11 +125,11 @@ export class Graph {
   readonly nodes: Node[] = [];
   /** Named results, in the order they were declared. */
   readonly outputs = new Map<string, Tensor>();
-  /** Batch axis of the named results whose batch is not on axis 0; null: not batched. */
-  readonly #batchAxes = new Map<string, number | null>();
   readonly assignments: Assignment[] = [];
   readonly #byName = new Map<string, Node>();
   readonly #counters = new Map<string, number>();
+  /** Batch axis of each named result; null: not batched. */
+  readonly #batchAxes = new Map<string, number | null>();
   #scopes: string[] = [];
   #region: Region = 'micro';
   #origin: Node | undefined;
@@ -226,14 +226,14 @@ export class Graph {
       throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`);
     }
     this.outputs.set(name, tensor);
-    const { batchAxis = 0 } = options;
-    if (batchAxis !== 0) this.#batchAxes.set(name, batchAxis);
+    this.#batchAxes.set(name, options.batchAxis === undefined ? 0 : options.batchAxis);
     return tensor;
   }
 
   /** The axis of a result's batch; null where it is not batched. */
   batchAxisOf(output: string): number | null {
-    return this.#batchAxes.has(output) ? this.#batchAxes.get(output)! : 0;
+    const axis = this.#batchAxes.get(output);
+    return axis === undefined ? 0 : axis;
   }
 
   /** After the step, `target` (a parameter or state) holds `value`. */

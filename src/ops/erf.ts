@@ -6,7 +6,7 @@ const saturated = 6;
  * one sign, so nothing cancels.
  */
 export function erf(x: number): number {
-  if (Math.abs(x) >= saturated) return Math.sign(x);
+  if (!(Math.abs(x) < saturated)) return Math.sign(x); // NaN too: the series would never end
   let term = x;
   let sum = x;
   for (let n = 1; sum + term !== sum; n++) {

@@ -75,7 +75,7 @@ export const matmulOp: OpRecord<MatmulAttrs> = defineOp<MatmulAttrs>({
       const [a, b] = inputs as [Tensor, Tensor];
       const dy = grads[0]!;
       return [
-        needs(0) ? sumTo(gradientOfA(a, b, dy, attrs), a.shape) : undefined,
+        needs(0) ? sumTo(gradientOfA(b, dy, attrs), a.shape) : undefined,
         needs(1) ? gradientOfB(a, b, dy, attrs) : undefined,
       ];
     },
@@ -144,10 +144,8 @@ function f32(...shape: number[]): TensorType {
 }
 
 /** d(op a) = dy·(op b)ᵀ, with all transposes as attributes. */
-function gradientOfA(a: Tensor, b: Tensor, dy: Tensor, { transA, transB }: MatmulAttrs): Tensor {
+function gradientOfA(b: Tensor, dy: Tensor, { transA, transB }: MatmulAttrs): Tensor {
   if (transA) return matmul(b, dy, { transA: transB, transB: true });
-  if (oneMatrix(b) && a.rank > 2 && b.rank <= a.rank)
-    return matmul(dy, b, { transB: !transB });
   return matmul(dy, b, { transB: !transB });
 }
 

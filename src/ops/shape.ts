@@ -3,9 +3,10 @@ import { elementCount, formatShape, type Shape, sameShape, stridesOf, type Tenso
 import type { Tensor } from '../graph/graph.ts';
 import { type OpRecord, require } from '../graph/op-record.ts';
 import { normalAxis } from './axes.ts';
-import { broadcastMap, indexMap, sumTo } from './broadcast.ts';
+import { broadcastMap, indexMap } from './broadcast.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
+import { sum } from './reduce.ts';
 
 const moves = (inputs: readonly TensorType[], outputs: readonly TensorType[]) => ({
   flops: 0,
@@ -110,7 +111,7 @@ export const broadcastToOp: OpRecord<ShapeAttrs> = defineOp<ShapeAttrs>({
     return [{ dtype: x.dtype, shape }];
   },
   reference: ([x], _, [y]) => [Float64Array.from(broadcastMap(x!.type.shape, y!.shape), (at) => x!.data[at]!)],
-  gradient: { kind: 'rule', rule: ({ inputs, grads }) => [sumTo(grads[0]!, inputs[0]!.shape)] },
+  gradient: { kind: 'rule', rule: ({ inputs, grads }) => [sumRepeated(grads[0]!, inputs[0]!.shape)] },
   cost: moves,
   samples: [
     { name: 'row', inputs: [{ shape: [3] }], attrs: { shape: [5, 3] } },
@@ -125,6 +126,16 @@ export const broadcastToOp: OpRecord<ShapeAttrs> = defineOp<ShapeAttrs>({
     { inputs: [f32(2, 3)], attrs: { shape: [3] }, message: '[2, 3] does not broadcast to [3]' },
   ],
 });
+
+/**
+ * `sumTo` of what `broadcastTo` may have repeated, all of it: an axis is summed also where it holds one entry, so that a
+ * chunk of one sample builds the same nodes as a larger one.
+ */
+function sumRepeated(dy: Tensor, shape: Shape): Tensor {
+  const lead = dy.rank - shape.length;
+  const axes = dy.shape.flatMap((_, i) => (i < lead || shape[i - lead] === 1 ? [i] : []));
+  return reshape(sum(dy, { axes, keepDims: lead === 0 }), shape);
+}
 
 type SliceAttrs = {
   readonly starts: readonly number[];
@@ -343,9 +354,9 @@ export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
   return x.graph.add(transposeOp, [x], { perm: axes })[0]!;
 }
 
-/** x repeated along new and size-1 axes. */
+/** x repeated along new and size-1 axes; a node even where nothing repeats (a chunk of one sample), for equal graphs. */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
-  return sameShape(x.shape, shape) ? x : x.graph.add(broadcastToOp, [x], { shape })[0]!;
+  return x.graph.add(broadcastToOp, [x], { shape })[0]!;
 }
 
 /** `[start, end, step]`; `null` and what is left out: the whole axis. Negative positions count from the end. */
