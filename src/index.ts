@@ -3,7 +3,7 @@
  *
  *     import { Graph, losses, makeLearningRate, makeOptimizer, nn, plan, Session, train } from 'partita';
  */
-export { backward } from './autodiff/backward.ts';
+export { backward, gradients } from './autodiff/backward.ts';
 export {
   DeviceError,
   FormatError,
@@ -14,15 +14,23 @@ export {
 } from './core/errors.ts';
 export type { DType, HostTensor, Shape, TensorType } from './core/types.ts';
 export { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
+export { evaluate } from './graph/evaluate.ts';
 export { Graph, type Node, Tensor } from './graph/graph.ts';
+export type { OpRecord } from './graph/op-record.ts';
+export { printGraph, toDot } from './graph/print.ts';
+export { verify } from './graph/verify.ts';
 export * as init from './init/index.ts';
 export * as losses from './losses/index.ts';
 export * as nn from './nn/index.ts';
 export * as ops from './ops/functions.ts';
 export type { Model, ModelGraph } from './optim/model.ts';
 export * as optim from './optim/optimizer.ts';
+export { makeOptimizer, type Optimizer, type OptimizerConfig } from './optim/optimizer.ts';
+export { buildTrainingGraph } from './optim/training-graph.ts';
 export * as plan from './plan/index.ts';
 export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
+export { printProgram } from './program/print.ts';
+export { validateProgram } from './program/validate.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
 export { openDataset, openFile } from './train/data/open.ts';
