@@ -1,7 +1,7 @@
 // Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types) and the
 // bundled worker. Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,7 +10,6 @@ const bin = (name) => join(root, 'node_modules', '.bin', name);
 const run = (command, args) => execFileSync(command, args, { cwd: root, stdio: 'inherit' });
 const only = process.argv[2]; // 'kernels' | 'library' | 'workers': one part, for development
 
-if (!only) rmSync(join(root, 'dist'), { recursive: true, force: true });
 mkdirSync(join(root, 'dist'), { recursive: true });
 
 if (!only || only === 'kernels') {
@@ -23,12 +22,13 @@ if (!only || only === 'kernels') {
     '--runtime', 'stub', '--noAssert', '--uncheckedBehavior', 'always', '-O3', '--converge',
   ]);
 }
-if (!only || only === 'library') run(bin('tsc'), ['-p', 'tsconfig.build.json']);
+if (!only || only === 'library') {
+  run(bin('tsc'), ['-p', 'tsconfig.build.json']);
+  chmodSync(join(root, 'dist', 'cli', 'main.js'), 0o755);
+}
 if (!only || only === 'workers') {
-  if (existsSync(join(root, 'workers', 'device.node.ts'))) {
-    run(bin('esbuild'), [
-      'workers/device.node.ts', '--bundle', '--platform=node', '--format=esm', '--target=node20',
-      '--outfile=dist/workers/device.node.js', '--sourcemap', '--log-level=warning',
-    ]);
-  }
+  run(bin('esbuild'), [
+    'workers/device.node.ts', '--bundle', '--platform=node', '--format=esm', '--target=node20',
+    '--outfile=dist/workers/device.node.js', '--sourcemap', '--log-level=warning',
+  ]);
 }

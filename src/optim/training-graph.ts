@@ -2,8 +2,10 @@ import { GraphError, UsageError } from '../core/errors.ts';
 import { backward, type Contribution } from '../autodiff/backward.ts';
 import { allocate } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
+import { mergeCommonSubexpressions } from '../graph/passes/common-subexpressions.ts';
+import { foldConstants } from '../graph/passes/constant-folding.ts';
 import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
-import { isStepValue } from '../graph/values.ts';
+import { isForward, isStepValue } from '../graph/values.ts';
 import { verify } from '../graph/verify.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { accumulate } from '../ops/accumulate.ts';
@@ -86,9 +88,19 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
       graph.output(`grad_input/${input.name}`, inputGradient(graph, input, contributions.get(input)!), { batchAxis });
     }
   }
-  const pruned = eliminateDeadCode(graph);
-  verify(pruned);
-  return pruned;
+  const simplified = simplify(graph);
+  verify(simplified);
+  return simplified;
+}
+
+/**
+ * Computes what is constant in the model, merges what the backward pass computes twice, drops what nothing needs.
+ * - Constants that only the backward pass makes (a broadcast 1/n) stay nodes: as constants they would take memory for good.
+ * - Forward nodes are not merged: partitions and users refer to them by name.
+ */
+function simplify(graph: Graph): Graph {
+  const folded = foldConstants(graph, { keep: (node) => !isForward(node) });
+  return eliminateDeadCode(mergeCommonSubexpressions(folded, { keep: isForward }));
 }
 
 function differentiableInputs(graph: Graph): Tensor[] {

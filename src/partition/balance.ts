@@ -38,9 +38,9 @@ export function partitionByBalance(graph: Graph, balance: Balance, options: Bala
   const { cuts, loads, objective } = cutChain(chain, exactly ? { exactly: stages } : { most: stages });
   let stage = 0;
   const assignment = Object.fromEntries(
-    description.units.map((unit, i) => {
+    description.units.flatMap((unit, i) => {
       if (i === cuts[stage]) stage++;
-      return [unit.name, stage];
+      return unit.nodes.map((name) => [name, stage]);
     }),
   );
   return {

@@ -4,9 +4,14 @@ import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import { isForward, isStepValue, rootOf } from '../graph/values.ts';
 import { leaders } from './stage-of.ts';
 
-/** A forward node with all that follows it: the smallest part a partition moves. */
+/**
+ * A forward node with all that follows it: the smallest part a partition moves. Reshapes take no instruction and no
+ * memory; they belong to the unit before them, so that no stage consists of nothing.
+ */
 export interface Unit {
   readonly name: string;
+  /** Its forward nodes: the named one and the reshapes with it. */
+  readonly nodes: readonly string[];
   /** Seconds a microbatch. */
   readonly forwardSeconds: number;
   /** Seconds a microbatch of the nodes that are its derivatives, of any order. */
@@ -58,16 +63,17 @@ export interface ChainUnits {
  * Fed inputs and constants are given to every device and cross nothing.
  */
 export function chainUnits(graph: Graph, device: DeviceModel = defaultDevice): ChainUnits {
-  const nodes = graph.nodes.filter(isForward);
-  const position = new Map(nodes.map((n, i) => [n, i]));
+  const groups = withTheirReshapes(graph.nodes.filter(isForward));
+  const position = new Map(groups.flatMap((group, i) => group.map((n) => [n, i] as const)));
   const leader = leaders(graph);
   /** Unit of a node; what follows nothing is on stage 0, hence with unit 0. */
   const unitOf = (node: Node): number => {
     const followed = leader[node.id];
     return followed ? position.get(followed)! : 0;
   };
-  const units = nodes.map((n) => ({
-    name: n.name,
+  const units = groups.map((group) => ({
+    name: (group.find((n) => !n.op!.alias) ?? group[0]!).name,
+    nodes: group.map((n) => n.name),
     forwardSeconds: 0,
     backwardSeconds: 0,
     stepSeconds: 0,
@@ -120,6 +126,18 @@ export function chainUnits(graph: Graph, device: DeviceModel = defaultDevice): C
     crossings.add(step ? 'step' : 'backward', first, from, bytes);
   }
   return { units, boundaries: crossings.boundaries() };
+}
+
+/** Forward nodes in order, each reshape grouped with the node in front of it (those in front of all, with the first). */
+function withTheirReshapes(nodes: readonly Node[]): Node[][] {
+  const groups: Node[][] = [];
+  for (const node of nodes) {
+    const last = groups.at(-1);
+    const open = last && (node.op!.alias || last.every((n) => n.op!.alias));
+    if (open) last.push(node);
+    else groups.push([node]);
+  }
+  return groups;
 }
 
 /** Values of one microbatch that are not derivatives themselves. */
