@@ -181,7 +181,10 @@ export class Graph {
     const known = this.sources('input').find((t) => t.node.source?.name === name);
     if (known) {
       if (!sameType(known.type, type)) {
-        throw new GraphError('input-type', `input ${name} is ${formatType(known.type)} and was asked for as ${formatType(type)}${callerLine()}`);
+        throw new GraphError(
+          'input-type',
+          `input ${name} is ${formatType(known.type)} and was asked for as ${formatType(type)}${callerLine()}`,
+        );
       }
       return known;
     }
@@ -321,7 +324,10 @@ export class Graph {
       origin,
       pass: node.pass,
     };
-    return this.#register(copy, node.outputs.map((t) => t.type));
+    return this.#register(
+      copy,
+      node.outputs.map((t) => t.type),
+    );
   }
 
   #source(source: Source, type: TensorType): Tensor {

@@ -184,6 +184,9 @@ export class ThreadCluster implements DeviceCluster {
         }
         await m.pool.destroy().catch(() => {});
         await ended;
+        // Comlink's finalizer table holds the port, and through its listeners all of this, until the proxy is released.
+        m.api[Comlink.releaseProxy]();
+        m.port.removeAllListeners();
         m.port.close();
         const error = this.#failure ?? new DeviceError('closed', 'the session is closed');
         for (const reject of m.pending) reject(error);

@@ -47,7 +47,12 @@ export interface GradientCase {
   readonly inputs: readonly Batched[];
   readonly targets: readonly Batched[];
   readonly outputs: readonly Batched[];
-  readonly losses: readonly { kind: 'cross_entropy' | 'mse' | 'sum'; output: string; target?: string; weight: number }[];
+  readonly losses: readonly {
+    kind: 'cross_entropy' | 'mse' | 'sum';
+    output: string;
+    target?: string;
+    weight: number;
+  }[];
   readonly l2: { readonly lambda: number; readonly parameters: readonly string[] } | null;
   readonly parameters: readonly Named[];
   readonly frozen_initializers: readonly Named[];
@@ -66,7 +71,9 @@ export interface GradientCase {
 
 /** What the cases of training, microbatches and second order say of their model: classes from `data.input`. */
 export interface ClassifierCase {
-  readonly model: { readonly inputs: readonly { readonly name: string; readonly shape: readonly (number | string)[] }[] };
+  readonly model: {
+    readonly inputs: readonly { readonly name: string; readonly shape: readonly (number | string)[] }[];
+  };
 }
 
 interface Bound {

@@ -1,51 +1,36 @@
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../src/core/types.ts';
-import { evaluate, toHost, toReference } from '../../src/graph/evaluate.ts';
-import type { Graph, Tensor } from '../../src/graph/graph.ts';
-import type { RefTensor } from '../../src/graph/op-record.ts';
+import { evaluate, toHost } from '../../src/graph/evaluate.ts';
 import { buildTrainingGraph } from '../../src/optim/training-graph.ts';
-import { makePlan, type Plan, type PlanRequest } from '../../src/plan/plan.ts';
-import { Session, type SessionOptions } from '../../src/train/session.ts';
-import { toHex } from '../support/models.ts';
+import type { Plan } from '../../src/plan/plan.ts';
 import { CaseFiles, type GradientCase } from './case-files.ts';
 import { gradientGraphs, gradientModel } from './graphs.ts';
+import { bytesOf, type Layout, planOn, using } from './layouts.ts';
+import { feedsOf } from './reference.ts';
 import { expectAll, type Tolerance } from './tolerance.ts';
 
 // Gradients of whole models against PyTorch's: first by the op records' references in f64, then on devices, where every
 // layout with the same number of microbatches must also give the same bytes and the memory that was planned.
 
-interface Setting {
-  /** More devices than nodes cannot be used. */
-  readonly devices?: number;
-  readonly audit?: boolean;
-  readonly threads?: boolean;
-}
+const audited = new Set([
+  'expr',
+  'cnn_5x5',
+  'd2l_mlp_tanh_nobias',
+  'd2l_mlp_relu_bias',
+  'ops_softmax',
+  'ops_broadcast',
+]);
+const threaded = new Set(['expr', 'cnn_5x5', 'ops_broadcast', 'gpt_mini', 'resnet_block']);
 
-const settings: Readonly<Record<string, Setting>> = {
-  expr: { audit: true, threads: true },
-  cnn_5x5: { audit: true, threads: true },
-  d2l_mlp_tanh_nobias: { audit: true },
-  d2l_mlp_relu_bias: { audit: true },
-  ops_softmax: { audit: true },
-  ops_broadcast: { audit: true, threads: true },
-  conv_zoo_pool: { audit: true },
-  gpt_mini: { threads: true },
-};
-
-interface Layout {
-  readonly devices: number;
-  readonly schedule: 'gpipe' | '1f1b';
-  readonly options: SessionOptions;
-}
-
-function layoutsOf({ devices = 3, audit = false, threads = false }: Setting): Layout[] {
-  const local = { transport: 'local', audit } as const;
+/** Auditing reads all memory around every instruction: for small cases and few microbatches. */
+function layoutsOf(name: string, microbatches: number): Layout[] {
+  const local = { transport: 'local', audit: audited.has(name) && microbatches <= 4 } as const;
   return [
-    { devices: 1, schedule: '1f1b', options: local },
+    { devices: 1, schedule: '1f1b', options: { transport: 'local' } },
     { devices: 1, schedule: 'gpipe', options: { transport: 'local' } },
-    { devices, schedule: 'gpipe', options: local },
-    { devices, schedule: '1f1b', options: local },
-    ...(threads ? [{ devices, schedule: '1f1b', options: { transport: 'threads' } } as const] : []),
+    { devices: 3, schedule: 'gpipe', options: local },
+    { devices: 3, schedule: '1f1b', options: local },
+    ...(threaded.has(name) ? [{ devices: 3, schedule: '1f1b', options: { transport: 'threads' } } as const] : []),
   ];
 }
 
@@ -65,24 +50,13 @@ function expectedFor(files: CaseFiles<GradientCase>, microbatches: number) {
 
 function planFor(files: CaseFiles<GradientCase>, name: string, microbatches: number, layout: Layout): Plan {
   const { json } = files;
-  const request: PlanRequest = {
+  return planOn(layout, {
     model: gradientModel(name, files, gradientGraphs[name]!),
     programs: { grad: { batch: json.microbatch.batch_size ?? 1, mode: 'gradients', outputs: true } },
     microbatches,
-    schedule: layout.schedule,
-    partition: 'auto',
-    devices: Array.from({ length: layout.devices }, () => ({ backend: 'wasm', memory: null, speed: 1 }) as const),
     l2: json.l2 ?? undefined,
     inputGradients: true,
-  };
-  return makePlan(request);
-}
-
-async function run(plan: Plan, batch: Readonly<Record<string, HostTensor>>, options: SessionOptions) {
-  await using session = await Session.open(plan, options);
-  const { results } = await session.run('grad', batch);
-  expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
-  return results;
+  });
 }
 
 /** Plays the whole training graph in f64, each result rounded once. */
@@ -96,22 +70,6 @@ function reference(files: CaseFiles<GradientCase>, name: string): Map<string, Ho
   return new Map([...graph.outputs.keys()].map((output, i) => [output, toHost(values[i]!)]));
 }
 
-function feedsOf(graph: Graph, batch: Readonly<Record<string, HostTensor>>, size: number): Map<Tensor, RefTensor> {
-  const scalar = (value: number): RefTensor => ({ type: { dtype: 'f32', shape: [] }, data: Float64Array.of(value) });
-  const feeds = new Map<Tensor, RefTensor>();
-  for (const input of graph.sources('input')) {
-    const { feed, name } = input.node.source!;
-    if (feed!.kind === 'data') feeds.set(input, toReference(batch[name]!));
-    else if (feed!.kind === 'inverseElements') feeds.set(input, scalar(1 / (feed!.perSample * size)));
-    else if (feed!.kind === 'inverseCount') feeds.set(input, scalar(1 / batch[feed!.target]!.data.length));
-  }
-  for (const parameter of graph.parameters) {
-    const { init } = parameter.node.source!;
-    if (init?.kind === 'data') feeds.set(parameter, toReference({ type: parameter.type, data: init.data }));
-  }
-  return feeds;
-}
-
 const names = Object.keys(gradientGraphs);
 const cases = new Map(names.map((name) => [name, new CaseFiles<GradientCase>(`gradients/${name}`)]));
 
@@ -122,7 +80,11 @@ describe.each(names)('gradients of %s', (name) => {
 
   it('in f64 are PyTorch’s', () => {
     const actual = reference(files, name);
-    expectAll(actual, files.raw('expected.safetensors'), tolerance);
+    // f64 on both sides leaves the rounding of constants to f32: far less than what f32 runs are allowed.
+    expectAll(actual, files.raw('expected.safetensors'), (key) => {
+      const { atol, rtol } = tolerance(key);
+      return { atol: atol / 100, rtol: rtol! / 100 };
+    });
     const gradients = [...actual.keys()].filter((key) => key.startsWith('grad/'));
     expect(gradients.sort()).toEqual(json.parameters.map((p) => `grad/${p.name}`).sort());
   });
@@ -131,12 +93,12 @@ describe.each(names)('gradients of %s', (name) => {
     const batch = files.tensors('inputs.safetensors');
     const expected = expectedFor(files, microbatches);
     let bytes: string[] | undefined;
-    for (const layout of layoutsOf(settings[name] ?? {})) {
-      const results = await run(planFor(files, name, microbatches, layout), batch, layout.options);
+    for (const layout of layoutsOf(name, microbatches)) {
+      const plan = planFor(files, name, microbatches, layout);
+      const { results } = await using(plan, layout.options, (session) => session.run('grad', batch));
       if (expected) expectAll(results, expected, tolerance);
-      const hex = [...results].map(([key, t]) => `${key} ${toHex(t)}`).sort();
-      bytes ??= hex;
-      expect(hex).toEqual(bytes);
+      bytes ??= bytesOf(results);
+      expect(bytesOf(results)).toEqual(bytes);
     }
   });
 });

@@ -37,10 +37,12 @@ function readTensor(message: Uint8Array): { name: string; value: HostTensor } {
   for (const { number, value } of fields(message)) {
     if (number === 1) shape.push(...(typeof value === 'number' ? [value] : varints(value)));
     else if (number === 2) dataType = value as number;
-    else if (number === 4 || number === 9) bytes = value as Uint8Array; // packed floats are raw little-endian floats too
+    else if (number === 4 || number === 9)
+      bytes = value as Uint8Array; // packed floats are raw little-endian floats too
     else if (number === 8) name = new TextDecoder().decode(value as Uint8Array);
   }
-  if (dataType !== FLOAT && dataType !== BOOL) throw new Error(`${name}: data type ${dataType} is neither FLOAT nor BOOL`);
+  if (dataType !== FLOAT && dataType !== BOOL)
+    throw new Error(`${name}: data type ${dataType} is neither FLOAT nor BOOL`);
   const own = Uint8Array.from(bytes); // a Buffer's own slice would share its pool
   const data = dataType === FLOAT ? new Float32Array(own.buffer) : own;
   if (data.length !== elementCount(shape)) throw new Error(`${name}: ${data.length} values for [${shape}]`);
