@@ -51,7 +51,10 @@ async function speedUp() {
   const two = await open(model, batch, 2, M, [`layer.${layers / 2}`]);
   const times = { one: [], two: [] };
   for (let i = 0; i < 40; i++) {
-    for (const [name, { session }] of [['one', one], ['two', two]]) {
+    for (const [name, { session }] of [
+      ['one', one],
+      ['two', two],
+    ]) {
       const { seconds } = await session.run('train', data, { step: i });
       if (i >= 8) times[name].push(seconds);
     }
@@ -61,8 +64,12 @@ async function speedUp() {
   const speed = median(times.one) / median(times.two);
   const ideal = 2 * (1 - 1 / (M + 1));
   console.log(`${layers} × ${width} MLP, batch ${batch}, M = ${M}`);
-  console.log(`  1 device  ${(median(times.one) * 1e3).toFixed(2)} ms a step   2 devices  ${(median(times.two) * 1e3).toFixed(2)} ms`);
-  console.log(`  speed-up ${speed.toFixed(3)}, ideal of the schedule ${ideal.toFixed(3)}: ${((100 * speed) / ideal).toFixed(1)} %`);
+  console.log(
+    `  1 device  ${(median(times.one) * 1e3).toFixed(2)} ms a step   2 devices  ${(median(times.two) * 1e3).toFixed(2)} ms`,
+  );
+  console.log(
+    `  speed-up ${speed.toFixed(3)}, ideal of the schedule ${ideal.toFixed(3)}: ${((100 * speed) / ideal).toFixed(1)} %`,
+  );
 }
 
 async function overhead() {
@@ -85,7 +92,9 @@ async function overhead() {
     if (i >= 100) times.push(reports[0].seconds);
   }
   await session.close();
-  console.log(`${instructions} tiny instructions: ${((median(times) / instructions) * 1e6).toFixed(2)} µs each (goal ≤ 10)`);
+  console.log(
+    `${instructions} tiny instructions: ${((median(times) / instructions) * 1e6).toFixed(2)} µs each (goal ≤ 10)`,
+  );
 }
 
 await speedUp();

@@ -16,10 +16,22 @@ if (!only || only === 'kernels') {
   // No allocator, no static data, no stack: a kernel touches only the offsets it is given (see workers/kernels/README.md).
   run(bin('asc'), [
     'workers/kernels/index.ts',
-    '--outFile', 'dist/kernels.wasm',
-    '--enable', 'simd,threads',
-    '--importMemory', '--noExportMemory', '--sharedMemory', '--maximumMemory', '65536',
-    '--runtime', 'stub', '--noAssert', '--uncheckedBehavior', 'always', '-O3', '--converge',
+    '--outFile',
+    'dist/kernels.wasm',
+    '--enable',
+    'simd,threads',
+    '--importMemory',
+    '--noExportMemory',
+    '--sharedMemory',
+    '--maximumMemory',
+    '65536',
+    '--runtime',
+    'stub',
+    '--noAssert',
+    '--uncheckedBehavior',
+    'always',
+    '-O3',
+    '--converge',
   ]);
 }
 if (!only || only === 'library') {
@@ -28,7 +40,13 @@ if (!only || only === 'library') {
 }
 if (!only || only === 'workers') {
   run(bin('esbuild'), [
-    'workers/device.node.ts', '--bundle', '--platform=node', '--format=esm', '--target=node20',
-    '--outfile=dist/workers/device.node.js', '--sourcemap', '--log-level=warning',
+    'workers/device.node.ts',
+    '--bundle',
+    '--platform=node',
+    '--format=esm',
+    '--target=node20',
+    '--outfile=dist/workers/device.node.js',
+    '--sourcemap',
+    '--log-level=warning',
   ]);
 }

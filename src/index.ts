@@ -4,6 +4,9 @@
  *     import { Graph, losses, makeLearningRate, makeOptimizer, nn, plan, Session, train } from 'partita';
  */
 export { backward, gradients } from './autodiff/backward.ts';
+export { figuresOf, meanOfSteps } from './cli/figures.ts';
+export { printFigures, printPlan } from './cli/print-plan.ts';
+export { stepTrace } from './cli/step-trace.ts';
 export {
   DeviceError,
   FormatError,
@@ -12,6 +15,7 @@ export {
   PlanError,
   UsageError,
 } from './core/errors.ts';
+export { formatBytes, formatCount, formatPercent, formatSeconds } from './core/format.ts';
 export type { DType, HostTensor, Shape, TensorType } from './core/types.ts';
 export { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 export { evaluate } from './graph/evaluate.ts';
@@ -31,6 +35,7 @@ export * as plan from './plan/index.ts';
 export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
+export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
 export { openDataset, openFile } from './train/data/open.ts';
@@ -39,5 +44,5 @@ export { holdOut } from './train/data/split.ts';
 export { makeEvaluator } from './train/evaluate.ts';
 export * as experiment from './train/experiment/index.ts';
 export { type LearningRate, type LearningRateConfig, makeLearningRate } from './train/learning-rate.ts';
-export { type RunResult, Session, type SessionOptions } from './train/session.ts';
-export { type StepRecord, type TrainOptions, train } from './train/trainer.ts';
+export { type RunOptions, type RunResult, Session, type SessionOptions } from './train/session.ts';
+export { programFor, type StepRecord, type TrainOptions, train } from './train/trainer.ts';

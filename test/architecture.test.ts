@@ -38,7 +38,10 @@ const roomOf = (file: string): string => relative(src, file).split('/')[0]!;
 
 const imports = files.flatMap((file) => {
   const text = readFileSync(join(src, file), 'utf8');
-  return [...text.matchAll(/^(import|export)( type)?\b[^;']*'(\.[^']+)'/gm), ...text.matchAll(/(import)\((type)?'(\.[^']+)'/g)].map((m) => ({
+  return [
+    ...text.matchAll(/^(import|export)( type)?\b[^;']*'(\.[^']+)'/gm),
+    ...text.matchAll(/(import)\((type)?'(\.[^']+)'/g),
+  ].map((m) => ({
     file,
     target: resolve(dirname(join(src, file)), m[3]!),
     /** Types leave no trace at run time. */
@@ -48,7 +51,12 @@ const imports = files.flatMap((file) => {
 
 describe('the house', () => {
   it('has no room without a place in the order', () => {
-    const unknown = new Set(files.filter((f) => f.includes('/')).map((f) => f.split('/')[0]!).filter((r) => !rank.has(r)));
+    const unknown = new Set(
+      files
+        .filter((f) => f.includes('/'))
+        .map((f) => f.split('/')[0]!)
+        .filter((r) => !rank.has(r)),
+    );
     expect([...unknown]).toEqual([]);
   });
 
@@ -66,7 +74,8 @@ describe('the house', () => {
   it('has no circle of modules outside ops', () => {
     const edges = new Map<string, string[]>();
     for (const { file, target, typeOnly } of imports) {
-      if (!typeOnly && !file.startsWith('ops/')) edges.set(join(src, file), [...(edges.get(join(src, file)) ?? []), target]);
+      if (!typeOnly && !file.startsWith('ops/'))
+        edges.set(join(src, file), [...(edges.get(join(src, file)) ?? []), target]);
     }
     const done = new Set<string>();
     const visit = (file: string, path: string[]): string[] | undefined => {

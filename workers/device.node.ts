@@ -11,7 +11,8 @@ import '../src/runtime/remote-errors.ts';
 import { type DeviceApi, type DeviceStart, WIRE_VERSION } from '../src/runtime/wire.ts';
 
 export default function runDevice(start: DeviceStart): Promise<number> {
-  if (start.version !== WIRE_VERSION) throw new Error(`device speaks wire version ${WIRE_VERSION}, coordinator ${start.version}`);
+  if (start.version !== WIRE_VERSION)
+    throw new Error(`device speaks wire version ${WIRE_VERSION}, coordinator ${start.version}`);
   const memory = start.memories[start.device]!;
   const control = new Control(start.control, start.devices);
   const device = new Device({

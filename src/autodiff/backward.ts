@@ -54,7 +54,11 @@ function walk(
     if (arrived.every((c) => !c?.length)) continue;
     place(node, () => {
       const grads = arrived.map(total);
-      const inputGrads = differentiate(node, grads, (i) => reaches.has(node.inputs[i]!.node) || wanted.has(node.inputs[i]!));
+      const inputGrads = differentiate(
+        node,
+        grads,
+        (i) => reaches.has(node.inputs[i]!.node) || wanted.has(node.inputs[i]!),
+      );
       inputGrads.forEach((g, i) => {
         const input = node.inputs[i]!;
         if (!g || (!wanted.has(input) && !reaches.has(input.node))) return;
@@ -79,9 +83,13 @@ function differentiate(node: Node, grads: (Tensor | undefined)[], needs: (i: num
   const { gradient } = node.op!;
   switch (gradient.kind) {
     case 'none':
-      throw new GraphError('not-differentiable', `${node.name} (${node.op!.name}) is not differentiable: ${gradient.why}`, {
-        fields: { node: node.name, op: node.op!.name },
-      });
+      throw new GraphError(
+        'not-differentiable',
+        `${node.name} (${node.op!.name}) is not differentiable: ${gradient.why}`,
+        {
+          fields: { node: node.name, op: node.op!.name },
+        },
+      );
     case 'rule':
       return gradient.rule({ inputs: node.inputs, outputs: node.outputs, attrs: node.attrs, grads, needs });
     case 'decompose': {

@@ -4,7 +4,10 @@ import type { Graph, Tensor } from './graph.ts';
 import type { RefTensor } from './op-record.ts';
 
 /** A host tensor's values in f64. */
-export const toReference = (tensor: HostTensor): RefTensor => ({ type: tensor.type, data: Float64Array.from(tensor.data) });
+export const toReference = (tensor: HostTensor): RefTensor => ({
+  type: tensor.type,
+  data: Float64Array.from(tensor.data),
+});
 
 /** Rounds a reference value once to its storage type. */
 export function toHost(tensor: RefTensor): HostTensor {
@@ -42,7 +45,10 @@ export function evaluate(wanted: readonly Tensor[], feeds: ReadonlyMap<Tensor, R
     node.outputs.forEach((t, i) => {
       const data = results[i];
       if (!data || data.length !== elementCount(t.shape)) {
-        throw new GraphError('reference-size', `${node.name}: the reference gave ${data?.length} values for ${formatType(t.type)}`);
+        throw new GraphError(
+          'reference-size',
+          `${node.name}: the reference gave ${data?.length} values for ${formatType(t.type)}`,
+        );
       }
       values.set(t, { type: t.type, data });
     });

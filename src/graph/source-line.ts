@@ -17,4 +17,6 @@ export function callerLine(): string {
 /** This file lies in `<root>/graph/`: everything below the same root is the package's own code. */
 const ours = new URL('..', import.meta.url).pathname;
 const isOurs = (location: string): boolean =>
-  location.replace(/^file:\/\//, '').startsWith(ours) || location.includes('node:internal') || location.includes('/node_modules/');
+  location.replace(/^file:\/\//, '').startsWith(ours) ||
+  location.includes('node:internal') ||
+  location.includes('/node_modules/');

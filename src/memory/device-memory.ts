@@ -70,7 +70,12 @@ function placePersistent(programs: readonly DeviceProgram[]): PersistentBuffer[]
   for (const buffer of programs.flatMap((p) => p.buffers)) {
     if (buffer.persistent === null || seen.has(buffer.persistent)) continue;
     offset = Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
-    seen.set(buffer.persistent, { name: buffer.persistent, offset, bytes: byteSize(buffer.type), category: buffer.category });
+    seen.set(buffer.persistent, {
+      name: buffer.persistent,
+      offset,
+      bytes: byteSize(buffer.type),
+      category: buffer.category,
+    });
     offset += buffer.bytes;
   }
   return [...seen.values()];
@@ -104,7 +109,11 @@ function layOutProgram(
 }
 
 /** Live bytes by category over the instructions of a program; parameters and state of other programs count too. */
-export function liveBytesOverTime(program: DeviceProgram, intervals: readonly Interval[], persistent: readonly PersistentBuffer[]): CategoryBytes[] {
+export function liveBytesOverTime(
+  program: DeviceProgram,
+  intervals: readonly Interval[],
+  persistent: readonly PersistentBuffer[],
+): CategoryBytes[] {
   const zero = () => Object.fromEntries(memoryCategories.map((c) => [c, 0])) as Record<MemoryCategory, number>;
   const change = Array.from({ length: program.instructions.length + 1 }, zero);
   for (const { buffer, first, last } of intervals) {
@@ -121,7 +130,11 @@ export function liveBytesOverTime(program: DeviceProgram, intervals: readonly In
   });
 }
 
-function peakOf(program: DeviceProgram, moving: readonly Interval[], persistent: readonly PersistentBuffer[]): { peakAt: number; atPeak: CategoryBytes } {
+function peakOf(
+  program: DeviceProgram,
+  moving: readonly Interval[],
+  persistent: readonly PersistentBuffer[],
+): { peakAt: number; atPeak: CategoryBytes } {
   const live = liveBytesOverTime(program, moving, persistent);
   const total = (c: CategoryBytes) => memoryCategories.reduce((sum, k) => sum + c[k], 0);
   let peakAt = 0;

@@ -45,15 +45,37 @@ function* orders(blocks: readonly Block[]): Generator<number[]> {
       return i - j;
     });
   const life = (b: Block) => b.last - b.first + 1;
-  yield by((b) => -b.bytes, (b) => b.first);
-  yield by((b) => b.first, (b) => -b.bytes);
-  yield by((b) => -life(b), (b) => -b.bytes);
-  yield by((b) => -life(b) * b.bytes, (b) => b.first);
-  yield by((b) => -b.last, (b) => -b.bytes);
-  yield by((b) => b.last, (b) => -b.bytes);
+  yield by(
+    (b) => -b.bytes,
+    (b) => b.first,
+  );
+  yield by(
+    (b) => b.first,
+    (b) => -b.bytes,
+  );
+  yield by(
+    (b) => -life(b),
+    (b) => -b.bytes,
+  );
+  yield by(
+    (b) => -life(b) * b.bytes,
+    (b) => b.first,
+  );
+  yield by(
+    (b) => -b.last,
+    (b) => -b.bytes,
+  );
+  yield by(
+    (b) => b.last,
+    (b) => -b.bytes,
+  );
 }
 
-function place(blocks: readonly Block[], order: readonly number[], start: number): { offsets: number[]; height: number } {
+function place(
+  blocks: readonly Block[],
+  order: readonly number[],
+  start: number,
+): { offsets: number[]; height: number } {
   const offsets = new Array<number>(blocks.length).fill(start);
   /** Placed blocks by offset. */
   const placed: number[] = [];

@@ -23,7 +23,9 @@ export function liveIntervals(program: DeviceProgram): Interval[] {
   return program.buffers
     .filter((b) => b.persistent !== null || first.has(b.id))
     .map((b) =>
-      b.persistent !== null ? { buffer: b.id, first: 0, last: Math.max(0, end) } : { buffer: b.id, first: first.get(b.id)!, last: last.get(b.id)! },
+      b.persistent !== null
+        ? { buffer: b.id, first: 0, last: Math.max(0, end) }
+        : { buffer: b.id, first: first.get(b.id)!, last: last.get(b.id)! },
     );
 }
 

@@ -1,5 +1,5 @@
-import { GraphError, UsageError } from '../core/errors.ts';
 import { backward, type Contribution } from '../autodiff/backward.ts';
+import { GraphError, UsageError } from '../core/errors.ts';
 import { allocate } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { mergeCommonSubexpressions } from '../graph/passes/common-subexpressions.ts';
@@ -7,8 +7,8 @@ import { foldConstants } from '../graph/passes/constant-folding.ts';
 import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
 import { isForward, isStepValue } from '../graph/values.ts';
 import { verify } from '../graph/verify.ts';
-import { add, mul } from '../ops/elementwise.ts';
 import { accumulate } from '../ops/accumulate.ts';
+import { add, mul } from '../ops/elementwise.ts';
 import { sum } from '../ops/reduce.ts';
 import { broadcastTo } from '../ops/shape.ts';
 import type { ModelGraph } from './model.ts';
@@ -52,7 +52,8 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
   const modelOutputs = [...graph.outputs];
   graph.outputs.clear();
   if (fetch.outputs) {
-    for (const [name, tensor] of modelOutputs) graph.output(`output/${name}`, tensor, { batchAxis: graph.batchAxisOf(name) });
+    for (const [name, tensor] of modelOutputs)
+      graph.output(`output/${name}`, tensor, { batchAxis: graph.batchAxisOf(name) });
   }
 
   if (model.objective.length > 0) {
@@ -68,14 +69,23 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
     const wanted = options.optimizer || fetch.gradients ? trainable : [];
     const contributions =
       wanted.length + inputs.length > 0
-        ? backward([{ tensor: share, cotangent: graph.derivativeOf(share.node, () => graph.scalar(1)) }], [...wanted, ...inputs])
+        ? backward(
+            [{ tensor: share, cotangent: graph.derivativeOf(share.node, () => graph.scalar(1)) }],
+            [...wanted, ...inputs],
+          )
         : new Map<Tensor, Contribution[]>();
 
     const penalised = penalisedParameters(graph, options.l2);
     graph.output('loss', totalLoss(graph, share, penalised, options.l2?.lambda ?? 0));
     const hyper = options.optimizer && feedHyper(graph, options.optimizer);
     for (const parameter of wanted) {
-      const gradient = totalGradient(graph, parameter, contributions.get(parameter)!, penalised, options.l2?.lambda ?? 0);
+      const gradient = totalGradient(
+        graph,
+        parameter,
+        contributions.get(parameter)!,
+        penalised,
+        options.l2?.lambda ?? 0,
+      );
       if (fetch.gradients) graph.output(`grad/${parameter.name}`, gradient);
       if (options.optimizer) {
         const { update } = options.optimizer;

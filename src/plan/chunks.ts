@@ -3,10 +3,14 @@ import { UsageError } from '../core/errors.ts';
 /** Sizes of M microbatches of a batch, in order: as even as possible, larger ones first. */
 export function chunkSizes(batch: number, microbatches: number): number[] {
   if (!Number.isInteger(microbatches) || microbatches < 1) {
-    throw new UsageError('microbatches-range', `microbatches must be a whole number of at least 1, not ${microbatches}`, {
-      fields: { microbatches },
-      remedy: '--microbatches 1',
-    });
+    throw new UsageError(
+      'microbatches-range',
+      `microbatches must be a whole number of at least 1, not ${microbatches}`,
+      {
+        fields: { microbatches },
+        remedy: '--microbatches 1',
+      },
+    );
   }
   if (microbatches > batch) {
     throw new UsageError('microbatches-range', `a batch of ${batch} cannot be cut into ${microbatches} microbatches`, {

@@ -1,9 +1,9 @@
-import type { BackendName } from '../lower/kernel-call.ts';
 import { PlanError, UsageError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
 import { type DeviceModel, defaultDevice, defaultLink, type LinkModel } from '../cost/analytic.ts';
 import type { Graph, Node } from '../graph/graph.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
 import type { Model } from '../optim/model.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
@@ -15,7 +15,15 @@ import { buildProgram } from '../program/build.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
-import { forwardOnly, inFlightBounds, makeSchedule, type Schedule, type ScheduleName, type StageEdge, validateSchedule } from '../schedule/index.ts';
+import {
+  forwardOnly,
+  inFlightBounds,
+  makeSchedule,
+  type Schedule,
+  type ScheduleName,
+  type StageEdge,
+  validateSchedule,
+} from '../schedule/index.ts';
 import { chunkSizes } from './chunks.ts';
 import { type Prediction, predict } from './predict.ts';
 
@@ -80,11 +88,14 @@ export function makePlan(request: PlanRequest): Plan {
 
 /** The plan without the check against capacities. */
 export function draftPlan(request: PlanRequest): Plan {
-  if (request.devices.length === 0) throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
+  if (request.devices.length === 0)
+    throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   const deviceModel = request.deviceModel ?? defaultDevice;
   const link = request.link ?? defaultLink;
   const [mainName, main] = Object.entries(request.programs)[0]!;
-  const builds = Object.fromEntries(Object.entries(request.programs).map(([name, spec]) => [name, buildGraphs(request, spec, spec === main)]));
+  const builds = Object.fromEntries(
+    Object.entries(request.programs).map(([name, spec]) => [name, buildGraphs(request, spec, spec === main)]),
+  );
   const mainGraph = builds[mainName]!.graphs.get(builds[mainName]!.chunks[0]!)!;
 
   const microbatches = builds[mainName]!.chunks.length;
@@ -122,7 +133,8 @@ export function draftPlan(request: PlanRequest): Plan {
   const constants = new Map<string, HostTensor>();
   for (const { graphs } of Object.values(builds)) {
     for (const graph of graphs.values()) {
-      for (const t of graph.sources('constant')) constants.set(constantName(t), { type: t.type, data: t.node.source!.value! });
+      for (const t of graph.sources('constant'))
+        constants.set(constantName(t), { type: t.type, data: t.node.source!.value! });
     }
   }
   return {
@@ -140,7 +152,11 @@ export function draftPlan(request: PlanRequest): Plan {
   };
 }
 
-function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): { chunks: number[]; graphs: Map<number, Graph> } {
+function buildGraphs(
+  request: PlanRequest,
+  spec: ProgramSpec,
+  isMain: boolean,
+): { chunks: number[]; graphs: Map<number, Graph> } {
   // A smaller last batch may have fewer samples than the main program has microbatches.
   const chunks = chunkSizes(spec.batch, isMain ? request.microbatches : Math.min(request.microbatches, spec.batch));
   const graphs = new Map<number, Graph>();
@@ -165,28 +181,46 @@ function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): 
 function placementOf(request: PlanRequest, partition: Partition): number[] {
   const placement = [...(request.placement ?? Array.from({ length: partition.stages }, (_, s) => s))];
   if (placement.length !== partition.stages) {
-    throw new UsageError('placement-length', `placement names ${placement.length} stages and the partition has ${partition.stages}`, {
-      fields: { placement, stages: partition.stages },
-      remedy: 'give one device for each stage',
-    });
+    throw new UsageError(
+      'placement-length',
+      `placement names ${placement.length} stages and the partition has ${partition.stages}`,
+      {
+        fields: { placement, stages: partition.stages },
+        remedy: 'give one device for each stage',
+      },
+    );
   }
   const bad = placement.find((d) => !Number.isInteger(d) || d < 0 || d >= request.devices.length);
   if (bad !== undefined) {
-    throw new UsageError('placement-device', `placement names device ${bad}, and there are ${request.devices.length} (0 to ${request.devices.length - 1})`, {
-      fields: { placement, devices: request.devices.length },
-      remedy: `--devices ${Math.max(...placement) + 1}`,
-    });
+    throw new UsageError(
+      'placement-device',
+      `placement names device ${bad}, and there are ${request.devices.length} (0 to ${request.devices.length - 1})`,
+      {
+        fields: { placement, devices: request.devices.length },
+        remedy: `--devices ${Math.max(...placement) + 1}`,
+      },
+    );
   }
   return placement;
 }
 
-function scheduleFor(request: PlanRequest, spec: ProgramSpec, isMain: boolean, partition: Partition, placement: readonly number[], microbatches: number): Schedule {
+function scheduleFor(
+  request: PlanRequest,
+  spec: ProgramSpec,
+  isMain: boolean,
+  partition: Partition,
+  placement: readonly number[],
+  microbatches: number,
+): Schedule {
   const shape = { stages: partition.stages, microbatches, placement, devices: request.devices.length };
   if (spec.mode === 'forward') return forwardOnly(shape);
   if (typeof request.schedule === 'string') return makeSchedule(request.schedule, shape);
   if (!isMain) return makeSchedule('1f1b', shape); // a smaller last batch: the file's grid does not fit it
   const given = request.schedule;
-  const fits = given.stages === shape.stages && given.microbatches === microbatches && given.placement.every((d, s) => d === placement[s]);
+  const fits =
+    given.stages === shape.stages &&
+    given.microbatches === microbatches &&
+    given.placement.every((d, s) => d === placement[s]);
   if (!fits) {
     throw new UsageError(
       'schedule-mismatch',
@@ -194,7 +228,14 @@ function scheduleFor(request: PlanRequest, spec: ProgramSpec, isMain: boolean, p
       { fields: { schedule: given.name }, remedy: `--microbatches ${given.microbatches} --devices ${given.devices}` },
     );
   }
-  return { ...given, devices: shape.devices, rows: shape.devices > given.devices ? [...given.rows, ...Array.from({ length: shape.devices - given.devices }, () => [])] : given.rows };
+  return {
+    ...given,
+    devices: shape.devices,
+    rows:
+      shape.devices > given.devices
+        ? [...given.rows, ...Array.from({ length: shape.devices - given.devices }, () => [])]
+        : given.rows,
+  };
 }
 
 function checkSchedule(schedule: Schedule, spec: ProgramSpec, edges: readonly StageEdge[]): void {
@@ -202,7 +243,9 @@ function checkSchedule(schedule: Schedule, spec: ProgramSpec, edges: readonly St
   validateSchedule(schedule, {
     dependencies: edges,
     passes: spec.mode === 'forward' ? 'forward' : 'training',
-    ...(isNamed && spec.mode !== 'forward' ? { inFlightBound: inFlightBounds(schedule.name as ScheduleName, schedule.stages, schedule.microbatches) } : {}),
+    ...(isNamed && spec.mode !== 'forward'
+      ? { inFlightBound: inFlightBounds(schedule.name as ScheduleName, schedule.stages, schedule.microbatches) }
+      : {}),
   });
 }
 
@@ -246,7 +289,9 @@ function refuseWhatDoesNotFit(plan: Plan): void {
   const short = shortages(plan);
   if (short.length === 0) return;
   const lines = short.map((s) => {
-    const top = plan.memory[s.device]!.largest.map((t) => `${t.name} ${formatBytes(t.bytes)} (${t.category})`).join(', ');
+    const top = plan.memory[s.device]!.largest.map((t) => `${t.name} ${formatBytes(t.bytes)} (${t.category})`).join(
+      ', ',
+    );
     return `device ${s.device} needs ${formatBytes(s.needBytes)} and has ${formatBytes(s.capacityBytes)}; largest: ${top}`;
   });
   throw new PlanError('plan-does-not-fit', `the plan does not fit: ${lines.join('; ')}`, {
@@ -266,14 +311,19 @@ function remedyFor(request: PlanRequest): string {
       return false;
     }
   };
-  const mayMoveStages = request.placement === undefined && !(typeof request.partition === 'object' && ('cuts' in request.partition || 'stages' in request.partition));
+  const mayMoveStages =
+    request.placement === undefined &&
+    !(typeof request.partition === 'object' && ('cuts' in request.partition || 'stages' in request.partition));
   if (mayMoveStages && typeof request.schedule === 'string') {
-    const smallest = request.devices.reduce((a, b) => ((b.memory ?? Number.POSITIVE_INFINITY) < (a.memory ?? Number.POSITIVE_INFINITY) ? b : a));
+    const smallest = request.devices.reduce((a, b) =>
+      (b.memory ?? Number.POSITIVE_INFINITY) < (a.memory ?? Number.POSITIVE_INFINITY) ? b : a,
+    );
     for (let k = request.devices.length + 1; k <= Math.max(4, 2 * request.devices.length); k++) {
       const devices = Array.from({ length: k }, () => smallest);
       const memory = `--memory ${devices.map((d) => d.memory).join(',')}`;
       if (fits({ devices })) return `--devices ${k} ${memory}`;
-      if (fits({ devices, partition: { balance: 'memory' } })) return `--devices ${k} ${memory} --partition.balance memory`;
+      if (fits({ devices, partition: { balance: 'memory' } }))
+        return `--devices ${k} ${memory} --partition.balance memory`;
     }
   }
   const batch = Object.values(request.programs)[0]!.batch;

@@ -22,7 +22,12 @@ export function instructionSeconds(instruction: Instruction, device: Speed, mode
  * Plays a step program on paper, with the run time's rules (sends wait for posts, receives for sends, a barrier for all)
  * and the cost model's times. A send occupies its sender for the copy; the value arrives one latency later.
  */
-export function predict(program: StepProgram, devices: readonly Speed[], model: DeviceModel, link: LinkModel): Prediction {
+export function predict(
+  program: StepProgram,
+  devices: readonly Speed[],
+  model: DeviceModel,
+  link: LinkModel,
+): Prediction {
   const n = program.devices.length;
   const clock = new Array<number>(n).fill(0);
   const busy = new Array<number>(n).fill(0);

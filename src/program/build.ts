@@ -1,9 +1,8 @@
 import { GraphError, PlanError } from '../core/errors.ts';
 import { byteSize } from '../core/types.ts';
-import type { BackendName } from '../lower/kernel-call.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
-import type { Lowered, NodeSignature } from '../lower/kernel-call.ts';
+import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
 import { lowerNode } from '../lower/lower.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, StepProgram } from './instruction.ts';
@@ -60,7 +59,8 @@ export function buildProgram(options: BuildOptions): StepProgram {
   };
 }
 
-const inputNamed = (graph: Graph, name: string): Tensor => graph.sources('input').find((t) => t.node.source!.name === name)!;
+const inputNamed = (graph: Graph, name: string): Tensor =>
+  graph.sources('input').find((t) => t.node.source!.name === name)!;
 
 /** What the builders need to know of the graph of one chunk size. */
 interface ChunkGraph {
@@ -115,7 +115,12 @@ class BuildContext {
     }
     const resultsOf = new Map<Tensor, string[]>();
     for (const [name, t] of graph.outputs) resultsOf.set(rootOf(t), [...(resultsOf.get(rootOf(t)) ?? []), name]);
-    return { tasks: divideIntoTasks(graph, this.options.schedule.stages, this.options.stageOf), readByBackward, resultsOf, consumers };
+    return {
+      tasks: divideIntoTasks(graph, this.options.schedule.stages, this.options.stageOf),
+      readByBackward,
+      resultsOf,
+      consumers,
+    };
   }
 
   graphOf(microbatch: number | null): Graph {
@@ -132,7 +137,9 @@ class BuildContext {
 
   /** Devices that read a value, in ascending order. */
   consumersOf(root: Tensor): number[] {
-    const set = isStepValue(root) ? this.#stepConsumers.get(valueKey(root, null)) : this.chunk(root.graph).consumers.get(root);
+    const set = isStepValue(root)
+      ? this.#stepConsumers.get(valueKey(root, null))
+      : this.chunk(root.graph).consumers.get(root);
     return [...(set ?? [])].sort((a, b) => a - b);
   }
 
@@ -143,10 +150,14 @@ class BuildContext {
   resultAxis(name: string): number | null {
     const axis = batchAxisOf(this.graphs, this.options.chunks, name);
     if (axis === null && this.options.chunks.length > 1) {
-      throw new PlanError('unbatched-output', `output ${name} has no batch axis, so ${this.options.chunks.length} microbatches cannot be joined`, {
-        fields: { output: name },
-        remedy: '--microbatches 1, or reduce the output over the batch',
-      });
+      throw new PlanError(
+        'unbatched-output',
+        `output ${name} has no batch axis, so ${this.options.chunks.length} microbatches cannot be joined`,
+        {
+          fields: { output: name },
+          remedy: '--microbatches 1, or reduce the output over the batch',
+        },
+      );
     }
     return axis;
   }
@@ -182,17 +193,23 @@ function addTo<K>(map: Map<K, Set<number>>, key: K, value: number): void {
 /** Every graph must add to the same totals on the same devices: a sum over microbatches has one place. */
 function checkTotals(graphs: ReadonlySet<Graph>, deviceOf: (node: Node) => number): void {
   const totals = (graph: Graph) =>
-    new Map(graph.nodes.filter((n) => n.op?.name === 'accumulate').map((n) => [valueKey(n.outputs[0]!, null), deviceOf(n)]));
+    new Map(
+      graph.nodes.filter((n) => n.op?.name === 'accumulate').map((n) => [valueKey(n.outputs[0]!, null), deviceOf(n)]),
+    );
   const [first, ...others] = [...graphs];
   const expected = totals(first!);
   for (const graph of others) {
     const got = totals(graph);
     const differs = [...new Set([...expected.keys(), ...got.keys()])].find((key) => expected.get(key) !== got.get(key));
     if (differs) {
-      throw new GraphError('batch-dependent-graph', `the model builds another graph for another batch size: ${differs} is not the same sum in both`, {
-        fields: { total: differs },
-        remedy: 'use each parameter equally often for every batch size, or a microbatch count that divides the batch',
-      });
+      throw new GraphError(
+        'batch-dependent-graph',
+        `the model builds another graph for another batch size: ${differs} is not the same sum in both`,
+        {
+          fields: { total: differs },
+          remedy: 'use each parameter equally often for every batch size, or a microbatch count that divides the batch',
+        },
+      );
     }
   }
 }
@@ -308,10 +325,14 @@ class DeviceBuilder {
     }
     const from = this.#context.deviceOf(root.node);
     if (from === this.#device) {
-      throw new PlanError('used-before-produced', `device ${this.#device} uses ${valueName(root, microbatch)} before the schedule produces it`, {
-        fields: { device: this.#device, value: valueName(root, microbatch) },
-        remedy: 'check the schedule: a task runs before one it depends on',
-      });
+      throw new PlanError(
+        'used-before-produced',
+        `device ${this.#device} uses ${valueName(root, microbatch)} before the schedule produces it`,
+        {
+          fields: { device: this.#device, value: valueName(root, microbatch) },
+          remedy: 'check the schedule: a task runs before one it depends on',
+        },
+      );
     }
     const buffer = this.#buffer(root, microbatch, this.#receivedCategory(root), null);
     this.#push({ kind: 'receive', from, key, buffer, microbatch: isStepValue(root) ? null : microbatch });
@@ -322,14 +343,22 @@ class DeviceBuilder {
     const name = constantName(tensor);
     const known = this.#byKey.get(name);
     if (known !== undefined) return known;
-    const id = this.#newBuffer({ name: tensor.name, type: tensor.type, bytes: byteSize(tensor.type), category: 'parameters', persistent: name });
+    const id = this.#newBuffer({
+      name: tensor.name,
+      type: tensor.type,
+      bytes: byteSize(tensor.type),
+      category: 'parameters',
+      persistent: name,
+    });
     this.#byKey.set(name, id);
     return id;
   }
 
   #produce(tensor: Tensor, microbatch: number | null): number {
     const root = rootOf(tensor);
-    return this.#byKey.get(valueKey(root, microbatch)) ?? this.#buffer(root, microbatch, this.#localCategory(root), null);
+    return (
+      this.#byKey.get(valueKey(root, microbatch)) ?? this.#buffer(root, microbatch, this.#localCategory(root), null)
+    );
   }
 
   #sendOut(tensor: Tensor, microbatch: number | null): void {
@@ -337,14 +366,25 @@ class DeviceBuilder {
     const key = valueKey(root, microbatch);
     for (const to of this.#context.consumersOf(root)) {
       if (to === this.#device) continue;
-      this.#push({ kind: 'send', to, key, buffer: this.#byKey.get(key)!, microbatch: isStepValue(root) ? null : microbatch });
+      this.#push({
+        kind: 'send',
+        to,
+        key,
+        buffer: this.#byKey.get(key)!,
+        microbatch: isStepValue(root) ? null : microbatch,
+      });
     }
   }
 
   #emitResults(tensor: Tensor, microbatch: number | null): void {
     const root = rootOf(tensor);
     for (const result of this.#context.resultsOf(root)) {
-      this.#push({ kind: 'output', result, microbatch: isStepValue(root) ? null : microbatch, buffer: this.#byKey.get(valueKey(root, microbatch))! });
+      this.#push({
+        kind: 'output',
+        result,
+        microbatch: isStepValue(root) ? null : microbatch,
+        buffer: this.#byKey.get(valueKey(root, microbatch))!,
+      });
     }
   }
 

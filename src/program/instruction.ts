@@ -24,7 +24,13 @@ export type Instruction =
   /** Makes `buffer` ready to take message `message` of device `from`. */
   | { readonly kind: 'post'; readonly from: number; readonly message: number; readonly buffer: number }
   /** Waits until message `message` of device `from` is in `buffer`. */
-  | { readonly kind: 'receive'; readonly from: number; readonly message: number; readonly buffer: number; readonly microbatch: number | null }
+  | {
+      readonly kind: 'receive';
+      readonly from: number;
+      readonly message: number;
+      readonly buffer: number;
+      readonly microbatch: number | null;
+    }
   /** Waits for the post of message `message` at device `to`, then copies `buffer` into `toBuffer` there. */
   | {
       readonly kind: 'send';

@@ -5,8 +5,20 @@ import { findDeadlock } from './validate.ts';
 /** Instructions before messages are numbered: sends and receives still name the value. */
 export type DraftInstruction =
   | Exclude<Instruction, { kind: 'send' | 'receive' | 'post' }>
-  | { readonly kind: 'send'; readonly to: number; readonly key: string; readonly buffer: number; readonly microbatch: number | null }
-  | { readonly kind: 'receive'; readonly from: number; readonly key: string; readonly buffer: number; readonly microbatch: number | null };
+  | {
+      readonly kind: 'send';
+      readonly to: number;
+      readonly key: string;
+      readonly buffer: number;
+      readonly microbatch: number | null;
+    }
+  | {
+      readonly kind: 'receive';
+      readonly from: number;
+      readonly key: string;
+      readonly buffer: number;
+      readonly microbatch: number | null;
+    };
 
 export interface DraftDevice {
   readonly device: number;
@@ -29,10 +41,14 @@ export function connect(drafts: readonly DraftDevice[], ahead: number): DevicePr
     const deadlock = findDeadlock(programs);
     if (!deadlock) return programs;
     if (distance >= longest) {
-      throw new PlanError('program-deadlock', `the schedule makes devices wait for each other in a circle:\n${deadlock.description}`, {
-        fields: { cycle: deadlock.cycle },
-        remedy: 'use a named schedule, or correct the schedule file',
-      });
+      throw new PlanError(
+        'program-deadlock',
+        `the schedule makes devices wait for each other in a circle:\n${deadlock.description}`,
+        {
+          fields: { cycle: deadlock.cycle },
+          remedy: 'use a named schedule, or correct the schedule file',
+        },
+      );
     }
     if (distance === 0) distance = 1;
   }
@@ -56,7 +72,12 @@ function number(drafts: readonly DraftDevice[]): MessageNumbers {
   return numbers;
 }
 
-function assemble(draft: DraftDevice, drafts: readonly DraftDevice[], numbers: MessageNumbers, ahead: number): DeviceProgram {
+function assemble(
+  draft: DraftDevice,
+  drafts: readonly DraftDevice[],
+  numbers: MessageNumbers,
+  ahead: number,
+): DeviceProgram {
   const posts = placePosts(draft, numbers, ahead);
   const instructions: Instruction[] = [];
   draft.segments.forEach((segment, s) => {
@@ -64,9 +85,22 @@ function assemble(draft: DraftDevice, drafts: readonly DraftDevice[], numbers: M
     for (const i of segment) {
       if (i.kind === 'send') {
         const message = numbers.get(`${draft.device}>${i.to}:${i.key}`)!;
-        instructions.push({ kind: 'send', to: i.to, message, buffer: i.buffer, toBuffer: drafts[i.to]!.byKey.get(i.key)!, microbatch: i.microbatch });
+        instructions.push({
+          kind: 'send',
+          to: i.to,
+          message,
+          buffer: i.buffer,
+          toBuffer: drafts[i.to]!.byKey.get(i.key)!,
+          microbatch: i.microbatch,
+        });
       } else if (i.kind === 'receive') {
-        instructions.push({ kind: 'receive', from: i.from, message: numberOf(numbers, draft, i), buffer: i.buffer, microbatch: i.microbatch });
+        instructions.push({
+          kind: 'receive',
+          from: i.from,
+          message: numberOf(numbers, draft, i),
+          buffer: i.buffer,
+          microbatch: i.microbatch,
+        });
       } else instructions.push(i);
     }
   });
@@ -100,10 +134,14 @@ function placePosts(draft: DraftDevice, numbers: MessageNumbers, ahead: number):
 function numberOf(numbers: MessageNumbers, draft: DraftDevice, receive: { from: number; key: string }): number {
   const n = numbers.get(`${receive.from}>${draft.device}:${receive.key}`);
   if (n === undefined) {
-    throw new PlanError('missing-send', `device ${draft.device} waits for a value of device ${receive.from} that the schedule never produces`, {
-      fields: { device: draft.device, from: receive.from },
-      remedy: 'check the schedule: a task is missing',
-    });
+    throw new PlanError(
+      'missing-send',
+      `device ${draft.device} waits for a value of device ${receive.from} that the schedule never produces`,
+      {
+        fields: { device: draft.device, from: receive.from },
+        remedy: 'check the schedule: a task is missing',
+      },
+    );
   }
   return n;
 }

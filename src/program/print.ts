@@ -26,8 +26,15 @@ function printDevice(program: DeviceProgram, offsets: readonly number[] | undefi
   const width = String(program.instructions.length).length;
   const lines = program.instructions.map((instruction, at) => {
     const results =
-      instruction.kind === 'compute' ? ` → ${instruction.outputs.map(place).join(', ')}` : 'buffer' in instruction ? ` · ${place(instruction.buffer)}` : '';
+      instruction.kind === 'compute'
+        ? ` → ${instruction.outputs.map(place).join(', ')}`
+        : 'buffer' in instruction
+          ? ` · ${place(instruction.buffer)}`
+          : '';
     return `  ${String(at).padStart(width)}  ${describe(instruction, program)}${results}`;
   });
-  return [`device ${program.device}: ${program.buffers.length} buffers, ${program.instructions.length} instructions`, ...lines].join('\n');
+  return [
+    `device ${program.device}: ${program.buffers.length} buffers, ${program.instructions.length} instructions`,
+    ...lines,
+  ].join('\n');
 }

@@ -35,7 +35,13 @@ export function divideIntoTasks(graph: Graph, stages: number, stageOf: (node: No
     );
     if (leadsOut) boundary.add(node);
   }
-  const tasks = Array.from({ length: stages }, () => ({ F: [] as Node[], B: [] as Node[], W: [] as Node[], BW: [] as Node[], all: [] as Node[] }));
+  const tasks = Array.from({ length: stages }, () => ({
+    F: [] as Node[],
+    B: [] as Node[],
+    W: [] as Node[],
+    BW: [] as Node[],
+    all: [] as Node[],
+  }));
   for (const node of accumulatingEarly(graph)) {
     if (isSilent(node) || node.region === 'step') continue;
     const stage = tasks[stageOf(node)]!;
@@ -51,7 +57,6 @@ export function divideIntoTasks(graph: Graph, stages: number, stageOf: (node: No
 
 /** Graph order, but each accumulation right behind what it adds, so that the addend dies at once. */
 function accumulatingEarly(graph: Graph): Node[] {
-  const position = (node: Node): number =>
-    node.op?.name === 'accumulate' ? node.inputs[0]!.node.id + 0.5 : node.id;
+  const position = (node: Node): number => (node.op?.name === 'accumulate' ? node.inputs[0]!.node.id + 0.5 : node.id);
   return [...graph.nodes].sort((a, b) => position(a) - position(b) || a.id - b.id);
 }

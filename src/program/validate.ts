@@ -78,7 +78,9 @@ export function validateProgram(program: StepProgram): void {
     if (deadlock) problems.push(`devices wait for each other in a circle:\n${deadlock.description}`);
   }
   if (problems.length > 0) {
-    throw new PlanError('invalid-program', `the program is not valid:\n${problems.map((p) => `  - ${p}`).join('\n')}`, { fields: { problems } });
+    throw new PlanError('invalid-program', `the program is not valid:\n${problems.map((p) => `  - ${p}`).join('\n')}`, {
+      fields: { problems },
+    });
   }
 }
 
@@ -102,7 +104,9 @@ function checkDevice(program: DeviceProgram, problems: string[]): void {
 function checkMessages(devices: readonly DeviceProgram[], problems: string[]): void {
   const order = (device: number, kind: 'send' | 'post' | 'receive', peer: number) =>
     devices[device]!.instructions.flatMap((i) =>
-      i.kind === kind && (i.kind === 'send' ? i.to : (i as { from: number }).from) === peer ? [i as { message: number; buffer: number; toBuffer?: number }] : [],
+      i.kind === kind && (i.kind === 'send' ? i.to : (i as { from: number }).from) === peer
+        ? [i as { message: number; buffer: number; toBuffer?: number }]
+        : [],
     );
   for (const { device: from } of devices) {
     for (const { device: to } of devices) {
@@ -117,9 +121,12 @@ function checkMessages(devices: readonly DeviceProgram[], problems: string[]): v
       sends.forEach((send, k) => {
         const post = posts[k]!;
         const receive = receives[k]!;
-        if (send.message !== k || post.message !== k || receive.message !== k) problems.push(`${pair}: message ${k} is out of order`);
-        else if (send.toBuffer !== post.buffer || post.buffer !== receive.buffer) problems.push(`${pair}: message ${k} goes to another buffer than it is received in`);
-        else if (devices[from]!.buffers[send.buffer]!.bytes !== devices[to]!.buffers[post.buffer]!.bytes) problems.push(`${pair}: message ${k} changes size`);
+        if (send.message !== k || post.message !== k || receive.message !== k)
+          problems.push(`${pair}: message ${k} is out of order`);
+        else if (send.toBuffer !== post.buffer || post.buffer !== receive.buffer)
+          problems.push(`${pair}: message ${k} goes to another buffer than it is received in`);
+        else if (devices[from]!.buffers[send.buffer]!.bytes !== devices[to]!.buffers[post.buffer]!.bytes)
+          problems.push(`${pair}: message ${k} changes size`);
       });
     }
   }

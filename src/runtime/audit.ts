@@ -42,7 +42,13 @@ export class Audit {
     for (const id of touches(instruction).reads) {
       const bytes = image.program.buffers[id]!.bytes;
       const intact = changedBytes(this.#memory, image.offsets[id]!, bytes, this.#poison);
-      if (intact !== bytes) this.#fail(image, at, 'audit-read-poison', `reads ${bytes - intact} bytes of poison in ${image.program.buffers[id]!.name}`);
+      if (intact !== bytes)
+        this.#fail(
+          image,
+          at,
+          'audit-read-poison',
+          `reads ${bytes - intact} bytes of poison in ${image.program.buffers[id]!.name}`,
+        );
     }
     for (const id of touches(instruction).writes) this.#alive.add(id);
     if (instruction.kind === 'post') {
@@ -61,7 +67,8 @@ export class Audit {
     for (const { start, end } of [...allowed, { start: this.#bytes.length, end: this.#bytes.length }]) {
       if (start > from) {
         const changed = firstDifference(this.#before, this.#bytes, from, start);
-        if (changed >= 0) this.#fail(image, at, 'audit-wild-write', `changed byte ${changed}, which is not of its outputs`);
+        if (changed >= 0)
+          this.#fail(image, at, 'audit-wild-write', `changed byte ${changed}, which is not of its outputs`);
       }
       from = Math.max(from, end);
     }
@@ -70,7 +77,13 @@ export class Audit {
       for (const id of writes) {
         const { start, end } = range(image, id);
         const written = changedBytes(this.#memory, start, end - start, this.#poison);
-        if (written !== end - start) this.#fail(image, at, 'audit-partial-write', `left ${end - start - written} bytes of ${image.program.buffers[id]!.name} unwritten`);
+        if (written !== end - start)
+          this.#fail(
+            image,
+            at,
+            'audit-partial-write',
+            `left ${end - start - written} bytes of ${image.program.buffers[id]!.name} unwritten`,
+          );
       }
     }
     this.#rows.push(this.#count(image, at));
@@ -102,7 +115,8 @@ export class Audit {
       counted += bytes;
     }
     const all = changedBytes(this.#memory, 0, this.#memory.byteLength, this.#poison) - this.#otherPrograms;
-    if (all !== counted) this.#fail(image, at, 'audit-unplanned-bytes', `${all - counted} bytes are alive outside every planned range`);
+    if (all !== counted)
+      this.#fail(image, at, 'audit-unplanned-bytes', `${all - counted} bytes are alive outside every planned range`);
     return row;
   }
 
@@ -119,13 +133,17 @@ export class Audit {
 
   #fail(image: DeviceImage, at: number, code: string, what: string): never {
     const instruction = image.program.instructions[at]!;
-    throw new DeviceError(code, `audit: device ${this.#device}, instruction ${at} (${describe(instruction, image.program)}) ${what}`, {
-      fields: {
-        device: this.#device,
-        instruction: at,
-        microbatch: 'microbatch' in instruction ? instruction.microbatch : null,
+    throw new DeviceError(
+      code,
+      `audit: device ${this.#device}, instruction ${at} (${describe(instruction, image.program)}) ${what}`,
+      {
+        fields: {
+          device: this.#device,
+          instruction: at,
+          microbatch: 'microbatch' in instruction ? instruction.microbatch : null,
+        },
       },
-    });
+    );
   }
 }
 

@@ -1,6 +1,6 @@
-import type { BackendName } from '../lower/kernel-call.ts';
 import { PlanError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
 import type { PoisonKind } from './poison.ts';
 
@@ -58,10 +58,14 @@ export function createMemory(device: number, spec: DeviceSpec): WebAssembly.Memo
   const initial = Math.max(1, Math.ceil(spec.bytes / PAGE));
   const maximum = Math.min(MAX_PAGES, spec.capacity === null ? initial : Math.floor(spec.capacity / PAGE));
   if (initial > maximum) {
-    throw new PlanError('capacity-exceeded', `device ${device} needs ${formatBytes(spec.bytes)} and has ${formatBytes(maximum * PAGE)}`, {
-      fields: { device, needBytes: spec.bytes, capacityBytes: maximum * PAGE },
-      remedy: 'use more devices, more microbatches, or a larger --memory',
-    });
+    throw new PlanError(
+      'capacity-exceeded',
+      `device ${device} needs ${formatBytes(spec.bytes)} and has ${formatBytes(maximum * PAGE)}`,
+      {
+        fields: { device, needBytes: spec.bytes, capacityBytes: maximum * PAGE },
+        remedy: 'use more devices, more microbatches, or a larger --memory',
+      },
+    );
   }
   return new WebAssembly.Memory({ initial, maximum, shared: true });
 }

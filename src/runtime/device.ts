@@ -1,5 +1,5 @@
-import { DeviceError } from '../core/errors.ts';
 import type { Backend, BoundCall } from '../backends/backend.ts';
+import { DeviceError } from '../core/errors.ts';
 import { describe, type Instruction } from '../program/instruction.ts';
 import { Audit } from './audit.ts';
 import type { Channel } from './channel.ts';
@@ -81,7 +81,10 @@ export class Device {
   async step(options: StepOptions): Promise<StepReport> {
     const { control, device, channel } = this.#setup;
     const loaded = this.#programs.get(options.program);
-    if (!loaded) throw new DeviceError('unknown-program', `device ${device} has no program ${options.program}`, { fields: { device } });
+    if (!loaded)
+      throw new DeviceError('unknown-program', `device ${device} has no program ${options.program}`, {
+        fields: { device },
+      });
     const { image, steps } = loaded;
     const faults = new Map(this.#setup.faults.filter((f) => f.step === options.step).map((f) => [f.instruction, f]));
     const times = options.profile ? new Float64Array(2 * steps.length) : null;

@@ -5,7 +5,13 @@ import { DeviceError } from '../core/errors.ts';
 import type { Channel } from './channel.ts';
 import { Control, StepAborted } from './control.ts';
 import { Device } from './device.ts';
-import { type ClusterOptions, createMemory, type DeviceCluster, type DeviceSpec, type PredictSeconds } from './device-cluster.ts';
+import {
+  type ClusterOptions,
+  createMemory,
+  type DeviceCluster,
+  type DeviceSpec,
+  type PredictSeconds,
+} from './device-cluster.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
 
 /** All devices in this thread: each waits by awaiting, and the others go on meanwhile. */
@@ -51,7 +57,7 @@ export class LocalCluster implements DeviceCluster {
 
   async load(name: string, images: readonly DeviceImage[]): Promise<void> {
     this.#check();
-    this.#members.forEach((m, d) => m.load(name, images[d]!));
+    for (const [d, m] of this.#members.entries()) m.load(name, images[d]!);
   }
 
   async attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): Promise<void> {
@@ -99,7 +105,14 @@ export class LocalCluster implements DeviceCluster {
 
   abort(reason?: unknown): void {
     if (this.#failure) return;
-    this.#fail(new DeviceError('aborted', `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`, { cause: reason }), -1);
+    this.#fail(
+      new DeviceError(
+        'aborted',
+        `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`,
+        { cause: reason },
+      ),
+      -1,
+    );
   }
 
   async close(): Promise<void> {

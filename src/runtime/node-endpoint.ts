@@ -1,5 +1,5 @@
-import type { Endpoint } from 'comlink';
 import type { MessagePort } from 'node:worker_threads';
+import type { Endpoint } from 'comlink';
 
 /** Comlink speaks to DOM-like ports; Node's MessagePort is an EventEmitter with the same messages. */
 export function nodeEndpoint(port: MessagePort): Endpoint {

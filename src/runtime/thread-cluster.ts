@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { pathToFileURL } from 'node:url';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { Piscina } from 'piscina';
 import { kernelsModule } from '../backends/kernels-module.ts';
@@ -8,7 +8,13 @@ import { DeviceError } from '../core/errors.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { describe } from '../program/instruction.ts';
 import { Control, StepAborted } from './control.ts';
-import { type ClusterOptions, createMemory, type DeviceCluster, type DeviceSpec, type PredictSeconds } from './device-cluster.ts';
+import {
+  type ClusterOptions,
+  createMemory,
+  type DeviceCluster,
+  type DeviceSpec,
+  type PredictSeconds,
+} from './device-cluster.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
 import { nodeEndpoint } from './node-endpoint.ts';
 import './remote-errors.ts';
@@ -79,11 +85,25 @@ export class ThreadCluster implements DeviceCluster {
         faults: options.faults?.[device] ?? [],
       };
       const task = pool.run(start, { transferList: [port2] });
-      const member: Member = { device, pool, port: port1, api: Comlink.wrap<DeviceApi>(nodeEndpoint(port1)), task, pending: new Set(), gone: undefined, closing: false };
+      const member: Member = {
+        device,
+        pool,
+        port: port1,
+        api: Comlink.wrap<DeviceApi>(nodeEndpoint(port1)),
+        task,
+        pending: new Set(),
+        gone: undefined,
+        closing: false,
+      };
       pool.on('error', () => {}); // the task's rejection tells the same
       task.then(
         () => cluster.#lost(member, 'its thread ended'),
-        (error: Error & { code?: string }) => cluster.#lost(member, error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message, error),
+        (error: Error & { code?: string }) =>
+          cluster.#lost(
+            member,
+            error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message,
+            error,
+          ),
       );
       // The thread's own end says more, and follows within milliseconds.
       port1.on('close', () => setTimeout(() => cluster.#lost(member, 'its control channel closed'), 100).unref());
@@ -155,7 +175,13 @@ export class ThreadCluster implements DeviceCluster {
   /** Ends the step under way on every device; the cluster is failed from then on. */
   abort(reason?: unknown): void {
     if (this.#failure) return;
-    this.#fail(new DeviceError('aborted', `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`, { cause: reason }));
+    this.#fail(
+      new DeviceError(
+        'aborted',
+        `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`,
+        { cause: reason },
+      ),
+    );
   }
 
   /** Joins every thread; idempotent, and safe in every state. */
@@ -218,7 +244,8 @@ export class ThreadCluster implements DeviceCluster {
       return;
     }
     const at = this.#step ? this.#control.position(member.device) : null;
-    const instruction = at === null ? undefined : this.#images.get(this.#step!.program)?.[member.device]?.program.instructions[at];
+    const instruction =
+      at === null ? undefined : this.#images.get(this.#step!.program)?.[member.device]?.program.instructions[at];
     member.gone = new DeviceError(
       'device-lost',
       `device ${member.device} was lost${at === null ? '' : ` at instruction ${at}, ${this.#describe(member.device)}`}: ${why}`,

@@ -40,9 +40,13 @@ export class Watchdog {
         if (seconds > limit) {
           actions.stuck(
             d,
-            new DeviceError('device-stuck', `device ${d} is stuck at instruction ${last[d]}, ${actions.describe(d)}: no progress for ${seconds.toFixed(1)} s (limit ${limit.toFixed(1)} s)`, {
-              fields: { device: d, instruction: last[d], seconds, limitSeconds: limit },
-            }),
+            new DeviceError(
+              'device-stuck',
+              `device ${d} is stuck at instruction ${last[d]}, ${actions.describe(d)}: no progress for ${seconds.toFixed(1)} s (limit ${limit.toFixed(1)} s)`,
+              {
+                fields: { device: d, instruction: last[d], seconds, limitSeconds: limit },
+              },
+            ),
           );
           return;
         }
@@ -50,8 +54,15 @@ export class Watchdog {
       const waiting = states.flatMap((s, d) => (s === 'waiting' ? [d] : []));
       const settled = waiting.every((d) => now - since[d]! > LEAST_HANG_SECONDS * 1000);
       if (waiting.length > 0 && settled && states.every((s) => s !== 'running')) {
-        const ring = waiting.map((d) => `device ${d} waits for device ${control.waitingOn(d)} in ${actions.describe(d)}`);
-        actions.stuck(null, new DeviceError('devices-waiting', `no device makes progress: ${ring.join('; ')}`, { fields: { waiting: waiting.map((d) => ({ device: d, on: control.waitingOn(d) })) } }));
+        const ring = waiting.map(
+          (d) => `device ${d} waits for device ${control.waitingOn(d)} in ${actions.describe(d)}`,
+        );
+        actions.stuck(
+          null,
+          new DeviceError('devices-waiting', `no device makes progress: ${ring.join('; ')}`, {
+            fields: { waiting: waiting.map((d) => ({ device: d, on: control.waitingOn(d) })) },
+          }),
+        );
       }
     }, TICK_MS);
   }

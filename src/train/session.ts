@@ -1,10 +1,10 @@
 import { DeviceError, UsageError } from '../core/errors.ts';
-import { type HostTensor, type TensorData, type TensorType } from '../core/types.ts';
+import type { HostTensor, TensorData, TensorType } from '../core/types.ts';
 import { defaultDevice } from '../cost/analytic.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { deaths } from '../memory/liveness.ts';
-import { instructionSeconds } from '../plan/predict.ts';
 import type { Plan } from '../plan/plan.ts';
+import { instructionSeconds } from '../plan/predict.ts';
 import type { StagedTensor } from '../program/instruction.ts';
 import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts';
 import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
@@ -63,7 +63,13 @@ export class Session implements AsyncDisposable {
   readonly #ran = new Set<string>();
   #steps = 0;
 
-  private constructor(plan: Plan, cluster: DeviceCluster, homes: ReadonlyMap<string, Home>, feeds: SharedArrayBuffer, results: SharedArrayBuffer) {
+  private constructor(
+    plan: Plan,
+    cluster: DeviceCluster,
+    homes: ReadonlyMap<string, Home>,
+    feeds: SharedArrayBuffer,
+    results: SharedArrayBuffer,
+  ) {
     this.plan = plan;
     this.#cluster = cluster;
     this.#homes = homes;
@@ -74,7 +80,11 @@ export class Session implements AsyncDisposable {
   /** Starts devices, loads all programs and writes parameters, constants and optimizer state. */
   static async open(plan: Plan, options: SessionOptions = {}): Promise<Session> {
     const { request, memory, programs } = plan;
-    const specs = request.devices.map((d, i) => ({ backend: d.backend, bytes: memory[i]!.peakBytes, capacity: d.memory }));
+    const specs = request.devices.map((d, i) => ({
+      backend: d.backend,
+      bytes: memory[i]!.peakBytes,
+      capacity: d.memory,
+    }));
     const cluster = await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, options);
     try {
       const most = (of: (name: string) => number) => Math.max(16, ...Object.keys(programs).map(of));
@@ -98,9 +108,16 @@ export class Session implements AsyncDisposable {
   }
 
   /** Runs a program of the plan on a batch. */
-  async run(program: string, batch: Readonly<Record<string, HostTensor>>, options: RunOptions = {}): Promise<RunResult> {
+  async run(
+    program: string,
+    batch: Readonly<Record<string, HostTensor>>,
+    options: RunOptions = {},
+  ): Promise<RunResult> {
     const plan = this.plan.programs[program];
-    if (!plan) throw new UsageError('unknown-program', `the plan has no program ${program}`, { fields: { programs: Object.keys(this.plan.programs) } });
+    if (!plan)
+      throw new UsageError('unknown-program', `the plan has no program ${program}`, {
+        fields: { programs: Object.keys(this.plan.programs) },
+      });
     for (const feed of plan.feeds) packFeed(feed, this.#valueOf(program, feed, batch, options), this.#feeds);
     const begin = performance.now();
     const devices = this.plan.request.devices;
@@ -136,7 +153,8 @@ export class Session implements AsyncDisposable {
   async write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
     for (const [name, value] of values) {
       const home = this.#homes.get(name);
-      if (!home) throw new UsageError('unknown-parameter', `the model has no parameter or state ${name}`, { fields: { name } });
+      if (!home)
+        throw new UsageError('unknown-parameter', `the model has no parameter or state ${name}`, { fields: { name } });
       await this.#write(home, value);
     }
   }
@@ -180,9 +198,17 @@ export class Session implements AsyncDisposable {
 
   async #write(home: Home, value: HostTensor): Promise<void> {
     if (value.data.byteLength !== home.bytes || value.type.dtype !== home.tensor.dtype) {
-      throw new UsageError('parameter-type', `${home.tensor} cannot take ${value.data.length} values of ${value.type.dtype}`, { fields: { name: home.tensor.name } });
+      throw new UsageError(
+        'parameter-type',
+        `${home.tensor} cannot take ${value.data.length} values of ${value.type.dtype}`,
+        { fields: { name: home.tensor.name } },
+      );
     }
-    await this.#cluster.write(home.device, home.offset, new Uint8Array(value.data.buffer, value.data.byteOffset, value.data.byteLength));
+    await this.#cluster.write(
+      home.device,
+      home.offset,
+      new Uint8Array(value.data.buffer, value.data.byteOffset, value.data.byteLength),
+    );
   }
 
   async #writeConstants(): Promise<void> {
@@ -196,8 +222,14 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  #valueOf(program: string, feed: StagedTensor, batch: Readonly<Record<string, HostTensor>>, options: RunOptions): HostTensor {
-    const source = this.plan.graphs[program]!.sources('input').find((t) => t.node.source!.name === feed.name)!.node.source!;
+  #valueOf(
+    program: string,
+    feed: StagedTensor,
+    batch: Readonly<Record<string, HostTensor>>,
+    options: RunOptions,
+  ): HostTensor {
+    const source = this.plan.graphs[program]!.sources('input').find((t) => t.node.source!.name === feed.name)!.node
+      .source!;
     const rule = source.feed!;
     const scalar = (value: number): HostTensor => ({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) });
     switch (rule.kind) {
@@ -213,7 +245,10 @@ export class Session implements AsyncDisposable {
       }
       case 'inverseCount': {
         const target = batch[rule.target];
-        if (!target) throw new UsageError('missing-input', `the batch has no tensor ${rule.target}`, { fields: { input: rule.target } });
+        if (!target)
+          throw new UsageError('missing-input', `the batch has no tensor ${rule.target}`, {
+            fields: { input: rule.target },
+          });
         let count = 0;
         for (const t of target.data) if (t !== rule.ignoreIndex) count++;
         return scalar(1 / count);
@@ -260,5 +295,9 @@ function findHomes(plan: Plan): Map<string, Home> {
 
 function viewAs(type: TensorType, bytes: Uint8Array): TensorData {
   const copy = bytes.slice();
-  return type.dtype === 'f32' ? new Float32Array(copy.buffer) : type.dtype === 'i32' ? new Int32Array(copy.buffer) : copy;
+  return type.dtype === 'f32'
+    ? new Float32Array(copy.buffer)
+    : type.dtype === 'i32'
+      ? new Int32Array(copy.buffer)
+      : copy;
 }

@@ -5,10 +5,14 @@ import type { StagedTensor } from '../program/instruction.ts';
 /** Copies a whole tensor into the staging area, chunk by chunk. Throws UsageError where its type is not the graph's. */
 export function packFeed(staged: StagedTensor, tensor: HostTensor, area: Uint8Array): void {
   if (!sameType(staged.type, tensor.type)) {
-    throw new UsageError('feed-type', `input ${staged.name} is ${formatType(staged.type)} and was given ${formatType(tensor.type)}`, {
-      fields: { input: staged.name, expected: formatType(staged.type), got: formatType(tensor.type) },
-      remedy: 'give the tensor the shape that the model was built for',
-    });
+    throw new UsageError(
+      'feed-type',
+      `input ${staged.name} is ${formatType(staged.type)} and was given ${formatType(tensor.type)}`,
+      {
+        fields: { input: staged.name, expected: formatType(staged.type), got: formatType(tensor.type) },
+        remedy: 'give the tensor the shape that the model was built for',
+      },
+    );
   }
   forEachChunk(staged, tensor.type.shape, bytesPerElement[tensor.type.dtype], (whole, chunk, bytes) => {
     area.set(bytesOf(tensor).subarray(whole, whole + bytes), chunk);
@@ -29,7 +33,12 @@ export function unpackResult(staged: StagedTensor, area: Uint8Array): HostTensor
 const bytesOf = (t: HostTensor): Uint8Array => new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength);
 
 /** Visits contiguous runs: offset in the whole tensor, offset in the area, length; all in bytes. */
-function forEachChunk(staged: StagedTensor, shape: readonly number[], size: number, visit: (whole: number, area: number, bytes: number) => void): void {
+function forEachChunk(
+  staged: StagedTensor,
+  shape: readonly number[],
+  size: number,
+  visit: (whole: number, area: number, bytes: number) => void,
+): void {
   if (staged.axis === null) {
     visit(0, staged.offsets[0]!, elementCount(shape) * size);
     return;

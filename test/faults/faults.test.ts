@@ -14,7 +14,9 @@ const batch = { x: f32([8, 6], 1), t: f32([8, 3], 2) };
 const plan = planOf(threeLayers, { devices: 3, microbatches: 4, partition: { cuts: ['matmul_1', 'matmul_2'] } });
 
 /** The instruction at which device 1 computes microbatch 2 of its forward task. */
-const target = plan.programs.train!.devices[1]!.instructions.findIndex((i) => i.kind === 'compute' && i.task.endsWith('F2'));
+const target = plan.programs.train!.devices[1]!.instructions.findIndex(
+  (i) => i.kind === 'compute' && i.task.endsWith('F2'),
+);
 
 async function failing(fault: Omit<Fault, 'step' | 'instruction'>, options: SessionOptions = {}, use: Plan = plan) {
   const session = await Session.open(use, { faults: { 1: [{ step: 1, instruction: target, ...fault }] }, ...options });
@@ -76,7 +78,10 @@ describe('a failing device ends the step within 2 s, naming its place', () => {
     });
     await using session = await Session.open(lookup);
     const i = { type: { dtype: 'i32', shape: [8] } as const, data: Int32Array.of(0, 1, 2, 3, 4, 5, 0, 1) };
-    await expect(session.run('train', { i })).rejects.toMatchObject({ code: 'kernel-failed', fields: { device: 0, node: 'gather', microbatch: 0 } });
+    await expect(session.run('train', { i })).rejects.toMatchObject({
+      code: 'kernel-failed',
+      fields: { device: 0, node: 'gather', microbatch: 0 },
+    });
   });
 
   it('writes where it must not: audit names the instruction', async () => {
@@ -90,7 +95,10 @@ describe('a failing device ends the step within 2 s, naming its place', () => {
   });
 
   it('the first error wins where several devices fail', async () => {
-    const faults: Record<number, Fault[]> = { 0: [{ kind: 'throw', step: 0, instruction: 0 }], 2: [{ kind: 'throw', step: 0, instruction: 0 }] };
+    const faults: Record<number, Fault[]> = {
+      0: [{ kind: 'throw', step: 0, instruction: 0 }],
+      2: [{ kind: 'throw', step: 0, instruction: 0 }],
+    };
     await using session = await Session.open(plan, { faults });
     await expect(session.run('train', batch)).rejects.toMatchObject({ code: 'kernel-failed' });
   });
@@ -110,7 +118,9 @@ describe('abort and close', () => {
 
   it('a signal that is aborted already starts nothing', async () => {
     await using session = await Session.open(plan);
-    await expect(session.run('train', batch, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'session-failed' });
+    await expect(session.run('train', batch, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'session-failed',
+    });
   });
 
   it('close during a step joins everything', async () => {
@@ -134,12 +144,19 @@ describe('updates', () => {
     // Device 0 fails in its last backward; devices 1 and 2 have all their gradients by then and wait at the barrier.
     const instructions = plan.programs.train!.devices[0]!.instructions;
     const lastBackward = instructions.findLastIndex((i) => i.kind === 'compute' && i.task.includes('B'));
-    const session = await Session.open(plan, { transport: 'local', faults: { 0: [{ kind: 'throw', step: 0, instruction: lastBackward }] } });
-    await expect(session.run('train', batch)).rejects.toMatchObject({ fields: { device: 0, instruction: lastBackward } });
+    const session = await Session.open(plan, {
+      transport: 'local',
+      faults: { 0: [{ kind: 'throw', step: 0, instruction: lastBackward }] },
+    });
+    await expect(session.run('train', batch)).rejects.toMatchObject({
+      fields: { device: 0, instruction: lastBackward },
+    });
     await session.close();
     for (const { instructions } of plan.programs.train!.devices) {
       const barrier = instructions.findIndex((i) => i.kind === 'barrier');
-      const updates = instructions.flatMap((i, at) => (i.kind === 'compute' && i.signature.op === 'sgdUpdate' ? [at] : []));
+      const updates = instructions.flatMap((i, at) =>
+        i.kind === 'compute' && i.signature.op === 'sgdUpdate' ? [at] : [],
+      );
       expect(updates.length).toBeGreaterThan(0);
       expect(Math.min(...updates)).toBeGreaterThan(barrier);
     }
@@ -177,7 +194,10 @@ describe('resources', () => {
       const median = (a) => [...a].sort((p, q) => p - q)[a.length >> 1];
       console.log(JSON.stringify({ handles, early: median(resident.slice(20, 40)), late: median(resident.slice(80)) }));
     `;
-    const out = execFileSync(process.execPath, ['--expose-gc', '--input-type=module', '-e', script], { encoding: 'utf8', timeout: 200_000 });
+    const out = execFileSync(process.execPath, ['--expose-gc', '--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      timeout: 200_000,
+    });
     const { handles, early, late } = JSON.parse(out.trim().split('\n').at(-1)!);
     expect(handles).toEqual([]);
     expect(late / early).toBeLessThan(1.1);

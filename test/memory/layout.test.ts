@@ -6,7 +6,9 @@ import type { Instruction } from '../../src/program/instruction.ts';
 import { planOf, threeLayers } from '../support/models.ts';
 
 const blocks = fc.array(
-  fc.record({ first: fc.nat(20), length: fc.nat(10), bytes: fc.integer({ min: 1, max: 500 }) }).map(({ first, length, bytes }): Block => ({ first, last: first + length, bytes })),
+  fc
+    .record({ first: fc.nat(20), length: fc.nat(10), bytes: fc.integer({ min: 1, max: 500 }) })
+    .map(({ first, length, bytes }): Block => ({ first, last: first + length, bytes })),
   { minLength: 1, maxLength: 30 },
 );
 
@@ -34,7 +36,9 @@ describe('layOut', () => {
   it('max-live is the largest sum over time', () => {
     fc.assert(
       fc.property(blocks, (list) => {
-        const sums = Array.from({ length: 31 }, (_, t) => list.reduce((s, b) => s + (b.first <= t && t <= b.last ? b.bytes : 0), 0));
+        const sums = Array.from({ length: 31 }, (_, t) =>
+          list.reduce((s, b) => s + (b.first <= t && t <= b.last ? b.bytes : 0), 0),
+        );
         expect(layOut(list).maxLive).toBe(Math.max(...sums));
       }),
     );
@@ -69,7 +73,9 @@ describe('liveness', () => {
         expect([first, last]).toEqual([0, program.instructions.length - 1]);
         continue;
       }
-      const mentions = program.instructions.flatMap((i, at) => (JSON.stringify(namesOf(i)).includes(`[${buffer}]`) ? [at] : []));
+      const mentions = program.instructions.flatMap((i, at) =>
+        JSON.stringify(namesOf(i)).includes(`[${buffer}]`) ? [at] : [],
+      );
       expect([first, last]).toEqual([mentions[0], mentions.at(-1)]);
     }
   });
@@ -83,7 +89,8 @@ describe('liveness', () => {
 
 /** All buffers an instruction mentions, each in brackets. */
 function namesOf(i: Instruction): number[][] {
-  if (i.kind === 'compute') return [...i.inputs, ...i.outputs, ...(i.workspace === null ? [] : [i.workspace])].map((b) => [b]);
+  if (i.kind === 'compute')
+    return [...i.inputs, ...i.outputs, ...(i.workspace === null ? [] : [i.workspace])].map((b) => [b]);
   if (i.kind === 'barrier') return [];
   if (i.kind === 'copy') return [[i.from], [i.buffer]];
   return [[i.buffer]];

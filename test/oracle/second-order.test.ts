@@ -88,7 +88,9 @@ describe.each([
     expectAll(actual, expected, () => rounded);
   });
 
-  it.runIf(hessian)('Hessian, one row a direction', () => {
+  if (!hessian) return; // only the smallest model has one
+
+  it('Hessian, one row a direction', () => {
     const order = files.json.hessian_order!;
     const n = order.reduce((total, { count }) => total + count, 0);
     const wanted = order.map((o) => results.get(`hvp/${o.name}`)!);
@@ -105,8 +107,8 @@ describe.each([
       for (const [i, part] of evaluate(wanted, unit).entries()) data.set(toHost(part).data, row * n + order[i]!.offset);
     }
     const actual = new Map([['hessian', { type: { dtype: 'f32', shape: [n, n] }, data } as const]]);
-    expectAll(actual, new Map([['hessian', hessian!]]), () => files.json.tolerance.hessian!);
-    expectAll(actual, new Map([['hessian', hessian!]]), () => rounded);
+    expectAll(actual, new Map([['hessian', hessian]]), () => files.json.tolerance.hessian!);
+    expectAll(actual, new Map([['hessian', hessian]]), () => rounded);
     const asymmetry = data.map((v, i) => Math.abs(v - data[(i % n) * n + Math.floor(i / n)]!));
     expect(Math.max(...asymmetry)).toBeLessThan(1e-7);
   });

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { PlanError } from '../../src/core/errors.ts';
+import type { PlanError } from '../../src/core/errors.ts';
 import { Graph } from '../../src/graph/graph.ts';
-import type { Model } from '../../src/optim/model.ts';
 import { add, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
+import type { Model } from '../../src/optim/model.ts';
 import { chunkSizes } from '../../src/plan/chunks.ts';
 import type { DeviceProgram, Instruction, StepProgram } from '../../src/program/instruction.ts';
 import { printProgram } from '../../src/program/print.ts';
@@ -12,12 +12,15 @@ import { Session } from '../../src/train/session.ts';
 import { f32, planOf, squaredError, threeLayers, toHex } from '../support/models.ts';
 
 const batch = { x: f32([8, 6], 1), t: f32([8, 3], 2) };
-const inThree = (microbatches = 2) => planOf(threeLayers, { devices: 3, microbatches, partition: { cuts: ['matmul_1', 'matmul_2'] } });
+const inThree = (microbatches = 2) =>
+  planOf(threeLayers, { devices: 3, microbatches, partition: { cuts: ['matmul_1', 'matmul_2'] } });
 
 function edit(program: StepProgram, device: number, change: (list: Instruction[]) => Instruction[]): StepProgram {
   return {
     ...program,
-    devices: program.devices.map((d): DeviceProgram => (d.device === device ? { ...d, instructions: change([...d.instructions]) } : d)),
+    devices: program.devices.map(
+      (d): DeviceProgram => (d.device === device ? { ...d, instructions: change([...d.instructions]) } : d),
+    ),
   };
 }
 
@@ -65,7 +68,10 @@ describe('validateProgram', () => {
     expect(refusal(broken).message).toContain('messages from device 0 to device 1: 1 sent, 2 posted, 2 received');
   });
   it('sees a buffer read before it is written', () => {
-    const broken = edit(train, 1, (list) => [list.find((i) => i.kind === 'send')!, ...list.filter((i) => i.kind !== 'send')]);
+    const broken = edit(train, 1, (list) => [
+      list.find((i) => i.kind === 'send')!,
+      ...list.filter((i) => i.kind !== 'send'),
+    ]);
     expect(refusal(broken).message).toMatch(/instruction 0 .* reads .* before it is written/);
   });
   it('sees a receive that was never posted', () => {
@@ -95,7 +101,8 @@ describe('validateProgram', () => {
 });
 
 describe('graphs that pipeline systems find hard', () => {
-  const linear = (g: Graph, name: string, n: number) => g.parameter(name, [n, n], { kind: 'uniform', low: -0.4, high: 0.4 });
+  const linear = (g: Graph, name: string, n: number) =>
+    g.parameter(name, [n, n], { kind: 'uniform', low: -0.4, high: 0.4 });
 
   const skipping: Model = {
     name: 'skip over two stages',
@@ -150,10 +157,17 @@ describe('graphs that pipeline systems find hard', () => {
     const results: unknown[] = [];
     for (const devices of [1, 3]) {
       for (const schedule of ['gpipe', '1f1b'] as const) {
-        const plan = planOf(model, { batch: 6, microbatches: 3, devices, schedule, ...(devices > 1 ? { partition: { cuts } } : {}) });
+        const plan = planOf(model, {
+          batch: 6,
+          microbatches: 3,
+          devices,
+          schedule,
+          ...(devices > 1 ? { partition: { cuts } } : {}),
+        });
         await using session = await Session.open(plan, { seed: 3, audit: true });
         const outputs: string[] = [];
-        for (let step = 0; step < 3; step++) outputs.push(...[...(await session.run('train', data, { step })).results.values()].map(toHex));
+        for (let step = 0; step < 3; step++)
+          outputs.push(...[...(await session.run('train', data, { step })).results.values()].map(toHex));
         expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
         results.push([outputs, [...(await session.parameters())].map(([name, t]) => [name, toHex(t)])]);
       }
@@ -167,7 +181,9 @@ describe('graphs that pipeline systems find hard', () => {
     expect(first!.buffers.filter((b) => b.persistent === 'w').length).toBe(1);
     expect(second!.buffers.filter((b) => b.persistent === 'w').length).toBe(0);
     expect(second!.buffers.find((b) => b.name === 'w')).toMatchObject({ category: 'communication' });
-    const accumulators = plan.programs.train!.devices.flatMap((d) => d.buffers.filter((b) => b.category === 'gradients' && /^grad\.matmul.*accumulate/.test(b.name)));
+    const accumulators = plan.programs.train!.devices.flatMap((d) =>
+      d.buffers.filter((b) => b.category === 'gradients' && /^grad\.matmul.*accumulate/.test(b.name)),
+    );
     expect(accumulators.length).toBeGreaterThanOrEqual(3);
   });
 });

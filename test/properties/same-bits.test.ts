@@ -30,7 +30,9 @@ const cases = fc.record<Case>({
 function plans(c: Case): { one: Plan; many: Plan } {
   const model = randomModel(c.seed);
   const optimizer =
-    c.optimizer === 'sgd' ? ({ kind: 'sgd', lr: 0.05, momentum: 0.9 } as const) : ({ kind: 'adamw', lr: 0.01 } as const);
+    c.optimizer === 'sgd'
+      ? ({ kind: 'sgd', lr: 0.05, momentum: 0.9 } as const)
+      : ({ kind: 'adamw', lr: 0.01 } as const);
   // 7 samples: chunks are uneven wherever M does not divide them.
   const shared = { batch: 7, microbatches: c.microbatches, optimizer };
   const wanted = randomStages(model, c.stages, c.seed);
@@ -44,7 +46,11 @@ function plans(c: Case): { one: Plan; many: Plan } {
   };
 }
 
-const batch = (seed: number, width: number) => ({ x: f32([7, width], seed), z: f32([7, width], seed + 1), t: f32([7, width], seed + 2) });
+const batch = (seed: number, width: number) => ({
+  x: f32([7, width], seed),
+  z: f32([7, width], seed + 1),
+  t: f32([7, width], seed + 2),
+});
 
 async function run(plan: Plan, seed: number, options: SessionOptions) {
   const width = plan.programs.train!.feeds.find((f) => f.name === 'x' || f.name === 't')!.type.shape[1]!;
@@ -72,12 +78,15 @@ function delays(plan: Plan, seed: number): Record<number, Fault[]> {
   return Object.fromEntries(
     plan.programs.train!.devices.map(({ device, instructions }) => [
       device,
-      Array.from({ length: Math.min(4, instructions.length) }, (): Fault => ({
-        kind: 'delay',
-        step: choices.below(2),
-        instruction: choices.below(instructions.length),
-        seconds: choices.below(8) / 1000,
-      })),
+      Array.from(
+        { length: Math.min(4, instructions.length) },
+        (): Fault => ({
+          kind: 'delay',
+          step: choices.below(2),
+          instruction: choices.below(instructions.length),
+          seconds: choices.below(8) / 1000,
+        }),
+      ),
     ]),
   );
 }

@@ -1,10 +1,10 @@
 import type { HostTensor } from '../../src/core/types.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
-import { makeOptimizer, type OptimizerConfig } from '../../src/optim/optimizer.ts';
-import type { Model } from '../../src/optim/model.ts';
 import { add, mul, relu, sub, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
 import { sum } from '../../src/ops/reduce.ts';
+import type { Model } from '../../src/optim/model.ts';
+import { makeOptimizer, type OptimizerConfig } from '../../src/optim/optimizer.ts';
 import { makePlan, type Plan, type PlanRequest } from '../../src/plan/plan.ts';
 
 /** Σ (y − t)² / (elements of the whole batch). */
@@ -26,7 +26,9 @@ export const threeLayers: Model = {
     const x = graph.input('x', { shape: [batch, 6] });
     const t = graph.input('t', { shape: [batch, 3] });
     const h1 = tanh(matmul(x, weight(graph, 'a', 6, 10)));
-    const h2 = relu(add(matmul(h1, weight(graph, 'b', 10, 7)), graph.parameter('bias', [7], { kind: 'constant', value: 0.1 })));
+    const h2 = relu(
+      add(matmul(h1, weight(graph, 'b', 10, 7)), graph.parameter('bias', [7], { kind: 'constant', value: 0.1 })),
+    );
     const y = graph.output('y', matmul(h2, weight(graph, 'c', 7, 3)));
     return { graph, objective: [{ loss: squaredError(y, t), weight: 1 }] };
   },
@@ -43,7 +45,10 @@ export function values(n: number, seed: number): Float32Array {
 
 export const f32 = (shape: readonly number[], seed: number): HostTensor => ({
   type: { dtype: 'f32', shape },
-  data: values(shape.reduce((a, b) => a * b, 1), seed),
+  data: values(
+    shape.reduce((a, b) => a * b, 1),
+    seed,
+  ),
 });
 
 export interface PlanOverrides extends Partial<Omit<PlanRequest, 'optimizer' | 'devices'>> {
@@ -53,7 +58,10 @@ export interface PlanOverrides extends Partial<Omit<PlanRequest, 'optimizer' | '
 }
 
 /** A training plan of a small model on equal wasm devices. */
-export function planOf(model: Model, { batch = 8, devices = 1, optimizer = { kind: 'sgd', lr: 0.1 }, ...rest }: PlanOverrides = {}): Plan {
+export function planOf(
+  model: Model,
+  { batch = 8, devices = 1, optimizer = { kind: 'sgd', lr: 0.1 }, ...rest }: PlanOverrides = {},
+): Plan {
   return makePlan({
     model,
     programs: { train: { batch, mode: 'train', outputs: true } },
@@ -66,4 +74,5 @@ export function planOf(model: Model, { batch = 8, devices = 1, optimizer = { kin
   });
 }
 
-export const toHex = (t: HostTensor): string => Buffer.from(t.data.buffer, t.data.byteOffset, t.data.byteLength).toString('hex');
+export const toHex = (t: HostTensor): string =>
+  Buffer.from(t.data.buffer, t.data.byteOffset, t.data.byteLength).toString('hex');

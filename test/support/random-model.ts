@@ -1,11 +1,11 @@
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
-import type { Model } from '../../src/optim/model.ts';
 import { add, mul, relu, sigmoid, sub, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
 import { layerNorm } from '../../src/ops/norm.ts';
 import { mean } from '../../src/ops/reduce.ts';
 import { concat, reshape, slice } from '../../src/ops/shape.ts';
 import { softmax } from '../../src/ops/softmax.ts';
+import type { Model } from '../../src/optim/model.ts';
 import { squaredError } from './models.ts';
 
 /** A deterministic stream of choices from a seed. */
@@ -40,7 +40,8 @@ export function randomModel(seed: number): Model {
       const x = graph.input('x', { shape: [batch, width] });
       const z = graph.input('z', { shape: [batch, width] });
       const target = graph.input('t', { shape: [batch, width] });
-      const parameter = (name: string, shape: number[]) => graph.parameter(name, shape, { kind: 'uniform', low: -0.8, high: 0.8 });
+      const parameter = (name: string, shape: number[]) =>
+        graph.parameter(name, shape, { kind: 'uniform', low: -0.8, high: 0.8 });
       const weights = Array.from({ length: 2 + choices.below(2) }, (_, i) => parameter(`w${i}`, [width, width]));
       const bias = parameter('bias', [width]);
       const gain = graph.parameter('gain', [width], { kind: 'ones' });
