@@ -15,7 +15,7 @@ export {
   PlanError,
   UsageError,
 } from './core/errors.ts';
-export { formatBytes, formatCount, formatPercent, formatSeconds } from './core/format.ts';
+export { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from './core/format.ts';
 export type { DType, HostTensor, Shape, TensorType } from './core/types.ts';
 export { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 export { evaluate } from './graph/evaluate.ts';

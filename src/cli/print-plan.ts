@@ -1,5 +1,5 @@
 /** A plan as people read it. */
-import { formatBytes, formatCount, formatPercent, formatSeconds } from '../core/format.ts';
+import { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from '../core/format.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
 import { memoryCategories } from '../program/instruction.ts';
@@ -9,6 +9,7 @@ import type { figuresOf } from './figures.ts';
 
 /** Stages, clock grid, memory and prediction. */
 export function printPlan(plan: Plan, options: { width?: number } = {}): string {
+  const { width = 120 } = options;
   const summary = summarizePlan(plan);
   const [main] = Object.keys(plan.programs);
   const parts = [
@@ -16,9 +17,9 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
     stageTable(summary),
     `Schedule ${summary.schedule}, one column a task:\n${printGrid(plan.schedules[main!]!, {
       dependencies: plan.stageEdges,
-      width: options.width ?? 120,
+      width,
     })}`,
-    memoryTable(summary),
+    memoryTable(summary, width),
     `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}`,
   ];
   if (summary.surplus.length > 0) {
@@ -65,7 +66,7 @@ const categoryNames: Readonly<Record<string, string>> = {
   savedActivations: 'saved activations',
 };
 
-function memoryTable({ devices }: PlanSummary): string {
+function memoryTable({ devices }: PlanSummary, width: number): string {
   const rows = (of: (d: DeviceSummary) => Cell) => devices.map(of);
   const bytes = (of: (d: DeviceSummary) => number) => rows((d) => formatBytes(of(d)));
   const lines: [string, Cell[]][] = [
@@ -78,15 +79,11 @@ function memoryTable({ devices }: PlanSummary): string {
     ['most alive at once', bytes((d) => d.maxLiveBytes)],
     ['sum without reuse', bytes((d) => d.naiveSumBytes)],
   ];
-  const holders = devices.map(
-    (d) =>
-      `  device ${d.device}: at ${d.peakAt} of ${d.peakProgram}; ${
-        d.largest
-          .slice(0, 3)
-          .map((t) => `${t.name} ${formatBytes(t.bytes)}`)
-          .join(', ') || 'nothing'
-      }`,
-  );
+  const holders = devices.map((d) => {
+    const place = `  device ${d.device}: at ${d.peakAt} of ${d.peakProgram}`;
+    const held = d.largest.map((t) => `${t.name} ${formatBytes(t.bytes)}`);
+    return `${place}\n${wrap(held.length > 0 ? held.join(', ') : 'nothing', '    ', width)}`;
+  });
   const head = ['memory', ...devices.map((d) => `device ${d.device}`)];
   const align = head.map((_, i) => (i === 0 ? ('left' as const) : ('right' as const)));
   const body = table(

@@ -27,3 +27,14 @@ export function formatSeconds(seconds: number): string {
 }
 
 export const formatPercent = (fraction: number, digits = 1): string => `${(fraction * 100).toFixed(digits)} %`;
+
+/** Lines of at most `width` characters, broken at blanks, each behind `indent`; a longer word gets a line of its own. */
+export function wrap(text: string, indent = '', width = 100): string {
+  const lines: string[] = [];
+  for (const word of text.split(/\s+/)) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(indent + word);
+  }
+  return lines.join('\n');
+}

@@ -1,4 +1,4 @@
-import { PlanError } from '../core/errors.ts';
+import { DeviceError, PlanError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
@@ -48,6 +48,36 @@ export interface ClusterOptions {
 
 /** Seconds an instruction is expected to take, for the hang limit. */
 export type PredictSeconds = (device: number, instruction: number) => number;
+
+/** The first failure of a group: what ended it, and what every later call is told. */
+export class FirstFailure {
+  error: Error | undefined;
+
+  /** Keeps the first. */
+  note(error: Error): void {
+    this.error ??= error;
+  }
+
+  throwIfAny(): void {
+    if (!this.error) return;
+    throw new DeviceError('session-failed', `the session has ended: ${this.error.message}`, {
+      cause: this.error,
+      fields: this.error instanceof DeviceError ? { ...this.error.fields } : {},
+      remedy: 'start a new session',
+    });
+  }
+}
+
+export const abortedBy = (reason: unknown): DeviceError =>
+  new DeviceError(
+    'aborted',
+    `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`,
+    {
+      cause: reason,
+    },
+  );
+
+export const closed = (): DeviceError => new DeviceError('closed', 'the session is closed');
 
 const PAGE = 65536;
 /** What a wasm memory can hold at most (32-bit addresses). */

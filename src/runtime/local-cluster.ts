@@ -1,15 +1,17 @@
 import { kernelsModule } from '../backends/kernels-module.ts';
 import { createReferenceBackend } from '../backends/reference/reference-backend.ts';
 import { createWasmBackend } from '../backends/wasm/wasm-backend.ts';
-import { DeviceError } from '../core/errors.ts';
 import type { Channel } from './channel.ts';
 import { Control, StepAborted } from './control.ts';
 import { Device } from './device.ts';
 import {
+  abortedBy,
   type ClusterOptions,
+  closed,
   createMemory,
   type DeviceCluster,
   type DeviceSpec,
+  FirstFailure,
   type PredictSeconds,
 } from './device-cluster.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
@@ -19,7 +21,7 @@ export class LocalCluster implements DeviceCluster {
   readonly #members: readonly Device[];
   readonly #control: Control;
   readonly #hub: Hub;
-  #failure: Error | undefined;
+  readonly #failure = new FirstFailure();
 
   private constructor(members: readonly Device[], control: Control, hub: Hub) {
     this.#members = members;
@@ -56,35 +58,35 @@ export class LocalCluster implements DeviceCluster {
   }
 
   async load(name: string, images: readonly DeviceImage[]): Promise<void> {
-    this.#check();
+    this.#failure.throwIfAny();
     for (const [d, m] of this.#members.entries()) m.load(name, images[d]!);
   }
 
   async attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): Promise<void> {
-    this.#check();
+    this.#failure.throwIfAny();
     for (const m of this.#members) m.attachStaging(feeds, results);
   }
 
   async write(device: number, offset: number, data: Uint8Array): Promise<void> {
-    this.#check();
+    this.#failure.throwIfAny();
     this.#members[device]!.write(offset, data);
   }
 
   async read(device: number, offset: number, bytes: number): Promise<Uint8Array> {
-    this.#check();
+    this.#failure.throwIfAny();
     return this.#members[device]!.read(offset, bytes);
   }
 
   async measurePeaks(): Promise<number[]> {
-    this.#check();
+    this.#failure.throwIfAny();
     return this.#members.map((m) => m.measurePeak());
   }
 
   async step(options: StepOptions, _predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]> {
-    this.#check();
+    this.#failure.throwIfAny();
     const onAbort = () => this.abort(signal?.reason);
     if (signal?.aborted) onAbort();
-    this.#check();
+    this.#failure.throwIfAny();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const results = await Promise.allSettled(
@@ -96,7 +98,7 @@ export class LocalCluster implements DeviceCluster {
         ),
       );
       const failed = results.find((r) => r.status === 'rejected');
-      if (failed) throw this.#failure ?? failed.reason;
+      if (failed) throw this.#failure.error ?? failed.reason;
       return results.map((r) => (r as PromiseFulfilledResult<StepReport>).value);
     } finally {
       signal?.removeEventListener('abort', onAbort);
@@ -104,19 +106,12 @@ export class LocalCluster implements DeviceCluster {
   }
 
   abort(reason?: unknown): void {
-    if (this.#failure) return;
-    this.#fail(
-      new DeviceError(
-        'aborted',
-        `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`,
-        { cause: reason },
-      ),
-      -1,
-    );
+    if (this.#failure.error) return;
+    this.#fail(abortedBy(reason), -1);
   }
 
   async close(): Promise<void> {
-    this.#failure ??= new DeviceError('closed', 'the session is closed');
+    this.#failure.note(closed());
     this.#control.abort(-1);
     this.#hub.changed();
   }
@@ -125,17 +120,8 @@ export class LocalCluster implements DeviceCluster {
     return this.close();
   }
 
-  #check(): void {
-    if (!this.#failure) return;
-    throw new DeviceError('session-failed', `the session has ended: ${this.#failure.message}`, {
-      cause: this.#failure,
-      fields: this.#failure instanceof DeviceError ? { ...this.#failure.fields } : {},
-      remedy: 'start a new session; resume from a checkpoint',
-    });
-  }
-
   #fail(error: Error, culprit: number): void {
-    this.#failure ??= error;
+    this.#failure.note(error);
     this.#control.abort(culprit);
     this.#hub.changed();
   }

@@ -9,10 +9,13 @@ import { packageRoot } from '../core/package-root.ts';
 import { describe } from '../program/instruction.ts';
 import { Control, StepAborted } from './control.ts';
 import {
+  abortedBy,
   type ClusterOptions,
+  closed,
   createMemory,
   type DeviceCluster,
   type DeviceSpec,
+  FirstFailure,
   type PredictSeconds,
 } from './device-cluster.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
@@ -46,7 +49,7 @@ export class ThreadCluster implements DeviceCluster {
   readonly #control: Control;
   readonly #images = new Map<string, readonly DeviceImage[]>();
   readonly #options: ClusterOptions;
-  #failure: Error | undefined;
+  readonly #failure = new FirstFailure();
   #closed: Promise<void> | undefined;
   #step: { program: string } | undefined;
 
@@ -143,11 +146,11 @@ export class ThreadCluster implements DeviceCluster {
    * device has failed (or its hang limit, where it is stuck); by then no device works on the step any more.
    */
   async step(options: StepOptions, predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]> {
-    this.#check();
+    this.#failure.throwIfAny();
     const onAbort = () => this.abort(signal?.reason);
     if (signal?.aborted) {
       onAbort();
-      this.#check();
+      this.#failure.throwIfAny();
     }
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#step = { program: options.program };
@@ -174,14 +177,8 @@ export class ThreadCluster implements DeviceCluster {
 
   /** Ends the step under way on every device; the cluster is failed from then on. */
   abort(reason?: unknown): void {
-    if (this.#failure) return;
-    this.#fail(
-      new DeviceError(
-        'aborted',
-        `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`,
-        { cause: reason },
-      ),
-    );
+    if (this.#failure.error) return;
+    this.#fail(abortedBy(reason));
   }
 
   /** Joins every thread; idempotent, and safe in every state. */
@@ -198,7 +195,7 @@ export class ThreadCluster implements DeviceCluster {
     const interrupted = this.#step !== undefined;
     for (const m of this.#members) m.closing = true;
     if (interrupted) {
-      this.#failure ??= new DeviceError('closed', 'the session was closed during a step');
+      this.#failure.note(new DeviceError('closed', 'the session was closed during a step'));
       this.#control.abort(-1);
     }
     await Promise.all(
@@ -214,26 +211,16 @@ export class ThreadCluster implements DeviceCluster {
         m.api[Comlink.releaseProxy]();
         m.port.removeAllListeners();
         m.port.close();
-        const error = this.#failure ?? new DeviceError('closed', 'the session is closed');
+        const error = this.#failure.error ?? closed();
         for (const reject of m.pending) reject(error);
         m.pending.clear();
       }),
     );
-    this.#failure ??= new DeviceError('closed', 'the session is closed');
-  }
-
-  #check(): void {
-    if (this.#failure) {
-      throw new DeviceError('session-failed', `the session has ended: ${this.#failure.message}`, {
-        cause: this.#failure,
-        fields: { ...(this.#failure instanceof DeviceError ? this.#failure.fields : {}) },
-        remedy: 'start a new session; resume from a checkpoint',
-      });
-    }
+    this.#failure.note(closed());
   }
 
   #fail(error: Error, culprit = -1): void {
-    this.#failure ??= error;
+    this.#failure.note(error);
     this.#control.abort(culprit);
   }
 
@@ -273,12 +260,12 @@ export class ThreadCluster implements DeviceCluster {
   async #all<T>(call: (m: Member) => Promise<T>): Promise<T[]> {
     const results = await Promise.allSettled(this.#members.map((m) => this.#call(m, call)));
     const failed = results.find((r) => r.status === 'rejected');
-    if (failed) throw this.#failure ?? failed.reason;
+    if (failed) throw this.#failure.error ?? failed.reason;
     return results.map((r) => (r as PromiseFulfilledResult<T>).value);
   }
 
   #call<T>(member: Member, call: (m: Member) => Promise<T>): Promise<T> {
-    this.#check();
+    this.#failure.throwIfAny();
     return new Promise<T>((resolve, reject) => {
       const settle = () => member.pending.delete(reject);
       member.pending.add(reject);
