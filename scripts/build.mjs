@@ -1,7 +1,7 @@
 // Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types) and the
 // bundled worker. Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +13,9 @@ const run = (command, args) => {
   if (status !== 0) process.exit(status ?? 1); // the tool has said why
 };
 const only = process.argv[2]; // 'kernels' | 'library' | 'workers': one part, for development
+
+// In a clone, the first `npx partita` links this very package and so runs `prepare` again: what is built stays.
+if (!only && process.env.npm_command === 'exec' && existsSync(join(root, 'dist', 'workers', 'device.node.js'))) process.exit(0);
 
 mkdirSync(join(root, 'dist'), { recursive: true });
 

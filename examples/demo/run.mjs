@@ -32,7 +32,7 @@ import {
   writeSafetensors,
 } from 'partita';
 
-const seed = Number(process.env.PARTITA_DEMO_SEED ?? 0);
+const seed = Number(process.argv[2] ?? 0);
 const [devices, microbatches, batch, epochs, lr] = [3, 8, 96, 15, 0.004];
 const width = 100;
 const say = (text = '') => console.log(text);
@@ -59,9 +59,13 @@ const { train: samples, heldOut } = holdOut(openDataset({ kind: 'digits' }), 0.2
 const data = epochsOf(samples, { batchSize: batch, seed });
 const steps = epochs * data.stepsPerEpoch;
 const learningRate = makeLearningRate({ kind: 'warmupCosine', warmupSteps: data.stepsPerEpoch, totalSteps: steps }, lr);
-const everySample = Int32Array.from({ length: heldOut.size }, (_, i) => i);
+// Held-out batches in order; the last one is smaller, never dropped.
+const heldOutBatches = Array.from({ length: Math.ceil(heldOut.size / batch) }, (_, i) => {
+  const indices = Int32Array.from({ length: Math.min(batch, heldOut.size - i * batch) }, (_, j) => i * batch + j);
+  return { size: indices.length, tensors: () => heldOut.batch(indices) };
+});
 const evaluate = makeEvaluator({
-  batches: [{ size: heldOut.size, tensors: () => heldOut.batch(everySample) }],
+  batches: heldOutBatches,
   terms: [{ output: 'logits', target: 'y', classes: 10, ignoreIndex: null, values: 'logits' }],
   single: true,
   perplexity: false,
@@ -73,9 +77,9 @@ const planFor = (count, memory = null) =>
     model,
     programs: {
       train: { batch, mode: 'train' },
-      // The last batch of an epoch is smaller, never dropped.
-      tail: { batch: samples.size % batch, mode: 'train' },
-      evaluate: { batch: heldOut.size, mode: 'forward', outputs: true },
+      tail: { batch: samples.size % batch, mode: 'train' }, // an epoch's last batch
+      eval: { batch, mode: 'forward', outputs: true },
+      evalTail: { batch: heldOutBatches.at(-1).size, mode: 'forward', outputs: true },
     },
     devices: Array.from({ length: count }, () => ({ backend: 'wasm', memory, speed: 1 })),
     microbatches,

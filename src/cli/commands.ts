@@ -41,7 +41,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       {
         flags: '--out <file>',
-        doc: 'result as safetensors: loss [steps] before each update, lr [steps], final/PARAM (this version writes no grad_norm)',
+        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before the update, lr [steps], final/PARAM',
       },
       {
         flags: '--run-dir <folder>',

@@ -135,6 +135,7 @@ function resultFile(plan: Plan, records: readonly StepRecord[], final: ReadonlyM
   const trained = graph.parameters.filter((p) => !p.node.source!.frozen);
   return writeSafetensors([
     ['loss', series((r) => r.loss)],
+    ['grad_norm', series((r) => r.gradNorm ?? Number.NaN)],
     ['lr', series((r) => r.lr)],
     ...trained.map((p) => [`final/${p.name}`, final.get(p.name)!] as const),
   ]);

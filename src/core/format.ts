@@ -28,10 +28,13 @@ export function formatSeconds(seconds: number): string {
 
 export const formatPercent = (fraction: number, digits = 1): string => `${(fraction * 100).toFixed(digits)} %`;
 
-/** Lines of at most `width` characters, broken at blanks, each behind `indent`; a longer word gets a line of its own. */
+/**
+ * Lines of at most `width` characters, each behind `indent`, broken at blanks but not between a number and its unit; a
+ * longer word gets a line of its own.
+ */
 export function wrap(text: string, indent = '', width = 100): string {
   const lines: string[] = [];
-  for (const word of text.split(/\s+/)) {
+  for (const word of text.split(/\s+(?![KMGTP]?i?B\b)/)) {
     const last = lines.at(-1);
     if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(indent + word);

@@ -30,6 +30,8 @@ export interface TrainingGraphOptions {
     readonly outputs?: boolean;
     /** `grad/PARAMETER`: whole-batch gradients. */
     readonly gradients?: boolean;
+    /** `grad_square/PARAMETER`: Σ g² of each whole-batch gradient; their sum's root is the global norm. */
+    readonly gradientSquares?: boolean;
     /** `grad_input/INPUT` of every f32 data input. */
     readonly inputGradients?: boolean;
   };
@@ -86,6 +88,10 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
         penalised,
         options.l2?.lambda ?? 0,
       );
+      if (fetch.gradientSquares) {
+        const square = graph.inStep(parameter.node, () => sum(mul(gradient, gradient)));
+        graph.output(`grad_square/${parameter.name}`, square, { batchAxis: null });
+      }
       if (fetch.gradients) graph.output(`grad/${parameter.name}`, gradient);
       if (options.optimizer) {
         const { update } = options.optimizer;

@@ -42,6 +42,8 @@ export interface ProgramSpec {
   readonly mode: 'train' | 'gradients' | 'forward';
   /** Results beyond the loss. */
   readonly outputs?: boolean;
+  /** The gradient's squared norm, parameter by parameter; training reports `gradNorm` from it. */
+  readonly gradientNorm?: boolean;
 }
 
 export interface PlanRequest {
@@ -169,6 +171,7 @@ function buildGraphs(
         l2: request.l2,
         fetch: {
           outputs: spec.outputs ?? false,
+          gradientSquares: spec.gradientNorm ?? false,
           gradients: spec.mode === 'gradients',
           inputGradients: spec.mode === 'gradients' && (request.inputGradients ?? false),
         },

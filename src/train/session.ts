@@ -35,6 +35,8 @@ export interface RunOptions {
 export interface RunResult {
   /** Whole-batch objective before the update; NaN where the program has none. */
   readonly loss: number;
+  /** Global 2-norm of the whole-batch gradient over all parameters; null where the program does not compute it. */
+  readonly gradNorm: number | null;
   /** Results by name (`output/…`, `grad/…`), whole-batch tensors. */
   readonly results: ReadonlyMap<string, HostTensor>;
   /** Wall time on the coordinator. */
@@ -133,6 +135,7 @@ export class Session implements AsyncDisposable {
     const results = new Map(plan.results.map((r) => [r.name, unpackResult(r, this.#results)]));
     return {
       loss: results.get('loss')?.data[0] ?? Number.NaN,
+      gradNorm: normOf(results),
       results,
       seconds: (performance.now() - begin) / 1000,
       reports,
@@ -262,6 +265,12 @@ export class Session implements AsyncDisposable {
       }
     }
   }
+}
+
+/** √Σ of the parameters' squared norms, added in f64 in the order of the graph. */
+function normOf(results: ReadonlyMap<string, HostTensor>): number | null {
+  const squares = [...results].filter(([name]) => name.startsWith('grad_square/'));
+  return squares.length > 0 ? Math.sqrt(squares.reduce((sum, [, t]) => sum + t.data[0]!, 0)) : null;
 }
 
 function imagesOf(plan: Plan, name: string, program: Plan['programs'][string]): DeviceImage[] {

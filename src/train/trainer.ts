@@ -29,6 +29,8 @@ export interface StepRecord {
   /** Objective of the whole batch before the update. */
   readonly loss: number;
   readonly lr: number;
+  /** Global 2-norm of the gradient before the update; null where the plan does not compute it. */
+  readonly gradNorm: number | null;
   /** Wall time of the step. */
   readonly seconds: number;
   /** Seconds each device did not wait for others. */
@@ -60,11 +62,15 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
   for (let step = 0; step < steps; step++) {
     const batch = data.batchAt(step);
     const lr = rate(step);
-    const { loss, seconds, reports } = await session.run(programFor(session.plan, 'train', batch), batch.tensors, {
-      step,
-      lr,
-      signal,
-    });
+    const { loss, gradNorm, seconds, reports } = await session.run(
+      programFor(session.plan, 'train', batch),
+      batch.tensors,
+      {
+        step,
+        lr,
+        signal,
+      },
+    );
     const busySeconds = reports.map((r) => r.busySeconds);
     const due = evaluation !== undefined && ((step + 1) % evaluation.every === 0 || step + 1 === steps);
     yield {
@@ -72,6 +78,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       epoch: batch.epoch,
       loss,
       lr,
+      gradNorm,
       seconds,
       busySeconds,
       bubbleFraction: bubbleOf(busySeconds, seconds),

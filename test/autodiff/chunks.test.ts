@@ -29,8 +29,9 @@ const moved: Model = (graph, batch) => {
 const objectives: Record<string, (y: Tensor) => Tensor> = {
   'sum of squares': (y) => sum(pow(y, 2)),
   'mean of cubes': (y) => mean(mul(y, mul(y, y))),
-  'centred over the batch': (y) => sum(pow(sub(y, mean(y, { axes: 0, keepDims: true })), 2)),
-  'maximum over the batch': (y) => sum(tanh(max(y, { axes: 0 }))),
+  // With keepDims this would broadcast [1, …] against [batch, …], which for one sample cannot be told from equal shapes.
+  'centred over the batch': (y) => sum(pow(sub(y, mean(y, { axes: 0 })), 2)),
+  'maximum over an axis': (y) => sum(tanh(max(y, { axes: -1 }))),
 };
 
 /** Names and ops of a graph with first and second derivatives. */

@@ -46,7 +46,7 @@ describe('train', () => {
     for (const name of Object.keys(layouts)) expect(bytesOf(folder, name)).toBe(bytesOf(folder, 'one'));
     const tensors = tensorsOf(folder, 'one');
     const names = ['layer.0.weight', 'layer.0.bias', 'layer.1.weight', 'layer.1.bias'];
-    expect([...tensors.keys()]).toEqual(['loss', 'lr', ...names.map((n) => `final/${n}`)]);
+    expect([...tensors.keys()]).toEqual(['loss', 'grad_norm', 'lr', ...names.map((n) => `final/${n}`)]);
     expect(tensors.get('loss')!.shape).toEqual([4]);
   });
 

@@ -125,9 +125,11 @@ function buildOnce(model: Model): Graph {
 /** What the planner is asked for. `train`: with the programs for a smaller last batch and for evaluation. */
 export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gradients'): PlanRequest {
   const { experiment, batch, tail, heldOut } = prepared;
-  const programs: Record<string, ProgramSpec> = { [mode]: { batch, mode, outputs: mode === 'gradients' } };
+  const programs: Record<string, ProgramSpec> = {
+    [mode]: mode === 'train' ? { batch, mode, gradientNorm: true } : { batch, mode, outputs: true },
+  };
   if (mode === 'train') {
-    if (tail !== undefined) programs.tail = { batch: tail, mode: 'train' };
+    if (tail !== undefined) programs.tail = { batch: tail, mode: 'train', gradientNorm: true };
     // Held-out batches have at most two sizes: full ones, and a last smaller one.
     const sizes = [...new Set(heldOut?.batches.map((b) => b.size))];
     sizes.forEach((size, i) => {

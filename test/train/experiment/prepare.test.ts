@@ -69,8 +69,8 @@ describe('an experiment', () => {
     // 1,797 = 1,617 + 180
     expect(prepared).toMatchObject({ steps: 34, batch: 100, tail: 17 });
     expect(planRequestOf(prepared, 'train').programs).toEqual({
-      train: { batch: 100, mode: 'train', outputs: false },
-      tail: { batch: 17, mode: 'train' },
+      train: { batch: 100, mode: 'train', gradientNorm: true },
+      tail: { batch: 17, mode: 'train', gradientNorm: true },
       eval: { batch: 100, mode: 'forward', outputs: true },
       evalTail: { batch: 80, mode: 'forward', outputs: true },
     });
