@@ -15,7 +15,8 @@ const run = (command, args) => {
 const only = process.argv[2]; // 'kernels' | 'library' | 'workers': one part, for development
 
 // In a clone, the first `npx partita` links this very package and so runs `prepare` again: what is built stays.
-if (!only && process.env.npm_command === 'exec' && existsSync(join(root, 'dist', 'workers', 'device.node.js'))) process.exit(0);
+if (!only && process.env.npm_command === 'exec' && existsSync(join(root, 'dist', 'workers', 'device.node.js')))
+  process.exit(0);
 
 mkdirSync(join(root, 'dist'), { recursive: true });
 

@@ -38,7 +38,7 @@ function heading({ model, programs }: PlanSummary, plan: Plan): string {
         objective.kind === 'time' ? formatSeconds(objective.lowerBound) : formatBytes(objective.lowerBound)
       }, gap ${formatPercent(gapOf(objective))}`
     : '';
-  return `Model ${model}, batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}; partition ${method}${quality}`;
+  return `Model ${model}, batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}\nPartition ${method}${quality}`;
 }
 
 export const gapOf = ({ value, lowerBound }: { value: number; lowerBound: number }): number =>

@@ -31,8 +31,8 @@ export const defaultDevice: DeviceModel = {
   speed: 1,
 };
 
-/** Default: a copy between two workers' memories, and waking the receiver. */
-export const defaultLink: LinkModel = { bytesPerSecond: 8e9, secondsLatency: 10e-6 };
+/** Default: a copy between two workers' memories, and waking the receiver (a futex: about 3 µs). */
+export const defaultLink: LinkModel = { bytesPerSecond: 8e9, secondsLatency: 3e-6 };
 
 /** FLOPs and bytes of one run of a node by its op's record. Sources and aliases run no kernel and cost nothing. */
 export function nodeCost(node: Node): Cost {

@@ -15,6 +15,8 @@ export interface Layout {
 
 /** Every payload starts here-aligned: what 128-bit loads and the fastest copies want. */
 export const ALIGNMENT = 16;
+/** Beyond this many blocks only the first orders are tried. */
+const MANY_BLOCKS = 4000;
 const align = (n: number): number => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
 
 /**
@@ -26,7 +28,10 @@ export function layOut(blocks: readonly Block[], base = 0): Layout {
   const start = align(base);
   const maxLive = base + largestLiveSum(blocks);
   let best: { offsets: number[]; height: number } | undefined;
+  let tried = 0;
   for (const order of orders(blocks)) {
+    // Each order costs time in the square of the blocks.
+    if (blocks.length > MANY_BLOCKS && tried++ === 2) break;
     const candidate = place(blocks, order, start);
     if (!best || candidate.height < best.height) best = candidate;
     if (best.height <= maxLive) break;

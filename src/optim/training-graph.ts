@@ -67,7 +67,12 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
     }
     const share = shares.reduce((a, b) => add(a, b));
     const trainable = graph.parameters.filter((p) => !p.node.source!.frozen);
-    const inputs = fetch.inputGradients ? differentiableInputs(graph) : [];
+    const inputs = fetch.inputGradients
+      ? differentiableInputs(
+          graph,
+          modelOutputs.map(([, t]) => t),
+        )
+      : [];
     const wanted = options.optimizer || fetch.gradients ? trainable : [];
     const contributions =
       wanted.length + inputs.length > 0
@@ -119,8 +124,16 @@ function simplify(graph: Graph): Graph {
   return eliminateDeadCode(mergeCommonSubexpressions(folded, { keep: isForward }));
 }
 
-function differentiableInputs(graph: Graph): Tensor[] {
-  return graph.sources('input').filter((t) => t.dtype === 'f32' && t.node.source!.feed!.kind === 'data');
+/** Float inputs of the model. Targets are fed too, but no output of the model depends on them. */
+function differentiableInputs(graph: Graph, outputs: readonly Tensor[]): Tensor[] {
+  const needed = new Set(outputs.map((t) => t.node));
+  for (let id = graph.nodes.length - 1; id >= 0; id--) {
+    const node = graph.nodes[id]!;
+    if (needed.has(node)) for (const t of node.inputs) needed.add(t.node);
+  }
+  return graph
+    .sources('input')
+    .filter((t) => t.dtype === 'f32' && t.node.source!.feed!.kind === 'data' && needed.has(t.node));
 }
 
 function penalisedParameters(graph: Graph, l2: L2Penalty | undefined): ReadonlySet<Tensor> {

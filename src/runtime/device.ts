@@ -129,6 +129,7 @@ export class Device {
     } finally {
       control.setState(device, 'idle');
     }
+    audit?.finish(image);
     const seconds = (performance.now() - begin) / 1000;
     return { seconds, busySeconds: seconds - channel.waitedSeconds, times, audit: audit ? audit.report() : null };
   }

@@ -98,15 +98,11 @@ export class ThreadCluster implements DeviceCluster {
         gone: undefined,
         closing: false,
       };
-      pool.on('error', () => {}); // the task's rejection tells the same
+      // A thread that cannot even load its code dies before it takes the task, which would wait for ever.
+      pool.on('error', (error: Error & { code?: string }) => cluster.#lost(member, reasonOf(error), error));
       task.then(
         () => cluster.#lost(member, 'its thread ended'),
-        (error: Error & { code?: string }) =>
-          cluster.#lost(
-            member,
-            error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message,
-            error,
-          ),
+        (error: Error & { code?: string }) => cluster.#lost(member, reasonOf(error), error),
       );
       // The thread's own end says more, and follows within milliseconds.
       port1.on('close', () => setTimeout(() => cluster.#lost(member, 'its control channel closed'), 100).unref());
@@ -282,6 +278,9 @@ export class ThreadCluster implements DeviceCluster {
     });
   }
 }
+
+const reasonOf = (error: Error & { code?: string }): string =>
+  error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message;
 
 async function withTimeout(promise: Promise<unknown>, milliseconds: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

@@ -87,7 +87,11 @@ export class Session implements AsyncDisposable {
       bytes: memory[i]!.peakBytes,
       capacity: d.memory,
     }));
-    const cluster = await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, options);
+    const cluster = await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, {
+      ...options,
+      // The test suite turns audit on for every session it opens.
+      audit: options.audit ?? process.env.PARTITA_AUDIT === '1',
+    });
     try {
       const most = (of: (name: string) => number) => Math.max(16, ...Object.keys(programs).map(of));
       const feeds = new SharedArrayBuffer(most((name) => programs[name]!.feedBytes));

@@ -44,8 +44,8 @@ describe('analytic cost', () => {
   it('counts a link’s latency once a message', () => {
     const graph = new Graph();
     const a = graph.input('a', { shape: [2000] });
-    expect(tensorSeconds(a, defaultLink)).toBeCloseTo(1e-6 + 10e-6, 15);
-    expect(transferSeconds(8e9, 3)).toBeCloseTo(1 + 30e-6, 12);
+    expect(tensorSeconds(a, defaultLink)).toBeCloseTo(1e-6 + 3e-6, 15);
+    expect(transferSeconds(8e9, 3)).toBeCloseTo(1 + 9e-6, 12);
     expect(transferSeconds(0, 0)).toBe(0);
   });
 });

@@ -195,6 +195,7 @@ describe('resources', () => {
       console.log(JSON.stringify({ handles, early: median(resident.slice(20, 40)), late: median(resident.slice(80)) }));
     `;
     const out = execFileSync(process.execPath, ['--expose-gc', '--input-type=module', '-e', script], {
+      env: { ...process.env, PARTITA_AUDIT: '0' },
       encoding: 'utf8',
       timeout: 200_000,
     });

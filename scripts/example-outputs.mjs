@@ -1,0 +1,28 @@
+// Runs the examples and puts what they print into their READMEs: `npm run build && node scripts/example-outputs.mjs`.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const command = join(root, 'dist', 'cli', 'main.js');
+
+for (const name of ['mlp-digits', 'cnn-digits', 'gpt-text']) {
+  // A fresh folder, so that the run's is the first of its name.
+  const cwd = mkdtempSync(join(tmpdir(), 'partita-examples-'));
+  symlinkSync(join(root, 'examples'), join(cwd, 'examples'));
+  const args = ['train', join('examples', name, 'experiment.json')];
+  const { status, stdout, stderr } = spawnSync(process.execPath, [command, ...args], { cwd, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${name}: ${stderr}`);
+  const progress = stderr.split('\n').filter((line) => line.includes('held-out'));
+  const [plan, closing] = stdout.split(/\n\n+(?=device {2}planned)/);
+  const output = [plan.trimEnd(), progress.join('\n'), closing.trimEnd()].join('\n\n');
+  const file = join(root, 'examples', name, 'README.md');
+  const text = readFileSync(file, 'utf8');
+  writeFileSync(
+    file,
+    text.replace(/(?<=^```text\n).*?(?=^```$)/ms, () => `${output}\n`),
+  );
+  console.log(file);
+}

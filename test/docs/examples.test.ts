@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { blocksOf, documented, documentedFolder, node, rootFile, textOf } from './run.ts';
+
+/** The command an example's README begins with. */
+const commandOf = (name: string): string => blocksOf(textOf(`examples/${name}/README.md`), 'sh')[0]!.trim();
+
+/** Stages, clock grid and memory of a printed plan: the same on every machine. Where it changed: scripts/example-outputs.mjs. */
+const planPart = (output: string): string =>
+  output.slice(output.indexOf('stage  device'), output.indexOf('Predicted: '));
+
+interface Figures {
+  readonly firstLoss: number;
+  readonly loss: number;
+  readonly devices: readonly { peakBytesPlanned: number; peakBytesMeasured: number }[];
+  readonly evaluation: { readonly accuracy: number; readonly loss: number; readonly perplexity?: number };
+}
+
+async function figuresOf(name: string, ...flags: string[]): Promise<Figures> {
+  const { code, stdout } = await documented(commandOf(name), documentedFolder(), '--json', '--quiet', ...flags);
+  expect(code).toBe(0);
+  const figures = JSON.parse(stdout) as Figures;
+  for (const d of figures.devices) expect(d.peakBytesMeasured).toBe(d.peakBytesPlanned);
+  return figures;
+}
+
+describe.each(['mlp-digits', 'cnn-digits', 'gpt-text'])('examples/%s', (name) => {
+  it('begins its README with its command, and shows the plan it prints', async () => {
+    expect(textOf(`examples/${name}/README.md`)).toMatch(/^# .*\n\n```sh\nnpx partita train examples\//);
+    const experiment = join('examples', name, 'experiment.json');
+    const { code, stdout } = await documented(`npx partita plan ${experiment}`, documentedFolder());
+    expect(code).toBe(0);
+    expect(planPart(blocksOf(textOf(`examples/${name}/README.md`), 'text')[0]!)).toBe(planPart(stdout));
+  });
+});
+
+describe('examples train as their READMEs say', () => {
+  it('mlp-digits', async () => {
+    const { evaluation } = await figuresOf('mlp-digits');
+    expect(evaluation.accuracy).toBeGreaterThanOrEqual(0.96);
+  });
+
+  it('cnn-digits', async () => {
+    const { evaluation } = await figuresOf('cnn-digits');
+    expect(evaluation.accuracy).toBeGreaterThanOrEqual(0.97);
+  });
+
+  it('gpt-text, its first steps', async () => {
+    const { firstLoss, loss, evaluation } = await figuresOf('gpt-text', '--steps', '30');
+    // 60 characters, each as likely at first: ln 60 = 4.09.
+    expect(Math.abs(firstLoss - Math.log(60))).toBeLessThan(0.1);
+    expect(loss).toBeLessThan(3.3);
+    expect(evaluation.perplexity).toBeCloseTo(Math.exp(evaluation.loss), 3);
+  });
+});
+
+describe('npm run demo', () => {
+  it('trains on three devices as on one, and where one is refused', async () => {
+    const folder = documentedFolder();
+    const { code, stdout, stderr } = await node([rootFile('examples/demo/run.mjs')], folder);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const accuracy = /^ok {2}([\d.]+) % of \d+ held-out digits are right$/m.exec(stdout);
+    expect(Number(accuracy?.[1])).toBeGreaterThanOrEqual(97);
+    expect(stdout).toMatch(/^ok {2}all \d+ losses are bit-identical$/m);
+    expect(stdout).toMatch(/^ok {2}all \d+ parameters \([\d,]+ numbers\) are bit-identical$/m);
+    expect(stdout).toMatch(/PlanError: the plan does not fit: device 0 needs .*\n(.*\n)*? {2}try: --devices/);
+    expect(stdout).not.toContain('DIFFERENT');
+    for (const line of stdout.split('\n')) expect(line.length, line).toBeLessThanOrEqual(110);
+    for (const m of stdout.matchAll(/^ {2}npx partita plan .*$/gm)) {
+      expect(await documented(m[0], folder)).toMatchObject({ code: 0 });
+    }
+  });
+});
