@@ -4,9 +4,6 @@
  *     import { Graph, losses, makeLearningRate, makeOptimizer, nn, plan, Session, train } from 'partita';
  */
 export { backward, gradients } from './autodiff/backward.ts';
-export { figuresOf, meanOfSteps } from './cli/figures.ts';
-export { printFigures, printPlan } from './cli/print-plan.ts';
-export { stepTrace } from './cli/step-trace.ts';
 export {
   DeviceError,
   FormatError,
@@ -35,6 +32,9 @@ export * as plan from './plan/index.ts';
 export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
+export { figuresOf, meanOfSteps } from './report/figures.ts';
+export { printFigures, printPlan } from './report/plan.ts';
+export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';

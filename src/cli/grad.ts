@@ -2,13 +2,13 @@ import type { HostTensor } from '../core/types.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import { makePlan, type Plan } from '../plan/plan.ts';
+import { figuresOf } from '../report/figures.ts';
+import { printFigures } from '../report/plan.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
 import { Session } from '../train/session.ts';
 import { programFor } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
-import { figuresOf } from './figures.ts';
 import { type Invocation, textOf } from './invocation.ts';
-import { printFigures } from './print-plan.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);

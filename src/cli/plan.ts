@@ -3,12 +3,12 @@ import { writeFileAtomic } from '../formats/atomic.ts';
 import { draftPlan, makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
 import { writePlanFile } from '../plan/plan-file.ts';
 import { summarizePlan } from '../plan/summary.ts';
+import { figuresOf } from '../report/figures.ts';
+import { gapOf, printPlan } from '../report/plan.ts';
 import { printGrid } from '../schedule/grid.ts';
 import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
 import { loadExperiment } from './experiment.ts';
-import { figuresOf } from './figures.ts';
 import { type Invocation, textOf } from './invocation.ts';
-import { gapOf, printPlan } from './print-plan.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);

@@ -2,12 +2,12 @@ import { UsageError } from '../core/errors.ts';
 import { formatSeconds } from '../core/format.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { makePlan } from '../plan/plan.ts';
+import { stepTrace } from '../report/step-trace.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
 import { Session } from '../train/session.ts';
 import { bubbleOf, programFor, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf } from './invocation.ts';
-import { stepTrace } from './step-trace.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);

@@ -6,6 +6,8 @@ import { readText } from '../formats/read-file.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import { makePlan, type Plan } from '../plan/plan.ts';
 import { checkSamePlan, type PlanFile, readPlanFile, withDecisions, writePlanFile } from '../plan/plan-file.ts';
+import { figuresOf, meanOfSteps } from '../report/figures.ts';
+import { printFigures, printPlan } from '../report/plan.ts';
 import {
   type PreparedExperiment,
   planRequestOf,
@@ -15,9 +17,7 @@ import {
 import { Session } from '../train/session.ts';
 import { type StepRecord, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
-import { figuresOf, meanOfSteps } from './figures.ts';
 import { type Invocation, textOf } from './invocation.ts';
-import { printFigures, printPlan } from './print-plan.ts';
 import { evaluationText, makeProgress } from './progress.ts';
 import { RunFolder } from './run-folder.ts';
 

@@ -323,7 +323,7 @@ function remedyFor(request: PlanRequest): string {
     );
     for (let k = request.devices.length + 1; k <= Math.max(4, 2 * request.devices.length); k++) {
       const devices = Array.from({ length: k }, () => smallest);
-      const memory = `--memory ${devices.map((d) => d.memory).join(',')}`;
+      const memory = memoryFlag(devices.map((d) => d.memory!));
       if (fits({ devices })) return `--devices ${k} ${memory}`;
       if (fits({ devices, partition: { balance: 'memory' } }))
         return `--devices ${k} ${memory} --partition.balance memory`;
@@ -333,6 +333,11 @@ function remedyFor(request: PlanRequest): string {
   for (let m = request.microbatches * 2; m <= Math.min(batch, 64) && typeof request.schedule === 'string'; m *= 2) {
     if (fits({ microbatches: m })) return `--microbatches ${m}`;
   }
-  const need = draftPlan(request).memory.map((m) => Math.ceil(m.peakBytes / 65536) * 65536);
-  return `--memory ${need.join(',')}`;
+  return memoryFlag(draftPlan(request).memory.map((m) => m.peakBytes));
+}
+
+/** Sizes rounded up to pages, as people write them: `--memory 896KiB,2MiB`. */
+function memoryFlag(bytes: readonly number[]): string {
+  const sizes = bytes.map((b) => Math.ceil(b / 65536) * 64);
+  return `--memory ${sizes.map((kib) => (kib % 1024 === 0 ? `${kib / 1024}MiB` : `${kib}KiB`)).join(',')}`;
 }

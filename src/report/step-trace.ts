@@ -1,8 +1,8 @@
 import { liveBytesOverTime } from '../memory/device-memory.ts';
 import type { Plan } from '../plan/plan.ts';
 import { describe, type Instruction } from '../program/instruction.ts';
-import { type TraceCounter, type TraceEvent, type TraceFlow, type TraceJson, traceJson } from '../report/trace.ts';
 import type { StepReport } from '../runtime/device-image.ts';
+import { type TraceCounter, type TraceEvent, type TraceFlow, type TraceJson, traceJson } from './trace.ts';
 
 /**
  * A profiled step as a timeline: a process a device with the lanes `tasks` (2F0, waiting for others in between) and

@@ -3,9 +3,9 @@ import { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from '..
 import type { Plan } from '../plan/plan.ts';
 import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
 import { memoryCategories } from '../program/instruction.ts';
-import { type Cell, table } from '../report/table.ts';
 import { printGrid } from '../schedule/grid.ts';
 import type { figuresOf } from './figures.ts';
+import { type Cell, table } from './table.ts';
 
 /** Stages, clock grid, memory and prediction. */
 export function printPlan(plan: Plan, options: { width?: number } = {}): string {
