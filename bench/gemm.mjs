@@ -1,6 +1,8 @@
 // GFLOP/s of the gemm kernel, beside the register-only multiply-and-add loop that bounds 128-bit SIMD on this machine.
 //   node bench/gemm.mjs [sizes, e.g. 64,512] [rounds]
-// The two are timed in alternation, since clock rates drift; medians over the rounds. The ratio is the share reached.
+// Two such loops: independent multiply and add streams, and twelve chained multiply-adds (the higher bound where a
+// processor has separate multipliers and adders). All are timed in alternation, since clock rates drift; medians over the
+// rounds. The ratios are the shares reached. Run it on an idle machine.
 import { readFileSync } from 'node:fs';
 
 const sizes = (process.argv[2] ?? '64,128,256,512,1024').split(',').map(Number);
@@ -10,7 +12,8 @@ const largest = Math.max(...sizes);
 const module = new WebAssembly.Module(readFileSync(new URL('../dist/kernels.wasm', import.meta.url)));
 const pages = Math.ceil((3 * 4 * largest * largest + 8 * 2 ** 20) / 65536);
 const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-const { gemm, gemmWorkspace, peakMulAdd } = new WebAssembly.Instance(module, { env: { memory } }).exports;
+const { gemm, gemmWorkspace, peakMulAdd, peakMulAddChained } = new WebAssembly.Instance(module, { env: { memory } })
+  .exports;
 
 const a = 64;
 const b = a + 4 * largest * largest;
@@ -31,8 +34,11 @@ function rate(flop, call) {
 
 const median = (values) => values.sort((p, q) => p - q)[values.length >> 1];
 
-for (let i = 0; i < 20; i++) peakMulAdd(20_000);
-console.log('size   form  GFLOP/s  register loop  share');
+for (let i = 0; i < 20; i++) {
+  peakMulAdd(20_000);
+  peakMulAddChained(10_000);
+}
+console.log('size   form  GFLOP/s  independent  share  chained  share');
 for (const n of sizes) {
   const repeats = Math.max(1, Math.round(60e6 / (2 * n ** 3)));
   for (const [form, ta, tb] of [
@@ -50,14 +56,17 @@ for (const n of sizes) {
     call();
     const ours = [];
     const bound = [];
+    const chained = [];
     for (let i = 0; i < rounds; i++) {
       bound.push(rate(PEAK_FLOP, () => peakMulAdd(PEAK_ROUNDS)));
+      chained.push(rate(PEAK_FLOP, () => peakMulAddChained(PEAK_ROUNDS / 2)));
       ours.push(rate(2 * n ** 3 * repeats, call));
     }
-    const [o, p] = [median(ours), median(bound)];
-    const share = `${((100 * o) / p).toFixed(1)} %`;
+    const [o, p, q] = [median(ours), median(bound), median(chained)];
+    const share = (limit) => `${((100 * o) / limit).toFixed(0)} %`.padStart(6);
+    const cell = (value, width) => value.toFixed(1).padStart(width);
     console.log(
-      `${String(n).padEnd(6)} ${form}    ${o.toFixed(1).padStart(7)}  ${p.toFixed(1).padStart(13)}  ${share.padStart(6)}`,
+      `${String(n).padEnd(6)} ${form}    ${cell(o, 7)}  ${cell(p, 11)} ${share(p)}  ${cell(q, 7)} ${share(q)}`,
     );
   }
 }

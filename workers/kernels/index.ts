@@ -56,4 +56,4 @@ export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
 export { gatherRows, scatterAddRows } from './gather';
 export { crossEntropy, crossEntropyGrad } from './loss';
 export { sgd, adam } from './optim';
-export { peakMulAdd } from './peak';
+export { peakMulAdd, peakMulAddChained } from './peak';
