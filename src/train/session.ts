@@ -63,6 +63,11 @@ export class Session implements AsyncDisposable {
   readonly #feeds: Uint8Array;
   readonly #results: Uint8Array;
   readonly #ran = new Set<string>();
+  readonly #audit: boolean;
+  /** A run is under way or has failed. */
+  #interrupted = false;
+  #running = false;
+  #closed: Promise<void> | undefined;
   #steps = 0;
 
   private constructor(
@@ -71,12 +76,14 @@ export class Session implements AsyncDisposable {
     homes: ReadonlyMap<string, Home>,
     feeds: SharedArrayBuffer,
     results: SharedArrayBuffer,
+    audit: boolean,
   ) {
     this.plan = plan;
     this.#cluster = cluster;
     this.#homes = homes;
     this.#feeds = new Uint8Array(feeds);
     this.#results = new Uint8Array(results);
+    this.#audit = audit;
   }
 
   /** Starts devices, loads all programs and writes parameters, constants and optimizer state. */
@@ -87,10 +94,11 @@ export class Session implements AsyncDisposable {
       bytes: memory[i]!.peakBytes,
       capacity: d.memory,
     }));
+    // The test suite turns audit on for every session it opens.
+    const audit = options.audit ?? process.env.PARTITA_AUDIT === '1';
     const cluster = await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, {
       ...options,
-      // The test suite turns audit on for every session it opens.
-      audit: options.audit ?? process.env.PARTITA_AUDIT === '1',
+      audit,
     });
     try {
       const most = (of: (name: string) => number) => Math.max(16, ...Object.keys(programs).map(of));
@@ -99,7 +107,7 @@ export class Session implements AsyncDisposable {
       await cluster.attachStaging(feeds, results);
       for (const [name, program] of Object.entries(programs)) await cluster.load(name, imagesOf(plan, name, program));
       const homes = findHomes(plan);
-      const session = new Session(plan, cluster, homes, feeds, results);
+      const session = new Session(plan, cluster, homes, feeds, results, audit);
       await session.#writeConstants();
       for (const [name, home] of homes) {
         const { init } = home.tensor.node.source!;
@@ -124,18 +132,30 @@ export class Session implements AsyncDisposable {
       throw new UsageError('unknown-program', `the plan has no program ${program}`, {
         fields: { programs: Object.keys(this.plan.programs) },
       });
+    if (this.#running) {
+      throw new UsageError('step-under-way', 'the session runs a step already', {
+        remedy: 'await each run before the next',
+      });
+    }
     for (const feed of plan.feeds) packFeed(feed, this.#valueOf(program, feed, batch, options), this.#feeds);
+    this.#running = true;
+    this.#interrupted = true;
     const begin = performance.now();
     const devices = this.plan.request.devices;
-    const reports = await this.#cluster.step(
-      { program, step: this.#steps++, profile: options.profile ?? false },
-      (device, instruction) => {
-        const i = plan.devices[device]!.instructions[instruction];
-        return i ? instructionSeconds(i, devices[device]!, this.plan.request.deviceModel ?? defaultDevice) : 0;
-      },
-      options.signal,
-    );
+    const reports = await this.#cluster
+      .step(
+        { program, step: this.#steps++, profile: options.profile ?? false },
+        (device, instruction) => {
+          const i = plan.devices[device]!.instructions[instruction];
+          return i ? instructionSeconds(i, devices[device]!, this.plan.request.deviceModel ?? defaultDevice) : 0;
+        },
+        options.signal,
+      )
+      .finally(() => {
+        this.#running = false;
+      });
     this.#ran.add(program);
+    this.#interrupted = false;
     const results = new Map(plan.results.map((r) => [r.name, unpackResult(r, this.#results)]));
     return {
       loss: results.get('loss')?.data[0] ?? Number.NaN,
@@ -184,9 +204,32 @@ export class Session implements AsyncDisposable {
     this.#cluster.abort(reason);
   }
 
-  /** Joins all devices. Idempotent. */
+  /** Joins all devices. Idempotent. In audit mode it first holds the measured peaks against the plan, and throws. */
   close(): Promise<void> {
-    return this.#cluster.close();
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      if (this.#audit && !this.#interrupted && this.#ran.size > 0) await this.#auditPeaks();
+    } finally {
+      await this.#cluster.close();
+    }
+  }
+
+  async #auditPeaks(): Promise<void> {
+    const planned = this.plannedPeaks();
+    const measured = await this.measuredPeaks();
+    const wrong = planned.findIndex((bytes, device) => bytes !== measured[device]);
+    if (wrong < 0) return;
+    throw new DeviceError(
+      'audit-peak',
+      `audit: device ${wrong} has a planned peak of ${planned[wrong]} bytes and measures ${measured[wrong]}`,
+      {
+        fields: { device: wrong, plannedBytes: planned[wrong], measuredBytes: measured[wrong] },
+      },
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {

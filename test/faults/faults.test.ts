@@ -132,6 +132,13 @@ describe('abort and close', () => {
     await outcome;
   });
 
+  it('a second run beside one under way is refused, and the first goes on', async () => {
+    await using session = await Session.open(plan);
+    const first = session.run('train', batch);
+    await expect(session.run('train', batch)).rejects.toMatchObject({ code: 'step-under-way' });
+    expect((await first).loss).toBeGreaterThan(0);
+  });
+
   it('is refused when closed', async () => {
     const session = await Session.open(plan);
     await session.close();
