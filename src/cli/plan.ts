@@ -52,7 +52,11 @@ function jsonOf(plan: Plan) {
     programs: summary.programs,
     microbatches: plan.request.microbatches,
     schedule: summary.schedule,
-    grid: printGrid(plan.schedules[main!]!, { dependencies: plan.stageEdges, width: 'whole' }).split('\n'),
+    grid: printGrid(plan.schedules[main!]!, {
+      dependencies: plan.stageEdges,
+      updates: plan.request.programs[main!]!.mode === 'train',
+      width: 'whole',
+    }).split('\n'),
     partition: {
       method,
       stages,

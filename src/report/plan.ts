@@ -17,6 +17,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
     stageTable(summary),
     `Schedule ${summary.schedule}, one column a task:\n${printGrid(plan.schedules[main!]!, {
       dependencies: plan.stageEdges,
+      updates: plan.request.programs[main!]!.mode === 'train',
       width,
     })}`,
     memoryTable(summary, width),

@@ -9,6 +9,8 @@ export interface GridOptions extends ClockOptions {
   readonly marks?: readonly { readonly device: number; readonly index: number }[];
   /** Tasks that should be there and are not: printed at the end of their row as `>F3?<`. */
   readonly missing?: readonly { readonly device: number; readonly task: Task }[];
+  /** Adds the step's last column, `U`: the update on every device that owns a stage, behind a barrier of all. */
+  readonly updates?: boolean;
   /** Characters a line before the middle is left out (marked places stay). Default 120. */
   readonly width?: number | 'whole';
 }
@@ -94,9 +96,11 @@ function cellColumns(schedule: Schedule, clock: Clock, options: GridOptions): Ce
 
   const clocks = Math.max(0, ...ran.map((cells) => cells.length));
   const tail = Math.max(0, ...stuck.map((cells) => cells.length));
+  const updates = schedule.rows.map((_, device) => (schedule.placement.includes(device) ? { text: 'U' } : idle));
   const columnOf = (rows: readonly Cell[][], c: number, blank: Cell): Cell[] => rows.map((cells) => cells[c] ?? blank);
   return [
     ...Array.from({ length: clocks }, (_, c) => columnOf(ran, c, idle)),
+    ...(options.updates ? [updates] : []),
     ...(tail > 0 ? [schedule.rows.map(() => bar)] : []),
     ...Array.from({ length: tail }, (_, c) => columnOf(stuck, c, { text: '' })),
   ];

@@ -2,7 +2,8 @@ import { FormatError } from '../core/errors.ts';
 
 /**
  * F: forward. B: backward for activations. W: backward for weights. BW: both in one.
- * The update U is not scheduled: the program builder puts one a stage at the end of the step.
+ * The update U has no place to choose: every device runs it once a step, when all have their gradients. The program
+ * builder puts it there and grids print it as the last column (`updates`).
  */
 export type TaskKind = 'F' | 'B' | 'W' | 'BW';
 

@@ -110,3 +110,12 @@ describe('printGrid', () => {
     expect(printGrid(stuck)).toBe(['device 0  | B0 F0', 'device 1  | F0 B0'].join('\n'));
   });
 });
+
+it('prints the update as the last column of the devices that own a stage', () => {
+  const schedule = makeSchedule('gpipe', { stages: 2, microbatches: 2, devices: 3 });
+  expect(printGrid(schedule, { updates: true }).split('\n')).toEqual([
+    'device 0  F0 F1 .. .. B0 B1 U',
+    'device 1  .. F0 F1 B0 B1 .. U',
+    'device 2  .. .. .. .. .. .. ..',
+  ]);
+});
