@@ -14,7 +14,7 @@ const secondsBetweenLines = 3;
 
 export function makeProgress(steps: number, peakBytes: number, quiet: boolean): Progress {
   if (quiet) return { step: () => {}, stop: () => {} };
-  return process.stderr.isTTY ? bar(steps, peakBytes) : lines(steps);
+  return process.stderr.isTTY ? bar(steps, peakBytes) : lines(steps, peakBytes);
 }
 
 function bar(steps: number, peakBytes: number): Progress {
@@ -51,7 +51,7 @@ function bar(steps: number, peakBytes: number): Progress {
   };
 }
 
-function lines(steps: number): Progress {
+function lines(steps: number, peakBytes: number): Progress {
   const begin = performance.now();
   let next = begin;
   return {
@@ -63,7 +63,7 @@ function lines(steps: number): Progress {
       const rate = done / ((now - begin) / 1000);
       const evaluation = record.evaluation ? `  ${evaluationText(record.evaluation)}` : '';
       process.stderr.write(
-        `step ${done}/${steps}  loss ${record.loss.toPrecision(4)}  ${rate.toPrecision(3)} steps/s  left ${formatSeconds((steps - done) / rate)}  bubble ${formatPercent(record.bubbleFraction)}${evaluation}\n`,
+        `step ${done}/${steps}  loss ${record.loss.toPrecision(4)}  ${rate.toPrecision(3)} steps/s  left ${formatSeconds((steps - done) / rate)}  peak ${formatBytes(peakBytes)}  bubble ${formatPercent(record.bubbleFraction)}${evaluation}\n`,
       );
     },
     stop: () => {},

@@ -31,6 +31,16 @@ export const defaultDevice: DeviceModel = {
   speed: 1,
 };
 
+/**
+ * The reference backend computes element by element in JavaScript and f64: a few tens of millions of operations a second.
+ */
+export const referenceDevice: DeviceModel = {
+  flopsPerSecond: 30e6,
+  bytesPerSecond: 200e6,
+  secondsPerKernel: 20e-6,
+  speed: 1,
+};
+
 /** Default: a copy between two workers' memories, and waking the receiver (a futex: about 3 µs). */
 export const defaultLink: LinkModel = { bytesPerSecond: 8e9, secondsLatency: 3e-6 };
 

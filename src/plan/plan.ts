@@ -1,7 +1,7 @@
 import { PlanError, UsageError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
-import { type DeviceModel, defaultDevice, defaultLink, type LinkModel } from '../cost/analytic.ts';
+import { type DeviceModel, defaultDevice, defaultLink, type LinkModel, referenceDevice } from '../cost/analytic.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
@@ -88,6 +88,12 @@ export function makePlan(request: PlanRequest): Plan {
   return plan;
 }
 
+/** Speed of a device as a factor on the device model, which is that of a wasm core. */
+const relativeSpeed = (device: PlannedDevice | undefined): number =>
+  device === undefined
+    ? 1
+    : device.speed * (device.backend === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);
+
 /** The plan without the check against capacities. */
 export function draftPlan(request: PlanRequest): Plan {
   if (request.devices.length === 0)
@@ -108,7 +114,7 @@ export function draftPlan(request: PlanRequest): Plan {
     exactly: true,
     microbatches,
     deviceModel,
-    speeds: request.placement ? undefined : request.devices.map((d) => d.speed),
+    speeds: (request.placement ?? request.devices.map((_, d) => d)).map((d) => relativeSpeed(request.devices[d])),
     link,
     ...(request.schedule === 'gpipe' ? { inFlight: () => microbatches } : {}),
   });
@@ -218,12 +224,13 @@ function scheduleFor(
   const shape = { stages: partition.stages, microbatches, placement, devices: request.devices.length };
   if (spec.mode === 'forward') return forwardOnly(shape);
   if (typeof request.schedule === 'string') return makeSchedule(request.schedule, shape);
-  if (!isMain) return makeSchedule('1f1b', shape); // a smaller last batch: the file's grid does not fit it
   const given = request.schedule;
   const fits =
     given.stages === shape.stages &&
     given.microbatches === microbatches &&
     given.placement.every((d, s) => d === placement[s]);
+  // A smaller last batch may have fewer microbatches than the file's grid.
+  if (!fits && !isMain && microbatches !== given.microbatches) return makeSchedule('1f1b', shape);
   if (!fits) {
     throw new UsageError(
       'schedule-mismatch',
@@ -279,11 +286,17 @@ export interface Shortage {
   readonly capacityBytes: number;
 }
 
+/** What a WebAssembly memory can hold: 32-bit addresses. */
+const ADDRESSABLE_BYTES = 4 * 2 ** 30;
+
+/** Bytes a device can use: whole pages of 64 KiB, at most what can be addressed. null: as much as needed. */
+export const capacityOf = ({ memory }: PlannedDevice): number | null =>
+  memory === null ? null : Math.min(ADDRESSABLE_BYTES, Math.floor(memory / 65536) * 65536);
+
 /** Devices whose planned peak exceeds their capacity (capacities are whole pages of 64 KiB). */
 export function shortages(plan: Plan): Shortage[] {
   return plan.memory.flatMap((m) => {
-    const { memory } = plan.request.devices[m.device]!;
-    const capacityBytes = memory === null ? Number.POSITIVE_INFINITY : Math.floor(memory / 65536) * 65536;
+    const capacityBytes = capacityOf(plan.request.devices[m.device]!) ?? ADDRESSABLE_BYTES;
     return m.peakBytes > capacityBytes ? [{ device: m.device, needBytes: m.peakBytes, capacityBytes }] : [];
   });
 }
@@ -317,7 +330,9 @@ function remedyFor(request: PlanRequest): string {
   const mayMoveStages =
     request.placement === undefined &&
     !(typeof request.partition === 'object' && ('cuts' in request.partition || 'stages' in request.partition));
-  if (mayMoveStages && typeof request.schedule === 'string') {
+  // `--devices k` means wasm devices of speed 1: for others it would be another experiment.
+  const areAlike = request.devices.every((d) => d.backend === 'wasm' && d.speed === 1);
+  if (mayMoveStages && areAlike && typeof request.schedule === 'string') {
     const smallest = request.devices.reduce((a, b) =>
       (b.memory ?? Number.POSITIVE_INFINITY) < (a.memory ?? Number.POSITIVE_INFINITY) ? b : a,
     );
@@ -333,7 +348,10 @@ function remedyFor(request: PlanRequest): string {
   for (let m = request.microbatches * 2; m <= Math.min(batch, 64) && typeof request.schedule === 'string'; m *= 2) {
     if (fits({ microbatches: m })) return `--microbatches ${m}`;
   }
-  return memoryFlag(draftPlan(request).memory.map((m) => m.peakBytes));
+  const need = draftPlan(request).memory.map((m) => m.peakBytes);
+  return need.some((bytes) => bytes > ADDRESSABLE_BYTES)
+    ? 'a device addresses at most 4 GiB: use more devices, more microbatches or a smaller batch'
+    : memoryFlag(need);
 }
 
 /** Sizes rounded up to pages, as people write them: `--memory 896KiB,2MiB`. */

@@ -1,4 +1,5 @@
-import { costSeconds, type DeviceModel, type LinkModel } from '../cost/analytic.ts';
+import { costSeconds, type DeviceModel, defaultDevice, type LinkModel, referenceDevice } from '../cost/analytic.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
 import type { Instruction, StepProgram } from '../program/instruction.ts';
 
 export interface Prediction {
@@ -9,11 +10,13 @@ export interface Prediction {
 }
 
 interface Speed {
+  readonly backend: BackendName;
   readonly speed: number;
 }
 
 /** Roofline time of one instruction on a device. */
-export function instructionSeconds(instruction: Instruction, device: Speed, model: DeviceModel): number {
+export function instructionSeconds(instruction: Instruction, device: Speed, wasm: DeviceModel = defaultDevice): number {
+  const model = device.backend === 'wasm' ? wasm : referenceDevice;
   if (instruction.kind !== 'compute') return model.secondsPerKernel;
   return costSeconds(instruction, { ...model, speed: model.speed * device.speed });
 }

@@ -2,7 +2,7 @@ import { elementCount } from '../core/types.ts';
 import type { CategoryBytes } from '../memory/device-memory.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
 import { describe, type MemoryCategory } from '../program/instruction.ts';
-import type { Plan } from './plan.ts';
+import { capacityOf, type Plan } from './plan.ts';
 
 export interface StageSummary {
   readonly stage: number;
@@ -57,8 +57,6 @@ export interface PlanSummary {
   readonly bubbleFractionPredicted: number;
 }
 
-const PAGE = 65536;
-
 export function summarizePlan(plan: Plan): PlanSummary {
   const { request, prediction } = plan;
   const [main] = Object.keys(plan.programs);
@@ -77,13 +75,12 @@ export function summarizePlan(plan: Plan): PlanSummary {
       const [peakProgram, layout] = Object.entries(memory.layouts).sort((a, b) => b[1].height - a[1].height)[0]!;
       const program = plan.programs[peakProgram]!.devices[device]!;
       const instruction = program.instructions[layout.peakAt];
-      const capacity = request.devices[device]!.memory;
       const busy = prediction.busySeconds[device]!;
       return {
         device,
         backend: request.devices[device]!.backend,
         stages: plan.placement.flatMap((d, s) => (d === device ? [s] : [])),
-        capacityBytes: capacity === null ? null : Math.floor(capacity / PAGE) * PAGE,
+        capacityBytes: capacityOf(request.devices[device]!),
         peakBytesPlanned: memory.peakBytes,
         byCategory: memory.byCategory,
         peakProgram,

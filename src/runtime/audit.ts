@@ -1,5 +1,5 @@
 import { DeviceError } from '../core/errors.ts';
-import { describe, memoryCategories, touches } from '../program/instruction.ts';
+import { describe, type MemoryCategory, memoryCategories, touches } from '../program/instruction.ts';
 import type { DeviceImage } from './device-image.ts';
 import { changedBytes, fillWords, highestChanged, RESERVED_WORD } from './poison.ts';
 
@@ -30,11 +30,10 @@ export class Audit {
     this.#device = device;
   }
 
-  start(image: DeviceImage): void {
+  start(): void {
     this.#posted.clear();
     this.#alive.clear();
     this.#rows = [];
-    for (const buffer of image.program.buffers) if (buffer.persistent !== null) this.#alive.add(buffer.id);
   }
 
   before(image: DeviceImage, at: number): void {
@@ -50,7 +49,9 @@ export class Audit {
           `reads ${bytes - intact} bytes of poison in ${image.program.buffers[id]!.name}`,
         );
     }
-    for (const id of touches(instruction).writes) this.#alive.add(id);
+    for (const id of touches(instruction).writes) {
+      if (image.program.buffers[id]!.persistent === null) this.#alive.add(id);
+    }
     if (instruction.kind === 'post') {
       this.#reserve(image, instruction.buffer);
       this.#posted.add(instruction.buffer);
@@ -73,6 +74,8 @@ export class Audit {
       from = Math.max(from, end);
     }
     if (instruction.kind === 'receive') this.#posted.delete(instruction.buffer);
+    if (instruction.kind === 'compute' && instruction.workspace !== null)
+      this.#checkWorkspaceEnd(image, at, instruction.workspace);
     if (instruction.kind !== 'post') {
       for (const id of writes) {
         const { start, end } = range(image, id);
@@ -102,13 +105,13 @@ export class Audit {
 
   /** Behind the last instruction: only what lives from load to close is left in memory. */
   finish(image: DeviceImage): void {
-    const alive = image.program.buffers.filter((b) => this.#alive.has(b.id)).reduce((sum, b) => sum + b.bytes, 0);
+    const planned = image.persistent.reduce((sum, p) => sum + p.bytes, 0);
     const found = changedBytes(this.#memory, 0, this.#memory.byteLength, this.#poison);
-    if (found !== alive + this.#otherPrograms) {
+    if (found !== planned) {
       throw new DeviceError(
         'audit-unplanned-bytes',
-        `audit: device ${this.#device} holds ${found} bytes behind the step and ${alive + this.#otherPrograms} are planned`,
-        { fields: { device: this.#device, foundBytes: found, plannedBytes: alive + this.#otherPrograms } },
+        `audit: device ${this.#device} holds ${found} bytes behind the step and ${planned} are planned`,
+        { fields: { device: this.#device, foundBytes: found, plannedBytes: planned } },
       );
     }
   }
@@ -123,18 +126,23 @@ export class Audit {
    */
   #count(image: DeviceImage): number[] {
     const row = memoryCategories.map(() => 0);
+    const count = (category: MemoryCategory, offset: number, bytes: number) => {
+      row[memoryCategories.indexOf(category)]! += changedBytes(this.#memory, offset, bytes, this.#poison);
+    };
+    for (const { category, offset, bytes } of image.persistent) count(category, offset, bytes);
     for (const id of this.#alive) {
-      const { start, end } = range(image, id);
-      const bytes = changedBytes(this.#memory, start, end - start, this.#poison);
-      row[memoryCategories.indexOf(image.program.buffers[id]!.category)]! += bytes;
+      const { category, bytes } = image.program.buffers[id]!;
+      count(category, image.offsets[id]!, bytes);
     }
     return row;
   }
 
-  /** Bytes of persistent tensors that the running program does not know (another program's constants). */
-  #otherPrograms = 0;
-  setForeignBytes(bytes: number): void {
-    this.#otherPrograms = bytes;
+  /** The mark of the reservation must be gone from a workspace's end: else its size is more than the kernel uses. */
+  #checkWorkspaceEnd(image: DeviceImage, at: number, id: number): void {
+    const { end } = range(image, id);
+    if (this.#bytes[end - 1] === ((RESERVED_WORD >>> (8 * ((end - 1) % 4))) & 0xff)) {
+      this.#fail(image, at, 'audit-partial-write', `left the end of ${image.program.buffers[id]!.name} unwritten`);
+    }
   }
 
   #reserve(image: DeviceImage, id: number): void {

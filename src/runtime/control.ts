@@ -16,6 +16,7 @@ const STATE = 16;
 const WAITING_ON = 17;
 const POSITION = 18;
 const ARRIVED = 19;
+const WAITS = 20;
 const PAIR = 32;
 const SENT = 0;
 const POSTED = 16;
@@ -97,6 +98,13 @@ export class Control {
     Atomics.store(this.words, this.#device(device, WAITING_ON), waitingOn);
     Atomics.store(this.words, this.#device(device, STATE), deviceStates.indexOf(state));
   }
+  /**
+   * Changes whenever the device gets anywhere: at each instruction, and behind each wait, so that the time of a wait is
+   * never taken for work.
+   */
+  progress(device: number): string {
+    return `${this.position(device)} ${Atomics.load(this.words, this.#device(device, WAITS))}`;
+  }
   state(device: number): DeviceState {
     return deviceStates[Atomics.load(this.words, this.#device(device, STATE))]!;
   }
@@ -137,6 +145,7 @@ export class Control {
       if (ready()) break;
       Atomics.wait(this.words, bell, seen, BACKSTOP_MS);
     }
+    Atomics.add(this.words, this.#device(device, WAITS), 1);
     this.setState(device, 'running');
   }
 }

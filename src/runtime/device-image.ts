@@ -1,4 +1,4 @@
-import type { DeviceProgram, StagedTensor } from '../program/instruction.ts';
+import type { DeviceProgram, MemoryCategory, StagedTensor } from '../program/instruction.ts';
 
 /** A program with its addresses: all that a device needs to run a step. Plain data, sent once. */
 export interface DeviceImage {
@@ -9,6 +9,12 @@ export interface DeviceImage {
   readonly peerOffsets: readonly (readonly number[])[];
   /** Buffers that die behind each instruction. */
   readonly deaths: readonly (readonly number[])[];
+  /** Everything that lives from load to close on this device, other programs' constants too. */
+  readonly persistent: readonly {
+    readonly offset: number;
+    readonly bytes: number;
+    readonly category: MemoryCategory;
+  }[];
   readonly feeds: readonly StagedTensor[];
   readonly results: readonly StagedTensor[];
 }

@@ -26,7 +26,6 @@ type Step = () => void | Promise<void>;
 interface Loaded {
   readonly image: DeviceImage;
   readonly steps: readonly Step[];
-  foreignBytes: number;
 }
 
 /**
@@ -38,8 +37,6 @@ export class Device {
   readonly #bytes: Uint8Array;
   readonly #programs = new Map<string, Loaded>();
   readonly #audit: Audit | undefined;
-  /** Persistent bytes written so far, by offset. */
-  readonly #written = new Map<number, number>();
   #feeds: Uint8Array = new Uint8Array(0);
   #results: Uint8Array = new Uint8Array(0);
 
@@ -54,7 +51,7 @@ export class Device {
   /** Takes a program; kernel calls are bound to their offsets here, so that a step allocates nothing. */
   load(name: string, image: DeviceImage): void {
     const steps = image.program.instructions.map((i) => this.#prepare(i, image));
-    this.#programs.set(name, { image, steps, foreignBytes: 0 });
+    this.#programs.set(name, { image, steps });
   }
 
   /** The area shared with the host: fed tensors in, results out. */
@@ -65,7 +62,6 @@ export class Device {
 
   write(offset: number, data: Uint8Array): void {
     this.#bytes.set(data, offset);
-    this.#written.set(offset, data.length);
   }
 
   read(offset: number, bytes: number): Uint8Array {
@@ -89,8 +85,7 @@ export class Device {
     const faults = new Map(this.#setup.faults.filter((f) => f.step === options.step).map((f) => [f.instruction, f]));
     const times = options.profile ? new Float64Array(2 * steps.length) : null;
     const audit = this.#audit;
-    audit?.start(image);
-    audit?.setForeignBytes(this.#foreignBytes(image));
+    audit?.start();
     const begin = performance.now();
     control.setState(device, 'running');
     channel.startStep();
@@ -98,8 +93,7 @@ export class Device {
     try {
       for (; at < steps.length; at++) {
         control.setPosition(device, at);
-        // A device that computes without waiting notices an abort here.
-        if ((at & 63) === 0) control.throwIfAborted();
+        control.throwIfAborted(); // a device that computes without waiting notices an abort here
         const fault = faults.get(at);
         if (fault) this.#provoke(fault);
         audit?.before(image, at);
@@ -132,14 +126,6 @@ export class Device {
     audit?.finish(image);
     const seconds = (performance.now() - begin) / 1000;
     return { seconds, busySeconds: seconds - channel.waitedSeconds, times, audit: audit ? audit.report() : null };
-  }
-
-  /** Persistent bytes of programs other than the running one (their constants). */
-  #foreignBytes(image: DeviceImage): number {
-    const own = new Set(image.program.buffers.filter((b) => b.persistent !== null).map((b) => image.offsets[b.id]!));
-    let foreign = 0;
-    for (const [offset, bytes] of this.#written) if (!own.has(offset)) foreign += bytes;
-    return foreign;
   }
 
   #prepare(instruction: Instruction, image: DeviceImage): Step {

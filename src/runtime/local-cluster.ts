@@ -84,9 +84,8 @@ export class LocalCluster implements DeviceCluster {
 
   async step(options: StepOptions, _predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]> {
     this.#failure.throwIfAny();
+    if (signal?.aborted) throw abortedBy(signal.reason); // nothing has started: the session lives on
     const onAbort = () => this.abort(signal?.reason);
-    if (signal?.aborted) onAbort();
-    this.#failure.throwIfAny();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const results = await Promise.allSettled(
@@ -99,6 +98,7 @@ export class LocalCluster implements DeviceCluster {
       );
       const failed = results.find((r) => r.status === 'rejected');
       if (failed) throw this.#failure.error ?? failed.reason;
+      if (this.#failure.error) throw this.#failure.error; // aborted behind the last instruction
       return results.map((r) => (r as PromiseFulfilledResult<StepReport>).value);
     } finally {
       signal?.removeEventListener('abort', onAbort);

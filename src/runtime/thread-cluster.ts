@@ -52,6 +52,7 @@ export class ThreadCluster implements DeviceCluster {
   readonly #failure = new FirstFailure();
   #closed: Promise<void> | undefined;
   #step: { program: string } | undefined;
+  #overdue: NodeJS.Timeout | undefined;
 
   private constructor(devices: number, options: ClusterOptions) {
     this.#control = Control.create(devices);
@@ -143,29 +144,30 @@ export class ThreadCluster implements DeviceCluster {
    */
   async step(options: StepOptions, predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]> {
     this.#failure.throwIfAny();
+    if (signal?.aborted) throw abortedBy(signal.reason); // nothing has started: the session lives on
     const onAbort = () => this.abort(signal?.reason);
-    if (signal?.aborted) {
-      onAbort();
-      this.#failure.throwIfAny();
-    }
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#step = { program: options.program };
     const watchdog = new Watchdog(this.#control, this.devices, predict, this.#options.hangFactor ?? 100, {
       describe: (device) => this.#describe(device),
+      microbatch: (device) => this.#microbatchAt(device),
       stuck: (device, error) => {
         this.#fail(error);
         if (device !== null) void this.#members[device]!.pool.destroy().catch(() => {});
       },
     });
     try {
-      return await this.#all((m) =>
+      const reports = await this.#all((m) =>
         (m.api.step(options) as Promise<StepReport>).catch((error: Error) => {
           if (!(error instanceof StepAborted)) this.#fail(error, m.device);
           throw error;
         }),
       );
+      if (this.#failure.error) throw this.#failure.error; // aborted behind the last instruction
+      return reports;
     } finally {
       watchdog.stop();
+      clearTimeout(this.#overdue);
       this.#step = undefined;
       signal?.removeEventListener('abort', onAbort);
     }
@@ -215,9 +217,23 @@ export class ThreadCluster implements DeviceCluster {
     this.#failure.note(closed());
   }
 
+  /**
+   * Notes the first failure and tells every device. One that computes sees it at its next instruction; one that does not
+   * within GRACE_MS is ended, so that the step ends in time whatever it is doing.
+   */
   #fail(error: Error, culprit = -1): void {
+    const isFirst = this.#failure.error === undefined;
     this.#failure.note(error);
     this.#control.abort(culprit);
+    if (!isFirst || !this.#step) return;
+    this.#overdue = setTimeout(() => {
+      for (const m of this.#members) {
+        if (m.pending.size === 0) continue;
+        void m.pool.destroy().catch(() => {});
+        for (const reject of m.pending) reject(error);
+        m.pending.clear();
+      }
+    }, GRACE_MS);
   }
 
   /** A device that is gone without being asked: says where it was, ends the step for all. */
@@ -227,8 +243,6 @@ export class ThreadCluster implements DeviceCluster {
       return;
     }
     const at = this.#step ? this.#control.position(member.device) : null;
-    const instruction =
-      at === null ? undefined : this.#images.get(this.#step!.program)?.[member.device]?.program.instructions[at];
     member.gone = new DeviceError(
       'device-lost',
       `device ${member.device} was lost${at === null ? '' : ` at instruction ${at}, ${this.#describe(member.device)}`}: ${why}`,
@@ -236,7 +250,7 @@ export class ThreadCluster implements DeviceCluster {
         fields: {
           device: member.device,
           instruction: at,
-          microbatch: instruction && 'microbatch' in instruction ? instruction.microbatch : null,
+          microbatch: at === null ? null : this.#microbatchAt(member.device),
         },
         cause,
       },
@@ -244,6 +258,12 @@ export class ThreadCluster implements DeviceCluster {
     this.#fail(member.gone, member.device);
     for (const reject of member.pending) reject(member.gone);
     member.pending.clear();
+  }
+
+  #microbatchAt(device: number): number | null {
+    const program = this.#step && this.#images.get(this.#step.program)?.[device]?.program;
+    const instruction = program?.instructions[this.#control.position(device)];
+    return instruction && 'microbatch' in instruction ? instruction.microbatch : null;
   }
 
   #describe(device: number): string {
@@ -278,6 +298,9 @@ export class ThreadCluster implements DeviceCluster {
     });
   }
 }
+
+/** How long devices that compute may take to notice that a step has failed; a step ends within 2 s of a failure. */
+const GRACE_MS = 1200;
 
 const reasonOf = (error: Error & { code?: string }): string =>
   error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message;

@@ -8,6 +8,7 @@ export const LEAST_HANG_SECONDS = 2;
 
 export interface WatchdogActions {
   readonly describe: (device: number) => string;
+  readonly microbatch: (device: number) => number | null;
   /** `device` null: all wait for each other. */
   readonly stuck: (device: number | null, error: DeviceError) => void;
 }
@@ -22,29 +23,36 @@ export class Watchdog {
 
   constructor(control: Control, devices: number, predict: PredictSeconds, factor: number, actions: WatchdogActions) {
     const since = new Array<number>(devices).fill(performance.now());
-    const last = new Array<number>(devices).fill(-1);
+    const last = new Array<string>(devices).fill('');
     this.#timer = setInterval(() => {
       const now = performance.now();
       for (let d = 0; d < devices; d++) {
-        const position = control.position(d);
-        if (position !== last[d] || control.state(d) === 'idle') {
-          last[d] = position;
+        const progress = control.progress(d);
+        if (progress !== last[d] || control.state(d) === 'idle') {
+          last[d] = progress;
           since[d] = now;
         }
       }
       const states = Array.from({ length: devices }, (_, d) => control.state(d));
       for (let d = 0; d < devices; d++) {
         if (states[d] !== 'running') continue;
-        const limit = Math.max(LEAST_HANG_SECONDS, factor * predict(d, last[d]!));
+        const at = control.position(d);
+        const limit = Math.max(LEAST_HANG_SECONDS, factor * predict(d, at));
         const seconds = (now - since[d]!) / 1000;
         if (seconds > limit) {
           actions.stuck(
             d,
             new DeviceError(
               'device-stuck',
-              `device ${d} is stuck at instruction ${last[d]}, ${actions.describe(d)}: no progress for ${seconds.toFixed(1)} s (limit ${limit.toFixed(1)} s)`,
+              `device ${d} is stuck at instruction ${at}, ${actions.describe(d)}: no progress for ${seconds.toFixed(1)} s (limit ${limit.toFixed(1)} s)`,
               {
-                fields: { device: d, instruction: last[d], seconds, limitSeconds: limit },
+                fields: {
+                  device: d,
+                  instruction: at,
+                  microbatch: actions.microbatch(d),
+                  seconds,
+                  limitSeconds: limit,
+                },
               },
             ),
           );
@@ -60,7 +68,14 @@ export class Watchdog {
         actions.stuck(
           null,
           new DeviceError('devices-waiting', `no device makes progress: ${ring.join('; ')}`, {
-            fields: { waiting: waiting.map((d) => ({ device: d, on: control.waitingOn(d) })) },
+            fields: {
+              waiting: waiting.map((d) => ({
+                device: d,
+                on: control.waitingOn(d),
+                instruction: control.position(d),
+                microbatch: actions.microbatch(d),
+              })),
+            },
           }),
         );
       }

@@ -1,11 +1,11 @@
 import { DeviceError, UsageError } from '../core/errors.ts';
 import type { HostTensor, TensorData, TensorType } from '../core/types.ts';
-import { defaultDevice } from '../cost/analytic.ts';
 import type { Tensor } from '../graph/graph.ts';
+import { liveBytesOverTime } from '../memory/device-memory.ts';
 import { deaths } from '../memory/liveness.ts';
 import type { Plan } from '../plan/plan.ts';
 import { instructionSeconds } from '../plan/predict.ts';
-import type { StagedTensor } from '../program/instruction.ts';
+import { memoryCategories, type StagedTensor } from '../program/instruction.ts';
 import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts';
 import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
 import { LocalCluster } from '../runtime/local-cluster.ts';
@@ -44,6 +44,9 @@ export interface RunResult {
   readonly reports: readonly StepReport[];
 }
 
+/** What looking at a byte of memory costs an audit, with room to spare; the hang limit allows for it. */
+const AUDIT_SECONDS_PER_BYTE = 1e-9;
+
 /** Where a persistent tensor lies. */
 interface Home {
   readonly tensor: Tensor;
@@ -66,7 +69,8 @@ export class Session implements AsyncDisposable {
   readonly #audit: boolean;
   /** A run is under way or has failed. */
   #interrupted = false;
-  #running = false;
+  /** Settles with the latest call. */
+  #last: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | undefined;
   #steps = 0;
 
@@ -121,39 +125,40 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** Runs a program of the plan on a batch. */
-  async run(
-    program: string,
-    batch: Readonly<Record<string, HostTensor>>,
-    options: RunOptions = {},
-  ): Promise<RunResult> {
+  /**
+   * Runs a program of the plan on a batch. Calls of a session run one after the other, so that a read beside a step sees
+   * the parameters before it or behind it, never some of each.
+   */
+  run(program: string, batch: Readonly<Record<string, HostTensor>>, options: RunOptions = {}): Promise<RunResult> {
+    return this.#inTurn(() => this.#run(program, batch, options));
+  }
+
+  /** Runs `call` when all earlier calls have ended, however they ended. */
+  #inTurn<T>(call: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(call);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  async #run(program: string, batch: Readonly<Record<string, HostTensor>>, options: RunOptions): Promise<RunResult> {
     const plan = this.plan.programs[program];
     if (!plan)
       throw new UsageError('unknown-program', `the plan has no program ${program}`, {
         fields: { programs: Object.keys(this.plan.programs) },
       });
-    if (this.#running) {
-      throw new UsageError('step-under-way', 'the session runs a step already', {
-        remedy: 'await each run before the next',
-      });
-    }
     for (const feed of plan.feeds) packFeed(feed, this.#valueOf(program, feed, batch, options), this.#feeds);
-    this.#running = true;
     this.#interrupted = true;
     const begin = performance.now();
     const devices = this.plan.request.devices;
-    const reports = await this.#cluster
-      .step(
-        { program, step: this.#steps++, profile: options.profile ?? false },
-        (device, instruction) => {
-          const i = plan.devices[device]!.instructions[instruction];
-          return i ? instructionSeconds(i, devices[device]!, this.plan.request.deviceModel ?? defaultDevice) : 0;
-        },
-        options.signal,
-      )
-      .finally(() => {
-        this.#running = false;
-      });
+    const predict = (device: number, instruction: number): number => {
+      const i = plan.devices[device]!.instructions[instruction];
+      const seconds = i ? instructionSeconds(i, devices[device]!, this.plan.request.deviceModel) : 0;
+      // An audit looks at the whole memory behind every instruction.
+      return this.#audit ? seconds + this.plan.memory[device]!.peakBytes * AUDIT_SECONDS_PER_BYTE : seconds;
+    };
+    const step = { program, step: this.#steps++, profile: options.profile ?? false };
+    const reports = await this.#cluster.step(step, predict, options.signal);
+    if (this.#audit) this.#auditCategories(program, reports);
     this.#ran.add(program);
     this.#interrupted = false;
     const results = new Map(plan.results.map((r) => [r.name, unpackResult(r, this.#results)]));
@@ -168,16 +173,20 @@ export class Session implements AsyncDisposable {
 
   /** Values of all parameters by name, in graph order. */
   parameters(): Promise<Map<string, HostTensor>> {
-    return this.#readAll('parameter');
+    return this.#inTurn(() => this.#readAll('parameter'));
   }
 
   /** Optimizer state by name (`m/encoder.weight`). */
   optimizerState(): Promise<Map<string, HostTensor>> {
-    return this.#readAll('state');
+    return this.#inTurn(() => this.#readAll('state'));
   }
 
   /** Overwrites parameters or optimizer state by name. */
-  async write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
+  write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
+    return this.#inTurn(() => this.#writeAll(values));
+  }
+
+  async #writeAll(values: ReadonlyMap<string, HostTensor>): Promise<void> {
     for (const [name, value] of values) {
       const home = this.#homes.get(name);
       if (!home)
@@ -188,7 +197,7 @@ export class Session implements AsyncDisposable {
 
   /** Highest byte each device has ever written, as it finds itself. */
   measuredPeaks(): Promise<number[]> {
-    return this.#cluster.measurePeaks();
+    return this.#inTurn(() => this.#cluster.measurePeaks());
   }
 
   /** The planned peak of the programs that have run so far: what `measuredPeaks` must equal. */
@@ -204,7 +213,10 @@ export class Session implements AsyncDisposable {
     this.#cluster.abort(reason);
   }
 
-  /** Joins all devices. Idempotent. In audit mode it first holds the measured peaks against the plan, and throws. */
+  /**
+   * Joins all devices, at once also where a step is under way. Idempotent. A session that has not failed first holds its
+   * measured peaks against the plan, and throws where they differ: then the plan's promise is broken.
+   */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -212,20 +224,20 @@ export class Session implements AsyncDisposable {
 
   async #close(): Promise<void> {
     try {
-      if (this.#audit && !this.#interrupted && this.#ran.size > 0) await this.#auditPeaks();
+      if (!this.#interrupted && this.#ran.size > 0) await this.#checkPeaks();
     } finally {
       await this.#cluster.close();
     }
   }
 
-  async #auditPeaks(): Promise<void> {
+  async #checkPeaks(): Promise<void> {
     const planned = this.plannedPeaks();
-    const measured = await this.measuredPeaks();
+    const measured = await this.#cluster.measurePeaks();
     const wrong = planned.findIndex((bytes, device) => bytes !== measured[device]);
     if (wrong < 0) return;
     throw new DeviceError(
-      'audit-peak',
-      `audit: device ${wrong} has a planned peak of ${planned[wrong]} bytes and measures ${measured[wrong]}`,
+      'peak-mismatch',
+      `device ${wrong} has a planned peak of ${planned[wrong]} bytes and measures ${measured[wrong]}`,
       {
         fields: { device: wrong, plannedBytes: planned[wrong], measuredBytes: measured[wrong] },
       },
@@ -234,6 +246,26 @@ export class Session implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Measured live bytes, instruction by instruction and category by category, against the plan's. */
+  #auditCategories(program: string, reports: readonly StepReport[]): void {
+    for (const [device, report] of reports.entries()) {
+      const { layouts, persistent } = this.plan.memory[device]!;
+      const image = this.plan.programs[program]!.devices[device]!;
+      const planned = liveBytesOverTime(image, layouts[program]!.intervals, persistent);
+      planned.forEach((bytes, at) => {
+        const wrong = memoryCategories.findIndex((category, c) => bytes[category] !== report.audit!.liveBytes[at]![c]);
+        if (wrong < 0) return;
+        const category = memoryCategories[wrong]!;
+        const measured = report.audit!.liveBytes[at]![wrong];
+        throw new DeviceError(
+          'audit-live-bytes',
+          `audit: behind instruction ${at} of ${program}, device ${device} has ${measured} live bytes of ${category} and ${bytes[category]} are planned`,
+          { fields: { device, instruction: at, category, measuredBytes: measured, plannedBytes: bytes[category] } },
+        );
+      });
+    }
   }
 
   async #readAll(kind: 'parameter' | 'state'): Promise<Map<string, HostTensor>> {
@@ -327,6 +359,7 @@ function imagesOf(plan: Plan, name: string, program: Plan['programs'][string]): 
     offsets: offsets[d]!,
     peerOffsets: offsets,
     deaths: deaths(device, plan.memory[d]!.layouts[name]!.intervals),
+    persistent: plan.memory[d]!.persistent,
     feeds: program.feeds,
     results: program.results,
   }));

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { DeviceError } from '../../src/core/errors.ts';
+import type { HostTensor } from '../../src/core/types.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { mul } from '../../src/ops/elementwise.ts';
 import { gather } from '../../src/ops/gather.ts';
@@ -8,7 +9,7 @@ import { sum } from '../../src/ops/reduce.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import type { Fault } from '../../src/runtime/device-image.ts';
 import { Session, type SessionOptions } from '../../src/train/session.ts';
-import { f32, planOf, threeLayers } from '../support/models.ts';
+import { f32, planOf, threeLayers, toHex } from '../support/models.ts';
 
 const batch = { x: f32([8, 6], 1), t: f32([8, 3], 2) };
 const plan = planOf(threeLayers, { devices: 3, microbatches: 4, partition: { cuts: ['matmul_1', 'matmul_2'] } });
@@ -61,10 +62,36 @@ describe('a failing device ends the step within 2 s, naming its place', () => {
 
   it('hangs: within max(2 s, the stated multiple of the predicted time)', async () => {
     const { error, seconds } = await failing({ kind: 'hang' });
-    expect(error).toMatchObject({ code: 'device-stuck', fields: { device: 1, instruction: target } });
+    expect(error).toMatchObject({ code: 'device-stuck', fields: { device: 1, instruction: target, microbatch: 2 } });
     expect(seconds).toBeGreaterThan(1.9);
     expect(seconds).toBeLessThan(3.5);
   });
+
+  it('throws while another device computes: that one is ended', async () => {
+    const faults: Record<number, Fault[]> = {
+      0: [{ kind: 'delay', step: 0, instruction: 2, seconds: 6 }],
+      2: [{ kind: 'throw', step: 0, instruction: 0 }],
+    };
+    await using session = await Session.open(plan, { faults, hangFactor: 1e9 });
+    const begin = performance.now();
+    await expect(session.run('train', batch)).rejects.toMatchObject({ code: 'kernel-failed', fields: { device: 2 } });
+    expect(performance.now() - begin).toBeLessThan(2000);
+  });
+
+  it.each([false, true])(
+    'does not take waiting for work (audit %s): a peer may be slow for as long as it likes',
+    async (audit) => {
+      // Device 1 works 3 × 1.2 s, each under its limit; device 0 and 2 wait 3.6 s for it and are not stuck.
+      const computes = plan.programs.train!.devices[1]!.instructions.flatMap((i, at) =>
+        i.kind === 'compute' ? [at] : [],
+      );
+      const faults = {
+        1: computes.slice(0, 3).map((instruction): Fault => ({ kind: 'delay', step: 0, instruction, seconds: 1.2 })),
+      };
+      await using session = await Session.open(plan, { faults, audit });
+      expect((await session.run('train', batch)).loss).toBeGreaterThan(0);
+    },
+  );
 
   it('traps in a kernel: an index out of range', async () => {
     const lookup = planOf({
@@ -116,11 +143,24 @@ describe('abort and close', () => {
     await expect(session.parameters()).rejects.toMatchObject({ code: 'session-failed' });
   });
 
-  it('a signal that is aborted already starts nothing', async () => {
+  it('a signal that is aborted already starts nothing: the session lives on', async () => {
     await using session = await Session.open(plan);
     await expect(session.run('train', batch, { signal: AbortSignal.abort() })).rejects.toMatchObject({
-      code: 'session-failed',
+      code: 'aborted',
     });
+    expect((await session.run('train', batch)).loss).toBeGreaterThan(0);
+  });
+
+  it('ends devices that compute on: within 2 s of an abort', async () => {
+    const long: Record<number, Fault[]> = { 0: [{ kind: 'delay', step: 0, instruction: 2, seconds: 6 }] };
+    await using session = await Session.open(plan, { faults: long, hangFactor: 1e9 });
+    const controller = new AbortController();
+    const step = session.run('train', batch, { signal: controller.signal });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const begin = performance.now();
+    controller.abort();
+    await expect(step).rejects.toMatchObject({ code: 'aborted' });
+    expect(performance.now() - begin).toBeLessThan(2000);
   });
 
   it('close during a step joins everything', async () => {
@@ -132,11 +172,19 @@ describe('abort and close', () => {
     await outcome;
   });
 
-  it('a second run beside one under way is refused, and the first goes on', async () => {
-    await using session = await Session.open(plan);
-    const first = session.run('train', batch);
-    await expect(session.run('train', batch)).rejects.toMatchObject({ code: 'step-under-way' });
-    expect((await first).loss).toBeGreaterThan(0);
+  it('calls beside a step wait for it: no read sees parameters half updated', async () => {
+    await using session = await Session.open(plan, { faults: slow });
+    const before = session.parameters();
+    const step = session.run('train', batch);
+    const [after, second] = [session.parameters(), session.run('train', batch, { step: 1 })];
+    const result = await step;
+    const hex = (values: Map<string, HostTensor>) => [...values].map(([name, t]) => `${name} ${toHex(t)}`);
+    expect(hex(await before)).not.toEqual(hex(await after));
+    expect((await second).loss).toBeLessThan(result.loss);
+    // What was read beside the step is what a session that only took that step holds.
+    await using alone = await Session.open(plan);
+    await alone.run('train', batch);
+    expect(hex(await after)).toEqual(hex(await alone.parameters()));
   });
 
   it('is refused when closed', async () => {
