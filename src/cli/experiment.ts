@@ -35,6 +35,7 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
   }
   const experiment = raw as Record<string, unknown>;
   if (file !== undefined) resolvePaths(experiment, dirname(resolve(file)));
+  const kindBefore = kindOf(experiment.optimizer);
   // Whole objects first, so that --optimizer adam and --optimizer.lr 0.1 work in either order.
   const ordered = [...keys].sort((a, b) => a[0].split('.').length - b[0].split('.').length);
   for (const [path, text] of ordered) {
@@ -42,9 +43,26 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
     const value = coerce(schemaAt(experimentSchema, path) ?? any(), text, `--${path}`);
     setPath(experiment, path, isPathKey(path) && typeof value === 'string' ? resolve(value) : value);
   }
+  letFlagsWin(experiment, keys, kindBefore);
   resolvePaths(experiment, process.cwd());
   if (memory !== undefined) setMemory(experiment, memory);
   return { experiment: parseExperiment(experiment, where), where };
+}
+
+const kindOf = (value: unknown): unknown => (value as { kind?: unknown } | undefined)?.kind;
+
+/** `steps` and `epochs` say the same in two ways: a flag for one replaces the file's other. */
+function letFlagsWin(experiment: Record<string, unknown>, keys: Invocation['keys'], kindBefore: unknown): void {
+  const given = new Set(keys.map(([path]) => path));
+  if (given.has('steps') && !given.has('epochs')) delete experiment.epochs;
+  if (given.has('epochs') && !given.has('steps')) delete experiment.steps;
+  // Another kind of optimizer has other settings: those of the file's kind do not carry over.
+  const optimizer = experiment.optimizer as Record<string, unknown> | undefined;
+  if (given.has('optimizer.kind') && optimizer && kindBefore !== optimizer.kind) {
+    experiment.optimizer = Object.fromEntries(
+      Object.entries(optimizer).filter(([key]) => key === 'kind' || given.has(`optimizer.${key}`)),
+    );
+  }
 }
 
 function readJson(file: string): unknown {

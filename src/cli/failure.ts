@@ -14,11 +14,12 @@ export function printFailure(error: unknown, json: boolean): void {
   const message = error instanceof Error ? error.message : String(error);
   if (json) {
     const body = known ? known.toJSON() : { code: 'internal', message, remedy: null };
-    process.stdout.write(`${JSON.stringify({ error: body })}\n`);
+    process.stdout.write(`${JSON.stringify({ version: 1, error: { ...body, message: oneLine(message) } })}\n`);
     process.stderr.write(`${lineOf(error)}\n`);
     return;
   }
-  process.stderr.write(`partita: ${message}\n`);
+  // A list of problems stands below its headline; a single headline of a list says what the list is.
+  process.stderr.write(`partita: ${message.startsWith('\n') ? `these are wrong:${message}` : message}\n`);
   if (known?.remedy) process.stderr.write(`  try: ${known.remedy}\n`);
   if (!known && error instanceof Error && process.env.PARTITA_DEBUG) process.stderr.write(`${error.stack}\n`);
 }

@@ -1,6 +1,6 @@
 /** The folder of a training: params.safetensors, result.json, log.jsonl, plan.json, experiment.json. */
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, existsSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { PartitaError } from '../core/errors.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 
@@ -37,8 +37,12 @@ export class RunFolder implements Disposable {
   }
 }
 
+/** Level by level: where a file system refuses new folders (/proc), Node's own recursive mkdir never returns. */
 function made(path: string): string {
-  mkdirSync(path, { recursive: true });
+  if (existsSync(path)) return path;
+  const parent = dirname(path);
+  if (parent !== path) made(parent);
+  mkdirSync(path);
   return path;
 }
 

@@ -38,7 +38,7 @@ export async function run(invocation: Invocation): Promise<number> {
   await using session = await Session.open(plan, {
     seed: experiment.seed,
     parameters,
-    audit: invocation.own.audit === true,
+    audit: invocation.own.audit === true ? true : undefined,
   });
   const progress = makeProgress(steps, Math.max(...plan.memory.map((m) => m.peakBytes)), invocation.quiet);
   try {
@@ -56,6 +56,12 @@ export async function run(invocation: Invocation): Promise<number> {
     }
   } finally {
     progress.stop();
+  }
+  const lost = records.find((r) => !Number.isFinite(r.loss));
+  if (lost) {
+    process.stderr.write(
+      `note: the loss is ${lost.loss} from step ${lost.step + 1} on (null in JSON); try a smaller --optimizer.lr\n`,
+    );
   }
   const final = await session.parameters();
   const figures = figuresOf(plan, { ...meanOfSteps(records), peaks: await session.measuredPeaks() });
@@ -96,12 +102,29 @@ export function planTraining(invocation: Invocation): { prepared: PreparedExperi
   const stored = planPath === undefined ? undefined : readPlanFile(readText(planPath), planPath);
   if (stored) refuseOtherLayout(invocation);
   const { experiment, where } = loadExperiment(invocation, stored);
+  if (stored) refuseOtherModel(experiment, stored, planPath!, where);
   const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where });
   const request = planRequestOf(prepared, 'train');
   if (!stored) return { prepared, plan: makePlan(request) };
   const plan = makePlan(withDecisions(request, stored));
   checkSamePlan(plan, stored, planPath!);
   return { prepared, plan };
+}
+
+/** A plan's stages are layers of its own model. */
+function refuseOtherModel(
+  experiment: PreparedExperiment['experiment'],
+  stored: PlanFile,
+  plan: string,
+  where: string,
+): void {
+  const own = (stored.experiment as { model?: { kind?: unknown } }).model?.kind;
+  const given = (experiment.model as { kind?: unknown }).kind;
+  if (own === given) return;
+  throw new UsageError('plan-other-model', `${plan} is a plan for the model ${own}, and ${where} has ${given}`, {
+    fields: { plan, planModel: own, model: given },
+    remedy: `partita train --plan ${plan}`,
+  });
 }
 
 const withMicrobatches = (experiment: PreparedExperiment['experiment'], stored: PlanFile | undefined) =>

@@ -194,6 +194,12 @@ export class Graph {
   /** A trainable tensor. Its name is scoped: the same scope and name twice is an error (share the tensor instead). */
   parameter(name: string, shape: Shape, init: ParameterInit, options: { frozen?: boolean } = {}): Tensor {
     const full = [...this.#scopes, name].join('.');
+    if (!Array.isArray(shape) || typeof init?.kind !== 'string') {
+      throw new GraphError('bad-parameter', `parameter ${full} takes a shape and an initialisation${callerLine()}`, {
+        fields: { parameter: full },
+        remedy: "graph.parameter('weight', [64, 10], { kind: 'zeros' })",
+      });
+    }
     if (this.#byName.has(full)) {
       throw new GraphError('duplicate-parameter', `parameter ${full} exists already${callerLine()}`, {
         fields: { parameter: full },

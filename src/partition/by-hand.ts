@@ -91,6 +91,9 @@ function checkCount(nodes: readonly Node[], stages: number): void {
   );
 }
 
+/** Unknown names that a message lists. */
+const NAMED = 5;
+
 function checkKnown(nodes: readonly Node[], unknown: readonly string[]): void {
   if (unknown.length === 0) return;
   const names = [...new Set([...layerNames(nodes), ...nodes.map((n) => n.name)])];
@@ -98,6 +101,8 @@ function checkKnown(nodes: readonly Node[], unknown: readonly string[]): void {
   const problems = unknown.map(
     (name, i) => `no node or layer is named ${name}${near[i] ? `; did you mean ${near[i]}?` : ''}`,
   );
+  const more = problems.length - NAMED;
+  if (more > 0) problems.splice(NAMED, more, `and ${more} more names are unknown`);
   throw new UsageError('partition-unknown-name', joinProblems(problems), {
     fields: { names: unknown, nearest: near.map((n) => n ?? null), layers: layerNames(nodes).slice(0, 50) },
     remedy: near[0] ? `use ${near[0]}` : `use one of: ${names.slice(0, 20).join(', ')}`,

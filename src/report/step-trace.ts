@@ -23,10 +23,9 @@ export function stepTrace(
   step.devices.forEach((own, device) => {
     const { times } = reports[device]!;
     if (!times) return;
-    // Milliseconds since the epoch, to seconds since the step's first instruction.
+    // Milliseconds of the devices' common clock, to seconds since the step's first instruction.
     const start = (i: number) => (times[2 * i]! - begin) / 1000;
     const end = (i: number) => (times[2 * i + 1]! - begin) / 1000;
-    const middle = (i: number) => (start(i) + end(i)) / 2;
     const live = liveBytesOverTime(
       own,
       plan.memory[device]!.layouts[program]!.intervals,
@@ -48,7 +47,7 @@ export function stepTrace(
       counters.push({ device, name: 'planned live bytes', atSeconds: start(i), values: live[i]! });
       if (instruction.kind === 'send') {
         const name = own.buffers[instruction.buffer]!.name;
-        sends.set(`${device}>${instruction.to}:${instruction.message}`, { device, seconds: middle(i), name });
+        sends.set(`${device}>${instruction.to}:${instruction.message}`, { device, seconds: start(i), name });
       } else if (instruction.kind === 'receive') {
         receives.set(`${instruction.from}>${device}:${instruction.message}`, { device, seconds: end(i) });
       }

@@ -40,7 +40,7 @@ export interface StepReport {
   readonly seconds: number;
   /** Time not spent waiting for other devices. */
   readonly busySeconds: number;
-  /** Start and end of each instruction, seconds since the epoch of `performance.timeOrigin`, when profiling. */
+  /** Start and end of each instruction, milliseconds of a clock that all devices share, when profiling. */
   readonly times: Float64Array | null;
   /** Audit mode: measured live bytes behind each instruction, by category of the range they lie in. */
   readonly audit: AuditReport | null;

@@ -16,6 +16,8 @@ export interface DeviceSetup {
   readonly poison: PoisonKind;
   readonly audit: boolean;
   readonly faults: readonly Fault[];
+  /** Milliseconds of a clock that all devices share, for profiles. */
+  readonly now: () => number;
   /** What a fault of kind `exit` does; the worker shell knows how to die. */
   readonly exit: () => void;
 }
@@ -97,10 +99,10 @@ export class Device {
         const fault = faults.get(at);
         if (fault) this.#provoke(fault);
         audit?.before(image, at);
-        if (times) times[2 * at] = performance.timeOrigin + performance.now();
+        if (times) times[2 * at] = this.#setup.now();
         const pending = steps[at]!();
         if (pending) await pending;
-        if (times) times[2 * at + 1] = performance.timeOrigin + performance.now();
+        if (times) times[2 * at + 1] = this.#setup.now();
         if (fault?.kind === 'wild-write') this.#bytes[this.#bytes.length - 1]! ^= 0xff;
         audit?.after(image, at);
       }

@@ -45,6 +45,7 @@ export class LocalCluster implements DeviceCluster {
         poison: options.poison ?? 'standard',
         audit: options.audit ?? false,
         faults: options.faults?.[device] ?? [],
+        now: () => performance.now(),
         exit: () => {
           throw new Error('a device without a thread cannot exit');
         },
