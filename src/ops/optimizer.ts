@@ -178,6 +178,7 @@ export const adamUpdateOp = defineOp<AdamAttrs>({
       ['later, weight decay', 7, { ...plainAdam, weightDecay: 0.1 }],
       ['decoupled weight decay (AdamW)', 7, { ...plainAdam, weightDecay: 0.1, decoupled: true }],
       ['amsgrad', 3, { ...plainAdam, amsgrad: true }],
+      ['eps large enough to tell where it is added', 3, { ...plainAdam, eps: 0.05 }],
     ] as const
   ).map(([name, step, attrs]) => ({
     name,
