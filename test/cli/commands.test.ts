@@ -183,7 +183,7 @@ describe('plan', () => {
       'layer.1',
     ]);
     expect(code).toBe(0);
-    expect(stdout).toContain('device 0  F0 F1 .. B0 .. B1\ndevice 1  .. F0 B0 F1 B1 ..\n');
+    expect(stdout).toContain('device 0  F0 F1 .. B0 .. B1 U\ndevice 1  .. F0 B0 F1 B1 .. U\n');
     for (const text of ['layer.1.matmul', 'saved activations', 'sum without reuse', 'Predicted:'])
       expect(stdout).toContain(text);
   });

@@ -155,6 +155,7 @@ describe('a wrong experiment', () => {
     expect(stderr).toBe(`${lineOf(failureOf(join(folder, 'zero-microbatches.json')))}\n`);
     expect(stdout.trim().split('\n')).toHaveLength(1);
     expect(JSON.parse(stdout)).toEqual({
+      version: 1,
       error: JSON.parse(JSON.stringify(failureOf(join(folder, 'zero-microbatches.json')))),
     });
   });
