@@ -9,7 +9,7 @@ import { type Cell, table } from './table.ts';
 
 /** Stages, clock grid, memory and prediction. */
 export function printPlan(plan: Plan, options: { width?: number } = {}): string {
-  const { width = 120 } = options;
+  const { width = 100 } = options;
   const summary = summarizePlan(plan);
   const [main] = Object.keys(plan.programs);
   const parts = [

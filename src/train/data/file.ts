@@ -59,13 +59,30 @@ function readWanted(
   const missing = wanted.filter(({ name }) => !file.has(name)).map(({ name }) => name);
   if (missing.length > 0) {
     const held = [...file.keys()];
-    const guesses = missing.map((name) => nearest(name, held)).filter((guess) => guess !== undefined);
+    // Only what nobody asks for may be a misspelt name.
+    const spare = held.filter((name) => !wanted.some((w) => w.name === name));
+    const guesses = missing.flatMap((name) => {
+      const near = nearest(name, spare);
+      return near ? [`"${near}" to "${name}"`] : [];
+    });
     throw new FormatError(
       'data-tensor-missing',
       `${where} lacks ${missing.map((name) => `"${name}"`).join(', ')}; it holds ${held.map((name) => `"${name}"`).join(', ') || 'nothing'}`,
       {
         fields: { file: where, missing, held },
-        remedy: guesses.length > 0 ? `rename ${guesses.map((g) => `"${g}"`).join(', ')} in the file` : undefined,
+        remedy:
+          guesses.length > 0 ? `rename ${guesses.join(', ')} in the file` : `add ${missing.join(', ')} to the file`,
+      },
+    );
+  }
+  const empty = wanted.find(({ name }) => file.get(name)!.shape.includes(0));
+  if (empty) {
+    throw new FormatError(
+      'data-empty',
+      `${where}: "${empty.name}" has shape [${file.get(empty.name)!.shape.join(', ')}]: no values`,
+      {
+        fields: { file: where, tensor: empty.name },
+        remedy: 'write at least one sample',
       },
     );
   }
