@@ -6,6 +6,9 @@ const TICK_MS = 100;
 /** The shortest time after which a device that makes no progress counts as stuck. */
 export const LEAST_HANG_SECONDS = 2;
 
+/** A device that was never seen at work may only be late to start: a crowded machine gets this long. */
+const LATE_START_SECONDS = 10;
+
 export interface WatchdogActions {
   readonly describe: (device: number) => string;
   readonly microbatch: (device: number) => number | null;
@@ -24,10 +27,12 @@ export class Watchdog {
   constructor(control: Control, devices: number, predict: PredictSeconds, factor: number, actions: WatchdogActions) {
     const since = new Array<number>(devices).fill(performance.now());
     const last = new Array<string>(devices).fill('');
+    const seen = new Array<boolean>(devices).fill(false);
     this.#timer = setInterval(() => {
       const now = performance.now();
       for (let d = 0; d < devices; d++) {
         const progress = control.progress(d);
+        seen[d] ||= control.state(d) !== 'idle';
         if (progress !== last[d] || control.state(d) === 'idle') {
           last[d] = progress;
           since[d] = now;
@@ -60,7 +65,8 @@ export class Watchdog {
         }
       }
       const waiting = states.flatMap((s, d) => (s === 'waiting' ? [d] : []));
-      const settled = waiting.every((d) => now - since[d]! > LEAST_HANG_SECONDS * 1000);
+      const patience = seen.every(Boolean) ? LEAST_HANG_SECONDS : LATE_START_SECONDS;
+      const settled = waiting.every((d) => now - since[d]! > patience * 1000);
       if (waiting.length > 0 && settled && states.every((s) => s !== 'running')) {
         const ring = waiting.map(
           (d) => `device ${d} waits for device ${control.waitingOn(d)} in ${actions.describe(d)}`,

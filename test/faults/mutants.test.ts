@@ -114,3 +114,30 @@ it('the measured peak is found in memory, not in the plan', async () => {
   expect(measured[1]).toBe(65536); // the last byte of its page
   await session.close().catch(() => {}); // it may refuse the difference
 });
+
+it('devices that all wait, with nobody at work, are named with what they wait for', () => {
+  vi.useFakeTimers();
+  try {
+    const control = Control.create(2);
+    control.setState(0, 'waiting', 1);
+    control.setState(1, 'waiting', 0);
+    const stuck = vi.fn();
+    const watchdog = new Watchdog(control, 2, () => 0, 10, { describe: (d) => `it ${d}`, microbatch: () => 3, stuck });
+    vi.advanceTimersByTime(1900);
+    expect(stuck).not.toHaveBeenCalled();
+    vi.advanceTimersByTime(400);
+    expect(stuck.mock.calls[0]![0]).toBeNull();
+    expect(stuck.mock.calls[0]![1]).toMatchObject({
+      code: 'devices-waiting',
+      fields: {
+        waiting: [
+          { device: 0, on: 1, microbatch: 3 },
+          { device: 1, on: 0, microbatch: 3 },
+        ],
+      },
+    });
+    watchdog.stop();
+  } finally {
+    vi.useRealTimers();
+  }
+});
