@@ -31,6 +31,8 @@ interface Member {
   /** A strong reference: were the proxy collected, Comlink would close the port. */
   readonly api: Comlink.Remote<DeviceApi>;
   readonly task: Promise<unknown>;
+  /** The port is gone from the event loop: some turns after it was told to close. */
+  readonly portClosed: Promise<void>;
   /** Rejecters of calls under way: a dead worker would leave them pending for ever. */
   readonly pending: Set<(error: Error) => void>;
   gone: DeviceError | undefined;
@@ -95,6 +97,7 @@ export class ThreadCluster implements DeviceCluster {
         port: port1,
         api: Comlink.wrap<DeviceApi>(nodeEndpoint(port1)),
         task,
+        portClosed: new Promise((resolve) => port1.once('close', () => resolve())),
         pending: new Set(),
         gone: undefined,
         closing: false,
@@ -207,8 +210,9 @@ export class ThreadCluster implements DeviceCluster {
         await ended;
         // Comlink's finalizer table holds the port, and through its listeners all of this, until the proxy is released.
         m.api[Comlink.releaseProxy]();
-        m.port.removeAllListeners();
+        m.port.removeAllListeners('message');
         m.port.close();
+        await withTimeout(m.portClosed, 1000);
         const error = this.#failure.error ?? closed();
         for (const reject of m.pending) reject(error);
         m.pending.clear();
