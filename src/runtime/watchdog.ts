@@ -18,8 +18,8 @@ export interface WatchdogActions {
 
 /**
  * Looks at the control block ten times a second while a step runs. A device that computes one instruction for longer than
- * max(2 s, factor × its predicted time) is stuck; where every device waits and none moves for 2 s, the ring of waits is
- * named. Both end the step.
+ * max(2 s, factor × its predicted time) is stuck; where every device waits and none moves for 2 s (10 s while one was
+ * never seen at work), the ring of waits is named. Both end the step.
  */
 export class Watchdog {
   readonly #timer: NodeJS.Timeout;
