@@ -56,8 +56,11 @@ export class Tensor {
   }
 }
 
-/** Sources have no inputs and no kernel: their values come from outside the graph. */
-export type SourceKind = 'input' | 'parameter' | 'constant' | 'state';
+/**
+ * Sources have no inputs and no kernel: their values come from outside the graph. A `buffer` belongs to the model and is
+ * no parameter (running statistics of batch normalisation): it gets no gradient and is no optimizer's.
+ */
+export type SourceKind = 'input' | 'parameter' | 'constant' | 'state' | 'buffer';
 
 /** Who fills an input each step. */
 export type Feed =
@@ -67,8 +70,16 @@ export type Feed =
   | { readonly kind: 'inverseCount'; readonly target: string; readonly ignoreIndex: number | null }
   /** 1 / (`perSample` × samples of the whole batch). */
   | { readonly kind: 'inverseElements'; readonly perSample: number }
+  /** i32 [batch]: place of each sample in the whole batch of the step, cut into microbatches like the data. */
+  | { readonly kind: 'sampleIndices' }
+  /** i32 [4]: low and high word of the seed, the step, 0. With the sample and the node it keys random numbers. */
+  | { readonly kind: 'randomKey' }
   /** Scalars of the update that change from step to step (rate, bias corrections), by the optimizer's own rule. */
   | { readonly kind: 'hyper'; readonly rule: string };
+
+/** The axis along which a fed tensor is cut into microbatches; null: it goes whole to every one. */
+export const feedBatchAxis = (feed: Feed): number | null =>
+  feed.kind === 'data' ? feed.batchAxis : feed.kind === 'sampleIndices' ? 0 : null;
 
 export type ParameterInit =
   | { readonly kind: 'zeros' }
@@ -126,6 +137,8 @@ export class Graph {
   /** Named results, in the order they were declared. */
   readonly outputs = new Map<string, Tensor>();
   readonly assignments: Assignment[] = [];
+  /** Tensors by names from outside (the values of an ONNX file): they lead to the same values behind every pass. */
+  readonly labels = new Map<string, Tensor>();
   readonly #byName = new Map<string, Node>();
   readonly #counters = new Map<string, number>();
   /** Batch axis of each named result; null: not batched. */
@@ -191,25 +204,41 @@ export class Graph {
     return this.#source({ kind: 'input', name, feed }, type);
   }
 
+  /** Places of the chunk's samples in the whole batch, i32 [batch]; fed. */
+  sampleIndices(batch: number): Tensor {
+    return this.feed('random/samples', { dtype: 'i32', shape: [batch] }, { kind: 'sampleIndices' });
+  }
+
+  /** Seed and step, i32 [4]; fed. */
+  randomKey(): Tensor {
+    return this.feed('random/key', { dtype: 'i32', shape: [4] }, { kind: 'randomKey' });
+  }
+
   /** A trainable tensor. Its name is scoped: the same scope and name twice is an error (share the tensor instead). */
   parameter(name: string, shape: Shape, init: ParameterInit, options: { frozen?: boolean } = {}): Tensor {
+    return this.#owned('parameter', name, shape, init, options.frozen ?? false);
+  }
+
+  /** A tensor of the model that is not trained: running statistics. Named like a parameter. */
+  buffer(name: string, shape: Shape, init: ParameterInit): Tensor {
+    return this.#owned('buffer', name, shape, init, false);
+  }
+
+  #owned(kind: 'parameter' | 'buffer', name: string, shape: Shape, init: ParameterInit, frozen: boolean): Tensor {
     const full = [...this.#scopes, name].join('.');
     if (!Array.isArray(shape) || typeof init?.kind !== 'string') {
-      throw new GraphError('bad-parameter', `parameter ${full} takes a shape and an initialisation${callerLine()}`, {
+      throw new GraphError('bad-parameter', `${kind} ${full} takes a shape and an initialisation${callerLine()}`, {
         fields: { parameter: full },
         remedy: "graph.parameter('weight', [64, 10], { kind: 'zeros' })",
       });
     }
     if (this.#byName.has(full)) {
-      throw new GraphError('duplicate-parameter', `parameter ${full} exists already${callerLine()}`, {
+      throw new GraphError('duplicate-parameter', `${kind} ${full} exists already${callerLine()}`, {
         fields: { parameter: full },
         remedy: 'give the layer another name, or pass the first tensor on to tie the weights',
       });
     }
-    return this.#source(
-      { kind: 'parameter', name: full, init, ...(options.frozen ? { frozen: true } : {}) },
-      { dtype: 'f32', shape },
-    );
+    return this.#source({ kind, name: full, init, ...(frozen ? { frozen: true } : {}) }, { dtype: 'f32', shape });
   }
 
   /** Optimizer state, keyed by parameter name: `adam.m/encoder.weight`. */
@@ -245,7 +274,13 @@ export class Graph {
     return axis === undefined ? 0 : axis;
   }
 
-  /** After the step, `target` (a parameter or state) holds `value`. */
+  /** Remembers a tensor by a name from outside; a later tensor of the same name takes its place. */
+  label(name: string, tensor: Tensor): Tensor {
+    this.labels.set(name, tensor);
+    return tensor;
+  }
+
+  /** After the step, `target` (a parameter, state or buffer) holds `value`. */
   assign(target: Tensor, value: Tensor): void {
     if (!sameType(target.type, value.type)) {
       throw new GraphError('assign-type', `${target} cannot be assigned ${value}`);
@@ -395,5 +430,5 @@ export class Graph {
   }
 }
 
-/** A data input that is cut into microbatches; every other source exists once a step. */
-const isBatched = (source: Source): boolean => source.feed?.kind === 'data' && source.feed.batchAxis !== null;
+/** An input that is cut into microbatches; every other source exists once a step. */
+const isBatched = (source: Source): boolean => source.feed !== undefined && feedBatchAxis(source.feed) !== null;

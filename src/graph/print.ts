@@ -47,7 +47,8 @@ function definition(node: Node): string {
     case 'parameter':
       return source.frozen ? 'parameter frozen' : 'parameter';
     case 'state':
-      return 'state';
+    case 'buffer':
+      return source.kind;
   }
 }
 

@@ -57,6 +57,10 @@ export function rewrite(source: Graph, hooks: RewriteHooks): Graph {
   for (const [name, tensor] of source.outputs) {
     graph.output(name, copyOf(tensor, `output ${name}`), { batchAxis: source.batchAxisOf(name) });
   }
+  for (const [name, tensor] of source.labels) {
+    const copy = copies.get(tensor);
+    if (copy) graph.label(name, copy);
+  }
   for (const { target, value } of source.assignments) {
     graph.assign(copyOf(target, `assignment to ${target.name}`), copyOf(value, `assignment to ${target.name}`));
   }

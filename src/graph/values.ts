@@ -1,11 +1,11 @@
-import type { Node, Tensor } from './graph.ts';
+import { feedBatchAxis, type Node, type Tensor } from './graph.ts';
 
 /** Whether a value exists once a step (parameters, totals, fed scalars) rather than once a microbatch. */
 export function isStepValue(tensor: Tensor): boolean {
   const { node } = tensor;
   if (node.source) {
-    const feed = node.source.feed;
-    return !(node.source.kind === 'input' && feed?.kind === 'data' && feed.batchAxis !== null);
+    const { feed } = node.source;
+    return feed === undefined || feedBatchAxis(feed) === null;
   }
   return node.region === 'step' || node.op!.name === 'accumulate';
 }

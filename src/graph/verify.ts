@@ -38,7 +38,7 @@ export interface GraphProblem {
  * [8] in-place    outputs that share an input's memory have its type; nobody reads the old value later; a parameter or
  *                 state so overwritten is assigned the output; nothing else from outside the graph is overwritten
  * [9] output      results are tensors of this graph
- * [10] assignment targets are parameters or states, each assigned once, a step value of their type
+ * [10] assignment targets are parameters, states or buffers, each assigned once, a step value of their type
  *
  * Throws one GraphError with all problems.
  */
@@ -193,7 +193,9 @@ function checkAssignments(graph: Graph, overwritten: ReadonlyMap<Tensor, Tensor>
       continue;
     }
     const kind = target.node.source?.kind;
-    if (kind !== 'parameter' && kind !== 'state') report(`${target} is neither a parameter nor a state`);
+    if (kind !== 'parameter' && kind !== 'state' && kind !== 'buffer') {
+      report(`${target} is neither a parameter nor a state nor a buffer`);
+    }
     if (seen.has(target)) report('is assigned twice');
     seen.add(target);
     if (!sameType(target.type, value.type)) report(`${formatType(target.type)} is assigned ${value}`);

@@ -6,8 +6,15 @@ import type { Graph, Tensor } from '../graph/graph.ts';
  */
 export interface Model {
   readonly name: string;
-  readonly build: (batch: number) => ModelGraph;
+  /** `mode` default training. */
+  readonly build: (batch: number, mode?: ModelMode) => ModelGraph;
 }
+
+/**
+ * What the graph is built for: batch normalisation and dropout differ. A mode may leave nodes out, but parameters and
+ * buffers are the same in both.
+ */
+export type ModelMode = 'training' | 'evaluation';
 
 export interface ModelGraph {
   /** Forward graph; named results are its `outputs`. */

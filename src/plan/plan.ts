@@ -169,7 +169,7 @@ function buildGraphs(
   const chunks = chunkSizes(spec.batch, isMain ? request.microbatches : Math.min(request.microbatches, spec.batch));
   const graphs = new Map<number, Graph>();
   for (const size of new Set(chunks)) {
-    const model = request.model.build(size);
+    const model = request.model.build(size, spec.mode === 'forward' ? 'evaluation' : 'training');
     graphs.set(
       size,
       buildTrainingGraph(model, {

@@ -1,6 +1,6 @@
 import { GraphError, PlanError } from '../core/errors.ts';
 import { byteSize } from '../core/types.ts';
-import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { feedBatchAxis, type Graph, type Node, type Tensor } from '../graph/graph.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
 import { lowerNode } from '../lower/lower.ts';
@@ -39,10 +39,7 @@ export function buildProgram(options: BuildOptions): StepProgram {
       inputNamed,
       graphs[0]!.sources('input').map((t) => t.node.source!.name),
     ),
-    (_, t) => {
-      const feed = t.node.source!.feed!;
-      return feed.kind === 'data' ? feed.batchAxis : null;
-    },
+    (_, t) => feedBatchAxis(t.node.source!.feed!),
   );
   const results = stage(
     perMicrobatch((g, name) => g.outputs.get(name)!, graphs[0]!.outputs.keys()),
@@ -262,10 +259,10 @@ class DeviceBuilder {
   /** Parameters, states and the constants of this device live from load to close; others' parameters are sent first. */
   #ownPersistent(): void {
     const graph = this.#context.graphs[0]!;
-    for (const kind of ['parameter', 'state'] as const) {
+    for (const kind of ['parameter', 'buffer', 'state'] as const) {
       for (const t of graph.sources(kind)) {
         if (this.#context.deviceOf(t.node) !== this.#device) continue;
-        this.#buffer(t, null, kind === 'parameter' ? 'parameters' : 'optimizerState', t.node.source!.name);
+        this.#buffer(t, null, kind === 'state' ? 'optimizerState' : 'parameters', t.node.source!.name);
         this.#sendOut(t, null);
       }
     }

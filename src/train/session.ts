@@ -67,6 +67,7 @@ export class Session implements AsyncDisposable {
   readonly #results: Uint8Array;
   readonly #ran = new Set<string>();
   readonly #audit: boolean;
+  readonly #seed: number;
   /** A run is under way or has failed. */
   #interrupted = false;
   /** Settles with the latest call. */
@@ -81,6 +82,7 @@ export class Session implements AsyncDisposable {
     feeds: SharedArrayBuffer,
     results: SharedArrayBuffer,
     audit: boolean,
+    seed: number,
   ) {
     this.plan = plan;
     this.#cluster = cluster;
@@ -88,6 +90,7 @@ export class Session implements AsyncDisposable {
     this.#feeds = new Uint8Array(feeds);
     this.#results = new Uint8Array(results);
     this.#audit = audit;
+    this.#seed = seed;
   }
 
   /** Starts devices, loads all programs and writes parameters, constants and optimizer state. */
@@ -111,7 +114,7 @@ export class Session implements AsyncDisposable {
       await cluster.attachStaging(feeds, results);
       for (const [name, program] of Object.entries(programs)) await cluster.load(name, imagesOf(plan, name, program));
       const homes = findHomes(plan);
-      const session = new Session(plan, cluster, homes, feeds, results, audit);
+      const session = new Session(plan, cluster, homes, feeds, results, audit, options.seed ?? 0);
       await session.#writeConstants();
       for (const [name, home] of homes) {
         const { init } = home.tensor.node.source!;
@@ -337,6 +340,20 @@ export class Session implements AsyncDisposable {
       }
       case 'inverseElements':
         return scalar(1 / (rule.perSample * this.plan.request.programs[program]!.batch));
+      case 'sampleIndices': {
+        const { batch: samples } = this.plan.request.programs[program]!;
+        return {
+          type: { dtype: 'i32', shape: [samples] },
+          data: Int32Array.from({ length: samples }, (_, i) => i),
+        };
+      }
+      case 'randomKey': {
+        const seed = this.#seed;
+        return {
+          type: { dtype: 'i32', shape: [4] },
+          data: Int32Array.of(seed | 0, Math.floor(seed / 2 ** 32), options.step ?? 0, 0),
+        };
+      }
       case 'hyper': {
         const { optimizer } = this.plan.request;
         const data = optimizer!.hyper(options.lr ?? optimizer!.defaultRate, options.step ?? 0);
@@ -369,7 +386,7 @@ function imagesOf(plan: Plan, name: string, program: Plan['programs'][string]): 
 function findHomes(plan: Plan): Map<string, Home> {
   const homes = new Map<string, Home>();
   for (const graph of Object.values(plan.graphs)) {
-    for (const tensor of [...graph.sources('parameter'), ...graph.sources('state')]) {
+    for (const tensor of (['parameter', 'buffer', 'state'] as const).flatMap((kind) => graph.sources(kind))) {
       const { name } = tensor.node.source!;
       if (homes.has(name)) continue;
       for (const { device, persistent } of plan.memory) {

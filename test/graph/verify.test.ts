@@ -146,7 +146,7 @@ describe('verify', () => {
     graph.assign(state, w);
     graph.assignments.push({ target: half, value: w }, { target: w, value: start().w });
     expect(found(graph)).toEqual([
-      'assignment: x: x: f32[2] is neither a parameter nor a state',
+      'assignment: x: x: f32[2] is neither a parameter nor a state nor a buffer',
       'assignment: m/w: is assigned neg: f32[2], which exists once a microbatch',
       'assignment: m/w: is assigned twice',
       'assignment: half: f32[1] is assigned w: f32[2]',
