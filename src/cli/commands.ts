@@ -41,7 +41,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       {
         flags: '--out <file>',
-        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before the update, lr [steps], final/PARAM',
+        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before the update, lr [steps], final/PARAM, buffer/NAME',
       },
       {
         flags: '--run-dir <folder>',
@@ -76,7 +76,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       {
         flags: '--out <file>',
-        doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch)',
+        doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch), buffer/NAME',
       },
       params,
       audit,
