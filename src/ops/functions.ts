@@ -1,5 +1,6 @@
 /** The ops as users call them: PyTorch's names in camelCase, options last. */
 export { batchNorm, batchNormInference } from './batch-norm.ts';
+export { crossEntropyLoss, nllLoss } from './class-loss.ts';
 export {
   and,
   cast,
