@@ -29,6 +29,7 @@ import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
 import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
+import { runningAverageOp } from './running-average.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
@@ -95,6 +96,7 @@ export const records = {
   relu: reluOp,
   reluGrad: reluGradOp,
   reshape: reshapeOp,
+  runningAverage: runningAverageOp,
   scatterAdd: scatterAddOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,

@@ -16,6 +16,7 @@ export {
   sigmoidGrad,
   geluGrad,
   accumulate,
+  runningAverage,
 } from './elementwise';
 export {
   add,

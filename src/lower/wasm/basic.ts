@@ -226,6 +226,18 @@ export const lowerAccumulate = (type: TensorType, first: boolean): Lowered =>
     ? call('copyBytes', byteSize(type), input(0), output(0))
     : call('accumulate', elementCount(type.shape), output(0), input(0));
 
+/** The first microbatch starts from the buffer, later ones from the output. */
+const runningAverage: LowerRule = ({ outputs, attrs }) => {
+  const momentum = attrs.momentum as number;
+  const previous = attrs.first === false ? output(0) : input(0);
+  return call(
+    'runningAverage',
+    elementCount(outputs[0]!.shape),
+    ...[previous, input(1), output(0)],
+    ...[1 - momentum, momentum],
+  );
+};
+
 /** Lowering of the ops whose records are in elementwise, compare, shape, reduce, matmul and accumulate. */
 export const basicRules = {
   abs: flat('abs'),
@@ -263,6 +275,7 @@ export const basicRules = {
   reluGrad: flat('reluGrad'),
   // An alias: its output is its input's bytes.
   reshape: () => moves([]),
+  runningAverage,
   sigmoid: flat('sigmoid'),
   sigmoidGrad: flat('sigmoidGrad'),
   slice,
