@@ -20,12 +20,17 @@ import {
 } from './compare.ts';
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
+import { gruScanOp } from './gru-scan.ts';
+import { gruScanGradOp } from './gru-scan-grad.ts';
 import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
+import { lstmScanOp } from './lstm-scan.ts';
+import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
 import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
+import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
@@ -56,6 +61,8 @@ export const records = {
   geluGrad: geluGradOp,
   greater: greaterOp,
   greaterEqual: greaterEqualOp,
+  gruScan: gruScanOp,
+  gruScanGrad: gruScanGradOp,
   layerNorm: layerNormOp,
   layerNormInputGrad: layerNormInputGradOp,
   layerNormWeightGrad: layerNormWeightGradOp,
@@ -64,6 +71,8 @@ export const records = {
   log: logOp,
   logSoftmax: logSoftmaxOp,
   logSoftmaxGrad: logSoftmaxGradOp,
+  lstmScan: lstmScanOp,
+  lstmScanGrad: lstmScanGradOp,
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
@@ -83,6 +92,8 @@ export const records = {
   relu: reluOp,
   reluGrad: reluGradOp,
   reshape: reshapeOp,
+  rnnScan: rnnScanOp,
+  rnnScanGrad: rnnScanGradOp,
   scatterAdd: scatterAddOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,

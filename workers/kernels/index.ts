@@ -53,6 +53,16 @@ export { conv2d, conv2dInputGrad, conv2dWeightGrad, conv2dWorkspace } from './co
 export { maxPool2d, maxPool2dGrad, maxPool2dGather, avgPool2d, avgPool2dGrad } from './pool';
 export { softmax, softmaxGrad, logSoftmax, logSoftmaxGrad } from './softmax';
 export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
+export {
+  lstmCell,
+  lstmCellGrad,
+  gruCell,
+  gruCellGrad,
+  gruGates,
+  gruGatesGrad,
+  gruBlend,
+  gruBlendGrad,
+} from './recurrent';
 export { gatherRows, scatterAddRows } from './gather';
 export { crossEntropy, crossEntropyGrad } from './loss';
 export { sgd, adam } from './optim';
