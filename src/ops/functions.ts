@@ -18,6 +18,7 @@ export { gather, scatterAdd } from './gather.ts';
 export { matmul } from './matmul.ts';
 export { layerNorm } from './norm.ts';
 export { avgPool2d, maxPool2d } from './pool.ts';
+export { gru, lstm, rnn } from './recurrent.ts';
 export { max, mean, min, sum } from './reduce.ts';
 export { broadcastTo, concat, flatten, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';
 export { logSoftmax, softmax } from './softmax.ts';
