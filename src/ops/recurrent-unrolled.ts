@@ -16,7 +16,7 @@ export interface UnrollOptions {
   readonly reverse: boolean;
   /** Steps of each sample, i32 [N]. */
   readonly lengths: Tensor | undefined;
-  /** Bound of what enters the functions of the cells. */
+  /** Bound of what enters the functions of gates and candidates; as in onnxruntime, not of what leaves an LSTM's cell. */
   readonly clip: number | undefined;
 }
 
@@ -88,7 +88,7 @@ export function unrollLstm(
     const candidate = through(parts[block.g]!, g, options);
     const c = add(mul(forget, cBefore), mul(input, candidate));
     const out = through(seen(parts[block.o]!, pO, c), f, options);
-    return [mul(out, through(c, h, options)), c] as const;
+    return [mul(out, activate(c, h)), c] as const;
   });
 }
 

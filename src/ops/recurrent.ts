@@ -36,10 +36,10 @@ export interface RecurrentOptions {
   readonly h0?: Tensor | undefined;
   /**
    * Steps of each sample, if not all: numbers, or i32 [N]. Behind a sequence's end the output is 0; the final state is
-   * that at the end, and the reverse direction starts there.
+   * that at the end (the initial one where there is no step), and the reverse direction starts there.
    */
   readonly lengths?: Tensor | readonly number[] | undefined;
-  /** Holds all that enters the functions of the cells within ±clip. */
+  /** Holds what enters the functions of gates and candidates within ±clip. */
   readonly clip?: number | undefined;
 }
 

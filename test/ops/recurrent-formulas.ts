@@ -126,7 +126,7 @@ export function lstmFormula(c: Case, o: Operands): Results {
       const ct = g(clip(pre(3)));
       cell[j] = ft * cPrev[j]! + it * ct;
       const ot = f(clip(pre(1) + p[1]![j]! * cell[j]!));
-      return ot * h(clip(cell[j]!));
+      return ot * h(cell[j]!);
     });
     return [hidden, cell];
   });
