@@ -1,4 +1,6 @@
 /** The ops as users call them: PyTorch's names in camelCase, options last. */
+export { batchNorm, batchNormInference } from './batch-norm.ts';
+export { crossEntropyLoss, nllLoss } from './class-loss.ts';
 export {
   and,
   cast,
@@ -13,8 +15,10 @@ export {
   where,
 } from './compare.ts';
 export { conv2d } from './conv.ts';
+export { dropout } from './dropout.ts';
 export * from './elementwise.ts';
 export { gather, scatterAdd } from './gather.ts';
+export { groupNorm, instanceNorm } from './group-norm.ts';
 export { matmul } from './matmul.ts';
 export { layerNorm } from './norm.ts';
 export { avgPool2d, maxPool2d } from './pool.ts';

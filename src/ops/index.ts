@@ -4,6 +4,7 @@
  */
 import type { OpRecord } from '../graph/op-record.ts';
 import { accumulateOp } from './accumulate.ts';
+import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
 import {
   andOp,
@@ -19,7 +20,9 @@ import {
   whereOp,
 } from './compare.ts';
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
+import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
+import { groupNormInputGradOp, groupNormOp, groupNormWeightGradOp } from './group-norm.ts';
 import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
@@ -40,6 +43,10 @@ export const records = {
   and: andOp,
   avgPool2d: avgPool2dOp,
   avgPool2dGrad: avgPool2dGradOp,
+  batchNorm: batchNormOp,
+  batchNormInference: batchNormInferenceOp,
+  batchNormInputGrad: batchNormInputGradOp,
+  batchNormWeightGrad: batchNormWeightGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
   concat: concatOp,
@@ -49,6 +56,8 @@ export const records = {
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
   div: divOp,
+  dropout: dropoutOp,
+  dropoutMask: dropoutMaskOp,
   equal: equalOp,
   erf: erfOp,
   exp: expOp,
@@ -57,6 +66,9 @@ export const records = {
   geluGrad: geluGradOp,
   greater: greaterOp,
   greaterEqual: greaterEqualOp,
+  groupNorm: groupNormOp,
+  groupNormInputGrad: groupNormInputGradOp,
+  groupNormWeightGrad: groupNormWeightGradOp,
   layerNorm: layerNormOp,
   layerNormInputGrad: layerNormInputGradOp,
   layerNormWeightGrad: layerNormWeightGradOp,

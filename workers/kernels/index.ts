@@ -54,6 +54,9 @@ export { conv2d, conv2dInputGrad, conv2dWeightGrad, conv2dWorkspace } from './co
 export { maxPool2d, maxPool2dGrad, maxPool2dGather, avgPool2d, avgPool2dGrad } from './pool';
 export { softmax, softmaxGrad, logSoftmax, logSoftmaxGrad } from './softmax';
 export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
+export { groupNorm, groupNormInputGrad, groupNormWeightGrad } from './groupNorm';
+export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad } from './batchNorm';
+export { dropout, dropoutMask } from './dropout';
 export { gatherRows, scatterAddRows } from './gather';
 export { crossEntropy, crossEntropyGrad } from './loss';
 export { sgd, adam } from './optim';
