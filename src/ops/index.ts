@@ -23,13 +23,18 @@ import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
 import { groupNormInputGradOp, groupNormOp, groupNormWeightGradOp } from './group-norm.ts';
+import { gruScanOp } from './gru-scan.ts';
+import { gruScanGradOp } from './gru-scan-grad.ts';
 import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
+import { lstmScanOp } from './lstm-scan.ts';
+import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
 import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
 import { runningAverageOp } from './running-average.ts';
+import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
@@ -69,6 +74,8 @@ export const records = {
   groupNorm: groupNormOp,
   groupNormInputGrad: groupNormInputGradOp,
   groupNormWeightGrad: groupNormWeightGradOp,
+  gruScan: gruScanOp,
+  gruScanGrad: gruScanGradOp,
   layerNorm: layerNormOp,
   layerNormInputGrad: layerNormInputGradOp,
   layerNormWeightGrad: layerNormWeightGradOp,
@@ -77,6 +84,8 @@ export const records = {
   log: logOp,
   logSoftmax: logSoftmaxOp,
   logSoftmaxGrad: logSoftmaxGradOp,
+  lstmScan: lstmScanOp,
+  lstmScanGrad: lstmScanGradOp,
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
@@ -97,6 +106,8 @@ export const records = {
   reluGrad: reluGradOp,
   reshape: reshapeOp,
   runningAverage: runningAverageOp,
+  rnnScan: rnnScanOp,
+  rnnScanGrad: rnnScanGradOp,
   scatterAdd: scatterAddOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,

@@ -57,6 +57,16 @@ export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
 export { groupNorm, groupNormInputGrad, groupNormWeightGrad } from './groupNorm';
 export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad } from './batchNorm';
 export { dropout, dropoutMask } from './dropout';
+export {
+  lstmCell,
+  lstmCellGrad,
+  gruCell,
+  gruCellGrad,
+  gruGates,
+  gruGatesGrad,
+  gruBlend,
+  gruBlendGrad,
+} from './recurrent';
 export { gatherRows, scatterAddRows } from './gather';
 export { crossEntropy, crossEntropyGrad } from './loss';
 export { sgd, adam } from './optim';

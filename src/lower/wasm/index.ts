@@ -7,6 +7,10 @@ import { normRules } from './norm.ts';
 
 /** How every op becomes kernel calls on the WebAssembly backend. An op without a rule does not compile. */
 const rules: Readonly<Record<OpName, LowerRule>> = { ...basicRules, ...nnRules, ...normRules };
+import { recurrentRules } from './recurrent.ts';
+
+/** How every op becomes kernel calls on the WebAssembly backend. An op without a rule does not compile. */
+const rules: Readonly<Record<OpName, LowerRule>> = { ...basicRules, ...nnRules, ...recurrentRules };
 
 export function lowerForWasm(node: NodeSignature): Lowered {
   if (!isOpName(node.op)) throw new GraphError('unknown-op', `no op is named ${node.op}`, { fields: { op: node.op } });
