@@ -20,14 +20,19 @@ import {
 } from './compare.ts';
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
+import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
+import { gatherNDOp, scatterNDOp } from './gather-nd.ts';
 import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
+import { argMaxOp, argMinOp, topKOp } from './order.ts';
 import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
-import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
+import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
+import { cumSumOp } from './scan.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
+import { triluOp } from './trilu.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
 import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.ts';
 
@@ -37,6 +42,8 @@ export const records = {
   adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
+  argMax: argMaxOp,
+  argMin: argMinOp,
   avgPool2d: avgPool2dOp,
   avgPool2dGrad: avgPool2dGradOp,
   broadcastTo: broadcastToOp,
@@ -47,11 +54,14 @@ export const records = {
   conv2dWeightGrad: conv2dWeightGradOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
+  cumSum: cumSumOp,
   div: divOp,
   equal: equalOp,
   erf: erfOp,
   exp: expOp,
   gather: gatherOp,
+  gatherElements: gatherElementsOp,
+  gatherND: gatherNDOp,
   gelu: geluOp,
   geluGrad: geluGradOp,
   greater: greaterOp,
@@ -64,6 +74,7 @@ export const records = {
   log: logOp,
   logSoftmax: logSoftmaxOp,
   logSoftmaxGrad: logSoftmaxGradOp,
+  logSumExp: logSumExpOp,
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
@@ -79,11 +90,14 @@ export const records = {
   notEqual: notEqualOp,
   or: orOp,
   pow: powOp,
+  prod: prodOp,
   reciprocal: reciprocalOp,
   relu: reluOp,
   reluGrad: reluGradOp,
   reshape: reshapeOp,
   scatterAdd: scatterAddOp,
+  scatterElements: scatterElementsOp,
+  scatterND: scatterNDOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,
   sigmoidGrad: sigmoidGradOp,
@@ -96,7 +110,9 @@ export const records = {
   sum: sumOp,
   tanh: tanhOp,
   tanhGrad: tanhGradOp,
+  topK: topKOp,
   transpose: transposeOp,
+  trilu: triluOp,
   where: whereOp,
 };
 
