@@ -25,18 +25,24 @@ import { gatherOp, scatterAddOp } from './gather.ts';
 import { groupNormInputGradOp, groupNormOp, groupNormWeightGradOp } from './group-norm.ts';
 import { gruScanOp } from './gru-scan.ts';
 import { gruScanGradOp } from './gru-scan-grad.ts';
+import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
+import { gatherNDOp, scatterNDOp } from './gather-nd.ts';
 import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { lstmScanOp } from './lstm-scan.ts';
 import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
+import { argMaxOp, argMinOp, topKOp } from './order.ts';
 import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
 import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
 import { runningAverageOp } from './running-average.ts';
 import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
+import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
+import { cumSumOp } from './cum-sum.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
+import { triluOp } from './trilu.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
 import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.ts';
 
@@ -46,6 +52,8 @@ export const records = {
   adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
+  argMax: argMaxOp,
+  argMin: argMinOp,
   avgPool2d: avgPool2dOp,
   avgPool2dGrad: avgPool2dGradOp,
   batchNorm: batchNormOp,
@@ -60,6 +68,7 @@ export const records = {
   conv2dWeightGrad: conv2dWeightGradOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
+  cumSum: cumSumOp,
   div: divOp,
   dropout: dropoutOp,
   dropoutMask: dropoutMaskOp,
@@ -67,6 +76,8 @@ export const records = {
   erf: erfOp,
   exp: expOp,
   gather: gatherOp,
+  gatherElements: gatherElementsOp,
+  gatherND: gatherNDOp,
   gelu: geluOp,
   geluGrad: geluGradOp,
   greater: greaterOp,
@@ -86,6 +97,7 @@ export const records = {
   logSoftmaxGrad: logSoftmaxGradOp,
   lstmScan: lstmScanOp,
   lstmScanGrad: lstmScanGradOp,
+  logSumExp: logSumExpOp,
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
@@ -101,6 +113,7 @@ export const records = {
   notEqual: notEqualOp,
   or: orOp,
   pow: powOp,
+  prod: prodOp,
   reciprocal: reciprocalOp,
   relu: reluOp,
   reluGrad: reluGradOp,
@@ -109,6 +122,8 @@ export const records = {
   rnnScan: rnnScanOp,
   rnnScanGrad: rnnScanGradOp,
   scatterAdd: scatterAddOp,
+  scatterElements: scatterElementsOp,
+  scatterND: scatterNDOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,
   sigmoidGrad: sigmoidGradOp,
@@ -121,7 +136,9 @@ export const records = {
   sum: sumOp,
   tanh: tanhOp,
   tanhGrad: tanhGradOp,
+  topK: topKOp,
   transpose: transposeOp,
+  trilu: triluOp,
   where: whereOp,
 };
 

@@ -48,7 +48,20 @@ export {
   castI32Bool,
 } from './logic';
 export { fill32, fill8, copyBytes, copy32, copy8, copyInto32, copyInto8 } from './copy';
-export { reduceSum, reduceMax, reduceMin } from './reduce';
+export {
+  reduceSum,
+  reduceMax,
+  reduceMin,
+  reduceProd,
+  reduceSumI32,
+  reduceMaxI32,
+  reduceMinI32,
+  reduceProdI32,
+} from './reduce';
+export { reduceLogSumExp } from './logSumExp';
+export { cumSum, cumSumI32 } from './scan';
+export { topK, topKI32, argMax, argMin, argMaxI32, argMinI32 } from './order';
+export { trilu32, trilu8 } from './trilu';
 export { gemm, gemmBatched, gemmWorkspace } from './gemm';
 export { conv2d, conv2dInputGrad, conv2dWeightGrad, conv2dWorkspace } from './conv';
 export { maxPool2d, maxPool2dGrad, maxPool2dGather, avgPool2d, avgPool2dGrad } from './pool';
@@ -68,6 +81,21 @@ export {
   gruBlendGrad,
 } from './recurrent';
 export { gatherRows, scatterAddRows } from './gather';
+export { gather32, gather8, scatterAdd } from './gather';
+export {
+  scatter32,
+  scatter8,
+  scatterAddF32,
+  scatterMulF32,
+  scatterMaxF32,
+  scatterMinF32,
+  scatterAddI32,
+  scatterMulI32,
+  scatterMaxI32,
+  scatterMinI32,
+  elementOffsets,
+  sliceOffsets,
+} from './scatter';
 export { crossEntropy, crossEntropyGrad } from './loss';
 export { sgd, adam } from './optim';
 export { peakMulAdd, peakMulAddChained } from './peak';

@@ -139,10 +139,11 @@ const concat: LowerRule = ({ inputs, outputs, attrs }) => {
  * last group first; what is between two passes lies in the workspace.
  */
 const reduction =
-  (kernel: 'reduceSum' | 'reduceMax' | 'reduceMin', average = false): LowerRule =>
+  (name: 'reduceSum' | 'reduceMax' | 'reduceMin' | 'reduceProd' | 'reduceLogSumExp', average = false): LowerRule =>
   ({ inputs, outputs, attrs }) => {
     const x = inputs[0]!;
     const { axes } = attrs as ReduceAttrs;
+    const kernel = x.dtype === 'i32' ? `${name}I32` : name;
     const groups = alternate(x.shape, axes);
     const count = elementCount(x.shape) / elementCount(outputs[0]!.shape);
     if (count === 1) return call('copyBytes', byteSize(x), input(0), output(0));
@@ -258,6 +259,7 @@ export const basicRules = {
   less: comparison('less', { kernel: 'lessI32', swap: false, negate: false }),
   lessEqual: comparison('lessEqual', { kernel: 'lessI32', swap: true, negate: true }),
   log: flat('log'),
+  logSumExp: reduction('reduceLogSumExp'),
   matmul,
   max: reduction('reduceMax'),
   maximum: broadcast('maximum'),
@@ -270,6 +272,7 @@ export const basicRules = {
   notEqual: comparison('notEqual', { kernel: 'equalI32', swap: false, negate: true }),
   or: logic('or'),
   pow: broadcast('pow'),
+  prod: reduction('reduceProd'),
   reciprocal: flat('reciprocal'),
   relu: flat('relu'),
   reluGrad: flat('reluGrad'),
