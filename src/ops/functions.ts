@@ -5,12 +5,15 @@ export {
   equal,
   greater,
   greaterEqual,
+  isInf,
+  isNan,
   less,
   lessEqual,
   not,
   notEqual,
   or,
   where,
+  xor,
 } from './compare.ts';
 export { conv2d } from './conv.ts';
 export * from './elementwise.ts';

@@ -4,6 +4,28 @@
  */
 import type { OpRecord } from '../graph/op-record.ts';
 import { accumulateOp } from './accumulate.ts';
+import {
+  clipOp,
+  eluOp,
+  geluTanhOp,
+  hardSigmoidOp,
+  hardSwishOp,
+  leakyReluOp,
+  preluOp,
+  softplusOp,
+  softsignOp,
+  thresholdedReluOp,
+} from './activations.ts';
+import {
+  clipGradOp,
+  eluGradOp,
+  geluTanhGradOp,
+  hardSigmoidGradOp,
+  hardSwishGradOp,
+  leakyReluGradOp,
+  softsignGradOp,
+  thresholdedReluGradOp,
+} from './activations-grad.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
 import {
   andOp,
@@ -17,6 +39,7 @@ import {
   notOp,
   orOp,
   whereOp,
+  xorOp,
 } from './compare.ts';
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
@@ -26,8 +49,11 @@ import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
 import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
+import { fmodOp, modOp } from './remainder.ts';
+import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
+import { cosOp, sinOp, tanOp } from './trigonometry.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
 import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.ts';
 
@@ -41,24 +67,40 @@ export const records = {
   avgPool2dGrad: avgPool2dGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
+  ceil: ceilOp,
+  clip: clipOp,
+  clipGrad: clipGradOp,
   concat: concatOp,
   conv2d: conv2dOp,
   conv2dInputGrad: conv2dInputGradOp,
   conv2dWeightGrad: conv2dWeightGradOp,
+  cos: cosOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
   div: divOp,
+  elu: eluOp,
+  eluGrad: eluGradOp,
   equal: equalOp,
   erf: erfOp,
   exp: expOp,
+  floor: floorOp,
+  fmod: fmodOp,
   gather: gatherOp,
   gelu: geluOp,
   geluGrad: geluGradOp,
+  geluTanh: geluTanhOp,
+  geluTanhGrad: geluTanhGradOp,
   greater: greaterOp,
   greaterEqual: greaterEqualOp,
+  hardSigmoid: hardSigmoidOp,
+  hardSigmoidGrad: hardSigmoidGradOp,
+  hardSwish: hardSwishOp,
+  hardSwishGrad: hardSwishGradOp,
   layerNorm: layerNormOp,
   layerNormInputGrad: layerNormInputGradOp,
   layerNormWeightGrad: layerNormWeightGradOp,
+  leakyRelu: leakyReluOp,
+  leakyReluGrad: leakyReluGradOp,
   less: lessOp,
   lessEqual: lessEqualOp,
   log: logOp,
@@ -73,31 +115,43 @@ export const records = {
   mean: meanOp,
   min: minOp,
   minimum: minimumOp,
+  mod: modOp,
   mul: mulOp,
   neg: negOp,
   not: notOp,
   notEqual: notEqualOp,
   or: orOp,
   pow: powOp,
+  prelu: preluOp,
   reciprocal: reciprocalOp,
   relu: reluOp,
   reluGrad: reluGradOp,
   reshape: reshapeOp,
+  round: roundOp,
   scatterAdd: scatterAddOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,
   sigmoidGrad: sigmoidGradOp,
+  sign: signOp,
+  sin: sinOp,
   slice: sliceOp,
   sliceScatter: sliceScatterOp,
   softmax: softmaxOp,
   softmaxGrad: softmaxGradOp,
+  softplus: softplusOp,
+  softsign: softsignOp,
+  softsignGrad: softsignGradOp,
   sqrt: sqrtOp,
   sub: subOp,
   sum: sumOp,
+  tan: tanOp,
   tanh: tanhOp,
   tanhGrad: tanhGradOp,
+  thresholdedRelu: thresholdedReluOp,
+  thresholdedReluGrad: thresholdedReluGradOp,
   transpose: transposeOp,
   where: whereOp,
+  xor: xorOp,
 };
 
 export type OpName = keyof typeof records;
