@@ -7,12 +7,15 @@ export {
   equal,
   greater,
   greaterEqual,
+  isInf,
+  isNan,
   less,
   lessEqual,
   not,
   notEqual,
   or,
   where,
+  xor,
 } from './compare.ts';
 export { conv2d } from './conv.ts';
 export { dropout } from './dropout.ts';

@@ -5,6 +5,28 @@
 import type { OpRecord } from '../graph/op-record.ts';
 import { accumulateOp } from './accumulate.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
+import {
+  clipOp,
+  eluOp,
+  geluTanhOp,
+  hardSigmoidOp,
+  hardSwishOp,
+  leakyReluOp,
+  preluOp,
+  softplusOp,
+  softsignOp,
+  thresholdedReluOp,
+} from './activations.ts';
+import {
+  clipGradOp,
+  eluGradOp,
+  geluTanhGradOp,
+  hardSigmoidGradOp,
+  hardSwishGradOp,
+  leakyReluGradOp,
+  softsignGradOp,
+  thresholdedReluGradOp,
+} from './activations-grad.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
 import {
   andOp,
@@ -18,6 +40,7 @@ import {
   notOp,
   orOp,
   whereOp,
+  xorOp,
 } from './compare.ts';
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
@@ -43,6 +66,11 @@ import { cumSumOp } from './cum-sum.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import { triluOp } from './trilu.ts';
+import { fmodOp, modOp } from './remainder.ts';
+import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
+import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
+import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
+import { cosOp, sinOp, tanOp } from './trigonometry.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
 import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.ts';
 
@@ -62,24 +90,34 @@ export const records = {
   batchNormWeightGrad: batchNormWeightGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
+  ceil: ceilOp,
+  clip: clipOp,
+  clipGrad: clipGradOp,
   concat: concatOp,
   conv2d: conv2dOp,
   conv2dInputGrad: conv2dInputGradOp,
   conv2dWeightGrad: conv2dWeightGradOp,
+  cos: cosOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
   cumSum: cumSumOp,
   div: divOp,
   dropout: dropoutOp,
   dropoutMask: dropoutMaskOp,
+  elu: eluOp,
+  eluGrad: eluGradOp,
   equal: equalOp,
   erf: erfOp,
   exp: expOp,
+  floor: floorOp,
+  fmod: fmodOp,
   gather: gatherOp,
   gatherElements: gatherElementsOp,
   gatherND: gatherNDOp,
   gelu: geluOp,
   geluGrad: geluGradOp,
+  geluTanh: geluTanhOp,
+  geluTanhGrad: geluTanhGradOp,
   greater: greaterOp,
   greaterEqual: greaterEqualOp,
   groupNorm: groupNormOp,
@@ -87,17 +125,23 @@ export const records = {
   groupNormWeightGrad: groupNormWeightGradOp,
   gruScan: gruScanOp,
   gruScanGrad: gruScanGradOp,
+  hardSigmoid: hardSigmoidOp,
+  hardSigmoidGrad: hardSigmoidGradOp,
+  hardSwish: hardSwishOp,
+  hardSwishGrad: hardSwishGradOp,
   layerNorm: layerNormOp,
   layerNormInputGrad: layerNormInputGradOp,
   layerNormWeightGrad: layerNormWeightGradOp,
+  leakyRelu: leakyReluOp,
+  leakyReluGrad: leakyReluGradOp,
   less: lessOp,
   lessEqual: lessEqualOp,
   log: logOp,
   logSoftmax: logSoftmaxOp,
   logSoftmaxGrad: logSoftmaxGradOp,
+  logSumExp: logSumExpOp,
   lstmScan: lstmScanOp,
   lstmScanGrad: lstmScanGradOp,
-  logSumExp: logSumExpOp,
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
@@ -107,39 +151,51 @@ export const records = {
   mean: meanOp,
   min: minOp,
   minimum: minimumOp,
+  mod: modOp,
   mul: mulOp,
   neg: negOp,
   not: notOp,
   notEqual: notEqualOp,
   or: orOp,
   pow: powOp,
+  prelu: preluOp,
   prod: prodOp,
   reciprocal: reciprocalOp,
   relu: reluOp,
   reluGrad: reluGradOp,
   reshape: reshapeOp,
-  runningAverage: runningAverageOp,
   rnnScan: rnnScanOp,
   rnnScanGrad: rnnScanGradOp,
+  round: roundOp,
+  runningAverage: runningAverageOp,
   scatterAdd: scatterAddOp,
   scatterElements: scatterElementsOp,
   scatterND: scatterNDOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,
   sigmoidGrad: sigmoidGradOp,
+  sign: signOp,
+  sin: sinOp,
   slice: sliceOp,
   sliceScatter: sliceScatterOp,
   softmax: softmaxOp,
   softmaxGrad: softmaxGradOp,
+  softplus: softplusOp,
+  softsign: softsignOp,
+  softsignGrad: softsignGradOp,
   sqrt: sqrtOp,
   sub: subOp,
   sum: sumOp,
+  tan: tanOp,
   tanh: tanhOp,
   tanhGrad: tanhGradOp,
+  thresholdedRelu: thresholdedReluOp,
+  thresholdedReluGrad: thresholdedReluGradOp,
   topK: topKOp,
   transpose: transposeOp,
   trilu: triluOp,
   where: whereOp,
+  xor: xorOp,
 };
 
 export type OpName = keyof typeof records;

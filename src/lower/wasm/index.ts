@@ -3,6 +3,7 @@ import { isOpName, type OpName } from '../../ops/index.ts';
 import type { Lowered, LowerRule, NodeSignature } from '../kernel-call.ts';
 import { basicRules } from './basic.ts';
 import { indexingRules } from './indexing.ts';
+import { elementwiseRules } from './elementwise.ts';
 import { nnRules } from './nn.ts';
 import { normRules } from './norm.ts';
 
@@ -13,6 +14,7 @@ import { recurrentRules } from './recurrent.ts';
 /** How every op becomes kernel calls on the WebAssembly backend. An op without a rule does not compile. */
 const rules: Readonly<Record<OpName, LowerRule>> = { ...basicRules, ...nnRules, ...recurrentRules };
 const rules: Readonly<Record<OpName, LowerRule>> = { ...basicRules, ...indexingRules, ...nnRules };
+const rules: Readonly<Record<OpName, LowerRule>> = { ...basicRules, ...elementwiseRules, ...nnRules };
 
 export function lowerForWasm(node: NodeSignature): Lowered {
   if (!isOpName(node.op)) throw new GraphError('unknown-op', `no op is named ${node.op}`, { fields: { op: node.op } });
