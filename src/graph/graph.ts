@@ -287,6 +287,14 @@ export class Graph {
     return tensor;
   }
 
+  /** Gives a node the name it has outside (in an ONNX file) while the graph is being built; a taken one gets a number. */
+  rename(node: Node, name: string): void {
+    if (this.#byName.get(node.name) === node) this.#byName.delete(node.name);
+    // The graph is being built: nobody has read the node's name yet.
+    (node as { -readonly [K in keyof Node]: Node[K] }).name = this.#unique(name);
+    this.#byName.set(node.name, node);
+  }
+
   /** After the step, `target` (a parameter, state or buffer) holds `value`. */
   assign(target: Tensor, value: Tensor): void {
     if (!sameType(target.type, value.type)) {
