@@ -4,7 +4,6 @@
  */
 import type { OpRecord } from '../graph/op-record.ts';
 import { accumulateOp } from './accumulate.ts';
-import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import {
   clipOp,
   eluOp,
@@ -27,6 +26,7 @@ import {
   softsignGradOp,
   thresholdedReluGradOp,
 } from './activations-grad.ts';
+import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
 import {
   andOp,
@@ -43,13 +43,14 @@ import {
   xorOp,
 } from './compare.ts';
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
+import { cumSumOp } from './cum-sum.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
+import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
+import { gatherNDOp, scatterNDOp } from './gather-nd.ts';
 import { groupNormInputGradOp, groupNormOp, groupNormWeightGradOp } from './group-norm.ts';
 import { gruScanOp } from './gru-scan.ts';
 import { gruScanGradOp } from './gru-scan-grad.ts';
-import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
-import { gatherNDOp, scatterNDOp } from './gather-nd.ts';
 import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { lstmScanOp } from './lstm-scan.ts';
 import { lstmScanGradOp } from './lstm-scan-grad.ts';
@@ -58,19 +59,15 @@ import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { argMaxOp, argMinOp, topKOp } from './order.ts';
 import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
-import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
-import { runningAverageOp } from './running-average.ts';
-import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
 import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
-import { cumSumOp } from './cum-sum.ts';
-import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
-import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
-import { triluOp } from './trilu.ts';
 import { fmodOp, modOp } from './remainder.ts';
+import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
 import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
+import { runningAverageOp } from './running-average.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import { cosOp, sinOp, tanOp } from './trigonometry.ts';
+import { triluOp } from './trilu.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
 import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.ts';
 

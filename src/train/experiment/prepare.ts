@@ -259,9 +259,7 @@ export function readParameters(file: string, model: Model): Map<string, HostTens
   const buffers = graph.sources('buffer').filter((b) => tensors.has(b.name));
   const names = graph.parameters.map((p) => p.name);
   const missing = names.filter((name) => !tensors.has(name));
-  const foreign = [...tensors.keys()].filter(
-    (name) => !names.includes(name) && !buffers.some((b) => b.name === name),
-  );
+  const foreign = [...tensors.keys()].filter((name) => !names.includes(name) && !buffers.some((b) => b.name === name));
   if (missing.length > 0 || foreign.length > 0) {
     const parts = [
       missing.length > 0 ? `lacks ${missing.join(', ')}` : '',
