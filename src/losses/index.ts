@@ -11,7 +11,7 @@
 import { GraphError } from '../core/errors.ts';
 import { elementCount, formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { equal, greater, not, or, where } from '../ops/compare.ts';
+import { negativeLogProbability } from '../ops/class-loss.ts';
 import { add, log, maximum, mul, neg, sub } from '../ops/elementwise.ts';
 import { crossEntropy as crossEntropySum } from '../ops/loss.ts';
 import { sum as sumOver } from '../ops/reduce.ts';
@@ -113,21 +113,9 @@ export const nll = (logProbabilities: Tensor, target: Tensor | string, options: 
   const { ignoreIndex = null } = options;
   const { target: indices, name } = classTarget(logProbabilities, target);
   const scale = inverseCount(logProbabilities, name, ignoreIndex);
-  return inScope(logProbabilities, options, () => {
-    const { graph } = logProbabilities;
-    const count = logProbabilities.shape.at(-1)!;
-    const classes = graph.constant(
-      { type: { dtype: 'i32', shape: [count] }, data: Int32Array.from({ length: count }, (_, i) => i) },
-      'classes',
-    );
-    const column = reshape(indices, [...indices.shape, 1]);
-    const hit = equal(column, classes);
-    const picked = neg(sumOver(where(hit, logProbabilities, 0), { axes: -1, keepDims: true }));
-    const isClass = greater(sumOver(where(hit, 1, 0), { axes: -1, keepDims: true }), 0);
-    if (ignoreIndex === null) return mul(sumOver(where(isClass, picked, Number.NaN)), scale);
-    const ignored = equal(column, ignoreIndex);
-    return mul(sumOver(where(or(isClass, ignored), where(not(ignored), picked, 0), Number.NaN)), scale);
-  });
+  return inScope(logProbabilities, options, () =>
+    mul(sumOver(negativeLogProbability(logProbabilities, indices, ignoreIndex)), scale),
+  );
 };
 
 /** Mean of (output − target)² over all elements of the whole batch. */
