@@ -102,6 +102,14 @@ export interface OpRecord<A extends Attrs = Attrs> {
   readonly badSamples: readonly BadSample<A>[];
   /** Output 0 is input 0's bytes under another shape: no kernel runs, no memory is taken. */
   readonly alias?: true;
+  /**
+   * Runs at every microbatch, in their order, and its one output exists once a step: the way from the microbatch region to
+   * the step region. `reference` gives the value behind the first microbatch, `next` behind a later one, from the value
+   * before it. The last input is what each microbatch adds.
+   */
+  readonly accumulates?: {
+    readonly next: (previous: Float64Array, inputs: readonly RefTensor[], attrs: A) => Float64Array;
+  };
   /** Pairs [output, input] that must share memory: state updated in place. */
   readonly inPlace?: readonly (readonly [output: number, input: number])[];
 }

@@ -51,6 +51,7 @@ import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPo
 import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
 import { fmodOp, modOp } from './remainder.ts';
 import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
+import { runningAverageOp } from './running-average.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import { cosOp, sinOp, tanOp } from './trigonometry.ts';
@@ -128,6 +129,7 @@ export const records = {
   reluGrad: reluGradOp,
   reshape: reshapeOp,
   round: roundOp,
+  runningAverage: runningAverageOp,
   scatterAdd: scatterAddOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,

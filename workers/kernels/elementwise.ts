@@ -255,3 +255,16 @@ export function accumulate(n: i32, acc: usize, x: usize): void {
     x += 4;
   }
 }
+
+/** y = keep·running + take·x; y may be running. */
+export function runningAverage(n: i32, running: usize, x: usize, y: usize, keep: f32, take: f32): void {
+  const vkeep = f32x4.splat(keep);
+  const vtake = f32x4.splat(take);
+  for (; n >= 4; n -= 4) {
+    v128.store(y, f32x4.add(f32x4.mul(vkeep, v128.load(running)), f32x4.mul(vtake, v128.load(x))));
+    running += 16;
+    x += 16;
+    y += 16;
+  }
+  if (n > 0) storeTail(y, n, f32x4.add(f32x4.mul(vkeep, loadTail(running, n)), f32x4.mul(vtake, loadTail(x, n))));
+}

@@ -27,6 +27,7 @@ export {
   softsignGrad,
   hardSwishGrad,
   accumulate,
+  runningAverage,
 } from './elementwise';
 export {
   elu,

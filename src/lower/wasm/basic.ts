@@ -170,7 +170,19 @@ export const lowerAccumulate = (type: TensorType, first: boolean): Lowered =>
     ? call('copyBytes', byteSize(type), input(0), output(0))
     : call('accumulate', elementCount(type.shape), output(0), input(0));
 
-/** Lowering of the ops whose records are in shape, reduce, matmul and accumulate. */
+/** The first microbatch starts from the buffer, later ones from the output. */
+const runningAverage: LowerRule = ({ outputs, attrs }) => {
+  const momentum = attrs.momentum as number;
+  const previous = attrs.first === false ? output(0) : input(0);
+  return call(
+    'runningAverage',
+    elementCount(outputs[0]!.shape),
+    ...[previous, input(1), output(0)],
+    ...[1 - momentum, momentum],
+  );
+};
+
+/** Lowering of the ops whose records are in shape, reduce, matmul, accumulate and running-average. */
 export const basicRules = {
   accumulate: ({ outputs, attrs }: NodeSignature) => lowerAccumulate(outputs[0]!, attrs.first !== false),
   broadcastTo,
@@ -181,6 +193,7 @@ export const basicRules = {
   min: reduction('reduceMin'),
   // An alias: its output is its input's bytes.
   reshape: () => moves([]),
+  runningAverage,
   slice,
   sliceScatter,
   sum: reduction('reduceSum'),

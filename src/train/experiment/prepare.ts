@@ -252,13 +252,16 @@ function checkNames({ frozen, l2, optimizer, batchAxis }: Experiment, graph: Gra
   }
 }
 
-/** First values of parameters from a file; its names must be the model's. */
+/** First values of parameters, and of buffers where they are there, from a file; its names must be the model's. */
 export function readParameters(file: string, model: Model): Map<string, HostTensor> {
   const tensors = readSafetensors(readBytes(file), file);
   const { graph } = model.build(1);
+  const buffers = graph.sources('buffer').filter((b) => tensors.has(b.name));
   const names = graph.parameters.map((p) => p.name);
   const missing = names.filter((name) => !tensors.has(name));
-  const foreign = [...tensors.keys()].filter((name) => !names.includes(name));
+  const foreign = [...tensors.keys()].filter(
+    (name) => !names.includes(name) && !buffers.some((b) => b.name === name),
+  );
   if (missing.length > 0 || foreign.length > 0) {
     const parts = [
       missing.length > 0 ? `lacks ${missing.join(', ')}` : '',
@@ -270,7 +273,7 @@ export function readParameters(file: string, model: Model): Map<string, HostTens
     });
   }
   return new Map(
-    graph.parameters.map((p) => {
+    [...graph.parameters, ...buffers].map((p) => {
       const value = toHostTensor(tensors.get(p.name)!, p.dtype, `${file}: "${p.name}"`);
       if (value.type.shape.join() !== p.shape.join()) {
         throw new UsageError(
