@@ -164,7 +164,7 @@ function gruLanes(
 ): void {
   const zGate = vsigmoid(get(gates + z, r));
   const rGate = vsigmoid(get(gates + reset, r));
-  const q = plus(get(product, r), bias, 0, r);
+  const q = f32x4.add(get(product, r), get(bias, r));
   const nGate = vtanh(f32x4.add(get(gates + n, r), f32x4.mul(rGate, q)));
   put(gates + z, r, zGate);
   put(gates + reset, r, rGate);
@@ -177,7 +177,7 @@ function gruLanes(
  * One step of a GRU whose reset gate acts behind the product. `gates` [rows, 3·size] holds what enters the gates without
  * the new gate's product with h′, which is `product` [rows, size]; both are overwritten:
  *   z = σ(z), r = σ(r), q = product + bias, n = tanh(n + r·q), h = (1 − z)·n + z·h′
- * z, r: numbers of their blocks, 0 and 1 in either order; n is block 2. bias [size] or -1.
+ * z, r: numbers of their blocks, 0 and 1 in either order; n is block 2. bias [size].
  */
 export function gruCell(
   rows: i32, size: i32, z: i32, r: i32, bias: usize, gates: usize, product: usize, hPrev: usize, h: usize,
@@ -189,12 +189,10 @@ export function gruCell(
   const whole = block & ~15;
   const rest = size & 3;
   for (; rows > 0; rows--) {
-    let b = bias;
     for (let j: usize = 0; j < whole; j += 16) {
-      gruLanes(4, bz, br, bn, b, gates + j, product + j, hPrev + j, h + j);
-      if (b != NONE) b += 16;
+      gruLanes(4, bz, br, bn, bias + j, gates + j, product + j, hPrev + j, h + j);
     }
-    if (rest > 0) gruLanes(rest, bz, br, bn, b, gates + whole, product + whole, hPrev + whole, h + whole);
+    if (rest > 0) gruLanes(rest, bz, br, bn, bias + whole, gates + whole, product + whole, hPrev + whole, h + whole);
     gates += 3 * block;
     product += block;
     hPrev += block;
