@@ -12,12 +12,13 @@ export {
   or,
   where,
 } from './compare.ts';
-export { conv2d } from './conv.ts';
+export { conv1d, conv2d, conv3d } from './conv.ts';
+export { convTranspose1d, convTranspose2d, convTranspose3d } from './conv-transpose.ts';
 export * from './elementwise.ts';
 export { gather, scatterAdd } from './gather.ts';
 export { matmul } from './matmul.ts';
 export { layerNorm } from './norm.ts';
-export { avgPool2d, maxPool2d } from './pool.ts';
+export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from './pool.ts';
 export { max, mean, min, sum } from './reduce.ts';
 export { broadcastTo, concat, flatten, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';
 export { logSoftmax, softmax } from './softmax.ts';

@@ -18,13 +18,13 @@ import {
   orOp,
   whereOp,
 } from './compare.ts';
-import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
+import { convInputGradOp, convOp, convWeightGradOp } from './conv.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
 import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
-import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
+import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
 import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
@@ -37,14 +37,14 @@ export const records = {
   adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
-  avgPool2d: avgPool2dOp,
-  avgPool2dGrad: avgPool2dGradOp,
+  avgPool: avgPoolOp,
+  avgPoolGrad: avgPoolGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
   concat: concatOp,
-  conv2d: conv2dOp,
-  conv2dInputGrad: conv2dInputGradOp,
-  conv2dWeightGrad: conv2dWeightGradOp,
+  conv: convOp,
+  convInputGrad: convInputGradOp,
+  convWeightGrad: convWeightGradOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
   div: divOp,
@@ -67,9 +67,9 @@ export const records = {
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
-  maxPool2d: maxPool2dOp,
-  maxPool2dGather: maxPool2dGatherOp,
-  maxPool2dGrad: maxPool2dGradOp,
+  maxPool: maxPoolOp,
+  maxPoolGather: maxPoolGatherOp,
+  maxPoolGrad: maxPoolGradOp,
   mean: meanOp,
   min: minOp,
   minimum: minimumOp,

@@ -49,8 +49,8 @@ export {
 export { fill32, fill8, copyBytes, copy32, copy8, copyInto32, copyInto8 } from './copy';
 export { reduceSum, reduceMax, reduceMin } from './reduce';
 export { gemm, gemmBatched, gemmWorkspace } from './gemm';
-export { conv2d, conv2dInputGrad, conv2dWeightGrad, conv2dWorkspace } from './conv';
-export { maxPool2d, maxPool2dGrad, maxPool2dGather, avgPool2d, avgPool2dGrad } from './pool';
+export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';
+export { maxPool, maxPoolGrad, maxPoolGather, avgPool, avgPoolGrad } from './pool';
 export { softmax, softmaxGrad, logSoftmax, logSoftmaxGrad } from './softmax';
 export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
 export { gatherRows, scatterAddRows } from './gather';
