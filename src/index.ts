@@ -3,7 +3,7 @@
  *
  *     import { Graph, losses, makeLearningRate, makeOptimizer, nn, plan, Session, train } from 'partita';
  */
-export { backward, gradients } from './autodiff/backward.ts';
+export { backward, backwardWithin, gradients } from './autodiff/backward.ts';
 export {
   DeviceError,
   FormatError,
@@ -41,6 +41,15 @@ export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index
 export { openDataset, openFile } from './train/data/open.ts';
 export { type BatchSource, epochsOf } from './train/data/source.ts';
 export { holdOut } from './train/data/split.ts';
+export {
+  type DerivativeOptions,
+  grad,
+  gradientPenalty,
+  hessian,
+  hessianVectorProduct as hvp,
+  perExampleGradients,
+  valueAndGrad,
+} from './train/derivatives.ts';
 export { makeEvaluator } from './train/evaluate.ts';
 export * as experiment from './train/experiment/index.ts';
 export { type LearningRate, type LearningRateConfig, makeLearningRate } from './train/learning-rate.ts';

@@ -41,7 +41,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       {
         flags: '--out <file>',
-        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before the update, lr [steps], final/PARAM',
+        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before the update, lr [steps], final/PARAM, buffer/NAME',
       },
       {
         flags: '--run-dir <folder>',
@@ -76,7 +76,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       {
         flags: '--out <file>',
-        doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch)',
+        doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch), buffer/NAME',
       },
       params,
       audit,
@@ -85,6 +85,57 @@ export const commands: readonly CommandSpec[] = [
     ],
     example: 'partita grad --model.kind mlp --data.kind digits --devices 2 --out gradients.safetensors',
     load: () => import('./grad.ts'),
+  },
+  {
+    name: 'hvp',
+    summary: 'Hessian-vector product',
+    description: 'Computes H·v of the objective of the first batch, and vᵀ·H·v, without the Hessian.',
+    flags: [
+      {
+        flags: '--direction <file>',
+        doc: 'the vector v: safetensors with v/PARAM for every parameter that is not frozen',
+      },
+      { flags: '--out <file>', doc: 'result as safetensors: loss [], grad/PARAM, hvp/PARAM, vhv [1]' },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example: 'partita hvp experiment.json --direction v.safetensors --devices 2 --microbatches 4 --out hvp.safetensors',
+    load: () => import('./hvp.ts'),
+  },
+  {
+    name: 'gradpen',
+    summary: 'gradient penalty and its gradient',
+    description:
+      'Computes P = Σ (∂L/∂z)² over the entries of a tensor z of the model, and ∂P/∂PARAM, of the first batch.',
+    flags: [
+      { flags: '--at <tensor>', doc: 'z: an input, or any tensor of the model by its name' },
+      { flags: '--out <file>', doc: 'result as safetensors: penalty [1], gradpen/PARAM' },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example: 'partita gradpen --model.kind mlp --data.kind digits --at x --devices 2 --out penalty.safetensors',
+    load: () => import('./gradpen.ts'),
+  },
+  {
+    name: 'hessian',
+    summary: 'the full Hessian of a small model',
+    description: 'Computes the Hessian of the objective of the first batch, one Hessian-vector product a row.',
+    flags: [
+      {
+        flags: '--out <file>',
+        doc: 'result as safetensors: hessian [n, n], parameters row-major in the order of the model',
+      },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example: 'partita hessian --model.kind mlp --model.hidden 2 --data.kind digits --out hessian.safetensors',
+    load: () => import('./hessian.ts'),
   },
   {
     name: 'trace',

@@ -7,12 +7,16 @@ export function isStepValue(tensor: Tensor): boolean {
     const { feed } = node.source;
     return feed === undefined || feedBatchAxis(feed) === null;
   }
-  return node.region === 'step' || node.op!.name === 'accumulate';
+  return node.region === 'step' || node.op!.accumulates !== undefined;
 }
 
 /** Whether a node is part of the model itself: what a partition assigns to stages, and all else follows. */
 export const isForward = (node: Node): boolean =>
-  node.source === undefined && node.region === 'micro' && node.pass === 0 && node.op!.name !== 'accumulate';
+  node.source === undefined &&
+  node.region === 'micro' &&
+  node.pass === 0 &&
+  node.order === 0 &&
+  node.op!.accumulates === undefined;
 
 /**
  * The tensor that owns the bytes: reshapes lead to their input, in-place updates to the tensor they update.

@@ -15,7 +15,7 @@ import { packFeed, unpackResult } from './staging-area.ts';
 
 export interface SessionOptions extends ClusterOptions {
   readonly seed?: number;
-  /** First values by parameter name instead of the models' own initialisation. */
+  /** First values of parameters and buffers by name instead of the models' own initialisation. */
   readonly parameters?: ReadonlyMap<string, HostTensor>;
   /**
    * `threads`: one worker thread a device (default). `local`: all devices in this thread, taking turns — the same programs,
@@ -179,12 +179,17 @@ export class Session implements AsyncDisposable {
     return this.#inTurn(() => this.#readAll('parameter'));
   }
 
+  /** Buffers (running statistics) by name, in graph order. */
+  buffers(): Promise<Map<string, HostTensor>> {
+    return this.#inTurn(() => this.#readAll('buffer'));
+  }
+
   /** Optimizer state by name (`m/encoder.weight`). */
   optimizerState(): Promise<Map<string, HostTensor>> {
     return this.#inTurn(() => this.#readAll('state'));
   }
 
-  /** Overwrites parameters or optimizer state by name. */
+  /** Overwrites parameters, buffers or optimizer state by name. */
   write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
     return this.#inTurn(() => this.#writeAll(values));
   }
@@ -193,7 +198,9 @@ export class Session implements AsyncDisposable {
     for (const [name, value] of values) {
       const home = this.#homes.get(name);
       if (!home)
-        throw new UsageError('unknown-parameter', `the model has no parameter or state ${name}`, { fields: { name } });
+        throw new UsageError('unknown-parameter', `the model has no parameter, buffer or state ${name}`, {
+          fields: { name },
+        });
       await this.#write(home, value);
     }
   }
@@ -271,7 +278,7 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  async #readAll(kind: 'parameter' | 'state'): Promise<Map<string, HostTensor>> {
+  async #readAll(kind: 'parameter' | 'buffer' | 'state'): Promise<Map<string, HostTensor>> {
     const values = new Map<string, HostTensor>();
     for (const [name, home] of this.#homes) {
       if (home.tensor.node.source!.kind !== kind) continue;

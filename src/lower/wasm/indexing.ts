@@ -1,11 +1,11 @@
 /** Lowering of gathers, scatters, scans, orderings and triangles to the WebAssembly kernels. */
 import { byteSize, bytesPerElement, elementCount, type Shape, stridesOf, type TensorType } from '../../core/types.ts';
+import type { CumSumAttrs } from '../../ops/cum-sum.ts';
 import type { GatherAttrs, ScatterAddAttrs } from '../../ops/gather.ts';
 import type { GatherElementsAttrs, ScatterElementsAttrs } from '../../ops/gather-elements.ts';
 import type { GatherNDAttrs, ScatterNDAttrs } from '../../ops/gather-nd.ts';
 import { axisLayout } from '../../ops/indices.ts';
 import type { ArgExtremumAttrs, TopKAttrs } from '../../ops/order.ts';
-import type { CumSumAttrs } from '../../ops/scan.ts';
 import type { ScatterReduction } from '../../ops/scatter.ts';
 import type { TriluAttrs } from '../../ops/trilu.ts';
 import { call, input, type KernelCall, type Lowered, type LowerRule, output, workspace } from '../kernel-call.ts';
