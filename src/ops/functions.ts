@@ -23,7 +23,6 @@ export { cumSum } from './cum-sum.ts';
 export { dropout } from './dropout.ts';
 export { einsum } from './einsum.ts';
 export * from './elementwise.ts';
-export * from './elementwise.ts';
 export { gather, scatterAdd } from './gather.ts';
 export { gatherElements, scatterElements } from './gather-elements.ts';
 export { gatherND, scatterND } from './gather-nd.ts';
