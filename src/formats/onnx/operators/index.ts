@@ -9,6 +9,14 @@ import { lossOperators } from './loss.ts';
 import { normOperators } from './norm.ts';
 import { optimizerOperators } from './optimizers.ts';
 import { recurrentOperators } from './recurrent.ts';
+import { indexingOperators } from './indexing.ts';
+import { lossOperators } from './loss.ts';
+import { matmulOperators } from './matmul.ts';
+import { normOperators } from './norm.ts';
+import { optimizerOperators } from './optimizers.ts';
+import { recurrentOperators } from './recurrent.ts';
+import { reduceOperators } from './reduce.ts';
+import { shapeOperators } from './shape.ts';
 import { softmaxOperators } from './softmax.ts';
 import { training } from './training.ts';
 
@@ -23,6 +31,14 @@ const tables: readonly OperatorTable[] = [
   normOperators,
   optimizerOperators,
   recurrentOperators,
+  indexingOperators,
+  lossOperators,
+  matmulOperators,
+  normOperators,
+  optimizerOperators,
+  recurrentOperators,
+  reduceOperators,
+  shapeOperators,
   softmaxOperators,
   training,
 ];
