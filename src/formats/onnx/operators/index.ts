@@ -5,10 +5,6 @@ import { batchNormOperators } from './batch-norm.ts';
 import { dropoutOperators } from './dropout.ts';
 import { elementwise } from './elementwise.ts';
 import { identity } from './identity.ts';
-import { lossOperators } from './loss.ts';
-import { normOperators } from './norm.ts';
-import { optimizerOperators } from './optimizers.ts';
-import { recurrentOperators } from './recurrent.ts';
 import { indexingOperators } from './indexing.ts';
 import { lossOperators } from './loss.ts';
 import { matmulOperators } from './matmul.ts';
@@ -27,10 +23,6 @@ const tables: readonly OperatorTable[] = [
   dropoutOperators,
   elementwise,
   identity,
-  lossOperators,
-  normOperators,
-  optimizerOperators,
-  recurrentOperators,
   indexingOperators,
   lossOperators,
   matmulOperators,
