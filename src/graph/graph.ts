@@ -357,6 +357,14 @@ export class Graph {
     }
   }
 
+  /**
+   * The name that a node called `name` would get if it were the next one: for ops whose attributes depend on it (streams
+   * of random numbers).
+   */
+  nextName(name: string): string {
+    return this.#free([...this.#scopes, name].join('.')).name;
+  }
+
   /** Tensors of the sources of one kind, in order. */
   sources(kind: SourceKind): Tensor[] {
     return this.nodes.filter((n) => n.source?.kind === kind).map((n) => n.outputs[0]!);
@@ -457,11 +465,17 @@ export class Graph {
   }
 
   #unique(name: string): string {
-    if (!this.#byName.has(name)) return name;
-    let n = this.#counters.get(name) ?? 1;
-    while (this.#byName.has(`${name}_${n}`)) n++;
-    this.#counters.set(name, n + 1);
-    return `${name}_${n}`;
+    const free = this.#free(name);
+    if (free.count > 0) this.#counters.set(name, free.count + 1);
+    return free.name;
+  }
+
+  /** The first name of `name`, `name_1`, … that no node has, and the number behind it (0: none). */
+  #free(name: string): { name: string; count: number } {
+    if (!this.#byName.has(name)) return { name, count: 0 };
+    let count = this.#counters.get(name) ?? 1;
+    while (this.#byName.has(`${name}_${count}`)) count++;
+    return { name: `${name}_${count}`, count };
   }
 }
 

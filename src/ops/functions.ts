@@ -1,4 +1,6 @@
 /** The ops as users call them: PyTorch's names in camelCase, options last. */
+export { batchNorm, batchNormInference } from './batch-norm.ts';
+export { crossEntropyLoss, nllLoss } from './class-loss.ts';
 export {
   and,
   cast,
@@ -16,11 +18,25 @@ export {
   xor,
 } from './compare.ts';
 export { conv2d } from './conv.ts';
+export { cumSum } from './cum-sum.ts';
+export { dropout } from './dropout.ts';
+export { einsum } from './einsum.ts';
+export * from './elementwise.ts';
 export * from './elementwise.ts';
 export { gather, scatterAdd } from './gather.ts';
+export { gatherElements, scatterElements } from './gather-elements.ts';
+export { gatherND, scatterND } from './gather-nd.ts';
+export { groupNorm, instanceNorm } from './group-norm.ts';
 export { matmul } from './matmul.ts';
 export { layerNorm } from './norm.ts';
+export { oneHot, oneHotMask } from './one-hot.ts';
+export { argMax, argMin, topK } from './order.ts';
 export { avgPool2d, maxPool2d } from './pool.ts';
+export { gru, lstm, rnn } from './recurrent.ts';
 export { max, mean, min, sum } from './reduce.ts';
 export { broadcastTo, concat, flatten, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';
+export { logSumExp, max, mean, min, prod, sum } from './reduce.ts';
+export { broadcastTo, concat, flatten, flip, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';
 export { logSoftmax, softmax } from './softmax.ts';
+export { trilu } from './trilu.ts';
+export { vectorNorm } from './vector-norm.ts';

@@ -26,6 +26,7 @@ import {
   softsignGradOp,
   thresholdedReluGradOp,
 } from './activations-grad.ts';
+import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
 import {
   andOp,
@@ -42,19 +43,31 @@ import {
   xorOp,
 } from './compare.ts';
 import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
+import { cumSumOp } from './cum-sum.ts';
+import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
+import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
+import { gatherNDOp, scatterNDOp } from './gather-nd.ts';
+import { groupNormInputGradOp, groupNormOp, groupNormWeightGradOp } from './group-norm.ts';
+import { gruScanOp } from './gru-scan.ts';
+import { gruScanGradOp } from './gru-scan-grad.ts';
 import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
+import { lstmScanOp } from './lstm-scan.ts';
+import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
+import { argMaxOp, argMinOp, topKOp } from './order.ts';
 import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
-import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
+import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
 import { fmodOp, modOp } from './remainder.ts';
+import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
 import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
 import { runningAverageOp } from './running-average.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import { cosOp, sinOp, tanOp } from './trigonometry.ts';
+import { triluOp } from './trilu.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
 import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.ts';
 
@@ -64,8 +77,14 @@ export const records = {
   adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
+  argMax: argMaxOp,
+  argMin: argMinOp,
   avgPool2d: avgPool2dOp,
   avgPool2dGrad: avgPool2dGradOp,
+  batchNorm: batchNormOp,
+  batchNormInference: batchNormInferenceOp,
+  batchNormInputGrad: batchNormInputGradOp,
+  batchNormWeightGrad: batchNormWeightGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
   ceil: ceilOp,
@@ -78,7 +97,10 @@ export const records = {
   cos: cosOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
+  cumSum: cumSumOp,
   div: divOp,
+  dropout: dropoutOp,
+  dropoutMask: dropoutMaskOp,
   elu: eluOp,
   eluGrad: eluGradOp,
   equal: equalOp,
@@ -87,12 +109,19 @@ export const records = {
   floor: floorOp,
   fmod: fmodOp,
   gather: gatherOp,
+  gatherElements: gatherElementsOp,
+  gatherND: gatherNDOp,
   gelu: geluOp,
   geluGrad: geluGradOp,
   geluTanh: geluTanhOp,
   geluTanhGrad: geluTanhGradOp,
   greater: greaterOp,
   greaterEqual: greaterEqualOp,
+  groupNorm: groupNormOp,
+  groupNormInputGrad: groupNormInputGradOp,
+  groupNormWeightGrad: groupNormWeightGradOp,
+  gruScan: gruScanOp,
+  gruScanGrad: gruScanGradOp,
   hardSigmoid: hardSigmoidOp,
   hardSigmoidGrad: hardSigmoidGradOp,
   hardSwish: hardSwishOp,
@@ -107,6 +136,9 @@ export const records = {
   log: logOp,
   logSoftmax: logSoftmaxOp,
   logSoftmaxGrad: logSoftmaxGradOp,
+  logSumExp: logSumExpOp,
+  lstmScan: lstmScanOp,
+  lstmScanGrad: lstmScanGradOp,
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
@@ -124,13 +156,18 @@ export const records = {
   or: orOp,
   pow: powOp,
   prelu: preluOp,
+  prod: prodOp,
   reciprocal: reciprocalOp,
   relu: reluOp,
   reluGrad: reluGradOp,
   reshape: reshapeOp,
+  rnnScan: rnnScanOp,
+  rnnScanGrad: rnnScanGradOp,
   round: roundOp,
   runningAverage: runningAverageOp,
   scatterAdd: scatterAddOp,
+  scatterElements: scatterElementsOp,
+  scatterND: scatterNDOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,
   sigmoidGrad: sigmoidGradOp,
@@ -151,7 +188,9 @@ export const records = {
   tanhGrad: tanhGradOp,
   thresholdedRelu: thresholdedReluOp,
   thresholdedReluGrad: thresholdedReluGradOp,
+  topK: topKOp,
   transpose: transposeOp,
+  trilu: triluOp,
   where: whereOp,
   xor: xorOp,
 };

@@ -57,7 +57,7 @@ export const tanhOp = unary({
 });
 
 /** 1/(1 + e^−x) without overflow of the intermediate. */
-const sigmoid64 = (x: number): number => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
+export const sigmoid64 = (x: number): number => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
 
 export const sigmoidOp = unary({
   name: 'sigmoid',

@@ -198,7 +198,9 @@ export class Session implements AsyncDisposable {
     for (const [name, value] of values) {
       const home = this.#homes.get(name);
       if (!home)
-        throw new UsageError('unknown-parameter', `the model has no parameter, buffer or state ${name}`, { fields: { name } });
+        throw new UsageError('unknown-parameter', `the model has no parameter, buffer or state ${name}`, {
+          fields: { name },
+        });
       await this.#write(home, value);
     }
   }

@@ -83,10 +83,11 @@ const concat: LowerRule = ({ inputs, outputs, attrs }) => {
  * last group first; what is between two passes lies in the workspace.
  */
 const reduction =
-  (kernel: 'reduceSum' | 'reduceMax' | 'reduceMin', average = false): LowerRule =>
+  (name: 'reduceSum' | 'reduceMax' | 'reduceMin' | 'reduceProd' | 'reduceLogSumExp', average = false): LowerRule =>
   ({ inputs, outputs, attrs }) => {
     const x = inputs[0]!;
     const { axes } = attrs as ReduceAttrs;
+    const kernel = x.dtype === 'i32' ? `${name}I32` : name;
     const groups = alternate(x.shape, axes);
     const count = elementCount(x.shape) / elementCount(outputs[0]!.shape);
     if (count === 1) return call('copyBytes', byteSize(x), input(0), output(0));
@@ -187,10 +188,12 @@ export const basicRules = {
   accumulate: ({ outputs, attrs }: NodeSignature) => lowerAccumulate(outputs[0]!, attrs.first !== false),
   broadcastTo,
   concat,
+  logSumExp: reduction('reduceLogSumExp'),
   matmul,
   max: reduction('reduceMax'),
   mean: reduction('reduceSum', true),
   min: reduction('reduceMin'),
+  prod: reduction('reduceProd'),
   // An alias: its output is its input's bytes.
   reshape: () => moves([]),
   runningAverage,

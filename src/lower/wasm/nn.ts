@@ -1,7 +1,6 @@
-/** Lowering of convolution, pooling, softmax, normalisation, look-up, losses and updates to the WebAssembly kernels. */
+/** Lowering of convolution, pooling, softmax, normalisation, losses and updates to the WebAssembly kernels. */
 import { elementCount, type Shape } from '../../core/types.ts';
 import { type ConvAttrs, convGeometry } from '../../ops/conv.ts';
-import { tableLayout } from '../../ops/gather.ts';
 import type { CrossEntropyAttrs } from '../../ops/loss.ts';
 import type { AdamAttrs, SgdAttrs } from '../../ops/optimizer.ts';
 import type { AvgPoolAttrs, MaxPoolAttrs } from '../../ops/pool.ts';
@@ -115,10 +114,6 @@ export const nnRules = {
   conv2dWeightGrad: conv('conv2dWeightGrad', ({ inputs, outputs }) => [inputs[0]!.shape, outputs[0]!.shape]),
   crossEntropy: loss('crossEntropy'),
   crossEntropyGrad: loss('crossEntropyGrad'),
-  gather: ({ inputs }: NodeSignature) => {
-    const { rows, width } = tableLayout(inputs[0]!.shape);
-    return call('gatherRows', elementCount(inputs[1]!.shape), rows, width, input(0), input(1), output(0));
-  },
   layerNorm: ({ inputs, attrs }: NodeSignature) =>
     call(
       'layerNorm',
@@ -135,10 +130,6 @@ export const nnRules = {
     call('maxPool2dGather', ...planes(inputs[0]!.shape), ...planeOf(outputs[0]!.shape), input(0), input(1), output(0)),
   maxPool2dGrad: ({ inputs, outputs }: NodeSignature) =>
     call('maxPool2dGrad', ...planes(outputs[0]!.shape), ...planeOf(inputs[0]!.shape), input(0), input(1), output(0)),
-  scatterAdd: ({ inputs, outputs }: NodeSignature) => {
-    const { rows, width } = tableLayout(outputs[0]!.shape);
-    return call('scatterAddRows', elementCount(inputs[0]!.shape), rows, width, input(0), input(1), output(0));
-  },
   sgdUpdate,
   softmax: byRows('softmax'),
   softmaxGrad: byRows('softmaxGrad'),
