@@ -17,7 +17,7 @@ import type { ModelMode } from '../../optim/model.ts';
 import { type BatchAxes, compareBatches } from './batch-axes.ts';
 import { type ContextSource, NodeContext } from './context.ts';
 import { hostRuleOf } from './host/index.ts';
-import { declaredBatchAxis, fileBatch, type SizeOptions, Symbols, sizedInputs } from './interface.ts';
+import { constantInputs, declaredBatchAxis, fileBatch, type SizeOptions, Symbols, sizedInputs } from './interface.ts';
 import { constantOf, float32Of, graphDType, isFloatDType, toHostConstant } from './known.ts';
 import type {
   OnnxAttribute,
@@ -176,6 +176,9 @@ class Importer {
       if (scope.has(name)) throw new FormatError('onnx-duplicate-value', `input "${name}" is listed twice`);
       const value = this.#graph.input(name, { dtype, shape, batchAxis });
       this.#bind(scope, name, { value, dtype: onnxDType });
+    }
+    for (const [name, value] of constantInputs(this.#model, this.#options)) {
+      this.#bind(scope, name, { value, dtype: value.dtype });
     }
     this.#body(scope, graph);
     this.#problems.throwIfAny();
