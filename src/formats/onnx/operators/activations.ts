@@ -39,13 +39,13 @@ function geluOf(x: Tensor, context: OperatorContext): Tensor {
 }
 
 /**
- * The slope is repeated to x's shape, never x to the slope's. Of integers from opset 9 on. Before opset 7 a vector held one
- * slope a channel, axis 1.
+ * The slope is repeated to x's shape, never x to the slope's; before opset 7 it is one number or one a channel. Of integers
+ * from opset 9 on.
  */
 function preluOf(x: Tensor, context: OperatorContext): Tensor {
   const given = context.tensor(1);
-  const perChannel = context.opset < 7 && given.rank === 1 && given.shape[0] === x.shape[1];
-  const slope = perChannel ? reshape(given, [given.shape[0]!, ...x.shape.slice(2).map(() => 1)]) : given;
+  const byChannel = context.opset < 7 && given.rank === 1 && x.rank > 2;
+  const slope = byChannel ? reshape(given, [...given.shape, ...x.shape.slice(2).map(() => 1)]) : given;
   const shape = broadcastShapes(x.shape, slope.shape);
   if (!shape || !sameShape(shape, x.shape)) {
     context.invalid(`the slope's shape [${slope.shape.join(', ')}] does not broadcast to x's, [${x.shape.join(', ')}]`);
