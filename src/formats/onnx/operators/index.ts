@@ -3,10 +3,23 @@ import type { OperatorRule, OperatorTable } from '../operator.ts';
 import { activations } from './activations.ts';
 import { elementwise } from './elementwise.ts';
 import { identity } from './identity.ts';
+import { indexing } from './indexing.ts';
+import { products } from './matmul.ts';
+import { reductions } from './reduce.ts';
+import { shapes } from './shape.ts';
 import { training } from './training.ts';
 
 /** The operators of ONNX's own domain and of `ai.onnx.preview.training`: no name is in both. */
-const tables: readonly OperatorTable[] = [activations, elementwise, identity, training];
+const tables: readonly OperatorTable[] = [
+  activations,
+  elementwise,
+  identity,
+  indexing,
+  products,
+  reductions,
+  shapes,
+  training,
+];
 
 const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) => Object.entries(table)));
 

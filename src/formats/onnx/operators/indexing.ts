@@ -2,12 +2,12 @@
 import { elementCount } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
 import { cast, not, where } from '../../../ops/compare.ts';
+import { cumSum } from '../../../ops/cum-sum.ts';
 import { gather } from '../../../ops/gather.ts';
 import { gatherElements, scatterElements } from '../../../ops/gather-elements.ts';
 import { gatherND, scatterND } from '../../../ops/gather-nd.ts';
 import { oneHotMask } from '../../../ops/one-hot.ts';
 import { type ArgOptions, argMax, argMin, topK } from '../../../ops/order.ts';
-import { cumSum } from '../../../ops/cum-sum.ts';
 import { reductions, type ScatterReduction } from '../../../ops/scatter.ts';
 import { slice, transpose, view } from '../../../ops/shape.ts';
 import { known } from '../known.ts';
@@ -140,7 +140,7 @@ const reverseSequence: OperatorRule = (context) => {
   ];
 };
 
-export const indexingOperators: OperatorTable = {
+export const indexing: OperatorTable = {
   ArgMax: argExtremum(argMax),
   ArgMin: argExtremum(argMin),
   Compress: compress,
