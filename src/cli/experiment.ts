@@ -29,13 +29,20 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
       },
     );
   }
-  const raw = file !== undefined ? readJson(file) : plan ? structuredClone(plan.experiment) : {};
+  // A model by itself is an experiment that says no more.
+  const raw = file?.endsWith('.onnx')
+    ? { model: file }
+    : file !== undefined
+      ? readJson(file)
+      : plan
+        ? structuredClone(plan.experiment)
+        : {};
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
     throw new UsageError('experiment-invalid', `${where}: an experiment is a JSON object`, { fields: { file: where } });
   }
   const experiment = raw as Record<string, unknown>;
   if ('model' in experiment) experiment.model = expandModel(experiment.model);
-  if (file !== undefined) resolvePaths(experiment, dirname(resolve(file)));
+  if (file !== undefined && !file.endsWith('.onnx')) resolvePaths(experiment, dirname(resolve(file)));
   const kindBefore = kindOf(experiment.optimizer);
   // Whole objects first, so that --optimizer adam and --optimizer.lr 0.1 work in either order.
   const ordered = [...keys].sort((a, b) => a[0].split('.').length - b[0].split('.').length);
