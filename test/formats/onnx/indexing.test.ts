@@ -4,13 +4,15 @@ import { describe, expect, it } from 'vitest';
 import { gradients } from '../../../src/autodiff/backward.ts';
 import { prepareImport } from '../../../src/formats/onnx/importer.ts';
 import type { OnnxAttribute, OnnxDType, OnnxModel, OnnxNode, OnnxTensor } from '../../../src/formats/onnx/model.ts';
-import { indexing } from '../../../src/formats/onnx/operators/indexing.ts';
-import { products } from '../../../src/formats/onnx/operators/matmul.ts';
-import { reductions } from '../../../src/formats/onnx/operators/reduce.ts';
-import { shapes } from '../../../src/formats/onnx/operators/shape.ts';
+import { indexingOperators } from '../../../src/formats/onnx/operators/indexing.ts';
+import { matmulOperators } from '../../../src/formats/onnx/operators/matmul.ts';
+import { reduceOperators } from '../../../src/formats/onnx/operators/reduce.ts';
+import { shapeOperators } from '../../../src/formats/onnx/operators/shape.ts';
 import { caseNames, differs, hasCases, type OperatorCase, readCase, runCase } from './operator-case.ts';
 
-const operators = new Set(Object.keys({ ...indexing, ...products, ...reductions, ...shapes }));
+const operators = new Set(
+  Object.keys({ ...indexingOperators, ...matmulOperators, ...reduceOperators, ...shapeOperators }),
+);
 /** Operators of the importer's host that appear beside ours. */
 const others = ['Constant', 'Identity', 'NonZero', 'Shape', 'Size'];
 
@@ -54,7 +56,7 @@ describe.runIf(hasCases)('ONNX operator cases', () => {
   /** Their inputs decide over shapes, which a graph has before it has values. */
   const mustBeKnown = new Set([
     ...['Compress', 'ConstantOfShape', 'CumSum', 'Expand', 'NonZero', 'OneHot', 'Range', 'Reshape', 'ReverseSequence'],
-    ...['Slice', 'Split', 'Squeeze', 'Tile', 'TopK', 'Trilu', 'Unsqueeze', ...Object.keys(reductions)],
+    ...['Slice', 'Split', 'Squeeze', 'Tile', 'TopK', 'Trilu', 'Unsqueeze', ...Object.keys(reduceOperators)],
   ]);
 
   it.each(ours)('%s, nothing known', (_, c) => {

@@ -5,10 +5,6 @@ import { batchNormOperators } from './batch-norm.ts';
 import { dropoutOperators } from './dropout.ts';
 import { elementwise } from './elementwise.ts';
 import { identity } from './identity.ts';
-import { indexing } from './indexing.ts';
-import { products } from './matmul.ts';
-import { reductions } from './reduce.ts';
-import { shapes } from './shape.ts';
 import { indexingOperators } from './indexing.ts';
 import { lossOperators } from './loss.ts';
 import { matmulOperators } from './matmul.ts';
@@ -23,12 +19,6 @@ import { training } from './training.ts';
 /** The operators of ONNX's own domain and of `ai.onnx.preview.training`: no name is in both. */
 const tables: readonly OperatorTable[] = [
   activations,
-  elementwise,
-  identity,
-  indexing,
-  products,
-  reductions,
-  shapes,
   batchNormOperators,
   dropoutOperators,
   elementwise,

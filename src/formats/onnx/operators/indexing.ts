@@ -140,7 +140,7 @@ const reverseSequence: OperatorRule = (context) => {
   ];
 };
 
-export const indexing: OperatorTable = {
+export const indexingOperators: OperatorTable = {
   ArgMax: argExtremum(argMax),
   ArgMin: argExtremum(argMin),
   Compress: compress,

@@ -44,7 +44,7 @@ const gemm: OperatorRule = (context) => {
 
 const scaled = (x: Tensor, by: number): Tensor => (by === 1 ? x : mul(x, by));
 
-export const products: OperatorTable = {
+export const matmulOperators: OperatorTable = {
   Einsum: (context) => [
     einsum(context.string('equation'), ...Array.from({ length: context.inputCount }, (_, i) => factor(context, i))),
   ],

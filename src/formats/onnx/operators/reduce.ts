@@ -37,7 +37,7 @@ const ofFloats =
   (x, options) =>
     x.dtype === 'f32' ? reduce(x, options) : cast(reduce(cast(x, 'f32'), options), x.dtype);
 
-export const reductions: OperatorTable = {
+export const reduceOperators: OperatorTable = {
   ReduceL1: reduction(ofFloats((x, options) => vectorNorm(x, { ...options, ord: 1 }))),
   ReduceL2: reduction(ofFloats((x, options) => vectorNorm(x, { ...options, ord: 2 }))),
   ReduceLogSum: reduction(ofFloats((x, options) => log(sum(x, options)))),

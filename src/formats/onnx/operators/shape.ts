@@ -218,7 +218,7 @@ const triluRule: OperatorRule = (context) => {
   return [trilu(context.tensor(0), { upper: context.int('upper', 1) !== 0, k })];
 };
 
-export const shapes: OperatorTable = {
+export const shapeOperators: OperatorTable = {
   Concat: concatRule,
   ConstantOfShape: constantOfShape,
   Expand: expand,
