@@ -1,10 +1,11 @@
 /** The rules of all ONNX operators there are. */
 import type { OperatorRule, OperatorTable } from '../operator.ts';
 import { identity } from './identity.ts';
+import { recurrent } from './recurrent.ts';
 import { training } from './training.ts';
 
 /** The operators of ONNX's own domain and of `ai.onnx.preview.training`: no name is in both. */
-const tables: readonly OperatorTable[] = [identity, training];
+const tables: readonly OperatorTable[] = [identity, recurrent, training];
 
 const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) => Object.entries(table)));
 
