@@ -61,7 +61,7 @@ function dimsOfData(
   dataShapes: DataShapes,
 ): Record<string, number> {
   const dims: Record<string, number> = {};
-  for (const input of fedInputs(model)) {
+  for (const input of fedInputs(model, {})) {
     const shape = dataShapes(input.name);
     if (!shape || shape.length !== input.shape?.length) continue;
     const batch = inputBatchAxis(input, batchAxes);
@@ -75,7 +75,7 @@ function dimsOfData(
 /** Every size must be one of a symbol of the file. */
 function checkDims(model: OnnxModel, { dims }: OnnxChoice): void {
   const symbols = new Set(
-    fedInputs(model).flatMap(({ name, shape }) => (shape ?? []).map((dim, axis) => dim ?? `${name}.${axis}`)),
+    fedInputs(model, {}).flatMap(({ name, shape }) => (shape ?? []).map((dim, axis) => dim ?? `${name}.${axis}`)),
   );
   const unknown = Object.keys(dims).find((symbol) => !symbols.has(symbol));
   if (unknown === undefined) return;
