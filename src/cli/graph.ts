@@ -254,7 +254,7 @@ function notesOf(t: Tensor, values: GraphValues): string[] {
 
 function edgeNotes(t: Tensor, reader: Node | undefined, input: number, values: GraphValues): string[] {
   const value = values.valueOf(t);
-  const gradient = reader ? values.gradientAlong(t, reader, input) : values.gradientOf(t);
+  const gradient = values.gradientAlong(t, reader, input);
   return [
     ...(value ? [formatTensor(value, t.shape, 4)] : []),
     ...(gradient ? [`∂ ${formatTensor(gradient, t.shape, 4)}`] : []),
