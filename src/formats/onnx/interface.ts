@@ -33,7 +33,7 @@ export interface ModelInput {
 export const batchSymbol = 'batch';
 
 /** Inputs that are fed: before IR version 4 every initialiser is listed as an input too. */
-export function fedInputs(model: OnnxModel, { constants = {} }: SizeOptions): OnnxValueInfo[] {
+export function fedInputs(model: OnnxModel, { constants = {} }: SizeOptions = {}): OnnxValueInfo[] {
   return ownInputs(model).filter((input) => !Object.hasOwn(constants, input.name));
 }
 
