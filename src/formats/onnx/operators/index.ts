@@ -10,7 +10,7 @@ import { lossOperators } from './loss.ts';
 import { matmulOperators } from './matmul.ts';
 import { normOperators } from './norm.ts';
 import { optimizerOperators } from './optimizers.ts';
-import { recurrentOperators } from './recurrent.ts';
+import { recurrent } from './recurrent.ts';
 import { reduceOperators } from './reduce.ts';
 import { shapeOperators } from './shape.ts';
 import { softmaxOperators } from './softmax.ts';
@@ -28,17 +28,12 @@ const tables: readonly OperatorTable[] = [
   matmulOperators,
   normOperators,
   optimizerOperators,
-  recurrentOperators,
+  recurrent,
   reduceOperators,
   shapeOperators,
   softmaxOperators,
   training,
 ];
-import { recurrent } from './recurrent.ts';
-import { training } from './training.ts';
-
-/** The operators of ONNX's own domain and of `ai.onnx.preview.training`: no name is in both. */
-const tables: readonly OperatorTable[] = [identity, recurrent, training];
 
 const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) => Object.entries(table)));
 
