@@ -10,7 +10,7 @@ import { callerLine } from '../graph/source-line.ts';
 import { mul } from './binary.ts';
 import { matmul } from './matmul.ts';
 import { sum } from './reduce.ts';
-import { broadcastTo, reshape, slice, transpose } from './shape.ts';
+import { broadcastTo, reshape, slice, transpose, view } from './shape.ts';
 
 /** An axis' name: a letter of the equation, or `.2` for the third axis from the right under the ellipsis. */
 type Label = string;
@@ -150,7 +150,8 @@ function contract(left: Term, right: Term, wanted: ReadonlySet<Label>, sizes: Re
   const x = matrix(a, batch, rows, inner, sizes);
   const y = matrix(b, batch, inner, columns, sizes);
   const product = matmul(x.tensor, y.tensor, { transA: x.transposed, transB: y.transposed });
-  return { tensor: reshape(product, shape), labels };
+  const plain = batch.length <= 1 && rows.length === 1 && columns.length === 1;
+  return { tensor: plain ? product : view(product, shape), labels };
 }
 
 /** A term with an axis for each of `labels` in their order: of size 1 where it does not have the label. */
@@ -188,7 +189,8 @@ function matrix(
   const whole = full.every((d, i) => d === ordered.shape[i]) ? ordered : broadcastTo(ordered, full);
   const count = (labels: readonly Label[]) => elementCount(labels.map((l) => sizes.get(l)!));
   const [m, n] = transposed ? [count(columns), count(rows)] : [count(rows), count(columns)];
-  return { tensor: reshape(whole, batch.length > 0 ? [count(batch), m, n] : [m, n]), transposed };
+  const plain = batch.length <= 1 && rows.length === 1 && columns.length === 1;
+  return { tensor: plain ? whole : view(whole, batch.length > 0 ? [count(batch), m, n] : [m, n]), transposed };
 }
 
 /** The result's axes in the result's order. */

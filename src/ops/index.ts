@@ -42,7 +42,7 @@ import {
   whereOp,
   xorOp,
 } from './compare.ts';
-import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
+import { convInputGradOp, convOp, convWeightGradOp } from './conv.ts';
 import { cumSumOp } from './cum-sum.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
@@ -58,7 +58,7 @@ import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { argMaxOp, argMinOp, topKOp } from './order.ts';
-import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
+import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
 import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
 import { fmodOp, modOp } from './remainder.ts';
 import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
@@ -79,8 +79,8 @@ export const records = {
   and: andOp,
   argMax: argMaxOp,
   argMin: argMinOp,
-  avgPool2d: avgPool2dOp,
-  avgPool2dGrad: avgPool2dGradOp,
+  avgPool: avgPoolOp,
+  avgPoolGrad: avgPoolGradOp,
   batchNorm: batchNormOp,
   batchNormInference: batchNormInferenceOp,
   batchNormInputGrad: batchNormInputGradOp,
@@ -91,9 +91,9 @@ export const records = {
   clip: clipOp,
   clipGrad: clipGradOp,
   concat: concatOp,
-  conv2d: conv2dOp,
-  conv2dInputGrad: conv2dInputGradOp,
-  conv2dWeightGrad: conv2dWeightGradOp,
+  conv: convOp,
+  convInputGrad: convInputGradOp,
+  convWeightGrad: convWeightGradOp,
   cos: cosOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
@@ -142,9 +142,9 @@ export const records = {
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
-  maxPool2d: maxPool2dOp,
-  maxPool2dGather: maxPool2dGatherOp,
-  maxPool2dGrad: maxPool2dGradOp,
+  maxPool: maxPoolOp,
+  maxPoolGather: maxPoolGatherOp,
+  maxPoolGrad: maxPoolGradOp,
   mean: meanOp,
   min: minOp,
   minimum: minimumOp,

@@ -32,7 +32,7 @@ export const reshapeOp: OpRecord<ShapeAttrs> = defineOp<ShapeAttrs>({
     return [{ dtype: x.dtype, shape }];
   },
   reference: ([x]) => [x!.data.slice()],
-  gradient: { kind: 'rule', rule: ({ inputs, grads }) => [reshape(grads[0]!, inputs[0]!.shape)] },
+  gradient: { kind: 'rule', rule: ({ inputs, grads }) => [view(grads[0]!, inputs[0]!.shape)] },
   cost: () => ({ flops: 0, bytes: 0 }),
   samples: [
     { name: 'split and join', inputs: [{ shape: [3, 4] }], attrs: { shape: [2, 2, 3] } },
@@ -378,6 +378,12 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   if (sameShape(resolved, x.shape)) return x;
   return x.graph.add(reshapeOp, [x], { shape: resolved })[0]!;
 }
+
+/**
+ * `reshape` that is a node also where the shape is x's already: for shapes that follow from a chunk's size, so that every
+ * size builds the same nodes.
+ */
+export const view = (x: Tensor, shape: Shape): Tensor => x.graph.add(reshapeOp, [x], { shape })[0]!;
 
 /** Axes in another order; default: reversed. Negative axes count from the end. */
 export function transpose(x: Tensor, perm?: readonly number[]): Tensor {

@@ -1,8 +1,8 @@
 // Every kernel of the WebAssembly backend; the rules of the ABI are in README.md.
 export { clip, clipGrad, elu, eluGrad, hardSigmoid, hardSigmoidGrad, leakyRelu, leakyReluGrad, thresholdedRelu, thresholdedReluGrad } from './activations';
 export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad } from './batchNorm';
-export { add, div, equal, fmod, greater, greaterEqual, less, lessEqual, maximum, minimum, mod, mul, notEqual, pow, prelu, sub } from './binary';
-export { conv2d, conv2dInputGrad, conv2dWeightGrad, conv2dWorkspace } from './conv';
+export { add, div, equal, equalI32, fmod, greater, greaterEqual, less, lessEqual, lessI32, maximum, minimum, mod, mul, notEqual, pow, prelu, sub } from './binary';
+export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';
 export { copy32, copy8, copyBytes, copyInto32, copyInto8, fill32, fill8 } from './copy';
 export { dropout, dropoutMask } from './dropout';
 export { abs, accumulate, ceil, erf, exp, floor, gelu, geluGrad, geluTanh, geluTanhGrad, hardSwish, hardSwishGrad, log, neg, reciprocal, relu, reluGrad, round, runningAverage, sigmoid, sigmoidGrad, sign, softplus, softsign, softsignGrad, sqrt, tanh, tanhGrad } from './elementwise';
@@ -17,7 +17,7 @@ export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
 export { adam, sgd } from './optim';
 export { argMax, argMaxI32, argMin, argMinI32, topK, topKI32 } from './order';
 export { peakMulAdd, peakMulAddChained } from './peak';
-export { avgPool2d, avgPool2dGrad, maxPool2d, maxPool2dGather, maxPool2dGrad } from './pool';
+export { avgPool, avgPoolGrad, maxPool, maxPoolGather, maxPoolGrad } from './pool';
 export { gruBlend, gruBlendGrad, gruCell, gruCellGrad, gruGates, gruGatesGrad, lstmCell, lstmCellGrad } from './recurrent';
 export { reduceMax, reduceMaxI32, reduceMin, reduceMinI32, reduceProd, reduceProdI32, reduceSum, reduceSumI32 } from './reduce';
 export { cumSum, cumSumI32 } from './scan';

@@ -183,7 +183,7 @@ const runningAverage: LowerRule = ({ outputs, attrs }) => {
   );
 };
 
-/** Lowering of the ops whose records are in shape, reduce, matmul and accumulate. */
+/** Lowering of the ops whose records are in shape, reduce, matmul, accumulate and running-average. */
 export const basicRules = {
   accumulate: ({ outputs, attrs }: NodeSignature) => lowerAccumulate(outputs[0]!, attrs.first !== false),
   broadcastTo,

@@ -1,11 +1,39 @@
 /** The rules of all ONNX operators there are. */
 import type { OperatorRule, OperatorTable } from '../operator.ts';
+import { activations } from './activations.ts';
+import { batchNormOperators } from './batch-norm.ts';
+import { dropoutOperators } from './dropout.ts';
+import { elementwise } from './elementwise.ts';
 import { identity } from './identity.ts';
+import { indexingOperators } from './indexing.ts';
+import { lossOperators } from './loss.ts';
+import { matmulOperators } from './matmul.ts';
+import { normOperators } from './norm.ts';
+import { optimizerOperators } from './optimizers.ts';
 import { recurrent } from './recurrent.ts';
+import { reduceOperators } from './reduce.ts';
+import { shapeOperators } from './shape.ts';
+import { softmaxOperators } from './softmax.ts';
 import { training } from './training.ts';
 
 /** The operators of ONNX's own domain and of `ai.onnx.preview.training`: no name is in both. */
-const tables: readonly OperatorTable[] = [identity, recurrent, training];
+const tables: readonly OperatorTable[] = [
+  activations,
+  batchNormOperators,
+  dropoutOperators,
+  elementwise,
+  identity,
+  indexingOperators,
+  lossOperators,
+  matmulOperators,
+  normOperators,
+  optimizerOperators,
+  recurrent,
+  reduceOperators,
+  shapeOperators,
+  softmaxOperators,
+  training,
+];
 
 const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) => Object.entries(table)));
 
