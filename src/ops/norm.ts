@@ -4,9 +4,10 @@ import { require, type Sample } from '../graph/op-record.ts';
 import { add, mul, sub } from './binary.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
-import { filled, type NormOptions, requireFloats, requireShape } from './norm-shapes.ts';
+import { filled, type NormOptions } from './norm-shapes.ts';
 import { mean as meanOf, sum } from './reduce.ts';
 import { broadcastTo, reshape } from './shape.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
 
 /**
  * Layer normalisation over the last axis (Ba, Kiros, Hinton: "Layer Normalization", 2016). Mean and rstd of each row are
