@@ -24,8 +24,10 @@ import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
+import { padOp } from './pad.ts';
 import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
 import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
+import { resampleGradOp, resampleOp } from './resample.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
@@ -78,10 +80,13 @@ export const records = {
   not: notOp,
   notEqual: notEqualOp,
   or: orOp,
+  pad: padOp,
   pow: powOp,
   reciprocal: reciprocalOp,
   relu: reluOp,
   reluGrad: reluGradOp,
+  resample: resampleOp,
+  resampleGrad: resampleGradOp,
   reshape: reshapeOp,
   scatterAdd: scatterAddOp,
   sgdUpdate: sgdUpdateOp,

@@ -51,6 +51,7 @@ export { reduceSum, reduceMax, reduceMin } from './reduce';
 export { gemm, gemmBatched, gemmWorkspace } from './gemm';
 export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';
 export { maxPool, maxPoolGrad, maxPoolGather, avgPool, avgPoolGrad } from './pool';
+export { resample, resampleGrad } from './resample';
 export { softmax, softmaxGrad, logSoftmax, logSoftmaxGrad } from './softmax';
 export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
 export { gatherRows, scatterAddRows } from './gather';
