@@ -3,7 +3,7 @@
  *
  *     import { Graph, losses, makeLearningRate, makeOptimizer, nn, plan, Session, train } from 'partita';
  */
-export { backward, gradients } from './autodiff/backward.ts';
+export { backward, backwardWithin, gradients } from './autodiff/backward.ts';
 export {
   DeviceError,
   FormatError,
@@ -33,6 +33,9 @@ export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } fr
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
 export { figuresOf, meanOfSteps } from './report/figures.ts';
+export { graphSvg, type SvgOptions } from './report/graph/svg.ts';
+export { type GraphValues, graphValues, type ValueObjective } from './report/graph/values.ts';
+export { type GraphView, type GraphViewOptions, graphView } from './report/graph/view.ts';
 export { printFigures, printPlan } from './report/plan.ts';
 export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
@@ -41,6 +44,15 @@ export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index
 export { openDataset, openFile } from './train/data/open.ts';
 export { type BatchSource, epochsOf } from './train/data/source.ts';
 export { holdOut } from './train/data/split.ts';
+export {
+  type DerivativeOptions,
+  grad,
+  gradientPenalty,
+  hessian,
+  hessianVectorProduct as hvp,
+  perExampleGradients,
+  valueAndGrad,
+} from './train/derivatives.ts';
 export { makeEvaluator } from './train/evaluate.ts';
 export * as experiment from './train/experiment/index.ts';
 export { type LearningRate, type LearningRateConfig, makeLearningRate } from './train/learning-rate.ts';

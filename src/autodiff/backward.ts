@@ -28,6 +28,15 @@ export function backward(roots: readonly Root[], wrt: readonly Tensor[]): Map<Te
   return walk(roots, wrt, 0, (node, build) => node.graph.derivativeOf(node, build));
 }
 
+/**
+ * `backward` within a model: the cotangents are forward values of the next order of derivative, so that the model's
+ * objective may depend on them and be differentiated and cut in its turn, as often as one likes.
+ */
+export function backwardWithin(roots: readonly Root[], wrt: readonly Tensor[]): Map<Tensor, Contribution[]> {
+  const order = 1 + Math.max(0, ...roots.flatMap(({ tensor, cotangent }) => [tensor.node.order, cotangent.node.order]));
+  return walk(roots, wrt, 0, (node, build) => node.graph.gradientOf(node, order, build));
+}
+
 /** The reverse walk over nodes from the last root down to `since`; `place` marks whose derivative is being built. */
 function walk(
   roots: readonly Root[],
@@ -73,9 +82,12 @@ function walk(
   return new Map(wrt.map((t) => [t, (contributions.get(t) ?? []).sort((a, b) => position(a) - position(b))]));
 }
 
-/** d(objective)/d(t) for each t, summed over uses; undefined where the objective does not depend on t. */
+/**
+ * d(objective)/d(t) for each t, summed over uses; undefined where the objective does not depend on t. The gradients are
+ * values of the model like any other (`backwardWithin`).
+ */
 export function gradients(roots: readonly Root[], wrt: readonly Tensor[]): (Tensor | undefined)[] {
-  const found = backward(roots, wrt);
+  const found = backwardWithin(roots, wrt);
   return wrt.map((t) => total(found.get(t)));
 }
 
@@ -90,6 +102,8 @@ function differentiate(node: Node, grads: (Tensor | undefined)[], needs: (i: num
           fields: { node: node.name, op: node.op!.name },
         },
       );
+    case 'zero':
+      return [];
     case 'rule':
       return gradient.rule({ inputs: node.inputs, outputs: node.outputs, attrs: node.attrs, grads, needs });
     case 'decompose': {

@@ -5,6 +5,8 @@ export interface OwnFlag {
   /** As commander writes it: `--out <file>`. */
   readonly flags: string;
   readonly doc: string;
+  /** May be given several times. */
+  readonly many?: true;
 }
 
 export interface CommandSpec {
@@ -41,7 +43,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       {
         flags: '--out <file>',
-        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before the update, lr [steps], final/PARAM',
+        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before the update, lr [steps], final/PARAM, buffer/NAME',
       },
       {
         flags: '--run-dir <folder>',
@@ -70,13 +72,44 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./plan.ts'),
   },
   {
+    name: 'graph',
+    summary: 'show the computational graph',
+    description:
+      'Prints the graph as text, DOT or SVG: the model, its derivative, the update; stages in colours where it is cut. Nothing runs on devices.',
+    flags: [
+      {
+        flags: '--mode <name>',
+        doc: 'what to show: forward (the model, default), gradients (and its derivative), train (and the update)',
+      },
+      { flags: '--format <name>', doc: 'text (default), dot (Graphviz) or svg; also by the ending of --out' },
+      { flags: '--out <file>', doc: 'writes there instead of standard output' },
+      {
+        flags: '--values',
+        doc: 'of small graphs, the value at every edge, in f64; of a forward graph, the gradient of the objective too',
+      },
+      {
+        flags: '--input <name=numbers>',
+        doc: "value of an input or parameter (x=1,2,3; one number fills it), instead of the data's; may be given several times",
+        many: true,
+      },
+      params,
+      {
+        flags: '--batch <n>',
+        doc: 'samples a step where the experiment has no data; default 32, with --values 1',
+      },
+      json,
+    ],
+    example: 'partita graph --model.kind lenet --data.kind digits --devices 2 --mode gradients --out graph.svg',
+    load: () => import('./graph.ts'),
+  },
+  {
     name: 'grad',
     summary: 'one forward and backward',
     description: 'Computes loss, outputs and gradients of the first batch.',
     flags: [
       {
         flags: '--out <file>',
-        doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch)',
+        doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch), buffer/NAME',
       },
       params,
       audit,
@@ -85,6 +118,57 @@ export const commands: readonly CommandSpec[] = [
     ],
     example: 'partita grad --model.kind mlp --data.kind digits --devices 2 --out gradients.safetensors',
     load: () => import('./grad.ts'),
+  },
+  {
+    name: 'hvp',
+    summary: 'Hessian-vector product',
+    description: 'Computes H·v of the objective of the first batch, and vᵀ·H·v, without the Hessian.',
+    flags: [
+      {
+        flags: '--direction <file>',
+        doc: 'the vector v: safetensors with v/PARAM for every parameter that is not frozen',
+      },
+      { flags: '--out <file>', doc: 'result as safetensors: loss [], grad/PARAM, hvp/PARAM, vhv [1]' },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example: 'partita hvp experiment.json --direction v.safetensors --devices 2 --microbatches 4 --out hvp.safetensors',
+    load: () => import('./hvp.ts'),
+  },
+  {
+    name: 'gradpen',
+    summary: 'gradient penalty and its gradient',
+    description:
+      'Computes P = Σ (∂L/∂z)² over the entries of a tensor z of the model, and ∂P/∂PARAM, of the first batch.',
+    flags: [
+      { flags: '--at <tensor>', doc: 'z: an input, or any tensor of the model by its name' },
+      { flags: '--out <file>', doc: 'result as safetensors: penalty [1], gradpen/PARAM' },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example: 'partita gradpen --model.kind mlp --data.kind digits --at x --devices 2 --out penalty.safetensors',
+    load: () => import('./gradpen.ts'),
+  },
+  {
+    name: 'hessian',
+    summary: 'the full Hessian of a small model',
+    description: 'Computes the Hessian of the objective of the first batch, one Hessian-vector product a row.',
+    flags: [
+      {
+        flags: '--out <file>',
+        doc: 'result as safetensors: hessian [n, n], parameters row-major in the order of the model',
+      },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example: 'partita hessian --model.kind mlp --model.hidden 2 --data.kind digits --out hessian.safetensors',
+    load: () => import('./hessian.ts'),
   },
   {
     name: 'trace',

@@ -64,6 +64,7 @@ export async function run(invocation: Invocation): Promise<number> {
     );
   }
   const final = await session.parameters();
+  const buffers = await session.buffers();
   const figures = figuresOf(plan, { ...meanOfSteps(records), peaks: await session.measuredPeaks() });
   const last = records.at(-1)!;
   const result = {
@@ -82,9 +83,9 @@ export async function run(invocation: Invocation): Promise<number> {
     runDir: folder.path,
     out: textOf(invocation, 'out') ?? null,
   };
-  await folder.write('params.safetensors', writeSafetensors(final));
+  await folder.write('params.safetensors', writeSafetensors(new Map([...final, ...buffers])));
   await folder.write('result.json', `${JSON.stringify(result, null, 2)}\n`);
-  if (result.out !== null) await writeFileAtomic(result.out, resultFile(plan, records, final));
+  if (result.out !== null) await writeFileAtomic(result.out, resultFile(plan, records, final, buffers));
 
   if (invocation.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   else if (!silent) {
@@ -149,7 +150,12 @@ function refuseOtherLayout({ keys, memory }: Invocation): void {
 }
 
 /** Nothing of layout or time: the same experiment gives the same bytes. */
-function resultFile(plan: Plan, records: readonly StepRecord[], final: ReadonlyMap<string, HostTensor>): Uint8Array {
+function resultFile(
+  plan: Plan,
+  records: readonly StepRecord[],
+  final: ReadonlyMap<string, HostTensor>,
+  buffers: ReadonlyMap<string, HostTensor>,
+): Uint8Array {
   const series = (of: (record: StepRecord) => number): HostTensor => ({
     type: { dtype: 'f32', shape: [records.length] },
     data: Float32Array.from(records, of),
@@ -161,5 +167,6 @@ function resultFile(plan: Plan, records: readonly StepRecord[], final: ReadonlyM
     ['grad_norm', series((r) => r.gradNorm ?? Number.NaN)],
     ['lr', series((r) => r.lr)],
     ...trained.map((p) => [`final/${p.name}`, final.get(p.name)!] as const),
+    ...[...buffers].map(([name, value]) => [`buffer/${name}`, value] as const),
   ]);
 }

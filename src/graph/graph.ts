@@ -115,8 +115,14 @@ export interface Node {
   readonly region: Region;
   /** The node whose derivative (or update) this one belongs to; it follows that node's stage. */
   readonly origin: Node | undefined;
-  /** 0: forward; 1: backward; 2: derivative of the backward … */
+  /** 0: computed forward; 1: by the training step's own backward pass. */
   readonly pass: number;
+  /**
+   * Order of derivative that a forward value is: 0 for the model itself, k for gradients within the model (`gradients`) of
+   * values of orders below k, and for what is computed from them. The gradients of a pipeline flow back through its stages,
+   * so those of order k are the second half of a chain twice as long, folded over the same devices (`partition/fold.ts`).
+   */
+  readonly order: number;
 }
 
 /** What the step leaves behind in a parameter or a state. */
@@ -147,6 +153,7 @@ export class Graph {
   #region: Region = 'micro';
   #origin: Node | undefined;
   #pass = 0;
+  #order = 0;
 
   /** Appends a node after its type rule has agreed. Throws GraphError naming op, shapes and the caller's line. */
   add<A extends Attrs>(op: OpRecord<A>, inputs: readonly Tensor[], attrs: A, name?: string): readonly Tensor[] {
@@ -280,6 +287,14 @@ export class Graph {
     return tensor;
   }
 
+  /** Gives a node the name it has outside (in an ONNX file) while the graph is being built; a taken one gets a number. */
+  rename(node: Node, name: string): void {
+    if (this.#byName.get(node.name) === node) this.#byName.delete(node.name);
+    // The graph is being built: nobody has read the node's name yet.
+    (node as { -readonly [K in keyof Node]: Node[K] }).name = this.#unique(name);
+    this.#byName.set(node.name, node);
+  }
+
   /** After the step, `target` (a parameter, state or buffer) holds `value`. */
   assign(target: Tensor, value: Tensor): void {
     if (!sameType(target.type, value.type)) {
@@ -300,19 +315,36 @@ export class Graph {
 
   /** Nodes made inside `build` run once a step instead of once a microbatch, and follow `origin`'s stage. */
   inStep<T>(origin: Node | undefined, build: () => T): T {
-    return this.#with({ region: 'step', origin, pass: this.#pass }, build);
+    return this.#with({ region: 'step', origin, pass: this.#pass, order: this.#order }, build);
   }
 
   /** Nodes made inside `build` are part of `origin`'s derivative: they follow its stage. */
   derivativeOf<T>(origin: Node, build: () => T): T {
-    return this.#with({ region: origin.region, origin, pass: origin.pass + 1 }, build);
+    return this.#with({ region: origin.region, origin, pass: origin.pass + 1, order: origin.order }, build);
   }
 
-  #with<T>(state: { region: Region; origin: Node | undefined; pass: number }, build: () => T): T {
-    const saved = { region: this.#region, origin: this.#origin, pass: this.#pass, scopes: this.#scopes };
+  /** Nodes made inside `build` are part of `origin`'s derivative within the model: forward values of this order. */
+  gradientOf<T>(origin: Node, order: number, build: () => T): T {
+    return this.#with({ region: origin.region, origin, pass: origin.pass, order }, build);
+  }
+
+  /** Nodes made inside `build` stand where `origin` stands: its stage, pass and order. */
+  beside<T>(origin: Node, build: () => T): T {
+    return this.#with({ region: origin.region, origin, pass: origin.pass, order: origin.order }, build);
+  }
+
+  #with<T>(state: { region: Region; origin: Node | undefined; pass: number; order: number }, build: () => T): T {
+    const saved = {
+      region: this.#region,
+      origin: this.#origin,
+      pass: this.#pass,
+      order: this.#order,
+      scopes: this.#scopes,
+    };
     this.#region = state.region;
     this.#origin = state.origin;
     this.#pass = state.pass;
+    this.#order = state.order;
     if (state.origin) this.#scopes = [state.region === 'step' ? 'update' : 'grad', state.origin.name];
     try {
       return build();
@@ -320,8 +352,17 @@ export class Graph {
       this.#region = saved.region;
       this.#origin = saved.origin;
       this.#pass = saved.pass;
+      this.#order = saved.order;
       this.#scopes = saved.scopes;
     }
+  }
+
+  /**
+   * The name that a node called `name` would get if it were the next one: for ops whose attributes depend on it (streams
+   * of random numbers).
+   */
+  nextName(name: string): string {
+    return this.#free([...this.#scopes, name].join('.')).name;
   }
 
   /** Tensors of the sources of one kind, in order. */
@@ -364,6 +405,7 @@ export class Graph {
       region: node.region,
       origin,
       pass: node.pass,
+      order: node.order,
     };
     return this.#register(
       copy,
@@ -410,6 +452,7 @@ export class Graph {
       region: source ? (isBatched(source) ? 'micro' : 'step') : this.#region,
       origin: this.#origin,
       pass: this.#pass,
+      order: this.#origin ? this.#order : Math.max(0, ...inputs.map((t) => t.node.order)),
     };
     return this.#register(node, types);
   }
@@ -422,11 +465,17 @@ export class Graph {
   }
 
   #unique(name: string): string {
-    if (!this.#byName.has(name)) return name;
-    let n = this.#counters.get(name) ?? 1;
-    while (this.#byName.has(`${name}_${n}`)) n++;
-    this.#counters.set(name, n + 1);
-    return `${name}_${n}`;
+    const free = this.#free(name);
+    if (free.count > 0) this.#counters.set(name, free.count + 1);
+    return free.name;
+  }
+
+  /** The first name of `name`, `name_1`, … that no node has, and the number behind it (0: none). */
+  #free(name: string): { name: string; count: number } {
+    if (!this.#byName.has(name)) return { name, count: 0 };
+    let count = this.#counters.get(name) ?? 1;
+    while (this.#byName.has(`${name}_${count}`)) count++;
+    return { name: `${name}_${count}`, count };
   }
 }
 

@@ -7,12 +7,16 @@ export function isStepValue(tensor: Tensor): boolean {
     const { feed } = node.source;
     return feed === undefined || feedBatchAxis(feed) === null;
   }
-  return node.region === 'step' || node.op!.name === 'accumulate';
+  return node.region === 'step' || node.op!.accumulates !== undefined;
 }
 
 /** Whether a node is part of the model itself: what a partition assigns to stages, and all else follows. */
 export const isForward = (node: Node): boolean =>
-  node.source === undefined && node.region === 'micro' && node.pass === 0 && node.op!.name !== 'accumulate';
+  node.source === undefined &&
+  node.region === 'micro' &&
+  node.pass === 0 &&
+  node.order === 0 &&
+  node.op!.accumulates === undefined;
 
 /**
  * The tensor that owns the bytes: reshapes lead to their input, in-place updates to the tensor they update.
@@ -27,4 +31,16 @@ export function rootOf(tensor: Tensor): Tensor {
     else if (inPlace) t = inputs[inPlace[1]]!;
     else return t;
   }
+}
+
+/** When a node runs: with the model, with its derivative of any order, or once a step (totals and updates). */
+export function phaseOf(node: Node): 'forward' | 'backward' | 'step' {
+  if (node.op && isStepValue(node.outputs[0]!)) return 'step';
+  return node.pass > 0 ? 'backward' : 'forward';
+}
+
+/** Whether a value moves between stages along an edge. Fed inputs and constants are given to every device. */
+export function isCutEdge(tensor: Tensor, reader: Node, stageOf: (node: Node) => number): boolean {
+  const kind = rootOf(tensor).node.source?.kind;
+  return kind !== 'input' && kind !== 'constant' && stageOf(tensor.node) !== stageOf(reader);
 }

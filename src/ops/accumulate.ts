@@ -10,13 +10,14 @@ import { defineOp } from './define.ts';
  */
 export const accumulateOp: OpRecord = defineOp({
   name: 'accumulate',
-  doc: 'y = Σ x over the microbatches of a step, in their order; f32 of any shape. The only way from the microbatch region to the step region.',
+  doc: 'y = Σ x over the microbatches of a step, in their order; f32 of any shape. The way from the microbatch region to the step region.',
   infer: ([x]) => {
     require(x, 'takes one tensor');
     require(x.dtype === 'f32', `x must be f32, not ${x.dtype}`);
     return [x];
   },
   reference: ([x]) => [x!.data.slice()],
+  accumulates: { next: (previous, [x]) => previous.map((v, i) => v + x!.data[i]!) },
   gradient: { kind: 'none', why: 'it is the boundary of the microbatch region: differentiate before accumulating' },
   cost: (inputs, outputs) => ({
     flops: elementCount(outputs[0]!.shape),

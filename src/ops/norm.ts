@@ -1,9 +1,10 @@
-import { elementCount, formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
+import { elementCount, type Shape, sameShape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { require, type Sample } from '../graph/op-record.ts';
 import { add, mul, sub } from './binary.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
+import { filled, type NormOptions, requireFloats, requireShape } from './norm-shapes.ts';
 import { mean as meanOf, sum } from './reduce.ts';
 import { broadcastTo, reshape } from './shape.ts';
 
@@ -19,16 +20,10 @@ export type LayerNormAttrs = { readonly eps: number };
 
 const rowsOf = (x: Shape): Shape => x.slice(0, -1);
 
-function requireAll(inputs: readonly TensorType[], names: readonly string[]): void {
-  require(inputs.length === names.length, `takes ${names.join(', ')}: ${names.length} inputs, got ${inputs.length}`);
-  inputs.forEach((t, i) => {
-    require(t.dtype === 'f32', `${names[i]} must be f32, got ${t.dtype}`);
-  });
+function requireRows(inputs: readonly TensorType[], names: readonly string[]): void {
+  requireFloats(inputs, names);
   require(inputs[0]!.shape.length >= 1, 'works along the last axis of x and needs at least one, got a scalar');
 }
-
-const requireShape = (name: string, got: Shape, wanted: Shape): void =>
-  require(sameShape(got, wanted), `${name} must have the shape ${formatShape(wanted)}, got ${formatShape(got)}`);
 
 /** Views rows and the last axis of the reference's flat data. */
 function layout(x: Shape): { rows: number; columns: number } {
@@ -46,7 +41,7 @@ export const layerNormOp = defineOp<LayerNormAttrs>({
   name: 'layerNorm',
   doc: 'y = (x − mean)·rstd·gamma + beta over the last axis, with the biased variance; outputs y, mean, rstd (ONNX LayerNormalization of the last axis, PyTorch layer_norm). x […, D], gamma and beta [D], mean and rstd […].',
   infer: (inputs, { eps }) => {
-    requireAll(inputs, ['x', 'gamma', 'beta']);
+    requireRows(inputs, ['x', 'gamma', 'beta']);
     require(eps >= 0, `eps must not be negative, got ${eps}`);
     const [x, gamma, beta] = inputs as [TensorType, TensorType, TensorType];
     requireShape('gamma', gamma.shape, x.shape.slice(-1));
@@ -146,7 +141,7 @@ export const layerNormInputGradOp = defineOp({
   name: 'layerNormInputGrad',
   doc: 'dx = rstd·(g − mean(g) − h·mean(g·h)) with h = (x − mean)·rstd, g = dy·gamma and means over the last axis.',
   infer: (inputs) => {
-    requireAll(inputs, ['x', 'gamma', 'mean', 'rstd', 'dy']);
+    requireRows(inputs, ['x', 'gamma', 'mean', 'rstd', 'dy']);
     const [x, gamma, mean, rstd, dy] = inputs as [TensorType, TensorType, TensorType, TensorType, TensorType];
     requireShape('gamma', gamma.shape, x.shape.slice(-1));
     requireStatistics(x, mean, rstd, dy);
@@ -210,7 +205,7 @@ export const layerNormWeightGradOp = defineOp({
   name: 'layerNormWeightGrad',
   doc: 'dgamma = Σ dy·(x − mean)·rstd, dbeta = Σ dy, over all axes but the last.',
   infer: (inputs) => {
-    requireAll(inputs, ['x', 'mean', 'rstd', 'dy']);
+    requireRows(inputs, ['x', 'mean', 'rstd', 'dy']);
     const [x, mean, rstd, dy] = inputs as [TensorType, TensorType, TensorType, TensorType];
     requireStatistics(x, mean, rstd, dy);
     const weight: TensorType = { dtype: 'f32', shape: x.shape.slice(-1) };
@@ -252,9 +247,61 @@ export const layerNormWeightGradOp = defineOp({
   ],
 });
 
-/** Layer normalisation over the last axis, as PyTorch's `layer_norm`. */
-export const layerNorm = (x: Tensor, gamma: Tensor, beta: Tensor, options: { readonly eps?: number } = {}): Tensor =>
-  x.graph.add(layerNormOp, [x, gamma, beta], { eps: options.eps ?? 1e-5 })[0]!;
+export interface LayerNormOptions extends NormOptions {
+  /** Trailing axes that are normalised together; default: those of gamma or beta, and one where there is neither. */
+  readonly axes?: number;
+}
+
+/**
+ * Layer normalisation over the last axis, or the last ones that gamma spans, as PyTorch's `layer_norm`. gamma and beta of
+ * the normalised axes' shape are by default 1 and 0.
+ */
+export function layerNorm(x: Tensor, gamma?: Tensor, beta?: Tensor, options: LayerNormOptions = {}): Tensor {
+  const [y] = normalizeRows(x, splitAxes(x, gamma, beta, options), gamma, beta, options);
+  return reshape(y, x.shape);
+}
+
+/** `layerNorm` with the mean and 1/√(variance + eps) of each row: x's shape with the normalised axes of size 1. */
+export function layerNormWithStatistics(
+  x: Tensor,
+  gamma?: Tensor,
+  beta?: Tensor,
+  options: LayerNormOptions = {},
+): { readonly y: Tensor; readonly mean: Tensor; readonly rstd: Tensor } {
+  const axes = splitAxes(x, gamma, beta, options);
+  const [y, mean, rstd] = normalizeRows(x, axes, gamma, beta, options);
+  const row = [...axes.outer, ...axes.inner.map(() => 1)];
+  return { y: reshape(y, x.shape), mean: reshape(mean, row), rstd: reshape(rstd, row) };
+}
+
+/** Sizes of the axes that stay and of those that are normalised together. */
+interface RowAxes {
+  readonly outer: Shape;
+  readonly inner: Shape;
+}
+
+function splitAxes(x: Tensor, gamma?: Tensor, beta?: Tensor, options: LayerNormOptions = {}): RowAxes {
+  const trailing = options.axes ?? gamma?.rank ?? beta?.rank ?? 1;
+  const at = Math.max(0, x.rank - trailing);
+  return { outer: x.shape.slice(0, at), inner: x.shape.slice(at) };
+}
+
+/** The op over the normalised axes joined into one. */
+function normalizeRows(
+  x: Tensor,
+  { outer, inner }: RowAxes,
+  gamma: Tensor | undefined,
+  beta: Tensor | undefined,
+  { eps = 1e-5 }: LayerNormOptions,
+): readonly [y: Tensor, mean: Tensor, rstd: Tensor] {
+  const joined = inner.length <= 1 ? inner : [elementCount(inner)];
+  // A weight of any other shape goes to the type rule as it is, which names it.
+  const weight = (t: Tensor | undefined, value: 0 | 1): Tensor =>
+    t === undefined ? filled(x, joined, value) : sameShape(t.shape, inner) ? reshape(t, joined) : t;
+  const rows = reshape(x, [...outer, ...joined]);
+  const inputs = [rows, weight(gamma, 1), weight(beta, 0)];
+  return x.graph.add(layerNormOp, inputs, { eps }) as readonly [Tensor, Tensor, Tensor];
+}
 
 /** Gradient of `layerNorm` for x, from its saved statistics. */
 export const layerNormInputGrad = (x: Tensor, gamma: Tensor, mean: Tensor, rstd: Tensor, dy: Tensor): Tensor =>

@@ -7,7 +7,7 @@ import { normalAxis } from './axes.ts';
 import { indexMap } from './broadcast.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
-import { resampleBy, type Taps } from './resample.ts';
+import { takeBy } from './resample.ts';
 import { slice } from './shape.ts';
 
 export type PadAttrs = {
@@ -113,7 +113,7 @@ const finite = (value: number): number | string => (Number.isFinite(value) ? val
 
 /**
  * x with elements before and behind its axes: `pad(x, { [-1]: [1, 2] }, { mode: 'edge' })`. Negative amounts crop, and crop
- * first. Modes other than constant take f32.
+ * first.
  */
 export function pad(
   x: Tensor,
@@ -143,17 +143,10 @@ export function pad(
   if (mode === 'constant') {
     return x.graph.add(padOp, [cropped], { before: front, after: behind, value: finite(options.value ?? 0) })[0]!;
   }
-  return cropped.shape.reduce(
-    (y, size, axis) =>
-      front[axis] === 0 && behind[axis] === 0
-        ? y
-        : resampleBy(y, axis, repeated(outside[mode], size, front[axis]!, behind[axis]!)),
-    cropped,
-  );
-}
-
-/** One tap of weight 1 for each place of the padded axis. */
-function repeated(placeOf: (at: number, size: number) => number, size: number, before: number, after: number): Taps {
-  const index = Array.from({ length: before + size + after }, (_, i) => [placeOf(i - before, size)]);
-  return { index, weight: index.map(() => [1]) };
+  return cropped.shape.reduce((y, size, axis) => {
+    const [from, to] = [-front[axis]!, size + behind[axis]!];
+    if (from === 0 && to === size) return y;
+    const index = Array.from({ length: to - from }, (_, i) => outside[mode](from + i, size));
+    return takeBy(y, axis, index);
+  }, cropped);
 }

@@ -7,7 +7,7 @@ import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
 import { gather } from './gather.ts';
 import { sum } from './reduce.ts';
-import { reshape, transpose } from './shape.ts';
+import { view } from './shape.ts';
 
 /**
  * Weighted sums of places along one axis: interpolation, padding by places of the input, pooling over uneven windows. With
@@ -76,11 +76,10 @@ function eachProduct(
 
 /** ∂S/∂w: [outputs, taps]. */
 function weightGradient(x: Tensor, index: Tensor, y: Tensor, axis: number): Tensor {
-  const others = x.shape.flatMap((_, i) => (i === axis ? [] : [i]));
-  const places = gather(transpose(x, [axis, ...others]), index);
-  const outputs = transpose(y, [axis, ...others]);
-  const [m, ...rest] = outputs.shape;
-  return sum(mul(places, reshape(outputs, [m!, 1, ...rest])), { axes: rest.map((_, i) => i + 2) });
+  const places = gather(x, index, { axis }); // [outer…, outputs, taps, inner…]
+  const outputs = view(y, [...y.shape.slice(0, axis + 1), 1, ...y.shape.slice(axis + 1)]);
+  const others = places.shape.flatMap((_, i) => (i === axis || i === axis + 1 ? [] : [i]));
+  return sum(mul(places, outputs), { axes: others });
 }
 
 const cases: readonly { name: string; x: number[]; y: number[]; axis: number; taps: number; index: number[] }[] = [
@@ -250,16 +249,21 @@ export const resampleGrad = (
     size: options.size,
   })[0]!;
 
+const tableShape = (rows: readonly (readonly number[])[]): number[] => [rows.length, rows[0]!.length];
+
 /** `resample` by tables that are known when the graph is built. */
 export function resampleBy(x: Tensor, axis: number, { index, weight }: Taps): Tensor {
-  const shape = [index.length, index[0]!.length];
-  const places = x.graph.constant(
-    { type: { dtype: 'i32', shape }, data: Int32Array.from(index.flat()) },
-    'resample.index',
-  );
-  const weights = x.graph.constant(
-    { type: { dtype: 'f32', shape }, data: Float32Array.from(weight.flat()) },
-    'resample.weight',
-  );
-  return resample(x, places, weights, { axis });
+  const places = { type: { dtype: 'i32' as const, shape: tableShape(index) }, data: Int32Array.from(index.flat()) };
+  const weights = {
+    type: { dtype: 'f32' as const, shape: tableShape(weight) },
+    data: Float32Array.from(weight.flat()),
+  };
+  const { graph } = x;
+  return resample(x, graph.constant(places, 'resample.index'), graph.constant(weights, 'resample.weight'), { axis });
+}
+
+/** Entry index[i] of an axis for every i: taps of weight 1, for any dtype. */
+export function takeBy(x: Tensor, axis: number, index: readonly number[]): Tensor {
+  const type = { dtype: 'i32' as const, shape: [index.length] };
+  return gather(x, x.graph.constant({ type, data: Int32Array.from(index) }, 'take.index'), { axis });
 }

@@ -5,7 +5,7 @@ import { callerLine } from '../graph/source-line.ts';
 import { normalAxis } from './axes.ts';
 import { add } from './binary.ts';
 import { indexMap } from './broadcast.ts';
-import { resampleBy } from './resample.ts';
+import { resampleBy, takeBy } from './resample.ts';
 import {
   type AxisResize,
   type AxisTaps,
@@ -73,7 +73,7 @@ function scaled(from: number, scale: number): Target {
 }
 
 /**
- * Interpolation of x along any of its axes, one after the other: ONNX Resize, which contains PyTorch's interpolate
+ * Interpolation of x along any of its axes, one after the other (f32; mode nearest: any dtype): ONNX Resize, which contains PyTorch's interpolate
  * (`nearest`: asymmetric with floor; `nearest-exact`: halfPixel with roundPreferCeil; `linear` … `bicubic`: pytorchHalfPixel
  * or alignCorners).
  */
@@ -103,7 +103,17 @@ export function resize(x: Tensor, options: ResizeOptions): Tensor {
   const y = [...resized]
     .filter(({ axis, taps }) => !isIdentity(taps, x.shape[axis]!))
     .sort((a, b) => a.growth - b.growth)
-    .reduce((t, { axis, taps }) => resampleBy(t, axis, taps), x);
+    .reduce(
+      (t, { axis, taps }) =>
+        taps.weight.every(([w, ...more]) => w === 1 && more.length === 0)
+          ? takeBy(
+              t,
+              axis,
+              taps.index.map(([place]) => place!),
+            )
+          : resampleBy(t, axis, taps),
+      x,
+    );
   const value = options.extrapolationValue ?? 0;
   return value !== 0 && resized.some(({ taps }) => taps.outside.includes(true)) ? extrapolated(y, resized, value) : y;
 }

@@ -1,4 +1,4 @@
-import type { Graph, Tensor } from '../graph/graph.ts';
+import type { Graph, Node, Tensor } from '../graph/graph.ts';
 
 /**
  * A model is a function of the batch size: microbatches of different sizes build the same nodes with the same names over
@@ -8,7 +8,12 @@ export interface Model {
   readonly name: string;
   /** `mode` default training. */
   readonly build: (batch: number, mode?: ModelMode) => ModelGraph;
+  /** The batch size it is made for, where it is made for one (an ONNX file with fixed sizes); it may fail for others. */
+  readonly ownBatch?: number;
 }
+
+/** The model's graph for some batch size: for names, and for all that does not depend on the batch. */
+export const someGraph = (model: Model, mode?: ModelMode): Graph => model.build(model.ownBatch ?? 1, mode).graph;
 
 /**
  * What the graph is built for: batch normalisation and dropout differ. A mode may leave nodes out, but parameters and
@@ -24,4 +29,29 @@ export interface ModelGraph {
    * shares of all microbatches add up to the objective of the whole batch.
    */
   readonly objective: readonly { readonly loss: Tensor; readonly weight: number }[];
+  /** What the objective's whole-batch value is called among the results; default `loss`. */
+  readonly objectiveName?: string;
+  /** Further results of the whole batch by name. */
+  readonly totals?: ReadonlyMap<string, Total>;
+  /**
+   * Declares results that are computed once a step from the whole-batch gradients, which it is given by parameter name, in
+   * place of the gradients themselves.
+   */
+  readonly fromGradients?: (gradients: ReadonlyMap<string, Tensor>) => void;
+}
+
+/** A result that is a sum over microbatches. */
+export interface Total {
+  /** Shares of one chunk, one shape, added over the microbatches each by itself, then in this order. */
+  readonly parts: readonly TotalPart[];
+  /** Adds what exists once a step, behind the sum of the parts (undefined where there are none). */
+  readonly finish?: (sum: Tensor | undefined) => Tensor;
+  /** The node beside which the parts are summed. */
+  readonly at: Node;
+}
+
+export interface TotalPart {
+  readonly tensor: Tensor;
+  /** Runs `build` where the part's sum over microbatches belongs (`Graph.beside`, `Graph.gradientOf`). */
+  readonly place: <T>(build: () => T) => T;
 }

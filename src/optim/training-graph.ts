@@ -11,7 +11,7 @@ import { accumulate } from '../ops/accumulate.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { sum } from '../ops/reduce.ts';
 import { broadcastTo } from '../ops/shape.ts';
-import type { ModelGraph } from './model.ts';
+import type { ModelGraph, Total } from './model.ts';
 import type { Optimizer } from './optimizer.ts';
 
 export interface L2Penalty {
@@ -30,6 +30,8 @@ export interface TrainingGraphOptions {
     readonly outputs?: boolean;
     /** `grad/PARAMETER`: whole-batch gradients. */
     readonly gradients?: boolean;
+    /** `buffer/NAME`: running statistics behind the step. */
+    readonly buffers?: boolean;
     /** `grad_square/PARAMETER`: Σ g² of each whole-batch gradient; their sum's root is the global norm. */
     readonly gradientSquares?: boolean;
     /** `grad_input/INPUT` of every f32 data input. */
@@ -57,6 +59,16 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
     for (const [name, tensor] of modelOutputs)
       graph.output(`output/${name}`, tensor, { batchAxis: graph.batchAxisOf(name) });
   }
+  if (fetch.buffers) {
+    const followed = new Map(graph.assignments.map(({ target, value }) => [target, value]));
+    for (const buffer of graph.sources('buffer')) {
+      graph.output(`buffer/${buffer.name}`, followed.get(buffer) ?? buffer, { batchAxis: null });
+    }
+  }
+  // Only training leaves anything behind.
+  if (!options.optimizer) graph.assignments.length = 0;
+  for (const [name, total] of model.totals ?? [])
+    graph.output(name, wholeBatch(graph, name, total), { batchAxis: null });
 
   if (model.objective.length > 0) {
     const shares = model.objective.map(({ loss, weight }) => (weight === 1 ? loss : mul(loss, weight)));
@@ -73,7 +85,7 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
           modelOutputs.map(([, t]) => t),
         )
       : [];
-    const wanted = options.optimizer || fetch.gradients ? trainable : [];
+    const wanted = options.optimizer || fetch.gradients || model.fromGradients ? trainable : [];
     const contributions =
       wanted.length + inputs.length > 0
         ? backward(
@@ -83,7 +95,9 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
         : new Map<Tensor, Contribution[]>();
 
     const penalised = penalisedParameters(graph, options.l2);
-    graph.output('loss', totalLoss(graph, share, penalised, options.l2?.lambda ?? 0));
+    const name = model.objectiveName ?? 'loss';
+    graph.output(name, totalLoss(graph, name, share, penalised, options.l2?.lambda ?? 0));
+    const totals = new Map<string, Tensor>();
     const hyper = options.optimizer && feedHyper(graph, options.optimizer);
     for (const parameter of wanted) {
       const gradient = totalGradient(
@@ -93,16 +107,18 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
         penalised,
         options.l2?.lambda ?? 0,
       );
+      totals.set(parameter.name, gradient);
       if (fetch.gradientSquares) {
         const square = graph.inStep(parameter.node, () => sum(mul(gradient, gradient)));
         graph.output(`grad_square/${parameter.name}`, square, { batchAxis: null });
       }
-      if (fetch.gradients) graph.output(`grad/${parameter.name}`, gradient);
+      if (fetch.gradients && !model.fromGradients) graph.output(`grad/${parameter.name}`, gradient);
       if (options.optimizer) {
         const { update } = options.optimizer;
         graph.inStep(parameter.node, () => update(graph, parameter, gradient, hyper!));
       }
     }
+    model.fromGradients?.(totals);
     for (const input of inputs) {
       const { feed } = input.node.source!;
       const batchAxis = feed!.kind === 'data' ? feed!.batchAxis : null;
@@ -136,7 +152,8 @@ function differentiableInputs(graph: Graph, outputs: readonly Tensor[]): Tensor[
     .filter((t) => t.dtype === 'f32' && t.node.source!.feed!.kind === 'data' && needed.has(t.node));
 }
 
-function penalisedParameters(graph: Graph, l2: L2Penalty | undefined): ReadonlySet<Tensor> {
+/** The parameters that an L2 penalty names. Throws UsageError where one is unknown. */
+export function penalisedParameters(graph: Graph, l2: L2Penalty | undefined): ReadonlySet<Tensor> {
   const byName = new Map(graph.parameters.map((p) => [p.name, p]));
   return new Set(
     (l2?.parameters ?? []).map((name) => {
@@ -153,13 +170,22 @@ function penalisedParameters(graph: Graph, l2: L2Penalty | undefined): ReadonlyS
 }
 
 /** Σ over microbatches of the shares, plus λ/2 Σ‖w‖² once. */
-function totalLoss(graph: Graph, share: Tensor, penalised: ReadonlySet<Tensor>, lambda: number): Tensor {
-  let loss = graph.derivativeOf(share.node, () => accumulate(share, 'loss'));
+function totalLoss(graph: Graph, name: string, share: Tensor, penalised: ReadonlySet<Tensor>, lambda: number): Tensor {
+  let loss = graph.derivativeOf(share.node, () => accumulate(share, name));
   for (const parameter of penalised) {
     const penalty = graph.inStep(parameter.node, () => mul(sum(mul(parameter, parameter)), lambda / 2));
     loss = graph.inStep(share.node, () => add(loss, penalty));
   }
   return loss;
+}
+
+/** Each part has its own sum over microbatches, so that the order of additions is fixed by the graph. */
+function wholeBatch(graph: Graph, name: string, { parts, finish, at }: Total): Tensor {
+  const sums = parts.map(({ tensor, place }, i) => place(() => accumulate(tensor, `${name}#${i}`)));
+  return graph.inStep(at, () => {
+    const sum = sums.length > 0 ? sums.reduce((a, b) => add(a, b)) : undefined;
+    return finish ? finish(sum) : sum!;
+  });
 }
 
 function totalGradient(

@@ -1,6 +1,7 @@
 import { nearest, PlanError } from '../core/errors.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import { isForward, rootOf } from '../graph/values.ts';
+import { mirrored } from './fold.ts';
 import type { Partition } from './partition.ts';
 
 /** The graph's forward nodes in topological order: what a partition assigns. */
@@ -71,8 +72,27 @@ export function stageMap(
       },
     );
   }
-  const stages = leaders(graph).map((leader) => (leader ? assignment[leader.name]! : 0));
+  const stages = stagesOf(graph, partition.stages, (node) => assignment[node.name]!);
   return (node) => stages[node.id]!;
+}
+
+/**
+ * Stages of all nodes from those of the forward nodes. What has an origin stands where its origin does, or, where it is a
+ * gradient within the model, at the mirrored place of the folded chain; what is computed from gradients without being one
+ * (their squares' sum) stands at the latest of its inputs.
+ */
+function stagesOf(graph: Graph, stages: number, own: (node: Node) => number): number[] {
+  const leader = leaders(graph);
+  const found = new Array<number>(graph.nodes.length).fill(0);
+  for (const node of graph.nodes) {
+    const { origin, order } = node;
+    if (isForward(node)) found[node.id] = own(node);
+    else if (node.source) found[node.id] = leader[node.id] ? own(leader[node.id]!) : 0;
+    else if (origin && order > origin.order) found[node.id] = mirrored(found[origin.id]!, stages, order);
+    else if (origin && (!origin.source || leader[origin.id])) found[node.id] = found[origin.id]!;
+    else found[node.id] = Math.max(0, ...node.inputs.map((t) => (t.node.source ? 0 : found[t.node.id]!)));
+  }
+  return found;
 }
 
 function filled(graph: Graph, known: Readonly<Record<string, number>>): Readonly<Record<string, number>> {

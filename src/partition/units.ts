@@ -89,7 +89,7 @@ export function chainUnits(graph: Graph, device: DeviceModel = defaultDevice): C
     const bytes = byteSize(node.outputs[0]!.type);
     if (node.source?.kind === 'parameter') unit.parameterBytes += bytes;
     else if (node.source?.kind === 'state') unit.stateBytes += bytes;
-    else if (node.op?.name === 'accumulate') unit.gradientBytes += bytes;
+    else if (node.op?.accumulates) unit.gradientBytes += bytes;
     const seconds = nodeSeconds(node, device);
     if (node.region === 'step') unit.stepSeconds += seconds;
     else if (isForward(node)) unit.forwardSeconds += seconds;

@@ -8,6 +8,7 @@ import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory
 import type { Model } from '../optim/model.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { buildTrainingGraph, type L2Penalty } from '../optim/training-graph.ts';
+import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { makePartition, type PartitionSpec } from '../partition/index.ts';
 import type { Partition } from '../partition/partition.ts';
 import { stageMap } from '../partition/stage-of.ts';
@@ -119,14 +120,20 @@ export function draftPlan(request: PlanRequest): Plan {
     ...(request.schedule === 'gpipe' ? { inFlight: () => microbatches } : {}),
   });
   const placement = placementOf(request, partition);
+  const order = highestOrder(mainGraph);
+  const chain: StageChain = {
+    stages: foldedStages(partition.stages, order),
+    placement: foldedPlacement(placement, order),
+    ordered: mainGraph.nodes.some((n) => n.op?.accumulates && n.pass === 0),
+  };
   const stageEdges = edgesBetweenStages(mainGraph, partition);
 
   const schedules: Record<string, Schedule> = {};
   const programs: Record<string, StepProgram> = {};
   for (const [name, { chunks, graphs }] of Object.entries(builds)) {
     const spec = request.programs[name]!;
-    const schedule = scheduleFor(request, spec, spec === main, partition, placement, chunks.length);
-    checkSchedule(schedule, spec, stageEdges);
+    const schedule = scheduleFor(request, spec, spec === main, chain, chunks.length);
+    checkSchedule(schedule, spec, stageEdges, chain.ordered);
     const program = buildProgram({
       chunks,
       graphs,
@@ -179,6 +186,7 @@ function buildGraphs(
           outputs: spec.outputs ?? false,
           gradientSquares: spec.gradientNorm ?? false,
           gradients: spec.mode === 'gradients',
+          buffers: spec.mode === 'gradients',
           inputGradients: spec.mode === 'gradients' && (request.inputGradients ?? false),
         },
       }),
@@ -213,15 +221,22 @@ function placementOf(request: PlanRequest, partition: Partition): number[] {
   return placement;
 }
 
+/** The stages as a schedule sees them: where the model holds gradients of itself, the partition's folded over its devices. */
+interface StageChain {
+  readonly stages: number;
+  readonly placement: readonly number[];
+  /** Values are averaged over microbatches on the way forward, so forwards must run in their order. */
+  readonly ordered: boolean;
+}
+
 function scheduleFor(
   request: PlanRequest,
   spec: ProgramSpec,
   isMain: boolean,
-  partition: Partition,
-  placement: readonly number[],
+  { stages, placement }: StageChain,
   microbatches: number,
 ): Schedule {
-  const shape = { stages: partition.stages, microbatches, placement, devices: request.devices.length };
+  const shape = { stages, microbatches, placement, devices: request.devices.length };
   if (spec.mode === 'forward') return forwardOnly(shape);
   if (typeof request.schedule === 'string') return makeSchedule(request.schedule, shape);
   const given = request.schedule;
@@ -248,11 +263,12 @@ function scheduleFor(
   };
 }
 
-function checkSchedule(schedule: Schedule, spec: ProgramSpec, edges: readonly StageEdge[]): void {
+function checkSchedule(schedule: Schedule, spec: ProgramSpec, edges: readonly StageEdge[], ordered: boolean): void {
   const isNamed = schedule.name === 'gpipe' || schedule.name === '1f1b';
   validateSchedule(schedule, {
     dependencies: edges,
     passes: spec.mode === 'forward' ? 'forward' : 'training',
+    forwards: ordered ? 'ordered' : 'free',
     ...(isNamed && spec.mode !== 'forward'
       ? { inFlightBound: inFlightBounds(schedule.name as ScheduleName, schedule.stages, schedule.microbatches) }
       : {}),

@@ -1,5 +1,6 @@
 import { elementCount } from '../core/types.ts';
 import type { CategoryBytes } from '../memory/device-memory.ts';
+import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
 import { describe, type MemoryCategory } from '../program/instruction.ts';
 import { capacityOf, type Plan } from './plan.ts';
@@ -103,7 +104,9 @@ function summarizeStages(plan: Plan, main: string): StageSummary[] {
   const stageOf = stageMap(graph, plan.partition);
   const flops = new Array<number>(plan.partition.stages).fill(0);
   for (const { instructions } of plan.programs[main]!.devices) {
-    for (const i of instructions) if (i.kind === 'compute') flops[stageOf(graph.node(i.node))]! += i.flops;
+    for (const i of instructions) {
+      if (i.kind === 'compute') flops[columnOf(stageOf(graph.node(i.node)), plan.partition.stages)]! += i.flops;
+    }
   }
   const nodes = forwardNodes(graph);
   return Array.from({ length: plan.partition.stages }, (_, stage) => {

@@ -160,7 +160,7 @@ class BuildContext {
   }
 
   lower(node: Node, microbatch: number | null, backend: BackendName): { signature: NodeSignature; lowered: Lowered } {
-    const isFirst = node.op!.name === 'accumulate' ? microbatch === 0 : null;
+    const isFirst = node.op!.accumulates ? microbatch === 0 : null;
     const key = `${this.graphs.indexOf(node.graph)}/${node.id}/${isFirst}`;
     let signature = this.#signatures.get(key);
     if (!signature) {
@@ -190,9 +190,7 @@ function addTo<K>(map: Map<K, Set<number>>, key: K, value: number): void {
 /** Every graph must add to the same totals on the same devices: a sum over microbatches has one place. */
 function checkTotals(graphs: ReadonlySet<Graph>, deviceOf: (node: Node) => number): void {
   const totals = (graph: Graph) =>
-    new Map(
-      graph.nodes.filter((n) => n.op?.name === 'accumulate').map((n) => [valueKey(n.outputs[0]!, null), deviceOf(n)]),
-    );
+    new Map(graph.nodes.filter((n) => n.op?.accumulates).map((n) => [valueKey(n.outputs[0]!, null), deviceOf(n)]));
   const [first, ...others] = [...graphs];
   const expected = totals(first!);
   for (const graph of others) {
@@ -297,7 +295,7 @@ class DeviceBuilder {
       bytes: cost.bytes,
     });
     // A sum over microbatches is complete, and may leave, behind the last of them.
-    const complete = node.op!.name !== 'accumulate' || microbatch === options.chunks.length - 1;
+    const complete = !node.op!.accumulates || microbatch === options.chunks.length - 1;
     if (complete) {
       node.outputs.forEach((t, i) => {
         if (node.op!.inPlace?.some(([output]) => output === i)) return;

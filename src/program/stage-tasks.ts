@@ -57,6 +57,6 @@ export function divideIntoTasks(graph: Graph, stages: number, stageOf: (node: No
 
 /** Graph order, but each accumulation right behind what it adds, so that the addend dies at once. */
 function accumulatingEarly(graph: Graph): Node[] {
-  const position = (node: Node): number => (node.op?.name === 'accumulate' ? node.inputs[0]!.node.id + 0.5 : node.id);
+  const position = (node: Node): number => (node.op?.accumulates ? node.inputs.at(-1)!.node.id + 0.5 : node.id);
   return [...graph.nodes].sort((a, b) => position(a) - position(b) || a.id - b.id);
 }

@@ -13,7 +13,7 @@ export function valueKey(root: Tensor, microbatch: number | null): string {
 function stepKey(root: Tensor): string {
   const { source, op, attrs, name } = root.node;
   if (source) return `${source.kind} ${source.name}`;
-  if (op!.name === 'accumulate' && typeof attrs.total === 'string') return `total ${attrs.total}`;
+  if (op!.accumulates && typeof attrs.total === 'string') return `total ${attrs.total}`;
   return `${name}.${root.index}`;
 }
 

@@ -15,6 +15,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
   const parts = [
     heading(summary, plan),
     stageTable(summary),
+    ...foldedStagesLine(plan, main!),
     `Schedule ${summary.schedule}, one column a task:\n${printGrid(plan.schedules[main!]!, {
       dependencies: plan.stageEdges,
       updates: plan.request.programs[main!]!.mode === 'train',
@@ -29,6 +30,16 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
     );
   }
   return parts.join('\n\n');
+}
+
+/** Where the model holds gradients of itself, the grid has stages that the table has not. */
+function foldedStagesLine(plan: Plan, program: string): string[] {
+  const { stages } = plan.partition;
+  const all = plan.schedules[program]!.stages;
+  if (all === stages) return [];
+  return [
+    `The model holds gradients of itself: stages ${stages} to ${all - 1} of the grid hold them, folded back over the devices of stages ${stages - 1} to 0`,
+  ];
 }
 
 function heading({ model, programs }: PlanSummary, plan: Plan): string {

@@ -10,12 +10,13 @@ import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts
 import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
 import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
+import { feedValue } from './feeds.ts';
 import { initialValue } from './fill.ts';
 import { packFeed, unpackResult } from './staging-area.ts';
 
 export interface SessionOptions extends ClusterOptions {
   readonly seed?: number;
-  /** First values by parameter name instead of the models' own initialisation. */
+  /** First values of parameters and buffers by name instead of the models' own initialisation. */
   readonly parameters?: ReadonlyMap<string, HostTensor>;
   /**
    * `threads`: one worker thread a device (default). `local`: all devices in this thread, taking turns — the same programs,
@@ -179,12 +180,17 @@ export class Session implements AsyncDisposable {
     return this.#inTurn(() => this.#readAll('parameter'));
   }
 
+  /** Buffers (running statistics) by name, in graph order. */
+  buffers(): Promise<Map<string, HostTensor>> {
+    return this.#inTurn(() => this.#readAll('buffer'));
+  }
+
   /** Optimizer state by name (`m/encoder.weight`). */
   optimizerState(): Promise<Map<string, HostTensor>> {
     return this.#inTurn(() => this.#readAll('state'));
   }
 
-  /** Overwrites parameters or optimizer state by name. */
+  /** Overwrites parameters, buffers or optimizer state by name. */
   write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
     return this.#inTurn(() => this.#writeAll(values));
   }
@@ -193,7 +199,9 @@ export class Session implements AsyncDisposable {
     for (const [name, value] of values) {
       const home = this.#homes.get(name);
       if (!home)
-        throw new UsageError('unknown-parameter', `the model has no parameter or state ${name}`, { fields: { name } });
+        throw new UsageError('unknown-parameter', `the model has no parameter, buffer or state ${name}`, {
+          fields: { name },
+        });
       await this.#write(home, value);
     }
   }
@@ -271,7 +279,7 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  async #readAll(kind: 'parameter' | 'state'): Promise<Map<string, HostTensor>> {
+  async #readAll(kind: 'parameter' | 'buffer' | 'state'): Promise<Map<string, HostTensor>> {
     const values = new Map<string, HostTensor>();
     for (const [name, home] of this.#homes) {
       if (home.tensor.node.source!.kind !== kind) continue;
@@ -315,51 +323,15 @@ export class Session implements AsyncDisposable {
   ): HostTensor {
     const source = this.plan.graphs[program]!.sources('input').find((t) => t.node.source!.name === feed.name)!.node
       .source!;
-    const rule = source.feed!;
-    const scalar = (value: number): HostTensor => ({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) });
-    switch (rule.kind) {
-      case 'data': {
-        const tensor = batch[feed.name];
-        if (!tensor) {
-          throw new UsageError('missing-input', `the batch has no tensor ${feed.name}`, {
-            fields: { input: feed.name, given: Object.keys(batch) },
-            remedy: `add ${feed.name} to the data; it holds ${Object.keys(batch).join(', ') || 'nothing'}`,
-          });
-        }
-        return tensor;
-      }
-      case 'inverseCount': {
-        const target = batch[rule.target];
-        if (!target)
-          throw new UsageError('missing-input', `the batch has no tensor ${rule.target}`, {
-            fields: { input: rule.target },
-          });
-        let count = 0;
-        for (const t of target.data) if (t !== rule.ignoreIndex) count++;
-        return scalar(1 / count);
-      }
-      case 'inverseElements':
-        return scalar(1 / (rule.perSample * this.plan.request.programs[program]!.batch));
-      case 'sampleIndices': {
-        const { batch: samples } = this.plan.request.programs[program]!;
-        return {
-          type: { dtype: 'i32', shape: [samples] },
-          data: Int32Array.from({ length: samples }, (_, i) => i),
-        };
-      }
-      case 'randomKey': {
-        const seed = this.#seed;
-        return {
-          type: { dtype: 'i32', shape: [4] },
-          data: Int32Array.of(seed | 0, Math.floor(seed / 2 ** 32), options.step ?? 0, 0),
-        };
-      }
-      case 'hyper': {
-        const { optimizer } = this.plan.request;
-        const data = optimizer!.hyper(options.lr ?? optimizer!.defaultRate, options.step ?? 0);
-        return { type: { dtype: 'f32', shape: [data.length] }, data };
-      }
-    }
+    const { optimizer, programs } = this.plan.request;
+    const { step = 0, lr } = options;
+    return feedValue(source, {
+      tensors: batch,
+      samples: programs[program]!.batch,
+      seed: this.#seed,
+      step,
+      hyper: () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step),
+    });
   }
 }
 

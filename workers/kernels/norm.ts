@@ -4,8 +4,7 @@ import { loadTail, storeTail, sum4 } from './lanes';
 import { BLOCK, highHalf, scaled, sumRow } from './reduce';
 
 /** Σ (x − mean)², blocks of 256 terms in f32, totals in f64. */
-@inline
-function squaredDeviations(n: i32, x: usize, mean: f32): f64 {
+export function squaredDeviations(n: i32, x: usize, mean: f32): f64 {
   const m = f32x4.splat(mean);
   let total: f64 = 0;
   while (n >= 8) {
@@ -31,33 +30,43 @@ function squaredDeviations(n: i32, x: usize, mean: f32): f64 {
 }
 
 @inline
-function affine(x: v128, mean: v128, rstd: v128, gamma: v128, beta: v128): v128 {
+export function affine(x: v128, mean: v128, rstd: v128, gamma: v128, beta: v128): v128 {
   return f32x4.add(f32x4.mul(f32x4.mul(f32x4.sub(x, mean), rstd), gamma), beta);
+}
+
+/** y = (x − mean)·rstd·gamma + beta, all of n elements but mean and rstd. */
+export function affineRow(n: i32, x: usize, gamma: usize, beta: usize, y: usize, mean: f32, rstd: f32): void {
+  const m = f32x4.splat(mean);
+  const r = f32x4.splat(rstd);
+  for (; n >= 4; n -= 4) {
+    v128.store(y, affine(v128.load(x), m, r, v128.load(gamma), v128.load(beta)));
+    x += 16;
+    gamma += 16;
+    beta += 16;
+    y += 16;
+  }
+  if (n > 0) storeTail(y, n, affine(loadTail(x, n), m, r, loadTail(gamma, n), loadTail(beta, n)));
+}
+
+/** 1 / √(variance + eps), rounded once. */
+@inline
+export function rootOf(variance: f64, eps: f32): f32 {
+  return <f32>(1 / Math.sqrt(variance + <f64>eps));
 }
 
 /** mean and rstd (one a row) are outputs kept for the gradients. */
 export function layerNorm(
   rows: i32, cols: i32, x: usize, gamma: usize, beta: usize, y: usize, mean: usize, rstd: usize, eps: f32,
 ): void {
-  const whole = <usize>(cols & ~3) * 4;
-  const rest = cols & 3;
+  const step = <usize>cols * 4;
   for (; rows > 0; rows--) {
     const mu = <f32>(sumRow(cols, x) / <f64>cols);
-    const inverse = <f32>(1 / Math.sqrt(squaredDeviations(cols, x, mu) / <f64>cols + <f64>eps));
+    const inverse = rootOf(squaredDeviations(cols, x, mu) / <f64>cols, eps);
     store<f32>(mean, mu);
     store<f32>(rstd, inverse);
-    const m = f32x4.splat(mu);
-    const r = f32x4.splat(inverse);
-    for (let i: usize = 0; i < whole; i += 16) {
-      v128.store(y + i, affine(v128.load(x + i), m, r, v128.load(gamma + i), v128.load(beta + i)));
-    }
-    x += whole;
-    y += whole;
-    if (rest > 0) {
-      storeTail(y, rest, affine(loadTail(x, rest), m, r, loadTail(gamma + whole, rest), loadTail(beta + whole, rest)));
-      x += <usize>rest * 4;
-      y += <usize>rest * 4;
-    }
+    affineRow(cols, x, gamma, beta, y, mu, inverse);
+    x += step;
+    y += step;
     mean += 4;
     rstd += 4;
   }
@@ -65,58 +74,63 @@ export function layerNorm(
 
 /**
  * With h = (x − mean)·rstd and g = dy·gamma:  dx = rstd·(g − mean(g) − h·mean(g·h)), means over the row.
- * Ba, Kiros, Hinton, "Layer Normalization" (2016), differentiated.
+ * Ba, Kiros, Hinton, "Layer Normalization" (2016), differentiated. Sums in blocks of 4·BLOCK terms in f32, totals in f64.
  */
+export function inputGradRow(cols: i32, x: usize, gamma: usize, mean: f32, rstd: f32, dy: usize, dx: usize): void {
+  const inverseCols = 1 / <f64>cols;
+  const mu = f32x4.splat(mean);
+  const r = f32x4.splat(rstd);
+  let sumG: f64 = 0;
+  let sumGH: f64 = 0;
+  for (let from = 0; from < cols; from += 4 * BLOCK) {
+    let sg = f32x4.splat(0);
+    let sgh = sg;
+    const to = min(cols, from + 4 * BLOCK);
+    for (let i = from; i < to; i += 4) {
+      const at = <usize>i * 4;
+      const k = to - i;
+      let g: v128;
+      let h: v128;
+      if (k >= 4) {
+        g = f32x4.mul(v128.load(dy + at), v128.load(gamma + at));
+        h = v128.load(x + at);
+      } else {
+        // Missing lanes of g are 0 and leave both sums alone.
+        g = f32x4.mul(loadTail(dy + at, k), loadTail(gamma + at, k));
+        h = loadTail(x + at, k);
+      }
+      sg = f32x4.add(sg, g);
+      sgh = f32x4.add(sgh, f32x4.mul(g, f32x4.mul(f32x4.sub(h, mu), r)));
+    }
+    sumG += sum4(sg);
+    sumGH += sum4(sgh);
+  }
+  const meanG = f32x4.splat(<f32>(sumG * inverseCols));
+  const meanGH = f32x4.splat(<f32>(sumGH * inverseCols));
+  for (let i = 0; i < cols; i += 4) {
+    const at = <usize>i * 4;
+    const k = cols - i;
+    const full = k >= 4;
+    const g = f32x4.mul(
+      full ? v128.load(dy + at) : loadTail(dy + at, k),
+      full ? v128.load(gamma + at) : loadTail(gamma + at, k),
+    );
+    const h = f32x4.mul(f32x4.sub(full ? v128.load(x + at) : loadTail(x + at, k), mu), r);
+    const v = f32x4.mul(r, f32x4.sub(f32x4.sub(g, meanG), f32x4.mul(h, meanGH)));
+    if (full) v128.store(dx + at, v);
+    else storeTail(dx + at, k, v);
+  }
+}
+
 export function layerNormInputGrad(
   rows: i32, cols: i32, x: usize, gamma: usize, mean: usize, rstd: usize, dy: usize, dx: usize,
 ): void {
-  const inverseCols = 1 / <f64>cols;
+  const step = <usize>cols * 4;
   for (; rows > 0; rows--) {
-    const mu = f32x4.splat(load<f32>(mean));
-    const r = f32x4.splat(load<f32>(rstd));
-    let sumG: f64 = 0;
-    let sumGH: f64 = 0;
-    for (let from = 0; from < cols; from += 4 * BLOCK) {
-      let sg = f32x4.splat(0);
-      let sgh = sg;
-      const to = min(cols, from + 4 * BLOCK);
-      for (let i = from; i < to; i += 4) {
-        const at = <usize>i * 4;
-        const k = to - i;
-        let g: v128;
-        let h: v128;
-        if (k >= 4) {
-          g = f32x4.mul(v128.load(dy + at), v128.load(gamma + at));
-          h = v128.load(x + at);
-        } else {
-          // Missing lanes of g are 0 and leave both sums alone.
-          g = f32x4.mul(loadTail(dy + at, k), loadTail(gamma + at, k));
-          h = loadTail(x + at, k);
-        }
-        sg = f32x4.add(sg, g);
-        sgh = f32x4.add(sgh, f32x4.mul(g, f32x4.mul(f32x4.sub(h, mu), r)));
-      }
-      sumG += sum4(sg);
-      sumGH += sum4(sgh);
-    }
-    const meanG = f32x4.splat(<f32>(sumG * inverseCols));
-    const meanGH = f32x4.splat(<f32>(sumGH * inverseCols));
-    for (let i = 0; i < cols; i += 4) {
-      const at = <usize>i * 4;
-      const k = cols - i;
-      const full = k >= 4;
-      const g = f32x4.mul(
-        full ? v128.load(dy + at) : loadTail(dy + at, k),
-        full ? v128.load(gamma + at) : loadTail(gamma + at, k),
-      );
-      const h = f32x4.mul(f32x4.sub(full ? v128.load(x + at) : loadTail(x + at, k), mu), r);
-      const v = f32x4.mul(r, f32x4.sub(f32x4.sub(g, meanG), f32x4.mul(h, meanGH)));
-      if (full) v128.store(dx + at, v);
-      else storeTail(dx + at, k, v);
-    }
-    x += <usize>cols * 4;
-    dy += <usize>cols * 4;
-    dx += <usize>cols * 4;
+    inputGradRow(cols, x, gamma, load<f32>(mean), load<f32>(rstd), dy, dx);
+    x += step;
+    dy += step;
+    dx += step;
     mean += 4;
     rstd += 4;
   }

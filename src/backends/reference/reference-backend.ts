@@ -21,14 +21,17 @@ export function createReferenceBackend(memory: WebAssembly.Memory): Backend {
       const record = recordOf(call.kernel);
       const inputs = node.inputs.map((type, i) => view(memory, type, at.inputs[i]!));
       const outputs = node.outputs.map((type, i) => view(memory, type, at.outputs[i]!));
-      // A sum over microbatches: later ones add to what the output holds.
-      const adds = call.kernel === 'accumulate' && node.attrs.first === false;
+      // Over microbatches: later ones go on from what the output holds.
+      const { accumulates } = record;
+      const goesOn = accumulates && node.attrs.first === false;
       return () => {
         // All inputs are read before any output is written: an output may share an input's bytes.
         const values = inputs.map((data, i) => ({ type: node.inputs[i]!, data: Float64Array.from(data) }));
-        const results = record.reference(values, node.attrs, node.outputs);
+        const results = goesOn
+          ? [accumulates.next(Float64Array.from(outputs[0]!), values, node.attrs)]
+          : record.reference(values, node.attrs, node.outputs);
         outputs.forEach((data, i) => {
-          data.set(adds ? results[i]!.map((x, at) => x + data[at]!) : results[i]!);
+          data.set(results[i]!);
         });
       };
     },

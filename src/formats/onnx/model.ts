@@ -44,6 +44,8 @@ export type OnnxAttribute =
   | { readonly kind: 'floats'; readonly value: readonly number[] }
   | { readonly kind: 'ints'; readonly value: readonly number[] }
   | { readonly kind: 'strings'; readonly value: readonly string[] }
+  /** Inside a function: the value of this attribute of the node that calls it. */
+  | { readonly kind: 'reference'; readonly value: string }
   /** Sparse tensors, types, lists of graphs: known by kind, not by value. */
   | { readonly kind: 'other'; readonly value: string };
 
@@ -52,6 +54,8 @@ export interface OnnxNode {
   readonly opType: string;
   /** `''` is ONNX's own. */
   readonly domain: string;
+  /** Tells functions of one name apart. */
+  readonly overload: string;
   /** Names of values; `''` where an optional input is left out. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
@@ -84,7 +88,12 @@ export interface OnnxFunction {
   readonly domain: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+  readonly overload: string;
+  /** Attributes that a call must give … */
   readonly attributes: readonly string[];
+  /** … and those with a default. */
+  readonly defaults: ReadonlyMap<string, OnnxAttribute>;
+  readonly opsets: ReadonlyMap<string, number>;
   readonly nodes: readonly OnnxNode[];
 }
 

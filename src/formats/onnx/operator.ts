@@ -58,6 +58,8 @@ export interface OperatorContext {
   readonly graphAttr: (name: string) => OnnxGraph;
   readonly has: (attribute: string) => boolean;
 
+  /** The value of this name where the node stands: for attributes that name values instead of taking inputs. */
+  readonly valueOf: (name: string) => Value;
   /** A known value as a tensor of the graph. */
   readonly lift: (value: Value) => Tensor;
   /** Element type that the ONNX file gives input i (INT64 and INT8 are both i32 in the graph). */

@@ -15,7 +15,7 @@ export interface MergeOptions {
  * Merges nodes that compute the same: same op, inputs, attributes, region and pass. The first stays; constants of equal
  * values merge too, so that scalars made again and again do not hide equal work.
  *
- * - Never `accumulate` (each use of a parameter has its own sum, which is what fixes the order of additions) and never an
+ * - Never what accumulates over microbatches (each use of a parameter has its own sum, which is what fixes the order of additions) and never an
  *   op that works in place.
  * - Forward nodes merge wherever they stand: no partition has seen them yet, and what remains is one forward node.
  * - Derivatives and step nodes merge only where they follow the same forward node, so that no work moves between stages
@@ -57,16 +57,24 @@ function keyOf(
     if (!values.has(value)) values.set(value, values.size);
     return `constant ${type.dtype} ${type.shape} #${values.get(value)}`;
   }
-  if (op!.name === 'accumulate' || op!.inPlace) return undefined;
-  const place = isForward(node) ? 'forward' : `${node.region} ${node.pass} ${stageSetter(origin)}`;
+  if (op!.accumulates || op!.inPlace) return undefined;
+  const place = isForward(node) ? 'forward' : `${node.region} ${node.pass} ${placeOf(node.order, origin)}`;
   return `${op!.name} ${place} (${inputs.map((t) => `${t.node.id}.${t.index}`)}) ${attrKey(node.attrs)}`;
 }
 
-/** The node at the end of the chain of origins, which gives all of the chain its stage. */
-function stageSetter(origin: Node | undefined): number {
+/**
+ * Equal for nodes that follow the same stage: the node at the end of the chain of origins, and the orders of the gradients
+ * within the model that the chain passes, each of which mirrors the place.
+ */
+function placeOf(order: number, origin: Node | undefined): string {
+  const mirrors: number[] = [];
   let last = origin;
-  while (last?.origin) last = last.origin;
-  return last?.id ?? -1;
+  for (let below = order; last; last = last.origin) {
+    if (below > last.order) mirrors.push(below);
+    below = last.order;
+    if (!last.origin) break;
+  }
+  return `${last?.id ?? -1} ${mirrors}`;
 }
 
 /** Attributes by value: keys in one order; −0, NaN and infinities, which JSON has not, kept apart. */

@@ -44,7 +44,7 @@ export function foldConstants(graph: Graph, options: FoldOptions = {}): Graph {
 
 function isFoldable(node: Node, inputs: readonly Tensor[]): boolean {
   const { op } = node;
-  if (!op || op.name === 'accumulate' || op.inPlace) return false;
+  if (!op || op.accumulates || op.inPlace) return false;
   if (!inputs.every((t) => t.node.source?.kind === 'constant')) return false;
   const from = inputs.map((t) => t.type);
   const to = node.outputs.map((t) => t.type);

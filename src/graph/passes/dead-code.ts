@@ -26,10 +26,15 @@ export function eliminateDeadCode(graph: Graph): Graph {
 }
 
 const isInterface = ({ source }: Node): boolean =>
-  source?.kind === 'parameter' || (source?.kind === 'input' && source.feed?.kind === 'data');
+  source?.kind === 'parameter' ||
+  source?.kind === 'buffer' ||
+  (source?.kind === 'input' && source.feed?.kind === 'data');
 
-/** The forward node or source at the end of a chain of derivatives. */
+/**
+ * The node that decides where a chain of derivatives runs: a source, or a value computed forward. A gradient within the
+ * model is one too: it stands elsewhere than the node it is the gradient of.
+ */
 function firstOrigin(node: Node): Node {
-  while (node.origin) node = node.origin;
+  while (node.origin && !(node.region === 'micro' && node.pass === 0)) node = node.origin;
   return node;
 }

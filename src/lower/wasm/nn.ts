@@ -1,6 +1,5 @@
-/** Lowering of softmax, normalisation, look-up, losses and updates to the WebAssembly kernels. */
+/** Lowering of softmax, normalisation, losses and updates to the WebAssembly kernels. */
 import { elementCount, type Shape } from '../../core/types.ts';
-import { tableLayout } from '../../ops/gather.ts';
 import type { CrossEntropyAttrs } from '../../ops/loss.ts';
 import type { AdamAttrs, SgdAttrs } from '../../ops/optimizer.ts';
 import { type Arg, call, input, type LowerRule, type NodeSignature, output } from '../kernel-call.ts';
@@ -58,10 +57,6 @@ export const nnRules = {
   adamUpdate,
   crossEntropy: loss('crossEntropy'),
   crossEntropyGrad: loss('crossEntropyGrad'),
-  gather: ({ inputs }: NodeSignature) => {
-    const { rows, width } = tableLayout(inputs[0]!.shape);
-    return call('gatherRows', elementCount(inputs[1]!.shape), rows, width, input(0), input(1), output(0));
-  },
   layerNorm: ({ inputs, attrs }: NodeSignature) =>
     call(
       'layerNorm',
@@ -73,10 +68,6 @@ export const nnRules = {
   layerNormWeightGrad: byRows('layerNormWeightGrad'),
   logSoftmax: byRows('logSoftmax'),
   logSoftmaxGrad: byRows('logSoftmaxGrad'),
-  scatterAdd: ({ inputs, outputs }: NodeSignature) => {
-    const { rows, width } = tableLayout(outputs[0]!.shape);
-    return call('scatterAddRows', elementCount(inputs[0]!.shape), rows, width, input(0), input(1), output(0));
-  },
   sgdUpdate,
   softmax: byRows('softmax'),
   softmaxGrad: byRows('softmaxGrad'),

@@ -1,0 +1,101 @@
+/** What the commands share that compute derivatives of one batch: from the experiment to a session, and the report. */
+import type { HostTensor } from '../core/types.ts';
+import { writeFileAtomic } from '../formats/atomic.ts';
+import { writeSafetensors } from '../formats/safetensors.ts';
+import { makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
+import { figuresOf } from '../report/figures.ts';
+import { printFigures } from '../report/plan.ts';
+import type { StepReport } from '../runtime/device-image.ts';
+import {
+  type PreparedExperiment,
+  planRequestOf,
+  prepareExperiment,
+  readParameters,
+} from '../train/experiment/prepare.ts';
+import { Session } from '../train/session.ts';
+import { loadExperiment } from './experiment.ts';
+import { type Invocation, textOf } from './invocation.ts';
+
+type Tensors = ReadonlyMap<string, HostTensor>;
+
+export interface Derivation {
+  /** The request for what is wanted, from that of the gradients. */
+  readonly request: (gradients: PlanRequest, prepared: PreparedExperiment) => PlanRequest;
+  readonly compute: (run: DerivativeRun) => Promise<Computed>;
+}
+
+export interface DerivativeRun {
+  readonly plan: Plan;
+  readonly session: Session;
+  /** The first batch of the data. */
+  readonly data: Readonly<Record<string, HostTensor>>;
+}
+
+export interface Computed {
+  /** What goes to the result file, in this order. */
+  readonly tensors: readonly (readonly [string, HostTensor])[];
+  /** Scalars for the JSON and the closing line. */
+  readonly scalars: Readonly<Record<string, number>>;
+  readonly seconds: number;
+  readonly reports: readonly StepReport[];
+}
+
+/** Runs one derivation of the experiment's first batch; writes `--out`, prints figures or JSON. Resolves to the exit code. */
+export async function runDerivation(invocation: Invocation, { request, compute }: Derivation): Promise<number> {
+  const { experiment, where } = loadExperiment(invocation);
+  const prepared = prepareExperiment(experiment, { where });
+  const plan = makePlan(request(planRequestOf(prepared, 'gradients'), prepared));
+  const params = textOf(invocation, 'params');
+  const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
+  const batch = prepared.source!.batchAt(0);
+
+  await using session = await Session.open(plan, {
+    seed: experiment.seed,
+    parameters,
+    audit: invocation.own.audit === true,
+  });
+  const { tensors, scalars, seconds, reports } = await compute({ plan, session, data: batch.tensors });
+  const figures = figuresOf(plan, {
+    peaks: await session.measuredPeaks(),
+    busySeconds: reports.map((r) => r.busySeconds),
+    stepSeconds: seconds,
+  });
+  const out = textOf(invocation, 'out');
+  if (out !== undefined) await writeFileAtomic(out, writeSafetensors(tensors));
+
+  if (invocation.json) {
+    const result = {
+      version: 1,
+      command: invocation.command,
+      model: plan.request.model.name,
+      batch: prepared.batch,
+      microbatches: plan.request.microbatches,
+      ...scalars,
+      tensors: Object.fromEntries(tensors.map(([name, { type }]) => [name, type.shape])),
+      ...figures,
+      out: out ?? null,
+    };
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+  } else if (!invocation.quiet) {
+    const values = Object.entries(scalars).map(
+      ([name, value]) => `${name} ${Number.isInteger(value) ? value : value.toPrecision(7)}`,
+    );
+    process.stdout.write(
+      `${printFigures(figures)}\n\n${[...values, `${tensors.length} tensors${out ? ` written to ${out}` : ''}`].join(', ')}\n`,
+    );
+  }
+  return 0;
+}
+
+/** The scalars first, then tensors in the order in which the graph declares its results: nothing of the layout shows. */
+export function inGraphOrder(
+  plan: Plan,
+  results: Tensors,
+  first: readonly string[],
+): (readonly [string, HostTensor])[] {
+  const names = [...Object.values(plan.graphs)[0]!.outputs.keys()];
+  return [...first, ...names.filter((name) => !first.includes(name))].map((name) => [name, results.get(name)!]);
+}
+
+/** A scalar as a tensor [1]. */
+export const asVector = ({ type, data }: HostTensor): HostTensor => ({ type: { ...type, shape: [1] }, data });

@@ -1,0 +1,50 @@
+import type { Graph, Tensor } from '../../../graph/graph.ts';
+import { dropoutWithMask } from '../../../ops/dropout.ts';
+import { broadcastTo } from '../../../ops/shape.ts';
+import type { OperatorContext, OperatorTable } from '../operator.ts';
+
+/** Samples that the graph is built for; undefined where no input is batched. */
+function batchOf(graph: Graph): number | undefined {
+  for (const { node, shape } of graph.sources('input')) {
+    const feed = node.source?.feed;
+    if (feed?.kind === 'data' && feed.batchAxis !== null) return shape[feed.batchAxis];
+  }
+  return undefined;
+}
+
+/** All elements kept: a mask of true, before version 10 of 1. */
+function fullMask(context: OperatorContext, x: Tensor): Tensor {
+  const one =
+    context.opset >= 10
+      ? context.graph.constant({ type: { dtype: 'bool', shape: [] }, data: Uint8Array.of(1) }, 'true')
+      : context.graph.scalar(1);
+  return broadcastTo(one, x.shape);
+}
+
+/**
+ * Dropout: the identity, except from version 12 in training where the node's own `training_mode` input is true. Masks
+ * follow the session's seed, the step, the sample and this node (and the node's `seed`, where it has one).
+ */
+function dropout(context: OperatorContext) {
+  const x = context.float(0);
+  const known = context.opset >= 12;
+  const ratio = known ? (context.optionalKnown(1, 'the ratio')?.data[0] ?? 0.5) : context.floatAttr('ratio', 0.5);
+  if (!(ratio >= 0 && ratio <= 1)) context.invalid(`the ratio must lie between 0 and 1, got ${ratio}`);
+  const asked = known && (context.optionalKnown(2, 'training_mode')?.data[0] ?? 0) !== 0;
+  if (!asked || context.mode === 'evaluation' || ratio === 0) {
+    return [x, context.wants(1) ? fullMask(context, x) : undefined];
+  }
+  const axis = context.batchAxisOf(x);
+  // Names of values are unique, those of nodes need not be.
+  const own = context.node.outputs[0] || 'dropout';
+  const { y, mask } = dropoutWithMask(x, {
+    ratio,
+    axis,
+    samples: axis === null ? undefined : batchOf(context.graph),
+    name: context.has('seed') ? `${own}/seed=${context.int('seed')}` : own,
+    mask: context.wants(1),
+  });
+  return [y, mask];
+}
+
+export const dropoutOperators: OperatorTable = { Dropout: dropout };

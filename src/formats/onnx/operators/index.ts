@@ -1,0 +1,50 @@
+/** The rules of all ONNX operators there are. */
+import type { OperatorRule, OperatorTable } from '../operator.ts';
+import { activations } from './activations.ts';
+import { batchNormOperators } from './batch-norm.ts';
+import { dropoutOperators } from './dropout.ts';
+import { elementwise } from './elementwise.ts';
+import { identity } from './identity.ts';
+import { indexingOperators } from './indexing.ts';
+import { lossOperators } from './loss.ts';
+import { matmulOperators } from './matmul.ts';
+import { normOperators } from './norm.ts';
+import { optimizerOperators } from './optimizers.ts';
+import { recurrentOperators } from './recurrent.ts';
+import { reduceOperators } from './reduce.ts';
+import { shapeOperators } from './shape.ts';
+import { softmaxOperators } from './softmax.ts';
+import { training } from './training.ts';
+
+/** The operators of ONNX's own domain and of `ai.onnx.preview.training`: no name is in both. */
+const tables: readonly OperatorTable[] = [
+  activations,
+  batchNormOperators,
+  dropoutOperators,
+  elementwise,
+  identity,
+  indexingOperators,
+  lossOperators,
+  matmulOperators,
+  normOperators,
+  optimizerOperators,
+  recurrentOperators,
+  reduceOperators,
+  shapeOperators,
+  softmaxOperators,
+  training,
+];
+
+const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) => Object.entries(table)));
+
+const trainingDomain = 'ai.onnx.preview.training';
+const trainingOperators: ReadonlySet<string> = new Set(['Adagrad', 'Adam', 'Gradient', 'Momentum']);
+
+/** undefined: not supported. If and functions are the importer's own. */
+export function operatorRule(domain: string, opType: string): OperatorRule | undefined {
+  if (domain !== (trainingOperators.has(opType) ? trainingDomain : '')) return undefined;
+  return rules.get(opType);
+}
+
+/** Names of all operators with a rule. */
+export const operatorNames = (): string[] => [...rules.keys()].sort();

@@ -1,0 +1,149 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { gradients } from '../../src/autodiff/backward.ts';
+import type { HostTensor } from '../../src/core/types.ts';
+import { add, mul } from '../../src/ops/elementwise.ts';
+import { sum } from '../../src/ops/reduce.ts';
+import { gradientPenaltyModel, hessianVectorModel, perExampleModel } from '../../src/optim/higher-order.ts';
+import type { Model } from '../../src/optim/model.ts';
+import { makePlan, type Plan, type PlanRequest } from '../../src/plan/plan.ts';
+import { Session } from '../../src/train/session.ts';
+import { f32, planOf, toHex } from '../support/models.ts';
+import { Choices, randomModel, randomStages } from '../support/random-model.ts';
+
+// Derivatives of derivatives through any cut: the promises of `same-bits` for models that hold their own gradients.
+
+const kinds = ['hvp', 'penalty', 'perExample'] as const;
+
+interface Case {
+  readonly seed: number;
+  readonly stages: number;
+  readonly devices: number;
+  readonly microbatches: number;
+  readonly schedule: 'gpipe' | '1f1b';
+  readonly kind: (typeof kinds)[number];
+}
+
+const cases = fc.record<Case>({
+  seed: fc.integer({ min: 1, max: 1_000_000 }),
+  stages: fc.integer({ min: 1, max: 4 }),
+  devices: fc.integer({ min: 1, max: 3 }),
+  microbatches: fc.integer({ min: 1, max: 4 }),
+  schedule: fc.constantFrom('gpipe', '1f1b'),
+  kind: fc.constantFrom(...kinds),
+});
+
+const samples = 7; // uneven chunks wherever M does not divide them
+
+/** A random cut of the model and a random device for each of its stages. */
+function layoutOf(model: Model, { seed, stages, devices }: Pick<Case, 'seed' | 'stages' | 'devices'>) {
+  const wanted = randomStages(model, stages, seed);
+  const used = [...new Set(Object.values(wanted))].sort((a, b) => a - b);
+  const choices = new Choices(seed + 1);
+  return {
+    partition: { stages: Object.fromEntries(Object.entries(wanted).map(([name, s]) => [name, used.indexOf(s)])) },
+    placement: used.map(() => choices.below(devices)),
+  };
+}
+
+const device = { backend: 'wasm', memory: null, speed: 1 } as const;
+
+function plans(c: Case): { one: Plan; many: Plan } {
+  const base = randomModel(c.seed);
+  const model = {
+    hvp: () => hessianVectorModel(base),
+    penalty: () => gradientPenaltyModel(base, 'x'),
+    perExample: () => perExampleModel(base, samples),
+  }[c.kind]();
+  const request = (more: Pick<PlanRequest, 'devices' | 'schedule' | 'partition' | 'placement'>): Plan =>
+    makePlan({
+      model,
+      programs: { gradients: { batch: samples, mode: 'gradients', outputs: c.kind === 'perExample' } },
+      microbatches: c.kind === 'perExample' ? samples : c.microbatches,
+      ...more,
+    });
+  return {
+    one: request({ devices: [device], schedule: 'gpipe', partition: 'auto' }),
+    many: request({
+      devices: Array.from({ length: c.devices }, () => device),
+      schedule: c.schedule,
+      ...layoutOf(base, c),
+    }),
+  };
+}
+
+function feedsOf(plan: Plan, seed: number): Record<string, HostTensor> {
+  const feeds = Object.values(plan.programs)[0]!.feeds.filter((f) => f.name.length <= 1 || f.name.startsWith('v/'));
+  return Object.fromEntries(feeds.map((f, i) => [f.name, f32(f.type.shape, seed + i)]));
+}
+
+/** Values of one step, with every access of the devices audited and their peaks held against the plan. */
+async function run(plan: Plan, seed: number, audit: boolean): Promise<string[]> {
+  await using session = await Session.open(plan, { seed, transport: 'local', audit });
+  const { results } = await session.run('gradients', feedsOf(plan, seed));
+  expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
+  return [...results].map(([name, t]) => `${name} ${toHex(t)}`).sort();
+}
+
+/** loss + 0.1·Σ(∂loss/∂x)² + 0.01·Σ(∂(Σ(∂loss/∂x)²)/∂x)²: a training step that differentiates three times. */
+const penalised = (base: Model): Model => ({
+  name: `${base.name}, penalised`,
+  build: (batch) => {
+    const { graph, objective } = base.build(batch);
+    const loss = objective.map(({ loss: term, weight }) => mul(term, weight)).reduce((a, b) => add(a, b));
+    const x = graph.node('x').outputs[0]!;
+    const slope = (of: typeof loss) => {
+      const [g] = gradients([{ tensor: of, cotangent: graph.scalar(1) }], [x]);
+      return g && sum(mul(g, g));
+    };
+    const first = slope(loss);
+    const second = first && slope(first);
+    return {
+      graph,
+      objective: [
+        { loss, weight: 1 },
+        ...(first ? [{ loss: first, weight: 0.1 }] : []),
+        ...(second ? [{ loss: second, weight: 0.01 }] : []),
+      ],
+    };
+  },
+});
+
+describe('derivatives within a model, same bits for every layout', () => {
+  it('Hessian-vector products, gradient penalties, per-example gradients', { timeout: 300_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async (c) => {
+        const { one, many } = plans(c);
+        expect(await run(many, c.seed, true)).toEqual(await run(one, c.seed, false));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('training on third derivatives', { timeout: 300_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async (c) => {
+        const model = penalised(randomModel(c.seed));
+        const shared = {
+          batch: samples,
+          microbatches: c.microbatches,
+          optimizer: { kind: 'adamw', lr: 0.01 } as const,
+        };
+        const one = planOf(model, { ...shared, devices: 1, schedule: 'gpipe' });
+        const many = planOf(model, {
+          ...shared,
+          devices: c.devices,
+          schedule: c.schedule,
+          ...layoutOf(randomModel(c.seed), c),
+        });
+        const trained = async (plan: Plan, audit: boolean) => {
+          await using session = await Session.open(plan, { seed: c.seed, transport: 'local', audit });
+          for (let step = 0; step < 2; step++) await session.run('train', feedsOf(plan, c.seed + step), { step });
+          return [...(await session.parameters())].map(([name, t]) => `${name} ${toHex(t)}`);
+        };
+        expect(await trained(many, true)).toEqual(await trained(one, false));
+      }),
+      { numRuns: 25 },
+    );
+  });
+});
