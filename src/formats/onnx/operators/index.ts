@@ -34,6 +34,11 @@ const tables: readonly OperatorTable[] = [
   softmaxOperators,
   training,
 ];
+import { recurrent } from './recurrent.ts';
+import { training } from './training.ts';
+
+/** The operators of ONNX's own domain and of `ai.onnx.preview.training`: no name is in both. */
+const tables: readonly OperatorTable[] = [identity, recurrent, training];
 
 const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) => Object.entries(table)));
 
