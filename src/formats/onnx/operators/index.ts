@@ -1,10 +1,25 @@
 /** The rules of all ONNX operators there are. */
 import type { OperatorRule, OperatorTable } from '../operator.ts';
+import { batchNormOperators } from './batch-norm.ts';
+import { dropoutOperators } from './dropout.ts';
 import { identity } from './identity.ts';
+import { lossOperators } from './loss.ts';
+import { normOperators } from './norm.ts';
+import { optimizerOperators } from './optimizers.ts';
+import { softmaxOperators } from './softmax.ts';
 import { training } from './training.ts';
 
 /** The operators of ONNX's own domain and of `ai.onnx.preview.training`: no name is in both. */
-const tables: readonly OperatorTable[] = [identity, training];
+const tables: readonly OperatorTable[] = [
+  batchNormOperators,
+  dropoutOperators,
+  identity,
+  lossOperators,
+  normOperators,
+  optimizerOperators,
+  softmaxOperators,
+  training,
+];
 
 const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) => Object.entries(table)));
 
