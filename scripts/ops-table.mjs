@@ -7,7 +7,12 @@ export const opsFile = fileURLToPath(new URL('../docs/ops.md', import.meta.url))
 const cell = (text) => text.replaceAll('|', '\\|').replace(/\s+/g, ' ').trim();
 
 const gradientOf = ({ gradient }) =>
-  ({ rule: () => 'rule', decompose: () => 'by its parts', none: () => `none: ${gradient.why}` })[gradient.kind]();
+  ({
+    rule: () => 'rule',
+    decompose: () => 'by its parts',
+    none: () => `none: ${gradient.why}`,
+    zero: () => `zero: ${gradient.why}`,
+  })[gradient.kind]();
 
 /** Kernels that the samples of a record become; `no kernel` where only the shape changes. */
 function kernelsOf(record, lowerNode) {
@@ -39,7 +44,8 @@ All ${all.length} ops of the graph, written by \`node scripts/ops-table.mjs\` fr
 end in \`Grad\`, \`accumulate\` and the updates are made by differentiation and optimizers; nobody has to write them.
 
 - **Gradient** \`rule\` (${count('rule')} ops): made of ordinary ops, so it can be differentiated again. \`by its parts\`
-  (${count('decompose')}): the graph that the fused op stands for is differentiated. \`none\` (${count('none')}): with the reason.
+  (${count('decompose')}): the graph that the fused op stands for is differentiated. \`zero\` (${count('zero')}) almost everywhere and
+  \`none\` (${count('none')}): with the reason.
 - **Kernels** are those that the samples become on WebAssembly devices. The \`reference\` backend runs every op in f64.
 - **Samples** (${samples} in all) stand in the record. \`test/conformance\` runs each of them on both backends and holds the
   values to the f64 reference; compares first and second gradients, where there are any, with central differences under

@@ -33,6 +33,9 @@ export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } fr
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
 export { figuresOf, meanOfSteps } from './report/figures.ts';
+export { graphSvg, type SvgOptions } from './report/graph/svg.ts';
+export { type GraphValues, graphValues, type ValueObjective } from './report/graph/values.ts';
+export { type GraphView, type GraphViewOptions, graphView } from './report/graph/view.ts';
 export { printFigures, printPlan } from './report/plan.ts';
 export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';

@@ -102,6 +102,8 @@ function differentiate(node: Node, grads: (Tensor | undefined)[], needs: (i: num
           fields: { node: node.name, op: node.op!.name },
         },
       );
+    case 'zero':
+      return [];
     case 'rule':
       return gradient.rule({ inputs: node.inputs, outputs: node.outputs, attrs: node.attrs, grads, needs });
     case 'decompose': {

@@ -5,6 +5,8 @@ export interface OwnFlag {
   /** As commander writes it: `--out <file>`. */
   readonly flags: string;
   readonly doc: string;
+  /** May be given several times. */
+  readonly many?: true;
 }
 
 export interface CommandSpec {
@@ -68,6 +70,37 @@ export const commands: readonly CommandSpec[] = [
     ],
     example: 'partita plan --model.kind lenet --data.kind digits --devices 3 --memory 1MiB --microbatches 4',
     load: () => import('./plan.ts'),
+  },
+  {
+    name: 'graph',
+    summary: 'show the computational graph',
+    description:
+      'Prints the graph as text, DOT or SVG: the model, its derivative, the update; stages in colours where it is cut. Nothing runs on devices.',
+    flags: [
+      {
+        flags: '--mode <name>',
+        doc: 'what to show: forward (the model, default), gradients (and its derivative), train (and the update)',
+      },
+      { flags: '--format <name>', doc: 'text (default), dot (Graphviz) or svg; also by the ending of --out' },
+      { flags: '--out <file>', doc: 'writes there instead of standard output' },
+      {
+        flags: '--values',
+        doc: 'of small graphs, the value at every edge, in f64; of a forward graph, the gradient of the objective too',
+      },
+      {
+        flags: '--input <name=numbers>',
+        doc: "value of an input or parameter (x=1,2,3; one number fills it), instead of the data's; may be given several times",
+        many: true,
+      },
+      params,
+      {
+        flags: '--batch <n>',
+        doc: 'samples a step where the experiment has no data; default 32, with --values 1',
+      },
+      json,
+    ],
+    example: 'partita graph --model.kind lenet --data.kind digits --devices 2 --mode gradients --out graph.svg',
+    load: () => import('./graph.ts'),
   },
   {
     name: 'grad',

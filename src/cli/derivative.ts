@@ -77,7 +77,9 @@ export async function runDerivation(invocation: Invocation, { request, compute }
     };
     process.stdout.write(`${JSON.stringify(result)}\n`);
   } else if (!invocation.quiet) {
-    const values = Object.entries(scalars).map(([name, value]) => `${name} ${Number.isInteger(value) ? value : value.toPrecision(7)}`);
+    const values = Object.entries(scalars).map(
+      ([name, value]) => `${name} ${Number.isInteger(value) ? value : value.toPrecision(7)}`,
+    );
     process.stdout.write(
       `${printFigures(figures)}\n\n${[...values, `${tensors.length} tensors${out ? ` written to ${out}` : ''}`].join(', ')}\n`,
     );

@@ -6,7 +6,7 @@ import { any } from '../core/schema.ts';
 import { coerce, schemaAt, setPath } from '../core/schema-flags.ts';
 import { readText } from '../formats/read-file.ts';
 import type { PlanFile } from '../plan/plan-file.ts';
-import { parseExperiment } from '../train/experiment/parse.ts';
+import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
 import { isPathKey, resolvePaths } from '../train/experiment/paths.ts';
 import { type Experiment, experimentSchema } from '../train/experiment/schema.ts';
 import type { Invocation } from './invocation.ts';
@@ -29,18 +29,27 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
       },
     );
   }
-  const raw = file !== undefined ? readJson(file) : plan ? structuredClone(plan.experiment) : {};
+  // A model by itself is an experiment that says no more.
+  const raw = file?.endsWith('.onnx')
+    ? { model: file }
+    : file !== undefined
+      ? readJson(file)
+      : plan
+        ? structuredClone(plan.experiment)
+        : {};
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
     throw new UsageError('experiment-invalid', `${where}: an experiment is a JSON object`, { fields: { file: where } });
   }
   const experiment = raw as Record<string, unknown>;
-  if (file !== undefined) resolvePaths(experiment, dirname(resolve(file)));
+  if ('model' in experiment) experiment.model = expandModel(experiment.model);
+  if (file !== undefined && !file.endsWith('.onnx')) resolvePaths(experiment, dirname(resolve(file)));
   const kindBefore = kindOf(experiment.optimizer);
   // Whole objects first, so that --optimizer adam and --optimizer.lr 0.1 work in either order.
   const ordered = [...keys].sort((a, b) => a[0].split('.').length - b[0].split('.').length);
   for (const [path, text] of ordered) {
     if (/^devices\.\d/.test(path)) experiment.devices = listOfDevices(experiment.devices);
-    const value = coerce(schemaAt(experimentSchema, path) ?? any(), text, `--${path}`);
+    const read = coerce(schemaAt(experimentSchema, path) ?? any(), text, `--${path}`);
+    const value = path === 'model' ? expandModel(read) : read;
     setPath(experiment, path, isPathKey(path) && typeof value === 'string' ? resolve(value) : value);
   }
   letFlagsWin(experiment, keys, kindBefore);

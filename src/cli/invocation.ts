@@ -1,3 +1,5 @@
+import { nearest, UsageError } from '../core/errors.ts';
+
 /** A parsed command line: what it asks of the experiment, and the command's own flags. */
 export interface Invocation {
   readonly command: string;
@@ -7,7 +9,7 @@ export interface Invocation {
   readonly keys: readonly (readonly [path: string, text: string])[];
   /** Capacities of the devices. */
   readonly memory: string | undefined;
-  readonly own: Readonly<Record<string, string | boolean | undefined>>;
+  readonly own: Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
   readonly json: boolean;
   readonly quiet: boolean;
   /** Fires on SIGINT and SIGTERM. */
@@ -19,3 +21,35 @@ export const textOf = (invocation: Invocation, name: string): string | undefined
   const value = invocation.own[name];
   return typeof value === 'string' ? value : undefined;
 };
+
+/** The texts of a flag that may be given several times, in order. */
+export const textsOf = (invocation: Invocation, name: string): readonly string[] => {
+  const value = invocation.own[name];
+  return Array.isArray(value) ? value : [];
+};
+
+/** A flag that takes a whole number of at least `min`; undefined where it is not given. */
+export function wholeNumberOf(invocation: Invocation, name: string, flag: string, min: number): number | undefined {
+  const text = textOf(invocation, name);
+  if (text === undefined) return undefined;
+  const n = Number(text);
+  if (text.trim() !== '' && Number.isSafeInteger(n) && n >= min) return n;
+  throw new UsageError('command-line', `--${flag}: expected an integer ≥ ${min}, got ${JSON.stringify(text)}`, {
+    fields: { flag, got: text },
+  });
+}
+
+/** A flag that takes one of some names; undefined where it is not given. */
+export function choiceOf<const V extends readonly string[]>(
+  invocation: Invocation,
+  name: string,
+  values: V,
+): V[number] | undefined {
+  const text = textOf(invocation, name);
+  if (text === undefined || values.includes(text)) return text;
+  const near = nearest(text, values);
+  throw new UsageError('command-line', `--${name}: expected ${values.join(', ')}, got ${JSON.stringify(text)}`, {
+    fields: { flag: name, got: text, values },
+    remedy: `--${name} ${near ?? values[0]}`,
+  });
+}

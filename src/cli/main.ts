@@ -2,7 +2,7 @@
 /** The command `partita`: finds the command, parses its flags and turns failures into exit codes. */
 import { Command, CommanderError, Option } from 'commander';
 import { UsageError } from '../core/errors.ts';
-import { type CommandSpec, commands, memoryFlag } from './commands.ts';
+import { type CommandSpec, commands, memoryFlag, type OwnFlag } from './commands.ts';
 import { exitCodeOf, printFailure } from './failure.ts';
 import type { Invocation } from './invocation.ts';
 import { packageVersion } from './package-version.ts';
@@ -77,12 +77,17 @@ async function main(): Promise<number> {
 async function define(command: Command, spec: CommandSpec, args: string[]): Promise<string[]> {
   const { experimentFlags, prepareArguments } = await import('./flags.ts');
   command.argument('[experiment]', 'experiment file (JSON); flags win over it');
-  for (const { flags, doc } of [...spec.flags, memoryFlag]) command.addOption(new Option(flags, doc));
+  for (const flag of [...spec.flags, memoryFlag]) command.addOption(ownOption(flag));
   const options = experimentFlags();
   const prepared = prepareArguments(args, new Set(options.map((o) => o.long!.slice(2))));
   for (const option of [...options, ...prepared.more]) command.addOption(option);
   command.addHelpText('after', `\nExample:\n  ${spec.example}\n`);
   return prepared.args;
+}
+
+function ownOption({ flags, doc, many }: OwnFlag): Option {
+  const option = new Option(flags, doc);
+  return many ? option.argParser((text, before: string[] = []) => [...before, text]) : option;
 }
 
 function strict(command: Command): void {
@@ -100,7 +105,9 @@ function invocationOf(spec: CommandSpec, file: string | undefined, options: Reco
     file,
     keys: given.map(([path, text]) => [path, String(text)] as const),
     memory: options.memory as string | undefined,
-    own: Object.fromEntries([...own].map((name) => [name, options[name] as string | boolean | undefined])),
+    own: Object.fromEntries(
+      [...own].map((name) => [name, options[name] as string | boolean | readonly string[] | undefined]),
+    ),
     json: options.json === true,
     quiet: options.quiet === true,
     signal: controller.signal,

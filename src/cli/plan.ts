@@ -1,4 +1,4 @@
-import { PlanError, UsageError } from '../core/errors.ts';
+import { PlanError } from '../core/errors.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { draftPlan, makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
 import { writePlanFile } from '../plan/plan-file.ts';
@@ -8,15 +8,14 @@ import { gapOf, printPlan } from '../report/plan.ts';
 import { printGrid } from '../schedule/grid.ts';
 import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
 import { loadExperiment } from './experiment.ts';
-import { type Invocation, textOf } from './invocation.ts';
+import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
-  const batch = textOf(invocation, 'batch');
   const prepared = prepareExperiment(experiment, {
     where,
     needsData: false,
-    batch: batch === undefined ? undefined : wholeBatch(batch),
+    batch: wholeNumberOf(invocation, 'batch', 'batch', 1),
   });
   const show = !invocation.quiet && !invocation.json;
   const plan = planOrShow(planRequestOf(prepared, 'train'), (draft) => {
@@ -75,12 +74,4 @@ function jsonOf(plan: Plan) {
       return { ...d, naiveSumBytes, maxLiveBytes, peakAt, peakProgram, largest };
     }),
   };
-}
-
-function wholeBatch(text: string): number {
-  const batch = Number(text);
-  if (Number.isSafeInteger(batch) && batch > 0) return batch;
-  throw new UsageError('command-line', `--batch: expected an integer ≥ 1, got ${JSON.stringify(text)}`, {
-    fields: { flag: 'batch', got: text },
-  });
 }

@@ -1,4 +1,3 @@
-import { UsageError } from '../core/errors.ts';
 import { formatSeconds } from '../core/format.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { makePlan } from '../plan/plan.ts';
@@ -7,11 +6,11 @@ import { planRequestOf, prepareExperiment, readParameters } from '../train/exper
 import { Session } from '../train/session.ts';
 import { bubbleOf, programFor, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
-import { type Invocation, textOf } from './invocation.ts';
+import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
-  const warmUp = wholeNumber(textOf(invocation, 'warmUp') ?? '3');
+  const warmUp = wholeNumberOf(invocation, 'warmUp', 'warm-up', 0) ?? 3;
   const prepared = prepareExperiment(
     { ...experiment, steps: warmUp + 1, epochs: undefined, eval: undefined },
     { where },
@@ -60,12 +59,4 @@ export async function run(invocation: Invocation): Promise<number> {
     );
   }
   return 0;
-}
-
-function wholeNumber(text: string): number {
-  const n = Number(text);
-  if (text.trim() !== '' && Number.isSafeInteger(n) && n >= 0) return n;
-  throw new UsageError('command-line', `--warm-up: expected an integer ≥ 0, got ${JSON.stringify(text)}`, {
-    fields: { flag: 'warm-up', got: text },
-  });
 }

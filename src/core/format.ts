@@ -41,3 +41,24 @@ export function wrap(text: string, indent = '', width = 100): string {
   }
   return lines.join('\n');
 }
+
+/** A number for reading: integers in full, others in `digits` significant digits without trailing zeros. */
+export const formatValue = (value: number, digits = 6): string =>
+  Number.isInteger(value) ? `${value + 0}` : `${Number(value.toPrecision(digits)) + 0}`;
+
+/** The first values of a tensor: `1 2 3 4 … (12)`. */
+export function formatValues(values: ArrayLike<number>, most = 4, digits = 6): string {
+  const shown = Array.from({ length: Math.min(values.length, most) }, (_, i) => formatValue(values[i]!, digits));
+  return values.length > most ? `${shown.join(' ')} … (${values.length})` : shown.join(' ');
+}
+
+/** A tensor's values with its axes as brackets, `[[1, 2], [3, 4]]`; the first ones only where there are more than `most`. */
+export function formatTensor(values: ArrayLike<number>, shape: readonly number[], most = 16): string {
+  if (values.length > most) return formatValues(values, Math.min(8, most));
+  let next = 0;
+  const nested = (axis: number): string =>
+    axis === shape.length
+      ? formatValue(values[next++]!)
+      : `[${Array.from({ length: shape[axis]! }, () => nested(axis + 1)).join(', ')}]`;
+  return nested(0);
+}

@@ -27,6 +27,8 @@ export type InputGradients = readonly (Tensor | undefined)[];
 /**
  * How an op is differentiated. "Not differentiable" is a value, not an absence.
  * - `rule`: cotangents built from ordinary ops, so that they can be differentiated again.
+ * - `zero`: the derivative is zero almost everywhere; no input gets a cotangent, and what lies before gets none this way.
+ * - `none`: to differentiate it is an error.
  * - `decompose`: the op is a fused form of the graph that `build` makes; autodiff differentiates that graph instead.
  */
 export type GradientRule<A extends Attrs = Attrs> =
@@ -35,6 +37,7 @@ export type GradientRule<A extends Attrs = Attrs> =
       readonly kind: 'decompose';
       readonly build: (inputs: readonly Tensor[], attrs: A) => readonly (Tensor | undefined)[];
     }
+  | { readonly kind: 'zero'; readonly why: string }
   | { readonly kind: 'none'; readonly why: string };
 
 /** FLOPs by the usual convention: a multiply-add counts two. Bytes: read + written once, the roofline's traffic. */

@@ -32,3 +32,15 @@ export function rootOf(tensor: Tensor): Tensor {
     else return t;
   }
 }
+
+/** When a node runs: with the model, with its derivative of any order, or once a step (totals and updates). */
+export function phaseOf(node: Node): 'forward' | 'backward' | 'step' {
+  if (node.op && isStepValue(node.outputs[0]!)) return 'step';
+  return node.pass > 0 ? 'backward' : 'forward';
+}
+
+/** Whether a value moves between stages along an edge. Fed inputs and constants are given to every device. */
+export function isCutEdge(tensor: Tensor, reader: Node, stageOf: (node: Node) => number): boolean {
+  const kind = rootOf(tensor).node.source?.kind;
+  return kind !== 'input' && kind !== 'constant' && stageOf(tensor.node) !== stageOf(reader);
+}

@@ -27,11 +27,13 @@ export interface LossOptions {
 }
 
 export interface BatchedLossOptions extends LossOptions {
-  /** The batch's axis in the output, default 0; null where the output is not batched. */
+  /** The batch's axis in the output (and its target), default 0; null where the output is not batched. */
   readonly batchAxis?: number | null;
+  /** Samples in the chunk, where that axis holds more than one entry a sample (logits [batch · time, classes]). */
+  readonly samples?: number;
 }
 
-export interface ClassLossOptions extends LossOptions {
+export interface ClassLossOptions extends BatchedLossOptions {
   /** Targets with this value count nothing; default null, every target counts. */
   readonly ignoreIndex?: number | null;
 }
@@ -40,9 +42,25 @@ const inScope = (like: Tensor, options: LossOptions, build: () => Tensor): Tenso
   like.graph.scope(options.name ?? 'loss', build);
 
 /** The class indices for logits […, C]: an input of the graph, or its name (made where it is not there yet). */
-function classTarget(logits: Tensor, target: Tensor | string): { target: Tensor; name: string } {
+function classTarget(
+  logits: Tensor,
+  target: Tensor | string,
+  { batchAxis = 0 }: BatchedLossOptions,
+): { target: Tensor; name: string } {
   if (typeof target === 'string') {
-    return { target: logits.graph.input(target, { dtype: 'i32', shape: logits.shape.slice(0, -1) }), name: target };
+    const axis = batchAxis !== null && batchAxis < 0 ? batchAxis + logits.rank : batchAxis;
+    if (axis !== null && axis >= logits.rank - 1) {
+      throw new GraphError(
+        'loss-batch-axis',
+        `${logits} has its classes on the last axis, and its batch on axis ${axis}`,
+        {
+          fields: { tensor: logits.name, batchAxis },
+          remedy: 'put the classes last, and the batch before them',
+        },
+      );
+    }
+    const shape = logits.shape.slice(0, -1);
+    return { target: logits.graph.input(target, { dtype: 'i32', shape, batchAxis: axis }), name: target };
   }
   const { source } = target.node;
   if (source?.kind !== 'input') {
@@ -61,7 +79,7 @@ function inverseCount(like: Tensor, target: string, ignoreIndex: number | null):
 }
 
 /** 1 / (elements of `x` in the whole batch). */
-function inverseElements(x: Tensor, { batchAxis = 0 }: BatchedLossOptions): Tensor {
+function inverseElements(x: Tensor, { batchAxis = 0, ...options }: BatchedLossOptions): Tensor {
   const elements = elementCount(x.shape);
   if (batchAxis === null) return x.graph.scalar(1 / elements);
   const size = x.shape.at(batchAxis);
@@ -71,7 +89,7 @@ function inverseElements(x: Tensor, { batchAxis = 0 }: BatchedLossOptions): Tens
       remedy: 'batchAxis: null for an output that is not batched',
     });
   }
-  const perSample = elements / size;
+  const perSample = elements / (options.samples ?? size);
   return x.graph.feed(
     `scale/elements/${perSample}`,
     { dtype: 'f32', shape: [] },
@@ -100,7 +118,7 @@ function likeTarget(output: Tensor, target: Tensor | string, { batchAxis = 0 }: 
  */
 export const crossEntropy = (logits: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
   const { ignoreIndex = null } = options;
-  const { target: indices, name } = classTarget(logits, target);
+  const { target: indices, name } = classTarget(logits, target, options);
   const scale = inverseCount(logits, name, ignoreIndex);
   return inScope(logits, options, () => crossEntropySum(logits, indices, scale, { ignoreIndex }));
 };
@@ -111,7 +129,7 @@ export const crossEntropy = (logits: Tensor, target: Tensor | string, options: C
  */
 export const nll = (logProbabilities: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
   const { ignoreIndex = null } = options;
-  const { target: indices, name } = classTarget(logProbabilities, target);
+  const { target: indices, name } = classTarget(logProbabilities, target, options);
   const scale = inverseCount(logProbabilities, name, ignoreIndex);
   return inScope(logProbabilities, options, () =>
     mul(sumOver(negativeLogProbability(logProbabilities, indices, ignoreIndex)), scale),

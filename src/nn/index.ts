@@ -3,11 +3,20 @@
  * defaults and first values. `name` opens a scope, which names parameters (`fc1.weight`) and nodes (for cuts).
  */
 export { gelu, relu, sigmoid, tanh } from '../ops/elementwise.ts';
-export { avgPool2d, maxPool2d } from '../ops/pool.ts';
+export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from '../ops/pool.ts';
 export { logSoftmax, softmax } from '../ops/softmax.ts';
 export { type AttentionOptions, multiheadAttention } from './attention.ts';
 export { flatten, type Layer, residual, sequential } from './compose.ts';
-export { type Conv2dOptions, conv2d } from './conv.ts';
+export {
+  type ConvLayerOptions,
+  type ConvTransposeLayerOptions,
+  conv1d,
+  conv2d,
+  conv3d,
+  convTranspose1d,
+  convTranspose2d,
+  convTranspose3d,
+} from './conv.ts';
 export { type EmbeddingTable, embedding, embeddingWeight } from './embedding.ts';
 export { type LinearOptions, linear } from './linear.ts';
 export * as models from './models/index.ts';

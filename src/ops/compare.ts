@@ -4,7 +4,8 @@ import type { Tensor } from '../graph/graph.ts';
 import { type OpRecord, require, type Sample } from '../graph/op-record.ts';
 import { broadcastMap, broadcastOf, sumTo } from './broadcast.ts';
 import { elementwiseBytes } from './cost.ts';
-import { defineOp, graphOf, type Operand } from './define.ts';
+import { defineOp, lift, type Operand } from './define.ts';
+import { abs } from './unary.ts';
 
 const cost: OpRecord['cost'] = (inputs, outputs) => ({
   flops: elementCount(outputs[0]!.shape),
@@ -142,6 +143,7 @@ function logic(name: string, symbol: string, source: string, f: (a: number, b: n
 
 export const andOp = logic('and', '∧', 'ONNX And, torch.logical_and', (a, b) => Math.min(a, b));
 export const orOp = logic('or', '∨', 'ONNX Or, torch.logical_or', (a, b) => Math.max(a, b));
+export const xorOp = logic('xor', '⊕', 'ONNX Xor, torch.logical_xor', (a, b) => (a === b ? 0 : 1));
 
 export const whereOp: OpRecord = defineOp({
   name: 'where',
@@ -263,22 +265,10 @@ export const castOp: OpRecord<{ to: DType }> = defineOp<{ to: DType }>({
   badSamples: [{ inputs: [t('f32', 2)], attrs: { to: 'f32' }, message: 'x is f32 already' }],
 });
 
-/** Numbers beside an i32 tensor become i32, so that `equal(labels, 3)` compares integers. */
-function liftAlike(...operands: Operand[]): Tensor[] {
-  const graph = graphOf(...operands);
-  const integers = operands.some((o) => typeof o !== 'number' && o.dtype === 'i32');
-  return operands.map((o) => {
-    if (typeof o !== 'number') return o;
-    return integers && Number.isInteger(o)
-      ? graph.constant({ type: { dtype: 'i32', shape: [] }, data: Int32Array.of(o) }, 'scalar')
-      : graph.scalar(o);
-  });
-}
-
 const build =
   (op: OpRecord) =>
   (a: Operand, b: Operand): Tensor => {
-    const pair = liftAlike(a, b);
+    const pair = lift(a, b);
     return pair[0]!.graph.add(op, pair, {})[0]!;
   };
 
@@ -298,12 +288,14 @@ export const greaterEqual = build(greaterEqualOp);
 export const and = (a: Tensor, b: Tensor): Tensor => a.graph.add(andOp, [a, b], {})[0]!;
 /** a ∨ b */
 export const or = (a: Tensor, b: Tensor): Tensor => a.graph.add(orOp, [a, b], {})[0]!;
+/** a ⊕ b: one of them, not both. */
+export const xor = (a: Tensor, b: Tensor): Tensor => a.graph.add(xorOp, [a, b], {})[0]!;
 /** ¬x */
 export const not = (x: Tensor): Tensor => x.graph.add(notOp, [x], {})[0]!;
 
 /** a where the condition holds, else b. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
-  const branches = typeof a === 'number' && typeof b === 'number' ? liftNumbers(condition, a, b) : liftAlike(a, b);
+  const branches = typeof a === 'number' && typeof b === 'number' ? liftNumbers(condition, a, b) : lift(a, b);
   return condition.graph.add(whereOp, [condition, ...branches], {})[0]!;
 }
 
@@ -311,3 +303,14 @@ const liftNumbers = ({ graph }: Tensor, ...values: number[]): Tensor[] => values
 
 /** x as another dtype; x itself where it has that dtype. */
 export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : x.graph.add(castOp, [x], { to })[0]!);
+
+/** x is NaN, bool. */
+export const isNan = (x: Tensor): Tensor => notEqual(x, x);
+
+/** x is an infinity of one of the wanted signs (default both), bool. */
+export function isInf(x: Tensor, options: { readonly positive?: boolean; readonly negative?: boolean } = {}): Tensor {
+  const { positive = true, negative = true } = options;
+  if (positive && negative) return equal(abs(x), Infinity);
+  if (!positive && !negative) return less(x, -Infinity); // asked for nothing: false everywhere
+  return equal(x, positive ? Infinity : -Infinity);
+}

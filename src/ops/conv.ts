@@ -5,18 +5,31 @@ import { require } from '../graph/op-record.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
 import { sum } from './reduce.ts';
-import { type PaddingOption, type PairOption, pair, requireImage, sides, slide } from './window.ts';
+import {
+  begins,
+  type PaddingOption,
+  type PerAxis,
+  perAxis,
+  requireImage,
+  sides,
+  slide,
+  spatialRank,
+  tapsAlong,
+  toThree,
+} from './window.ts';
 
 /**
- * Convolution and its two gradients. The three are one trilinear form: with x the input, w the weight and y the output,
+ * Convolution over one to three spatial axes and its two gradients. The three are one trilinear form: with x the input,
+ * w the weight and y the output,
  *
- *   S(x, w, y) = Σ over taps (n, o, c, i, j, p, q) of  x[n, c, p·stride + i·dilation − pad, …] · w[o, c, i, j] · y[n, o, p, q]
+ *   S(x, w, y) = Σ over taps (n, o, c, i…, p…) of  x[n, c, p·stride + i·dilation − pad, …] · w[o, c, i…] · y[n, o, p…]
  *
  * and each op is ∂S/∂(the operand it lacks). So their derivatives are these three again, at any order.
  */
 export type ConvAttrs = {
+  /** One number for each spatial axis: says how many there are. */
   readonly stride: readonly number[];
-  /** [top, left, bottom, right] */
+  /** [begins…, ends…]: for two axes [top, left, bottom, right]. */
   readonly padding: readonly number[];
   readonly dilation: readonly number[];
   readonly groups: number;
@@ -25,31 +38,31 @@ type InputGradAttrs = ConvAttrs & { readonly inputShape: readonly number[] };
 type WeightGradAttrs = ConvAttrs & { readonly weightShape: readonly number[] };
 
 export interface ConvOptions {
-  readonly stride?: PairOption;
+  readonly stride?: PerAxis;
   readonly padding?: PaddingOption;
-  readonly dilation?: PairOption;
+  readonly dilation?: PerAxis;
   readonly groups?: number;
 }
 
-/** All sizes of one convolution. */
+/** All sizes of one convolution; lists by spatial axis. */
 export interface ConvGeometry {
   readonly n: number;
   readonly c: number;
-  readonly h: number;
-  readonly w: number;
   readonly o: number;
-  readonly kh: number;
-  readonly kw: number;
-  readonly oh: number;
-  readonly ow: number;
+  readonly size: readonly number[];
+  readonly kernel: readonly number[];
+  readonly out: readonly number[];
 }
 
-/** Sizes from the shapes of input [N, C, H, W] and weight [O, C / groups, kh, kw]. Throws TypeRuleError. */
+/** Sizes from the shapes of input [N, C, D…] and weight [O, C / groups, k…]. Throws TypeRuleError. */
 export function convGeometry(x: Shape, weight: Shape, attrs: ConvAttrs): ConvGeometry {
-  requireImage('the input', x);
-  require(weight.length === 4, `the weight must have the axes [O, C / groups, kh, kw], got ${formatShape(weight)}`);
-  const [n, c, h, w] = x as [number, number, number, number];
-  const [o, perGroup, kh, kw] = weight as [number, number, number, number];
+  const rank = spatialRank(attrs.stride);
+  requireImage('the input', x, rank);
+  require(weight.length ===
+    rank +
+      2, `the weight must have the axes [O, C / groups, ${['k', 'kh, kw', 'kd, kh, kw'][rank - 1]}], got ${formatShape(weight)}`);
+  const [n, c, ...size] = x as [number, number, ...number[]];
+  const [o, perGroup, ...kernel] = weight as [number, number, ...number[]];
   const { groups } = attrs;
   require(Number.isInteger(groups) && groups >= 1, `groups must be a positive integer, got ${groups}`);
   require(c % groups === 0, `the input's ${c} channels are not divisible by ${groups} groups`);
@@ -57,33 +70,33 @@ export function convGeometry(x: Shape, weight: Shape, attrs: ConvAttrs): ConvGeo
   require(perGroup ===
     c /
       groups, `the weight takes ${perGroup} channels a group, the input has ${c / groups} (${c} channels in ${groups} ${groups === 1 ? 'group' : 'groups'})`);
-  const [oh, ow] = slide([h, w], { ...attrs, kernel: [kh, kw] });
-  return { n, c, h, w, o, kh, kw, oh, ow };
+  return { n, c, o, size, kernel, out: slide(size, { ...attrs, kernel }) };
 }
 
-/** Calls `visit` with the flat positions in x, w and y of every tap that lies inside the input, in row-major order of w. */
+/** Calls `visit` with the flat positions in x, w and y of every tap that lies inside the input. */
 function eachTap(g: ConvGeometry, attrs: ConvAttrs, visit: (x: number, w: number, y: number) => void): void {
-  const [sh, sw] = attrs.stride as [number, number];
-  const [top, left] = attrs.padding as [number, number];
-  const [dh, dw] = attrs.dilation as [number, number];
+  const size = toThree(g.size, 1);
+  const kernel = toThree(g.kernel, 1);
+  const out = toThree(g.out, 1);
+  const [stride, before, dilation] = [toThree(attrs.stride, 1), toThree(begins(attrs), 0), toThree(attrs.dilation, 1)];
+  const [depth, height, width] = [0, 1, 2].map((a) =>
+    tapsAlong(size[a]!, out[a]!, kernel[a]!, stride[a]!, before[a]!, dilation[a]!),
+  );
   const inGroup = g.c / attrs.groups;
   const outGroup = g.o / attrs.groups;
   for (let n = 0; n < g.n; n++) {
     for (let o = 0; o < g.o; o++) {
       for (let k = 0; k < inGroup; k++) {
         const c = Math.floor(o / outGroup) * inGroup + k;
-        for (let i = 0; i < g.kh; i++) {
-          for (let j = 0; j < g.kw; j++) {
-            const wAt = ((o * inGroup + k) * g.kh + i) * g.kw + j;
-            for (let p = 0; p < g.oh; p++) {
-              const row = p * sh + i * dh - top;
-              if (row < 0 || row >= g.h) continue;
-              for (let q = 0; q < g.ow; q++) {
-                const column = q * sw + j * dw - left;
-                if (column < 0 || column >= g.w) continue;
-                visit(((n * g.c + c) * g.h + row) * g.w + column, wAt, ((n * g.o + o) * g.oh + p) * g.ow + q);
-              }
-            }
+        for (const d of depth!) {
+          const xPlane = ((n * g.c + c) * size[0] + d.at) * size[1];
+          const wPlane = ((o * inGroup + k) * kernel[0] + d.tap) * kernel[1];
+          const yPlane = ((n * g.o + o) * out[0] + d.out) * out[1];
+          for (const h of height!) {
+            const xRow = (xPlane + h.at) * size[2];
+            const wRow = (wPlane + h.tap) * kernel[2];
+            const yRow = (yPlane + h.out) * out[2];
+            for (const w of width!) visit(xRow + w.at, wRow + w.tap, yRow + w.out);
           }
         }
       }
@@ -93,9 +106,9 @@ function eachTap(g: ConvGeometry, attrs: ConvAttrs, visit: (x: number, w: number
 
 /** A multiply-add an output element and tap, taps in the padding included (the usual convention). */
 const convFlops = (g: ConvGeometry, attrs: ConvAttrs): number =>
-  2 * g.n * g.o * g.oh * g.ow * (g.c / attrs.groups) * g.kh * g.kw;
+  2 * g.n * g.o * elementCount(g.out) * (g.c / attrs.groups) * elementCount(g.kernel);
 
-const outputShape = (g: ConvGeometry): number[] => [g.n, g.o, g.oh, g.ow];
+const outputShape = (g: ConvGeometry): number[] => [g.n, g.o, ...g.out];
 
 function requireFloats(inputs: readonly TensorType[], least: number, most: number): void {
   require(inputs.length >= least &&
@@ -111,6 +124,8 @@ function requireOutputShape(dy: Shape, g: ConvGeometry): void {
 }
 
 const plain: ConvAttrs = { stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups: 1 };
+const plain1: ConvAttrs = { stride: [1], padding: [0, 0], dilation: [1], groups: 1 };
+const plain3: ConvAttrs = { stride: [1, 1, 1], padding: [0, 0, 0, 0, 0, 0], dilation: [1, 1, 1], groups: 1 };
 
 /** Geometries that the three records share: input shape, weight shape, attributes, output shape. */
 const cases: readonly { name: string; x: number[]; w: number[]; attrs: ConvAttrs; y: number[] }[] = [
@@ -145,11 +160,29 @@ const cases: readonly { name: string; x: number[]; w: number[]; attrs: ConvAttrs
     y: [1, 3, 3, 3],
   },
   { name: 'window as large as the input', x: [3, 2, 3, 3], w: [4, 2, 3, 3], attrs: plain, y: [3, 4, 1, 1] },
+  { name: 'one axis', x: [2, 3, 7], w: [4, 3, 3], attrs: plain1, y: [2, 4, 5] },
+  {
+    name: 'one axis, groups, dilation, uneven padding',
+    x: [2, 4, 9],
+    w: [2, 2, 3],
+    attrs: { stride: [2], padding: [2, 1], dilation: [2], groups: 2 },
+    y: [2, 2, 4],
+  },
+  { name: 'one axis, window of one', x: [2, 3, 4], w: [2, 3, 1], attrs: plain1, y: [2, 2, 4] },
+  { name: 'three axes', x: [2, 2, 3, 4, 3], w: [3, 2, 2, 3, 2], attrs: plain3, y: [2, 3, 2, 2, 2] },
+  {
+    name: 'three axes, depthwise, all uneven',
+    x: [1, 2, 5, 4, 5],
+    w: [2, 1, 2, 3, 2],
+    attrs: { stride: [2, 1, 2], padding: [1, 0, 1, 0, 2, 0], dilation: [2, 1, 3], groups: 2 },
+    y: [1, 2, 2, 4, 2],
+  },
+  { name: 'three axes, window of one', x: [1, 3, 2, 1, 3], w: [2, 3, 1, 1, 1], attrs: plain3, y: [1, 2, 2, 1, 3] },
 ];
 
-export const conv2dOp = defineOp<ConvAttrs>({
-  name: 'conv2d',
-  doc: 'y[n, o, p, q] = bias[o] + Σ_{c, i, j} x[n, c, p·stride + i·dilation − pad, …] · w[o, c, i, j] (cross-correlation; ONNX Conv, PyTorch conv2d). x [N, C, H, W], w [O, C / groups, kh, kw], bias [O] optional.',
+export const convOp = defineOp<ConvAttrs>({
+  name: 'conv',
+  doc: 'y[n, o, p…] = bias[o] + Σ_{c, i…} x[n, c, p·stride + i·dilation − pad, …] · w[o, c, i…] over one to three spatial axes (cross-correlation; ONNX Conv, PyTorch conv1d, conv2d, conv3d). x [N, C, D…], w [O, C / groups, k…], bias [O] optional.',
   infer: (inputs, attrs) => {
     requireFloats(inputs, 2, 3);
     const g = convGeometry(inputs[0]!.shape, inputs[1]!.shape, attrs);
@@ -162,7 +195,7 @@ export const conv2dOp = defineOp<ConvAttrs>({
   reference: ([x, w, bias], attrs, [out]) => {
     const g = convGeometry(x!.type.shape, w!.type.shape, attrs);
     const y = new Float64Array(elementCount(out!.shape));
-    if (bias) for (let i = 0; i < y.length; i++) y[i] = bias.data[Math.floor(i / (g.oh * g.ow)) % g.o]!;
+    if (bias) for (let i = 0; i < y.length; i++) y[i] = bias.data[Math.floor(i / elementCount(g.out)) % g.o]!;
     eachTap(g, attrs, (xAt, wAt, yAt) => {
       y[yAt] = y[yAt]! + x!.data[xAt]! * w!.data[wAt]!;
     });
@@ -174,9 +207,9 @@ export const conv2dOp = defineOp<ConvAttrs>({
       const [x, w] = inputs as [Tensor, Tensor];
       const dy = grads[0]!;
       return [
-        needs(0) ? conv2dInputGrad(dy, w, { ...attrs, inputShape: x.shape }) : undefined,
-        needs(1) ? conv2dWeightGrad(x, dy, { ...attrs, weightShape: w.shape }) : undefined,
-        inputs[2] && needs(2) ? sum(dy, { axes: [0, 2, 3] }) : undefined,
+        needs(0) ? convInputGrad(dy, w, { ...attrs, inputShape: x.shape }) : undefined,
+        needs(1) ? convWeightGrad(x, dy, { ...attrs, weightShape: w.shape }) : undefined,
+        inputs[2] && needs(2) ? sum(dy, { axes: [0, ...attrs.stride.map((_, i) => i + 2)] }) : undefined,
       ];
     },
   },
@@ -194,6 +227,18 @@ export const conv2dOp = defineOp<ConvAttrs>({
       attrs: plain,
       atol: 4e-6,
     },
+    {
+      name: 'one axis, bias',
+      inputs: [{ shape: [2, 2, 5] }, { shape: [3, 2, 2] }, { shape: [3] }],
+      attrs: plain1,
+      atol: 4e-6,
+    },
+    {
+      name: 'three axes, bias',
+      inputs: [{ shape: [2, 2, 3, 3, 2] }, { shape: [3, 2, 2, 2, 2] }, { shape: [3] }],
+      attrs: plain3,
+      atol: 4e-6,
+    },
   ],
   badSamples: [
     {
@@ -202,6 +247,8 @@ export const conv2dOp = defineOp<ConvAttrs>({
       message: 'the weight takes 2 channels a group, the input has 3',
     },
     { inputs: [image(1, 3, 8, 8), image(4, 3, 9, 3)], attrs: plain, message: "window's height 9 exceeds" },
+    { inputs: [image(1, 3, 8), image(4, 3, 9)], attrs: plain1, message: "window's length 9 exceeds" },
+    { inputs: [image(1, 3, 2, 8, 8), image(4, 3, 3, 3, 3)], attrs: plain3, message: "window's depth 3 exceeds" },
     {
       inputs: [image(1, 3, 8, 8), image(4, 3, 3, 3)],
       attrs: { ...plain, groups: 2 },
@@ -213,15 +260,26 @@ export const conv2dOp = defineOp<ConvAttrs>({
       attrs: plain,
       message: 'the bias must have the shape [4]',
     },
-    { inputs: [{ dtype: 'f32', shape: [3, 8] }, image(4, 3, 3, 3)], attrs: plain, message: '[N, C, H, W]' },
+    { inputs: [image(3, 8), image(4, 3, 3, 3)], attrs: plain, message: '[N, C, H, W]' },
+    { inputs: [image(3, 8, 8), image(4, 3, 3)], attrs: plain, message: '[N, C, H, W], got 3 axes' },
+    {
+      inputs: [image(1, 3, 8, 8), image(4, 3, 3, 3)],
+      attrs: { ...plain, stride: [] },
+      message: 'one to three spatial axes',
+    },
+    { inputs: [image(1, 3, 8, 8), image(4, 3, 3)], attrs: plain, message: 'the axes [O, C / groups, kh, kw]' },
+    { inputs: [image(1, 3, 8, 8)], attrs: plain, message: 'takes 2 or 3 inputs, got 1' },
   ],
 });
 
-export const conv2dInputGradOp = defineOp<InputGradAttrs>({
-  name: 'conv2dInputGrad',
-  doc: 'dx = ∂(Σ conv2d(x, w) · dy)/∂x, the transposed convolution; `inputShape` is the shape of x.',
+export const convInputGradOp = defineOp<InputGradAttrs>({
+  name: 'convInputGrad',
+  doc: 'dx = ∂(Σ conv(x, w) · dy)/∂x, the transposed convolution (ONNX ConvTranspose, PyTorch conv_transpose1d, 2d, 3d without bias); `inputShape` is the shape of x.',
   infer: (inputs, attrs) => {
     requireFloats(inputs, 2, 2);
+    require(attrs.inputShape.every(
+      (d) => Number.isInteger(d) && d > 0,
+    ), `inputShape ${formatShape(attrs.inputShape)} must hold positive integers`);
     const g = convGeometry(attrs.inputShape, inputs[1]!.shape, attrs);
     requireOutputShape(inputs[0]!.shape, g);
     return [{ dtype: 'f32', shape: attrs.inputShape }];
@@ -239,8 +297,8 @@ export const conv2dInputGradOp = defineOp<InputGradAttrs>({
       const [dy, w] = inputs as [Tensor, Tensor];
       const g = grads[0]!;
       return [
-        needs(0) ? conv2d(g, w, undefined, attrs) : undefined,
-        needs(1) ? conv2dWeightGrad(g, dy, { ...attrs, weightShape: w.shape }) : undefined,
+        needs(0) ? conv(g, w, undefined, attrs) : undefined,
+        needs(1) ? convWeightGrad(g, dy, { ...attrs, weightShape: w.shape }) : undefined,
       ];
     },
   },
@@ -260,12 +318,17 @@ export const conv2dInputGradOp = defineOp<InputGradAttrs>({
       attrs: { ...plain, inputShape: [1, 3, 8, 8] },
       message: "dy must have the convolution's output shape [1, 4, 6, 6]",
     },
+    {
+      inputs: [image(1, 4, 1, 1), image(4, 3, 1, 1)],
+      attrs: { ...plain, padding: [1, 0, 0, 0], inputShape: [1, 3, 0, 1] },
+      message: 'inputShape [1, 3, 0, 1] must hold positive integers',
+    },
   ],
 });
 
-export const conv2dWeightGradOp = defineOp<WeightGradAttrs>({
-  name: 'conv2dWeightGrad',
-  doc: 'dw = ∂(Σ conv2d(x, w) · dy)/∂w; `weightShape` is the shape of w.',
+export const convWeightGradOp = defineOp<WeightGradAttrs>({
+  name: 'convWeightGrad',
+  doc: 'dw = ∂(Σ conv(x, w) · dy)/∂w; `weightShape` is the shape of w.',
   infer: (inputs, attrs) => {
     requireFloats(inputs, 2, 2);
     const g = convGeometry(inputs[0]!.shape, attrs.weightShape, attrs);
@@ -285,8 +348,8 @@ export const conv2dWeightGradOp = defineOp<WeightGradAttrs>({
       const [x, dy] = inputs as [Tensor, Tensor];
       const g = grads[0]!;
       return [
-        needs(0) ? conv2dInputGrad(dy, g, { ...attrs, inputShape: x.shape }) : undefined,
-        needs(1) ? conv2d(x, g, undefined, attrs) : undefined,
+        needs(0) ? convInputGrad(dy, g, { ...attrs, inputShape: x.shape }) : undefined,
+        needs(1) ? conv(x, g, undefined, attrs) : undefined,
       ];
     },
   },
@@ -313,28 +376,33 @@ function image(...shape: number[]): TensorType {
   return { dtype: 'f32', shape };
 }
 
-const complete = (options: ConvOptions): ConvAttrs => ({
-  stride: pair(options.stride ?? 1),
-  padding: sides(options.padding ?? 0),
-  dilation: pair(options.dilation ?? 1),
+export const completeConv = (options: ConvOptions, rank: number): ConvAttrs => ({
+  stride: perAxis(options.stride ?? 1, rank),
+  padding: sides(options.padding ?? 0, rank),
+  dilation: perAxis(options.dilation ?? 1, rank),
   groups: options.groups ?? 1,
 });
 
+/** Convolution over the spatial axes that the attributes speak of. */
+export const conv = (x: Tensor, weight: Tensor, bias: Tensor | undefined, attrs: ConvAttrs): Tensor =>
+  x.graph.add(convOp, bias ? [x, weight, bias] : [x, weight], attrs)[0]!;
+
+/** Gradient of `conv` for its input: also a transposed convolution. */
+export const convInputGrad = (dy: Tensor, weight: Tensor, attrs: InputGradAttrs): Tensor =>
+  dy.graph.add(convInputGradOp, [dy, weight], attrs)[0]!;
+
+/** Gradient of `conv` for its weight. */
+export const convWeightGrad = (x: Tensor, dy: Tensor, attrs: WeightGradAttrs): Tensor =>
+  x.graph.add(convWeightGradOp, [x, dy], attrs)[0]!;
+
+/** 1-D convolution of [N, C, L] with [O, C / groups, k], as PyTorch's `conv1d`. */
+export const conv1d = (x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor =>
+  conv(x, weight, bias, completeConv(options, 1));
+
 /** 2-D convolution of [N, C, H, W] with [O, C / groups, kh, kw], as PyTorch's `conv2d`. */
 export const conv2d = (x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor =>
-  x.graph.add(conv2dOp, bias ? [x, weight, bias] : [x, weight], complete(options))[0]!;
+  conv(x, weight, bias, completeConv(options, 2));
 
-/** Gradient of `conv2d` for its input: also a transposed convolution. */
-export const conv2dInputGrad = (
-  dy: Tensor,
-  weight: Tensor,
-  options: ConvOptions & { readonly inputShape: Shape },
-): Tensor =>
-  dy.graph.add(conv2dInputGradOp, [dy, weight], { ...complete(options), inputShape: options.inputShape })[0]!;
-
-/** Gradient of `conv2d` for its weight. */
-export const conv2dWeightGrad = (
-  x: Tensor,
-  dy: Tensor,
-  options: ConvOptions & { readonly weightShape: Shape },
-): Tensor => x.graph.add(conv2dWeightGradOp, [x, dy], { ...complete(options), weightShape: options.weightShape })[0]!;
+/** 3-D convolution of [N, C, D, H, W] with [O, C / groups, kd, kh, kw], as PyTorch's `conv3d`. */
+export const conv3d = (x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor =>
+  conv(x, weight, bias, completeConv(options, 3));

@@ -4,7 +4,7 @@ import type { Attrs, OpRecord } from '../graph/op-record.ts';
 /** Fixes a record's attribute type; the records of all ops are gathered in `ops/index.ts`. */
 export const defineOp = <A extends Attrs>(record: OpRecord<A>): OpRecord<A> => record;
 
-/** A tensor, or a number that becomes an f32 scalar constant. */
+/** A tensor, or a number that becomes a scalar constant: i32 where it is whole and stands beside an i32 tensor, else f32. */
 export type Operand = Tensor | number;
 
 /** The graph of the first tensor among operands. */
@@ -17,5 +17,11 @@ export function graphOf(...operands: Operand[]) {
 /** Operands as tensors of one graph. */
 export function lift(...operands: Operand[]): Tensor[] {
   const graph = graphOf(...operands);
-  return operands.map((o) => (typeof o === 'number' ? graph.scalar(o) : o));
+  const integers = operands.some((o) => typeof o !== 'number' && o.dtype === 'i32');
+  return operands.map((o) => {
+    if (typeof o !== 'number') return o;
+    return integers && Number.isInteger(o)
+      ? graph.constant({ type: { dtype: 'i32', shape: [] }, data: Int32Array.of(o) }, 'scalar')
+      : graph.scalar(o);
+  });
 }

@@ -7,21 +7,34 @@ export {
   equal,
   greater,
   greaterEqual,
+  isInf,
+  isNan,
   less,
   lessEqual,
   not,
   notEqual,
   or,
   where,
+  xor,
 } from './compare.ts';
-export { conv2d } from './conv.ts';
+export { conv1d, conv2d, conv3d } from './conv.ts';
+export { convTranspose1d, convTranspose2d, convTranspose3d } from './conv-transpose.ts';
+export { cumSum } from './cum-sum.ts';
 export { dropout } from './dropout.ts';
+export { einsum } from './einsum.ts';
 export * from './elementwise.ts';
 export { gather, scatterAdd } from './gather.ts';
+export { gatherElements, scatterElements } from './gather-elements.ts';
+export { gatherND, scatterND } from './gather-nd.ts';
 export { groupNorm, instanceNorm } from './group-norm.ts';
 export { matmul } from './matmul.ts';
 export { layerNorm } from './norm.ts';
-export { avgPool2d, maxPool2d } from './pool.ts';
-export { max, mean, min, sum } from './reduce.ts';
-export { broadcastTo, concat, flatten, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';
+export { oneHot, oneHotMask } from './one-hot.ts';
+export { argMax, argMin, topK } from './order.ts';
+export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from './pool.ts';
+export { gru, lstm, rnn } from './recurrent.ts';
+export { logSumExp, max, mean, min, prod, sum } from './reduce.ts';
+export { broadcastTo, concat, flatten, flip, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';
 export { logSoftmax, softmax } from './softmax.ts';
+export { trilu } from './trilu.ts';
+export { vectorNorm } from './vector-norm.ts';

@@ -4,6 +4,28 @@
  */
 import type { OpRecord } from '../graph/op-record.ts';
 import { accumulateOp } from './accumulate.ts';
+import {
+  clipOp,
+  eluOp,
+  geluTanhOp,
+  hardSigmoidOp,
+  hardSwishOp,
+  leakyReluOp,
+  preluOp,
+  softplusOp,
+  softsignOp,
+  thresholdedReluOp,
+} from './activations.ts';
+import {
+  clipGradOp,
+  eluGradOp,
+  geluTanhGradOp,
+  hardSigmoidGradOp,
+  hardSwishGradOp,
+  leakyReluGradOp,
+  softsignGradOp,
+  thresholdedReluGradOp,
+} from './activations-grad.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
 import {
@@ -18,20 +40,34 @@ import {
   notOp,
   orOp,
   whereOp,
+  xorOp,
 } from './compare.ts';
-import { conv2dInputGradOp, conv2dOp, conv2dWeightGradOp } from './conv.ts';
+import { convInputGradOp, convOp, convWeightGradOp } from './conv.ts';
+import { cumSumOp } from './cum-sum.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
+import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
+import { gatherNDOp, scatterNDOp } from './gather-nd.ts';
 import { groupNormInputGradOp, groupNormOp, groupNormWeightGradOp } from './group-norm.ts';
+import { gruScanOp } from './gru-scan.ts';
+import { gruScanGradOp } from './gru-scan-grad.ts';
 import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
+import { lstmScanOp } from './lstm-scan.ts';
+import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
-import { avgPool2dGradOp, avgPool2dOp, maxPool2dGatherOp, maxPool2dGradOp, maxPool2dOp } from './pool.ts';
-import { maxOp, meanOp, minOp, sumOp } from './reduce.ts';
+import { argMaxOp, argMinOp, topKOp } from './order.ts';
+import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
+import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
+import { fmodOp, modOp } from './remainder.ts';
+import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
+import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
 import { runningAverageOp } from './running-average.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
+import { cosOp, sinOp, tanOp } from './trigonometry.ts';
+import { triluOp } from './trilu.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
 import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.ts';
 
@@ -41,77 +77,122 @@ export const records = {
   adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
-  avgPool2d: avgPool2dOp,
-  avgPool2dGrad: avgPool2dGradOp,
+  argMax: argMaxOp,
+  argMin: argMinOp,
+  avgPool: avgPoolOp,
+  avgPoolGrad: avgPoolGradOp,
   batchNorm: batchNormOp,
   batchNormInference: batchNormInferenceOp,
   batchNormInputGrad: batchNormInputGradOp,
   batchNormWeightGrad: batchNormWeightGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
+  ceil: ceilOp,
+  clip: clipOp,
+  clipGrad: clipGradOp,
   concat: concatOp,
-  conv2d: conv2dOp,
-  conv2dInputGrad: conv2dInputGradOp,
-  conv2dWeightGrad: conv2dWeightGradOp,
+  conv: convOp,
+  convInputGrad: convInputGradOp,
+  convWeightGrad: convWeightGradOp,
+  cos: cosOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
+  cumSum: cumSumOp,
   div: divOp,
   dropout: dropoutOp,
   dropoutMask: dropoutMaskOp,
+  elu: eluOp,
+  eluGrad: eluGradOp,
   equal: equalOp,
   erf: erfOp,
   exp: expOp,
+  floor: floorOp,
+  fmod: fmodOp,
   gather: gatherOp,
+  gatherElements: gatherElementsOp,
+  gatherND: gatherNDOp,
   gelu: geluOp,
   geluGrad: geluGradOp,
+  geluTanh: geluTanhOp,
+  geluTanhGrad: geluTanhGradOp,
   greater: greaterOp,
   greaterEqual: greaterEqualOp,
   groupNorm: groupNormOp,
   groupNormInputGrad: groupNormInputGradOp,
   groupNormWeightGrad: groupNormWeightGradOp,
+  gruScan: gruScanOp,
+  gruScanGrad: gruScanGradOp,
+  hardSigmoid: hardSigmoidOp,
+  hardSigmoidGrad: hardSigmoidGradOp,
+  hardSwish: hardSwishOp,
+  hardSwishGrad: hardSwishGradOp,
   layerNorm: layerNormOp,
   layerNormInputGrad: layerNormInputGradOp,
   layerNormWeightGrad: layerNormWeightGradOp,
+  leakyRelu: leakyReluOp,
+  leakyReluGrad: leakyReluGradOp,
   less: lessOp,
   lessEqual: lessEqualOp,
   log: logOp,
   logSoftmax: logSoftmaxOp,
   logSoftmaxGrad: logSoftmaxGradOp,
+  logSumExp: logSumExpOp,
+  lstmScan: lstmScanOp,
+  lstmScanGrad: lstmScanGradOp,
   matmul: matmulOp,
   max: maxOp,
   maximum: maximumOp,
-  maxPool2d: maxPool2dOp,
-  maxPool2dGather: maxPool2dGatherOp,
-  maxPool2dGrad: maxPool2dGradOp,
+  maxPool: maxPoolOp,
+  maxPoolGather: maxPoolGatherOp,
+  maxPoolGrad: maxPoolGradOp,
   mean: meanOp,
   min: minOp,
   minimum: minimumOp,
+  mod: modOp,
   mul: mulOp,
   neg: negOp,
   not: notOp,
   notEqual: notEqualOp,
   or: orOp,
   pow: powOp,
+  prelu: preluOp,
+  prod: prodOp,
   reciprocal: reciprocalOp,
   relu: reluOp,
   reluGrad: reluGradOp,
   reshape: reshapeOp,
+  rnnScan: rnnScanOp,
+  rnnScanGrad: rnnScanGradOp,
+  round: roundOp,
   runningAverage: runningAverageOp,
   scatterAdd: scatterAddOp,
+  scatterElements: scatterElementsOp,
+  scatterND: scatterNDOp,
   sgdUpdate: sgdUpdateOp,
   sigmoid: sigmoidOp,
   sigmoidGrad: sigmoidGradOp,
+  sign: signOp,
+  sin: sinOp,
   slice: sliceOp,
   sliceScatter: sliceScatterOp,
   softmax: softmaxOp,
   softmaxGrad: softmaxGradOp,
+  softplus: softplusOp,
+  softsign: softsignOp,
+  softsignGrad: softsignGradOp,
   sqrt: sqrtOp,
   sub: subOp,
   sum: sumOp,
+  tan: tanOp,
   tanh: tanhOp,
   tanhGrad: tanhGradOp,
+  thresholdedRelu: thresholdedReluOp,
+  thresholdedReluGrad: thresholdedReluGradOp,
+  topK: topKOp,
   transpose: transposeOp,
+  trilu: triluOp,
   where: whereOp,
+  xor: xorOp,
 };
 
 export type OpName = keyof typeof records;

@@ -2,7 +2,7 @@
 import { elementCount, formatShape, type Shape, sameShape, stridesOf, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { type OpRecord, require } from '../graph/op-record.ts';
-import { normalAxis } from './axes.ts';
+import { normalAxes, normalAxis } from './axes.ts';
 import { broadcastMap, indexMap } from './broadcast.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
@@ -32,7 +32,7 @@ export const reshapeOp: OpRecord<ShapeAttrs> = defineOp<ShapeAttrs>({
     return [{ dtype: x.dtype, shape }];
   },
   reference: ([x]) => [x!.data.slice()],
-  gradient: { kind: 'rule', rule: ({ inputs, grads }) => [reshape(grads[0]!, inputs[0]!.shape)] },
+  gradient: { kind: 'rule', rule: ({ inputs, grads }) => [view(grads[0]!, inputs[0]!.shape)] },
   cost: () => ({ flops: 0, bytes: 0 }),
   samples: [
     { name: 'split and join', inputs: [{ shape: [3, 4] }], attrs: { shape: [2, 2, 3] } },
@@ -150,7 +150,7 @@ const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((su
 
 export const sliceOp: OpRecord<SliceAttrs> = defineOp<SliceAttrs>({
   name: 'slice',
-  doc: 'y = x[start:end:step] on every axis, 0 ≤ start < end ≤ size, step > 0. ONNX Slice, x[a:b:c] in PyTorch.',
+  doc: 'y = x[start:end:step] on every axis, 0 ≤ start < end ≤ size, or, with a negative step, size > start > end ≥ −1. ONNX Slice, x[a:b:c] and flip in PyTorch.',
   infer: ([x], { starts, ends, steps }) => {
     require(x, 'takes one tensor');
     const rank = x.shape.length;
@@ -159,8 +159,16 @@ export const sliceOp: OpRecord<SliceAttrs> = defineOp<SliceAttrs>({
     ), `starts, ends and steps must hold ${rank} integers`);
     const shape = x.shape.map((size, axis) => {
       const [start, end, step] = [starts[axis]!, ends[axis]!, steps[axis]!];
-      require(step > 0, `axis ${axis}: step ${step} must be positive`);
-      require(0 <= start && start < end && end <= size, `axis ${axis}: ${start}:${end} is empty or outside 0:${size}`);
+      require(step !== 0, `axis ${axis}: the step must not be 0`);
+      if (step > 0) {
+        require(0 <= start &&
+          start < end &&
+          end <= size, `axis ${axis}: ${start}:${end} is empty or outside 0:${size}`);
+      } else {
+        require(size > start &&
+          start > end &&
+          end >= -1, `axis ${axis}: ${start}:${end} is empty or outside ${size - 1}:-1, backwards`);
+      }
       return sliceLength(start, end, step);
     });
     return [{ dtype: x.dtype, shape }];
@@ -184,6 +192,17 @@ export const sliceOp: OpRecord<SliceAttrs> = defineOp<SliceAttrs>({
   samples: [
     { name: 'rows', inputs: [{ shape: [5, 3] }], attrs: { starts: [1, 0], ends: [4, 3], steps: [1, 1] } },
     { name: 'steps', inputs: [{ shape: [7, 5] }], attrs: { starts: [1, 0], ends: [7, 5], steps: [3, 2] } },
+    { name: 'backwards', inputs: [{ shape: [5, 3] }], attrs: { starts: [4, 2], ends: [-1, 0], steps: [-2, -1] } },
+    {
+      name: 'backwards, mixed',
+      inputs: [{ shape: [3, 4, 5] }],
+      attrs: { starts: [2, 0, 3], ends: [-1, 4, 0], steps: [-1, 3, -1] },
+    },
+    {
+      name: 'flipped bool',
+      inputs: [{ shape: [3, 7], dtype: 'bool' }],
+      attrs: { starts: [2, 6], ends: [-1, -1], steps: [-1, -1] },
+    },
     {
       name: 'three axes',
       inputs: [{ shape: [2, 4, 5] }],
@@ -203,7 +222,12 @@ export const sliceOp: OpRecord<SliceAttrs> = defineOp<SliceAttrs>({
   badSamples: [
     { inputs: [f32(4)], attrs: { starts: [2], ends: [5], steps: [1] }, message: '2:5 is empty or outside 0:4' },
     { inputs: [f32(4)], attrs: { starts: [2], ends: [2], steps: [1] }, message: '2:2 is empty' },
-    { inputs: [f32(4)], attrs: { starts: [0], ends: [4], steps: [0] }, message: 'step 0 must be positive' },
+    { inputs: [f32(4)], attrs: { starts: [0], ends: [4], steps: [0] }, message: 'the step must not be 0' },
+    {
+      inputs: [f32(4)],
+      attrs: { starts: [4], ends: [-1], steps: [-1] },
+      message: '4:-1 is empty or outside 3:-1, backwards',
+    },
     { inputs: [f32(4, 4)], attrs: { starts: [0], ends: [4], steps: [1] }, message: 'must hold 2 integers' },
   ],
 });
@@ -226,10 +250,11 @@ export const sliceScatterOp: OpRecord<ScatterAttrs> = defineOp<ScatterAttrs>({
     ), `shape, starts and steps must hold ${rank} integers`);
     x.shape.forEach((size, axis) => {
       const [start, step] = [starts[axis]!, steps[axis]!];
-      require(step > 0, `axis ${axis}: step ${step} must be positive`);
+      require(step !== 0, `axis ${axis}: the step must not be 0`);
       const last = start + (size - 1) * step;
-      require(start >= 0 &&
-        last < shape[axis]!, `axis ${axis}: elements ${start} to ${last} do not fit size ${shape[axis]}`);
+      require(Math.min(start, last) >= 0 &&
+        Math.max(start, last) <
+          shape[axis]!, `axis ${axis}: elements ${start} to ${last} do not fit size ${shape[axis]}`);
     });
     return [{ dtype: x.dtype, shape }];
   },
@@ -247,7 +272,7 @@ export const sliceScatterOp: OpRecord<ScatterAttrs> = defineOp<ScatterAttrs>({
   gradient: {
     kind: 'rule',
     rule: ({ inputs, attrs: { starts, steps }, grads }) => {
-      const ends = inputs[0]!.shape.map((size, i) => starts[i]! + (size - 1) * steps[i]! + 1);
+      const ends = inputs[0]!.shape.map((size, i) => starts[i]! + (size - 1) * steps[i]! + Math.sign(steps[i]!));
       return [grads[0]!.graph.add(sliceOp, [grads[0]!], { starts, ends, steps })[0]!];
     },
   },
@@ -255,6 +280,7 @@ export const sliceScatterOp: OpRecord<ScatterAttrs> = defineOp<ScatterAttrs>({
   samples: [
     { name: 'padding', inputs: [{ shape: [3, 2] }], attrs: { shape: [5, 3], starts: [1, 0], steps: [1, 1] } },
     { name: 'steps', inputs: [{ shape: [2, 3] }], attrs: { shape: [7, 5], starts: [1, 0], steps: [3, 2] } },
+    { name: 'backwards', inputs: [{ shape: [2, 3] }], attrs: { shape: [4, 5], starts: [3, 4], steps: [-3, -1] } },
     {
       name: 'seven axes',
       inputs: [{ shape: [2, 2, 2, 2, 2, 2, 2] }],
@@ -267,6 +293,11 @@ export const sliceScatterOp: OpRecord<ScatterAttrs> = defineOp<ScatterAttrs>({
       inputs: [f32(3)],
       attrs: { shape: [5], starts: [1], steps: [2] },
       message: 'elements 1 to 5 do not fit size 5',
+    },
+    {
+      inputs: [f32(3)],
+      attrs: { shape: [5], starts: [1], steps: [-1] },
+      message: 'elements 1 to -1 do not fit size 5',
     },
     { inputs: [f32(3)], attrs: { shape: [5, 5], starts: [1], steps: [1] }, message: 'must hold 1 integers' },
   ],
@@ -348,6 +379,12 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return x.graph.add(reshapeOp, [x], { shape: resolved })[0]!;
 }
 
+/**
+ * `reshape` that is a node also where the shape is x's already: for shapes that follow from a chunk's size, so that every
+ * size builds the same nodes.
+ */
+export const view = (x: Tensor, shape: Shape): Tensor => x.graph.add(reshapeOp, [x], { shape })[0]!;
+
 /** Axes in another order; default: reversed. Negative axes count from the end. */
 export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
   const axes = perm?.map((axis) => normalAxis(axis, x.rank)) ?? x.shape.map((_, i) => x.rank - 1 - i);
@@ -359,7 +396,10 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   return x.graph.add(broadcastToOp, [x], { shape })[0]!;
 }
 
-/** `[start, end, step]`; `null` and what is left out: the whole axis. Negative positions count from the end. */
+/**
+ * `[start, end, step]`; `null` and what is left out: the whole axis, from its end where the step is negative. Negative
+ * positions count from the end.
+ */
 export type SliceRange = readonly [start?: number | null, end?: number | null, step?: number];
 
 /**
@@ -378,12 +418,21 @@ export function slice(x: Tensor, ranges: { readonly [axis: number]: SliceRange }
       starts.push(0);
       continue;
     }
-    const position = (p: number) => Math.min(Math.max(p < 0 ? p + size : p, 0), size);
-    starts[axis] = position(start ?? 0);
-    ends[axis] = position(end ?? size);
+    const back = step !== undefined && step < 0;
+    // Where positions end: [0, size] forwards, [−1, size − 1] backwards.
+    const [low, high] = back ? [-1, size - 1] : [0, size];
+    const position = (p: number) => Math.min(Math.max(p < 0 ? p + size : p, low), high);
+    starts[axis] = start == null ? (back ? high : low) : position(start);
+    ends[axis] = end == null ? (back ? low : high) : position(end);
     steps[axis] = step ?? 1;
   }
   return x.graph.add(sliceOp, [x], { starts, ends, steps })[0]!;
+}
+
+/** x backwards along axes (default all). torch.flip. */
+export function flip(x: Tensor, options: { readonly axes?: number | readonly number[] } = {}): Tensor {
+  const ranges = normalAxes(options.axes, x.rank).map((axis) => [axis, [null, null, -1]] as const);
+  return slice(x, Object.fromEntries(ranges));
 }
 
 /** Zeros of a shape with x at start, start + step … of each axis: the adjoint of `slice`. */

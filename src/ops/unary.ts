@@ -1,63 +1,25 @@
-import { elementCount } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { type OpRecord, require, type Sample, type SampleInput } from '../graph/op-record.ts';
+import type { OpRecord, Sample } from '../graph/op-record.ts';
 import { div, mul } from './binary.ts';
 import { greater, less, where } from './compare.ts';
-import { elementwiseBytes } from './cost.ts';
-import { defineOp } from './define.ts';
 import { erf as erf64 } from './erf.ts';
 import { geluGrad, reluGrad, sigmoidGrad, tanhGrad } from './unary-grad.ts';
+import { awayFrom, unary } from './unary-record.ts';
 
-interface UnarySpec {
-  readonly name: string;
-  readonly doc: string;
-  readonly f: (x: number) => number;
-  /** dx from x, y and dy */
-  readonly gradient: (x: Tensor, y: Tensor, dy: Tensor) => Tensor;
-  readonly flops?: number;
-  /** Range of the samples' values. */
-  readonly range?: Partial<SampleInput>;
-  /** Value of the scalar sample, where a draw will not do. */
-  readonly scalar?: number;
-  readonly more?: readonly Sample[];
-}
-
-function unary(spec: UnarySpec): OpRecord {
-  return defineOp({
-    name: spec.name,
-    doc: `${spec.doc} f32 of any shape.`,
-    infer: ([x]) => {
-      require(x, 'takes one tensor');
-      require(x.dtype === 'f32', `x must be f32, not ${x.dtype}`);
-      return [x];
-    },
-    reference: ([x]) => [x!.data.map(spec.f)],
-    gradient: {
-      kind: 'rule',
-      rule: ({ inputs, outputs, grads }) => [spec.gradient(inputs[0]!, outputs[0]!, grads[0]!)],
-    },
-    cost: (inputs, outputs) => ({
-      flops: (spec.flops ?? 1) * elementCount(outputs[0]!.shape),
-      bytes: elementwiseBytes(inputs, outputs),
-    }),
-    samples: [
-      { name: 'odd size', inputs: [{ shape: [3, 7], low: -2, high: 2, ...spec.range }], attrs: {} },
-      {
-        name: 'scalar',
-        inputs: [spec.scalar === undefined ? { shape: [], ...spec.range } : { shape: [], values: [spec.scalar] }],
-        attrs: {},
-      },
-      ...(spec.more ?? []),
-    ],
-    badSamples: [{ inputs: [{ dtype: 'i32', shape: [2] }], attrs: {}, message: 'x must be f32, not i32' }],
-  });
-}
+/** Integers, with the one that has no positive counterpart: −2^31 stays under −x and |x|. */
+const integerSample: Sample = {
+  name: 'i32',
+  inputs: [{ shape: [7], dtype: 'i32', values: [0, 5, -7, 16777217, 2147483647, -2147483647, -2147483648] }],
+  attrs: {},
+};
 
 export const negOp = unary({
   name: 'neg',
   doc: 'y = −x. ONNX Neg, torch.neg.',
   f: (x) => -x,
+  integers: (x) => -x,
   gradient: (_x, _y, dy) => neg(dy),
+  more: [integerSample],
 });
 
 export const expOp = unary({
@@ -95,7 +57,7 @@ export const tanhOp = unary({
 });
 
 /** 1/(1 + e^−x) without overflow of the intermediate. */
-const sigmoid64 = (x: number): number => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
+export const sigmoid64 = (x: number): number => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
 
 export const sigmoidOp = unary({
   name: 'sigmoid',
@@ -106,14 +68,12 @@ export const sigmoidOp = unary({
   more: [{ name: 'saturated', inputs: [{ shape: [4], values: [-80, -20, 20, 80] }], attrs: {}, gradientOf: [] }],
 });
 
-const awayFromZero: Partial<SampleInput> = { awayFrom: [0], distinct: 0.02 };
-
 export const reluOp = unary({
   name: 'relu',
   doc: 'y = max(x, 0), with derivative 0 at 0. ONNX Relu, torch.relu.',
   f: (x) => Math.max(x, 0),
   gradient: (_x, y, dy) => reluGrad(y, dy),
-  range: awayFromZero,
+  range: awayFrom(0),
   scalar: 0.7, // half of all draws are negative, where the gradient is 0 and proves nothing
 });
 
@@ -137,8 +97,10 @@ export const absOp = unary({
   name: 'abs',
   doc: 'y = |x|, with derivative 0 at 0. ONNX Abs, torch.abs.',
   f: Math.abs,
+  integers: Math.abs,
   gradient: (x, _y, dy) => where(greater(x, 0), dy, where(less(x, 0), neg(dy), 0)),
-  range: awayFromZero,
+  range: awayFrom(0),
+  more: [integerSample],
 });
 
 export const reciprocalOp = unary({

@@ -21,7 +21,7 @@ import { type L2Penalty, penalisedParameters } from './training-graph.ts';
  */
 export function hessianVectorModel(model: Model, l2?: L2Penalty): Model {
   return {
-    name: model.name,
+    ...model,
     build: (batch, mode) => {
       const base = model.build(batch, mode);
       const { graph } = base;
@@ -82,7 +82,7 @@ export const directionName = (parameter: string): string => `v/${parameter}`;
  */
 export function gradientPenaltyModel(model: Model, at: string, l2?: L2Penalty): Model {
   return {
-    name: model.name,
+    ...model,
     build: (batch, mode) => {
       const base = model.build(batch, mode);
       const { graph } = base;
@@ -118,7 +118,7 @@ export function gradientPenaltyModel(model: Model, at: string, l2?: L2Penalty): 
  */
 export function perExampleModel(model: Model, samples: number): Model {
   return {
-    name: model.name,
+    ...model,
     build: (batch, mode) => {
       const base = model.build(batch, mode);
       const { graph } = base;

@@ -8,7 +8,12 @@ export interface Model {
   readonly name: string;
   /** `mode` default training. */
   readonly build: (batch: number, mode?: ModelMode) => ModelGraph;
+  /** The batch size it is made for, where it is made for one (an ONNX file with fixed sizes); it may fail for others. */
+  readonly ownBatch?: number;
 }
+
+/** The model's graph for some batch size: for names, and for all that does not depend on the batch. */
+export const someGraph = (model: Model, mode?: ModelMode): Graph => model.build(model.ownBatch ?? 1, mode).graph;
 
 /**
  * What the graph is built for: batch normalisation and dropout differ. A mode may leave nodes out, but parameters and

@@ -15,7 +15,7 @@ import {
   isWholeBatch,
   perExampleModel,
 } from '../optim/higher-order.ts';
-import type { Model } from '../optim/model.ts';
+import { type Model, someGraph } from '../optim/model.ts';
 import { makePlan, type PlannedDevice, type PlanRequest } from '../plan/plan.ts';
 import { type RunResult, Session, type SessionOptions } from './session.ts';
 
@@ -81,7 +81,7 @@ export async function hessianVectorProduct(
   options: DerivativeOptions & { readonly direction: Tensors },
 ): Promise<HessianVectorResult> {
   const request = hessianVectorRequest(requestOf(options));
-  const fed = directionFeeds(request.model.build(1).graph, options.direction, 'direction');
+  const fed = directionFeeds(someGraph(request.model), options.direction, 'direction');
   const results = await runOnce(request, options, { ...options.data, ...fed });
   return {
     loss: results.get('loss')!.data[0]!,
@@ -268,7 +268,7 @@ function requestOf(options: DerivativeOptions): PlanRequest {
 
 /** Samples of the batch: the size of the first input that has a batch axis. */
 function batchOf({ model, data }: DerivativeOptions): number {
-  for (const t of model.build(1).graph.sources('input')) {
+  for (const t of someGraph(model).sources('input')) {
     const { feed, name } = t.node.source!;
     if (feed?.kind !== 'data' || feed.batchAxis === null) continue;
     const size = data[name]?.type.shape[feed.batchAxis];

@@ -10,6 +10,7 @@ import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts
 import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
 import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
+import { feedValue } from './feeds.ts';
 import { initialValue } from './fill.ts';
 import { packFeed, unpackResult } from './staging-area.ts';
 
@@ -198,7 +199,9 @@ export class Session implements AsyncDisposable {
     for (const [name, value] of values) {
       const home = this.#homes.get(name);
       if (!home)
-        throw new UsageError('unknown-parameter', `the model has no parameter, buffer or state ${name}`, { fields: { name } });
+        throw new UsageError('unknown-parameter', `the model has no parameter, buffer or state ${name}`, {
+          fields: { name },
+        });
       await this.#write(home, value);
     }
   }
@@ -320,51 +323,15 @@ export class Session implements AsyncDisposable {
   ): HostTensor {
     const source = this.plan.graphs[program]!.sources('input').find((t) => t.node.source!.name === feed.name)!.node
       .source!;
-    const rule = source.feed!;
-    const scalar = (value: number): HostTensor => ({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) });
-    switch (rule.kind) {
-      case 'data': {
-        const tensor = batch[feed.name];
-        if (!tensor) {
-          throw new UsageError('missing-input', `the batch has no tensor ${feed.name}`, {
-            fields: { input: feed.name, given: Object.keys(batch) },
-            remedy: `add ${feed.name} to the data; it holds ${Object.keys(batch).join(', ') || 'nothing'}`,
-          });
-        }
-        return tensor;
-      }
-      case 'inverseCount': {
-        const target = batch[rule.target];
-        if (!target)
-          throw new UsageError('missing-input', `the batch has no tensor ${rule.target}`, {
-            fields: { input: rule.target },
-          });
-        let count = 0;
-        for (const t of target.data) if (t !== rule.ignoreIndex) count++;
-        return scalar(1 / count);
-      }
-      case 'inverseElements':
-        return scalar(1 / (rule.perSample * this.plan.request.programs[program]!.batch));
-      case 'sampleIndices': {
-        const { batch: samples } = this.plan.request.programs[program]!;
-        return {
-          type: { dtype: 'i32', shape: [samples] },
-          data: Int32Array.from({ length: samples }, (_, i) => i),
-        };
-      }
-      case 'randomKey': {
-        const seed = this.#seed;
-        return {
-          type: { dtype: 'i32', shape: [4] },
-          data: Int32Array.of(seed | 0, Math.floor(seed / 2 ** 32), options.step ?? 0, 0),
-        };
-      }
-      case 'hyper': {
-        const { optimizer } = this.plan.request;
-        const data = optimizer!.hyper(options.lr ?? optimizer!.defaultRate, options.step ?? 0);
-        return { type: { dtype: 'f32', shape: [data.length] }, data };
-      }
-    }
+    const { optimizer, programs } = this.plan.request;
+    const { step = 0, lr } = options;
+    return feedValue(source, {
+      tensors: batch,
+      samples: programs[program]!.batch,
+      seed: this.#seed,
+      step,
+      hyper: () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step),
+    });
   }
 }
 

@@ -1,19 +1,45 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { gradients } from '../../src/autodiff/backward.ts';
 import { toHost } from '../../src/graph/evaluate.ts';
-import type { Tensor } from '../../src/graph/graph.ts';
+import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import { recordOf } from '../../src/ops/index.ts';
 import { firstDifference } from './compare.ts';
 import { backendKinds, Executor } from './executor.ts';
 import { checkGradients } from './gradient-check.ts';
-import { type Differentiated, differentiatedInputs, evaluateGradients, firstOrder, secondOrder } from './graphs.ts';
-import { cases } from './samples.ts';
+import {
+  type Differentiated,
+  differentiatedInputs,
+  evaluateGradients,
+  firstOrder,
+  isDifferentiable,
+  secondOrder,
+} from './graphs.ts';
+import { cases, drawCase } from './samples.ts';
 
 const differentiable = cases.filter((c) => differentiatedInputs(c).length > 0);
 
 it('every differentiable op has a sample whose gradient is checked', () => {
   const checked = new Set(differentiable.map((c) => c.op));
-  const missing = cases.map((c) => c.op).filter((op) => recordOf(op).gradient.kind !== 'none' && !checked.has(op));
+  const missing = cases.map((c) => c.op).filter((op) => isDifferentiable(op) && !checked.has(op));
   expect(missing).toEqual([]);
+});
+
+describe('gradients that are zero', () => {
+  it.each(cases.filter((c) => recordOf(c.op).gradient.kind === 'zero'))('$title', (c) => {
+    const values = drawCase(c);
+    const [x] = values;
+    const graph = new Graph();
+    const tensor = graph.input('x', { ...x!.type, batchAxis: null });
+    const [y] = graph.add(recordOf(c.op), [tensor], c.sample.attrs);
+    if (y!.dtype === 'f32') expect(gradients([{ tensor: y!, cotangent: y! }], [tensor])).toEqual([undefined]);
+    if (c.sample.inputs[0]!.distinct === undefined) return;
+    // And it is true: a small move off the jumps changes nothing.
+    const at = (move: number) =>
+      recordOf(c.op).reference([{ type: x!.type, data: Float64Array.from(x!.data, (v) => v + move) }], c.sample.attrs, [
+        y!.type,
+      ]);
+    expect(at(1e-5)).toEqual(at(-1e-5));
+  });
 });
 
 describe('gradients in f64 against central differences', () => {

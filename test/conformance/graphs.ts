@@ -4,7 +4,7 @@ import type { HostTensor } from '../../src/core/types.ts';
 import { evaluate, toReference } from '../../src/graph/evaluate.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import type { RefTensor } from '../../src/graph/op-record.ts';
-import { recordOf } from '../../src/ops/index.ts';
+import { type OpName, recordOf } from '../../src/ops/index.ts';
 import { type Case, drawCase, drawCotangent } from './samples.ts';
 
 /** A function Σ cotangent·output of some leaves, and its gradient graph. */
@@ -22,9 +22,12 @@ export interface Differentiated {
 const leaf = (graph: Graph, name: string, type: RefTensor['type']): Tensor =>
   graph.input(name, { dtype: type.dtype, shape: type.shape, batchAxis: null });
 
+/** Whether an op has a derivative other than zero. */
+export const isDifferentiable = (op: OpName): boolean => ['rule', 'decompose'].includes(recordOf(op).gradient.kind);
+
 /** Which inputs of a sample are differentiated. */
 export function differentiatedInputs({ op, sample }: Case): readonly number[] {
-  if (recordOf(op).gradient.kind === 'none') return [];
+  if (!isDifferentiable(op)) return [];
   return sample.gradientOf ?? sample.inputs.flatMap((input, i) => ((input.dtype ?? 'f32') === 'f32' ? [i] : []));
 }
 

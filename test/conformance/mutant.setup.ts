@@ -47,6 +47,7 @@ const ways: Readonly<Record<string, Break>> = {
 function broken(gradient: GradientRule, at: number, change: Break, found: () => void): GradientRule {
   switch (gradient.kind) {
     case 'none':
+    case 'zero':
       return gradient;
     case 'rule':
       return {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Graph } from '../../src/graph/graph.ts';
+import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import { printGraph, toDot } from '../../src/graph/print.ts';
 import { accumulateOp } from '../../src/ops/accumulate.ts';
 import { mul, neg, relu, sub } from '../../src/ops/elementwise.ts';
@@ -26,6 +26,18 @@ const partition = { stages: 2, assignment: { 'block.0.mul': 0, 'block.1.relu': 1
 describe('printGraph', () => {
   it('prints forward, backward and step nodes with their stages', async () => {
     await expect(printGraph(graph, { stages: stageMap(graph, partition) })).toMatchFileSnapshot('small.golden.txt');
+  });
+
+  it('prints notes below a node, one after the other', () => {
+    const g = new Graph();
+    g.output('y', neg(g.input('x', { shape: [2] })));
+    const notes = (t: Tensor) => (t.name === 'neg' ? ['value [1, 2]', 'gradient [0, 1]'] : []);
+    const lines = printGraph(g, { stages: () => 0, notes }).split('\n');
+    expect(lines.slice(1, 4)).toEqual([
+      's0  %neg: f32[2] = neg(%x)',
+      '        value [1, 2]',
+      '        gradient [0, 1]',
+    ]);
   });
 
   it('prints every kind of source', () => {
@@ -62,17 +74,19 @@ describe('toDot', () => {
   it('draws a graph without stages, with quotes escaped', () => {
     const g = new Graph();
     g.output('y', neg(g.input('a "b"\\', { shape: [2] })));
-    expect(toDot(g)).toBe(
+    expect(toDot(g, { title: 'a "title"', notes: (t, reader) => [`${t.index} of ${reader?.name}`] })).toBe(
       [
         'digraph partita {',
         '  rankdir=TB;',
         '  node [shape=box, fontname="sans-serif", fontsize=10];',
         '  edge [fontname="sans-serif", fontsize=8];',
-        '  n0 [label="a \\"b\\"\\\\\\ninput\\nf32[2]", shape=ellipse, style="filled", fillcolor=white];',
-        '  n1 [label="neg\\nneg", style="filled", fillcolor=white];',
-        '  n0 -> n1 [label="f32[2]"];',
+        '  label="a \\"title\\"";',
+        '  labelloc=t;',
+        '  n0 [label="a \\"b\\"\\\\\\ninput\\nf32[2]", shape=ellipse, style="filled,solid", color="#1a1a1a", fillcolor=white];',
+        '  n1 [label="neg\\nneg", style="filled,solid", color="#0072b2", fillcolor=white];',
+        '  n0 -> n1 [label="f32[2]\\n0 of neg", color="#0072b2", style=solid];',
         '  r0 [shape=note, label="y"];',
-        '  n1 -> r0 [label="f32[2]"];',
+        '  n1 -> r0 [label="f32[2]\\n0 of undefined", color="#0072b2", style=solid];',
         '}',
         '',
       ].join('\n'),

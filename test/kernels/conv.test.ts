@@ -1,156 +1,192 @@
-// Convolutions and pools against direct sums in f64.
+// Convolutions and pools over three axes against direct sums in f64.
 import { describe, expect, it } from 'vitest';
 import { expectClose, f32, i32, kernels, normal, run } from './harness.ts';
 
-interface Conv {
-  N: number;
-  C: number;
-  H: number;
-  W: number;
-  O: number;
-  k: [number, number];
-  s?: [number, number];
-  p?: [number, number, number, number];
-  d?: [number, number];
-  groups?: number;
+type Triple = readonly [number, number, number];
+
+/** How windows lie over a volume: sizes, kernel, stride, padding before and behind, dilation. */
+interface Window {
+  size: Triple;
+  k: Triple;
+  s?: Triple;
+  p?: Triple;
+  e?: Triple;
+  d?: Triple;
 }
+
+function slide({ size, k, s = [1, 1, 1], p = [0, 0, 0], e = p, d = [1, 1, 1] }: Window) {
+  const out = size.map(
+    (n, a) => Math.floor((n + p[a]! + e[a]! - d[a]! * (k[a]! - 1) - 1) / s[a]!) + 1,
+  ) as unknown as Triple;
+  const flat = ([, h, w]: Triple, [i, j, l]: Triple) => (i * h + j) * w + l;
+  /** Every tap inside the volume, in row-major order of output, then of tap: flat places in out, kernel and volume. */
+  const taps: [out: number, tap: number, at: number][] = [];
+  const each = (n: Triple, f: (at: Triple) => void) => {
+    for (let i = 0; i < n[0]; i++) for (let j = 0; j < n[1]; j++) for (let l = 0; l < n[2]; l++) f([i, j, l]);
+  };
+  each(out, (o) =>
+    each(k, (t) => {
+      const at = o.map((v, a) => v * s[a]! - p[a]! + t[a]! * d[a]!) as unknown as Triple;
+      if (at.every((v, a) => v >= 0 && v < size[a]!)) taps.push([flat(out, o), flat(k, t), flat(size, at)]);
+    }),
+  );
+  const of = (t: Triple) => t[0] * t[1] * t[2];
+  const ends = size.map((n, a) => n + e[a]!);
+  return { out, taps, inside: of(size), outside: of(out), kernel: of(k), window: [...k, ...s, ...p, ...d], ends };
+}
+
+type Conv = Window & { N: number; C: number; O: number; groups?: number };
+const plane = (...[h, w]: [number, number]): Triple => [1, h, w];
 const CASES: Conv[] = [
-  { N: 2, C: 3, H: 6, W: 7, O: 4, k: [3, 3] },
-  { N: 3, C: 2, H: 5, W: 5, O: 3, k: [1, 1] },
-  { N: 2, C: 4, H: 8, W: 9, O: 6, k: [3, 2], s: [2, 3], p: [1, 0, 1, 1], groups: 2 },
-  { N: 1, C: 3, H: 9, W: 8, O: 3, k: [3, 3], p: [2, 2, 2, 2], d: [2, 2], groups: 3 },
-  { N: 2, C: 1, H: 12, W: 12, O: 5, k: [5, 5], p: [2, 2, 2, 2] },
-  { N: 1, C: 2, H: 1, W: 1, O: 2, k: [3, 3], p: [1, 1, 1, 1] },
-  { N: 2, C: 2, H: 4, W: 4, O: 2, k: [1, 1], s: [2, 2] },
-  { N: 1, C: 2, H: 3, W: 3, O: 2, k: [2, 2], p: [3, 4, 3, 4] },
-  { N: 1, C: 40, H: 4, W: 4, O: 3, k: [3, 3], p: [1, 1, 1, 1] },
+  { N: 2, C: 3, O: 4, size: plane(6, 7), k: plane(3, 3) },
+  { N: 3, C: 2, O: 3, size: plane(5, 5), k: plane(1, 1) },
+  { N: 2, C: 4, O: 6, size: plane(8, 9), k: plane(3, 2), s: [1, 2, 3], p: [0, 1, 0], e: [0, 1, 1], groups: 2 },
+  { N: 1, C: 3, O: 3, size: plane(9, 8), k: plane(3, 3), p: [0, 2, 2], d: [1, 2, 2], groups: 3 },
+  { N: 2, C: 1, O: 5, size: plane(12, 12), k: plane(5, 5), p: [0, 2, 2] },
+  { N: 1, C: 2, O: 2, size: plane(1, 1), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 2, C: 2, O: 2, size: plane(4, 4), k: plane(1, 1), s: [1, 2, 2] },
+  { N: 1, C: 2, O: 2, size: plane(3, 3), k: plane(2, 2), p: [0, 3, 4] },
+  { N: 1, C: 40, O: 3, size: plane(4, 4), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 2, C: 3, O: 4, size: plane(1, 17), k: plane(1, 4), s: [1, 1, 2], p: [0, 0, 2], d: [1, 1, 3] },
+  { N: 2, C: 2, O: 3, size: [4, 5, 6], k: [2, 3, 2] },
+  {
+    N: 1,
+    C: 4,
+    O: 2,
+    size: [5, 4, 7],
+    k: [3, 2, 3],
+    s: [2, 1, 2],
+    p: [1, 0, 2],
+    e: [0, 1, 1],
+    d: [2, 1, 2],
+    groups: 2,
+  },
+  { N: 2, C: 3, O: 2, size: [3, 2, 5], k: [1, 1, 1] },
+  { N: 1, C: 2, O: 2, size: [2, 3, 3], k: [3, 1, 2], p: [2, 1, 0] },
 ];
 
-function expand(c: Conv) {
-  const { N, C, H, W, O, k, s = [1, 1], p = [0, 0, 0, 0], d = [1, 1], groups = 1 } = c;
-  const oh = Math.floor((H + p[0] + p[2] - d[0] * (k[0] - 1) - 1) / s[0]) + 1;
-  const ow = Math.floor((W + p[1] + p[3] - d[1] * (k[1] - 1) - 1) / s[1]) + 1;
-  const ints = [N, C, H, W, O, ...k, ...s, p[0], p[1], ...d, groups, oh, ow];
-  const cg = C / groups;
-  const og = O / groups;
-  /** Every product of the convolution: indices into y, x and w. */
-  const visit = (f: (y: number, x: number, w: number) => void) => {
-    for (let n = 0; n < N; n++)
-      for (let o = 0; o < O; o++)
-        for (let i = 0; i < oh; i++)
-          for (let j = 0; j < ow; j++)
-            for (let q = 0; q < cg; q++)
-              for (let a = 0; a < k[0]; a++)
-                for (let b = 0; b < k[1]; b++) {
-                  const r = i * s[0] - p[0] + a * d[0];
-                  const col = j * s[1] - p[1] + b * d[1];
-                  if (r < 0 || r >= H || col < 0 || col >= W) continue;
-                  const ch = Math.floor(o / og) * cg + q;
-                  f(
-                    ((n * O + o) * oh + i) * ow + j,
-                    ((n * C + ch) * H + r) * W + col,
-                    ((o * cg + q) * k[0] + a) * k[1] + b,
-                  );
-                }
-  };
-  return { ints, visit, sizes: { x: N * C * H * W, w: O * cg * k[0] * k[1], y: N * O * oh * ow }, plane: oh * ow };
-}
-
-describe('conv2d', () => {
+describe('conv', () => {
   CASES.forEach((c, index) => {
     it(`case ${index}`, () => {
-      const { ints, visit, sizes, plane } = expand(c);
-      const x = normal(sizes.x, 1);
-      const w = normal(sizes.w, 2);
-      const dy = normal(sizes.y, 3);
-      const bias = normal(c.O, 4);
-      const y = new Float64Array(sizes.y);
-      const dx = new Float64Array(sizes.x);
-      const dw = new Float64Array(sizes.w);
-      visit((iy, ix, iw) => {
-        y[iy]! += x[ix]! * w[iw]!;
-        dx[ix]! += dy[iy]! * w[iw]!;
-        dw[iw]! += dy[iy]! * x[ix]!;
-      });
-      const ws = [0, 1, 2].map((kind) => ({ ws: kernels.conv2dWorkspace!(kind, ...ints) }));
-      const biased = y.map((v, i) => v + bias[Math.floor(i / plane) % c.O]!);
+      const { N, C, O, groups = 1 } = c;
+      const w = slide(c);
+      const ints = [N, C, ...c.size, O, ...w.window, groups, ...w.out];
+      const [cg, og] = [C / groups, O / groups];
+      const x = normal(N * C * w.inside, 1);
+      const weight = normal(O * cg * w.kernel, 2);
+      const dy = normal(N * O * w.outside, 3);
+      const bias = normal(O, 4);
+      const y = new Float64Array(dy.length);
+      const dx = new Float64Array(x.length);
+      const dw = new Float64Array(weight.length);
+      for (let n = 0; n < N; n++)
+        for (let o = 0; o < O; o++)
+          for (let q = 0; q < cg; q++)
+            for (const [out, tap, at] of w.taps) {
+              const iy = (n * O + o) * w.outside + out;
+              const ix = (n * C + Math.floor(o / og) * cg + q) * w.inside + at;
+              const iw = (o * cg + q) * w.kernel + tap;
+              y[iy]! += x[ix]! * weight[iw]!;
+              dx[ix]! += dy[iy]! * weight[iw]!;
+              dw[iw]! += dy[iy]! * x[ix]!;
+            }
+      const ws = [0, 1, 2].map((kind) => ({ ws: kernels.convWorkspace!(kind, ...ints) }));
+      const biased = y.map((v, i) => v + bias[Math.floor(i / w.outside) % O]!);
       const tol = [1e-5, 2e-5] as const;
-      expectClose(run('conv2d', ...ints, { in: x }, { in: w }, -1, f32(sizes.y), ws[0]!)[0]!, y, ...tol);
-      expectClose(run('conv2d', ...ints, { in: x }, { in: w }, { in: bias }, f32(sizes.y), ws[0]!)[0]!, biased, ...tol);
-      expectClose(run('conv2dInputGrad', ...ints, { in: dy }, { in: w }, f32(sizes.x), ws[1]!)[0]!, dx, ...tol);
-      expectClose(run('conv2dWeightGrad', ...ints, { in: x }, { in: dy }, f32(sizes.w), ws[2]!)[0]!, dw, ...tol);
+      const [inX, inW, inDy] = [{ in: x }, { in: weight }, { in: dy }];
+      expectClose(run('conv', ...ints, inX, inW, -1, f32(y.length), ws[0]!)[0]!, y, ...tol);
+      expectClose(run('conv', ...ints, inX, inW, { in: bias }, f32(y.length), ws[0]!)[0]!, biased, ...tol);
+      expectClose(run('convInputGrad', ...ints, inDy, inW, f32(dx.length), ws[1]!)[0]!, dx, ...tol);
+      expectClose(run('convWeightGrad', ...ints, inX, inDy, f32(dw.length), ws[2]!)[0]!, dw, ...tol);
     });
   });
 });
 
 describe('pools', () => {
-  const POOLS = [
-    { NC: 3, H: 6, W: 6, k: [2, 2], s: [2, 2], p: [0, 0], d: [1, 1] },
-    { NC: 2, H: 7, W: 5, k: [3, 3], s: [2, 1], p: [1, 1], d: [1, 1] },
-    { NC: 1, H: 9, W: 9, k: [3, 2], s: [1, 2], p: [1, 0], d: [2, 3] },
-    { NC: 2, H: 5, W: 1, k: [2, 1], s: [3, 1], p: [0, 0], d: [1, 1] },
-  ] as const;
-  POOLS.forEach(({ NC, H, W, k, s, p, d }, index) => {
-    const oh = Math.floor((H + 2 * p[0] - d[0] * (k[0] - 1) - 1) / s[0]) + 1;
-    const ow = Math.floor((W + 2 * p[1] - d[1] * (k[1] - 1) - 1) / s[1]) + 1;
-    const out = NC * oh * ow;
-    const window = (o: number) => {
-      const i = Math.floor(o / ow) % oh;
-      const j = o % ow;
-      const cells: number[] = [];
-      for (let a = 0; a < k[0]; a++)
-        for (let b = 0; b < k[1]; b++) {
-          const r = i * s[0] - p[0] + a * d[0];
-          const c = j * s[1] - p[1] + b * d[1];
-          if (r >= 0 && r < H && c >= 0 && c < W) cells.push(r * W + c);
-        }
-      return { base: Math.floor(o / (oh * ow)) * H * W, cells };
-    };
+  const POOLS: (Window & { NC: number })[] = [
+    { NC: 3, size: plane(6, 6), k: plane(2, 2), s: [1, 2, 2] },
+    { NC: 2, size: plane(7, 5), k: plane(3, 3), s: [1, 2, 1], p: [0, 1, 1] },
+    { NC: 1, size: plane(9, 9), k: plane(3, 2), s: [1, 1, 2], p: [0, 1, 0], d: [1, 2, 3] },
+    { NC: 2, size: plane(5, 1), k: plane(2, 1), s: [1, 3, 1] },
+    { NC: 2, size: plane(1, 23), k: plane(1, 3), s: [1, 1, 1], p: [0, 0, 1] },
+    { NC: 2, size: plane(3, 31), k: plane(2, 4), s: [1, 1, 3], p: [0, 0, 2], e: [0, 1, 3], d: [1, 1, 2] },
+    { NC: 2, size: [4, 5, 6], k: [2, 2, 3], s: [2, 1, 1] },
+    { NC: 1, size: [5, 4, 9], k: [3, 2, 2], s: [1, 2, 1], p: [2, 1, 0], e: [1, 0, 1], d: [2, 1, 3] },
+    { NC: 2, size: [7, 1, 1], k: [7, 1, 1] },
+  ];
+  POOLS.forEach(({ NC, ...c }, index) => {
+    const w = slide(c);
+    const out = NC * w.outside;
+    const ints = [NC, ...c.size, ...w.window, ...w.out];
+    const planes = [NC, w.inside, w.outside];
+    const cellsOf = Array.from({ length: w.outside }, (): number[] => []);
+    for (const [o, , at] of w.taps) cellsOf[o]!.push(at);
+    const window = (o: number) => ({
+      base: Math.floor(o / w.outside) * w.inside,
+      cells: cellsOf[o % w.outside]!,
+    });
     it(`max ${index}`, () => {
       for (const special of [0, 1, 2]) {
-        const x = normal(NC * H * W, 1).map((v) => Math.round(v)); // many ties
+        const x = normal(NC * w.inside, 1).map((v) => Math.round(v)); // many ties
         if (special === 1) x.fill(-Infinity);
         if (special === 2) for (let i = 0; i < x.length; i += 3) x[i] = Number.NaN;
         const y: number[] = [];
         const idx: number[] = [];
         for (let o = 0; o < out; o++) {
           const { base, cells } = window(o);
-          const values = cells.map((c) => x[base + c]!);
+          const values = cells.map((cell) => x[base + cell]!);
           const nan = values.findIndex(Number.isNaN);
           const first = nan >= 0 ? nan : values.indexOf(Math.max(...values));
           y.push(values[first]!);
           idx.push(cells[first]!);
         }
-        const [ay, ai] = run('maxPool2d', NC, H, W, ...k, ...s, ...p, ...d, oh, ow, { in: x }, f32(out), i32(out));
+        const [ay, ai] = run('maxPool', ...ints, { in: x }, f32(out), i32(out));
         expectClose(ay!, y, 0, 0);
         expect([...ai!]).toEqual(idx);
         const dy = normal(out, 5);
-        const dx = new Float64Array(NC * H * W);
-        for (const [o, c] of idx.entries()) dx[window(o).base + c]! += dy[o]!;
+        const dx = new Float64Array(x.length);
+        for (const [o, cell] of idx.entries()) dx[window(o).base + cell]! += dy[o]!;
         const at = { in: Int32Array.from(idx) };
-        expectClose(run('maxPool2dGrad', NC, H, W, oh, ow, { in: dy }, at, f32(dx.length))[0]!, dx);
-        expectClose(run('maxPool2dGather', NC, H, W, oh, ow, { in: x }, at, f32(out))[0]!, y, 0, 0);
+        expectClose(run('maxPoolGrad', ...planes, { in: dy }, at, f32(dx.length))[0]!, dx);
+        expectClose(run('maxPoolGather', ...planes, { in: x }, at, f32(out))[0]!, y, 0, 0);
       }
     });
     it(`average ${index}`, () => {
-      if (d[0] !== 1) return;
       for (const includePad of [0, 1]) {
-        const x = normal(NC * H * W, 1);
+        const x = normal(NC * w.inside, 1);
         const dy = normal(out, 2);
         const y = new Float64Array(out);
         const dx = new Float64Array(x.length);
         for (let o = 0; o < out; o++) {
           const { base, cells } = window(o);
-          const count = includePad ? k[0] * k[1] : cells.length;
-          for (const c of cells) {
-            y[o]! += x[base + c]! / count;
-            dx[base + c]! += dy[o]! / count;
+          const count = includePad ? w.kernel : cells.length;
+          for (const cell of cells) {
+            y[o]! += x[base + cell]! / count;
+            dx[base + cell]! += dy[o]! / count;
           }
         }
-        const ints = [NC, H, W, ...k, ...s, ...p, oh, ow, includePad];
-        expectClose(run('avgPool2d', ...ints, { in: x }, f32(out))[0]!, y);
-        expectClose(run('avgPool2dGrad', ...ints, { in: dy }, f32(x.length))[0]!, dx);
+        const sizes = [...ints, ...(includePad ? w.ends : c.size), includePad];
+        expectClose(run('avgPool', ...sizes, { in: x }, f32(out))[0]!, y);
+        expectClose(run('avgPoolGrad', ...sizes, { in: dy }, f32(x.length))[0]!, dx);
       }
     });
+  });
+
+  it('an average that counts padding counts it up to its end where the last window hangs over', () => {
+    // Six elements and one of padding on both sides: of the last window, [5, 7], only 5 and 6 count.
+    const ints = [1, 1, 1, 6, 1, 1, 3, 1, 1, 3, 0, 0, 1, 1, 1, 1, 1, 1, 3];
+    const x = Float32Array.of(3, 6, 9, 12, 15, 18);
+    expect([...run('avgPool', ...ints, 1, 1, 7, 1, { in: x }, f32(3))[0]!]).toEqual([3, 12, 9]);
+    const dy = Float32Array.of(3, 6, 8);
+    expect([...run('avgPoolGrad', ...ints, 1, 1, 7, 1, { in: dy }, f32(6))[0]!]).toEqual([1, 1, 2, 2, 2, 4]);
+  });
+
+  it('an index outside its plane traps', () => {
+    const dy = { in: Float32Array.of(1, 2) };
+    for (const bad of [-1, 4]) {
+      const at = { in: Int32Array.of(0, bad) };
+      expect(() => run('maxPoolGrad', 1, 4, 2, dy, at, f32(4))).toThrow('unreachable');
+      expect(() => run('maxPoolGather', 1, 4, 2, { in: new Float32Array(4) }, at, f32(2))).toThrow('unreachable');
+    }
   });
 });

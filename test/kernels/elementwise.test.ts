@@ -1,6 +1,6 @@
 // Unary, binary, comparison, choice, logic, casts: against f64, over sizes with every tail and all broadcasting forms.
 import { describe, expect, it } from 'vitest';
-import { type Arg, bool, bools, expectClose, f32, i32, integers, normal, run } from './harness.ts';
+import { type Arg, bool, bools, expectClose, f32, i32, integers, normal, random, run } from './harness.ts';
 
 const SIZES = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33, 100];
 
@@ -14,11 +14,19 @@ describe('gradients fused with unary functions', () => {
     for (let i = 1; i < n; i++) s += phi(i * h) * (i % 2 ? 4 : 2);
     return 0.5 + (s * h) / 3;
   };
+  const geluTanhSlope = (x: number) => {
+    const [c, k] = [Math.sqrt(2 / Math.PI), 0.044715];
+    const t = Math.tanh(c * (x + k * x ** 3));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * k * x * x);
+  };
   const rules: Record<string, (a: number, dy: number) => number> = {
     reluGrad: (y, dy) => (y > 0 ? dy : 0),
     tanhGrad: (y, dy) => dy * (1 - y * y),
     sigmoidGrad: (y, dy) => dy * y * (1 - y),
     geluGrad: (x, dy) => dy * (cdf(x) + x * phi(x)),
+    geluTanhGrad: (x, dy) => dy * geluTanhSlope(x),
+    softsignGrad: (x, dy) => dy / (1 + Math.abs(x)) ** 2,
+    hardSwishGrad: (x, dy) => (x <= -3 ? 0 : x >= 3 ? dy : dy * (x / 3 + 0.5)),
   };
   for (const [name, rule] of Object.entries(rules)) {
     it(name, () => {
@@ -32,9 +40,9 @@ describe('gradients fused with unary functions', () => {
       }
     });
   }
-  it('geluGrad at the ends', () => {
+  it.each(['geluGrad', 'geluTanhGrad'])('%s at the ends', (name) => {
     const x = Float32Array.of(-Infinity, -1e30, -20, 20, 1e30, Infinity, Number.NaN);
-    const y = run('geluGrad', 7, { in: x }, { in: new Float32Array(7).fill(1) }, f32(7))[0]!;
+    const y = run(name, 7, { in: x }, { in: new Float32Array(7).fill(1) }, f32(7))[0]!;
     expect([...y].map((v) => Math.round(v * 1e6) / 1e6 + 0)).toEqual([0, 0, 0, 1, 1, 1, Number.NaN]);
   });
 });
@@ -137,6 +145,7 @@ const SPECIAL = [0, -0, 1, -1, 2, -2, 0.5, -0.5, 3, -3, 1e30, -1e30, Infinity, -
 
 describe('binary', () => {
   const pow = (x: number, y: number) => (x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y);
+  const mod = (a: number, b: number) => (a % b !== 0 && a % b < 0 !== b < 0 ? (a % b) + b : a % b);
   const rules: Record<string, (a: number, b: number) => number> = {
     add: (a, b) => a + b,
     sub: (a, b) => a - b,
@@ -145,6 +154,9 @@ describe('binary', () => {
     pow,
     maximum: Math.max,
     minimum: Math.min,
+    mod,
+    fmod: (a, b) => a % b,
+    prelu: (a, b) => (a > 0 ? a : b * a),
   };
   for (const [name, rule] of Object.entries(rules)) {
     it(name, () => {
@@ -178,6 +190,21 @@ describe('binary', () => {
       expect(run(name, ...flat, { in: a }, 0, 0, 0, 1, { inout: b }, 0, 0, 0, 1, { same: 9 })[0]).toEqual(fresh);
     });
   }
+});
+
+it('fmod is exact for every quotient', () => {
+  const r = random(7);
+  const n = 1 << 14;
+  const a = new Float32Array(n);
+  const b = new Float32Array(n);
+  const bits = [new Uint32Array(a.buffer), new Uint32Array(b.buffer)];
+  for (let i = 0; i < n; i++) {
+    for (const side of bits) side[i] = Math.floor(r() * 2 ** 32);
+    if (i % 2) b[i] = a[i]! * (r() - 0.5) * 2 ** -Math.floor(r() * 40); // quotients on both sides of 2^28
+  }
+  const y = run('fmod', 1, 1, 1, n, { in: a }, 0, 0, 0, 1, { in: b }, 0, 0, 0, 1, f32(n))[0]!;
+  const wrong = [...y.keys()].filter((i) => !Object.is(y[i], a[i]! % b[i]!));
+  expect(wrong.map((i) => [a[i], b[i], y[i]])).toEqual([]);
 });
 
 describe('comparisons', () => {
@@ -228,6 +255,7 @@ it('logic on bools', () => {
     expect([...run('not', n, { in: a }, bool(n))[0]!]).toEqual(Array.from(a, (v) => 1 - v));
     expect([...run('and', n, { in: a }, { in: b }, bool(n))[0]!]).toEqual(Array.from(a, (v, i) => v & b[i]!));
     expect([...run('or', n, { in: a }, { in: b }, bool(n))[0]!]).toEqual(Array.from(a, (v, i) => v | b[i]!));
+    expect([...run('xor', n, { in: a }, { in: b }, bool(n))[0]!]).toEqual(Array.from(a, (v, i) => v ^ b[i]!));
     expect([...run('or', n, { inout: a }, { in: b }, { same: 1 })[0]!]).toEqual(Array.from(a, (v, i) => v | b[i]!));
   }
 });

@@ -145,3 +145,39 @@ export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
     }
   }
 }
+
+const smallestNormal = 2 ** -126;
+
+/**
+ * Worst error in ulp of a unary kernel over the bit patterns step·i that lie in [low, high], NaN included; results below
+ * 2^-126 may come out as 0. `parameters` are the kernel's last arguments.
+ */
+export function sweep(
+  name: string,
+  f: (x: number) => number,
+  step: number,
+  options: { parameters?: readonly number[]; low?: number; high?: number } = {},
+): { worst: number; at: number } {
+  const { parameters = [], low = -Infinity, high = Infinity } = options;
+  const block = 1 << 14;
+  const x = new Float32Array(memory.buffer, 16, block);
+  const bits = new Uint32Array(memory.buffer, 16, block);
+  const y = new Float32Array(memory.buffer, 16 + 4 * block, block);
+  let worst = 0;
+  let at = 0;
+  for (let from = 0; from < 2 ** 32; from += block * step) {
+    for (let i = 0; i < block; i++) bits[i] = from + i * step;
+    kernels[name]!(block, 16, 16 + 4 * block, ...parameters);
+    for (let i = 0; i < block; i++) {
+      if (x[i]! < low || x[i]! > high) continue;
+      const e = f(x[i]!);
+      if (y[i] === 0 && Math.abs(e) < smallestNormal) continue;
+      const u = Math.abs(e) < smallestNormal ? Math.abs(y[i]! - e) / smallestNormal : ulps(y[i]!, e);
+      if (!(u <= worst)) {
+        worst = u;
+        at = x[i]!;
+      }
+    }
+  }
+  return { worst, at };
+}

@@ -1,7 +1,7 @@
 // Accuracy of the transcendental kernels: worst error in ulp over a dense sweep of all f32 bit patterns, against f64, and
 // C's special values. The bounds are the ones the kernels' docstrings state.
 import { describe, expect, it } from 'vitest';
-import { f32, kernels, memory, normal, random, run, ulps } from './harness.ts';
+import { f32, normal, random, run, sweep, ulps } from './harness.ts';
 
 /** Σ (−1)^k x^(2k+1) / (k!·(2k+1)) · 2/√π; loses no more than 1e-13 for |x| ≤ 2.5. */
 function erfSeries(x: number): number {
@@ -23,32 +23,6 @@ function erfc(a: number): number {
 }
 const erf = (x: number) => (Math.abs(x) < 2.5 ? erfSeries(x) : Math.sign(x) * (1 - erfc(Math.abs(x))));
 const cdf = (x: number) => (x < 0 ? 0.5 * erfc(-x / Math.SQRT2) : 1 - 0.5 * erfc(x / Math.SQRT2));
-
-const SMALLEST_NORMAL = 2 ** -126;
-
-/** Worst error over the bit patterns step·i; results below 2^-126 may come out as 0. */
-function sweep(name: string, f: (x: number) => number, step: number): { worst: number; at: number } {
-  const block = 1 << 14;
-  const x = new Float32Array(memory.buffer, 16, block);
-  const bits = new Uint32Array(memory.buffer, 16, block);
-  const y = new Float32Array(memory.buffer, 16 + 4 * block, block);
-  let worst = 0;
-  let at = 0;
-  for (let from = 0; from < 2 ** 32; from += block * step) {
-    for (let i = 0; i < block; i++) bits[i] = from + i * step;
-    kernels[name]!(block, 16, 16 + 4 * block);
-    for (let i = 0; i < block; i++) {
-      const e = f(x[i]!);
-      if (y[i] === 0 && Math.abs(e) < SMALLEST_NORMAL) continue;
-      const u = Math.abs(e) < SMALLEST_NORMAL ? Math.abs(y[i]! - e) / SMALLEST_NORMAL : ulps(y[i]!, e);
-      if (!(u <= worst)) {
-        worst = u;
-        at = x[i]!;
-      }
-    }
-  }
-  return { worst, at };
-}
 
 const inf = Infinity;
 const nan = Number.NaN;
@@ -173,6 +147,94 @@ const FUNCTIONS: [name: string, f: (x: number) => number, maxUlp: number, specia
       [inf, inf],
       [-0, -0],
       [nan, nan],
+    ],
+  ],
+  ...(['sin', 'cos', 'tan'] as const).map((name): (typeof FUNCTIONS)[number] => [
+    name,
+    Math[name],
+    0.51,
+    [
+      [inf, nan],
+      [-inf, nan],
+      [nan, nan],
+      [0, Math[name](0)],
+      // The f32 nearest to a whole number of quarter turns, and others far out.
+      ...[16367173 * 2 ** 72, 10741887 * 2 ** 11, 268435456, -268435488, 3.4e38, 1e5].map((x): [number, number] => [
+        x,
+        Math[name](Math.fround(x)),
+      ]),
+    ],
+  ]),
+  ...(['floor', 'ceil'] as const).map((name): (typeof FUNCTIONS)[number] => [
+    name,
+    Math[name],
+    0,
+    [
+      [inf, inf],
+      [nan, nan],
+      [-0.5, Math[name](-0.5)],
+      [8388607.5, Math[name](8388607.5)],
+    ],
+  ]),
+  [
+    'round',
+    (x) =>
+      Math.floor(x) + (x - Math.floor(x) === 0.5 ? Math.abs(Math.floor(x) % 2) : Math.round(x - Math.floor(x))) ||
+      x * 0,
+    0,
+    [
+      [inf, inf],
+      [nan, nan],
+      [0.5, 0],
+      [1.5, 2],
+      [-2.5, -2],
+      [8388607.5, 8388608],
+    ],
+  ],
+  [
+    'sign',
+    Math.sign,
+    0,
+    [
+      [inf, 1],
+      [-inf, -1],
+      [nan, nan],
+      [2 ** -149, 1],
+    ],
+  ],
+  [
+    'softplus',
+    (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
+    2.5,
+    [
+      [inf, inf],
+      [-inf, 0],
+      [nan, nan],
+      [0, Math.LN2],
+      [3e38, Math.fround(3e38)],
+    ],
+  ],
+  [
+    'softsign',
+    (x) => x / (1 + Math.abs(x)),
+    1.5,
+    [
+      [inf, nan],
+      [nan, nan],
+      [-3e38, -1],
+    ],
+  ],
+  [
+    'hardSwish',
+    (x) => (x * Math.min(Math.max(x + 3, 0), 6)) / 6,
+    2,
+    [
+      [inf, inf],
+      [-inf, nan],
+      [nan, nan],
+      [-3, -0],
+      [3, 3],
+      [3e38, Math.fround(3e38)],
     ],
   ],
   [

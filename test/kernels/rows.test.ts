@@ -1,4 +1,4 @@
-// Reductions, softmax, layer normalisation, gather, loss and optimisers against f64.
+// Reductions, softmax, layer normalisation, loss and optimisers against f64.
 import { describe, expect, it } from 'vitest';
 import { expectClose, f32, integers, kernels, normal, run } from './harness.ts';
 
@@ -183,35 +183,6 @@ describe('layerNorm', () => {
       1e-5,
       1e-4,
     );
-  });
-});
-
-describe('gather and scatter', () => {
-  it.each([
-    [1, 1, 1],
-    [7, 4, 3],
-    [20, 5, 16],
-    [9, 3, 33],
-  ])('%i of %i×%i', (n, rows, dim) => {
-    const table = normal(rows * dim, 1);
-    const idx = integers(n, rows, 2);
-    const dy = normal(n * dim, 3);
-    const y = [...idx].flatMap((i) => [...table.slice(i * dim, (i + 1) * dim)]);
-    expect([...run('gatherRows', n, rows, dim, { in: table }, { in: idx }, f32(n * dim))[0]!]).toEqual(y);
-    const g = new Float32Array(rows * dim);
-    idx.forEach((i, k) => {
-      for (const c of range(dim)) g[i * dim + c]! += dy[k * dim + c]!;
-    });
-    expect(run('scatterAddRows', n, rows, dim, { in: idx }, { in: dy }, f32(rows * dim))[0]).toEqual(g);
-  });
-  it('traps on an index outside the table', () => {
-    for (const bad of [-1, 4, 1 << 30]) {
-      const idx = { in: Int32Array.of(0, bad) };
-      expect(() => run('gatherRows', 2, 4, 3, { in: normal(12, 1) }, idx, f32(6))).toThrow(WebAssembly.RuntimeError);
-      expect(() => run('scatterAddRows', 2, 4, 3, idx, { in: normal(6, 1) }, f32(12))).toThrow(
-        WebAssembly.RuntimeError,
-      );
-    }
   });
 });
 

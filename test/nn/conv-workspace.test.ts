@@ -2,49 +2,39 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { convKinds, convWorkspace } from '../../src/lower/wasm/conv-workspace.ts';
 import { type ConvAttrs, convGeometry } from '../../src/ops/conv.ts';
+import { begins, toThree } from '../../src/ops/window.ts';
 import { generator } from './helpers.ts';
 
 const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
 const bytes = readFileSync(new URL('../../dist/kernels.wasm', import.meta.url));
 const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-const conv2dWorkspace = exports.conv2dWorkspace as (...sizes: number[]) => number;
+const exported = exports.convWorkspace as (...sizes: number[]) => number;
 
-it('the workspace of convolutions agrees with the kernels’ own', () => {
-  const next = generator(5);
+it.each([1, 2, 3])('the workspace of convolutions over %i axes agrees with the kernels’ own', (rank) => {
+  const next = generator(rank === 2 ? 5 : rank);
   const draw = (low: number, high: number): number => low + Math.floor(((next() + 1) / 2) * (high - low + 1));
-  for (let i = 0; i < 500; i++) {
+  const list = (length: number, low: number, high: number) => Array.from({ length }, () => draw(low, high));
+  const largest = [0, 200, 40, 12][rank]!;
+  for (let i = 0; i < 300; i++) {
     const groups = draw(1, 3);
-    const window = i % 5 === 0 ? 1 : draw(1, 5); // 1 × 1 windows take the path without columns
+    const small = i % 5 === 0; // windows of one element take the path without columns
     const attrs: ConvAttrs = {
-      stride: i % 5 === 0 ? [1, 1] : [draw(1, 3), draw(1, 3)],
-      padding: i % 5 < 2 ? [0, 0, 0, 0] : [draw(0, 2), draw(0, 2), draw(0, 2), draw(0, 2)],
-      dilation: [draw(1, 2), draw(1, 2)],
+      stride: small ? list(rank, 1, 1) : list(rank, 1, 3),
+      padding: i % 5 < 2 ? list(2 * rank, 0, 0) : list(2 * rank, 0, 2),
+      dilation: list(rank, 1, 2),
       groups,
     };
-    const x = [draw(1, 4), groups * draw(1, 40), draw(9, 40), draw(9, 40)];
-    const w = [groups * draw(1, 80), x[1]! / groups, window, window];
+    const x = [draw(1, 4), groups * draw(1, 40), ...list(rank, 9, largest)];
+    const w = [groups * draw(1, 80), x[1]! / groups, ...(small ? list(rank, 1, 1) : list(rank, 1, 5))];
     const g = convGeometry(x, w, attrs);
-    const [top, left] = attrs.padding as [number, number];
+    const window = [g.kernel, attrs.stride].flatMap((l) => toThree(l, 1));
     const sizes = [
-      g.n,
-      g.c,
-      g.h,
-      g.w,
-      g.o,
-      g.kh,
-      g.kw,
-      ...attrs.stride,
-      top,
-      left,
-      ...attrs.dilation,
-      groups,
-      g.oh,
-      g.ow,
+      ...[g.n, g.c, ...toThree(g.size, 1), g.o, ...window],
+      ...[...toThree(begins(attrs), 0), ...toThree(attrs.dilation, 1), groups, ...toThree(g.out, 1)],
     ];
     convKinds.forEach((kind, k) => {
-      expect(convWorkspace(kind, g, attrs), `${kind} ${JSON.stringify({ x, w, attrs })}`).toBe(
-        conv2dWorkspace(k, ...sizes),
-      );
+      const what = `${kind} ${JSON.stringify({ x, w, attrs })}`;
+      expect(convWorkspace(kind, g, attrs), what).toBe(exported(k, ...sizes));
     });
   }
 });

@@ -53,6 +53,24 @@ it('conv2d makes weight [out, in / groups, kh, kw] and says which channels do no
   );
 });
 
+it('convolutions and transposed ones over one and three axes make weights of PyTorch’s shapes', () => {
+  const { graph, x } = withInput(2, 4, 7);
+  expect(nn.conv1d(x, 6, { kernel: 3, stride: 2, groups: 2, name: 'a' }).shape).toEqual([2, 6, 3]);
+  expect(nn.convTranspose1d(x, 6, { kernel: 3, stride: 2, groups: 2, outputPadding: 1, name: 'b' }).shape).toEqual([
+    2, 6, 16,
+  ]);
+  const { graph: other, x: volume } = withInput(1, 2, 3, 4, 5);
+  expect(nn.conv3d(volume, 3, { kernel: [1, 2, 3], padding: 1, name: 'c' }).shape).toEqual([1, 3, 5, 5, 5]);
+  expect(nn.convTranspose3d(volume, 3, { kernel: [1, 2, 3], bias: false, name: 'd' }).shape).toEqual([1, 3, 3, 5, 7]);
+  expect(parametersOf(graph)).toEqual({
+    'a.weight': [6, 2, 3],
+    'a.bias': [6],
+    'b.weight': [4, 3, 3],
+    'b.bias': [6],
+  });
+  expect(parametersOf(other)).toEqual({ 'c.weight': [3, 2, 1, 2, 3], 'c.bias': [3], 'd.weight': [2, 3, 1, 2, 3] });
+});
+
 it('sequential names layers by position or key, residual adds', () => {
   const { graph, x } = withInput(2, 4);
   const block = nn.sequential([(h) => nn.linear(h, 5), nn.tanh, (h) => nn.linear(h, 4)], { name: 'body' });
@@ -158,7 +176,7 @@ it('softmax works along any axis', () => {
   }
 });
 
-it('avgPool2d pads the input itself where the padding behind it counts', () => {
+it('avgPool2d counts the padding behind the input where there is more than before it', () => {
   const { x } = withInput(1, 1, 3, 3);
   const y = nn.avgPool2d(x, { kernel: 2, padding: [0, 0, 1, 1] });
   expect([...valuesOf([y], { x: [4, 8, 12, 16, 20, 24, 28, 32, 36] })[0]!]).toEqual([12, 9, 15, 9]);

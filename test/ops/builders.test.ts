@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { GraphError } from '../../src/core/errors.ts';
+import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { cast, equal, where } from '../../src/ops/compare.ts';
 import { add, maximum, sub } from '../../src/ops/elementwise.ts';
+import { gather, scatterAdd } from '../../src/ops/gather.ts';
 import { matmul } from '../../src/ops/matmul.ts';
+import { oneHot } from '../../src/ops/one-hot.ts';
 import { max, mean, sum } from '../../src/ops/reduce.ts';
-import { concat, flatten, reshape, slice, squeeze, transpose, unsqueeze } from '../../src/ops/shape.ts';
+import { concat, flatten, flip, reshape, slice, squeeze, transpose, unsqueeze } from '../../src/ops/shape.ts';
 
 const graph = new Graph();
 const x = graph.input('x', { shape: [2, 3, 4] });
@@ -71,8 +74,38 @@ describe('shapes', () => {
     expect(() => slice(x, { 0: [1, 1] })).toThrow(/axis 0: 1:1 is empty/);
     expect(() => slice(x, { 3: [0, 1] })).toThrow(GraphError);
   });
+  it('slice and flip go backwards by negative steps', () => {
+    const ranges = { 0: [null, null, -1], 1: [-1, 0, -1], 2: [99, -99, -3] } as const;
+    expect(slice(x, ranges).node.attrs).toEqual({ starts: [1, 2, 3], ends: [-1, 0, -1], steps: [-1, -1, -3] });
+    expect(flip(x, { axes: [0, -1] }).node.attrs).toEqual({ starts: [1, 0, 3], ends: [-1, 3, -1], steps: [-1, 1, -1] });
+    expect(() => slice(x, { 0: [0, 1, -1] })).toThrow(/axis 0: 0:1 is empty or outside 1:-1, backwards/);
+    expect(() => slice(x, { 0: [0, 1, 0] })).toThrow(/the step must not be 0/);
+  });
+  it('gathers and scatters count axes from the end', () => {
+    const rows = graph.input('rows', { shape: [5], dtype: 'i32', batchAxis: null });
+    expect(gather(x, rows, { axis: -1 }).shape).toEqual([2, 3, 5]);
+    expect(scatterAdd(rows, gather(x, rows, { axis: -1 }), { axis: -1, size: 4 }).shape).toEqual([2, 3, 4]);
+    expect(() => gather(x, rows, { axis: 3 })).toThrow(/axis 3 is out of range for rank 3/);
+  });
   it('a cast to the same dtype makes no node', () => {
     expect(cast(x, 'f32')).toBe(x);
+  });
+});
+
+describe('oneHot', () => {
+  it.each([
+    [-1, [2, 4]],
+    [0, [4, 2]],
+  ])('along axis %i', (axis, shape) => {
+    const indices = { type: labels.type, data: Float64Array.of(2, -1) };
+    const [y] = evaluate([oneHot(labels, { depth: 4, axis })], new Map([[labels, indices]]));
+    expect(y!.type).toEqual({ dtype: 'f32', shape });
+    expect([...y!.data]).toEqual(axis === -1 ? [0, 0, 1, 0, 0, 0, 0, 1] : [0, 0, 0, 0, 1, 0, 0, 1]);
+  });
+  it('of an index outside is all 0', () => {
+    const indices = { type: labels.type, data: Float64Array.of(4, -5) };
+    const [y] = evaluate([oneHot(labels, { depth: 4 })], new Map([[labels, indices]]));
+    expect([...y!.data]).toEqual(new Array(8).fill(0));
   });
 });
 

@@ -6,7 +6,12 @@ import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import type { RefTensor } from '../../src/graph/op-record.ts';
 import { abs, maximum, minimum, pow, relu } from '../../src/ops/elementwise.ts';
 import { erf as erf64 } from '../../src/ops/erf.ts';
-import { max, min, sum } from '../../src/ops/reduce.ts';
+import { scatterElements } from '../../src/ops/gather-elements.ts';
+import { topK } from '../../src/ops/order.ts';
+import { logSumExp, max, min, prod, sum } from '../../src/ops/reduce.ts';
+import type { ScatterReduction } from '../../src/ops/scatter.ts';
+import { slice } from '../../src/ops/shape.ts';
+import { vectorNorm } from '../../src/ops/vector-norm.ts';
 
 /** Value and gradients of Σ weight·f(xs), weights 1, 2, 3 … */
 function differentiate(f: (...xs: Tensor[]) => Tensor, ...xs: number[][]) {
@@ -46,6 +51,77 @@ describe('kinks and ties', () => {
     expect(differentiate((x) => max(x), [1, 4, 4, 4])).toEqual([[0, 1 / 3, 1 / 3, 1 / 3]]);
     expect(differentiate((x) => min(x), [1, 4, 1, 4])).toEqual([[0.5, 0, 0.5, 0]]);
   });
+});
+
+describe('vectorNorm', () => {
+  it('has gradient 0 at a vector of zeros, to second order', () => {
+    for (const ord of [1, 2, Infinity] as const) {
+      const slope = (x: Tensor) => vectorNorm(x, { ord });
+      expect(differentiate(slope, [0, 0])).toEqual([[0, 0]]);
+      const curvature = (x: Tensor) => sum(gradients([{ tensor: slope(x), cotangent: x.graph.scalar(1) }], [x])[0]!);
+      expect(differentiate(curvature, [0, 0])).toEqual([[0, 0]]);
+    }
+  });
+  it('elsewhere x/‖x‖, the signs, the largest by magnitude', () => {
+    expect(differentiate((x) => vectorNorm(x), [3, -4])[0]![1]).toBeCloseTo(-0.8, 12);
+    expect(differentiate((x) => vectorNorm(x, { ord: 1 }), [3, -4, 0])).toEqual([[1, -1, 0]]);
+    expect(differentiate((x) => vectorNorm(x, { ord: Infinity }), [3, -4, 4])).toEqual([[0, -0.5, 0.5]]);
+  });
+});
+
+describe('prod', () => {
+  it('with one factor of 0: only that one has a derivative; with two: none', () => {
+    expect(differentiate((x) => prod(x), [2, 0, 3])).toEqual([[0, 6, 0]]);
+    expect(differentiate((x) => prod(x), [2, 0, 3, 0])).toEqual([[0, 0, 0, 0]]);
+  });
+  it('with two factors of 0: the mixed derivative of these two is the product of the others', () => {
+    const first = (i: number) => (x: Tensor) =>
+      slice(gradients([{ tensor: prod(x), cotangent: x.graph.scalar(1) }], [x])[0]!, { 0: [i, i + 1] });
+    expect(differentiate(first(1), [2, 0, 3, 0])).toEqual([[0, 0, 0, 6]]);
+    expect(differentiate(first(3), [2, 0, 3, 0])).toEqual([[0, 6, 0, 0]]);
+  });
+});
+
+describe('logSumExp', () => {
+  it('of nothing but −∞ has gradient 0', () => {
+    expect(differentiate((x) => logSumExp(x), [-Infinity, -Infinity])).toEqual([[0, 0]]);
+    expect(differentiate((x) => logSumExp(x), [-Infinity, 5])).toEqual([[0, 1]]);
+  });
+});
+
+describe('scatters', () => {
+  const into = (reduction: ScatterReduction, places: number[]) => (data: Tensor, updates: Tensor) => {
+    const type = { dtype: 'i32', shape: [places.length] } as const;
+    const indices = data.graph.constant({ type, data: Int32Array.from(places) });
+    return scatterElements(data, indices, updates, { axis: 0, reduction });
+  };
+  it('none: the last update of a place has all of its gradient', () => {
+    expect(differentiate(into('none', [1, 1, 0]), [5, 5, 5], [1, 2, 3])).toEqual([
+      [0, 0, 3],
+      [0, 2, 1],
+    ]);
+  });
+  it('max and min: shared evenly among the data and the updates that attain it', () => {
+    expect(differentiate(into('max', [0, 0, 0, 1]), [4, 1], [4, 3, 4, 0])).toEqual([
+      [1 / 3, 2],
+      [1 / 3, 0, 1 / 3, 0],
+    ]);
+    expect(differentiate(into('min', [1, -1, 1]), [4, 1], [1, 0, 0])).toEqual([
+      [1, 0],
+      [0, 1, 1],
+    ]);
+  });
+  it('mul: the product of the others, also where factors are 0', () => {
+    expect(differentiate(into('mul', [0, 0, 1]), [0, 5], [2, 3, 0])).toEqual([
+      [6, 0],
+      [0, 0, 10],
+    ]);
+    expect(differentiate(into('mul', [0, 0, 0]), [5], [2, 0, 0])).toEqual([[0], [0, 0, 0]]);
+  });
+});
+
+it('topK: of equal entries the first has the gradient', () => {
+  expect(differentiate((x) => topK(x, { k: 2 }).values, [1, 3, 3, 3])).toEqual([[0, 1, 2, 0]]);
 });
 
 describe('pow at a = 0', () => {

@@ -1,8 +1,8 @@
 // Unary functions and the gradients fused with them, over contiguous arrays; output may be an input's own memory.
 // `op` is a constant at every call, so that inlining leaves each kernel only its own branch.
 import { loadTail, storeTail } from './lanes';
-import { verf, vexp, vlog, vsigmoid, vtanh } from './math';
-import { vgelu, vgeluSlope } from './gelu';
+import { verf, vexp, vlog, vlog1pUnit, vsigmoid, vtanh } from './math';
+import { vgelu, vgeluSlope, vgeluTanh, vgeluTanhSlope } from './gelu';
 
 const NEG = 0;
 const EXP = 1;
@@ -15,6 +15,35 @@ const GELU = 7;
 const ERF = 8;
 const ABS = 9;
 const RECIPROCAL = 10;
+const FLOOR = 11;
+const CEIL = 12;
+const ROUND = 13;
+const SIGN = 14;
+const SOFTPLUS = 15;
+const SOFTSIGN = 16;
+const HARD_SWISH = 17;
+const GELU_TANH = 18;
+
+/** −1, 0 or 1; NaN stays. */
+@inline
+function vsign(x: v128): v128 {
+  const one = v128.or(f32x4.splat(1), v128.and(x, i32x4.splat(i32.MIN_VALUE)));
+  return v128.bitselect(one, x, f32x4.gt(f32x4.abs(x), f32x4.splat(0)));
+}
+
+/** max(x, 0) + log(1 + e^−|x|). */
+@inline
+function vsoftplus(x: v128): v128 {
+  const rest = vlog1pUnit(vexp(f32x4.neg(f32x4.abs(x))));
+  return f32x4.add(f32x4.pmax(x, f32x4.splat(0)), rest);
+}
+
+@inline
+function vhardSwish(x: v128): v128 {
+  const six = f32x4.splat(6);
+  const ramp = f32x4.pmin(f32x4.pmax(f32x4.add(x, f32x4.splat(3)), f32x4.splat(0)), six);
+  return f32x4.mul(x, f32x4.div(ramp, six));
+}
 
 @inline
 function unary(op: i32, x: v128): v128 {
@@ -29,6 +58,14 @@ function unary(op: i32, x: v128): v128 {
   if (op == GELU) return vgelu(x);
   if (op == ERF) return verf(x);
   if (op == ABS) return f32x4.abs(x);
+  if (op == FLOOR) return f32x4.floor(x);
+  if (op == CEIL) return f32x4.ceil(x);
+  if (op == ROUND) return f32x4.nearest(x);
+  if (op == SIGN) return vsign(x);
+  if (op == SOFTPLUS) return vsoftplus(x);
+  if (op == SOFTSIGN) return f32x4.div(x, f32x4.add(f32x4.abs(x), f32x4.splat(1)));
+  if (op == HARD_SWISH) return vhardSwish(x);
+  if (op == GELU_TANH) return vgeluTanh(x);
   return f32x4.div(f32x4.splat(1), x);
 }
 
@@ -97,12 +134,65 @@ export function reciprocal(n: i32, x: usize, y: usize): void {
   map(RECIPROCAL, n, x, y);
 }
 
+/** Towards −∞. */
+export function floor(n: i32, x: usize, y: usize): void {
+  map(FLOOR, n, x, y);
+}
+
+/** Towards +∞. */
+export function ceil(n: i32, x: usize, y: usize): void {
+  map(CEIL, n, x, y);
+}
+
+/** To the nearest integer, halves to the even one. */
+export function round(n: i32, x: usize, y: usize): void {
+  map(ROUND, n, x, y);
+}
+
+/** −1, 0 or 1; NaN for NaN. */
+export function sign(n: i32, x: usize, y: usize): void {
+  map(SIGN, n, x, y);
+}
+
+/** log(1 + e^x), at most 2.5 ulp (measured 2.28). */
+export function softplus(n: i32, x: usize, y: usize): void {
+  map(SOFTPLUS, n, x, y);
+}
+
+/** x / (1 + |x|), at most 1.5 ulp (measured 1.48); NaN for infinities, as PyTorch's. */
+export function softsign(n: i32, x: usize, y: usize): void {
+  map(SOFTSIGN, n, x, y);
+}
+
+/** x·min(max(x + 3, 0), 6) / 6, at most 2 ulp (measured 1.87). */
+export function hardSwish(n: i32, x: usize, y: usize): void {
+  map(HARD_SWISH, n, x, y);
+}
+
+/**
+ * x/2·(1 + tanh u), u = √(2/π)·(x + 0.044715 x³), at most 2 ulp for x ≥ −1 (measured 1.98). Below, e^2u amplifies the
+ * rounding of its argument: at most 2.2·|2u| ulp (measured 159 at −9.3), and never more than 1e-7 in all; NaN for −∞, as
+ * PyTorch's.
+ */
+export function geluTanh(n: i32, x: usize, y: usize): void {
+  map(GELU_TANH, n, x, y);
+}
+
 @inline
 function slope(op: i32, a: v128, dy: v128): v128 {
   if (op == RELU) return v128.and(dy, f32x4.gt(a, f32x4.splat(0)));
   if (op == TANH) return f32x4.mul(dy, f32x4.sub(f32x4.splat(1), f32x4.mul(a, a)));
   if (op == SIGMOID) return f32x4.mul(f32x4.mul(dy, a), f32x4.sub(f32x4.splat(1), a));
-  return f32x4.mul(dy, vgeluSlope(a));
+  if (op == GELU) return f32x4.mul(dy, vgeluSlope(a));
+  if (op == GELU_TANH) return f32x4.mul(dy, vgeluTanhSlope(a));
+  if (op == SOFTSIGN) {
+    const d = f32x4.add(f32x4.abs(a), f32x4.splat(1));
+    return f32x4.div(dy, f32x4.mul(d, d));
+  }
+  // HARD_SWISH: x/3 + 1/2 between the kinks.
+  const ramp = f32x4.add(f32x4.div(a, f32x4.splat(3)), f32x4.splat(0.5));
+  const bent = v128.bitselect(dy, f32x4.mul(dy, ramp), f32x4.ge(a, f32x4.splat(3)));
+  return v128.andnot(bent, f32x4.le(a, f32x4.splat(-3)));
 }
 
 @inline
@@ -134,6 +224,21 @@ export function sigmoidGrad(n: i32, y: usize, dy: usize, dx: usize): void {
 /** dx = dy·(Φ(x) + x·φ(x)), x the input of gelu, φ the standard normal density, Φ its integral; factor within 3e-7. */
 export function geluGrad(n: i32, x: usize, dy: usize, dx: usize): void {
   mapSlope(GELU, n, x, dy, dx);
+}
+
+/** dx = dy·d geluTanh(x)/dx, from its input x; factor within 4e-7. */
+export function geluTanhGrad(n: i32, x: usize, dy: usize, dx: usize): void {
+  mapSlope(GELU_TANH, n, x, dy, dx);
+}
+
+/** dx = dy/(1 + |x|)². */
+export function softsignGrad(n: i32, x: usize, dy: usize, dx: usize): void {
+  mapSlope(SOFTSIGN, n, x, dy, dx);
+}
+
+/** dx = dy·(x/3 + ½) inside (−3, 3), 0 below, dy above. */
+export function hardSwishGrad(n: i32, x: usize, dy: usize, dx: usize): void {
+  mapSlope(HARD_SWISH, n, x, dy, dx);
 }
 
 /** acc += x. */

@@ -1,6 +1,6 @@
-// Exact GELU, x·Φ(x), and its slope. Φ(−t) = e^(−t²/2)·k·P(t·k), k = 1 / (1 + 0.4 t), t ≥ 0: one exponential serves Φ and
-// φ, and the negative tail keeps relative accuracy, which ½(1 + erf) would lose to cancellation.
-import { expOfSum, mulAdd, splat } from './math';
+// GELU and its slope, exact and by tanh. Exact: x·Φ(x), Φ(−t) = e^(−t²/2)·k·P(t·k), k = 1 / (1 + 0.4 t), t ≥ 0: one
+// exponential serves Φ and φ, and the negative tail keeps relative accuracy, which ½(1 + erf) would lose to cancellation.
+import { expOfSum, mulAdd, splat, vsigmoid } from './math';
 
 /** e^(−x²/2). x² is split into an exact leading part and a rest, lest its rounding be multiplied by the exponent. */
 @inline
@@ -54,4 +54,30 @@ export function vgeluSlope(x: v128): v128 {
   const density = gauss(t);
   const signed = v128.or(t, v128.and(x, i32x4.splat(i32.MIN_VALUE)));
   return mulAdd(f32x4.mul(signed, splat(0.3989422804014327)), density, cdf(x, t, density));
+}
+
+/**
+ * x/2·(1 + tanh u) = x·σ(2u), u = √(2/π)·(x + 0.044715 x³): the sigmoid keeps relative accuracy in the negative tail,
+ * which 1 + tanh would lose to cancellation.
+ */
+@inline
+export function vgeluTanh(x: v128): v128 {
+  return f32x4.mul(x, vsigmoid(geluArgument(x, f32x4.mul(x, x))));
+}
+
+/** 2u = x·2√(2/π)·(1 + 0.044715 x²). */
+@inline
+function geluArgument(x: v128, square: v128): v128 {
+  return f32x4.mul(x, mulAdd(square, splat(0.07135481627260025), splat(1.5957691216057308)));
+}
+
+/** σ(v) + x·σ(v)·(1 − σ(v))·v′, v = 2u. Beyond |x| = 10 the second term is 0, and no infinity may meet it. */
+@inline
+export function vgeluTanhSlope(x: v128): v128 {
+  const t = v128.or(f32x4.pmin(f32x4.abs(x), splat(10)), v128.and(x, i32x4.splat(i32.MIN_VALUE)));
+  const square = f32x4.mul(t, t);
+  const s = vsigmoid(geluArgument(t, square));
+  const slope = mulAdd(square, splat(0.21406444881780076), splat(1.5957691216057308));
+  const bend = f32x4.mul(f32x4.mul(s, f32x4.sub(splat(1), s)), f32x4.mul(t, slope));
+  return f32x4.add(s, bend);
 }

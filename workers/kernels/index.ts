@@ -1,63 +1,27 @@
 // Every kernel of the WebAssembly backend; the rules of the ABI are in README.md.
-export {
-  neg,
-  exp,
-  log,
-  sqrt,
-  tanh,
-  sigmoid,
-  relu,
-  gelu,
-  erf,
-  abs,
-  reciprocal,
-  reluGrad,
-  tanhGrad,
-  sigmoidGrad,
-  geluGrad,
-  accumulate,
-  runningAverage,
-} from './elementwise';
-export {
-  add,
-  sub,
-  mul,
-  div,
-  pow,
-  maximum,
-  minimum,
-  equal,
-  notEqual,
-  less,
-  lessEqual,
-  greater,
-  greaterEqual,
-  equalI32,
-  lessI32,
-} from './binary';
-export {
-  where,
-  not,
-  and,
-  or,
-  castBoolF32,
-  castBoolI32,
-  castI32F32,
-  castF32I32,
-  castF32Bool,
-  castI32Bool,
-} from './logic';
-export { fill32, fill8, copyBytes, copy32, copy8, copyInto32, copyInto8 } from './copy';
-export { reduceSum, reduceMax, reduceMin } from './reduce';
-export { gemm, gemmBatched, gemmWorkspace } from './gemm';
-export { conv2d, conv2dInputGrad, conv2dWeightGrad, conv2dWorkspace } from './conv';
-export { maxPool2d, maxPool2dGrad, maxPool2dGather, avgPool2d, avgPool2dGrad } from './pool';
-export { softmax, softmaxGrad, logSoftmax, logSoftmaxGrad } from './softmax';
-export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
-export { groupNorm, groupNormInputGrad, groupNormWeightGrad } from './groupNorm';
+export { clip, clipGrad, elu, eluGrad, hardSigmoid, hardSigmoidGrad, leakyRelu, leakyReluGrad, thresholdedRelu, thresholdedReluGrad } from './activations';
 export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad } from './batchNorm';
+export { add, div, equal, equalI32, fmod, greater, greaterEqual, less, lessEqual, lessI32, maximum, minimum, mod, mul, notEqual, pow, prelu, sub } from './binary';
+export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';
+export { copy32, copy8, copyBytes, copyInto32, copyInto8, fill32, fill8 } from './copy';
 export { dropout, dropoutMask } from './dropout';
-export { gatherRows, scatterAddRows } from './gather';
+export { abs, accumulate, ceil, erf, exp, floor, gelu, geluGrad, geluTanh, geluTanhGrad, hardSwish, hardSwishGrad, log, neg, reciprocal, relu, reluGrad, round, runningAverage, sigmoid, sigmoidGrad, sign, softplus, softsign, softsignGrad, sqrt, tanh, tanhGrad } from './elementwise';
+export { gather32, gather8, scatterAdd } from './gather';
+export { gemm, gemmBatched, gemmWorkspace } from './gemm';
+export { groupNorm, groupNormInputGrad, groupNormWeightGrad } from './groupNorm';
+export { absI32, addI32, clipI32, divI32, equalI32, fmodI32, lessI32, maximumI32, minimumI32, modI32, mulI32, negI32, powI32, signI32, subI32 } from './integers';
+export { reduceLogSumExp } from './logSumExp';
+export { and, castBoolF32, castBoolI32, castF32Bool, castF32I32, castI32Bool, castI32F32, not, or, where, xor } from './logic';
 export { crossEntropy, crossEntropyGrad } from './loss';
-export { sgd, adam } from './optim';
+export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
+export { adam, sgd } from './optim';
+export { argMax, argMaxI32, argMin, argMinI32, topK, topKI32 } from './order';
 export { peakMulAdd, peakMulAddChained } from './peak';
+export { avgPool, avgPoolGrad, maxPool, maxPoolGather, maxPoolGrad } from './pool';
+export { gruBlend, gruBlendGrad, gruCell, gruCellGrad, gruGates, gruGatesGrad, lstmCell, lstmCellGrad } from './recurrent';
+export { reduceMax, reduceMaxI32, reduceMin, reduceMinI32, reduceProd, reduceProdI32, reduceSum, reduceSumI32 } from './reduce';
+export { cumSum, cumSumI32 } from './scan';
+export { elementOffsets, scatter32, scatter8, scatterAddF32, scatterAddI32, scatterMaxF32, scatterMaxI32, scatterMinF32, scatterMinI32, scatterMulF32, scatterMulI32, sliceOffsets } from './scatter';
+export { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from './softmax';
+export { cos, sin, tan } from './trig';
+export { trilu32, trilu8 } from './trilu';

@@ -96,6 +96,16 @@ export function or(n: i32, a: usize, b: usize, y: usize): void {
   for (; n > 0; n--) store<u8>(y++, load<u8>(a++) | load<u8>(b++));
 }
 
+export function xor(n: i32, a: usize, b: usize, y: usize): void {
+  for (; n >= 16; n -= 16) {
+    v128.store(y, v128.xor(v128.load(a), v128.load(b)));
+    a += 16;
+    b += 16;
+    y += 16;
+  }
+  for (; n > 0; n--) store<u8>(y++, load<u8>(a++) ^ load<u8>(b++));
+}
+
 const BOOL_F32 = 0;
 const BOOL_I32 = 1;
 const I32_F32 = 2;

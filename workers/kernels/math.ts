@@ -52,6 +52,30 @@ export function vexp(x: v128): v128 {
   return expOfSum(x, splat(0));
 }
 
+/** e^x − 1 without cancellation; −1 for large negative x. */
+@inline
+export function vexpm1(x0: v128): v128 {
+  // e^−25 no longer shows beside 1; the product with 2^n below stays finite up to 88.
+  const x = f32x4.pmax(f32x4.pmin(x0, splat(88)), splat(-25));
+  const z = expInteger(x);
+  const power = i32x4.add(splat(1), i32x4.shl(z, 23));
+  const y = mulAdd(expFraction(x, z, splat(0)), power, f32x4.sub(power, splat(1)));
+  return v128.bitselect(y, vexp(x0), f32x4.le(x0, splat(88)));
+}
+
+/** log(1 + u) for 0 ≤ u ≤ 1, as 2·artanh(s) with s = u / (2 + u); minimax fit of artanh, relative error 1e-9. */
+@inline
+export function vlog1pUnit(u: v128): v128 {
+  const s = f32x4.div(u, f32x4.add(u, splat(2)));
+  const z = f32x4.mul(s, s);
+  let p = mulAdd(splat(0.1161953010052176), z, splat(0.10851656296739576));
+  p = mulAdd(p, z, splat(0.1429629180773637));
+  p = mulAdd(p, z, splat(0.199998506750516));
+  p = mulAdd(p, z, splat(0.3333333366883246));
+  const twice = f32x4.add(s, s);
+  return mulAdd(f32x4.mul(p, z), twice, twice);
+}
+
 /** Natural logarithm (Cephes logf). */
 @inline
 export function vlog(x0: v128): v128 {

@@ -1,15 +1,6 @@
 // x^y with C's powf semantics. |x|^y = 2^(y·log2|x|) needs log2 to more digits than f32 has, so the magnitude is computed
 // in f64 lanes, two at a time.
-
-@inline
-function c64(v: f64): v128 {
-  return f64x2.splat(v);
-}
-
-@inline
-function mulAdd64(a: v128, b: v128, c: v128): v128 {
-  return f64x2.add(f64x2.mul(a, b), c);
-}
+import { highHalf, joinHalves, lowHalf, mulAdd64, splat64 } from './math64';
 
 /** log2 of two f64 lanes ≥ 0 that came from f32; relative error below 2^-40. log2(0) = −∞, log2(∞) = ∞. */
 @inline
@@ -22,37 +13,37 @@ function log2x2(x: v128): v128 {
   const high = i32x4.shr_s(shifted, 20);
   const e = f64x2.convert_low_i32x4_s(v128.shuffle<i32>(high, high, 1, 3, 1, 3));
   // ln m = 2·artanh(s) = 2s·(1 + s²/3 + s⁴/5 + …), |s| ≤ 0.172.
-  const s = f64x2.div(f64x2.sub(m, c64(1)), f64x2.add(m, c64(1)));
+  const s = f64x2.div(f64x2.sub(m, splat64(1)), f64x2.add(m, splat64(1)));
   const z = f64x2.mul(s, s);
-  let p = mulAdd64(c64(1.0 / 15), z, c64(1.0 / 13));
-  p = mulAdd64(p, z, c64(1.0 / 11));
-  p = mulAdd64(p, z, c64(1.0 / 9));
-  p = mulAdd64(p, z, c64(1.0 / 7));
-  p = mulAdd64(p, z, c64(1.0 / 5));
-  p = mulAdd64(p, z, c64(1.0 / 3));
-  p = mulAdd64(p, z, c64(1));
-  const y = mulAdd64(f64x2.mul(p, s), c64(2.8853900817779268), e);
-  const finite = v128.bitselect(x, y, f64x2.eq(x, c64(Infinity)));
-  const whole = v128.bitselect(c64(-Infinity), finite, f64x2.eq(x, c64(0)));
-  return v128.bitselect(whole, x, f64x2.ge(x, c64(0)));
+  let p = mulAdd64(splat64(1.0 / 15), z, splat64(1.0 / 13));
+  p = mulAdd64(p, z, splat64(1.0 / 11));
+  p = mulAdd64(p, z, splat64(1.0 / 9));
+  p = mulAdd64(p, z, splat64(1.0 / 7));
+  p = mulAdd64(p, z, splat64(1.0 / 5));
+  p = mulAdd64(p, z, splat64(1.0 / 3));
+  p = mulAdd64(p, z, splat64(1));
+  const y = mulAdd64(f64x2.mul(p, s), splat64(2.8853900817779268), e);
+  const finite = v128.bitselect(x, y, f64x2.eq(x, splat64(Infinity)));
+  const whole = v128.bitselect(splat64(-Infinity), finite, f64x2.eq(x, splat64(0)));
+  return v128.bitselect(whole, x, f64x2.ge(x, splat64(0)));
 }
 
 /** 2^x of two f64 lanes; exact enough for rounding to f32, overflow and underflow left to that rounding. */
 @inline
 function exp2x2(x0: v128): v128 {
-  const x = f64x2.pmax(f64x2.pmin(x0, c64(300)), c64(-300));
-  const z = f64x2.add(x, c64(6755399441055744)); // 1.5·2^52: the integer lands in the low bits
-  const n = f64x2.sub(z, c64(6755399441055744));
-  const r = f64x2.mul(f64x2.sub(x, n), c64(0.6931471805599453));
-  let p = mulAdd64(c64(1.0 / 362880), r, c64(1.0 / 40320));
-  p = mulAdd64(p, r, c64(1.0 / 5040));
-  p = mulAdd64(p, r, c64(1.0 / 720));
-  p = mulAdd64(p, r, c64(1.0 / 120));
-  p = mulAdd64(p, r, c64(1.0 / 24));
-  p = mulAdd64(p, r, c64(1.0 / 6));
-  p = mulAdd64(p, r, c64(0.5));
-  p = mulAdd64(p, r, c64(1));
-  p = mulAdd64(p, r, c64(1));
+  const x = f64x2.pmax(f64x2.pmin(x0, splat64(300)), splat64(-300));
+  const z = f64x2.add(x, splat64(6755399441055744)); // 1.5·2^52: the integer lands in the low bits
+  const n = f64x2.sub(z, splat64(6755399441055744));
+  const r = f64x2.mul(f64x2.sub(x, n), splat64(0.6931471805599453));
+  let p = mulAdd64(splat64(1.0 / 362880), r, splat64(1.0 / 40320));
+  p = mulAdd64(p, r, splat64(1.0 / 5040));
+  p = mulAdd64(p, r, splat64(1.0 / 720));
+  p = mulAdd64(p, r, splat64(1.0 / 120));
+  p = mulAdd64(p, r, splat64(1.0 / 24));
+  p = mulAdd64(p, r, splat64(1.0 / 6));
+  p = mulAdd64(p, r, splat64(0.5));
+  p = mulAdd64(p, r, splat64(1));
+  p = mulAdd64(p, r, splat64(1));
   return i64x2.add(p, i64x2.shl(z, 52));
 }
 
@@ -61,11 +52,9 @@ function exp2x2(x0: v128): v128 {
 export function vpow(x: v128, y: v128): v128 {
   const one = f32x4.splat(1);
   const a = f32x4.abs(x);
-  const aHigh = v128.shuffle<f32>(a, a, 2, 3, 2, 3);
-  const yHigh = v128.shuffle<f32>(y, y, 2, 3, 2, 3);
-  const low = exp2x2(f64x2.mul(f64x2.promote_low_f32x4(y), log2x2(f64x2.promote_low_f32x4(a))));
-  const high = exp2x2(f64x2.mul(f64x2.promote_low_f32x4(yHigh), log2x2(f64x2.promote_low_f32x4(aHigh))));
-  let mag = v128.shuffle<f32>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 1, 4, 5);
+  const low = exp2x2(f64x2.mul(lowHalf(y), log2x2(lowHalf(a))));
+  const high = exp2x2(f64x2.mul(highHalf(y), log2x2(highHalf(a))));
+  let mag = joinHalves(low, high);
   // 1^y = 1 even for NaN, (−1)^±∞ = 1.
   mag = v128.bitselect(one, mag, f32x4.eq(a, one));
   const half = f32x4.mul(y, f32x4.splat(0.5));

@@ -190,3 +190,102 @@ export function reduceMax(outer: i32, reduce: i32, inner: i32, x: usize, y: usiz
 export function reduceMin(outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
   reduceExtremum(false, outer, reduce, inner, x, y);
 }
+
+const SUM = 0;
+const MAX = 1;
+const MIN = 2;
+const PROD = 3;
+
+@inline
+function joinI32(op: i32, a: v128, b: v128): v128 {
+  if (op == SUM) return i32x4.add(a, b);
+  if (op == MAX) return i32x4.max_s(a, b);
+  if (op == MIN) return i32x4.min_s(a, b);
+  return i32x4.mul(a, b);
+}
+
+/** i32: results wrap around, so that the order of the entries shows in none of them. */
+@inline
+function reduceI32(op: i32, outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  const neutral = i32x4.splat(op == SUM ? 0 : op == MAX ? i32.MIN_VALUE : op == MIN ? i32.MAX_VALUE : 1);
+  const step = <usize>inner * 4;
+  for (; outer > 0; outer--) {
+    if (inner == 1) {
+      let s = neutral;
+      let n = reduce;
+      for (; n >= 4; n -= 4) {
+        s = joinI32(op, s, v128.load(x));
+        x += 16;
+      }
+      s = joinI32(op, s, v128.shuffle<i32>(s, s, 2, 3, 0, 1));
+      s = joinI32(op, s, v128.shuffle<i32>(s, s, 1, 0, 3, 2));
+      // The first lane of the pairwise joins holds all four; from here on the other lanes are not looked at.
+      for (; n > 0; n--) {
+        s = joinI32(op, s, v128.load32_splat(x));
+        x += 4;
+      }
+      store<i32>(y, i32x4.extract_lane(s, 0));
+    } else {
+      for (let i = 0; i < inner; i += 4) {
+        const r = min(inner - i, 4);
+        let xp = x + <usize>i * 4;
+        let s = neutral;
+        for (let k = 0; k < reduce; k++) {
+          s = joinI32(op, s, r == 4 ? v128.load(xp) : loadTail(xp, r));
+          xp += step;
+        }
+        if (r == 4) v128.store(y + <usize>i * 4, s);
+        else storeTail(y + <usize>i * 4, r, s);
+      }
+      x += <usize>reduce * step;
+    }
+    y += step;
+  }
+}
+
+export function reduceSumI32(outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  reduceI32(SUM, outer, reduce, inner, x, y);
+}
+
+export function reduceMaxI32(outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  reduceI32(MAX, outer, reduce, inner, x, y);
+}
+
+export function reduceMinI32(outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  reduceI32(MIN, outer, reduce, inner, x, y);
+}
+
+export function reduceProdI32(outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  reduceI32(PROD, outer, reduce, inner, x, y);
+}
+
+/** y = Π x, in f64 in ascending order, rounded once: only the result can leave the range of f32. */
+export function reduceProd(outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  const step = <usize>inner * 4;
+  const one = f64x2.splat(1);
+  for (; outer > 0; outer--) {
+    if (inner == 1) {
+      let product: f64 = 1;
+      for (let k = 0; k < reduce; k++) product *= <f64>load<f32>(x + <usize>k * 4);
+      store<f32>(y, <f32>product);
+    } else {
+      for (let i = 0; i < inner; i += 4) {
+        const r = min(inner - i, 4);
+        let xp = x + <usize>i * 4;
+        let low = one;
+        let high = one;
+        for (let k = 0; k < reduce; k++) {
+          const v = r == 4 ? v128.load(xp) : loadTail(xp, r);
+          low = f64x2.mul(low, f64x2.promote_low_f32x4(v));
+          high = f64x2.mul(high, highHalf(v));
+          xp += step;
+        }
+        const v = scaled(low, high, one);
+        if (r == 4) v128.store(y + <usize>i * 4, v);
+        else storeTail(y + <usize>i * 4, r, v);
+      }
+    }
+    x += <usize>reduce * step;
+    y += step;
+  }
+}

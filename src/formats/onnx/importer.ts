@@ -17,7 +17,7 @@ import type { ModelMode } from '../../optim/model.ts';
 import { type BatchAxes, compareBatches } from './batch-axes.ts';
 import { type ContextSource, NodeContext } from './context.ts';
 import { hostRuleOf } from './host/index.ts';
-import { declaredBatchAxis, fileBatch, type SizeOptions, Symbols, sizedInputs } from './interface.ts';
+import { constantInputs, declaredBatchAxis, fileBatch, type SizeOptions, Symbols, sizedInputs } from './interface.ts';
 import { constantOf, float32Of, graphDType, isFloatDType, toHostConstant } from './known.ts';
 import type {
   OnnxAttribute,
@@ -81,10 +81,10 @@ export function prepareImport(model: OnnxModel, options: ImportOptions = {}): On
       { fields: { opset, ...opsetRange }, remedy: 'onnx.version_converter.convert_version(model, 17)' },
     );
   }
+  checkNames(model, options);
   const own = fileBatch(model, options);
   const first = own ?? 2;
   const graph = new Importer(model, options, first, 'training', undefined).import();
-  checkNames(graph, options);
   let axes: BatchAxes | undefined;
   let baked: Error | undefined;
   try {
@@ -115,19 +115,16 @@ export function prepareImport(model: OnnxModel, options: ImportOptions = {}): On
   };
 }
 
-function checkNames(graph: Graph, { frozen = [] }: ImportOptions): void {
+function checkNames(model: OnnxModel, { frozen = [] }: ImportOptions): void {
+  const names = model.graph.initializers.map((t) => t.name);
   for (const name of frozen) {
-    if (graph.labels.has(name)) continue;
-    const names = [...graph.parameters, ...graph.sources('buffer')].map((t) => t.name);
+    if (names.includes(name)) continue;
     const near = nearest(name, names);
-    throw new UsageError(
-      'unknown-parameter',
-      `frozen: no initialiser is named "${name}"${near ? `; did you mean "${near}"?` : ''}`,
-      {
-        fields: { key: 'frozen', parameter: name, nearest: near ?? null, parameters: names },
-        remedy: near,
-      },
-    );
+    const hint = near ? `; did you mean "${near}"?` : '';
+    throw new UsageError('unknown-parameter', `frozen: no initialiser is named "${name}"${hint}`, {
+      fields: { key: 'frozen', parameter: name, nearest: near ?? null, parameters: names },
+      remedy: near,
+    });
   }
 }
 
@@ -179,6 +176,9 @@ class Importer {
       if (scope.has(name)) throw new FormatError('onnx-duplicate-value', `input "${name}" is listed twice`);
       const value = this.#graph.input(name, { dtype, shape, batchAxis });
       this.#bind(scope, name, { value, dtype: onnxDType });
+    }
+    for (const [name, value] of constantInputs(this.#model, this.#options)) {
+      this.#bind(scope, name, { value, dtype: value.dtype });
     }
     this.#body(scope, graph);
     this.#problems.throwIfAny();

@@ -1,8 +1,9 @@
 /** A model's inputs for one batch size: which axis is the batch, and what number every symbol of the file stands for. */
-import { FormatError, GraphError, UsageError } from '../../core/errors.ts';
-import type { DType } from '../../core/types.ts';
-import { graphDType } from './known.ts';
+import { FormatError, GraphError, nearest, UsageError } from '../../core/errors.ts';
+import { type DType, elementCount, type Shape } from '../../core/types.ts';
+import { graphDType, known, storedAs } from './known.ts';
 import type { OnnxDim, OnnxDType, OnnxModel, OnnxValueInfo } from './model.ts';
+import type { Known } from './operator.ts';
 
 /** What the user says about axes and sizes. */
 export interface SizeOptions {
@@ -10,7 +11,15 @@ export interface SizeOptions {
   readonly batchAxes?: Readonly<Record<string, number | null>>;
   /** Sizes of the file's symbols other than the batch (`{"seq": 64}`), and of nameless axes (`{"x.1": 64}`). */
   readonly dims?: Readonly<Record<string, number>>;
+  /** Inputs that are constants of the model instead of being fed: a sample rate, a shape that nodes must know at import. */
+  readonly constants?: Readonly<Record<string, InputConstant>>;
 }
+
+/** Values row-major; the shape where the file leaves it open (default: that of the file, a number is a scalar). */
+export type InputConstant =
+  | number
+  | readonly number[]
+  | { readonly shape: readonly number[]; readonly data: ArrayLike<number> };
 
 export interface ModelInput {
   readonly name: string;
@@ -24,9 +33,51 @@ export interface ModelInput {
 export const batchSymbol = 'batch';
 
 /** Inputs that are fed: before IR version 4 every initialiser is listed as an input too. */
-export function fedInputs({ graph }: OnnxModel): OnnxValueInfo[] {
-  const constants = new Set(graph.initializers.map((t) => t.name));
-  return graph.inputs.filter((input) => !constants.has(input.name));
+export function fedInputs(model: OnnxModel, { constants = {} }: SizeOptions = {}): OnnxValueInfo[] {
+  return ownInputs(model).filter((input) => !Object.hasOwn(constants, input.name));
+}
+
+function ownInputs({ graph }: OnnxModel): OnnxValueInfo[] {
+  const initialized = new Set(graph.initializers.map((t) => t.name));
+  return graph.inputs.filter((input) => !initialized.has(input.name));
+}
+
+/** Inputs given as constants, in the element type that the file declares. Throws UsageError where the file has none such. */
+export function constantInputs(model: OnnxModel, { constants = {} }: SizeOptions): Map<string, Known> {
+  const inputs = ownInputs(model);
+  const made = new Map<string, Known>();
+  for (const [name, given] of Object.entries(constants)) {
+    const fail = (what: string, remedy?: string): never => {
+      throw new UsageError('onnx-constant', `constants.${name}: ${what}`, {
+        fields: { key: `model.constants.${name}` },
+        remedy,
+      });
+    };
+    const input = inputs.find((i) => i.name === name);
+    if (!input) {
+      const names = inputs.map((i) => i.name);
+      const near = nearest(name, names);
+      return fail(`the model has no input of this name${near ? `; did you mean "${near}"?` : ''}`, near);
+    }
+    if (!input.dtype) return fail('the input is no tensor of a known type');
+    const { shape, data } = constantValues(given, input.shape);
+    if (elementCount(shape) !== data.length) {
+      return fail(`${data.length} values do not fill [${shape.join(', ')}]`);
+    }
+    const store = storedAs(input.dtype);
+    made.set(name, known(input.dtype, shape, Float64Array.from(data, store)));
+  }
+  return made;
+}
+
+function constantValues(
+  given: InputConstant,
+  declared: OnnxValueInfo['shape'],
+): { shape: Shape; data: ArrayLike<number> } {
+  if (typeof given === 'object' && 'data' in given) return given;
+  const data = typeof given === 'number' ? [given] : given;
+  const known = declared?.every((d): d is number => typeof d === 'number') ? declared : undefined;
+  return { data, shape: known ?? (typeof given === 'number' && declared?.length !== 1 ? [] : [data.length]) };
 }
 
 /** The axis of a declared tensor's batch, as user and file say it; undefined where neither does. */
@@ -68,7 +119,7 @@ export function inputBatchAxis(input: OnnxValueInfo, batchAxes: SizeOptions['bat
  */
 export function fileBatch(model: OnnxModel, options: SizeOptions): number | undefined {
   let first: { name: string; size: number } | undefined;
-  for (const input of fedInputs(model)) {
+  for (const input of fedInputs(model, options)) {
     const axis = inputBatchAxis(input, options.batchAxes);
     const size = axis === null ? undefined : input.shape?.[axis];
     if (typeof size !== 'number') continue;
@@ -110,7 +161,7 @@ export class Symbols {
 /** The inputs with all sizes known; binds the symbols they use. */
 export function sizedInputs(model: OnnxModel, batch: number, options: SizeOptions, symbols: Symbols): ModelInput[] {
   for (const [symbol, size] of Object.entries(options.dims ?? {})) symbols.bind(symbol, size, `dims.${symbol}`);
-  return fedInputs(model).map((input) => {
+  return fedInputs(model, options).map((input) => {
     const { name, dtype: onnxDType, shape } = input;
     const dtype = onnxDType && graphDType(onnxDType);
     if (!dtype || !onnxDType) {

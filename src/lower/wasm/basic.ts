@@ -1,4 +1,4 @@
-/** Lowering of elementwise ops, comparisons, moves, reductions and products to the WebAssembly kernels. */
+/** Lowering of moves, reductions and products to the WebAssembly kernels. */
 import {
   byteSize,
   bytesPerElement,
@@ -22,64 +22,8 @@ import {
   output,
   workspace,
 } from '../kernel-call.ts';
-import { broadcastCall, coalesce, offsetsOf, Scratch, shifted, stridedCopy } from './strided.ts';
+import { coalesce, offsetsOf, Scratch, shifted, stridedCopy } from './strided.ts';
 import { gemmWorkspace } from './workspace.ts';
-
-/** (n, operands…, y): elementwise, all of one shape. */
-const flat =
-  (kernel: string): LowerRule =>
-  ({ inputs, outputs }) =>
-    call(kernel, elementCount(outputs[0]!.shape), ...inputs.map((_, i) => input(i)), output(0));
-
-const operandsOf = ({ inputs }: NodeSignature) => inputs.map((type, i) => ({ type, arg: input(i) }));
-
-const broadcast =
-  (kernel: string): LowerRule =>
-  (node) =>
-    broadcastCall(kernel, operandsOf(node), node.outputs[0]!.shape);
-
-/** How a comparison of integers is made of `equalI32` and `lessI32`. */
-interface IntegerComparison {
-  readonly kernel: 'equalI32' | 'lessI32';
-  readonly swap: boolean;
-  readonly negate: boolean;
-}
-
-const comparison =
-  (kernel: string, integers: IntegerComparison): LowerRule =>
-  (node) => {
-    const [a, b] = operandsOf(node) as [ReturnType<typeof operandsOf>[0], ReturnType<typeof operandsOf>[0]];
-    const { shape } = node.outputs[0]!;
-    if (a.type.dtype === 'f32') return broadcastCall(kernel, [a, b], shape);
-    const { calls, workspaceBytes } = broadcastCall(integers.kernel, integers.swap ? [b, a] : [a, b], shape);
-    const negation: KernelCall = { kernel: 'not', args: [elementCount(shape), output(0), output(0)] };
-    return { calls: integers.negate ? [...calls, negation] : calls, workspaceBytes };
-  };
-
-/** `and`, `or`: kernels take equal shapes, so that broadcast operands are expanded first. */
-const logic =
-  (kernel: string): LowerRule =>
-  ({ inputs, outputs }) => {
-    const { shape } = outputs[0]!;
-    const n = elementCount(shape);
-    const scratch = new Scratch();
-    const calls: KernelCall[] = [];
-    const args = inputs.map((type, i) => {
-      if (elementCount(type.shape) === n) return input(i);
-      const at = scratch.take(n);
-      calls.push(...stridedCopy('copy', 'bool', shape, broadcastStrides(type.shape, shape), input(i), workspace(at)));
-      return workspace(at);
-    });
-    calls.push({ kernel, args: [n, ...args, output(0)] });
-    return { calls, workspaceBytes: scratch.bytes };
-  };
-
-const dtypeNames: Readonly<Record<DType, string>> = { f32: 'F32', i32: 'I32', bool: 'Bool' };
-
-const cast: LowerRule = ({ inputs, outputs }) => {
-  const [from, to] = [inputs[0]!, outputs[0]!];
-  return call(`cast${dtypeNames[from.dtype]}${dtypeNames[to.dtype]}`, elementCount(to.shape), input(0), output(0));
-};
 
 const moves = (calls: readonly KernelCall[]): Lowered => ({ calls, workspaceBytes: 0 });
 
@@ -139,10 +83,11 @@ const concat: LowerRule = ({ inputs, outputs, attrs }) => {
  * last group first; what is between two passes lies in the workspace.
  */
 const reduction =
-  (kernel: 'reduceSum' | 'reduceMax' | 'reduceMin', average = false): LowerRule =>
+  (name: 'reduceSum' | 'reduceMax' | 'reduceMin' | 'reduceProd' | 'reduceLogSumExp', average = false): LowerRule =>
   ({ inputs, outputs, attrs }) => {
     const x = inputs[0]!;
     const { axes } = attrs as ReduceAttrs;
+    const kernel = x.dtype === 'i32' ? `${name}I32` : name;
     const groups = alternate(x.shape, axes);
     const count = elementCount(x.shape) / elementCount(outputs[0]!.shape);
     if (count === 1) return call('copyBytes', byteSize(x), input(0), output(0));
@@ -238,53 +183,22 @@ const runningAverage: LowerRule = ({ outputs, attrs }) => {
   );
 };
 
-/** Lowering of the ops whose records are in elementwise, compare, shape, reduce, matmul and accumulate. */
+/** Lowering of the ops whose records are in shape, reduce, matmul, accumulate and running-average. */
 export const basicRules = {
-  abs: flat('abs'),
   accumulate: ({ outputs, attrs }: NodeSignature) => lowerAccumulate(outputs[0]!, attrs.first !== false),
-  add: broadcast('add'),
-  and: logic('and'),
   broadcastTo,
-  cast,
   concat,
-  div: broadcast('div'),
-  equal: comparison('equal', { kernel: 'equalI32', swap: false, negate: false }),
-  erf: flat('erf'),
-  exp: flat('exp'),
-  gelu: flat('gelu'),
-  geluGrad: flat('geluGrad'),
-  greater: comparison('greater', { kernel: 'lessI32', swap: true, negate: false }),
-  greaterEqual: comparison('greaterEqual', { kernel: 'lessI32', swap: false, negate: true }),
-  less: comparison('less', { kernel: 'lessI32', swap: false, negate: false }),
-  lessEqual: comparison('lessEqual', { kernel: 'lessI32', swap: true, negate: true }),
-  log: flat('log'),
+  logSumExp: reduction('reduceLogSumExp'),
   matmul,
   max: reduction('reduceMax'),
-  maximum: broadcast('maximum'),
   mean: reduction('reduceSum', true),
   min: reduction('reduceMin'),
-  minimum: broadcast('minimum'),
-  mul: broadcast('mul'),
-  neg: flat('neg'),
-  not: flat('not'),
-  notEqual: comparison('notEqual', { kernel: 'equalI32', swap: false, negate: true }),
-  or: logic('or'),
-  pow: broadcast('pow'),
-  reciprocal: flat('reciprocal'),
-  relu: flat('relu'),
-  reluGrad: flat('reluGrad'),
+  prod: reduction('reduceProd'),
   // An alias: its output is its input's bytes.
   reshape: () => moves([]),
   runningAverage,
-  sigmoid: flat('sigmoid'),
-  sigmoidGrad: flat('sigmoidGrad'),
   slice,
   sliceScatter,
-  sqrt: flat('sqrt'),
-  sub: broadcast('sub'),
   sum: reduction('reduceSum'),
-  tanh: flat('tanh'),
-  tanhGrad: flat('tanhGrad'),
   transpose,
-  where: broadcast('where'),
 } satisfies Readonly<Record<string, LowerRule>>;

@@ -1,8 +1,10 @@
+import { elementCount, sameShape } from '../../core/types.ts';
 import type { ConvAttrs, ConvGeometry } from '../../ops/conv.ts';
+import { begins } from '../../ops/window.ts';
 import { gemmWorkspace } from './workspace.ts';
 
-/** The order of `kind` in the module's export `conv2dWorkspace`. */
-export const convKinds = ['conv2d', 'conv2dInputGrad', 'conv2dWeightGrad'] as const;
+/** The order of `kind` in the module's export `convWorkspace`. */
+export const convKinds = ['conv', 'convInputGrad', 'convWeightGrad'] as const;
 export type ConvKind = (typeof convKinds)[number];
 
 /**
@@ -12,19 +14,21 @@ export type ConvKind = (typeof convKinds)[number];
  */
 export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs): number {
   const outputs = g.o / attrs.groups;
-  const depth = (g.c / attrs.groups) * g.kh * g.kw;
-  const pixels = g.oh * g.ow;
+  const depth = (g.c / attrs.groups) * elementCount(g.kernel);
+  const pixels = elementCount(g.out);
   const columns = isPlain(g, attrs) ? 0 : Math.ceil((4 * depth * pixels) / 16) * 16;
   switch (kind) {
-    case 'conv2d':
+    case 'conv':
       return columns + gemmWorkspace(outputs, pixels, depth);
-    case 'conv2dInputGrad':
+    case 'convInputGrad':
       return columns + gemmWorkspace(depth, pixels, outputs);
-    case 'conv2dWeightGrad':
+    case 'convWeightGrad':
       return columns + gemmWorkspace(outputs, depth, pixels);
   }
 }
 
-/** 1 × 1, stride 1, no padding: the input is its own columns. */
-const isPlain = (g: ConvGeometry, { stride, padding }: ConvAttrs): boolean =>
-  [g.kh, g.kw, ...stride].every((v) => v === 1) && padding[0] === 0 && padding[1] === 0 && g.oh === g.h && g.ow === g.w;
+/** Windows of one element, stride 1, no padding: the input is its own columns. */
+const isPlain = (g: ConvGeometry, attrs: ConvAttrs): boolean =>
+  [...g.kernel, ...attrs.stride].every((v) => v === 1) &&
+  begins(attrs).every((p) => p === 0) &&
+  sameShape(g.out, g.size);

@@ -1,39 +1,32 @@
-/** Lowering of convolution, pooling, softmax, normalisation, look-up, losses and updates to the WebAssembly kernels. */
+/** Lowering of convolution, pooling, softmax, normalisation, losses and updates to the WebAssembly kernels. */
 import { elementCount, type Shape } from '../../core/types.ts';
 import { type ConvAttrs, convGeometry } from '../../ops/conv.ts';
-import { tableLayout } from '../../ops/gather.ts';
 import type { CrossEntropyAttrs } from '../../ops/loss.ts';
 import type { AdamAttrs, SgdAttrs } from '../../ops/optimizer.ts';
 import type { AvgPoolAttrs, MaxPoolAttrs } from '../../ops/pool.ts';
+import { begins, type Sliding, toThree } from '../../ops/window.ts';
 import { type Arg, call, input, type LowerRule, type NodeSignature, output, workspace } from '../kernel-call.ts';
 import { type ConvKind, convWorkspace } from './conv-workspace.ts';
 
 /** A pointer argument that is not there. */
 const none = -1;
 
+/** The sizes of a window on three spatial axes, as its kernels take them: kernel, stride, padding before, dilation. */
+const windowSizes = (by: Sliding): number[] => [
+  ...toThree(by.kernel, 1),
+  ...toThree(by.stride, 1),
+  ...toThree(begins(by), 0),
+  ...toThree(by.dilation, 1),
+];
+
 /** The sizes that all three convolution kernels take first, then operands, then the workspace. */
 function conv(kind: ConvKind, shapesOf: (node: NodeSignature) => readonly [x: Shape, w: Shape]): LowerRule {
   return (node) => {
     const attrs = node.attrs as ConvAttrs;
     const g = convGeometry(...shapesOf(node), attrs);
-    const [top, left] = attrs.padding as [number, number];
-    const sizes = [
-      g.n,
-      g.c,
-      g.h,
-      g.w,
-      g.o,
-      g.kh,
-      g.kw,
-      ...attrs.stride,
-      top,
-      left,
-      ...attrs.dilation,
-      attrs.groups,
-      g.oh,
-      g.ow,
-    ];
-    const bias = kind === 'conv2d' ? [node.inputs[2] ? input(2) : none] : [];
+    const window = windowSizes({ ...attrs, kernel: g.kernel });
+    const sizes = [g.n, g.c, ...toThree(g.size, 1), g.o, ...window, attrs.groups, ...toThree(g.out, 1)];
+    const bias = kind === 'conv' ? [node.inputs[2] ? input(2) : none] : [];
     return {
       calls: [{ kernel: kind, args: [...sizes, input(0), input(1), ...bias, output(0), workspace()] }],
       workspaceBytes: convWorkspace(kind, g, attrs),
@@ -41,21 +34,39 @@ function conv(kind: ConvKind, shapesOf: (node: NodeSignature) => readonly [x: Sh
   };
 }
 
-/** [N·C, H, W] of an image tensor's shape. */
-const planes = (shape: Shape): [number, number, number] => [shape[0]! * shape[1]!, shape[2]!, shape[3]!];
-const planeOf = (shape: Shape): [number, number] => [shape[2]!, shape[3]!];
+/** Planes, the sizes of their three axes, the window, the sizes of the output. */
+const poolSizes = (x: Shape, y: Shape, by: Sliding): number[] => [
+  x[0]! * x[1]!,
+  ...toThree(x.slice(2), 1),
+  ...windowSizes(by),
+  ...toThree(y.slice(2), 1),
+];
 
-const maxPool2d: LowerRule = ({ inputs, outputs, attrs }) => {
-  const { kernel, stride, padding, dilation } = attrs as MaxPoolAttrs;
-  const sizes = [...planes(inputs[0]!.shape), ...kernel, ...stride, padding[0]!, padding[1]!, ...dilation];
-  return call('maxPool2d', ...sizes, ...planeOf(outputs[0]!.shape), input(0), output(0), output(1));
-};
+const maxPool: LowerRule = ({ inputs, outputs, attrs }) =>
+  call(
+    'maxPool',
+    ...poolSizes(inputs[0]!.shape, outputs[0]!.shape, attrs as MaxPoolAttrs),
+    ...[input(0), output(0), output(1)],
+  );
+
+/** Scatter and gather by saved places know planes as so many elements. */
+const planeSizes = (x: Shape, y: Shape): number[] => [
+  x[0]! * x[1]!,
+  elementCount(x.slice(2)),
+  elementCount(y.slice(2)),
+];
 
 /** Average pooling and its gradient take the same sizes: of the input x and the pooled output y. */
 function avgPool(kernelName: string, x: Shape, y: Shape, attrs: AvgPoolAttrs) {
-  const { kernel, stride, padding, countIncludePad } = attrs;
-  const sizes = [...planes(x), ...kernel, ...stride, padding[0]!, padding[1]!, ...planeOf(y), countIncludePad ? 1 : 0];
-  return call(kernelName, ...sizes, input(0), output(0));
+  const { padding, countIncludePad } = attrs;
+  const size = x.slice(2);
+  const counted = size.map((n, axis) => n + (countIncludePad ? padding[axis + size.length]! : 0));
+  return call(
+    kernelName,
+    ...poolSizes(x, y, attrs),
+    ...toThree(counted, 1),
+    ...[countIncludePad ? 1 : 0, input(0), output(0)],
+  );
 }
 
 /** (rows, columns, inputs…, outputs…), rows being all axes of input 0 but the last. */
@@ -106,19 +117,15 @@ const adamUpdate: LowerRule = ({ inputs, attrs }) => {
 
 export const nnRules = {
   adamUpdate,
-  avgPool2d: ({ inputs, outputs, attrs }: NodeSignature) =>
-    avgPool('avgPool2d', inputs[0]!.shape, outputs[0]!.shape, attrs as AvgPoolAttrs),
-  avgPool2dGrad: ({ inputs, outputs, attrs }: NodeSignature) =>
-    avgPool('avgPool2dGrad', outputs[0]!.shape, inputs[0]!.shape, attrs as AvgPoolAttrs),
-  conv2d: conv('conv2d', ({ inputs }) => [inputs[0]!.shape, inputs[1]!.shape]),
-  conv2dInputGrad: conv('conv2dInputGrad', ({ inputs, outputs }) => [outputs[0]!.shape, inputs[1]!.shape]),
-  conv2dWeightGrad: conv('conv2dWeightGrad', ({ inputs, outputs }) => [inputs[0]!.shape, outputs[0]!.shape]),
+  avgPool: ({ inputs, outputs, attrs }: NodeSignature) =>
+    avgPool('avgPool', inputs[0]!.shape, outputs[0]!.shape, attrs as AvgPoolAttrs),
+  avgPoolGrad: ({ inputs, outputs, attrs }: NodeSignature) =>
+    avgPool('avgPoolGrad', outputs[0]!.shape, inputs[0]!.shape, attrs as AvgPoolAttrs),
+  conv: conv('conv', ({ inputs }) => [inputs[0]!.shape, inputs[1]!.shape]),
+  convInputGrad: conv('convInputGrad', ({ inputs, outputs }) => [outputs[0]!.shape, inputs[1]!.shape]),
+  convWeightGrad: conv('convWeightGrad', ({ inputs, outputs }) => [inputs[0]!.shape, outputs[0]!.shape]),
   crossEntropy: loss('crossEntropy'),
   crossEntropyGrad: loss('crossEntropyGrad'),
-  gather: ({ inputs }: NodeSignature) => {
-    const { rows, width } = tableLayout(inputs[0]!.shape);
-    return call('gatherRows', elementCount(inputs[1]!.shape), rows, width, input(0), input(1), output(0));
-  },
   layerNorm: ({ inputs, attrs }: NodeSignature) =>
     call(
       'layerNorm',
@@ -130,15 +137,11 @@ export const nnRules = {
   layerNormWeightGrad: byRows('layerNormWeightGrad'),
   logSoftmax: byRows('logSoftmax'),
   logSoftmaxGrad: byRows('logSoftmaxGrad'),
-  maxPool2d,
-  maxPool2dGather: ({ inputs, outputs }: NodeSignature) =>
-    call('maxPool2dGather', ...planes(inputs[0]!.shape), ...planeOf(outputs[0]!.shape), input(0), input(1), output(0)),
-  maxPool2dGrad: ({ inputs, outputs }: NodeSignature) =>
-    call('maxPool2dGrad', ...planes(outputs[0]!.shape), ...planeOf(inputs[0]!.shape), input(0), input(1), output(0)),
-  scatterAdd: ({ inputs, outputs }: NodeSignature) => {
-    const { rows, width } = tableLayout(outputs[0]!.shape);
-    return call('scatterAddRows', elementCount(inputs[0]!.shape), rows, width, input(0), input(1), output(0));
-  },
+  maxPool,
+  maxPoolGather: ({ inputs, outputs }: NodeSignature) =>
+    call('maxPoolGather', ...planeSizes(inputs[0]!.shape, outputs[0]!.shape), input(0), input(1), output(0)),
+  maxPoolGrad: ({ inputs, outputs }: NodeSignature) =>
+    call('maxPoolGrad', ...planeSizes(outputs[0]!.shape, inputs[0]!.shape), input(0), input(1), output(0)),
   sgdUpdate,
   softmax: byRows('softmax'),
   softmaxGrad: byRows('softmaxGrad'),

@@ -31,7 +31,8 @@ export function coalesce(shape: Shape, strides: readonly (readonly number[])[]):
   return { dims, strides: merged };
 }
 
-const padFront = (list: readonly number[], length: number, filler: number): number[] => [
+/** A list brought to a length by fillers in front. */
+export const padFront = (list: readonly number[], length: number, filler: number): number[] => [
   ...new Array<number>(length - list.length).fill(filler),
   ...list,
 ];

@@ -1,8 +1,8 @@
 import { FormatError, UsageError } from '../../core/errors.ts';
-import { formatType, type HostTensor, sameType } from '../../core/types.ts';
+import { formatType, type HostTensor, type Shape, sameType } from '../../core/types.ts';
 import { readBytes } from '../../formats/read-file.ts';
 import { readSafetensors } from '../../formats/safetensors.ts';
-import type { Model } from '../../optim/model.ts';
+import { type Model, someGraph } from '../../optim/model.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { WantedTensor } from '../data/file.ts';
 import { openDataset, openFile } from '../data/open.ts';
@@ -53,11 +53,20 @@ export function sampleInfo(opened: OpenedData, config: DataConfig): SampleInfo {
   return { sampleShape, from: `the data (${opened.file})` };
 }
 
+/** The shape of a step's tensor by name, with any batch size; undefined where the data have none of this name. */
+export function dataShapes(opened: OpenedData, config: DataConfig): (name: string) => Shape | undefined {
+  if (opened.kind === 'set') {
+    const { tensors } = opened.train;
+    return (name) => (Object.hasOwn(tensors, name) ? [1, ...tensors[name]!.sampleShape] : undefined);
+  }
+  const tensors = readSafetensors(readBytes(opened.file), opened.file);
+  return (name) => tensors.get(name)?.shape.slice(config.mode === 'stream' ? 1 : 0);
+}
+
 /** The tensors that a step is fed: the model's inputs and the targets of its losses. */
 export function wantedTensors(model: Model): WantedTensor[] {
-  return model
-    .build(1)
-    .graph.sources('input')
+  return someGraph(model)
+    .sources('input')
     .flatMap((t) => {
       const { name, feed } = t.node.source!;
       return feed?.kind === 'data' ? [{ name, dtype: t.dtype, batchAxis: feed.batchAxis }] : [];
@@ -105,6 +114,8 @@ export function batchSizeOf(
   wanted: readonly WantedTensor[],
   where: string,
 ): number {
+  // A model of nothing but single values has batches of one.
+  if (wanted.every(({ batchAxis }) => batchAxis === null)) return 1;
   for (const { name, batchAxis = 0 } of wanted) {
     const size = batchAxis === null ? undefined : tensors[name]?.type.shape[batchAxis];
     if (size !== undefined) return size;

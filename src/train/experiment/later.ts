@@ -22,17 +22,7 @@ const among =
 const quoted = (names: readonly string[]): string => names.map((n) => JSON.stringify(n)).join(', ');
 
 const later: readonly Later[] = [
-  {
-    path: 'model',
-    values: (v) => typeof v === 'string' && v.endsWith('.onnx'),
-    has: 'the built-in models {"kind": "mlp" | "lenet" | "gpt"}',
-  },
-  {
-    // `--model net.onnx` reads as a kind.
-    path: 'model.kind',
-    values: (v) => among('resnet', 'unet', 'lstm')(v) || (typeof v === 'string' && v.endsWith('.onnx')),
-    has: 'the built-in models "mlp", "lenet", "gpt"',
-  },
+  { path: 'model.kind', values: among('resnet', 'unet', 'lstm'), has: 'the built-in models "mlp", "lenet", "gpt"' },
   {
     path: 'schedule',
     values: among('interleaved-1f1b', 'looped-bfs', 'zb-h1', 'zb-h2', 'zb-v', 'dualpipe-v', 'auto'),

@@ -16,8 +16,11 @@ export interface SampleInfo {
   readonly from: string;
 }
 
+/** A built-in model as the experiment has it. */
+export type BuiltInChoice = Exclude<ModelChoice, { kind: 'onnx' }>;
+
 /** Fills sizes that the experiment leaves to the data. */
-export function completeModel(model: ModelChoice, info: SampleInfo): ModelConfig {
+export function completeModel(model: BuiltInChoice, info: SampleInfo): ModelConfig {
   const missing: string[] = [];
   const need = <T>(key: string, value: T | undefined): T => {
     if (value === undefined) missing.push(`model.${key}`);
@@ -73,10 +76,21 @@ export function experimentModel(config: ModelConfig, { objective, frozen }: Expe
     build: (batch) => {
       const { graph, objective: own } = built.build(batch);
       freeze(graph, frozen);
-      return { graph, objective: objective ? objective.map((term, i) => lossOf(graph, term, i)) : own };
+      return { graph, objective: objective ? objectiveOf(graph, objective, { samples: batch }) : own };
     },
   };
 }
+
+export interface ObjectiveOptions {
+  /** Samples the graph is built for. */
+  readonly samples: number;
+  /** The experiment's key: axes of targets, where they are not the outputs'. */
+  readonly batchAxis?: Experiment['batchAxis'];
+}
+
+/** The experiment's losses on a graph's outputs. */
+export const objectiveOf = (graph: Graph, terms: readonly ObjectiveConfig[], options: ObjectiveOptions) =>
+  terms.map((term, i) => lossOf(graph, term, i, options));
 
 function freeze(graph: Graph, names: readonly string[]): void {
   for (const name of names) {
@@ -102,7 +116,12 @@ export function findParameter(graph: Graph, name: string, key: string): Tensor {
   );
 }
 
-function lossOf(graph: Graph, term: ObjectiveConfig, index: number): { loss: Tensor; weight: number } {
+function lossOf(
+  graph: Graph,
+  term: ObjectiveConfig,
+  index: number,
+  options: ObjectiveOptions,
+): { loss: Tensor; weight: number } {
   const output = graph.outputs.get(term.output);
   const key = `objective.${index}`;
   if (!output) {
@@ -118,7 +137,7 @@ function lossOf(graph: Graph, term: ObjectiveConfig, index: number): { loss: Ten
   }
   const name = index === 0 ? 'loss' : `loss_${index}`;
   try {
-    return { loss: build(output, term, name), weight: term.weight };
+    return { loss: build(output, term, name, axisOfLoss(graph, term, key, options)), weight: term.weight };
   } catch (error) {
     if (!(error instanceof GraphError)) throw error;
     throw new UsageError('objective-invalid', `${key}: ${error.message.split('\n')[0]}`, {
@@ -129,21 +148,52 @@ function lossOf(graph: Graph, term: ObjectiveConfig, index: number): { loss: Ten
   }
 }
 
+/** The axis that output and target have their batch on: a target goes with its output, element by element. */
+function axisOfLoss(graph: Graph, term: ObjectiveConfig, key: string, { samples, batchAxis }: ObjectiveOptions) {
+  const axis = graph.batchAxisOf(term.output);
+  const target = 'target' in term ? term.target : undefined;
+  const given = target !== undefined && batchAxis && Object.hasOwn(batchAxis, target) ? batchAxis[target] : undefined;
+  if (given === undefined) return { batchAxis: axis, samples };
+  const rank = graph.outputs.get(term.output)!.rank - (term.kind === 'crossEntropy' || term.kind === 'nll' ? 1 : 0);
+  const own = given !== null && given < 0 ? given + rank : given;
+  // A target that is said not to be batched is one for a single microbatch; whoever asks for more is told so.
+  if (own !== null && own !== axis) {
+    throw new UsageError(
+      'batch-axis',
+      `batchAxis.${target}: output ${term.output} has its batch on axis ${axis}, not ${given}`,
+      {
+        fields: { key: `batchAxis.${target}`, axis: given, expected: axis, objective: key },
+        remedy: 'leave it out',
+      },
+    );
+  }
+  return { batchAxis: own, samples };
+}
+
 const classLosses = { crossEntropy: losses.crossEntropy, nll: losses.nll };
 const valueLosses = { mse: losses.mse, bce: losses.bce, bceWithLogits: losses.bceWithLogits };
 const plainLosses = { sum: losses.sum, mean: losses.mean };
 
-function build(output: Tensor, term: ObjectiveConfig, name: string): Tensor {
+function build(
+  output: Tensor,
+  term: ObjectiveConfig,
+  name: string,
+  batch: { readonly batchAxis: number | null; readonly samples: number },
+): Tensor {
   switch (term.kind) {
     case 'crossEntropy':
     case 'nll':
-      return classLosses[term.kind](output, term.target, { name, ignoreIndex: term.ignoreIndex ?? null });
+      return classLosses[term.kind](output, term.target, {
+        name,
+        ignoreIndex: term.ignoreIndex ?? null,
+        ...batch,
+      });
     case 'mse':
     case 'bce':
     case 'bceWithLogits':
-      return valueLosses[term.kind](output, term.target, { name });
+      return valueLosses[term.kind](output, term.target, { name, ...batch });
     case 'sum':
     case 'mean':
-      return plainLosses[term.kind](output, { name });
+      return plainLosses[term.kind](output, { name, ...batch });
   }
 }

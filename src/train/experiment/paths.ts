@@ -2,7 +2,14 @@ import { isAbsolute, resolve } from 'node:path';
 import { setPath } from '../../core/schema-flags.ts';
 
 /** Keys of the experiment that hold a path. */
-export const pathKeys = ['data.file', 'data.dir', 'eval.data.file', 'eval.data.dir', 'schedule.file'] as const;
+export const pathKeys = [
+  'model.file',
+  'data.file',
+  'data.dir',
+  'eval.data.file',
+  'eval.data.dir',
+  'schedule.file',
+] as const;
 
 export const isPathKey = (key: string): boolean => (pathKeys as readonly string[]).includes(key);
 

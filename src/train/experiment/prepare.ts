@@ -5,7 +5,7 @@ import { readBytes, readText } from '../../formats/read-file.ts';
 import { readSafetensors } from '../../formats/safetensors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { ModelConfig } from '../../nn/models/index.ts';
-import type { Model } from '../../optim/model.ts';
+import { type Model, someGraph } from '../../optim/model.ts';
 import { makeOptimizer, type Optimizer, type OptimizerConfig } from '../../optim/optimizer.ts';
 import type { PlannedDevice, PlanRequest, ProgramSpec } from '../../plan/plan.ts';
 import { readScheduleCsv } from '../../schedule/csv.ts';
@@ -15,6 +15,7 @@ import { type ClassTerm, type Evaluator, makeEvaluator } from '../evaluate.ts';
 import { type LearningRate, makeLearningRate } from '../learning-rate.ts';
 import {
   batchSizeOf,
+  dataShapes,
   type HeldOut,
   type OpenedData,
   openData,
@@ -24,6 +25,7 @@ import {
   wantedTensors,
 } from './data.ts';
 import { builtInObjective, completeModel, experimentModel, findParameter } from './model.ts';
+import { type OnnxChoice, onnxModel } from './onnx.ts';
 import type { Experiment, ObjectiveConfig } from './schema.ts';
 import { checkSemantics, defaultBatchSize } from './semantics.ts';
 
@@ -39,7 +41,7 @@ export interface PrepareOptions {
 /** An experiment with its model and data at hand. */
 export interface PreparedExperiment {
   readonly experiment: Experiment;
-  readonly modelConfig: ModelConfig;
+  readonly modelConfig: ModelConfig | OnnxChoice;
   readonly model: Model;
   readonly optimizer: Optimizer;
   readonly learningRate: LearningRate;
@@ -69,10 +71,10 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
   }
   const { data } = experiment;
   const opened = data && openData(experiment, data);
-  const modelConfig = completeModel(experiment.model, opened && data ? sampleInfo(opened, data) : { from: 'no data' });
-  const model = experimentModel(modelConfig, experiment);
+  const { modelConfig, model } = modelFor(experiment, opened);
   const graph = buildOnce(model);
   checkNames(experiment, graph);
+  checkBatched(experiment, graph);
   const terms = classTerms(experiment.objective ?? builtInObjective, graph);
   checkClassCount(opened, terms);
 
@@ -80,7 +82,7 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
   const first = source?.batchAt(0);
   const batch = first
     ? batchSizeOf(first.tensors, wantedTensors(model), source!.name)
-    : (options.batch ?? defaultBatchSize);
+    : (options.batch ?? model.ownBatch ?? defaultBatchSize);
   const steps = stepsOf(experiment, source);
   const tail = source && tailOf(source, model, batch, steps);
   const heldOut = opened && openHeldOut(experiment, opened, model, terms, batch);
@@ -108,10 +110,44 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
   };
 }
 
+/** The model, with sizes that the experiment leaves to its data. */
+function modelFor(experiment: Experiment, opened: OpenedData | undefined) {
+  const { model: choice, data } = experiment;
+  if (choice.kind === 'onnx') {
+    const shapes = opened && data ? dataShapes(opened, data) : undefined;
+    return { modelConfig: choice, model: onnxModel(choice, experiment, shapes) };
+  }
+  const modelConfig = completeModel(choice, opened && data ? sampleInfo(opened, data) : { from: 'no data' });
+  return { modelConfig, model: experimentModel(modelConfig, experiment) };
+}
+
+/** Microbatches are put together along the batch's axis: outputs and targets without one exist for a single one only. */
+function checkBatched({ microbatches }: Experiment, graph: Graph): void {
+  if (microbatches === 1) return;
+  const outputs = [...graph.outputs.keys()].filter((name) => graph.batchAxisOf(name) === null);
+  const used = new Set(graph.labels.keys());
+  const targets = graph
+    .sources('input')
+    .filter(({ node: { source } }) => source!.feed?.kind === 'data' && source!.feed.batchAxis === null)
+    .map((t) => t.node.source!.name)
+    .filter((name) => !used.has(name));
+  const [name] = [...outputs, ...targets];
+  if (name === undefined) return;
+  const what = outputs.includes(name) ? 'output' : 'target';
+  throw new UsageError(
+    'batch-axis',
+    `${what} "${name}" is not batched, so there cannot be ${microbatches} microbatches`,
+    {
+      fields: { key: `batchAxis.${name}`, tensor: name, microbatches },
+      remedy: `--microbatches 1, or say where its batch is: --batchAxis.${name} 0`,
+    },
+  );
+}
+
 /** The model's graph for one sample. Sizes it cannot be built with are the experiment's fault. */
 function buildOnce(model: Model): Graph {
   try {
-    return model.build(1).graph;
+    return someGraph(model);
   } catch (error) {
     if (!(error instanceof GraphError)) throw error;
     throw new UsageError('model-invalid', `model ${model.name}: ${error.message.split('\n')[0]}`, {
@@ -217,8 +253,9 @@ function checkClassCount(opened: OpenedData | undefined, terms: readonly ClassTe
 }
 
 /** Names of parameters and tensors that the experiment mentions. */
-function checkNames({ frozen, l2, optimizer, batchAxis }: Experiment, graph: Graph): void {
-  for (const name of frozen) findParameter(graph, name, 'frozen');
+function checkNames({ model, frozen, l2, optimizer, batchAxis }: Experiment, graph: Graph): void {
+  // In an ONNX file any initialiser can be frozen: the import has compared their names.
+  if (model.kind !== 'onnx') for (const name of frozen) findParameter(graph, name, 'frozen');
   for (const name of l2?.parameters ?? []) findParameter(graph, name, 'l2.parameters');
   for (const name of optimizer.noDecay ?? []) findParameter(graph, name, 'optimizer.noDecay');
   const axes = new Map<string, number | null>([...graph.outputs.keys()].map((name) => [name, 0]));
@@ -239,7 +276,8 @@ function checkNames({ frozen, l2, optimizer, batchAxis }: Experiment, graph: Gra
         },
       );
     }
-    if (axis !== own) {
+    // What an ONNX file says of its axes, the import has compared.
+    if (model.kind !== 'onnx' && axis !== own) {
       throw new UsageError(
         'batch-axis',
         `batchAxis.${name}: the built-in models have the batch of ${name} on axis ${own}, not ${axis}`,
@@ -255,13 +293,11 @@ function checkNames({ frozen, l2, optimizer, batchAxis }: Experiment, graph: Gra
 /** First values of parameters, and of buffers where they are there, from a file; its names must be the model's. */
 export function readParameters(file: string, model: Model): Map<string, HostTensor> {
   const tensors = readSafetensors(readBytes(file), file);
-  const { graph } = model.build(1);
+  const graph = someGraph(model);
   const buffers = graph.sources('buffer').filter((b) => tensors.has(b.name));
   const names = graph.parameters.map((p) => p.name);
   const missing = names.filter((name) => !tensors.has(name));
-  const foreign = [...tensors.keys()].filter(
-    (name) => !names.includes(name) && !buffers.some((b) => b.name === name),
-  );
+  const foreign = [...tensors.keys()].filter((name) => !names.includes(name) && !buffers.some((b) => b.name === name));
   if (missing.length > 0 || foreign.length > 0) {
     const parts = [
       missing.length > 0 ? `lacks ${missing.join(', ')}` : '',

@@ -27,6 +27,13 @@ const activation = choice(['relu', 'gelu', 'tanh', 'sigmoid'], { default: 'relu'
 
 const model = union(
   {
+    onnx: {
+      file: string({ doc: 'path of the .onnx file' }),
+      dims: record(integer({ min: 1 }), {
+        default: {},
+        doc: "sizes of the file's symbols but the batch; default: those of the data",
+      }),
+    },
     mlp: {
       inputs: optional(oneOrMore("shape of one sample; default: the data's")),
       hidden: list(integer({ min: 1 }), { default: [64], doc: 'widths of the hidden layers' }),
@@ -52,7 +59,7 @@ const model = union(
       tied: boolean({ default: true, doc: 'the output layer shares the token embedding' }),
     },
   },
-  { doc: 'the model: a built-in kind with its sizes' },
+  { doc: 'the model: an .onnx file, or a built-in kind with its sizes' },
 );
 
 const file = string({ doc: 'path of the data file' });
@@ -223,7 +230,7 @@ export const experimentSchema = object({
       { doc: 'adds λ/2 Σ‖w‖² to the objective, once a step' },
     ),
   ),
-  frozen: list(string(), { default: [], doc: 'parameters that get no gradient' }),
+  frozen: list(string(), { default: [], doc: 'parameters (initialisers) that get no gradient' }),
   batchAxis: record(nullable(integer()), { default: {}, doc: 'axis of the batch by tensor; null: not batched' }),
   devices: either([integer({ min: 1 }), list(device, { minLength: 1 })], {
     default: 1,

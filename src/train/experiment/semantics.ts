@@ -83,6 +83,17 @@ const checks: readonly Check[] = [
           },
         ]
       : [],
+  ({ model, objective }) =>
+    model.kind === 'onnx' && !objective
+      ? [
+          {
+            key: 'objective',
+            expected: 'the losses, which an ONNX file does not have',
+            got: 'nothing: it is required',
+            remedy: `--objective '[{"kind": "crossEntropy", "output": "logits", "target": "y"}]'`,
+          },
+        ]
+      : [],
   ({ model }) =>
     model.kind === 'gpt' && model.width % model.heads !== 0
       ? [{ key: 'model.width', expected: `a multiple of heads (${model.heads})`, got: String(model.width) }]
@@ -134,8 +145,9 @@ const checks: readonly Check[] = [
     evaluation?.fraction !== undefined && data?.mode === 'fixed'
       ? [{ key: 'eval.fraction', expected: 'mode "epochs" with it', got: 'mode "fixed"', remedy: '--data.mode epochs' }]
       : [],
-  ({ data, eval: evaluation, schedule }) =>
+  ({ model, data, eval: evaluation, schedule }) =>
     [
+      ['model.file', model.kind === 'onnx' ? model.file : undefined],
       ['data.file', data && 'file' in data ? data.file : undefined],
       ['eval.data.file', evaluation?.data && 'file' in evaluation.data ? evaluation.data.file : undefined],
       ['schedule.file', typeof schedule === 'object' ? schedule.file : undefined],

@@ -6,6 +6,19 @@ import { identity } from './identity.ts';
 import { lossOperators } from './loss.ts';
 import { normOperators } from './norm.ts';
 import { optimizerOperators } from './optimizers.ts';
+import { activations } from './activations.ts';
+import { batchNormOperators } from './batch-norm.ts';
+import { dropoutOperators } from './dropout.ts';
+import { elementwise } from './elementwise.ts';
+import { identity } from './identity.ts';
+import { indexingOperators } from './indexing.ts';
+import { lossOperators } from './loss.ts';
+import { matmulOperators } from './matmul.ts';
+import { normOperators } from './norm.ts';
+import { optimizerOperators } from './optimizers.ts';
+import { recurrentOperators } from './recurrent.ts';
+import { reduceOperators } from './reduce.ts';
+import { shapeOperators } from './shape.ts';
 import { softmaxOperators } from './softmax.ts';
 import { training } from './training.ts';
 
@@ -17,6 +30,19 @@ const tables: readonly OperatorTable[] = [
   lossOperators,
   normOperators,
   optimizerOperators,
+  activations,
+  batchNormOperators,
+  dropoutOperators,
+  elementwise,
+  identity,
+  indexingOperators,
+  lossOperators,
+  matmulOperators,
+  normOperators,
+  optimizerOperators,
+  recurrentOperators,
+  reduceOperators,
+  shapeOperators,
   softmaxOperators,
   training,
 ];

@@ -1,5 +1,6 @@
 import type { Tensor } from '../../../graph/graph.ts';
 import { add, mul } from '../../../ops/elementwise.ts';
+import { trackAverage } from '../../../ops/running-average.ts';
 import type { OperatorContext } from '../operator.ts';
 
 /** Running statistics of a BatchNormalization, [C]: its inputs 3 and 4. */
@@ -15,9 +16,11 @@ export interface BatchStatistics extends RunningStatistics {
 
 /**
  * The one place where a BatchNormalization in training meets its running statistics; called for every such node, whether
- * or not anybody uses the result. Gives ONNX's running outputs, where they are wanted:
+ * or not anybody uses the result.
  *
- *     running = input·momentum + batch·(1 − momentum), with the population (biased) variance
+ * - The model's buffers follow the microbatches as PyTorch's do: momentum 1 − that of ONNX, the unbiased variance.
+ * - ONNX's running outputs, where they are wanted, are those of the chunk alone, with the population (biased) variance:
+ *   running = input·momentum + batch·(1 − momentum).
  */
 export function trackStatistics(
   context: OperatorContext,
@@ -25,9 +28,24 @@ export function trackStatistics(
   batch: BatchStatistics,
   momentum: number,
 ): { readonly mean: Tensor | undefined; readonly variance: Tensor | undefined } {
+  follow(context, input.mean, batch.mean, momentum);
+  const { count } = batch;
+  // Of one value the variance is 0, biased or not.
+  const unbiased = count > 1 ? mul(batch.variance, count / (count - 1)) : batch.variance;
+  follow(context, input.variance, unbiased, momentum);
   const average = (before: Tensor, now: Tensor): Tensor => add(mul(before, momentum), mul(now, 1 - momentum));
   return {
     mean: context.wants(1) ? average(input.mean, batch.mean) : undefined,
     variance: context.wants(2) ? average(input.variance, batch.variance) : undefined,
   };
+}
+
+function follow(context: OperatorContext, running: Tensor, sample: Tensor, momentum: number): void {
+  const { graph, source } = running.node;
+  // Statistics that are computed, or fed, belong to nobody: there is nothing to keep.
+  if (source?.kind !== 'buffer') return;
+  if (graph.assignments.some(({ target }) => target === running)) {
+    context.unsupported(`running statistics "${source.name}" that another node in training updates too`);
+  }
+  trackAverage(running, sample, 1 - momentum);
 }

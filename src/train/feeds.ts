@@ -1,0 +1,90 @@
+import { UsageError } from '../core/errors.ts';
+import { formatType, type HostTensor, sameType } from '../core/types.ts';
+import { toReference } from '../graph/evaluate.ts';
+import type { Graph, Source, Tensor } from '../graph/graph.ts';
+import type { RefTensor } from '../graph/op-record.ts';
+import { initialValue } from './fill.ts';
+
+/** What a step knows when it fills the graph's inputs. */
+export interface FeedContext {
+  /** The user's tensors, whole batch. */
+  readonly tensors: Readonly<Record<string, HostTensor>>;
+  /** Samples of the whole batch. */
+  readonly samples: number;
+  readonly seed: number;
+  readonly step: number;
+  /** Scalars of the update. */
+  readonly hyper: () => Float32Array;
+}
+
+/** The value of an input for one step, of the whole batch. Throws UsageError where the user's tensor is missing. */
+export function feedValue({ name, feed }: Source, { tensors, samples, seed, step, hyper }: FeedContext): HostTensor {
+  const rule = feed!;
+  const scalar = (value: number): HostTensor => ({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) });
+  const given = (wanted: string): HostTensor => {
+    const tensor = tensors[wanted];
+    if (tensor) return tensor;
+    throw new UsageError('missing-input', `the batch has no tensor ${wanted}`, {
+      fields: { input: wanted, given: Object.keys(tensors) },
+      remedy: `add ${wanted} to the data; it holds ${Object.keys(tensors).join(', ') || 'nothing'}`,
+    });
+  };
+  switch (rule.kind) {
+    case 'data':
+      return given(name);
+    case 'inverseCount': {
+      let count = 0;
+      for (const t of given(rule.target).data) if (t !== rule.ignoreIndex) count++;
+      return scalar(1 / count);
+    }
+    case 'inverseElements':
+      return scalar(1 / (rule.perSample * samples));
+    case 'sampleIndices':
+      return {
+        type: { dtype: 'i32', shape: [samples] },
+        data: Int32Array.from({ length: samples }, (_, i) => i),
+      };
+    case 'randomKey':
+      return {
+        type: { dtype: 'i32', shape: [4] },
+        data: Int32Array.of(seed | 0, Math.floor(seed / 2 ** 32), step, 0),
+      };
+    case 'hyper': {
+      const data = hyper();
+      return { type: { dtype: 'f32', shape: [data.length] }, data };
+    }
+  }
+}
+
+/**
+ * Values of all sources for the f64 reference: inputs by the feeds' rules, parameters from `parameters` or their
+ * initialisation. `given` comes first: values of inputs and parameters by name.
+ */
+export function referenceFeeds(
+  graph: Graph,
+  context: FeedContext,
+  parameters: ReadonlyMap<string, HostTensor> | undefined,
+  given: ReadonlyMap<string, HostTensor> = new Map(),
+): Map<Tensor, RefTensor> {
+  const feeds = new Map<Tensor, RefTensor>();
+  const tensors = { ...context.tensors, ...Object.fromEntries(given) };
+  for (const node of graph.nodes) {
+    const { source } = node;
+    if (!source || source.kind === 'constant') continue;
+    const out = node.outputs[0]!;
+    const value =
+      given.get(source.name) ??
+      (source.kind === 'input'
+        ? feedValue(source, { ...context, tensors })
+        : (parameters?.get(source.name) ?? initialValue(out.type, source.init!, context.seed, source.name)));
+    if (!sameType(value.type, out.type)) {
+      throw new UsageError(
+        'feed-type',
+        `${source.kind} ${source.name} is ${formatType(out.type)} and was given ${formatType(value.type)}`,
+        { fields: { name: source.name, expected: formatType(out.type), got: formatType(value.type) } },
+      );
+    }
+    feeds.set(out, toReference(value));
+  }
+  return feeds;
+}

@@ -1,0 +1,215 @@
+// The walk of functions of two operands with broadcasting, and the functions by number. Sizes d0…d3 are the output's, d3
+// innermost; strides count elements, 0 repeats. The output is contiguous: four bytes an element for arithmetic, one byte
+// (0 or 1) for comparisons. `op` is a constant at every call, so that inlining leaves each kernel only its own function.
+import { gather4, loadTail, storeBool, storeTail } from './lanes';
+import { vpow } from './pow';
+import { vfmod, vmod } from './remainder';
+
+export const ADD = 0;
+export const SUB = 1;
+export const MUL = 2;
+export const DIV = 3;
+export const POW = 4;
+export const MAXIMUM = 5;
+export const MINIMUM = 6;
+export const MOD = 7;
+export const FMOD = 8;
+export const PRELU = 9;
+export const ADD_I32 = 10;
+export const SUB_I32 = 11;
+export const MUL_I32 = 12;
+export const MAXIMUM_I32 = 13;
+export const MINIMUM_I32 = 14;
+export const DIV_I32 = 15; // lane by lane from here on
+export const MOD_I32 = 16;
+export const FMOD_I32 = 17;
+export const POW_I32 = 18;
+export const EQUAL = 19; // comparisons from here on
+export const NOT_EQUAL = 20;
+export const LESS = 21;
+export const LESS_EQUAL = 22;
+export const GREATER = 23;
+export const GREATER_EQUAL = 24;
+export const EQUAL_I32 = 25;
+export const LESS_I32 = 26;
+
+/** These three are not inlined: beside their 50 to 150 instructions the call does not show. */
+function power(x: v128, y: v128): v128 {
+  return vpow(x, y);
+}
+
+function remainder(a: v128, b: v128): v128 {
+  return vfmod(a, b);
+}
+
+function pythonRemainder(a: v128, b: v128): v128 {
+  return vmod(a, b);
+}
+
+/** Towards zero; −2^31 / −1 wraps to −2^31. A zero divisor traps. */
+function divide(a: i32, b: i32): i32 {
+  return b == -1 ? 0 - a : a / b;
+}
+
+/** The remainder with the sign of b (Python's). A zero divisor traps. */
+function modulo(a: i32, b: i32): i32 {
+  const r = a % b;
+  return r != 0 && (r ^ b) < 0 ? r + b : r;
+}
+
+/** Modulo 2^32. Negative exponents give 1/a^|b| towards zero: 0, but for a = ±1 (PyTorch's; 0 for a = 0 too). */
+function integerPower(a: i32, b: i32): i32 {
+  if (b < 0) return a == 1 ? 1 : a == -1 ? 1 - ((b & 1) << 1) : 0;
+  let y = 1;
+  for (; b > 0; b >>= 1) {
+    if (b & 1) y *= a;
+    a *= a;
+  }
+  return y;
+}
+
+@inline
+function one(op: i32, a: i32, b: i32): i32 {
+  if (op == DIV_I32) return divide(a, b);
+  if (op == MOD_I32) return modulo(a, b);
+  if (op == FMOD_I32) return a % b;
+  return integerPower(a, b);
+}
+
+/** The first r lanes, one by one: the others hold no elements, and a zero there must not trap. */
+@inline
+function lanes(op: i32, r: i32, a: v128, b: v128): v128 {
+  let y = i32x4.splat(one(op, i32x4.extract_lane(a, 0), i32x4.extract_lane(b, 0)));
+  if (r > 1) y = i32x4.replace_lane(y, 1, one(op, i32x4.extract_lane(a, 1), i32x4.extract_lane(b, 1)));
+  if (r > 2) y = i32x4.replace_lane(y, 2, one(op, i32x4.extract_lane(a, 2), i32x4.extract_lane(b, 2)));
+  if (r > 3) y = i32x4.replace_lane(y, 3, one(op, i32x4.extract_lane(a, 3), i32x4.extract_lane(b, 3)));
+  return y;
+}
+
+@inline
+function binary(op: i32, r: i32, a: v128, b: v128): v128 {
+  if (op == ADD) return f32x4.add(a, b);
+  if (op == SUB) return f32x4.sub(a, b);
+  if (op == MUL) return f32x4.mul(a, b);
+  if (op == DIV) return f32x4.div(a, b);
+  if (op == POW) return power(a, b);
+  if (op == MAXIMUM) return f32x4.max(a, b);
+  if (op == MINIMUM) return f32x4.min(a, b);
+  if (op == MOD) return pythonRemainder(a, b);
+  if (op == FMOD) return remainder(a, b);
+  if (op == PRELU) return v128.bitselect(a, f32x4.mul(a, b), f32x4.gt(a, f32x4.splat(0)));
+  if (op == ADD_I32) return i32x4.add(a, b);
+  if (op == SUB_I32) return i32x4.sub(a, b);
+  if (op == MUL_I32) return i32x4.mul(a, b);
+  if (op == MAXIMUM_I32) return i32x4.max_s(a, b);
+  if (op == MINIMUM_I32) return i32x4.min_s(a, b);
+  if (op >= DIV_I32 && op <= POW_I32) return lanes(op, r, a, b);
+  if (op == EQUAL) return f32x4.eq(a, b);
+  if (op == NOT_EQUAL) return f32x4.ne(a, b);
+  if (op == LESS) return f32x4.lt(a, b);
+  if (op == LESS_EQUAL) return f32x4.le(a, b);
+  if (op == GREATER) return f32x4.gt(a, b);
+  if (op == GREATER_EQUAL) return f32x4.ge(a, b);
+  if (op == EQUAL_I32) return i32x4.eq(a, b);
+  return i32x4.lt_s(a, b);
+}
+
+/** Stores the first r lanes of a result. */
+@inline
+function put(op: i32, y: usize, r: i32, v: v128): void {
+  if (op >= EQUAL) storeBool(y, r, v);
+  else if (r == 4) v128.store(y, v);
+  else storeTail(y, r, v);
+}
+
+/** Innermost dimension; strides in bytes. */
+@inline
+function row(op: i32, n: i32, a: usize, as: usize, b: usize, bs: usize, y: usize): void {
+  const step: usize = op >= EQUAL ? 4 : 16;
+  if (as == 4 && bs == 4) {
+    for (; n >= 4; n -= 4) {
+      put(op, y, 4, binary(op, 4, v128.load(a), v128.load(b)));
+      a += 16;
+      b += 16;
+      y += step;
+    }
+    if (n > 0) put(op, y, n, binary(op, n, loadTail(a, n), loadTail(b, n)));
+  } else if (as == 4 && bs == 0) {
+    const constant = v128.load32_splat(b);
+    for (; n >= 4; n -= 4) {
+      put(op, y, 4, binary(op, 4, v128.load(a), constant));
+      a += 16;
+      y += step;
+    }
+    if (n > 0) put(op, y, n, binary(op, n, loadTail(a, n), constant));
+  } else if (as == 0 && bs == 4) {
+    const constant = v128.load32_splat(a);
+    for (; n >= 4; n -= 4) {
+      put(op, y, 4, binary(op, 4, constant, v128.load(b)));
+      b += 16;
+      y += step;
+    }
+    if (n > 0) put(op, y, n, binary(op, n, constant, loadTail(b, n)));
+  } else {
+    for (; n > 0; n -= 4) {
+      const r = min(n, 4);
+      put(op, y, r, binary(op, r, gather4(a, as, r), gather4(b, bs, r)));
+      a += 4 * as;
+      b += 4 * bs;
+      y += step;
+    }
+  }
+}
+
+@inline
+export function broadcast(
+  op: i32,
+  d0: i32,
+  d1: i32,
+  d2: i32,
+  d3: i32,
+  a: usize,
+  a0: i32,
+  a1: i32,
+  a2: i32,
+  a3: i32,
+  b: usize,
+  b0: i32,
+  b1: i32,
+  b2: i32,
+  b3: i32,
+  y: usize,
+): void {
+  // Rows of one element ([…, n, 1]) would spend all their time on loops: let the next larger dimension be the row.
+  for (let shift = 0; shift < 3 && d3 == 1; shift++) {
+    d3 = d2;
+    d2 = d1;
+    d1 = d0;
+    d0 = 1;
+    a3 = a2;
+    a2 = a1;
+    a1 = a0;
+    b3 = b2;
+    b2 = b1;
+    b1 = b0;
+  }
+  const yRow = <usize>d3 * (op >= EQUAL ? 1 : 4);
+  for (let i0 = 0; i0 < d0; i0++) {
+    let aPlane = a;
+    let bPlane = b;
+    for (let i1 = 0; i1 < d1; i1++) {
+      let aRow = aPlane;
+      let bRow = bPlane;
+      for (let i2 = 0; i2 < d2; i2++) {
+        row(op, d3, aRow, <usize>a3 * 4, bRow, <usize>b3 * 4, y);
+        aRow += <usize>a2 * 4;
+        bRow += <usize>b2 * 4;
+        y += yRow;
+      }
+      aPlane += <usize>a1 * 4;
+      bPlane += <usize>b1 * 4;
+    }
+    a += <usize>a0 * 4;
+    b += <usize>b0 * 4;
+  }
+}
