@@ -1,11 +1,5 @@
 /** The rules of all ONNX operators there are. */
 import type { OperatorRule, OperatorTable } from '../operator.ts';
-import { batchNormOperators } from './batch-norm.ts';
-import { dropoutOperators } from './dropout.ts';
-import { identity } from './identity.ts';
-import { lossOperators } from './loss.ts';
-import { normOperators } from './norm.ts';
-import { optimizerOperators } from './optimizers.ts';
 import { activations } from './activations.ts';
 import { batchNormOperators } from './batch-norm.ts';
 import { dropoutOperators } from './dropout.ts';
@@ -24,12 +18,6 @@ import { training } from './training.ts';
 
 /** The operators of ONNX's own domain and of `ai.onnx.preview.training`: no name is in both. */
 const tables: readonly OperatorTable[] = [
-  batchNormOperators,
-  dropoutOperators,
-  identity,
-  lossOperators,
-  normOperators,
-  optimizerOperators,
   activations,
   batchNormOperators,
   dropoutOperators,
