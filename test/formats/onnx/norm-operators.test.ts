@@ -249,7 +249,8 @@ describe('LayerNormalization', () => {
     );
     const [one] = ours(model({ dims: [1], data: [2] }, { dims: [3, 1], data: [0.5, 0.5, 0.5] }));
     const [beyond] = ours(model({ dims: [2, 1, 1], data: [2, 2] }, { dims: [1], data: [0.5] }));
-    for (const other of [one!, beyond!]) {
+    const [lead] = ours(model({ dims: [1, 1, 4], data: [2, 2, 2, 2] }, { dims: [1, 3, 1], data: [0.5, 0.5, 0.5] }));
+    for (const other of [one!, beyond!, lead!]) {
       other.data.forEach((v, i) => {
         expect(v).toBeCloseTo(full!.data[i]!, 12);
       });
