@@ -85,7 +85,7 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--out <file>', doc: 'writes there instead of standard output' },
       {
         flags: '--values',
-        doc: 'of small graphs, the value at every edge, in f64; of a forward graph, the gradient of the objective too',
+        doc: 'of small graphs, the value at every edge, in f64; in mode forward also the gradient of the objective, or of the only result where that is one number',
       },
       {
         flags: '--input <name=numbers>',
@@ -95,7 +95,7 @@ export const commands: readonly CommandSpec[] = [
       params,
       {
         flags: '--batch <n>',
-        doc: 'samples a step where the experiment has no data; default 32, with --values 1',
+        doc: 'samples a step where the experiment has no data; default that of an ONNX file, else 32, with --values 1',
       },
       json,
     ],

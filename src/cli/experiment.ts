@@ -29,20 +29,13 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
       },
     );
   }
-  // A model by itself is an experiment that says no more.
-  const raw = file?.endsWith('.onnx')
-    ? { model: file }
-    : file !== undefined
-      ? readJson(file)
-      : plan
-        ? structuredClone(plan.experiment)
-        : {};
+  const raw = rawExperiment(file, plan);
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
     throw new UsageError('experiment-invalid', `${where}: an experiment is a JSON object`, { fields: { file: where } });
   }
   const experiment = raw as Record<string, unknown>;
   if ('model' in experiment) experiment.model = expandModel(experiment.model);
-  if (file !== undefined && !file.endsWith('.onnx')) resolvePaths(experiment, dirname(resolve(file)));
+  if (file !== undefined) resolvePaths(experiment, dirname(resolve(file)));
   const kindBefore = kindOf(experiment.optimizer);
   // Whole objects first, so that --optimizer adam and --optimizer.lr 0.1 work in either order.
   const ordered = [...keys].sort((a, b) => a[0].split('.').length - b[0].split('.').length);
@@ -56,6 +49,12 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
   resolvePaths(experiment, process.cwd());
   if (memory !== undefined) setMemory(experiment, memory);
   return { experiment: parseExperiment(experiment, where), where };
+}
+
+/** The experiment as it is written; a model by itself is an experiment that says no more. */
+function rawExperiment(file: string | undefined, plan: PlanFile | undefined): unknown {
+  if (file === undefined) return plan ? structuredClone(plan.experiment) : {};
+  return file.endsWith('.onnx') ? { model: resolve(file) } : readJson(file);
 }
 
 const kindOf = (value: unknown): unknown => (value as { kind?: unknown } | undefined)?.kind;

@@ -2,12 +2,12 @@ import { nearest, UsageError } from '../core/errors.ts';
 import { formatCount, formatTensor } from '../core/format.ts';
 import { allocate, elementCount, formatType, type HostTensor } from '../core/types.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
-import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { feedBatchAxis, type Graph, type Node, type Tensor } from '../graph/graph.ts';
 import { printGraph, toDot } from '../graph/print.ts';
 import { buildTrainingGraph } from '../optim/training-graph.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { chunkSizes } from '../plan/chunks.ts';
-import { draftPlan } from '../plan/plan.ts';
+import { draftPlan, type PlanRequest } from '../plan/plan.ts';
 import { graphSvg } from '../report/graph/svg.ts';
 import { type GraphValues, graphValues, type ValueObjective } from '../report/graph/values.ts';
 import { graphView } from '../report/graph/view.ts';
@@ -34,6 +34,8 @@ interface Shown {
   readonly samples: number;
   readonly cut: Cut | undefined;
   readonly values: GraphValues | undefined;
+  /** What the gradients of `values` are of; undefined where there are none. */
+  readonly differentiated: string | undefined;
 }
 
 interface Cut {
@@ -51,11 +53,16 @@ export async function run(invocation: Invocation): Promise<number> {
   refuseUnreadFlags(invocation, { withValues, format, out });
 
   const { experiment, where } = loadExperiment(invocation);
-  const batch = wholeNumberOf(invocation, 'batch', 'batch', 1) ?? (withValues ? 1 : undefined);
-  const prepared = prepareExperiment(experiment, { where, needsData: false, batch });
+  const prepared = prepareExperiment(experiment, {
+    where,
+    needsData: false,
+    needsObjective: mode !== 'forward',
+    batch: wholeNumberOf(invocation, 'batch', 'batch', 1),
+    ...(withValues ? { defaultBatch: 1 } : {}),
+  });
   // Values are those of the whole batch at once; otherwise shapes are those of a microbatch, as they are on the devices.
   const samples = withValues ? prepared.batch : chunkSizes(prepared.batch, experiment.microbatches)[0]!;
-  const { graph, objective } = build(prepared, mode, samples);
+  const { graph, objective, differentiated } = build(prepared, mode, samples);
   const shown: Shown = {
     prepared,
     mode,
@@ -63,6 +70,7 @@ export async function run(invocation: Invocation): Promise<number> {
     samples,
     cut: cutOf(prepared, mode, graph),
     values: withValues ? valuesOf(invocation, prepared, graph, objective) : undefined,
+    differentiated,
   };
 
   const text = invocation.json && out === undefined ? undefined : draw(shown, format);
@@ -101,15 +109,17 @@ function refuseUnreadFlags(
 }
 
 /** The model's graph, or the whole training graph. What a forward graph is differentiated by comes with it. */
-function build(prepared: PreparedExperiment, mode: Mode, samples: number): { graph: Graph; objective: ValueObjective } {
+function build(
+  prepared: PreparedExperiment,
+  mode: Mode,
+  samples: number,
+): { graph: Graph; objective: ValueObjective; differentiated: string | undefined } {
   const { model, optimizer, experiment } = prepared;
   const built = model.build(samples);
-  if (mode === 'forward') return { graph: built.graph, objective: built.objective };
-  if (built.objective.length === 0) {
-    throw new UsageError('no-objective', `--mode ${mode}: the model has no objective to differentiate`, {
-      fields: { mode },
-      remedy: `--objective '[{"kind": "sum", "output": "${[...built.graph.outputs.keys()][0] ?? 'NAME'}"}]'`,
-    });
+  if (mode === 'forward') {
+    const { graph, objective } = built;
+    if (objective.length > 0) return { graph, objective, differentiated: 'the objective' };
+    return { graph, ...soleNumber(graph) };
   }
   const graph = buildTrainingGraph(built, {
     l2: experiment.l2,
@@ -117,7 +127,18 @@ function build(prepared: PreparedExperiment, mode: Mode, samples: number): { gra
       ? { optimizer, fetch: { outputs: true } }
       : { fetch: { outputs: true, gradients: true, inputGradients: true } }),
   });
-  return { graph, objective: [] };
+  return { graph, objective: [], differentiated: undefined };
+}
+
+/** A model without losses whose one result is a number is differentiated by that. */
+function soleNumber(graph: Graph): { objective: ValueObjective; differentiated: string | undefined } {
+  const [only, ...others] = graph.outputs;
+  if (!only || others.length > 0) return { objective: [], differentiated: undefined };
+  const [name, loss] = only;
+  const isNumber = loss.dtype === 'f32' && elementCount(loss.shape) === 1;
+  return isNumber
+    ? { objective: [{ loss, weight: 1 }], differentiated: name }
+    : { objective: [], differentiated: undefined };
 }
 
 /** The stages that training would have; undefined for an experiment that is not cut. */
@@ -125,7 +146,10 @@ function cutOf(prepared: PreparedExperiment, mode: Mode, graph: Graph): Cut | un
   const { devices, partition } = prepared.experiment;
   const count = typeof devices === 'number' ? devices : devices.length;
   if (count === 1 && partition === 'auto') return undefined;
-  const plan = draftPlan(planRequestOf(prepared, mode === 'gradients' ? 'gradients' : 'train'));
+  const request = planRequestOf(prepared, mode === 'gradients' ? 'gradients' : 'train');
+  const trains = prepared.model.build(prepared.batch).objective.length > 0;
+  const forward: PlanRequest['programs'] = { forward: { batch: prepared.batch, mode: 'forward', outputs: true } };
+  const plan = draftPlan(trains ? request : { ...request, programs: forward, optimizer: undefined });
   return {
     stageOf: stageMap(graph, plan.partition, { fill: true }),
     placement: plan.placement,
@@ -160,16 +184,7 @@ function valuesOf(
     params === undefined ? undefined : readParameters(params, model),
     given,
   );
-  return graphValues(graph, feeds, objective.length > 0 ? objective : soleScalar(prepared, graph));
-}
-
-/** Without an objective, a model with one result of one number is differentiated by that. */
-function soleScalar({ experiment }: PreparedExperiment, graph: Graph): ValueObjective {
-  const results = [...graph.outputs.values()];
-  const [only] = results;
-  const differentiable = only && results.length === 1 && only.dtype === 'f32' && elementCount(only.shape) === 1;
-  const hasObjective = experiment.objective !== undefined || graph.nodes.some((n) => n.pass > 0);
-  return differentiable && !hasObjective ? [{ loss: only, weight: 1 }] : [];
+  return graphValues(graph, feeds, objective);
 }
 
 /** `x=1,2,3` as a tensor of the source x; one number fills it. */
@@ -239,7 +254,7 @@ function notesOf(t: Tensor, values: GraphValues): string[] {
 
 function edgeNotes(t: Tensor, reader: Node | undefined, input: number, values: GraphValues): string[] {
   const value = values.valueOf(t);
-  const gradient = reader ? values.gradientAlong(t, reader, input) : values.gradientOf(t);
+  const gradient = values.gradientAlong(t, reader, input);
   return [
     ...(value ? [formatTensor(value, t.shape, 4)] : []),
     ...(gradient ? [`∂ ${formatTensor(gradient, t.shape, 4)}`] : []),
@@ -254,16 +269,21 @@ const shows: Readonly<Record<Mode, string>> = {
 
 const titleOf = ({ prepared, mode }: Shown): string => `${prepared.model.name}: ${shows[mode]}`;
 
-function notesAbout({ prepared, graph, samples, cut, values, mode }: Shown): string[] {
+function notesAbout({ prepared, graph, samples, cut, values, mode, differentiated }: Shown): string[] {
   const { experiment, batch } = prepared;
   const { microbatches } = experiment;
-  const shapes = values
-    ? `batch ${batch}, values in f64${mode === 'forward' ? ' with the gradient of the objective' : ''}`
-    : microbatches > 1
-      ? `batch ${batch} in ${microbatches} microbatches: shapes of one with ${samples}`
-      : `batch ${batch}`;
+  const batched = graph.sources('input').some((t) => feedBatchAxis(t.node.source!.feed!) !== null);
+  const parts = [
+    ...(batched && !values && microbatches > 1
+      ? [`batch ${batch} in ${microbatches} microbatches: shapes of one with ${samples}`]
+      : batched
+        ? [`batch ${batch}`]
+        : []),
+    countsOf(graph),
+    ...(values ? [`values in f64${differentiated ? ` with gradients of ${differentiated}` : ''}`] : []),
+  ];
   return [
-    `${shapes}; ${countsOf(graph)}`,
+    parts.join('; '),
     ...(cut ? [`${cut.stages} stages by ${cut.method}, on devices ${cut.placement.join(', ')}`] : []),
     ...(values && mode === 'forward' && experiment.l2 ? ['without the penalty l2, which is no edge of the model'] : []),
   ];

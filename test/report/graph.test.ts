@@ -63,6 +63,9 @@ describe('graphValues', () => {
     expect([0, 1].map((input) => values.gradientAlong(x, square.node, input)![0])).toEqual([6, 6]);
     expect(values.gradientAlong(x, line.node, 0)![0]).toBe(10);
     expect(values.gradientOf(x)![0]).toBe(22);
+    // A result that is not differentiated sends nothing back.
+    expect(values.gradientAlong(y, undefined, 0)![0]).toBe(2);
+    expect(values.gradientAlong(line, undefined, 0)).toBeUndefined();
   });
 
   it('gives no gradient where the objective does not depend on a tensor, and none without an objective', () => {

@@ -1,5 +1,6 @@
 import { type Edge, Graph as LayoutGraph, layout as place } from '@dagrejs/dagre';
 import type { DrawnView } from './copies.ts';
+import { besideCurve, type Curve, curveOf } from './curve.ts';
 import type { ViewPhase } from './view.ts';
 
 export interface Size {
@@ -12,10 +13,10 @@ export interface Point {
   readonly y: number;
 }
 
-/** Centres of nodes and labels, and the bends of edges from their tail to their head; in pixels, y downwards. */
+/** Centres of nodes and labels, and edges from their tail to their head; in pixels, y downwards. */
 export interface GraphLayout extends Size {
   readonly nodes: readonly Point[];
-  readonly edges: readonly { readonly points: readonly Point[]; readonly label: Point | undefined }[];
+  readonly edges: readonly { readonly curve: Curve; readonly label: Point | undefined }[];
 }
 
 /**
@@ -76,9 +77,10 @@ export function layoutGraph(view: DrawnView, sizes: readonly Size[], labels: rea
     nodes,
     edges: view.edges.map(({ from, to }, i) => {
       const route = routes[i];
-      if (!route) return { points: sideways(nodes[from]!, sizes[from]!, nodes[to]!, sizes[to]!), label: undefined };
+      if (!route) return { curve: sideways(nodes[from]!, sizes[from]!, nodes[to]!, sizes[to]!), label: undefined };
       const points = [ports.top[i]!, ...route.inner, ports.bottom[i]!];
-      return { points: upwards[i] ? points.reverse() : points, label: route.label };
+      const curve = curveOf(upwards[i] ? points.reverse() : points);
+      return { curve, label: route.label && besideCurve(curve, route.label, labels[i]!) };
     }),
   };
 }
@@ -150,13 +152,13 @@ const stackHeight = (column: readonly number[], sizes: readonly Size[]): number 
   column.reduce((sum, node) => sum + sizes[node]!.height, 0) + stackGap * Math.max(0, column.length - 1);
 
 /** A straight arrow between neighbours of one row. */
-function sideways(from: Point, fromSize: Size, to: Point, toSize: Size): Point[] {
+function sideways(from: Point, fromSize: Size, to: Point, toSize: Size): Curve {
   const direction = Math.sign(to.x - from.x);
   const reach = Math.max(-toSize.height / 2 + 6, Math.min(toSize.height / 2 - 6, from.y - to.y));
-  return [
+  return curveOf([
     { x: from.x + (direction * fromSize.width) / 2, y: from.y },
     { x: to.x - (direction * toSize.width) / 2, y: to.y + reach },
-  ];
+  ]);
 }
 
 /** Where edges meet the lower side of their upper node and the upper side of their lower one: next to each other, in order. */

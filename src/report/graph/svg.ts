@@ -1,6 +1,7 @@
 import { formatBytes, formatValues } from '../../core/format.ts';
 import { formatType } from '../../core/types.ts';
 import { type DrawnView, drawnView } from './copies.ts';
+import { type Curve, pathOf } from './curve.ts';
 import { type GraphLayout, layoutGraph, type Point, type Size } from './layout.ts';
 import { textWidth } from './text-width.ts';
 import type { GraphView, ViewEdge, ViewKind, ViewNode, ViewPhase, ViewStage } from './view.ts';
@@ -42,7 +43,7 @@ export function graphSvg(whole: GraphView, options: SvgOptions): string {
     `<g transform="translate(${margin} ${margin + head.height})">${legend.svg}</g>`,
     ...bandsOf(view, boxes, layout, drawing, width),
     `<g transform="translate(${round(drawing.x)} ${round(drawing.y)})">`,
-    ...view.edges.map((edge, i) => drawEdge(edge, layout.edges[i]!.points)),
+    ...view.edges.map((edge, i) => drawEdge(edge, layout.edges[i]!.curve)),
     ...view.nodes.map((node, i) => drawNode(node, boxes[i]!, layout.nodes[i]!)),
     ...view.edges.map((_, i) => drawLabel(labels[i]!, layout.edges[i]!.label)),
     '</g>',
@@ -232,23 +233,10 @@ function tooltip(node: ViewNode): string {
   ].join('\n');
 }
 
-function drawEdge(edge: ViewEdge, points: readonly Point[]): string {
+function drawEdge(edge: ViewEdge, curve: Curve): string {
   const { line, dashes } = looks[edge.phase];
   const width = edge.cut ? 2.6 : 1.2;
-  return `<path d="${smooth(points)}" fill="none" stroke="${line}" stroke-width="${width}"${dashes ? ` stroke-dasharray="${dashes}"` : ''} marker-end="url(#head-${edge.phase})"/>`;
-}
-
-/** Straight at both ends, a parabola at every bend. */
-function smooth(points: readonly Point[]): string {
-  const at = ({ x, y }: Point): string => `${round(x)} ${round(y)}`;
-  const middle = (a: Point, b: Point): Point => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
-  const parts = [`M${at(points[0]!)}`];
-  for (let i = 1; i < points.length - 1; i++) {
-    if (i === 1) parts.push(`L${at(middle(points[0]!, points[1]!))}`);
-    parts.push(`Q${at(points[i]!)} ${at(middle(points[i]!, points[i + 1]!))}`);
-  }
-  parts.push(`L${at(points.at(-1)!)}`);
-  return parts.join('');
+  return `<path d="${pathOf(curve, ({ x, y }) => `${round(x)} ${round(y)}`)}" fill="none" stroke="${line}" stroke-width="${width}"${dashes ? ` stroke-dasharray="${dashes}"` : ''} marker-end="url(#head-${edge.phase})"/>`;
 }
 
 function drawLabel(lines: readonly LabelLine[], at: Point | undefined): string {

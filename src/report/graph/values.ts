@@ -12,8 +12,8 @@ export interface GraphValues {
   readonly valueOf: (tensor: Tensor) => Float64Array | undefined;
   /** d(objective)/d(tensor), over all its uses; undefined where the objective does not depend on it. */
   readonly gradientOf: (tensor: Tensor) => Float64Array | undefined;
-  /** The share of it that comes back along one edge: from input `input` of the reader. */
-  readonly gradientAlong: (tensor: Tensor, reader: Node, input: number) => Float64Array | undefined;
+  /** The share of it that comes back along one edge: from input `input` of the reader; without one, from the objective. */
+  readonly gradientAlong: (tensor: Tensor, reader: Node | undefined, input: number) => Float64Array | undefined;
 }
 
 /** Terms of a sum of scalars that is differentiated; tensors with more elements than one count as their sum. */
@@ -50,6 +50,7 @@ export function graphValues(
   const dataOf = new Map(wanted.map((t, i) => [t, results[i]!.data]));
 
   const totals = new Map<Tensor, Float64Array>();
+  const seeds = new Map<Tensor, Float64Array>();
   const along = new Map<Node, (Float64Array | undefined)[]>();
   floats.forEach((t, i) => {
     if (shares[i]!.length === 0) return;
@@ -59,7 +60,10 @@ export function graphValues(
       data.forEach((v, j) => {
         total[j]! += v;
       });
-      if (!use) continue;
+      if (!use) {
+        seeds.set(t, data);
+        continue;
+      }
       const reader = graph.nodes[use.id]!;
       if (!along.has(reader)) along.set(reader, new Array(reader.inputs.length));
       // A reader that has the same tensor twice gives its shares in the order of its inputs.
@@ -71,7 +75,7 @@ export function graphValues(
   return {
     valueOf: (t) => dataOf.get(copyOf(t)),
     gradientOf: (t) => totals.get(t),
-    gradientAlong: (_, reader, input) => along.get(reader)?.[input],
+    gradientAlong: (t, reader, input) => (reader ? along.get(reader)?.[input] : seeds.get(t)),
   };
 }
 

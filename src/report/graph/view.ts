@@ -114,7 +114,7 @@ export function graphView(graph: Graph, options: GraphViewOptions = {}): GraphVi
       phase: nodes[to]!.kind === 'op' ? nodes[to]!.phase : phaseOf(t.node),
       cut: cut ? { from: stageOf(t.node), to: stageOf(reader), bytes: byteSize(t.type) } : null,
       ...optional('value', values?.valueOf(t)),
-      ...optional('gradient', reader ? values?.gradientAlong(t, reader, input) : values?.gradientOf(t)),
+      ...optional('gradient', values?.gradientAlong(t, reader, input)),
     });
   };
   for (const node of graph.nodes) node.inputs.forEach((t, i) => void connect(t, node.id, i, node));

@@ -25,9 +25,10 @@ export function onnxModel(choice: OnnxChoice, experiment: Experiment, dataShapes
   // Targets are no tensors of the file.
   const own = new Set([...file.graph.inputs, ...file.graph.outputs].map((v) => v.name));
   const batchAxes = Object.fromEntries(Object.entries(batchAxis).filter(([name]) => own.has(name)));
+  const { constants } = choice;
   const dims = { ...dimsOfData(file, batchAxes, dataShapes), ...choice.dims };
   const name = basename(choice.file, '.onnx');
-  const importer = inFile(choice.file, () => prepareImport(file, { batchAxes, dims, frozen }));
+  const importer = inFile(choice.file, () => prepareImport(file, { batchAxes, dims, constants, frozen }));
   checkDims(file, choice);
   return {
     name,
@@ -61,7 +62,7 @@ function dimsOfData(
   dataShapes: DataShapes,
 ): Record<string, number> {
   const dims: Record<string, number> = {};
-  for (const input of fedInputs(model)) {
+  for (const input of fedInputs(model, {})) {
     const shape = dataShapes(input.name);
     if (!shape || shape.length !== input.shape?.length) continue;
     const batch = inputBatchAxis(input, batchAxes);
@@ -75,7 +76,7 @@ function dimsOfData(
 /** Every size must be one of a symbol of the file. */
 function checkDims(model: OnnxModel, { dims }: OnnxChoice): void {
   const symbols = new Set(
-    fedInputs(model).flatMap(({ name, shape }) => (shape ?? []).map((dim, axis) => dim ?? `${name}.${axis}`)),
+    fedInputs(model, {}).flatMap(({ name, shape }) => (shape ?? []).map((dim, axis) => dim ?? `${name}.${axis}`)),
   );
   const unknown = Object.keys(dims).find((symbol) => !symbols.has(symbol));
   if (unknown === undefined) return;

@@ -34,8 +34,12 @@ export interface PrepareOptions {
   readonly where: string;
   /** Whether data must be there. */
   readonly needsData?: boolean;
+  /** Whether a model without losses of its own must be given some. */
+  readonly needsObjective?: boolean;
   /** Batch size where there are no data. */
   readonly batch?: number;
+  /** Batch size where neither data, nor `batch`, nor the model's file say one. */
+  readonly defaultBatch?: number;
 }
 
 /** An experiment with its model and data at hand. */
@@ -59,7 +63,7 @@ export interface PreparedExperiment {
 /** Opens data and builds the model; throws UsageError where they do not fit each other. */
 export function prepareExperiment(experiment: Experiment, options: PrepareOptions): PreparedExperiment {
   const { where } = options;
-  checkSemantics(experiment, where);
+  checkSemantics(experiment, where, options);
   if (!experiment.data && (options.needsData ?? true)) {
     throw new UsageError('experiment-invalid', `${where}: data: required`, {
       fields: {
@@ -75,18 +79,18 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
   const graph = buildOnce(model);
   checkNames(experiment, graph);
   checkBatched(experiment, graph);
-  const terms = classTerms(experiment.objective ?? builtInObjective, graph);
+  const objective = experiment.objective ?? (modelConfig.kind === 'onnx' ? [] : builtInObjective);
+  const terms = classTerms(objective, graph);
   checkClassCount(opened, terms);
 
   const source = opened && data && openSource(experiment, opened, data, model, terms);
   const first = source?.batchAt(0);
   const batch = first
     ? batchSizeOf(first.tensors, wantedTensors(model), source!.name)
-    : (options.batch ?? model.ownBatch ?? defaultBatchSize);
+    : (options.batch ?? model.ownBatch ?? options.defaultBatch ?? defaultBatchSize);
   const steps = stepsOf(experiment, source);
   const tail = source && tailOf(source, model, batch, steps);
   const heldOut = opened && openHeldOut(experiment, opened, model, terms, batch);
-  const objective = experiment.objective ?? builtInObjective;
   return {
     experiment,
     modelConfig,

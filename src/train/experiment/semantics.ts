@@ -4,8 +4,12 @@ import { type Problem, sentence } from '../../core/schema.ts';
 import type { Experiment } from './schema.ts';
 
 /** What single keys cannot tell: keys that contradict each other, and files that are not there. Throws with all problems. */
-export function checkSemantics(experiment: Experiment, where: string): void {
-  const problems = [...checks.flatMap((check) => check(experiment))];
+export function checkSemantics(
+  experiment: Experiment,
+  where: string,
+  { needsObjective = true }: { readonly needsObjective?: boolean } = {},
+): void {
+  const problems = [...checks, ...(needsObjective ? [objectiveCheck] : [])].flatMap((check) => check(experiment));
   if (problems.length === 0) return;
   throw new UsageError('experiment-invalid', `${where}: ${joinProblems(problems.map(sentence))}`, {
     fields: { file: where, problems },
@@ -21,6 +25,18 @@ interface SemanticProblem extends Problem {
   readonly remedy?: string;
 }
 type Check = (experiment: Experiment) => SemanticProblem[];
+
+const objectiveCheck: Check = ({ model, objective }) =>
+  model.kind === 'onnx' && !objective
+    ? [
+        {
+          key: 'objective',
+          expected: 'the losses, which an ONNX file does not have',
+          got: 'nothing: it is required',
+          remedy: `--objective '[{"kind": "crossEntropy", "output": "logits", "target": "y"}]'`,
+        },
+      ]
+    : [];
 
 const checks: readonly Check[] = [
   ({ steps, epochs }) =>
@@ -80,17 +96,6 @@ const checks: readonly Check[] = [
             expected: `at most the batch, ${data.batchSize ?? defaultBatchSize}`,
             got: String(microbatches),
             remedy: `--microbatches ${data.batchSize ?? defaultBatchSize}`,
-          },
-        ]
-      : [],
-  ({ model, objective }) =>
-    model.kind === 'onnx' && !objective
-      ? [
-          {
-            key: 'objective',
-            expected: 'the losses, which an ONNX file does not have',
-            got: 'nothing: it is required',
-            remedy: `--objective '[{"kind": "crossEntropy", "output": "logits", "target": "y"}]'`,
           },
         ]
       : [],
