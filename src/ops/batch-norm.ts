@@ -306,7 +306,9 @@ export function batchNormInference(
 ): Tensor {
   const channels = x.shape.slice(1, 2);
   const weights = [gamma ?? filled(x, channels, 1), beta ?? filled(x, channels, 0)];
-  return x.graph.add(batchNormInferenceOp, [x, ...weights, mean, variance], { eps: options.eps ?? 1e-5 })[0]!;
+  const inputs = [x, ...weights, mean, variance];
+  // The node's name is that of the layer in training, so that a partition of the training graph knows it too.
+  return x.graph.add(batchNormInferenceOp, inputs, { eps: options.eps ?? 1e-5 }, batchNormOp.name)[0]!;
 }
 
 /** Gradient of `batchNorm` for x, from its saved statistics. */
