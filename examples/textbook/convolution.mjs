@@ -1,8 +1,7 @@
 // A 5×5 image through a 2×2 convolution, 2×2 max-pooling, sigmoid and two linear layers; and the way of the gradient back:
 // max-pooling hands it to the one pixel that was the largest of its window.
-import { fileURLToPath } from 'node:url';
 import { buildTrainingGraph, Graph, graphValues, losses, nn, ops } from 'partita';
-import { check, compare, numbers, rows, say, valuesOf } from './lib.mjs';
+import { check, compare, isMain, numbers, rows, say, valuesOf } from './lib.mjs';
 
 export const model = {
   name: 'cnn-5x5',
@@ -110,7 +109,7 @@ function picture(square, marked = () => false) {
     .join('\n');
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   const image = rows(numbers(25, 1), 5);
   const p = {
     kernel: rows(numbers(4, 2), 2),

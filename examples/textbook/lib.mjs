@@ -1,5 +1,10 @@
 // What the examples share: matrices as arrays of rows for the formulas by hand, and the table that compares.
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { evaluate, table } from 'partita';
+
+/** Whether a module is what `node` was given: others import its formulas. */
+export const isMain = (url) => process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(url);
 
 export const say = (text = '') => console.log(text);
 

@@ -1,11 +1,11 @@
 // The network with one hidden layer and weight decay, z = W₁x, h = φ(z), o = W₂h, J = L + λ/2 (‖W₁‖² + ‖W₂‖²), with and
 // without biases: every gradient beside its formula, and again from two devices, one layer each.
-import { fileURLToPath } from 'node:url';
 import { buildTrainingGraph, Graph, losses, nn, ops, valueAndGrad } from 'partita';
 import {
   check,
   columnSums,
   compare,
+  isMain,
   map,
   numbers,
   plus,
@@ -91,7 +91,7 @@ const host = (dtype, shape, values) => ({
   data: (dtype === 'i32' ? Int32Array : Float32Array).from([values].flat(9)),
 });
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   // λ is a power of two: its f32 in the graph is the number itself.
   const [sizes, n, lambda] = [[3, 4, 2], 2, 0.125];
   for (const bias of [false, true]) {
