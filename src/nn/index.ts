@@ -21,5 +21,14 @@ export { type EmbeddingTable, embedding, embeddingWeight } from './embedding.ts'
 export { type LinearOptions, linear } from './linear.ts';
 export * as models from './models/index.ts';
 export { type LayerNormOptions, layerNorm } from './norm.ts';
+export {
+  gru,
+  type LstmLayerOptions,
+  lstm,
+  type RecurrentLayerOptions,
+  type RecurrentLayerResult,
+  type RnnLayerOptions,
+  rnn,
+} from './recurrent.ts';
 export type { LayerOptions } from './scope.ts';
 export { type TransformerBlockOptions, transformerBlock } from './transformer.ts';

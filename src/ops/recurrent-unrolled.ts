@@ -3,8 +3,9 @@
  * before them clipped, input and forget gates coupled, sequences of several lengths in one batch.
  */
 import type { Tensor } from '../graph/graph.ts';
+import { clip } from './activations.ts';
 import { add, mul, sub } from './binary.ts';
-import { activate, type CellActivationOption, clip } from './cell-activation.ts';
+import { activate, type CellActivationOption } from './cell-activation.ts';
 import { greater, where } from './compare.ts';
 import { type GruGates, gruBlocks, type LstmGates, lstmBlocks } from './gates.ts';
 import type { GruReset } from './gru-scan-grad.ts';
@@ -57,7 +58,7 @@ function unroll<S extends readonly Tensor[]>(
 
 /** f of x, held within the bounds first. */
 const through = (x: Tensor, f: CellActivationOption, options: UnrollOptions): Tensor =>
-  activate(options.clip === undefined ? x : clip(x, options.clip), f);
+  activate(options.clip === undefined ? x : clip(x, { low: -options.clip, high: options.clip }), f);
 
 /** [H, …] from a recurrent weight, once: it is one use of the weight, with one gradient, however many steps there are. */
 const columnsOf = (weight: Tensor): Tensor => transpose(weight);

@@ -4,7 +4,27 @@ import { gradients } from '../../src/autodiff/backward.ts';
 import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import type { RefTensor } from '../../src/graph/op-record.ts';
-import { abs, maximum, minimum, pow, relu } from '../../src/ops/elementwise.ts';
+import {
+  abs,
+  ceil,
+  celu,
+  clip,
+  elu,
+  floor,
+  hardSigmoid,
+  hardSwish,
+  leakyRelu,
+  maximum,
+  minimum,
+  mul,
+  pow,
+  prelu,
+  relu,
+  round,
+  sign,
+  softsign,
+  thresholdedRelu,
+} from '../../src/ops/elementwise.ts';
 import { erf as erf64 } from '../../src/ops/erf.ts';
 import { scatterElements } from '../../src/ops/gather-elements.ts';
 import { topK } from '../../src/ops/order.ts';
@@ -50,6 +70,51 @@ describe('kinks and ties', () => {
   it('max and min: shared evenly among ties', () => {
     expect(differentiate((x) => max(x), [1, 4, 4, 4])).toEqual([[0, 1 / 3, 1 / 3, 1 / 3]]);
     expect(differentiate((x) => min(x), [1, 4, 1, 4])).toEqual([[0.5, 0, 0.5, 0]]);
+  });
+});
+
+describe('kinks of activations', () => {
+  it('clip passes the gradient at its bounds', () => {
+    expect(differentiate((x) => clip(x, { low: -1, high: 1 }), [-1.5, -1, 0, 1, 1.5])).toEqual([[0, 2, 3, 4, 0]]);
+  });
+  it('clip: f32 elements are compared with f32 bounds', () => {
+    const x = [Math.fround(0.1), Math.fround(0.7)];
+    expect(differentiate((t) => clip(t, { low: 0.1, high: 0.7 }), x)).toEqual([[1, 2]]);
+  });
+  it('elu, celu, leakyRelu, prelu: the side of the negative numbers at 0', () => {
+    expect(differentiate((x) => elu(x, { alpha: 0.5, scale: 3 }), [0])).toEqual([[1.5]]);
+    expect(differentiate((x) => celu(x, { alpha: 0.5 }), [0])).toEqual([[1]]);
+    expect(differentiate((x) => leakyRelu(x, { slope: 0.25 }), [0])).toEqual([[0.25]]);
+    expect(differentiate(prelu, [0, -2, 2], [0.25, 0.25, 0.25])).toEqual([
+      [0.25, 0.5, 3],
+      [0, -4, 0],
+    ]);
+  });
+  it('hardSigmoid, thresholdedRelu: 0 at the kinks; hardSwish: 0 and 1', () => {
+    expect(differentiate((x) => hardSigmoid(x, { alpha: 0.25, beta: 0.5 }), [-2, 0, 2])).toEqual([[0, 0.5, 0]]);
+    expect(differentiate((x) => thresholdedRelu(x, { alpha: 1 }), [0, 1, 2])).toEqual([[0, 0, 3]]);
+    expect(differentiate(hardSwish, [-3, 0, 3])).toEqual([[0, 1, 3]]);
+    expect(differentiate(softsign, [0])).toEqual([[1]]);
+  });
+  it('floor, ceil, round and sign: 0, and what is beside them keeps its gradient', () => {
+    for (const f of [floor, ceil, round, sign]) {
+      expect(differentiate(f, [-0.5, 0, 1.25])).toEqual([[0, 0, 0]]);
+      expect(differentiate((x) => mul(x, f(x)), [1.25])).toEqual([f === ceil ? [2] : [1]]);
+    }
+  });
+});
+
+describe('bounds of clip', () => {
+  const attrsOf = (bounds: { low?: number; high?: number }, dtype: 'f32' | 'i32' = 'f32') =>
+    clip(new Graph().input('x', { shape: [2], dtype }), bounds).node.attrs;
+  it('left out, infinite or beyond the dtype: none', () => {
+    expect(attrsOf({})).toEqual({ low: null, high: null });
+    expect(attrsOf({ low: -Infinity, high: 6 })).toEqual({ low: null, high: 6 });
+    expect(attrsOf({ low: -1e39, high: Infinity })).toEqual({ low: null, high: null });
+    expect(attrsOf({ low: -(2 ** 40), high: 2 ** 31 - 1 }, 'i32')).toEqual({ low: null, high: null });
+  });
+  it('NaN is refused', () => {
+    expect(() => attrsOf({ low: Number.NaN })).toThrow('low must be finite or null');
   });
 });
 

@@ -61,6 +61,8 @@ export interface GradientCase {
     readonly counts: readonly number[];
     readonly batchnorm_changes_result: boolean;
     readonly expected_per_count: Readonly<Record<string, string>>;
+    /** Whether the file with fixed sizes can be built for other batches; null where there are none. */
+    readonly static_graph_rebatchable: boolean | null;
   };
   readonly tolerance: {
     readonly rtol: number;

@@ -1,7 +1,7 @@
 // Activations with parameters, and their gradients from the input, over contiguous arrays; output may be an input's own
 // memory. `op` is a constant at every call; what p, q and r mean, each export says.
 import { loadTail, storeTail } from './lanes';
-import { vexp, vexpm1 } from './math';
+import { vexp, vexpm1Negative } from './math';
 
 const ELU = 0;
 const LEAKY_RELU = 1;
@@ -13,7 +13,7 @@ const THRESHOLDED_RELU = 4;
 function activation(op: i32, x: v128, p: v128, q: v128, r: v128): v128 {
   const zero = f32x4.splat(0);
   if (op == ELU) {
-    const negative = f32x4.mul(q, vexpm1(f32x4.mul(x, r)));
+    const negative = f32x4.mul(q, vexpm1Negative(f32x4.mul(x, r)));
     return v128.bitselect(f32x4.mul(x, p), negative, f32x4.gt(x, zero));
   }
   if (op == LEAKY_RELU) return v128.bitselect(x, f32x4.mul(x, p), f32x4.gt(x, zero));

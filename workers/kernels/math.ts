@@ -52,15 +52,14 @@ export function vexp(x: v128): v128 {
   return expOfSum(x, splat(0));
 }
 
-/** e^x − 1 without cancellation; −1 for large negative x. */
+/** e^x − 1 for x ≤ 0, without cancellation; 0 for x > 0. */
 @inline
-export function vexpm1(x0: v128): v128 {
-  // e^−25 no longer shows beside 1; the product with 2^n below stays finite up to 88.
-  const x = f32x4.pmax(f32x4.pmin(x0, splat(88)), splat(-25));
+export function vexpm1Negative(x0: v128): v128 {
+  // e^−25 no longer shows beside 1.
+  const x = f32x4.pmax(f32x4.pmin(x0, splat(0)), splat(-25));
   const z = expInteger(x);
   const power = i32x4.add(splat(1), i32x4.shl(z, 23));
-  const y = mulAdd(expFraction(x, z, splat(0)), power, f32x4.sub(power, splat(1)));
-  return v128.bitselect(y, vexp(x0), f32x4.le(x0, splat(88)));
+  return mulAdd(expFraction(x, z, splat(0)), power, f32x4.sub(power, splat(1)));
 }
 
 /** log(1 + u) for 0 ≤ u ≤ 1, as 2·artanh(s) with s = u / (2 + u); minimax fit of artanh, relative error 1e-9. */

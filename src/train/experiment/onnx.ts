@@ -25,9 +25,10 @@ export function onnxModel(choice: OnnxChoice, experiment: Experiment, dataShapes
   // Targets are no tensors of the file.
   const own = new Set([...file.graph.inputs, ...file.graph.outputs].map((v) => v.name));
   const batchAxes = Object.fromEntries(Object.entries(batchAxis).filter(([name]) => own.has(name)));
+  const { constants } = choice;
   const dims = { ...dimsOfData(file, batchAxes, dataShapes), ...choice.dims };
   const name = basename(choice.file, '.onnx');
-  const importer = inFile(choice.file, () => prepareImport(file, { batchAxes, dims, frozen }));
+  const importer = inFile(choice.file, () => prepareImport(file, { batchAxes, dims, constants, frozen }));
   checkDims(file, choice);
   return {
     name,

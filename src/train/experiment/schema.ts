@@ -33,6 +33,10 @@ const model = union(
         default: {},
         doc: "sizes of the file's symbols but the batch; default: those of the data",
       }),
+      constants: record(either([number(), list(number())]), {
+        default: {},
+        doc: 'inputs of the file that are not fed but fixed, by name',
+      }),
     },
     mlp: {
       inputs: optional(oneOrMore("shape of one sample; default: the data's")),

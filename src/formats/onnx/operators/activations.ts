@@ -22,6 +22,7 @@ import {
   sub,
   thresholdedRelu,
 } from '../../../ops/elementwise.ts';
+import { reshape } from '../../../ops/shape.ts';
 import type { OperatorContext, OperatorRule, OperatorTable } from '../operator.ts';
 
 /** A function of input 0 and the node's attributes. */
@@ -37,9 +38,14 @@ function geluOf(x: Tensor, context: OperatorContext): Tensor {
     : context.invalid(`approximate is "${approximate}": none or tanh belong there`);
 }
 
-/** The slope is repeated to x's shape, never x to the slope's. Of integers from opset 9 on. */
+/**
+ * The slope is repeated to x's shape, never x to the slope's; before opset 7 it is one number or one a channel. Of integers
+ * from opset 9 on.
+ */
 function preluOf(x: Tensor, context: OperatorContext): Tensor {
-  const slope = context.tensor(1);
+  const given = context.tensor(1);
+  const byChannel = context.opset < 7 && given.rank === 1 && x.rank > 2;
+  const slope = byChannel ? reshape(given, [...given.shape, ...x.shape.slice(2).map(() => 1)]) : given;
   const shape = broadcastShapes(x.shape, slope.shape);
   if (!shape || !sameShape(shape, x.shape)) {
     context.invalid(`the slope's shape [${slope.shape.join(', ')}] does not broadcast to x's, [${x.shape.join(', ')}]`);

@@ -10,7 +10,7 @@ import { lossOperators } from './loss.ts';
 import { matmulOperators } from './matmul.ts';
 import { normOperators } from './norm.ts';
 import { optimizerOperators } from './optimizers.ts';
-import { recurrentOperators } from './recurrent.ts';
+import { recurrent } from './recurrent.ts';
 import { reduceOperators } from './reduce.ts';
 import { shapeOperators } from './shape.ts';
 import { softmaxOperators } from './softmax.ts';
@@ -28,7 +28,7 @@ const tables: readonly OperatorTable[] = [
   matmulOperators,
   normOperators,
   optimizerOperators,
-  recurrentOperators,
+  recurrent,
   reduceOperators,
   shapeOperators,
   softmaxOperators,

@@ -51,8 +51,7 @@ function layerOf(context: OperatorContext, activationsWhenMissing: readonly stri
   if (layout !== 0 && layout !== 1) invalid(`layout ${layout} is neither 0 nor 1`);
   const batchFirst = layout === 1;
   const x = context.float(at.x);
-  const recurrent = context.float(at.r);
-  const size = recurrent.shape[2];
+  const size = context.float(at.r).shape[2];
   const count = reverses.length;
   for (const [input, name] of [[at.w, 'W'] as const, [at.r, 'R'] as const]) {
     const { shape } = context.float(input);
@@ -213,4 +212,4 @@ const statesOf = (
   ),
 ];
 
-export const recurrentOperators: OperatorTable = { GRU: gruRule, LSTM: lstmRule, RNN: rnnRule };
+export const recurrent: OperatorTable = { GRU: gruRule, LSTM: lstmRule, RNN: rnnRule };

@@ -29,7 +29,8 @@ const empty = (context: OperatorContext, shape: Shape): Known => known(context.d
 
 const reshapeRule: OperatorRule = (context) => {
   const x = context.tensor(0);
-  const wanted = context.integers(1, 'the shape');
+  // An attribute before version 5.
+  const wanted = context.has('shape') ? [...context.ints('shape')] : context.integers(1, 'the shape');
   const copyZeros = context.int('allowzero', 0) === 0;
   const shape = wanted.map((d, i) => {
     if (d !== 0 || !copyZeros) return d;
@@ -122,7 +123,7 @@ const concatRule: OperatorRule = (context) => {
   const all = Array.from({ length: context.inputCount }, (_, i) => context.input(i));
   const present = all.filter((value) => isTensor(value) || !value.shape.includes(0)).map(context.lift);
   const rank = present[0]?.rank ?? 0;
-  return [concat(present, { axis: axisOf(context, context.int('axis'), rank) })];
+  return [concat(present, { axis: axisOf(context, context.int('axis', context.opset < 4 ? 1 : undefined), rank) })];
 };
 
 /** Bounds and steps: attributes before version 10, then inputs. Bounds beyond the axis (up to ±2^63) are cut off. */

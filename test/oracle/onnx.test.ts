@@ -1,0 +1,56 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { CaseFiles, type GradientCase } from './case-files.ts';
+import { casePath, gradientExperiment, gradientsOf } from './experiments.ts';
+import { bytesOf, type Layout } from './layouts.ts';
+import { expectAll, type Tolerance } from './tolerance.ts';
+
+// The models as PyTorch exported them: with fixed sizes, with a symbolic batch, in an older version of the operators. Every
+// number of microbatches against PyTorch's gradients, and the same bytes from every layout and from every file.
+
+const layouts: readonly Layout[] = [
+  { devices: 1, schedule: '1f1b', options: { transport: 'local' } },
+  { devices: 3, schedule: 'gpipe', options: { transport: 'local' } },
+  { devices: 3, schedule: '1f1b', options: { transport: 'local' } },
+];
+
+const names = readdirSync(casePath('gradients', ''));
+
+describe.each(names)('%s.onnx', (name) => {
+  const folder = `gradients/${name}`;
+  const files = new CaseFiles<GradientCase>(folder);
+  const { microbatch, tolerance } = files.json;
+  const toleranceOf = (key: string): Tolerance => ({
+    rtol: tolerance.rtol,
+    atol: tolerance.tensors[key]?.atol ?? tolerance.atol_default,
+  });
+  const buffers = existsSync(casePath(folder, 'buffers_after.safetensors')) ? 'buffers_after.safetensors' : undefined;
+  const models = ['model.onnx', 'model_dynamic.onnx', 'model_opset13.onnx'].filter((m) =>
+    existsSync(casePath(folder, m)),
+  );
+
+  it.each(models.flatMap((model) => microbatch.counts.map((microbatches) => ({ model, microbatches }))))(
+    '$model, $microbatches microbatches',
+    async ({ model, microbatches }) => {
+      const differs = microbatch.batchnorm_changes_result && microbatches > 1;
+      const file = differs ? microbatch.expected_per_count[microbatches] : 'expected.safetensors';
+      if (model !== 'model_dynamic.onnx' && microbatches > 1 && microbatch.static_graph_rebatchable === false) {
+        const experiment = { ...gradientExperiment(folder, model, files.json), microbatches };
+        await expect(gradientsOf(experiment, { transport: 'local' })).rejects.toMatchObject({
+          code: 'onnx-batch-size',
+          fields: { node: expect.stringContaining('Reshape'), fileBatch: microbatch.batch_size },
+        });
+        return;
+      }
+      let bytes: string[] | undefined;
+      for (const { devices, schedule, options } of layouts) {
+        const experiment = { ...gradientExperiment(folder, model, files.json), devices, schedule, microbatches };
+        const results = await gradientsOf(experiment, options);
+        if (file) expectAll(results, files.raw(file), toleranceOf);
+        if (buffers && microbatches === 1) expectAll(results, files.raw(buffers), toleranceOf);
+        bytes ??= bytesOf(results);
+        expect(bytesOf(results)).toEqual(bytes);
+      }
+    },
+  );
+});
