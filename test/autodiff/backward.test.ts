@@ -77,10 +77,30 @@ describe('reverse walk', () => {
     const w = leaf(graph, 'w', [3, 2]);
     const y = sum(relu(matmul(x, w)));
     const before = graph.nodes.length;
-    gradients([{ tensor: y, cotangent: graph.derivativeOf(y.node, () => graph.scalar(1)) }], [x, w]);
+    backward([{ tensor: y, cotangent: graph.derivativeOf(y.node, () => graph.scalar(1)) }], [x, w]);
     for (const node of graph.nodes.slice(before)) {
       expect(node.origin, node.name).toBeDefined();
       expect(node.pass === 1 && node.origin!.pass === 0, node.name).toBe(true);
+    }
+  });
+
+  it('within a model makes forward values of the next order, each at the mirrored place of a lower one', () => {
+    const graph = new Graph();
+    const x = leaf(graph, 'x', [4, 3]);
+    let y = sum(tanh(x));
+    for (const order of [1, 2, 3]) {
+      const before = graph.nodes.length;
+      const [g] = gradients([{ tensor: y, cotangent: graph.scalar(1) }], [x]);
+      const made = graph.nodes.slice(before).filter((n) => n.op && n.origin);
+      expect(made.length).toBeGreaterThan(0);
+      for (const node of made) {
+        expect(node.pass, node.name).toBe(0);
+        expect(node.order, node.name).toBe(order);
+        expect(node.origin!.order, node.name).toBeLessThan(order);
+      }
+      y = sum(mul(g!, g!));
+      // What is made of gradients is of their order, and nobody's derivative.
+      expect([y.node.order, y.node.origin]).toEqual([order, undefined]);
     }
   });
 

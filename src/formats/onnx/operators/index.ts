@@ -40,6 +40,7 @@ const tables: readonly OperatorTable[] = [
   softmaxOperators,
   training,
 ];
+
 const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) => Object.entries(table)));
 
 const trainingDomain = 'ai.onnx.preview.training';
