@@ -1,123 +1,43 @@
 // Operators of windows, padding and interpolation beside ONNX Runtime: what the published operator cases leave out.
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import {
-  AttributeProto_AttributeType as AttributeType,
-  type GraphProtoSchema,
-  ModelProtoSchema,
-  type TensorProtoSchema,
-} from 'onnx-buf';
-// @ts-expect-error the package's types are another package
-import { InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { uniform } from '../../../src/core/random.ts';
 import { elementCount } from '../../../src/core/types.ts';
-import { decodeOnnx } from '../../../src/formats/onnx/decode.ts';
-import { prepareImport } from '../../../src/formats/onnx/importer.ts';
-import { evaluate } from '../../../src/graph/evaluate.ts';
-import type { Tensor } from '../../../src/graph/graph.ts';
-import type { RefTensor } from '../../../src/graph/op-record.ts';
-
-type Attribute =
-  | number
-  | string
-  | readonly number[]
-  | { readonly float: number }
-  | { readonly floats: readonly number[] };
-
-/** A constant input: float or (whole numbers of a list marked so) integer; undefined: left out. */
-type Constant =
-  | { readonly floats: readonly number[]; readonly dims?: readonly number[] }
-  | { readonly ints: readonly number[] };
+import { type AttributeValue, type NodeInput, ours, theirs } from './runtime-compare.ts';
 
 interface Case {
   readonly op: string;
   readonly opset: number;
+  /** Shape of the first input, which is fed. */
   readonly x: readonly number[];
-  readonly attributes?: Readonly<Record<string, Attribute>>;
-  readonly constants?: readonly (Constant | undefined)[];
-  readonly outputs?: number;
+  readonly attributes?: Readonly<Record<string, AttributeValue>>;
+  /** The other inputs, which stand in the file; null: left out. */
+  readonly constants?: readonly (NodeInput | null)[];
+  /** MaxPool's second output is wanted too. */
+  readonly indices?: boolean;
 }
 
-function attribute(name: string, value: Attribute) {
-  if (typeof value === 'number') return { name, type: AttributeType.INT, i: BigInt(value) };
-  if (typeof value === 'string') return { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) };
-  if ('float' in value) return { name, type: AttributeType.FLOAT, f: value.float };
-  if ('floats' in value) return { name, type: AttributeType.FLOATS, floats: [...value.floats] };
-  return { name, type: AttributeType.INTS, ints: value.map(BigInt) };
-}
+const floats = (data: readonly number[], dims: readonly number[] = [data.length]): NodeInput => ({
+  dims,
+  data,
+  constant: true,
+});
+const ints = (...data: number[]): NodeInput => ({ dtype: 'INT64', dims: [data.length], data, constant: true });
 
-const [float, int64] = [1, 7];
-
-/** A model file of one node whose first input is fed. */
-function modelOf({ op, opset, x, attributes = {}, constants = [], outputs = 1 }: Case): Uint8Array {
-  const names = constants.map((c, i) => (c ? `c${i}` : ''));
-  const initializer = constants.flatMap((c, i): MessageInitShape<typeof TensorProtoSchema>[] => {
-    if (!c) return [];
-    if ('ints' in c) {
-      return [{ name: names[i]!, dataType: int64, dims: [BigInt(c.ints.length)], int64Data: c.ints.map(BigInt) }];
-    }
-    return [
-      { name: names[i]!, dataType: float, dims: (c.dims ?? [c.floats.length]).map(BigInt), floatData: [...c.floats] },
-    ];
-  });
-  const valueInfo = (name: string, elemType: number, dims?: readonly number[]) => ({
-    name,
-    type: {
-      value: {
-        case: 'tensorType' as const,
-        value: {
-          elemType,
-          ...(dims
-            ? { shape: { dim: dims.map((d) => ({ value: { case: 'dimValue' as const, value: BigInt(d) } })) } }
-            : {}),
-        },
-      },
-    },
-  });
-  const results = Array.from({ length: outputs }, (_, i) => `y${i}`);
-  const node = {
+async function compare({ op, opset, x, attributes, constants = [], indices }: Case, title: string): Promise<void> {
+  const data = uniform({ seed: 4, stream: title }, elementCount(x)).map((u) => Math.fround(2 * u - 1));
+  const model = {
     opType: op,
-    input: ['x', ...names],
-    output: results,
-    attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+    opset,
+    inputs: [{ dims: x, data: [...data] }, ...constants],
+    ...(attributes ? { attributes } : {}),
+    ...(indices ? { outputs: ['FLOAT', 'INT64'] as const } : {}),
   };
-  const graph: MessageInitShape<typeof GraphProtoSchema> = {
-    name: 'one',
-    node: [node],
-    input: [valueInfo('x', float, x)],
-    output: results.map((name, i) => valueInfo(name, i === 1 ? int64 : float)),
-    initializer,
-  };
-  return toBinary(
-    ModelProtoSchema,
-    create(ModelProtoSchema, { irVersion: 8n, opsetImport: [{ domain: '', version: BigInt(opset) }], graph }),
-  );
-}
-
-async function compare(c: Case, title: string): Promise<void> {
-  const bytes = modelOf(c);
-  const data = uniform({ seed: 4, stream: title }, elementCount(c.x)).map((u) => Math.fround(2 * u - 1));
-  const session = await InferenceSession.create(bytes, { logSeverityLevel: 3 });
-  const expected = await session.run({ x: new RuntimeTensor('float32', Float32Array.from(data), c.x) });
-  const graph = prepareImport(decodeOnnx(bytes, { where: title }), { batchAxes: { x: null }, frozen: [] }).build(
-    1,
-    'evaluation',
-  );
-  const feeds = new Map<Tensor, RefTensor>();
-  for (const t of graph.sources('input')) feeds.set(t, { type: t.type, data: Float64Array.from(data) });
-  for (const t of graph.sources('parameter')) {
-    const { init } = t.node.source!;
-    if (init?.kind === 'data') feeds.set(t, { type: t.type, data: Float64Array.from(init.data) });
-  }
-  for (const [name, tensor] of graph.outputs) {
-    const [found] = evaluate([tensor], feeds);
-    const wanted = expected[name]!;
-    expect(tensor.shape, name).toEqual(wanted.dims);
-    const values = Array.from(wanted.data as Float32Array | BigInt64Array, Number);
-    values.forEach((v, i) => {
-      expect(Math.abs(found!.data[i]! - v), `${name}[${i}]: ${found!.data[i]} for ${v}`).toBeLessThan(
-        2e-5 + 1e-5 * Math.abs(v),
-      );
+  const found = ours(model);
+  for (const [k, wanted] of (await theirs(model)).entries()) {
+    expect(found[k]!.type.shape, `output ${k}`).toEqual(wanted.dims);
+    wanted.data.forEach((w, i) => {
+      const value = found[k]!.data[i]!;
+      expect(Math.abs(value - w), `output ${k}[${i}]: ${value} for ${w}`).toBeLessThan(2e-5 + 1e-5 * Math.abs(w));
     });
   }
 }
@@ -125,7 +45,7 @@ async function compare(c: Case, title: string): Promise<void> {
 const cases: Readonly<Record<string, Case>> = {};
 const add = (title: string, c: Case) => Object.assign(cases, { [title]: c });
 const numbers = (n: number): number[] => Array.from({ length: n }, (_, i) => Math.fround(Math.sin(3 * i + 1)));
-const weight = (...dims: number[]): Constant => ({ floats: numbers(elementCount(dims)), dims });
+const weight = (...dims: number[]): NodeInput => floats(numbers(elementCount(dims)), dims);
 
 for (const auto_pad of ['SAME_UPPER', 'SAME_LOWER', 'VALID']) {
   for (const [x, k, strides, dilations] of [
@@ -211,14 +131,14 @@ for (const storage_order of [0, 1]) {
     op: 'MaxPool',
     opset: 12,
     x: [2, 3, 5, 6],
-    outputs: 2,
+    indices: true,
     attributes: { kernel_shape: [3, 2], strides: [2, 2], pads: [1, 1, 1, 0], storage_order },
   });
   add(`MaxPool: indices of volumes, storage_order ${storage_order}`, {
     op: 'MaxPool',
     opset: 12,
     x: [2, 2, 4, 3, 5],
-    outputs: 2,
+    indices: true,
     attributes: { kernel_shape: [2, 2, 3], ceil_mode: 1, strides: [2, 1, 2], storage_order },
   });
 }
@@ -226,7 +146,7 @@ add('MaxPool: indices of vectors', {
   op: 'MaxPool',
   opset: 12,
   x: [2, 3, 9],
-  outputs: 2,
+  indices: true,
   attributes: { kernel_shape: [3], dilations: [2], pads: [1, 2] },
 });
 add('GlobalMaxPool of vectors', { op: 'GlobalMaxPool', opset: 1, x: [2, 3, 7] });
@@ -239,17 +159,17 @@ for (const mode of ['constant', 'reflect', 'edge', 'wrap']) {
     opset: mode === 'wrap' ? 19 : 13,
     x: [2, 3, 4, 5],
     attributes: { mode },
-    constants: [{ ints: [0, 1, 2, 3, 0, 0, 1, 2] }, mode === 'constant' ? { floats: [1.5], dims: [] } : undefined],
+    constants: [ints(0, 1, 2, 3, 0, 0, 1, 2), mode === 'constant' ? floats([1.5], []) : null],
   });
   add(`Pad: ${mode}, axes`, {
     op: 'Pad',
     opset: mode === 'wrap' ? 19 : 18,
     x: [2, 3, 4],
     attributes: { mode },
-    constants: [{ ints: [2, 1, 1, 2] }, undefined, { ints: [-1, 1] }],
+    constants: [ints(2, 1, 1, 2), null, ints(-1, 1)],
   });
 }
-add('Pad: negative amounts crop', { op: 'Pad', opset: 13, x: [4, 5], constants: [{ ints: [-1, 2, 3, -2] }] });
+add('Pad: negative amounts crop', { op: 'Pad', opset: 13, x: [4, 5], constants: [ints(-1, 2, 3, -2)] });
 add('Pad: amounts as an attribute', {
   op: 'Pad',
   opset: 10,
@@ -265,13 +185,13 @@ const sizesOf: Readonly<Record<string, readonly number[]>> = {
 };
 for (const coordinate_transformation_mode of transformations) {
   for (const [name, sizes] of Object.entries(sizesOf)) {
-    const resize = (title: string, attributes: Record<string, Attribute>, more: Partial<Case> = {}) =>
+    const resize = (title: string, attributes: Record<string, AttributeValue>, more: Partial<Case> = {}) =>
       add(`Resize: ${title}, ${coordinate_transformation_mode}, ${name}`, {
         op: 'Resize',
         opset: 19,
         x: [1, 2, 5, 6],
         attributes: { coordinate_transformation_mode, ...attributes },
-        constants: [undefined, undefined, { ints: sizes }],
+        constants: [null, null, ints(...sizes)],
         ...more,
       });
     for (const nearest_mode of ['round_prefer_floor', 'round_prefer_ceil', 'floor', 'ceil'])
@@ -288,7 +208,7 @@ for (const mode of ['linear', 'cubic']) {
       opset: 18,
       x: [1, 2, 7, 9],
       attributes: { mode, antialias: 1, ...(mode === 'cubic' ? { exclude_outside: 1 } : {}) },
-      constants: [undefined, undefined, { ints: sizes }],
+      constants: [null, null, ints(...sizes)],
     });
   }
   add(`Resize: ${mode}, scales`, {
@@ -296,7 +216,7 @@ for (const mode of ['linear', 'cubic']) {
     opset: 13,
     x: [1, 1, 5, 7],
     attributes: { mode },
-    constants: [undefined, { floats: [1, 1, 1.7, 0.6] }],
+    constants: [null, floats([1, 1, 1.7, 0.6])],
   });
 }
 for (const keep_aspect_ratio_policy of ['not_larger', 'not_smaller']) {
@@ -305,7 +225,7 @@ for (const keep_aspect_ratio_policy of ['not_larger', 'not_smaller']) {
     opset: 18,
     x: [1, 1, 4, 6],
     attributes: { axes: [2, 3], keep_aspect_ratio_policy, mode: 'linear' },
-    constants: [undefined, undefined, { ints: [7, 8] }],
+    constants: [null, null, ints(7, 8)],
   });
 }
 for (const mode of ['nearest', 'linear']) {
@@ -314,21 +234,21 @@ for (const mode of ['nearest', 'linear']) {
     opset: 10,
     x: [1, 2, 4, 5],
     attributes: { mode },
-    constants: [{ floats: [1, 1, 2, 1.6] }],
+    constants: [floats([1, 1, 2, 1.6])],
   });
   add(`Resize-10: ${mode}, shrunk`, {
     op: 'Resize',
     opset: 10,
     x: [1, 2, 4, 5],
     attributes: { mode },
-    constants: [{ floats: [1, 1, 0.6, 0.5] }],
+    constants: [floats([1, 1, 0.6, 0.5])],
   });
   add(`Upsample-9: ${mode}`, {
     op: 'Upsample',
     opset: 9,
     x: [1, 2, 3, 4],
     attributes: { mode },
-    constants: [{ floats: [1, 1, 2, 3] }],
+    constants: [floats([1, 1, 2, 3])],
   });
   add(`Upsample-7: ${mode}`, {
     op: 'Upsample',
@@ -346,7 +266,7 @@ add('Resize: tf_crop_and_resize', {
     coordinate_transformation_mode: 'tf_crop_and_resize',
     extrapolation_value: { float: 7 },
   },
-  constants: [{ floats: [0, 0, 0.3, -0.2, 1, 1, 1.2, 0.8] }, undefined, { ints: [1, 2, 4, 7] }],
+  constants: [floats([0, 0, 0.3, -0.2, 1, 1, 1.2, 0.8]), null, ints(1, 2, 4, 7)],
 });
 for (const mode of ['DCR', 'CRD'])
   add(`DepthToSpace: ${mode}`, { op: 'DepthToSpace', opset: 13, x: [2, 12, 3, 2], attributes: { blocksize: 2, mode } });
