@@ -116,7 +116,7 @@ export function prepareImport(model: OnnxModel, options: ImportOptions = {}): On
 }
 
 function checkNames(model: OnnxModel, { frozen = [] }: ImportOptions): void {
-  const names = model.graph.initializers.map((t) => t.name);
+  const names = initializerNames(model.graph);
   for (const name of frozen) {
     if (names.includes(name)) continue;
     const near = nearest(name, names);
@@ -126,6 +126,14 @@ function checkNames(model: OnnxModel, { frozen = [] }: ImportOptions): void {
       remedy: near,
     });
   }
+}
+
+/** Names of the initialisers of a graph and of the branches in it. */
+function initializerNames(graph: OnnxGraph): string[] {
+  const inner = graph.nodes.flatMap((node) =>
+    [...node.attributes.values()].flatMap((a) => (a.kind === 'graph' ? initializerNames(a.value) : [])),
+  );
+  return [...graph.initializers.map((t) => t.name), ...inner];
 }
 
 /** One import; thrown away with it. */
