@@ -1,6 +1,5 @@
 /** onnxruntime as an outside reader of our files. It is native code: where it does not load, `skipped` says why. */
-import type { HostTensor } from '../../src/core/types.ts';
-import type { DType } from '../../src/core/types.ts';
+import type { DType, HostTensor } from '../../src/core/types.ts';
 
 type Runtime = typeof import('onnxruntime-node');
 

@@ -3,9 +3,17 @@ import { GraphError } from '../../core/errors.ts';
 import type { HostTensor, TensorType } from '../../core/types.ts';
 import type { DraftConstant, DraftItem, DraftNode, DraftSizes, Size, SymbolicSizes, Value } from './draft.ts';
 import { type DraftedGraph, type DraftOptions, type FunctionDraft, innerDTypes } from './drafter.ts';
-import { ownDomain } from './exporters/exporter.ts';
 import { batchSymbol } from './interface.ts';
-import type { OnnxAttribute, OnnxDType, OnnxFunction, OnnxModel, OnnxNode, OnnxTensor, OnnxValueInfo } from './model.ts';
+import type {
+  OnnxAttribute,
+  OnnxDType,
+  OnnxFunction,
+  OnnxModel,
+  OnnxNode,
+  OnnxTensor,
+  OnnxValueInfo,
+} from './model.ts';
+import { ownDomain } from './operator.ts';
 
 /** IR version 8 came with ONNX 1.10, and has functions. */
 const irVersion = 8;
@@ -26,7 +34,8 @@ export function assemble(
     .find(({ axis }) => axis >= 0);
   const writer = new NodeWriter(names, sizes, batched && { name: batched.source.name, axis: batched.axis });
   writer.write(draft.items);
-  const interfaceDType = ({ dtype }: TensorType): OnnxDType => (dtype === 'i32' ? options.integers : innerDTypes[dtype]);
+  const interfaceDType = ({ dtype }: TensorType): OnnxDType =>
+    dtype === 'i32' ? options.integers : innerDTypes[dtype];
   const info = (name: string, type: TensorType, shape: readonly Size[]): OnnxValueInfo => ({
     name,
     dtype: interfaceDType(type),

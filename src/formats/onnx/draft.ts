@@ -50,7 +50,8 @@ export interface DraftConstant {
 export interface DraftSizes {
   readonly kind: 'sizes';
   readonly value: Value;
-  readonly sizes: readonly Size[];
+  /** At the batch size of the draft. */
+  readonly sizes: readonly number[];
   readonly use: SizesUse;
   readonly for: string;
 }
@@ -90,29 +91,30 @@ export interface SymbolicSizes {
 
 /** Throws GraphError `onnx-batch-baked` naming the first node where a number depends on the batch otherwise. */
 export function compareDrafts(a: Draft, batchA: number, b: Draft, batchB: number): SymbolicSizes {
-  const baked = (where: string, what: string): never => {
-    throw new GraphError('onnx-batch-baked', `${where}: ${what} depends on the batch`, { fields: { node: where } });
-  };
+  const baked = (where: string, what: string): GraphError =>
+    new GraphError('onnx-batch-baked', `${where}: ${what} depends on the batch`, { fields: { node: where } });
   const merged = (where: string, what: string, sizesA: readonly number[], sizesB: readonly number[]): Size[] => {
-    if (sizesA.length !== sizesB.length) return baked(where, what);
+    if (sizesA.length !== sizesB.length) throw baked(where, what);
     return sizesA.map((size, i) => {
       const other = sizesB[i]!;
       if (size === other) return size;
       const perSample = size / batchA;
       if (Number.isInteger(perSample) && perSample * batchB === other) return { perSample };
-      return baked(where, what);
+      throw baked(where, what);
     });
   };
 
   const twins = new Map<Value, Value>();
   const found = new Map<DraftSource | DraftOutput | DraftSizes, readonly Size[]>();
   const pairSources = (of: 'inputs' | 'initializers'): void => {
-    if (a[of].length !== b[of].length) baked(of, 'their number');
+    if (a[of].length !== b[of].length) throw baked(of, 'their number');
     a[of].forEach((source, i) => {
       const twin = b[of][i]!;
-      if (source.name !== twin.name) baked(source.name, 'its place');
+      if (source.name !== twin.name) throw baked(source.name, 'its place');
       const sizes = merged(source.name, 'a size', source.type.shape, twin.type.shape);
-      if (of === 'initializers' && sizes.some((d) => typeof d !== 'number')) baked(source.name, 'its shape');
+      // The batch is found in the shape of an input, which must be it and no multiple.
+      const allowed = (d: Size): boolean => typeof d === 'number' || (of === 'inputs' && d.perSample === 1);
+      if (!sizes.every(allowed)) throw baked(source.name, 'its shape');
       twins.set(source.value, twin.value);
       found.set(source, sizes);
     });
@@ -120,17 +122,17 @@ export function compareDrafts(a: Draft, batchA: number, b: Draft, batchB: number
   pairSources('inputs');
   pairSources('initializers');
 
-  if (a.items.length !== b.items.length) baked('the graph', 'the number of its nodes');
-  a.items.forEach((item, i) => {
+  if (a.items.length !== b.items.length) throw baked('the graph', 'the number of its nodes');
+  for (const [i, item] of a.items.entries()) {
     const twin = b.items[i]!;
     const where = item.kind === 'node' ? item.name : item.for;
     if (item.kind === 'constant') {
       const alike = twin.kind === 'constant' && sameNumbers(item.dims, twin.dims) && sameBytes(item.bytes, twin.bytes);
-      if (!alike) return baked(where, 'a constant');
+      if (!alike) throw baked(where, 'a constant');
       twins.set(item.value, twin.value);
     } else if (item.kind === 'sizes') {
-      if (twin.kind !== 'sizes') return baked(where, 'what it computes');
-      found.set(item, merged(where, 'a size', item.sizes as readonly number[], twin.sizes as readonly number[]));
+      if (twin.kind !== 'sizes') throw baked(where, 'what it computes');
+      found.set(item, merged(where, 'a size', item.sizes, twin.sizes));
       twins.set(item.value, twin.value);
     } else {
       const alike =
@@ -139,15 +141,15 @@ export function compareDrafts(a: Draft, batchA: number, b: Draft, batchB: number
         item.outputs.length === twin.outputs.length &&
         item.inputs.length === twin.inputs.length &&
         item.inputs.every((value, k) => (value && twins.get(value)) === twin.inputs[k]);
-      if (!alike) return baked(where, 'what it computes');
-      if (JSON.stringify(item.attributes) !== JSON.stringify(twin.attributes)) return baked(where, 'an attribute');
+      if (!alike) throw baked(where, 'what it computes');
+      if (JSON.stringify(item.attributes) !== JSON.stringify(twin.attributes)) throw baked(where, 'an attribute');
       item.outputs.forEach((value, k) => void twins.set(value, twin.outputs[k]!));
     }
-  });
-  if (a.outputs.length !== b.outputs.length) baked('the outputs', 'their number');
+  }
+  if (a.outputs.length !== b.outputs.length) throw baked('the outputs', 'their number');
   a.outputs.forEach((output, i) => {
     const twin = b.outputs[i]!;
-    if (twins.get(output.value) !== twin.value) baked(output.name, 'what it is');
+    if (twins.get(output.value) !== twin.value) throw baked(output.name, 'what it is');
     found.set(output, merged(output.name, 'a size', output.type.shape, twin.type.shape));
   });
   return { input: (s) => found.get(s)!, output: (o) => found.get(o)!, of: (s) => found.get(s)! };
@@ -156,8 +158,7 @@ export function compareDrafts(a: Draft, batchA: number, b: Draft, batchB: number
 const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((v, i) => v === b[i]);
 
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && Buffer.compare(a, b) === 0;
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && Buffer.compare(a, b) === 0;
 
 /** The sizes as they are. */
 export const fixedSizes: SymbolicSizes = {

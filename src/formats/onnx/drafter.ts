@@ -5,15 +5,9 @@ import { type Feed, Graph, type Node, type Tensor } from '../../graph/graph.ts';
 import type { Attrs } from '../../graph/op-record.ts';
 import { isOpName } from '../../ops/index.ts';
 import { type Draft, type DraftItem, type DraftNode, type DraftSource, Value } from './draft.ts';
-import {
-  type Exporter,
-  type ExportContext,
-  type ExportTable,
-  type NodeAttributes,
-  ownDomain,
-  type Parts,
-} from './exporters/exporter.ts';
+import type { ExportContext, Exporter, ExportTable, NodeAttributes, Parts } from './exporters/exporter.ts';
 import type { OnnxDType } from './model.ts';
+import { ownDomain } from './operator.ts';
 
 /** What a dtype of a graph is inside an ONNX file. */
 export const innerDTypes = { f32: 'FLOAT', i32: 'INT32', bool: 'BOOL' } as const;
@@ -92,7 +86,11 @@ class Drafter {
       } else if (source.kind === 'input') {
         values.set(tensor, this.#fed(node, source.feed!));
       } else if (source.kind === 'state') {
-        this.#problems.push({ node: node.name, op: source.kind, why: 'the state of an optimizer is no part of a model' });
+        this.#problems.push({
+          node: node.name,
+          op: source.kind,
+          why: 'the state of an optimizer is no part of a model',
+        });
         values.set(tensor, value);
       } else {
         initializers.push({ value, name: source.name, type: tensor.type });

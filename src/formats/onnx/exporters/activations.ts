@@ -58,9 +58,7 @@ export const activationExporters = {
     mul(dy!, where(greater(x!, 0), scale, mul(exp(mul(x!, inputScale)), scale * alpha * inputScale))),
   ]),
   gelu: { kind: 'function', name: 'Gelu', build: ([x]) => [gelu(x!)] },
-  geluGrad: slope((x, dy) =>
-    mul(dy, add(mul(twiceCdf(x), 0.5), mul(mul(x, phi0), exp(mul(square(x), -0.5))))),
-  ),
+  geluGrad: slope((x, dy) => mul(dy, add(mul(twiceCdf(x), 0.5), mul(mul(x, phi0), exp(mul(square(x), -0.5)))))),
   geluTanh: { kind: 'function', name: 'GeluTanh', build: ([x]) => [geluTanh(x!)] },
   geluTanhGrad: slope((x, dy) => mul(dy, geluTanhSlope(x))),
   hardSigmoid: nodes(({ emit, inputs }, { alpha, beta }) => [
@@ -92,6 +90,8 @@ export const activationExporters = {
   softsignGrad: slope((x, dy) => div(dy, square(add(abs(x), 1)))),
   tanh: same('Tanh'),
   tanhGrad: slope((y, dy) => mul(dy, sub(1, square(y)))),
-  thresholdedRelu: nodes(({ emit, inputs }, { alpha }) => [emit('ThresholdedRelu', inputs, { alpha: { float: alpha } })]),
+  thresholdedRelu: nodes(({ emit, inputs }, { alpha }) => [
+    emit('ThresholdedRelu', inputs, { alpha: { float: alpha } }),
+  ]),
   thresholdedReluGrad: parts(([x, dy], { alpha }) => [where(lessEqual(x!, alpha), 0, dy!)]),
 } satisfies Partial<ExportTable>;

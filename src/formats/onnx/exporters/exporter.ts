@@ -70,9 +70,6 @@ type AttrsOf<N extends OpName> = (typeof records)[N] extends OpRecord<infer A> ?
 /** An exporter for every op: a missing one does not compile. */
 export type ExportTable = { readonly [N in OpName]: Exporter<AttrsOf<N>> };
 
-/** The domain of functions that stand for ops which ONNX has no operator for. */
-export const ownDomain = 'partita';
-
 export const nodes = <A extends Attrs>(
   rule: (context: ExportContext, attrs: A) => readonly (Value | undefined)[],
 ): Exporter<A> => ({ kind: 'nodes', rule });
@@ -87,7 +84,8 @@ export const choice = <A extends Attrs>(of: (signature: ExportSignature, attrs: 
 export const none = <A extends Attrs>(why: string): Exporter<A> => ({ kind: 'none', why });
 
 /** The ONNX operator that takes the same inputs and has no attributes. */
-export const same = <A extends Attrs>(opType: string): Exporter<A> => nodes(({ emit, inputs }) => [emit(opType, inputs)]);
+export const same = <A extends Attrs>(opType: string): Exporter<A> =>
+  nodes(({ emit, inputs }) => [emit(opType, inputs)]);
 
 /** The graph that the record itself says its op stands for. */
 export function decomposed<A extends Attrs>({ name, gradient }: OpRecord<A>): Exporter<A> {

@@ -1,13 +1,13 @@
 /** Gathers, scatters, and the order of entries. ONNX's positions are INT64 where it makes them, and often where it takes them. */
 import { elementCount } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
+import { mul } from '../../../ops/elementwise.ts';
 import { gather, scatterAdd } from '../../../ops/gather.ts';
 import { scatterElements } from '../../../ops/gather-elements.ts';
-import { mul } from '../../../ops/elementwise.ts';
 import { sum } from '../../../ops/reduce.ts';
 import { filled, type ScatterReduction } from '../../../ops/scatter.ts';
 import { broadcastTo, view } from '../../../ops/shape.ts';
-import { type Exporter, type ExportContext, type ExportTable, nodes, parts } from './exporter.ts';
+import { type ExportContext, type Exporter, type ExportTable, nodes, parts } from './exporter.ts';
 
 /** Element types by their numbers in a Cast. */
 const [int32, int64] = [6, 7];

@@ -53,7 +53,8 @@ function weightGradient(x: Tensor, dy: Tensor, attrs: ConvAttrs & { readonly wei
 
 /** Windows that ONNX counts as we do. */
 const isPlain = (size: Shape, out: Shape, attrs: AvgPoolAttrs): boolean =>
-  attrs.dilation.every((d) => d === 1) && sameList(wholePadding(size, out, attrs), attrs.padding) &&
+  attrs.dilation.every((d) => d === 1) &&
+  sameList(wholePadding(size, out, attrs), attrs.padding) &&
   attrs.padding.every((p, i) => p < attrs.kernel[i % size.length]!);
 
 const sameList = (a: readonly number[], b: readonly number[]): boolean => a.every((v, i) => v === b[i]);
@@ -156,22 +157,21 @@ export const nnExporters = {
     }
     const [a, b] = inputs;
     return [
-      emit('MatMul', [
-        transA ? exchangedLast(context, a, rankA) : a,
-        transB ? exchangedLast(context, b, rankB) : b,
-      ]),
+      emit('MatMul', [transA ? exchangedLast(context, a, rankA) : a, transB ? exchangedLast(context, b, rankB) : b]),
     ];
   }),
-  maxPool: nodes(({ emit, emitAll, inputs, inputTypes, outputTypes, integer, wants }, { kernel, ceilMode, ...window }) => {
-    const [size, out] = [inputTypes[0]!.shape.slice(2), outputTypes[0]!.shape.slice(2)];
-    const padding = ceilMode ? wholePadding(size, out, { kernel, ...window }) : window.padding;
-    const attributes = { kernel_shape: kernel, ...windowAttributes({ ...window, padding }) };
-    if (!wants(1)) return [emit('MaxPool', inputs, attributes), undefined];
-    const [y, places] = emitAll('MaxPool', inputs, 2, attributes);
-    // ONNX counts places over the whole tensor, the op over one channel of one sample.
-    const inPlane = emit('Mod', [places, integer(elementCount(size))]);
-    return [y, emit('Cast', [inPlane], { to: int32 })];
-  }),
+  maxPool: nodes(
+    ({ emit, emitAll, inputs, inputTypes, outputTypes, integer, wants }, { kernel, ceilMode, ...window }) => {
+      const [size, out] = [inputTypes[0]!.shape.slice(2), outputTypes[0]!.shape.slice(2)];
+      const padding = ceilMode ? wholePadding(size, out, { kernel, ...window }) : window.padding;
+      const attributes = { kernel_shape: kernel, ...windowAttributes({ ...window, padding }) };
+      if (!wants(1)) return [emit('MaxPool', inputs, attributes), undefined];
+      const [y, places] = emitAll('MaxPool', inputs, 2, attributes);
+      // ONNX counts places over the whole tensor, the op over one channel of one sample.
+      const inPlane = emit('Mod', [places, integer(elementCount(size))]);
+      return [y, emit('Cast', [inPlane], { to: int32 })];
+    },
+  ),
   maxPoolGather: parts(([x, indices]) => [
     view(gatherElements(planes(x!), planes(indices!), { axis: 2 }), indices!.shape),
   ]),

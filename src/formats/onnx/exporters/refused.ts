@@ -2,7 +2,8 @@
 import { type ExportTable, none } from './exporter.ts';
 
 const training = 'it belongs to a training step';
-const random = 'its mask follows the seed and step of a session: build the model for evaluation, where dropout is the identity';
+const random =
+  'its mask follows the seed and step of a session: build the model for evaluation, where dropout is the identity';
 
 export const refusedExporters = {
   accumulate: none(`${training}: it adds microbatches`),

@@ -58,7 +58,9 @@ export const shapeExporters = {
     );
     if (axes.length === 0) return [emit('Identity', [x])];
     // An end that is the axis's own is said without its size; −1 would be its last entry.
-    const from = axes.map((axis) => (steps[axis]! < 0 && starts[axis] === shape[axis]! - 1 ? beyondEnd : starts[axis]!));
+    const from = axes.map((axis) =>
+      steps[axis]! < 0 && starts[axis] === shape[axis]! - 1 ? beyondEnd : starts[axis]!,
+    );
     const to = axes.map((axis) =>
       ends[axis] === -1 ? beyondStart : ends[axis] === shape[axis] ? beyondEnd : ends[axis]!,
     );
