@@ -43,8 +43,8 @@ import { onnxDTypeOf } from './tensor-bytes.ts';
  */
 const opsetRange = { first: 1, last: 22 };
 const firstBroadcasting = 7;
-/** Nodes after functions are written out: those that call each other twice each would double with every level. */
-const maxNodes = 2 ** 20;
+/** Nodes of functions after they are written out: those that call the next one twice would double with every level. */
+const maxFunctionNodes = 2 ** 16;
 /** Elements computed on the host in all of an import. */
 const maxHostTotal = 2 ** 27;
 
@@ -116,7 +116,7 @@ export function prepareImport(model: OnnxModel, options: ImportOptions = {}): On
 }
 
 function checkNames(model: OnnxModel, { frozen = [] }: ImportOptions): void {
-  const names = model.graph.initializers.map((t) => t.name);
+  const names = initializerNames(model.graph);
   for (const name of frozen) {
     if (names.includes(name)) continue;
     const near = nearest(name, names);
@@ -126,6 +126,14 @@ function checkNames(model: OnnxModel, { frozen = [] }: ImportOptions): void {
       remedy: near,
     });
   }
+}
+
+/** Names of the initialisers of a graph and of the branches in it. */
+function initializerNames(graph: OnnxGraph): string[] {
+  const inner = graph.nodes.flatMap((node) =>
+    [...node.attributes.values()].flatMap((a) => (a.kind === 'graph' ? initializerNames(a.value) : [])),
+  );
+  return [...graph.initializers.map((t) => t.name), ...inner];
 }
 
 /** One import; thrown away with it. */
@@ -146,7 +154,7 @@ class Importer {
   readonly #labelOf = new Map<Tensor, string>();
   /** Whether sizes that the file states are those of this batch. */
   readonly #statedSizes: boolean;
-  #nodes = 0;
+  #functionNodes = 0;
   #hostElements = 0;
 
   constructor(model: OnnxModel, options: ImportOptions, batch: number, mode: ModelMode, axes: BatchAxes | undefined) {
@@ -233,8 +241,8 @@ class Importer {
   ): void {
     const { nodes: ordered, used } = orderNodes(nodes, outputs, given, (name) => scope.has(name));
     for (const node of ordered) {
-      if (++this.#nodes > maxNodes) {
-        throw new FormatError('onnx-too-large', `the model has more than ${maxNodes} nodes`, { fields: { maxNodes } });
+      if (scope.calls.length > 0 && ++this.#functionNodes > maxFunctionNodes) {
+        throw new FormatError('onnx-too-large', `its functions, written out, have more than ${maxFunctionNodes} nodes`);
       }
       const results = this.#node(scope, node, used);
       node.outputs.forEach((name, i) => {
