@@ -35,7 +35,8 @@ export async function run(invocation: Invocation): Promise<number> {
   await writeFileAtomic(out, exported.bytes);
   const summary = {
     parameters: someGraph(model).parameters.reduce((sum, p) => sum + elementCount(p.shape), 0),
-    from: params ?? `first values of seed ${experiment.seed}`,
+    from:
+      params ?? (experiment.model.kind === 'onnx' ? 'those of its file' : `first values of seed ${experiment.seed}`),
   };
   if (invocation.json) {
     const { bytes, batch: size, why } = exported;
