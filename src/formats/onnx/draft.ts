@@ -127,7 +127,8 @@ export function compareDrafts(a: Draft, batchA: number, b: Draft, batchB: number
     const twin = b.items[i]!;
     const where = item.kind === 'node' ? item.name : item.for;
     if (item.kind === 'constant') {
-      const alike = twin.kind === 'constant' && sameNumbers(item.dims, twin.dims) && sameBytes(item.bytes, twin.bytes);
+      const alike =
+        twin.kind === 'constant' && sameNumbers(item.dims, twin.dims) && sameNumbers(item.bytes, twin.bytes);
       if (!alike) throw baked(where, 'a constant');
       twins.set(item.value, twin.value);
     } else if (item.kind === 'sizes') {
@@ -155,10 +156,11 @@ export function compareDrafts(a: Draft, batchA: number, b: Draft, batchB: number
   return { input: (s) => found.get(s)!, output: (o) => found.get(o)!, of: (s) => found.get(s)! };
 }
 
-const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((v, i) => v === b[i]);
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && Buffer.compare(a, b) === 0;
+const sameNumbers = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+};
 
 /** The sizes as they are. */
 export const fixedSizes: SymbolicSizes = {

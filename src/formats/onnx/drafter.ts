@@ -6,7 +6,7 @@ import type { Attrs } from '../../graph/op-record.ts';
 import { isOpName } from '../../ops/index.ts';
 import { type Draft, type DraftItem, type DraftNode, type DraftSource, Value } from './draft.ts';
 import type { ExportContext, Exporter, ExportTable, NodeAttributes, Parts } from './exporters/exporter.ts';
-import type { OnnxDType } from './model.ts';
+import { type OnnxDType, onnxDTypes } from './model.ts';
 import { ownDomain } from './operator.ts';
 
 /** What a dtype of a graph is inside an ONNX file. */
@@ -120,13 +120,13 @@ class Drafter {
   /** Integers come in as the interface has them and are 32 bits wide inside. */
   #entering(value: Value, { dtype }: Tensor, name: string): Value {
     if (dtype !== 'i32' || this.#options.integers === 'INT32') return value;
-    return this.#emit(`${name}/Cast`, 'Cast', [value], 1, { to: dtypeNumbers.INT32 })[0]!;
+    return this.#emit(`${name}/Cast`, 'Cast', [value], 1, { to: onnxDTypes.INT32 })[0]!;
   }
 
   /** A value of its own for an output: sources, and what is an output already, are copied. */
   #leaving(value: Value, { dtype }: Tensor, name: string, taken: ReadonlySet<Value>): Value {
     if (dtype === 'i32' && this.#options.integers === 'INT64') {
-      return this.#emit(`${name}/Cast`, 'Cast', [value], 1, { to: dtypeNumbers.INT64 })[0]!;
+      return this.#emit(`${name}/Cast`, 'Cast', [value], 1, { to: onnxDTypes.INT64 })[0]!;
     }
     if (value.producer && !taken.has(value)) return value;
     return this.#emit(`${name}/Identity`, 'Identity', [value], 1)[0]!;
@@ -140,7 +140,7 @@ class Drafter {
       const context = this.#context(node.name, [], [], [node.outputs[0]!.type], () => true);
       const [batch] = [context.emit('Squeeze', [context.sizes(shape, 'any')])];
       const range = context.emit('Range', [context.integer(0), batch, context.integer(1)]);
-      return context.emit('Cast', [range], { to: dtypeNumbers.INT32 });
+      return context.emit('Cast', [range], { to: onnxDTypes.INT32 });
     }
     const why: Readonly<Record<Exclude<Feed['kind'], 'data' | 'sampleIndices'>, string>> = {
       inverseCount: 'it normalises a loss by the whole batch of a training step',
@@ -311,9 +311,6 @@ class Drafter {
     });
   }
 }
-
-/** ONNX's numbers of the types that a Cast names. */
-const dtypeNumbers = { INT32: 6, INT64: 7 } as const;
 
 /** Nodes that tensors depend on, and the tensors that they read (the given ones included). */
 function needed(roots: readonly Tensor[]): { nodes: Set<Node>; read: Set<Tensor> } {

@@ -216,6 +216,65 @@ describe('what is written', () => {
     expect(firstDifference(got, reference!.data, { atol: 1e-6, rtol: 1e-5 })).toBeUndefined();
   });
 
+  it.skipIf(skipped).each(models)(
+    'runs the gradients of %s by input and parameters, for any batch',
+    async (_, config) => {
+      const model: Model = {
+        name: 'gradients',
+        build: (batch) => {
+          const { graph } = modelOf(config, { objective: false }).build(batch);
+          const logits = graph.outputs.get('logits')!;
+          const at = [...graph.sources('input').filter((t) => t.dtype === 'f32'), ...graph.parameters];
+          const loss = sum(mul(logits, sigmoid(logits)));
+          gradients([{ tensor: loss, cotangent: graph.scalar(1) }], at).forEach((slope, i) => {
+            const name = at[i]!.name;
+            graph.output(`d/${name}`, slope!, { batchAxis: name === 'x' ? 0 : null });
+          });
+          return { graph, objective: [] };
+        },
+      };
+      const parameters = parametersOf(model);
+      const { bytes, batch, why } = exportModel(model, { parameters });
+      expect({ batch, why }).toEqual({ batch: 'symbolic', why: undefined });
+      const { graph } = model.build(3);
+      const data = dataOf(graph);
+      const results = await runOnnx(bytes, data);
+      inReference(graph, parameters, data).forEach(({ type, data: reference }, i) => {
+        const name = [...graph.outputs.keys()][i]!;
+        const { shape, data: got } = results.get(name)!;
+        const difference = firstDifference(got, reference, { atol: 2e-5, rtol: 1e-4 });
+        expect({ name, shape, difference }).toEqual({ name, shape: type.shape, difference: undefined });
+      });
+    },
+  );
+
+  it('keeps the names of the file that a model came from', () => {
+    const file = readFileSync(casePath('gradients/lenet_relu', 'model_dynamic.onnx'));
+    const original = decodeOnnx(file, { where: 'model_dynamic.onnx' });
+    const importer = prepareImport(original);
+    const model: Model = { name: 'lenet', build: (batch) => ({ graph: importer.build(batch), objective: [] }) };
+    const { graph } = decoded(exportModel(model).bytes);
+    const names = (nodes: OnnxModel['graph']['nodes']) =>
+      new Set(nodes.filter((n) => n.opType !== 'Constant').flatMap((n) => [n.name, ...n.outputs]));
+    const written = names(graph.nodes);
+    expect([...names(original.graph.nodes)].filter((name) => !written.has(name))).toEqual([]);
+    expect(graph.initializers.map((t) => t.name).sort()).toEqual(original.graph.initializers.map((t) => t.name).sort());
+  });
+
+  it('gives two values of one name names of their own', () => {
+    const graph = new Graph();
+    const x = graph.input('x', { shape: [2, 3], batchAxis: null });
+    const hidden = relu(x);
+    graph.label('y', hidden);
+    graph.output('y', sigmoid(hidden));
+    const { nodes } = decoded(exportOnnx(graph)).graph;
+    expect(nodes.flatMap((n) => n.outputs)).toEqual(['y_1', 'y']);
+    graph.output('x', hidden);
+    expect(() => exportOnnx(graph)).toThrow(
+      expect.objectContaining({ code: 'onnx-export-name', fields: { name: 'x' } }),
+    );
+  });
+
   it.skipIf(skipped)('computes sizes of the batch where no operator finds them', async () => {
     const model: Model = {
       name: 'states',

@@ -3,9 +3,11 @@ import type { DType, HostTensor } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
 import { and, less, notEqual, where, xor } from '../../../ops/compare.ts';
 import { add, fmod } from '../../../ops/elementwise.ts';
+import { onnxDTypes } from '../model.ts';
 import { choice, type ExportTable, nodes, parts, same } from './exporter.ts';
 
-const dtypeNumbers: Readonly<Record<DType, number>> = { f32: 1, i32: 6, bool: 9 };
+/** Element types of a Cast. */
+const castTo: Readonly<Record<DType, number>> = { f32: onnxDTypes.FLOAT, i32: onnxDTypes.INT32, bool: onnxDTypes.BOOL };
 
 /** A number as an f32 or i32 scalar. */
 export const scalar = (value: number, dtype: 'f32' | 'i32' = 'f32'): HostTensor => ({
@@ -23,7 +25,7 @@ export const elementwiseExporters = {
   abs: same('Abs'),
   add: same('Add'),
   and: same('And'),
-  cast: nodes(({ emit, inputs }, { to }) => [emit('Cast', inputs, { to: dtypeNumbers[to] })]),
+  cast: nodes(({ emit, inputs }, { to }) => [emit('Cast', inputs, { to: castTo[to] })]),
   ceil: same('Ceil'),
   cos: same('Cos'),
   div: same('Div'),

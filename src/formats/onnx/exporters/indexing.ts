@@ -7,17 +7,15 @@ import { scatterElements } from '../../../ops/gather-elements.ts';
 import { sum } from '../../../ops/reduce.ts';
 import { filled, type ScatterReduction } from '../../../ops/scatter.ts';
 import { broadcastTo, view } from '../../../ops/shape.ts';
+import { onnxDTypes } from '../model.ts';
 import { type ExportContext, type Exporter, type ExportTable, nodes, parts } from './exporter.ts';
-
-/** Element types by their numbers in a Cast. */
-const [int32, int64] = [6, 7];
 
 type ArgAttrs = { readonly axis: number; readonly keepDims: boolean; readonly selectLastIndex: boolean };
 
 const argExtremum = (opType: 'ArgMax' | 'ArgMin'): Exporter<ArgAttrs> =>
   nodes(({ emit, inputs }, { axis, keepDims, selectLastIndex }) => {
     const attributes = { axis, keepdims: keepDims ? 1 : 0, select_last_index: selectLastIndex ? 1 : undefined };
-    return [emit('Cast', [emit(opType, inputs, attributes)], { to: int32 })];
+    return [emit('Cast', [emit(opType, inputs, attributes)], { to: onnxDTypes.INT32 })];
   });
 
 /** ONNX has add and mul since version 16 of its operators, max and min since 18. */
@@ -53,7 +51,7 @@ export const indexingExporters = {
   gather: nodes(({ emit, inputs }, { axis }) => [emit('Gather', inputs, { axis })]),
   gatherElements: nodes(({ emit, inputs }, { axis }) => [emit('GatherElements', inputs, { axis })]),
   gatherND: nodes(({ emit, inputs: [x, indices] }, { batchDims }) => [
-    emit('GatherND', [x, emit('Cast', [indices], { to: int64 })], { batch_dims: batchDims || undefined }),
+    emit('GatherND', [x, emit('Cast', [indices], { to: onnxDTypes.INT64 })], { batch_dims: batchDims || undefined }),
   ]),
   resample: parts(([x, index, weight], { axis }) => {
     const taps = mul(gather(x!, index!, { axis }), tapWeights(weight!, x!.rank - axis - 1));
@@ -69,11 +67,11 @@ export const indexingExporters = {
   ]),
   scatterND: nodes((context, { reduction }) => {
     const [data, indices, updates] = context.inputs;
-    const places = context.emit('Cast', [indices], { to: int64 });
+    const places = context.emit('Cast', [indices], { to: onnxDTypes.INT64 });
     return [context.emit('ScatterND', [data, places, updates], { reduction: reductionOf(context, reduction) })];
   }),
   topK: nodes(({ emit, emitAll, inputs: [x], integers, wants }, { axis, k, largest }) => {
     const [values, places] = emitAll('TopK', [x, integers([k])], 2, { axis, largest: largest ? 1 : 0 });
-    return [values, wants(1) ? emit('Cast', [places], { to: int32 }) : undefined];
+    return [values, wants(1) ? emit('Cast', [places], { to: onnxDTypes.INT32 }) : undefined];
   }),
 } satisfies Partial<ExportTable>;

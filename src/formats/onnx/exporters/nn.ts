@@ -10,10 +10,8 @@ import { sum } from '../../../ops/reduce.ts';
 import { filled } from '../../../ops/scatter.ts';
 import { slice, transpose, view } from '../../../ops/shape.ts';
 import { type Sliding, spanOf } from '../../../ops/window.ts';
+import { onnxDTypes } from '../model.ts';
 import { choice, decomposed, type ExportContext, type ExportTable, nodes, parts } from './exporter.ts';
-
-/** Element types by their numbers in a Cast. */
-const int32 = 6;
 
 /** Both windows of ONNX and ours list the padding as all begins, then all ends. */
 const windowAttributes = ({ stride, padding, dilation }: Omit<Sliding, 'kernel'>) => ({
@@ -169,7 +167,7 @@ export const nnExporters = {
       const [y, places] = emitAll('MaxPool', inputs, 2, attributes);
       // ONNX counts places over the whole tensor, the op over one channel of one sample.
       const inPlane = emit('Mod', [places, integer(elementCount(size))]);
-      return [y, emit('Cast', [inPlane], { to: int32 })];
+      return [y, emit('Cast', [inPlane], { to: onnxDTypes.INT32 })];
     },
   ),
   maxPoolGather: parts(([x, indices]) => [

@@ -3,6 +3,7 @@ import { elementCount } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
 import { padOp } from '../../../ops/pad.ts';
 import { flip, reshape, slice, sliceScatter } from '../../../ops/shape.ts';
+import { onnxDTypes } from '../model.ts';
 import { choice, type ExportTable, nodes, parts } from './exporter.ts';
 
 /** Beyond both ends of every axis: what is cut off there follows the axis, whatever its size. */
@@ -87,9 +88,10 @@ export const shapeExporters = {
     const diagonal = integer(Math.min(Math.max(k, -most), most));
     const triangle = (v: typeof x) => emit('Trilu', [v, diagonal], { upper: upper ? 1 : 0 });
     if (dtype === 'f32') return [triangle(x)];
-    return [emit('Cast', [triangle(emit('Cast', [x], { to: int64 }))], { to: dtype === 'i32' ? int32 : bool })];
+    return [
+      emit('Cast', [triangle(emit('Cast', [x], { to: onnxDTypes.INT64 }))], {
+        to: dtype === 'i32' ? onnxDTypes.INT32 : onnxDTypes.BOOL,
+      }),
+    ];
   }),
 } satisfies Partial<ExportTable>;
-
-/** Element types by their numbers in a Cast. */
-const [int32, int64, bool] = [6, 7, 9];
