@@ -362,7 +362,7 @@ export const maxPoolGatherOp = defineOp({
  * What the divisor of each window of a plane counts. With `countIncludePad` a window that hangs over the padding behind the
  * input (ceil mode) counts up to the padding's end, as in PyTorch.
  */
-function divisors(x: Shape, y: Shape, attrs: AvgPoolAttrs): number[] {
+export function divisors(x: Shape, y: Shape, attrs: AvgPoolAttrs): number[] {
   const rank = attrs.kernel.length;
   let counts = [1];
   for (const [axis, size] of x.slice(2).entries()) {

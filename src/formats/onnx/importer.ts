@@ -29,7 +29,7 @@ import type {
   OnnxTensor,
   OnnxValueInfo,
 } from './model.ts';
-import { isTensor, type Known, type OperatorContext, type Value } from './operator.ts';
+import { isTensor, type Known, type OperatorContext, ownDomain, type Value } from './operator.ts';
 import { operatorRule } from './operators/index.ts';
 import { orderNodes, reads } from './order.ts';
 import { describeNode, nodeError, Problems, Unsupported } from './problems.ts';
@@ -272,8 +272,8 @@ class Importer {
 
   #node(scope: Scope, node: OnnxNode, used: ReadonlySet<string>): readonly (Bound | undefined)[] | 'failed' {
     const found = node.inputs.map((name) => (name === '' ? undefined : scope.find(name)));
-    const called = this.#functionOf(node);
     const rule = operatorRule(node.domain, node.opType);
+    const called = rule && node.domain === ownDomain ? undefined : this.#functionOf(node);
     const host = node.domain === '' ? hostRuleOf(node.opType) : undefined;
     if (!called && !rule && !host && !(node.domain === '' && node.opType === 'If')) {
       this.#problems.add(node, `operator ${node.domain ? `${node.domain}.` : ''}${node.opType} is not supported`);
