@@ -130,9 +130,11 @@ function checkNames(model: OnnxModel, { frozen = [] }: ImportOptions): void {
 
 /** Names of the initialisers of a graph and of the branches in it. */
 function initializerNames(graph: OnnxGraph): string[] {
-  const inner = graph.nodes.flatMap((node) =>
-    [...node.attributes.values()].flatMap((a) => (a.kind === 'graph' ? initializerNames(a.value) : [])),
-  );
+  const inner = graph.nodes.flatMap((node) => {
+    const inside = node.name || node.outputs.find((output) => output !== '');
+    const names = [...node.attributes.values()].flatMap((a) => (a.kind === 'graph' ? initializerNames(a.value) : []));
+    return names.flatMap((name) => [name, `${inside}/${name}`]);
+  });
   return [...graph.initializers.map((t) => t.name), ...inner];
 }
 
@@ -195,7 +197,7 @@ class Importer {
   }
 
   /** Initialisers and nodes of a graph or subgraph. */
-  #body(scope: Scope, graph: OnnxGraph): void {
+  #body(scope: Scope, graph: OnnxGraph, inside?: string): void {
     const given = new Set(graph.inputs.map((input) => input.name));
     const statistics = runningStatistics(graph.nodes, (node) => this.#functionOf(node));
     const seen = new Set<string>();
@@ -207,7 +209,10 @@ class Importer {
       }
       seen.add(tensor.name);
       given.add(tensor.name);
-      this.#bind(scope, tensor.name, { value: this.#initializer(scope, tensor, statistics), dtype: tensor.dtype });
+      this.#bind(scope, tensor.name, {
+        value: this.#initializer(scope, tensor, statistics, inside),
+        dtype: tensor.dtype,
+      });
     }
     const declared = new Map([...graph.valueInfo, ...graph.outputs].map((info) => [info.name, info]));
     this.#run(
@@ -220,10 +225,12 @@ class Importer {
   }
 
   /** A float initialiser is a parameter or buffer of its name; everything else a known value. */
-  #initializer(scope: Scope, tensor: OnnxTensor, statistics: ReadonlySet<string>): Value {
+  #initializer(scope: Scope, tensor: OnnxTensor, statistics: ReadonlySet<string>, inside: string | undefined): Value {
     const { name, dtype, dims } = tensor;
     if (!isFloatDType(dtype) || dims.includes(0)) return constantOf(tensor);
-    const full = scope.prefix + name;
+    // Branches have names of their own: two may use one name, which then follows the node that holds the branch.
+    const taken = inside !== undefined && this.#graph.has(scope.prefix + name);
+    const full = scope.prefix + (taken ? `${inside}/${name}` : name);
     const init = { kind: 'data', data: float32Of(tensor) } as const;
     const made = statistics.has(name)
       ? this.#graph.buffer(full, dims, init)
@@ -420,7 +427,7 @@ class Importer {
       context.invalid(`its branch has ${branch.outputs.length} outputs, and the node ${node.outputs.length}`);
     }
     const inner = new Scope(scope);
-    this.#body(inner, branch);
+    this.#body(inner, branch, node.name || node.outputs.find((output) => output !== ''));
     return branch.outputs.map(({ name }) => this.#result(node, inner, name));
   }
 
