@@ -1,4 +1,15 @@
 /** The ops as users call them: PyTorch's names in camelCase, options last. */
+
+export {
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  adaptiveMaxPool1d,
+  adaptiveMaxPool2d,
+  adaptiveMaxPool3d,
+  globalAvgPool,
+  globalMaxPool,
+} from './adaptive-pool.ts';
 export { batchNorm, batchNormInference } from './batch-norm.ts';
 export { crossEntropyLoss, nllLoss } from './class-loss.ts';
 export {
@@ -31,10 +42,14 @@ export { matmul } from './matmul.ts';
 export { layerNorm } from './norm.ts';
 export { oneHot, oneHotMask } from './one-hot.ts';
 export { argMax, argMin, topK } from './order.ts';
+export { pad } from './pad.ts';
 export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from './pool.ts';
 export { gru, lstm, rnn } from './recurrent.ts';
 export { logSumExp, max, mean, min, prod, sum } from './reduce.ts';
+export { resample } from './resample.ts';
+export { resize } from './resize.ts';
 export { broadcastTo, concat, flatten, flip, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';
 export { logSoftmax, softmax } from './softmax.ts';
+export { depthToSpace, pixelShuffle, pixelUnshuffle, spaceToDepth } from './space-depth.ts';
 export { trilu } from './trilu.ts';
 export { vectorNorm } from './vector-norm.ts';

@@ -58,9 +58,11 @@ import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { argMaxOp, argMinOp, topKOp } from './order.ts';
+import { padOp } from './pad.ts';
 import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
 import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
 import { fmodOp, modOp } from './remainder.ts';
+import { resampleGradOp, resampleOp } from './resample.ts';
 import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
 import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
 import { runningAverageOp } from './running-average.ts';
@@ -154,12 +156,15 @@ export const records = {
   not: notOp,
   notEqual: notEqualOp,
   or: orOp,
+  pad: padOp,
   pow: powOp,
   prelu: preluOp,
   prod: prodOp,
   reciprocal: reciprocalOp,
   relu: reluOp,
   reluGrad: reluGradOp,
+  resample: resampleOp,
+  resampleGrad: resampleGradOp,
   reshape: reshapeOp,
   rnnScan: rnnScanOp,
   rnnScanGrad: rnnScanGradOp,

@@ -20,6 +20,7 @@ export { peakMulAdd, peakMulAddChained } from './peak';
 export { avgPool, avgPoolGrad, maxPool, maxPoolGather, maxPoolGrad } from './pool';
 export { gruBlend, gruBlendGrad, gruCell, gruCellGrad, gruGates, gruGatesGrad, lstmCell, lstmCellGrad } from './recurrent';
 export { reduceMax, reduceMaxI32, reduceMin, reduceMinI32, reduceProd, reduceProdI32, reduceSum, reduceSumI32 } from './reduce';
+export { resample, resampleGrad } from './resample';
 export { cumSum, cumSumI32 } from './scan';
 export { elementOffsets, scatter32, scatter8, scatterAddF32, scatterAddI32, scatterMaxF32, scatterMaxI32, scatterMinF32, scatterMinI32, scatterMulF32, scatterMulI32, sliceOffsets } from './scatter';
 export { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from './softmax';

@@ -7,6 +7,7 @@ import { indexingRules } from './indexing.ts';
 import { nnRules } from './nn.ts';
 import { normRules } from './norm.ts';
 import { recurrentRules } from './recurrent.ts';
+import { windowRules } from './window.ts';
 
 /** How every op becomes kernel calls on the WebAssembly backend. An op without a rule does not compile. */
 const rules: Readonly<Record<OpName, LowerRule>> = {
@@ -16,6 +17,7 @@ const rules: Readonly<Record<OpName, LowerRule>> = {
   ...nnRules,
   ...normRules,
   ...recurrentRules,
+  ...windowRules,
 };
 
 export function lowerForWasm(node: NodeSignature): Lowered {

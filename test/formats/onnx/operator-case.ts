@@ -52,18 +52,18 @@ export function readCase(name: string): OperatorCase {
 /**
  * The case's outputs by the graph that the importer makes, played in f64 by the ops' references. Nothing is batched.
  * `constants`: which inputs become constants of the file instead — integers and bools are what operators want to know at
- * import (shapes, axes); `all` leaves everything to the host where it has a rule.
+ * import (shapes, axes); `rest` all but the first; `all` leaves everything to the host where it has a rule.
  */
 export function runCase(
   { model, inputs }: OperatorCase,
-  options: { readonly constants?: 'none' | 'integers' | 'all'; readonly mode?: ModelMode } = {},
+  options: { readonly constants?: 'none' | 'integers' | 'rest' | 'all'; readonly mode?: ModelMode } = {},
 ): RefTensor[] {
   const { constants = 'integers', mode = 'evaluation' } = options;
   const fed = model.graph.inputs.map((info, i) => ({ info, tensor: inputs[i] }));
-  const isConstant = ({ dtype }: OnnxTensor) =>
-    constants === 'all' || (constants === 'integers' && !isFloatDType(dtype));
-  const initializers = fed.flatMap(({ info, tensor }) =>
-    tensor && isConstant(tensor) ? [{ ...tensor, name: info.name }] : [],
+  const isConstant = ({ dtype }: OnnxTensor, i: number) =>
+    constants === 'all' || (constants === 'rest' && i > 0) || (constants === 'integers' && !isFloatDType(dtype));
+  const initializers = fed.flatMap(({ info, tensor }, i) =>
+    tensor && isConstant(tensor, i) ? [{ ...tensor, name: info.name }] : [],
   );
   const graph = prepareImport(
     { ...model, graph: { ...model.graph, initializers: [...model.graph.initializers, ...initializers] } },

@@ -2,6 +2,7 @@
 import type { OperatorRule, OperatorTable } from '../operator.ts';
 import { activations } from './activations.ts';
 import { batchNormOperators } from './batch-norm.ts';
+import { convOperators } from './conv.ts';
 import { dropoutOperators } from './dropout.ts';
 import { elementwise } from './elementwise.ts';
 import { identity } from './identity.ts';
@@ -10,8 +11,10 @@ import { lossOperators } from './loss.ts';
 import { matmulOperators } from './matmul.ts';
 import { normOperators } from './norm.ts';
 import { optimizerOperators } from './optimizers.ts';
+import { poolOperators } from './pool.ts';
 import { recurrent } from './recurrent.ts';
 import { reduceOperators } from './reduce.ts';
+import { resizeOperators } from './resize.ts';
 import { shapeOperators } from './shape.ts';
 import { softmaxOperators } from './softmax.ts';
 import { training } from './training.ts';
@@ -20,6 +23,7 @@ import { training } from './training.ts';
 const tables: readonly OperatorTable[] = [
   activations,
   batchNormOperators,
+  convOperators,
   dropoutOperators,
   elementwise,
   identity,
@@ -28,8 +32,10 @@ const tables: readonly OperatorTable[] = [
   matmulOperators,
   normOperators,
   optimizerOperators,
+  poolOperators,
   recurrent,
   reduceOperators,
+  resizeOperators,
   shapeOperators,
   softmaxOperators,
   training,

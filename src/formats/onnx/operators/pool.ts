@@ -1,0 +1,121 @@
+import { elementCount, type Shape, stridesOf } from '../../../core/types.ts';
+import type { Tensor } from '../../../graph/graph.ts';
+import { globalAvgPool, globalMaxPool } from '../../../ops/adaptive-pool.ts';
+import { cast, equal, where } from '../../../ops/compare.ts';
+import { abs, add, div, mul, pow, sqrt } from '../../../ops/elementwise.ts';
+import { avgPool, type MaxPoolAttrs, maxPool } from '../../../ops/pool.ts';
+import { sum } from '../../../ops/reduce.ts';
+import { mod } from '../../../ops/remainder.ts';
+import { view } from '../../../ops/shape.ts';
+import { slide, spanOf } from '../../../ops/window.ts';
+import type { OperatorContext, OperatorRule, OperatorTable } from '../operator.ts';
+import { imageOf, perAxisInts, slidingOf } from './window.ts';
+
+/** Input 0 and the windows over it. */
+function pooling(context: OperatorContext): { readonly x: Tensor; readonly size: Shape; readonly attrs: MaxPoolAttrs } {
+  const { x, size } = imageOf(context);
+  const kernel = perAxisInts(context, 'kernel_shape', size.length);
+  return { x, size, attrs: { ...slidingOf(context, size, kernel), ceilMode: context.int('ceil_mode', 0) !== 0 } };
+}
+
+const averagePool: OperatorRule = (context) => {
+  const { x, attrs } = pooling(context);
+  return [avgPool(x, { ...attrs, countIncludePad: context.int('count_include_pad', 0) !== 0 })];
+};
+
+/** An i32 constant. */
+const integers = (like: Tensor, shape: Shape, data: readonly number[]): Tensor =>
+  like.graph.constant({ type: { dtype: 'i32', shape }, data: Int32Array.from(data) }, 'places');
+
+const integer = (like: Tensor, value: number): Tensor => integers(like, [], [value]);
+
+/** Places in a channel counted with the first axis fastest instead of the last (`storage_order` 1). */
+function columnMajor(places: Tensor, size: Shape): Tensor {
+  const strides = stridesOf(size);
+  let turned: Tensor | undefined;
+  let fast = 1;
+  for (const [axis, n] of size.entries()) {
+    const along = mod(div(places, integer(places, strides[axis]!)), integer(places, n));
+    const part = mul(along, integer(places, fast));
+    turned = turned ? add(turned, part) : part;
+    fast *= n;
+  }
+  return turned!;
+}
+
+/** ONNX counts places over the whole tensor x of the whole batch, the op over one channel of one sample. */
+function inWholeTensor(context: OperatorContext, places: Tensor, x: Tensor): Tensor {
+  const [n, c, ...size] = x.shape as [number, number, ...number[]];
+  const plane = elementCount(size);
+  const ones = size.map(() => 1);
+  const channels = integers(
+    x,
+    [c, ...ones],
+    Array.from({ length: c }, (_, i) => i * plane),
+  );
+  const batched = context.batchAxisOf(x) === 0;
+  const samples = batched
+    ? x.graph.sampleIndices(n)
+    : integers(
+        x,
+        [n],
+        Array.from({ length: n }, (_, i) => i),
+      );
+  const firsts = mul(view(samples, [n, 1, ...ones]), integer(x, c * plane));
+  return add(add(places, channels), firsts);
+}
+
+const maxPooling: OperatorRule = (context) => {
+  const { x, size, attrs } = pooling(context);
+  const [largest, places] = maxPool(x, attrs);
+  // Integers pool as floats, which hold 8-bit ones, all that ONNX allows, exactly.
+  const { dtype } = context.tensor(0);
+  const y = dtype === 'f32' ? largest : cast(largest, dtype);
+  if (!context.wants(1)) return [y];
+  const ordered = context.int('storage_order', 0) === 0 ? places : columnMajor(places, size);
+  return [y, inWholeTensor(context, ordered, x)];
+};
+
+/** (Σ|x|^p)^(1/p), whose gradient at a window of zeros is taken as 0. */
+function rooted(total: Tensor, p: number): Tensor {
+  if (p === 1) return total;
+  const zero = equal(total, 0);
+  const safe = where(zero, 1, total);
+  return where(zero, 0, p === 2 ? sqrt(safe) : pow(safe, 1 / p));
+}
+
+const powered = (x: Tensor, p: number): Tensor => (p === 1 ? abs(x) : p === 2 ? mul(x, x) : pow(abs(x), p));
+
+function exponentOf(context: OperatorContext): number {
+  const p = context.int('p', 2);
+  return p >= 1 ? p : context.invalid(`p must be at least 1, got ${p}`);
+}
+
+const lpPool: OperatorRule = (context) => {
+  const { x, size, attrs } = pooling(context);
+  const p = exponentOf(context);
+  const { kernel, stride, padding, dilation } = attrs;
+  // With as much padding behind as the last windows need, every mean is of all taps, and the sum is that many times it.
+  const behind = slide(size, attrs).map(
+    (out, axis) => (out - 1) * stride[axis]! + spanOf(kernel[axis]!, dilation[axis]!) - size[axis]! - padding[axis]!,
+  );
+  const whole = [...padding.slice(0, size.length), ...behind.map((n) => Math.max(0, n))];
+  const means = avgPool(powered(x, p), { ...attrs, padding: whole, ceilMode: false, countIncludePad: true });
+  return [rooted(mul(means, elementCount(kernel)), p)];
+};
+
+const globalLpPool: OperatorRule = (context) => {
+  const { x, size } = imageOf(context);
+  const p = exponentOf(context);
+  return [rooted(sum(powered(x, p), { axes: size.map((_, i) => i + 2), keepDims: true }), p)];
+};
+
+/** Poolings over one to three spatial axes. */
+export const poolOperators: OperatorTable = {
+  AveragePool: averagePool,
+  GlobalAveragePool: (context) => [globalAvgPool(imageOf(context).x)],
+  GlobalLpPool: globalLpPool,
+  GlobalMaxPool: (context) => [globalMaxPool(imageOf(context).x)],
+  LpPool: lpPool,
+  MaxPool: maxPooling,
+};
