@@ -26,3 +26,15 @@ for (const name of ['mlp-digits', 'cnn-digits', 'gpt-text']) {
   );
   console.log(file);
 }
+
+// The textbook examples: every command of the README stands before the output it prints.
+const textbook = join(root, 'examples', 'textbook', 'README.md');
+const page = readFileSync(textbook, 'utf8').replace(/(?<=^```sh\n)([^\n]+)\n```\n\n```text\n.*?^```$/gms, (_, line) => {
+  const args = line.split(' ');
+  const program = args.shift() === 'npx' ? [command, ...args.slice(1)] : args;
+  const { status, stdout, stderr } = spawnSync(process.execPath, program, { cwd: root, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${line}: ${stderr || stdout}`);
+  return `${line}\n\`\`\`\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\``;
+});
+writeFileSync(textbook, page);
+console.log(textbook);

@@ -293,7 +293,8 @@ function countsOf(graph: Graph): string {
   const ops = graph.nodes.filter((n) => n.op).length;
   const numbers = graph.parameters.reduce((sum, p) => sum + elementCount(p.shape), 0);
   const count = (n: number, what: string): string => `${formatCount(n)} ${what}${n === 1 ? '' : 's'}`;
-  return `${count(graph.nodes.length, 'node')}, ${count(ops, 'op')}, ${count(graph.parameters.length, 'parameter')} with ${count(numbers, 'number')}`;
+  const learnt = numbers > 0 ? [`${count(graph.parameters.length, 'parameter')} with ${count(numbers, 'number')}`] : [];
+  return [count(graph.nodes.length, 'node'), count(ops, 'op'), ...learnt].join(', ');
 }
 
 function jsonOf({ prepared, mode, graph, samples, cut, values }: Shown, out: string | undefined) {

@@ -36,7 +36,7 @@ export function rootOf(tensor: Tensor): Tensor {
 /** When a node runs: with the model, with its derivative of any order, or once a step (totals and updates). */
 export function phaseOf(node: Node): 'forward' | 'backward' | 'step' {
   if (node.op && isStepValue(node.outputs[0]!)) return 'step';
-  return node.pass > 0 ? 'backward' : 'forward';
+  return node.pass > 0 || node.order > 0 ? 'backward' : 'forward';
 }
 
 /** Whether a value moves between stages along an edge. Fed inputs and constants are given to every device. */

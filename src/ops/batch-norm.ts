@@ -4,17 +4,10 @@ import { type BadSample, type RefTensor, require, type Sample } from '../graph/o
 import { add, mul, sub } from './binary.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
-import {
-  channelColumn,
-  channelLayout,
-  channelsOf,
-  filled,
-  type NormOptions,
-  requireFloats,
-  requireShape,
-} from './norm-shapes.ts';
+import { channelColumn, channelLayout, channelsOf, filled, type NormOptions } from './norm-shapes.ts';
 import { mean as meanOf, sum } from './reduce.ts';
 import { broadcastTo, reshape } from './shape.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
 import { neg, reciprocal, sqrt } from './unary.ts';
 
 /**
@@ -313,7 +306,9 @@ export function batchNormInference(
 ): Tensor {
   const channels = x.shape.slice(1, 2);
   const weights = [gamma ?? filled(x, channels, 1), beta ?? filled(x, channels, 0)];
-  return x.graph.add(batchNormInferenceOp, [x, ...weights, mean, variance], { eps: options.eps ?? 1e-5 })[0]!;
+  const inputs = [x, ...weights, mean, variance];
+  // The node's name is that of the layer in training, so that a partition of the training graph knows it too.
+  return x.graph.add(batchNormInferenceOp, inputs, { eps: options.eps ?? 1e-5 }, batchNormOp.name)[0]!;
 }
 
 /** Gradient of `batchNorm` for x, from its saved statistics. */

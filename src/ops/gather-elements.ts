@@ -93,7 +93,7 @@ export type ScatterElementsAttrs = { readonly axis: number; readonly reduction: 
 
 export const scatterElementsOp: OpRecord<ScatterElementsAttrs> = defineOp<ScatterElementsAttrs>({
   name: 'scatterElements',
-  doc: 'y = data, then y[i, indices[i, j, k], k] = updates[i, j, k] (axis 1), or + · max min of both by `reduction`, in ascending order: of several updates for one place the last stays. indices and updates have one shape; f32 and i32, bool without reduction. Ties of max and min share the gradient evenly; second derivatives of mul hold with up to one update of 0 a place. ONNX ScatterElements, torch.scatter and scatter_reduce.',
+  doc: 'y = data, then y[i, indices[i, j, k], k] = updates[i, j, k] (axis 1), or + · max min of both by `reduction`, in ascending order: of several updates for one place the last stays. indices and updates have one shape; f32 and i32, bool without reduction. Ties of max and min share the gradient evenly; second derivatives of mul are infinite or NaN where several updates of a place are 0. ONNX ScatterElements, torch.scatter and scatter_reduce.',
   infer: (inputs, { axis, reduction }) => {
     requireCount(inputs, 3, 'data, indices and updates');
     const [data, indices, updates] = inputs as [TensorType, TensorType, TensorType];

@@ -117,7 +117,7 @@ export type ScatterNDAttrs = { readonly reduction: ScatterReduction };
 
 export const scatterNDOp: OpRecord<ScatterNDAttrs> = defineOp<ScatterNDAttrs>({
   name: 'scatterND',
-  doc: 'y = data, then y[indices[i…, 0], …, indices[i…, k − 1], :] = updates[i…, :], or + · max min of both by `reduction`, in ascending order: of several updates for one place the last stays. i32 indices [I…, k], updates [I…, S…]; f32 and i32, bool without reduction. Ties of max and min share the gradient evenly; second derivatives of mul hold with up to one update of 0 a place. ONNX ScatterND, torch.Tensor.index_put.',
+  doc: 'y = data, then y[indices[i…, 0], …, indices[i…, k − 1], :] = updates[i…, :], or + · max min of both by `reduction`, in ascending order: of several updates for one place the last stays. i32 indices [I…, k], updates [I…, S…]; f32 and i32, bool without reduction. Ties of max and min share the gradient evenly; second derivatives of mul are infinite or NaN where several updates of a place are 0. ONNX ScatterND, torch.Tensor.index_put.',
   infer: (inputs, { reduction }) => {
     requireCount(inputs, 3, 'data, indices and updates');
     const [data, indices, updates] = inputs as [TensorType, TensorType, TensorType];

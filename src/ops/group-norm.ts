@@ -4,17 +4,10 @@ import { type BadSample, require, type Sample } from '../graph/op-record.ts';
 import { add, mul, sub } from './binary.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
-import {
-  channelColumn,
-  channelLayout,
-  channelsOf,
-  filled,
-  type NormOptions,
-  requireFloats,
-  requireShape,
-} from './norm-shapes.ts';
+import { channelColumn, channelLayout, channelsOf, filled, type NormOptions } from './norm-shapes.ts';
 import { mean as meanOf, sum } from './reduce.ts';
 import { broadcastTo, reshape } from './shape.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
 
 /**
  * Group normalisation (Wu, He: "Group Normalization", 2018): x [N, C, …] seen as [N, groups, C / groups · spatial], each

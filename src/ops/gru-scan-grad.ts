@@ -14,8 +14,6 @@ import {
   blocks,
   columns,
   requireScan,
-  requireShape,
-  requireTensors,
   stack,
   stateBefore,
   timeBefore,
@@ -24,14 +22,16 @@ import {
   zerosLike,
 } from './scan.ts';
 import { concat, slice } from './shape.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
 import { sigmoidGrad, tanhGrad } from './unary-grad.ts';
 
 /** Where the reset gate acts: on the state before its product, or on the product (PyTorch, ONNX linear_before_reset). */
 export type GruReset = 'before' | 'after';
 export type GruScanAttrs = { readonly gates: GruGates; readonly reset: GruReset; readonly reverse: boolean };
 
-/** Outputs of the scan whose cotangents are given, in this order. */
-export type GruCotangent = 'h' | 'gates' | 'product';
+/** Outputs of the scan whose cotangents may be given, in this order. */
+const differentiated = ['h', 'gates', 'product'] as const;
+export type GruCotangent = (typeof differentiated)[number];
 export type GruScanGradAttrs = GruScanAttrs & { readonly cotangents: readonly GruCotangent[] };
 
 const f32 = (...shape: number[]): TensorType => ({ dtype: 'f32', shape });
@@ -58,8 +58,11 @@ export const gruScanGradOp = defineOp<GruScanGradAttrs>({
   infer: (inputs, attrs) => {
     const { reset, cotangents } = attrs;
     require(cotangents.length > 0, 'needs the cotangent of at least one output');
+    const ordered = differentiated.filter((output) => cotangents.includes(output));
+    require(ordered.join() ===
+      cotangents.join(), `cotangents must name ${differentiated.join(', ')} or some of them in this order, got ${cotangents.join(', ')}`);
     require(reset === 'after' || !cotangents.includes('product'), 'has products only where the reset gate acts after');
-    requireTensors(inputs, [
+    requireFloats(inputs, [
       ...['h', 'gates', 'h0', 'R', ...(reset === 'after' ? ['product'] : [])],
       ...cotangents.map((output) => `d${output}`),
     ]);
@@ -132,6 +135,11 @@ export const gruScanGradOp = defineOp<GruScanGradAttrs>({
     gradSample('of the products only', [2, 3, 2], { reset: 'after' }, ['product']),
   ],
   badSamples: [
+    {
+      inputs: [f32(2, 3, 2), f32(2, 3, 6), f32(3, 2), f32(6, 2), f32(2, 3, 6), f32(2, 3, 2)],
+      attrs: { gates: 'zrh', reset: 'before', reverse: false, cotangents: ['gates', 'h'] },
+      message: 'cotangents must name h, gates, product or some of them in this order, got gates, h',
+    },
     {
       inputs: [f32(2, 3, 2), f32(2, 3, 6), f32(3, 2), f32(6, 2)],
       attrs: { gates: 'zrh', reset: 'before', reverse: false, cotangents: [] },
@@ -220,7 +228,7 @@ export function gruScanGrad(
   cotangents: Readonly<Record<GruCotangent, Tensor | undefined>>,
   { gates, reset, reverse }: GruScanAttrs,
 ): { readonly dX: Tensor; readonly dH0: Tensor; readonly dProduct: Tensor | undefined } {
-  const given = (['h', 'gates', 'product'] as const).filter((output) => cotangents[output]);
+  const given = differentiated.filter((output) => cotangents[output]);
   const [dX, dH0, dProduct] = saved.h.graph.add(
     gruScanGradOp,
     [

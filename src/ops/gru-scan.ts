@@ -19,19 +19,9 @@ import { gruBlocks } from './gates.ts';
 import { type GruScanAttrs, gruFlops, gruScanGrad } from './gru-scan-grad.ts';
 import { matmul } from './matmul.ts';
 import { sum } from './reduce.ts';
-import {
-  addProduct,
-  atTime,
-  columns,
-  requireScan,
-  requireShape,
-  requireTensors,
-  rowsOf,
-  stateBefore,
-  statesBefore,
-  timesOf,
-} from './scan.ts';
+import { addProduct, atTime, columns, requireScan, rowsOf, stateBefore, statesBefore, timesOf } from './scan.ts';
 import { concat, slice } from './shape.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
 import { sigmoid64 } from './unary.ts';
 
 const f32 = (...shape: number[]): TensorType => ({ dtype: 'f32', shape });
@@ -42,7 +32,7 @@ export const gruScanOp = defineOp<GruScanAttrs>({
   infer: (inputs, { gates, reset }) => {
     require(Object.hasOwn(gruBlocks, gates), `gates must be zrh or rzn, got ${gates}`);
     require(reset === 'before' || reset === 'after', `reset must be before or after, got ${reset}`);
-    requireTensors(inputs, ['x', 'R', 'h0', ...(reset === 'after' ? ['bias'] : [])]);
+    requireFloats(inputs, ['x', 'R', 'h0', ...(reset === 'after' ? ['bias'] : [])]);
     const [x, r, h0, b] = inputs as [TensorType, TensorType, TensorType, TensorType?];
     const { steps, batch, size } = requireScan('x', x.shape, r.shape, 3);
     requireShape('h0', h0.shape, [batch, size]);

@@ -14,8 +14,6 @@ import {
   blocks,
   columns,
   requireScan,
-  requireShape,
-  requireTensors,
   stack,
   stateBefore,
   timeBefore,
@@ -24,13 +22,15 @@ import {
   zerosLike,
 } from './scan.ts';
 import { concat } from './shape.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
 import { tanh } from './unary.ts';
 import { sigmoidGrad, tanhGrad } from './unary-grad.ts';
 
 export type LstmScanAttrs = { readonly gates: LstmGates; readonly reverse: boolean };
 
-/** Outputs of the scan whose cotangents are given, in this order. */
-export type LstmCotangent = 'h' | 'c' | 'gates';
+/** Outputs of the scan whose cotangents may be given, in this order. */
+const differentiated = ['h', 'c', 'gates'] as const;
+export type LstmCotangent = (typeof differentiated)[number];
 export type LstmScanGradAttrs = LstmScanAttrs & {
   readonly peepholes: boolean;
   readonly cotangents: readonly LstmCotangent[];
@@ -68,7 +68,10 @@ export const lstmScanGradOp = defineOp<LstmScanGradAttrs>({
   infer: (inputs, attrs) => {
     const { cotangents } = attrs;
     require(cotangents.length > 0, 'needs the cotangent of at least one output');
-    requireTensors(inputs, gradNames(attrs));
+    const ordered = differentiated.filter((output) => cotangents.includes(output));
+    require(ordered.join() ===
+      cotangents.join(), `cotangents must name ${differentiated.join(', ')} or some of them in this order, got ${cotangents.join(', ')}`);
+    requireFloats(inputs, gradNames(attrs));
     const { gates, c, c0, r, p, cotangent } = lstmGradInputs(inputs, attrs);
     const { steps, batch, size } = requireScan('gates', gates.shape, r.shape, 4);
     requireShape('c', c.shape, [steps, batch, size]);
@@ -133,6 +136,11 @@ export const lstmScanGradOp = defineOp<LstmScanGradAttrs>({
     gradSample('peepholes, reverse', [3, 1, 5], { gates: 'ifgo', reverse: true, peepholes: true }, ['h', 'c']),
   ],
   badSamples: [
+    {
+      inputs: [f32(2, 3, 8), f32(2, 3, 2), f32(3, 2), f32(8, 2), f32(2, 3, 2), f32(2, 3, 2)],
+      attrs: { gates: 'iofc', reverse: false, peepholes: false, cotangents: ['c', 'h'] },
+      message: 'cotangents must name h, c, gates or some of them in this order, got c, h',
+    },
     {
       inputs: [f32(2, 3, 8), f32(2, 3, 2), f32(3, 2), f32(8, 2)],
       attrs: { gates: 'iofc', reverse: false, peepholes: false, cotangents: [] },
@@ -222,7 +230,7 @@ export function lstmScanGrad(
   cotangents: Readonly<Record<LstmCotangent, Tensor | undefined>>,
   { gates, reverse }: LstmScanAttrs,
 ): { readonly dX: Tensor; readonly dH0: Tensor; readonly dC0: Tensor } {
-  const given = (['h', 'c', 'gates'] as const).filter((output) => cotangents[output]);
+  const given = differentiated.filter((output) => cotangents[output]);
   const [dX, dH0, dC0] = saved.c.graph.add(
     lstmScanGradOp,
     [

@@ -26,14 +26,13 @@ import {
   blocks,
   columns,
   requireScan,
-  requireShape,
-  requireTensors,
   rowsOf,
   stateBefore,
   statesBefore,
   timesOf,
 } from './scan.ts';
 import { concat } from './shape.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
 import { sigmoid64 } from './unary.ts';
 
 const f32 = (...shape: number[]): TensorType => ({ dtype: 'f32', shape });
@@ -42,7 +41,7 @@ export const lstmScanOp = defineOp<LstmScanAttrs>({
   name: 'lstmScan',
   doc: 'i, f, o = σ(x + R·h′ (+ p∘c′; of o: p∘c)), g = tanh(x + R·h′), c = f∘c′ + i∘g, h = o∘tanh(c), over all steps of one direction. x [T, N, 4H] (inputs’ product and biases), R [4H, H], h₀, c₀ [N, H], peepholes [3H] (i, o, f; may be left out) → h, c [T, N, H] and gate values [T, N, 4H]; `gates` is the order of the blocks. The recurrence of ONNX LSTM and torch.nn.LSTM.',
   infer: (inputs, { gates }) => {
-    requireTensors(inputs, ['x', 'R', 'h0', 'c0', ...(inputs.length > 4 ? ['peepholes'] : [])]);
+    requireFloats(inputs, ['x', 'R', 'h0', 'c0', ...(inputs.length > 4 ? ['peepholes'] : [])]);
     require(Object.hasOwn(lstmBlocks, gates), `gates must be iofc or ifgo, got ${gates}`);
     const [x, r, h0, c0, p] = inputs as [TensorType, TensorType, TensorType, TensorType, TensorType?];
     const { steps, batch, size } = requireScan('x', x.shape, r.shape, 4);

@@ -1,23 +1,12 @@
 /** Type rules, layouts and options that the normalisations share. */
-import { allocate, elementCount, formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
+import { allocate, elementCount, type Shape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { require } from '../graph/op-record.ts';
 import { reshape } from './shape.ts';
 
 export interface NormOptions {
   /** Added to the variance; default 1e-5. */
   readonly eps?: number;
 }
-
-export function requireFloats(inputs: readonly TensorType[], names: readonly string[]): void {
-  require(inputs.length === names.length, `takes ${names.join(', ')}: ${names.length} inputs, got ${inputs.length}`);
-  inputs.forEach((t, i) => {
-    require(t.dtype === 'f32', `${names[i]} must be f32, got ${t.dtype}`);
-  });
-}
-
-export const requireShape = (name: string, got: Shape, wanted: Shape): void =>
-  require(sameShape(got, wanted), `${name} must have the shape ${formatShape(wanted)}, got ${formatShape(got)}`);
 
 /** Sizes of x [N, C, …] seen as [n, channels, spatial]. */
 export const channelLayout = (x: Shape): { n: number; channels: number; spatial: number } => ({

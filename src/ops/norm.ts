@@ -1,12 +1,15 @@
-import { elementCount, type Shape, sameShape, type TensorType } from '../core/types.ts';
+import { GraphError } from '../core/errors.ts';
+import { elementCount, formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { require, type Sample } from '../graph/op-record.ts';
+import { callerLine } from '../graph/source-line.ts';
 import { add, mul, sub } from './binary.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
-import { filled, type NormOptions, requireFloats, requireShape } from './norm-shapes.ts';
+import { filled, type NormOptions } from './norm-shapes.ts';
 import { mean as meanOf, sum } from './reduce.ts';
 import { broadcastTo, reshape } from './shape.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
 
 /**
  * Layer normalisation over the last axis (Ba, Kiros, Hinton: "Layer Normalization", 2016). Mean and rstd of each row are
@@ -295,11 +298,19 @@ function normalizeRows(
   { eps = 1e-5 }: LayerNormOptions,
 ): readonly [y: Tensor, mean: Tensor, rstd: Tensor] {
   const joined = inner.length <= 1 ? inner : [elementCount(inner)];
-  // A weight of any other shape goes to the type rule as it is, which names it.
-  const weight = (t: Tensor | undefined, value: 0 | 1): Tensor =>
-    t === undefined ? filled(x, joined, value) : sameShape(t.shape, inner) ? reshape(t, joined) : t;
+  const weight = (t: Tensor | undefined, name: string, value: 0 | 1): Tensor => {
+    if (t === undefined) return filled(x, joined, value);
+    if (sameShape(t.shape, inner)) return reshape(t, joined);
+    if (inner.length <= 1) return t;
+    // The type rule knows the joined axes only.
+    throw new GraphError(
+      'type-rule',
+      `layerNorm: ${name} must have the shape ${formatShape(inner)}, got ${formatShape(t.shape)}${callerLine()}`,
+      { fields: { op: layerNormOp.name, shapes: [x.shape, t.shape] } },
+    );
+  };
   const rows = reshape(x, [...outer, ...joined]);
-  const inputs = [rows, weight(gamma, 1), weight(beta, 0)];
+  const inputs = [rows, weight(gamma, 'gamma', 1), weight(beta, 'beta', 0)];
   return x.graph.add(layerNormOp, inputs, { eps }) as readonly [Tensor, Tensor, Tensor];
 }
 

@@ -1,6 +1,6 @@
 /**
  * Recurrent layers as ordinary ops, step by step: what the fused scans do not cover. Any functions in the cells, values
- * before them clipped, input and forget gates coupled, sequences of several lengths in one batch.
+ * before them clipped, input and forget gates coupled, sequences of several lengths that run in reverse from a state.
  */
 import type { Tensor } from '../graph/graph.ts';
 import { clip } from './activations.ts';

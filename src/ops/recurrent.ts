@@ -13,6 +13,7 @@ import { gruScan } from './gru-scan.ts';
 import type { GruReset } from './gru-scan-grad.ts';
 import { lstmScan } from './lstm-scan.ts';
 import { matmul } from './matmul.ts';
+import { held, hold, stateAtEnd, whileRunning } from './recurrent-lengths.ts';
 import { unrollGru, unrollLstm, unrollRnn } from './recurrent-unrolled.ts';
 import { rnnScan } from './rnn-scan.ts';
 import { lastState } from './scan.ts';
@@ -75,11 +76,10 @@ export function lstm(
   const pre = project(x, weights.weightIh, sum(weights.biasIh, weights.biasHh));
   const parts = { r: weights.weightHh, ...(peepholes ? { peepholes } : {}) };
   const initial = { h: setup.initial(options.h0, 'h0'), c: setup.initial(options.c0, 'c0') };
-  const { reverse } = setup;
   const known = plainActivation(f, 'sigmoid') && plainActivation(g, 'tanh') && plainActivation(h, 'tanh');
-  if (known && !coupled && setup.plain) {
-    const scan = lstmScan(pre, parts, initial, { gates, reverse });
-    return { output: scan.h, hN: lastState(scan.h, reverse), cN: lastState(scan.c, reverse) };
+  if (known && !coupled && setup.fused('h is lost')) {
+    const scan = lstmScan(setup.hold(pre, held.lstm(gates)), parts, initial, { gates, reverse: setup.reverse });
+    return { ...setup.results(scan.h, 'h is lost'), cN: lastState(scan.c, setup.reverse) };
   }
   const { output, final } = unrollLstm(pre, parts, initial, { ...setup, gates, coupled, activations: { f, g, h } });
   return { output, hN: final[0], cN: final[1] };
@@ -106,11 +106,11 @@ export function gru(x: Tensor, weights: RecurrentWeights, options: GruOptions = 
   const pre = project(x, weights.weightIh, sum(biasIh, outer));
   const initial = setup.initial(options.h0, 'h0');
   const bias = biasHh && slice(biasHh, { 0: [2 * size, null] });
-  if (plainActivation(f, 'sigmoid') && plainActivation(g, 'tanh') && setup.plain) {
+  if (plainActivation(f, 'sigmoid') && plainActivation(g, 'tanh') && setup.fused('h is kept')) {
     const added = bias ?? broadcastTo(x.graph.scalar(0), [size]);
     const parts = reset === 'after' ? { r: weightHh, bias: added } : { r: weightHh };
-    const { h } = gruScan(pre, parts, initial, { gates, reset, reverse });
-    return { output: h, hN: lastState(h, reverse) };
+    const { h } = gruScan(setup.hold(pre, held.gru(gates)), parts, initial, { gates, reset, reverse });
+    return setup.results(h, 'h is kept');
   }
   const parts = reset === 'after' && bias ? { r: weightHh, bias } : { r: weightHh };
   const { output, final } = unrollGru(pre, parts, initial, { ...setup, gates, reset, activations: { f, g } });
@@ -126,13 +126,13 @@ export interface RnnOptions extends RecurrentOptions {
 export function rnn(x: Tensor, weights: RecurrentWeights, options: RnnOptions = {}): RecurrentResult {
   const setup = prepare('rnn', 1, x, weights, options);
   const { activation = 'tanh' } = options;
-  const { reverse } = setup;
   const pre = project(x, weights.weightIh, sum(weights.biasIh, weights.biasHh));
   const initial = setup.initial(options.h0, 'h0');
   const known = plainActivation(activation, 'tanh', 'relu');
-  if (known && setup.plain) {
-    const output = rnnScan(pre, weights.weightHh, initial, { activation: known, reverse });
-    return { output, hN: lastState(output, reverse) };
+  if (known && setup.fused('h is lost')) {
+    const input = setup.hold(pre, held.rnn(known));
+    const states = rnnScan(input, weights.weightHh, initial, { activation: known, reverse: setup.reverse });
+    return setup.results(states, 'h is lost');
   }
   const { output, final } = unrollRnn(pre, weights.weightHh, initial, { ...setup, activation });
   return { output, hN: final[0] };
@@ -149,6 +149,9 @@ const sum = (a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined =
 /** A GRU's bias [3·H] with zeros for the candidate. */
 const gateBiases = (bias: Tensor, size: number): Tensor =>
   sliceScatter(slice(bias, { 0: [0, 2 * size] }), { shape: [3 * size], starts: [0] });
+
+/** What becomes of a fused scan's h behind the end of a sequence. */
+type BehindEnd = 'h is kept' | 'h is lost';
 
 /** What the layers have in common: sizes and operands checked, defaults filled in. */
 function prepare(op: string, gates: number, x: Tensor, weights: RecurrentWeights, options: RecurrentOptions) {
@@ -177,8 +180,23 @@ function prepare(op: string, gates: number, x: Tensor, weights: RecurrentWeights
     reverse,
     clip,
     lengths,
-    /** Nothing that a fused scan does not have. */
-    plain: clip === undefined && lengths === undefined,
+    /**
+     * Whether a fused scan has all that is asked for: where it does not keep h behind the ends, a reverse scan can start
+     * from no state but 0.
+     */
+    fused: (behind: BehindEnd): boolean =>
+      clip === undefined && (lengths === undefined || behind === 'h is kept' || !reverse || options.h0 === undefined),
+    /** What enters a fused scan, made to keep the state behind the ends. */
+    hold: (pre: Tensor, values: readonly number[]): Tensor => (lengths ? hold(pre, lengths, values) : pre),
+    /** Output and final state of a fused scan. */
+    results: (states: Tensor, behind: BehindEnd): RecurrentResult => {
+      if (!lengths) return { output: states, hN: lastState(states, reverse) };
+      const ends = behind === 'h is lost' && !reverse;
+      return {
+        output: whileRunning(states, lengths, 0),
+        hN: ends ? stateAtEnd(states, lengths, options.h0) : lastState(states, reverse),
+      };
+    },
     initial: (given: Tensor | undefined, name: string): Tensor => {
       demand(name, given, [batch, size]);
       return given ?? broadcastTo(x.graph.scalar(0), [batch, size]);

@@ -14,8 +14,6 @@ import {
   atTime,
   columns,
   requireScan,
-  requireShape,
-  requireTensors,
   rowsOf,
   stack,
   stateBefore,
@@ -23,6 +21,7 @@ import {
   timesOf,
   unstack,
 } from './scan.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
 import { reluGrad, tanhGrad } from './unary-grad.ts';
 
 export type RnnActivation = 'tanh' | 'relu';
@@ -52,7 +51,7 @@ export const rnnScanOp = defineOp<RnnScanAttrs>({
   name: 'rnnScan',
   doc: 'h = f(x + R·h′) over all steps of one direction, f = tanh or relu. x [T, N, H] (inputs’ product and biases), R [H, H], h₀ [N, H] → h [T, N, H]. The recurrence of ONNX RNN and torch.nn.RNN.',
   infer: (inputs, { activation }) => {
-    requireTensors(inputs, ['x', 'R', 'h0']);
+    requireFloats(inputs, ['x', 'R', 'h0']);
     require(Object.hasOwn(activations, activation), `the activation must be tanh or relu, got ${activation}`);
     const [x, r, h0] = inputs as [TensorType, TensorType, TensorType];
     const { batch, size } = requireScan('x', x.shape, r.shape, 1);
@@ -128,7 +127,7 @@ export const rnnScanGradOp = defineOp<RnnScanAttrs>({
   name: 'rnnScanGrad',
   doc: 'The cotangents of rnnScan’s x and h₀ from that of h, by backpropagation through time. h [T, N, H] as rnnScan left it, R [H, H], dh [T, N, H].',
   infer: (inputs, { activation }) => {
-    requireTensors(inputs, ['h', 'R', 'dh']);
+    requireFloats(inputs, ['h', 'R', 'dh']);
     require(Object.hasOwn(activations, activation), `the activation must be tanh or relu, got ${activation}`);
     const [h, r, dh] = inputs as [TensorType, TensorType, TensorType];
     const { batch, size } = requireScan('h', h.shape, r.shape, 1);

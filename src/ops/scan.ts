@@ -2,11 +2,12 @@
  * What the recurrent ops share. They are scans: the same step for every time, each taking the state that the one before
  * left. Time is the first axis, [T, N, …]; a reverse scan goes from T − 1 to 0 and leaves every result at its own time.
  */
-import { formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
+import { formatShape, type Shape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { require } from '../graph/op-record.ts';
 import { add } from './binary.ts';
 import { broadcastTo, concat, reshape, slice } from './shape.ts';
+import { requireShape } from './type-rules.ts';
 
 /** T steps of N samples with a state of `size` numbers each. */
 export interface ScanSizes {
@@ -14,17 +15,6 @@ export interface ScanSizes {
   readonly batch: number;
   readonly size: number;
 }
-
-/** Fails a type rule unless there is an f32 tensor for every name. */
-export function requireTensors(inputs: readonly TensorType[], names: readonly string[]): void {
-  require(inputs.length === names.length, `takes ${names.join(', ')}: ${names.length} inputs, got ${inputs.length}`);
-  inputs.forEach((t, i) => {
-    require(t.dtype === 'f32', `${names[i]} must be f32, got ${t.dtype}`);
-  });
-}
-
-export const requireShape = (name: string, got: Shape, wanted: Shape): void =>
-  require(sameShape(got, wanted), `${name} must have the shape ${formatShape(wanted)}, got ${formatShape(got)}`);
 
 /** Sizes from `x` [T, N, gates·H], and a recurrent weight [gates·H, H] that fits it. */
 export function requireScan(name: string, x: Shape, weight: Shape, gates: number): ScanSizes {

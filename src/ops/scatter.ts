@@ -3,8 +3,9 @@ import { elementCount, type Shape, type TensorType } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { type RefTensor, require } from '../graph/op-record.ts';
 import { div, mul } from './binary.ts';
-import { and, cast, equal, where } from './compare.ts';
+import { and, cast, equal, greater, where } from './compare.ts';
 import { broadcastTo } from './shape.ts';
+import { sqrt } from './unary.ts';
 
 /** `none`: the update takes the place of what is there; of several for one place the last wins. */
 export type ScatterReduction = 'none' | 'add' | 'mul' | 'max' | 'min';
@@ -113,15 +114,18 @@ function lastOfEachPlace({ places, write, read, dy: { graph } }: ScatterView): T
 
 /**
  * dy · Π of the factors at the update's place but itself. The product is y / update, but for an update of 0: that is left
- * out of a product of its own where it is the only 0 of its place; where there are several all products are 0. PyTorch's
- * rule (scatter_reduce 'prod'). Second derivatives are exact with up to one 0 a place among the updates.
+ * out of a product of its own where it is the only 0 of its place; where there are several all products are 0 (PyTorch's
+ * rule, scatter_reduce 'prod'). With several zeros the second derivatives would need products without two of them, which no
+ * such quotient gives: the zero is then a root of the update, so that they come out infinite or NaN instead of wrong.
  */
 function productGradient({ data, updates, y, dy, read, write }: ScatterView): Tensor {
   const zero = equal(updates, 0);
   const zeros = read(write(filled(dy.graph, 0, data.shape), cast(zero, 'f32'), 'add'));
   const onlyZero = and(zero, equal(zeros, 1));
   const withoutIt = write(data, where(onlyZero, 1, updates), 'mul');
-  return where(onlyZero, read(mul(dy, withoutIt)), div(read(mul(dy, y)), where(zero, 1, updates)));
+  const several = and(zero, greater(zeros, 1));
+  const ofZero = where(several, sqrt(where(several, updates, 1)), read(mul(dy, withoutIt)));
+  return where(zero, ofZero, div(read(mul(dy, y)), where(zero, 1, updates)));
 }
 
 /** dy divided evenly among the data and the updates that attain y (PyTorch's scatter_reduce 'amax', 'amin'). */

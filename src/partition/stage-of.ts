@@ -11,8 +11,9 @@ export const forwardNodes = (graph: Graph): Node[] => graph.nodes.filter(isForwa
  * The forward node that each node follows, by node id; undefined where there is none.
  *
  * - A forward node follows itself, a derivative or update node its origin, along the chain.
- * - A source follows the first forward node that reads it, through reshapes, which take no instruction. One that no
- *   forward node reads (optimizer state) follows its origin.
+ * - A source follows the first forward node that reads it, through reshapes, which take no instruction. A buffer that
+ *   none reads (running statistics, in training) follows what it averages. What is left (optimizer state) follows its
+ *   origin.
  * - What is left (an op outside all of these) follows the latest of its inputs.
  */
 export function leaders(graph: Graph): (Node | undefined)[] {
@@ -25,6 +26,8 @@ export function leaders(graph: Graph): (Node | undefined)[] {
       const followed = node.origin && leader[node.origin.id];
       leader[node.id] = followed ?? latest(node.inputs.map((t) => leader[t.node.id]));
     }
+    if (!node.op?.accumulates) continue;
+    for (const t of node.inputs) if (t.node.source?.kind === 'buffer') leader[t.node.id] ??= leader[node.id];
   }
   return leader;
 }

@@ -277,8 +277,11 @@ function checkSchedule(schedule: Schedule, spec: ProgramSpec, edges: readonly St
 
 /** Stage of any node of any of the graphs; only the main graph must be known to the partition node by node. */
 function stagesOf(graphs: Iterable<Graph>, partition: Partition, main: Graph): (node: Node) => number {
+  const mainStage = stageMap(main, partition);
+  // Parameters and buffers live in one place for all programs, also where another graph's first reader stands elsewhere.
+  const homes = new Map(main.nodes.filter((n) => n.source).map((n) => [n.name, mainStage(n)]));
   const maps = new Map([...graphs].map((g) => [g, stageMap(g, partition, { fill: g !== main })]));
-  return (node) => maps.get(node.graph)!(node);
+  return (node) => (node.source ? homes.get(node.name) : undefined) ?? maps.get(node.graph)!(node);
 }
 
 /** Pairs of stages between which forward values pass. */

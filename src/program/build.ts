@@ -110,6 +110,9 @@ class BuildContext {
         if (node.pass > 0 && node.region === 'micro') readByBackward.add(`${device}/${valueKey(root, 0)}`);
       }
     }
+    for (const { target, value } of graph.assignments) {
+      addTo(this.#stepConsumers, valueKey(rootOf(value), null), this.deviceOf(target.node));
+    }
     const resultsOf = new Map<Tensor, string[]>();
     for (const [name, t] of graph.outputs) resultsOf.set(rootOf(t), [...(resultsOf.get(rootOf(t)) ?? []), name]);
     return {

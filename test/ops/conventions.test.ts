@@ -183,6 +183,18 @@ describe('scatters', () => {
     ]);
     expect(differentiate(into('mul', [0, 0, 0]), [5], [2, 0, 0])).toEqual([[0], [0, 0, 0]]);
   });
+  it('mul: second derivatives are exact with one update of 0, and never silently wrong with several', () => {
+    const curvature = (places: number[]) => (data: Tensor, updates: Tensor) => {
+      const y = into('mul', places)(data, updates);
+      const cotangent = y.graph.constant({ type: y.type, data: new Float32Array(data.shape[0]!).fill(1) });
+      return sum(gradients([{ tensor: y, cotangent }], [updates])[0]!);
+    };
+    // y = 5·a·b·c, and Σ of its derivatives 5·(ab + ac + bc): by a at (2, 0, 3) it is 5·(b + c).
+    const [, byUpdates] = differentiate(curvature([0, 0, 0]), [5], [2, 0, 3]);
+    for (const [i, d] of [15, 25, 10].entries()) expect(byUpdates![i]).toBeCloseTo(d, 12);
+    const [, byZeros] = differentiate(curvature([0, 0, 0]), [5], [0, 0, 3]);
+    expect(byZeros!.slice(0, 2).some(Number.isFinite)).toBe(false);
+  });
 });
 
 it('topK: of equal entries the first has the gradient', () => {

@@ -88,7 +88,8 @@ describe('normalisations', () => {
   it('name what does not fit', () => {
     expect(() => groupNorm(x, 3)).toThrow('4 channels are not divisible by 3 groups');
     expect(() => batchNorm(x, input('short', 3))).toThrow('gamma must have the shape [4], got [3]');
-    expect(() => layerNorm(x, input('wide', 5, 3))).toThrow('gamma must have the shape [15], got [5, 3]');
+    expect(() => layerNorm(x, input('wide', 5, 3))).toThrow('gamma must have the shape [3, 5], got [5, 3]');
+    expect(() => layerNorm(x, input('four', 4))).toThrow('gamma must have the shape [5], got [4]');
     expect(() => instanceNorm(input('vector', 4))).toThrow('two axes or more');
   });
 });

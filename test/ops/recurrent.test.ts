@@ -71,11 +71,26 @@ const trials: readonly Trial[] = [
       { title: 'lengths', kind, ...small, lengths: [3, 1], ...noPeepholes },
       { title: 'lengths, reverse', kind, ...small, batch: 3, lengths: [2, 3, 1], reverse: true, ...noPeepholes },
       { title: 'fed lengths, one empty', kind, ...small, batch: 3, lengths: [2, 0, 3], fed: true, ...noPeepholes },
+      { title: 'lengths, no initial h', kind, ...small, lengths: [1, 3], without: ['h0', 'p'] },
+      { title: 'lengths, reverse, no initial h', kind, ...small, lengths: [2, 3], reverse: true, without: ['h0', 'p'] },
+      {
+        title: 'fed lengths, reverse, no initial h, one empty',
+        kind,
+        ...small,
+        batch: 3,
+        lengths: [0, 3, 1],
+        reverse: true,
+        fed: true,
+        without: ['h0', 'p'],
+      },
+      { title: 'lengths, clip, reverse', kind, ...small, lengths: [3, 2], reverse: true, clip: 0.4, ...noPeepholes },
       { title: 'fed lengths, reverse', kind, ...small, lengths: [3, 2], reverse: true, fed: true, ...noPeepholes },
     ];
   }),
   { title: 'peepholes', kind: 'lstm', ...small },
   { title: 'peepholes, reverse', kind: 'lstm', ...small, reverse: true },
+  { title: 'peepholes, lengths', kind: 'lstm', ...small, lengths: [1, 3] },
+  { title: 'peepholes, lengths, reverse', kind: 'lstm', ...small, lengths: [1, 3], reverse: true, without: ['h0'] },
   { title: 'peepholes, clip, lengths', kind: 'lstm', ...small, clip: 0.4, lengths: [1, 3] },
   { title: 'coupled gates', kind: 'lstm', ...small, inputForget: true, without: ['p'] },
   { title: 'coupled gates, peepholes', kind: 'lstm', ...small, inputForget: true },
@@ -91,6 +106,14 @@ const trials: readonly Trial[] = [
     { title: `reset after: ${resetAfter}`, kind: 'gru', ...small, resetAfter },
     { title: `reset after: ${resetAfter}, reverse`, kind: 'gru', ...small, resetAfter, reverse: true },
     { title: `reset after: ${resetAfter}, no biases`, kind: 'gru', ...small, resetAfter, without: ['bw', 'br'] },
+    {
+      title: `reset after: ${resetAfter}, lengths, reverse`,
+      kind: 'gru',
+      ...small,
+      resetAfter,
+      lengths: [2, 3],
+      reverse: true,
+    },
     { title: `reset after: ${resetAfter}, lengths`, kind: 'gru', ...small, resetAfter, lengths: [2, 3] },
     {
       title: `reset after: ${resetAfter}, other functions`,
@@ -100,6 +123,16 @@ const trials: readonly Trial[] = [
       activations: [['hardSigmoid', 0.2, 0.5], ['softsign']],
     },
   ]),
+  { title: 'relu, lengths', kind: 'rnn', ...small, activations: [['relu']], lengths: [1, 3] },
+  {
+    title: 'relu, lengths, reverse',
+    kind: 'rnn',
+    ...small,
+    activations: [['relu']],
+    lengths: [1, 3],
+    reverse: true,
+    without: ['h0'],
+  },
   ...every.map((f): Trial => ({ title: f[0], kind: 'rnn', ...small, activations: [f] })),
 ];
 
@@ -253,6 +286,32 @@ describe.each(['lstm', 'gru', 'rnn'] as const)('%s', (kind) => {
     });
   });
 
+  it.each([false, true])('fused and unrolled have the same derivatives, up to the second; reverse: %s', (reverse) => {
+    // A bound that nothing reaches changes no value, but the scans have none.
+    const values = [undefined, 1e6].map((clip) => {
+      const built = build({
+        title: '',
+        kind,
+        ...small,
+        lengths: [2, 3],
+        reverse,
+        without: ['h0'],
+        ...(clip ? { clip } : {}),
+      });
+      const { graph, tensors, feeds } = built;
+      const { found } = objective(built);
+      const penalty = found.map((g) => sum(mul(g!, g!))).reduce((a, b) => add(a, b));
+      const second = gradients([{ tensor: penalty, cotangent: graph.scalar(1) }], Object.values(tensors));
+      return evaluate(
+        [...found, ...second].map((g) => g!),
+        feeds,
+      );
+    });
+    values[0]!.forEach(({ data }, i) => {
+      expect(firstDifference(data, values[1]![i]!.data, { atol: 1e-12, rtol: 1e-9 })).toBeUndefined();
+    });
+  });
+
   it('a fused scan is a handful of nodes, whatever the number of steps', () => {
     const count = (steps: number): number => {
       const built = build({ title: '', kind, ...small, steps });
@@ -307,7 +366,29 @@ describe('what is refused', () => {
   });
 });
 
-it('lengths that are all the steps there are need no mask', () => {
-  const { outputs } = build({ title: '', kind: 'lstm', ...small, lengths: [3, 3] });
-  expect(outputs[0]![1].node.op!.name).toBe('lstmScan');
+/** Whether the layer of a trial is one fused scan. */
+const isFused = (trial: Trial): boolean => build(trial).graph.nodes.some((n) => n.op?.name === `${trial.kind}Scan`);
+
+describe('fused or unrolled', () => {
+  it.each<[boolean, Trial]>([
+    [true, { title: 'lengths', kind: 'lstm', ...small, lengths: [3, 1] }],
+    [
+      true,
+      { title: 'lengths, reverse, from 0', kind: 'lstm', ...small, lengths: [3, 1], reverse: true, without: ['h0'] },
+    ],
+    [false, { title: 'lengths, reverse, from h0', kind: 'lstm', ...small, lengths: [3, 1], reverse: true }],
+    [true, { title: 'lengths, reverse, from h0', kind: 'gru', ...small, lengths: [3, 1], reverse: true }],
+    [false, { title: 'lengths, reverse, from h0', kind: 'rnn', ...small, lengths: [3, 1], reverse: true }],
+    [false, { title: 'clip', kind: 'gru', ...small, clip: 1 }],
+    [false, { title: 'coupled gates', kind: 'lstm', ...small, inputForget: true }],
+    [false, { title: 'other functions', kind: 'rnn', ...small, activations: [['softsign']] }],
+    [true, { title: 'relu', kind: 'rnn', ...small, activations: [['relu']] }],
+  ])('%s: $kind, $title', (fused, trial) => {
+    expect(isFused(trial)).toBe(fused);
+  });
+
+  it('lengths that are all the steps there are need no mask', () => {
+    const { graph } = build({ title: '', kind: 'lstm', ...small, lengths: [3, 3] });
+    expect(graph.nodes.some((n) => n.op?.name === 'where')).toBe(false);
+  });
 });

@@ -114,4 +114,42 @@ describe('buffers', () => {
     });
     expect([...gradients.keys()]).toEqual(['a.weight', 'b.weight']);
   });
+
+  it('may be read on another device than what they follow, and stand elsewhere in evaluation', async () => {
+    const model: Model = {
+      name: 'fed back',
+      build: (size, mode = 'training') => {
+        const graph = new Graph();
+        const running = graph.buffer('mean', [4], { kind: 'constant', value: 0.25 });
+        const t = graph.input('t', { shape: [size, 4] });
+        let h = graph.input('x', { shape: [size, 4] });
+        if (mode === 'training') h = sub(h, running);
+        for (const layer of ['a', 'b', 'c', 'd']) {
+          const weight = graph.parameter(layer, [4, 4], { kind: 'data', data: values(16, layer.charCodeAt(0)) });
+          h = tanh(matmul(h, weight));
+        }
+        if (mode === 'training') trackAverage(running, mean(h, { axes: [0] }), momentum);
+        const y = graph.output('y', mode === 'training' ? h : graph.scope('evaluation', () => sub(h, running)));
+        return { graph, objective: [{ loss: squaredError(y, t), weight: 1 }] };
+      },
+    };
+    let first: string[] | undefined;
+    for (const devices of [1, 2, 3]) {
+      const plan = planOf(model, {
+        devices,
+        batch: samples,
+        microbatches: 3,
+        programs: {
+          train: { batch: samples, mode: 'train', outputs: true },
+          eval: { batch: samples, mode: 'forward', outputs: true },
+        },
+      });
+      await using session = await Session.open(plan, { seed: 1 });
+      for (let step = 0; step < 2; step++) await session.run('train', batch(3), { step });
+      const found = [...(await session.buffers()), ...(await session.run('eval', batch(3))).results];
+      const bits = found.filter(([name]) => name !== 'loss').map(([name, t]) => `${name} ${toHex(t)}`);
+      first ??= bits;
+      expect(bits).toEqual(first);
+    }
+  });
 });

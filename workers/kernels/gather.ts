@@ -51,9 +51,17 @@ export function scatterAdd(outer: i32, size: i32, inner: i32, n: i32, idx: usize
   const end = idx + <usize>n * 4;
   memory.fill(y, 0, <usize>outer * <usize>size * row);
   for (; outer > 0; outer--) {
-    for (let p = idx; p < end; p += 4) {
-      accumulate(inner, y + <usize>entryAt(p, size) * row, dy);
-      dy += row;
+    if (inner == 1) {
+      for (let p = idx; p < end; p += 4) {
+        const to = y + <usize>entryAt(p, size) * 4;
+        store<f32>(to, load<f32>(to) + load<f32>(dy));
+        dy += 4;
+      }
+    } else {
+      for (let p = idx; p < end; p += 4) {
+        accumulate(inner, y + <usize>entryAt(p, size) * row, dy);
+        dy += row;
+      }
     }
     y += <usize>size * row;
   }

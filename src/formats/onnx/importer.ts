@@ -293,9 +293,10 @@ class Importer {
         this.#problems.add(node, error.message);
         return 'failed';
       }
-      // The user's line is in this package: the node is the place.
-      if (error instanceof GraphError && error.code === 'type-rule') {
-        throw nodeError(node, String(error.fields.reason), error);
+      // The user's line is in this package, and ops speak of shapes only: the node is the place.
+      if (error instanceof GraphError && !error.code.startsWith('onnx-')) {
+        const { reason } = error.fields;
+        throw nodeError(node, typeof reason === 'string' ? reason : error.message.split('\n  at ')[0]!, error);
       }
       throw error;
     }
@@ -498,6 +499,8 @@ class Importer {
 
   #output(scope: Scope, info: OnnxValueInfo): void {
     const { name } = info;
+    if (this.#graph.outputs.has(name))
+      throw new FormatError('onnx-duplicate-value', `output "${name}" is listed twice`);
     const found = scope.find(name);
     if (!found || found === 'failed') throw new FormatError('onnx-missing-value', `nothing makes output "${name}"`);
     const fail = (what: string): never => {

@@ -21,19 +21,21 @@ function fullMask(context: OperatorContext, x: Tensor): Tensor {
   return broadcastTo(one, x.shape);
 }
 
+function ratioOf(context: OperatorContext): number {
+  const ratio = context.optionalKnown(1, 'the ratio')?.data[0] ?? 0.5;
+  return ratio >= 0 && ratio <= 1 ? ratio : context.invalid(`the ratio must lie between 0 and 1, got ${ratio}`);
+}
+
 /**
  * Dropout: the identity, except from version 12 in training where the node's own `training_mode` input is true. Masks
  * follow the session's seed, the step, the sample and this node (and the node's `seed`, where it has one).
  */
 function dropout(context: OperatorContext) {
   const x = context.float(0);
-  const known = context.opset >= 12;
-  const ratio = known ? (context.optionalKnown(1, 'the ratio')?.data[0] ?? 0.5) : context.floatAttr('ratio', 0.5);
-  if (!(ratio >= 0 && ratio <= 1)) context.invalid(`the ratio must lie between 0 and 1, got ${ratio}`);
-  const asked = known && (context.optionalKnown(2, 'training_mode')?.data[0] ?? 0) !== 0;
-  if (!asked || context.mode === 'evaluation' || ratio === 0) {
-    return [x, context.wants(1) ? fullMask(context, x) : undefined];
-  }
+  const training = context.opset >= 12 && (context.optionalKnown(2, 'training_mode')?.data[0] ?? 0) !== 0;
+  // Where nothing is dropped, nobody needs to know the ratio.
+  const ratio = training && context.mode === 'training' ? ratioOf(context) : 0;
+  if (ratio === 0) return [x, context.wants(1) ? fullMask(context, x) : undefined];
   const axis = context.batchAxisOf(x);
   // Names of values are unique, those of nodes need not be.
   const own = context.node.outputs[0] || 'dropout';

@@ -39,23 +39,30 @@ function groupNormalization(context: OperatorContext) {
 const fits = (shape: Shape, to: Shape): boolean =>
   shape.length <= to.length && shape.every((d, i) => d === 1 || d === to[to.length - shape.length + i]);
 
+/** A weight without the axes of size 1 in front that a shape of this rank does not have. */
+function withoutLead(t: Tensor, rank: number): Tensor {
+  const lead = t.rank - rank;
+  return lead > 0 && t.shape.slice(0, lead).every((d) => d === 1) ? reshape(t, t.shape.slice(lead)) : t;
+}
+
+/** Weights have the normalised axes' shape; ONNX takes any that broadcasts to it, or to x. */
 function layerNormalization(context: OperatorContext) {
   requireFloatStash(context);
   const x = context.float(0);
   const axis = normalAxis(context.int('axis', -1), x.rank);
   if (axis < 0 || axis >= x.rank) context.invalid(`axis ${context.int('axis', -1)} is out of range for rank ${x.rank}`);
   const inner = x.shape.slice(axis);
-  const [scale, bias] = [context.float(1), context.optionalTensor(2) && context.float(2)];
-  // Weights have the normalised axes' shape; ONNX takes any that broadcasts to it, or to x.
-  const fused = [scale, bias].every((t) => !t || fits(t.shape, inner));
-  const weight = (t: Tensor | undefined): Tensor | undefined =>
-    !t || sameShape(t.shape, inner) ? t : broadcastTo(t, inner);
   const options = { eps: context.floatAttr('epsilon', 1e-5), axes: x.rank - axis };
-  const result = fused
-    ? layerNormWithStatistics(x, weight(scale), weight(bias), options)
-    : layerNormWithStatistics(x, undefined, undefined, options);
-  const weighted = bias ? () => add(mul(result.y, scale), bias) : () => mul(result.y, scale);
-  return [fused ? result.y : weighted(), result.mean, result.rstd];
+  const scale = withoutLead(context.float(1), inner.length);
+  const bias = context.optional(2) && withoutLead(context.float(2), inner.length);
+  if (fits(scale.shape, inner) && (!bias || fits(bias.shape, inner))) {
+    const whole = (t: Tensor): Tensor => (sameShape(t.shape, inner) ? t : broadcastTo(t, inner));
+    const { y, mean: m, rstd } = layerNormWithStatistics(x, whole(scale), bias && whole(bias), options);
+    return [y, m, rstd];
+  }
+  const { y, mean: m, rstd } = layerNormWithStatistics(x, undefined, undefined, options);
+  const scaled = mul(y, broadcastTo(scale, x.shape));
+  return [bias ? add(scaled, broadcastTo(bias, x.shape)) : scaled, m, rstd];
 }
 
 /** x / ‖x‖ₚ along an axis, p 1 or 2; 0 where the norm is 0. */

@@ -30,9 +30,8 @@ export function trackStatistics(
 ): { readonly mean: Tensor | undefined; readonly variance: Tensor | undefined } {
   follow(context, input.mean, batch.mean, momentum);
   const { count } = batch;
-  // Of one value the variance is 0, biased or not.
-  const unbiased = count > 1 ? mul(batch.variance, count / (count - 1)) : batch.variance;
-  follow(context, input.variance, unbiased, momentum);
+  // Of one value the variance is 0, biased or not; a factor of 1 keeps the nodes those of other chunks.
+  follow(context, input.variance, mul(batch.variance, count > 1 ? count / (count - 1) : 1), momentum);
   const average = (before: Tensor, now: Tensor): Tensor => add(mul(before, momentum), mul(now, 1 - momentum));
   return {
     mean: context.wants(1) ? average(input.mean, batch.mean) : undefined,
