@@ -46,7 +46,7 @@ const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) 
 const trainingDomain = 'ai.onnx.preview.training';
 const trainingOperators: ReadonlySet<string> = new Set(['Adagrad', 'Adam', 'Gradient', 'Momentum']);
 
-/** undefined: not supported. If and functions are the importer's own. */
+/** undefined: not supported. If, Loop and functions are the importer's own. */
 export function operatorRule(domain: string, opType: string): OperatorRule | undefined {
   if (domain !== (trainingOperators.has(opType) ? trainingDomain : '')) return undefined;
   return rules.get(opType);
