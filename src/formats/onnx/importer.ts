@@ -52,6 +52,11 @@ const maxHostTotal = 2 ** 27;
 export interface ImportOptions extends SizeOptions {
   /** Initialisers that get no gradient. */
   readonly frozen?: readonly string[];
+  /**
+   * The batch size of the data. A file that states a symbol and still holds the size that it was traced with counts as made
+   * for this one, where it can be built for it.
+   */
+  readonly dataBatch?: number;
 }
 
 /** A model whose sizes are settled but for the batch. */
@@ -96,16 +101,15 @@ export function prepareImport(model: OnnxModel, options: ImportOptions = {}): On
   const build = (batch: number, mode: ModelMode = 'training'): Graph =>
     new Importer(model, options, batch, mode, axes instanceof Error ? undefined : axes).import();
   if (!(axes instanceof Error)) return { fileBatch: own, build };
+  // A batch of 1 broadcasts with every other size, and what builds for all of them (though it mixes samples) shows none.
+  const tried = own === undefined && !everySize && options.dataBatch !== 1 ? options.dataBatch : undefined;
+  const trial = tried === undefined ? axes : attempt(() => importFor(tried));
+  const made = trial instanceof Error ? own : tried;
   return {
-    fileBatch: own,
+    fileBatch: made,
     build: (batch, mode) => {
-      if (batch === own) return build(batch, mode);
-      // A file with a symbol may still hold the size that it was traced with, and build for that one only. A batch of 1
-      // broadcasts with every other size, and what builds for all of them (though it mixes samples) shows none.
-      const mayFit = own === undefined && batch !== 1 && !everySize;
-      const made = mayFit ? attempt(() => build(batch, mode)) : axes;
-      if (made instanceof Error) throw bakedIn(made, batch, own);
-      return made;
+      if (batch === made) return build(batch, mode);
+      throw bakedIn(batch === tried && trial instanceof Error ? trial : axes, batch, made);
     },
   };
 }
@@ -123,7 +127,7 @@ function attempt<T>(run: () => T): T | GraphError | FormatError {
 function bakedIn(cause: GraphError | FormatError, batch: number, own: number | undefined): GraphError {
   const why =
     own === undefined
-      ? `${cause.message} (the file says a symbol; was it traced with another size, which is baked in there?)`
+      ? `${cause.message} (the file states a symbol; was it traced with another size, which is baked in there?)`
       : `the file was made for ${own}, and ${cause.message}`;
   const use = own === undefined ? 'use the batch size that it was traced with' : `use batches of ${own}`;
   return new GraphError('onnx-batch-size', `the model cannot be built for a batch of ${batch}: ${why}`, {
