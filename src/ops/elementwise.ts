@@ -17,5 +17,5 @@ export {
 export { add, div, maximum, minimum, mul, pow, sub } from './binary.ts';
 export { fmod, mod } from './remainder.ts';
 export { ceil, floor, round, sign } from './rounding.ts';
-export { cos, sin, tan } from './trigonometry.ts';
+export { acos, acosh, asin, asinh, atan, atanh, cos, cosh, sin, sinh, tan } from './trigonometry.ts';
 export { abs, erf, exp, gelu, log, neg, reciprocal, relu, sigmoid, sqrt, tanh } from './unary.ts';

@@ -68,7 +68,19 @@ import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
 import { runningAverageOp } from './running-average.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
-import { cosOp, sinOp, tanOp } from './trigonometry.ts';
+import {
+  acoshOp,
+  acosOp,
+  asinhOp,
+  asinOp,
+  atanhOp,
+  atanOp,
+  coshOp,
+  cosOp,
+  sinhOp,
+  sinOp,
+  tanOp,
+} from './trigonometry.ts';
 import { triluOp } from './trilu.ts';
 import { absOp, erfOp, expOp, geluOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, sqrtOp, tanhOp } from './unary.ts';
 import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.ts';
@@ -76,11 +88,17 @@ import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.
 export const records = {
   abs: absOp,
   accumulate: accumulateOp,
+  acos: acosOp,
+  acosh: acoshOp,
   adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
   argMax: argMaxOp,
   argMin: argMinOp,
+  asin: asinOp,
+  asinh: asinhOp,
+  atan: atanOp,
+  atanh: atanhOp,
   avgPool: avgPoolOp,
   avgPoolGrad: avgPoolGradOp,
   batchNorm: batchNormOp,
@@ -97,6 +115,7 @@ export const records = {
   convInputGrad: convInputGradOp,
   convWeightGrad: convWeightGradOp,
   cos: cosOp,
+  cosh: coshOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
   cumSum: cumSumOp,
@@ -178,6 +197,7 @@ export const records = {
   sigmoidGrad: sigmoidGradOp,
   sign: signOp,
   sin: sinOp,
+  sinh: sinhOp,
   slice: sliceOp,
   sliceScatter: sliceScatterOp,
   softmax: softmaxOp,

@@ -165,6 +165,27 @@ const FUNCTIONS: [name: string, f: (x: number) => number, maxUlp: number, specia
       ]),
     ],
   ]),
+  ...(['asin', 'acos', 'atanh'] as const).map((name): (typeof FUNCTIONS)[number] => [
+    name,
+    Math[name],
+    0.51,
+    [-1, 1, -0, 0, -1.0000001, 1.5, inf, -inf, nan, 0.99999994, -0.99999994, 1e-30, 0.03125].map((x) => [
+      x,
+      Math[name](Math.fround(x)),
+    ]),
+  ]),
+  ...(['atan', 'sinh', 'cosh', 'asinh'] as const).map((name): (typeof FUNCTIONS)[number] => [
+    name,
+    Math[name],
+    0.51,
+    [-0, 0, 1, -1, inf, -inf, nan, 0.5, 0.03125, 1e-30, 89.3, -3.4e38].map((x) => [x, Math[name](Math.fround(x))]),
+  ]),
+  [
+    'acosh',
+    Math.acosh,
+    0.51,
+    [1, 1.0000001, 0.99999994, 0, -2, inf, -inf, nan, 3.4e38].map((x) => [x, Math.acosh(Math.fround(x))]),
+  ],
   ...(['floor', 'ceil'] as const).map((name): (typeof FUNCTIONS)[number] => [
     name,
     Math[name],

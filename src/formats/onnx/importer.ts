@@ -5,20 +5,21 @@
  *                                           │
  *              known inputs: computed here, as shapes and all that follows from them must be before a graph can be built
  *              tensors:      the operator's rule appends nodes
- *              If, functions: their nodes take the node's place
+ *              If, Loop, functions: their nodes take the node's place
  *
  * Names of the file survive: parameters and inputs have theirs, the node that makes a value has its ONNX node's, and every
  * value can be found by `graph.labels`.
  */
 import { FormatError, GraphError, nearest, UsageError } from '../../core/errors.ts';
-import { formatShape, type Shape } from '../../core/types.ts';
+import { formatShape, type Shape, sameShape } from '../../core/types.ts';
 import { Graph, type Tensor } from '../../graph/graph.ts';
+import { concat, reshape } from '../../ops/shape.ts';
 import type { ModelMode } from '../../optim/model.ts';
 import { type BatchAxes, compareBatches } from './batch-axes.ts';
 import { type ContextSource, NodeContext } from './context.ts';
 import { hostRuleOf } from './host/index.ts';
 import { constantInputs, declaredBatchAxis, fileBatch, type SizeOptions, Symbols, sizedInputs } from './interface.ts';
-import { constantOf, float32Of, graphDType, isFloatDType, toHostConstant } from './known.ts';
+import { constantOf, float32Of, graphDType, isFloatDType, known, toHostConstant } from './known.ts';
 import type {
   OnnxAttribute,
   OnnxDType,
@@ -43,14 +44,19 @@ import { onnxDTypeOf } from './tensor-bytes.ts';
  */
 const opsetRange = { first: 1, last: 22 };
 const firstBroadcasting = 7;
-/** Nodes of functions after they are written out: those that call the next one twice would double with every level. */
-const maxFunctionNodes = 2 ** 16;
+/** Nodes of functions and loops after they are written out: functions that call the next one twice double with every level. */
+const maxWrittenOut = 2 ** 16;
 /** Elements computed on the host in all of an import. */
 const maxHostTotal = 2 ** 27;
 
 export interface ImportOptions extends SizeOptions {
   /** Initialisers that get no gradient. */
   readonly frozen?: readonly string[];
+  /**
+   * The batch size of the data. A file that states a symbol and still holds the size that it was traced with counts as made
+   * for this one, where it can be built for it.
+   */
+  readonly dataBatch?: number;
 }
 
 /** A model whose sizes are settled but for the batch. */
@@ -84,35 +90,51 @@ export function prepareImport(model: OnnxModel, options: ImportOptions = {}): On
   checkNames(model, options);
   const own = fileBatch(model, options);
   const first = own ?? 2;
-  const graph = new Importer(model, options, first, 'training', undefined).import();
-  let axes: BatchAxes | undefined;
-  let baked: Error | undefined;
-  try {
-    axes = compareBatches(
-      graph,
-      first,
-      new Importer(model, options, first + 1, 'training', undefined).import(),
-      first + 1,
-    );
-  } catch (error) {
-    if (!(error instanceof GraphError || error instanceof FormatError)) throw error;
-    baked = error;
-  }
+  const importFor = (batch: number): Graph => new Importer(model, options, batch, 'training', undefined).import();
+  const a = attempt(() => importFor(first));
+  if (own !== undefined && a instanceof Error) throw a;
+  const b = attempt(() => importFor(first + 1));
+  // What is wrong at every size has nothing to do with the batch; where nobody says the data's, two sizes are every size.
+  if (a instanceof Error && b instanceof Error && (a.message === b.message || options.dataBatch === undefined)) throw a;
+  const everySize = !(a instanceof Error || b instanceof Error);
+  const axes = a instanceof Error ? a : b instanceof Error ? b : attempt(() => compareBatches(a, first, b, first + 1));
+  const build = (batch: number, mode: ModelMode = 'training'): Graph =>
+    new Importer(model, options, batch, mode, axes instanceof Error ? undefined : axes).import();
+  if (!(axes instanceof Error)) return { fileBatch: own, build };
+  // A batch of 1 broadcasts with every other size, and what builds for all of them (though it mixes samples) shows none.
+  const tried = own === undefined && !everySize && options.dataBatch !== 1 ? options.dataBatch : undefined;
+  const trial = tried === undefined ? axes : attempt(() => importFor(tried));
+  const made = trial instanceof Error ? own : tried;
   return {
-    fileBatch: own,
-    build: (batch, mode = 'training') => {
-      if (!baked || batch === own) return new Importer(model, options, batch, mode, axes).import();
-      throw new GraphError(
-        'onnx-batch-size',
-        `the model cannot be built for a batch of ${batch}: the file was made for ${first}, and ${baked.message}`,
-        {
-          fields: { ...(baked as GraphError).fields, batch, fileBatch: first },
-          remedy: `use batches of ${first} and one microbatch, or export the model with a symbolic batch (dynamic_axes)`,
-          cause: baked,
-        },
-      );
+    fileBatch: made,
+    build: (batch, mode) => {
+      if (batch === made) return build(batch, mode);
+      throw bakedIn(batch === tried && trial instanceof Error ? trial : axes, batch, made);
     },
   };
+}
+
+/** The result, or the error of a model that does not suit the size it is built for. */
+function attempt<T>(run: () => T): T | GraphError | FormatError {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof GraphError || error instanceof FormatError) return error;
+    throw error;
+  }
+}
+
+function bakedIn(cause: GraphError | FormatError, batch: number, own: number | undefined): GraphError {
+  const why =
+    own === undefined
+      ? `${cause.message} (the file states a symbol; was it traced with another size, which is baked in there?)`
+      : `the file was made for ${own}, and ${cause.message}`;
+  const use = own === undefined ? 'use the batch size that it was traced with' : `use batches of ${own}`;
+  return new GraphError('onnx-batch-size', `the model cannot be built for a batch of ${batch}: ${why}`, {
+    fields: { ...cause.fields, batch, fileBatch: own ?? null },
+    remedy: `${use} and one microbatch, or export the model with a symbolic batch in all places (dynamic_axes)`,
+    cause,
+  });
 }
 
 function checkNames(model: OnnxModel, { frozen = [] }: ImportOptions): void {
@@ -156,7 +178,7 @@ class Importer {
   readonly #labelOf = new Map<Tensor, string>();
   /** Whether sizes that the file states are those of this batch. */
   readonly #statedSizes: boolean;
-  #functionNodes = 0;
+  #writtenOut = 0;
   #hostElements = 0;
 
   constructor(model: OnnxModel, options: ImportOptions, batch: number, mode: ModelMode, axes: BatchAxes | undefined) {
@@ -198,7 +220,11 @@ class Importer {
 
   /** Initialisers and nodes of a graph or subgraph. */
   #body(scope: Scope, graph: OnnxGraph, inside?: string): void {
-    const given = new Set(graph.inputs.map((input) => input.name));
+    this.#bindInitializers(scope, graph, inside);
+    this.#nodesOf(scope, graph);
+  }
+
+  #bindInitializers(scope: Scope, graph: OnnxGraph, inside: string | undefined): void {
     const statistics = runningStatistics(graph.nodes, (node) => this.#functionOf(node));
     const seen = new Set<string>();
     for (const tensor of graph.initializers) {
@@ -208,12 +234,15 @@ class Importer {
         });
       }
       seen.add(tensor.name);
-      given.add(tensor.name);
       this.#bind(scope, tensor.name, {
         value: this.#initializer(scope, tensor, statistics, inside),
         dtype: tensor.dtype,
       });
     }
+  }
+
+  #nodesOf(scope: Scope, graph: OnnxGraph): void {
+    const given = new Set([...graph.inputs, ...graph.initializers].map(({ name }) => name));
     const declared = new Map([...graph.valueInfo, ...graph.outputs].map((info) => [info.name, info]));
     this.#run(
       scope,
@@ -248,8 +277,11 @@ class Importer {
   ): void {
     const { nodes: ordered, used } = orderNodes(nodes, outputs, given, (name) => scope.has(name));
     for (const node of ordered) {
-      if (scope.calls.length > 0 && ++this.#functionNodes > maxFunctionNodes) {
-        throw new FormatError('onnx-too-large', `its functions, written out, have more than ${maxFunctionNodes} nodes`);
+      if (scope.calls.length > 0 && ++this.#writtenOut > maxWrittenOut) {
+        throw new FormatError(
+          'onnx-too-large',
+          `its functions and loops, written out, have more than ${maxWrittenOut} nodes`,
+        );
       }
       const results = this.#node(scope, node, used);
       node.outputs.forEach((name, i) => {
@@ -282,7 +314,8 @@ class Importer {
     const rule = operatorRule(node.domain, node.opType);
     const called = rule && node.domain === ownDomain ? undefined : this.#functionOf(node);
     const host = node.domain === '' ? hostRuleOf(node.opType) : undefined;
-    if (!called && !rule && !host && !(node.domain === '' && node.opType === 'If')) {
+    const control = node.domain === '' && (node.opType === 'If' || node.opType === 'Loop') ? node.opType : undefined;
+    if (!called && !rule && !host && !control) {
       this.#problems.add(node, `operator ${node.domain ? `${node.domain}.` : ''}${node.opType} is not supported`);
       return 'failed';
     }
@@ -294,7 +327,8 @@ class Importer {
       const attributes = this.#attributes(scope, node);
       if (called) return this.#call(scope, node, called, inputs, attributes);
       const context = this.#context(scope, node, inputs, attributes, used);
-      if (node.domain === '' && node.opType === 'If') return this.#if(scope, node, context);
+      if (control === 'If') return this.#if(scope, node, context);
+      if (control === 'Loop') return this.#loop(scope, node, context, inputs);
       const name = scope.prefix + (node.name || node.outputs.find((output) => output !== '') || node.opType);
       const values = this.#graph.scope(name, () => {
         const computed = host && (host.onTypes || inputs.every((input) => !input || !isTensor(input.value)));
@@ -429,6 +463,80 @@ class Importer {
     const inner = new Scope(scope);
     this.#body(inner, branch, node.name || node.outputs.find((output) => output !== ''));
     return branch.outputs.map(({ name }) => this.#result(node, inner, name));
+  }
+
+  /**
+   * A loop whose number of turns is known: its body, once a turn, takes the node's place. Inputs: most turns (none: no
+   * bound), whether to begin, and what is carried from turn to turn. The body sees the turn's number, the condition and what
+   * is carried, and gives the next condition, what is carried on, and a slice of each output that collects.
+   */
+  #loop(
+    scope: Scope,
+    node: OnnxNode,
+    context: NodeContext,
+    inputs: readonly (Bound | undefined)[],
+  ): readonly (Bound | undefined)[] {
+    const single = (value: Known | undefined, what: string): number | undefined => {
+      if (value && value.data.length !== 1) context.invalid(`${what} is a scalar, and has ${value.data.length} values`);
+      return value?.data[0];
+    };
+    const turns = single(context.optionalKnown(0, 'the number of turns'), 'the number of turns') ?? Infinity;
+    let condition = single(context.optionalKnown(1, 'the condition'), 'the condition') ?? 1;
+    const body = context.graphAttr('body');
+    let carried = inputs.slice(2).map((bound, i) => bound ?? context.invalid(`input ${2 + i} is missing`));
+    const collecting = body.outputs.length - 1 - carried.length;
+    if (body.inputs.length !== 2 + carried.length || collecting < 0) {
+      context.invalid(
+        `its body has ${body.inputs.length} inputs and ${body.outputs.length} outputs, and the node carries ${carried.length} values`,
+      );
+    }
+    if (node.outputs.length > carried.length + collecting) {
+      context.invalid(`its body makes ${carried.length + collecting} values, and the node has ${node.outputs.length}`);
+    }
+    const slices = Array.from({ length: collecting }, (): Bound[] => []);
+    const name = `${scope.prefix}${node.name || node.outputs.find((output) => output !== '') || node.opType}`;
+    // Weights of the body are the same at every turn.
+    const shared = new Scope(scope, { ...scope, prefix: `${name}/` });
+    this.#bindInitializers(shared, body, undefined);
+    for (let turn = 0; turn < turns && condition !== 0; turn++) {
+      if (turn === maxWrittenOut) context.invalid(`it makes more than ${maxWrittenOut} turns`);
+      const inner = new Scope(shared, { ...scope, prefix: `${name}/${turn}/`, calls: [...scope.calls, name] });
+      const given: readonly Bound[] = [
+        { value: known('INT64', [], [turn]), dtype: 'INT64' },
+        { value: known('BOOL', [], [condition]), dtype: 'BOOL' },
+        ...carried,
+      ];
+      body.inputs.forEach((input, i) => {
+        this.#bind(inner, input.name, given[i]!);
+      });
+      this.#nodesOf(inner, body);
+      const [next, ...made] = body.outputs.map((output) => this.#result(node, inner, output.name)!);
+      const goOn = next!.value;
+      if (isTensor(goOn)) return context.unsupported('its condition must be known at import, and is computed');
+      condition = single(goOn, 'the condition')!;
+      carried = made.slice(0, carried.length);
+      slices.forEach((list, i) => {
+        list.push(made[carried.length + i]!);
+      });
+    }
+    return [...carried, ...slices.map((list) => this.#stack(list, context))];
+  }
+
+  /** What the turns of a loop give, along a new first axis. */
+  #stack(slices: readonly Bound[], context: NodeContext): Bound | undefined {
+    const [first] = slices;
+    if (!first) return undefined;
+    const shape = first.value.shape;
+    if (slices.some(({ value }) => !sameShape(value.shape, shape))) {
+      context.invalid('what it collects has another shape at every turn');
+    }
+    const values = slices.map(({ value }) => value);
+    if (values.every((value) => !isTensor(value))) {
+      const data = values.flatMap((value) => [...(value as Known).data]);
+      return { value: known(first.dtype, [slices.length, ...shape], data), dtype: first.dtype };
+    }
+    const rows = values.map((value) => reshape(context.lift(value), [1, ...shape]));
+    return { value: concat(rows, { axis: 0 }), dtype: first.dtype };
   }
 
   #result(node: OnnxNode, scope: Scope, name: string): Bound | undefined {

@@ -28,7 +28,9 @@ export function onnxModel(choice: OnnxChoice, experiment: Experiment, dataShapes
   const { constants } = choice;
   const dims = { ...dimsOfData(file, batchAxes, dataShapes), ...choice.dims };
   const name = basename(choice.file, '.onnx');
-  const importer = inFile(choice.file, () => prepareImport(file, { batchAxes, dims, constants, frozen }));
+  const importer = inFile(choice.file, () =>
+    prepareImport(file, { batchAxes, dims, constants, frozen, ...dataBatch(file, batchAxes, dataShapes) }),
+  );
   checkDims(file, choice);
   return {
     name,
@@ -71,6 +73,20 @@ function dimsOfData(
     });
   }
   return dims;
+}
+
+/** The batch size that the data give the first batched input. */
+function dataBatch(
+  model: OnnxModel,
+  batchAxes: Experiment['batchAxis'],
+  dataShapes: DataShapes,
+): { readonly dataBatch?: number } {
+  for (const input of fedInputs(model, {})) {
+    const axis = inputBatchAxis(input, batchAxes);
+    const batch = axis === null ? undefined : dataShapes(input.name)?.at(axis);
+    if (batch !== undefined) return { dataBatch: batch };
+  }
+  return {};
 }
 
 /** Every size must be one of a symbol of the file. */
