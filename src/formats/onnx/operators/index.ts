@@ -5,6 +5,7 @@ import { batchNormOperators } from './batch-norm.ts';
 import { convOperators } from './conv.ts';
 import { dropoutOperators } from './dropout.ts';
 import { elementwise } from './elementwise.ts';
+import { gridSampleOperators } from './grid-sample.ts';
 import { identity } from './identity.ts';
 import { indexingOperators } from './indexing.ts';
 import { lossOperators } from './loss.ts';
@@ -26,6 +27,7 @@ const tables: readonly OperatorTable[] = [
   convOperators,
   dropoutOperators,
   elementwise,
+  gridSampleOperators,
   identity,
   indexingOperators,
   lossOperators,

@@ -7,18 +7,7 @@ import { type ResizeOptions, resize as resizeTensor } from '../../../ops/resize.
 import type { CoordinateTransformation, Interpolation, NearestMode } from '../../../ops/resize-taps.ts';
 import { depthToSpace, spaceToDepth } from '../../../ops/space-depth.ts';
 import type { OperatorContext, OperatorRule, OperatorTable } from '../operator.ts';
-
-/** What an attribute's text stands for, by the names that ONNX gives. */
-function named<T>(
-  context: OperatorContext,
-  attribute: string,
-  whenMissing: string,
-  names: Readonly<Record<string, T>>,
-): T {
-  const text = context.string(attribute, whenMissing);
-  if (Object.hasOwn(names, text)) return names[text]!;
-  return context.invalid(`${attribute} "${text}" is none of ${Object.keys(names).join(', ')}`);
-}
+import { named } from './named.ts';
 
 /** Axes that a list names, non-negative; all of them where there is none. */
 function axesOf(context: OperatorContext, x: Tensor, list: readonly number[] | undefined): number[] {
