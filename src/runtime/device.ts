@@ -1,5 +1,6 @@
 import type { Backend, BoundCall } from '../backends/backend.ts';
 import { DeviceError } from '../core/errors.ts';
+import { elementCount } from '../core/types.ts';
 import { describe, type Instruction } from '../program/instruction.ts';
 import { Audit } from './audit.ts';
 import type { Channel } from './channel.ts';
@@ -109,10 +110,13 @@ export class Device {
     } catch (error) {
       if (error instanceof StepAborted || error instanceof DeviceError) throw error;
       const instruction = image.program.instructions[at]!;
+      const indices = isRefusal(error) ? this.#indicesOf(instruction, image) : undefined;
+      const what = indices ?? (error as Error).message;
       throw new DeviceError(
         'kernel-failed',
-        `device ${device} failed at instruction ${at}, ${describe(instruction, image.program)}: ${(error as Error).message}`,
+        `device ${device} failed at instruction ${at}, ${describe(instruction, image.program)}: ${what}`,
         {
+          remedy: indices && 'correct the indices in the data, or the size of what they choose from',
           fields: {
             device,
             instruction: at,
@@ -128,6 +132,19 @@ export class Device {
     audit?.finish(image);
     const seconds = (performance.now() - begin) / 1000;
     return { seconds, busySeconds: seconds - channel.waitedSeconds, times, audit: audit ? audit.report() : null };
+  }
+
+  /** Why a kernel has trapped that takes indices: they are the only values that it checks. */
+  #indicesOf(instruction: Instruction, image: DeviceImage): string | undefined {
+    if (instruction.kind !== 'compute') return undefined;
+    const ranges = instruction.signature.inputs.flatMap(({ dtype, shape }, i) => {
+      if (dtype !== 'i32') return [];
+      const id = instruction.inputs[i]!;
+      const values = new Int32Array(this.#bytes.buffer, image.offsets[id]!, elementCount(shape));
+      const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
+      return [`${image.program.buffers[id]!.name} holds ${low} to ${high}`];
+    });
+    return ranges.length > 0 ? `an index is out of range: ${ranges.join(', ')}` : undefined;
   }
 
   #prepare(instruction: Instruction, image: DeviceImage): Step {
@@ -217,3 +234,7 @@ async function continueAfter(pending: Promise<void>, calls: readonly BoundCall[]
   await pending;
   for (let i = from; i < calls.length; i++) await calls[i]!();
 }
+
+/** A kernel's own check has failed (`unreachable`), unlike a trap of the arithmetic (an integer division by 0). */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof WebAssembly.RuntimeError && error.message.includes('unreachable');

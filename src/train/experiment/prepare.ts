@@ -3,7 +3,7 @@ import type { HostTensor } from '../../core/types.ts';
 import { toHostTensor } from '../../formats/raw-tensor.ts';
 import { readBytes, readText } from '../../formats/read-file.ts';
 import { readSafetensors } from '../../formats/safetensors.ts';
-import type { Graph } from '../../graph/graph.ts';
+import type { Graph, Tensor } from '../../graph/graph.ts';
 import type { ModelConfig } from '../../nn/models/index.ts';
 import { type Model, someGraph } from '../../optim/model.ts';
 import { makeOptimizer, type Optimizer, type OptimizerConfig } from '../../optim/optimizer.ts';
@@ -300,7 +300,9 @@ export function readParameters(file: string, model: Model): Map<string, HostTens
   const graph = someGraph(model);
   const buffers = graph.sources('buffer').filter((b) => tensors.has(b.name));
   const names = graph.parameters.map((p) => p.name);
-  const missing = names.filter((name) => !tensors.has(name));
+  // Frozen parameters with values of their own (initialisers of an ONNX file) keep them.
+  const kept = ({ node }: Tensor) => node.source!.frozen === true && node.source!.init!.kind === 'data';
+  const missing = graph.parameters.flatMap((p) => (tensors.has(p.name) || kept(p) ? [] : [p.name]));
   const foreign = [...tensors.keys()].filter((name) => !names.includes(name) && !buffers.some((b) => b.name === name));
   if (missing.length > 0 || foreign.length > 0) {
     const parts = [
@@ -313,7 +315,7 @@ export function readParameters(file: string, model: Model): Map<string, HostTens
     });
   }
   return new Map(
-    [...graph.parameters, ...buffers].map((p) => {
+    [...graph.parameters.filter((p) => tensors.has(p.name)), ...buffers].map((p) => {
       const value = toHostTensor(tensors.get(p.name)!, p.dtype, `${file}: "${p.name}"`);
       if (value.type.shape.join() !== p.shape.join()) {
         throw new UsageError(
