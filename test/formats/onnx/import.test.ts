@@ -398,6 +398,33 @@ describe('If and functions', () => {
       { initializers: [{ name: 'c', dtype: 'BOOL', dims: [], values: [condition] }] },
     );
 
+  it('branches of two nodes may have initialisers of one name: the second is named after its node, and can be frozen', () => {
+    const scaled = (x: string, name: string, out: string, value: number): NodeText => ({
+      op: 'If',
+      name,
+      in: ['c'],
+      out: [out],
+      attrs: {
+        then_branch: {
+          graph: {
+            nodes: [{ op: 'Mul', in: [x, 'w'], out: ['o'] }],
+            outputs: [{ name: 'o' }],
+            initializers: [{ name: 'w', dims: [1], values: [value] }],
+          },
+        },
+        else_branch: { graph: { nodes: [{ op: 'Relu', in: [x], out: ['e'] }], outputs: [{ name: 'e' }] } },
+      },
+    });
+    const model = chain([scaled('x', 'first', 'h', 2), scaled('h', 'second', 'y', 3)], {
+      initializers: [{ name: 'c', dtype: 'BOOL', dims: [], values: [1] }],
+    });
+    const graph = graphOf(model, { batch: 3, frozen: ['second/w'] });
+    expect(graph.parameters.map((p) => [p.name, p.node.source!.frozen ?? false])).toEqual([
+      ['w', false],
+      ['second/w', true],
+    ]);
+  });
+
   it('a branch of a known condition takes the node’s place and sees the values around it', () => {
     expect(graphOf(branches(1)).outputs.get('y')!.node.op!.name).toBe('relu');
     expect(failure(() => graphOf(branches(0))).message).toContain('NoSuchOperator');
