@@ -28,13 +28,26 @@ function kernelsOf(record, lowerNode) {
     .join(', ');
 }
 
+/** Samples of a record whose gradients test/conformance compares: those with an f32 input that has a derivative. */
+function differentiated({ gradient, samples }) {
+  if (gradient.kind !== 'rule' && gradient.kind !== 'decompose') return 0;
+  const ofSample = ({ gradientOf, inputs }) => gradientOf ?? inputs.filter(({ dtype = 'f32' }) => dtype === 'f32');
+  return samples.filter((sample) => ofSample(sample).length > 0).length;
+}
+
+/** Forward, gradient and second gradient on both backends: how many samples each is held to. */
+function matrixOf(record) {
+  const [forward, gradient] = [record.samples.length, differentiated(record) || '–'];
+  return [forward, gradient, gradient, forward, gradient, gradient];
+}
+
 /** The page as Markdown, from the table of records and the lowering of nodes. */
 export function opsPage(records, lowerNode) {
   const all = Object.values(records);
   const count = (kind) => all.filter((r) => r.gradient.kind === kind).length;
   const samples = all.reduce((n, r) => n + r.samples.length, 0);
   const rows = all.map((record) =>
-    [`\`${record.name}\``, record.doc, gradientOf(record), kernelsOf(record, lowerNode), record.samples.length]
+    [`\`${record.name}\``, record.doc, gradientOf(record), kernelsOf(record, lowerNode)]
       .map((text) => cell(String(text)))
       .join(' | '),
   );
@@ -51,9 +64,19 @@ end in \`Grad\`, \`accumulate\` and the updates are made by differentiation and 
   values to the f64 reference; compares first and second gradients, where there are any, with central differences under
   random cotangents; and runs those gradient graphs on both backends. It also offers every op inputs it must refuse.
 
-| op | computes | gradient | kernels | samples |
-|---|---|---|---|---:|
+| op | computes | gradient | kernels |
+|---|---|---|---|
 ${rows.map((row) => `| ${row} |`).join('\n')}
+
+## Conformance matrix
+
+How many samples of each op \`test/conformance\` holds to the f64 reference, to central differences (∂: gradients, ∂²: gradients
+of gradients) and to the reference's gradient graphs. A dash: the op has no derivative, or none but zero. Breaking any one
+gradient rule turns a test red: \`node scripts/mutate-gradients.mjs\` does so for all of them.
+
+| op | reference | reference ∂ | reference ∂² | wasm | wasm ∂ | wasm ∂² |
+|---|---:|---:|---:|---:|---:|---:|
+${all.map((record) => `| \`${record.name}\` | ${matrixOf(record).join(' | ')} |`).join('\n')}
 `;
 }
 

@@ -14,6 +14,10 @@ export {
 } from './core/errors.ts';
 export { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from './core/format.ts';
 export type { DType, HostTensor, Shape, TensorType } from './core/types.ts';
+export { type ExportedModel, type ExportOptions, exportModel, exportOnnx } from './formats/onnx/export.ts';
+export { type ImportOptions, importModel, type OnnxImporter, prepareImport } from './formats/onnx/importer.ts';
+export type { OnnxModel } from './formats/onnx/model.ts';
+export { readOnnx } from './formats/onnx/read.ts';
 export { readSafetensors, writeSafetensors } from './formats/safetensors.ts';
 export { evaluate } from './graph/evaluate.ts';
 export { Graph, type Node, Tensor } from './graph/graph.ts';

@@ -13,20 +13,9 @@ const model = {
   build: (n) => {
     const graph = new Graph();
     const x = graph.input('x', { shape: [n, window], dtype: 'i32' });
-    const size = letters.length;
-    const h = graph.scope('lstm', () => {
-      const limit = 1 / Math.sqrt(hidden); // PyTorch's initialisation of recurrent layers
-      const weight = (name, shape) => graph.parameter(name, shape, { kind: 'uniform', low: -limit, high: limit });
-      const steps = nn.embedding(ops.transpose(x, [1, 0]), { rows: size, dim: 8, name: 'letter' }); // [T, N, 8]
-      const weights = {
-        weightIh: weight('weight_ih', [4 * hidden, 8]),
-        weightHh: weight('weight_hh', [4 * hidden, hidden]),
-        biasIh: weight('bias_ih', [4 * hidden]),
-        biasHh: weight('bias_hh', [4 * hidden]),
-      };
-      return ops.lstm(steps, weights).hN;
-    });
-    const logits = graph.output('logits', nn.linear(h, size, { name: 'head' }));
+    const steps = nn.embedding(x, { rows: letters.length, dim: 8, name: 'letter' }); // [N, T, 8]
+    const { hN } = nn.lstm(steps, hidden, { batchFirst: true, name: 'lstm' }); // [1, N, hidden]
+    const logits = graph.output('logits', nn.linear(ops.squeeze(hN, [0]), letters.length, { name: 'head' }));
     return { graph, objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }] };
   },
 };

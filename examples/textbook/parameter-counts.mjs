@@ -46,6 +46,7 @@ compare(
     row('linear, 128 to 10', [128], (x) => nn.linear(x, 10), '10·(128 + 1)', 10 * 129),
     row('layer normalisation of 64', [64], (x) => nn.layerNorm(x), '2·64', 128),
     row('embedding of 60 tokens in 64', [8], (x) => nn.embedding(x, { rows: 60, dim: 64 }), '60·64', 60 * 64, 'i32'),
+    row('LSTM, 8 inputs, 16 units', [3, 8], (x) => nn.lstm(x, 16), '4·16·(8 + 16 + 2)', 4 * 16 * 26),
     row(
       'attention of width 64',
       [8, 64],

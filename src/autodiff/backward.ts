@@ -1,6 +1,7 @@
 import { GraphError } from '../core/errors.ts';
 import { sameShape } from '../core/types.ts';
 import type { Node, Tensor } from '../graph/graph.ts';
+import { dependsOnBatch } from '../graph/values.ts';
 import { add } from '../ops/elementwise.ts';
 
 /** A place where differentiation starts: d(objective)/d(tensor) = cotangent. */
@@ -84,10 +85,14 @@ function walk(
 
 /**
  * d(objective)/d(t) for each t, summed over uses; undefined where the objective does not depend on t. The gradients are
- * values of the model like any other (`backwardWithin`).
+ * values of the model like any other (`backwardWithin`). One by a tensor that is the same for every microbatch is noted in
+ * the graph: a plan with several microbatches refuses it.
  */
 export function gradients(roots: readonly Root[], wrt: readonly Tensor[]): (Tensor | undefined)[] {
   const found = backwardWithin(roots, wrt);
+  for (const t of wrt) {
+    if (found.get(t)!.length > 0 && !dependsOnBatch(t)) t.graph.gradientsOfWholeBatch.add(t.name);
+  }
   return wrt.map((t) => total(found.get(t)));
 }
 

@@ -185,4 +185,25 @@ export const commands: readonly CommandSpec[] = [
     example: 'partita trace --model.kind lenet --data.kind digits --devices 2 --microbatches 4 --out trace.json',
     load: () => import('./trace.ts'),
   },
+  {
+    name: 'export',
+    summary: 'write the model as an ONNX file',
+    description:
+      'Writes the model, built for evaluation, with its parameters as an ONNX file: for any batch where it can be. Nothing runs on devices.',
+    flags: [
+      { flags: '--out <file>', doc: 'the ONNX file' },
+      {
+        flags: '--params <file>',
+        doc: "values of parameters and buffers: params.safetensors of a run's folder; default: drawn from the seed, or those of the model's own file",
+      },
+      { flags: '--batch <n>', doc: 'a file for batches of this size; default: of any size, where the model allows it' },
+      { flags: '--opset <n>', doc: "version of ONNX's operators, 17 (default) to 19" },
+      { flags: '--integers <type>', doc: 'type of integer inputs and outputs: INT64 (default) or INT32' },
+      quiet,
+      json,
+    ],
+    example:
+      'partita export --model.kind lenet --data.kind digits --params runs/lenet-1/params.safetensors --out lenet.onnx',
+    load: () => import('./export.ts'),
+  },
 ];

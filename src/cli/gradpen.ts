@@ -16,7 +16,7 @@ export function run(invocation: Invocation): Promise<number> {
       const { loss, results, seconds, reports } = await session.run('gradients', data, { signal: invocation.signal });
       const penalty = results.get('penalty')!;
       const tensors = inGraphOrder(plan, results, ['penalty']).flatMap(([name, t]) =>
-        name === 'loss' ? [] : [[name, name === 'penalty' ? asVector(t) : t] as const],
+        name === 'loss' || name.startsWith('buffer/') ? [] : [[name, name === 'penalty' ? asVector(t) : t] as const],
       );
       return { tensors, scalars: { loss, penalty: penalty.data[0]! }, seconds, reports };
     },

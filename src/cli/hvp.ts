@@ -25,7 +25,7 @@ export function run(invocation: Invocation): Promise<number> {
       );
       const vhv = results.get('vhv')!;
       const tensors = inGraphOrder(plan, results, ['loss']).flatMap(([name, t]) =>
-        name === 'gv' ? [] : [[name, name === 'vhv' ? asVector(t) : t] as const],
+        name === 'gv' || name.startsWith('buffer/') ? [] : [[name, name === 'vhv' ? asVector(t) : t] as const],
       );
       return { tensors, scalars: { loss, vhv: vhv.data[0]! }, seconds, reports };
     },

@@ -145,6 +145,11 @@ export class Graph {
   readonly assignments: Assignment[] = [];
   /** Tensors by names from outside (the values of an ONNX file): they lead to the same values behind every pass. */
   readonly labels = new Map<string, Tensor>();
+  /**
+   * Tensors by which the model takes its own gradient and that are the same for every microbatch (a parameter): such a
+   * gradient is complete only behind the last of them, so that the model can be run in one microbatch only.
+   */
+  readonly gradientsOfWholeBatch = new Set<string>();
   readonly #byName = new Map<string, Node>();
   readonly #counters = new Map<string, number>();
   /** Batch axis of each named result; null: not batched. */

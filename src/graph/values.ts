@@ -44,3 +44,20 @@ export function isCutEdge(tensor: Tensor, reader: Node, stageOf: (node: Node) =>
   const kind = rootOf(tensor).node.source?.kind;
   return kind !== 'input' && kind !== 'constant' && stageOf(tensor.node) !== stageOf(reader);
 }
+
+/**
+ * Whether a value differs from microbatch to microbatch: a batched input stands behind it. What is computed from parameters
+ * and constants alone is the same for all, even where its node runs once a microbatch.
+ */
+export function dependsOnBatch(tensor: Tensor): boolean {
+  const seen = new Set<Node>();
+  const stack = [tensor];
+  while (stack.length > 0) {
+    const t = stack.pop()!;
+    if (t.node.source && !isStepValue(t)) return true;
+    if (seen.has(t.node)) continue;
+    seen.add(t.node);
+    stack.push(...t.node.inputs);
+  }
+  return false;
+}

@@ -30,7 +30,7 @@ export function layOut(blocks: readonly Block[], base = 0): Layout {
   let best: { offsets: number[]; height: number } | undefined;
   let tried = 0;
   for (const order of orders(blocks)) {
-    // Each order costs time in the square of the blocks.
+    // Each order costs time, at worst in the square of the blocks.
     if (blocks.length > MANY_BLOCKS && tried++ === 2) break;
     const candidate = place(blocks, order, start);
     if (!best || candidate.height < best.height) best = candidate;
@@ -82,37 +82,77 @@ function place(
   start: number,
 ): { offsets: number[]; height: number } {
   const offsets = new Array<number>(blocks.length).fill(start);
-  /** Placed blocks by offset. */
-  const placed: number[] = [];
+  const placed = new PlacedBlocks(blocks);
   let height = start;
   for (const i of order) {
     const block = blocks[i]!;
     let at = start;
     let chosen = -1;
     let tightest = Number.POSITIVE_INFINITY;
-    for (const j of placed) {
-      const other = blocks[j]!;
-      if (other.last < block.first || other.first > block.last) continue;
+    for (const j of placed.during(block, offsets)) {
       const gap = offsets[j]! - at;
       if (gap >= block.bytes && gap < tightest) {
         chosen = at;
         tightest = gap;
       }
-      at = Math.max(at, align(offsets[j]! + other.bytes));
+      at = Math.max(at, align(offsets[j]! + blocks[j]!.bytes));
     }
     const offset = chosen >= 0 ? chosen : at;
     offsets[i] = offset;
     height = Math.max(height, offset + block.bytes);
-    let low = 0;
-    let high = placed.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (offsets[placed[middle]!]! <= offset) low = middle + 1;
-      else high = middle;
-    }
-    placed.splice(low, 0, i);
+    placed.add(i);
   }
   return { offsets, height };
+}
+
+/** Time is divided into this many spans at most; a placed block is listed in every span it is alive in. */
+const SPANS = 1024;
+
+/**
+ * The placed blocks by time, so that a block is compared with those alive beside it and not with all: the work is that of
+ * the overlaps, where most blocks of a step live for a few instructions.
+ */
+class PlacedBlocks {
+  readonly #blocks: readonly Block[];
+  readonly #from: number;
+  readonly #width: number;
+  readonly #spans: number[][];
+
+  constructor(blocks: readonly Block[]) {
+    this.#blocks = blocks;
+    let [from, to] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (const { first, last } of blocks) {
+      from = Math.min(from, first);
+      to = Math.max(to, last);
+    }
+    this.#from = from;
+    this.#width = Math.max(1, Math.ceil((to - from + 1) / SPANS));
+    this.#spans = Array.from({ length: blocks.length > 0 ? this.#spanOf(to) + 1 : 0 }, () => []);
+  }
+
+  #spanOf(time: number): number {
+    return Math.floor((time - this.#from) / this.#width);
+  }
+
+  add(i: number): void {
+    const { first, last } = this.#blocks[i]!;
+    for (let span = this.#spanOf(first); span <= this.#spanOf(last); span++) this.#spans[span]!.push(i);
+  }
+
+  /** Placed blocks that are alive together with `block`, by offset. */
+  during(block: Block, offsets: readonly number[]): number[] {
+    const found: number[] = [];
+    const begin = this.#spanOf(block.first);
+    for (let span = begin; span <= this.#spanOf(block.last); span++) {
+      for (const j of this.#spans[span]!) {
+        const other = this.#blocks[j]!;
+        // Behind the first span only those that begin there: the others have been met.
+        if (span > begin && this.#spanOf(other.first) !== span) continue;
+        if (other.last >= block.first && other.first <= block.last) found.push(j);
+      }
+    }
+    return found.sort((a, b) => offsets[a]! - offsets[b]!);
+  }
 }
 
 function largestLiveSum(blocks: readonly Block[]): number {

@@ -58,12 +58,31 @@ function pooled(x: TensorType, by: Sliding): TensorType {
   const [n, c, ...size] = x.shape as [number, number, ...number[]];
   const out = slide(size, by);
   for (const [axis, count] of out.entries()) {
-    for (let at = 0; at < count; at++) {
-      require(taps(axis, at, size[axis]!, by).length >
-        0, `window ${at} along the ${axisName(axis, rank)} lies wholly in the padding [${by.padding.join(', ')}]; padding must be smaller than the kernel`);
-    }
+    const empty = emptyWindow(axis, count, size[axis]!, by);
+    require(empty ===
+      undefined, `window ${empty} along the ${axisName(axis, rank)} lies wholly in the padding [${by.padding.join(', ')}]; padding must be smaller than the kernel`);
   }
   return { dtype: 'f32', shape: [n, c, ...out] };
+}
+
+/**
+ * A window that covers nothing of an axis. Where two taps are no further apart than the axis is long, none can step over
+ * it: then only the first and the last window can lie outside. Sizes may be any that a file states, so nothing runs over
+ * all windows in that case.
+ */
+function emptyWindow(axis: number, count: number, size: number, by: Sliding): number | undefined {
+  const [kernel, stride, dilation, pad] = [by.kernel, by.stride, by.dilation, by.padding].map(
+    (list) => list[axis]!,
+  ) as [number, number, number, number];
+  const isEmpty = (at: number): boolean => {
+    const start = at * stride - pad;
+    const first = Math.max(0, Math.ceil(-start / dilation));
+    return first >= kernel || start + first * dilation >= size;
+  };
+  const last = count - 1;
+  if (dilation <= size) return [0, last].find((at) => at >= 0 && isEmpty(at));
+  for (let at = 0; at < count; at++) if (isEmpty(at)) return at;
+  return undefined;
 }
 
 /** Positions along one axis that window `at` covers inside the input. */
@@ -362,7 +381,7 @@ export const maxPoolGatherOp = defineOp({
  * What the divisor of each window of a plane counts. With `countIncludePad` a window that hangs over the padding behind the
  * input (ceil mode) counts up to the padding's end, as in PyTorch.
  */
-function divisors(x: Shape, y: Shape, attrs: AvgPoolAttrs): number[] {
+export function divisors(x: Shape, y: Shape, attrs: AvgPoolAttrs): number[] {
   const rank = attrs.kernel.length;
   let counts = [1];
   for (const [axis, size] of x.slice(2).entries()) {

@@ -116,5 +116,11 @@ export function resizeTaps(r: AxisResize): AxisTaps {
 }
 
 /** Whether every output position is the same input position, whatever the input. */
-export const isIdentity = ({ index, weight }: Taps, from: number): boolean =>
-  index.length === from && index.every((row, i) => row.every((place, k) => weight[i]![k] === (place === i ? 1 : 0)));
+export function isIdentity({ index, weight }: Taps, from: number): boolean {
+  if (index.length !== from) return false;
+  return index.every((row, i) => {
+    // Several taps may lie at one place: the edge stands for those outside.
+    const own = row.reduce((sum, place, k) => (place === i ? sum + weight[i]![k]! : sum), 0);
+    return own === 1 && row.every((place, k) => place === i || weight[i]![k] === 0);
+  });
+}

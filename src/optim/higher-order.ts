@@ -6,7 +6,7 @@ import { backwardWithin, type Contribution, gradients } from '../autodiff/backwa
 import { GraphError, nearest, UsageError } from '../core/errors.ts';
 import { allocate } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
-import { isStepValue } from '../graph/values.ts';
+import { dependsOnBatch } from '../graph/values.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { sum } from '../ops/reduce.ts';
 import { reshape } from '../ops/shape.ts';
@@ -31,6 +31,18 @@ export function hessianVectorModel(model: Model, l2?: L2Penalty): Model {
       const lambda = l2?.lambda ?? 0;
       const order = share.node.order + 1;
       const uses = backwardWithin([{ tensor: share, cotangent: graph.scalar(1) }], parameters);
+      const taken = parameters.find((p) => graph.has(directionName(p.name)));
+      if (taken) {
+        const name = directionName(taken.name);
+        throw new UsageError(
+          'direction-name',
+          `the model has a tensor ${name}, the name of the direction of ${taken.name}`,
+          {
+            fields: { tensor: name, parameter: taken.name },
+            remedy: `rename ${name} in the model`,
+          },
+        );
+      }
       const directions = new Map(
         parameters.map((p) => [p, graph.input(directionName(p.name), { shape: p.shape, batchAxis: null })]),
       );
@@ -129,10 +141,11 @@ export function perExampleModel(model: Model, samples: number): Model {
       }
       const share = shareOf(base);
       const parameters = trainableOf(graph);
-      const found = gradients([{ tensor: share, cotangent: graph.scalar(samples) }], parameters);
+      const found = backwardWithin([{ tensor: share, cotangent: graph.scalar(samples) }], parameters);
       graph.outputs.clear();
-      parameters.forEach((p, i) => {
-        const gradient = found[i] ?? mul(p, 0);
+      parameters.forEach((p) => {
+        const uses = found.get(p)!.map((use) => use.cotangent);
+        const gradient = uses.length > 0 ? uses.reduce((a, b) => add(a, b)) : mul(p, 0);
         graph.output(`per_example_grad/${p.name}`, reshape(gradient, [1, ...p.shape]), { batchAxis: 0 });
       });
       return { graph, objective: [], totals: new Map([['loss', lossTotal(share, new Set(), 0)]]) };
@@ -147,9 +160,9 @@ export function findTensor(graph: Graph, name: string): Tensor {
   const tensor = source ?? graph.labels.get(name) ?? nodeOutput(graph, name);
   if (tensor?.dtype !== 'f32') {
     const names = [
-      ...sources.map((t) => t.node.source!.name),
-      ...graph.labels.keys(),
-      ...graph.nodes.map((n) => n.name),
+      ...sources.filter((t) => t.dtype === 'f32').map((t) => t.node.source!.name),
+      ...[...graph.labels].flatMap(([label, t]) => (t.dtype === 'f32' ? [label] : [])),
+      ...graph.nodes.filter((n) => n.outputs[0]?.dtype === 'f32').map((n) => n.name),
     ];
     const near = nearest(name, names);
     throw new UsageError(
@@ -163,9 +176,9 @@ export function findTensor(graph: Graph, name: string): Tensor {
   return tensor;
 }
 
-/** Whether a tensor named in a model exists once a step, so that its gradient is complete only behind all microbatches. */
+/** Whether a tensor named in a model is the same for every microbatch, so that its gradient is complete only behind all. */
 export const isWholeBatch = (model: Model, batch: number, name: string): boolean =>
-  isStepValue(findTensor(model.build(batch).graph, name));
+  !dependsOnBatch(findTensor(model.build(batch).graph, name));
 
 function nodeOutput(graph: Graph, name: string): Tensor | undefined {
   const [, base, index] = /^(.*?)(?::(\d+))?$/s.exec(name)!;

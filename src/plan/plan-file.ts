@@ -19,7 +19,13 @@ const schema = object({
   partition: object({ stages: integer({ min: 1 }), method: string(), assignment: record(integer({ min: 0 })) }),
   placement: list(integer({ min: 0 })),
   microbatches: integer({ min: 1 }),
-  schedule: object({ name: string(), named: choice(['yes', 'no']), rows: list(list(string())) }),
+  schedule: object({
+    name: string(),
+    named: choice(['yes', 'no']),
+    rows: list(list(string())),
+    /** Where the model holds gradients of itself: its chain of stages, folded over the devices of the partition's. */
+    placement: optional(list(integer({ min: 0 }))),
+  }),
   devices: list(
     object({
       backend: choice(['wasm', 'reference']),
@@ -49,6 +55,7 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
       name: main.name,
       named: typeof plan.request.schedule === 'string' ? 'yes' : 'no',
       rows: main.rows.map((row) => row.map(taskKey)),
+      placement: main.stages === plan.partition.stages ? undefined : [...main.placement],
     },
     devices: plan.memory.map((m, d) => ({
       backend: plan.request.devices[d]!.backend,
@@ -104,12 +111,12 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
   };
 }
 
-function scheduleOf({ schedule, partition, placement, microbatches, devices }: PlanFile): PlanRequest['schedule'] {
-  const { name, named, rows } = schedule;
+function scheduleOf({ schedule, placement: own, microbatches, devices }: PlanFile): PlanRequest['schedule'] {
+  const { name, named, rows, placement = own } = schedule;
   if (named === 'yes' && isScheduleName(name)) return name;
   const read: Schedule = {
     name,
-    stages: partition.stages,
+    stages: placement.length,
     devices: devices.length,
     microbatches,
     placement,

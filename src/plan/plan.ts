@@ -123,6 +123,7 @@ export function draftPlan(request: PlanRequest): Plan {
   const order = highestOrder(mainGraph);
   const chain: StageChain = {
     stages: foldedStages(partition.stages, order),
+    modelStages: partition.stages,
     placement: foldedPlacement(placement, order),
     ordered: mainGraph.nodes.some((n) => n.op?.accumulates && n.pass === 0),
   };
@@ -177,6 +178,7 @@ function buildGraphs(
   const graphs = new Map<number, Graph>();
   for (const size of new Set(chunks)) {
     const model = request.model.build(size, spec.mode === 'forward' ? 'evaluation' : 'training');
+    if (chunks.length > 1) refuseWholeBatchGradients(model.graph, chunks.length);
     graphs.set(
       size,
       buildTrainingGraph(model, {
@@ -193,6 +195,16 @@ function buildGraphs(
     );
   }
   return { chunks, graphs };
+}
+
+function refuseWholeBatchGradients({ gradientsOfWholeBatch }: Graph, microbatches: number): void {
+  const [first] = gradientsOfWholeBatch;
+  if (first === undefined) return;
+  throw new UsageError(
+    'gradient-whole-batch',
+    `the model takes a gradient by ${first}, which is the same for every microbatch: it is complete only behind the last of ${microbatches}`,
+    { fields: { tensors: [...gradientsOfWholeBatch], microbatches }, remedy: '--microbatches 1' },
+  );
 }
 
 function placementOf(request: PlanRequest, partition: Partition): number[] {
@@ -225,6 +237,8 @@ function placementOf(request: PlanRequest, partition: Partition): number[] {
 interface StageChain {
   readonly stages: number;
   readonly placement: readonly number[];
+  /** Stages of the model itself. */
+  readonly modelStages: number;
   /** Values are averaged over microbatches on the way forward, so forwards must run in their order. */
   readonly ordered: boolean;
 }
@@ -233,7 +247,7 @@ function scheduleFor(
   request: PlanRequest,
   spec: ProgramSpec,
   isMain: boolean,
-  { stages, placement }: StageChain,
+  { stages, placement, modelStages }: StageChain,
   microbatches: number,
 ): Schedule {
   const shape = { stages, microbatches, placement, devices: request.devices.length };
@@ -247,6 +261,18 @@ function scheduleFor(
   // A smaller last batch may have fewer microbatches than the file's grid.
   if (!fits && !isMain && microbatches !== given.microbatches) return makeSchedule('1f1b', shape);
   if (!fits) {
+    const order = Math.log2(stages / modelStages);
+    const forModel = order > 0 && given.stages === modelStages && given.microbatches === microbatches;
+    if (forModel) {
+      throw new UsageError(
+        'schedule-mismatch',
+        `the schedule is for the ${modelStages} stages of the model; with gradients of itself it is a chain of ${stages} stages on devices ${placement.join(', ')}`,
+        {
+          fields: { schedule: given.name, stages, placement },
+          remedy: `a schedule of ${stages} stages (docs/derivatives.md shows one), or --schedule 1f1b`,
+        },
+      );
+    }
     throw new UsageError(
       'schedule-mismatch',
       `the schedule is for ${given.stages} stages on devices ${given.placement.join(', ')} and ${given.microbatches} microbatches; the experiment has ${shape.stages} stages on ${placement.join(', ')} and ${microbatches}`,
@@ -333,13 +359,18 @@ function refuseWhatDoesNotFit(plan: Plan): void {
     fields: {
       devices: short.map((s) => ({ ...s, largest: plan.memory[s.device]!.largest })),
     },
-    remedy: remedyFor(plan.request),
+    remedy: remedyFor(plan),
   });
 }
 
+/** A refusal must come soon: no further plans are tried for a remedy after this time. */
+const REMEDY_SECONDS = 2;
+
 /** A change that was tried and fits: more devices of the same capacity, more microbatches, or the memory that is needed. */
-function remedyFor(request: PlanRequest): string {
+function remedyFor({ request, memory: planned }: Plan): string {
+  const begin = performance.now();
   const fits = (change: Partial<PlanRequest>): boolean => {
+    if (performance.now() - begin > 1000 * REMEDY_SECONDS) return false;
     try {
       return shortages(draftPlan({ ...request, ...change })).length === 0;
     } catch {
@@ -367,7 +398,7 @@ function remedyFor(request: PlanRequest): string {
   for (let m = request.microbatches * 2; m <= Math.min(batch, 64) && typeof request.schedule === 'string'; m *= 2) {
     if (fits({ microbatches: m })) return `--microbatches ${m}`;
   }
-  const need = draftPlan(request).memory.map((m) => m.peakBytes);
+  const need = planned.map((m) => m.peakBytes);
   return need.some((bytes) => bytes > ADDRESSABLE_BYTES)
     ? 'a device addresses at most 4 GiB: use more devices, more microbatches or a smaller batch'
     : memoryFlag(need);

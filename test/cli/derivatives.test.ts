@@ -101,6 +101,21 @@ describe('second derivatives', () => {
     }
   });
 
+  it('a schedule from a file is one of the folded chain', async () => {
+    const folder = workFolder();
+    writeFileSync(join(folder, 'model.csv'), '0F0,0B0\n1F0,1B0\n');
+    writeFileSync(join(folder, 'chain.csv'), '0F0,,,3F0,3B0,,,0B0\n,1F0,2F0,,,2B0,1B0,\n');
+    const args = ['gradpen', ...small, '--at', 'x', '--devices', '2', '--quiet'];
+    const refused = await partita(folder, [...args, '--schedule.file', 'model.csv']);
+    expect(refused).toMatchObject({ code: 2 });
+    expect(refused.stderr).toContain('a chain of 4 stages on devices 0, 1, 1, 0');
+    expect(await partita(folder, [...args, '--schedule.file', 'chain.csv', '--out', 'file'])).toMatchObject({
+      code: 0,
+    });
+    expect(await partita(folder, [...args, '--schedule', 'gpipe', '--out', 'named'])).toMatchObject({ code: 0 });
+    expect(bytesOf(folder, 'file')).toBe(bytesOf(folder, 'named'));
+  });
+
   it('says what is missing or wrong, and exits with 2', async () => {
     const folder = workFolder();
     writeFileSync(join(folder, 'short.safetensors'), writeSafetensors(direction(() => 1).slice(1)));
@@ -110,6 +125,7 @@ describe('second derivatives', () => {
       [['gradpen', ...small], 'gradpen needs the tensor'],
       [['gradpen', ...small, '--at', 'layer.0.tan'], 'did you mean "layer.0.tanh"?'],
       [['gradpen', ...small, '--at', 'y'], 'y holds i32'],
+      [['gradpen', ...small, '--at', 'elephant'], 'the model has no tensor "elephant"'],
       [['gradpen', ...small, '--at', 'layer.0.weight', '--microbatches', '2'], 'complete only behind the last'],
       [['hessian', '--model.kind', 'mlp', '--model.hidden', '400', '--data.kind', 'digits'], 'partita hvp'],
     ];

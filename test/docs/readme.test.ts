@@ -33,7 +33,7 @@ describe('README', () => {
       expect({ line, code }).toEqual({ line, code: 0 });
       expect(stdout).not.toContain('DIFFERENT');
     }
-    for (const file of ['plan.json', 'gradients.safetensors', 'trace.json']) {
+    for (const file of ['plan.json', 'gradients.safetensors', 'trace.json', 'graph.svg']) {
       expect(existsSync(join(folder, file)), file).toBe(true);
     }
   });

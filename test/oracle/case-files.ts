@@ -2,22 +2,29 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { HostTensor } from '../../src/core/types.ts';
+import { decodeOnnx } from '../../src/formats/onnx/decode.ts';
+import { float32Of } from '../../src/formats/onnx/known.ts';
 import { naturalDType, type RawTensor, toHostTensor } from '../../src/formats/raw-tensor.ts';
 import { readSafetensors } from '../../src/formats/safetensors.ts';
-import { readInitializers } from './onnx-initializers.ts';
 
 const root = fileURLToPath(new URL('cases/', import.meta.url));
 
 /** One case: `folder` is relative to `cases/`, as `gradients/expr`. */
 export class CaseFiles<Json> {
   readonly json: Json;
+  /** The float weights of `model.onnx`. */
   readonly initializers: ReadonlyMap<string, HostTensor>;
   readonly #folder: string;
 
   constructor(folder: string) {
     this.#folder = `${root}${folder}/`;
     this.json = JSON.parse(readFileSync(`${this.#folder}case.json`, 'utf8')) as Json;
-    this.initializers = readInitializers(readFileSync(`${this.#folder}model.onnx`));
+    const { graph } = decodeOnnx(readFileSync(`${this.#folder}model.onnx`), { where: folder });
+    this.initializers = new Map(
+      graph.initializers
+        .filter((t) => t.dtype === 'FLOAT')
+        .map((t) => [t.name, { type: { dtype: 'f32', shape: t.dims }, data: float32Of(t) }]),
+    );
   }
 
   /** Tensors as they are in the file. */
@@ -83,7 +90,7 @@ interface Bound {
   readonly by_param?: Readonly<Record<string, number>>;
 }
 
-export interface TrainingCase extends ClassifierCase {
+export interface TrainingCase extends ClassifierCase, Named {
   readonly data: { readonly steps: number; readonly batch: number };
   readonly optimizer: {
     readonly kind: 'sgd' | 'adam';

@@ -1,6 +1,7 @@
 /** The cases as experiments on their ONNX files: what a user of the command line writes. */
 import { fileURLToPath } from 'node:url';
 import type { HostTensor } from '../../src/core/types.ts';
+import type { Model } from '../../src/optim/model.ts';
 import { makePlan } from '../../src/plan/plan.ts';
 import { parseExperiment } from '../../src/train/experiment/parse.ts';
 import { planRequestOf, prepareExperiment } from '../../src/train/experiment/prepare.ts';
@@ -35,12 +36,28 @@ export function gradientExperiment(folder: string, file: string, json: GradientC
   };
 }
 
+const prepare = (raw: Record<string, unknown>) =>
+  prepareExperiment(parseExperiment(raw, 'the case'), { where: 'the case' });
+
+/** The model of a case of `gradients/`, with its objective. */
+export const gradientModel = (folder: string, file: string, json: GradientCase): Model =>
+  prepare(gradientExperiment(folder, file, json)).model;
+
+/** The experiment of a case of the other folders: output `logits`, mean cross entropy with `targets`. */
+export const classifierExperiment = (folder: string, data: string): Record<string, unknown> => ({
+  model: casePath(folder, 'model.onnx'),
+  data: { file: casePath(folder, data) },
+  objective: [{ kind: 'crossEntropy', output: 'logits', target: 'targets' }],
+});
+
+export const classifier = (folder: string, data: string): Model => prepare(classifierExperiment(folder, data)).model;
+
 /** The results of `partita grad` for an experiment, from one process (`transport: 'local'`) or from threads. */
 export async function gradientsOf(
   raw: Record<string, unknown>,
   options: SessionOptions,
 ): Promise<ReadonlyMap<string, HostTensor>> {
-  const prepared = prepareExperiment(parseExperiment(raw, 'the case'), { where: 'the case' });
+  const prepared = prepare(raw);
   const plan = makePlan(planRequestOf(prepared, 'gradients'));
   await using session = await Session.open(plan, options);
   return (await session.run('gradients', prepared.source!.batchAt(0).tensors)).results;

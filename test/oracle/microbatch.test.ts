@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../src/core/types.ts';
 import { makeOptimizer } from '../../src/optim/optimizer.ts';
 import { CaseFiles, type MicrobatchCase } from './case-files.ts';
-import { classifier, mlp } from './graphs.ts';
+import { classifier } from './experiments.ts';
 import { bytesOf, type Layout, planOn, using, withPrefix } from './layouts.ts';
 import { expectAll } from './tolerance.ts';
 
@@ -28,7 +28,7 @@ describe('microbatches of an mlp', () => {
     for (const layout of layouts) {
       const spec = { batch: json.data.batch, outputs: true };
       const plan = planOn(layout, {
-        model: classifier('mlp', files, mlp(3)),
+        model: classifier('microbatch/mlp', 'data.safetensors'),
         programs: {
           train: { ...spec, mode: 'train' },
           gradients: { ...spec, mode: 'gradients' },

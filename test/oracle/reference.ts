@@ -4,7 +4,7 @@ import { toReference } from '../../src/graph/evaluate.ts';
 import type { Graph, Tensor } from '../../src/graph/graph.ts';
 import type { RefTensor } from '../../src/graph/op-record.ts';
 
-/** Inputs from a batch of `size` samples (all targets count), parameters from their initial values. */
+/** Inputs from a batch of `size` samples (all targets count), parameters and buffers from their initial values. */
 export function feedsOf(
   graph: Graph,
   batch: Readonly<Record<string, HostTensor>>,
@@ -18,9 +18,9 @@ export function feedsOf(
     else if (feed!.kind === 'inverseElements') feeds.set(input, scalar(1 / (feed!.perSample * size)));
     else if (feed!.kind === 'inverseCount') feeds.set(input, scalar(1 / batch[feed!.target]!.data.length));
   }
-  for (const parameter of graph.parameters) {
-    const { init } = parameter.node.source!;
-    if (init?.kind === 'data') feeds.set(parameter, toReference({ type: parameter.type, data: init.data }));
+  for (const kept of [...graph.parameters, ...graph.sources('buffer')]) {
+    const { init } = kept.node.source!;
+    if (init?.kind === 'data') feeds.set(kept, toReference({ type: kept.type, data: init.data }));
   }
   return feeds;
 }

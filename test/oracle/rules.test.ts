@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../src/core/types.ts';
 import { type RawTensor, rawOf } from '../../src/formats/raw-tensor.ts';
-import { readInitializers } from './onnx-initializers.ts';
 import { disagreement, expectAll } from './tolerance.ts';
 
 // The rulers themselves: a comparison that cannot fail proves nothing.
@@ -39,27 +38,5 @@ describe('the rule of the cases', () => {
   it('fails where a tensor is missing', () => {
     expect(() => expectAll(new Map(), new Map([['loss', raw([], 1)]]), () => ({ atol: 1 }))).toThrow('loss is missing');
     expect(() => expectAll(new Map(), new Map(), () => ({ atol: 1 }))).toThrow();
-  });
-});
-
-describe('initialisers', () => {
-  const field = (number: number, ...bytes: number[]) => [(number << 3) | 2, bytes.length, ...bytes];
-  const text = (s: string) => [...new TextEncoder().encode(s)];
-  const floats = (...values: number[]) => [...new Uint8Array(Float32Array.from(values).buffer)];
-  const model = (...tensor: number[]) => Uint8Array.from(field(7, ...field(5, ...tensor)));
-
-  it('in raw_data, with packed dims, and in float_data, with dims one by one', () => {
-    const head = [0x10, 1, ...field(8, ...text('w'))];
-    const expected = new Map([['w', tensor([2, 1], 0.5, -3)]]);
-    expect(readInitializers(model(...field(1, 2, 1), ...head, ...field(9, ...floats(0.5, -3))))).toEqual(expected);
-    expect(readInitializers(model(0x08, 2, 0x08, 1, ...head, ...field(4, ...floats(0.5, -3))))).toEqual(expected);
-  });
-
-  it('refuse what they cannot hold', () => {
-    const name = field(8, ...text('w'));
-    expect(() => readInitializers(model(0x10, 7, ...name))).toThrow('w: data type 7');
-    expect(() => readInitializers(model(0x08, 3, 0x10, 1, ...name, ...field(9, ...floats(1))))).toThrow(
-      '1 values for [3]',
-    );
   });
 });

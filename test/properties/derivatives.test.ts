@@ -2,13 +2,16 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { gradients } from '../../src/autodiff/backward.ts';
 import type { HostTensor } from '../../src/core/types.ts';
+import { Graph } from '../../src/graph/graph.ts';
 import { add, mul } from '../../src/ops/elementwise.ts';
 import { sum } from '../../src/ops/reduce.ts';
 import { gradientPenaltyModel, hessianVectorModel, perExampleModel } from '../../src/optim/higher-order.ts';
 import type { Model } from '../../src/optim/model.ts';
 import { makePlan, type Plan, type PlanRequest } from '../../src/plan/plan.ts';
+import { checkSamePlan, readPlanFile, withDecisions, writePlanFile } from '../../src/plan/plan-file.ts';
+import { gradientPenaltyRequest } from '../../src/train/derivatives.ts';
 import { Session } from '../../src/train/session.ts';
-import { f32, planOf, toHex } from '../support/models.ts';
+import { f32, planOf, squaredError, toHex } from '../support/models.ts';
 import { Choices, randomModel, randomStages } from '../support/random-model.ts';
 
 // Derivatives of derivatives through any cut: the promises of `same-bits` for models that hold their own gradients.
@@ -107,6 +110,95 @@ const penalised = (base: Model): Model => ({
       ],
     };
   },
+});
+
+describe('gradients by what is the same for every microbatch', () => {
+  /** Σ (∂loss/∂(w·w))² in the objective: complete only behind the whole batch. */
+  const byWeight: Model = {
+    name: 'by weight',
+    build: (batch) => {
+      const graph = new Graph();
+      const x = graph.input('x', { shape: [batch, 3] });
+      const w = graph.parameter('w', [3], { kind: 'constant', value: 0.5 });
+      const square = mul(w, w);
+      const loss = squaredError(mul(x, square), graph.input('t', { shape: [batch, 3] }));
+      const [slope] = gradients([{ tensor: loss, cotangent: graph.scalar(1) }], [square]);
+      return {
+        graph,
+        objective: [
+          { loss, weight: 1 },
+          { loss: sum(mul(slope!, slope!)), weight: 1 },
+        ],
+      };
+    },
+  };
+  const optimizer = { kind: 'sgd', lr: 0.1 } as const;
+
+  it('are refused with several microbatches, in a model and as a penalty', () => {
+    expect(() => planOf(byWeight, { batch: 4, microbatches: 1, optimizer })).not.toThrow();
+    expect(() => planOf(byWeight, { batch: 4, microbatches: 2, optimizer })).toThrow(/the same for every microbatch/);
+    const request: PlanRequest = {
+      model: randomModel(3),
+      programs: { gradients: { batch: 4, mode: 'gradients' } },
+      microbatches: 2,
+      devices: [device],
+      schedule: 'gpipe',
+      partition: 'auto',
+    };
+    // A value computed from a parameter alone runs once a microbatch, and is the same in each.
+    const computed: Model = {
+      name: 'computed',
+      build: (batch) => {
+        const graph = new Graph();
+        const x = graph.input('x', { shape: [batch, 3] });
+        const w = graph.parameter('w', [3], { kind: 'constant', value: 0.5 });
+        const square = graph.label('square', mul(w, w));
+        return { graph, objective: [{ loss: squaredError(mul(x, square), x), weight: 1 }] };
+      },
+    };
+    for (const at of ['w', 'square']) {
+      expect(() => gradientPenaltyRequest({ ...request, model: computed }, at)).toThrow(
+        /complete only behind the last/,
+      );
+    }
+    expect(() => gradientPenaltyRequest({ ...request, model: computed }, 'x')).not.toThrow();
+  });
+});
+
+describe('plans of models that hold their gradients', () => {
+  it('are stored and made again, with a schedule from a file too', () => {
+    const model = penalised(randomModel(11));
+    const shared = { batch: 4, microbatches: 2, devices: 2, optimizer: { kind: 'sgd', lr: 0.1 } } as const;
+    const named = planOf(model, shared);
+    const schedule = { ...named.schedules.train!, name: 'by hand' };
+    for (const plan of [named, planOf(model, { ...shared, schedule })]) {
+      const file = readPlanFile(writePlanFile(plan, {}), 'plan.json');
+      const again = makePlan(withDecisions(plan.request, file));
+      expect(() => checkSamePlan(again, file, 'plan.json')).not.toThrow();
+      expect(again.schedules.train!.rows).toEqual(plan.schedules.train!.rows);
+    }
+  });
+
+  it('that do not fit are refused soon', { timeout: 60_000 }, () => {
+    const model = hessianVectorModel(randomModel(5));
+    const begin = performance.now();
+    expect(() =>
+      makePlan({
+        model,
+        programs: { gradients: { batch: 4096, mode: 'gradients' } },
+        microbatches: 32,
+        devices: [
+          { ...device, memory: 65536 },
+          { ...device, memory: 65536 },
+          { ...device, memory: 65536 },
+        ],
+        schedule: 'gpipe',
+        partition: 'auto',
+      }),
+    ).toThrow(/does not fit/);
+    // Seconds even on a busy machine; without a limit every remedy is planned to the end.
+    expect(performance.now() - begin).toBeLessThan(30_000);
+  });
 });
 
 describe('derivatives within a model, same bits for every layout', () => {

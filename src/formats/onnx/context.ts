@@ -84,8 +84,11 @@ export class NodeContext implements OperatorContext {
   readonly int = (name: string, whenMissing?: number): number => this.#attribute('int', name, whenMissing);
   readonly floatAttr = (name: string, whenMissing?: number): number => this.#attribute('float', name, whenMissing);
   readonly string = (name: string, whenMissing?: string): string => this.#attribute('string', name, whenMissing);
-  readonly ints = (name: string, whenMissing?: readonly number[]): readonly number[] =>
-    this.#attribute('ints', name, whenMissing);
+  readonly ints = (name: string, whenMissing?: readonly number[]): readonly number[] => {
+    const list = this.#attribute('ints', name, whenMissing);
+    const wrong = windowAttributes.has(name) ? list.find((v) => Math.abs(v) > maxWindow) : undefined;
+    return wrong === undefined ? list : this.invalid(`attribute ${name} holds ${wrong}, more than ${maxWindow}`);
+  };
   readonly floats = (name: string, whenMissing?: readonly number[]): readonly number[] =>
     this.#attribute('floats', name, whenMissing);
   readonly strings = (name: string, whenMissing?: readonly string[]): readonly string[] =>
@@ -135,6 +138,16 @@ export class NodeContext implements OperatorContext {
     return this.invalid(`attribute ${name} is of kind ${found.kind}, and ${kind} belongs there`);
   }
 }
+
+/** Sizes of sliding windows, that rules count with: a file may state any number. */
+const windowAttributes: ReadonlySet<string> = new Set([
+  'kernel_shape',
+  'strides',
+  'pads',
+  'dilations',
+  'output_padding',
+]);
+const maxWindow = 2 ** 24;
 
 interface AttributeValues {
   float: number;

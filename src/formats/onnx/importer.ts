@@ -30,7 +30,7 @@ import type {
   OnnxTensor,
   OnnxValueInfo,
 } from './model.ts';
-import { isTensor, type Known, type OperatorContext, type Value } from './operator.ts';
+import { isTensor, type Known, type OperatorContext, ownDomain, type Value } from './operator.ts';
 import { operatorRule } from './operators/index.ts';
 import { orderNodes, reads } from './order.ts';
 import { describeNode, nodeError, Problems, Unsupported } from './problems.ts';
@@ -44,8 +44,11 @@ import { onnxDTypeOf } from './tensor-bytes.ts';
  */
 const opsetRange = { first: 1, last: 22 };
 const firstBroadcasting = 7;
-/** Nodes after functions are written out: those that call each other twice each would double with every level. */
-const maxNodes = 2 ** 20;
+/**
+ * Nodes of functions and loops after they are written out: functions that call the next one twice would double with every
+ * level, and a loop need not end.
+ */
+const maxWrittenNodes = 2 ** 16;
 /** Elements computed on the host in all of an import. */
 const maxHostTotal = 2 ** 27;
 
@@ -94,22 +97,22 @@ export function prepareImport(model: OnnxModel, options: ImportOptions = {}): On
   const a = attempt(() => importFor(first));
   if (own !== undefined && a instanceof Error) throw a;
   const b = attempt(() => importFor(first + 1));
-  // What is wrong at every size has nothing to do with the batch.
-  if (a instanceof Error && b instanceof Error && a.message === b.message) throw a;
-  const everySize = !(a instanceof Error || b instanceof Error);
   const axes = a instanceof Error ? a : b instanceof Error ? b : attempt(() => compareBatches(a, first, b, first + 1));
   const build = (batch: number, mode: ModelMode = 'training'): Graph =>
     new Importer(model, options, batch, mode, axes instanceof Error ? undefined : axes).import();
   if (!(axes instanceof Error)) return { fileBatch: own, build };
   // A batch of 1 broadcasts with every other size, and what builds for all of them (though it mixes samples) shows none.
-  const tried = own === undefined && !everySize && options.dataBatch !== 1 ? options.dataBatch : undefined;
+  const mayFit = own === undefined && (a instanceof Error || b instanceof Error) && options.dataBatch !== 1;
+  const tried = mayFit ? options.dataBatch : undefined;
   const trial = tried === undefined ? axes : attempt(() => importFor(tried));
+  // What is wrong at every size has nothing to do with the batch.
+  if (a instanceof Error && trial instanceof Error) throw trial;
   const made = trial instanceof Error ? own : tried;
   return {
     fileBatch: made,
     build: (batch, mode) => {
       if (batch === made) return build(batch, mode);
-      throw bakedIn(batch === tried && trial instanceof Error ? trial : axes, batch, made);
+      throw bakedIn(axes, batch, made);
     },
   };
 }
@@ -138,7 +141,7 @@ function bakedIn(cause: GraphError | FormatError, batch: number, own: number | u
 }
 
 function checkNames(model: OnnxModel, { frozen = [] }: ImportOptions): void {
-  const names = model.graph.initializers.map((t) => t.name);
+  const names = initializerNames(model.graph);
   for (const name of frozen) {
     if (names.includes(name)) continue;
     const near = nearest(name, names);
@@ -148,6 +151,16 @@ function checkNames(model: OnnxModel, { frozen = [] }: ImportOptions): void {
       remedy: near,
     });
   }
+}
+
+/** Names of the initialisers of a graph and of the branches in it. */
+function initializerNames(graph: OnnxGraph): string[] {
+  const inner = graph.nodes.flatMap((node) => {
+    const inside = node.name || node.outputs.find((output) => output !== '');
+    const names = [...node.attributes.values()].flatMap((a) => (a.kind === 'graph' ? initializerNames(a.value) : []));
+    return names.flatMap((name) => [name, `${inside}/${name}`]);
+  });
+  return [...graph.initializers.map((t) => t.name), ...inner];
 }
 
 /** One import; thrown away with it. */
@@ -168,7 +181,7 @@ class Importer {
   readonly #labelOf = new Map<Tensor, string>();
   /** Whether sizes that the file states are those of this batch. */
   readonly #statedSizes: boolean;
-  #nodes = 0;
+  #writtenNodes = 0;
   #hostElements = 0;
 
   constructor(model: OnnxModel, options: ImportOptions, batch: number, mode: ModelMode, axes: BatchAxes | undefined) {
@@ -209,12 +222,12 @@ class Importer {
   }
 
   /** Initialisers and nodes of a graph or subgraph. */
-  #body(scope: Scope, graph: OnnxGraph): void {
-    this.#bindInitializers(scope, graph);
+  #body(scope: Scope, graph: OnnxGraph, inside?: string): void {
+    this.#bindInitializers(scope, graph, inside);
     this.#nodesOf(scope, graph);
   }
 
-  #bindInitializers(scope: Scope, graph: OnnxGraph): void {
+  #bindInitializers(scope: Scope, graph: OnnxGraph, inside: string | undefined): void {
     const statistics = runningStatistics(graph.nodes, (node) => this.#functionOf(node));
     const seen = new Set<string>();
     for (const tensor of graph.initializers) {
@@ -224,7 +237,10 @@ class Importer {
         });
       }
       seen.add(tensor.name);
-      this.#bind(scope, tensor.name, { value: this.#initializer(scope, tensor, statistics), dtype: tensor.dtype });
+      this.#bind(scope, tensor.name, {
+        value: this.#initializer(scope, tensor, statistics, inside),
+        dtype: tensor.dtype,
+      });
     }
   }
 
@@ -241,10 +257,12 @@ class Importer {
   }
 
   /** A float initialiser is a parameter or buffer of its name; everything else a known value. */
-  #initializer(scope: Scope, tensor: OnnxTensor, statistics: ReadonlySet<string>): Value {
+  #initializer(scope: Scope, tensor: OnnxTensor, statistics: ReadonlySet<string>, inside: string | undefined): Value {
     const { name, dtype, dims } = tensor;
     if (!isFloatDType(dtype) || dims.includes(0)) return constantOf(tensor);
-    const full = scope.prefix + name;
+    // Branches have names of their own: two may use one name, which then follows the node that holds the branch.
+    const taken = inside !== undefined && this.#graph.has(scope.prefix + name);
+    const full = scope.prefix + (taken ? `${inside}/${name}` : name);
     const init = { kind: 'data', data: float32Of(tensor) } as const;
     const made = statistics.has(name)
       ? this.#graph.buffer(full, dims, init)
@@ -262,9 +280,7 @@ class Importer {
   ): void {
     const { nodes: ordered, used } = orderNodes(nodes, outputs, given, (name) => scope.has(name));
     for (const node of ordered) {
-      if (++this.#nodes > maxNodes) {
-        throw new FormatError('onnx-too-large', `the model has more than ${maxNodes} nodes`, { fields: { maxNodes } });
-      }
+      if (scope.calls.length > 0) this.#countWritten(1);
       const results = this.#node(scope, node, used);
       node.outputs.forEach((name, i) => {
         if (name === '') return;
@@ -283,6 +299,16 @@ class Importer {
     }
   }
 
+  #countWritten(nodes: number): void {
+    this.#writtenNodes += nodes;
+    if (this.#writtenNodes > maxWrittenNodes) {
+      throw new FormatError(
+        'onnx-too-large',
+        `its functions and loops, written out, have more than ${maxWrittenNodes} nodes`,
+      );
+    }
+  }
+
   #bind(scope: Scope, name: string, bound: Bound | 'failed'): void {
     scope.set(name, bound);
     if (bound === 'failed' || !isTensor(bound.value)) return;
@@ -293,8 +319,8 @@ class Importer {
 
   #node(scope: Scope, node: OnnxNode, used: ReadonlySet<string>): readonly (Bound | undefined)[] | 'failed' {
     const found = node.inputs.map((name) => (name === '' ? undefined : scope.find(name)));
-    const called = this.#functionOf(node);
     const rule = operatorRule(node.domain, node.opType);
+    const called = rule && node.domain === ownDomain ? undefined : this.#functionOf(node);
     const host = node.domain === '' ? hostRuleOf(node.opType) : undefined;
     const control = node.domain === '' && (node.opType === 'If' || node.opType === 'Loop') ? node.opType : undefined;
     if (!called && !rule && !host && !control) {
@@ -443,7 +469,7 @@ class Importer {
       context.invalid(`its branch has ${branch.outputs.length} outputs, and the node ${node.outputs.length}`);
     }
     const inner = new Scope(scope);
-    this.#body(inner, branch);
+    this.#body(inner, branch, node.name || node.outputs.find((output) => output !== ''));
     return branch.outputs.map(({ name }) => this.#result(node, inner, name));
   }
 
@@ -476,13 +502,13 @@ class Importer {
       context.invalid(`its body makes ${carried.length + collecting} values, and the node has ${node.outputs.length}`);
     }
     const slices = Array.from({ length: collecting }, (): Bound[] => []);
-    const name = `${scope.prefix}${node.name || node.outputs.find((output) => output !== '') || node.opType}`;
+    const name = node.name || node.outputs.find((output) => output !== '') || node.opType;
     // Weights of the body are the same at every turn.
-    const shared = new Scope(scope, { ...scope, prefix: `${name}/` });
-    this.#bindInitializers(shared, body);
+    const shared = new Scope(scope);
+    this.#bindInitializers(shared, body, name);
     for (let turn = 0; turn < turns && condition !== 0; turn++) {
-      if (++this.#nodes > maxNodes) context.invalid(`it makes more than ${maxNodes} turns`);
-      const inner = new Scope(shared, { ...scope, prefix: `${name}/${turn}/` });
+      this.#countWritten(1 + body.nodes.length);
+      const inner = new Scope(shared, { ...scope, prefix: `${scope.prefix}${name}/${turn}/` });
       const given: readonly Bound[] = [
         { value: known('INT64', [], [turn]), dtype: 'INT64' },
         { value: known('BOOL', [], [condition]), dtype: 'BOOL' },

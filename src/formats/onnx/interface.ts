@@ -29,6 +29,9 @@ export interface ModelInput {
   readonly batchAxis: number | null;
 }
 
+/** 4 GiB of f32, which is what a device addresses at most. */
+const maxInputElements = 2 ** 30;
+
 /** The symbol that marks the batch axis by itself. */
 export const batchSymbol = 'batch';
 
@@ -183,6 +186,11 @@ export function sizedInputs(model: OnnxModel, batch: number, options: SizeOption
     const sizes = shape.map((dim, axis) =>
       sizeOf(dim, `${name}.${axis}`, axis === batchAxis ? batch : undefined, symbols, name),
     );
+    if (elementCount(sizes) > maxInputElements) {
+      throw new GraphError('onnx-shape', `input "${name}" [${sizes.join(', ')}] is larger than any device's memory`, {
+        fields: { input: name, shape: sizes },
+      });
+    }
     return { name, dtype, onnxDType, shape: sizes, batchAxis };
   });
 }

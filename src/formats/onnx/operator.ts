@@ -78,3 +78,6 @@ export type OperatorRule = (context: OperatorContext) => readonly (Value | undef
 
 /** Rules by ONNX operator type. */
 export type OperatorTable = Readonly<Record<string, OperatorRule>>;
+
+/** The domain of functions that stand for ops which ONNX has no operator for. */
+export const ownDomain = 'partita';

@@ -40,7 +40,7 @@ export class Problems {
     if (this.#found.length > shown.length) shown.push(`and ${this.#found.length - shown.length} more nodes`);
     throw new GraphError('onnx-unsupported', `not supported: ${joinProblems(shown)}`, {
       fields: { nodes: this.#found.map(({ node }) => node) },
-      remedy: 'export the model without them (docs/onnx.md lists the operators)',
+      remedy: 'export the model without them (docs/onnx-cases.md lists the operators)',
     });
   }
 }

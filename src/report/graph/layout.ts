@@ -87,18 +87,49 @@ export function layoutGraph(view: DrawnView, sizes: readonly Size[], labels: rea
 
 const lanes: readonly ViewPhase[] = ['forward', 'backward', 'step'];
 
-/** dagre's order with few crossings, then the phases side by side: model, derivative, update, from left to right. */
+/** A node, or an edge on its way, in its row: what lane it keeps to, and where its neighbours draw it. */
+interface Place {
+  readonly id: string;
+  readonly lane: number;
+  towards: number;
+}
+
+/**
+ * dagre's order with few crossings; then the phases side by side (model, derivative, update, from left to right), and
+ * within each of these lanes again the order that follows the neighbours' (barycentre sweeps, Sugiyama et al., 1981).
+ */
 function inLanes(graph: LayoutGraph, order: (graph: LayoutGraph) => void, { nodes }: DrawnView): void {
   order(graph);
   const lane = (id: string): number => lanes.indexOf(nodes[Number(id.slice(1))]!.phase);
-  const rows: { id: string; at: number; order: number }[][] = [];
+  const rows: Place[][] = [];
+  const labelOf = (id: string) => graph.node(id) as { rank: number; order: number; edgeObj?: Edge };
   for (const id of graph.nodes()) {
-    const { rank, order, edgeObj: edge } = graph.node(id) as { rank: number; order: number; edgeObj?: Edge };
+    const { rank, order, edgeObj: edge } = labelOf(id);
     // An edge on its way between rows runs between the lanes of its ends.
-    (rows[rank] ??= []).push({ id, at: edge ? (lane(edge.v) + lane(edge.w)) / 2 : lane(id), order });
+    (rows[rank] ??= []).push({ id, lane: edge ? (lane(edge.v) + lane(edge.w)) / 2 : lane(id), towards: order });
   }
-  for (const row of rows) {
-    row?.sort((a, b) => a.at - b.at || a.order - b.order).forEach(({ id }, i) => void (graph.node(id).order = i));
+  const settle = (row: Place[]): void => {
+    row.sort((a, b) => a.lane - b.lane || a.towards - b.towards || labelOf(a.id).order - labelOf(b.id).order);
+    row.forEach(({ id }, i) => {
+      labelOf(id).order = i;
+    });
+  };
+  rows.forEach(settle);
+  const sweeps = 6;
+  for (let sweep = 0; sweep < sweeps; sweep++) {
+    const down = sweep % 2 === 0;
+    for (const row of down ? rows : [...rows].reverse()) {
+      for (const place of row ?? []) {
+        const near: string[] = (down ? graph.predecessors(place.id) : graph.successors(place.id)) ?? [];
+        // Rows differ in length: places are shares of their row.
+        const shares = (near.length > 0 ? near : [place.id]).map((id) => {
+          const { rank, order } = labelOf(id);
+          return order / rows[rank]!.length;
+        });
+        place.towards = shares.reduce((x, y) => x + y) / shares.length;
+      }
+      if (row) settle(row);
+    }
   }
 }
 

@@ -42,13 +42,20 @@ export interface NodeModel {
   /** null: left out. */
   readonly inputs: readonly (NodeInput | null)[];
   /** Default 1. Element types of the outputs, all FLOAT by default. */
-  readonly outputs?: readonly ('FLOAT' | 'BOOL')[];
+  readonly outputs?: readonly ('FLOAT' | 'BOOL' | 'INT64')[];
   /** Whole numbers are INT unless they are boxed: `{ float: 1 }`. */
-  readonly attributes?: Readonly<Record<string, number | string | readonly number[] | { readonly float: number }>>;
+  readonly attributes?: Readonly<Record<string, AttributeValue>>;
 }
 
-function attributeOf(name: string, value: NonNullable<NodeModel['attributes']>[string]): AttributeProto {
-  const { FLOAT, INT, INTS, STRING } = AttributeProto_AttributeType;
+export type AttributeValue =
+  | number
+  | string
+  | readonly number[]
+  | { readonly float: number }
+  | { readonly floats: readonly number[] };
+
+function attributeOf(name: string, value: AttributeValue): AttributeProto {
+  const { FLOAT, FLOATS, INT, INTS, STRING } = AttributeProto_AttributeType;
   if (typeof value === 'string') {
     return create(AttributeProtoSchema, { name, type: STRING, s: new TextEncoder().encode(value) });
   }
@@ -57,6 +64,7 @@ function attributeOf(name: string, value: NonNullable<NodeModel['attributes']>[s
   }
   if (typeof value === 'number') return create(AttributeProtoSchema, { name, type: FLOAT, f: value });
   if ('float' in value) return create(AttributeProtoSchema, { name, type: FLOAT, f: value.float });
+  if ('floats' in value) return create(AttributeProtoSchema, { name, type: FLOATS, floats: [...value.floats] });
   return create(AttributeProtoSchema, { name, type: INTS, ints: value.map(BigInt) });
 }
 

@@ -24,3 +24,6 @@ export function hostRuleOf(opType: string): HostOperator | undefined {
   const rule = table.get(opType);
   return rule && { rule, onTypes: onTypes.has(opType) };
 }
+
+/** Names of all operators that are evaluated where their inputs are known. */
+export const hostOperatorNames = (): string[] => [...table.keys()].sort();

@@ -85,3 +85,6 @@ export const activations: OperatorTable = {
   Softsign: activation(softsign),
   ThresholdedRelu: activation((x, { floatAttr }) => thresholdedRelu(x, { alpha: floatAttr('alpha', 1) })),
 };
+
+/** Functions of the exporter's own domain. */
+export const ownActivations: OperatorTable = { Gelu: activation(gelu), GeluTanh: activation(geluTanh) };

@@ -1,6 +1,6 @@
 /** The rules of all ONNX operators there are. */
-import type { OperatorRule, OperatorTable } from '../operator.ts';
-import { activations } from './activations.ts';
+import { type OperatorRule, type OperatorTable, ownDomain } from '../operator.ts';
+import { activations, ownActivations } from './activations.ts';
 import { batchNormOperators } from './batch-norm.ts';
 import { convOperators } from './conv.ts';
 import { dropoutOperators } from './dropout.ts';
@@ -49,7 +49,12 @@ const trainingDomain = 'ai.onnx.preview.training';
 const trainingOperators: ReadonlySet<string> = new Set(['Adagrad', 'Adam', 'Gradient', 'Momentum']);
 
 /** undefined: not supported. If, Loop and functions are the importer's own. */
+/**
+ * undefined: not supported. If and functions are the importer's own, but for functions of our own exporter: those stand
+ * for ops, which are made again.
+ */
 export function operatorRule(domain: string, opType: string): OperatorRule | undefined {
+  if (domain === ownDomain) return Object.hasOwn(ownActivations, opType) ? ownActivations[opType] : undefined;
   if (domain !== (trainingOperators.has(opType) ? trainingDomain : '')) return undefined;
   return rules.get(opType);
 }

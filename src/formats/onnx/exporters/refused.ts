@@ -1,0 +1,15 @@
+/** Ops that are no part of a model's forward graph. */
+import { type ExportTable, none } from './exporter.ts';
+
+const training = 'it belongs to a training step';
+const random =
+  'its mask follows the seed and step of a session: build the model for evaluation, where dropout is the identity';
+
+export const refusedExporters = {
+  accumulate: none(`${training}: it adds microbatches`),
+  adamUpdate: none(`${training}: it updates a parameter`),
+  dropout: none(random),
+  dropoutMask: none(random),
+  runningAverage: none(`${training}: it updates running statistics`),
+  sgdUpdate: none(`${training}: it updates a parameter`),
+} satisfies Partial<ExportTable>;
