@@ -49,7 +49,7 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['a negative size', { model: { kind: 'mlp', hidden: [-8] } }, 2, 'model.hidden.0', '≥ 1', 'got -8'],
   ['an unknown model', { model: { kind: 'mpl' } }, 2, 'model.kind', '"mlp"'],
   ['a model of later versions', { model: { kind: 'resnet' } }, 2, 'model.kind', 'has not got "resnet"', '"lenet"'],
-  ['an ONNX file that is not there', { model: 'net.onnx' }, 2, 'model.file', 'no such file', 'net.onnx'],
+  ['an ONNX model that is not there', { model: 'net.onnx' }, 2, 'model.file', 'no such file', 'net.onnx'],
   ['a schedule of later versions', { schedule: 'zb-h1' }, 2, 'has not got "zb-h1"', '"gpipe"'],
   ['an unknown schedule', { schedule: 'gpip' }, 2, 'schedule', '"gpipe"'],
   ['an optimizer of later versions', { optimizer: { kind: 'rmsprop', alpha: 0.9 } }, 2, 'optimizer.kind', '"adamw"'],

@@ -44,8 +44,11 @@ import { onnxDTypeOf } from './tensor-bytes.ts';
  */
 const opsetRange = { first: 1, last: 22 };
 const firstBroadcasting = 7;
-/** Nodes of functions and loops after they are written out: functions that call the next one twice double with every level. */
-const maxWrittenOut = 2 ** 16;
+/**
+ * Nodes of functions and loops after they are written out: functions that call the next one twice would double with every
+ * level, and a loop need not end.
+ */
+const maxWrittenNodes = 2 ** 16;
 /** Elements computed on the host in all of an import. */
 const maxHostTotal = 2 ** 27;
 
@@ -94,22 +97,22 @@ export function prepareImport(model: OnnxModel, options: ImportOptions = {}): On
   const a = attempt(() => importFor(first));
   if (own !== undefined && a instanceof Error) throw a;
   const b = attempt(() => importFor(first + 1));
-  // What is wrong at every size has nothing to do with the batch; where nobody says the data's, two sizes are every size.
-  if (a instanceof Error && b instanceof Error && (a.message === b.message || options.dataBatch === undefined)) throw a;
-  const everySize = !(a instanceof Error || b instanceof Error);
   const axes = a instanceof Error ? a : b instanceof Error ? b : attempt(() => compareBatches(a, first, b, first + 1));
   const build = (batch: number, mode: ModelMode = 'training'): Graph =>
     new Importer(model, options, batch, mode, axes instanceof Error ? undefined : axes).import();
   if (!(axes instanceof Error)) return { fileBatch: own, build };
   // A batch of 1 broadcasts with every other size, and what builds for all of them (though it mixes samples) shows none.
-  const tried = own === undefined && !everySize && options.dataBatch !== 1 ? options.dataBatch : undefined;
+  const mayFit = own === undefined && (a instanceof Error || b instanceof Error) && options.dataBatch !== 1;
+  const tried = mayFit ? options.dataBatch : undefined;
   const trial = tried === undefined ? axes : attempt(() => importFor(tried));
+  // What is wrong at every size has nothing to do with the batch.
+  if (a instanceof Error && trial instanceof Error) throw trial;
   const made = trial instanceof Error ? own : tried;
   return {
     fileBatch: made,
     build: (batch, mode) => {
       if (batch === made) return build(batch, mode);
-      throw bakedIn(batch === tried && trial instanceof Error ? trial : axes, batch, made);
+      throw bakedIn(axes, batch, made);
     },
   };
 }
@@ -178,7 +181,7 @@ class Importer {
   readonly #labelOf = new Map<Tensor, string>();
   /** Whether sizes that the file states are those of this batch. */
   readonly #statedSizes: boolean;
-  #writtenOut = 0;
+  #writtenNodes = 0;
   #hostElements = 0;
 
   constructor(model: OnnxModel, options: ImportOptions, batch: number, mode: ModelMode, axes: BatchAxes | undefined) {
@@ -277,12 +280,7 @@ class Importer {
   ): void {
     const { nodes: ordered, used } = orderNodes(nodes, outputs, given, (name) => scope.has(name));
     for (const node of ordered) {
-      if (scope.calls.length > 0 && ++this.#writtenOut > maxWrittenOut) {
-        throw new FormatError(
-          'onnx-too-large',
-          `its functions and loops, written out, have more than ${maxWrittenOut} nodes`,
-        );
-      }
+      if (scope.calls.length > 0) this.#countWritten(1);
       const results = this.#node(scope, node, used);
       node.outputs.forEach((name, i) => {
         if (name === '') return;
@@ -298,6 +296,16 @@ class Importer {
         if (info && bound !== 'failed') this.#checkDeclared(node, info, bound.value);
         this.#bind(scope, name, bound);
       });
+    }
+  }
+
+  #countWritten(nodes: number): void {
+    this.#writtenNodes += nodes;
+    if (this.#writtenNodes > maxWrittenNodes) {
+      throw new FormatError(
+        'onnx-too-large',
+        `its functions and loops, written out, have more than ${maxWrittenNodes} nodes`,
+      );
     }
   }
 
@@ -494,13 +502,13 @@ class Importer {
       context.invalid(`its body makes ${carried.length + collecting} values, and the node has ${node.outputs.length}`);
     }
     const slices = Array.from({ length: collecting }, (): Bound[] => []);
-    const name = `${scope.prefix}${node.name || node.outputs.find((output) => output !== '') || node.opType}`;
+    const name = node.name || node.outputs.find((output) => output !== '') || node.opType;
     // Weights of the body are the same at every turn.
-    const shared = new Scope(scope, { ...scope, prefix: `${name}/` });
-    this.#bindInitializers(shared, body, undefined);
+    const shared = new Scope(scope);
+    this.#bindInitializers(shared, body, name);
     for (let turn = 0; turn < turns && condition !== 0; turn++) {
-      if (turn === maxWrittenOut) context.invalid(`it makes more than ${maxWrittenOut} turns`);
-      const inner = new Scope(shared, { ...scope, prefix: `${name}/${turn}/`, calls: [...scope.calls, name] });
+      this.#countWritten(1 + body.nodes.length);
+      const inner = new Scope(shared, { ...scope, prefix: `${scope.prefix}${name}/${turn}/` });
       const given: readonly Bound[] = [
         { value: known('INT64', [], [turn]), dtype: 'INT64' },
         { value: known('BOOL', [], [condition]), dtype: 'BOOL' },

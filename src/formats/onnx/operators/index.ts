@@ -48,11 +48,11 @@ const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) 
 const trainingDomain = 'ai.onnx.preview.training';
 const trainingOperators: ReadonlySet<string> = new Set(['Adagrad', 'Adam', 'Gradient', 'Momentum']);
 
+/** undefined: not supported. If, Loop and functions are the importer's own. */
 /**
  * undefined: not supported. If and functions are the importer's own, but for functions of our own exporter: those stand
  * for ops, which are made again.
  */
-/** undefined: not supported. If, Loop and functions are the importer's own. */
 export function operatorRule(domain: string, opType: string): OperatorRule | undefined {
   if (domain === ownDomain) return Object.hasOwn(ownActivations, opType) ? ownActivations[opType] : undefined;
   if (domain !== (trainingOperators.has(opType) ? trainingDomain : '')) return undefined;
