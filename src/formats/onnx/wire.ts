@@ -197,9 +197,10 @@ class Checker {
 
   #fail(code: string, what: string, options: { remedy?: string } = {}): FormatError {
     const place = this.#path.join('.');
-    return new FormatError(`onnx-${code}`, `${this.#where}: ${place ? `${place}: ` : ''}${what}`, {
+    const wrong = code === 'too-large' ? '' : 'not an ONNX file, or a damaged one: ';
+    return new FormatError(`onnx-${code}`, `${this.#where}: ${wrong}${place ? `${place}: ` : ''}${what}`, {
       fields: { file: this.#where, place, byte: this.#at },
-      remedy: options.remedy,
+      remedy: options.remedy ?? 'export or copy the file again',
     });
   }
 }
