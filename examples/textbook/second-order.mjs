@@ -1,15 +1,17 @@
 // Derivatives of derivatives of the network in weight-decay.mjs (tanh, no biases), and what each order costs. A gradient is
 // a graph, so it is differentiated like any other: with a direction v, order k is D(k) = ∂/∂θ of ⟨D(k−1), v⟩, D(1) = ∂J/∂θ.
-// D(2) is the Hessian times v, D(3) the third derivative along v twice.
+// D(2) is the Hessian times v, D(3) the third derivative along v twice. With --time, each order is run and timed too.
 import {
   buildTrainingGraph,
   formatBytes,
   formatCount,
+  formatSeconds,
   gradients,
   hvp,
   makePlan,
   ops,
   plan as plans,
+  Session,
   table,
 } from 'partita';
 import { check, compare, numbers, plus, rows, say, scaled, valuesOf } from './lib.mjs';
@@ -111,7 +113,13 @@ const costs = [0, 1, 2, 3].map((order) => {
     partition: 'auto',
   });
   const flops = plans.summarizePlan(plan).stages.reduce((sum, stage) => sum + stage.flops, 0);
-  return { order, ops: plan.graphs.run.nodes.filter((node) => node.op).length, flops, bytes: plan.memory[0].peakBytes };
+  return {
+    order,
+    plan,
+    ops: plan.graphs.run.nodes.filter((node) => node.op).length,
+    flops,
+    bytes: plan.memory[0].peakBytes,
+  };
 });
 const names = ['J', '∂J/∂θ', 'H·v', 'D(3)'];
 say(
@@ -138,13 +146,40 @@ check(
   `each order costs less than 4 times the one below: ${factors.map((r) => r.toFixed(2)).join(', ')}`,
 );
 
-// The same product through a pipeline of two devices, in f32.
 const f32 = (shape, values) => ({ type: { dtype: 'f32', shape }, data: Float32Array.from([values].flat(9)) });
+const data = { x: f32([n, inputs], x), target: f32([n, outputs], target) };
+
+if (process.argv.includes('--time')) {
+  /** Median of steps in seconds, behind a few in which code is compiled. */
+  const measure = async ({ plan }) => {
+    const session = await Session.open(plan, { transport: 'local' });
+    const seconds = [];
+    for (let i = 0; i < 220; i++) {
+      const { reports } = await session.run('run', data);
+      if (i >= 20) seconds.push(reports[0].busySeconds);
+    }
+    await session.close();
+    return seconds.sort((p, q) => p - q)[100];
+  };
+  const times = [];
+  for (const cost of costs) times.push(await measure(cost));
+  say('\nMeasured on one device, median of 200 steps\n');
+  say(
+    table(
+      ['order', '', 'time', 'of order 1'],
+      costs.map(({ order }, i) => [order, names[order], formatSeconds(times[i]), (times[i] / times[1]).toFixed(2)]),
+      { indent: 2 },
+    ),
+  );
+  say();
+}
+
+// The same product through a pipeline of two devices, in f32.
 const shapes = { 'hidden.weight': [hidden, inputs], 'out.weight': [outputs, hidden] };
 const tensors = (values) => new Map(Object.entries(shapes).map(([name, shape], i) => [name, f32(shape, values[i])]));
 const { hvp: product } = await hvp({
   model: network,
-  data: { x: f32([n, inputs], x), target: f32([n, outputs], target) },
+  data,
   parameters: tensors(theta),
   direction: tensors(v),
   l2: { lambda, parameters: Object.keys(shapes) },

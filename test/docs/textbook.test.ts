@@ -21,6 +21,13 @@ describe('examples/textbook', () => {
     expect({ code, stderr, stdout: `${stdout.trimEnd()}\n` }).toEqual({ code: 0, stderr: '', stdout: output });
   });
 
+  it('times every order where it is asked to', async () => {
+    const { code, stderr, stdout } = await node(['examples/textbook/second-order.mjs', '--time']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const rows = stdout.split('Measured on one device')[1]!.match(/^ +[0-3] .* [\d.]+ (µs|ms) +[\d.]+$/gm);
+    expect(rows).toHaveLength(4);
+  });
+
   it('ends with exit code 1 where a formula and the graph differ', async () => {
     const lib = JSON.stringify(new URL('../../examples/textbook/lib.mjs', import.meta.url).href);
     const script = (value: number) =>
