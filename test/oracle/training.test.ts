@@ -43,8 +43,7 @@ const squares = (data: ArrayLike<number>): number => Array.from(data).reduce((su
 
 /** All that the case's expected file holds, by its names. */
 async function train(plan: Plan, layout: Layout, { json, ...files }: { json: TrainingCase; batch: Batch }) {
-  // An audit reads all memory around every instruction: for the small models.
-  const options = { ...layout.options, audit: json.name.startsWith('mlp') };
+  const { options } = layout;
   return using(plan, options, async (session) => {
     const losses: number[] = [];
     const norms: number[] = [];
