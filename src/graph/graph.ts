@@ -138,7 +138,14 @@ export interface InputOptions {
   readonly batchAxis?: number | null;
 }
 
+/**
+ * What a graph is built for. Layers that differ ask their graph: dropout drops and batch normalisation takes the statistics
+ * of its batch in `training` only (PyTorch's `module.training`).
+ */
+export type GraphMode = 'training' | 'evaluation';
+
 export class Graph {
+  readonly mode: GraphMode;
   readonly nodes: Node[] = [];
   /** Named results, in the order they were declared. */
   readonly outputs = new Map<string, Tensor>();
@@ -159,6 +166,10 @@ export class Graph {
   #origin: Node | undefined;
   #pass = 0;
   #order = 0;
+
+  constructor(options: { readonly mode?: GraphMode } = {}) {
+    this.mode = options.mode ?? 'training';
+  }
 
   /** Appends a node after its type rule has agreed. Throws GraphError naming op, shapes and the caller's line. */
   add<A extends Attrs>(op: OpRecord<A>, inputs: readonly Tensor[], attrs: A, name?: string): readonly Tensor[] {

@@ -24,7 +24,7 @@ export interface RewriteHooks {
  * chain of origins ends without a kept node, or where something kept reads something dropped.
  */
 export function rewrite(source: Graph, hooks: RewriteHooks): Graph {
-  const graph = new Graph();
+  const graph = new Graph({ mode: source.mode });
   const copies = new Map<Tensor, Tensor>();
   const places = new Map<Node, Node>();
 

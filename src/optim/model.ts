@@ -1,4 +1,4 @@
-import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import type { Graph, GraphMode, Node, Tensor } from '../graph/graph.ts';
 
 /**
  * A model is a function of the batch size: microbatches of different sizes build the same nodes with the same names over
@@ -19,7 +19,7 @@ export const someGraph = (model: Model, mode?: ModelMode): Graph => model.build(
  * What the graph is built for: batch normalisation and dropout differ. A mode may leave nodes out, but parameters and
  * buffers are the same in both.
  */
-export type ModelMode = 'training' | 'evaluation';
+export type ModelMode = GraphMode;
 
 export interface ModelGraph {
   /** Forward graph; named results are its `outputs`. */

@@ -68,7 +68,7 @@ export class Importer {
   readonly #batch: number;
   readonly #mode: ModelMode;
   readonly #axes: BatchAxes | undefined;
-  readonly #graph = new Graph();
+  readonly #graph: Graph;
   readonly #problems = new Problems();
   readonly #symbols = new Symbols();
   readonly #functions = new Map<string, OnnxFunction>();
@@ -87,6 +87,7 @@ export class Importer {
     this.#options = options;
     this.#batch = batch;
     this.#mode = mode;
+    this.#graph = new Graph({ mode });
     this.#axes = axes;
     this.#frozen = new Set(options.frozen);
     this.#statedSizes = (fileBatch(model, options) ?? batch) === batch;

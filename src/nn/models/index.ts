@@ -1,6 +1,6 @@
 /** Ready models by configuration: `(graph, batch, config) => { inputs, outputs, objective }`. */
 import { nearest, UsageError } from '../../core/errors.ts';
-import { Graph } from '../../graph/graph.ts';
+import { Graph, type GraphMode } from '../../graph/graph.ts';
 import type { Objective } from '../../losses/index.ts';
 import type { ModelOptions } from './built.ts';
 import { checkConfig } from './config.ts';
@@ -56,8 +56,8 @@ export function modelOf(config: ModelConfig, options: ModelOptions = {}) {
   ) => ReturnType<typeof mlp>;
   return {
     name: kind,
-    build(batch: number): { readonly graph: Graph; readonly objective: Objective } {
-      const graph = new Graph();
+    build(batch: number, mode?: GraphMode): { readonly graph: Graph; readonly objective: Objective } {
+      const graph = new Graph(mode === undefined ? {} : { mode });
       return { graph, objective: build(graph, batch, sizes, options).objective ?? [] };
     },
   };

@@ -73,8 +73,8 @@ export function experimentModel(config: ModelConfig, { objective, frozen }: Expe
   const built = modelOf(config, { objective: objective === undefined });
   return {
     name: built.name,
-    build: (batch) => {
-      const { graph, objective: own } = built.build(batch);
+    build: (batch, mode) => {
+      const { graph, objective: own } = built.build(batch, mode);
       freeze(graph, frozen);
       return { graph, objective: objective ? objectiveOf(graph, objective, { samples: batch }) : own };
     },
