@@ -75,6 +75,11 @@ const setMode = choice(['epochs', 'fixed'], {
   default: 'epochs',
   doc: 'fixed: all is one batch, every step; stream: step k takes index k of a leading axis; epochs: seeded shuffled batches',
 });
+const fileMode = choice(['fixed', 'stream', 'epochs'], { default: 'fixed', doc: setMode.doc });
+const npyFiles = record(string(), {
+  doc: 'a .npy file for each input and target, by name',
+  check: (files) => (Object.keys(files).length > 0 ? undefined : 'at least one file'),
+});
 const fashionDir = optional(string({ doc: 'folder of the IDX files; default where Debian has them' }));
 const text = {
   file: optional(string({ doc: 'a UTF-8 text; default the vendored book of Genesis' })),
@@ -95,9 +100,10 @@ const data = union(
   {
     file: {
       file,
-      mode: choice(['fixed', 'stream', 'epochs'], { default: 'fixed', doc: setMode.doc }),
+      mode: fileMode,
       ...batches,
     },
+    npy: { files: npyFiles, mode: fileMode, ...batches },
     digits: { mode: setMode, ...batches },
     'fashion-mnist': {
       dir: fashionDir,
@@ -113,12 +119,13 @@ const data = union(
     },
     csv: { ...csv, mode: setMode, ...batches },
   },
-  { fallback: 'file', doc: 'what to train on: {"file": "x.safetensors"}, or a data set' },
+  { fallback: 'file', doc: 'what to train on: {"file": "x.safetensors"}, .npy files, or a data set' },
 );
 
 const evaluationData = union(
   {
     file: { file },
+    npy: { files: npyFiles },
     digits: {},
     'fashion-mnist': {
       dir: fashionDir,
@@ -127,7 +134,7 @@ const evaluationData = union(
     text,
     csv,
   },
-  { fallback: 'file', doc: 'held-out data: a file (one batch), or a data set' },
+  { fallback: 'file', doc: 'held-out data: a file (one batch), .npy files (likewise), or a data set' },
 );
 
 const weight = number({ default: 1, doc: 'factor of this loss in the objective' });
