@@ -45,7 +45,10 @@ export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
-export { openDataset, openFile } from './train/data/open.ts';
+export type { BestEvaluation, Checkpoint } from './train/checkpoint/checkpoint.ts';
+export { readCheckpoint, type StoredCheckpoint, writeCheckpoint } from './train/checkpoint/folder.ts';
+export type { CheckpointOptions } from './train/checkpoint/resume.ts';
+export { openDataset, openFile, openNpy } from './train/data/open.ts';
 export { type BatchSource, epochsOf } from './train/data/source.ts';
 export { holdOut } from './train/data/split.ts';
 export {

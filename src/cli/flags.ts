@@ -31,6 +31,8 @@ const groups: Readonly<Record<string, string>> = {
   recompute: 'Devices and plan',
   optimizer: 'Optimizer',
   learningRate: 'Optimizer',
+  checkpoint: 'Checkpoints',
+  resume: 'Checkpoints',
 };
 
 function placeholder({ node }: Schema): string {

@@ -41,8 +41,6 @@ const later: readonly Later[] = [
     has: '"constant", "step", "cosine", "warmupCosine", "values"',
   },
   { path: 'clip', has: 'no clipping of gradients' },
-  { path: 'checkpoint', has: 'the run folder with the last parameters (--run-dir)' },
-  { path: 'resume', has: 'first values of parameters by --params FILE.safetensors' },
   { path: 'simd', values: among('relaxed'), has: '"strict"' },
   { path: 'blas', values: (v) => typeof v === 'string' && v !== 'off', has: '"off"' },
   { path: 'sweep', has: 'single experiments' },

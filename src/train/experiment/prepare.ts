@@ -52,7 +52,9 @@ export interface PreparedExperiment {
   /** Undefined only where data are not needed and not there. */
   readonly source: BatchSource | undefined;
   readonly heldOut: HeldOut | undefined;
-  readonly evaluation: { readonly evaluate: Evaluator; readonly every: number } | undefined;
+  readonly evaluation:
+    | { readonly evaluate: Evaluator; readonly every: number; readonly contents?: HeldOut['contents'] }
+    | undefined;
   /** Samples of a full step. */
   readonly batch: number;
   /** Samples of the last step of an epoch where they are fewer and the training reaches it. */
@@ -107,6 +109,7 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
         perplexity: modelConfig.kind === 'gpt',
       }),
       every: experiment.eval?.every ?? source!.stepsPerEpoch,
+      contents: heldOut.contents,
     },
     batch,
     tail,

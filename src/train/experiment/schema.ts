@@ -287,6 +287,19 @@ export const experimentSchema = object({
       },
     ),
   ),
+  checkpoint: optional(
+    object(
+      {
+        dir: string({ doc: 'folder for the checkpoints' }),
+        every: optional(positive('steps between two; default: an epoch. There is always one behind the last step')),
+        keep: integer({ min: 1, default: 2, doc: 'how many of the newest are kept' }),
+      },
+      { doc: 'writes all that a training needs to go on, on any layout, with the same bits' },
+    ),
+  ),
+  resume: optional(
+    string({ doc: 'goes on from the newest checkpoint in this folder, or from the one that it is (DIR/step-120)' }),
+  ),
   simd: choice(['strict'], { default: 'strict', doc: 'SIMD without instructions whose results differ by machine' }),
   blas: choice(['off'], { default: 'off', doc: 'external BLAS' }),
 });
