@@ -71,9 +71,11 @@ function lines(steps: number, peakBytes: number, from: number): Progress {
   };
 }
 
-export function evaluationText({ loss, accuracy, perplexity }: EvaluationRecord): string {
+export function evaluationText({ loss, accuracy, perplexity, rmse, mae }: EvaluationRecord): string {
   const parts = [`held-out loss ${loss.toPrecision(4)}`];
   if (accuracy !== undefined) parts.push(`accuracy ${formatPercent(accuracy)}`);
   if (perplexity !== undefined) parts.push(`perplexity ${perplexity.toPrecision(4)}`);
+  if (rmse !== undefined) parts.push(`rmse ${rmse.toPrecision(4)}`);
+  if (mae !== undefined) parts.push(`mae ${mae.toPrecision(4)}`);
   return parts.join(', ');
 }

@@ -35,7 +35,9 @@ export async function run(invocation: Invocation): Promise<number> {
   const parameters = firstValues(invocation, prepared);
   const options = trainOptions(prepared, checkpoint, invocation.signal);
   // Before the run's folder is touched: a refused checkpoint leaves everything as it was.
-  const resumed = checkpoint && (await takeUp({ ...options, plan, seed: experiment.seed })).resumed;
+  const begun =
+    checkpoint || options.checkpoint ? await takeUp({ ...options, plan, seed: experiment.seed }) : undefined;
+  const resumed = begun?.resumed;
   if (resumed && !silent) process.stdout.write(`Resumed behind step ${resumed.step} from ${resumed.folder}\n`);
   using folder = new RunFolder(textOf(invocation, 'runDir'), plan.request.model.name);
   await folder.clear();

@@ -81,6 +81,8 @@ function explain(key: string, saved: unknown, here: unknown): string {
   switch (key) {
     case 'model.graph':
       return 'the model computes something else with the same parameters (another activation, loss, setting of a layer, or made by another version)';
+    case 'data.order':
+      return `the samples are taken in another order: ${saved} in the checkpoint, ${here} here`;
     case 'data.samples':
       return 'the data hold other samples';
     case 'heldOut':

@@ -11,7 +11,7 @@ import type { PlannedDevice, PlanRequest, ProgramSpec } from '../../plan/plan.ts
 import { readScheduleCsv } from '../../schedule/csv.ts';
 import type { Schedule } from '../../schedule/schedule.ts';
 import type { BatchSource } from '../data/source.ts';
-import { type ClassTerm, type Evaluator, makeEvaluator } from '../evaluate.ts';
+import { type ClassTerm, type Evaluator, makeEvaluator, type ValueTerm } from '../evaluate.ts';
 import { type LearningRate, makeLearningRate } from '../learning-rate.ts';
 import {
   batchSizeOf,
@@ -105,8 +105,9 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
       evaluate: makeEvaluator({
         batches: heldOut.batches,
         terms,
+        values: valueTerms(objective),
         single: objective.length === 1 && terms.length === 1 && !experiment.l2,
-        perplexity: modelConfig.kind === 'gpt',
+        perplexity: modelConfig.kind === 'gpt' || experiment.data?.kind === 'text',
       }),
       every: experiment.eval?.every ?? source!.stepsPerEpoch,
       contents: heldOut.contents,
@@ -244,6 +245,13 @@ function classTerms(objective: readonly ObjectiveConfig[], graph: Graph): ClassT
       : [],
   );
 }
+
+const valueTerms = (objective: readonly ObjectiveConfig[]): ValueTerm[] =>
+  objective.flatMap((term) =>
+    term.kind === 'mse' || term.kind === 'bce' || term.kind === 'bceWithLogits'
+      ? [{ output: term.output, target: term.target, kind: term.kind }]
+      : [],
+  );
 
 function checkClassCount(opened: OpenedData | undefined, terms: readonly ClassTerm[]): void {
   const classes = opened?.kind === 'set' ? opened.train.classes : undefined;
