@@ -1,10 +1,12 @@
 import { GraphError, PlanError } from '../core/errors.ts';
 import { byteSize } from '../core/types.ts';
+import { type BarrierLevels, barrierLevels } from '../graph/barriers.ts';
 import { feedBatchAxis, type Graph, type Node, type Tensor } from '../graph/graph.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
 import { lowerNode } from '../lower/lower.ts';
 import type { Schedule } from '../schedule/schedule.ts';
+import type { Task } from '../schedule/task.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, StepProgram } from './instruction.ts';
 import { connect, type DraftDevice } from './messages.ts';
 import { divideIntoTasks, type StageTasks } from './stage-tasks.ts';
@@ -62,6 +64,7 @@ const inputNamed = (graph: Graph, name: string): Tensor =>
 /** What the builders need to know of the graph of one chunk size. */
 interface ChunkGraph {
   readonly tasks: readonly StageTasks[];
+  readonly levels: BarrierLevels;
   /** Values that derivative nodes of a device read, as `device/key`; the keys are those of microbatch 0. */
   readonly readByBackward: ReadonlySet<string>;
   /** Names of the results that a root is. */
@@ -79,6 +82,8 @@ class BuildContext {
   readonly stepNodes: readonly Node[];
   /** Step nodes that change parameters or state, and what follows from them: behind the barrier. */
   readonly updates = new Set<Node>();
+  /** Where step nodes stand that micro nodes wait for; all others run at the end. */
+  readonly places: ReadonlyMap<Node, Place>;
   readonly #chunkGraphs = new Map<Graph, ChunkGraph>();
   /** Devices that need a step value, by key, over all graphs. */
   readonly #stepConsumers = new Map<string, Set<number>>();
@@ -95,6 +100,9 @@ class BuildContext {
     for (const node of this.stepNodes) {
       if (node.op!.inPlace || node.inputs.some((t) => this.updates.has(t.node))) this.updates.add(node);
     }
+    const { levels } = this.chunk(this.graphs[0]!);
+    if (levels.barriers > 0) checkBarrierSchedule(options.schedule, levels.barriers);
+    this.places = placesOfEarlyNodes(this.graphs[0]!, levels);
   }
 
   #survey(graph: Graph): ChunkGraph {
@@ -117,6 +125,7 @@ class BuildContext {
     for (const [name, t] of graph.outputs) resultsOf.set(rootOf(t), [...(resultsOf.get(rootOf(t)) ?? []), name]);
     return {
       tasks: divideIntoTasks(graph, this.options.schedule.stages, this.options.stageOf),
+      levels: barrierLevels(graph),
       readByBackward,
       resultsOf,
       consumers,
@@ -212,6 +221,50 @@ function checkTotals(graphs: ReadonlySet<Graph>, deviceOf: (node: Node) => numbe
   }
 }
 
+/** Behind which level of which run (0: forward tasks, 1: backward tasks) a step node's last total is complete. */
+interface Place {
+  readonly run: number;
+  readonly level: number;
+}
+
+function placesOfEarlyNodes(graph: Graph, { of, early }: BarrierLevels): Map<Node, Place> {
+  const places = new Map<Node, Place>();
+  for (const node of graph.nodes) {
+    if (!early.has(node)) continue;
+    const last = node.inputs
+      .filter((t) => t.node.op)
+      .map(({ node: n }) => places.get(n) ?? { run: n.pass === 0 ? 0 : 1, level: of[n.id]! })
+      .reduce((a, b) => (b.run > a.run || (b.run === a.run && b.level > a.level) ? b : a), { run: 0, level: 0 });
+    places.set(node, last);
+  }
+  return places;
+}
+
+/** Tasks that follow each other and are all forward, or all backward. */
+function runsOf(row: readonly Task[]): Task[][] {
+  const runs: Task[][] = [];
+  for (const task of row) {
+    const run = runs.at(-1);
+    if (run && (run[0]!.kind === 'F') === (task.kind === 'F')) run.push(task);
+    else runs.push([task]);
+  }
+  return runs;
+}
+
+/** All microbatches must be at a barrier before one passes it: all forwards before all backwards, as in gpipe. */
+function checkBarrierSchedule(schedule: Schedule, barriers: number): void {
+  const mixed = schedule.rows.findIndex((row) => {
+    const runs = runsOf(row);
+    return runs.length > 2 || (runs.length === 2 && runs[0]![0]!.kind !== 'F');
+  });
+  if (mixed < 0) return;
+  throw new PlanError(
+    'barrier-schedule',
+    `the model has ${barriers} barriers at which all microbatches wait for each other, and schedule ${schedule.name} begins backward tasks before the forward ones are through (device ${mixed})`,
+    { fields: { barriers, schedule: schedule.name, device: mixed }, remedy: '--schedule gpipe' },
+  );
+}
+
 class DeviceBuilder {
   readonly #context: BuildContext;
   readonly #device: number;
@@ -227,18 +280,13 @@ class DeviceBuilder {
   }
 
   build(): DraftDevice {
-    const { options, stepNodes, updates, forwardOnly } = this.#context;
+    const { options, stepNodes, updates, places } = this.#context;
     this.#open();
     this.#ownPersistent();
-    for (const task of options.schedule.rows[this.#device]!) {
-      this.#open();
-      const tasks = this.#context.chunk(this.#context.graphOf(task.microbatch)).tasks[task.stage]!;
-      const nodes = forwardOnly ? tasks.all : tasks[task.kind];
-      for (const node of nodes) this.#compute(node, task.microbatch, `${task.stage}${task.kind}${task.microbatch}`);
-    }
-    this.#open();
     const mine = stepNodes.filter((n) => this.#context.deviceOf(n) === this.#device);
-    for (const node of mine) if (!updates.has(node)) this.#compute(node, null, 'U');
+    for (const [run, tasks] of runsOf(options.schedule.rows[this.#device]!).entries()) this.#run(run, tasks, mine);
+    this.#open();
+    for (const node of mine) if (!updates.has(node) && !places.has(node)) this.#compute(node, null, 'U');
     this.#emitSourceResults();
     if (updates.size > 0 || this.#context.graphs[0]!.assignments.length > 0) {
       this.#push({ kind: 'barrier', name: 'gradients' });
@@ -246,6 +294,25 @@ class DeviceBuilder {
       this.#assign();
     }
     return this.#draft;
+  }
+
+  /** The tasks level by level, each level's step nodes behind it; without barriers there is one level, and it is all. */
+  #run(run: number, tasks: readonly Task[], stepNodes: readonly Node[]): void {
+    const { forwardOnly, places, graphs } = this.#context;
+    const { barriers } = this.#context.chunk(graphs[0]!).levels;
+    for (let level = 0; level <= barriers; level++) {
+      for (const { stage, kind, microbatch } of tasks) {
+        const chunk = this.#context.chunk(this.#context.graphOf(microbatch));
+        const nodes = forwardOnly ? chunk.tasks[stage]!.all : chunk.tasks[stage]![kind];
+        this.#open();
+        for (const node of nodes) {
+          if (chunk.levels.of[node.id] === level) this.#compute(node, microbatch, `${stage}${kind}${microbatch}`);
+        }
+      }
+      const due = stepNodes.filter((n) => places.get(n)?.run === run && places.get(n)?.level === level);
+      if (due.length > 0) this.#open();
+      for (const node of due) this.#compute(node, null, 'U');
+    }
   }
 
   #open(): void {
