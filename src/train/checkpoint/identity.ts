@@ -32,13 +32,16 @@ const layoutKeys: ReadonlySet<string> = new Set<keyof PlanRequest>([
 ]);
 
 export function trainingIdentity({ plan, seed, data, evaluation }: IdentityOptions): TrainingIdentity {
-  const { model, optimizer, programs, ...rest } = plan.request;
+  const { model, optimizer, programs, microbatches, ...rest } = plan.request;
   const graph = someGraph(model, 'training');
   // The rate enters by the rates of the steps themselves, which are compared one by one.
   const { lr: _, ...settings } = optimizer?.config ?? {};
   const batch = Object.values(programs).find(({ mode }) => mode === 'train')?.batch;
   const identity = {
-    ...Object.fromEntries(Object.entries(rest).filter(([key]) => !layoutKeys.has(key))),
+    // What is switched off may as well not be there.
+    ...Object.fromEntries(Object.entries(rest).filter(([key, value]) => !layoutKeys.has(key) && value)),
+    // In invariant mode every number of microbatches gives the same bits.
+    ...(rest.invariant ? {} : { microbatches }),
     seed,
     optimizer: settings,
     model: {
