@@ -161,6 +161,18 @@ function tellHowToResume(dir: string | undefined): void {
   }
 }
 
+/**
+ * The experiment that a checkpoint brings; undefined where a program wrote it without one. Where --devices asks for others,
+ * a partition and a schedule that were written for the old ones do not carry over.
+ */
+function experimentFor({ keys }: Invocation, { experiment }: StoredCheckpoint): unknown {
+  if (typeof experiment !== 'object' || experiment === null) return undefined;
+  const given = (key: string) => keys.some(([path]) => path.split('.')[0] === key);
+  if (!given('devices')) return experiment;
+  const { partition, schedule, ...rest } = experiment as Record<string, unknown>;
+  return { ...rest, ...(typeof schedule === 'string' ? { schedule } : {}) };
+}
+
 export interface PlannedTraining {
   readonly prepared: PreparedExperiment;
   readonly plan: Plan;
@@ -174,7 +186,8 @@ export function planTraining(invocation: Invocation): PlannedTraining {
   const stored = planPath === undefined ? undefined : readPlanFile(readText(planPath), planPath);
   if (stored) refuseOtherLayout(invocation);
   const checkpoint = stored || invocation.file !== undefined ? undefined : checkpointOf(invocation);
-  const { experiment, where } = loadExperiment(invocation, stored?.experiment ?? checkpoint?.experiment ?? undefined);
+  const own = stored?.experiment ?? (checkpoint && experimentFor(invocation, checkpoint));
+  const { experiment, where } = loadExperiment(invocation, own);
   const resume = checkpoint ?? (experiment.resume === undefined ? undefined : readCheckpoint(experiment.resume));
   if (stored) refuseOtherModel(experiment, stored, planPath!, where);
   const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where });

@@ -87,6 +87,15 @@ describe('train --resume', () => {
     expect(readdirSync(join(folder, 'elsewhere')).sort()).toEqual(['step-12', 'step-14', 'step-8']);
   });
 
+  it('on other devices leaves behind a partition that was written for the old ones', async () => {
+    const byHand = ['--devices', '2', '--partition.cuts', 'layer.1', '--partition.placement', '1,0', '--steps', '1'];
+    const args = ['train', ...digits, ...byHand, '--checkpoint.dir', 'by-hand', '--quiet'];
+    expect((await partita(folder, args)).code).toBe(0);
+    const more = ['train', '--resume', 'by-hand', '--steps', '2', '--quiet'];
+    expect(await partita(folder, more)).toMatchObject({ code: 0, stderr: '' });
+    expect(await partita(folder, [...more, '--devices', '1'])).toMatchObject({ code: 0, stderr: '' });
+  });
+
   it('behind the last step only writes the results', async () => {
     const args = ['train', '--resume', copied('done'), '--checkpoint.dir', 'done', '--quiet'];
     expect((await partita(folder, args)).code).toBe(0);
