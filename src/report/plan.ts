@@ -50,7 +50,9 @@ function heading({ model, programs }: PlanSummary, plan: Plan): string {
         objective.kind === 'time' ? formatSeconds(objective.lowerBound) : formatBytes(objective.lowerBound)
       }, gap ${formatPercent(gapOf(objective))}`
     : '';
-  return `Model ${model}, batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}\nPartition ${method}${quality}`;
+  const chunks = `batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}`;
+  const invariant = plan.request.invariant ? ', invariant: sample by sample, the same bits for any number of them' : '';
+  return `Model ${model}, ${chunks}${invariant}\nPartition ${method}${quality}`;
 }
 
 export const gapOf = ({ value, lowerBound }: { value: number; lowerBound: number }): number =>

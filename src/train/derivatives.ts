@@ -22,7 +22,9 @@ import { type RunResult, Session, type SessionOptions } from './session.ts';
 type Tensors = ReadonlyMap<string, HostTensor>;
 
 export interface DerivativeOptions
-  extends Partial<Pick<PlanRequest, 'microbatches' | 'schedule' | 'partition' | 'placement' | 'l2' | 'link'>>,
+  extends Partial<
+      Pick<PlanRequest, 'microbatches' | 'schedule' | 'partition' | 'placement' | 'l2' | 'link' | 'invariant'>
+    >,
     Pick<SessionOptions, 'seed' | 'parameters' | 'transport' | 'audit'> {
   readonly model: Model;
   /** The whole batch: the model's inputs and targets by name. */
@@ -249,7 +251,8 @@ const trainedParameters = (graph: Graph) =>
   new Map(graph.parameters.filter((p) => !p.node.source!.frozen).map((p) => [p.name, p.type]));
 
 function requestOf(options: DerivativeOptions): PlanRequest {
-  const { model, devices = 1, microbatches = 1, schedule = '1f1b', partition = 'auto', placement, l2, link } = options;
+  const { model, devices = 1, microbatches = 1, schedule = '1f1b', partition = 'auto' } = options;
+  const { placement, l2, link, invariant } = options;
   return {
     model,
     programs: { gradients: { batch: batchOf(options), mode: 'gradients' } },
@@ -263,6 +266,7 @@ function requestOf(options: DerivativeOptions): PlanRequest {
     ...(placement ? { placement } : {}),
     ...(l2 ? { l2 } : {}),
     ...(link ? { link } : {}),
+    ...(invariant ? { invariant } : {}),
   };
 }
 

@@ -58,7 +58,6 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['clipping', { clip: { globalNorm: 1 } }, 2, 'clip', 'has not got'],
   ['checkpoints', { checkpoint: { dir: 'c', every: 1 } }, 2, 'checkpoint', 'has not got'],
   ['resuming', { resume: 'c' }, 2, 'resume', 'has not got'],
-  ['the invariant mode', { invariant: true }, 2, 'invariant', 'has not got'],
   ['relaxed SIMD', { simd: 'relaxed' }, 2, 'simd', 'has not got'],
   ['a BLAS', { blas: 'auto' }, 2, 'blas', 'has not got'],
   ['links one by one', { links: [{ from: 0, to: 1 }] }, 2, 'links', 'has not got'],

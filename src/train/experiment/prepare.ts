@@ -193,6 +193,7 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
     ...(placement ? { placement } : {}),
     ...(mode === 'train' ? { optimizer: prepared.optimizer } : { inputGradients: true }),
     ...(l2 ? { l2 } : {}),
+    ...(experiment.invariant ? { invariant: true } : {}),
     ...(links ? { link: { bytesPerSecond: links.bandwidth, secondsLatency: links.latency } } : {}),
   };
 }

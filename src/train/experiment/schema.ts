@@ -259,8 +259,7 @@ export const experimentSchema = object({
   batchNorm: choice(['micro'], { default: 'micro', doc: 'statistics of each microbatch' }),
   invariant: boolean({
     default: false,
-    doc: 'the same bits for every M',
-    check: (v) => (v ? 'false: this version has no invariant mode' : undefined),
+    doc: 'the same bits for every M: samples one by one, sums over the batch as one tree',
   }),
   optimizer,
   learningRate,
