@@ -32,17 +32,20 @@ describe('six steps as torch.optim makes them', () => {
 describe('rates and momenta of torch.optim.lr_scheduler.OneCycleLR', () => {
   const each = (f: (step: number) => number, n: number) => Array.from({ length: n }, (_, k) => f(k));
   const closeTo = (values: readonly number[]) => values.map((v) => expect.closeTo(v, 13));
-  it.each(cycles.map((c) => [JSON.stringify(c.learningRate), c] as const))('%s', (_, { learningRate, lr, momentum }) => {
-    // The optimizer's own rate does not count.
-    const rate = makeLearningRate(learningRate, 123);
-    expect(each(rate, lr.length)).toEqual(closeTo(lr));
-    expect(each(makeMomentum(learningRate)!, lr.length)).toEqual(closeTo(momentum));
-    // PyTorch: ValueError, Tried to step … times.
-    expect(() => rate(lr.length)).toThrow(
-      expect.objectContaining({
-        code: 'learning-rate-steps',
-        remedy: `--learningRate.totalSteps ${lr.length + 1}`,
-      }),
-    );
-  });
+  it.each(cycles.map((c) => [JSON.stringify(c.learningRate), c] as const))(
+    '%s',
+    (_, { learningRate, lr, momentum }) => {
+      // The optimizer's own rate does not count.
+      const rate = makeLearningRate(learningRate, 123);
+      expect(each(rate, lr.length)).toEqual(closeTo(lr));
+      expect(each(makeMomentum(learningRate)!, lr.length)).toEqual(closeTo(momentum));
+      // PyTorch: ValueError, Tried to step … times.
+      expect(() => rate(lr.length)).toThrow(
+        expect.objectContaining({
+          code: 'learning-rate-steps',
+          remedy: `--learningRate.totalSteps ${lr.length + 1}`,
+        }),
+      );
+    },
+  );
 });
