@@ -47,6 +47,7 @@ export async function run(invocation: Invocation): Promise<number> {
       data: source!,
       steps,
       learningRate: prepared.learningRate,
+      momentum: prepared.momentum,
       evaluation: prepared.evaluation,
       signal: invocation.signal,
     })) {

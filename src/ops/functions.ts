@@ -45,7 +45,7 @@ export { argMax, argMin, topK } from './order.ts';
 export { pad } from './pad.ts';
 export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from './pool.ts';
 export { gru, lstm, rnn } from './recurrent.ts';
-export { logSumExp, max, mean, min, prod, sum } from './reduce.ts';
+export { logSumExp, max, mean, min, prod, sum, sumOfSquares } from './reduce.ts';
 export { resample } from './resample.ts';
 export { resize } from './resize.ts';
 export { broadcastTo, concat, flatten, flip, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';

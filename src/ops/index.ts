@@ -26,8 +26,12 @@ import {
   softsignGradOp,
   thresholdedReluGradOp,
 } from './activations-grad.ts';
+import { adadeltaUpdateOp } from './adadelta-update.ts';
+import { adagradUpdateOp } from './adagrad-update.ts';
+import { adamUpdateOp } from './adam-update.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
+import { clipFactorOp } from './clip-factor.ts';
 import {
   andOp,
   castOp,
@@ -56,16 +60,17 @@ import { lstmScanOp } from './lstm-scan.ts';
 import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
-import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { argMaxOp, argMinOp, topKOp } from './order.ts';
 import { padOp } from './pad.ts';
 import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
-import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
+import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOfSquaresOp, sumOp } from './reduce.ts';
 import { fmodOp, modOp } from './remainder.ts';
 import { resampleGradOp, resampleOp } from './resample.ts';
+import { rmspropUpdateOp } from './rmsprop-update.ts';
 import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
 import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
 import { runningAverageOp } from './running-average.ts';
+import { sgdUpdateOp } from './sgd-update.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import {
@@ -90,6 +95,8 @@ export const records = {
   accumulate: accumulateOp,
   acos: acosOp,
   acosh: acoshOp,
+  adadeltaUpdate: adadeltaUpdateOp,
+  adagradUpdate: adagradUpdateOp,
   adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
@@ -109,6 +116,7 @@ export const records = {
   cast: castOp,
   ceil: ceilOp,
   clip: clipOp,
+  clipFactor: clipFactorOp,
   clipGrad: clipGradOp,
   concat: concatOp,
   conv: convOp,
@@ -185,6 +193,7 @@ export const records = {
   resample: resampleOp,
   resampleGrad: resampleGradOp,
   reshape: reshapeOp,
+  rmspropUpdate: rmspropUpdateOp,
   rnnScan: rnnScanOp,
   rnnScanGrad: rnnScanGradOp,
   round: roundOp,
@@ -208,6 +217,7 @@ export const records = {
   sqrt: sqrtOp,
   sub: subOp,
   sum: sumOp,
+  sumOfSquares: sumOfSquaresOp,
   tan: tanOp,
   tanh: tanhOp,
   tanhGrad: tanhGradOp,

@@ -5,6 +5,7 @@ import { type DeviceModel, defaultDevice, defaultLink, type LinkModel, reference
 import type { Graph, Node } from '../graph/graph.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
+import type { ClipConfig } from '../optim/clip.ts';
 import type { Model } from '../optim/model.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { buildTrainingGraph, type L2Penalty } from '../optim/training-graph.ts';
@@ -60,6 +61,8 @@ export interface PlanRequest {
   /** Device of each stage; default: stage s on device s. */
   readonly placement?: readonly number[];
   readonly optimizer?: Optimizer;
+  /** Of the programs that train; gradients that are asked for are not clipped. */
+  readonly clip?: ClipConfig;
   readonly l2?: L2Penalty;
   readonly inputGradients?: boolean;
   /**
@@ -105,6 +108,16 @@ const relativeSpeed = (device: PlannedDevice | undefined): number =>
 export function draftPlan(request: PlanRequest): Plan {
   if (request.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
+  if (request.clip && !request.optimizer) {
+    throw new UsageError(
+      'clip-without-optimizer',
+      'clip scales the gradients of an update, and there is no optimizer',
+      {
+        fields: { clip: request.clip },
+        remedy: "optimizer: makeOptimizer({ kind: 'sgd' })",
+      },
+    );
+  }
   const deviceModel = request.deviceModel ?? defaultDevice;
   const link = request.link ?? defaultLink;
   const [mainName, main] = Object.entries(request.programs)[0]!;
@@ -192,6 +205,7 @@ function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): 
     if (chunks.length > 1) refuseWholeBatchGradients(model.graph, chunks.length);
     return buildTrainingGraph(model, {
       optimizer: spec.mode === 'train' ? request.optimizer : undefined,
+      clip: request.clip,
       l2: request.l2,
       fetch: {
         outputs: spec.outputs ?? false,

@@ -221,6 +221,7 @@ function derived(request: PlanRequest, model: Model): PlanRequest {
     programs: { gradients: { batch, mode: 'gradients' } },
     l2: undefined,
     optimizer: undefined,
+    clip: undefined,
     inputGradients: false,
   };
 }

@@ -33,13 +33,6 @@ const later: readonly Later[] = [
   { path: 'links', values: Array.isArray, has: 'one {"bandwidth", "latency"} for all links' },
   { path: 'recompute', values: among('stage', 'selective', 'optimal'), has: '"none"' },
   { path: 'batchNorm', values: among('deferred', 'exact'), has: '"micro"' },
-  { path: 'optimizer.kind', values: among('adagrad', 'adadelta', 'rmsprop'), has: '"sgd", "adam", "adamw"' },
-  {
-    path: 'learningRate.kind',
-    values: among('oneCycle'),
-    has: '"constant", "step", "cosine", "warmupCosine", "values"',
-  },
-  { path: 'clip', has: 'no clipping of gradients' },
   { path: 'checkpoint', has: 'the run folder with the last parameters (--run-dir)' },
   { path: 'resume', has: 'first values of parameters by --params FILE.safetensors' },
   { path: 'simd', values: among('relaxed'), has: '"strict"' },

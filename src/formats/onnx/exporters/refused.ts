@@ -7,9 +7,13 @@ const random =
 
 export const refusedExporters = {
   accumulate: none(`${training}: it adds microbatches`),
+  adadeltaUpdate: none(`${training}: it updates a parameter`),
+  adagradUpdate: none(`${training}: it updates a parameter`),
   adamUpdate: none(`${training}: it updates a parameter`),
+  clipFactor: none(`${training}: it clips gradients`),
   dropout: none(random),
   dropoutMask: none(random),
+  rmspropUpdate: none(`${training}: it updates a parameter`),
   runningAverage: none(`${training}: it updates running statistics`),
   sgdUpdate: none(`${training}: it updates a parameter`),
 } satisfies Partial<ExportTable>;
