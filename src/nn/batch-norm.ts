@@ -2,17 +2,13 @@ import { elementCount } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { batchNormInference, batchNorm as normalize } from '../ops/batch-norm.ts';
 import { trackStatistics } from '../ops/running-statistics.ts';
-import { channelAffine, runningStatistics } from './norm.ts';
+import { type ChannelNormOptions, channelAffine, runningStatistics } from './norm.ts';
 import { refuse, requireShare } from './refuse.ts';
-import { type LayerOptions, scoped } from './scope.ts';
+import { scoped } from './scope.ts';
 
-export interface BatchNormOptions extends LayerOptions {
-  /** default 1e-5 */
-  readonly eps?: number;
+export interface BatchNormOptions extends ChannelNormOptions {
   /** Share of the new statistics in the running ones; default 0.1. */
   readonly momentum?: number;
-  /** Scales and shifts every channel by its own weight and bias; default true. */
-  readonly affine?: boolean;
   /** Keeps running statistics, and normalises by them in evaluation; default true. */
   readonly trackRunningStats?: boolean;
 }
@@ -32,7 +28,7 @@ const batchNorm =
       const { eps, momentum = 0.1, affine = true, trackRunningStats = true } = options;
       if (!ranks.includes(x.rank)) refuse(layer, x, `takes ${takes}`);
       requireShare(layer, x, 'momentum', momentum);
-      const [weight, bias] = affine ? channelAffine(x) : [];
+      const [weight, bias] = affine ? channelAffine(x, options) : [];
       const running = trackRunningStats ? runningStatistics(x) : undefined;
       if (running && x.graph.mode === 'evaluation') {
         return batchNormInference(x, running.mean, running.variance, weight, bias, { eps });

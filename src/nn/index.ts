@@ -61,7 +61,7 @@ export { type EmbeddingTable, type EmbeddingWeight, embedding, embeddingWeight }
 export { type LinearOptions, linear } from './linear.ts';
 export * as models from './models/index.ts';
 export {
-  type GroupNormOptions,
+  type ChannelNormOptions,
   groupNorm,
   type InstanceNormOptions,
   instanceNorm1d,

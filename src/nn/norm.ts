@@ -1,6 +1,6 @@
 /** Normalisations of each sample by itself: how the batch is cut changes nothing. */
 import { elementCount, formatShape, sameShape } from '../core/types.ts';
-import type { Tensor } from '../graph/graph.ts';
+import type { ParameterInit, Tensor } from '../graph/graph.ts';
 import { ones, zeros } from '../init/index.ts';
 import { batchNormInference } from '../ops/batch-norm.ts';
 import { mul, sub } from '../ops/elementwise.ts';
@@ -36,10 +36,20 @@ export const layerNorm = (x: Tensor, options: LayerNormOptions = {}): Tensor =>
     return normalizeRows(x, weight, shift, { eps, axes: shape.length });
   });
 
+/** What normalisations of channels take. */
+export interface ChannelNormOptions extends LayerOptions {
+  /** default 1e-5 */
+  readonly eps?: number;
+  /** Scales and shifts every channel by its own weight and bias; default true, of instance normalisation false. */
+  readonly affine?: boolean;
+  /** First value of the weight; default ones. */
+  readonly init?: ParameterInit;
+}
+
 /** weight and bias of every channel. */
-export function channelAffine(x: Tensor): readonly [weight: Tensor, bias: Tensor] {
+export function channelAffine(x: Tensor, { init = ones }: ChannelNormOptions): readonly [weight: Tensor, bias: Tensor] {
   const shape = [x.shape[1]!];
-  return [x.graph.parameter('weight', shape, ones), x.graph.parameter('bias', shape, zeros)];
+  return [x.graph.parameter('weight', shape, init), x.graph.parameter('bias', shape, zeros)];
 }
 
 /** Running mean and variance of every channel, under PyTorch's names. */
@@ -48,32 +58,21 @@ export function runningStatistics(x: Tensor): { readonly mean: Tensor; readonly 
   return { mean: x.graph.buffer('running_mean', shape, zeros), variance: x.graph.buffer('running_var', shape, ones) };
 }
 
-export interface GroupNormOptions extends LayerOptions {
-  /** default 1e-5 */
-  readonly eps?: number;
-  /** Scales and shifts every channel by its own weight and bias; default true. */
-  readonly affine?: boolean;
-}
-
 /** Normalisation of [N, C, …] over `numGroups` groups of channels (PyTorch GroupNorm). weight and bias [C]. */
-export const groupNorm = (x: Tensor, numGroups: number, options: GroupNormOptions = {}): Tensor =>
+export const groupNorm = (x: Tensor, numGroups: number, options: ChannelNormOptions = {}): Tensor =>
   scoped(x, options, () => {
     const { eps, affine = true } = options;
     const channels = x.shape[1] ?? refuse('groupNorm', x, 'takes [N, C, …]');
     if (!Number.isInteger(numGroups) || numGroups < 1 || channels % numGroups !== 0) {
       refuse('groupNorm', x, `${channels} channels do not make ${numGroups} groups`);
     }
-    const [weight, bias] = affine ? channelAffine(x) : [];
+    const [weight, bias] = affine ? channelAffine(x, options) : [];
     return normalizeGroups(x, numGroups, weight, bias, { eps });
   });
 
-export interface InstanceNormOptions extends LayerOptions {
-  /** default 1e-5 */
-  readonly eps?: number;
+export interface InstanceNormOptions extends ChannelNormOptions {
   /** Share of the new statistics in the running ones; default 0.1. */
   readonly momentum?: number;
-  /** default false, as PyTorch */
-  readonly affine?: boolean;
   /** Keeps the statistics' means over the samples, and normalises by them in evaluation; default false, as PyTorch. */
   readonly trackRunningStats?: boolean;
 }
@@ -85,7 +84,7 @@ const instanceNorm =
       const { eps, momentum = 0.1, affine = false, trackRunningStats = false } = options;
       if (x.rank !== axes.length) refuse(layer, x, `takes [${axes.join(', ')}]`);
       requireShare(layer, x, 'momentum', momentum);
-      const [weight, bias] = affine ? channelAffine(x) : [];
+      const [weight, bias] = affine ? channelAffine(x, options) : [];
       const running = trackRunningStats ? runningStatistics(x) : undefined;
       if (running && x.graph.mode === 'evaluation') {
         return batchNormInference(x, running.mean, running.variance, weight, bias, { eps });
