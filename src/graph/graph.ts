@@ -18,7 +18,8 @@ import { callerLine } from './source-line.ts';
  *
  * A training step's graph has two regions. `micro` nodes run once a microbatch on a chunk of the batch; `step` nodes run
  * once a step (gradient totals, updates). Values pass from micro to step only through `accumulate`, whose output is the
- * sum over microbatches in their order.
+ * sum over microbatches in their order. A micro node that reads such a total waits for all microbatches: a barrier
+ * (`barriers.ts`).
  */
 export type Region = 'micro' | 'step';
 
