@@ -224,7 +224,7 @@ describe('resnet', () => {
   });
 
   it('says what does not fit', () => {
-    expect(() => build({ size: 8, classes: 2, blocks: [1, 2] })).toThrow('3 widths and 2 numbers of blocks');
+    expect(() => build({ size: 8, classes: 2, blocks: [1, 2] })).toThrow('widths has 3 stages and blocks 2');
     expect(() => build({ size: 8, classes: 2, norm: 'group', groups: 5 })).toThrow('16 channels do not make 5 groups');
   });
 });
