@@ -26,7 +26,9 @@ import {
   softsignGradOp,
   thresholdedReluGradOp,
 } from './activations-grad.ts';
+import { accumulateMomentsOp, channelMomentsOp, runningMomentsOp } from './batch-moments.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
+import { batchNormWithMomentsInputGradOp, batchNormWithMomentsOp } from './batch-norm-moments.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
 import {
   andOp,
@@ -88,6 +90,7 @@ import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.
 export const records = {
   abs: absOp,
   accumulate: accumulateOp,
+  accumulateMoments: accumulateMomentsOp,
   acos: acosOp,
   acosh: acoshOp,
   adamUpdate: adamUpdateOp,
@@ -105,9 +108,12 @@ export const records = {
   batchNormInference: batchNormInferenceOp,
   batchNormInputGrad: batchNormInputGradOp,
   batchNormWeightGrad: batchNormWeightGradOp,
+  batchNormWithMoments: batchNormWithMomentsOp,
+  batchNormWithMomentsInputGrad: batchNormWithMomentsInputGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
   ceil: ceilOp,
+  channelMoments: channelMomentsOp,
   clip: clipOp,
   clipGrad: clipGradOp,
   concat: concatOp,
@@ -189,6 +195,7 @@ export const records = {
   rnnScanGrad: rnnScanGradOp,
   round: roundOp,
   runningAverage: runningAverageOp,
+  runningMoments: runningMomentsOp,
   scatterAdd: scatterAddOp,
   scatterElements: scatterElementsOp,
   scatterND: scatterNDOp,
