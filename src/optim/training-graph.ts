@@ -11,6 +11,7 @@ import { accumulate } from '../ops/accumulate.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { sum } from '../ops/reduce.ts';
 import { broadcastTo } from '../ops/shape.ts';
+import { type BatchNormMode, inBatchNormMode } from './batch-norm.ts';
 import type { ModelGraph, Total } from './model.ts';
 import type { Optimizer } from './optimizer.ts';
 
@@ -24,6 +25,8 @@ export interface TrainingGraphOptions {
   /** Updates the parameters; without it the graph only computes. */
   readonly optimizer?: Optimizer;
   readonly l2?: L2Penalty;
+  /** What batch normalisation takes its statistics of; default `micro`. */
+  readonly batchNorm?: BatchNormMode;
   /** Named results to keep besides the loss. */
   readonly fetch?: {
     /** `output/NAME` of every model output. */
@@ -50,7 +53,8 @@ export interface TrainingGraphOptions {
  * A parameter used in several places has one accumulator a use, so that the order of additions is fixed by the graph and
  * not by the partition: this is what keeps the bits when tied weights are cut apart.
  */
-export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOptions = {}): Graph {
+export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOptions = {}): Graph {
+  const model = inBatchNormMode(built, options.batchNorm ?? 'micro');
   const { graph } = model;
   const fetch = options.fetch ?? {};
   const modelOutputs = [...graph.outputs];

@@ -32,7 +32,6 @@ const later: readonly Later[] = [
   { path: 'devices.*.backend', values: among('webgpu'), has: '"wasm", "reference"' },
   { path: 'links', values: Array.isArray, has: 'one {"bandwidth", "latency"} for all links' },
   { path: 'recompute', values: among('stage', 'selective', 'optimal'), has: '"none"' },
-  { path: 'batchNorm', values: among('deferred', 'exact'), has: '"micro"' },
   { path: 'invariant', values: (v) => v === true, has: 'false' },
   { path: 'optimizer.kind', values: among('adagrad', 'adadelta', 'rmsprop'), has: '"sgd", "adam", "adamw"' },
   {
