@@ -116,7 +116,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
 function summarizeBarriers(graph: Graph): BarrierSummary | null {
   const { of, barriers } = barrierLevels(graph);
   if (barriers === 0) return null;
-  const forward = graph.nodes.reduce((most, n) => (n.pass === 0 ? Math.max(most, of[n.id]!) : most), 0);
+  const forward = Math.max(...graph.nodes.filter((n) => n.region === 'micro' && n.pass === 0).map((n) => of[n.id]!));
   return { forward, backward: barriers - forward, nodes: wholeBatchNorms(graph).map((n) => n.name) };
 }
 
