@@ -1,5 +1,6 @@
 // Batch normalisation over microbatches on devices: exact is the large batch, deferred differs from micro in the buffers
 // alone, and all of it has the same bits on every layout, and the memory that was planned.
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../src/core/types.ts';
 import { evaluate, toHost } from '../../src/graph/evaluate.ts';
@@ -91,6 +92,36 @@ function expectWithinRounding(got: ReadonlyMap<string, HostTensor>, plain: Reado
 }
 
 const hexes = (tensors: ReadonlyMap<string, HostTensor>): string[] => [...tensors].map(([n, t]) => `${n} ${toHex(t)}`);
+
+/** Tensors that batch-norm-pytorch.py wrote, by mode and name. */
+const torch: Record<'whole' | 'micro' | 'deferred', Record<string, number[]>> = JSON.parse(
+  readFileSync(new URL('batch-norm-pytorch.json', import.meta.url), 'utf8'),
+);
+
+function expectTorch(got: ReadonlyMap<string, HostTensor>, wanted: Readonly<Record<string, number[]>>): void {
+  for (const [name, values] of Object.entries(wanted)) {
+    const scale = Math.max(...values.map(Math.abs), 0.1);
+    const { data } = got.get(name)!;
+    expect(data.length, name).toBe(values.length);
+    values.forEach((v, i) => void expect(Math.abs(data[i]! - v), `${name} ${i}`).toBeLessThan(4e-6 * scale));
+  }
+}
+
+describe('PyTorch, on 7 samples in chunks of 3, 2, 2', () => {
+  it('micro: each chunk by itself', async () => {
+    expectTorch(await gradients({ microbatches: 3 }), torch.micro);
+    expectTorch(await gradients({ microbatches: 3, devices: 2, schedule: '1f1b' }), torch.micro);
+  });
+
+  it('deferred: the same, with running statistics of the whole', async () => {
+    const results = await gradients({ batchNorm: 'deferred', microbatches: 3, devices: 2 });
+    expectTorch(results, { ...torch.micro, ...torch.deferred });
+  });
+
+  it.each([1, 2, 3, 7])('exact: the whole, in %i microbatches', async (microbatches) => {
+    expectTorch(await gradients({ batchNorm: 'exact', microbatches, devices: 2 }), torch.whole);
+  });
+});
 
 describe('batchNorm exact', () => {
   it('gives the large batch within rounding, gradients and buffers too, for even and uneven microbatches', async () => {
