@@ -118,7 +118,8 @@ export const accumulateMomentsOp = defineOp<AccumulateMomentsAttrs>({
   },
   gradient: {
     kind: 'none',
-    why: 'it is the boundary of the microbatch region: how statistics of the whole batch depend on x is in the rule of batchNormWithMoments, for first derivatives only (second ones: batchNorm micro or deferred)',
+    why: 'it is the boundary of the microbatch region: how statistics of the whole batch depend on x is in the rule of batchNormWithMoments, for first derivatives only',
+    remedy: '--batchNorm micro',
   },
   cost: (inputs, outputs) => ({
     flops: 12 * inputs[0]!.shape[0]!,

@@ -23,6 +23,9 @@ import { requireFloats, requireShape } from './type-rules.ts';
  * well: its rule accumulates them over the microbatches, and so waits for all of them once more on the way back.
  */
 
+const secondOrder =
+  'it reads sums over all microbatches, and with statistics of the whole batch (batchNorm exact) there are first derivatives only';
+
 /** Moments of no particular x: counts of 6, means about 0, variances away from 0. */
 const drawnMoments = (channels: number): number[] =>
   [6, 0, 1].flatMap((base) =>
@@ -141,7 +144,8 @@ export const batchNormWithMomentsInputGradOp = defineOp<BatchNormAttrs>({
   },
   gradient: {
     kind: 'none',
-    why: 'it reads sums over all microbatches: with statistics of the whole batch (batchNorm exact) there are first derivatives only; second ones go through those of each microbatch (batchNorm micro or deferred)',
+    why: secondOrder,
+    remedy: '--batchNorm micro',
   },
   cost: (inputs, outputs) => ({
     flops: 8 * elementCount(outputs[0]!.shape),
