@@ -16,11 +16,15 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
     heading(summary, plan),
     stageTable(summary),
     ...foldedStagesLine(plan, main!),
-    `Schedule ${summary.schedule}, one column a task:\n${printGrid(plan.schedules[main!]!, {
-      dependencies: plan.stageEdges,
-      updates: plan.request.programs[main!]!.mode === 'train',
-      width,
-    })}`,
+    `Schedule ${summary.schedule}${summary.barriers?.nodes.length ? ' (batchNorm exact)' : ''}, one column a task:\n${printGrid(
+      plan.schedules[main!]!,
+      {
+        dependencies: plan.stageEdges,
+        updates: plan.request.programs[main!]!.mode === 'train',
+        width,
+      },
+    )}`,
+    ...barrierLines(summary, width),
     memoryTable(summary, width),
     `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}`,
   ];
@@ -40,6 +44,14 @@ function foldedStagesLine(plan: Plan, program: string): string[] {
   return [
     `The model holds gradients of itself: stages ${stages} to ${all - 1} of the grid hold them, folded back over the devices of stages ${stages - 1} to 0`,
   ];
+}
+
+/** The grid has a task a microbatch; with barriers it runs in parts, all microbatches' first parts first. */
+function barrierLines({ barriers }: PlanSummary, width: number): string[] {
+  if (!barriers) return [];
+  const { forward, backward, nodes } = barriers;
+  const head = `Barriers: ${forward} forward, ${backward} backward, at each of which all microbatches wait for each other; tasks run in parts between them`;
+  return [nodes.length > 0 ? `${head}:\n${wrap(nodes.join(', '), '  ', width)}` : head];
 }
 
 function heading({ model, programs }: PlanSummary, plan: Plan): string {

@@ -62,7 +62,7 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['a BLAS', { blas: 'auto' }, 2, 'blas', 'has not got'],
   ['links one by one', { links: [{ from: 0, to: 1 }] }, 2, 'links', 'has not got'],
   ['WebGPU', { devices: [{ backend: 'webgpu' }] }, 2, 'devices.0.backend', 'webgpu'],
-  ['batch statistics of later versions', { batchNorm: 'exact' }, 2, 'batchNorm', 'exact'],
+  ['an unknown mode of batch normalisation', { batchNorm: 'exakt' }, 2, 'batchNorm', '"exact"'],
   ['nesterov alone', { optimizer: { nesterov: true } }, 2, 'optimizer.nesterov', 'momentum > 0'],
   ['steps and epochs', { epochs: 1 }, 2, 'epochs', 'one of steps and epochs'],
   ['too few rates', { steps: 3, learningRate: { kind: 'values', values: [1] } }, 2, 'learningRate.values', '3 steps'],

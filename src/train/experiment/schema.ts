@@ -18,6 +18,7 @@ import {
   string,
   union,
 } from '../../core/schema.ts';
+import { batchNormModes } from '../../optim/batch-norm.ts';
 import { scheduleNames } from '../../schedule/named.ts';
 
 const positive = (doc: string) => integer({ min: 1, doc });
@@ -326,13 +327,17 @@ export const experimentSchema = object({
     ),
   ),
   microbatches: integer({ min: 1, default: 1, doc: 'M, parts the batch is cut into' }),
-  schedule: either([choice(scheduleNames), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
-    default: '1f1b',
-    doc: 'order of the tasks on the devices',
-  }),
+  schedule: optional(
+    either([choice(scheduleNames), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
+      doc: 'order of the tasks on the devices; default 1f1b, with batchNorm exact gpipe',
+    }),
+  ),
   partition: { ...partition, default: 'auto', doc: 'which stage computes what' },
   recompute: choice(['none'], { default: 'none', doc: 'activations computed again instead of kept' }),
-  batchNorm: choice(['micro'], { default: 'micro', doc: 'statistics of each microbatch' }),
+  batchNorm: choice(batchNormModes, {
+    default: 'micro',
+    doc: 'statistics of each microbatch (micro), the same with running ones of the whole batch (deferred), or all of the whole batch (exact)',
+  }),
   invariant: boolean({
     default: false,
     doc: 'the same bits for every M: samples one by one, sums over the batch as one tree',
