@@ -33,6 +33,7 @@ const groups: Readonly<Record<string, string>> = {
   learningRate: 'Optimizer',
   checkpoint: 'Checkpoints',
   resume: 'Checkpoints',
+  clip: 'Optimizer',
 };
 
 function placeholder({ node }: Schema): string {

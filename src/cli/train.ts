@@ -131,13 +131,13 @@ export async function run(invocation: Invocation): Promise<number> {
 
 /** What `train` is asked for, but for the session. */
 function trainOptions(
-  { experiment, source, steps, learningRate, evaluation }: PreparedExperiment,
+  { experiment, source, steps, learningRate, momentum, evaluation }: PreparedExperiment,
   resume: StoredCheckpoint | undefined,
   signal: AbortSignal,
 ): Omit<TrainOptions, 'session'> & { learningRate: LearningRate } {
   const { resume: _, ...stored } = experiment;
   const checkpoint = experiment.checkpoint && { ...experiment.checkpoint, experiment: stored };
-  return { data: source!, steps, learningRate, evaluation, checkpoint, resume, signal };
+  return { data: source!, steps, learningRate, momentum, evaluation, checkpoint, resume, signal };
 }
 
 /** First values from --params; a checkpoint has its own. */
@@ -222,10 +222,10 @@ function refuseOtherModel(
 
 const withMicrobatches = (experiment: PreparedExperiment['experiment'], stored: PlanFile | undefined) =>
   stored
-    ? { ...experiment, microbatches: stored.microbatches, schedule: '1f1b' as const, partition: 'auto' as const }
+    ? { ...experiment, microbatches: stored.microbatches, schedule: undefined, partition: 'auto' as const }
     : experiment;
 
-const layoutKeys = ['devices', 'links', 'microbatches', 'schedule', 'partition', 'recompute'];
+const layoutKeys = ['devices', 'links', 'microbatches', 'schedule', 'partition', 'recompute', 'batchNorm'];
 
 function refuseOtherLayout({ keys, memory }: Invocation): void {
   const given = keys.map(([path]) => path).filter((path) => layoutKeys.includes(path.split('.')[0]!));

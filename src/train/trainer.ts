@@ -16,6 +16,8 @@ export interface TrainOptions {
   readonly steps: number;
   /** Rate of the update at step k, from 0; default the optimizer's own. */
   readonly learningRate?: LearningRate;
+  /** Momentum (of Adam: beta1) of the update at step k; default the optimizer's own (`makeMomentum`). */
+  readonly momentum?: LearningRate;
   readonly evaluation?: {
     readonly evaluate: Evaluator;
     /** Behind every so many steps, and behind the last. */
@@ -43,7 +45,9 @@ export interface StepRecord {
   /** Objective of the whole batch before the update. */
   readonly loss: number;
   readonly lr: number;
-  /** Global 2-norm of the gradient before the update; null where the plan does not compute it. */
+  /** Where a rule sets it. */
+  readonly momentum?: number;
+  /** Global 2-norm of the gradient before it is clipped; null where the plan does not compute it. */
   readonly gradNorm: number | null;
   /** Wall time of the step. */
   readonly seconds: number;
@@ -78,12 +82,14 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
   for (let step = resumed?.step ?? 0; step < steps; step++) {
     const batch = data.batchAt(step);
     const lr = rate(step);
+    const momentum = options.momentum?.(step);
     const { loss, gradNorm, seconds, reports } = await session.run(
       programFor(session.plan, 'train', batch),
       batch.tensors,
       {
         step,
         lr,
+        momentum,
         signal,
       },
     );
@@ -94,6 +100,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       epoch: batch.epoch,
       loss,
       lr,
+      ...(momentum === undefined ? {} : { momentum }),
       gradNorm,
       seconds,
       busySeconds,
@@ -115,7 +122,8 @@ async function beginning(options: TrainOptions, learningRate: LearningRate) {
     import('./checkpoint/recorder.ts'),
   ]);
   const { plan, seed } = session;
-  const begun = await takeUp({ plan, seed, data, steps, learningRate, evaluation, checkpoint, resume });
+  const { momentum } = options;
+  const begun = await takeUp({ plan, seed, data, steps, learningRate, momentum, evaluation, checkpoint, resume });
   const { resumed } = begun;
   const recorder =
     checkpoint &&

@@ -6,6 +6,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { OptimizerConfig } from '../../src/optim/optimizer.ts';
 import { newestStep, readCheckpoint } from '../../src/train/checkpoint/folder.ts';
+import type { LearningRateConfig } from '../../src/train/learning-rate.ts';
 import { Session } from '../../src/train/session.ts';
 import { type StepRecord, train } from '../../src/train/trainer.ts';
 import { toHex } from '../support/models.ts';
@@ -29,25 +30,34 @@ const optimizers: readonly OptimizerConfig[] = [
   { kind: 'adam', lr: 0.02, amsgrad: true },
   { kind: 'adamw', lr: 0.02, noDecay: ['last'] },
   { kind: 'sgd', lr: 0.05, momentum: 0.9, nesterov: true },
+  { kind: 'rmsprop', lr: 0.01, centered: true, momentum: 0.5 },
+];
+
+const rules: readonly LearningRateConfig[] = [
+  { kind: 'warmupCosine', warmupSteps: 3, totalSteps: 20, minRatio: 0.1 },
+  { kind: 'oneCycle', maxLr: 0.05, totalSteps: 13 },
 ];
 
 const cases = fc.record({
   steps: fc.integer({ min: 2, max: 13 }),
   microbatches: fc.integer({ min: 1, max: 3 }),
   optimizer: fc.constantFrom(...optimizers),
+  rule: fc.constantFrom(...rules),
+  clip: fc.constantFrom(undefined, { globalNorm: 0.3 }),
   every: fc.integer({ min: 1, max: 5 }),
   /** Of each interruption: behind how many of its steps, and on what the training goes on. */
   parts: fc.array(fc.record({ steps: fc.integer({ min: 0, max: 6 }), layout }), { minLength: 1, maxLength: 3 }),
 });
 type Case = typeof cases extends fc.Arbitrary<infer T> ? T : never;
 
-function onLayout({ microbatches, optimizer }: Case, { stages, devices, schedule, seed }: Layout) {
+const common = ({ microbatches, optimizer, rule, clip }: Case) => ({ microbatches, optimizer, rule, clip });
+
+function onLayout(c: Case, { stages, devices, schedule, seed }: Layout) {
   const wanted = randomStages(statefulModel(), stages, seed);
   const used = [...new Set(Object.values(wanted))].sort((a, b) => a - b);
   const choices = new Choices(seed + 1);
   return stateful({
-    microbatches,
-    optimizer,
+    ...common(c),
     devices,
     schedule,
     partition: { stages: Object.fromEntries(Object.entries(wanted).map(([name, s]) => [name, used.indexOf(s)])) },
@@ -56,11 +66,12 @@ function onLayout({ microbatches, optimizer }: Case, { stages, devices, schedule
 }
 
 /** Nothing of time. */
-const told = ({ step, epoch, loss, lr, gradNorm, evaluation }: StepRecord) => ({
+const told = ({ step, epoch, loss, lr, momentum, gradNorm, evaluation }: StepRecord) => ({
   step,
   epoch,
   loss,
   lr,
+  momentum,
   gradNorm,
   evaluation,
 });
@@ -75,7 +86,7 @@ describe('a resumed training', () => {
     await fc.assert(
       fc.asyncProperty(cases, async (c) => {
         const dir = mkdtempSync(join(tmpdir(), 'partita-resume-'));
-        const one = stateful({ microbatches: c.microbatches, optimizer: c.optimizer });
+        const one = stateful(common(c));
         await using whole = await Session.open(one.plan, { seed: one.seed, transport: 'local', audit: false });
         const expected: ReturnType<typeof told>[] = [];
         for await (const record of train({ session: whole, ...one.training, steps: c.steps }))

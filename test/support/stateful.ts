@@ -7,11 +7,17 @@ import { tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
 import { trackAverage } from '../../src/ops/running-average.ts';
 import type { Model } from '../../src/optim/model.ts';
+import { makeOptimizer, type OptimizerConfig } from '../../src/optim/optimizer.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { datasetOf } from '../../src/train/data/dataset.ts';
 import { epochsOf } from '../../src/train/data/source.ts';
 import { makeEvaluator } from '../../src/train/evaluate.ts';
-import { makeLearningRate } from '../../src/train/learning-rate.ts';
+import {
+  cyclesMomentum,
+  type LearningRateConfig,
+  makeLearningRate,
+  makeMomentum,
+} from '../../src/train/learning-rate.ts';
 import { type PlanOverrides, planOf, values } from './models.ts';
 
 const [width, classes, samples, heldOutSamples, batch] = [5, 3, 23, 7, 6];
@@ -59,20 +65,25 @@ function dataset(name: string, size: number, seed: number) {
 
 export interface StatefulOptions extends PlanOverrides {
   readonly hidden?: number;
+  /** Default a warm-up and a cosine, of 20 steps. */
+  readonly rule?: LearningRateConfig;
   readonly seed?: number;
   /** Of the values of the samples. */
   readonly samplesSeed?: number;
   readonly batchSize?: number;
 }
 
+const warmUp: LearningRateConfig = { kind: 'warmupCosine', warmupSteps: 3, totalSteps: 20, minRatio: 0.1 };
+const adam: OptimizerConfig = { kind: 'adam', lr: 0.02 };
+
 /** Plan and options of `train`: 4 steps an epoch, the last of 5 samples; evaluation every third step. */
 export function stateful(options: StatefulOptions = {}) {
-  const { hidden, seed = 3, samplesSeed = 11, batchSize = batch, ...layout } = options;
+  const { hidden, seed = 3, samplesSeed = 11, batchSize = batch, rule = warmUp, optimizer = adam, ...layout } = options;
   const tail = samples % batchSize;
   const plan: Plan = planOf(statefulModel(hidden), {
     microbatches: 2,
-    optimizer: { kind: 'adam', lr: 0.02 },
     ...layout,
+    optimizer: 'kind' in optimizer ? makeOptimizer(optimizer, { cyclesMomentum: cyclesMomentum(rule) }) : optimizer,
     programs: {
       train: { batch: batchSize, mode: 'train', gradientNorm: true },
       ...(tail > 0 ? { tail: { batch: tail, mode: 'train', gradientNorm: true } } : {}),
@@ -93,7 +104,8 @@ export function stateful(options: StatefulOptions = {}) {
     seed,
     training: {
       data: epochsOf(dataset('train', samples, samplesSeed), { batchSize, seed }),
-      learningRate: makeLearningRate({ kind: 'warmupCosine', warmupSteps: 3, totalSteps: 20, minRatio: 0.1 }, 0.02),
+      learningRate: makeLearningRate(rule, 0.02),
+      momentum: makeMomentum(rule),
       evaluation: { evaluate, every: 3, contents: heldOut.contents },
     },
   };

@@ -8,6 +8,7 @@ import type { StepRecord } from '../trainer.ts';
 
 /**
  *     epoch I32 [steps]   loss, lr, seconds F64 [steps]   grad_norm F64 [steps]   grad_norm_known I32 [steps]: 0 or 1
+ *     momentum F64 [steps] where a rule sets it (NaN in other steps)
  *     devices I32 [steps]: how many there were   busy_seconds F64 [Σ devices]: theirs, step after step
  *
  * Resumed on another number of devices, a training has steps of both.
@@ -20,6 +21,9 @@ export function encodeHistory(records: readonly StepRecord[]): Uint8Array {
     ['lr', column((r) => r.lr)],
     ['grad_norm', column((r) => r.gradNorm ?? 0)],
     ['grad_norm_known', integers(records.map((r) => (r.gradNorm === null ? 0 : 1)))],
+    ...(records.some((r) => r.momentum !== undefined)
+      ? [['momentum', column((r) => r.momentum ?? Number.NaN)] as const]
+      : []),
     ['seconds', column((r) => r.seconds)],
     ['devices', integers(records.map((r) => r.busySeconds.length))],
     ['busy_seconds', doubles(records.flatMap((r) => r.busySeconds))],
@@ -49,6 +53,7 @@ export function decodeHistory(
   const lr = column('lr', 'F64', steps);
   const gradNorm = column('grad_norm', 'F64', steps);
   const known = column('grad_norm_known', 'I32', steps);
+  const momentum = tensors.has('momentum') ? column('momentum', 'F64', steps) : undefined;
   const seconds = column('seconds', 'F64', steps);
   const devices = Array.from(column('devices', 'I32', steps));
   const busy = Array.from(
@@ -67,6 +72,7 @@ export function decodeHistory(
       epoch: epoch[step]!,
       loss: loss[step]!,
       lr: lr[step]!,
+      ...(momentum && !Number.isNaN(momentum[step]) ? { momentum: momentum[step]! } : {}),
       gradNorm: known[step] ? gradNorm[step]! : null,
       seconds: seconds[step]!,
       busySeconds,

@@ -3,6 +3,7 @@ import { joinProblems, UsageError } from '../../core/errors.ts';
 import { formatType, sameType } from '../../core/types.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { LearningRate } from '../learning-rate.ts';
+import type { StepRecord } from '../trainer.ts';
 import { openCheckpointFolder, readCheckpoint, type StoredCheckpoint } from './folder.ts';
 import { differencesOf, type IdentityOptions, type TrainingIdentity, trainingIdentity } from './identity.ts';
 
@@ -20,6 +21,7 @@ export interface CheckpointOptions {
 export interface TakeUpOptions extends IdentityOptions {
   readonly steps: number;
   readonly learningRate: LearningRate;
+  readonly momentum?: LearningRate | undefined;
   readonly checkpoint?: CheckpointOptions | undefined;
   /** A folder of checkpoints, a checkpoint's own folder, or what `readCheckpoint` read. */
   readonly resume?: string | StoredCheckpoint | undefined;
@@ -102,8 +104,9 @@ function refuseOtherTensors(checkpoint: StoredCheckpoint, plan: Plan): void {
   if (problems.length > 0) refuse(checkpoint, problems, { problems }, undefined);
 }
 
-/** Fewer steps than are done cannot be; the rates of those that are done must be the ones of this training. */
-function refuseOtherSteps(checkpoint: StoredCheckpoint, { steps, learningRate, data }: TakeUpOptions): void {
+/** Fewer steps than are done cannot be; rate and momentum of those that are done must be the ones of this training. */
+function refuseOtherSteps(checkpoint: StoredCheckpoint, options: TakeUpOptions): void {
+  const { steps, learningRate, momentum, data } = options;
   const { step, records, folder } = checkpoint;
   if (step > steps) {
     throw new UsageError(
@@ -112,10 +115,14 @@ function refuseOtherSteps(checkpoint: StoredCheckpoint, { steps, learningRate, d
       { fields: { folder, step, steps }, remedy: `--steps ${step} or more, or the folder of an earlier checkpoint` },
     );
   }
-  const other = records.find((record) => !Object.is(record.lr, learningRate(record.step)));
-  if (other) {
-    const rate = learningRate(other.step);
-    const text = `the rate of step ${other.step} was ${other.lr} and is ${rate} here`;
+  const rules = [
+    { name: 'rate', was: (r: StepRecord) => r.lr, is: learningRate },
+    { name: 'momentum', was: (r: StepRecord) => r.momentum, is: (k: number) => momentum?.(k) },
+  ];
+  for (const { name, was, is } of rules) {
+    const other = records.find((r) => !Object.is(was(r), is(r.step)));
+    if (!other) continue;
+    const text = `the ${name} of step ${other.step} was ${was(other) ?? 'not set'} and is ${is(other.step) ?? 'not set'} here`;
     refuse(checkpoint, [text], { differences: [{ key: 'learningRate', text }] }, firstValues(checkpoint));
   }
   const last = records.at(-1);
