@@ -29,7 +29,7 @@ import {
 import { adadeltaUpdateOp } from './adadelta-update.ts';
 import { adagradUpdateOp } from './adagrad-update.ts';
 import { adamUpdateOp } from './adam-update.ts';
-import { accumulateMomentsOp, channelMomentsOp, runningMomentsOp } from './batch-moments.ts';
+import { accumulateMomentsOp, channelMomentsOp, combineMomentsOp, runningMomentsOp } from './batch-moments.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { batchNormWithMomentsInputGradOp, batchNormWithMomentsOp } from './batch-norm-moments.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
@@ -125,6 +125,7 @@ export const records = {
   clip: clipOp,
   clipFactor: clipFactorOp,
   clipGrad: clipGradOp,
+  combineMoments: combineMomentsOp,
   concat: concatOp,
   conv: convOp,
   convInputGrad: convInputGradOp,
