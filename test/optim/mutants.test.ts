@@ -140,7 +140,10 @@ const formulas: readonly Mutant[] = [
     'factor * g[i]!, state, hyper, attrs)',
     'factor * g[i]!, state, hyper, { ...attrs, weightDecay: factor * ((attrs as Attrs).weightDecay as number) })',
   ]),
-  mutant('src/train/one-cycle.ts', 'the top one step late', ['pctStart * totalSteps - 1', 'pctStart * totalSteps']),
+  mutant('src/train/one-cycle.ts', 'the top half a step late', [
+    'pctStart * totalSteps - 1',
+    'pctStart * totalSteps - 0.5',
+  ]),
   mutant('src/train/one-cycle.ts', 'the end one step late', ['const last = totalSteps - 1', 'const last = totalSteps']),
   mutant('src/train/one-cycle.ts', 'the last rate over maxLr', ['initial / finalDivFactor', 'maxLr / finalDivFactor']),
   mutant('src/train/one-cycle.ts', 'always a cosine', ["anneal === 'cos' ?", 'true ?']),
@@ -242,24 +245,24 @@ async function compiled(text: string): Promise<WebAssembly.Module> {
 
 describe('formulas', () => {
   it('are PyTorch’s without a mistake', async () => {
-    expect(deviations(trainingGraph, inReference)).toEqual([]);
-    expect((await bundled('none', '')).ownDeviations()).toEqual([]);
+    expect([...deviations(trainingGraph, inReference)]).toEqual([]);
+    expect([...(await bundled('none', '')).ownDeviations()]).toEqual([]);
   });
   it.each(formulas.map((m) => [m.file, m.mistake, m] as const))('%s: %s', async (file, _, m) => {
     const { ownDeviations } = await bundled(file, await mutated(m));
-    expect(ownDeviations().length).toBeGreaterThan(0);
+    expect(ownDeviations().next().value).toBeDefined();
   });
 });
 
 describe('kernels', () => {
-  const found = async (text: string): Promise<string[]> => {
+  const found = async (text: string): Promise<Generator<string>> => {
     const executor = await Executor.create('wasm', await compiled(text));
     return deviations(updatesAlone, (wanted, feeds) => executor.run(wanted, feeds));
   };
   it('are PyTorch’s without a mistake', async () => {
-    expect(await found(await mutated(kernel('none')))).toEqual([]);
+    expect([...(await found(await mutated(kernel('none'))))]).toEqual([]);
   });
   it.each(kernels.map((m) => [m.mistake, m] as const))('%s', async (_, m) => {
-    expect((await found(await mutated(m))).length).toBeGreaterThan(0);
+    expect((await found(await mutated(m))).next().value).toBeDefined();
   });
 });

@@ -83,29 +83,20 @@ export function deviation(given: PyTorchCase, build: BuildUpdate, play: Evaluate
   return undefined;
 }
 
-/** Every case that deviates, and every cycle. An error that is thrown is a deviation too. */
-export function deviations(build: BuildUpdate, play: Evaluate): string[] {
-  const attempt = (f: () => string | undefined): string[] => {
-    try {
-      const found = f();
-      return found === undefined ? [] : [found];
-    } catch (error) {
-      return [String(error)];
-    }
-  };
-  return [
-    ...cases.flatMap((given) => attempt(() => deviation(given, build, play))),
-    ...cycles.flatMap(({ learningRate, lr, momentum }) =>
-      attempt(() => {
-        const [rate, own] = [makeLearningRate(learningRate, 1), makeMomentum(learningRate)!];
-        const wrong = lr.findIndex(
-          (_, k) => !(Math.abs(rate(k) - lr[k]!) < 1e-13 && Math.abs(own(k) - momentum[k]!) < 1e-13),
-        );
-        return wrong < 0 ? undefined : `${JSON.stringify(learningRate)} at step ${wrong}`;
-      }),
-    ),
-  ];
+/** Every case that deviates, and every cycle, one by one: who wants to know whether there is any takes the first. */
+export function* deviations(build: BuildUpdate, play: Evaluate): Generator<string> {
+  for (const given of cases) {
+    const found = deviation(given, build, play);
+    if (found !== undefined) yield found;
+  }
+  for (const { learningRate, lr, momentum } of cycles) {
+    const [rate, own] = [makeLearningRate(learningRate, 1), makeMomentum(learningRate)!];
+    const wrong = lr.findIndex(
+      (_, k) => !(Math.abs(rate(k) - lr[k]!) < 1e-13 && Math.abs(own(k) - momentum[k]!) < 1e-13),
+    );
+    if (wrong >= 0) yield `${JSON.stringify(learningRate)} at step ${wrong}`;
+  }
 }
 
 /** What a bundle says of itself. */
-export const ownDeviations = (): string[] => deviations(trainingGraph, inReference);
+export const ownDeviations = (): Generator<string> => deviations(trainingGraph, inReference);
