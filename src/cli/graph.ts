@@ -123,6 +123,7 @@ function build(
   }
   const graph = buildTrainingGraph(built, {
     l2: experiment.l2,
+    batchNorm: experiment.batchNorm,
     ...(mode === 'train'
       ? { optimizer, clip: experiment.clip, fetch: { outputs: true } }
       : { fetch: { outputs: true, gradients: true, inputGradients: true } }),

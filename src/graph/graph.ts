@@ -18,7 +18,8 @@ import { callerLine } from './source-line.ts';
  *
  * A training step's graph has two regions. `micro` nodes run once a microbatch on a chunk of the batch; `step` nodes run
  * once a step (gradient totals, updates). Values pass from micro to step only through `accumulate`, whose output is the
- * sum over microbatches in their order.
+ * sum over microbatches in their order. A micro node that reads such a total waits for all microbatches: a barrier
+ * (`barriers.ts`).
  */
 export type Region = 'micro' | 'step';
 
@@ -87,7 +88,9 @@ export type ParameterInit =
   | { readonly kind: 'constant'; readonly value: number }
   | { readonly kind: 'uniform'; readonly low: number; readonly high: number }
   | { readonly kind: 'normal'; readonly mean: number; readonly std: number }
-  | { readonly kind: 'data'; readonly data: TensorData };
+  | { readonly kind: 'data'; readonly data: TensorData }
+  /** As `of`, but row `row` of the first axis is 0. */
+  | { readonly kind: 'zeroRow'; readonly of: ParameterInit; readonly row: number };
 
 export interface Source {
   readonly kind: SourceKind;

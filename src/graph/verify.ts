@@ -33,8 +33,7 @@ export interface GraphProblem {
  * [4] name        node names are unique, and so are sources' names among their kind
  * [5] type        the type rule gives the outputs' types; an alias keeps its bytes
  * [6] origin      earlier, of this graph; no derivative is without one
- * [7] region      step nodes read step values only; micro nodes read no value that is complete only after the last
- *                 microbatch
+ * [7] region      step nodes read step values only; micro nodes read nothing that follows from an update
  * [8] in-place    outputs that share an input's memory have its type; nobody reads the old value later; a parameter or
  *                 state so overwritten is assigned the output; nothing else from outside the graph is overwritten
  * [9] output      results are tensors of this graph
@@ -57,6 +56,7 @@ export function graphProblems(graph: Graph): GraphProblem[] {
   const sourceNames = new Set<string>();
   /** The last in-place result by the tensor whose memory it took. */
   const overwritten = new Map<Tensor, Tensor>();
+  const updated = new Set<Node>();
   graph.nodes.forEach((node, position) => {
     const report = (code: GraphProblemCode, what: string) => void problems.push({ code, at: node.name, what });
     checkPosition(graph, node, position, report);
@@ -71,7 +71,7 @@ export function graphProblems(graph: Graph): GraphProblem[] {
     }
     checkTypes(node, report);
     checkOrigin(graph, node, position, report);
-    checkRegion(node, report);
+    checkRegion(node, updated, report);
     checkInPlace(node, overwritten, report);
   });
   for (const [name, tensor] of graph.outputs) {
@@ -138,14 +138,16 @@ function checkOrigin(graph: Graph, node: Node, position: number, report: Report)
   else if (origin.id >= position) report('origin', `its origin ${origin.name} stands behind it`);
 }
 
-function checkRegion(node: Node, report: Report): void {
+/** `updated` collects the step nodes that change what lives on to the next step, and those that follow from them. */
+function checkRegion(node: Node, updated: Set<Node>, report: Report): void {
   if (!node.op) return;
+  if (node.region === 'step' && (node.op.inPlace || node.inputs.some((t) => updated.has(t.node)))) updated.add(node);
   for (const t of node.inputs) {
     if (node.region === 'step' && !isStepValue(t)) {
       report('region', `runs once a step and reads ${t}, which exists once a microbatch`);
     }
-    if (node.region === 'micro' && !t.node.source && isStepValue(t)) {
-      report('region', `runs once a microbatch and reads ${t}, which is complete only after the last`);
+    if (node.region === 'micro' && updated.has(t.node)) {
+      report('region', `runs once a microbatch and reads ${t}, which the update makes`);
     }
   }
 }

@@ -29,7 +29,9 @@ import {
 import { adadeltaUpdateOp } from './adadelta-update.ts';
 import { adagradUpdateOp } from './adagrad-update.ts';
 import { adamUpdateOp } from './adam-update.ts';
+import { accumulateMomentsOp, channelMomentsOp, runningMomentsOp } from './batch-moments.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
+import { batchNormWithMomentsInputGradOp, batchNormWithMomentsOp } from './batch-norm-moments.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
 import { clipFactorOp } from './clip-factor.ts';
 import {
@@ -48,6 +50,7 @@ import {
 } from './compare.ts';
 import { convInputGradOp, convOp, convWeightGradOp } from './conv.ts';
 import { cumSumOp } from './cum-sum.ts';
+import { detachOp } from './detach.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
 import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
@@ -93,6 +96,7 @@ import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.
 export const records = {
   abs: absOp,
   accumulate: accumulateOp,
+  accumulateMoments: accumulateMomentsOp,
   acos: acosOp,
   acosh: acoshOp,
   adadeltaUpdate: adadeltaUpdateOp,
@@ -112,9 +116,12 @@ export const records = {
   batchNormInference: batchNormInferenceOp,
   batchNormInputGrad: batchNormInputGradOp,
   batchNormWeightGrad: batchNormWeightGradOp,
+  batchNormWithMoments: batchNormWithMomentsOp,
+  batchNormWithMomentsInputGrad: batchNormWithMomentsInputGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
   ceil: ceilOp,
+  channelMoments: channelMomentsOp,
   clip: clipOp,
   clipFactor: clipFactorOp,
   clipGrad: clipGradOp,
@@ -127,6 +134,7 @@ export const records = {
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
   cumSum: cumSumOp,
+  detach: detachOp,
   div: divOp,
   dropout: dropoutOp,
   dropoutMask: dropoutMaskOp,
@@ -198,6 +206,7 @@ export const records = {
   rnnScanGrad: rnnScanGradOp,
   round: roundOp,
   runningAverage: runningAverageOp,
+  runningMoments: runningMomentsOp,
   scatterAdd: scatterAddOp,
   scatterElements: scatterElementsOp,
   scatterND: scatterNDOp,

@@ -11,6 +11,7 @@ import { accumulate } from '../ops/accumulate.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { sumOfSquares } from '../ops/reduce.ts';
 import { broadcastTo } from '../ops/shape.ts';
+import { type BatchNormMode, inBatchNormMode } from './batch-norm.ts';
 import { type ClipConfig, clippingFactor } from './clip.ts';
 import type { ModelGraph, Total } from './model.ts';
 import type { Optimizer } from './optimizer.ts';
@@ -27,6 +28,8 @@ export interface TrainingGraphOptions {
   /** Scales the gradients on their way into the update; what is fetched of them is as it was before. */
   readonly clip?: ClipConfig;
   readonly l2?: L2Penalty;
+  /** What batch normalisation takes its statistics of; default `micro`. */
+  readonly batchNorm?: BatchNormMode;
   /** Named results to keep besides the loss. */
   readonly fetch?: {
     /** `output/NAME` of every model output. */
@@ -53,7 +56,8 @@ export interface TrainingGraphOptions {
  * A parameter used in several places has one accumulator a use, so that the order of additions is fixed by the graph and
  * not by the partition: this is what keeps the bits when tied weights are cut apart.
  */
-export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOptions = {}): Graph {
+export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOptions = {}): Graph {
+  const model = inBatchNormMode(built, options.batchNorm ?? 'micro');
   const { graph } = model;
   const fetch = options.fetch ?? {};
   const modelOutputs = [...graph.outputs];

@@ -5,6 +5,7 @@ import { type DeviceModel, defaultDevice, defaultLink, type LinkModel, reference
 import type { Graph, Node } from '../graph/graph.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
+import { type BatchNormMode, normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import type { ClipConfig } from '../optim/clip.ts';
 import type { Model } from '../optim/model.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
@@ -27,6 +28,7 @@ import {
   validateSchedule,
 } from '../schedule/index.ts';
 import { chunkSizes } from './chunks.ts';
+import { refuseMixedSamples } from './mixed-samples.ts';
 import { type Prediction, predict } from './predict.ts';
 
 export interface PlannedDevice {
@@ -54,8 +56,8 @@ export interface PlanRequest {
   readonly programs: Readonly<Record<string, ProgramSpec>>;
   readonly microbatches: number;
   readonly devices: readonly PlannedDevice[];
-  /** A name, or a schedule from a file. */
-  readonly schedule: ScheduleName | Schedule;
+  /** A name, or a schedule from a file. Default `1f1b`; `gpipe` where the model normalises by the whole batch. */
+  readonly schedule?: ScheduleName | Schedule;
   readonly partition: PartitionSpec;
   /** Device of each stage; default: stage s on device s. */
   readonly placement?: readonly number[];
@@ -63,14 +65,24 @@ export interface PlanRequest {
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;
   readonly l2?: L2Penalty;
+  /** What batch normalisation takes its statistics of; default `micro`. */
+  readonly batchNorm?: BatchNormMode;
   readonly inputGradients?: boolean;
+  /**
+   * The same bits for every number of microbatches: each sample is computed by itself, and sums over the batch are one
+   * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
+   */
+  readonly invariant?: boolean;
   readonly deviceModel?: DeviceModel;
   readonly link?: LinkModel;
 }
 
+type ScheduledRequest = PlanRequest & Required<Pick<PlanRequest, 'schedule'>>;
+
 /** Partition, schedule, programs and memory of a training step, checked against each other and against the devices. */
 export interface Plan {
-  readonly request: PlanRequest;
+  /** With the schedule that was chosen where none was asked for. */
+  readonly request: ScheduledRequest;
   readonly partition: Partition;
   readonly placement: readonly number[];
   /** Devices that own no stage. */
@@ -99,26 +111,28 @@ const relativeSpeed = (device: PlannedDevice | undefined): number =>
     : device.speed * (device.backend === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);
 
 /** The plan without the check against capacities. */
-export function draftPlan(request: PlanRequest): Plan {
-  if (request.devices.length === 0)
+export function draftPlan(asked: PlanRequest): Plan {
+  if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
-  if (request.clip && !request.optimizer) {
+  if (asked.clip && !asked.optimizer) {
     throw new UsageError(
       'clip-without-optimizer',
       'clip scales the gradients of an update, and there is no optimizer',
       {
-        fields: { clip: request.clip },
+        fields: { clip: asked.clip },
         remedy: "optimizer: makeOptimizer({ kind: 'sgd' })",
       },
     );
   }
-  const deviceModel = request.deviceModel ?? defaultDevice;
-  const link = request.link ?? defaultLink;
-  const [mainName, main] = Object.entries(request.programs)[0]!;
+  const deviceModel = asked.deviceModel ?? defaultDevice;
+  const link = asked.link ?? defaultLink;
+  const [mainName, main] = Object.entries(asked.programs)[0]!;
   const builds = Object.fromEntries(
-    Object.entries(request.programs).map(([name, spec]) => [name, buildGraphs(request, spec, spec === main)]),
+    Object.entries(asked.programs).map(([name, spec]) => [name, buildGraphs(asked, spec, spec === main)]),
   );
-  const mainGraph = builds[mainName]!.graphs.get(builds[mainName]!.chunks[0]!)!;
+  // A partition weighs a microbatch as it is, also where its samples are computed one by one.
+  const mainGraph = builds[mainName]!.largest;
+  const request = { ...asked, schedule: scheduleAskedFor(asked, mainGraph) };
 
   const microbatches = builds[mainName]!.chunks.length;
   const partition = makePartition(mainGraph, request.partition, {
@@ -139,6 +153,7 @@ export function draftPlan(request: PlanRequest): Plan {
     modelStages: partition.stages,
     placement: foldedPlacement(placement, order),
     ordered: mainGraph.nodes.some((n) => n.op?.accumulates && n.pass === 0),
+    byWholeBatch: normalizesByWholeBatch(mainGraph),
   };
   const stageEdges = edgesBetweenStages(mainGraph, partition);
 
@@ -151,6 +166,7 @@ export function draftPlan(request: PlanRequest): Plan {
     const program = buildProgram({
       chunks,
       graphs,
+      perSample: request.invariant ?? false,
       stageOf: stagesOf(graphs.values(), partition, mainGraph),
       schedule,
       backends: request.devices.map((d) => d.backend),
@@ -173,7 +189,7 @@ export function draftPlan(request: PlanRequest): Plan {
     surplus: request.devices.map((_, d) => d).filter((d) => !placement.includes(d)),
     schedules,
     programs,
-    graphs: Object.fromEntries(Object.entries(builds).map(([name, b]) => [name, b.graphs.get(b.chunks[0]!)!])),
+    graphs: Object.fromEntries(Object.entries(builds).map(([name, b]) => [name, b.largest])),
     memory: request.devices.map((_, device) => planDeviceMemory(device, programs)),
     constants,
     stageEdges,
@@ -181,34 +197,53 @@ export function draftPlan(request: PlanRequest): Plan {
   };
 }
 
-function buildGraphs(
-  request: PlanRequest,
-  spec: ProgramSpec,
-  isMain: boolean,
-): { chunks: number[]; graphs: Map<number, Graph> } {
+interface Build {
+  readonly chunks: readonly number[];
+  /** What the program runs, by samples. */
+  readonly graphs: ReadonlyMap<number, Graph>;
+  /** The graph of the largest chunk. */
+  readonly largest: Graph;
+}
+
+/** The schedule asked for. Throws UsageError where the model's batch normalisation does not go with it. */
+function scheduleAskedFor({ schedule }: PlanRequest, main: Graph): ScheduledRequest['schedule'] {
+  if (!normalizesByWholeBatch(main)) return schedule ?? '1f1b';
+  // Whether one from a file has all forwards before all backwards, the program's builder sees.
+  if (schedule === undefined || schedule === 'gpipe' || typeof schedule === 'object') return schedule ?? 'gpipe';
+  throw new UsageError(
+    'batch-norm-schedule',
+    `schedule: with batchNorm exact all microbatches wait for each other at every batch normalisation, which only gpipe lets them, and ${schedule} is asked for`,
+    { fields: { key: 'schedule', schedule, expected: 'gpipe' }, remedy: '--schedule gpipe, or --batchNorm micro' },
+  );
+}
+
+function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): Build {
   // A smaller last batch may have fewer samples than the main program has microbatches.
   const chunks = chunkSizes(spec.batch, isMain ? request.microbatches : Math.min(request.microbatches, spec.batch));
-  const graphs = new Map<number, Graph>();
-  for (const size of new Set(chunks)) {
+  const graphOf = (size: number): Graph => {
     const model = request.model.build(size, spec.mode === 'forward' ? 'evaluation' : 'training');
     if (chunks.length > 1) refuseWholeBatchGradients(model.graph, chunks.length);
-    graphs.set(
-      size,
-      buildTrainingGraph(model, {
-        optimizer: spec.mode === 'train' ? request.optimizer : undefined,
-        clip: request.clip,
-        l2: request.l2,
-        fetch: {
-          outputs: spec.outputs ?? false,
-          gradientSquares: spec.gradientNorm ?? false,
-          gradients: spec.mode === 'gradients',
-          buffers: spec.mode === 'gradients',
-          inputGradients: spec.mode === 'gradients' && (request.inputGradients ?? false),
-        },
-      }),
-    );
+    return buildTrainingGraph(model, {
+      optimizer: spec.mode === 'train' ? request.optimizer : undefined,
+      clip: request.clip,
+      l2: request.l2,
+      batchNorm: request.batchNorm,
+      fetch: {
+        outputs: spec.outputs ?? false,
+        gradientSquares: spec.gradientNorm ?? false,
+        gradients: spec.mode === 'gradients',
+        buffers: spec.mode === 'gradients',
+        inputGradients: spec.mode === 'gradients' && (request.inputGradients ?? false),
+      },
+    });
+  };
+  if (request.invariant) {
+    const single = graphOf(1);
+    if (spec.batch > 1) refuseMixedSamples(single, graphOf(2));
+    return { chunks, graphs: new Map([[1, single]]), largest: chunks[0] === 1 ? single : graphOf(chunks[0]!) };
   }
-  return { chunks, graphs };
+  const graphs = new Map([...new Set(chunks)].map((size) => [size, graphOf(size)]));
+  return { chunks, graphs, largest: graphs.get(chunks[0]!)! };
 }
 
 function refuseWholeBatchGradients({ gradientsOfWholeBatch }: Graph, microbatches: number): void {
@@ -255,13 +290,15 @@ interface StageChain {
   readonly modelStages: number;
   /** Values are averaged over microbatches on the way forward, so forwards must run in their order. */
   readonly ordered: boolean;
+  /** It normalises by statistics of the whole batch, so all forwards run before all backwards. */
+  readonly byWholeBatch: boolean;
 }
 
 function scheduleFor(
-  request: PlanRequest,
+  request: ScheduledRequest,
   spec: ProgramSpec,
   isMain: boolean,
-  { stages, placement, modelStages }: StageChain,
+  { stages, placement, modelStages, byWholeBatch }: StageChain,
   microbatches: number,
 ): Schedule {
   const shape = { stages, microbatches, placement, devices: request.devices.length };
@@ -273,7 +310,8 @@ function scheduleFor(
     given.microbatches === microbatches &&
     given.placement.every((d, s) => d === placement[s]);
   // A smaller last batch may have fewer microbatches than the file's grid.
-  if (!fits && !isMain && microbatches !== given.microbatches) return makeSchedule('1f1b', shape);
+  if (!fits && !isMain && microbatches !== given.microbatches)
+    return makeSchedule(byWholeBatch ? 'gpipe' : '1f1b', shape);
   if (!fits) {
     const order = Math.log2(stages / modelStages);
     const forModel = order > 0 && given.stages === modelStages && given.microbatches === microbatches;

@@ -107,10 +107,13 @@ describe('verify', () => {
     const total = graph.derivativeOf(y.node, () => accumulate(y));
     graph.inStep(w.node, () => add(w, total));
     graph.inStep(w.node, () => neg(y));
-    neg(total);
+    neg(total); // a barrier: allowed
+    const updated = graph.inStep(w.node, () => overwrite(w));
+    graph.assign(w, updated);
+    neg(graph.inStep(w.node, () => neg(updated)));
     expect(found(graph)).toEqual([
       'region: update.w.neg: runs once a step and reads neg: f32[2], which exists once a microbatch',
-      'region: neg_1: runs once a microbatch and reads grad.neg.accumulate: f32[2], which is complete only after the last',
+      'region: neg_2: runs once a microbatch and reads update.w.neg_1: f32[2], which the update makes',
     ]);
   });
 

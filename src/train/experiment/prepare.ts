@@ -196,11 +196,13 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
     programs,
     microbatches: experiment.microbatches,
     devices: devicesOf(experiment),
-    schedule: scheduleOf(experiment),
+    ...scheduleOf(experiment),
     partition: cuts ? { cuts } : stages ? { stages } : balance ? { balance } : 'auto',
     ...(placement ? { placement } : {}),
     ...(mode === 'train' ? { optimizer: prepared.optimizer, clip } : { inputGradients: true }),
     ...(l2 ? { l2 } : {}),
+    ...(experiment.invariant ? { invariant: true } : {}),
+    batchNorm: experiment.batchNorm,
     ...(links ? { link: { bytesPerSecond: links.bandwidth, secondsLatency: links.latency } } : {}),
   };
 }
@@ -210,8 +212,9 @@ const devicesOf = ({ devices }: Experiment): PlannedDevice[] =>
     ? Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 }))
     : devices.map(({ backend, memory, speed }) => ({ backend, memory: memory ?? null, speed }));
 
-function scheduleOf({ schedule }: Experiment): PlanRequest['schedule'] {
-  return typeof schedule === 'string' ? schedule : readScheduleFile(schedule.file);
+function scheduleOf({ schedule }: Experiment): Pick<PlanRequest, 'schedule'> {
+  if (schedule === undefined) return {};
+  return { schedule: typeof schedule === 'string' ? schedule : readScheduleFile(schedule.file) };
 }
 
 const readScheduleFile = (file: string): Schedule => readScheduleCsv(readText(file), { name: file });
