@@ -26,6 +26,7 @@ import {
   softsignGradOp,
   thresholdedReluGradOp,
 } from './activations-grad.ts';
+import { avgPoolGradOp, avgPoolOp } from './avg-pool.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
 import {
@@ -56,11 +57,11 @@ import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { lstmScanOp } from './lstm-scan.ts';
 import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
+import { maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './max-pool.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { argMaxOp, argMinOp, topKOp } from './order.ts';
 import { padOp } from './pad.ts';
-import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
 import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
 import { fmodOp, modOp } from './remainder.ts';
 import { resampleGradOp, resampleOp } from './resample.ts';
