@@ -47,7 +47,7 @@ export { oneHot, oneHotMask } from './one-hot.ts';
 export { argMax, argMin, topK } from './order.ts';
 export { pad } from './pad.ts';
 export { gru, lstm, rnn } from './recurrent.ts';
-export { logSumExp, max, mean, min, prod, sum } from './reduce.ts';
+export { logSumExp, max, mean, min, prod, sum, sumOfSquares } from './reduce.ts';
 export { resample } from './resample.ts';
 export { resize } from './resize.ts';
 export { broadcastTo, concat, flatten, flip, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';

@@ -16,7 +16,6 @@ describe('an experiment', () => {
     expect(parseExperiment(digits, where)).toMatchObject({
       devices: 1,
       microbatches: 1,
-      schedule: '1f1b',
       partition: 'auto',
       recompute: 'none',
       batchNorm: 'micro',
