@@ -7,9 +7,10 @@ import { readCheckpoint, writeCheckpoint } from '../../src/train/checkpoint/fold
 import { trainingIdentity } from '../../src/train/checkpoint/identity.ts';
 import { makeLearningRate } from '../../src/train/learning-rate.ts';
 import { Session } from '../../src/train/session.ts';
-import { train } from '../../src/train/trainer.ts';
+import { type TrainOptions, train } from '../../src/train/trainer.ts';
+import { f32, planOf, threeLayers } from '../support/models.ts';
 import { type StatefulOptions, stateful } from '../support/stateful.ts';
-import { expectUntouched, failing, newFolder, readFailure, run } from './checkpoint-runs.ts';
+import { bitsOf, expectUntouched, failing, newFolder, readFailure, run } from './checkpoint-runs.ts';
 
 describe('checkpoints', () => {
   it('are written behind every so many steps and the last, the newest two kept', async () => {
@@ -300,6 +301,25 @@ describe('resuming', () => {
     for (const resume of [readCheckpoint(template), join(template, 'step-5')]) {
       expect((await run({}, { steps: 6, resume })).bits).toEqual(whole.bits);
     }
+  });
+
+  it('takes another number of microbatches in invariant mode, where all give the same bits', async () => {
+    const dir = newFolder();
+    const batch = { x: f32([8, 6], 1), t: f32([8, 3], 2) };
+    const data = {
+      name: 'one',
+      steps: 9,
+      stepsPerEpoch: 1,
+      batchAt: (step: number) => ({ epoch: step, step, tensors: batch }),
+    };
+    const trained = async (microbatches: number, more: Partial<TrainOptions> & { readonly steps: number }) => {
+      const plan = planOf(threeLayers, { microbatches, invariant: true, optimizer: { kind: 'adam', lr: 0.01 } });
+      await using session = await Session.open(plan, { seed: 1, transport: 'local', audit: false });
+      for await (const _ of train({ session, data, ...more }));
+      return await bitsOf(session);
+    };
+    await trained(2, { steps: 3, checkpoint: { dir } });
+    expect(await trained(4, { steps: 6, resume: dir })).toEqual(await trained(1, { steps: 6 }));
   });
 
   it('works with data that tell neither order nor contents, by their batches', async () => {
