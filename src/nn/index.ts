@@ -5,7 +5,7 @@
 export { gelu, relu, sigmoid, tanh } from '../ops/elementwise.ts';
 export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from '../ops/pool.ts';
 export { logSoftmax, softmax } from '../ops/softmax.ts';
-export { type AttentionOptions, multiheadAttention } from './attention.ts';
+export { type AttentionMasks, type AttentionOptions, multiheadAttention } from './attention.ts';
 export { flatten, type Layer, residual, sequential } from './compose.ts';
 export {
   type ConvLayerOptions,
@@ -31,4 +31,15 @@ export {
   rnn,
 } from './recurrent.ts';
 export type { LayerOptions } from './scope.ts';
-export { type TransformerBlockOptions, transformerBlock } from './transformer.ts';
+export {
+  type TransformerBlockOptions,
+  type TransformerDecoderLayerOptions,
+  type TransformerDecoderOptions,
+  type TransformerEncoderLayerOptions,
+  type TransformerEncoderOptions,
+  transformerBlock,
+  transformerDecoder,
+  transformerDecoderLayer,
+  transformerEncoder,
+  transformerEncoderLayer,
+} from './transformer.ts';
