@@ -11,6 +11,8 @@ import { type LayerOptions, scoped } from './scope.ts';
 export interface TransformerBlockOptions extends LayerOptions, Pick<AttentionOptions, 'heads' | 'causal'> {
   /** Width of the hidden layer over the block's width; default 4. */
   readonly mlpRatio?: number;
+  /** Dropout in training, of the attention's weights and of what both parts add to the shortcut; default 0. */
+  readonly dropout?: number;
 }
 
 /**
@@ -19,11 +21,17 @@ export interface TransformerBlockOptions extends LayerOptions, Pick<AttentionOpt
  */
 export const transformerBlock = (x: Tensor, options: TransformerBlockOptions): Tensor =>
   scoped(x, options, () => {
-    const { heads, causal, mlpRatio = 4 } = options;
+    const { heads, causal, mlpRatio = 4, dropout: p = 0 } = options;
     const width = x.shape.at(-1)!;
-    const attended = add(x, multiheadAttention(layerNorm(x, { name: 'norm1' }), { heads, causal, name: 'self_attn' }));
+    const attention = multiheadAttention(layerNorm(x, { name: 'norm1' }), {
+      heads,
+      causal,
+      dropout: p,
+      name: 'self_attn',
+    });
+    const attended = add(x, dropout(attention, { p, name: 'dropout1' }));
     const hidden = gelu(linear(layerNorm(attended, { name: 'norm2' }), mlpRatio * width, { name: 'linear1' }));
-    return add(attended, linear(hidden, width, { name: 'linear2' }));
+    return add(attended, dropout(linear(hidden, width, { name: 'linear2' }), { p, name: 'dropout2' }));
   });
 
 /** What encoder and decoder layers share; PyTorch's defaults. */
@@ -76,7 +84,7 @@ function inParts(x: Tensor, options: TransformerLayerOptions, parts: readonly La
   }, x);
 }
 
-const attention =
+const attentionPart =
   (name: string, masks: AttentionMasks, { heads, dropout: p = 0.1 }: TransformerLayerOptions, memory?: Tensor): Layer =>
   (x) =>
     multiheadAttention(x, { heads, dropout: p, ...masks, ...(memory ? { key: memory } : {}), name });
@@ -100,7 +108,7 @@ export const transformerEncoderLayer = (src: Tensor, options: TransformerEncoder
   scoped(src, options, () => {
     const { causal, srcMask: attnMask, srcKeyPaddingMask: keyPaddingMask } = options;
     const masks = { causal, attnMask, keyPaddingMask };
-    return inParts(src, options, [attention('self_attn', masks, options), feedForward(options)]);
+    return inParts(src, options, [attentionPart('self_attn', masks, options), feedForward(options)]);
   });
 
 /**
@@ -114,8 +122,8 @@ export const transformerDecoderLayer = (tgt: Tensor, memory: Tensor, options: Tr
     const own = { causal, attnMask: tgtMask, keyPaddingMask: tgtKeyPaddingMask };
     const other = { attnMask: memoryMask, keyPaddingMask: memoryKeyPaddingMask };
     return inParts(tgt, options, [
-      attention('self_attn', own, options),
-      attention('multihead_attn', other, options, memory),
+      attentionPart('self_attn', own, options),
+      attentionPart('multihead_attn', other, options, memory),
       feedForward(options),
     ]);
   });

@@ -31,6 +31,7 @@ export {
 export { conv1d, conv2d, conv3d } from './conv.ts';
 export { convTranspose1d, convTranspose2d, convTranspose3d } from './conv-transpose.ts';
 export { cumSum } from './cum-sum.ts';
+export { detach } from './detach.ts';
 export { dropout } from './dropout.ts';
 export { einsum } from './einsum.ts';
 export * from './elementwise.ts';

@@ -44,6 +44,7 @@ import {
 } from './compare.ts';
 import { convInputGradOp, convOp, convWeightGradOp } from './conv.ts';
 import { cumSumOp } from './cum-sum.ts';
+import { detachOp } from './detach.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
 import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
@@ -119,6 +120,7 @@ export const records = {
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
   cumSum: cumSumOp,
+  detach: detachOp,
   div: divOp,
   dropout: dropoutOp,
   dropoutMask: dropoutMaskOp,

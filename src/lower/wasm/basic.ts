@@ -188,13 +188,14 @@ export const basicRules = {
   accumulate: ({ outputs, attrs }: NodeSignature) => lowerAccumulate(outputs[0]!, attrs.first !== false),
   broadcastTo,
   concat,
+  // Aliases: detach, reshape. Their output is their input's bytes.
+  detach: () => moves([]),
   logSumExp: reduction('reduceLogSumExp'),
   matmul,
   max: reduction('reduceMax'),
   mean: reduction('reduceSum', true),
   min: reduction('reduceMin'),
   prod: reduction('reduceProd'),
-  // An alias: its output is its input's bytes.
   reshape: () => moves([]),
   runningAverage,
   slice,

@@ -23,7 +23,18 @@ import { scheduleNames } from '../../schedule/named.ts';
 const positive = (doc: string) => integer({ min: 1, doc });
 const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
 const oneOrMore = (doc: string) => either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], { doc });
+const dropout = number({ min: 0, below: 1, default: 0, doc: 'probability that an element is dropped in training' });
 const activation = choice(['relu', 'gelu', 'tanh', 'sigmoid'], { default: 'relu', doc: 'activation' });
+
+const image = {
+  channels: optional(positive("channels of the image; default: the data's")),
+  size: optional(oneOrMore("height and width of the image; default: the data's")),
+  classes: optional(positive("number of classes; default: the data's")),
+};
+const normalization = {
+  norm: choice(['batch', 'group', 'none'], { default: 'batch', doc: 'normalisation behind each convolution' }),
+  groups: integer({ min: 1, default: 8, doc: 'groups of channels of norm group' }),
+};
 
 const model = union(
   {
@@ -43,15 +54,36 @@ const model = union(
       hidden: list(integer({ min: 1 }), { default: [64], doc: 'widths of the hidden layers' }),
       classes: optional(positive("number of classes; default: the data's")),
       activation,
+      dropout,
     },
     lenet: {
-      channels: optional(positive("channels of the image; default: the data's")),
-      size: optional(oneOrMore("height and width of the image; default: the data's")),
-      classes: optional(positive("number of classes; default: the data's")),
+      ...image,
       widths: optional(list(integer({ min: 1 }), { minLength: 1, doc: 'channels of the convolutions; default 8,16' })),
       hidden: optional(sizes('widths of the hidden linear layers; default 64')),
       activation,
       pool: choice(['max', 'avg'], { default: 'max', doc: 'pooling' }),
+      dropout,
+    },
+    resnet: {
+      ...image,
+      widths: list(integer({ min: 1 }), { minLength: 1, default: [16, 32, 64], doc: 'channels of each stage' }),
+      blocks: either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], {
+        default: 3,
+        doc: 'blocks of each stage, or one number for all',
+      }),
+      block: choice(['basic', 'bottleneck'], { default: 'basic', doc: 'two 3×3 convolutions, or 1×1, 3×3, 1×1' }),
+      stem: choice(['cifar', 'imagenet'], { default: 'cifar', doc: 'how it begins: 3×3, or 7×7 and a pooling' }),
+      zeroInit: optional(boolean({ doc: 'blocks begin as the identity; default: where norm is none' })),
+      ...normalization,
+    },
+    unet: {
+      ...image,
+      depth: integer({ min: 1, default: 2, doc: 'how often the image is halved' }),
+      width: integer({ min: 1, default: 16, doc: 'channels at full size' }),
+      convs: integer({ min: 1, default: 2, doc: 'convolutions of each level' }),
+      upsampling: choice(['transpose', 'nearest', 'bilinear'], { default: 'transpose', doc: 'how images are doubled' }),
+      ...normalization,
+      dropout,
     },
     gpt: {
       vocab: optional(positive("tokens there are; default: the data's")),
@@ -61,6 +93,7 @@ const model = union(
       width: integer({ min: 1, default: 64, doc: "size of a token's vector, a multiple of heads" }),
       mlpRatio: number({ above: 0, default: 4, doc: "width of a block's perceptron over width" }),
       tied: boolean({ default: true, doc: 'the output layer shares the token embedding' }),
+      dropout,
     },
   },
   { doc: 'the model: an .onnx file, or a built-in kind with its sizes' },
@@ -74,6 +107,10 @@ const batches = {
 const setMode = choice(['epochs', 'fixed'], {
   default: 'epochs',
   doc: 'fixed: all is one batch, every step; stream: step k takes index k of a leading axis; epochs: seeded shuffled batches',
+});
+const task = choice(['auto', 'classes', 'segmentation'], {
+  default: 'auto',
+  doc: 'what y is: a class an image, or a class a pixel (what unet takes)',
 });
 const fashionDir = optional(string({ doc: 'folder of the IDX files; default where Debian has them' }));
 const text = {
@@ -98,9 +135,10 @@ const data = union(
       mode: choice(['fixed', 'stream', 'epochs'], { default: 'fixed', doc: setMode.doc }),
       ...batches,
     },
-    digits: { mode: setMode, ...batches },
+    digits: { task, mode: setMode, ...batches },
     'fashion-mnist': {
       dir: fashionDir,
+      task,
       split: choice(['train', 'test'], { default: 'train', doc: 'which part of the data set' }),
       mode: setMode,
       ...batches,
@@ -119,9 +157,10 @@ const data = union(
 const evaluationData = union(
   {
     file: { file },
-    digits: {},
+    digits: { task },
     'fashion-mnist': {
       dir: fashionDir,
+      task,
       split: choice(['train', 'test'], { default: 'test', doc: 'which part of the data set' }),
     },
     text,
