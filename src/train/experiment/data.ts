@@ -40,7 +40,8 @@ type SetConfig = Exclude<DataConfig | EvaluationDataConfig, { kind: 'file' }>;
 function completeData(config: SetConfig, model: ModelChoice, trainedOn?: DataConfig): DatasetConfig {
   switch (config.kind) {
     case 'text': {
-      const context = config.context ?? (model.kind === 'gpt' ? model.context : undefined) ?? defaultContext;
+      const context =
+        config.context ?? (model.kind === 'gpt' || model.kind === 'lstm' ? model.context : undefined) ?? defaultContext;
       return { ...config, context };
     }
     case 'digits':

@@ -28,6 +28,11 @@ const models: readonly (readonly [name: string, config: ModelConfig])[] = [
   ['mlp', { kind: 'mlp', inputs: [1, 4, 4], hidden: [12, 7], classes: 5 }],
   ['lenet', { kind: 'lenet', size: [16, 16], classes: 10 }],
   ['gpt', { kind: 'gpt', vocab: 11, context: 6, layers: 2, heads: 2, width: 8 }],
+  ['lstm', { kind: 'lstm', vocab: 11, context: 5, hidden: 6, numLayers: 2 }],
+  [
+    'gru, both directions',
+    { kind: 'lstm', inputs: 3, context: 4, hidden: [4, 5], classes: 2, cell: 'gru', bidirectional: true },
+  ],
   ['gpt, untied', { kind: 'gpt', vocab: 11, context: 6, layers: 1, heads: 2, width: 8, tied: false }],
 ];
 

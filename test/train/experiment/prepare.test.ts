@@ -61,6 +61,9 @@ describe('an experiment', () => {
     expect(prepare({ model: { kind: 'gpt' }, data: { kind: 'text', context: 24 } }).modelConfig).toMatchObject({
       context: 24,
     });
+    const recurrent = prepare({ model: { kind: 'lstm' }, data: { kind: 'text', context: 16 } });
+    expect(recurrent.modelConfig).toMatchObject({ vocab: 60, context: 16, hidden: 128, cell: 'lstm' });
+    expect(recurrent.modelConfig).not.toHaveProperty('inputs');
   });
 
   it('counts steps, and has programs for what is smaller than a batch', () => {
