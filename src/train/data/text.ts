@@ -119,26 +119,33 @@ const byteTokenizer: Tokenizer = {
 
 /** The code points of a text, in their order. */
 const vocabularyOf = (text: string): string[] =>
-  [...new Set(Array.from(text, (c) => c.codePointAt(0)!))].sort((a, b) => a - b).map((p) => String.fromCodePoint(p));
+  [...new Set(text)].sort((a, b) => a.codePointAt(0)! - b.codePointAt(0)!);
 
 function characterTokenizer(vocabulary: readonly string[], name: string): Tokenizer {
   const tokenOf = new Map(vocabulary.map((character, token) => [character, token]));
   return {
     classes: vocabulary.length,
     vocabulary,
-    encode: (more) =>
-      Int32Array.from(Array.from(more), (character, at) => {
+    encode(text) {
+      // At most as many characters as UTF-16 units.
+      const tokens = new Int32Array(text.length);
+      let at = 0;
+      for (const character of text) {
         const token = tokenOf.get(character);
-        if (token !== undefined) return token;
-        throw new UsageError(
-          'text-vocabulary',
-          `${name}: ${JSON.stringify(character)} (character ${at}) does not occur in the text the vocabulary is made of`,
-          {
-            fields: { dataset: name, character, at },
-            remedy: '"unit": "bytes", which knows every text',
-          },
-        );
-      }),
+        if (token === undefined) {
+          throw new UsageError(
+            'text-vocabulary',
+            `${name}: ${JSON.stringify(character)} (character ${at}) does not occur in the text the vocabulary is made of`,
+            {
+              fields: { dataset: name, character, at },
+              remedy: '"unit": "bytes", which knows every text',
+            },
+          );
+        }
+        tokens[at++] = token;
+      }
+      return tokens.slice(0, at);
+    },
     decode: (tokens) => Array.from(tokens, (token) => vocabulary[token] ?? '\ufffd').join(''),
   };
 }
