@@ -97,10 +97,12 @@ const convLayer =
         );
       }
       const padding = paddingOf(layer, x, options, rank);
+      // What can be refused comes before the parameters: a layer that is asked for again must not find its own.
       const channels = [outChannels, perGroup(layer, x, x.shape[1], groups, 'input')];
+      const isPadded = paddingMode !== 'zeros';
+      const input = isPadded ? padded(layer, x, paddingMode, padding) : x;
       const { weight, bias } = parametersOf(x, outChannels, channels, options, rank);
-      if (paddingMode === 'zeros') return convolve(x, weight, bias, { stride, dilation, groups, padding });
-      return convolve(padded(layer, x, paddingMode, padding), weight, bias, { stride, dilation, groups });
+      return convolve(input, weight, bias, { stride, dilation, groups, padding: isPadded ? 0 : padding });
     });
 
 const convTransposeLayer =

@@ -3,7 +3,7 @@ import type { Tensor } from '../../graph/graph.ts';
 import { kaimingNormal, zeros } from '../../init/index.ts';
 import { globalAvgPool } from '../../ops/adaptive-pool.ts';
 import { relu } from '../../ops/elementwise.ts';
-import { maxPool2d } from '../../ops/pool.ts';
+import { maxPool2d } from '../../ops/max-pool.ts';
 import { flatten, residual } from '../compose.ts';
 import { conv2d } from '../conv.ts';
 import { linear } from '../linear.ts';
@@ -97,7 +97,7 @@ export const resnet: ModelBuilder<ResnetConfig> = (graph, batch, config, options
   const { channels = 1, classes, widths = [16, 32, 64], blocks = 3, block = 'basic', stem = 'cifar' } = config;
   const counts = typeof blocks === 'number' ? widths.map(() => blocks) : blocks;
   if (counts.length !== widths.length) {
-    throw new GraphError('resnet-stages', `${widths.length} widths and ${counts.length} numbers of blocks`, {
+    throw new GraphError('resnet-stages', `widths has ${widths.length} stages and blocks ${counts.length}`, {
       fields: { widths, blocks },
       remedy: 'give one number of blocks for each width, or one number for all',
     });

@@ -18,6 +18,7 @@ import {
   string,
   union,
 } from '../../core/schema.ts';
+import { batchNormModes } from '../../optim/batch-norm.ts';
 import { scheduleNames } from '../../schedule/named.ts';
 
 const positive = (doc: string) => integer({ min: 1, doc });
@@ -203,6 +204,8 @@ const device = object({
 
 const lr = (value: number) => number({ min: 0, default: value, doc: 'learning rate' });
 const weightDecay = (value: number) => number({ min: 0, default: value, doc: 'weight decay' });
+const momentum = () => number({ min: 0, default: 0, doc: 'momentum' });
+const eps = (value: number) => number({ min: 0, default: value, doc: 'added to the denominator' });
 const noDecay = optional(list(string(), { doc: 'parameters without weight decay' }));
 const adam = (decay: number) => ({
   lr: lr(1e-3),
@@ -211,7 +214,7 @@ const adam = (decay: number) => ({
     doc: 'decay of the running means',
     check: (v) => (v.length === 2 ? undefined : 'two numbers'),
   }),
-  eps: number({ min: 0, default: 1e-8, doc: 'added to the denominator' }),
+  eps: eps(1e-8),
   weightDecay: weightDecay(decay),
   amsgrad: boolean({ default: false, doc: 'use the largest second moment so far' }),
   noDecay,
@@ -220,10 +223,34 @@ const optimizer = union(
   {
     sgd: {
       lr: lr(0.1),
-      momentum: number({ min: 0, default: 0, doc: 'momentum' }),
+      momentum: momentum(),
       dampening: number({ default: 0, doc: 'dampening of the momentum' }),
       nesterov: boolean({ default: false, doc: "Nesterov's momentum" }),
       weightDecay: weightDecay(0),
+      noDecay,
+    },
+    adagrad: {
+      lr: lr(1e-2),
+      lrDecay: number({ min: 0, default: 0, doc: 'step t, from 1, takes lr / (1 + (t − 1)·lrDecay)' }),
+      weightDecay: weightDecay(0),
+      initialAccumulatorValue: number({ min: 0, default: 0, doc: 'first value of the sums of squares' }),
+      eps: eps(1e-10),
+      noDecay,
+    },
+    adadelta: {
+      lr: lr(1),
+      rho: number({ min: 0, max: 1, default: 0.9, doc: 'decay of the running means' }),
+      eps: number({ min: 0, default: 1e-6, doc: 'added under both roots' }),
+      weightDecay: weightDecay(0),
+      noDecay,
+    },
+    rmsprop: {
+      lr: lr(1e-2),
+      alpha: number({ min: 0, default: 0.99, doc: 'decay of the running means' }),
+      eps: eps(1e-8),
+      weightDecay: weightDecay(0),
+      momentum: momentum(),
+      centered: boolean({ default: false, doc: "divide by the gradient's standard deviation" }),
       noDecay,
     },
     adam: adam(0),
@@ -248,6 +275,17 @@ const learningRate = union(
       warmupSteps: integer({ min: 0, doc: 'steps of linear warm-up' }),
       totalSteps,
       minRatio: number({ min: 0, max: 1, default: 0, doc: 'least rate over lr' }),
+    },
+    oneCycle: {
+      maxLr: number({ min: 0, doc: "highest rate; takes the place of the optimizer's lr" }),
+      totalSteps,
+      pctStart: number({ min: 0, max: 1, default: 0.3, doc: 'part of the steps in which the rate rises' }),
+      divFactor: number({ above: 0, default: 25, doc: 'maxLr over the first rate' }),
+      finalDivFactor: number({ above: 0, default: 1e4, doc: 'first rate over the last' }),
+      anneal: choice(['cos', 'linear'], { default: 'cos', doc: 'along half a cosine or a line' }),
+      cycleMomentum: boolean({ default: true, doc: 'momentum (of adam: beta1) falls while the rate rises' }),
+      baseMomentum: number({ min: 0, below: 1, default: 0.85, doc: 'least momentum' }),
+      maxMomentum: number({ min: 0, below: 1, default: 0.95, doc: 'largest momentum' }),
     },
     values: { values: list(number({ min: 0 }), { minLength: 1, doc: 'one rate a step' }) },
   },
@@ -301,20 +339,29 @@ export const experimentSchema = object({
     ),
   ),
   microbatches: integer({ min: 1, default: 1, doc: 'M, parts the batch is cut into' }),
-  schedule: either([choice(scheduleNames), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
-    default: '1f1b',
-    doc: 'order of the tasks on the devices',
-  }),
+  schedule: optional(
+    either([choice(scheduleNames), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
+      doc: 'order of the tasks on the devices; default 1f1b, with batchNorm exact gpipe',
+    }),
+  ),
   partition: { ...partition, default: 'auto', doc: 'which stage computes what' },
   recompute: choice(['none'], { default: 'none', doc: 'activations computed again instead of kept' }),
-  batchNorm: choice(['micro'], { default: 'micro', doc: 'statistics of each microbatch' }),
+  batchNorm: choice(batchNormModes, {
+    default: 'micro',
+    doc: 'statistics of each microbatch (micro), the same with running ones of the whole batch (deferred), or all of the whole batch (exact)',
+  }),
   invariant: boolean({
     default: false,
-    doc: 'the same bits for every M',
-    check: (v) => (v ? 'false: this version has no invariant mode' : undefined),
+    doc: 'the same bits for every M: samples one by one, sums over the batch as one tree',
   }),
   optimizer,
   learningRate,
+  clip: optional(
+    object(
+      { globalNorm: number({ above: 0, doc: 'largest 2-norm of the gradient over all parameters' }) },
+      { doc: 'scales gradients down to a norm before the update' },
+    ),
+  ),
   steps: optional(positive('steps to train')),
   epochs: optional(positive('epochs to train; default 1')),
   seed: integer({ min: 0, default: 0, doc: 'of first values, shuffling and splits' }),
