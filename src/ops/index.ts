@@ -29,7 +29,7 @@ import {
 import { adadeltaUpdateOp } from './adadelta-update.ts';
 import { adagradUpdateOp } from './adagrad-update.ts';
 import { adamUpdateOp } from './adam-update.ts';
-import { accumulateMomentsOp, channelMomentsOp, runningMomentsOp } from './batch-moments.ts';
+import { accumulateMomentsOp, channelMomentsOp, joinMomentsOp, runningMomentsOp } from './batch-moments.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { batchNormWithMomentsInputGradOp, batchNormWithMomentsOp } from './batch-norm-moments.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
@@ -163,6 +163,7 @@ export const records = {
   hardSigmoidGrad: hardSigmoidGradOp,
   hardSwish: hardSwishOp,
   hardSwishGrad: hardSwishGradOp,
+  joinMoments: joinMomentsOp,
   layerNorm: layerNormOp,
   layerNormInputGrad: layerNormInputGradOp,
   layerNormWeightGrad: layerNormWeightGradOp,
