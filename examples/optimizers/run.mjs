@@ -1,4 +1,4 @@
-// Six optimizers, one task: `node examples/optimizers/run.mjs [--out FILE.svg] [--sweep]`. Trains the same perceptron on
+// All optimizers on one task: `node examples/optimizers/run.mjs [--out FILE.svg] [--sweep [NAME]]`. Trains the same perceptron on
 // handwritten digits from the same first values with the same batches, each optimizer at the rate that suits it, and draws
 // the loss of every epoch. `--sweep` looks for those rates: it trains at every rate of a grid and prints the last losses.
 import { writeFileSync } from 'node:fs';
@@ -49,15 +49,16 @@ const evaluate = makeEvaluator({
 
 /** The rate of each is the best of the grid (`--sweep`) by the loss of the last epoch. */
 const entrants = [
-  { name: 'sgd', optimizer: { kind: 'sgd' }, lr: 0.5 },
-  { name: 'sgd, momentum', optimizer: { kind: 'sgd', momentum: 0.9 }, lr: 0.1 },
-  { name: 'adagrad', optimizer: { kind: 'adagrad' }, lr: 0.05 },
-  { name: 'adadelta', optimizer: { kind: 'adadelta' }, lr: 2 },
-  { name: 'rmsprop', optimizer: { kind: 'rmsprop' }, lr: 0.005 },
-  { name: 'adam', optimizer: { kind: 'adam' }, lr: 0.01 },
+  { name: 'sgd', optimizer: { kind: 'sgd' }, lr: 1 },
+  { name: 'sgd, momentum', optimizer: { kind: 'sgd', momentum: 0.9 }, lr: 0.2 },
+  { name: 'adagrad', optimizer: { kind: 'adagrad' }, lr: 0.1 },
+  { name: 'adadelta', optimizer: { kind: 'adadelta' }, lr: 10 },
+  { name: 'rmsprop', optimizer: { kind: 'rmsprop' }, lr: 0.01 },
+  { name: 'adam', optimizer: { kind: 'adam' }, lr: 0.05 },
+  { name: 'adamw', optimizer: { kind: 'adamw' }, lr: 0.02 },
   { name: 'sgd, oneCycle, clip', optimizer: { kind: 'sgd' }, lr: 0.5, cycle: true, clip: { globalNorm: 1 } },
 ];
-const grid = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
+const grid = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20];
 
 /** Trains one of them over two devices; the bits do not depend on that. */
 async function run({ optimizer: config, lr, cycle, clip }) {
@@ -90,11 +91,13 @@ async function run({ optimizer: config, lr, cycle, clip }) {
   }
 }
 
+const titleOf = ({ name, lr, cycle }) => `${name}, ${cycle ? 'up to ' : ''}${lr}`;
+
 /** One line a run: colours of Okabe and Ito, which colour-blind readers tell apart, and a dash and a mark of its own. */
 function chartOf(results) {
-  const names = entrants.map((e) => e.name);
+  const names = entrants.map(titleOf);
   const scales = {
-    color: ['#000000', '#0072B2', '#E69F00', '#56B4E9', '#D55E00', '#009E73', '#CC79A7'],
+    color: ['#000000', '#0072B2', '#E69F00', '#56B4E9', '#D55E00', '#009E73', '#999999', '#CC79A7'],
     strokeDash: [
       [1, 0],
       [1, 0],
@@ -102,15 +105,16 @@ function chartOf(results) {
       [6, 3],
       [2, 2],
       [1, 0],
+      [2, 2],
       [8, 2, 2, 2],
     ],
-    shape: ['circle', 'square', 'triangle-up', 'diamond', 'cross', 'triangle-down', 'stroke'],
+    shape: ['circle', 'square', 'triangle-up', 'diamond', 'cross', 'triangle-down', 'triangle-left', 'triangle-right'],
   };
   const by = (channel) => ({
     field: 'optimizer',
     type: 'nominal',
     scale: { domain: names, range: scales[channel] },
-    legend: { title: 'optimizer (rate)', symbolSize: 80, symbolStrokeWidth: 2 },
+    legend: { title: 'optimizer, rate', labelLimit: 0, symbolSize: 80, symbolStrokeWidth: 2 },
   });
   return {
     $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
@@ -119,9 +123,9 @@ function chartOf(results) {
     height: 320,
     background: 'white',
     data: {
-      values: entrants.flatMap(({ name }, i) =>
+      values: entrants.flatMap((entrant, i) =>
         results[i].losses.map((loss, epoch) => ({
-          optimizer: name,
+          optimizer: titleOf(entrant),
           epoch: epoch + 1,
           loss: Number(loss.toPrecision(5)),
         })),
@@ -130,7 +134,13 @@ function chartOf(results) {
     mark: { type: 'line', point: { filled: true, size: 40 }, strokeWidth: 2 },
     encoding: {
       x: { field: 'epoch', type: 'quantitative', title: 'epoch', axis: { tickMinStep: 1, grid: false } },
-      y: { field: 'loss', type: 'quantitative', title: 'mean cross entropy (log scale)', scale: { type: 'log' } },
+      y: {
+        field: 'loss',
+        type: 'quantitative',
+        title: 'mean cross entropy (log scale)',
+        scale: { type: 'log', nice: false },
+        axis: { tickCount: 6 },
+      },
       color: by('color'),
       strokeDash: by('strokeDash'),
       shape: by('shape'),
@@ -139,7 +149,8 @@ function chartOf(results) {
 }
 
 if (process.argv.includes('--sweep')) {
-  for (const entrant of entrants) {
+  const only = process.argv[process.argv.indexOf('--sweep') + 1];
+  for (const entrant of entrants.filter((e) => only === undefined || e.name === only)) {
     const last = [];
     for (const lr of grid) last.push([lr, (await run({ ...entrant, lr })).losses.at(-1)]);
     console.log(`${entrant.name}: ${last.map(([lr, loss]) => `${lr} ${loss.toFixed(4)}`).join(', ')}`);

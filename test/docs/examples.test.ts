@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { blocksOf, documented, documentedFolder, node, rootFile, textOf } from './run.ts';
@@ -51,6 +52,18 @@ describe('examples train as their READMEs say', () => {
     expect(Math.abs(firstLoss - Math.log(60))).toBeLessThan(0.1);
     expect(loss).toBeLessThan(3.3);
     expect(evaluation.perplexity).toBeCloseTo(Math.exp(evaluation.loss), 3);
+  });
+});
+
+describe('examples/optimizers', () => {
+  it('prints the table and draws the picture of its README', async () => {
+    const folder = documentedFolder();
+    const [, ...args] = commandOf('optimizers').split(' ');
+    const { code, stdout, stderr } = await node(args, folder);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(blocksOf(textOf('examples/optimizers/README.md'), 'text')[0]).toBe(stdout);
+    expect(readFileSync(join(folder, 'losses.svg'), 'utf8')).toBe(textOf('examples/optimizers/losses.svg'));
+    expect(stdout).toMatch(/^adam .* 9\d\.\d %$/m);
   });
 });
 
