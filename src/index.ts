@@ -28,6 +28,7 @@ export * as init from './init/index.ts';
 export * as losses from './losses/index.ts';
 export * as nn from './nn/index.ts';
 export * as ops from './ops/functions.ts';
+export type { ClipConfig } from './optim/clip.ts';
 export type { Model, ModelGraph } from './optim/model.ts';
 export * as optim from './optim/optimizer.ts';
 export { makeOptimizer, type Optimizer, type OptimizerConfig } from './optim/optimizer.ts';
@@ -59,6 +60,12 @@ export {
 } from './train/derivatives.ts';
 export { makeEvaluator } from './train/evaluate.ts';
 export * as experiment from './train/experiment/index.ts';
-export { type LearningRate, type LearningRateConfig, makeLearningRate } from './train/learning-rate.ts';
+export {
+  cyclesMomentum,
+  type LearningRate,
+  type LearningRateConfig,
+  makeLearningRate,
+  makeMomentum,
+} from './train/learning-rate.ts';
 export { type RunOptions, type RunResult, Session, type SessionOptions } from './train/session.ts';
 export { programFor, type StepRecord, type TrainOptions, train } from './train/trainer.ts';

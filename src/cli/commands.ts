@@ -43,7 +43,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       {
         flags: '--out <file>',
-        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before the update, lr [steps], final/PARAM, buffer/NAME',
+        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before clipping, lr [steps], final/PARAM, buffer/NAME',
       },
       {
         flags: '--run-dir <folder>',
