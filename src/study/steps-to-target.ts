@@ -57,6 +57,9 @@ export interface TradeOff {
   readonly error: number;
 }
 
+/** Root mean square error of ln S up to which the measured steps are said to follow the trade-off. */
+export const goodFit = 0.2;
+
 /**
  * Least squares on ln S. For a given B_crit the best S_min has a closed form, so one dimension is searched: a grid over
  * ratios first, then golden sections around its best. Needs three batch sizes; undefined with fewer, and where the best

@@ -310,7 +310,7 @@ const critical: Maker = ({ tables, tradeOffs, settings }) => {
     }
   } else if (tables.targets.length > 0) {
     parts.push(
-      `The measured steps show no bend between batches of ${settings.batchSizes[0]} and ${settings.batchSizes.at(-1)}, so the critical batch size cannot be read from them.`,
+      `The measured steps show no clear bend between batches of ${settings.batchSizes[0]} and ${settings.batchSizes.at(-1)}, so the critical batch size cannot be read from them.`,
     );
   }
   return {

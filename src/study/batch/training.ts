@@ -4,7 +4,15 @@ import type { Experiment } from '../../train/experiment/schema.ts';
 import type { Executor } from '../executor.ts';
 import { type CurvePoint, type LearningCurve, type LearningTask, logarithmicSteps } from '../learning.ts';
 import { median, quantile } from '../statistics.ts';
-import { fitTradeOff, metricAt, reachableLoss, stepsTo, type Target, type TradeOff } from '../steps-to-target.ts';
+import {
+  fitTradeOff,
+  goodFit,
+  metricAt,
+  reachableLoss,
+  stepsTo,
+  type Target,
+  type TradeOff,
+} from '../steps-to-target.ts';
 import { type BatchStudyDesign, trainingOf, type Variant } from './design.ts';
 import type { BatchStudyOptions, RateRule } from './options.ts';
 import { ruleFactor, searchRate, withRate } from './rates.ts';
@@ -231,9 +239,9 @@ export interface NamedTradeOff extends TradeOff {
   readonly variant: string;
 }
 
-/** The measured trade-off of every variant that shows one. */
+/** The measured trade-off of every variant whose steps follow one. */
 export const tradeOffs = (rows: readonly TargetRow[], variants: readonly string[]): NamedTradeOff[] =>
   variants.flatMap((variant) => {
     const fit = fitTradeOff(bestOfBatch(rows, variant).map(({ batch, steps }) => ({ batch, steps: steps! })));
-    return fit ? [{ variant, ...fit }] : [];
+    return fit && fit.error <= goodFit ? [{ variant, ...fit }] : [];
   });
