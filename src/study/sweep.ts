@@ -48,15 +48,18 @@ export function invalidCombinations(
   problems: readonly { readonly label: string; readonly message: string; readonly remedy?: string }[],
   where: string,
 ): UsageError {
-  return new UsageError(
-    'sweep-combination',
-    `${where}: sweep: ${joinProblems(problems.map(({ message }) => message))}`,
-    {
-      fields: { file: where, combinations: problems },
-      remedy: `take a value out of a list of the sweep${problems[0]?.remedy ? `, or for the first: ${problems[0].remedy}` : ''}`,
-    },
-  );
+  const shown = problems.slice(0, mostShown).map(({ message }) => message);
+  const more = problems.length - shown.length;
+  if (more > 0) shown.push(`and ${more} more combinations`);
+  const first = problems[0]?.remedy;
+  return new UsageError('sweep-combination', `${where}: sweep: ${joinProblems(shown)}`, {
+    fields: { file: where, combinations: problems },
+    remedy: `take a value out of a list of the sweep${first ? `, or for the first: ${first}` : ''}`,
+  });
 }
+
+/** Combinations that a message lists; its fields have all. */
+const mostShown = 8;
 
 /** The experiment with these values in place of its own. Throws UsageError where that is none; the label names it there. */
 export function experimentWith(

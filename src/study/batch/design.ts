@@ -69,7 +69,7 @@ export function designBatchStudy(given: Experiment, options: BatchStudyOptions, 
   const sweep = given.sweep ?? {};
   refuseOwnKeys(sweep, where);
   const base = withDefaults(given, options);
-  const prepared = prepareExperiment(withoutSweep(base), { where });
+  const prepared = prepareExperiment(base, { where }); // the sweep's keys and values are checked here too
   if (options.target?.metric === 'accuracy' && !prepared.evaluation) {
     throw new UsageError('study-target', `${where}: an accuracy to reach needs held-out data`, {
       fields: { key: 'eval' },
