@@ -28,13 +28,13 @@ describe('the page of a batch study', () => {
       ['largest batch / samples', '330'],
       ['relative difference', 'difference / ulps', 'layer.0.weight'],
       ['step', 'training loss', '|difference| / loss'],
-      ['steps', 'samples', 'time / s', 'held-out loss', 'Rate retuned for each batch size'],
+      ['steps', 'samples', 'time / s', 'held-out loss', 'Rate retuned'],
       ['learning rate', 'loss at the end'],
       ['batch size / samples', 'steps to the target', 'samples to the target', 'perfect scaling'],
       ['B_simple / samples', 'squared gradient', 'from measured steps'],
     ];
     expect(pictures).toHaveLength(axes.length);
-    axes.forEach((titles, i) => expect(pictures[i]).toEqual(expect.arrayContaining(titles)));
+    for (const [i, titles] of axes.entries()) expect(pictures[i]).toEqual(expect.arrayContaining(titles));
   });
 
   it('says the summary first, and has the figures of every picture', async () => {

@@ -251,7 +251,7 @@ export function memoryChart({ tables, settings }: BatchStudy): Chart | undefined
     label: `Peak memory of each device by category against the number of microbatches, batch ${batch}`,
     spec: {
       data: { values: [...bars, ...measured, ...capacity] },
-      facet: { field: 'device', type: 'nominal', title: null, columns: 4, sort: null },
+      facet: { field: 'device', type: 'nominal', title: null, sort: [...new Set(bars.map((b) => b.device))] },
       columns: Math.min(4, devices),
       spec: {
         width: devices <= 2 ? 300 : 190,
@@ -573,7 +573,7 @@ const ruleNames: Readonly<Record<string, string>> = {
   none: 'Rate kept',
   linear: 'Rate × B/B₀',
   sqrt: 'Rate × √(B/B₀)',
-  retuned: 'Rate retuned for each batch size',
+  retuned: 'Rate retuned',
 };
 
 interface MedianPoint {
@@ -750,7 +750,7 @@ export function noiseChart({ tables, tradeOffs }: BatchStudy, variant: string): 
     'at',
     'step (first values at ½)',
     values.map((v) => v.at),
-    '~s',
+    '~g',
   );
   const fit = tradeOffs.find((t) => t.variant === variant);
   const parts = values.flatMap((r) => [

@@ -63,7 +63,7 @@ function sections(study: BatchStudy): Section[] {
   return [
     {
       title: 'Time of a step against microbatches',
-      text: `Each point is the median of ${settings.repeats * settings.timedSteps} steps, its bar the quartiles. The ring marks the sweet spot of a batch: the shortest step, or what is as fast within its spread and needs less memory. The dashed line is the idle share of equal stages that wait for nothing but each other.`,
+      text: `Each point is the median of ${settings.repeats * settings.timedSteps} steps, its bar the quartiles. The ring marks the sweet spot of a batch: the shortest step, or one as fast (within 5 % and its spread) that needs less memory. The dashed line is the idle share of equal stages that wait for nothing but each other.`,
       charts: [timingChart(study)],
       tables: ['timing', 'runs'],
     },

@@ -43,6 +43,9 @@ function ofLargest<R extends { readonly series: string; readonly batch: number; 
     .sort((a, b) => a.microbatches - b.microbatches);
 }
 
+/** Which of several series is told. */
+const seriesNote = ({ settings }: Findings): string => (settings.series.length > 1 ? ` (${settings.series[0]})` : '');
+
 const pieces = (m: number): string => (m === 1 ? 'in one piece' : `cut into ${m} microbatches`);
 const places = (devices: number): string => (devices === 1 ? 'on its device' : 'on its fullest device');
 
@@ -90,10 +93,12 @@ const memory: Maker = (study) => {
   }
   const unfit = tables.timing.filter((r) => !r.fits).length;
   if (unfit > 0) parts.push(`${unfit} of ${tables.timing.length} layouts do not fit their devices and did not run.`);
-  return { about: 'memory', question: 'What does the larger batch cost in memory?', text: parts.join(' ') };
+  const question = `What does the larger batch cost in memory?${seriesNote(study)}`;
+  return { about: 'memory', question, text: parts.join(' ') };
 };
 
-const capacity: Maker = ({ settings, tables }) => {
+const capacity: Maker = (study) => {
+  const { settings, tables } = study;
   const [limit] = settings.capacities;
   const rows = tables.capacity
     .filter((r) => r.series === settings.series[0] && r.capacityBytes === limit)
@@ -113,7 +118,7 @@ const capacity: Maker = ({ settings, tables }) => {
     whole === most
       ? `${head}.`
       : `${head} and ${size(most)} ${pieces(most.microbatches)}${whole.largestBatch > 0 && gain >= 1.05 ? `, ${gain.toFixed(1)} times as many` : ''}.`;
-  return { about: 'capacity', question: 'What is the largest batch that fits?', text };
+  return { about: 'capacity', question: `What is the largest batch that fits?${seriesNote(study)}`, text };
 };
 
 /** Whether the quartiles of two step times do not overlap. */
@@ -167,7 +172,11 @@ const time: Maker = (study) => {
       `${sweet.devices} devices do the step ${speedup >= 1 ? `${speedup.toFixed(2)} times as fast as` : `in ${(1 / speedup).toFixed(2)} times the time of`} one device with the batch in one piece.`,
     );
   }
-  return { about: 'time', question: 'What does microbatching cost in time?', text: parts.join(' ') };
+  return {
+    about: 'time',
+    question: `What does microbatching cost in time?${seriesNote(study)}`,
+    text: parts.join(' '),
+  };
 };
 
 const capital = (text: string): string => text[0]!.toUpperCase() + text.slice(1);
@@ -304,7 +313,7 @@ const critical: Maker = ({ tables, tradeOffs, settings }) => {
     if (factor !== undefined) {
       parts.push(
         factor <= agreement
-          ? `Some estimate of the noise scale lies within a factor of ${agreement} of it, as close as either is known.`
+          ? `The estimates of the noise scale come within a factor of ${agreement} of it, as near as either is known.`
           : `The nearest estimate of the noise scale is ${factor.toFixed(0)} times off: here it predicts the order of magnitude at best.`,
       );
     }
@@ -343,7 +352,7 @@ function shortly(study: Findings): Claim[] {
     {
       about: 'short',
       question: 'In short',
-      text: `Cutting a batch of ${sweet.batch} into ${sweet.microbatches} microbatches: ${change(after / before - 1)} memory, ${seconds}.`,
+      text: `Cutting a batch of ${sweet.batch}${seriesNote(study)} into ${sweet.microbatches} microbatches: ${change(after / before - 1)} memory, ${seconds}.`,
     },
   ];
 }

@@ -195,6 +195,9 @@ export function timingRows(
   return rows.map((row) => ({ ...row, sweetSpot: best.includes(row) }));
 }
 
+/** Step times up to this many times the shortest are called as fast, where its spread allows it. */
+const asFast = 1.05;
+
 const peakOf = (plan: Plan): number => Math.max(...plan.memory.map((m) => m.peakBytes));
 
 function closedForm({ request, partition, placement, surplus }: Plan): number | null {
@@ -205,8 +208,9 @@ function closedForm({ request, partition, placement, surplus }: Plan): number | 
 }
 
 /**
- * Of each batch and series the layout with the shortest step; where others are as fast within its spread (their median is
- * not above its upper quartile), the one of them that needs least memory, and of those the one with fewest microbatches.
+ * Of each batch and series the layout with the shortest step; where others are as fast (their median is neither above its
+ * upper quartile nor more than 5 % longer), the one of them that needs least memory, and of those the one with fewest
+ * microbatches.
  */
 export function sweetSpots<R extends TimingRow>(rows: readonly R[], peakBytes: (row: R) => number): R[] {
   const groups = new Map<string, R[]>();
@@ -218,7 +222,7 @@ export function sweetSpots<R extends TimingRow>(rows: readonly R[], peakBytes: (
   return [...groups.values()].map((group) => {
     const fastest = group.reduce((a, b) => (b.stepSeconds! < a.stepSeconds! ? b : a));
     return group
-      .filter((row) => row.stepSeconds! <= fastest.stepSecondsHigh!)
+      .filter(({ stepSeconds: s }) => s! <= fastest.stepSecondsHigh! && s! <= asFast * fastest.stepSeconds!)
       .sort((a, b) => peakBytes(a) - peakBytes(b) || a.microbatches - b.microbatches)[0]!;
   });
 }
