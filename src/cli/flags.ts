@@ -32,6 +32,7 @@ const groups: Readonly<Record<string, string>> = {
   recompute: 'Devices and plan',
   optimizer: 'Optimizer',
   learningRate: 'Optimizer',
+  clip: 'Optimizer',
   sweep: 'Studies',
 };
 

@@ -28,7 +28,7 @@ export type InputGradients = readonly (Tensor | undefined)[];
  * How an op is differentiated. "Not differentiable" is a value, not an absence.
  * - `rule`: cotangents built from ordinary ops, so that they can be differentiated again.
  * - `zero`: the derivative is zero almost everywhere; no input gets a cotangent, and what lies before gets none this way.
- * - `none`: to differentiate it is an error.
+ * - `none`: to differentiate it is an error; the user's, who can do what `remedy` says, where there is one.
  * - `decompose`: the op is a fused form of the graph that `build` makes; autodiff differentiates that graph instead.
  */
 export type GradientRule<A extends Attrs = Attrs> =
@@ -38,7 +38,7 @@ export type GradientRule<A extends Attrs = Attrs> =
       readonly build: (inputs: readonly Tensor[], attrs: A) => readonly (Tensor | undefined)[];
     }
   | { readonly kind: 'zero'; readonly why: string }
-  | { readonly kind: 'none'; readonly why: string };
+  | { readonly kind: 'none'; readonly why: string; readonly remedy?: string };
 
 /** FLOPs by the usual convention: a multiply-add counts two. Bytes: read + written once, the roofline's traffic. */
 export interface Cost {
@@ -105,12 +105,13 @@ export interface OpRecord<A extends Attrs = Attrs> {
   /**
    * Runs at every microbatch, in their order, and its one output exists once a step: the way from the microbatch region to
    * the step region. `reference` gives the value behind the first microbatch, `next` behind a later one, from the value
-   * before it. The last input is what each microbatch adds. `associative`: `next` takes a value of the same kind as the
-   * output, so that parts may be combined pairwise, in any tree.
+   * before it. The last input is what each microbatch adds. `combine`: the op that adds one
+   * such output to another, itself accumulating, so that parts may be combined pairwise, in any tree; what has none follows
+   * the microbatches one by one.
    */
   readonly accumulates?: {
     readonly next: (previous: Float64Array, inputs: readonly RefTensor[], attrs: A) => Float64Array;
-    readonly associative?: true;
+    readonly combine?: () => OpRecord;
   };
   /** Pairs [output, input] that must share memory: state updated in place. */
   readonly inPlace?: readonly (readonly [output: number, input: number])[];

@@ -26,8 +26,15 @@ import {
   softsignGradOp,
   thresholdedReluGradOp,
 } from './activations-grad.ts';
+import { adadeltaUpdateOp } from './adadelta-update.ts';
+import { adagradUpdateOp } from './adagrad-update.ts';
+import { adamUpdateOp } from './adam-update.ts';
+import { avgPoolGradOp, avgPoolOp } from './avg-pool.ts';
+import { accumulateMomentsOp, channelMomentsOp, combineMomentsOp, runningMomentsOp } from './batch-moments.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
+import { batchNormWithMomentsInputGradOp, batchNormWithMomentsOp } from './batch-norm-moments.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
+import { clipFactorOp } from './clip-factor.ts';
 import {
   andOp,
   castOp,
@@ -44,6 +51,7 @@ import {
 } from './compare.ts';
 import { convInputGradOp, convOp, convWeightGradOp } from './conv.ts';
 import { cumSumOp } from './cum-sum.ts';
+import { detachOp } from './detach.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
 import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
@@ -55,17 +63,18 @@ import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { lstmScanOp } from './lstm-scan.ts';
 import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
+import { maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './max-pool.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
-import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { argMaxOp, argMinOp, topKOp } from './order.ts';
 import { padOp } from './pad.ts';
-import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
-import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
+import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOfSquaresOp, sumOp } from './reduce.ts';
 import { fmodOp, modOp } from './remainder.ts';
 import { resampleGradOp, resampleOp } from './resample.ts';
+import { rmspropUpdateOp } from './rmsprop-update.ts';
 import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
 import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
 import { runningAverageOp } from './running-average.ts';
+import { sgdUpdateOp } from './sgd-update.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import {
@@ -88,8 +97,11 @@ import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.
 export const records = {
   abs: absOp,
   accumulate: accumulateOp,
+  accumulateMoments: accumulateMomentsOp,
   acos: acosOp,
   acosh: acoshOp,
+  adadeltaUpdate: adadeltaUpdateOp,
+  adagradUpdate: adagradUpdateOp,
   adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
@@ -105,11 +117,16 @@ export const records = {
   batchNormInference: batchNormInferenceOp,
   batchNormInputGrad: batchNormInputGradOp,
   batchNormWeightGrad: batchNormWeightGradOp,
+  batchNormWithMoments: batchNormWithMomentsOp,
+  batchNormWithMomentsInputGrad: batchNormWithMomentsInputGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
   ceil: ceilOp,
+  channelMoments: channelMomentsOp,
   clip: clipOp,
+  clipFactor: clipFactorOp,
   clipGrad: clipGradOp,
+  combineMoments: combineMomentsOp,
   concat: concatOp,
   conv: convOp,
   convInputGrad: convInputGradOp,
@@ -119,6 +136,7 @@ export const records = {
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
   cumSum: cumSumOp,
+  detach: detachOp,
   div: divOp,
   dropout: dropoutOp,
   dropoutMask: dropoutMaskOp,
@@ -185,10 +203,12 @@ export const records = {
   resample: resampleOp,
   resampleGrad: resampleGradOp,
   reshape: reshapeOp,
+  rmspropUpdate: rmspropUpdateOp,
   rnnScan: rnnScanOp,
   rnnScanGrad: rnnScanGradOp,
   round: roundOp,
   runningAverage: runningAverageOp,
+  runningMoments: runningMomentsOp,
   scatterAdd: scatterAddOp,
   scatterElements: scatterElementsOp,
   scatterND: scatterNDOp,
@@ -208,6 +228,7 @@ export const records = {
   sqrt: sqrtOp,
   sub: subOp,
   sum: sumOp,
+  sumOfSquares: sumOfSquaresOp,
   tan: tanOp,
   tanh: tanhOp,
   tanhGrad: tanhGradOp,

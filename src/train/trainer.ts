@@ -12,6 +12,8 @@ export interface TrainOptions {
   readonly steps: number;
   /** Rate of the update at step k, from 0; default the optimizer's own. */
   readonly learningRate?: LearningRate;
+  /** Momentum (of Adam: beta1) of the update at step k; default the optimizer's own (`makeMomentum`). */
+  readonly momentum?: LearningRate;
   readonly evaluation?: {
     readonly evaluate: Evaluator;
     /** Behind every so many steps, and behind the last. */
@@ -29,7 +31,9 @@ export interface StepRecord {
   /** Objective of the whole batch before the update. */
   readonly loss: number;
   readonly lr: number;
-  /** Global 2-norm of the gradient before the update; null where the plan does not compute it. */
+  /** Where a rule sets it. */
+  readonly momentum?: number;
+  /** Global 2-norm of the gradient before it is clipped; null where the plan does not compute it. */
   readonly gradNorm: number | null;
   /** Wall time of the step. */
   readonly seconds: number;
@@ -62,12 +66,14 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
   for (let step = 0; step < steps; step++) {
     const batch = data.batchAt(step);
     const lr = rate(step);
+    const momentum = options.momentum?.(step);
     const { loss, gradNorm, seconds, reports } = await session.run(
       programFor(session.plan, 'train', batch),
       batch.tensors,
       {
         step,
         lr,
+        momentum,
         signal,
       },
     );
@@ -78,6 +84,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       epoch: batch.epoch,
       loss,
       lr,
+      ...(momentum === undefined ? {} : { momentum }),
       gradNorm,
       seconds,
       busySeconds,

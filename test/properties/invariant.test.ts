@@ -4,6 +4,7 @@ import type { HostTensor } from '../../src/core/types.ts';
 import { modelOf } from '../../src/nn/models/index.ts';
 import type { Model } from '../../src/optim/model.ts';
 import type { Plan } from '../../src/plan/plan.ts';
+import { gradientPenalty, hessianVectorProduct, valueAndGrad } from '../../src/train/derivatives.ts';
 import { Session } from '../../src/train/session.ts';
 import { f32, type PlanOverrides, planOf, threeLayers, toHex } from '../support/models.ts';
 import { Choices, randomModel, randomStages } from '../support/random-model.ts';
@@ -19,7 +20,7 @@ async function run(plan: Plan, batch: Record<string, HostTensor>, steps = 2): Pr
     lines.push(...[...results].map(([name, t]) => `${step} ${name} ${toHex(t)}`));
   }
   expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
-  const left = [...(await session.parameters()), ...(await session.optimizerState())];
+  const left = [...(await session.parameters()), ...(await session.buffers()), ...(await session.optimizerState())];
   return [...lines, ...left.map(([name, t]) => `${name} ${toHex(t)}`)].sort();
 }
 
@@ -63,6 +64,30 @@ describe('the invariant mode', () => {
       }),
       { numRuns: 12, seed: 7 },
     );
+  });
+
+  it('does so for exact batch normalisation, on any layout', async () => {
+    const batch = { x: f32([7, 2, 8, 8], 1), y: labels([7], 4) };
+    const resnet = modelOf({ kind: 'resnet', channels: 2, size: 8, classes: 4, widths: [4, 8], blocks: 1 });
+    const exact = (microbatches: number, devices = 1) =>
+      run(plan(resnet, 7, { microbatches, devices, schedule: 'gpipe', batchNorm: 'exact' }), batch);
+    const one = await exact(1);
+    expect(one.some((line) => line.includes('running_var'))).toBe(true);
+    for (const microbatches of [2, 3, 7]) expect(await exact(microbatches, 2)).toEqual(one);
+    expect(() => plan(resnet, 7, { microbatches: 1 })).toThrow(/batchNorm .* joins the samples of a microbatch/);
+  });
+
+  it('does so for derivatives of derivatives', async () => {
+    const data = { x: f32([5, 6], 1), t: f32([5, 3], 2) };
+    const { gradients } = await valueAndGrad({ model: threeLayers, data, invariant: true });
+    const derivatives = async (microbatches: number) => {
+      const options = { model: threeLayers, data, microbatches, devices: 2, invariant: true, audit: true };
+      const { hvp } = await hessianVectorProduct({ ...options, direction: gradients });
+      const { penalty, gradients: ofPenalty } = await gradientPenalty({ ...options, at: 'x' });
+      return [penalty, ...[...hvp, ...ofPenalty].map(([name, t]) => `${name} ${toHex(t)}`)];
+    };
+    const one = await derivatives(1);
+    for (const microbatches of [2, 3]) expect(await derivatives(microbatches)).toEqual(one);
   });
 
   it('does so for a convolutional network and a transformer', async () => {
