@@ -3,6 +3,7 @@
  * one description. Keys and values that later versions have are refused by name in later.ts.
  */
 import {
+  any,
   boolean,
   bytes,
   choice,
@@ -380,6 +381,11 @@ export const experimentSchema = object({
   ),
   simd: choice(['strict'], { default: 'strict', doc: 'SIMD without instructions whose results differ by machine' }),
   blas: choice(['off'], { default: 'off', doc: 'external BLAS' }),
+  sweep: optional(
+    record(list(any(), { minLength: 1 }), {
+      doc: 'for studies: lists of values by key, dots for nested ones; or --sweep.KEY a,b',
+    }),
+  ),
 });
 
 export type Experiment = Infer<typeof experimentSchema>;
