@@ -45,6 +45,15 @@ export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
+export {
+  type CompareOptions,
+  compareGradients,
+  compareMicrobatches,
+  compareTensors,
+  type GradientComparison,
+  type MicrobatchComparison,
+  type TensorDifference,
+} from './train/compare-gradients.ts';
 export { openDataset, openFile } from './train/data/open.ts';
 export { type BatchSource, epochsOf } from './train/data/source.ts';
 export { holdOut } from './train/data/split.ts';

@@ -119,6 +119,7 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
       }
     }
     model.fromGradients?.(totals);
+    model.fromContributions?.(new Map(wanted.map((p) => [p.name, contributions.get(p)!])));
     for (const input of inputs) {
       const { feed } = input.node.source!;
       const batchAxis = feed!.kind === 'data' ? feed!.batchAxis : null;
