@@ -1,6 +1,7 @@
 /** What the commands share that compute derivatives of one batch: from the experiment to a session, and the report. */
 import type { HostTensor } from '../core/types.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
+import type { RawTensor } from '../formats/raw-tensor.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import { makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
 import { figuresOf } from '../report/figures.ts';
@@ -33,9 +34,13 @@ export interface DerivativeRun {
 
 export interface Computed {
   /** What goes to the result file, in this order. */
-  readonly tensors: readonly (readonly [string, HostTensor])[];
+  readonly tensors: readonly (readonly [string, HostTensor | RawTensor])[];
   /** Scalars for the JSON and the closing line. */
   readonly scalars: Readonly<Record<string, number>>;
+  /** What the scalars say, as `summary` in the JSON and behind the closing line. */
+  readonly summary?: string;
+  /** Further fields of the JSON. */
+  readonly fields?: Readonly<Record<string, unknown>>;
   readonly seconds: number;
   readonly reports: readonly StepReport[];
 }
@@ -54,7 +59,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
     parameters,
     audit: invocation.own.audit === true,
   });
-  const { tensors, scalars, seconds, reports } = await compute({ plan, session, data: batch.tensors });
+  const { tensors, scalars, summary, fields, seconds, reports } = await compute({ plan, session, data: batch.tensors });
   const figures = figuresOf(plan, {
     peaks: await session.measuredPeaks(),
     busySeconds: reports.map((r) => r.busySeconds),
@@ -71,7 +76,9 @@ export async function runDerivation(invocation: Invocation, { request, compute }
       batch: prepared.batch,
       microbatches: plan.request.microbatches,
       ...scalars,
-      tensors: Object.fromEntries(tensors.map(([name, { type }]) => [name, type.shape])),
+      ...(summary === undefined ? {} : { summary }),
+      ...fields,
+      tensors: Object.fromEntries(tensors.map(([name, t]) => [name, 'type' in t ? t.type.shape : t.shape])),
       ...figures,
       out: out ?? null,
     };
@@ -81,7 +88,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
       ([name, value]) => `${name} ${Number.isInteger(value) ? value : value.toPrecision(7)}`,
     );
     process.stdout.write(
-      `${printFigures(figures)}\n\n${[...values, `${tensors.length} tensors${out ? ` written to ${out}` : ''}`].join(', ')}\n`,
+      `${printFigures(figures)}\n\n${[...values, `${tensors.length} tensors${out ? ` written to ${out}` : ''}`].join(', ')}\n${summary === undefined ? '' : `${summary}\n`}`,
     );
   }
   return 0;

@@ -307,7 +307,10 @@ const rules: Readonly<Record<string, Rule>> = {
   slice: moves,
   sliceScatter: moves,
   concat: moves,
-  pad: moves,
+  pad: (node, index, inputs) => {
+    if (Number(node.attrs.value) !== 0) throw new NoRule(`${node.name} (pad) puts values beside a sum over the batch`);
+    return moves(node, index, inputs);
+  },
   trilu: moves,
   gather: moves,
   neg: (_, __, [x]) => x!,

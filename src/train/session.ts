@@ -10,7 +10,7 @@ import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts
 import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
 import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
-import { feedValue } from './feeds.ts';
+import { feedValue, type WholeBatch } from './feeds.ts';
 import { initialValue } from './fill.ts';
 import { packFeed, unpackResult } from './staging-area.ts';
 
@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly step?: number;
   readonly lr?: number;
   readonly profile?: boolean;
+  /** The batch that the given one is a part of; default: it is the whole. */
+  readonly whole?: WholeBatch;
   readonly signal?: AbortSignal;
 }
 
@@ -324,10 +326,11 @@ export class Session implements AsyncDisposable {
     const source = this.plan.graphs[program]!.sources('input').find((t) => t.node.source!.name === feed.name)!.node
       .source!;
     const { optimizer, programs } = this.plan.request;
-    const { step = 0, lr } = options;
+    const { step = 0, lr, whole } = options;
     return feedValue(source, {
       tensors: batch,
       samples: programs[program]!.batch,
+      whole,
       seed: this.#seed,
       step,
       hyper: () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step),
