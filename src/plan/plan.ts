@@ -45,6 +45,8 @@ export interface ProgramSpec {
   readonly outputs?: boolean;
   /** The gradient's squared norm, parameter by parameter; training reports `gradNorm` from it. */
   readonly gradientNorm?: boolean;
+  /** The squared norms that the gradient noise is estimated from, microbatch by microbatch; needs `gradientNorm`, and M ≥ 2. */
+  readonly gradientNoise?: boolean;
 }
 
 export interface PlanRequest {
@@ -187,6 +189,7 @@ function buildGraphs(
         fetch: {
           outputs: spec.outputs ?? false,
           gradientSquares: spec.gradientNorm ?? false,
+          microbatchSquares: (spec.gradientNoise ?? false) && chunks.length > 1,
           gradients: spec.mode === 'gradients',
           buffers: spec.mode === 'gradients',
           inputGradients: spec.mode === 'gradients' && (request.inputGradients ?? false),
@@ -310,15 +313,16 @@ function stagesOf(graphs: Iterable<Graph>, partition: Partition, main: Graph): (
   return (node) => (node.source ? homes.get(node.name) : undefined) ?? maps.get(node.graph)!(node);
 }
 
-/** Pairs of stages between which forward values pass. */
+/** Pairs of stages between which forward values pass, or derivatives that are joined pass back. */
 function edgesBetweenStages(graph: Graph, partition: Partition): StageEdge[] {
   const stageOf = stageMap(graph, partition);
   const seen = new Map<string, StageEdge>();
   for (const node of graph.nodes) {
-    if (node.source || node.pass > 0 || node.region === 'step') continue;
+    if (node.source || (node.pass > 0 && !node.joins) || node.region === 'step') continue;
     for (const t of node.inputs) {
       if (t.node.source) continue;
-      const [from, to] = [stageOf(t.node), stageOf(node)];
+      // Derivatives pass the other way.
+      const [from, to] = node.joins ? [stageOf(node), stageOf(t.node)] : [stageOf(t.node), stageOf(node)];
       if (from !== to) seen.set(`${from}>${to}`, [from, to]);
     }
   }

@@ -12,6 +12,7 @@ import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
 import { feedValue, type WholeBatch } from './feeds.ts';
 import { initialValue } from './fill.ts';
+import { noiseOfResults, type StepNoise } from './noise-tracker.ts';
 import { packFeed, unpackResult } from './staging-area.ts';
 
 export interface SessionOptions extends ClusterOptions {
@@ -40,6 +41,8 @@ export interface RunResult {
   readonly loss: number;
   /** Global 2-norm of the whole-batch gradient over all parameters; null where the program does not compute it. */
   readonly gradNorm: number | null;
+  /** What the step's microbatches tell of the gradient noise; null where the program does not compute it. */
+  readonly noise: StepNoise | null;
   /** Results by name (`output/…`, `grad/…`), whole-batch tensors. */
   readonly results: ReadonlyMap<string, HostTensor>;
   /** Wall time on the coordinator. */
@@ -171,6 +174,7 @@ export class Session implements AsyncDisposable {
     return {
       loss: results.get('loss')?.data[0] ?? Number.NaN,
       gradNorm: normOf(results),
+      noise: noiseOfResults(results, plan.chunks) ?? null,
       results,
       seconds: (performance.now() - begin) / 1000,
       reports,

@@ -19,6 +19,7 @@ import {
   union,
 } from '../../core/schema.ts';
 import { scheduleNames } from '../../schedule/named.ts';
+import { defaultNoiseDecay } from '../noise-tracker.ts';
 
 const positive = (doc: string) => integer({ min: 1, doc });
 const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
@@ -264,6 +265,18 @@ export const experimentSchema = object({
   }),
   optimizer,
   learningRate,
+  noise: either(
+    [
+      boolean(),
+      object({
+        decay: number({ min: 0, below: 1, default: defaultNoiseDecay, doc: 'what the averages keep at each step' }),
+      }),
+    ] as const,
+    {
+      default: false,
+      doc: 'estimate the gradient noise scale from the microbatches of each training step',
+    },
+  ),
   steps: optional(positive('steps to train')),
   epochs: optional(positive('epochs to train; default 1')),
   seed: integer({ min: 0, default: 0, doc: 'of first values, shuffling and splits' }),
