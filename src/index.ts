@@ -37,6 +37,7 @@ export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } fr
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
 export { figuresOf, meanOfSteps } from './report/figures.ts';
+export { comparisonSummary, comparisonTable } from './report/gradient-comparison.ts';
 export { graphSvg, type SvgOptions } from './report/graph/svg.ts';
 export { type GraphValues, graphValues, type ValueObjective } from './report/graph/values.ts';
 export { type GraphView, type GraphViewOptions, graphView } from './report/graph/view.ts';
@@ -69,5 +70,8 @@ export {
 export { makeEvaluator } from './train/evaluate.ts';
 export * as experiment from './train/experiment/index.ts';
 export { type LearningRate, type LearningRateConfig, makeLearningRate } from './train/learning-rate.ts';
+export { type GradientNoise, gradientNoise, type NoiseOptions } from './train/noise.ts';
+export { estimateFromPair, type NoisePair, type NoiseStatistics } from './train/noise-statistics.ts';
+export { type NoiseRecord, NoiseTracker, noiseOfStep, type StepNoise } from './train/noise-tracker.ts';
 export { type RunOptions, type RunResult, Session, type SessionOptions } from './train/session.ts';
 export { programFor, type StepRecord, type TrainOptions, train } from './train/trainer.ts';

@@ -111,6 +111,10 @@ export const commands: readonly CommandSpec[] = [
         flags: '--out <file>',
         doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch), buffer/NAME',
       },
+      {
+        flags: '--compare-full-batch',
+        doc: "also computes the gradients of the batch at once, and prints beside the microbatches' bits, difference and rounding bound of each; the full batch must fit on the devices",
+      },
       params,
       audit,
       quiet,

@@ -13,7 +13,7 @@ import {
   prepareExperiment,
   readParameters,
 } from '../train/experiment/prepare.ts';
-import { Session } from '../train/session.ts';
+import { Session, type SessionOptions } from '../train/session.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf } from './invocation.ts';
 
@@ -28,6 +28,8 @@ export interface Derivation {
 export interface DerivativeRun {
   readonly plan: Plan;
   readonly session: Session;
+  /** What the session was opened with. */
+  readonly options: SessionOptions;
   /** The first batch of the data. */
   readonly data: Readonly<Record<string, HostTensor>>;
 }
@@ -39,6 +41,8 @@ export interface Computed {
   readonly scalars: Readonly<Record<string, number>>;
   /** What the scalars say, as `summary` in the JSON and behind the closing line. */
   readonly summary?: string;
+  /** A table to print before the closing line. */
+  readonly table?: string;
   /** Further fields of the JSON. */
   readonly fields?: Readonly<Record<string, unknown>>;
   readonly seconds: number;
@@ -54,12 +58,10 @@ export async function runDerivation(invocation: Invocation, { request, compute }
   const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const batch = prepared.source!.batchAt(0);
 
-  await using session = await Session.open(plan, {
-    seed: experiment.seed,
-    parameters,
-    audit: invocation.own.audit === true,
-  });
-  const { tensors, scalars, summary, fields, seconds, reports } = await compute({ plan, session, data: batch.tensors });
+  const options: SessionOptions = { seed: experiment.seed, parameters, audit: invocation.own.audit === true };
+  await using session = await Session.open(plan, options);
+  const computed = await compute({ plan, session, options, data: batch.tensors });
+  const { tensors, scalars, summary, fields, seconds, reports } = computed;
   const figures = figuresOf(plan, {
     peaks: await session.measuredPeaks(),
     busySeconds: reports.map((r) => r.busySeconds),
@@ -88,7 +90,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
       ([name, value]) => `${name} ${Number.isInteger(value) ? value : value.toPrecision(7)}`,
     );
     process.stdout.write(
-      `${printFigures(figures)}\n\n${[...values, `${tensors.length} tensors${out ? ` written to ${out}` : ''}`].join(', ')}\n${summary === undefined ? '' : `${summary}\n`}`,
+      `${printFigures(figures)}\n\n${computed.table ? `${computed.table}\n\n` : ''}${[...values, `${tensors.length} tensors${out ? ` written to ${out}` : ''}`].join(', ')}\n${summary === undefined ? '' : `${summary}\n`}`,
     );
   }
   return 0;
