@@ -57,6 +57,16 @@ export const gradientTermsModel = (model: Model, found: (terms: readonly Gradien
   }),
 });
 
+/** The terms of a model's gradients for a batch, without running it. */
+export function gradientTermsOf(model: Model, batch: number): readonly GradientTerms[] {
+  let terms: readonly GradientTerms[] = [];
+  const found = gradientTermsModel(model, (all) => {
+    terms = all;
+  });
+  buildTrainingGraph(found.build(batch, 'training'), { fetch: { gradients: true } });
+  return terms;
+}
+
 /** The model with factors that `gradientTermsModel` has found among its results; those a graph does not have are left out. */
 export const termFactorsModel = (model: Model, factors: readonly TermFactor[]): Model => ({
   ...model,
@@ -203,8 +213,12 @@ class TermWalk {
   }
 
   #note(tensor: Tensor): void {
-    if (rootOf(tensor).node.source) return; // fed: the same whoever asks
-    this.#factors.set(tensor.name, { name: tensor.name, batchAxis: this.#batchAxis(tensor)! });
+    // The bytes are the root's, which shows the batch where a reshape has merged it with other axes.
+    const root = rootOf(tensor);
+    if (root.node.source) return; // fed: the same whoever asks
+    const batchAxis = this.#batchAxis(root);
+    if (batchAxis === undefined) throw new NoRule(`${root.node.name} has no axis of its own for the batch`);
+    this.#factors.set(root.name, { name: root.name, batchAxis });
   }
 }
 

@@ -26,6 +26,7 @@ import {
   validateSchedule,
 } from '../schedule/index.ts';
 import { chunkSizes } from './chunks.ts';
+import { refuseMixedSamples } from './mixed-samples.ts';
 import { type Prediction, predict } from './predict.ts';
 
 export interface PlannedDevice {
@@ -45,7 +46,10 @@ export interface ProgramSpec {
   readonly outputs?: boolean;
   /** The gradient's squared norm, parameter by parameter; training reports `gradNorm` from it. */
   readonly gradientNorm?: boolean;
-  /** The squared norms that the gradient noise is estimated from, microbatch by microbatch; needs `gradientNorm`, and M ≥ 2. */
+  /**
+   * The squared norms that the gradient noise is estimated from, microbatch by microbatch; needs `gradientNorm`, and two
+   * microbatches or `invariant`.
+   */
   readonly gradientNoise?: boolean;
 }
 
@@ -63,6 +67,11 @@ export interface PlanRequest {
   readonly optimizer?: Optimizer;
   readonly l2?: L2Penalty;
   readonly inputGradients?: boolean;
+  /**
+   * The same bits for every number of microbatches: each sample is computed by itself, and sums over the batch are one
+   * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
+   */
+  readonly invariant?: boolean;
   readonly deviceModel?: DeviceModel;
   readonly link?: LinkModel;
 }
@@ -107,7 +116,8 @@ export function draftPlan(request: PlanRequest): Plan {
   const builds = Object.fromEntries(
     Object.entries(request.programs).map(([name, spec]) => [name, buildGraphs(request, spec, spec === main)]),
   );
-  const mainGraph = builds[mainName]!.graphs.get(builds[mainName]!.chunks[0]!)!;
+  // A partition weighs a microbatch as it is, also where its samples are computed one by one.
+  const mainGraph = builds[mainName]!.largest;
 
   const microbatches = builds[mainName]!.chunks.length;
   const partition = makePartition(mainGraph, request.partition, {
@@ -140,6 +150,7 @@ export function draftPlan(request: PlanRequest): Plan {
     const program = buildProgram({
       chunks,
       graphs,
+      perSample: request.invariant ?? false,
       stageOf: stagesOf(graphs.values(), partition, mainGraph),
       schedule,
       backends: request.devices.map((d) => d.backend),
@@ -162,7 +173,7 @@ export function draftPlan(request: PlanRequest): Plan {
     surplus: request.devices.map((_, d) => d).filter((d) => !placement.includes(d)),
     schedules,
     programs,
-    graphs: Object.fromEntries(Object.entries(builds).map(([name, b]) => [name, b.graphs.get(b.chunks[0]!)!])),
+    graphs: Object.fromEntries(Object.entries(builds).map(([name, b]) => [name, b.largest])),
     memory: request.devices.map((_, device) => planDeviceMemory(device, programs)),
     constants,
     stageEdges,
@@ -170,34 +181,42 @@ export function draftPlan(request: PlanRequest): Plan {
   };
 }
 
-function buildGraphs(
-  request: PlanRequest,
-  spec: ProgramSpec,
-  isMain: boolean,
-): { chunks: number[]; graphs: Map<number, Graph> } {
+interface Build {
+  readonly chunks: readonly number[];
+  /** What the program runs, by samples. */
+  readonly graphs: ReadonlyMap<number, Graph>;
+  /** The graph of the largest chunk. */
+  readonly largest: Graph;
+}
+
+function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): Build {
   // A smaller last batch may have fewer samples than the main program has microbatches.
   const chunks = chunkSizes(spec.batch, isMain ? request.microbatches : Math.min(request.microbatches, spec.batch));
-  const graphs = new Map<number, Graph>();
-  for (const size of new Set(chunks)) {
+  // Computed singly, the samples of one microbatch are parts to compare too.
+  const hasParts = request.invariant ? spec.batch > 1 : chunks.length > 1;
+  const graphOf = (size: number): Graph => {
     const model = request.model.build(size, spec.mode === 'forward' ? 'evaluation' : 'training');
     if (chunks.length > 1) refuseWholeBatchGradients(model.graph, chunks.length);
-    graphs.set(
-      size,
-      buildTrainingGraph(model, {
-        optimizer: spec.mode === 'train' ? request.optimizer : undefined,
-        l2: request.l2,
-        fetch: {
-          outputs: spec.outputs ?? false,
-          gradientSquares: spec.gradientNorm ?? false,
-          microbatchSquares: (spec.gradientNoise ?? false) && chunks.length > 1,
-          gradients: spec.mode === 'gradients',
-          buffers: spec.mode === 'gradients',
-          inputGradients: spec.mode === 'gradients' && (request.inputGradients ?? false),
-        },
-      }),
-    );
+    return buildTrainingGraph(model, {
+      optimizer: spec.mode === 'train' ? request.optimizer : undefined,
+      l2: request.l2,
+      fetch: {
+        outputs: spec.outputs ?? false,
+        gradientSquares: spec.gradientNorm ?? false,
+        microbatchSquares: (spec.gradientNoise ?? false) && hasParts,
+        gradients: spec.mode === 'gradients',
+        buffers: spec.mode === 'gradients',
+        inputGradients: spec.mode === 'gradients' && (request.inputGradients ?? false),
+      },
+    });
+  };
+  if (request.invariant) {
+    const single = graphOf(1);
+    if (spec.batch > 1) refuseMixedSamples(single, graphOf(2));
+    return { chunks, graphs: new Map([[1, single]]), largest: chunks[0] === 1 ? single : graphOf(chunks[0]!) };
   }
-  return { chunks, graphs };
+  const graphs = new Map([...new Set(chunks)].map((size) => [size, graphOf(size)]));
+  return { chunks, graphs, largest: graphs.get(chunks[0]!)! };
 }
 
 function refuseWholeBatchGradients({ gradientsOfWholeBatch }: Graph, microbatches: number): void {

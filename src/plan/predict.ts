@@ -18,7 +18,9 @@ interface Speed {
 export function instructionSeconds(instruction: Instruction, device: Speed, wasm: DeviceModel = defaultDevice): number {
   const model = device.backend === 'wasm' ? wasm : referenceDevice;
   if (instruction.kind !== 'compute') return model.secondsPerKernel;
-  return costSeconds(instruction, { ...model, speed: model.speed * device.speed });
+  const runs = instruction.parts.reduce((n, part) => n + part.repeat, 0);
+  const secondsPerKernel = model.secondsPerKernel * runs;
+  return costSeconds(instruction, { ...model, secondsPerKernel, speed: model.speed * device.speed });
 }
 
 /**

@@ -1,30 +1,15 @@
-import { GraphError, PlanError } from '../core/errors.ts';
+import { PlanError } from '../core/errors.ts';
 import { byteSize } from '../core/types.ts';
-import { type BarrierLevels, barrierLevels } from '../graph/barriers.ts';
 import { feedBatchAxis, type Graph, type Node, type Tensor } from '../graph/graph.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
-import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
-import { lowerNode } from '../lower/lower.ts';
-import type { Schedule } from '../schedule/schedule.ts';
 import type { Task } from '../schedule/task.ts';
-import type { Buffer, DeviceProgram, Instruction, MemoryCategory, StepProgram } from './instruction.ts';
+import { BuildContext, type BuildOptions, runsOf } from './context.ts';
+import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
 import { connect, type DraftDevice } from './messages.ts';
-import { divideIntoTasks, type StageTasks } from './stage-tasks.ts';
-import { batchAxisOf, stage } from './staging.ts';
-import { constantName, isSilent, valueKey, valueName } from './values.ts';
-
-export interface BuildOptions {
-  /** Samples of each microbatch, in order. */
-  readonly chunks: readonly number[];
-  /** The training graph at each chunk size. They share parameters, sums over microbatches and the step region. */
-  readonly graphs: ReadonlyMap<number, Graph>;
-  /** Stage of every node of each of them. */
-  readonly stageOf: (node: Node) => number;
-  readonly schedule: Schedule;
-  readonly backends: readonly BackendName[];
-  /** Tasks ahead of its use at which a receive buffer is posted; raised where that would block for ever. Default 1. */
-  readonly postAhead?: number;
-}
+import { type Addition, PairwiseSum } from './pairwise.ts';
+import { sampleGroups } from './sample-groups.ts';
+import { type Chunk, stage } from './staging.ts';
+import { constantName, valueKey, valueName } from './values.ts';
 
 /** Compiles stages and a schedule into one program a device. Throws PlanError where graph and schedule do not fit. */
 export function buildProgram(options: BuildOptions): StepProgram {
@@ -34,8 +19,10 @@ export function buildProgram(options: BuildOptions): StepProgram {
   const drafts = Array.from({ length: schedule.devices }, (_, device) => new DeviceBuilder(context, device).build());
   const devices = connect(drafts, options.postAhead ?? 1);
 
+  const chunksOf = (tensors: readonly Tensor[]): Chunk[] =>
+    tensors.map((tensor, m) => ({ tensor, samples: context.samplesOf(rootOf(tensor), m) }));
   const perMicrobatch = (find: (graph: Graph, name: string) => Tensor, names: Iterable<string>) =>
-    new Map([...names].map((name) => [name, graphs.map((g) => find(g, name))]));
+    new Map([...names].map((name) => [name, chunksOf(graphs.map((g) => find(g, name)))]));
   const feeds = stage(
     perMicrobatch(
       inputNamed,
@@ -61,216 +48,14 @@ export function buildProgram(options: BuildOptions): StepProgram {
 const inputNamed = (graph: Graph, name: string): Tensor =>
   graph.sources('input').find((t) => t.node.source!.name === name)!;
 
-/** What the builders need to know of the graph of one chunk size. */
-interface ChunkGraph {
-  readonly tasks: readonly StageTasks[];
-  readonly levels: BarrierLevels;
-  /** Values that derivative nodes of a device read, as `device/key`; the keys are those of microbatch 0. */
-  readonly readByBackward: ReadonlySet<string>;
-  /** Names of the results that a root is. */
-  readonly resultsOf: ReadonlyMap<Tensor, readonly string[]>;
-  /** Devices that need a root. */
-  readonly consumers: ReadonlyMap<Tensor, ReadonlySet<number>>;
-}
-
-/** What all devices' builders share. */
-class BuildContext {
-  readonly options: BuildOptions;
-  /** One a microbatch. */
-  readonly graphs: readonly Graph[];
-  readonly forwardOnly: boolean;
-  readonly stepNodes: readonly Node[];
-  /** Step nodes that change parameters or state, and what follows from them: behind the barrier. */
-  readonly updates = new Set<Node>();
-  /** Where step nodes stand that micro nodes wait for; all others run at the end. */
-  readonly places: ReadonlyMap<Node, Place>;
-  readonly #chunkGraphs = new Map<Graph, ChunkGraph>();
-  /** Devices that need a step value, by key, over all graphs. */
-  readonly #stepConsumers = new Map<string, Set<number>>();
-  readonly #lowered = new Map<string, Lowered>();
-  readonly #signatures = new Map<string, NodeSignature>();
-
-  constructor(options: BuildOptions) {
-    this.options = options;
-    this.graphs = options.chunks.map((size) => options.graphs.get(size)!);
-    this.forwardOnly = options.schedule.rows.every((row) => row.every((t) => t.kind === 'F'));
-    for (const graph of new Set(this.graphs)) this.#chunkGraphs.set(graph, this.#survey(graph));
-    checkTotals(new Set(this.graphs), (node) => this.deviceOf(node));
-    this.stepNodes = this.graphs[0]!.nodes.filter((n) => !isSilent(n) && n.region === 'step');
-    for (const node of this.stepNodes) {
-      if (node.op!.inPlace || node.inputs.some((t) => this.updates.has(t.node))) this.updates.add(node);
-    }
-    const { levels } = this.chunk(this.graphs[0]!);
-    if (levels.barriers > 0) checkBarrierSchedule(options.schedule, levels.barriers);
-    this.places = placesOfEarlyNodes(this.graphs[0]!, levels);
-  }
-
-  #survey(graph: Graph): ChunkGraph {
-    const consumers = new Map<Tensor, Set<number>>();
-    const readByBackward = new Set<string>();
-    for (const node of graph.nodes) {
-      if (isSilent(node)) continue;
-      const device = this.deviceOf(node);
-      for (const t of node.inputs) {
-        const root = rootOf(t);
-        addTo(consumers, root, device);
-        if (isStepValue(root)) addTo(this.#stepConsumers, valueKey(root, null), device);
-        if (node.pass > 0 && node.region === 'micro') readByBackward.add(`${device}/${valueKey(root, 0)}`);
-      }
-    }
-    for (const { target, value } of graph.assignments) {
-      addTo(this.#stepConsumers, valueKey(rootOf(value), null), this.deviceOf(target.node));
-    }
-    const resultsOf = new Map<Tensor, string[]>();
-    for (const [name, t] of graph.outputs) resultsOf.set(rootOf(t), [...(resultsOf.get(rootOf(t)) ?? []), name]);
-    return {
-      tasks: divideIntoTasks(graph, this.options.schedule.stages, this.options.stageOf),
-      levels: barrierLevels(graph),
-      readByBackward,
-      resultsOf,
-      consumers,
-    };
-  }
-
-  graphOf(microbatch: number | null): Graph {
-    return this.graphs[microbatch ?? 0]!;
-  }
-
-  chunk(graph: Graph): ChunkGraph {
-    return this.#chunkGraphs.get(graph)!;
-  }
-
-  deviceOf(node: Node): number {
-    return this.options.schedule.placement[this.options.stageOf(node)]!;
-  }
-
-  /** Devices that read a value, in ascending order. */
-  consumersOf(root: Tensor): number[] {
-    const set = isStepValue(root)
-      ? this.#stepConsumers.get(valueKey(root, null))
-      : this.chunk(root.graph).consumers.get(root);
-    return [...(set ?? [])].sort((a, b) => a - b);
-  }
-
-  resultsOf(root: Tensor): readonly string[] {
-    return this.chunk(root.graph).resultsOf.get(root) ?? [];
-  }
-
-  resultAxis(name: string): number | null {
-    const axis = batchAxisOf(this.graphs, this.options.chunks, name);
-    if (axis === null && this.options.chunks.length > 1) {
-      throw new PlanError(
-        'unbatched-output',
-        `output ${name} has no batch axis, so ${this.options.chunks.length} microbatches cannot be joined`,
-        {
-          fields: { output: name },
-          remedy: '--microbatches 1, or reduce the output over the batch',
-        },
-      );
-    }
-    return axis;
-  }
-
-  lower(node: Node, microbatch: number | null, backend: BackendName): { signature: NodeSignature; lowered: Lowered } {
-    const isFirst = node.op!.accumulates ? microbatch === 0 : null;
-    const key = `${this.graphs.indexOf(node.graph)}/${node.id}/${isFirst}`;
-    let signature = this.#signatures.get(key);
-    if (!signature) {
-      signature = {
-        op: node.op!.name,
-        inputs: node.inputs.map((t) => t.type),
-        outputs: node.outputs.map((t) => t.type),
-        attrs: isFirst === null ? node.attrs : { ...node.attrs, first: isFirst },
-      };
-      this.#signatures.set(key, signature);
-    }
-    let lowered = this.#lowered.get(`${backend}/${key}`);
-    if (!lowered) {
-      lowered = lowerNode(backend, signature);
-      this.#lowered.set(`${backend}/${key}`, lowered);
-    }
-    return { signature, lowered };
-  }
-}
-
-function addTo<K>(map: Map<K, Set<number>>, key: K, value: number): void {
-  const set = map.get(key);
-  if (set) set.add(value);
-  else map.set(key, new Set([value]));
-}
-
-/** Every graph must add to the same totals on the same devices: a sum over microbatches has one place. */
-function checkTotals(graphs: ReadonlySet<Graph>, deviceOf: (node: Node) => number): void {
-  const totals = (graph: Graph) =>
-    new Map(graph.nodes.filter((n) => n.op?.accumulates).map((n) => [valueKey(n.outputs[0]!, null), deviceOf(n)]));
-  const [first, ...others] = [...graphs];
-  const expected = totals(first!);
-  for (const graph of others) {
-    const got = totals(graph);
-    const differs = [...new Set([...expected.keys(), ...got.keys()])].find((key) => expected.get(key) !== got.get(key));
-    if (differs) {
-      throw new GraphError(
-        'batch-dependent-graph',
-        `the model builds another graph for another batch size: ${differs} is not the same sum in both`,
-        {
-          fields: { total: differs },
-          remedy: 'use each parameter equally often for every batch size, or a microbatch count that divides the batch',
-        },
-      );
-    }
-  }
-}
-
-/** Behind which level of which run (0: forward tasks, 1: backward tasks) a step node's last total is complete. */
-interface Place {
-  readonly run: number;
-  readonly level: number;
-}
-
-function placesOfEarlyNodes(graph: Graph, { of, early }: BarrierLevels): Map<Node, Place> {
-  const places = new Map<Node, Place>();
-  for (const node of graph.nodes) {
-    if (!early.has(node)) continue;
-    const last = node.inputs
-      .filter((t) => t.node.op)
-      .map(({ node: n }) => places.get(n) ?? { run: n.pass === 0 ? 0 : 1, level: of[n.id]! })
-      .reduce((a, b) => (b.run > a.run || (b.run === a.run && b.level > a.level) ? b : a), { run: 0, level: 0 });
-    places.set(node, last);
-  }
-  return places;
-}
-
-/** Tasks that follow each other and are all forward, or all backward. */
-function runsOf(row: readonly Task[]): Task[][] {
-  const runs: Task[][] = [];
-  for (const task of row) {
-    const run = runs.at(-1);
-    if (run && (run[0]!.kind === 'F') === (task.kind === 'F')) run.push(task);
-    else runs.push([task]);
-  }
-  return runs;
-}
-
-/** All microbatches must be at a barrier before one passes it: all forwards before all backwards, as in gpipe. */
-function checkBarrierSchedule(schedule: Schedule, barriers: number): void {
-  const mixed = schedule.rows.findIndex((row) => {
-    const runs = runsOf(row);
-    return runs.length > 2 || (runs.length === 2 && runs[0]![0]!.kind !== 'F');
-  });
-  if (mixed < 0) return;
-  throw new PlanError(
-    'barrier-schedule',
-    `the model has ${barriers} barriers at which all microbatches wait for each other, and schedule ${schedule.name} begins backward tasks before the forward ones are through (device ${mixed})`,
-    { fields: { barriers, schedule: schedule.name, device: mixed }, remedy: '--schedule gpipe' },
-  );
-}
-
 class DeviceBuilder {
   readonly #context: BuildContext;
   readonly #device: number;
   readonly #buffers: Buffer[] = [];
   readonly #byKey = new Map<string, number>();
   readonly #draft: DraftDevice;
+  /** Sums over samples under way, by the name of their total. */
+  readonly #sums = new Map<string, TreeSum>();
   #segment: DraftDevice['segments'][number] = [];
 
   constructor(context: BuildContext, device: number) {
@@ -280,13 +65,13 @@ class DeviceBuilder {
   }
 
   build(): DraftDevice {
-    const { options, stepNodes, updates, places } = this.#context;
+    const { options, stepNodes, updates, turns } = this.#context;
     this.#open();
     this.#ownPersistent();
     const mine = stepNodes.filter((n) => this.#context.deviceOf(n) === this.#device);
     for (const [run, tasks] of runsOf(options.schedule.rows[this.#device]!).entries()) this.#run(run, tasks, mine);
     this.#open();
-    for (const node of mine) if (!updates.has(node) && !places.has(node)) this.#compute(node, null, 'U');
+    for (const node of mine) if (!updates.has(node) && !turns.has(node)) this.#compute(node, null, 'U');
     this.#emitSourceResults();
     if (updates.size > 0 || this.#context.graphs[0]!.assignments.length > 0) {
       this.#push({ kind: 'barrier', name: 'gradients' });
@@ -298,18 +83,19 @@ class DeviceBuilder {
 
   /** The tasks level by level, each level's step nodes behind it; without barriers there is one level, and it is all. */
   #run(run: number, tasks: readonly Task[], stepNodes: readonly Node[]): void {
-    const { forwardOnly, places, graphs } = this.#context;
+    const { options, forwardOnly, turns, graphs } = this.#context;
     const { barriers } = this.#context.chunk(graphs[0]!).levels;
     for (let level = 0; level <= barriers; level++) {
       for (const { stage, kind, microbatch } of tasks) {
         const chunk = this.#context.chunk(this.#context.graphOf(microbatch));
         const nodes = forwardOnly ? chunk.tasks[stage]!.all : chunk.tasks[stage]![kind];
+        const due = nodes.filter((n) => chunk.levels.of[n.id] === level);
+        const task = `${stage}${kind}${microbatch}`;
         this.#open();
-        for (const node of nodes) {
-          if (chunk.levels.of[node.id] === level) this.#compute(node, microbatch, `${stage}${kind}${microbatch}`);
-        }
+        if (options.perSample) this.#computeSamples(due, microbatch, task);
+        else for (const node of due) this.#compute(node, microbatch, task);
       }
-      const due = stepNodes.filter((n) => places.get(n)?.run === run && places.get(n)?.level === level);
+      const due = stepNodes.filter((n) => turns.get(n)?.run === run && turns.get(n)?.level === level);
       if (due.length > 0) this.#open();
       for (const node of due) this.#compute(node, null, 'U');
     }
@@ -338,41 +124,191 @@ class DeviceBuilder {
 
   #compute(node: Node, microbatch: number | null, task: string): void {
     const { options } = this.#context;
-    const { signature, lowered } = this.#context.lower(node, microbatch, options.backends[this.#device]!);
+    const isFirst = node.op!.accumulates ? microbatch === 0 : null;
+    const { signature, lowered } = this.#context.lower(node, isFirst, options.backends[this.#device]!);
     const inputs = node.inputs.map((t) => this.#need(t, microbatch));
     const outputs = node.outputs.map((t) => this.#produce(t, microbatch));
-    const workspace = lowered.workspaceBytes
-      ? this.#newBuffer({
-          name: `${node.name}/workspace`,
-          type: { dtype: 'bool', shape: [lowered.workspaceBytes] },
-          bytes: lowered.workspaceBytes,
-          category: 'temporaries',
-          persistent: null,
-        })
-      : null;
-    const cost = node.op!.cost(signature.inputs, signature.outputs, node.attrs);
+    const samples = Math.max(...node.outputs.map((t) => this.#context.samplesOf(t, microbatch)));
+    const place = (buffer: number, t: Tensor): Place => ({ buffer, plus: 0, stride: this.#stride(t, microbatch) });
+    const part: Part = {
+      signature,
+      calls: lowered.calls,
+      inputs: inputs.map((buffer, i) => place(buffer, node.inputs[i]!)),
+      outputs: outputs.map((buffer, i) => place(buffer, node.outputs[i]!)),
+      repeat: samples,
+    };
+    const workspace = this.#workspace(node.name, lowered.workspaceBytes);
+    const { flops, bytes } = costOf(node, samples);
+    const { name } = node;
+    const op = node.op!.name;
     this.#push({
       kind: 'compute',
       task,
       microbatch,
-      node: node.name,
-      signature,
-      calls: lowered.calls,
+      node: name,
+      op,
+      parts: [part],
       inputs,
       outputs,
       workspace,
-      flops: cost.flops,
-      bytes: cost.bytes,
+      flops,
+      bytes,
     });
     // A sum over microbatches is complete, and may leave, behind the last of them.
-    const complete = !node.op!.accumulates || microbatch === options.chunks.length - 1;
-    if (complete) {
-      node.outputs.forEach((t, i) => {
-        if (node.op!.inPlace?.some(([output]) => output === i)) return;
-        this.#sendOut(t, microbatch);
-        this.#emitResults(t, microbatch);
-      });
+    if (!node.op!.accumulates || microbatch === options.chunks.length - 1) this.#leave(node, microbatch);
+  }
+
+  /** Results and values that others wait for. */
+  #leave(node: Node, microbatch: number | null): void {
+    node.outputs.forEach((t, i) => {
+      if (node.op!.inPlace?.some(([output]) => output === i)) return;
+      this.#sendOut(t, microbatch);
+      this.#emitResults(t, microbatch);
+    });
+  }
+
+  /** A task's nodes where each sample is computed by itself: node by node, but sums with what feeds them sample by sample. */
+  #computeSamples(nodes: readonly Node[], microbatch: number, task: string): void {
+    const chunk = this.#context.chunk(this.#context.graphOf(microbatch));
+    const groups = sampleGroups(
+      nodes,
+      (node) => chunk.readers.get(node) ?? [],
+      (node) => !chunk.perSample.has(node) || node.outputs.some((t) => chunk.resultsOf.has(rootOf(t))),
+    );
+    for (const group of groups) {
+      if (group.some((n) => n.op!.accumulates)) this.#computeGroup(group, microbatch, task);
+      else this.#compute(group[0]!, microbatch, task);
     }
+  }
+
+  /**
+   * Nodes that lead to sums over samples, for one sample after the other: their own values exist for one sample at a time,
+   * and each sample's contribution joins the tree of its sum before the next is computed.
+   */
+  #computeGroup(group: readonly Node[], microbatch: number, task: string): void {
+    const { options } = this.#context;
+    const { chunks, backends } = options;
+    const backend = backends[this.#device]!;
+    const inputs = new Set<number>();
+    const outputs = new Set<number>();
+    const own = new Map<Tensor, number>();
+    for (const node of group) {
+      if (!node.op!.accumulates) for (const t of node.outputs) own.set(t, this.#scratch(t, microbatch));
+    }
+    for (const id of own.values()) outputs.add(id);
+    const placeOf = (tensor: Tensor, sample: number): Place => {
+      const root = rootOf(tensor);
+      const scratch = own.get(root);
+      if (scratch !== undefined) return whole(scratch);
+      const buffer = this.#need(root, microbatch);
+      inputs.add(buffer);
+      return { buffer, plus: sample * this.#stride(root, microbatch), stride: 0 };
+    };
+    const parts: Part[] = [];
+    let workspaceBytes = 0;
+    const run = (node: Node, isFirst: boolean | null, from: readonly Place[], to: readonly Place[]) => {
+      const { signature, lowered } = this.#context.lower(node, isFirst, backend);
+      parts.push({ signature, calls: lowered.calls, inputs: from, outputs: to, repeat: 1 });
+      workspaceBytes = Math.max(workspaceBytes, lowered.workspaceBytes);
+    };
+    const sums = new Map(group.filter((n) => n.op!.accumulates).map((n) => [n, this.#treeSum(n)]));
+    const add = (node: Node, additions: readonly Addition[], addend: Place | undefined) => {
+      const slots = sums.get(node)!;
+      for (const { from, to, first } of additions) {
+        const target = slots.slot(to);
+        outputs.add(target);
+        run(node, first, [from === 'sample' ? addend! : whole(slots.slot(from))], [whole(target)]);
+      }
+    };
+    const samples = chunks[microbatch]!;
+    for (let s = 0; s < samples; s++) {
+      for (const node of group) {
+        if (node.op!.accumulates) add(node, sums.get(node)!.sum.push(), placeOf(node.inputs.at(-1)!, s));
+        else {
+          const to = node.outputs.map((t) => whole(own.get(t)!));
+          run(
+            node,
+            null,
+            node.inputs.map((t) => placeOf(t, s)),
+            to,
+          );
+        }
+      }
+    }
+    const isLast = microbatch === chunks.length - 1;
+    for (const [node, { sum }] of sums) if (isLast) add(node, sum.finish(), undefined);
+    for (const tree of sums.values()) tree.endChunk();
+    const last = group.at(-1)!;
+    const costs = group.map((node) => costOf(node, samples));
+    this.#push({
+      kind: 'compute',
+      task,
+      microbatch,
+      node: last.name,
+      op: last.op!.name,
+      parts,
+      inputs: [...inputs],
+      outputs: [...outputs],
+      workspace: this.#workspace(last.name, workspaceBytes),
+      flops: costs.reduce((n, c) => n + c.flops, 0),
+      bytes: costs.reduce((n, c) => n + c.bytes, 0),
+    });
+    if (isLast) for (const node of sums.keys()) this.#leave(node, microbatch);
+  }
+
+  /** The slots of a sum's tree; slot 0 is the total's own buffer. */
+  #treeSum(node: Node): TreeSum {
+    const total = node.outputs[0]!;
+    const key = valueKey(total, null);
+    let tree = this.#sums.get(key);
+    if (!tree) {
+      tree = new TreeSum((slot) =>
+        slot === 0
+          ? this.#produce(total, null)
+          : this.#newBuffer({
+              name: `${total.name}/partial ${slot}`,
+              type: total.type,
+              bytes: byteSize(total.type),
+              category: 'gradients',
+              persistent: null,
+            }),
+      );
+      this.#sums.set(key, tree);
+    }
+    return tree;
+  }
+
+  /** Bytes from one sample to the next; 0 where all have the same. */
+  #stride(tensor: Tensor, microbatch: number | null): number {
+    const root = rootOf(tensor);
+    const isSingle =
+      this.#context.options.perSample &&
+      microbatch !== null &&
+      !isStepValue(root) &&
+      this.#context.chunk(root.graph).perSample.has(root.node);
+    return isSingle ? byteSize(root.type) : 0;
+  }
+
+  /** A value that exists for one sample at a time. */
+  #scratch(tensor: Tensor, microbatch: number): number {
+    return this.#newBuffer({
+      name: `${valueName(tensor, microbatch)}/sample`,
+      type: tensor.type,
+      bytes: byteSize(tensor.type),
+      category: 'temporaries',
+      persistent: null,
+    });
+  }
+
+  #workspace(name: string, bytes: number): number | null {
+    if (bytes === 0) return null;
+    return this.#newBuffer({
+      name: `${name}/workspace`,
+      type: { dtype: 'bool', shape: [bytes] },
+      bytes,
+      category: 'temporaries',
+      persistent: null,
+    });
   }
 
   /** The buffer that holds a value here; fed, received or made persistent at its first use. */
@@ -489,10 +425,13 @@ class DeviceBuilder {
   }
 
   #buffer(root: Tensor, microbatch: number | null, category: MemoryCategory, persistent: string | null): number {
+    const samples = this.#context.samplesOf(root, microbatch);
+    const { dtype, shape } = root.type;
+    const type = samples === 1 ? root.type : { dtype, shape: [samples, ...shape] };
     const id = this.#newBuffer({
       name: valueName(root, microbatch),
-      type: root.type,
-      bytes: byteSize(root.type),
+      type,
+      bytes: byteSize(type),
       category,
       persistent,
     });
@@ -507,4 +446,39 @@ class DeviceBuilder {
   }
 }
 
-export type { DeviceProgram, Instruction, StepProgram };
+/** A sum's tree while the step runs, and the buffers of its partial sums. */
+class TreeSum {
+  readonly sum = new PairwiseSum();
+  readonly #make: (slot: number) => number;
+  /** Buffer of each slot that is alive, or was within this chunk. */
+  readonly #slots: (number | undefined)[] = [];
+
+  constructor(make: (slot: number) => number) {
+    this.#make = make;
+  }
+
+  slot(index: number): number {
+    this.#slots[index] ??= this.#make(index);
+    return this.#slots[index];
+  }
+
+  /** Partial sums that have been added give their bytes back. */
+  endChunk(): void {
+    this.#slots.length = this.sum.depth;
+  }
+}
+
+/** All of a buffer. */
+const whole = (buffer: number): Place => ({ buffer, plus: 0, stride: 0 });
+
+/** FLOPs and bytes of a node for so many samples. */
+function costOf(node: Node, samples: number): { flops: number; bytes: number } {
+  const { flops, bytes } = node.op!.cost(
+    node.inputs.map((t) => t.type),
+    node.outputs.map((t) => t.type),
+    node.attrs,
+  );
+  return { flops: samples * flops, bytes: samples * bytes };
+}
+
+export type { BuildOptions, DeviceProgram, Instruction, StepProgram };

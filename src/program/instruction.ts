@@ -55,15 +55,32 @@ export interface ComputeInstruction {
   readonly task: string;
   readonly microbatch: number | null;
   readonly node: string;
-  readonly signature: NodeSignature;
-  readonly calls: readonly KernelCall[];
-  /** Buffers of the node's inputs and outputs, in its order. */
+  readonly op: string;
+  /** What runs, one behind the other. */
+  readonly parts: readonly Part[];
+  /** All buffers that the parts read and write; a node's own are in its order. */
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
   readonly workspace: number | null;
   /** FLOPs and bytes, for cost models. */
   readonly flops: number;
   readonly bytes: number;
+}
+
+/** A node's kernels, run `repeat` times: once for a microbatch as a whole, or once for each of its samples. */
+export interface Part {
+  readonly signature: NodeSignature;
+  readonly calls: readonly KernelCall[];
+  readonly inputs: readonly Place[];
+  readonly outputs: readonly Place[];
+  readonly repeat: number;
+}
+
+/** Bytes of a buffer: from `plus` on, and `stride` further at each repetition. */
+export interface Place {
+  readonly buffer: number;
+  readonly plus: number;
+  readonly stride: number;
 }
 
 export const memoryCategories = [
@@ -108,7 +125,8 @@ export interface StagedTensor {
   readonly axis: number | null;
   /** Byte offset of each microbatch's chunk (one entry where `axis` is null). */
   readonly offsets: readonly number[];
-  readonly chunkTypes: readonly TensorType[];
+  /** The tensors it is stored as, in order along `axis`: a chunk's, or each sample's, one behind the other. */
+  readonly pieces: readonly { readonly offset: number; readonly type: TensorType }[];
 }
 
 export interface StepProgram {
@@ -128,7 +146,7 @@ export function describe(instruction: Instruction, program: DeviceProgram): stri
   const name = (id: number) => program.buffers[id]!.name;
   switch (instruction.kind) {
     case 'compute':
-      return `${instruction.task} ${instruction.node} (${instruction.signature.op})`;
+      return `${instruction.task} ${instruction.node} (${instruction.op})`;
     case 'post':
       return `post ${name(instruction.buffer)} for message ${instruction.message} of device ${instruction.from}`;
     case 'receive':

@@ -6,36 +6,45 @@ import type { StagedTensor } from './instruction.ts';
 /** Chunks in the host's staging area are aligned alike to device memory, so that copies run at full speed. */
 const ALIGNMENT = 16;
 
+/** A tensor of each microbatch, and how many samples it holds one behind the other, each of the tensor's type. */
+export interface Chunk {
+  readonly tensor: Tensor;
+  readonly samples: number;
+}
+
 /**
  * Where fed tensors and results lie in the area that the host shares with the devices. Cut tensors are stored chunk by
- * chunk, so that each microbatch's part is contiguous whatever the batch axis is.
+ * chunk, so that each microbatch's part is contiguous whatever the batch axis is; where samples are computed one by one,
+ * each sample's part is.
  */
 export function stage(
-  named: ReadonlyMap<string, readonly Tensor[]>,
+  named: ReadonlyMap<string, readonly Chunk[]>,
   axisOf: (name: string, tensor: Tensor) => number | null,
 ): { staged: StagedTensor[]; bytes: number } {
   let bytes = 0;
   const staged: StagedTensor[] = [];
   for (const [name, perMicrobatch] of named) {
-    const first = perMicrobatch[0]!;
+    const { tensor: first } = perMicrobatch[0]!;
     const axis = isStepValue(first) ? null : axisOf(name, first);
-    const pieces = isStepValue(first) ? [first] : perMicrobatch;
+    const chunks = isStepValue(first) ? [perMicrobatch[0]!] : perMicrobatch;
     const offsets: number[] = [];
-    for (const piece of pieces) {
+    const pieces: StagedTensor['pieces'][number][] = [];
+    for (const { tensor, samples } of chunks) {
       offsets.push(bytes);
-      bytes += Math.ceil(byteSize(piece.type) / ALIGNMENT) * ALIGNMENT;
+      const size = byteSize(tensor.type);
+      for (let s = 0; s < samples; s++) pieces.push({ offset: bytes + s * size, type: tensor.type });
+      bytes += Math.ceil((samples * size) / ALIGNMENT) * ALIGNMENT;
     }
-    const chunkTypes = pieces.map((t) => t.type);
-    staged.push({ name, type: joinedType(chunkTypes, axis), axis, offsets, chunkTypes });
+    staged.push({ name, type: joinedType(pieces, axis), axis, offsets, pieces });
   }
   return { staged, bytes };
 }
 
-function joinedType(chunks: readonly TensorType[], axis: number | null): TensorType {
-  const first = chunks[0]!;
+function joinedType(pieces: StagedTensor['pieces'], axis: number | null): TensorType {
+  const first = pieces[0]!.type;
   if (axis === null) return first;
   const shape = [...first.shape];
-  shape[axis] = chunks.reduce((n, c) => n + c.shape[axis]!, 0);
+  shape[axis] = pieces.reduce((n, { type }) => n + type.shape[axis]!, 0);
   return { dtype: first.dtype, shape };
 }
 

@@ -95,7 +95,7 @@ const argumentsOf = (instruction: Instruction, index: number): Record<string, un
     ? {
         index,
         task: instruction.task,
-        op: instruction.signature.op,
+        op: instruction.op,
         flops: instruction.flops,
         bytes: instruction.bytes,
       }

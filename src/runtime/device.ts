@@ -1,7 +1,6 @@
 import type { Backend, BoundCall } from '../backends/backend.ts';
 import { DeviceError } from '../core/errors.ts';
-import { elementCount } from '../core/types.ts';
-import { describe, type Instruction } from '../program/instruction.ts';
+import { describe, type Instruction, type Place } from '../program/instruction.ts';
 import { Audit } from './audit.ts';
 import type { Channel } from './channel.ts';
 import { type Control, StepAborted } from './control.ts';
@@ -137,12 +136,12 @@ export class Device {
   /** Why a kernel has trapped that takes indices: they are the only values that it checks. */
   #indicesOf(instruction: Instruction, image: DeviceImage): string | undefined {
     if (instruction.kind !== 'compute') return undefined;
-    const ranges = instruction.signature.inputs.flatMap(({ dtype, shape }, i) => {
-      if (dtype !== 'i32') return [];
-      const id = instruction.inputs[i]!;
-      const values = new Int32Array(this.#bytes.buffer, image.offsets[id]!, elementCount(shape));
+    const indices = instruction.inputs.filter((id) => image.program.buffers[id]!.type.dtype === 'i32');
+    const ranges = indices.map((id) => {
+      const { name, bytes } = image.program.buffers[id]!;
+      const values = new Int32Array(this.#bytes.buffer, image.offsets[id]!, bytes / 4);
       const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
-      return [`${image.program.buffers[id]!.name} holds ${low} to ${high}`];
+      return `${name} holds ${low} to ${high}`;
     });
     return ranges.length > 0 ? `an index is out of range: ${ranges.join(', ')}` : undefined;
   }
@@ -153,12 +152,15 @@ export class Device {
     const at = (id: number) => image.offsets[id]!;
     switch (instruction.kind) {
       case 'compute': {
-        const binding = {
-          inputs: instruction.inputs.map(at),
-          outputs: instruction.outputs.map(at),
-          workspace: instruction.workspace === null ? 0 : at(instruction.workspace),
-        };
-        return inSequence(instruction.calls.map((call) => backend.bind(call, instruction.signature, binding)));
+        const workspace = instruction.workspace === null ? 0 : at(instruction.workspace);
+        const bound = instruction.parts.flatMap(({ signature, calls, inputs, outputs, repeat }) =>
+          Array.from({ length: repeat }, (_, r) => {
+            const offset = ({ buffer, plus, stride }: Place) => at(buffer) + plus + r * stride;
+            const binding = { inputs: inputs.map(offset), outputs: outputs.map(offset), workspace };
+            return calls.map((call) => backend.bind(call, signature, binding));
+          }).flat(),
+        );
+        return inSequence(bound);
       }
       case 'post':
         return () => channel.post(instruction.from, instruction.message);

@@ -6,8 +6,15 @@
  *     for (const { parameter, maxDifference, bound, within } of four.rows) …
  */
 import { UsageError } from '../core/errors.ts';
-import { type HostTensor, sameShape } from '../core/types.ts';
-import { type GradientTerms, gradientTermsModel, type TermFactor, termFactorsModel } from '../optim/gradient-terms.ts';
+import { allocate, elementCount, type HostTensor, sameShape, type TensorData } from '../core/types.ts';
+import {
+  type GradientTerms,
+  gradientTermsModel,
+  gradientTermsOf,
+  type TermFactor,
+  termFactorsModel,
+} from '../optim/gradient-terms.ts';
+import { chunkSizes } from '../plan/chunks.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
 import { type DerivativeOptions, gradientRequest } from './derivatives.ts';
 import { Session, type SessionOptions } from './session.ts';
@@ -117,7 +124,8 @@ export interface CompareOptions extends Omit<DerivativeOptions, 'microbatches'> 
  * f32, and enlarged by what its own roundings may have taken from it; a product that underflows may miss 2⁻¹⁴⁹.
  *
  * The bound holds for the same terms, so their factors are compared too (`sameTerms`). It is no bound where they differ, as
- * they do where a layer looks at its whole microbatch. The whole batch has to fit on the devices.
+ * they do where a layer looks at its whole microbatch. In invariant mode the order is the same too, and the bound 0. The
+ * whole batch has to fit on the devices.
  */
 export function compareMicrobatches(options: CompareOptions): Promise<MicrobatchComparison[]> {
   return compareMicrobatchesOf(gradientRequest({ ...options, microbatches: 1 }), options);
@@ -142,43 +150,97 @@ export async function compareMicrobatchesOf(
     const { loss, results } = await session.run('gradients', options.data, { signal: options.signal });
     return { loss, results, parameters: await session.parameters() };
   };
-  let terms: readonly GradientTerms[] = [];
+  // In invariant mode the additions are the same in the same order: no gradient may differ by a bit.
+  const { invariant = false } = request;
+  let terms = invariant ? gradientTermsOf(request.model, batch) : [];
   const whole = await run(
-    gradientTermsModel(request.model, (found) => {
-      terms = found;
-    }),
+    invariant
+      ? request.model
+      : gradientTermsModel(request.model, (found) => {
+          terms = found;
+        }),
     1,
   );
-  const factors = [...new Map(terms.flatMap((t) => t.factors.map((f) => [f.name, f] as const))).values()];
+  const factors = invariant
+    ? []
+    : [...new Map(terms.flatMap((t) => t.factors.map((f) => [f.name, f] as const))).values()];
   const comparisons: MicrobatchComparison[] = [];
   for (const microbatches of options.microbatches) {
     const parts = await run(termFactorsModel(request.model, factors), microbatches);
-    const moved = new Set(factors.filter((f) => !sameFactor(f, whole.results, parts.results)).map((f) => f.name));
+    const sizes = chunkSizes(batch, microbatches);
+    const moved = new Set(
+      factors.filter((f) => !sameFactor(f, whole.results, parts.results, sizes)).map((f) => f.name),
+    );
     comparisons.push({
       microbatches,
       losses: [whole.loss, parts.loss],
-      rows: terms.map((t) => compare(t, moved, microbatches, { whole, parts, l2: request.l2 })),
+      rows: terms.map((t) =>
+        invariant ? compareBits(t, whole, parts) : compare(t, moved, microbatches, { whole, parts, l2: request.l2 }),
+      ),
     });
   }
   return comparisons;
 }
 
-const sameFactor = ({ name }: TermFactor, whole: Tensors, parts: Tensors): boolean => {
+/** Whether a factor has the same bits, joined from chunks of these sizes, as in one. */
+function sameFactor(
+  { name, batchAxis }: TermFactor,
+  whole: Tensors,
+  parts: Tensors,
+  sizes: readonly number[],
+): boolean {
   const [a, b] = [whole.get(`term/${name}`)!, parts.get(`term/${name}`)];
-  if (!b || !sameShape(a.type.shape, b.type.shape)) return false;
-  const bytes = ({ data: d }: HostTensor) => Buffer.from(d.buffer, d.byteOffset, d.byteLength);
-  return bytes(a).equals(bytes(b));
-};
+  if (!b || a.type.dtype !== b.type.dtype || !sameShape(a.type.shape, b.type.shape)) return false;
+  return sameBytes(a.data, b.data) || sameBytes(a.data, positionsFirst(b, batchAxis, sizes));
+}
+
+const sameBytes = (a: TensorData, b: TensorData): boolean =>
+  Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
+
+/**
+ * The values in the order of the whole batch where the batch's axis holds several positions of each sample, position after
+ * position (time · batch): each chunk has its own samples at each of them.
+ */
+function positionsFirst({ type, data }: HostTensor, axis: number, sizes: readonly number[]): TensorData {
+  const samples = sizes.reduce((a, b) => a + b, 0);
+  const positions = type.shape[axis]! / samples;
+  const inner = elementCount(type.shape.slice(axis + 1));
+  const length = type.shape[axis]! * inner;
+  const ordered = allocate(type);
+  for (let outer = 0; outer < data.length; outer += length) {
+    let from = outer;
+    let first = 0;
+    for (const size of sizes) {
+      for (let p = 0; p < positions; p++, from += size * inner) {
+        ordered.set(data.subarray(from, from + size * inner), outer + (p * samples + first) * inner);
+      }
+      first += size;
+    }
+  }
+  return ordered;
+}
+
+interface Results {
+  readonly results: Tensors;
+}
 
 interface Sides {
-  readonly whole: { readonly results: Tensors; readonly parameters: Tensors };
-  readonly parts: { readonly results: Tensors };
+  readonly whole: Results & { readonly parameters: Tensors };
+  readonly parts: Results;
   readonly l2: PlanRequest['l2'];
 }
 
 const unitRoundoff = 2 ** -24;
 const smallest = 2 ** -149;
 const gamma = (k: number): number => (k * unitRoundoff) / (1 - k * unitRoundoff);
+
+function compareBits({ parameter, count }: GradientTerms, whole: Results, parts: Results): GradientComparison {
+  const name = `grad/${parameter}`;
+  const difference = compareTensors(whole.results.get(name)!, parts.results.get(name)!, parameter);
+  const { equalBits } = difference;
+  const boundUsed = equalBits ? 0 : Number.POSITIVE_INFINITY;
+  return { parameter, ...difference, terms: count, bound: 0, within: equalBits, boundUsed, sameTerms: equalBits };
+}
 
 function compare(
   { parameter, count, roundings, unknown, factors }: GradientTerms,

@@ -22,7 +22,9 @@ import { type RunResult, Session, type SessionOptions } from './session.ts';
 type Tensors = ReadonlyMap<string, HostTensor>;
 
 export interface DerivativeOptions
-  extends Partial<Pick<PlanRequest, 'microbatches' | 'schedule' | 'partition' | 'placement' | 'l2' | 'link'>>,
+  extends Partial<
+      Pick<PlanRequest, 'microbatches' | 'invariant' | 'schedule' | 'partition' | 'placement' | 'l2' | 'link'>
+    >,
     Pick<SessionOptions, 'seed' | 'parameters' | 'transport' | 'audit'> {
   readonly model: Model;
   /** The whole batch: the model's inputs and targets by name. */
@@ -252,7 +254,8 @@ const trainedParameters = (graph: Graph) =>
 export const gradientRequest = (options: DerivativeOptions): PlanRequest => requestOf(options);
 
 function requestOf(options: DerivativeOptions): PlanRequest {
-  const { model, devices = 1, microbatches = 1, schedule = '1f1b', partition = 'auto', placement, l2, link } = options;
+  const { model, devices = 1, microbatches = 1, schedule = '1f1b', partition = 'auto' } = options;
+  const { placement, invariant, l2, link } = options;
   return {
     model,
     programs: { gradients: { batch: batchOf(options), mode: 'gradients' } },
@@ -264,6 +267,7 @@ function requestOf(options: DerivativeOptions): PlanRequest {
     schedule,
     partition,
     ...(placement ? { placement } : {}),
+    ...(invariant ? { invariant } : {}),
     ...(l2 ? { l2 } : {}),
     ...(link ? { link } : {}),
   };

@@ -54,27 +54,27 @@ export function noiseOfStep({ sizes, shares, data, whole }: MicrobatchNorms): St
   return { s, g2: whole - s / samples };
 }
 
-/** The same from a step's results; undefined where its program does not compute the norms. */
+/**
+ * The same from a step's results; undefined where its program does not compute the norms. Where samples are computed singly
+ * (`invariant`) there is a norm for each of them, whatever the microbatches.
+ */
 export function noiseOfResults(
   results: ReadonlyMap<string, HostTensor>,
-  sizes: readonly number[],
+  chunks: readonly number[],
 ): StepNoise | undefined {
-  const shares = new Array<number>(sizes.length).fill(0);
-  let any = false;
+  const found = [...results].filter(([name]) => name.startsWith('micro_square/')).map(([, t]) => t.data);
+  if (found.length === 0) return undefined;
+  const parts = found[0]!.length;
+  const sizes = parts === chunks.length ? chunks : new Array<number>(parts).fill(1);
+  const shares = sizes.map((_, m) => found.reduce((sum, squares) => sum + squares[m]!, 0));
   let data = 0;
   let whole = 0;
-  for (const [name, { data: values }] of results) {
-    if (name.startsWith('micro_square/')) {
-      any = true;
-      values.forEach((square, m) => {
-        shares[m]! += square;
-      });
-    } else if (name.startsWith('grad_square/')) {
-      whole += values[0]!;
-      data += (results.get(`data_square/${name.slice('grad_square/'.length)}`)?.data ?? values)[0]!;
-    }
+  for (const [name, { data: square }] of results) {
+    if (!name.startsWith('grad_square/')) continue;
+    whole += square[0]!;
+    data += (results.get(`data_square/${name.slice('grad_square/'.length)}`)?.data ?? square)[0]!;
   }
-  return any ? noiseOfStep({ sizes, shares, data, whole }) : undefined;
+  return noiseOfStep({ sizes, shares, data, whole });
 }
 
 export interface NoiseTrackerState {

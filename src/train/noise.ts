@@ -47,7 +47,7 @@ export async function gradientNoise(options: NoiseOptions): Promise<GradientNois
  */
 export function noiseRequest(request: PlanRequest): PlanRequest {
   const { batch } = Object.values(request.programs)[0]!;
-  const mixing = request.model.build(1).graph.nodes.find((n) => n.op?.name === 'batchNorm');
+  const mixing = request.model.build(1).graph.nodes.find((n) => n.op?.name === 'batchNorm' || n.op?.accumulates);
   if (mixing) {
     throw new UsageError(
       'noise-batch-norm',
@@ -65,6 +65,8 @@ export function noiseRequest(request: PlanRequest): PlanRequest {
     },
     optimizer: undefined,
     inputGradients: false,
+    // Each example is computed by itself already.
+    invariant: false,
     // Belongs to no microbatch: added here.
     l2: undefined,
   };

@@ -47,10 +47,10 @@ function forEachChunk(
   const outer = elementCount(shape.slice(0, axis));
   const inner = elementCount(shape.slice(axis + 1)) * size;
   let start = 0;
-  staged.chunkTypes.forEach((type, m) => {
+  staged.pieces.forEach(({ offset, type }) => {
     const length = type.shape[axis]!;
     for (let o = 0; o < outer; o++) {
-      visit((o * shape[axis]! + start) * inner, staged.offsets[m]! + o * length * inner, length * inner);
+      visit((o * shape[axis]! + start) * inner, offset + o * length * inner, length * inner);
     }
     start += length;
   });

@@ -15,9 +15,7 @@ it.each(['local', 'threads'] as const)(
   async (transport) => {
     const { devices } = plan.programs.train!;
     const lastBackward = devices[0]!.instructions.findLastIndex((i) => i.kind === 'compute' && i.task.includes('B'));
-    const firstUpdate = devices[2]!.instructions.findIndex(
-      (i) => i.kind === 'compute' && i.signature.op === 'sgdUpdate',
-    );
+    const firstUpdate = devices[2]!.instructions.findIndex((i) => i.kind === 'compute' && i.op === 'sgdUpdate');
     // Both devices would fail; device 2, which has all its gradients long before, must not get as far.
     const faults = {
       0: [

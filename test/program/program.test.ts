@@ -47,7 +47,7 @@ describe('a program', () => {
 
   it('computes a reshape with no instruction and no bytes', () => {
     const { devices } = planOf(threeLayers).programs.train!;
-    expect(devices[0]!.instructions.some((i) => i.kind === 'compute' && i.signature.op === 'reshape')).toBe(false);
+    expect(devices[0]!.instructions.some((i) => i.kind === 'compute' && i.op === 'reshape')).toBe(false);
   });
 });
 

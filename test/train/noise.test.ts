@@ -282,6 +282,18 @@ describe('noise of a step', () => {
     expect(records.at(-1)!.bSimple / (trSigma / meanGradNormSq)).toBeCloseTo(1, 0);
   });
 
+  it('in invariant mode is that of single samples, for any number of microbatches', async () => {
+    const data = { x: f32([6, 6], 1), t: f32([6, 3], 2) };
+    const program = { batch: 6, mode: 'train', gradientNorm: true, gradientNoise: true } as const;
+    const shared = { programs: { train: program }, invariant: true };
+    const exact = await gradientNoise({ model: threeLayers, data, seed: 3, transport: 'local' });
+    for (const microbatches of [1, 4]) {
+      const { noise } = await squares(planOf(threeLayers, { ...shared, microbatches, devices: 2 }), data, true);
+      expect(noise!.s / exact.trSigma).toBeCloseTo(1, 4);
+      expect(noise!.g2 / exact.g2Unbiased).toBeCloseTo(1, 3);
+    }
+  });
+
   it('is not there for a step of one microbatch', async () => {
     const program = { batch: 4, mode: 'train', gradientNorm: true, gradientNoise: true } as const;
     const plan = planOf(threeLayers, { programs: { train: program }, microbatches: 1 });

@@ -200,8 +200,8 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
 }
 
 /** One gradient a step has nothing to compare with. */
-function checkNoise({ noise, microbatches }: Experiment): void {
-  if (noise === false || microbatches > 1) return;
+function checkNoise({ noise, microbatches, invariant }: Experiment): void {
+  if (noise === false || microbatches > 1 || invariant) return;
   throw new UsageError(
     'noise-microbatches',
     'noise: a step of one microbatch does not tell how noisy its gradient is',

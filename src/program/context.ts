@@ -1,0 +1,284 @@
+import { GraphError, PlanError } from '../core/errors.ts';
+import { type BarrierLevels, barrierLevels } from '../graph/barriers.ts';
+import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { isStepValue, rootOf } from '../graph/values.ts';
+import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
+import { lowerNode } from '../lower/lower.ts';
+import type { Schedule } from '../schedule/schedule.ts';
+import type { Task } from '../schedule/task.ts';
+import { divideIntoTasks, type StageTasks } from './stage-tasks.ts';
+import { batchAxisOf } from './staging.ts';
+import { isSilent, valueKey } from './values.ts';
+
+export interface BuildOptions {
+  /** Samples of each microbatch, in order. */
+  readonly chunks: readonly number[];
+  /**
+   * The training graph at each chunk size (of one sample, with `perSample`). They share parameters, sums over microbatches
+   * and the step region.
+   */
+  readonly graphs: ReadonlyMap<number, Graph>;
+  /**
+   * Computes each sample by itself, and adds over the batch in one tree whatever the chunks are (`pairwise.ts`), so that
+   * the number of microbatches does not change a bit.
+   */
+  readonly perSample?: boolean;
+  /** Stage of every node of each of them. */
+  readonly stageOf: (node: Node) => number;
+  readonly schedule: Schedule;
+  readonly backends: readonly BackendName[];
+  /** Tasks ahead of its use at which a receive buffer is posted; raised where that would block for ever. Default 1. */
+  readonly postAhead?: number;
+}
+
+/** What the builders need to know of the graph of one chunk size. */
+interface ChunkGraph {
+  readonly tasks: readonly StageTasks[];
+  readonly levels: BarrierLevels;
+  /** Values that derivative nodes of a device read, as `device/key`; the keys are those of microbatch 0. */
+  readonly readByBackward: ReadonlySet<string>;
+  /** Names of the results that a root is. */
+  readonly resultsOf: ReadonlyMap<Tensor, readonly string[]>;
+  /** Devices that need a root. */
+  readonly consumers: ReadonlyMap<Tensor, ReadonlySet<number>>;
+  /** Nodes that read a node's outputs, through aliases. */
+  readonly readers: ReadonlyMap<Node, readonly Node[]>;
+  /** Nodes that run for each sample by itself; empty where a microbatch is computed as one. */
+  readonly perSample: ReadonlySet<Node>;
+}
+
+/** What all devices' builders share. */
+export class BuildContext {
+  readonly options: BuildOptions;
+  /** One a microbatch. */
+  readonly graphs: readonly Graph[];
+  readonly forwardOnly: boolean;
+  readonly stepNodes: readonly Node[];
+  /** Step nodes that change parameters or state, and what follows from them: behind the barrier. */
+  readonly updates = new Set<Node>();
+  /** Where step nodes stand that micro nodes wait for; all others run at the end. */
+  readonly turns: ReadonlyMap<Node, Turn>;
+  readonly #chunkGraphs = new Map<Graph, ChunkGraph>();
+  /** Devices that need a step value, by key, over all graphs. */
+  readonly #stepConsumers = new Map<string, Set<number>>();
+  readonly #lowered = new Map<string, Lowered>();
+  readonly #signatures = new Map<string, NodeSignature>();
+
+  constructor(options: BuildOptions) {
+    this.options = options;
+    this.graphs = options.chunks.map((size) => options.graphs.get(options.perSample ? 1 : size)!);
+    this.forwardOnly = options.schedule.rows.every((row) => row.every((t) => t.kind === 'F'));
+    for (const graph of new Set(this.graphs)) this.#chunkGraphs.set(graph, this.#survey(graph));
+    checkTotals(new Set(this.graphs), (node) => this.deviceOf(node));
+    this.stepNodes = this.graphs[0]!.nodes.filter((n) => !isSilent(n) && n.region === 'step');
+    for (const node of this.stepNodes) {
+      if (node.op!.inPlace || node.inputs.some((t) => this.updates.has(t.node))) this.updates.add(node);
+    }
+    const { levels } = this.chunk(this.graphs[0]!);
+    if (levels.barriers > 0) checkBarrierSchedule(options.schedule, levels.barriers);
+    this.turns = turnsOfEarlyNodes(this.graphs[0]!, levels);
+  }
+
+  #survey(graph: Graph): ChunkGraph {
+    const consumers = new Map<Tensor, Set<number>>();
+    const readByBackward = new Set<string>();
+    const readers = new Map<Node, Node[]>();
+    for (const node of graph.nodes) {
+      if (isSilent(node)) continue;
+      const device = this.deviceOf(node);
+      for (const t of node.inputs) {
+        const root = rootOf(t);
+        readers.set(root.node, [...(readers.get(root.node) ?? []), node]);
+        addTo(consumers, root, device);
+        if (isStepValue(root)) addTo(this.#stepConsumers, valueKey(root, null), device);
+        if (node.pass > 0 && node.region === 'micro') readByBackward.add(`${device}/${valueKey(root, 0)}`);
+      }
+    }
+    for (const { target, value } of graph.assignments) {
+      addTo(this.#stepConsumers, valueKey(rootOf(value), null), this.deviceOf(target.node));
+    }
+    const resultsOf = new Map<Tensor, string[]>();
+    for (const [name, t] of graph.outputs) resultsOf.set(rootOf(t), [...(resultsOf.get(rootOf(t)) ?? []), name]);
+    return {
+      tasks: divideIntoTasks(graph, this.options.schedule.stages, this.options.stageOf),
+      levels: barrierLevels(graph),
+      readByBackward,
+      resultsOf,
+      consumers,
+      readers,
+      perSample: this.options.perSample ? perSampleNodes(graph) : new Set(),
+    };
+  }
+
+  /** How many blocks of the value's type there are, one behind the other: a sample each where samples are computed singly. */
+  samplesOf(root: Tensor, microbatch: number | null): number {
+    const isSingle = microbatch !== null && !isStepValue(root) && this.chunk(root.graph).perSample.has(root.node);
+    return isSingle ? this.options.chunks[microbatch]! : 1;
+  }
+
+  graphOf(microbatch: number | null): Graph {
+    return this.graphs[microbatch ?? 0]!;
+  }
+
+  chunk(graph: Graph): ChunkGraph {
+    return this.#chunkGraphs.get(graph)!;
+  }
+
+  deviceOf(node: Node): number {
+    return this.options.schedule.placement[this.options.stageOf(node)]!;
+  }
+
+  /** Devices that read a value, in ascending order. */
+  consumersOf(root: Tensor): number[] {
+    const set = isStepValue(root)
+      ? this.#stepConsumers.get(valueKey(root, null))
+      : this.chunk(root.graph).consumers.get(root);
+    return [...(set ?? [])].sort((a, b) => a - b);
+  }
+
+  resultsOf(root: Tensor): readonly string[] {
+    return this.chunk(root.graph).resultsOf.get(root) ?? [];
+  }
+
+  resultAxis(name: string): number | null {
+    const { perSample, chunks } = this.options;
+    const tensor = this.graphs[0]!.outputs.get(name)!;
+    const varies = !perSample || isStepValue(tensor) || this.chunk(tensor.graph).perSample.has(rootOf(tensor).node);
+    const axis = varies ? batchAxisOf(this.graphs, perSample ? chunks.map(() => 1) : chunks, name) : null;
+    if (axis === null && chunks.length > 1) {
+      throw new PlanError(
+        'unbatched-output',
+        `output ${name} has no batch axis, so ${chunks.length} microbatches cannot be joined`,
+        {
+          fields: { output: name },
+          remedy: '--microbatches 1, or reduce the output over the batch',
+        },
+      );
+    }
+    return axis;
+  }
+
+  /** `isFirst`: of what accumulates, whether it starts anew; null for all else. */
+  lower(node: Node, isFirst: boolean | null, backend: BackendName): { signature: NodeSignature; lowered: Lowered } {
+    const key = `${this.graphs.indexOf(node.graph)}/${node.id}/${isFirst}`;
+    let signature = this.#signatures.get(key);
+    if (!signature) {
+      signature = {
+        op: node.op!.name,
+        inputs: node.inputs.map((t) => t.type),
+        outputs: node.outputs.map((t) => t.type),
+        attrs: isFirst === null ? node.attrs : { ...node.attrs, first: isFirst },
+      };
+      this.#signatures.set(key, signature);
+    }
+    let lowered = this.#lowered.get(`${backend}/${key}`);
+    if (!lowered) {
+      lowered = lowerNode(backend, signature);
+      this.#lowered.set(`${backend}/${key}`, lowered);
+    }
+    return { signature, lowered };
+  }
+}
+
+/**
+ * Nodes that differ from sample to sample: what depends on a batched input, and derivatives of such nodes, also where they
+ * are the same for all samples (the gradient of a mean): each sample adds its own.
+ */
+function perSampleNodes(graph: Graph): Set<Node> {
+  const found = new Set<Node>();
+  for (const node of graph.nodes) {
+    const varies = node.source
+      ? !isStepValue(node.outputs[0]!) && node.source.kind === 'input'
+      : node.region === 'micro' &&
+        ((node.origin !== undefined && node.pass > 0 && found.has(node.origin)) ||
+          node.inputs.some((t) => !isStepValue(t) && found.has(t.node)));
+    if (varies) found.add(node);
+    if (node.op?.accumulates && !node.op.accumulates.associative) {
+      throw new PlanError(
+        'invariant-order',
+        `${node.name} follows the microbatches in their order, so it cannot be the same for every number of them`,
+        { fields: { node: node.name, op: node.op.name }, remedy: '--batchNorm exact' },
+      );
+    }
+    if (node.op?.accumulates && !varies) {
+      throw new PlanError(
+        'invariant-constant',
+        `${node.inputs[0]!.name} does not depend on the batch, and would be added once a microbatch`,
+        { fields: { node: node.name }, remedy: 'use l2 for a penalty on parameters' },
+      );
+    }
+  }
+  return found;
+}
+
+function addTo<K>(map: Map<K, Set<number>>, key: K, value: number): void {
+  const set = map.get(key);
+  if (set) set.add(value);
+  else map.set(key, new Set([value]));
+}
+
+/** Every graph must add to the same totals on the same devices: a sum over microbatches has one place. */
+function checkTotals(graphs: ReadonlySet<Graph>, deviceOf: (node: Node) => number): void {
+  const totals = (graph: Graph) =>
+    new Map(graph.nodes.filter((n) => n.op?.accumulates).map((n) => [valueKey(n.outputs[0]!, null), deviceOf(n)]));
+  const [first, ...others] = [...graphs];
+  const expected = totals(first!);
+  for (const graph of others) {
+    const got = totals(graph);
+    const differs = [...new Set([...expected.keys(), ...got.keys()])].find((key) => expected.get(key) !== got.get(key));
+    if (differs) {
+      throw new GraphError(
+        'batch-dependent-graph',
+        `the model builds another graph for another batch size: ${differs} is not the same sum in both`,
+        {
+          fields: { total: differs },
+          remedy: 'use each parameter equally often for every batch size, or a microbatch count that divides the batch',
+        },
+      );
+    }
+  }
+}
+
+/** Behind which level of which run (0: forward tasks, 1: backward tasks) a step node's last total is complete. */
+export interface Turn {
+  readonly run: number;
+  readonly level: number;
+}
+
+function turnsOfEarlyNodes(graph: Graph, { of, early }: BarrierLevels): Map<Node, Turn> {
+  const turns = new Map<Node, Turn>();
+  for (const node of graph.nodes) {
+    if (!early.has(node)) continue;
+    const last = node.inputs
+      .filter((t) => t.node.op)
+      .map(({ node: n }) => turns.get(n) ?? { run: n.pass === 0 ? 0 : 1, level: of[n.id]! })
+      .reduce((a, b) => (b.run > a.run || (b.run === a.run && b.level > a.level) ? b : a), { run: 0, level: 0 });
+    turns.set(node, last);
+  }
+  return turns;
+}
+
+/** Tasks that follow each other and are all forward, or all backward. */
+export function runsOf(row: readonly Task[]): Task[][] {
+  const runs: Task[][] = [];
+  for (const task of row) {
+    const run = runs.at(-1);
+    if (run && (run[0]!.kind === 'F') === (task.kind === 'F')) run.push(task);
+    else runs.push([task]);
+  }
+  return runs;
+}
+
+/** All microbatches must be at a barrier before one passes it: all forwards before all backwards, as in gpipe. */
+function checkBarrierSchedule(schedule: Schedule, barriers: number): void {
+  const mixed = schedule.rows.findIndex((row) => {
+    const runs = runsOf(row);
+    return runs.length > 2 || (runs.length === 2 && runs[0]![0]!.kind !== 'F');
+  });
+  if (mixed < 0) return;
+  throw new PlanError(
+    'barrier-schedule',
+    `the model has ${barriers} barriers at which all microbatches wait for each other, and schedule ${schedule.name} begins backward tasks before the forward ones are through (device ${mixed})`,
+    { fields: { barriers, schedule: schedule.name, device: mixed }, remedy: '--schedule gpipe' },
+  );
+}
