@@ -1,5 +1,4 @@
 /** Gradients by microbatches against those of the whole batch, as a table and as a sentence. */
-import { formatPercent } from '../core/format.ts';
 import type { GradientComparison, MicrobatchComparison } from '../train/compare-gradients.ts';
 import { table } from './table.ts';
 
@@ -15,7 +14,7 @@ export function comparisonTable({ rows }: MicrobatchComparison): string {
       row.maxDifference.toExponential(1),
       row.relative.toExponential(1),
       row.bound === null ? null : row.bound.toExponential(1),
-      row.boundUsed === null ? null : formatPercent(row.boundUsed),
+      row.boundUsed === null ? null : `${Number((100 * row.boundUsed).toPrecision(2))} %`,
       verdict(row),
     ]),
   );
@@ -35,8 +34,8 @@ export function comparisonSummary({ microbatches, rows }: MicrobatchComparison):
   return [
     `${microbatches} microbatches against the full batch: ${rows.filter((r) => r.equalBits).length} of ${rows.length} gradients have the same bits`,
     outside.length === 0
-      ? `${bounded.length} differ by no more than another order of additions can explain`
-      : `${outside.length} of ${bounded.length} differ by more than another order of additions can explain: ${outside.join(', ')}`,
+      ? `${bounded.length} lie within what another order of additions can explain`
+      : `${outside.length} of ${bounded.length} lie outside of what another order of additions can explain: ${outside.join(', ')}`,
     ...(rest > 0 ? [`${rest} have no bound`] : []),
   ].join(', ');
 }
