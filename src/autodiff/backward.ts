@@ -1,4 +1,4 @@
-import { GraphError } from '../core/errors.ts';
+import { GraphError, UsageError } from '../core/errors.ts';
 import { sameShape } from '../core/types.ts';
 import type { Node, Tensor } from '../graph/graph.ts';
 import { dependsOnBatch } from '../graph/values.ts';
@@ -99,14 +99,14 @@ export function gradients(roots: readonly Root[], wrt: readonly Tensor[]): (Tens
 function differentiate(node: Node, grads: (Tensor | undefined)[], needs: (i: number) => boolean) {
   const { gradient } = node.op!;
   switch (gradient.kind) {
-    case 'none':
-      throw new GraphError(
-        'not-differentiable',
-        `${node.name} (${node.op!.name}) is not differentiable: ${gradient.why}`,
-        {
-          fields: { node: node.name, op: node.op!.name },
-        },
-      );
+    case 'none': {
+      const { why, remedy } = gradient;
+      const Kind = remedy === undefined ? GraphError : UsageError;
+      throw new Kind('not-differentiable', `${node.name} (${node.op!.name}) is not differentiable: ${why}`, {
+        fields: { node: node.name, op: node.op!.name },
+        remedy,
+      });
+    }
     case 'zero':
       return [];
     case 'rule':

@@ -31,6 +31,7 @@ const groups: Readonly<Record<string, string>> = {
   recompute: 'Devices and plan',
   optimizer: 'Optimizer',
   learningRate: 'Optimizer',
+  clip: 'Optimizer',
 };
 
 function placeholder({ node }: Schema): string {

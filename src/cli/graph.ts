@@ -123,8 +123,9 @@ function build(
   }
   const graph = buildTrainingGraph(built, {
     l2: experiment.l2,
+    batchNorm: experiment.batchNorm,
     ...(mode === 'train'
-      ? { optimizer, fetch: { outputs: true } }
+      ? { optimizer, clip: experiment.clip, fetch: { outputs: true } }
       : { fetch: { outputs: true, gradients: true, inputGradients: true } }),
   });
   return { graph, objective: [], differentiated: undefined };
@@ -164,7 +165,7 @@ function valuesOf(
   graph: Graph,
   objective: ValueObjective,
 ): GraphValues {
-  const { experiment, model, optimizer, learningRate, source, batch } = prepared;
+  const { experiment, model, optimizer, learningRate, momentum, source, batch } = prepared;
   const params = textOf(invocation, 'params');
   const given = new Map(textsOf(invocation, 'input').map((text) => givenValue(text, graph)));
   const tensors = source?.batchAt(0).tensors ?? {};
@@ -180,7 +181,13 @@ function valuesOf(
   }
   const feeds = referenceFeeds(
     graph,
-    { tensors, samples: batch, seed: experiment.seed, step: 0, hyper: () => optimizer.hyper(learningRate(0), 0) },
+    {
+      tensors,
+      samples: batch,
+      seed: experiment.seed,
+      step: 0,
+      hyper: () => optimizer.hyper(learningRate(0), 0, momentum?.(0)),
+    },
     params === undefined ? undefined : readParameters(params, model),
     given,
   );

@@ -51,6 +51,8 @@ function jsonOf(plan: Plan) {
     programs: summary.programs,
     microbatches: plan.request.microbatches,
     schedule: summary.schedule,
+    batchNorm: plan.request.batchNorm ?? 'micro',
+    barriers: summary.barriers,
     grid: printGrid(plan.schedules[main!]!, {
       dependencies: plan.stageEdges,
       updates: plan.request.programs[main!]!.mode === 'train',

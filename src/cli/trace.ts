@@ -22,14 +22,15 @@ export async function run(invocation: Invocation): Promise<number> {
     parameters: params === undefined ? undefined : readParameters(params, prepared.model),
     audit: invocation.own.audit === true,
   });
-  const { source, learningRate } = prepared;
+  const { source, learningRate, momentum } = prepared;
   const { signal } = invocation;
-  for await (const _ of train({ session, data: source!, steps: warmUp, learningRate, signal }));
+  for await (const _ of train({ session, data: source!, steps: warmUp, learningRate, momentum, signal }));
   const batch = source!.batchAt(warmUp);
   const program = programFor(plan, 'train', batch);
   const step = await session.run(program, batch.tensors, {
     step: warmUp,
     lr: learningRate(warmUp),
+    momentum: momentum?.(warmUp),
     profile: true,
     signal,
   });

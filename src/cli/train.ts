@@ -49,6 +49,7 @@ export async function run(invocation: Invocation): Promise<number> {
       steps,
       learningRate: prepared.learningRate,
       ...(typeof experiment.noise === 'object' ? { noise: experiment.noise } : {}),
+      momentum: prepared.momentum,
       evaluation: prepared.evaluation,
       signal: invocation.signal,
     })) {
@@ -133,10 +134,10 @@ function refuseOtherModel(
 
 const withMicrobatches = (experiment: PreparedExperiment['experiment'], stored: PlanFile | undefined) =>
   stored
-    ? { ...experiment, microbatches: stored.microbatches, schedule: '1f1b' as const, partition: 'auto' as const }
+    ? { ...experiment, microbatches: stored.microbatches, schedule: undefined, partition: 'auto' as const }
     : experiment;
 
-const layoutKeys = ['devices', 'links', 'microbatches', 'schedule', 'partition', 'recompute'];
+const layoutKeys = ['devices', 'links', 'microbatches', 'schedule', 'partition', 'recompute', 'batchNorm'];
 
 function refuseOtherLayout({ keys, memory }: Invocation): void {
   const given = keys.map(([path]) => path).filter((path) => layoutKeys.includes(path.split('.')[0]!));

@@ -88,7 +88,9 @@ export type ParameterInit =
   | { readonly kind: 'constant'; readonly value: number }
   | { readonly kind: 'uniform'; readonly low: number; readonly high: number }
   | { readonly kind: 'normal'; readonly mean: number; readonly std: number }
-  | { readonly kind: 'data'; readonly data: TensorData };
+  | { readonly kind: 'data'; readonly data: TensorData }
+  /** As `of`, but row `row` of the first axis is 0. */
+  | { readonly kind: 'zeroRow'; readonly of: ParameterInit; readonly row: number };
 
 export interface Source {
   readonly kind: SourceKind;

@@ -28,7 +28,7 @@ export type InputGradients = readonly (Tensor | undefined)[];
  * How an op is differentiated. "Not differentiable" is a value, not an absence.
  * - `rule`: cotangents built from ordinary ops, so that they can be differentiated again.
  * - `zero`: the derivative is zero almost everywhere; no input gets a cotangent, and what lies before gets none this way.
- * - `none`: to differentiate it is an error.
+ * - `none`: to differentiate it is an error; the user's, who can do what `remedy` says, where there is one.
  * - `decompose`: the op is a fused form of the graph that `build` makes; autodiff differentiates that graph instead.
  */
 export type GradientRule<A extends Attrs = Attrs> =
@@ -38,7 +38,7 @@ export type GradientRule<A extends Attrs = Attrs> =
       readonly build: (inputs: readonly Tensor[], attrs: A) => readonly (Tensor | undefined)[];
     }
   | { readonly kind: 'zero'; readonly why: string }
-  | { readonly kind: 'none'; readonly why: string };
+  | { readonly kind: 'none'; readonly why: string; readonly remedy?: string };
 
 /** FLOPs by the usual convention: a multiply-add counts two. Bytes: read + written once, the roofline's traffic. */
 export interface Cost {

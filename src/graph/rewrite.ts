@@ -16,6 +16,15 @@ export interface RewriteHooks {
   ) => readonly Tensor[] | undefined;
 }
 
+export interface Rewritten {
+  readonly graph: Graph;
+  /** What stands for a tensor of the source. Throws GraphError where it was dropped; `reader` says who asks. */
+  readonly copyOf: (tensor: Tensor, reader: string) => Tensor;
+}
+
+/** `rewriteWithCopies` where only the graph is wanted. */
+export const rewrite = (source: Graph, hooks: RewriteHooks): Graph => rewriteWithCopies(source, hooks).graph;
+
 /**
  * Copies a graph node by node, in order, with its names, outputs and assignments.
  *
@@ -23,7 +32,7 @@ export interface RewriteHooks {
  * replacement, one that was dropped gives way to its own origin, whose stage it followed. Throws GraphError where a
  * chain of origins ends without a kept node, or where something kept reads something dropped.
  */
-export function rewrite(source: Graph, hooks: RewriteHooks): Graph {
+export function rewriteWithCopies(source: Graph, hooks: RewriteHooks): Rewritten {
   const graph = new Graph({ mode: source.mode });
   const copies = new Map<Tensor, Tensor>();
   const places = new Map<Node, Node>();
@@ -66,5 +75,6 @@ export function rewrite(source: Graph, hooks: RewriteHooks): Graph {
   for (const { target, value } of source.assignments) {
     graph.assign(copyOf(target, `assignment to ${target.name}`), copyOf(value, `assignment to ${target.name}`));
   }
-  return graph;
+  for (const name of source.gradientsOfWholeBatch) graph.gradientsOfWholeBatch.add(name);
+  return { graph, copyOf };
 }

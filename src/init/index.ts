@@ -29,6 +29,15 @@ export function kaimingUniform(weight: Shape, options: { readonly a?: number } =
   return uniform(-bound, bound);
 }
 
+/**
+ * He et al. (2015) as a normal distribution, N(0, 2 / fan) with the gain of relu. PyTorch's default is the fan of the
+ * inputs; torchvision's residual networks take that of the outputs, which keeps the gradients' size in the backward pass.
+ */
+export function kaimingNormal(weight: Shape, options: { readonly mode?: 'fanIn' | 'fanOut' } = {}): ParameterInit {
+  const fan = options.mode === 'fanOut' ? fanOut(weight) : fanIn(weight);
+  return normal(0, Math.sqrt(2 / fan));
+}
+
 /** Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010). */
 export function xavierUniform(weight: Shape): ParameterInit {
   const bound = Math.sqrt(6 / (fanIn(weight) + fanOut(weight)));

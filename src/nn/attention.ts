@@ -6,6 +6,7 @@ import { add, mul } from '../ops/elementwise.ts';
 import { matmul } from '../ops/matmul.ts';
 import { reshape, slice, transpose } from '../ops/shape.ts';
 import { softmax } from '../ops/softmax.ts';
+import { dropout } from './dropout.ts';
 import { affine } from './linear.ts';
 import { type LayerOptions, scoped } from './scope.ts';
 
@@ -13,6 +14,8 @@ export interface AttentionOptions extends LayerOptions {
   readonly heads: number;
   /** Each position sees itself and earlier ones only; default false. */
   readonly causal?: boolean;
+  /** Probability that a weight of the attention is dropped in training; default 0. */
+  readonly dropout?: number;
 }
 
 /**
@@ -45,7 +48,7 @@ export const multiheadAttention = (x: Tensor, options: AttentionOptions): Tensor
     ];
     const scores = matmul(mul(q, 1 / Math.sqrt(size)), k, { transB: true });
     const seen = options.causal ? add(scores, causalMask(graph, t)) : scores;
-    const mixed = matmul(softmax(seen), v);
+    const mixed = matmul(dropout(softmax(seen), { p: options.dropout ?? 0 }), v);
     const joined = reshape(transpose(mixed, [0, 2, 1, 3]), [n, t, d]);
     return graph.scope('out_proj', () =>
       affine(joined, graph.parameter('weight', [d, d], kaimingUniform([d, d])), graph.parameter('bias', [d], zeros)),

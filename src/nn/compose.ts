@@ -1,6 +1,8 @@
+import { formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { add } from '../ops/elementwise.ts';
 import { flatten as flattenAxes } from '../ops/shape.ts';
+import { refuse } from './refuse.ts';
 import { type LayerOptions, scoped } from './scope.ts';
 
 export type Layer = (x: Tensor) => Tensor;
@@ -18,11 +20,34 @@ export const sequential =
       Object.entries(layers).reduce((y, [name, layer]) => scoped(y, { name }, () => layer(y)), x),
     );
 
-/** x + layer(x) */
-export const residual =
-  (layer: Layer, options: LayerOptions = {}): Layer =>
-  (x) =>
-    scoped(x, options, () => add(x, layer(x)));
+export interface ResidualOptions extends LayerOptions {
+  /** What x goes through beside the layer: a projection where the layer changes the shape. Default none. */
+  readonly shortcut?: Layer;
+}
 
-/** All axes but the batch's joined (PyTorch Flatten). */
-export const flatten = (x: Tensor): Tensor => flattenAxes(x, { startAxis: 1 });
+/** layer(x) + x, or layer(x) + shortcut(x) (He et al., "Deep Residual Learning for Image Recognition", 2015). */
+export const residual =
+  (layer: Layer, options: ResidualOptions = {}): Layer =>
+  (x) =>
+    scoped(x, options, () => {
+      const y = layer(x);
+      const beside = options.shortcut ? options.shortcut(x) : x;
+      // Broadcasting would add them all the same.
+      if (!sameShape(y.shape, beside.shape)) {
+        const what = options.shortcut ? 'the shortcut' : 'x';
+        refuse(
+          'residual',
+          x,
+          `the layer gives ${formatType(y.type)} and ${what} is ${formatType(beside.type)}`,
+          'give a shortcut that projects x to the shape of the layer, such as a convolution with kernel 1',
+        );
+      }
+      return add(y, beside);
+    });
+
+/** x itself (PyTorch Identity). */
+export const identity: Layer = (x) => x;
+
+/** All axes but the batch's joined (PyTorch Flatten); other axes by startAxis and endAxis. */
+export const flatten = (x: Tensor, options: { readonly startAxis?: number; readonly endAxis?: number } = {}): Tensor =>
+  flattenAxes(x, { startAxis: 1, ...options });

@@ -1,6 +1,10 @@
 import type { Graph, ParameterInit, Tensor } from '../graph/graph.ts';
 import { normal } from '../init/index.ts';
+import { equal, where } from '../ops/compare.ts';
+import { detach } from '../ops/detach.ts';
 import { gather } from '../ops/gather.ts';
+import { unsqueeze } from '../ops/shape.ts';
+import { refuse } from './refuse.ts';
 import { type LayerOptions, scoped } from './scope.ts';
 
 export interface EmbeddingTable extends LayerOptions {
@@ -8,19 +12,43 @@ export interface EmbeddingTable extends LayerOptions {
   readonly dim: number;
   /** default N(0, 1), as PyTorch */
   readonly init?: ParameterInit;
+  /** A row that begins as zeros and gets no gradient from the embedding (negative: from the end). */
+  readonly paddingIdx?: number;
 }
 
+export interface EmbeddingWeight {
+  /** A weight [rows, dim] to share. */
+  readonly weight: Tensor;
+  readonly paddingIdx?: number;
+  readonly name?: string;
+}
+
+const rowOf = (paddingIdx: number, rows: number): number => (paddingIdx < 0 ? paddingIdx + rows : paddingIdx);
+
 /** The weight [rows, dim] of an embedding, by itself: to be passed to `embedding` and, tied, to `linear`. */
-export function embeddingWeight(graph: Graph, { rows, dim, name, init = normal() }: EmbeddingTable): Tensor {
-  const build = (): Tensor => graph.parameter('weight', [rows, dim], init);
+export function embeddingWeight(graph: Graph, options: EmbeddingTable): Tensor {
+  const { rows, dim, name, init = normal(), paddingIdx } = options;
+  const first: ParameterInit =
+    paddingIdx === undefined ? init : { kind: 'zeroRow', of: init, row: rowOf(paddingIdx, rows) };
+  const build = (): Tensor => graph.parameter('weight', [rows, dim], first);
   return name === undefined ? build() : graph.scope(name, build);
 }
 
-/** Rows of a table by i32 index (PyTorch Embedding): indices […] → […, dim]. Takes a weight, or makes one. */
-export const embedding = (
-  indices: Tensor,
-  options: EmbeddingTable | { readonly weight: Tensor; readonly name?: string },
-): Tensor =>
-  'weight' in options
-    ? scoped(indices, options, () => gather(options.weight, indices))
-    : scoped(indices, options, () => gather(embeddingWeight(indices.graph, { ...options, name: undefined }), indices));
+/**
+ * Rows of a table by i32 index (PyTorch Embedding): indices […] → […, dim]. Takes a weight, or makes one. Where an index is
+ * `paddingIdx`, the row is read but gets no gradient.
+ */
+export const embedding = (indices: Tensor, options: EmbeddingTable | EmbeddingWeight): Tensor =>
+  scoped(indices, options, () => {
+    const { paddingIdx } = options;
+    const rows = 'weight' in options ? options.weight.shape[0]! : options.rows;
+    if (paddingIdx !== undefined && !(Number.isInteger(paddingIdx) && paddingIdx >= -rows && paddingIdx < rows)) {
+      refuse('embedding', indices, `paddingIdx ${paddingIdx} is no row of a table of ${rows}`);
+    }
+    const weight =
+      'weight' in options ? options.weight : embeddingWeight(indices.graph, { ...options, name: undefined });
+    const found = gather(weight, indices);
+    if (paddingIdx === undefined) return found;
+    const isPadding = unsqueeze(equal(indices, rowOf(paddingIdx, rows)), { axes: -1 });
+    return where(isPadding, detach(found), found);
+  });

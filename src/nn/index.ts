@@ -1,12 +1,50 @@
 /**
  * Layers: plain functions from tensors to tensors that make their parameters on the way, with PyTorch's names, shapes,
- * defaults and first values. `name` opens a scope, which names parameters (`fc1.weight`) and nodes (for cuts).
+ * defaults and first values. `name` opens a scope, which names parameters (`fc1.weight`) and nodes (for cuts). Layers that
+ * differ in training and evaluation (dropout, batch normalisation) ask the graph what it is built for: `graph.mode`.
  */
-export { gelu, relu, sigmoid, tanh } from '../ops/elementwise.ts';
+export {
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  adaptiveMaxPool1d,
+  adaptiveMaxPool2d,
+  adaptiveMaxPool3d,
+  globalAvgPool,
+  globalMaxPool,
+} from '../ops/adaptive-pool.ts';
+export {
+  celu,
+  elu,
+  hardSigmoid as hardsigmoid,
+  hardSwish as hardswish,
+  mish,
+  relu,
+  selu,
+  sigmoid,
+  softplus,
+  softsign,
+  tanh,
+} from '../ops/elementwise.ts';
 export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from '../ops/pool.ts';
 export { logSoftmax, softmax } from '../ops/softmax.ts';
+export { pixelShuffle, pixelUnshuffle } from '../ops/space-depth.ts';
+export {
+  gelu,
+  glu,
+  hardtanh,
+  leakyRelu,
+  logSigmoid,
+  type PreluOptions,
+  prelu,
+  relu6,
+  silu,
+  softmin,
+  tanhshrink,
+} from './activations.ts';
 export { type AttentionOptions, multiheadAttention } from './attention.ts';
-export { flatten, type Layer, residual, sequential } from './compose.ts';
+export { type BatchNormOptions, batchNorm1d, batchNorm2d, batchNorm3d } from './batch-norm.ts';
+export { flatten, identity, type Layer, type ResidualOptions, residual, sequential } from './compose.ts';
 export {
   type ConvLayerOptions,
   type ConvTransposeLayerOptions,
@@ -16,11 +54,22 @@ export {
   convTranspose1d,
   convTranspose2d,
   convTranspose3d,
+  type PaddingMode,
 } from './conv.ts';
-export { type EmbeddingTable, embedding, embeddingWeight } from './embedding.ts';
+export { type DropoutOptions, dropout, dropout1d, dropout2d, dropout3d } from './dropout.ts';
+export { type EmbeddingTable, type EmbeddingWeight, embedding, embeddingWeight } from './embedding.ts';
 export { type LinearOptions, linear } from './linear.ts';
 export * as models from './models/index.ts';
-export { type LayerNormOptions, layerNorm } from './norm.ts';
+export {
+  type ChannelNormOptions,
+  groupNorm,
+  type InstanceNormOptions,
+  instanceNorm1d,
+  instanceNorm2d,
+  instanceNorm3d,
+  type LayerNormOptions,
+  layerNorm,
+} from './norm.ts';
 export {
   gru,
   type LstmLayerOptions,
@@ -32,3 +81,4 @@ export {
 } from './recurrent.ts';
 export type { LayerOptions } from './scope.ts';
 export { type TransformerBlockOptions, transformerBlock } from './transformer.ts';
+export { type UpsampleMode, type UpsampleOptions, upsample } from './upsample.ts';

@@ -1,6 +1,7 @@
 import type { Tensor } from '../graph/graph.ts';
 import { add, gelu } from '../ops/elementwise.ts';
 import { type AttentionOptions, multiheadAttention } from './attention.ts';
+import { dropout } from './dropout.ts';
 import { linear } from './linear.ts';
 import { layerNorm } from './norm.ts';
 import { scoped } from './scope.ts';
@@ -8,6 +9,8 @@ import { scoped } from './scope.ts';
 export interface TransformerBlockOptions extends AttentionOptions {
   /** Width of the hidden layer over the block's width; default 4. */
   readonly mlpRatio?: number;
+  /** Dropout in training, of the attention's weights and of what both parts add to the shortcut; default 0. */
+  readonly dropout?: number;
 }
 
 /**
@@ -16,9 +19,15 @@ export interface TransformerBlockOptions extends AttentionOptions {
  */
 export const transformerBlock = (x: Tensor, options: TransformerBlockOptions): Tensor =>
   scoped(x, options, () => {
-    const { heads, causal, mlpRatio = 4 } = options;
+    const { heads, causal, mlpRatio = 4, dropout: p = 0 } = options;
     const width = x.shape.at(-1)!;
-    const attended = add(x, multiheadAttention(layerNorm(x, { name: 'norm1' }), { heads, causal, name: 'self_attn' }));
+    const attention = multiheadAttention(layerNorm(x, { name: 'norm1' }), {
+      heads,
+      causal,
+      dropout: p,
+      name: 'self_attn',
+    });
+    const attended = add(x, dropout(attention, { p, name: 'dropout1' }));
     const hidden = gelu(linear(layerNorm(attended, { name: 'norm2' }), mlpRatio * width, { name: 'linear1' }));
-    return add(attended, linear(hidden, width, { name: 'linear2' }));
+    return add(attended, dropout(linear(hidden, width, { name: 'linear2' }), { p, name: 'dropout2' }));
   });

@@ -1,10 +1,20 @@
-import { elementCount, type Shape, type TensorType } from '../core/types.ts';
+import { elementCount, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { type BadSample, type RefTensor, require, type Sample } from '../graph/op-record.ts';
+import type { BadSample, Sample } from '../graph/op-record.ts';
+import {
+  affine,
+  imageCases as cases,
+  channelMeans,
+  channelStatistics,
+  eachElement,
+  requireImages,
+  rootsOf,
+  weightRange as weight,
+} from './batch-norm-reference.ts';
 import { add, mul, sub } from './binary.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
-import { channelColumn, channelLayout, channelsOf, filled, type NormOptions } from './norm-shapes.ts';
+import { channelColumn, channelsOf, filled, type NormOptions } from './norm-shapes.ts';
 import { mean as meanOf, sum } from './reduce.ts';
 import { broadcastTo, reshape } from './shape.ts';
 import { requireFloats, requireShape } from './type-rules.ts';
@@ -21,38 +31,6 @@ import { neg, reciprocal, sqrt } from './unary.ts';
  */
 export type BatchNormAttrs = { readonly eps: number };
 
-function requireImages(x: TensorType, eps: number, perChannel: Readonly<Record<string, TensorType>>): void {
-  require(x.shape.length >= 2, `x must be [N, C, …] and so have two axes or more, got ${x.shape.length}`);
-  require(eps >= 0, `eps must not be negative, got ${eps}`);
-  for (const [name, type] of Object.entries(perChannel)) requireShape(name, type.shape, [x.shape[1]!]);
-}
-
-/** Calls `visit` with each element's place and channel. */
-function eachElement(x: Shape, visit: (at: number, channel: number) => void): void {
-  const { n, channels, spatial } = channelLayout(x);
-  for (let at = 0; at < n * channels * spatial; at++) visit(at, Math.floor(at / spatial) % channels);
-}
-
-/** (Σ f over each channel) / elements of a channel. */
-function channelMeans(x: RefTensor, f: (at: number, channel: number) => number): Float64Array {
-  const { n, channels, spatial } = channelLayout(x.type.shape);
-  const total = new Float64Array(channels);
-  eachElement(x.type.shape, (at, c) => {
-    total[c] = total[c]! + f(at, c);
-  });
-  return total.map((t) => t / (n * spatial));
-}
-
-const rootsOf = (variance: Float64Array, eps: number): Float64Array => variance.map((v) => 1 / Math.sqrt(v + eps));
-
-function affine(x: RefTensor, scale: Float64Array, mean: Float64Array, gamma: RefTensor, beta: RefTensor) {
-  const y = new Float64Array(x.data.length);
-  eachElement(x.type.shape, (at, c) => {
-    y[at] = (x.data[at]! - mean[c]!) * scale[c]! * gamma.data[c]! + beta.data[c]!;
-  });
-  return y;
-}
-
 const elementsOf = (x: Tensor): number => elementCount(x.shape) / x.shape[1]!;
 
 /** 1 / √(variance + eps) as a graph. */
@@ -63,15 +41,6 @@ const normalized = (x: Tensor, mean: Tensor, rstd: Tensor): Tensor =>
   mul(sub(channelsOf(x), channelColumn(mean)), channelColumn(rstd));
 
 const overChannels = { axes: [0, 2] };
-
-const cases: readonly { name: string; shape: number[] }[] = [
-  { name: 'images', shape: [3, 2, 2, 3] },
-  { name: 'no spatial axes', shape: [5, 6] },
-  { name: 'sequences', shape: [2, 3, 9] },
-  { name: 'one sample', shape: [1, 4, 5] },
-];
-
-const weight = { low: 0.5, high: 1.5 };
 
 const bad = (message: string, ...shapes: number[][]): BadSample<BatchNormAttrs> => ({
   inputs: shapes.map((shape) => ({ dtype: 'f32', shape })),
@@ -90,8 +59,7 @@ export const batchNormOp = defineOp<BatchNormAttrs>({
     return [x, channel, channel];
   },
   reference: ([x, gamma, beta], { eps }) => {
-    const mean = channelMeans(x!, (at) => x!.data[at]!);
-    const variance = channelMeans(x!, (at, c) => (x!.data[at]! - mean[c]!) ** 2);
+    const { mean, variance } = channelStatistics(x!);
     return [affine(x!, rootsOf(variance, eps), mean, gamma!, beta!), mean, variance];
   },
   gradient: {

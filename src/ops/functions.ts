@@ -31,6 +31,7 @@ export {
 export { conv1d, conv2d, conv3d } from './conv.ts';
 export { convTranspose1d, convTranspose2d, convTranspose3d } from './conv-transpose.ts';
 export { cumSum } from './cum-sum.ts';
+export { detach } from './detach.ts';
 export { dropout } from './dropout.ts';
 export { einsum } from './einsum.ts';
 export * from './elementwise.ts';
@@ -45,7 +46,7 @@ export { argMax, argMin, topK } from './order.ts';
 export { pad } from './pad.ts';
 export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from './pool.ts';
 export { gru, lstm, rnn } from './recurrent.ts';
-export { logSumExp, max, mean, min, prod, sum } from './reduce.ts';
+export { logSumExp, max, mean, min, prod, sum, sumOfSquares } from './reduce.ts';
 export { resample } from './resample.ts';
 export { resize } from './resize.ts';
 export { broadcastTo, concat, flatten, flip, reshape, slice, squeeze, transpose, unsqueeze } from './shape.ts';

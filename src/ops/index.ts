@@ -26,8 +26,14 @@ import {
   softsignGradOp,
   thresholdedReluGradOp,
 } from './activations-grad.ts';
+import { adadeltaUpdateOp } from './adadelta-update.ts';
+import { adagradUpdateOp } from './adagrad-update.ts';
+import { adamUpdateOp } from './adam-update.ts';
+import { accumulateMomentsOp, channelMomentsOp, runningMomentsOp } from './batch-moments.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
+import { batchNormWithMomentsInputGradOp, batchNormWithMomentsOp } from './batch-norm-moments.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
+import { clipFactorOp } from './clip-factor.ts';
 import {
   andOp,
   castOp,
@@ -44,6 +50,7 @@ import {
 } from './compare.ts';
 import { convInputGradOp, convOp, convWeightGradOp } from './conv.ts';
 import { cumSumOp } from './cum-sum.ts';
+import { detachOp } from './detach.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
 import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
@@ -56,16 +63,17 @@ import { lstmScanOp } from './lstm-scan.ts';
 import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
-import { adamUpdateOp, sgdUpdateOp } from './optimizer.ts';
 import { argMaxOp, argMinOp, topKOp } from './order.ts';
 import { padOp } from './pad.ts';
 import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
-import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOp } from './reduce.ts';
+import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOfSquaresOp, sumOp } from './reduce.ts';
 import { fmodOp, modOp } from './remainder.ts';
 import { resampleGradOp, resampleOp } from './resample.ts';
+import { rmspropUpdateOp } from './rmsprop-update.ts';
 import { rnnScanGradOp, rnnScanOp } from './rnn-scan.ts';
 import { ceilOp, floorOp, roundOp, signOp } from './rounding.ts';
 import { runningAverageOp } from './running-average.ts';
+import { sgdUpdateOp } from './sgd-update.ts';
 import { broadcastToOp, concatOp, reshapeOp, sliceOp, sliceScatterOp, transposeOp } from './shape.ts';
 import { logSoftmaxGradOp, logSoftmaxOp, softmaxGradOp, softmaxOp } from './softmax.ts';
 import {
@@ -88,8 +96,11 @@ import { geluGradOp, reluGradOp, sigmoidGradOp, tanhGradOp } from './unary-grad.
 export const records = {
   abs: absOp,
   accumulate: accumulateOp,
+  accumulateMoments: accumulateMomentsOp,
   acos: acosOp,
   acosh: acoshOp,
+  adadeltaUpdate: adadeltaUpdateOp,
+  adagradUpdate: adagradUpdateOp,
   adamUpdate: adamUpdateOp,
   add: addOp,
   and: andOp,
@@ -105,10 +116,14 @@ export const records = {
   batchNormInference: batchNormInferenceOp,
   batchNormInputGrad: batchNormInputGradOp,
   batchNormWeightGrad: batchNormWeightGradOp,
+  batchNormWithMoments: batchNormWithMomentsOp,
+  batchNormWithMomentsInputGrad: batchNormWithMomentsInputGradOp,
   broadcastTo: broadcastToOp,
   cast: castOp,
   ceil: ceilOp,
+  channelMoments: channelMomentsOp,
   clip: clipOp,
+  clipFactor: clipFactorOp,
   clipGrad: clipGradOp,
   concat: concatOp,
   conv: convOp,
@@ -119,6 +134,7 @@ export const records = {
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
   cumSum: cumSumOp,
+  detach: detachOp,
   div: divOp,
   dropout: dropoutOp,
   dropoutMask: dropoutMaskOp,
@@ -185,10 +201,12 @@ export const records = {
   resample: resampleOp,
   resampleGrad: resampleGradOp,
   reshape: reshapeOp,
+  rmspropUpdate: rmspropUpdateOp,
   rnnScan: rnnScanOp,
   rnnScanGrad: rnnScanGradOp,
   round: roundOp,
   runningAverage: runningAverageOp,
+  runningMoments: runningMomentsOp,
   scatterAdd: scatterAddOp,
   scatterElements: scatterElementsOp,
   scatterND: scatterNDOp,
@@ -208,6 +226,7 @@ export const records = {
   sqrt: sqrtOp,
   sub: subOp,
   sum: sumOp,
+  sumOfSquares: sumOfSquaresOp,
   tan: tanOp,
   tanh: tanhOp,
   tanhGrad: tanhGradOp,

@@ -134,6 +134,16 @@ export const sumOp = reduction({
   range: {},
 });
 
+export const sumOfSquaresOp = reduction({
+  name: 'sumOfSquares',
+  doc: 'y = Σ x² over the axes, squared and added in f64, without a tensor of squares. ONNX ReduceSumSquare.',
+  start: 0,
+  step: (total, x) => total + x * x,
+  gradient: (x, dy) => mul(x, mul(dy, 2)),
+  flops: 2,
+  range: {},
+});
+
 export const meanOp = reduction({
   name: 'mean',
   doc: 'y = (Σ x)/n over the axes. ONNX ReduceMean, torch.mean.',
@@ -284,3 +294,7 @@ export const min = build(minOp);
 export const prod = build(prodOp);
 /** ln Σ eˣ over axes (default all), without overflow. */
 export const logSumExp = build(logSumExpOp);
+const squaresOver = build(sumOfSquaresOp);
+/** Sum of squares over axes (default all). */
+export const sumOfSquares = (x: Tensor, options: ReduceOptions = {}): Tensor =>
+  x.rank > 0 && normalAxes(options.axes, x.rank).length === 0 ? mul(x, x) : squaresOver(x, options);

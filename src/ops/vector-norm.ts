@@ -1,7 +1,6 @@
 import type { Tensor } from '../graph/graph.ts';
-import { mul } from './binary.ts';
 import { equal, where } from './compare.ts';
-import { max, type ReduceOptions, sum } from './reduce.ts';
+import { max, type ReduceOptions, sum, sumOfSquares } from './reduce.ts';
 import { abs, sqrt } from './unary.ts';
 
 export interface VectorNormOptions extends ReduceOptions {
@@ -16,7 +15,7 @@ export interface VectorNormOptions extends ReduceOptions {
 export function vectorNorm(x: Tensor, { ord = 2, ...options }: VectorNormOptions = {}): Tensor {
   if (ord === 1) return sum(abs(x), options);
   if (ord !== 2) return max(abs(x), options);
-  const squares = sum(mul(x, x), options);
+  const squares = sumOfSquares(x, options);
   // The root's derivative at 0 is infinite: it is taken of 1 there, and nothing of it passes.
   const zero = equal(squares, 0);
   return where(zero, 0, sqrt(where(zero, 1, squares)));

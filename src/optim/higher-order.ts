@@ -8,7 +8,7 @@ import { allocate } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { dependsOnBatch } from '../graph/values.ts';
 import { add, mul } from '../ops/elementwise.ts';
-import { sum } from '../ops/reduce.ts';
+import { sum, sumOfSquares } from '../ops/reduce.ts';
 import { reshape } from '../ops/shape.ts';
 import type { Model, ModelGraph, Total, TotalPart } from './model.ts';
 import { type L2Penalty, penalisedParameters } from './training-graph.ts';
@@ -212,7 +212,7 @@ function lossTotal(share: Tensor, penalised: ReadonlySet<Tensor>, lambda: number
     at: node,
     finish: (loss) =>
       [...penalised].reduce((total, p) => {
-        const penalty = graph.inStep(p.node, () => mul(sum(mul(p, p)), lambda / 2));
+        const penalty = graph.inStep(p.node, () => mul(sumOfSquares(p), lambda / 2));
         return graph.inStep(node, () => add(total, penalty));
       }, loss!),
   };

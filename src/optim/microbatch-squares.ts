@@ -1,7 +1,7 @@
 import type { Contribution } from '../autodiff/backward.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { add, mul } from '../ops/elementwise.ts';
-import { sum } from '../ops/reduce.ts';
+import { add } from '../ops/elementwise.ts';
+import { sumOfSquares } from '../ops/reduce.ts';
 import { reshape } from '../ops/shape.ts';
 
 export interface ParameterUses {
@@ -30,13 +30,13 @@ export function declareMicrobatchSquares(parameters: readonly ParameterUses[]): 
     const origin = first!.use ?? first!.cotangent.node;
     const square = graph.joiningDerivatives(origin, () => {
       const share = uses.map((u) => u.cotangent).reduce((a, b) => add(a, b));
-      return reshape(sum(mul(share, share)), [1]);
+      return reshape(sumOfSquares(share), [1]);
     });
     graph.outputPerMicrobatch(`micro_square/${parameter.name}`, square);
     if (!penalised) continue;
     // The penalty is what was added last.
     const [total] = gradient.node.inputs;
-    const data = graph.inStep(parameter.node, () => sum(mul(total!, total!)));
+    const data = graph.inStep(parameter.node, () => sumOfSquares(total!));
     graph.output(`data_square/${parameter.name}`, data, { batchAxis: null });
   }
 }

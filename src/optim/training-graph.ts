@@ -1,7 +1,7 @@
 import { backward, type Contribution } from '../autodiff/backward.ts';
 import { GraphError, UsageError } from '../core/errors.ts';
 import { allocate } from '../core/types.ts';
-import type { Graph, Tensor } from '../graph/graph.ts';
+import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import { mergeCommonSubexpressions } from '../graph/passes/common-subexpressions.ts';
 import { foldConstants } from '../graph/passes/constant-folding.ts';
 import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
@@ -9,8 +9,10 @@ import { isForward, isStepValue } from '../graph/values.ts';
 import { verify } from '../graph/verify.ts';
 import { accumulate } from '../ops/accumulate.ts';
 import { add, mul } from '../ops/elementwise.ts';
-import { sum } from '../ops/reduce.ts';
+import { sumOfSquares } from '../ops/reduce.ts';
 import { broadcastTo } from '../ops/shape.ts';
+import { type BatchNormMode, inBatchNormMode } from './batch-norm.ts';
+import { type ClipConfig, clippingFactor } from './clip.ts';
 import { declareMicrobatchSquares } from './microbatch-squares.ts';
 import type { ModelGraph, Total } from './model.ts';
 import type { Optimizer } from './optimizer.ts';
@@ -24,7 +26,11 @@ export interface L2Penalty {
 export interface TrainingGraphOptions {
   /** Updates the parameters; without it the graph only computes. */
   readonly optimizer?: Optimizer;
+  /** Scales the gradients on their way into the update; what is fetched of them is as it was before. */
+  readonly clip?: ClipConfig;
   readonly l2?: L2Penalty;
+  /** What batch normalisation takes its statistics of; default `micro`. */
+  readonly batchNorm?: BatchNormMode;
   /** Named results to keep besides the loss. */
   readonly fetch?: {
     /** `output/NAME` of every model output. */
@@ -48,12 +54,13 @@ export interface TrainingGraphOptions {
  *     micro   inputs ─► forward ─► objective shares        (once a microbatch)
  *                           └─► backward ─► one gradient a use of each parameter
  *     ------------------------- accumulate: Σ over microbatches, in their order -------------------------
- *     step    gradient of a parameter = Σ of its uses in graph order (+ λw) ─► update ─► assignments
+ *     step    gradient of a parameter = Σ of its uses in graph order (+ λw) ─► (clip) ─► update ─► assignments
  *
  * A parameter used in several places has one accumulator a use, so that the order of additions is fixed by the graph and
  * not by the partition: this is what keeps the bits when tied weights are cut apart.
  */
-export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOptions = {}): Graph {
+export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOptions = {}): Graph {
+  const model = inBatchNormMode(built, options.batchNorm ?? 'micro');
   const { graph } = model;
   const fetch = options.fetch ?? {};
   const modelOutputs = [...graph.outputs];
@@ -101,7 +108,6 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
     const name = model.objectiveName ?? 'loss';
     graph.output(name, totalLoss(graph, name, share, penalised, options.l2?.lambda ?? 0));
     const totals = new Map<string, Tensor>();
-    const hyper = options.optimizer && feedHyper(graph, options.optimizer);
     for (const parameter of wanted) {
       const gradient = totalGradient(
         graph,
@@ -111,15 +117,7 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
         options.l2?.lambda ?? 0,
       );
       totals.set(parameter.name, gradient);
-      if (fetch.gradientSquares) {
-        const square = graph.inStep(parameter.node, () => sum(mul(gradient, gradient)));
-        graph.output(`grad_square/${parameter.name}`, square, { batchAxis: null });
-      }
       if (fetch.gradients && !model.fromGradients) graph.output(`grad/${parameter.name}`, gradient);
-      if (options.optimizer) {
-        const { update } = options.optimizer;
-        graph.inStep(parameter.node, () => update(graph, parameter, gradient, hyper!));
-      }
     }
     if (fetch.microbatchSquares) {
       declareMicrobatchSquares(
@@ -131,6 +129,13 @@ export function buildTrainingGraph(model: ModelGraph, options: TrainingGraphOpti
         })),
       );
     }
+    const squares = fetch.gradientSquares || (options.optimizer && options.clip) ? squaresOf(wanted, totals) : [];
+    if (fetch.gradientSquares) {
+      wanted.forEach((p, i) => {
+        graph.output(`grad_square/${p.name}`, squares[i]!, { batchAxis: null });
+      });
+    }
+    if (options.optimizer && wanted.length > 0) appendUpdates(wanted, totals, squares, share.node, options);
     model.fromGradients?.(totals);
     model.fromContributions?.(new Map(wanted.map((p) => [p.name, contributions.get(p)!])));
     for (const input of inputs) {
@@ -187,7 +192,7 @@ export function penalisedParameters(graph: Graph, l2: L2Penalty | undefined): Re
 function totalLoss(graph: Graph, name: string, share: Tensor, penalised: ReadonlySet<Tensor>, lambda: number): Tensor {
   let loss = graph.derivativeOf(share.node, () => accumulate(share, name));
   for (const parameter of penalised) {
-    const penalty = graph.inStep(parameter.node, () => mul(sum(mul(parameter, parameter)), lambda / 2));
+    const penalty = graph.inStep(parameter.node, () => mul(sumOfSquares(parameter), lambda / 2));
     loss = graph.inStep(share.node, () => add(loss, penalty));
   }
   return loss;
@@ -234,6 +239,26 @@ function inputGradient(graph: Graph, input: Tensor, uses: readonly Contribution[
     if (uses.length === 0) return broadcastTo(graph.scalar(0), input.shape);
     return uses.map((u) => u.cotangent).reduce((a, b) => add(a, b));
   });
+}
+
+/** Σ g² of each gradient, on its parameter's device. */
+const squaresOf = (parameters: readonly Tensor[], gradients: ReadonlyMap<string, Tensor>): Tensor[] =>
+  parameters.map((p) => p.graph.inStep(p.node, () => sumOfSquares(gradients.get(p.name)!)));
+
+/** The updates of all parameters; `at`: where the factor of clipping is computed. */
+function appendUpdates(
+  parameters: readonly Tensor[],
+  gradients: ReadonlyMap<string, Tensor>,
+  squares: readonly Tensor[],
+  at: Node,
+  { optimizer, clip }: TrainingGraphOptions,
+): void {
+  const { graph } = at;
+  const hyper = feedHyper(graph, optimizer!);
+  const factor = clip && clippingFactor(squares, clip, at);
+  for (const p of parameters) {
+    graph.inStep(p.node, () => optimizer!.update(graph, p, gradients.get(p.name)!, { hyper, factor }));
+  }
 }
 
 const feedHyper = (graph: Graph, optimizer: Optimizer): Tensor =>

@@ -26,7 +26,7 @@ export function leaders(graph: Graph): (Node | undefined)[] {
       const followed = node.origin && leader[node.origin.id];
       leader[node.id] = followed ?? latest(node.inputs.map((t) => leader[t.node.id]));
     }
-    if (!node.op?.accumulates) continue;
+    if (!node.op?.accumulates && node.region !== 'step') continue;
     for (const t of node.inputs) if (t.node.source?.kind === 'buffer') leader[t.node.id] ??= leader[node.id];
   }
   return leader;

@@ -5,6 +5,8 @@ import { type DeviceModel, defaultDevice, defaultLink, type LinkModel, reference
 import type { Graph, Node } from '../graph/graph.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
+import { type BatchNormMode, normalizesByWholeBatch } from '../optim/batch-norm.ts';
+import type { ClipConfig } from '../optim/clip.ts';
 import type { Model } from '../optim/model.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { buildTrainingGraph, type L2Penalty } from '../optim/training-graph.ts';
@@ -59,13 +61,17 @@ export interface PlanRequest {
   readonly programs: Readonly<Record<string, ProgramSpec>>;
   readonly microbatches: number;
   readonly devices: readonly PlannedDevice[];
-  /** A name, or a schedule from a file. */
-  readonly schedule: ScheduleName | Schedule;
+  /** A name, or a schedule from a file. Default `1f1b`; `gpipe` where the model normalises by the whole batch. */
+  readonly schedule?: ScheduleName | Schedule;
   readonly partition: PartitionSpec;
   /** Device of each stage; default: stage s on device s. */
   readonly placement?: readonly number[];
   readonly optimizer?: Optimizer;
+  /** Of the programs that train; gradients that are asked for are not clipped. */
+  readonly clip?: ClipConfig;
   readonly l2?: L2Penalty;
+  /** What batch normalisation takes its statistics of; default `micro`. */
+  readonly batchNorm?: BatchNormMode;
   readonly inputGradients?: boolean;
   /**
    * The same bits for every number of microbatches: each sample is computed by itself, and sums over the batch are one
@@ -76,9 +82,12 @@ export interface PlanRequest {
   readonly link?: LinkModel;
 }
 
+type ScheduledRequest = PlanRequest & Required<Pick<PlanRequest, 'schedule'>>;
+
 /** Partition, schedule, programs and memory of a training step, checked against each other and against the devices. */
 export interface Plan {
-  readonly request: PlanRequest;
+  /** With the schedule that was chosen where none was asked for. */
+  readonly request: ScheduledRequest;
   readonly partition: Partition;
   readonly placement: readonly number[];
   /** Devices that own no stage. */
@@ -107,17 +116,28 @@ const relativeSpeed = (device: PlannedDevice | undefined): number =>
     : device.speed * (device.backend === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);
 
 /** The plan without the check against capacities. */
-export function draftPlan(request: PlanRequest): Plan {
-  if (request.devices.length === 0)
+export function draftPlan(asked: PlanRequest): Plan {
+  if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
-  const deviceModel = request.deviceModel ?? defaultDevice;
-  const link = request.link ?? defaultLink;
-  const [mainName, main] = Object.entries(request.programs)[0]!;
+  if (asked.clip && !asked.optimizer) {
+    throw new UsageError(
+      'clip-without-optimizer',
+      'clip scales the gradients of an update, and there is no optimizer',
+      {
+        fields: { clip: asked.clip },
+        remedy: "optimizer: makeOptimizer({ kind: 'sgd' })",
+      },
+    );
+  }
+  const deviceModel = asked.deviceModel ?? defaultDevice;
+  const link = asked.link ?? defaultLink;
+  const [mainName, main] = Object.entries(asked.programs)[0]!;
   const builds = Object.fromEntries(
-    Object.entries(request.programs).map(([name, spec]) => [name, buildGraphs(request, spec, spec === main)]),
+    Object.entries(asked.programs).map(([name, spec]) => [name, buildGraphs(asked, spec, spec === main)]),
   );
   // A partition weighs a microbatch as it is, also where its samples are computed one by one.
   const mainGraph = builds[mainName]!.largest;
+  const request = { ...asked, schedule: scheduleAskedFor(asked, mainGraph) };
 
   const microbatches = builds[mainName]!.chunks.length;
   const partition = makePartition(mainGraph, request.partition, {
@@ -138,6 +158,7 @@ export function draftPlan(request: PlanRequest): Plan {
     modelStages: partition.stages,
     placement: foldedPlacement(placement, order),
     ordered: mainGraph.nodes.some((n) => n.op?.accumulates && n.pass === 0),
+    byWholeBatch: normalizesByWholeBatch(mainGraph),
   };
   const stageEdges = edgesBetweenStages(mainGraph, partition);
 
@@ -189,6 +210,18 @@ interface Build {
   readonly largest: Graph;
 }
 
+/** The schedule asked for. Throws UsageError where the model's batch normalisation does not go with it. */
+function scheduleAskedFor({ schedule }: PlanRequest, main: Graph): ScheduledRequest['schedule'] {
+  if (!normalizesByWholeBatch(main)) return schedule ?? '1f1b';
+  // Whether one from a file has all forwards before all backwards, the program's builder sees.
+  if (schedule === undefined || schedule === 'gpipe' || typeof schedule === 'object') return schedule ?? 'gpipe';
+  throw new UsageError(
+    'batch-norm-schedule',
+    `schedule: with batchNorm exact all microbatches wait for each other at every batch normalisation, which only gpipe lets them, and ${schedule} is asked for`,
+    { fields: { key: 'schedule', schedule, expected: 'gpipe' }, remedy: '--schedule gpipe, or --batchNorm micro' },
+  );
+}
+
 function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): Build {
   // A smaller last batch may have fewer samples than the main program has microbatches.
   const chunks = chunkSizes(spec.batch, isMain ? request.microbatches : Math.min(request.microbatches, spec.batch));
@@ -199,7 +232,9 @@ function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): 
     if (chunks.length > 1) refuseWholeBatchGradients(model.graph, chunks.length);
     return buildTrainingGraph(model, {
       optimizer: spec.mode === 'train' ? request.optimizer : undefined,
+      clip: request.clip,
       l2: request.l2,
+      batchNorm: request.batchNorm,
       fetch: {
         outputs: spec.outputs ?? false,
         gradientSquares: spec.gradientNorm ?? false,
@@ -263,13 +298,15 @@ interface StageChain {
   readonly modelStages: number;
   /** Values are averaged over microbatches on the way forward, so forwards must run in their order. */
   readonly ordered: boolean;
+  /** It normalises by statistics of the whole batch, so all forwards run before all backwards. */
+  readonly byWholeBatch: boolean;
 }
 
 function scheduleFor(
-  request: PlanRequest,
+  request: ScheduledRequest,
   spec: ProgramSpec,
   isMain: boolean,
-  { stages, placement, modelStages }: StageChain,
+  { stages, placement, modelStages, byWholeBatch }: StageChain,
   microbatches: number,
 ): Schedule {
   const shape = { stages, microbatches, placement, devices: request.devices.length };
@@ -281,7 +318,8 @@ function scheduleFor(
     given.microbatches === microbatches &&
     given.placement.every((d, s) => d === placement[s]);
   // A smaller last batch may have fewer microbatches than the file's grid.
-  if (!fits && !isMain && microbatches !== given.microbatches) return makeSchedule('1f1b', shape);
+  if (!fits && !isMain && microbatches !== given.microbatches)
+    return makeSchedule(byWholeBatch ? 'gpipe' : '1f1b', shape);
   if (!fits) {
     const order = Math.log2(stages / modelStages);
     const forModel = order > 0 && given.stages === modelStages && given.microbatches === microbatches;

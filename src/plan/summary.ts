@@ -1,5 +1,8 @@
 import { elementCount } from '../core/types.ts';
+import { barrierLevels } from '../graph/barriers.ts';
+import type { Graph } from '../graph/graph.ts';
 import type { CategoryBytes } from '../memory/device-memory.ts';
+import { wholeBatchNorms } from '../optim/batch-norm.ts';
 import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
 import { describe, type MemoryCategory } from '../program/instruction.ts';
@@ -40,6 +43,14 @@ export interface DeviceSummary {
   readonly bubbleFractionPredicted: number;
 }
 
+/** Places at which all microbatches wait for each other, one behind the other. */
+export interface BarrierSummary {
+  readonly forward: number;
+  readonly backward: number;
+  /** The batch normalisations by the whole batch; several may share a barrier. */
+  readonly nodes: readonly string[];
+}
+
 /** A plan in numbers, as JSON. */
 export interface PlanSummary {
   readonly model: string;
@@ -50,6 +61,8 @@ export interface PlanSummary {
     readonly microbatches: number;
   }[];
   readonly schedule: string;
+  /** null: no microbatch waits for another. */
+  readonly barriers: BarrierSummary | null;
   readonly partition: string;
   readonly stages: readonly StageSummary[];
   readonly devices: readonly DeviceSummary[];
@@ -70,6 +83,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
       microbatches: program.microbatches,
     })),
     schedule: plan.schedules[main!]!.name,
+    barriers: summarizeBarriers(plan.graphs[main!]!),
     partition: plan.partition.method,
     stages: summarizeStages(plan, main!),
     devices: plan.memory.map((memory, device) => {
@@ -97,6 +111,13 @@ export function summarizePlan(plan: Plan): PlanSummary {
     stepSecondsPredicted: prediction.stepSeconds,
     bubbleFractionPredicted: prediction.bubbleFraction,
   };
+}
+
+function summarizeBarriers(graph: Graph): BarrierSummary | null {
+  const { of, barriers } = barrierLevels(graph);
+  if (barriers === 0) return null;
+  const forward = Math.max(...graph.nodes.filter((n) => n.region === 'micro' && n.pass === 0).map((n) => of[n.id]!));
+  return { forward, backward: barriers - forward, nodes: wholeBatchNorms(graph).map((n) => n.name) };
 }
 
 function summarizeStages(plan: Plan, main: string): StageSummary[] {

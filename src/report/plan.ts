@@ -16,11 +16,15 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
     heading(summary, plan),
     stageTable(summary),
     ...foldedStagesLine(plan, main!),
-    `Schedule ${summary.schedule}, one column a task:\n${printGrid(plan.schedules[main!]!, {
-      dependencies: plan.stageEdges,
-      updates: plan.request.programs[main!]!.mode === 'train',
-      width,
-    })}`,
+    `Schedule ${summary.schedule}${summary.barriers?.nodes.length ? ' (batchNorm exact)' : ''}, one column a task:\n${printGrid(
+      plan.schedules[main!]!,
+      {
+        dependencies: plan.stageEdges,
+        updates: plan.request.programs[main!]!.mode === 'train',
+        width,
+      },
+    )}`,
+    ...barrierLines(summary, width),
     memoryTable(summary, width),
     `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}`,
   ];
@@ -42,6 +46,14 @@ function foldedStagesLine(plan: Plan, program: string): string[] {
   ];
 }
 
+/** The grid has a task a microbatch; with barriers it runs in parts, all microbatches' first parts first. */
+function barrierLines({ barriers }: PlanSummary, width: number): string[] {
+  if (!barriers) return [];
+  const { forward, backward, nodes } = barriers;
+  const head = `Barriers: ${forward} forward, ${backward} backward, at each of which all microbatches wait for each other; tasks run in parts between them`;
+  return [nodes.length > 0 ? `${head}:\n${wrap(nodes.join(', '), '  ', width)}` : head];
+}
+
 function heading({ model, programs }: PlanSummary, plan: Plan): string {
   const [first] = programs;
   const { objective, method } = plan.partition;
@@ -50,7 +62,9 @@ function heading({ model, programs }: PlanSummary, plan: Plan): string {
         objective.kind === 'time' ? formatSeconds(objective.lowerBound) : formatBytes(objective.lowerBound)
       }, gap ${formatPercent(gapOf(objective))}`
     : '';
-  return `Model ${model}, batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}\nPartition ${method}${quality}`;
+  const chunks = `batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}`;
+  const invariant = plan.request.invariant ? ', invariant: sample by sample, the same bits for any number of them' : '';
+  return `Model ${model}, ${chunks}${invariant}\nPartition ${method}${quality}`;
 }
 
 export const gapOf = ({ value, lowerBound }: { value: number; lowerBound: number }): number =>

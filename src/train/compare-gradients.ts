@@ -7,6 +7,7 @@
  */
 import { UsageError } from '../core/errors.ts';
 import { allocate, elementCount, type HostTensor, sameShape, type TensorData } from '../core/types.ts';
+import { withBatchNorm } from '../optim/batch-norm.ts';
 import {
   type GradientTerms,
   gradientTermsModel,
@@ -141,22 +142,27 @@ export async function compareMicrobatchesOf(
     ...request,
     programs: { gradients: { batch, mode: 'gradients' } },
     optimizer: undefined,
+    clip: undefined,
     inputGradients: false,
+    // Settled in the model, so that its terms are those of the mode.
+    batchNorm: undefined,
   };
+  const base = withBatchNorm(request.model, request.batchNorm ?? 'micro');
   const run = async (model: PlanRequest['model'], microbatches: number) => {
-    const fits = typeof request.schedule === 'string' || request.schedule.microbatches === microbatches;
-    const schedule = fits ? request.schedule : '1f1b';
+    // A schedule from a file is one for its own number of microbatches.
+    const { schedule: asked } = request;
+    const schedule = typeof asked === 'object' && asked.microbatches !== microbatches ? undefined : asked;
     await using session = await Session.open(makePlan({ ...bare, model, microbatches, schedule }), options);
     const { loss, results } = await session.run('gradients', options.data, { signal: options.signal });
     return { loss, results, parameters: await session.parameters() };
   };
   // In invariant mode the additions are the same in the same order: no gradient may differ by a bit.
   const { invariant = false } = request;
-  let terms = invariant ? gradientTermsOf(request.model, batch) : [];
+  let terms = invariant ? gradientTermsOf(base, batch) : [];
   const whole = await run(
     invariant
-      ? request.model
-      : gradientTermsModel(request.model, (found) => {
+      ? base
+      : gradientTermsModel(base, (found) => {
           terms = found;
         }),
     1,
@@ -166,7 +172,7 @@ export async function compareMicrobatchesOf(
     : [...new Map(terms.flatMap((t) => t.factors.map((f) => [f.name, f] as const))).values()];
   const comparisons: MicrobatchComparison[] = [];
   for (const microbatches of options.microbatches) {
-    const parts = await run(termFactorsModel(request.model, factors), microbatches);
+    const parts = await run(termFactorsModel(base, factors), microbatches);
     const sizes = chunkSizes(batch, microbatches);
     const moved = new Set(
       factors.filter((f) => !sameFactor(f, whole.results, parts.results, sizes)).map((f) => f.name),

@@ -8,6 +8,7 @@
 import { UsageError } from '../core/errors.ts';
 import { elementCount, type HostTensor, sameShape } from '../core/types.ts';
 import type { Graph } from '../graph/graph.ts';
+import { normalizesByWholeBatch, withBatchNorm } from '../optim/batch-norm.ts';
 import {
   directionName,
   gradientPenaltyModel,
@@ -23,7 +24,10 @@ type Tensors = ReadonlyMap<string, HostTensor>;
 
 export interface DerivativeOptions
   extends Partial<
-      Pick<PlanRequest, 'microbatches' | 'invariant' | 'schedule' | 'partition' | 'placement' | 'l2' | 'link'>
+      Pick<
+        PlanRequest,
+        'microbatches' | 'schedule' | 'partition' | 'placement' | 'l2' | 'link' | 'batchNorm' | 'invariant'
+      >
     >,
     Pick<SessionOptions, 'seed' | 'parameters' | 'transport' | 'audit'> {
   readonly model: Model;
@@ -188,7 +192,7 @@ export async function perExampleGradients(options: DerivativeOptions): Promise<T
 
 /** The request for H·v where `request` is that of the gradients. */
 export const hessianVectorRequest = (request: PlanRequest): PlanRequest =>
-  derived(request, hessianVectorModel(request.model, request.l2));
+  derived(request, hessianVectorModel(modelInMode(request), request.l2));
 
 /** The request for a gradient penalty. Throws UsageError where its tensor is complete only behind all microbatches. */
 export function gradientPenaltyRequest(request: PlanRequest, at: string): PlanRequest {
@@ -200,18 +204,29 @@ export function gradientPenaltyRequest(request: PlanRequest, at: string): PlanRe
       { fields: { tensor: at, microbatches: request.microbatches }, remedy: '--microbatches 1' },
     );
   }
-  return derived(request, gradientPenaltyModel(request.model, at, request.l2));
+  return derived(request, gradientPenaltyModel(modelInMode(request), at, request.l2));
 }
 
 /** The request for per-example gradients: one sample a microbatch. */
 export function perExampleRequest(request: PlanRequest): PlanRequest {
   const { batch } = Object.values(request.programs)[0]!;
+  const model = modelInMode(request);
+  if (normalizesByWholeBatch(someGraph(model))) {
+    throw new UsageError(
+      'per-example-batch-norm',
+      'with batchNorm exact the loss of a sample depends on all others, so it has no gradient of its own',
+      { fields: { batchNorm: 'exact' }, remedy: '--batchNorm micro' },
+    );
+  }
   return {
-    ...derived(request, perExampleModel(request.model, batch)),
+    ...derived(request, perExampleModel(model, batch)),
     programs: { gradients: { batch, mode: 'gradients', outputs: true } },
     microbatches: batch,
   };
 }
+
+/** What is differentiated is the model with its batch normalisation settled. */
+const modelInMode = ({ model, batchNorm = 'micro' }: PlanRequest): Model => withBatchNorm(model, batchNorm);
 
 function derived(request: PlanRequest, model: Model): PlanRequest {
   const { batch } = Object.values(request.programs)[0]!;
@@ -220,7 +235,9 @@ function derived(request: PlanRequest, model: Model): PlanRequest {
     model,
     programs: { gradients: { batch, mode: 'gradients' } },
     l2: undefined,
+    batchNorm: undefined,
     optimizer: undefined,
+    clip: undefined,
     inputGradients: false,
   };
 }
@@ -254,8 +271,8 @@ const trainedParameters = (graph: Graph) =>
 export const gradientRequest = (options: DerivativeOptions): PlanRequest => requestOf(options);
 
 function requestOf(options: DerivativeOptions): PlanRequest {
-  const { model, devices = 1, microbatches = 1, schedule = '1f1b', partition = 'auto' } = options;
-  const { placement, invariant, l2, link } = options;
+  const { model, devices = 1, microbatches = 1, schedule, partition = 'auto' } = options;
+  const { placement, l2, link, batchNorm, invariant } = options;
   return {
     model,
     programs: { gradients: { batch: batchOf(options), mode: 'gradients' } },
@@ -264,12 +281,13 @@ function requestOf(options: DerivativeOptions): PlanRequest {
       typeof devices === 'number'
         ? Array.from({ length: devices }, () => ({ backend: 'wasm' as const, memory: null, speed: 1 }))
         : devices,
-    schedule,
     partition,
+    ...(schedule ? { schedule } : {}),
     ...(placement ? { placement } : {}),
-    ...(invariant ? { invariant } : {}),
     ...(l2 ? { l2 } : {}),
     ...(link ? { link } : {}),
+    ...(invariant ? { invariant } : {}),
+    ...(batchNorm ? { batchNorm } : {}),
   };
 }
 

@@ -28,6 +28,11 @@ export function initialValue(type: TensorType, init: ParameterInit, seed: number
     case 'data':
       data.set(init.data);
       break;
+    case 'zeroRow': {
+      const width = elementCount(type.shape.slice(1));
+      data.set(initialValue(type, init.of, seed, name).data);
+      data.fill(0, init.row * width, (init.row + 1) * width);
+    }
   }
   return { type, data };
 }

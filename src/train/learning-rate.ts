@@ -1,5 +1,6 @@
 import { UsageError } from '../core/errors.ts';
-import { cosTurn } from '../core/portable-math.ts';
+import { halfCosine, wholePower } from '../core/portable-math.ts';
+import { type OneCycleConfig, oneCycle } from './one-cycle.ts';
 
 /** How the rate changes from step to step; names and formulas are PyTorch's, a step here is one update. */
 export type LearningRateConfig =
@@ -15,6 +16,7 @@ export type LearningRateConfig =
       readonly totalSteps: number;
       readonly minRatio?: number;
     }
+  | OneCycleConfig
   /** One rate a step. */
   | { readonly kind: 'values'; readonly values: readonly number[] };
 
@@ -46,6 +48,8 @@ export function makeLearningRate(config: LearningRateConfig, lr: number): Learni
         return lr * (minRatio + (1 - minRatio) * halfCosine(progress));
       };
     }
+    case 'oneCycle':
+      return oneCycle(config).rate;
     case 'values':
       return (k) => {
         const rate = config.values[k];
@@ -61,14 +65,10 @@ export function makeLearningRate(config: LearningRateConfig, lr: number): Learni
   }
 }
 
-/** (1 + cos πt)/2 */
-const halfCosine = (t: number): number => (1 + cosTurn((t / 2) % 1)) / 2;
+/** Whether the rule sets the momentum (of Adam: beta1) of every step too. */
+export const cyclesMomentum = (config: LearningRateConfig): boolean =>
+  config.kind === 'oneCycle' && (config.cycleMomentum ?? true);
 
-/** baseⁿ by repeated squaring: `**` leaves the last bit to the engine. */
-function wholePower(base: number, n: number): number {
-  let result = 1;
-  for (let square = base, left = n; left > 0; left = Math.floor(left / 2), square *= square) {
-    if (left % 2 === 1) result *= square;
-  }
-  return result;
-}
+/** Momentum of the update at step k, from 0; undefined where the optimizer keeps its own. */
+export const makeMomentum = (config: LearningRateConfig): LearningRate | undefined =>
+  config.kind === 'oneCycle' && cyclesMomentum(config) ? oneCycle(config).momentum : undefined;

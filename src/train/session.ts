@@ -30,6 +30,8 @@ export interface RunOptions {
   /** Step number of the optimizer, from 0. */
   readonly step?: number;
   readonly lr?: number;
+  /** Momentum, of Adam beta1, of this step; default the optimizer's own. It must have been made for one. */
+  readonly momentum?: number;
   readonly profile?: boolean;
   /** The batch that the given one is a part of; default: it is the whole. */
   readonly whole?: WholeBatch;
@@ -330,14 +332,14 @@ export class Session implements AsyncDisposable {
     const source = this.plan.graphs[program]!.sources('input').find((t) => t.node.source!.name === feed.name)!.node
       .source!;
     const { optimizer, programs } = this.plan.request;
-    const { step = 0, lr, whole } = options;
+    const { step = 0, lr, momentum, whole } = options;
     return feedValue(source, {
       tensors: batch,
       samples: programs[program]!.batch,
       whole,
       seed: this.#seed,
       step,
-      hyper: () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step),
+      hyper: () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step, momentum),
     });
   }
 }

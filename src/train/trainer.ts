@@ -13,6 +13,8 @@ export interface TrainOptions {
   readonly steps: number;
   /** Rate of the update at step k, from 0; default the optimizer's own. */
   readonly learningRate?: LearningRate;
+  /** Momentum (of Adam: beta1) of the update at step k; default the optimizer's own (`makeMomentum`). */
+  readonly momentum?: LearningRate;
   /** How the gradient noise is averaged, where the plan computes it (`gradientNoise`). */
   readonly noise?: ConstructorParameters<typeof NoiseTracker>[0];
   readonly evaluation?: {
@@ -32,7 +34,9 @@ export interface StepRecord {
   /** Objective of the whole batch before the update. */
   readonly loss: number;
   readonly lr: number;
-  /** Global 2-norm of the gradient before the update; null where the plan does not compute it. */
+  /** Where a rule sets it. */
+  readonly momentum?: number;
+  /** Global 2-norm of the gradient before it is clipped; null where the plan does not compute it. */
   readonly gradNorm: number | null;
   /** Where the plan computes it and the step has two microbatches or more. */
   readonly noise?: NoiseRecord;
@@ -68,12 +72,14 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
   for (let step = 0; step < steps; step++) {
     const batch = data.batchAt(step);
     const lr = rate(step);
+    const momentum = options.momentum?.(step);
     const { loss, gradNorm, noise, seconds, reports } = await session.run(
       programFor(session.plan, 'train', batch),
       batch.tensors,
       {
         step,
         lr,
+        momentum,
         signal,
       },
     );
@@ -84,6 +90,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       epoch: batch.epoch,
       loss,
       lr,
+      ...(momentum === undefined ? {} : { momentum }),
       gradNorm,
       ...(noise ? { noise: tracker.add(noise) } : {}),
       seconds,

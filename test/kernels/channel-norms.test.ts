@@ -90,6 +90,58 @@ describe('batchNorm', () => {
     agree(both('batchNormInference', sizes, [x, gamma, beta, mean, variance], { eps }), 2e-5);
     agree(both('batchNormInputGrad', sizes, [x, gamma, mean, variance, dy], { eps }), 1e-4);
     agree(both('batchNormWeightGrad', sizes, [x, mean, variance, dy], { eps }), 2e-3);
+    agree(both('channelMoments', sizes, [x], {}), 2e-5);
+  });
+
+  it.each([
+    [1, 5, 1],
+    [7, 3, 1],
+    [30, 9, 1],
+    [3, 5, 17],
+    [2, 2, 263],
+  ])('by moments, gradient by x: %i samples, %i channels, %i places', (n, channels, spatial) => {
+    const shape = [n, channels, spatial];
+    const all = n * channels * spatial;
+    const [x, dy] = [normal(all, 1), normal(all, 4)];
+    const [gamma, mean, sumDyH, sumDy] = [2, 5, 7, 8].map((seed) => normal(channels, seed));
+    const variance = positive([channels], 6).data;
+    const count = new Float32Array(channels).fill(2.5 * n * spatial); // of more microbatches than this
+    const [dx] = run(
+      'batchNormWithMomentsInputGrad',
+      ...[n, channels, spatial],
+      ...[x, gamma!, count, mean!, variance, dy, sumDyH!, sumDy!].map((data) => ({ in: data })),
+      ...[f32(all), eps],
+    );
+    const column: TensorType = { dtype: 'f32', shape: [channels] };
+    const tensor = (type: TensorType, data: Float32Array): RefTensor => ({ type, data: Float64Array.from(data) });
+    const moments = Float32Array.of(...count, ...mean!, ...variance);
+    const [expected] = recordOf('batchNormWithMomentsInputGrad').reference(
+      [
+        tensor({ dtype: 'f32', shape }, x),
+        tensor(column, gamma!),
+        tensor({ dtype: 'f32', shape: [3, channels] }, moments),
+        tensor({ dtype: 'f32', shape }, dy),
+        tensor(column, sumDyH!),
+        tensor(column, sumDy!),
+      ],
+      { eps },
+      [{ dtype: 'f32', shape }],
+    );
+    expectClose(dx!, expected!, 2e-5, 2e-5);
+  });
+
+  it.each([
+    [5, 6, 1],
+    [3, 5, 7],
+    [2, 2, 263],
+  ])('channelMoments has the bits that batchNorm normalises by: %i×%i×%i', (n, channels, spatial) => {
+    const all = n * channels * spatial;
+    const x = { in: normal(all, 1) };
+    const [gamma, beta] = [{ in: normal(channels, 2) }, { in: normal(channels, 3) }];
+    const sizes = [n, channels, spatial];
+    const [, mean, variance] = run('batchNorm', ...sizes, x, gamma, beta, f32(all), f32(channels), f32(channels), eps);
+    const moments = run('channelMoments', ...sizes, x, f32(channels), f32(channels));
+    expect(moments.map((t) => [...t])).toEqual([[...mean!], [...variance!]]);
   });
 
   it.each([

@@ -19,15 +19,15 @@ export const ref = (t: Tensor, values: ArrayLike<number>): RefTensor => ({
   data: Float64Array.from(values),
 });
 
-/** Values for every parameter of a graph, the same for one seed and layout. */
+/** Values for every parameter and buffer of a graph, the same for one seed and layout. Variances are positive. */
 export function fillParameters(graph: Graph, seed = 1): Map<Tensor, RefTensor> {
   const next = generator(seed);
   return new Map(
-    graph.parameters.map((t) => [
+    [...graph.parameters, ...graph.sources('buffer')].map((t) => [
       t,
       ref(
         t,
-        Array.from({ length: elementCount(t.shape) }, () => 0.5 * next()),
+        Array.from({ length: elementCount(t.shape) }, () => 0.5 * next() + (t.name.endsWith('var') ? 1 : 0)),
       ),
     ]),
   );

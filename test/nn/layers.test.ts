@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { gradients } from '../../src/autodiff/backward.ts';
 import { GraphError } from '../../src/core/errors.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import * as nn from '../../src/nn/index.ts';
@@ -87,6 +88,73 @@ it('sequential names layers by position or key, residual adds', () => {
     graph.parameters.map((t) => [t, { type: t.type, data: new Float64Array(t.type.shape.reduce((n, d) => n * d, 1)) }]),
   );
   expect([...valuesOf([y], { x: [1, 2, 3, 4, 5, 6, 7, 8] }, zero)[0]!]).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+describe('residual', () => {
+  it('takes a projection where the layer changes the shape, and says so where there is none', () => {
+    const { graph, x } = withInput(2, 4);
+    const wide: nn.Layer = (h) => nn.linear(h, 6);
+    const y = nn.residual(wide, {
+      name: 'block',
+      shortcut: (h) => nn.linear(h, 6, { bias: false, name: 'projection' }),
+    })(x);
+    expect(y.shape).toEqual([2, 6]);
+    expect(Object.keys(parametersOf(graph))).toEqual(['block.weight', 'block.bias', 'block.projection.weight']);
+    expect(() => nn.residual(wide)(x)).toThrow('the layer gives f32[2, 6] and x is f32[2, 4]');
+    // Broadcasting would add these.
+    expect(() => nn.residual((h) => nn.linear(h, 1), { name: 'one' })(x)).toThrow('the layer gives f32[2, 1]');
+  });
+});
+
+it('says what a layer cannot do', () => {
+  const graph = new Graph();
+  const x = graph.input('x', { shape: [2, 4, 5, 5] });
+  const tokens = graph.input('tokens', { shape: [2, 3], dtype: 'i32' });
+  const wrong: [() => unknown, string][] = [
+    [() => nn.conv2d(x, 4, { kernel: 3, groups: 3 }), '4 input channels are not divisible by 3 groups'],
+    [() => nn.convTranspose2d(x, 5, { kernel: 3, groups: 2 }), '5 output channels are not divisible by 2 groups'],
+    [() => nn.conv2d(x, 4, { kernel: 3, padding: 'same', stride: 2 }), 'padding "same" is for stride 1'],
+    [() => nn.conv2d(x, 4, { kernel: 3, padding: 'full' as 'same' }), 'padding must be numbers, "same" or "valid"'],
+    [() => nn.conv2d(x, 4, { kernel: 3, padding: 5, paddingMode: 'reflect' }), 'at most 4 elements for an axis of 5'],
+    [() => nn.conv2d(x, 4, { kernel: 3, padding: 6, paddingMode: 'circular' }), 'at most 5 elements for an axis of 5'],
+    [() => nn.conv2d(x, 4, { kernel: 3, paddingMode: 'mirror' as 'reflect' }), 'paddingMode must be zeros, reflect'],
+    [() => nn.convTranspose2d(x, 4, { kernel: 3, paddingMode: 'reflect' as 'zeros' }), 'paddingMode must be zeros'],
+    [() => nn.batchNorm1d(x), 'takes [N, C] or [N, C, L]'],
+    [() => nn.batchNorm2d(x, { momentum: 2 }), 'momentum must lie between 0 and 1, got 2'],
+    [() => nn.batchNorm2d(x, { momentum: null as unknown as number }), 'momentum must lie between 0 and 1, got null'],
+    [() => nn.groupNorm(x, 3), '4 channels do not make 3 groups'],
+    [() => nn.instanceNorm1d(x), 'takes [N, C, L]'],
+    [() => nn.instanceNorm2d(nn.globalAvgPool(x)), 'a channel of one value has no variance'],
+    [() => nn.layerNorm(x, { normalizedShape: [4, 5] }), 'normalizedShape [4, 5] is not that of the last axes'],
+    [() => nn.embedding(tokens, { rows: 4, dim: 2, paddingIdx: 4 }), 'paddingIdx 4 is no row of a table of 4'],
+    [() => nn.upsample(x, { scaleFactor: 2, mode: 'linear' }), 'mode linear is for 1 spatial axis, x has 2'],
+    [() => nn.upsample(x, { scaleFactor: 2, size: 3 }), 'takes one of size and scaleFactor'],
+    [() => nn.upsample(x, { size: 3, alignCorners: true }), 'mode nearest has no corners to align'],
+    [() => nn.upsample(x, { size: 3, mode: 'cubic' as 'bicubic' }), 'mode must be one of nearest'],
+    [() => nn.prelu(x, { numParameters: 3 }), 'numParameters must be 1 or the 4 channels, got 3'],
+    [() => nn.glu(x), 'axis -1 has 5 entries, which do not make two halves'],
+    [() => nn.hardtanh(x, { minVal: 1, maxVal: 1 }), 'minVal 1 must be less than maxVal 1'],
+    [() => nn.gelu(x, { approximate: 'erf' as 'none' }), 'approximate must be "none" or "tanh"'],
+  ];
+  for (const [make, message] of wrong) {
+    expect(make).toThrow(GraphError);
+    expect(make).toThrow(message);
+  }
+  // Every message names the user's own line.
+  expect(() => nn.groupNorm(x, 3)).toThrow(/layers\.test\.ts:\d+/);
+});
+
+it('a shared embedding keeps its padding row from a gradient, and reads whatever it holds', () => {
+  const graph = new Graph();
+  const tokens = graph.input('x', { dtype: 'i32', shape: [1, 3] });
+  const weight = nn.embeddingWeight(graph, { rows: 3, dim: 2, name: 'tokens', paddingIdx: 1 });
+  const y = nn.embedding(tokens, { weight, paddingIdx: 1 });
+  const [dw] = gradients([{ tensor: y, cotangent: y }], [weight]);
+  const table = new Map([[weight, { type: weight.type, data: Float64Array.of(1, 2, 3, 4, 5, 6) }]]);
+  expect(valuesOf([y, dw!], { x: [1, 0, 1] }, table).map((v) => [...v])).toEqual([
+    [3, 4, 1, 2, 3, 4],
+    [1, 2, 0, 0, 0, 0],
+  ]);
 });
 
 it('an embedding shares its weight with a linear layer', () => {

@@ -11,6 +11,25 @@ const configs: readonly models.ModelConfig[] = [
   { kind: 'mlp', inputs: 7, hidden: [], classes: 2 },
   { kind: 'lenet', size: 8, classes: 10 },
   { kind: 'lenet', channels: 2, size: [5, 6], classes: 4, widths: [3], hidden: [], pool: 'avg' },
+  { kind: 'mlp', inputs: 5, hidden: [6], classes: 3, dropout: 0.25 },
+  { kind: 'lenet', size: 4, classes: 3, widths: [2], hidden: [5], dropout: 0.25 },
+  { kind: 'resnet', size: 6, classes: 3, widths: [4, 8], blocks: [1, 2], norm: 'group', groups: 2 },
+  {
+    kind: 'resnet',
+    channels: 2,
+    size: [7, 5],
+    classes: 3,
+    widths: [4],
+    blocks: 1,
+    block: 'bottleneck',
+    stem: 'imagenet',
+    norm: 'none',
+  },
+  { kind: 'resnet', size: 4, classes: 2, widths: [2, 3], blocks: 1 },
+  { kind: 'unet', size: [6, 4], classes: 2, depth: 1, width: 2, upsampling: 'nearest' },
+  { kind: 'unet', channels: 2, size: [4, 8], classes: 3, depth: 2, width: 2, norm: 'none', dropout: 0.5 },
+  { kind: 'unet', size: 4, classes: 2, depth: 1, width: 4, convs: 1, norm: 'group', groups: 4, upsampling: 'bilinear' },
+  { kind: 'gpt', vocab: 5, context: 3, layers: 1, heads: 2, width: 4, dropout: 0.25 },
   { kind: 'gpt', vocab: 11, context: 5, layers: 2, heads: 2, width: 8 },
   { kind: 'gpt', vocab: 7, context: 4, layers: 1, heads: 1, width: 4, tied: false, mlpRatio: 2 },
 ];
@@ -39,12 +58,20 @@ describe.each(configs.map((config) => [label(config), config] as const))('%s', (
     const values = (n: number, high: number | undefined) =>
       Array.from({ length: n }, () => (high ? Math.floor(((next() + 1) / 2) * high) : next()));
     const classes = config.kind === 'gpt' ? config.vocab : config.classes;
-    const run = (batch: number, data: { x: number[]; y: number[] }, count: number) => {
-      const { graph, objective } = models.modelOf(config).build(batch);
+    // In training, batch normalisation gives a chunk other values.
+    const isOfBatch = (config.kind === 'resnet' || config.kind === 'unet') && config.norm === undefined;
+    const mode = isOfBatch ? 'evaluation' : 'training';
+    const run = (batch: number, data: { x: number[]; y: number[] }, count: number, from = 0) => {
+      const { graph, objective } = models.modelOf(config).build(batch, mode);
       const [loss] = objective;
+      const isRandom = graph.sources('input').some((t) => t.name === 'random/key');
+      const random = {
+        'random/key': [1, 0, 2, 0],
+        'random/samples': Array.from({ length: batch }, (_, i) => i + from),
+      };
       return valuesOf(
         [loss!.loss, graph.outputs.get('logits')!],
-        { ...data, 'scale/y': [1 / count] },
+        { ...data, ...(isRandom ? random : {}), 'scale/y': [1 / count] },
         fillParameters(graph),
       );
     };
@@ -56,7 +83,7 @@ describe.each(configs.map((config) => [label(config), config] as const))('%s', (
     const part = (list: number[], from: number, to: number) =>
       list.slice((from * list.length) / 3, (to * list.length) / 3);
     const first = run(2, { x: part(x, 0, 2), y: part(y, 0, 2) }, y.length);
-    const second = run(1, { x: part(x, 2, 3), y: part(y, 2, 3) }, y.length);
+    const second = run(1, { x: part(x, 2, 3), y: part(y, 2, 3) }, y.length, 2);
     expect(first[0]![0]! + second[0]![0]!).toBeCloseTo(loss![0]!, 12);
     expect([...first[1]!, ...second[1]!]).toEqual([...logits!]);
     expect(loss![0]).toBeGreaterThan(0);
@@ -66,7 +93,15 @@ describe.each(configs.map((config) => [label(config), config] as const))('%s', (
   it('can be built without target and loss', () => {
     const { graph, objective } = models.modelOf(config, { objective: false }).build(2);
     expect(objective).toEqual([]);
-    expect(graph.sources('input').map((t) => t.name)).toEqual(['x']);
+    const fed = graph.sources('input').map((t) => t.name);
+    expect(fed.filter((name) => !name.startsWith('random/'))).toEqual(['x']);
+    const { graph: evaluation } = models.modelOf(config, { objective: false }).build(2, 'evaluation');
+    expect(evaluation.sources('input').map((t) => t.name)).toEqual(['x']);
+    // A partition of one mode serves the other, and parameters are the same.
+    for (const kind of ['parameter', 'buffer'] as const) {
+      const types = (g: Graph) => g.sources(kind).map(String);
+      expect(types(evaluation)).toEqual(types(graph));
+    }
     expect(graph.outputs.has('logits')).toBe(true);
   });
 });
@@ -146,4 +181,62 @@ it('a wrong configuration names the key and the nearest one', () => {
 
 it('too many halvings are refused', () => {
   expect(() => models.lenet(new Graph(), 1, { size: 7, classes: 2, widths: [2, 2, 2] })).toThrow('7 × 7');
+});
+
+describe('resnet', () => {
+  const build = (config: models.ResnetConfig) => {
+    const graph = new Graph();
+    models.resnet(graph, 1, config);
+    return graph;
+  };
+  const count = (graph: Graph): number => graph.parameters.reduce((n, t) => n + elementCount(t.shape), 0);
+  const large = { channels: 3, size: 64, classes: 1000, widths: [64, 128, 256, 512], stem: 'imagenet' } as const;
+
+  it('has as many parameters as torchvision documents, and the paper', () => {
+    expect(count(build({ ...large, blocks: [2, 2, 2, 2] }))).toBe(11_689_512); // resnet18
+    expect(count(build({ ...large, blocks: [3, 4, 6, 3] }))).toBe(21_797_672); // resnet34
+    expect(count(build({ ...large, blocks: [3, 4, 6, 3], block: 'bottleneck' }))).toBe(25_557_032); // resnet50
+    // He et al., table 6, ResNet-20 and 56: 0.27 M and 0.85 M, without the projections (here 2,752 more).
+    expect(count(build({ channels: 3, size: 32, classes: 10 }))).toBe(272_474);
+    expect(count(build({ channels: 3, size: 32, classes: 10, blocks: 9 }))).toBe(855_770);
+  });
+
+  it("names and shapes everything as torchvision's state dict", () => {
+    const graph = build({ ...large, blocks: [2, 2, 2, 2] });
+    const names = [...graph.parameters, ...graph.sources('buffer')];
+    const found = Object.fromEntries(names.map((t) => [t.name, [...t.shape]]));
+    expect(found).toMatchObject({
+      'conv1.weight': [64, 3, 7, 7],
+      'bn1.weight': [64],
+      'bn1.running_mean': [64],
+      'layer1.0.conv1.weight': [64, 64, 3, 3],
+      'layer1.1.bn2.running_var': [64],
+      'layer2.0.conv1.weight': [128, 64, 3, 3],
+      'layer2.0.downsample.0.weight': [128, 64, 1, 1],
+      'layer2.0.downsample.1.bias': [128],
+      'layer4.1.conv2.weight': [512, 512, 3, 3],
+      'fc.weight': [1000, 512],
+      'fc.bias': [1000],
+    });
+    // 20 convolutions and normalisations each, and fc.
+    expect(names).toHaveLength(20 + 4 * 20 + 2);
+    expect(graph.outputs.get('logits')!.shape).toEqual([1, 1000]);
+  });
+
+  it('says what does not fit', () => {
+    expect(() => build({ size: 8, classes: 2, blocks: [1, 2] })).toThrow('widths has 3 stages and blocks 2');
+    expect(() => build({ size: 8, classes: 2, norm: 'group', groups: 5 })).toThrow('16 channels do not make 5 groups');
+  });
+});
+
+describe('unet', () => {
+  it('gives a class a pixel, and needs a size that it can halve', () => {
+    const graph = new Graph();
+    const { inputs, outputs } = models.unet(graph, 2, { size: [8, 12], classes: 3, depth: 2, width: 4 });
+    expect(outputs.logits!.shape).toEqual([2, 8, 12, 3]);
+    expect(inputs.y!.type).toEqual({ dtype: 'i32', shape: [2, 8, 12] });
+    expect(() => models.unet(new Graph(), 1, { size: [8, 12], classes: 3, depth: 3 })).toThrow(
+      '8 × 12 cannot be halved 3 times',
+    );
+  });
 });

@@ -92,19 +92,19 @@ interface Bound {
 
 export interface TrainingCase extends ClassifierCase, Named {
   readonly data: { readonly steps: number; readonly batch: number };
+  /** PyTorch's names, with the rule in words. */
   readonly optimizer: {
-    readonly kind: 'sgd' | 'adam';
-    readonly lr: number;
-    readonly weight_decay: number;
-    readonly momentum?: number;
-    readonly dampening?: number;
-    readonly nesterov?: boolean;
-    readonly betas?: readonly [number, number];
-    readonly eps?: number;
-    readonly amsgrad?: boolean;
+    readonly kind: 'sgd' | 'adagrad' | 'adadelta' | 'rmsprop' | 'adam';
+    readonly rule: readonly string[];
+    readonly decays: string;
+    /** AdamW. */
     readonly decoupled_weight_decay?: boolean;
+    readonly [option: string]: unknown;
   };
-  readonly schedule: { readonly lr_per_step: readonly number[] };
+  readonly clip: { readonly max_norm: number } | null;
+  readonly schedule:
+    | { readonly kind: 'constant' }
+    | { readonly kind: 'cosine'; readonly T_max: number; readonly eta_min: number };
   readonly tolerance: Readonly<Record<'loss' | 'loss_after' | 'grad_norm' | 'step1' | 'final' | 'grad0', Bound>> & {
     readonly final_update: { readonly max: number };
   };

@@ -6,7 +6,7 @@ import { makePlan } from '../../src/plan/plan.ts';
 import { parseExperiment } from '../../src/train/experiment/parse.ts';
 import { planRequestOf, prepareExperiment } from '../../src/train/experiment/prepare.ts';
 import { Session, type SessionOptions } from '../../src/train/session.ts';
-import type { GradientCase } from './case-files.ts';
+import type { GradientCase, TrainingCase } from './case-files.ts';
 
 const root = fileURLToPath(new URL('cases/', import.meta.url));
 export const casePath = (folder: string, file: string): string => `${root}${folder}/${file}`;
@@ -36,7 +36,7 @@ export function gradientExperiment(folder: string, file: string, json: GradientC
   };
 }
 
-const prepare = (raw: Record<string, unknown>) =>
+export const prepare = (raw: Record<string, unknown>) =>
   prepareExperiment(parseExperiment(raw, 'the case'), { where: 'the case' });
 
 /** The model of a case of `gradients/`, with its objective. */
@@ -49,6 +49,28 @@ export const classifierExperiment = (folder: string, data: string): Record<strin
   data: { file: casePath(folder, data) },
   objective: [{ kind: 'crossEntropy', output: 'logits', target: 'targets' }],
 });
+
+/** The experiment of a case of `training/`. */
+export const trainingExperiment = (folder: string, { data, ...json }: TrainingCase): Record<string, unknown> => ({
+  ...classifierExperiment(folder, 'data.safetensors'),
+  steps: data.steps,
+  optimizer: optimizerOf(json.optimizer),
+  learningRate:
+    json.schedule.kind === 'cosine'
+      ? { kind: 'cosine', tMax: json.schedule.T_max, etaMin: json.schedule.eta_min }
+      : { kind: 'constant' },
+  ...(json.clip ? { clip: { globalNorm: json.clip.max_norm } } : {}),
+});
+
+/** PyTorch's options under our names. */
+function optimizerOf(optimizer: TrainingCase['optimizer']): Record<string, unknown> {
+  const { kind, rule: _rule, decays: _decays, decoupled_weight_decay: decoupled, ...options } = optimizer;
+  const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+  return {
+    kind: decoupled ? 'adamw' : kind,
+    ...Object.fromEntries(Object.entries(options).map(([name, value]) => [camel(name), value])),
+  };
+}
 
 export const classifier = (folder: string, data: string): Model => prepare(classifierExperiment(folder, data)).model;
 

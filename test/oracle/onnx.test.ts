@@ -55,4 +55,23 @@ describe.each(names)('%s.onnx', (name) => {
       }
     },
   );
+
+  // Batch statistics of the whole batch: whatever the microbatches, the values are those of one.
+  it.skipIf(!microbatch.batchnorm_changes_result).each(microbatch.counts)(
+    'batchNorm exact is PyTorch’s whole batch, %i microbatches',
+    async (microbatches) => {
+      const experiment = gradientExperiment(folder, 'model_dynamic.onnx', files.json);
+      let bytes: string[] | undefined;
+      for (const devices of [1, 3]) {
+        const results = await gradientsOf(
+          { ...experiment, devices, schedule: undefined, microbatches, batchNorm: 'exact' },
+          { transport: 'local', audit: microbatches <= 2 },
+        );
+        expectAll(results, files.raw('expected.safetensors'), toleranceOf);
+        expectAll(results, files.raw('buffers_after.safetensors'), toleranceOf);
+        bytes ??= bytesOf(results);
+        expect(bytesOf(results)).toEqual(bytes);
+      }
+    },
+  );
 });

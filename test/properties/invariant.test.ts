@@ -4,6 +4,7 @@ import type { HostTensor } from '../../src/core/types.ts';
 import { modelOf } from '../../src/nn/models/index.ts';
 import type { Model } from '../../src/optim/model.ts';
 import type { Plan } from '../../src/plan/plan.ts';
+import { gradientPenalty, hessianVectorProduct, valueAndGrad } from '../../src/train/derivatives.ts';
 import { Session } from '../../src/train/session.ts';
 import { f32, type PlanOverrides, planOf, threeLayers, toHex } from '../support/models.ts';
 import { Choices, randomModel, randomStages } from '../support/random-model.ts';
@@ -63,6 +64,19 @@ describe('the invariant mode', () => {
       }),
       { numRuns: 12, seed: 7 },
     );
+  });
+
+  it('does so for derivatives of derivatives', async () => {
+    const data = { x: f32([5, 6], 1), t: f32([5, 3], 2) };
+    const { gradients } = await valueAndGrad({ model: threeLayers, data, invariant: true });
+    const derivatives = async (microbatches: number) => {
+      const options = { model: threeLayers, data, microbatches, devices: 2, invariant: true, audit: true };
+      const { hvp } = await hessianVectorProduct({ ...options, direction: gradients });
+      const { penalty, gradients: ofPenalty } = await gradientPenalty({ ...options, at: 'x' });
+      return [penalty, ...[...hvp, ...ofPenalty].map(([name, t]) => `${name} ${toHex(t)}`)];
+    };
+    const one = await derivatives(1);
+    for (const microbatches of [2, 3]) expect(await derivatives(microbatches)).toEqual(one);
   });
 
   it('does so for a convolutional network and a transformer', async () => {

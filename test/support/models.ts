@@ -4,7 +4,7 @@ import { add, mul, relu, sub, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
 import { sum } from '../../src/ops/reduce.ts';
 import type { Model } from '../../src/optim/model.ts';
-import { makeOptimizer, type OptimizerConfig } from '../../src/optim/optimizer.ts';
+import { makeOptimizer, type Optimizer, type OptimizerConfig } from '../../src/optim/optimizer.ts';
 import { makePlan, type Plan, type PlanRequest } from '../../src/plan/plan.ts';
 
 /** Σ (y − t)² / (elements of the whole batch). */
@@ -54,7 +54,7 @@ export const f32 = (shape: readonly number[], seed: number): HostTensor => ({
 export interface PlanOverrides extends Partial<Omit<PlanRequest, 'optimizer' | 'devices'>> {
   readonly batch?: number;
   readonly devices?: number;
-  readonly optimizer?: OptimizerConfig;
+  readonly optimizer?: OptimizerConfig | Optimizer;
 }
 
 /** A training plan of a small model on equal wasm devices. */
@@ -69,7 +69,7 @@ export function planOf(
     schedule: '1f1b',
     partition: 'auto',
     devices: Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 }) as const),
-    optimizer: makeOptimizer(optimizer),
+    optimizer: 'kind' in optimizer ? makeOptimizer(optimizer) : optimizer,
     ...rest,
   });
 }

@@ -71,15 +71,57 @@ function affineColumns(
   }
 }
 
+/** Mean and biased variance of up to four columns. */
+@inline
+function columnsMoments(r: i32, n: i32, step: usize, x: usize, mean: usize, variance: usize): void {
+  const m = sumColumns(VALUES, r, n, step, x, f32x4.splat(0), 0, 1 / <f64>n);
+  storeLanes(r, mean, m);
+  storeLanes(r, variance, sumColumns(SQUARES, r, n, step, x, m, 0, 1 / <f64>n));
+}
+
+/** Mean and biased variance of one channel of n runs. */
+@inline
+function runsMoments(n: i32, spatial: i32, step: usize, x: usize, mean: usize, variance: usize): void {
+  const inverse = 1 / (<f64>n * <f64>spatial);
+  let total: f64 = 0;
+  for (let s: usize = 0; s < <usize>n; s++) total += sumRow(spatial, x + s * step);
+  const mu = <f32>(total * inverse);
+  total = 0;
+  for (let s: usize = 0; s < <usize>n; s++) total += squaredDeviations(spatial, x + s * step, mu);
+  store<f32>(mean, mu);
+  store<f32>(variance, <f32>(total * inverse));
+}
+
+/** mean and biased variance, one a channel: what batchNorm normalises by, to the bit. */
+export function channelMoments(n: i32, channels: i32, spatial: i32, x: usize, mean: usize, variance: usize): void {
+  const run = <usize>spatial * 4;
+  const step = <usize>channels * run;
+  if (spatial == 1) {
+    let c = channels;
+    for (; c >= 4; c -= 4) {
+      columnsMoments(4, n, step, x, mean, variance);
+      x += 16;
+      mean += 16;
+      variance += 16;
+    }
+    if (c > 0) columnsMoments(c, n, step, x, mean, variance);
+    return;
+  }
+  for (; channels > 0; channels--) {
+    runsMoments(n, spatial, step, x, mean, variance);
+    x += run;
+    mean += 4;
+    variance += 4;
+  }
+}
+
 @inline
 function columnsForward(
   r: i32, n: i32, step: usize, x: usize, gamma: usize, beta: usize, y: usize, mean: usize, variance: usize, eps: f32,
 ): void {
-  const m = sumColumns(VALUES, r, n, step, x, f32x4.splat(0), 0, 1 / <f64>n);
-  const v = sumColumns(SQUARES, r, n, step, x, m, 0, 1 / <f64>n);
-  storeLanes(r, mean, m);
-  storeLanes(r, variance, v);
-  affineColumns(r, n, step, x, y, m, rootLanes(v, eps), loadLanes(r, gamma), loadLanes(r, beta));
+  columnsMoments(r, n, step, x, mean, variance);
+  const root = rootLanes(loadLanes(r, variance), eps);
+  affineColumns(r, n, step, x, y, loadLanes(r, mean), root, loadLanes(r, gamma), loadLanes(r, beta));
 }
 
 /** mean and variance (one a channel) are outputs kept for the gradients and the running statistics. */
@@ -103,17 +145,10 @@ export function batchNorm(
     if (c > 0) columnsForward(c, n, step, x, gamma, beta, y, mean, variance, eps);
     return;
   }
-  const inverse = 1 / (<f64>n * <f64>spatial);
   for (; channels > 0; channels--) {
-    let total: f64 = 0;
-    for (let s: usize = 0; s < <usize>n; s++) total += sumRow(spatial, x + s * step);
-    const mu = <f32>(total * inverse);
-    total = 0;
-    for (let s: usize = 0; s < <usize>n; s++) total += squaredDeviations(spatial, x + s * step, mu);
-    const v = <f32>(total * inverse);
-    store<f32>(mean, mu);
-    store<f32>(variance, v);
-    const r = rootOf(<f64>v, eps);
+    runsMoments(n, spatial, step, x, mean, variance);
+    const mu = load<f32>(mean);
+    const r = rootOf(<f64>load<f32>(variance), eps);
     for (let s: usize = 0; s < <usize>n; s++) {
       affineRun(spatial, x + s * step, y + s * step, mu, r, load<f32>(gamma), load<f32>(beta));
     }
@@ -287,5 +322,99 @@ export function batchNormWeightGrad(
     variance += 4;
     dgamma += 4;
     dbeta += 4;
+  }
+}
+
+/** Merges statistics of `more` values a channel into moments: count, mean, biased variance (Chan, Golub, LeVeque 1979). */
+export function mergeMoments(channels: i32, more: f32, mean: usize, variance: usize, moments: usize): void {
+  const row = <usize>channels * 4;
+  const b = <f64>more;
+  for (; channels > 0; channels--) {
+    const a = <f64>load<f32>(moments);
+    const all = a + b;
+    const before = <f64>load<f32>(moments + row);
+    const delta = <f64>load<f32>(mean) - before;
+    const within = <f64>load<f32>(moments + 2 * row) * a + <f64>load<f32>(variance) * b;
+    store<f32>(moments, <f32>all);
+    store<f32>(moments + row, <f32>(before + delta * b / all));
+    store<f32>(moments + 2 * row, <f32>((within + delta * delta * a * b / all) / all));
+    mean += 4;
+    variance += 4;
+    moments += 4;
+  }
+}
+
+/** y = keep·running + take·variance·n / (n − 1), n = count; of one value the variance stays as it is. */
+export function runningVariance(
+  n: i32, running: usize, count: usize, variance: usize, y: usize, keep: f32, take: f32,
+): void {
+  for (; n > 0; n--) {
+    const values = <f64>load<f32>(count);
+    const unbiased = <f32>(<f64>load<f32>(variance) * values / Math.max(1, values - 1));
+    store<f32>(y, keep * load<f32>(running) + take * unbiased);
+    running += 4;
+    count += 4;
+    variance += 4;
+    y += 4;
+  }
+}
+
+@inline
+function columnsMomentsInputGrad(
+  r: i32, n: i32, step: usize, x: usize, gamma: usize, count: usize, mean: usize, variance: usize, dy: usize,
+  sumDyH: usize, sumDy: usize, dx: usize, eps: f32,
+): void {
+  const m = loadLanes(r, mean);
+  const root = rootLanes(loadLanes(r, variance), eps);
+  const g = loadLanes(r, gamma);
+  const values = loadLanes(r, count);
+  const meanG = f32x4.mul(g, f32x4.div(loadLanes(r, sumDy), values));
+  const meanGH = f32x4.mul(g, f32x4.div(loadLanes(r, sumDyH), values));
+  for (; n > 0; n--) {
+    inputGradLanes(r, x, dy, dx, m, root, g, meanG, meanGH);
+    x += step;
+    dy += step;
+    dx += step;
+  }
+}
+
+/** dx = gamma·rstd·(dy − sumDy/count − h·sumDyH/count), h = (x − mean)·rstd: sums over more values than are here. */
+export function batchNormWithMomentsInputGrad(
+  n: i32, channels: i32, spatial: i32,
+  x: usize, gamma: usize, count: usize, mean: usize, variance: usize, dy: usize, sumDyH: usize, sumDy: usize,
+  dx: usize, eps: f32,
+): void {
+  const run = <usize>spatial * 4;
+  const step = <usize>channels * run;
+  if (spatial == 1) {
+    let c = channels;
+    for (; c >= 4; c -= 4) {
+      columnsMomentsInputGrad(4, n, step, x, gamma, count, mean, variance, dy, sumDyH, sumDy, dx, eps);
+      x += 16;
+      gamma += 16;
+      count += 16;
+      mean += 16;
+      variance += 16;
+      dy += 16;
+      sumDyH += 16;
+      sumDy += 16;
+      dx += 16;
+    }
+    if (c > 0) columnsMomentsInputGrad(c, n, step, x, gamma, count, mean, variance, dy, sumDyH, sumDy, dx, eps);
+    return;
+  }
+  for (; n > 0; n--) {
+    for (let c: usize = 0; c < <usize>channels; c++) {
+      const at = c * 4;
+      const values = load<f32>(count + at);
+      const r = rootOf(<f64>load<f32>(variance + at), eps);
+      const g = load<f32>(gamma + at);
+      const meanG = g * (load<f32>(sumDy + at) / values);
+      const meanGH = g * (load<f32>(sumDyH + at) / values);
+      inputGradRun(spatial, x, dy, dx, load<f32>(mean + at), r, g, meanG, meanGH);
+      x += run;
+      dy += run;
+      dx += run;
+    }
   }
 }

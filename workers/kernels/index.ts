@@ -1,6 +1,6 @@
 // Every kernel of the WebAssembly backend; the rules of the ABI are in README.md.
 export { clip, clipGrad, elu, eluGrad, hardSigmoid, hardSigmoidGrad, leakyRelu, leakyReluGrad, thresholdedRelu, thresholdedReluGrad } from './activations';
-export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad } from './batchNorm';
+export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad, batchNormWithMomentsInputGrad, channelMoments, mergeMoments, runningVariance } from './batchNorm';
 export { add, div, equal, equalI32, fmod, greater, greaterEqual, less, lessEqual, lessI32, maximum, minimum, mod, mul, notEqual, pow, prelu, sub } from './binary';
 export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';
 export { copy32, copy8, copyBytes, copyInto32, copyInto8, fill32, fill8 } from './copy';
@@ -16,7 +16,7 @@ export { acos, asin, atan } from './inverseTrig';
 export { and, castBoolF32, castBoolI32, castF32Bool, castF32I32, castI32Bool, castI32F32, not, or, where, xor } from './logic';
 export { crossEntropy, crossEntropyGrad } from './loss';
 export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
-export { adam, sgd } from './optim';
+export { adadelta, adagrad, adam, clipFactor, rmsprop, sgd } from './optim';
 export { argMax, argMaxI32, argMin, argMinI32, topK, topKI32 } from './order';
 export { peakMulAdd, peakMulAddChained } from './peak';
 export { avgPool, avgPoolGrad, maxPool, maxPoolGather, maxPoolGrad } from './pool';
@@ -26,5 +26,6 @@ export { resample, resampleGrad } from './resample';
 export { cumSum, cumSumI32 } from './scan';
 export { elementOffsets, scatter32, scatter8, scatterAddF32, scatterAddI32, scatterMaxF32, scatterMaxI32, scatterMinF32, scatterMinI32, scatterMulF32, scatterMulI32, sliceOffsets } from './scatter';
 export { logSoftmax, logSoftmaxGrad, softmax, softmaxGrad } from './softmax';
+export { reduceSumOfSquares } from './sumOfSquares';
 export { cos, sin, tan } from './trig';
 export { trilu32, trilu8 } from './trilu';

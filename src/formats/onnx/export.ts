@@ -139,6 +139,7 @@ function known(type: TensorType, init: ParameterInit): HostTensor | undefined {
       return { type, data: init.data };
     case 'uniform':
     case 'normal':
+    case 'zeroRow':
       return undefined;
   }
 }

@@ -83,14 +83,22 @@ const concat: LowerRule = ({ inputs, outputs, attrs }) => {
  * last group first; what is between two passes lies in the workspace.
  */
 const reduction =
-  (name: 'reduceSum' | 'reduceMax' | 'reduceMin' | 'reduceProd' | 'reduceLogSumExp', average = false): LowerRule =>
+  (
+    name: 'reduceSum' | 'reduceMax' | 'reduceMin' | 'reduceProd' | 'reduceLogSumExp' | 'reduceSumOfSquares',
+    average = false,
+  ): LowerRule =>
   ({ inputs, outputs, attrs }) => {
     const x = inputs[0]!;
     const { axes } = attrs as ReduceAttrs;
     const kernel = x.dtype === 'i32' ? `${name}I32` : name;
     const groups = alternate(x.shape, axes);
     const count = elementCount(x.shape) / elementCount(outputs[0]!.shape);
-    if (count === 1) return call('copyBytes', byteSize(x), input(0), output(0));
+    const squares = name === 'reduceSumOfSquares';
+    if (count === 1) {
+      return squares
+        ? call(kernel, elementCount(x.shape), 1, 1, input(0), output(0))
+        : call('copyBytes', byteSize(x), input(0), output(0));
+    }
 
     const scratch = new Scratch();
     const calls: KernelCall[] = [];
@@ -102,8 +110,10 @@ const reduction =
       const inner = groups.slice(at + 1).reduce((n, g) => n * g.size, 1);
       const last = !groups.slice(0, at).some((g) => g.reduced);
       const to: Arg = last ? output(0) : workspace(scratch.take(4 * outer * inner));
-      const scale = kernel === 'reduceSum' ? [last && average ? 1 / count : 1] : [];
-      calls.push({ kernel, args: [outer, group.size, inner, from, to, ...scale] });
+      // Squares are taken once; what is between the passes are sums.
+      const pass = squares && calls.length > 0 ? 'reduceSum' : kernel;
+      const scale = pass === 'reduceSum' ? [last && average ? 1 / count : 1] : [];
+      calls.push({ kernel: pass, args: [outer, group.size, inner, from, to, ...scale] });
       groups.splice(at, 1);
       from = to;
     }
@@ -188,17 +198,19 @@ export const basicRules = {
   accumulate: ({ outputs, attrs }: NodeSignature) => lowerAccumulate(outputs[0]!, attrs.first !== false),
   broadcastTo,
   concat,
+  // Aliases: detach, reshape. Their output is their input's bytes.
+  detach: () => moves([]),
   logSumExp: reduction('reduceLogSumExp'),
   matmul,
   max: reduction('reduceMax'),
   mean: reduction('reduceSum', true),
   min: reduction('reduceMin'),
   prod: reduction('reduceProd'),
-  // An alias: its output is its input's bytes.
   reshape: () => moves([]),
   runningAverage,
   slice,
   sliceScatter,
   sum: reduction('reduceSum'),
+  sumOfSquares: reduction('reduceSumOfSquares'),
   transpose,
 } satisfies Readonly<Record<string, LowerRule>>;

@@ -7,6 +7,7 @@ import { indexingRules } from './indexing.ts';
 import { nnRules } from './nn.ts';
 import { normRules } from './norm.ts';
 import { recurrentRules } from './recurrent.ts';
+import { updateRules } from './updates.ts';
 import { windowRules } from './window.ts';
 
 /** How every op becomes kernel calls on the WebAssembly backend. An op without a rule does not compile. */
@@ -17,6 +18,7 @@ const rules: Readonly<Record<OpName, LowerRule>> = {
   ...nnRules,
   ...normRules,
   ...recurrentRules,
+  ...updateRules,
   ...windowRules,
 };
 

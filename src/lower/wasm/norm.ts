@@ -1,8 +1,19 @@
 /** Lowering of group and batch normalisation and of dropout to the WebAssembly kernels. */
+import { type AccumulateMomentsAttrs, momentRows, type RunningMomentsAttrs } from '../../ops/batch-moments.ts';
 import { type DropoutAttrs, dropoutLayout, dropoutThreshold } from '../../ops/dropout.ts';
 import { groupLayout } from '../../ops/group-norm.ts';
 import { channelLayout } from '../../ops/norm-shapes.ts';
-import { type Arg, call, input, type Lowered, type LowerRule, type NodeSignature, output } from '../kernel-call.ts';
+import {
+  type Arg,
+  call,
+  calls,
+  input,
+  type Lowered,
+  type LowerRule,
+  type NodeSignature,
+  output,
+} from '../kernel-call.ts';
+import { bitsOf } from './window.ts';
 
 /** (sizes…, inputs…, outputs…, eps where the op has one). */
 const normalization = (kernel: string, sizes: readonly number[], { inputs, outputs, attrs }: NodeSignature): Lowered =>
@@ -28,6 +39,62 @@ const batch =
     return normalization(kernel, [n, channels, spatial], node);
   };
 
+/** Offsets of the rows of moments, in bytes. */
+function momentBytes(channels: number) {
+  const { count, mean, variance } = momentRows(channels);
+  return { count: 4 * count, mean: 4 * mean, variance: 4 * variance };
+}
+
+/** The first microbatch's statistics are the moments; later ones merge into them. */
+const accumulateMoments: LowerRule = ({ inputs, attrs }) => {
+  const channels = inputs[0]!.shape[0]!;
+  const { count } = attrs as AccumulateMomentsAttrs;
+  if (attrs.first === false) return call('mergeMoments', channels, count, input(0), input(1), output(0));
+  const at = momentBytes(channels);
+  return calls(
+    ['fill32', channels, bitsOf(count, true), output(0, at.count)],
+    ['copyBytes', 4 * channels, input(0), output(0, at.mean)],
+    ['copyBytes', 4 * channels, input(1), output(0, at.variance)],
+  );
+};
+
+const batchNormWithMoments: LowerRule = ({ inputs, attrs }) => {
+  const { n, channels, spatial } = channelLayout(inputs[0]!.shape);
+  const at = momentBytes(channels);
+  const [mean, variance] = [input(3, at.mean), input(3, at.variance)];
+  return calls(
+    ['copyBytes', 4 * channels, mean, output(1)],
+    ['copyBytes', 4 * channels, variance, output(2)],
+    [
+      'batchNormInference',
+      ...[n, channels, spatial],
+      ...[input(0), input(1), input(2), mean, variance, output(0)],
+      attrs.eps as number,
+    ],
+  );
+};
+
+const batchNormWithMomentsInputGrad: LowerRule = ({ inputs, attrs }) => {
+  const { n, channels, spatial } = channelLayout(inputs[0]!.shape);
+  const at = momentBytes(channels);
+  return call(
+    'batchNormWithMomentsInputGrad',
+    ...[n, channels, spatial, input(0), input(1)],
+    ...[input(2, at.count), input(2, at.mean), input(2, at.variance)],
+    ...[input(3), input(4), input(5), output(0), attrs.eps as number],
+  );
+};
+
+const runningMoments: LowerRule = ({ inputs, attrs }) => {
+  const { momentum, statistic } = attrs as RunningMomentsAttrs;
+  const channels = inputs[0]!.shape[0]!;
+  const at = momentBytes(channels);
+  const weights = [1 - momentum, momentum];
+  return statistic === 'unbiasedVariance'
+    ? call('runningVariance', ...[channels, input(0), input(1, at.count), input(1, at.variance), output(0)], ...weights)
+    : call('runningAverage', channels, input(0), input(1, at[statistic]), output(0), ...weights);
+};
+
 /** (samples, outer, run, operands…, y, stream, threshold, more…). */
 function drop(kernel: string, { inputs, outputs, attrs }: NodeSignature, more: readonly Arg[] = []): Lowered {
   const { ratio, stream, axis } = attrs as DropoutAttrs;
@@ -38,13 +105,18 @@ function drop(kernel: string, { inputs, outputs, attrs }: NodeSignature, more: r
 }
 
 export const normRules = {
+  accumulateMoments,
   batchNorm: batch('batchNorm'),
   batchNormInference: batch('batchNormInference'),
   batchNormInputGrad: batch('batchNormInputGrad'),
   batchNormWeightGrad: batch('batchNormWeightGrad'),
+  batchNormWithMoments,
+  batchNormWithMomentsInputGrad,
+  channelMoments: batch('channelMoments'),
   dropout: (node: NodeSignature) => drop('dropout', node, [1 / (1 - (node.attrs as DropoutAttrs).ratio)]),
   dropoutMask: (node: NodeSignature) => drop('dropoutMask', node),
   groupNorm: group('groupNorm'),
   groupNormInputGrad: group('groupNormInputGrad'),
   groupNormWeightGrad: group('groupNormWeightGrad'),
+  runningMoments,
 } satisfies Readonly<Record<string, LowerRule>>;

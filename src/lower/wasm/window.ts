@@ -77,7 +77,7 @@ function resample(kernel: string, x: Shape, y: Shape, taps: number, { axis }: Re
 }
 
 /** A value as the bits of an element. */
-const bitsOf = (value: number, float: boolean): number =>
+export const bitsOf = (value: number, float: boolean): number =>
   float ? new Int32Array(Float32Array.of(value).buffer)[0]! : value;
 
 const pad: LowerRule = ({ inputs, outputs, attrs }) => {

@@ -11,6 +11,8 @@ export const nonEmptySizes: Check = (v) =>
   sizes(v) || (v as unknown[]).length === 0 ? 'a list of one or more positive integers' : undefined;
 export const positiveNumber: Check = (v) =>
   typeof v === 'number' && v > 0 && v < Infinity ? undefined : 'a positive number';
+export const share: Check = (v) =>
+  typeof v === 'number' && v >= 0 && v < 1 ? undefined : 'a number from 0 to below 1';
 export const either =
   (...checks: Check[]): Check =>
   (v) => {

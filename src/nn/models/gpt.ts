@@ -1,11 +1,12 @@
 import { normal } from '../../init/index.ts';
 import { add } from '../../ops/elementwise.ts';
+import { dropout } from '../dropout.ts';
 import { embedding, embeddingWeight } from '../embedding.ts';
 import { linear } from '../linear.ts';
 import { layerNorm } from '../norm.ts';
 import { transformerBlock } from '../transformer.ts';
 import { classifier, type ModelBuilder } from './built.ts';
-import { type Check, flag, positive, positiveNumber } from './config.ts';
+import { type Check, flag, positive, positiveNumber, share } from './config.ts';
 
 export interface GptConfig {
   /** Tokens there are. */
@@ -20,6 +21,11 @@ export interface GptConfig {
   readonly mlpRatio?: number;
   /** The output layer shares the token embedding's weight; default true. */
   readonly tied?: boolean;
+  /**
+   * Probability that an element is dropped in training: of the embeddings, of the attention's weights and of what each part
+   * of a block adds to the shortcut (GPT-2's embd, attn and resid dropout); default 0.
+   */
+  readonly dropout?: number;
 }
 
 export const gptChecks: Readonly<Record<keyof GptConfig, Check>> = {
@@ -30,6 +36,7 @@ export const gptChecks: Readonly<Record<keyof GptConfig, Check>> = {
   width: positive,
   mlpRatio: positiveNumber,
   tied: flag,
+  dropout: share,
 };
 
 /**
@@ -39,16 +46,18 @@ export const gptChecks: Readonly<Record<keyof GptConfig, Check>> = {
  * [N, context, vocab]. Layers `embedding`, `block.0` …, `norm`, `head`.
  */
 export const gpt: ModelBuilder<GptConfig> = (graph, batch, config, options) => {
-  const { vocab, context, layers, heads, width, mlpRatio, tied = true } = config;
+  const { vocab, context, layers, heads, width, mlpRatio, tied = true, dropout: p = 0 } = config;
   const init = normal(0, 0.02);
   const x = graph.input('x', { dtype: 'i32', shape: [batch, context] });
   const { tokens, embedded } = graph.scope('embedding', () => {
     const tokens = embeddingWeight(graph, { rows: vocab, dim: width, name: 'token', init });
     const positions = embeddingWeight(graph, { rows: context, dim: width, name: 'position', init });
-    return { tokens, embedded: add(embedding(x, { weight: tokens }), positions) };
+    return { tokens, embedded: dropout(add(embedding(x, { weight: tokens }), positions), { p }) };
   });
   let h = embedded;
-  for (let i = 0; i < layers; i++) h = transformerBlock(h, { heads, mlpRatio, causal: true, name: `block.${i}` });
+  for (let i = 0; i < layers; i++) {
+    h = transformerBlock(h, { heads, mlpRatio, causal: true, dropout: p, name: `block.${i}` });
+  }
   const last = layerNorm(h, { name: 'norm' });
   const logits = linear(last, vocab, { bias: false, weight: tied ? tokens : undefined, name: 'head' });
   return classifier(x, logits, options);

@@ -7,21 +7,29 @@ import { checkConfig } from './config.ts';
 import { type GptConfig, gpt, gptChecks } from './gpt.ts';
 import { type LenetConfig, lenet, lenetChecks } from './lenet.ts';
 import { type MlpConfig, mlp, mlpChecks } from './mlp.ts';
+import { type ResnetConfig, resnet, resnetChecks } from './resnet.ts';
+import { type UnetConfig, unet, unetChecks } from './unet.ts';
 
 export type { BuiltModel, ModelBuilder, ModelOptions } from './built.ts';
 export { type GptConfig, gpt } from './gpt.ts';
 export { type LenetConfig, lenet } from './lenet.ts';
 export { type Activation, type MlpConfig, mlp } from './mlp.ts';
+export { type ResnetConfig, resnet } from './resnet.ts';
+export { type UnetConfig, unet } from './unet.ts';
 
 /** `model` of an experiment file. */
 export type ModelConfig =
   | ({ readonly kind: 'mlp' } & MlpConfig)
   | ({ readonly kind: 'lenet' } & LenetConfig)
+  | ({ readonly kind: 'resnet' } & ResnetConfig)
+  | ({ readonly kind: 'unet' } & UnetConfig)
   | ({ readonly kind: 'gpt' } & GptConfig);
 
 const kinds = {
   mlp: { build: mlp, checks: mlpChecks, required: ['inputs', 'classes', 'hidden'] },
   lenet: { build: lenet, checks: lenetChecks, required: ['size', 'classes'] },
+  resnet: { build: resnet, checks: resnetChecks, required: ['size', 'classes'] },
+  unet: { build: unet, checks: unetChecks, required: ['size', 'classes'] },
   gpt: { build: gpt, checks: gptChecks, required: ['vocab', 'context', 'layers', 'heads', 'width'] },
 };
 

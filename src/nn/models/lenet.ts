@@ -2,9 +2,11 @@ import { GraphError } from '../../core/errors.ts';
 import { avgPool2d, maxPool2d } from '../../ops/pool.ts';
 import { flatten } from '../compose.ts';
 import { conv2d } from '../conv.ts';
+import { dropout } from '../dropout.ts';
 import { linear } from '../linear.ts';
 import { classifier, type ModelBuilder } from './built.ts';
-import { type Check, either, nonEmptySizes, oneOf, positive, sizes } from './config.ts';
+import { type Check, nonEmptySizes, oneOf, positive, share, sizes } from './config.ts';
+import { imageSize, sizeOf } from './images.ts';
 import { type Activation, activationCheck, activations } from './mlp.ts';
 
 export interface LenetConfig {
@@ -21,16 +23,19 @@ export interface LenetConfig {
   readonly activation?: Activation;
   /** default max */
   readonly pool?: 'max' | 'avg';
+  /** Probability that an element of a hidden linear layer is dropped in training; default 0. */
+  readonly dropout?: number;
 }
 
 export const lenetChecks: Readonly<Record<keyof LenetConfig, Check>> = {
   channels: positive,
-  size: either(positive, nonEmptySizes),
+  size: imageSize,
   classes: positive,
   widths: nonEmptySizes,
   hidden: sizes,
   activation: activationCheck,
   pool: oneOf('max', 'avg'),
+  dropout: share,
 };
 
 /**
@@ -39,9 +44,9 @@ export const lenetChecks: Readonly<Record<keyof LenetConfig, Check>> = {
  * Layers `conv.0` …, `fc.0` …
  */
 export const lenet: ModelBuilder<LenetConfig> = (graph, batch, config, options) => {
-  const [height, width = height] = typeof config.size === 'number' ? [config.size] : config.size;
-  const { channels = 1, widths = [8, 16], hidden = [64], pool = 'max' } = config;
-  if (Math.min(height!, width!) < 2 ** widths.length) {
+  const [height, width] = sizeOf(config.size);
+  const { channels = 1, widths = [8, 16], hidden = [64], pool = 'max', dropout: p = 0 } = config;
+  if (Math.min(height, width) < 2 ** widths.length) {
     throw new GraphError(
       'image-too-small',
       `${widths.length} halvings leave nothing of an image of ${height} × ${width}`,
@@ -53,13 +58,16 @@ export const lenet: ModelBuilder<LenetConfig> = (graph, batch, config, options) 
   }
   const activate = activations[config.activation ?? 'relu'];
   const halve = pool === 'max' ? maxPool2d : avgPool2d;
-  const x = graph.input('x', { shape: [batch, channels, height!, width!] });
+  const x = graph.input('x', { shape: [batch, channels, height, width] });
   const features = widths.reduce(
     (h, out, i) =>
       graph.scope(`conv.${i}`, () => halve(activate(conv2d(h, out, { kernel: 3, padding: 1 })), { kernel: 2 })),
     x,
   );
-  const last = hidden.reduce((h, out, i) => graph.scope(`fc.${i}`, () => activate(linear(h, out))), flatten(features));
+  const last = hidden.reduce(
+    (h, out, i) => graph.scope(`fc.${i}`, () => dropout(activate(linear(h, out)), { p })),
+    flatten(features),
+  );
   const logits = linear(last, config.classes, { name: `fc.${hidden.length}` });
   return classifier(x, logits, options);
 };

@@ -1,8 +1,9 @@
 import { gelu, relu, sigmoid, tanh } from '../../ops/elementwise.ts';
 import { flatten } from '../compose.ts';
+import { dropout } from '../dropout.ts';
 import { linear } from '../linear.ts';
 import { classifier, type ModelBuilder } from './built.ts';
-import { type Check, either, nonEmptySizes, oneOf, positive, sizes } from './config.ts';
+import { type Check, either, nonEmptySizes, oneOf, positive, share, sizes } from './config.ts';
 
 export const activations = { relu, gelu, tanh, sigmoid };
 export type Activation = keyof typeof activations;
@@ -16,6 +17,8 @@ export interface MlpConfig {
   readonly classes: number;
   /** default relu */
   readonly activation?: Activation;
+  /** Probability that an element of a hidden layer is dropped in training; default 0. */
+  readonly dropout?: number;
 }
 
 export const mlpChecks: Readonly<Record<keyof MlpConfig, Check>> = {
@@ -23,6 +26,7 @@ export const mlpChecks: Readonly<Record<keyof MlpConfig, Check>> = {
   hidden: sizes,
   classes: positive,
   activation: activationCheck,
+  dropout: share,
 };
 
 /**
@@ -32,9 +36,10 @@ export const mlpChecks: Readonly<Record<keyof MlpConfig, Check>> = {
 export const mlp: ModelBuilder<MlpConfig> = (graph, batch, config, options) => {
   const sample = typeof config.inputs === 'number' ? [config.inputs] : config.inputs;
   const activate = activations[config.activation ?? 'relu'];
+  const p = config.dropout ?? 0;
   const x = graph.input('x', { shape: [batch, ...sample] });
   const hidden = config.hidden.reduce(
-    (h, width, i) => graph.scope(`layer.${i}`, () => activate(linear(h, width))),
+    (h, width, i) => graph.scope(`layer.${i}`, () => dropout(activate(linear(h, width)), { p })),
     flatten(x),
   );
   const logits = linear(hidden, config.classes, { name: `layer.${config.hidden.length}` });

@@ -8,22 +8,31 @@ import type { Dataset } from './dataset.ts';
 import { digitsFrom } from './digits.ts';
 import { fashionMnistFiles, fashionMnistFolder, fashionMnistFrom } from './fashion-mnist.ts';
 import { type FileMode, fileSource, type WantedTensor } from './file.ts';
+import { segmentationOf } from './segmentation.ts';
 import type { BatchSource } from './source.ts';
 import { type TextDataset, type TextOptions, textFrom } from './text.ts';
 
 /** The built-in data sets of an experiment; paths are resolved already. */
 export type DatasetConfig =
-  | { readonly kind: 'digits' }
-  | ({ readonly kind: 'fashion-mnist' } & FashionMnistOptions)
+  | ({ readonly kind: 'digits' } & ImageTask)
+  | ({ readonly kind: 'fashion-mnist' } & FashionMnistOptions & ImageTask)
   | ({ readonly kind: 'text'; readonly file?: string } & TextOptions)
   | ({ readonly kind: 'csv'; readonly file: string } & CsvDatasetOptions);
+
+/** What the target of an image is: its class (default), or a class for each pixel (segmentation.ts). */
+export interface ImageTask {
+  readonly task?: 'classes' | 'segmentation';
+}
+
+const withTask = (images: Dataset, { task = 'classes' }: ImageTask): Dataset =>
+  task === 'segmentation' ? segmentationOf(images) : images;
 
 export function openDataset(config: DatasetConfig): Dataset {
   switch (config.kind) {
     case 'digits':
-      return openDigits();
+      return withTask(openDigits(), config);
     case 'fashion-mnist':
-      return openFashionMnist(config);
+      return withTask(openFashionMnist(config), config);
     case 'text':
       return openText(config);
     case 'csv':

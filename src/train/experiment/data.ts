@@ -5,7 +5,7 @@ import { readSafetensors } from '../../formats/safetensors.ts';
 import { type Model, someGraph } from '../../optim/model.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { WantedTensor } from '../data/file.ts';
-import { openDataset, openFile } from '../data/open.ts';
+import { type DatasetConfig, openDataset, openFile } from '../data/open.ts';
 import { type BatchSource, epochsOf } from '../data/source.ts';
 import { holdOut } from '../data/split.ts';
 import type { TextDataset } from '../data/text.ts';
@@ -24,21 +24,34 @@ const defaultContext = 64;
 /** Opens what the experiment trains on; of a data set with `eval.fraction`, both parts. */
 export function openData(experiment: Experiment, config: DataConfig): OpenedData {
   if (config.kind === 'file') return { kind: 'file', file: config.file };
-  const whole = openDataset(withContext(config, experiment.model));
+  const whole = openDataset(completeData(config, experiment.model));
   const fraction = experiment.eval?.fraction;
   if (fraction === undefined) return { kind: 'set', train: whole };
   const { train, heldOut } = holdOut(whole, fraction, experiment.seed);
   return { kind: 'set', train, heldOut };
 }
 
-/** A text's windows are as long as the model's context where they say nothing themselves. */
-function withContext<C extends Exclude<DataConfig | EvaluationDataConfig, { kind: 'file' }>>(
-  config: C,
-  model: ModelChoice,
-): C {
-  if (config.kind !== 'text') return config;
-  const context = config.context ?? (model.kind === 'gpt' ? model.context : undefined) ?? defaultContext;
-  return { ...config, context };
+type SetConfig = Exclude<DataConfig | EvaluationDataConfig, { kind: 'file' }>;
+
+/**
+ * What a data set's description leaves to the model: a text's windows are as long as its context, and images have the
+ * targets it takes. Held-out images have those of the images to train on.
+ */
+function completeData(config: SetConfig, model: ModelChoice, trainedOn?: DataConfig): DatasetConfig {
+  switch (config.kind) {
+    case 'text': {
+      const context = config.context ?? (model.kind === 'gpt' ? model.context : undefined) ?? defaultContext;
+      return { ...config, context };
+    }
+    case 'digits':
+    case 'fashion-mnist': {
+      const asked = [config, trainedOn].map((c) => (c && 'task' in c && c.kind !== 'csv' ? c.task : 'auto'));
+      const byModel = model.kind === 'unet' ? 'segmentation' : 'classes';
+      return { ...config, task: asked.find((task) => task !== 'auto') ?? byModel };
+    }
+    case 'csv':
+      return config;
+  }
 }
 
 /** What the data say about the model's sizes. */
@@ -212,7 +225,7 @@ export function openHeldOut(
     return { name: file, batches: [{ size: batchSizeOf(tensors, wanted, file), tensors: () => tensors }] };
   }
   const dataset = config.data
-    ? openDataset(withContext(config.data, experiment.model))
+    ? openDataset(completeData(config.data, experiment.model, experiment.data))
     : opened.kind === 'set'
       ? opened.heldOut!
       : undefined;

@@ -22,7 +22,7 @@ const among =
 const quoted = (names: readonly string[]): string => names.map((n) => JSON.stringify(n)).join(', ');
 
 const later: readonly Later[] = [
-  { path: 'model.kind', values: among('resnet', 'unet', 'lstm'), has: 'the built-in models "mlp", "lenet", "gpt"' },
+  { path: 'model.kind', values: among('lstm'), has: 'the built-in models "mlp", "lenet", "resnet", "unet", "gpt"' },
   {
     path: 'schedule',
     values: among('interleaved-1f1b', 'looped-bfs', 'zb-h1', 'zb-h2', 'zb-v', 'dualpipe-v', 'auto'),
@@ -32,15 +32,6 @@ const later: readonly Later[] = [
   { path: 'devices.*.backend', values: among('webgpu'), has: '"wasm", "reference"' },
   { path: 'links', values: Array.isArray, has: 'one {"bandwidth", "latency"} for all links' },
   { path: 'recompute', values: among('stage', 'selective', 'optimal'), has: '"none"' },
-  { path: 'batchNorm', values: among('deferred', 'exact'), has: '"micro"' },
-  { path: 'invariant', values: (v) => v === true, has: 'false' },
-  { path: 'optimizer.kind', values: among('adagrad', 'adadelta', 'rmsprop'), has: '"sgd", "adam", "adamw"' },
-  {
-    path: 'learningRate.kind',
-    values: among('oneCycle'),
-    has: '"constant", "step", "cosine", "warmupCosine", "values"',
-  },
-  { path: 'clip', has: 'no clipping of gradients' },
   { path: 'checkpoint', has: 'the run folder with the last parameters (--run-dir)' },
   { path: 'resume', has: 'first values of parameters by --params FILE.safetensors' },
   { path: 'simd', values: among('relaxed'), has: '"strict"' },

@@ -34,7 +34,9 @@ export function completeModel(model: BuiltInChoice, info: SampleInfo): ModelConf
           inputs: need('inputs', model.inputs ?? info.sampleShape),
           classes: need('classes', model.classes ?? info.classes),
         };
-      case 'lenet': {
+      case 'lenet':
+      case 'resnet':
+      case 'unet': {
         const image = info.sampleShape?.length === 3 ? info.sampleShape : undefined;
         return {
           ...model,

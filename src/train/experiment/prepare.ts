@@ -12,7 +12,7 @@ import { readScheduleCsv } from '../../schedule/csv.ts';
 import type { Schedule } from '../../schedule/schedule.ts';
 import type { BatchSource } from '../data/source.ts';
 import { type ClassTerm, type Evaluator, makeEvaluator } from '../evaluate.ts';
-import { type LearningRate, makeLearningRate } from '../learning-rate.ts';
+import { cyclesMomentum, type LearningRate, makeLearningRate, makeMomentum } from '../learning-rate.ts';
 import {
   batchSizeOf,
   dataShapes,
@@ -49,6 +49,8 @@ export interface PreparedExperiment {
   readonly model: Model;
   readonly optimizer: Optimizer;
   readonly learningRate: LearningRate;
+  /** Momentum of each step, where the rate's rule sets it. */
+  readonly momentum: LearningRate | undefined;
   /** Undefined only where data are not needed and not there. */
   readonly source: BatchSource | undefined;
   readonly heldOut: HeldOut | undefined;
@@ -90,13 +92,19 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
     : (options.batch ?? model.ownBatch ?? options.defaultBatch ?? defaultBatchSize);
   const steps = stepsOf(experiment, source);
   const tail = source && tailOf(source, model, batch, steps);
+  const learningRate = makeLearningRate(experiment.learningRate, experiment.optimizer.lr);
+  // A rule with a last step (values, oneCycle) is asked for that of the training before anything runs.
+  if (source) learningRate(steps - 1);
   const heldOut = opened && openHeldOut(experiment, opened, model, terms, batch);
   return {
     experiment,
     modelConfig,
     model,
-    optimizer: makeOptimizer(experiment.optimizer as OptimizerConfig),
-    learningRate: makeLearningRate(experiment.learningRate, experiment.optimizer.lr),
+    optimizer: makeOptimizer(experiment.optimizer as OptimizerConfig, {
+      cyclesMomentum: cyclesMomentum(experiment.learningRate),
+    }),
+    learningRate,
+    momentum: makeMomentum(experiment.learningRate),
     source,
     heldOut,
     evaluation: heldOut && {
@@ -178,7 +186,7 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
       programs[i === 0 ? 'eval' : 'evalTail'] = { batch: size, mode: 'forward', outputs: true };
     });
   }
-  const { partition, links, l2 } = experiment;
+  const { partition, links, l2, clip } = experiment;
   const { placement, ...cut } = partition === 'auto' ? { placement: undefined } : partition;
   const { balance, cuts, stages } = cut as {
     balance?: 'time' | 'memory' | 'parameters';
@@ -190,17 +198,26 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
     programs,
     microbatches: experiment.microbatches,
     devices: devicesOf(experiment),
-    schedule: scheduleOf(experiment),
+    ...scheduleOf(experiment),
     partition: cuts ? { cuts } : stages ? { stages } : balance ? { balance } : 'auto',
     ...(placement ? { placement } : {}),
-    ...(mode === 'train' ? { optimizer: prepared.optimizer } : { inputGradients: true }),
+    ...(mode === 'train' ? { optimizer: prepared.optimizer, clip } : { inputGradients: true }),
     ...(l2 ? { l2 } : {}),
+    ...(experiment.invariant ? { invariant: true } : {}),
+    batchNorm: experiment.batchNorm,
     ...(links ? { link: { bytesPerSecond: links.bandwidth, secondsLatency: links.latency } } : {}),
   };
 }
 
 /** One gradient a step has nothing to compare with. */
-function checkNoise({ noise, microbatches, invariant }: Experiment): void {
+function checkNoise({ noise, microbatches, invariant, batchNorm }: Experiment): void {
+  if (noise !== false && batchNorm === 'exact') {
+    throw new UsageError(
+      'noise-batch-norm',
+      'noise: with batchNorm exact the gradients of the microbatches depend on each other, and their differences are not noise',
+      { fields: { key: 'noise', batchNorm }, remedy: '--batchNorm micro' },
+    );
+  }
   if (noise === false || microbatches > 1 || invariant) return;
   throw new UsageError(
     'noise-microbatches',
@@ -217,8 +234,9 @@ const devicesOf = ({ devices }: Experiment): PlannedDevice[] =>
     ? Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 }))
     : devices.map(({ backend, memory, speed }) => ({ backend, memory: memory ?? null, speed }));
 
-function scheduleOf({ schedule }: Experiment): PlanRequest['schedule'] {
-  return typeof schedule === 'string' ? schedule : readScheduleFile(schedule.file);
+function scheduleOf({ schedule }: Experiment): Pick<PlanRequest, 'schedule'> {
+  if (schedule === undefined) return {};
+  return { schedule: typeof schedule === 'string' ? schedule : readScheduleFile(schedule.file) };
 }
 
 const readScheduleFile = (file: string): Schedule => readScheduleCsv(readText(file), { name: file });

@@ -18,13 +18,25 @@ import {
   string,
   union,
 } from '../../core/schema.ts';
+import { batchNormModes } from '../../optim/batch-norm.ts';
 import { scheduleNames } from '../../schedule/named.ts';
 import { defaultNoiseDecay } from '../noise-tracker.ts';
 
 const positive = (doc: string) => integer({ min: 1, doc });
 const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
 const oneOrMore = (doc: string) => either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], { doc });
+const dropout = number({ min: 0, below: 1, default: 0, doc: 'probability that an element is dropped in training' });
 const activation = choice(['relu', 'gelu', 'tanh', 'sigmoid'], { default: 'relu', doc: 'activation' });
+
+const image = {
+  channels: optional(positive("channels of the image; default: the data's")),
+  size: optional(oneOrMore("height and width of the image; default: the data's")),
+  classes: optional(positive("number of classes; default: the data's")),
+};
+const normalization = {
+  norm: choice(['batch', 'group', 'none'], { default: 'batch', doc: 'normalisation behind each convolution' }),
+  groups: integer({ min: 1, default: 8, doc: 'groups of channels of norm group' }),
+};
 
 const model = union(
   {
@@ -44,15 +56,36 @@ const model = union(
       hidden: list(integer({ min: 1 }), { default: [64], doc: 'widths of the hidden layers' }),
       classes: optional(positive("number of classes; default: the data's")),
       activation,
+      dropout,
     },
     lenet: {
-      channels: optional(positive("channels of the image; default: the data's")),
-      size: optional(oneOrMore("height and width of the image; default: the data's")),
-      classes: optional(positive("number of classes; default: the data's")),
+      ...image,
       widths: optional(list(integer({ min: 1 }), { minLength: 1, doc: 'channels of the convolutions; default 8,16' })),
       hidden: optional(sizes('widths of the hidden linear layers; default 64')),
       activation,
       pool: choice(['max', 'avg'], { default: 'max', doc: 'pooling' }),
+      dropout,
+    },
+    resnet: {
+      ...image,
+      widths: list(integer({ min: 1 }), { minLength: 1, default: [16, 32, 64], doc: 'channels of each stage' }),
+      blocks: either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], {
+        default: 3,
+        doc: 'blocks of each stage, or one number for all',
+      }),
+      block: choice(['basic', 'bottleneck'], { default: 'basic', doc: 'two 3×3 convolutions, or 1×1, 3×3, 1×1' }),
+      stem: choice(['cifar', 'imagenet'], { default: 'cifar', doc: 'how it begins: 3×3, or 7×7 and a pooling' }),
+      zeroInit: optional(boolean({ doc: 'blocks begin as the identity; default: where norm is none' })),
+      ...normalization,
+    },
+    unet: {
+      ...image,
+      depth: integer({ min: 1, default: 2, doc: 'how often the image is halved' }),
+      width: integer({ min: 1, default: 16, doc: 'channels at full size' }),
+      convs: integer({ min: 1, default: 2, doc: 'convolutions of each level' }),
+      upsampling: choice(['transpose', 'nearest', 'bilinear'], { default: 'transpose', doc: 'how images are doubled' }),
+      ...normalization,
+      dropout,
     },
     gpt: {
       vocab: optional(positive("tokens there are; default: the data's")),
@@ -62,6 +95,7 @@ const model = union(
       width: integer({ min: 1, default: 64, doc: "size of a token's vector, a multiple of heads" }),
       mlpRatio: number({ above: 0, default: 4, doc: "width of a block's perceptron over width" }),
       tied: boolean({ default: true, doc: 'the output layer shares the token embedding' }),
+      dropout,
     },
   },
   { doc: 'the model: an .onnx file, or a built-in kind with its sizes' },
@@ -75,6 +109,10 @@ const batches = {
 const setMode = choice(['epochs', 'fixed'], {
   default: 'epochs',
   doc: 'fixed: all is one batch, every step; stream: step k takes index k of a leading axis; epochs: seeded shuffled batches',
+});
+const task = choice(['auto', 'classes', 'segmentation'], {
+  default: 'auto',
+  doc: 'what y is: a class an image, or a class a pixel (what unet takes)',
 });
 const fashionDir = optional(string({ doc: 'folder of the IDX files; default where Debian has them' }));
 const text = {
@@ -99,9 +137,10 @@ const data = union(
       mode: choice(['fixed', 'stream', 'epochs'], { default: 'fixed', doc: setMode.doc }),
       ...batches,
     },
-    digits: { mode: setMode, ...batches },
+    digits: { task, mode: setMode, ...batches },
     'fashion-mnist': {
       dir: fashionDir,
+      task,
       split: choice(['train', 'test'], { default: 'train', doc: 'which part of the data set' }),
       mode: setMode,
       ...batches,
@@ -120,9 +159,10 @@ const data = union(
 const evaluationData = union(
   {
     file: { file },
-    digits: {},
+    digits: { task },
     'fashion-mnist': {
       dir: fashionDir,
+      task,
       split: choice(['train', 'test'], { default: 'test', doc: 'which part of the data set' }),
     },
     text,
@@ -153,6 +193,8 @@ const device = object({
 
 const lr = (value: number) => number({ min: 0, default: value, doc: 'learning rate' });
 const weightDecay = (value: number) => number({ min: 0, default: value, doc: 'weight decay' });
+const momentum = () => number({ min: 0, default: 0, doc: 'momentum' });
+const eps = (value: number) => number({ min: 0, default: value, doc: 'added to the denominator' });
 const noDecay = optional(list(string(), { doc: 'parameters without weight decay' }));
 const adam = (decay: number) => ({
   lr: lr(1e-3),
@@ -161,7 +203,7 @@ const adam = (decay: number) => ({
     doc: 'decay of the running means',
     check: (v) => (v.length === 2 ? undefined : 'two numbers'),
   }),
-  eps: number({ min: 0, default: 1e-8, doc: 'added to the denominator' }),
+  eps: eps(1e-8),
   weightDecay: weightDecay(decay),
   amsgrad: boolean({ default: false, doc: 'use the largest second moment so far' }),
   noDecay,
@@ -170,10 +212,34 @@ const optimizer = union(
   {
     sgd: {
       lr: lr(0.1),
-      momentum: number({ min: 0, default: 0, doc: 'momentum' }),
+      momentum: momentum(),
       dampening: number({ default: 0, doc: 'dampening of the momentum' }),
       nesterov: boolean({ default: false, doc: "Nesterov's momentum" }),
       weightDecay: weightDecay(0),
+      noDecay,
+    },
+    adagrad: {
+      lr: lr(1e-2),
+      lrDecay: number({ min: 0, default: 0, doc: 'step t, from 1, takes lr / (1 + (t − 1)·lrDecay)' }),
+      weightDecay: weightDecay(0),
+      initialAccumulatorValue: number({ min: 0, default: 0, doc: 'first value of the sums of squares' }),
+      eps: eps(1e-10),
+      noDecay,
+    },
+    adadelta: {
+      lr: lr(1),
+      rho: number({ min: 0, max: 1, default: 0.9, doc: 'decay of the running means' }),
+      eps: number({ min: 0, default: 1e-6, doc: 'added under both roots' }),
+      weightDecay: weightDecay(0),
+      noDecay,
+    },
+    rmsprop: {
+      lr: lr(1e-2),
+      alpha: number({ min: 0, default: 0.99, doc: 'decay of the running means' }),
+      eps: eps(1e-8),
+      weightDecay: weightDecay(0),
+      momentum: momentum(),
+      centered: boolean({ default: false, doc: "divide by the gradient's standard deviation" }),
       noDecay,
     },
     adam: adam(0),
@@ -198,6 +264,17 @@ const learningRate = union(
       warmupSteps: integer({ min: 0, doc: 'steps of linear warm-up' }),
       totalSteps,
       minRatio: number({ min: 0, max: 1, default: 0, doc: 'least rate over lr' }),
+    },
+    oneCycle: {
+      maxLr: number({ min: 0, doc: "highest rate; takes the place of the optimizer's lr" }),
+      totalSteps,
+      pctStart: number({ min: 0, max: 1, default: 0.3, doc: 'part of the steps in which the rate rises' }),
+      divFactor: number({ above: 0, default: 25, doc: 'maxLr over the first rate' }),
+      finalDivFactor: number({ above: 0, default: 1e4, doc: 'first rate over the last' }),
+      anneal: choice(['cos', 'linear'], { default: 'cos', doc: 'along half a cosine or a line' }),
+      cycleMomentum: boolean({ default: true, doc: 'momentum (of adam: beta1) falls while the rate rises' }),
+      baseMomentum: number({ min: 0, below: 1, default: 0.85, doc: 'least momentum' }),
+      maxMomentum: number({ min: 0, below: 1, default: 0.95, doc: 'largest momentum' }),
     },
     values: { values: list(number({ min: 0 }), { minLength: 1, doc: 'one rate a step' }) },
   },
@@ -251,17 +328,20 @@ export const experimentSchema = object({
     ),
   ),
   microbatches: integer({ min: 1, default: 1, doc: 'M, parts the batch is cut into' }),
-  schedule: either([choice(scheduleNames), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
-    default: '1f1b',
-    doc: 'order of the tasks on the devices',
-  }),
+  schedule: optional(
+    either([choice(scheduleNames), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
+      doc: 'order of the tasks on the devices; default 1f1b, with batchNorm exact gpipe',
+    }),
+  ),
   partition: { ...partition, default: 'auto', doc: 'which stage computes what' },
   recompute: choice(['none'], { default: 'none', doc: 'activations computed again instead of kept' }),
-  batchNorm: choice(['micro'], { default: 'micro', doc: 'statistics of each microbatch' }),
+  batchNorm: choice(batchNormModes, {
+    default: 'micro',
+    doc: 'statistics of each microbatch (micro), the same with running ones of the whole batch (deferred), or all of the whole batch (exact)',
+  }),
   invariant: boolean({
     default: false,
-    doc: 'the same bits for every M',
-    check: (v) => (v ? 'false: this version has no invariant mode' : undefined),
+    doc: 'the same bits for every M: samples one by one, sums over the batch as one tree',
   }),
   optimizer,
   learningRate,
@@ -276,6 +356,12 @@ export const experimentSchema = object({
       default: false,
       doc: 'estimate the gradient noise scale from the microbatches of each training step',
     },
+  ),
+  clip: optional(
+    object(
+      { globalNorm: number({ above: 0, doc: 'largest 2-norm of the gradient over all parameters' }) },
+      { doc: 'scales gradients down to a norm before the update' },
+    ),
   ),
   steps: optional(positive('steps to train')),
   epochs: optional(positive('epochs to train; default 1')),

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { joinProblems, UsageError } from '../../core/errors.ts';
 import { type Problem, sentence } from '../../core/schema.ts';
+import { momentumKinds } from '../../optim/optimizer.ts';
 import type { Experiment } from './schema.ts';
 
 /** What single keys cannot tell: keys that contradict each other, and files that are not there. Throws with all problems. */
@@ -65,6 +66,16 @@ const checks: readonly Check[] = [
         },
       ];
     }
+    if (r.kind === 'oneCycle' && steps !== undefined && r.totalSteps < steps) {
+      return [
+        {
+          key: 'learningRate.totalSteps',
+          expected: `at least steps (${steps})`,
+          got: String(r.totalSteps),
+          remedy: `--learningRate.totalSteps ${steps}`,
+        },
+      ];
+    }
     if (r.kind === 'values' && steps !== undefined && r.values.length < steps) {
       return [
         {
@@ -77,6 +88,17 @@ const checks: readonly Check[] = [
     }
     return [];
   },
+  ({ learningRate: r, optimizer: o }) =>
+    r.kind === 'oneCycle' && r.cycleMomentum && !momentumKinds.includes(o.kind)
+      ? [
+          {
+            key: 'learningRate.cycleMomentum',
+            expected: `an optimizer with momentum or beta1 (${momentumKinds.join(', ')}), or false`,
+            got: o.kind,
+            remedy: '--learningRate.cycleMomentum false',
+          },
+        ]
+      : [],
   ({ data }) =>
     data && data.mode !== 'epochs' && data.batchSize !== undefined
       ? [

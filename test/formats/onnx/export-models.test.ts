@@ -27,6 +27,9 @@ type Tensors = ReadonlyMap<string, HostTensor>;
 const models: readonly (readonly [name: string, config: ModelConfig])[] = [
   ['mlp', { kind: 'mlp', inputs: [1, 4, 4], hidden: [12, 7], classes: 5 }],
   ['lenet', { kind: 'lenet', size: [16, 16], classes: 10 }],
+  ['resnet', { kind: 'resnet', size: [6, 5], classes: 3, widths: [4, 6], blocks: 1 }],
+  ['unet', { kind: 'unet', size: [4, 8], classes: 3, width: 4, upsampling: 'bilinear', norm: 'group', groups: 4 }],
+  ['unet, transposed', { kind: 'unet', size: 4, classes: 3, depth: 1, width: 4, dropout: 0.5 }],
   ['gpt', { kind: 'gpt', vocab: 11, context: 6, layers: 2, heads: 2, width: 8 }],
   ['gpt, untied', { kind: 'gpt', vocab: 11, context: 6, layers: 1, heads: 2, width: 8, tied: false }],
 ];

@@ -8,6 +8,7 @@ import { csvDatasetFrom } from '../../../src/train/data/csv.ts';
 import { datasetOf, subset } from '../../../src/train/data/dataset.ts';
 import { fashionMnistFolder } from '../../../src/train/data/fashion-mnist.ts';
 import { openDataset, openDigits, openFashionMnist, openText } from '../../../src/train/data/open.ts';
+import { segmentationOf } from '../../../src/train/data/segmentation.ts';
 import { holdOut } from '../../../src/train/data/split.ts';
 import { textFrom } from '../../../src/train/data/text.ts';
 import { needs } from '../../support/system.ts';
@@ -41,6 +42,26 @@ describe('digits', () => {
   it('refuses an index that is not there', () => {
     expect(() => digits.batch(at(1797))).toThrow(failing('data-index', { index: 1797, size: 1797 }));
     expect(() => digits.batch(at(-1))).toThrow(failing('data-index'));
+  });
+});
+
+describe('segmentation', () => {
+  it('names the class of the image at every pixel with ink', () => {
+    const [digits, pixels] = [openDigits(), openDataset({ kind: 'digits', task: 'segmentation' })];
+    expect(pixels).toMatchObject({ size: 1797, classes: 11, tensors: { y: { dtype: 'i32', sampleShape: [8, 8] } } });
+    const [images, labelled] = [digits.batch(at(7, 3)), pixels.batch(at(7, 3))];
+    expect(labelled.x).toEqual(images.x);
+    expect(labelled.y!.type).toEqual({ dtype: 'i32', shape: [2, 8, 8] });
+    values(labelled.y).forEach((label, i) => {
+      expect(label).toBe(images.x!.data[i]! < 0.25 ? 0 : 1 + images.y!.data[i < 64 ? 0 : 1]!);
+    });
+    expect(new Set(values(labelled.y))).toEqual(new Set([0, 8, 4]));
+    expect(holdOut(pixels, 0.1, 0).heldOut.batch(at(0)).y!.type.shape).toEqual([1, 8, 8]);
+  });
+
+  it('needs classified images of one channel', () => {
+    const rows = datasetOf('rows', 1, { x: { dtype: 'f32', sampleShape: [2], values: Float32Array.of(0, 1) } });
+    expect(() => segmentationOf(rows)).toThrow(failing('segmentation-data', { data: 'rows' }));
   });
 });
 

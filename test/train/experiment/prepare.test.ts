@@ -16,7 +16,6 @@ describe('an experiment', () => {
     expect(parseExperiment(digits, where)).toMatchObject({
       devices: 1,
       microbatches: 1,
-      schedule: '1f1b',
       partition: 'auto',
       recompute: 'none',
       batchNorm: 'micro',
@@ -56,11 +55,36 @@ describe('an experiment', () => {
       size: [8, 8],
       classes: 10,
     });
+    expect(prepare({ ...digits, model: { kind: 'resnet' } }).modelConfig).toMatchObject({ size: [8, 8], classes: 10 });
     const text = { model: { kind: 'gpt', context: 12 }, data: { kind: 'text' } };
     expect(prepare(text).modelConfig).toMatchObject({ vocab: 60, context: 12 });
     expect(prepare({ model: { kind: 'gpt' }, data: { kind: 'text', context: 24 } }).modelConfig).toMatchObject({
       context: 24,
     });
+  });
+
+  it('gives unet a class a pixel, and others a class an image', () => {
+    const shapeOf = (raw: object) => {
+      const { source, modelConfig, heldOut } = prepare({ steps: 1, ...raw });
+      const { classes } = modelConfig as { classes: number };
+      return {
+        classes,
+        y: source!.batchAt(0).tensors.y!.type.shape,
+        heldOut: heldOut?.batches[0]?.tensors().y?.type.shape,
+      };
+    };
+    const unet = { model: { kind: 'unet', width: 2 }, data: { kind: 'digits', batchSize: 3 } };
+    expect(shapeOf({ ...unet, eval: { fraction: 0.1 } })).toEqual({ classes: 11, y: [3, 8, 8], heldOut: [3, 8, 8] });
+    expect(shapeOf({ ...unet, eval: { data: { kind: 'digits' } } }).heldOut).toEqual([3, 8, 8]);
+    expect(shapeOf({ ...unet, model: { kind: 'resnet', widths: [2], blocks: 1 } })).toMatchObject({
+      classes: 10,
+      y: [3],
+    });
+    const segmented = { ...unet.data, task: 'segmentation' };
+    const wrong = { model: { kind: 'lenet' }, data: segmented };
+    expect(() => shapeOf(wrong)).toThrow('y is i32[3, 8, 8] and the model takes i32[3]');
+    expect(() => shapeOf({ ...unet, data: { ...unet.data, task: 'classes' } })).toThrow('y is i32[3]');
+    expect(() => prepare({ ...unet, model: { kind: 'unet', depth: 4 } })).toThrow('8 × 8 cannot be halved 4 times');
   });
 
   it('counts steps, and has programs for what is smaller than a batch', () => {

@@ -3,10 +3,14 @@ import { type Exporter, type ExportTable, nodes } from './exporter.ts';
 
 type ReduceAttrs = { readonly axes: readonly number[]; readonly keepDims: boolean };
 
-const reduction = (opType: string, axesInputSince: number): Exporter<ReduceAttrs> =>
+/** `ofOne`: of a scalar, where an empty list of axes would be all of them. */
+const reduction = (
+  opType: string,
+  axesInputSince: number,
+  ofOne: 'the number' | 'its square' = 'the number',
+): Exporter<ReduceAttrs> =>
   nodes(({ emit, inputs: [x], opset, integers }, { axes, keepDims }) => {
-    // Every reduction of one number is that number, and an empty list of axes would be all of them.
-    if (axes.length === 0) return [emit('Identity', [x])];
+    if (axes.length === 0) return [ofOne === 'the number' ? emit('Identity', [x]) : emit('Mul', [x, x])];
     const keepdims = keepDims ? 1 : 0;
     return opset >= axesInputSince
       ? [emit(opType, [x, integers(axes)], { keepdims })]
@@ -20,4 +24,5 @@ export const reduceExporters = {
   min: reduction('ReduceMin', 18),
   prod: reduction('ReduceProd', 18),
   sum: reduction('ReduceSum', 13),
+  sumOfSquares: reduction('ReduceSumSquare', 18, 'its square'),
 } satisfies Partial<ExportTable>;

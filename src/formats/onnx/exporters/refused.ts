@@ -5,11 +5,22 @@ const training = 'it belongs to a training step';
 const random =
   'its mask follows the seed and step of a session: build the model for evaluation, where dropout is the identity';
 
+const wholeBatch = `${training}: its statistics are those of all microbatches`;
+
 export const refusedExporters = {
   accumulate: none(`${training}: it adds microbatches`),
+  adadeltaUpdate: none(`${training}: it updates a parameter`),
+  adagradUpdate: none(`${training}: it updates a parameter`),
   adamUpdate: none(`${training}: it updates a parameter`),
+  clipFactor: none(`${training}: it clips gradients`),
+  accumulateMoments: none(`${training}: it merges statistics of microbatches`),
+  batchNormWithMoments: none(wholeBatch),
+  batchNormWithMomentsInputGrad: none(wholeBatch),
+  channelMoments: none(wholeBatch),
   dropout: none(random),
   dropoutMask: none(random),
+  rmspropUpdate: none(`${training}: it updates a parameter`),
   runningAverage: none(`${training}: it updates running statistics`),
+  runningMoments: none(`${training}: it updates running statistics`),
   sgdUpdate: none(`${training}: it updates a parameter`),
 } satisfies Partial<ExportTable>;

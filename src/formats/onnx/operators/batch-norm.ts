@@ -2,7 +2,7 @@ import type { Tensor } from '../../../graph/graph.ts';
 import { batchNorm, batchNormInference } from '../../../ops/batch-norm.ts';
 import { reshape } from '../../../ops/shape.ts';
 import type { OperatorContext, OperatorTable } from '../operator.ts';
-import { trackStatistics } from './track-statistics.ts';
+import { runningOutputs } from './track-statistics.ts';
 
 /**
  * Whether a node normalises by the statistics of its batch: it says so by `training_mode`, before version 14 by having
@@ -42,7 +42,7 @@ function batchNormalization(context: OperatorContext) {
   const { y, mean, variance } = batchNorm(x, gamma, beta, { eps });
   const count = x.shape.reduce((n, d) => n * d, 1) / x.shape[1]!;
   const statistics = { mean, variance, count };
-  const running = trackStatistics(context, { mean: runningMean, variance: runningVariance }, statistics, momentum);
+  const running = runningOutputs(context, { mean: runningMean, variance: runningVariance }, statistics, momentum);
   return [reshape(y, given.shape), running.mean, running.variance, mean, variance];
 }
 

@@ -1,8 +1,8 @@
 /** Reductions. `axes` is an attribute, from version 13 (ReduceSum) or 18 (the others) on an input. */
 import type { Tensor } from '../../../graph/graph.ts';
 import { cast } from '../../../ops/compare.ts';
-import { log, mul } from '../../../ops/elementwise.ts';
-import { logSumExp, max, mean, min, prod, type ReduceOptions, sum } from '../../../ops/reduce.ts';
+import { log } from '../../../ops/elementwise.ts';
+import { logSumExp, max, mean, min, prod, type ReduceOptions, sum, sumOfSquares } from '../../../ops/reduce.ts';
 import { vectorNorm } from '../../../ops/vector-norm.ts';
 import type { OperatorContext, OperatorRule, OperatorTable, Value } from '../operator.ts';
 
@@ -47,5 +47,5 @@ export const reduceOperators: OperatorTable = {
   ReduceMin: reduction(ofAny(min)),
   ReduceProd: reduction(ofAny(prod)),
   ReduceSum: reduction(ofAny(sum)),
-  ReduceSumSquare: reduction(ofFloats((x, options) => sum(mul(x, x), options))),
+  ReduceSumSquare: reduction(ofFloats(sumOfSquares)),
 };
