@@ -74,6 +74,9 @@ function summaryOf({ examples, bSimple, bSimpleUnbiased, g2Unbiased }: GradientN
     return `The noise of ${examples} examples hides the gradient: the noise scale is larger than they can tell. Give a larger batch.`;
   }
   const scale = sizeText(bSimpleUnbiased);
+  if (bSimpleUnbiased < 1) {
+    return `One sample tells the gradient well: the noise scale is ${scale} samples, and batches of several save few steps.`;
+  }
   return `Batches well below about ${scale} samples: near-perfect scaling, twice the batch takes half the steps. At ${scale} training takes twice the least number of steps and twice the least number of samples; batches well above save few steps.`;
 }
 

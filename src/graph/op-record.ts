@@ -105,12 +105,13 @@ export interface OpRecord<A extends Attrs = Attrs> {
   /**
    * Runs at every microbatch, in their order, and its one output exists once a step: the way from the microbatch region to
    * the step region. `reference` gives the value behind the first microbatch, `next` behind a later one, from the value
-   * before it. The last input is what each microbatch adds. `associative`: `next` takes a value of the same kind as the
-   * output, so that parts may be combined pairwise, in any tree.
+   * before it. The last input is what each microbatch adds. `combine`: the op that adds one
+   * such output to another, itself accumulating, so that parts may be combined pairwise, in any tree; what has none follows
+   * the microbatches one by one.
    */
   readonly accumulates?: {
     readonly next: (previous: Float64Array, inputs: readonly RefTensor[], attrs: A) => Float64Array;
-    readonly associative?: true;
+    readonly combine?: () => OpRecord;
   };
   /** Pairs [output, input] that must share memory: state updated in place. */
   readonly inPlace?: readonly (readonly [output: number, input: number])[];

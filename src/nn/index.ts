@@ -13,6 +13,7 @@ export {
   globalAvgPool,
   globalMaxPool,
 } from '../ops/adaptive-pool.ts';
+export { avgPool1d, avgPool2d, avgPool3d } from '../ops/avg-pool.ts';
 export {
   celu,
   elu,
@@ -26,7 +27,7 @@ export {
   softsign,
   tanh,
 } from '../ops/elementwise.ts';
-export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from '../ops/pool.ts';
+export { maxPool1d, maxPool2d, maxPool3d } from '../ops/max-pool.ts';
 export { logSoftmax, softmax } from '../ops/softmax.ts';
 export { pixelShuffle, pixelUnshuffle } from '../ops/space-depth.ts';
 export {

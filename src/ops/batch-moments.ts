@@ -1,6 +1,6 @@
 import { elementCount, formatShape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { type BadSample, require } from '../graph/op-record.ts';
+import { type BadSample, type OpRecord, require } from '../graph/op-record.ts';
 import { channelStatistics, imageCases, requireImages, weightRange } from './batch-norm-reference.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
@@ -39,6 +39,22 @@ export function splitMoments(moments: Float64Array) {
 
 const joinMoments = (count: Float64Array, mean: Float64Array, variance: Float64Array): Float64Array =>
   Float64Array.of(...count, ...mean, ...variance);
+
+/** Moments of what `moments` and the statistics of `more` values a channel are of, together. */
+function merged(moments: Float64Array, more: number, mean: Float64Array, variance: Float64Array): Float64Array {
+  const { count, mean: meanA, variance: varianceA } = splitMoments(moments);
+  const all = count.map((n) => n + more);
+  const delta = meanA.map((m, c) => mean[c]! - m);
+  return joinMoments(
+    all,
+    meanA.map((m, c) => m + (delta[c]! * more) / all[c]!),
+    varianceA.map((v, c) => {
+      const n = all[c]!;
+      const between = (delta[c]! ** 2 * count[c]! * more) / n;
+      return (v * count[c]! + variance[c]! * more + between) / n;
+    }),
+  );
+}
 
 export const channelMomentsOp = defineOp({
   name: 'channelMoments',
@@ -101,20 +117,8 @@ export const accumulateMomentsOp = defineOp<AccumulateMomentsAttrs>({
     ),
   ],
   accumulates: {
-    next: (previous, [mean, variance], { count: more }) => {
-      const { count, mean: meanA, variance: varianceA } = splitMoments(previous);
-      const all = count.map((n) => n + more);
-      const delta = meanA.map((m, c) => mean!.data[c]! - m);
-      return joinMoments(
-        all,
-        meanA.map((m, c) => m + (delta[c]! * more) / all[c]!),
-        varianceA.map((v, c) => {
-          const n = all[c]!;
-          const between = (delta[c]! ** 2 * count[c]! * more) / n;
-          return (v * count[c]! + variance!.data[c]! * more + between) / n;
-        }),
-      );
-    },
+    next: (previous, [mean, variance], { count }) => merged(previous, count, mean!.data, variance!.data),
+    combine: () => combineMomentsOp,
   },
   gradient: {
     kind: 'none',
@@ -133,6 +137,46 @@ export const accumulateMomentsOp = defineOp<AccumulateMomentsAttrs>({
     badMoments('variance must have the shape [3], got [2]', 4, [3], [2]),
     badMoments('mean must be [C], got [2, 3]', 4, [2, 3], [2, 3]),
     badMoments('count must be a positive integer, got 0.5', 0.5, [3], [3]),
+  ],
+});
+
+/** Moments merge with moments where the batch's are a tree over its samples: what `accumulateMoments` has made of parts. */
+export const combineMomentsOp: OpRecord = defineOp({
+  name: 'combineMoments',
+  doc: 'Moments [3, C] (count, mean, biased variance; one count for all channels) of parts of a batch, merged by the pairwise formula of Chan, Golub, LeVeque 1979: y = x, then y merged with the next x.',
+  infer: (inputs) => {
+    requireFloats(inputs, ['moments']);
+    const [moments] = inputs as [TensorType];
+    requireMoments(moments, moments.shape[1]!);
+    return [moments];
+  },
+  reference: ([moments]) => [moments!.data.slice()],
+  accumulates: {
+    next: (previous, [moments]) => {
+      const { count, mean, variance } = splitMoments(moments!.data);
+      return merged(previous, count[0]!, mean, variance);
+    },
+    combine: () => combineMomentsOp,
+  },
+  gradient: { kind: 'none', why: 'it is a step of accumulateMoments' },
+  cost: (inputs, outputs) => ({
+    flops: 4 * elementCount(inputs[0]!.shape),
+    bytes: elementwiseBytes([...inputs, ...outputs], outputs),
+  }),
+  samples: [
+    {
+      name: 'channels',
+      inputs: [{ shape: [3, 5], values: [6, 6, 6, 6, 6, -1, 0, 0.5, 1, 2, 0.5, 1, 1.5, 2, 0] }],
+      attrs: {},
+    },
+    { name: 'one channel', inputs: [{ shape: [3, 1], values: [1, 0.5, 0] }], attrs: {} },
+  ],
+  badSamples: [
+    {
+      inputs: [{ dtype: 'f32', shape: [2, 3] }],
+      attrs: {},
+      message: 'moments must be count, mean and variance of 3 channels, [3, 3], got [2, 3]',
+    },
   ],
 });
 

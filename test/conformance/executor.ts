@@ -29,9 +29,11 @@ export class Executor {
     this.#bytes = new Uint8Array(memory.buffer);
   }
 
-  static async create(kind: BackendKind): Promise<Executor> {
+  /** `module`: other kernels than the built ones. */
+  static async create(kind: BackendKind, module?: WebAssembly.Module): Promise<Executor> {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-    const backend = kind === 'wasm' ? createWasmBackend(await kernelsModule(), memory) : createReferenceBackend(memory);
+    const backend =
+      kind === 'wasm' ? createWasmBackend(module ?? (await kernelsModule()), memory) : createReferenceBackend(memory);
     return new Executor(backend, memory);
   }
 

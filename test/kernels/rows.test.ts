@@ -1,4 +1,4 @@
-// Reductions, softmax, layer normalisation, loss and optimisers against f64.
+// Reductions, softmax, layer normalisation and losses against f64.
 import { describe, expect, it } from 'vitest';
 import { expectClose, f32, integers, kernels, normal, run } from './harness.ts';
 
@@ -31,6 +31,13 @@ describe('reductions', () => {
         fold((v) => sum(v) / 2),
         1e-6,
         1e-6,
+      );
+      // Squares and their sums are f64: what is off is the last rounding, and the order of the additions.
+      expectClose(
+        call('reduceSumOfSquares'),
+        fold((v) => sum(v.map((e) => e * e))),
+        1e-7,
+        0,
       );
       expect([...call('reduceMax')]).toEqual(fold((v) => Math.max(...v)));
       expect([...call('reduceMin')]).toEqual(fold((v) => Math.min(...v)));
@@ -207,76 +214,6 @@ describe('crossEntropy', () => {
     const bad = { in: Int32Array.of(0, 3) };
     expect(() => run('crossEntropy', 2, 3, x, bad, one, -100, f32(1))).toThrow(WebAssembly.RuntimeError);
     expect(() => run('crossEntropyGrad', 2, 3, x, bad, one, one, -100, f32(6))).toThrow(WebAssembly.RuntimeError);
-  });
-});
-
-describe('optimisers', () => {
-  const sizes = [1, 2, 3, 4, 7, 21];
-  it('sgd', () => {
-    for (const n of sizes) {
-      for (const [mu, damp, nesterov, wd] of [
-        [0, 0, 0, 0],
-        [0, 0, 0, 0.1],
-        [0.9, 0, 0, 0],
-        [0.9, 0.2, 0, 0.1],
-        [0.9, 0, 1, 0.1],
-      ] as const) {
-        for (const first of [1, 0]) {
-          const [w, g, buf] = [normal(n, 1), normal(n, 2), normal(n, 3)];
-          const d = Array.from(g, (v, i) => v + wd * w[i]!);
-          const b = d.map((v, i) => (first ? v : mu * buf[i]! + (1 - damp) * v));
-          const step = mu === 0 ? d : nesterov ? d.map((v, i) => v + mu * b[i]!) : b;
-          const h = { in: Float32Array.of(0.1, first) };
-          const out = run('sgd', n, { inout: w }, { in: g }, mu === 0 ? -1 : { inout: buf }, h, mu, damp, nesterov, wd);
-          expectClose(
-            out[0]!,
-            step.map((v, i) => w[i]! - 0.1 * v),
-            1e-6,
-            1e-6,
-          );
-          if (mu !== 0) expectClose(out[1]!, b, 1e-6, 1e-6);
-        }
-      }
-    }
-  });
-  it('adam', () => {
-    const [b1, b2, eps, lr, t] = [0.9, 0.999, 1e-8, 0.01, 3];
-    for (const n of sizes) {
-      for (const [wd, decoupled, amsgrad] of [
-        [0, 0, 0],
-        [0.1, 0, 0],
-        [0.1, 1, 0],
-        [0, 1, 1],
-        [0.1, 0, 1],
-      ] as const) {
-        const [w, g, m] = [normal(n, 1), normal(n, 2), normal(n, 3)];
-        const [v, vmax] = [normal(n, 4).map((x) => x * x), normal(n, 5).map((x) => x * x)];
-        const h = Float32Array.of(lr, 1 - b1 ** t, Math.sqrt(1 - b2 ** t));
-        const d = Array.from(g, (x, i) => x + (decoupled ? 0 : wd * w[i]!));
-        const m1 = d.map((x, i) => b1 * m[i]! + (1 - b1) * x);
-        const v1 = d.map((x, i) => b2 * v[i]! + (1 - b2) * x * x);
-        const top = v1.map((x, i) => (amsgrad ? Math.max(x, vmax[i]!) : x));
-        const w1 = m1.map(
-          (x, i) => w[i]! * (decoupled ? 1 - lr * wd : 1) - ((lr / h[1]!) * x) / (Math.sqrt(top[i]!) / h[2]! + eps),
-        );
-        const args = [b1, b2, 1 - b1, 1 - b2, eps, wd, decoupled, amsgrad] as const;
-        const out = run(
-          'adam',
-          n,
-          { inout: w },
-          { in: g },
-          { inout: m },
-          { inout: v },
-          { in: h },
-          ...args,
-          amsgrad ? { inout: vmax } : -1,
-        );
-        expectClose(out[0]!, w1, 1e-5, 1e-6);
-        expectClose(out[1]!, m1, 1e-5, 1e-6);
-        expectClose(out[2]!, v1, 1e-5, 1e-6);
-        if (amsgrad) expectClose(out[3]!, top, 1e-5, 1e-6);
-      }
-    }
   });
 });
 

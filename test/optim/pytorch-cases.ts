@@ -19,6 +19,8 @@ export interface PyTorchCase {
   readonly optimizer: OptimizerConfig;
   readonly clip?: ClipConfig;
   readonly learningRate?: LearningRateConfig;
+  /** Of the gradients; a power of two. */
+  readonly gradientScale?: number;
   /** Parameters by name and state by `kind/name` behind the last step. */
   readonly final: Readonly<Record<string, readonly number[]>>;
 }
@@ -31,6 +33,8 @@ export interface PyTorchCycle {
 
 export const cases = data.cases as unknown as readonly PyTorchCase[];
 export const cycles = data.cycles as unknown as readonly PyTorchCycle[];
+/** What torch.optim takes where nothing is given. */
+export const defaults = data.defaults as Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 export const steps: number = data.rates.length;
 
 /** What tells a case from the others. */
@@ -57,10 +61,16 @@ export const start = new Map([
   ['free', tensor([5], data.start.free)],
 ]);
 
-export const batchOf = (step: number): Record<string, HostTensor> => ({
-  x: tensor([1, 5], data.gradients[step]!.w),
-  z: tensor([1, 5], data.gradients[step]!.free),
-});
+/** The gradients of a step by the names of the inputs that they are. */
+export function gradientsOf({ gradientScale = 1 }: PyTorchCase, step: number): Record<'x' | 'z', readonly number[]> {
+  const { w, free } = data.gradients[step]!;
+  return { x: w.map((g) => gradientScale * g), z: free.map((g) => gradientScale * g) };
+}
+
+export function batchOf(given: PyTorchCase, step: number): Record<string, HostTensor> {
+  const { x, z } = gradientsOf(given, step);
+  return { x: tensor([1, 5], x), z: tensor([1, 5], z) };
+}
 
 /** The case's options as a user turns them into functions. */
 export function rulesOf({ optimizer, learningRate }: PyTorchCase): {

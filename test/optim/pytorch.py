@@ -6,6 +6,7 @@ optimizer, with norm clipping and with OneCycleLR; and OneCycleLR's rates and mo
 The gradients of `w` and `free` are given, the rate changes at every step, and `free` is in a group without weight decay
 (`noDecay`). Options are written as an experiment writes them; the script turns them into PyTorch's.
 """
+import inspect
 import json
 import re
 
@@ -67,22 +68,23 @@ def one_cycle(optimizer, config):
     return torch.optim.lr_scheduler.OneCycleLR(optimizer, **options)
 
 
-def run(config, clip=None, learning_rate=None):
+def run(config, clip=None, learning_rate=None, gradient_scale=1):
     parameters = {name: torch.nn.Parameter(torch.tensor(values)) for name, values in start.items()}
     optimizer = optimizer_of(config, parameters)
-    scheduler = learning_rate and one_cycle(optimizer, learning_rate)
+    own_rates = learning_rate["values"] if learning_rate and learning_rate["kind"] == "values" else rates
+    scheduler = learning_rate and own_rates is rates and one_cycle(optimizer, learning_rate)
     factors = []
     for step in range(STEPS):
         for name, p in parameters.items():
-            p.grad = torch.tensor(gradients[step][name])
+            p.grad = gradient_scale * torch.tensor(gradients[step][name])
         if clip is not None:
             norm = torch.nn.utils.clip_grad_norm_(parameters.values(), clip)
             factors.append(min(1, clip / (norm.item() + 1e-6)))
-        if scheduler is None:
+        if not scheduler:
             for group in optimizer.param_groups:
-                group["lr"] = rates[step]
+                group["lr"] = own_rates[step]
         optimizer.step()
-        if scheduler is not None:
+        if scheduler:
             scheduler.step()
     final = {name: p.tolist() for name, p in parameters.items()}
     for theirs, ours in STATE[config["kind"]].items():
@@ -96,6 +98,8 @@ def run(config, clip=None, learning_rate=None):
         case["clip"] = {"globalNorm": clip}
     if learning_rate is not None:
         case["learningRate"] = learning_rate
+    if gradient_scale != 1:
+        case["gradientScale"] = gradient_scale
     return {**case, "final": final}
 
 
@@ -141,6 +145,8 @@ CASES = [
             {"kind": "adamw", "betas": [0.7, 0.9], "eps": 0.05},
         )
     ),
+    # Norms near the 1e-6 that is added to them.
+    run({"kind": "sgd"}, 2e-6, {"kind": "values", "values": [1e5] * STEPS}, 2**-20),
     # The rule of the rate sets momentum and beta1, also where the optimizer's own momentum is 0.
     run({"kind": "sgd"}, learning_rate=CYCLE),
     run({"kind": "sgd", "momentum": 0.5, "nesterov": True}, learning_rate={**CYCLE, "anneal": "linear"}),
@@ -181,6 +187,17 @@ CYCLES = [
 ]
 
 data = {"made": f"torch {torch.__version__}, f64", "start": start, "gradients": gradients, "rates": rates}
+# What the constructors take where nothing is given.
+DEFAULTS = {
+    kind: {
+        name: p.default
+        for name, p in inspect.signature(optimizer.__init__).parameters.items()
+        if isinstance(p.default, (int, float, tuple)) and name not in ("maximize", "differentiable", "capturable", "fused")
+    }
+    for kind, optimizer in KINDS.items()
+}
+camel = lambda name: re.sub("_(.)", lambda m: m[1].upper(), name)
+data["defaults"] = {kind: {camel(k): v for k, v in options.items()} for kind, options in DEFAULTS.items()}
 data["cases"] = CASES
 data["cycles"] = CYCLES
 print("{")

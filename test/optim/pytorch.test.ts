@@ -16,7 +16,7 @@ describe('six steps as torch.optim makes them', () => {
     });
     await using session = await Session.open(plan, { transport: 'local', parameters: start });
     for (let step = 0; step < steps; step++) {
-      await session.run('train', batchOf(step), { step, lr: rate(step), momentum: momentum?.(step) });
+      await session.run('train', batchOf(given, step), { step, lr: rate(step), momentum: momentum?.(step) });
     }
     const found = new Map([...(await session.parameters()), ...(await session.optimizerState())]);
     expect([...found.keys()].sort()).toEqual(Object.keys(given.final).sort());

@@ -344,6 +344,12 @@ export function mergeMoments(channels: i32, more: f32, mean: usize, variance: us
   }
 }
 
+/** Merges moments into others; all channels of `from` are of equally many values. */
+export function combineMoments(channels: i32, from: usize, into: usize): void {
+  const row = <usize>channels * 4;
+  mergeMoments(channels, load<f32>(from), from + row, from + 2 * row, into);
+}
+
 /** y = keep·running + take·variance·n / (n − 1), n = count; of one value the variance stays as it is. */
 export function runningVariance(
   n: i32, running: usize, count: usize, variance: usize, y: usize, keep: f32, take: f32,

@@ -1,4 +1,5 @@
 /** Lowering of group and batch normalisation and of dropout to the WebAssembly kernels. */
+import { byteSize } from '../../core/types.ts';
 import { type AccumulateMomentsAttrs, momentRows, type RunningMomentsAttrs } from '../../ops/batch-moments.ts';
 import { type DropoutAttrs, dropoutLayout, dropoutThreshold } from '../../ops/dropout.ts';
 import { groupLayout } from '../../ops/group-norm.ts';
@@ -58,6 +59,12 @@ const accumulateMoments: LowerRule = ({ inputs, attrs }) => {
   );
 };
 
+/** The first moments are taken as they are; later ones merge into them. */
+const combineMoments: LowerRule = ({ inputs: [moments], attrs }) =>
+  attrs.first === false
+    ? call('combineMoments', moments!.shape[1]!, input(0), output(0))
+    : call('copyBytes', byteSize(moments!), input(0), output(0));
+
 const batchNormWithMoments: LowerRule = ({ inputs, attrs }) => {
   const { n, channels, spatial } = channelLayout(inputs[0]!.shape);
   const at = momentBytes(channels);
@@ -113,6 +120,7 @@ export const normRules = {
   batchNormWithMoments,
   batchNormWithMomentsInputGrad,
   channelMoments: batch('channelMoments'),
+  combineMoments,
   dropout: (node: NodeSignature) => drop('dropout', node, [1 / (1 - (node.attrs as DropoutAttrs).ratio)]),
   dropoutMask: (node: NodeSignature) => drop('dropoutMask', node),
   groupNorm: group('groupNorm'),

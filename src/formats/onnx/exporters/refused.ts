@@ -17,6 +17,7 @@ export const refusedExporters = {
   batchNormWithMoments: none(wholeBatch),
   batchNormWithMomentsInputGrad: none(wholeBatch),
   channelMoments: none(wholeBatch),
+  combineMoments: none(wholeBatch),
   dropout: none(random),
   dropoutMask: none(random),
   rmspropUpdate: none(`${training}: it updates a parameter`),
