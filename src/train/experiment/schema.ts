@@ -21,6 +21,7 @@ import {
 } from '../../core/schema.ts';
 import { batchNormModes } from '../../optim/batch-norm.ts';
 import { scheduleNames } from '../../schedule/named.ts';
+import { defaultNoiseDecay } from '../noise-tracker.ts';
 
 const positive = (doc: string) => integer({ min: 1, doc });
 const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
@@ -357,6 +358,18 @@ export const experimentSchema = object({
   }),
   optimizer,
   learningRate,
+  noise: either(
+    [
+      boolean(),
+      object({
+        decay: number({ min: 0, below: 1, default: defaultNoiseDecay, doc: 'what the averages keep at each step' }),
+      }),
+    ] as const,
+    {
+      default: false,
+      doc: 'estimate the gradient noise scale from the microbatches of each training step',
+    },
+  ),
   clip: optional(
     object(
       { globalNorm: number({ above: 0, doc: 'largest 2-norm of the gradient over all parameters' }) },
