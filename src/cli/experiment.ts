@@ -3,11 +3,12 @@ import { dirname, resolve } from 'node:path';
 import { UsageError } from '../core/errors.ts';
 import { parseBytes } from '../core/memory-size.ts';
 import { any } from '../core/schema.ts';
-import { coerce, schemaAt, setPath } from '../core/schema-flags.ts';
+import { coerce, setPath } from '../core/schema-flags.ts';
 import { readText } from '../formats/read-file.ts';
 import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
 import { isPathKey, resolvePaths } from '../train/experiment/paths.ts';
-import { type Experiment, experimentSchema } from '../train/experiment/schema.ts';
+import type { Experiment } from '../train/experiment/schema.ts';
+import { isSweepKey, schemaOfKey, setSweep } from '../train/experiment/sweep.ts';
 import type { Invocation } from './invocation.ts';
 
 export interface LoadedExperiment {
@@ -41,7 +42,11 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   const ordered = [...keys].sort((a, b) => a[0].split('.').length - b[0].split('.').length);
   for (const [path, text] of ordered) {
     if (/^devices\.\d/.test(path)) experiment.devices = listOfDevices(experiment.devices);
-    const read = coerce(schemaAt(experimentSchema, path) ?? any(), text, `--${path}`);
+    const read = coerce(schemaOfKey(path) ?? any(), text, `--${path}`);
+    if (isSweepKey(path)) {
+      setSweep(experiment, path, read);
+      continue;
+    }
     const value = path === 'model' ? expandModel(read) : read;
     setPath(experiment, path, isPathKey(path) && typeof value === 'string' ? resolve(value) : value);
   }
@@ -50,6 +55,7 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   if (memory !== undefined) setMemory(experiment, memory);
   const parsed = parseExperiment(experiment, where);
   refuseResume(parsed, invocation);
+  if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
   return { experiment: parsed, where };
 }
 
@@ -59,6 +65,14 @@ function refuseResume({ resume }: Experiment, { command }: Invocation): void {
   throw new UsageError('resume-not-training', `resume: "partita ${command}" does not train, so it cannot resume`, {
     fields: { key: 'resume', command },
     remedy: `leave it out; a checkpoint's parameters are taken by --params ${resume}/step-N/params.safetensors`,
+  });
+}
+
+/** A sweep is many experiments, and every command but `study` is about one. */
+function refuseSweep({ command, file }: Invocation, where: string): never {
+  throw new UsageError('sweep-outside-study', `${where}: sweep: partita ${command} takes a single experiment`, {
+    fields: { key: 'sweep', command },
+    remedy: `partita study batch ${file ?? '…'}, or leave the key out`,
   });
 }
 

@@ -12,7 +12,7 @@ export class RunFolder implements Disposable {
   /** `path`: made where it is missing. Without one, the first of runs/NAME-1, runs/NAME-2 … that is free. */
   constructor(path: string | undefined, name: string) {
     try {
-      this.path = path === undefined ? freeFolder(name) : makeFolder(path);
+      this.path = path === undefined ? freeFolder('runs', name) : makeFolder(path);
       this.#log = openSync(join(this.path, 'log.jsonl'), 'w');
     } catch (cause) {
       if (cause instanceof PartitaError) throw cause;
@@ -44,10 +44,11 @@ export class RunFolder implements Disposable {
   }
 }
 
-function freeFolder(name: string): string {
-  makeFolder('runs');
+/** Makes the first of PARENT/NAME-1, PARENT/NAME-2 … that is free. */
+export function freeFolder(parent: string, name: string): string {
+  makeFolder(parent);
   for (let n = 1; ; n++) {
-    const path = join('runs', `${name}-${n}`);
+    const path = join(parent, `${name}-${n}`);
     try {
       mkdirSync(path);
       return path;

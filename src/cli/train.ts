@@ -19,6 +19,7 @@ import {
   readParameters,
 } from '../train/experiment/prepare.ts';
 import type { LearningRate } from '../train/learning-rate.ts';
+import type { NoiseRecord } from '../train/noise-tracker.ts';
 import { Session } from '../train/session.ts';
 import { type StepRecord, type TrainOptions, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
@@ -106,6 +107,7 @@ export async function run(invocation: Invocation): Promise<number> {
     best: best ? { step: best.step, ...best.evaluation } : null,
     resumed: resumed ? { step: resumed.step, folder: resumed.folder } : null,
     checkpoints: experiment.checkpoint?.dir ?? null,
+    noise: records.findLast((r) => r.noise)?.noise ?? null,
     ...figures,
     seconds: (performance.now() - began) / 1000,
     runDir: folder.path,
@@ -137,7 +139,8 @@ function trainOptions(
 ): Omit<TrainOptions, 'session'> & { learningRate: LearningRate } {
   const { resume: _, ...stored } = experiment;
   const checkpoint = experiment.checkpoint && { ...experiment.checkpoint, experiment: stored };
-  return { data: source!, steps, learningRate, momentum, evaluation, checkpoint, resume, signal };
+  const noise = typeof experiment.noise === 'object' ? experiment.noise : undefined;
+  return { data: source!, steps, learningRate, momentum, noise, evaluation, checkpoint, resume, signal };
 }
 
 /** First values from --params; a checkpoint has its own. */
@@ -258,7 +261,22 @@ function resultFile(
     ['loss', series((r) => r.loss)],
     ['grad_norm', series((r) => r.gradNorm ?? Number.NaN)],
     ['lr', series((r) => r.lr)],
+    ...noiseSeries(records, series),
     ...trained.map((p) => [`final/${p.name}`, final.get(p.name)!] as const),
     ...[...buffers].map(([name, value]) => [`buffer/${name}`, value] as const),
   ]);
+}
+
+/** NaN at a step of one microbatch (a small last batch). */
+function noiseSeries(
+  records: readonly StepRecord[],
+  series: (of: (record: StepRecord) => number) => HostTensor,
+): (readonly [string, HostTensor])[] {
+  if (!records.some((r) => r.noise)) return [];
+  const of = (key: keyof NoiseRecord) => series((r) => r.noise?.[key] ?? Number.NaN);
+  return [
+    ['noise/g2', of('g2')],
+    ['noise/s', of('s')],
+    ['noise/b_simple', of('bSimple')],
+  ];
 }

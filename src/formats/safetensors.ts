@@ -170,7 +170,7 @@ export function writeSafetensors(
       });
     }
     names.add(name);
-    const { dtype, shape, bytes } = 'type' in tensor ? rawOf(tensor, name) : tensor;
+    const { dtype, shape, bytes } = 'bytes' in tensor ? tensor : rawOf(tensor, name);
     const end = at + bytes.length;
     entries.push(
       `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":${JSON.stringify(shape)},"data_offsets":[${at},${end}]}`,

@@ -22,7 +22,6 @@ const among =
 const quoted = (names: readonly string[]): string => names.map((n) => JSON.stringify(n)).join(', ');
 
 const later: readonly Later[] = [
-  { path: 'model.kind', values: among('lstm'), has: 'the built-in models "mlp", "lenet", "resnet", "unet", "gpt"' },
   {
     path: 'schedule',
     values: among('interleaved-1f1b', 'looped-bfs', 'zb-h1', 'zb-h2', 'zb-v', 'dualpipe-v', 'auto'),
@@ -34,7 +33,6 @@ const later: readonly Later[] = [
   { path: 'recompute', values: among('stage', 'selective', 'optimal'), has: '"none"' },
   { path: 'simd', values: among('relaxed'), has: '"strict"' },
   { path: 'blas', values: (v) => typeof v === 'string' && v !== 'off', has: '"off"' },
-  { path: 'sweep', has: 'single experiments' },
 ];
 
 /** First names of keys that only later versions have: the command line takes flags for them, to refuse them properly. */

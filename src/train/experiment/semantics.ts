@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
 import { joinProblems, UsageError } from '../../core/errors.ts';
 import { type Problem, sentence } from '../../core/schema.ts';
+import { hiddenSizes } from '../../nn/models/lstm.ts';
 import { momentumKinds } from '../../optim/optimizer.ts';
 import type { Experiment } from './schema.ts';
+import { sweepProblems } from './sweep.ts';
 
 /** What single keys cannot tell: keys that contradict each other, and files that are not there. Throws with all problems. */
 export function checkSemantics(
@@ -125,6 +127,21 @@ const checks: readonly Check[] = [
     model.kind === 'gpt' && model.width % model.heads !== 0
       ? [{ key: 'model.width', expected: `a multiple of heads (${model.heads})`, got: String(model.width) }]
       : [],
+  ({ model }) =>
+    model.kind === 'lstm' && !hiddenSizes(model)
+      ? [
+          {
+            key: 'model.numLayers',
+            expected: `${(model.hidden as number[]).length}, as many as hidden lists, or nothing`,
+            got: String(model.numLayers),
+            remedy: `--model.numLayers ${(model.hidden as number[]).length}`,
+          },
+        ]
+      : [],
+  ({ model }) =>
+    model.kind === 'lstm' && model.vocab !== undefined && model.inputs !== undefined
+      ? [{ key: 'model.inputs', expected: 'one of vocab (tokens) and inputs (numbers)', got: 'both' }]
+      : [],
   (experiment) => {
     const { partition } = experiment;
     if (partition === 'auto') return [];
@@ -172,6 +189,7 @@ const checks: readonly Check[] = [
     evaluation?.fraction !== undefined && data?.mode === 'fixed'
       ? [{ key: 'eval.fraction', expected: 'mode "epochs" with it', got: 'mode "fixed"', remedy: '--data.mode epochs' }]
       : [],
+  ({ sweep }) => sweepProblems(sweep ?? {}),
   ({ model, data, eval: evaluation, schedule }) =>
     [
       ['model.file', model.kind === 'onnx' ? model.file : undefined],
