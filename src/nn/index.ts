@@ -13,6 +13,7 @@ export {
   globalAvgPool,
   globalMaxPool,
 } from '../ops/adaptive-pool.ts';
+export { avgPool1d, avgPool2d, avgPool3d } from '../ops/avg-pool.ts';
 export {
   celu,
   elu,
@@ -26,7 +27,7 @@ export {
   softsign,
   tanh,
 } from '../ops/elementwise.ts';
-export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from '../ops/pool.ts';
+export { maxPool1d, maxPool2d, maxPool3d } from '../ops/max-pool.ts';
 export { logSoftmax, softmax } from '../ops/softmax.ts';
 export { pixelShuffle, pixelUnshuffle } from '../ops/space-depth.ts';
 export {
@@ -42,7 +43,7 @@ export {
   softmin,
   tanhshrink,
 } from './activations.ts';
-export { type AttentionOptions, multiheadAttention } from './attention.ts';
+export { type AttentionMasks, type AttentionOptions, multiheadAttention } from './attention.ts';
 export { type BatchNormOptions, batchNorm1d, batchNorm2d, batchNorm3d } from './batch-norm.ts';
 export { flatten, identity, type Layer, type ResidualOptions, residual, sequential } from './compose.ts';
 export {
@@ -80,5 +81,16 @@ export {
   rnn,
 } from './recurrent.ts';
 export type { LayerOptions } from './scope.ts';
-export { type TransformerBlockOptions, transformerBlock } from './transformer.ts';
+export {
+  type TransformerBlockOptions,
+  type TransformerDecoderLayerOptions,
+  type TransformerDecoderOptions,
+  type TransformerEncoderLayerOptions,
+  type TransformerEncoderOptions,
+  transformerBlock,
+  transformerDecoder,
+  transformerDecoderLayer,
+  transformerEncoder,
+  transformerEncoderLayer,
+} from './transformer.ts';
 export { type UpsampleMode, type UpsampleOptions, upsample } from './upsample.ts';

@@ -2,7 +2,9 @@
 import { GraphError } from '../core/errors.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
-import { avgPool, type MaxPoolAttrs, maxPool } from './pool.ts';
+import { avgPool } from './avg-pool.ts';
+import { maxPool } from './max-pool.ts';
+import type { PoolAttrs } from './pool-windows.ts';
 import { mean } from './reduce.ts';
 import { resampleBy } from './resample.ts';
 import { concat, slice } from './shape.ts';
@@ -15,7 +17,7 @@ export const globalAvgPool = (x: Tensor): Tensor =>
 /** Maximum of each channel of [N, C, D…], its spatial axes kept as 1 (ONNX GlobalMaxPool); the first one has the gradient. */
 export const globalMaxPool = (x: Tensor): Tensor => maxPool(x, windows(x.shape.slice(2), x.shape.slice(2)))[0];
 
-const windows = (kernel: readonly number[], stride: readonly number[]): MaxPoolAttrs => ({
+const windows = (kernel: readonly number[], stride: readonly number[]): PoolAttrs => ({
   kernel,
   stride,
   padding: sides(0, kernel.length),
@@ -28,7 +30,7 @@ const cutsOf = (from: number, to: number): (readonly [start: number, end: number
   Array.from({ length: to }, (_, i) => [Math.floor((i * from) / to), Math.ceil(((i + 1) * from) / to)] as const);
 
 /** The same cuts as windows of a pooling, where on every axis all are of one length and one distance apart. */
-function evenly(cuts: readonly (readonly (readonly [start: number, end: number])[])[]): MaxPoolAttrs | undefined {
+function evenly(cuts: readonly (readonly (readonly [start: number, end: number])[])[]): PoolAttrs | undefined {
   const kernel = cuts.map((along) => along[0]![1]);
   const stride = cuts.map((along, axis) => (along.length > 1 ? along[1]![0] : kernel[axis]!));
   const even = cuts.every((along, axis) =>

@@ -10,6 +10,7 @@ export {
   globalAvgPool,
   globalMaxPool,
 } from './adaptive-pool.ts';
+export { avgPool1d, avgPool2d, avgPool3d } from './avg-pool.ts';
 export { batchNorm, batchNormInference } from './batch-norm.ts';
 export { crossEntropyLoss, nllLoss } from './class-loss.ts';
 export {
@@ -40,11 +41,11 @@ export { gatherElements, scatterElements } from './gather-elements.ts';
 export { gatherND, scatterND } from './gather-nd.ts';
 export { groupNorm, instanceNorm } from './group-norm.ts';
 export { matmul } from './matmul.ts';
+export { maxPool1d, maxPool2d, maxPool3d } from './max-pool.ts';
 export { layerNorm } from './norm.ts';
 export { oneHot, oneHotMask } from './one-hot.ts';
 export { argMax, argMin, topK } from './order.ts';
 export { pad } from './pad.ts';
-export { avgPool1d, avgPool2d, avgPool3d, maxPool1d, maxPool2d, maxPool3d } from './pool.ts';
 export { gru, lstm, rnn } from './recurrent.ts';
 export { logSumExp, max, mean, min, prod, sum, sumOfSquares } from './reduce.ts';
 export { resample } from './resample.ts';

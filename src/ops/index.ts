@@ -29,7 +29,8 @@ import {
 import { adadeltaUpdateOp } from './adadelta-update.ts';
 import { adagradUpdateOp } from './adagrad-update.ts';
 import { adamUpdateOp } from './adam-update.ts';
-import { accumulateMomentsOp, channelMomentsOp, runningMomentsOp } from './batch-moments.ts';
+import { avgPoolGradOp, avgPoolOp } from './avg-pool.ts';
+import { accumulateMomentsOp, channelMomentsOp, joinMomentsOp, runningMomentsOp } from './batch-moments.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { batchNormWithMomentsInputGradOp, batchNormWithMomentsOp } from './batch-norm-moments.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
@@ -62,10 +63,10 @@ import { crossEntropyGradOp, crossEntropyOp } from './loss.ts';
 import { lstmScanOp } from './lstm-scan.ts';
 import { lstmScanGradOp } from './lstm-scan-grad.ts';
 import { matmulOp } from './matmul.ts';
+import { maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './max-pool.ts';
 import { layerNormInputGradOp, layerNormOp, layerNormWeightGradOp } from './norm.ts';
 import { argMaxOp, argMinOp, topKOp } from './order.ts';
 import { padOp } from './pad.ts';
-import { avgPoolGradOp, avgPoolOp, maxPoolGatherOp, maxPoolGradOp, maxPoolOp } from './pool.ts';
 import { logSumExpOp, maxOp, meanOp, minOp, prodOp, sumOfSquaresOp, sumOp } from './reduce.ts';
 import { fmodOp, modOp } from './remainder.ts';
 import { resampleGradOp, resampleOp } from './resample.ts';
@@ -163,6 +164,7 @@ export const records = {
   hardSigmoidGrad: hardSigmoidGradOp,
   hardSwish: hardSwishOp,
   hardSwishGrad: hardSwishGradOp,
+  joinMoments: joinMomentsOp,
   layerNorm: layerNormOp,
   layerNormInputGrad: layerNormInputGradOp,
   layerNormWeightGrad: layerNormWeightGradOp,

@@ -1,3 +1,4 @@
+import { GraphError } from '../core/errors.ts';
 import type { Graph, GraphMode, Node, Tensor } from '../graph/graph.ts';
 
 /**
@@ -14,6 +15,28 @@ export interface Model {
 
 /** The model's graph for some batch size: for names, and for all that does not depend on the batch. */
 export const someGraph = (model: Model, mode?: ModelMode): Graph => model.build(model.ownBatch ?? 1, mode).graph;
+
+/** Ops that only training has. */
+const trainingOps: ReadonlySet<string> = new Set(['dropout', 'dropoutMask', 'runningAverage']);
+
+/**
+ * The model's graph for a batch size and mode. Throws GraphError where evaluation is asked for and the model makes its
+ * graph without being told so: it would drop elements, and normalise by what is evaluated.
+ */
+export function buildModel(model: Model, batch: number, mode: ModelMode): ModelGraph {
+  const built = model.build(batch, mode);
+  if (mode === 'training' || built.graph.mode === mode) return built;
+  const layer = built.graph.nodes.find((n) => n.op && trainingOps.has(n.op.name));
+  if (!layer) return built;
+  throw new GraphError(
+    'training-graph',
+    `model ${model.name} has ${layer.op!.name} (${layer.name}) in evaluation too`,
+    {
+      fields: { model: model.name, node: layer.name, op: layer.op!.name },
+      remedy: 'tell its graph what it is built for: build(samples, mode) { const graph = new Graph({ mode }); … }',
+    },
+  );
+}
 
 /**
  * What the graph is built for: batch normalisation and dropout differ. A mode may leave nodes out, but parameters and

@@ -7,7 +7,7 @@ import type { BackendName } from '../lower/kernel-call.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
 import { type BatchNormMode, normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import type { ClipConfig } from '../optim/clip.ts';
-import type { Model } from '../optim/model.ts';
+import { buildModel, type Model } from '../optim/model.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { buildTrainingGraph, type L2Penalty } from '../optim/training-graph.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
@@ -221,7 +221,7 @@ function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): 
   // A smaller last batch may have fewer samples than the main program has microbatches.
   const chunks = chunkSizes(spec.batch, isMain ? request.microbatches : Math.min(request.microbatches, spec.batch));
   const graphOf = (size: number): Graph => {
-    const model = request.model.build(size, spec.mode === 'forward' ? 'evaluation' : 'training');
+    const model = buildModel(request.model, size, spec.mode === 'forward' ? 'evaluation' : 'training');
     if (chunks.length > 1) refuseWholeBatchGradients(model.graph, chunks.length);
     return buildTrainingGraph(model, {
       optimizer: spec.mode === 'train' ? request.optimizer : undefined,

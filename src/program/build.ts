@@ -3,7 +3,7 @@ import { byteSize } from '../core/types.ts';
 import { feedBatchAxis, type Graph, type Node, type Tensor } from '../graph/graph.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import type { Task } from '../schedule/task.ts';
-import { BuildContext, type BuildOptions, runsOf } from './context.ts';
+import { BuildContext, type BuildOptions, type LoweredNode, runsOf } from './context.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
 import { connect, type DraftDevice } from './messages.ts';
 import { type Addition, PairwiseSum } from './pairwise.ts';
@@ -206,37 +206,33 @@ class DeviceBuilder {
     };
     const parts: Part[] = [];
     let workspaceBytes = 0;
-    const run = (node: Node, isFirst: boolean | null, from: readonly Place[], to: readonly Place[]) => {
-      const { signature, lowered } = this.#context.lower(node, isFirst, backend);
+    const run = ({ signature, lowered }: LoweredNode, from: readonly Place[], to: readonly Place[]) => {
       parts.push({ signature, calls: lowered.calls, inputs: from, outputs: to, repeat: 1 });
       workspaceBytes = Math.max(workspaceBytes, lowered.workspaceBytes);
     };
     const sums = new Map(group.filter((n) => n.op!.accumulates).map((n) => [n, this.#treeSum(n)]));
-    const add = (node: Node, additions: readonly Addition[], addend: Place | undefined) => {
+    const add = (node: Node, additions: readonly Addition[], addends: readonly Place[]) => {
       const slots = sums.get(node)!;
       for (const { from, to, first } of additions) {
         const target = slots.slot(to);
         outputs.add(target);
-        run(node, first, [from === 'sample' ? addend! : whole(slots.slot(from))], [whole(target)]);
+        const addend = from === 'sample' ? addends : [whole(slots.slot(from))];
+        run(this.#context.lower(node, first, backend), addend, [whole(target)]);
       }
     };
     const samples = chunks[microbatch]!;
     for (let s = 0; s < samples; s++) {
       for (const node of group) {
-        if (node.op!.accumulates) add(node, sums.get(node)!.sum.push(), placeOf(node.inputs.at(-1)!, s));
+        const from = node.inputs.map((t) => placeOf(t, s));
+        if (node.op!.accumulates) add(node, sums.get(node)!.sum.push(), from);
         else {
           const to = node.outputs.map((t) => whole(own.get(t)!));
-          run(
-            node,
-            null,
-            node.inputs.map((t) => placeOf(t, s)),
-            to,
-          );
+          run(this.#context.lower(node, null, backend), from, to);
         }
       }
     }
     const isLast = microbatch === chunks.length - 1;
-    for (const [node, { sum }] of sums) if (isLast) add(node, sum.finish(), undefined);
+    for (const [node, { sum }] of sums) if (isLast) add(node, sum.finish(), []);
     for (const tree of sums.values()) tree.endChunk();
     const last = group.at(-1)!;
     const costs = group.map((node) => costOf(node, samples));

@@ -47,6 +47,11 @@ interface ChunkGraph {
   readonly perSample: ReadonlySet<Node>;
 }
 
+export interface LoweredNode {
+  readonly signature: NodeSignature;
+  readonly lowered: Lowered;
+}
+
 /** What all devices' builders share. */
 export class BuildContext {
   readonly options: BuildOptions;
@@ -159,7 +164,7 @@ export class BuildContext {
   }
 
   /** `isFirst`: of what accumulates, whether it starts anew; null for all else. */
-  lower(node: Node, isFirst: boolean | null, backend: BackendName): { signature: NodeSignature; lowered: Lowered } {
+  lower(node: Node, isFirst: boolean | null, backend: BackendName): LoweredNode {
     const key = `${this.graphs.indexOf(node.graph)}/${node.id}/${isFirst}`;
     let signature = this.#signatures.get(key);
     if (!signature) {

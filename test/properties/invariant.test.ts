@@ -20,7 +20,7 @@ async function run(plan: Plan, batch: Record<string, HostTensor>, steps = 2): Pr
     lines.push(...[...results].map(([name, t]) => `${step} ${name} ${toHex(t)}`));
   }
   expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
-  const left = [...(await session.parameters()), ...(await session.optimizerState())];
+  const left = [...(await session.parameters()), ...(await session.buffers()), ...(await session.optimizerState())];
   return [...lines, ...left.map(([name, t]) => `${name} ${toHex(t)}`)].sort();
 }
 
@@ -64,6 +64,17 @@ describe('the invariant mode', () => {
       }),
       { numRuns: 12, seed: 7 },
     );
+  });
+
+  it('does so for exact batch normalisation, on any layout', async () => {
+    const batch = { x: f32([7, 2, 8, 8], 1), y: labels([7], 4) };
+    const resnet = modelOf({ kind: 'resnet', channels: 2, size: 8, classes: 4, widths: [4, 8], blocks: 1 });
+    const exact = (microbatches: number, devices = 1) =>
+      run(plan(resnet, 7, { microbatches, devices, schedule: 'gpipe', batchNorm: 'exact' }), batch);
+    const one = await exact(1);
+    expect(one.some((line) => line.includes('running_var'))).toBe(true);
+    for (const microbatches of [2, 3, 7]) expect(await exact(microbatches, 2)).toEqual(one);
+    expect(() => plan(resnet, 7, { microbatches: 1 })).toThrow(/batchNorm .* joins the samples of a microbatch/);
   });
 
   it('does so for derivatives of derivatives', async () => {

@@ -5,7 +5,7 @@
 import { FormatError, GraphError, UsageError } from '../../core/errors.ts';
 import { allocate, formatType, type HostTensor, sameType, type TensorType } from '../../core/types.ts';
 import { feedBatchAxis, type Graph, type ParameterInit } from '../../graph/graph.ts';
-import type { Model } from '../../optim/model.ts';
+import { buildModel, type Model } from '../../optim/model.ts';
 import { assemble } from './assemble.ts';
 import { compareDrafts, type Draft, fixedSizes } from './draft.ts';
 import { draftGraph } from './drafter.ts';
@@ -55,7 +55,7 @@ export function exportModel(
 ): ExportedModel {
   const settings = settingsOf({ name: model.name, ...options });
   const size = batch ?? model.ownBatch ?? 2;
-  const build = (n: number) => model.build(n, 'evaluation').graph;
+  const build = (n: number) => buildModel(model, n, 'evaluation').graph;
   const graph = build(size);
   const draft = draftGraph(graph, exporters, settings);
   const fixed = (why: string | undefined): ExportedModel => ({

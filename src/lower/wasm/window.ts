@@ -1,8 +1,9 @@
 /** Lowering of convolution, pooling, resampling and padding to the WebAssembly kernels. */
 import { bytesPerElement, elementCount, type Shape } from '../../core/types.ts';
+import type { AvgPoolAttrs } from '../../ops/avg-pool.ts';
 import { type ConvAttrs, convGeometry } from '../../ops/conv.ts';
 import { type PadAttrs, padLayout } from '../../ops/pad.ts';
-import type { AvgPoolAttrs, MaxPoolAttrs } from '../../ops/pool.ts';
+import type { PoolAttrs } from '../../ops/pool-windows.ts';
 import { around, type ResampleAttrs } from '../../ops/resample.ts';
 import { begins, type Sliding, toThree } from '../../ops/window.ts';
 import { call, input, type LowerRule, type NodeSignature, output, workspace } from '../kernel-call.ts';
@@ -46,7 +47,7 @@ const poolSizes = (x: Shape, y: Shape, by: Sliding): number[] => [
 const maxPool: LowerRule = ({ inputs, outputs, attrs }) =>
   call(
     'maxPool',
-    ...poolSizes(inputs[0]!.shape, outputs[0]!.shape, attrs as MaxPoolAttrs),
+    ...poolSizes(inputs[0]!.shape, outputs[0]!.shape, attrs as PoolAttrs),
     ...[input(0), output(0), output(1)],
   );
 

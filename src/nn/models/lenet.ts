@@ -1,5 +1,6 @@
 import { GraphError } from '../../core/errors.ts';
-import { avgPool2d, maxPool2d } from '../../ops/pool.ts';
+import { avgPool2d } from '../../ops/avg-pool.ts';
+import { maxPool2d } from '../../ops/max-pool.ts';
 import { flatten } from '../compose.ts';
 import { conv2d } from '../conv.ts';
 import { dropout } from '../dropout.ts';

@@ -3,7 +3,7 @@ import type { Tensor } from '../../graph/graph.ts';
 import { kaimingNormal, zeros } from '../../init/index.ts';
 import { globalAvgPool } from '../../ops/adaptive-pool.ts';
 import { relu } from '../../ops/elementwise.ts';
-import { maxPool2d } from '../../ops/pool.ts';
+import { maxPool2d } from '../../ops/max-pool.ts';
 import { flatten, residual } from '../compose.ts';
 import { conv2d } from '../conv.ts';
 import { linear } from '../linear.ts';

@@ -2,7 +2,7 @@ import { GraphError } from '../../core/errors.ts';
 import type { Tensor } from '../../graph/graph.ts';
 import { kaimingNormal } from '../../init/index.ts';
 import { relu } from '../../ops/elementwise.ts';
-import { maxPool2d } from '../../ops/pool.ts';
+import { maxPool2d } from '../../ops/max-pool.ts';
 import { concat, transpose } from '../../ops/shape.ts';
 import { conv2d, convTranspose2d } from '../conv.ts';
 import { dropout } from '../dropout.ts';

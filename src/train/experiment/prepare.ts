@@ -112,7 +112,7 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
         batches: heldOut.batches,
         terms,
         single: objective.length === 1 && terms.length === 1 && !experiment.l2,
-        perplexity: modelConfig.kind === 'gpt',
+        perplexity: modelConfig.kind === 'gpt' || (modelConfig.kind === 'lstm' && modelConfig.vocab !== undefined),
       }),
       every: experiment.eval?.every ?? source!.stepsPerEpoch,
     },

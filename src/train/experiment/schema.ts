@@ -96,6 +96,18 @@ const model = union(
       tied: boolean({ default: true, doc: 'the output layer shares the token embedding' }),
       dropout,
     },
+    lstm: {
+      vocab: optional(positive("tokens there are; default: the data's")),
+      inputs: optional(positive("features of one step, where the data are numbers; default: the data's")),
+      context: optional(positive("steps of one sequence; default: the data's, else 64")),
+      classes: optional(positive('values of one step of the output; default: the vocabulary')),
+      cell: choice(['lstm', 'gru', 'rnn'], { default: 'lstm', doc: 'what a layer is made of' }),
+      embedding: optional(positive("size of a token's vector; default: hidden")),
+      hidden: { ...oneOrMore('hidden units of each layer, or one number for all'), default: 128 },
+      numLayers: optional(positive('recurrent layers; default: as many as hidden lists, else 1')),
+      dropout,
+      bidirectional: boolean({ default: false, doc: 'layers read the sequence in both directions' }),
+    },
   },
   { doc: 'the model: an .onnx file, or a built-in kind with its sizes' },
 );

@@ -1,11 +1,11 @@
 /** Products, convolutions, pooling, softmax and the loss of classes. */
 import { elementCount, type Shape } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
+import { type AvgPoolAttrs, divisors } from '../../../ops/avg-pool.ts';
 import { type ConvAttrs, conv, convGeometry, convInputGrad } from '../../../ops/conv.ts';
 import { exp, mul, sub } from '../../../ops/elementwise.ts';
 import { gatherElements, scatterElements } from '../../../ops/gather-elements.ts';
 import { crossEntropyGradOp } from '../../../ops/loss.ts';
-import { type AvgPoolAttrs, divisors } from '../../../ops/pool.ts';
 import { sum } from '../../../ops/reduce.ts';
 import { filled } from '../../../ops/scatter.ts';
 import { slice, transpose, view } from '../../../ops/shape.ts';

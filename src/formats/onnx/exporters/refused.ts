@@ -21,6 +21,7 @@ export const refusedExporters = {
   dropoutMask: none(random),
   rmspropUpdate: none(`${training}: it updates a parameter`),
   runningAverage: none(`${training}: it updates running statistics`),
+  joinMoments: none(wholeBatch),
   runningMoments: none(`${training}: it updates running statistics`),
   sgdUpdate: none(`${training}: it updates a parameter`),
 } satisfies Partial<ExportTable>;

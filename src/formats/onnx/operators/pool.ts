@@ -1,9 +1,11 @@
 import { elementCount, type Shape, stridesOf } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
 import { globalAvgPool, globalMaxPool } from '../../../ops/adaptive-pool.ts';
+import { avgPool } from '../../../ops/avg-pool.ts';
 import { cast, equal, where } from '../../../ops/compare.ts';
 import { abs, add, div, mul, pow, sqrt } from '../../../ops/elementwise.ts';
-import { avgPool, type MaxPoolAttrs, maxPool } from '../../../ops/pool.ts';
+import { maxPool } from '../../../ops/max-pool.ts';
+import type { PoolAttrs } from '../../../ops/pool-windows.ts';
 import { sum } from '../../../ops/reduce.ts';
 import { mod } from '../../../ops/remainder.ts';
 import { view } from '../../../ops/shape.ts';
@@ -12,7 +14,7 @@ import type { OperatorContext, OperatorRule, OperatorTable } from '../operator.t
 import { imageOf, perAxisInts, slidingOf } from './window.ts';
 
 /** Input 0 and the windows over it. */
-function pooling(context: OperatorContext): { readonly x: Tensor; readonly size: Shape; readonly attrs: MaxPoolAttrs } {
+function pooling(context: OperatorContext): { readonly x: Tensor; readonly size: Shape; readonly attrs: PoolAttrs } {
   const { x, size } = imageOf(context);
   const kernel = perAxisInts(context, 'kernel_shape', size.length);
   return { x, size, attrs: { ...slidingOf(context, size, kernel), ceilMode: context.int('ceil_mode', 0) !== 0 } };
