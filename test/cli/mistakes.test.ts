@@ -85,21 +85,18 @@ const mistakes: [string, object, number, ...string[]][] = [
     { steps: undefined, epochs: 2, learningRate: { kind: 'oneCycle', maxLr: 1, totalSteps: 100 } },
     2,
     'totalSteps is 100, and there is a step 113',
-    '--learningRate.totalSteps 114',
   ],
   [
     'a cycle without a rise',
     { learningRate: { kind: 'oneCycle', maxLr: 1, totalSteps: 10, pctStart: 0.1 } },
     2,
     'pctStart · totalSteps is 1',
-    '--learningRate.pctStart 0.2',
   ],
   [
     'the momentum of an optimizer without one',
     { optimizer: { kind: 'adagrad' }, learningRate: { kind: 'oneCycle', maxLr: 1, totalSteps: 8 } },
     2,
     'learningRate.cycleMomentum',
-    '--learningRate.cycleMomentum false',
   ],
   ['too few rates', { steps: 3, learningRate: { kind: 'values', values: [1] } }, 2, 'learningRate.values', '3 steps'],
   [
