@@ -80,6 +80,18 @@ describe('examples/lstm-alphabet', () => {
   });
 });
 
+describe('examples/optimizers', () => {
+  it('prints the table and draws the picture of its README', async () => {
+    const folder = documentedFolder();
+    const [, ...args] = commandOf('optimizers').split(' ');
+    const { code, stdout, stderr } = await node(args, folder);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(blocksOf(textOf('examples/optimizers/README.md'), 'text')[0]).toBe(stdout);
+    expect(readFileSync(join(folder, 'losses.svg'), 'utf8')).toBe(textOf('examples/optimizers/losses.svg'));
+    expect(stdout).toMatch(/^adam .* 9\d\.\d %$/m);
+  });
+});
+
 describe('npm run demo', () => {
   it('trains on three devices as on one, and where one is refused', async () => {
     const folder = documentedFolder();
