@@ -1,4 +1,5 @@
-// Runs the examples and puts what they print into their READMEs: `npm run build && node scripts/example-outputs.mjs`.
+// Runs the examples and puts what they print into their READMEs: `npm run build && node scripts/example-outputs.mjs`. Names
+// behind it choose among them; those that train for minutes (fashion-cnn, char-transformer) are run by name only.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +9,11 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const command = join(root, 'dist', 'cli', 'main.js');
 
-for (const name of ['mlp-digits', 'cnn-digits', 'gpt-text']) {
+const named = process.argv.slice(2);
+const short = ['mlp-digits', 'cnn-digits', 'gpt-text', 'lstm-alphabet', 'textbook'];
+const chosen = named.length > 0 ? named : short;
+
+for (const name of chosen.filter((n) => n !== 'textbook')) {
   // A fresh folder, so that the run's is the first of its name.
   const cwd = mkdtempSync(join(tmpdir(), 'partita-examples-'));
   symlinkSync(join(root, 'examples'), join(cwd, 'examples'));
@@ -29,12 +34,15 @@ for (const name of ['mlp-digits', 'cnn-digits', 'gpt-text']) {
 
 // The textbook examples: every command of the README stands before the output it prints.
 const textbook = join(root, 'examples', 'textbook', 'README.md');
-const page = readFileSync(textbook, 'utf8').replace(/(?<=^```sh\n)([^\n]+)\n```\n\n```text\n.*?^```$/gms, (_, line) => {
-  const args = line.split(' ');
-  const program = args.shift() === 'npx' ? [command, ...args.slice(1)] : args;
-  const { status, stdout, stderr } = spawnSync(process.execPath, program, { cwd: root, encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${line}: ${stderr || stdout}`);
-  return `${line}\n\`\`\`\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\``;
-});
-writeFileSync(textbook, page);
-console.log(textbook);
+const rewritten = () =>
+  readFileSync(textbook, 'utf8').replace(/(?<=^```sh\n)([^\n]+)\n```\n\n```text\n.*?^```$/gms, (_, line) => {
+    const args = line.split(' ');
+    const program = args.shift() === 'npx' ? [command, ...args.slice(1)] : args;
+    const { status, stdout, stderr } = spawnSync(process.execPath, program, { cwd: root, encoding: 'utf8' });
+    if (status !== 0) throw new Error(`${line}: ${stderr || stdout}`);
+    return `${line}\n\`\`\`\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\``;
+  });
+if (chosen.includes('textbook')) {
+  writeFileSync(textbook, rewritten());
+  console.log(textbook);
+}

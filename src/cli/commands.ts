@@ -45,7 +45,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       {
         flags: '--out <file>',
-        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before the update, lr [steps], final/PARAM, buffer/NAME',
+        doc: 'result as safetensors: loss [steps] before each update, grad_norm [steps] before clipping, lr [steps], final/PARAM, buffer/NAME',
       },
       {
         flags: '--run-dir <folder>',
@@ -113,6 +113,10 @@ export const commands: readonly CommandSpec[] = [
         flags: '--out <file>',
         doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch), buffer/NAME',
       },
+      {
+        flags: '--compare-full-batch',
+        doc: "also computes the gradients of the batch at once, and prints beside the microbatches' bits, difference and rounding bound of each; the full batch must fit on the devices",
+      },
       params,
       audit,
       quiet,
@@ -171,6 +175,29 @@ export const commands: readonly CommandSpec[] = [
     ],
     example: 'partita hessian --model.kind mlp --model.hidden 2 --data.kind digits --out hessian.safetensors',
     load: () => import('./hessian.ts'),
+  },
+  {
+    name: 'noise',
+    summary: 'per-example gradient norms and the gradient noise scale',
+    description:
+      'Computes the gradient of every example of the first batch, one after another, and from them the gradient noise scale (McCandlish et al. 2018): how large a batch is worth its samples. --microbatches says how many examples are on the way at once.',
+    flags: [
+      {
+        flags: '--pairs <a:b,…>',
+        doc: 'sizes of small and big chunks to estimate the noise scale from too; default: powers of two with the whole batch, and three pairs within it',
+      },
+      {
+        flags: '--out <file>',
+        doc: 'result as safetensors: loss [1], grad/PARAM, per_example_loss [n], per_example_grad_norm [n], mean_grad_norm_sq, tr_sigma, b_simple [1] and their variants, pairs [K, 2], pair/NAME [K], pair_first/NAME [K]',
+      },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example:
+      'partita noise --model.kind mlp --data.kind digits --data.batchSize 256 --devices 2 --out noise.safetensors',
+    load: () => import('./noise.ts'),
   },
   {
     name: 'trace',

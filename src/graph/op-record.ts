@@ -105,13 +105,13 @@ export interface OpRecord<A extends Attrs = Attrs> {
   /**
    * Runs at every microbatch, in their order, and its one output exists once a step: the way from the microbatch region to
    * the step region. `reference` gives the value behind the first microbatch, `next` behind a later one, from the value
-   * before it. The last input is what each microbatch adds. `combine`: the op that adds one
-   * such output to another, itself accumulating, so that parts may be combined pairwise, in any tree; what has none follows
-   * the microbatches one by one.
+   * before it. The last input is what each microbatch adds.
+   * `associative`: it is the only one and of the output's kind, so that `next` adds parts to each other too, and they may be
+   * combined pairwise, in any tree; what is not follows the microbatches one by one.
    */
   readonly accumulates?: {
     readonly next: (previous: Float64Array, inputs: readonly RefTensor[], attrs: A) => Float64Array;
-    readonly combine?: () => OpRecord;
+    readonly associative?: true;
   };
   /** Pairs [output, input] that must share memory: state updated in place. */
   readonly inPlace?: readonly (readonly [output: number, input: number])[];

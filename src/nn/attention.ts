@@ -1,62 +1,174 @@
 import { GraphError } from '../core/errors.ts';
-import { formatType } from '../core/types.ts';
+import { formatShape, formatType, sameShape } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
+import { callerLine } from '../graph/source-line.ts';
 import { kaimingUniform, xavierUniform, zeros } from '../init/index.ts';
+import { equal, or, where } from '../ops/compare.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { matmul } from '../ops/matmul.ts';
 import { reshape, slice, transpose } from '../ops/shape.ts';
 import { softmax } from '../ops/softmax.ts';
 import { dropout } from './dropout.ts';
 import { affine } from './linear.ts';
+import { requireShare } from './refuse.ts';
 import { type LayerOptions, scoped } from './scope.ts';
 
-export interface AttentionOptions extends LayerOptions {
-  readonly heads: number;
+/**
+ * Which keys a query does not see: a bool mask is true where a key is *not* to be seen (as in PyTorch's
+ * MultiheadAttention), an f32 mask is added to the scores, −∞ hiding a key.
+ */
+export interface AttentionMasks {
   /** Each position sees itself and earlier ones only; default false. */
   readonly causal?: boolean;
-  /** Probability that a weight of the attention is dropped in training; default 0. */
+  /** [T, S], the same for all; [N·heads, T, S] as in PyTorch; or [N or 1, heads or 1, T, S], which microbatches can cut. */
+  readonly attnMask?: Tensor;
+  /** [N, S]: keys that are padding. */
+  readonly keyPaddingMask?: Tensor;
+}
+
+export interface AttentionOptions extends LayerOptions, AttentionMasks {
+  readonly heads: number;
+  /** What is looked at, [N, S, kdim]; default the query itself. */
+  readonly key?: Tensor;
+  /** What is taken from there, [N, S, vdim]; default the key. */
+  readonly value?: Tensor;
+  /** Probability that an attention weight is dropped in training; default 0. */
   readonly dropout?: number;
+  /** Biases of all four projections; default true. */
+  readonly bias?: boolean;
 }
 
 /**
- * Self-attention over [N, T, D] (Vaswani et al., "Attention Is All You Need", 2017; PyTorch MultiheadAttention with
- * batch_first). Parameters as PyTorch's: in_proj_weight [3·D, D] (queries, keys, values), in_proj_bias [3·D],
- * out_proj.weight [D, D], out_proj.bias [D].
+ * Attention (Vaswani et al., "Attention Is All You Need", 2017; PyTorch MultiheadAttention with batch_first): query
+ * [N, T, D] → [N, T, D], over itself or over `key` and `value`. Parameters as PyTorch's: in_proj_weight [3·D, D] (queries,
+ * keys, values), in_proj_bias [3·D], out_proj.weight [D, D], out_proj.bias [D]; where key or value have another width than
+ * D, q_proj_weight [D, D], k_proj_weight [D, kdim] and v_proj_weight [D, vdim] stand for in_proj_weight.
+ *
+ * A query whose keys are all hidden takes nothing: its attention weights are 0 and its output is out_proj.bias, as in
+ * PyTorch from 2.5 on (before, it was NaN). `addBiasKv` and `addZeroAttn` are not here.
  */
-export const multiheadAttention = (x: Tensor, options: AttentionOptions): Tensor =>
-  scoped(x, options, () => {
-    const { graph } = x;
-    const { heads } = options;
-    if (x.rank !== 3 || x.shape[2]! % heads !== 0) {
-      throw new GraphError(
-        'attention-shape',
-        `multiheadAttention takes [N, T, D] with D divisible by ${heads} heads, got ${formatType(x.type)}`,
-        { fields: { shape: x.shape, heads }, remedy: 'choose a width that is a multiple of the number of heads' },
-      );
-    }
-    const [n, t, d] = x.shape as [number, number, number];
+export const multiheadAttention = (query: Tensor, options: AttentionOptions): Tensor =>
+  scoped(query, options, () => {
+    const { graph } = query;
+    const { heads, key = query, value = key, bias = true } = options;
+    check(query, key, value, options);
+    const [n, t, d] = query.shape as [number, number, number];
+    const s = key.shape[1]!;
     const size = d / heads;
-    const inWeight = graph.parameter('in_proj_weight', [3 * d, d], xavierUniform([3 * d, d]));
-    const inBias = graph.parameter('in_proj_bias', [3 * d], zeros);
+    const packed = key.shape[2] === d && value.shape[2] === d;
+    const weights = packed
+      ? [graph.parameter('in_proj_weight', [3 * d, d], xavierUniform([3 * d, d]))]
+      : (['q', 'k', 'v'] as const).map((name, i) => {
+          const shape = [d, [query, key, value][i]!.shape[2]!];
+          return graph.parameter(`${name}_proj_weight`, shape, xavierUniform(shape));
+        });
+    const inBias = bias ? graph.parameter('in_proj_bias', [3 * d], zeros) : undefined;
 
-    // [N, T, 3·D] → [3, N, heads, T, D / heads]
-    const packed = transpose(reshape(affine(x, inWeight, inBias), [n, t, 3, heads, size]), [2, 0, 3, 1, 4]);
-    const [q, k, v] = [0, 1, 2].map((i) => reshape(slice(packed, { 0: [i, i + 1] }), [n, heads, t, size])) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
+    /** Projections `from` to `to` of queries, keys and values, as one product: each [N, heads, length, D / heads]. */
+    const project = (x: Tensor, from: number, to: number): Tensor[] => {
+      const rows = (w: Tensor): Tensor => (to - from === 3 ? w : slice(w, { 0: [from * d, to * d] }));
+      const [length, count] = [x.shape[1]!, to - from];
+      const y = affine(x, packed ? rows(weights[0]!) : weights[from]!, inBias && rows(inBias));
+      // [N, length, count·D] → [count, N, heads, length, D / heads]
+      const parts = transpose(reshape(y, [n, length, count, heads, size]), [2, 0, 3, 1, 4]);
+      return Array.from({ length: count }, (_, i) =>
+        reshape(count === 1 ? parts : slice(parts, { 0: [i, i + 1] }), [n, heads, length, size]),
+      );
+    };
+    const [q, k, v] = (
+      packed && key === query && value === query
+        ? project(query, 0, 3)
+        : packed && value === key
+          ? [...project(query, 0, 1), ...project(key, 1, 3)]
+          : [...project(query, 0, 1), ...project(key, 1, 2), ...project(value, 2, 3)]
+    ) as [Tensor, Tensor, Tensor];
+
     const scores = matmul(mul(q, 1 / Math.sqrt(size)), k, { transB: true });
-    const seen = options.causal ? add(scores, causalMask(graph, t)) : scores;
-    const mixed = matmul(dropout(softmax(seen), { p: options.dropout ?? 0 }), v);
-    const joined = reshape(transpose(mixed, [0, 2, 1, 3]), [n, t, d]);
+    const seen = dropout(attentionWeights(scores, { n, heads, t, s }, options), { p: options.dropout ?? 0 });
+    const joined = reshape(transpose(matmul(seen, v), [0, 2, 1, 3]), [n, t, d]);
     return graph.scope('out_proj', () =>
-      affine(joined, graph.parameter('weight', [d, d], kaimingUniform([d, d])), graph.parameter('bias', [d], zeros)),
+      affine(
+        joined,
+        graph.parameter('weight', [d, d], kaimingUniform([d, d])),
+        bias ? graph.parameter('bias', [d], zeros) : undefined,
+      ),
     );
   });
 
-/** [T, T]: 0 where column ≤ row, −∞ elsewhere; added to the scores, it leaves weight 0 for later positions. */
-function causalMask(graph: Graph, t: number): Tensor {
-  const data = Float32Array.from({ length: t * t }, (_, i) => (i % t <= Math.floor(i / t) ? 0 : -Infinity));
-  return graph.constant({ type: { dtype: 'f32', shape: [t, t] }, data }, 'causalMask');
+/** The least f32: softmax makes an exact 0 of it beside any score, and no NaN where a row has nothing else. */
+const least = -3.4028234663852886e38;
+
+/** Softmax of scores [N, heads, T, S] over the keys that a query sees. */
+function attentionWeights(scores: Tensor, sizes: Sizes, { causal, attnMask, keyPaddingMask }: AttentionMasks): Tensor {
+  const { graph } = scores;
+  const { n, heads, t, s } = sizes;
+  // No row of it is hidden as a whole.
+  if (causal && !attnMask && !keyPaddingMask) return softmax(add(scores, causalMask(graph, t, s)));
+  const masks: Tensor[] = [];
+  if (attnMask) masks.push(attnMask.rank === 3 ? reshape(attnMask, [n, heads, t, s]) : attnMask);
+  if (keyPaddingMask) masks.push(reshape(keyPaddingMask, [n, 1, 1, s]));
+  if (causal) masks.push(causalMask(graph, t, s));
+  if (masks.length === 0) return softmax(scores);
+  const added = masks.filter((mask) => mask.dtype === 'f32').reduce((sum, mask) => add(sum, mask), scores);
+  const hidden = masks
+    .map((mask) => (mask.dtype === 'bool' ? mask : equal(mask, -Infinity)))
+    .reduce((a, b) => or(a, b));
+  return where(hidden, 0, softmax(where(hidden, least, added)));
+}
+
+/** [T, S]: 0 where column ≤ row, −∞ elsewhere; added to the scores, it leaves weight 0 for later positions. */
+function causalMask(graph: Graph, t: number, s: number): Tensor {
+  const data = Float32Array.from({ length: t * s }, (_, i) => (i % s <= Math.floor(i / s) ? 0 : -Infinity));
+  return graph.constant({ type: { dtype: 'f32', shape: [t, s] }, data }, 'causalMask');
+}
+
+interface Sizes {
+  readonly n: number;
+  readonly heads: number;
+  readonly t: number;
+  readonly s: number;
+}
+
+function check(query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions): void {
+  const { heads, attnMask, keyPaddingMask } = options;
+  const refuse = (reason: string, remedy?: string): never => {
+    const masks = [attnMask && `attnMask ${formatType(attnMask.type)}`];
+    const got = [query, key, value].map((x) => formatType(x.type)).join(', ');
+    throw new GraphError('attention-shape', `multiheadAttention(${got}): ${reason}${callerLine()}`, {
+      fields: { shapes: [query, key, value].map((x) => x.shape), heads, reason, masks: masks.filter(Boolean) },
+      remedy,
+    });
+  };
+  if (!Number.isInteger(heads) || heads < 1) refuse(`heads must be a positive integer, got ${heads}`);
+  if (query.rank !== 3 || query.shape[2]! % heads !== 0) {
+    refuse(
+      `the query must be [N, T, D] with D divisible by ${heads} heads`,
+      'choose a width that is a multiple of the number of heads',
+    );
+  }
+  const [n, t] = query.shape as [number, number];
+  if (key.rank !== 3 || key.shape[0] !== n) refuse(`the key must be [N, S, kdim] with N = ${n}`);
+  const s = key.shape[1]!;
+  if (value.rank !== 3 || value.shape[0] !== n || value.shape[1] !== s) {
+    refuse(`the value must be [N, S, vdim] with N = ${n} and S = ${s} as the key`);
+  }
+  const fits = (mask: Tensor): boolean => {
+    if (mask.rank === 2) return sameShape(mask.shape, [t, s]);
+    if (mask.rank === 3) return sameShape(mask.shape, [n * heads, t, s]);
+    const sizes = [n, heads, t, s];
+    return mask.rank === 4 && mask.shape.every((d, i) => d === sizes[i] || (d === 1 && i < 2));
+  };
+  for (const [name, mask] of Object.entries({ attnMask, keyPaddingMask })) {
+    if (mask && mask.dtype === 'i32') {
+      refuse(`${name} must be bool (true: hidden) or f32 (added to the scores), got i32`, `ops.cast(${name}, 'bool')`);
+    }
+  }
+  if (attnMask && !fits(attnMask)) {
+    const [whole, heads4] = [formatShape([n * heads, t, s]), formatShape([n, heads, t, s])];
+    refuse(`attnMask must be ${formatShape([t, s])}, ${whole} or ${heads4}, got ${formatShape(attnMask.shape)}`);
+  }
+  if (keyPaddingMask && !sameShape(keyPaddingMask.shape, [n, s])) {
+    refuse(`keyPaddingMask must be ${formatShape([n, s])}, got ${formatShape(keyPaddingMask.shape)}`);
+  }
+  requireShare('multiheadAttention', query, 'dropout', options.dropout ?? 0);
 }

@@ -43,7 +43,7 @@ export {
   softmin,
   tanhshrink,
 } from './activations.ts';
-export { type AttentionOptions, multiheadAttention } from './attention.ts';
+export { type AttentionMasks, type AttentionOptions, multiheadAttention } from './attention.ts';
 export { type BatchNormOptions, batchNorm1d, batchNorm2d, batchNorm3d } from './batch-norm.ts';
 export { flatten, identity, type Layer, type ResidualOptions, residual, sequential } from './compose.ts';
 export {
@@ -81,5 +81,16 @@ export {
   rnn,
 } from './recurrent.ts';
 export type { LayerOptions } from './scope.ts';
-export { type TransformerBlockOptions, transformerBlock } from './transformer.ts';
+export {
+  type TransformerBlockOptions,
+  type TransformerDecoderLayerOptions,
+  type TransformerDecoderOptions,
+  type TransformerEncoderLayerOptions,
+  type TransformerEncoderOptions,
+  transformerBlock,
+  transformerDecoder,
+  transformerDecoderLayer,
+  transformerEncoder,
+  transformerEncoderLayer,
+} from './transformer.ts';
 export { type UpsampleMode, type UpsampleOptions, upsample } from './upsample.ts';

@@ -17,7 +17,7 @@ export const accumulateOp: OpRecord = defineOp({
     return [x];
   },
   reference: ([x]) => [x!.data.slice()],
-  accumulates: { next: (previous, [x]) => previous.map((v, i) => v + x!.data[i]!), combine: () => accumulateOp },
+  accumulates: { next: (previous, [x]) => previous.map((v, i) => v + x!.data[i]!), associative: true },
   gradient: { kind: 'none', why: 'it is the boundary of the microbatch region: differentiate before accumulating' },
   cost: (inputs, outputs) => ({
     flops: elementCount(outputs[0]!.shape),

@@ -1,6 +1,6 @@
 import { elementCount, formatShape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { type BadSample, type OpRecord, require } from '../graph/op-record.ts';
+import { require } from '../graph/op-record.ts';
 import { channelStatistics, imageCases, requireImages, weightRange } from './batch-norm-reference.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
@@ -37,38 +37,25 @@ export function splitMoments(moments: Float64Array) {
   return { count: row(0), mean: row(1), variance: row(2) };
 }
 
-const joinMoments = (count: Float64Array, mean: Float64Array, variance: Float64Array): Float64Array =>
-  Float64Array.of(...count, ...mean, ...variance);
+/** Moments of `count` values a channel. */
+const joined = (count: number, mean: Float64Array, variance: Float64Array): Float64Array =>
+  Float64Array.of(...mean.map(() => count), ...mean, ...variance);
 
-/** Moments of what `moments` and the statistics of `more` values a channel are of, together. */
-function merged(moments: Float64Array, more: number, mean: Float64Array, variance: Float64Array): Float64Array {
-  const { count, mean: meanA, variance: varianceA } = splitMoments(moments);
-  const all = count.map((n) => n + more);
-  const delta = meanA.map((m, c) => mean[c]! - m);
-  return joinMoments(
-    all,
-    meanA.map((m, c) => m + (delta[c]! * more) / all[c]!),
-    varianceA.map((v, c) => {
-      const n = all[c]!;
-      const between = (delta[c]! ** 2 * count[c]! * more) / n;
-      return (v * count[c]! + variance[c]! * more + between) / n;
-    }),
-  );
-}
+/** Types of moments of so many channels. */
+const momentsType = (channels: number): TensorType => ({ dtype: 'f32', shape: [rows, channels] });
 
 export const channelMomentsOp = defineOp({
   name: 'channelMoments',
-  doc: 'Mean and biased variance of each channel of x [N, C, …] over the chunk: outputs mean [C], variance [C], of two passes (PyTorch var_mean over all axes but 1, unbiased = false).',
+  doc: 'Moments [3, C] of x [N, C, …]: how many values each channel has over the chunk, their mean and their biased variance, of two passes (PyTorch var_mean over all axes but 1, unbiased = false).',
   infer: (inputs) => {
     requireFloats(inputs, ['x']);
     const [x] = inputs as [TensorType];
     requireImages(x, 0, {});
-    const channel: TensorType = { dtype: 'f32', shape: [x.shape[1]!] };
-    return [channel, channel];
+    return [momentsType(x.shape[1]!)];
   },
   reference: ([x]) => {
     const { mean, variance } = channelStatistics(x!);
-    return [mean, variance];
+    return [joined(valuesPerChannel(x!.type), mean, variance)];
   },
   gradient: {
     kind: 'none',
@@ -82,43 +69,79 @@ export const channelMomentsOp = defineOp({
   ],
 });
 
-export type AccumulateMomentsAttrs = {
-  /** Values a channel that mean and variance are of: those of the chunk. */
+/** Values of each channel of x [N, C, …]. */
+export const valuesPerChannel = ({ shape }: TensorType): number => elementCount(shape) / shape[1]!;
+
+/** Moments [3, C] of a chunk. */
+export const channelMoments = (x: Tensor, name?: string): Tensor => x.graph.add(channelMomentsOp, [x], {}, name)[0]!;
+
+export type JoinMomentsAttrs = {
+  /** Values a channel that mean and variance are of. */
   readonly count: number;
-  /** Names the moments for graphs of other chunk sizes. */
-  readonly total: string;
 };
 
-const momentsSample = (count: number): AccumulateMomentsAttrs => ({ count, total: 'moments' });
-
-const badMoments = (message: string, count: number, ...shapes: number[][]): BadSample<AccumulateMomentsAttrs> => ({
-  inputs: shapes.map((shape) => ({ dtype: 'f32', shape })),
-  attrs: momentsSample(count),
-  message,
-});
-
-/** The way of a statistic of the whole batch from the microbatches into the step: one merge a microbatch, in their order. */
-export const accumulateMomentsOp = defineOp<AccumulateMomentsAttrs>({
-  name: 'accumulateMoments',
-  doc: 'Moments [3, C] (count, mean, biased variance) of the microbatches so far, merged in their order by the pairwise formula of Chan, Golub, LeVeque 1979. mean, variance [C] of `count` values a channel. The way from the microbatch region to the step region.',
+export const joinMomentsOp = defineOp<JoinMomentsAttrs>({
+  name: 'joinMoments',
+  doc: 'Moments [3, C] of `count` values a channel whose mean and biased variance [C] are known (outputs of batchNorm).',
   infer: (inputs, { count }) => {
     requireFloats(inputs, ['mean', 'variance']);
     const [mean, variance] = inputs as [TensorType, TensorType];
     require(mean.shape.length === 1, `mean must be [C], got ${formatShape(mean.shape)}`);
     requireShape('variance', variance.shape, mean.shape);
     require(Number.isInteger(count) && count >= 1, `count must be a positive integer, got ${count}`);
-    return [{ dtype: 'f32', shape: [rows, mean.shape[0]!] }];
+    return [momentsType(mean.shape[0]!)];
   },
-  reference: ([mean, variance], { count }) => [
-    joinMoments(
-      mean!.data.map(() => count),
-      mean!.data,
-      variance!.data,
-    ),
+  reference: ([mean, variance], { count }) => [joined(count, mean!.data, variance!.data)],
+  gradient: { kind: 'none', why: 'running statistics are no part of the objective' },
+  cost: (inputs, outputs) => ({ flops: 0, bytes: elementwiseBytes(inputs, outputs) }),
+  samples: [
+    { name: 'channels', inputs: [{ shape: [7] }, { shape: [7], ...weightRange }], attrs: { count: 12 } },
+    { name: 'one channel', inputs: [{ shape: [1] }, { shape: [1], ...weightRange }], attrs: { count: 1 } },
   ],
+  badSamples: (
+    [
+      ['variance must have the shape [3], got [2]', 4, [3], [2]],
+      ['mean must be [C], got [2, 3]', 4, [2, 3], [2, 3]],
+      ['count must be a positive integer, got 0.5', 0.5, [3], [3]],
+    ] as const
+  ).map(([message, count, ...shapes]) => ({
+    inputs: shapes.map((shape) => ({ dtype: 'f32', shape })),
+    attrs: { count },
+    message,
+  })),
+});
+
+/** Moments [3, C] of a chunk whose statistics are known. */
+export const joinMoments = (mean: Tensor, variance: Tensor, count: number, name?: string): Tensor =>
+  mean.graph.add(joinMomentsOp, [mean, variance], { count }, name)[0]!;
+
+/** The way of a statistic of the whole batch from the microbatches into the step: one merge a microbatch, in their order. */
+export const accumulateMomentsOp = defineOp<{ readonly total: string }>({
+  name: 'accumulateMoments',
+  doc: 'Moments [3, C] (count, mean, biased variance) of the microbatches so far, merged in their order by the pairwise formula of Chan, Golub, LeVeque 1979. The way from the microbatch region to the step region.',
+  infer: (inputs) => {
+    requireFloats(inputs, ['moments']);
+    const [moments] = inputs as [TensorType];
+    requireMoments(moments, moments.shape[1] ?? 1);
+    return [moments];
+  },
+  reference: ([moments]) => [moments!.data.slice()],
   accumulates: {
-    next: (previous, [mean, variance], { count }) => merged(previous, count, mean!.data, variance!.data),
-    combine: () => combineMomentsOp,
+    next: (previous, [moments]) => {
+      const a = splitMoments(previous);
+      const b = splitMoments(moments!.data);
+      const all = a.count.map((n, c) => n + b.count[c]!);
+      const delta = a.mean.map((m, c) => b.mean[c]! - m);
+      return Float64Array.of(
+        ...all,
+        ...a.mean.map((m, c) => m + (delta[c]! * b.count[c]!) / all[c]!),
+        ...a.variance.map((v, c) => {
+          const between = (delta[c]! ** 2 * a.count[c]! * b.count[c]!) / all[c]!;
+          return (v * a.count[c]! + b.variance[c]! * b.count[c]! + between) / all[c]!;
+        }),
+      );
+    },
+    associative: true,
   },
   gradient: {
     kind: 'none',
@@ -126,67 +149,25 @@ export const accumulateMomentsOp = defineOp<AccumulateMomentsAttrs>({
     remedy: '--batchNorm micro',
   },
   cost: (inputs, outputs) => ({
-    flops: 12 * inputs[0]!.shape[0]!,
+    flops: 4 * elementCount(outputs[0]!.shape),
     bytes: elementwiseBytes([...inputs, ...outputs], outputs),
   }),
   samples: [
-    { name: 'channels', inputs: [{ shape: [7] }, { shape: [7], ...weightRange }], attrs: momentsSample(12) },
-    { name: 'one channel', inputs: [{ shape: [1] }, { shape: [1], ...weightRange }], attrs: momentsSample(1) },
-  ],
-  badSamples: [
-    badMoments('variance must have the shape [3], got [2]', 4, [3], [2]),
-    badMoments('mean must be [C], got [2, 3]', 4, [2, 3], [2, 3]),
-    badMoments('count must be a positive integer, got 0.5', 0.5, [3], [3]),
-  ],
-});
-
-/** Moments merge with moments where the batch's are a tree over its samples: what `accumulateMoments` has made of parts. */
-export const combineMomentsOp: OpRecord = defineOp({
-  name: 'combineMoments',
-  doc: 'Moments [3, C] (count, mean, biased variance; one count for all channels) of parts of a batch, merged by the pairwise formula of Chan, Golub, LeVeque 1979: y = x, then y merged with the next x.',
-  infer: (inputs) => {
-    requireFloats(inputs, ['moments']);
-    const [moments] = inputs as [TensorType];
-    requireMoments(moments, moments.shape[1]!);
-    return [moments];
-  },
-  reference: ([moments]) => [moments!.data.slice()],
-  accumulates: {
-    next: (previous, [moments]) => {
-      const { count, mean, variance } = splitMoments(moments!.data);
-      return merged(previous, count[0]!, mean, variance);
-    },
-    combine: () => combineMomentsOp,
-  },
-  gradient: { kind: 'none', why: 'it is a step of accumulateMoments' },
-  cost: (inputs, outputs) => ({
-    flops: 4 * elementCount(inputs[0]!.shape),
-    bytes: elementwiseBytes([...inputs, ...outputs], outputs),
-  }),
-  samples: [
-    {
-      name: 'channels',
-      inputs: [{ shape: [3, 5], values: [6, 6, 6, 6, 6, -1, 0, 0.5, 1, 2, 0.5, 1, 1.5, 2, 0] }],
-      attrs: {},
-    },
-    { name: 'one channel', inputs: [{ shape: [3, 1], values: [1, 0.5, 0] }], attrs: {} },
+    { name: 'channels', inputs: [{ shape: [3, 7], ...weightRange }], attrs: { total: 'moments' } },
+    { name: 'one channel', inputs: [{ shape: [3, 1], ...weightRange }], attrs: { total: 'moments' } },
   ],
   badSamples: [
     {
       inputs: [{ dtype: 'f32', shape: [2, 3] }],
-      attrs: {},
+      attrs: { total: 'moments' },
       message: 'moments must be count, mean and variance of 3 channels, [3, 3], got [2, 3]',
     },
   ],
 });
 
-/** Merges the statistics of `count` values a channel into the moments of the whole batch, [3, C], a step value. */
-export const accumulateMoments = (
-  mean: Tensor,
-  variance: Tensor,
-  attrs: AccumulateMomentsAttrs,
-  name?: string,
-): Tensor => mean.graph.add(accumulateMomentsOp, [mean, variance], attrs, name)[0]!;
+/** Merges the moments of the microbatches into those of the whole batch, [3, C], a step value; `total` names them. */
+export const accumulateMoments = (moments: Tensor, total: string, name?: string): Tensor =>
+  moments.graph.add(accumulateMomentsOp, [moments], { total }, name)[0]!;
 
 /** What running statistics follow: `unbiasedVariance` is variance·n / (n − 1), of one value 0. */
 export type MomentStatistic = 'mean' | 'variance' | 'unbiasedVariance';

@@ -30,7 +30,7 @@ import { adadeltaUpdateOp } from './adadelta-update.ts';
 import { adagradUpdateOp } from './adagrad-update.ts';
 import { adamUpdateOp } from './adam-update.ts';
 import { avgPoolGradOp, avgPoolOp } from './avg-pool.ts';
-import { accumulateMomentsOp, channelMomentsOp, combineMomentsOp, runningMomentsOp } from './batch-moments.ts';
+import { accumulateMomentsOp, channelMomentsOp, joinMomentsOp, runningMomentsOp } from './batch-moments.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
 import { batchNormWithMomentsInputGradOp, batchNormWithMomentsOp } from './batch-norm-moments.ts';
 import { addOp, divOp, maximumOp, minimumOp, mulOp, powOp, subOp } from './binary.ts';
@@ -126,7 +126,6 @@ export const records = {
   clip: clipOp,
   clipFactor: clipFactorOp,
   clipGrad: clipGradOp,
-  combineMoments: combineMomentsOp,
   concat: concatOp,
   conv: convOp,
   convInputGrad: convInputGradOp,
@@ -165,6 +164,7 @@ export const records = {
   hardSigmoidGrad: hardSigmoidGradOp,
   hardSwish: hardSwishOp,
   hardSwishGrad: hardSwishGradOp,
+  joinMoments: joinMomentsOp,
   layerNorm: layerNormOp,
   layerNormInputGrad: layerNormInputGradOp,
   layerNormWeightGrad: layerNormWeightGradOp,

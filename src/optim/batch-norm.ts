@@ -8,7 +8,14 @@ import { GraphError, UsageError } from '../core/errors.ts';
 import { elementCount } from '../core/types.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import { rewriteWithCopies } from '../graph/rewrite.ts';
-import { accumulateMoments, channelMomentsOp, type MomentStatistic, runningMomentsOp } from '../ops/batch-moments.ts';
+import {
+  accumulateMoments,
+  channelMoments,
+  joinMoments,
+  type MomentStatistic,
+  runningMomentsOp,
+  valuesPerChannel,
+} from '../ops/batch-moments.ts';
 import { type BatchNormAttrs, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from '../ops/batch-norm.ts';
 import { batchNormWithMomentsOp } from '../ops/batch-norm-moments.ts';
 import { mulOp } from '../ops/binary.ts';
@@ -43,7 +50,7 @@ export const wholeBatchNorms = (graph: Graph): Node[] =>
  *
  *     deferred   x ─► batchNorm ─► y                   exact   x ─► channelMoments ─► accumulateMoments
  *                       └─► mean, variance                     x, gamma, beta, moments ─► batchNormWithMoments ─► y
- *                             └─► accumulateMoments                                        └─► mean, variance
+ *          joinMoments ─► accumulateMoments                                                └─► mean, variance
  *
  *     both       buffer, moments ─► runningMoments ─► buffer behind the step
  *
@@ -67,14 +74,8 @@ export function inBatchNormMode(model: ModelGraph, mode: BatchNormMode): ModelGr
   const followers = followersOf(model.graph);
   /** Moments of the whole batch, by the node of the source whose chunks they are of. */
   const moments = new Map<Node, Tensor>();
-  const merge = (norm: Node, mean: Tensor, variance: Tensor): Tensor => {
-    const count = valuesPerChannel(norm);
-    const total = accumulateMoments(
-      mean,
-      variance,
-      { count, total: `moments/${norm.name}` },
-      `${norm.name}.accumulateMoments`,
-    );
+  const merge = (norm: Node, chunk: Tensor): Tensor => {
+    const total = accumulateMoments(chunk, `moments/${norm.name}`, `${norm.name}.accumulateMoments`);
     moments.set(norm, total);
     return total;
   };
@@ -82,14 +83,13 @@ export function inBatchNormMode(model: ModelGraph, mode: BatchNormMode): ModelGr
     replace: (node, inputs, into) => {
       if (mode === 'exact' && node.op?.name === batchNormOp.name) {
         const [x, gamma, beta] = inputs as [Tensor, Tensor, Tensor];
-        const [mean, variance] = into.add(channelMomentsOp, [x], {}, `${node.name}.channelMoments`);
-        const total = merge(node, mean!, variance!);
+        const total = merge(node, channelMoments(x, `${node.name}.channelMoments`));
         return into.add(batchNormWithMomentsOp, [x, gamma, beta, total], node.attrs as BatchNormAttrs, node.name);
       }
       const follows = followers.get(node);
       if (!follows) return undefined;
       const { norm, statistic } = follows;
-      const total = moments.get(norm) ?? merge(norm, ...statisticsOf(norm, into));
+      const total = moments.get(norm) ?? merge(norm, momentsOf(norm, into));
       const { momentum } = node.attrs as RunningAverageAttrs;
       return into.inStep(undefined, () =>
         into.add(runningMomentsOp, [inputs[0]!, total], { momentum, statistic }, node.name),
@@ -103,12 +103,10 @@ export function inBatchNormMode(model: ModelGraph, mode: BatchNormMode): ModelGr
   };
 }
 
-const valuesPerChannel = ({ inputs: [x] }: Node): number => elementCount(x!.shape) / x!.shape[1]!;
-
-/** Mean and variance of a batchNorm that was copied as it is. */
-function statisticsOf(norm: Node, into: Graph): [Tensor, Tensor] {
-  const { outputs } = into.node(norm.name);
-  return [outputs[1]!, outputs[2]!];
+/** Moments of a chunk whose batchNorm was copied as it is. */
+function momentsOf(norm: Node, into: Graph): Tensor {
+  const [, mean, variance] = into.node(norm.name).outputs;
+  return joinMoments(mean!, variance!, valuesPerChannel(norm.inputs[0]!.type), `${norm.name}.joinMoments`);
 }
 
 interface Follows {
@@ -135,7 +133,7 @@ function followed(sample: Tensor): Follows | undefined {
   if (node.op?.name !== mulOp.name) return undefined;
   const [variance, factor] = isStatistic(node.inputs[0]!) ? node.inputs : [...node.inputs].reverse();
   if (!variance || !isStatistic(variance) || variance.index !== 2) return undefined;
-  const count = valuesPerChannel(variance.node);
+  const count = valuesPerChannel(variance.node.inputs[0]!.type);
   // Of one value the factor would be 1/0, and is anything: the variance is 0.
   const unbiased = count === 1 || factor!.node.source?.value?.[0] === Math.fround(count / (count - 1));
   return unbiased && elementCount(factor!.shape) === 1

@@ -216,8 +216,8 @@ class DeviceBuilder {
       for (const { from, to, first } of additions) {
         const target = slots.slot(to);
         outputs.add(target);
-        if (from === 'sample') run(this.#context.lower(node, first, backend), addends, [whole(target)]);
-        else run(this.#context.lowerCombination(node, backend), [whole(slots.slot(from))], [whole(target)]);
+        const addend = from === 'sample' ? addends : [whole(slots.slot(from))];
+        run(this.#context.lower(node, first, backend), addend, [whole(target)]);
       }
     };
     const samples = chunks[microbatch]!;

@@ -165,29 +165,15 @@ export class BuildContext {
 
   /** `isFirst`: of what accumulates, whether it starts anew; null for all else. */
   lower(node: Node, isFirst: boolean | null, backend: BackendName): LoweredNode {
-    return this.#lower(`${this.graphs.indexOf(node.graph)}/${node.id}/${isFirst}`, backend, () => ({
-      op: node.op!.name,
-      inputs: node.inputs.map((t) => t.type),
-      outputs: node.outputs.map((t) => t.type),
-      attrs: isFirst === null ? node.attrs : { ...node.attrs, first: isFirst },
-    }));
-  }
-
-  /** Adds one partial result of what accumulates to another. */
-  lowerCombination(node: Node, backend: BackendName): LoweredNode {
-    const { type } = node.outputs[0]!;
-    return this.#lower(`${this.graphs.indexOf(node.graph)}/${node.id}/combine`, backend, () => ({
-      op: node.op!.accumulates!.combine!().name,
-      inputs: [type],
-      outputs: [type],
-      attrs: { first: false },
-    }));
-  }
-
-  #lower(key: string, backend: BackendName, signatureOf: () => NodeSignature): LoweredNode {
+    const key = `${this.graphs.indexOf(node.graph)}/${node.id}/${isFirst}`;
     let signature = this.#signatures.get(key);
     if (!signature) {
-      signature = signatureOf();
+      signature = {
+        op: node.op!.name,
+        inputs: node.inputs.map((t) => t.type),
+        outputs: node.outputs.map((t) => t.type),
+        attrs: isFirst === null ? node.attrs : { ...node.attrs, first: isFirst },
+      };
       this.#signatures.set(key, signature);
     }
     let lowered = this.#lowered.get(`${backend}/${key}`);
@@ -212,7 +198,7 @@ function perSampleNodes(graph: Graph): Set<Node> {
         ((node.origin !== undefined && node.pass > 0 && found.has(node.origin)) ||
           node.inputs.some((t) => !isStepValue(t) && found.has(t.node)));
     if (varies) found.add(node);
-    if (node.op?.accumulates && !node.op.accumulates.combine) {
+    if (node.op?.accumulates && !node.op.accumulates.associative) {
       throw new PlanError(
         'invariant-order',
         `${node.name} follows the microbatches in their order, so it cannot be the same for every number of them`,

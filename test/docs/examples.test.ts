@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { blocksOf, documented, documentedFolder, node, rootFile, textOf } from './run.ts';
@@ -24,7 +25,7 @@ async function figuresOf(name: string, ...flags: string[]): Promise<Figures> {
   return figures;
 }
 
-describe.each(['mlp-digits', 'cnn-digits', 'gpt-text'])('examples/%s', (name) => {
+describe.each(['mlp-digits', 'cnn-digits', 'gpt-text', 'lstm-alphabet'])('examples/%s', (name) => {
   it('begins its README with its command, and shows the plan it prints', async () => {
     expect(textOf(`examples/${name}/README.md`)).toMatch(/^# .*\n\n```sh\nnpx partita train examples\//);
     const experiment = join('examples', name, 'experiment.json');
@@ -51,6 +52,43 @@ describe('examples train as their READMEs say', () => {
     expect(Math.abs(firstLoss - Math.log(60))).toBeLessThan(0.1);
     expect(loss).toBeLessThan(3.3);
     expect(evaluation.perplexity).toBeCloseTo(Math.exp(evaluation.loss), 3);
+  });
+});
+
+describe('examples/lstm-alphabet', () => {
+  it('learns every next letter, with the bits of one device, and says them', async () => {
+    const folder = documentedFolder();
+    const page = textOf('examples/lstm-alphabet/README.md');
+    const [train, predict, others] = blocksOf(page, 'sh');
+    const [, said] = blocksOf(page, 'text');
+    const alphabet = [...'abcdefghijklmnopqrstuvwxyz'];
+    const pairs = alphabet.slice(1).map((next, i) => `${alphabet[i]}→${next}`);
+    expect(said).toBe(`${pairs.join(' ')}\n25 of 25 next letters are right\n`);
+
+    const { code, stdout } = await documented(train!, folder, '--json', '--quiet', '--out', 'two');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ evaluation: { accuracy: 1, samples: 5 } });
+    const [, ...args] = predict!.trim().split(' ');
+    expect(await node([rootFile(args[0]!), args[1]!], folder)).toEqual({ code: 0, stdout: said, stderr: '' });
+
+    await documented(train!, folder, '--devices', '1', '--quiet', '--out', 'one');
+    expect(readFileSync(join(folder, 'two')).equals(readFileSync(join(folder, 'one')))).toBe(true);
+    for (const line of others!.trim().split('\n')) {
+      const other = await documented(line, folder, '--json', '--quiet');
+      expect(JSON.parse(other.stdout)).toMatchObject({ evaluation: { accuracy: 1 } });
+    }
+  });
+});
+
+describe('examples/optimizers', () => {
+  it('prints the table and draws the picture of its README', async () => {
+    const folder = documentedFolder();
+    const [, ...args] = commandOf('optimizers').split(' ');
+    const { code, stdout, stderr } = await node(args, folder);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(blocksOf(textOf('examples/optimizers/README.md'), 'text')[0]).toBe(stdout);
+    expect(readFileSync(join(folder, 'losses.svg'), 'utf8')).toBe(textOf('examples/optimizers/losses.svg'));
+    expect(stdout).toMatch(/^adam .* 9\d\.\d %$/m);
   });
 });
 

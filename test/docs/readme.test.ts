@@ -55,7 +55,14 @@ describe('README', () => {
   });
 
   it('links to files that are there', () => {
-    const pages = ['README.md', 'ARCHITECTURE.md', 'docs/ops.md', 'docs/derivatives.md', 'docs/invariant.md'];
+    const pages = [
+      'README.md',
+      'ARCHITECTURE.md',
+      'docs/ops.md',
+      'docs/derivatives.md',
+      'docs/invariant.md',
+      'docs/noise.md',
+    ];
     const links = pages.flatMap((page) => [...textOf(page).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((m) => m[1]!));
     // Paths that stand in the text as code: those with a folder of the project in front.
     const paths = pages.flatMap((page) =>

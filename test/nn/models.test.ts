@@ -32,6 +32,9 @@ const configs: readonly models.ModelConfig[] = [
   { kind: 'gpt', vocab: 5, context: 3, layers: 1, heads: 2, width: 4, dropout: 0.25 },
   { kind: 'gpt', vocab: 11, context: 5, layers: 2, heads: 2, width: 8 },
   { kind: 'gpt', vocab: 7, context: 4, layers: 1, heads: 1, width: 4, tied: false, mlpRatio: 2 },
+  { kind: 'lstm', vocab: 9, context: 5, hidden: 6, numLayers: 2 },
+  { kind: 'lstm', vocab: 9, context: 3, hidden: [5, 4], embedding: 3, cell: 'gru', bidirectional: true },
+  { kind: 'lstm', inputs: 2, context: 4, hidden: 5, classes: 3, cell: 'rnn' },
 ];
 
 const label = (config: models.ModelConfig): string => JSON.stringify(config);
@@ -57,7 +60,8 @@ describe.each(configs.map((config) => [label(config), config] as const))('%s', (
     const next = generator(3);
     const values = (n: number, high: number | undefined) =>
       Array.from({ length: n }, () => (high ? Math.floor(((next() + 1) / 2) * high) : next()));
-    const classes = config.kind === 'gpt' ? config.vocab : config.classes;
+    const vocab = 'vocab' in config ? config.vocab : undefined;
+    const classes = vocab ?? ('classes' in config ? config.classes : undefined);
     // In training, batch normalisation gives a chunk other values.
     const isOfBatch = (config.kind === 'resnet' || config.kind === 'unet') && config.norm === undefined;
     const mode = isOfBatch ? 'evaluation' : 'training';
@@ -77,7 +81,7 @@ describe.each(configs.map((config) => [label(config), config] as const))('%s', (
     };
     const whole = models.modelOf(config).build(3).graph;
     const sizeOf = (name: 'x' | 'y') => elementCount(whole.node(name).outputs[0]!.shape);
-    const x = values(sizeOf('x'), config.kind === 'gpt' ? config.vocab : undefined);
+    const x = values(sizeOf('x'), vocab);
     const y = values(sizeOf('y'), classes);
     const [loss, logits] = run(3, { x, y }, y.length);
     const part = (list: number[], from: number, to: number) =>
@@ -157,6 +161,65 @@ describe('gpt', () => {
   });
 });
 
+describe('lstm', () => {
+  const shapesOf = (config: models.LstmConfig) => {
+    const graph = new Graph();
+    models.lstm(graph, 2, config);
+    return Object.fromEntries(graph.parameters.map((t) => [t.name, [...t.shape]]));
+  };
+
+  it('has PyTorch’s parameters in every layer, an embedding where it reads tokens, and an output at every step', () => {
+    expect(shapesOf({ vocab: 7, context: 4, hidden: 3, numLayers: 2 })).toEqual({
+      'embedding.weight': [7, 3],
+      'layer.0.weight_ih_l0': [12, 3],
+      'layer.0.weight_hh_l0': [12, 3],
+      'layer.0.bias_ih_l0': [12],
+      'layer.0.bias_hh_l0': [12],
+      'layer.1.weight_ih_l0': [12, 3],
+      'layer.1.weight_hh_l0': [12, 3],
+      'layer.1.bias_ih_l0': [12],
+      'layer.1.bias_hh_l0': [12],
+      'head.weight': [7, 3],
+      'head.bias': [7],
+    });
+    const both = shapesOf({ inputs: 2, classes: 5, context: 4, hidden: [3, 4], cell: 'gru', bidirectional: true });
+    expect(both['layer.0.weight_ih_l0']).toEqual([9, 2]);
+    expect(both['layer.1.weight_ih_l0_reverse']).toEqual([12, 6]);
+    expect(both['head.weight']).toEqual([5, 8]);
+    expect(Object.keys(both)).not.toContain('embedding.weight');
+  });
+
+  it('reads a sequence in one direction: a later token does not change earlier outputs', () => {
+    const graph = new Graph();
+    const { outputs } = models.lstm(graph, 1, { vocab: 5, context: 4, hidden: 3, numLayers: 2 }, { objective: false });
+    const parameters = fillParameters(graph);
+    const rows = (x: number[]) => Array.from(valuesOf([outputs.logits!], { x }, parameters)[0]!);
+    const [a, b] = [rows([1, 2, 3, 4]), rows([1, 2, 0, 4])];
+    expect(b.slice(0, 10)).toEqual(a.slice(0, 10));
+    expect(b.slice(10, 15)).not.toEqual(a.slice(10, 15));
+    expect(b.slice(15)).not.toEqual(a.slice(15));
+  });
+
+  it('drops between layers, in training only', () => {
+    const dropped = (mode: 'training' | 'evaluation') => {
+      const config = { kind: 'lstm', vocab: 5, context: 4, hidden: 3, numLayers: 3, dropout: 0.5 } as const;
+      const { graph } = models.modelOf(config).build(2, mode);
+      return graph.nodes.flatMap((n) => (n.op?.name === 'dropout' ? [[n.name, n.attrs.axis]] : []));
+    };
+    expect(dropped('training')).toEqual([
+      ['layer.0.dropout', 1],
+      ['layer.1.dropout', 1],
+    ]);
+    expect(dropped('evaluation')).toEqual([]);
+  });
+
+  it('refuses what contradicts itself', () => {
+    expect(() => shapesOf({ context: 4, hidden: 3 })).toThrow('reads tokens (vocab) or numbers (inputs, with classes)');
+    expect(() => shapesOf({ context: 4, hidden: 3, inputs: 2 })).toThrow('or numbers (inputs, with classes)');
+    expect(() => shapesOf({ context: 4, hidden: [3, 4], numLayers: 3, vocab: 2 })).toThrow('does not list 3 layers');
+  });
+});
+
 it('lenet works on images of 28 × 28', () => {
   const graph = new Graph();
   const { outputs } = models.lenet(graph, 2, { size: 28, classes: 10 });
@@ -171,6 +234,8 @@ it('a wrong configuration names the key and the nearest one', () => {
     [{ kind: 'mlp', inputs: 4, hidden: [3] }, 'needs classes'],
     [{ kind: 'mlp', inputs: 4, hidden: [0], classes: 2 }, 'model.hidden must be a list of positive integers'],
     [{ kind: 'lenet', size: 8, classes: 2, pool: 'mean' }, 'model.pool must be "max" or "avg"'],
+    [{ kind: 'lstm', vocab: 4, context: 2, hidden: 3, cell: 'lst' }, 'model.cell must be "lstm" or "gru" or "rnn"'],
+    [{ kind: 'lstm', vocab: 4, hidden: 3 }, 'model lstm needs context'],
     [{ kind: 'gpt', vocab: 4, context: 2, layers: 1.5, heads: 1, width: 4 }, 'model.layers must be a positive integer'],
   ];
   for (const [config, message] of wrong) {

@@ -11,7 +11,13 @@ import { elementCount, type TensorType } from '../../src/core/types.ts';
 import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import type { RefTensor } from '../../src/graph/op-record.ts';
-import { accumulateMoments, accumulateMomentsOp, channelMomentsOp, splitMoments } from '../../src/ops/batch-moments.ts';
+import {
+  accumulateMoments,
+  accumulateMomentsOp,
+  channelMoments,
+  channelMomentsOp,
+  splitMoments,
+} from '../../src/ops/batch-moments.ts';
 import { batchNorm } from '../../src/ops/batch-norm.ts';
 import { batchNormWithMomentsOp } from '../../src/ops/batch-norm-moments.ts';
 import { add, mul } from '../../src/ops/elementwise.ts';
@@ -23,17 +29,16 @@ const draw = (shape: readonly number[], stream: string, shift = 0): RefTensor =>
   data: uniform({ seed: 1, stream }, elementCount(shape)).map((v) => Math.fround(shift + v)),
 });
 
+const attrs = { total: 'm' };
+const type = (channels: number): TensorType => ({ dtype: 'f32', shape: [3, channels] });
+
 /** Moments of chunks of one channel, merged in their order by the f64 reference. */
 function merged(chunks: readonly (readonly number[])[]) {
-  const column: TensorType = { dtype: 'f32', shape: [1] };
   let moments: Float64Array | undefined;
   for (const values of chunks) {
     const x: RefTensor = { type: { dtype: 'f32', shape: [values.length, 1] }, data: Float64Array.from(values) };
-    const statistics = channelMomentsOp.reference([x], {}, []).map((data) => ({ type: column, data }));
-    const attrs = { count: values.length, total: 'm' };
-    moments = moments
-      ? accumulateMomentsOp.accumulates!.next(moments, statistics, attrs)
-      : accumulateMomentsOp.reference(statistics, attrs, [])[0]!;
+    const chunk = { type: type(1), data: channelMomentsOp.reference([x], {}, [])[0]! };
+    moments = moments ? accumulateMomentsOp.accumulates!.next(moments, [chunk], attrs) : chunk.data;
   }
   const { count, mean, variance } = splitMoments(moments!);
   return { count: count[0]!, mean: mean[0]!, variance: variance[0]! };
@@ -65,45 +70,33 @@ describe('accumulateMoments', () => {
     });
 
     it('starts with a chunk as it is and goes on from what is there', () => {
-      const signature = (first: boolean) => ({
-        op: 'accumulateMoments',
-        inputs: [column(5), column(5)],
-        outputs: [{ dtype: 'f32', shape: [3, 5] } as const],
-        attrs: { count: first ? 6 : 2, total: 'm', first },
-      });
       // A mean a thousand deviations from 0: by sums of squares the variance would keep one digit in f32.
-      const chunks = [
-        draw([5], 'mean a', 1000),
-        draw([5], 'variance a', 0.5),
-        draw([5], 'mean b', 1000),
-        draw([5], 'variance b', 0.5),
-      ];
-      const at = chunks.map((c, i) => write(1024 + 64 * i, c));
+      const chunk = (name: string, count: number): RefTensor => ({
+        type: type(5),
+        data: Float64Array.of(
+          ...new Float64Array(5).fill(count),
+          ...draw([5], `mean ${name}`, 1000).data,
+          ...draw([5], `variance ${name}`, 0.5).data,
+        ),
+      });
+      const chunks = [chunk('a', 6), chunk('b', 2)];
       const total = 2048;
-      for (const [first, inputs] of [
-        [true, at.slice(0, 2)],
-        [false, at.slice(2)],
-      ] as const) {
-        const node = signature(first);
-        const lowered = backend.lower(node);
-        for (const call of lowered.calls) backend.bind(call, node, { inputs, outputs: [total], workspace: 0 })();
-      }
-      const [a, b] = [chunks.slice(0, 2), chunks.slice(2)];
-      const start = accumulateMomentsOp.reference(a, { count: 6, total: 'm' }, [])[0]!;
-      const expected = accumulateMomentsOp.accumulates!.next(start, b, { count: 2, total: 'm' });
+      chunks.forEach((moments, i) => {
+        const op = 'accumulateMoments';
+        const node = { op, inputs: [type(5)], outputs: [type(5)], attrs: { ...attrs, first: i === 0 } };
+        const at = { inputs: [write(1024, moments)], outputs: [total], workspace: 0 };
+        for (const call of backend.lower(node).calls) backend.bind(call, node, at)();
+      });
+      const expected = accumulateMomentsOp.accumulates!.next(chunks[0]!.data, [chunks[1]!], attrs);
       const found = new Float32Array(memory.buffer, total, 15);
       expected.forEach((v, i) => void expect(Math.abs(found[i]! - v)).toBeLessThanOrEqual(2 ** -23 * Math.abs(v)));
     });
   });
 });
 
-const column = (n: number): TensorType => ({ dtype: 'f32', shape: [n] });
-
 /** Normalising a batch by moments that are made from it: the whole of exact mode, in one microbatch. */
 function byOwnMoments(x: Tensor, gamma: Tensor, beta: Tensor, eps: number): readonly Tensor[] {
-  const [mean, variance] = x.graph.add(channelMomentsOp, [x], {});
-  const count = elementCount(x.shape) / x.shape[1]!;
-  const moments = accumulateMoments(mean!, variance!, { count, total: 'm' });
+  const moments = accumulateMoments(channelMoments(x), 'm');
   return x.graph.add(batchNormWithMomentsOp, [x, gamma, beta, moments], { eps });
 }
 

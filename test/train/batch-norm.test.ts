@@ -24,6 +24,7 @@ interface Run {
   readonly partition?: PlanRequest['partition'];
   readonly placement?: readonly number[];
   readonly schedule?: PlanRequest['schedule'];
+  readonly invariant?: boolean;
 }
 
 /** Loss, outputs, gradients, gradient by x, buffers behind the step: all that one step computes. */
@@ -231,6 +232,21 @@ describe('batchNorm deferred', () => {
       { devices: 2, partition: { cuts: ['matmul', 'second'] }, placement: [0, 1, 0] },
     ] as const) {
       expect(hexes(await gradients({ batchNorm: 'deferred', microbatches: 3, ...layout }))).toEqual(one);
+    }
+  });
+});
+
+describe('batchNorm exact and invariant', () => {
+  it('gives the same bits for every number of microbatches, and the large batch within rounding', async () => {
+    const run = (microbatches: number, devices = 1) =>
+      gradients({ batchNorm: 'exact', invariant: true, microbatches, devices });
+    const one = await run(1);
+    expectTorch(one, torch.whole);
+    for (const [microbatches, devices] of [[2], [3, 2], [7]] as const) {
+      expect(hexes(await run(microbatches, devices))).toEqual(hexes(one));
+    }
+    for (const batchNorm of ['micro', 'deferred'] as const) {
+      await expect(gradients({ batchNorm, invariant: true })).rejects.toThrow(/batchNorm/);
     }
   });
 });

@@ -79,6 +79,7 @@ interface Layout {
   readonly devices?: number;
   readonly schedule?: PlanRequest['schedule'];
   readonly partition?: PlanRequest['partition'];
+  readonly batchNorm?: PlanRequest['batchNorm'];
 }
 
 async function run(subject: Subject, { devices = 1, ...layout }: Layout, { seed = 1, audit = false } = {}) {
@@ -95,15 +96,17 @@ async function run(subject: Subject, { devices = 1, ...layout }: Layout, { seed 
   });
   await using session = await Session.open(plan, { seed, transport: 'local', audit });
   const bits: string[] = [];
+  const losses: number[] = [];
   for (let step = 0; step < 2; step++) {
-    const { results } = await session.run('train', batchOf(subject, 3 + step), { step });
+    const { results, loss } = await session.run('train', batchOf(subject, 3 + step), { step });
+    losses.push(loss);
     bits.push(...[...results].map(([name, t]) => `${name} ${toHex(t)}`));
   }
   const evaluated = toHex((await session.run('eval', batchOf(subject, 3))).results.get('output/logits')!);
   expect(toHex((await session.run('eval', batchOf(subject, 3))).results.get('output/logits')!)).toBe(evaluated);
   expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
   const state = [...(await session.parameters()), ...(await session.buffers()), ...(await session.optimizerState())];
-  return { bits: [...bits, evaluated, ...state.map(([name, t]) => `${name} ${toHex(t)}`)], plan };
+  return { bits: [...bits, evaluated, ...state.map(([name, t]) => `${name} ${toHex(t)}`)], losses, plan };
 }
 
 describe.each(Object.entries(subjects))('%s', (_, subject) => {
@@ -116,6 +119,20 @@ describe.each(Object.entries(subjects))('%s', (_, subject) => {
       expect(found.bits).toEqual(bits);
     }
     expect((await run(subject, { microbatches, devices: 2 })).bits).toEqual(bits);
+  });
+});
+
+describe.each(['resnet', 'unet'] as const)('%s with statistics of the whole batch', (name) => {
+  it.each(['deferred', 'exact'] as const)('trains to the same bits on three devices: %s', async (batchNorm) => {
+    const subject = subjects[name]!;
+    const layout = { microbatches: 2, batchNorm, schedule: 'gpipe' } as const;
+    const one = await run(subject, layout);
+    const cut = await run(subject, { ...layout, devices: 3, partition: { cuts: subject.cuts } });
+    expect(cut.bits).toEqual(one.bits);
+    const lossOf = ({ losses }: { losses: readonly number[] }) => losses[0]!;
+    const whole = lossOf(await run(subject, { microbatches: 1 }));
+    if (batchNorm === 'exact') expect(Math.abs(lossOf(one) - whole)).toBeLessThan(1e-5);
+    else expect(Math.abs(lossOf(one) - whole)).toBeGreaterThan(1e-3);
   });
 });
 

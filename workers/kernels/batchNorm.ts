@@ -325,29 +325,22 @@ export function batchNormWeightGrad(
   }
 }
 
-/** Merges statistics of `more` values a channel into moments: count, mean, biased variance (Chan, Golub, LeVeque 1979). */
-export function mergeMoments(channels: i32, more: f32, mean: usize, variance: usize, moments: usize): void {
+/** Merges moments x into y: rows of counts, means, biased variances (Chan, Golub, LeVeque 1979). */
+export function mergeMoments(channels: i32, x: usize, y: usize): void {
   const row = <usize>channels * 4;
-  const b = <f64>more;
   for (; channels > 0; channels--) {
-    const a = <f64>load<f32>(moments);
+    const a = <f64>load<f32>(y);
+    const b = <f64>load<f32>(x);
     const all = a + b;
-    const before = <f64>load<f32>(moments + row);
-    const delta = <f64>load<f32>(mean) - before;
-    const within = <f64>load<f32>(moments + 2 * row) * a + <f64>load<f32>(variance) * b;
-    store<f32>(moments, <f32>all);
-    store<f32>(moments + row, <f32>(before + delta * b / all));
-    store<f32>(moments + 2 * row, <f32>((within + delta * delta * a * b / all) / all));
-    mean += 4;
-    variance += 4;
-    moments += 4;
+    const before = <f64>load<f32>(y + row);
+    const delta = <f64>load<f32>(x + row) - before;
+    const within = <f64>load<f32>(y + 2 * row) * a + <f64>load<f32>(x + 2 * row) * b;
+    store<f32>(y, <f32>all);
+    store<f32>(y + row, <f32>(before + delta * b / all));
+    store<f32>(y + 2 * row, <f32>((within + delta * delta * a * b / all) / all));
+    x += 4;
+    y += 4;
   }
-}
-
-/** Merges moments into others; all channels of `from` are of equally many values. */
-export function combineMoments(channels: i32, from: usize, into: usize): void {
-  const row = <usize>channels * 4;
-  mergeMoments(channels, load<f32>(from), from + row, from + 2 * row, into);
 }
 
 /** y = keep·running + take·variance·n / (n − 1), n = count; of one value the variance stays as it is. */

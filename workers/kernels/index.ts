@@ -1,6 +1,6 @@
 // Every kernel of the WebAssembly backend; the rules of the ABI are in README.md.
 export { clip, clipGrad, elu, eluGrad, hardSigmoid, hardSigmoidGrad, leakyRelu, leakyReluGrad, thresholdedRelu, thresholdedReluGrad } from './activations';
-export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad, batchNormWithMomentsInputGrad, channelMoments, combineMoments, mergeMoments, runningVariance } from './batchNorm';
+export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad, batchNormWithMomentsInputGrad, channelMoments, mergeMoments, runningVariance } from './batchNorm';
 export { add, div, equal, equalI32, fmod, greater, greaterEqual, less, lessEqual, lessI32, maximum, minimum, mod, mul, notEqual, pow, prelu, sub } from './binary';
 export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';
 export { copy32, copy8, copyBytes, copyInto32, copyInto8, fill32, fill8 } from './copy';

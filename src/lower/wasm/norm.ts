@@ -1,6 +1,6 @@
 /** Lowering of group and batch normalisation and of dropout to the WebAssembly kernels. */
 import { byteSize } from '../../core/types.ts';
-import { type AccumulateMomentsAttrs, momentRows, type RunningMomentsAttrs } from '../../ops/batch-moments.ts';
+import { type JoinMomentsAttrs, momentRows, type RunningMomentsAttrs } from '../../ops/batch-moments.ts';
 import { type DropoutAttrs, dropoutLayout, dropoutThreshold } from '../../ops/dropout.ts';
 import { groupLayout } from '../../ops/group-norm.ts';
 import { channelLayout } from '../../ops/norm-shapes.ts';
@@ -46,24 +46,32 @@ function momentBytes(channels: number) {
   return { count: 4 * count, mean: 4 * mean, variance: 4 * variance };
 }
 
-/** The first microbatch's statistics are the moments; later ones merge into them. */
-const accumulateMoments: LowerRule = ({ inputs, attrs }) => {
-  const channels = inputs[0]!.shape[0]!;
-  const { count } = attrs as AccumulateMomentsAttrs;
-  if (attrs.first === false) return call('mergeMoments', channels, count, input(0), input(1), output(0));
+const channelMoments: LowerRule = ({ inputs }) => {
+  const { n, channels, spatial } = channelLayout(inputs[0]!.shape);
   const at = momentBytes(channels);
   return calls(
-    ['fill32', channels, bitsOf(count, true), output(0, at.count)],
+    ['fill32', channels, bitsOf(n * spatial, true), output(0, at.count)],
+    ['channelMoments', n, channels, spatial, input(0), output(0, at.mean), output(0, at.variance)],
+  );
+};
+
+const joinMoments: LowerRule = ({ inputs, attrs }) => {
+  const channels = inputs[0]!.shape[0]!;
+  const at = momentBytes(channels);
+  return calls(
+    ['fill32', channels, bitsOf((attrs as JoinMomentsAttrs).count, true), output(0, at.count)],
     ['copyBytes', 4 * channels, input(0), output(0, at.mean)],
     ['copyBytes', 4 * channels, input(1), output(0, at.variance)],
   );
 };
 
-/** The first moments are taken as they are; later ones merge into them. */
-const combineMoments: LowerRule = ({ inputs: [moments], attrs }) =>
-  attrs.first === false
-    ? call('combineMoments', moments!.shape[1]!, input(0), output(0))
-    : call('copyBytes', byteSize(moments!), input(0), output(0));
+/** The first microbatch's moments as they are; later ones merge into the output. */
+const accumulateMoments: LowerRule = ({ outputs, attrs }) => {
+  const moments = outputs[0]!;
+  return attrs.first === false
+    ? call('mergeMoments', moments.shape[1]!, input(0), output(0))
+    : call('copyBytes', byteSize(moments), input(0), output(0));
+};
 
 const batchNormWithMoments: LowerRule = ({ inputs, attrs }) => {
   const { n, channels, spatial } = channelLayout(inputs[0]!.shape);
@@ -119,12 +127,12 @@ export const normRules = {
   batchNormWeightGrad: batch('batchNormWeightGrad'),
   batchNormWithMoments,
   batchNormWithMomentsInputGrad,
-  channelMoments: batch('channelMoments'),
-  combineMoments,
+  channelMoments,
   dropout: (node: NodeSignature) => drop('dropout', node, [1 / (1 - (node.attrs as DropoutAttrs).ratio)]),
   dropoutMask: (node: NodeSignature) => drop('dropoutMask', node),
   groupNorm: group('groupNorm'),
   groupNormInputGrad: group('groupNormInputGrad'),
   groupNormWeightGrad: group('groupNormWeightGrad'),
+  joinMoments,
   runningMoments,
 } satisfies Readonly<Record<string, LowerRule>>;

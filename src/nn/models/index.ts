@@ -6,6 +6,7 @@ import type { ModelOptions } from './built.ts';
 import { checkConfig } from './config.ts';
 import { type GptConfig, gpt, gptChecks } from './gpt.ts';
 import { type LenetConfig, lenet, lenetChecks } from './lenet.ts';
+import { type LstmConfig, lstm, lstmChecks } from './lstm.ts';
 import { type MlpConfig, mlp, mlpChecks } from './mlp.ts';
 import { type ResnetConfig, resnet, resnetChecks } from './resnet.ts';
 import { type UnetConfig, unet, unetChecks } from './unet.ts';
@@ -13,6 +14,7 @@ import { type UnetConfig, unet, unetChecks } from './unet.ts';
 export type { BuiltModel, ModelBuilder, ModelOptions } from './built.ts';
 export { type GptConfig, gpt } from './gpt.ts';
 export { type LenetConfig, lenet } from './lenet.ts';
+export { type LstmConfig, lstm } from './lstm.ts';
 export { type Activation, type MlpConfig, mlp } from './mlp.ts';
 export { type ResnetConfig, resnet } from './resnet.ts';
 export { type UnetConfig, unet } from './unet.ts';
@@ -23,7 +25,8 @@ export type ModelConfig =
   | ({ readonly kind: 'lenet' } & LenetConfig)
   | ({ readonly kind: 'resnet' } & ResnetConfig)
   | ({ readonly kind: 'unet' } & UnetConfig)
-  | ({ readonly kind: 'gpt' } & GptConfig);
+  | ({ readonly kind: 'gpt' } & GptConfig)
+  | ({ readonly kind: 'lstm' } & LstmConfig);
 
 const kinds = {
   mlp: { build: mlp, checks: mlpChecks, required: ['inputs', 'classes', 'hidden'] },
@@ -31,6 +34,7 @@ const kinds = {
   resnet: { build: resnet, checks: resnetChecks, required: ['size', 'classes'] },
   unet: { build: unet, checks: unetChecks, required: ['size', 'classes'] },
   gpt: { build: gpt, checks: gptChecks, required: ['vocab', 'context', 'layers', 'heads', 'width'] },
+  lstm: { build: lstm, checks: lstmChecks, required: ['context', 'hidden'] },
 };
 
 /** The kinds of ready models. */

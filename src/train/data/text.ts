@@ -17,6 +17,8 @@ export interface TextOptions {
   readonly context?: number;
   /** Tokens between the starts of samples. Default: the context, so that samples do not overlap. */
   readonly stride?: number;
+  /** With characters: the vocabulary of another text, whose numbers this one takes over. Default: this text's own. */
+  readonly vocabulary?: readonly string[];
 }
 
 export interface TextDataset extends Dataset {
@@ -37,7 +39,7 @@ export function textFrom(text: string | Uint8Array, name: string, options: TextO
     return windows(name, Int32Array.from(bytes), context, stride, byteTokenizer);
   }
   const characters = typeof text === 'string' ? text : new TextDecoder().decode(text);
-  const tokenizer = characterTokenizer(characters);
+  const tokenizer = characterTokenizer(options.vocabulary ?? vocabularyOf(characters), name);
   return windows(name, tokenizer.encode(characters), context, stride, tokenizer);
 }
 
@@ -84,10 +86,28 @@ function splitByPosition(
   fraction: number,
 ): Split {
   const border = tokens.length - Math.round(tokens.length * fraction);
+  requireSample(name, 'held-out', tokens.length - border, tokens.length, context);
+  requireSample(name, 'training', border, tokens.length, context);
   return {
     train: windows(`${name} (train)`, tokens.subarray(0, border), context, stride, tokenizer),
     heldOut: windows(`${name} (held out)`, tokens.subarray(border), context, context, tokenizer),
   };
+}
+
+/** Refuses a part of a split text that does not hold one sample, and says which fraction would do. */
+function requireSample(name: string, part: 'held-out' | 'training', size: number, all: number, context: number): void {
+  if (size > context) return;
+  const least = (context + 1) / all;
+  // Rounded away from the part that is too short.
+  const fraction = (part === 'held-out' ? Math.ceil(least * 1e4) : Math.floor((1 - least) * 1e4)) / 1e4;
+  throw new UsageError(
+    'split-size',
+    `${name}: the ${part} part has ${size} of ${all} tokens; one sample needs context + 1 = ${context + 1}`,
+    {
+      fields: { dataset: name, part, tokens: size, context },
+      remedy: least <= 0.5 && fraction > 0 && fraction < 1 ? `--eval.fraction ${fraction}` : 'a shorter context',
+    },
+  );
 }
 
 const byteTokenizer: Tokenizer = {
@@ -97,26 +117,35 @@ const byteTokenizer: Tokenizer = {
   decode: (tokens) => new TextDecoder().decode(Uint8Array.from(tokens)),
 };
 
-function characterTokenizer(text: string): Tokenizer {
-  const points = [...new Set(Array.from(text, (c) => c.codePointAt(0)!))].sort((a, b) => a - b);
-  const vocabulary = points.map((point) => String.fromCodePoint(point));
+/** The code points of a text, in their order. */
+const vocabularyOf = (text: string): string[] =>
+  [...new Set(text)].sort((a, b) => a.codePointAt(0)! - b.codePointAt(0)!);
+
+function characterTokenizer(vocabulary: readonly string[], name: string): Tokenizer {
   const tokenOf = new Map(vocabulary.map((character, token) => [character, token]));
   return {
     classes: vocabulary.length,
     vocabulary,
-    encode: (more) =>
-      Int32Array.from(Array.from(more), (character) => {
+    encode(text) {
+      // At most as many characters as UTF-16 units.
+      const tokens = new Int32Array(text.length);
+      let at = 0;
+      for (const character of text) {
         const token = tokenOf.get(character);
-        if (token !== undefined) return token;
-        throw new UsageError(
-          'text-vocabulary',
-          `${JSON.stringify(character)} does not occur in the text the vocabulary is made of`,
-          {
-            fields: { character },
-            remedy: "use unit 'bytes'",
-          },
-        );
-      }),
+        if (token === undefined) {
+          throw new UsageError(
+            'text-vocabulary',
+            `${name}: ${JSON.stringify(character)} (character ${at}) does not occur in the text the vocabulary is made of`,
+            {
+              fields: { dataset: name, character, at },
+              remedy: '"unit": "bytes", which knows every text',
+            },
+          );
+        }
+        tokens[at++] = token;
+      }
+      return tokens.slice(0, at);
+    },
     decode: (tokens) => Array.from(tokens, (token) => vocabulary[token] ?? '\ufffd').join(''),
   };
 }

@@ -40,7 +40,8 @@ type SetConfig = Exclude<DataConfig | EvaluationDataConfig, { kind: 'file' }>;
 function completeData(config: SetConfig, model: ModelChoice, trainedOn?: DataConfig): DatasetConfig {
   switch (config.kind) {
     case 'text': {
-      const context = config.context ?? (model.kind === 'gpt' ? model.context : undefined) ?? defaultContext;
+      const context =
+        config.context ?? (model.kind === 'gpt' || model.kind === 'lstm' ? model.context : undefined) ?? defaultContext;
       return { ...config, context };
     }
     case 'digits':
@@ -225,7 +226,7 @@ export function openHeldOut(
     return { name: file, batches: [{ size: batchSizeOf(tensors, wanted, file), tensors: () => tensors }] };
   }
   const dataset = config.data
-    ? openDataset(completeData(config.data, experiment.model, experiment.data))
+    ? openDataset(sharingVocabulary(completeData(config.data, experiment.model, experiment.data), opened))
     : opened.kind === 'set'
       ? opened.heldOut!
       : undefined;
@@ -249,9 +250,17 @@ export function openHeldOut(
   };
 }
 
-/** Two texts of characters number their characters by themselves: the same number must mean the same character. */
+const vocabularyOf = (dataset: Dataset): readonly string[] | undefined => (dataset as Partial<TextDataset>).vocabulary;
+
+/** A held-out text of characters has the numbers of the text that is trained on. */
+function sharingVocabulary(config: DatasetConfig, opened: OpenedData): DatasetConfig {
+  if (config.kind !== 'text' || config.unit === 'bytes' || opened.kind !== 'set') return config;
+  return { ...config, vocabulary: vocabularyOf(opened.train) };
+}
+
+/** The same number must mean the same token: bytes are no characters. */
 function sameVocabulary(train: Dataset, heldOut: Dataset): void {
-  const [a, b] = [train, heldOut].map((d) => (d as Partial<TextDataset>).vocabulary?.join(''));
+  const [a, b] = [train, heldOut].map((d) => vocabularyOf(d)?.join(''));
   if (a === b) return;
   throw new FormatError('eval-vocabulary', `${heldOut.name} has another vocabulary than ${train.name}`, {
     fields: { train: train.name, heldOut: heldOut.name },

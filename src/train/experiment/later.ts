@@ -22,7 +22,6 @@ const among =
 const quoted = (names: readonly string[]): string => names.map((n) => JSON.stringify(n)).join(', ');
 
 const later: readonly Later[] = [
-  { path: 'model.kind', values: among('lstm'), has: 'the built-in models "mlp", "lenet", "resnet", "unet", "gpt"' },
   {
     path: 'schedule',
     values: among('interleaved-1f1b', 'looped-bfs', 'zb-h1', 'zb-h2', 'zb-v', 'dualpipe-v', 'auto'),

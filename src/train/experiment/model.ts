@@ -51,6 +51,18 @@ export function completeModel(model: BuiltInChoice, info: SampleInfo): ModelConf
           vocab: need('vocab', model.vocab ?? info.classes),
           context: need('context', model.context ?? (info.sampleShape?.length === 1 ? info.sampleShape[0] : undefined)),
         };
+      case 'lstm': {
+        // [T] tokens, or [T, features] numbers.
+        const sample = info.sampleShape && info.sampleShape.length <= 2 ? info.sampleShape : [];
+        const inputs = model.inputs ?? (model.vocab === undefined ? sample[1] : undefined);
+        return {
+          ...model,
+          inputs,
+          vocab: inputs === undefined ? need('vocab', model.vocab ?? info.classes) : undefined,
+          classes: inputs === undefined ? model.classes : need('classes', model.classes ?? info.classes),
+          context: need('context', model.context ?? sample[0]),
+        };
+      }
     }
   })();
   if (missing.length > 0) {

@@ -21,6 +21,7 @@ import {
 } from '../../core/schema.ts';
 import { batchNormModes } from '../../optim/batch-norm.ts';
 import { scheduleNames } from '../../schedule/named.ts';
+import { defaultNoiseDecay } from '../noise-tracker.ts';
 
 const positive = (doc: string) => integer({ min: 1, doc });
 const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
@@ -96,6 +97,18 @@ const model = union(
       mlpRatio: number({ above: 0, default: 4, doc: "width of a block's perceptron over width" }),
       tied: boolean({ default: true, doc: 'the output layer shares the token embedding' }),
       dropout,
+    },
+    lstm: {
+      vocab: optional(positive("tokens there are; default: the data's")),
+      inputs: optional(positive("features of one step, where the data are numbers; default: the data's")),
+      context: optional(positive("steps of one sequence; default: the data's, else 64")),
+      classes: optional(positive('values of one step of the output; default: the vocabulary')),
+      cell: choice(['lstm', 'gru', 'rnn'], { default: 'lstm', doc: 'what a layer is made of' }),
+      embedding: optional(positive("size of a token's vector; default: hidden")),
+      hidden: { ...oneOrMore('hidden units of each layer, or one number for all'), default: 128 },
+      numLayers: optional(positive('recurrent layers; default: as many as hidden lists, else 1')),
+      dropout,
+      bidirectional: boolean({ default: false, doc: 'layers read the sequence in both directions' }),
     },
   },
   { doc: 'the model: an .onnx file, or a built-in kind with its sizes' },
@@ -345,6 +358,18 @@ export const experimentSchema = object({
   }),
   optimizer,
   learningRate,
+  noise: either(
+    [
+      boolean(),
+      object({
+        decay: number({ min: 0, below: 1, default: defaultNoiseDecay, doc: 'what the averages keep at each step' }),
+      }),
+    ] as const,
+    {
+      default: false,
+      doc: 'estimate the gradient noise scale from the microbatches of each training step',
+    },
+  ),
   clip: optional(
     object(
       { globalNorm: number({ above: 0, doc: 'largest 2-norm of the gradient over all parameters' }) },

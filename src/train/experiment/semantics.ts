@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { joinProblems, UsageError } from '../../core/errors.ts';
 import { type Problem, sentence } from '../../core/schema.ts';
+import { hiddenSizes } from '../../nn/models/lstm.ts';
 import { momentumKinds } from '../../optim/optimizer.ts';
 import type { Experiment } from './schema.ts';
 import { sweepProblems } from './sweep.ts';
@@ -125,6 +126,21 @@ const checks: readonly Check[] = [
   ({ model }) =>
     model.kind === 'gpt' && model.width % model.heads !== 0
       ? [{ key: 'model.width', expected: `a multiple of heads (${model.heads})`, got: String(model.width) }]
+      : [],
+  ({ model }) =>
+    model.kind === 'lstm' && !hiddenSizes(model)
+      ? [
+          {
+            key: 'model.numLayers',
+            expected: `${(model.hidden as number[]).length}, as many as hidden lists, or nothing`,
+            got: String(model.numLayers),
+            remedy: `--model.numLayers ${(model.hidden as number[]).length}`,
+          },
+        ]
+      : [],
+  ({ model }) =>
+    model.kind === 'lstm' && model.vocab !== undefined && model.inputs !== undefined
+      ? [{ key: 'model.inputs', expected: 'one of vocab (tokens) and inputs (numbers)', got: 'both' }]
       : [],
   (experiment) => {
     const { partition } = experiment;

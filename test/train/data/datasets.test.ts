@@ -145,6 +145,35 @@ describe('text', () => {
     expect(genesis.decode(values(heldOut.batch(at(0, 1)).x))).toBe(whole.slice(border, border + 64));
   });
 
+  it('takes over the vocabulary of another text, and says which character is not in it', () => {
+    const { vocabulary } = textFrom('abcdef', 't', { context: 2 });
+    const other = textFrom('fade', 'other', { context: 2, vocabulary });
+    expect(other).toMatchObject({ classes: 6, vocabulary });
+    expect(values(other.batch(at(0)).x)).toEqual([5, 0]);
+    expect(() => textFrom('fax', 'other', { context: 2, vocabulary })).toThrow(
+      failing('text-vocabulary', { dataset: 'other', character: 'x', at: 2 }),
+    );
+  });
+
+  it('refuses to hold out less than a sample, or all but less, and says how much would do', () => {
+    const text = textFrom('abcdefghij'.repeat(10), 't', { context: 9 });
+    expect(() => holdOut(text, 0.05, 0)).toThrow(failing('split-size', { part: 'held-out', tokens: 5, context: 9 }));
+    expect(() => holdOut(text, 0.95, 0)).toThrow(failing('split-size', { part: 'training', tokens: 5 }));
+    const remedies = [0.05, 0.95].map((fraction) => {
+      try {
+        holdOut(text, fraction, 0);
+      } catch (error) {
+        return (error as { remedy?: string }).remedy;
+      }
+      return undefined;
+    });
+    expect(remedies).toEqual(['--eval.fraction 0.1', '--eval.fraction 0.9']);
+    expect(holdOut(text, 0.1, 0).heldOut.size).toBe(1);
+    expect(holdOut(text, 0.9, 0).train.size).toBe(1);
+    const short = textFrom('abcdefghij', 't', { context: 9 });
+    expect(() => holdOut(short, 0.5, 0)).toThrow('the held-out part has 5 of 10 tokens');
+  });
+
   it('refuses a text shorter than a sample and a context of 0', () => {
     expect(() => textFrom('abc', 't', { context: 3 })).toThrow(failing('text-too-short', { tokens: 3, context: 3 }));
     expect(() => textFrom('abc', 't', { context: 0 })).toThrow(failing('text-option', { key: 'context' }));

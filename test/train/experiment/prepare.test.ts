@@ -1,5 +1,9 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { keysOf } from '../../../src/core/schema.ts';
+import { writeSafetensors } from '../../../src/formats/safetensors.ts';
 import { makePlan } from '../../../src/plan/plan.ts';
 import { planFileOf, readPlanFile, withDecisions, writePlanFile } from '../../../src/plan/plan-file.ts';
 import { summarizePlan } from '../../../src/plan/summary.ts';
@@ -61,6 +65,38 @@ describe('an experiment', () => {
     expect(prepare({ model: { kind: 'gpt' }, data: { kind: 'text', context: 24 } }).modelConfig).toMatchObject({
       context: 24,
     });
+    const recurrent = prepare({ model: { kind: 'lstm' }, data: { kind: 'text', context: 16 } });
+    expect(recurrent.modelConfig).toMatchObject({ vocab: 60, context: 16, hidden: 128, cell: 'lstm' });
+    expect(recurrent.modelConfig).not.toHaveProperty('inputs');
+  });
+
+  it('gives a held-out text the numbers of the text it trains on', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'partita-text-'));
+    const file = (name: string, text: string) => {
+      writeFileSync(join(folder, name), text);
+      return join(folder, name);
+    };
+    const model = { kind: 'lstm', hidden: 4, context: 2 };
+    const data = { kind: 'text', file: file('train.txt', 'the cat sat on the mat') };
+    const heldOut = (text: string) =>
+      prepare({ model, data, eval: { data: { kind: 'text', file: file('held.txt', text) } } }).heldOut!;
+    // Its characters: space a c e h m n o s t.
+    expect([...heldOut('tee').batches[0]!.tensors().y!.data]).toEqual([3, 3]);
+    expect(() => heldOut('tree')).toThrow('held.txt: "r" (character 1) does not occur');
+    expect(() => prepare({ model, data, eval: { fraction: 0.02 } })).toThrow('the held-out part has 0 of 22 tokens');
+  });
+
+  it('takes sequences of numbers for an lstm', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'partita-series-')), 'series.safetensors');
+    const x = { type: { dtype: 'f32' as const, shape: [6, 4, 3] }, data: new Float32Array(72) };
+    const y = { type: { dtype: 'i32' as const, shape: [6, 4] }, data: new Int32Array(24) };
+    const t = { type: { dtype: 'f32' as const, shape: [6, 4, 2] }, data: new Float32Array(48) };
+    writeFileSync(file, writeSafetensors(Object.entries({ x, y, t })));
+    const classified = prepare({ model: { kind: 'lstm', classes: 2 }, data: { file } });
+    expect(classified.modelConfig).toMatchObject({ inputs: 3, context: 4, classes: 2 });
+    const objective = [{ kind: 'mse', output: 'logits', target: 't' }];
+    expect(prepare({ model: { kind: 'lstm', classes: 2 }, data: { file }, objective }).batch).toBe(6);
+    expect(() => prepare({ model: { kind: 'lstm' }, data: { file } })).toThrow('model.classes: required');
   });
 
   it('gives unet a class a pixel, and others a class an image', () => {

@@ -17,11 +17,11 @@ export const refusedExporters = {
   batchNormWithMoments: none(wholeBatch),
   batchNormWithMomentsInputGrad: none(wholeBatch),
   channelMoments: none(wholeBatch),
-  combineMoments: none(wholeBatch),
   dropout: none(random),
   dropoutMask: none(random),
   rmspropUpdate: none(`${training}: it updates a parameter`),
   runningAverage: none(`${training}: it updates running statistics`),
+  joinMoments: none(wholeBatch),
   runningMoments: none(`${training}: it updates running statistics`),
   sgdUpdate: none(`${training}: it updates a parameter`),
 } satisfies Partial<ExportTable>;
