@@ -28,7 +28,11 @@ describe('README', () => {
       .filter((line) => line.startsWith('npx partita'));
     expect(lines.length).toBeGreaterThanOrEqual(6);
     for (const line of lines) {
-      const short = line.includes('train examples') ? ['--epochs', '1'] : [];
+      const short = line.includes('train examples')
+        ? ['--epochs', '1']
+        : line.includes('study batch')
+          ? ['--parts', 'memory,gradients']
+          : [];
       const { code, stdout } = await documented(line, folder, ...short);
       expect({ line, code }).toEqual({ line, code: 0 });
       expect(stdout).not.toContain('DIFFERENT');
