@@ -6,5 +6,5 @@ export const onOneDevice = (experiment: Experiment): Experiment => ({
   links: undefined,
   devices: 1,
   partition: 'auto',
-  schedule: '1f1b',
+  schedule: undefined,
 });

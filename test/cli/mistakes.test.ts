@@ -88,21 +88,18 @@ const mistakes: [string, object, number, ...string[]][] = [
     { steps: undefined, epochs: 2, learningRate: { kind: 'oneCycle', maxLr: 1, totalSteps: 100 } },
     2,
     'totalSteps is 100, and there is a step 113',
-    '--learningRate.totalSteps 114',
   ],
   [
     'a cycle without a rise',
     { learningRate: { kind: 'oneCycle', maxLr: 1, totalSteps: 10, pctStart: 0.1 } },
     2,
     'pctStart · totalSteps is 1',
-    '--learningRate.pctStart 0.2',
   ],
   [
     'the momentum of an optimizer without one',
     { optimizer: { kind: 'adagrad' }, learningRate: { kind: 'oneCycle', maxLr: 1, totalSteps: 8 } },
     2,
     'learningRate.cycleMomentum',
-    '--learningRate.cycleMomentum false',
   ],
   ['too few rates', { steps: 3, learningRate: { kind: 'values', values: [1] } }, 2, 'learningRate.values', '3 steps'],
   [
@@ -236,7 +233,7 @@ describe('a wrong command line', () => {
     ['an unknown flag', ['train', '--optimizer.lrr', '1'], 2, '--optimizer.lrr', '--optimizer.lr'],
     ['a flag without its value', ['train', '--steps'], 2, '--steps', 'argument missing'],
     ['a flag of another command', ['grad', '--plan-out', 'x'], 2, '--plan-out'],
-    ['a key of later versions', ['plan', '--model', 'mlp', '--data', 'digits', '--sweep', 'x'], 2, 'sweep', 'not got'],
+    ['a key of later versions', ['plan', '--model', 'mlp', '--stagesPerDevice', '2'], 2, 'stagesPerDevice', 'not got'],
     ['broken JSON in a flag', ['plan', '--model', '{"kind"', '--data', 'digits'], 2, '--model', 'not JSON'],
     [
       'more memory sizes than devices',

@@ -156,7 +156,7 @@ function fillSweep(
   const batches = sizesVary ? (numbers('data.batchSize') ?? (sizes.length > 0 ? sizes : [batch])) : undefined;
   const smallest = Math.min(...(batches ?? [batch]));
   const counts = (quick ? [1, 4] : [1, 2, 4, 8]).filter((m) => m <= smallest);
-  const schedule = typeof experiment.schedule === 'string' ? {} : undefined;
+  const fromFile = typeof experiment.schedule === 'object' && !sweep.schedule;
   const { 'data.batchSize': _, microbatches, ...rest } = sweep;
   return {
     ...rest,
@@ -166,7 +166,7 @@ function fillSweep(
         ? { 'data.batchSize': sweep['data.batchSize'] }
         : {}),
     // A schedule from a file is made for its own count of microbatches.
-    microbatches: microbatches ?? (schedule || sweep.schedule ? counts : [experiment.microbatches]),
+    microbatches: microbatches ?? (fromFile ? [experiment.microbatches] : counts),
   };
 }
 

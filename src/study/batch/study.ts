@@ -192,7 +192,7 @@ export async function runBatchStudy(
       design.variants.map((v) => v.name),
     ),
     edgeRates: [...new Set(edgeRates)],
-    batchStatistics: graph.nodes.some((n) => n.op?.name === 'batchNorm'),
+    batchStatistics: base.batchNorm !== 'exact' && graph.nodes.some((n) => n.op?.name === 'batchNorm'),
     skipped,
     tables: rows,
     seconds: (performance.now() - began) / 1000,

@@ -91,7 +91,7 @@ const joined = (a: TimedSteps, b: TimedSteps): TimedSteps => ({
 });
 
 /** The same training on one device, in one piece. */
-const oneDeviceName = 'one device, one piece';
+const oneDeviceName = 'reference: one device';
 
 /** A reference for every batch and training: layouts that differ only in how they compute share one. */
 function referencesOf({ layouts, base }: BatchStudyDesign): PlannedRun[] {
@@ -104,11 +104,10 @@ function referencesOf({ layouts, base }: BatchStudyDesign): PlannedRun[] {
     const values = {
       ...layout.combination.values,
       microbatches: 1,
-      schedule: '1f1b',
       devices: [{ backend }],
       partition: 'auto',
     };
-    const reference = experimentWith({ ...base, links: undefined }, keysOfTraining(values));
+    const reference = experimentWith({ ...base, links: undefined, schedule: undefined }, keysOfTraining(values));
     const prepared = prepareExperiment(reference, { where: oneDeviceName });
     found.set(key, {
       layout: {
@@ -124,9 +123,9 @@ function referencesOf({ layouts, base }: BatchStudyDesign): PlannedRun[] {
   return [...found.values()];
 }
 
-/** Without places within a list of devices that is replaced as a whole. */
+/** Without schedules, and without places within a list that is replaced as a whole. */
 const keysOfTraining = (values: Readonly<Record<string, unknown>>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(values).filter(([key]) => !/^(devices|partition)\./.test(key)));
+  Object.fromEntries(Object.entries(values).filter(([key]) => !/^((devices|partition)\.|links|schedule)/.test(key)));
 
 /** What the arithmetic of a step depends on. */
 export const referenceKey = ({ prepared: { experiment }, batch }: Layout): string => {
