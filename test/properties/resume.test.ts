@@ -51,21 +51,20 @@ const cases = fc.record({
   clip: fc.constantFrom(undefined, { globalNorm: 0.3 }),
   /** How batches are normalised; invariant mode needs the statistics of the whole batch. */
   mode: fc.constantFrom('micro', 'deferred', 'exact', 'invariant'),
-  noise: fc.boolean(),
   every: fc.integer({ min: 1, max: 5 }),
   /** Of each interruption: behind how many of its steps, and on what the training goes on. */
   parts: fc.array(fc.record({ steps: fc.integer({ min: 0, max: 6 }), layout }), { minLength: 1, maxLength: 3 }),
 });
 type Case = typeof cases extends fc.Arbitrary<infer T> ? T : never;
 
-function common({ microbatches, optimizer, rule, clip, mode, noise }: Case): StatefulOptions {
+function common({ microbatches, optimizer, rule, clip, mode }: Case): StatefulOptions {
   const normalizes = mode === 'exact' || mode === 'invariant' ? 'exact' : mode;
   const cycles = rule.kind !== 'oneCycle' || momentumKinds.includes(optimizer.kind);
   return {
     ...{ microbatches, optimizer, clip, batchNorm: normalizes, invariant: mode === 'invariant' },
     rule: cycles ? rule : { ...rule, cycleMomentum: false },
-    // The gradients of microbatches that are normalised together, or of a single one, tell of no noise.
-    ...(noise && microbatches > 1 && normalizes !== 'exact' ? { noise: { decay: 0.8 } } : {}),
+    // Noise where there is any to tell of: not of one microbatch, nor of such as are normalised together.
+    ...(microbatches > 1 && normalizes !== 'exact' ? { noise: { decay: 0.8 } } : {}),
     ...(normalizes === 'exact' ? { schedule: 'gpipe' } : {}),
   };
 }
