@@ -135,6 +135,15 @@ describe('a damaged checkpoint', () => {
       'checkpoint-damaged',
       `${file} is missing`,
     ]),
+    [
+      'with a folder for a file',
+      (f) => {
+        rmSync(join(f, 'best.safetensors'));
+        mkdirSync(join(f, 'best.safetensors'));
+      },
+      'checkpoint-damaged',
+      'best.safetensors cannot be read',
+    ],
     ['without state.json', (f) => rmSync(join(f, 'state.json')), 'checkpoint-damaged', 'state.json is missing'],
     [
       'that was cut short',
