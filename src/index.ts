@@ -38,6 +38,7 @@ export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } fr
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
 export { figuresOf, meanOfSteps } from './report/figures.ts';
+export { comparisonSummary, comparisonTable } from './report/gradient-comparison.ts';
 export { graphSvg, type SvgOptions } from './report/graph/svg.ts';
 export { type GraphValues, graphValues, type ValueObjective } from './report/graph/values.ts';
 export { type GraphView, type GraphViewOptions, graphView } from './report/graph/view.ts';
@@ -46,6 +47,15 @@ export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
+export {
+  type CompareOptions,
+  compareGradients,
+  compareMicrobatches,
+  compareTensors,
+  type GradientComparison,
+  type MicrobatchComparison,
+  type TensorDifference,
+} from './train/compare-gradients.ts';
 export { openDataset, openFile } from './train/data/open.ts';
 export { type BatchSource, epochsOf } from './train/data/source.ts';
 export { holdOut } from './train/data/split.ts';
@@ -67,5 +77,8 @@ export {
   makeLearningRate,
   makeMomentum,
 } from './train/learning-rate.ts';
+export { type GradientNoise, gradientNoise, type NoiseOptions } from './train/noise.ts';
+export { estimateFromPair, type NoisePair, type NoiseStatistics } from './train/noise-statistics.ts';
+export { type NoiseRecord, NoiseTracker, noiseOfStep, type StepNoise } from './train/noise-tracker.ts';
 export { type RunOptions, type RunResult, Session, type SessionOptions } from './train/session.ts';
 export { programFor, type StepRecord, type TrainOptions, train } from './train/trainer.ts';

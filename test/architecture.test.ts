@@ -21,6 +21,7 @@ const rooms = [
   ['backends'],
   ['runtime'],
   ['train'],
+  ['study'],
   ['report'],
   ['cli'],
 ];

@@ -14,6 +14,8 @@ export interface CommandSpec {
   readonly summary: string;
   readonly description: string;
   readonly flags: readonly OwnFlag[];
+  /** Names of which the first argument is one, before the experiment. */
+  readonly topics?: readonly string[];
   readonly example: string;
   /** Resolves to the exit code. */
   readonly load: () => Promise<{ run: (invocation: Invocation) => Promise<number> }>;
@@ -111,6 +113,10 @@ export const commands: readonly CommandSpec[] = [
         flags: '--out <file>',
         doc: 'result as safetensors: loss [], output/NAME, grad/PARAM, grad_input/INPUT (of the whole batch), buffer/NAME',
       },
+      {
+        flags: '--compare-full-batch',
+        doc: "also computes the gradients of the batch at once, and prints beside the microbatches' bits, difference and rounding bound of each; the full batch must fit on the devices",
+      },
       params,
       audit,
       quiet,
@@ -171,6 +177,29 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./hessian.ts'),
   },
   {
+    name: 'noise',
+    summary: 'per-example gradient norms and the gradient noise scale',
+    description:
+      'Computes the gradient of every example of the first batch, one after another, and from them the gradient noise scale (McCandlish et al. 2018): how large a batch is worth its samples. --microbatches says how many examples are on the way at once.',
+    flags: [
+      {
+        flags: '--pairs <a:b,…>',
+        doc: 'sizes of small and big chunks to estimate the noise scale from too; default: powers of two with the whole batch, and three pairs within it',
+      },
+      {
+        flags: '--out <file>',
+        doc: 'result as safetensors: loss [1], grad/PARAM, per_example_loss [n], per_example_grad_norm [n], mean_grad_norm_sq, tr_sigma, b_simple [1] and their variants, pairs [K, 2], pair/NAME [K], pair_first/NAME [K]',
+      },
+      params,
+      audit,
+      quiet,
+      json,
+    ],
+    example:
+      'partita noise --model.kind mlp --data.kind digits --data.batchSize 256 --devices 2 --out noise.safetensors',
+    load: () => import('./noise.ts'),
+  },
+  {
     name: 'trace',
     summary: 'record a timeline of one step',
     description: 'Trains a few steps, records one and writes it in the Chrome trace format (https://ui.perfetto.dev).',
@@ -205,5 +234,47 @@ export const commands: readonly CommandSpec[] = [
     example:
       'partita export --model.kind lenet --data.kind digits --params runs/lenet-1/params.safetensors --out lenet.onnx',
     load: () => import('./export.ts'),
+  },
+  {
+    name: 'study',
+    summary: 'sweep an experiment and compare: large batch or microbatches',
+    description:
+      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning.',
+    topics: ['batch'],
+    flags: [
+      {
+        flags: '--study-dir <folder>',
+        doc: 'folder for study.json, index.html and the tables; a study begun there before goes on; default studies/MODEL-N',
+      },
+      { flags: '--out <folder>', doc: 'the same as --study-dir' },
+      {
+        flags: '--parts <a,b>',
+        doc: 'only these: timing, memory, capacity, gradients, learning, noise; default all',
+      },
+      { flags: '--repeat <n>', doc: 'sessions in which each layout is timed; default 3' },
+      { flags: '--timed-steps <n>', doc: 'steps that count in each session; default 10' },
+      { flags: '--seeds <n>', doc: 'trainings of each batch size and rate; default 3' },
+      {
+        flags: '--lr-rules <a,b>',
+        doc: 'how the rate follows the batch size: none, linear, sqrt, retuned; default all',
+      },
+      {
+        flags: '--target-loss <x>',
+        doc: 'loss to reach (held-out where there is evaluation); default: one that all reach',
+      },
+      { flags: '--target-accuracy <x>', doc: 'held-out accuracy to reach, 0 to 1, instead of a loss' },
+      {
+        flags: '--capacity <a,b>',
+        doc: "bytes of each device (8MiB) in the search for the largest batch; default the devices' own",
+      },
+      { flags: '--noise-samples <n>', doc: 'samples of an estimate of the gradient noise; default 512' },
+      { flags: '--parallel <n>', doc: 'trainings at once; timed steps always run alone; default 1' },
+      { flags: '--quick', doc: 'a first look: fewer batch sizes, one seed and session, 3 epochs' },
+      quiet,
+      json,
+    ],
+    example:
+      'partita study batch --model.kind mlp --data.kind digits --devices 2 --sweep.microbatches 1,2,4 --sweep.data.batchSize 16,64,256',
+    load: () => import('./study.ts'),
   },
 ];

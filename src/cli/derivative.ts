@@ -1,6 +1,7 @@
 /** What the commands share that compute derivatives of one batch: from the experiment to a session, and the report. */
 import type { HostTensor } from '../core/types.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
+import type { RawTensor } from '../formats/raw-tensor.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import { makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
 import { figuresOf } from '../report/figures.ts';
@@ -12,7 +13,7 @@ import {
   prepareExperiment,
   readParameters,
 } from '../train/experiment/prepare.ts';
-import { Session } from '../train/session.ts';
+import { Session, type SessionOptions } from '../train/session.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf } from './invocation.ts';
 
@@ -27,15 +28,23 @@ export interface Derivation {
 export interface DerivativeRun {
   readonly plan: Plan;
   readonly session: Session;
+  /** What the session was opened with. */
+  readonly options: SessionOptions;
   /** The first batch of the data. */
   readonly data: Readonly<Record<string, HostTensor>>;
 }
 
 export interface Computed {
   /** What goes to the result file, in this order. */
-  readonly tensors: readonly (readonly [string, HostTensor])[];
+  readonly tensors: readonly (readonly [string, HostTensor | RawTensor])[];
   /** Scalars for the JSON and the closing line. */
   readonly scalars: Readonly<Record<string, number>>;
+  /** What the scalars say, as `summary` in the JSON and behind the closing line. */
+  readonly summary?: string;
+  /** A table to print before the closing line. */
+  readonly table?: string;
+  /** Further fields of the JSON. */
+  readonly fields?: Readonly<Record<string, unknown>>;
   readonly seconds: number;
   readonly reports: readonly StepReport[];
 }
@@ -49,12 +58,10 @@ export async function runDerivation(invocation: Invocation, { request, compute }
   const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const batch = prepared.source!.batchAt(0);
 
-  await using session = await Session.open(plan, {
-    seed: experiment.seed,
-    parameters,
-    audit: invocation.own.audit === true,
-  });
-  const { tensors, scalars, seconds, reports } = await compute({ plan, session, data: batch.tensors });
+  const options: SessionOptions = { seed: experiment.seed, parameters, audit: invocation.own.audit === true };
+  await using session = await Session.open(plan, options);
+  const computed = await compute({ plan, session, options, data: batch.tensors });
+  const { tensors, scalars, summary, fields, seconds, reports } = computed;
   const figures = figuresOf(plan, {
     peaks: await session.measuredPeaks(),
     busySeconds: reports.map((r) => r.busySeconds),
@@ -71,7 +78,9 @@ export async function runDerivation(invocation: Invocation, { request, compute }
       batch: prepared.batch,
       microbatches: plan.request.microbatches,
       ...scalars,
-      tensors: Object.fromEntries(tensors.map(([name, { type }]) => [name, type.shape])),
+      ...(summary === undefined ? {} : { summary }),
+      ...fields,
+      tensors: Object.fromEntries(tensors.map(([name, t]) => [name, 'type' in t ? t.type.shape : t.shape])),
       ...figures,
       out: out ?? null,
     };
@@ -81,7 +90,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
       ([name, value]) => `${name} ${Number.isInteger(value) ? value : value.toPrecision(7)}`,
     );
     process.stdout.write(
-      `${printFigures(figures)}\n\n${[...values, `${tensors.length} tensors${out ? ` written to ${out}` : ''}`].join(', ')}\n`,
+      `${printFigures(figures)}\n\n${computed.table ? `${computed.table}\n\n` : ''}${[...values, `${tensors.length} tensors${out ? ` written to ${out}` : ''}`].join(', ')}\n${summary === undefined ? '' : `${summary}\n`}`,
     );
   }
   return 0;

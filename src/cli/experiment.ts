@@ -3,12 +3,13 @@ import { dirname, resolve } from 'node:path';
 import { UsageError } from '../core/errors.ts';
 import { parseBytes } from '../core/memory-size.ts';
 import { any } from '../core/schema.ts';
-import { coerce, schemaAt, setPath } from '../core/schema-flags.ts';
+import { coerce, setPath } from '../core/schema-flags.ts';
 import { readText } from '../formats/read-file.ts';
 import type { PlanFile } from '../plan/plan-file.ts';
 import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
 import { isPathKey, resolvePaths } from '../train/experiment/paths.ts';
-import { type Experiment, experimentSchema } from '../train/experiment/schema.ts';
+import type { Experiment } from '../train/experiment/schema.ts';
+import { isSweepKey, schemaOfKey, setSweep } from '../train/experiment/sweep.ts';
 import type { Invocation } from './invocation.ts';
 
 export interface LoadedExperiment {
@@ -41,14 +42,28 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
   const ordered = [...keys].sort((a, b) => a[0].split('.').length - b[0].split('.').length);
   for (const [path, text] of ordered) {
     if (/^devices\.\d/.test(path)) experiment.devices = listOfDevices(experiment.devices);
-    const read = coerce(schemaAt(experimentSchema, path) ?? any(), text, `--${path}`);
+    const read = coerce(schemaOfKey(path) ?? any(), text, `--${path}`);
+    if (isSweepKey(path)) {
+      setSweep(experiment, path, read);
+      continue;
+    }
     const value = path === 'model' ? expandModel(read) : read;
     setPath(experiment, path, isPathKey(path) && typeof value === 'string' ? resolve(value) : value);
   }
   letFlagsWin(experiment, keys, kindBefore);
   resolvePaths(experiment, process.cwd());
   if (memory !== undefined) setMemory(experiment, memory);
-  return { experiment: parseExperiment(experiment, where), where };
+  const parsed = parseExperiment(experiment, where);
+  if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
+  return { experiment: parsed, where };
+}
+
+/** A sweep is many experiments, and every command but `study` is about one. */
+function refuseSweep({ command, file }: Invocation, where: string): never {
+  throw new UsageError('sweep-outside-study', `${where}: sweep: partita ${command} takes a single experiment`, {
+    fields: { key: 'sweep', command },
+    remedy: `partita study batch ${file ?? '…'}, or leave the key out`,
+  });
 }
 
 /** The experiment as it is written; a model by itself is an experiment that says no more. */

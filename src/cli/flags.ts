@@ -1,9 +1,10 @@
 /** The experiment's keys as flags of the command line, from its schema. */
 import { Option } from 'commander';
 import { describe, type Schema } from '../core/schema.ts';
-import { type Flag, flagsOf, schemaAt } from '../core/schema-flags.ts';
+import { type Flag, flagsOf } from '../core/schema-flags.ts';
 import { laterKeys } from '../train/experiment/later.ts';
 import { experimentSchema } from '../train/experiment/schema.ts';
+import { schemaOfKey } from '../train/experiment/sweep.ts';
 
 export const experimentFlags = (): Option[] => flagsOf(experimentSchema).map(optionOf);
 
@@ -32,6 +33,7 @@ const groups: Readonly<Record<string, string>> = {
   optimizer: 'Optimizer',
   learningRate: 'Optimizer',
   clip: 'Optimizer',
+  sweep: 'Studies',
 };
 
 function placeholder({ node }: Schema): string {
@@ -93,7 +95,7 @@ export function prepareArguments(
       continue;
     }
     const name = match[1]!;
-    const schema = schemaAt(experimentSchema, name);
+    const schema = schemaOfKey(name);
     const isLater = laterKeys.has(name.split('.')[0]!);
     if (!known.has(name) && (schema || isLater)) {
       more.set(name, new Option(`--${name} <value>`).hideHelp());

@@ -3,6 +3,8 @@ import { nearest, UsageError } from '../core/errors.ts';
 /** A parsed command line: what it asks of the experiment, and the command's own flags. */
 export interface Invocation {
   readonly command: string;
+  /** The first argument of commands that take one of some names. */
+  readonly topic?: string;
   /** The experiment file. */
   readonly file: string | undefined;
   /** Keys of the experiment given as flags, in order: a dotted path and the text. */
@@ -51,5 +53,46 @@ export function choiceOf<const V extends readonly string[]>(
   throw new UsageError('command-line', `--${name}: expected ${values.join(', ')}, got ${JSON.stringify(text)}`, {
     fields: { flag: name, got: text, values },
     remedy: `--${name} ${near ?? values[0]}`,
+  });
+}
+
+/** A flag that takes names of a list, with commas between them; undefined where it is not given. */
+export function listOf<const V extends readonly string[]>(
+  invocation: Invocation,
+  name: string,
+  flag: string,
+  values: V,
+): V[number][] | undefined {
+  const text = textOf(invocation, name);
+  if (text === undefined) return undefined;
+  const names = [...new Set(text.split(',').map((part) => part.trim()))];
+  const wrong = names.find((n) => !values.includes(n));
+  if (wrong === undefined) return names;
+  const near = nearest(wrong, values);
+  throw new UsageError(
+    'command-line',
+    `--${flag}: expected some of ${values.join(', ')}, got ${JSON.stringify(wrong)}`,
+    {
+      fields: { flag, got: wrong, values },
+      remedy: `--${flag} ${near ?? values[0]}`,
+    },
+  );
+}
+
+/** A flag that takes a number above `above` and not above `max`; undefined where it is not given. */
+export function numberOf(
+  invocation: Invocation,
+  name: string,
+  flag: string,
+  above: number,
+  max: number,
+): number | undefined {
+  const text = textOf(invocation, name);
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value) && value > above && value <= max) return value;
+  const range = Number.isFinite(max) ? `> ${above} and ≤ ${max}` : `> ${above}`;
+  throw new UsageError('command-line', `--${flag}: expected a number ${range}, got ${JSON.stringify(text)}`, {
+    fields: { flag, got: text },
   });
 }

@@ -46,9 +46,12 @@ async function main(): Promise<number> {
       strict(command);
       if (spec.name !== named) continue;
       rest = await define(command, spec, rest);
-      command.action(async (file: string | undefined, options: Record<string, unknown>) => {
+      command.action(async (...given: unknown[]) => {
+        // Arguments in their order, then the options; commander adds the command itself.
+        const topic = spec.topics ? topicOf(spec, given.shift() as string | undefined) : undefined;
+        const [file, options] = given as [string | undefined, Record<string, unknown>];
         const { run } = await spec.load();
-        exitCode = await run(invocationOf(spec, file, options));
+        exitCode = await run(invocationOf(spec, topic, file, options));
       });
     }
     if (args.length === 0) {
@@ -76,6 +79,7 @@ async function main(): Promise<number> {
 /** Adds a command's flags; returns the arguments ready for commander. */
 async function define(command: Command, spec: CommandSpec, args: string[]): Promise<string[]> {
   const { experimentFlags, prepareArguments } = await import('./flags.ts');
+  if (spec.topics) command.argument(`[${spec.topics.join('|')}]`, 'what to study');
   command.argument('[experiment]', 'experiment file (JSON); flags win over it');
   for (const flag of [...spec.flags, memoryFlag]) command.addOption(ownOption(flag));
   const options = experimentFlags();
@@ -97,11 +101,27 @@ function strict(command: Command): void {
     .configureHelp({ helpWidth: process.stdout.columns ?? 120 });
 }
 
-function invocationOf(spec: CommandSpec, file: string | undefined, options: Record<string, unknown>): Invocation {
+/** One of the command's topics. */
+function topicOf({ name, topics = [] }: CommandSpec, given: string | undefined): string {
+  if (given !== undefined && topics.includes(given)) return given;
+  const got = given === undefined ? 'nothing' : JSON.stringify(given);
+  throw new UsageError('command-line', `partita ${name}: expected ${topics.join(', ')}, got ${got}`, {
+    fields: { command: name, got: given ?? null, topics },
+    remedy: `partita ${name} ${topics[0]} ${given?.includes('.') ? given : 'experiment.json'}`,
+  });
+}
+
+function invocationOf(
+  spec: CommandSpec,
+  topic: string | undefined,
+  file: string | undefined,
+  options: Record<string, unknown>,
+): Invocation {
   const own = new Set(spec.flags.map(({ flags }) => new Option(flags).attributeName()));
   const given = Object.entries(options).filter(([name]) => name !== 'memory' && !own.has(name));
   return {
     command: spec.name,
+    topic,
     file,
     keys: given.map(([path, text]) => [path, String(text)] as const),
     memory: options.memory as string | undefined,

@@ -22,7 +22,7 @@ function bar(steps: number, peakBytes: number): Progress {
   const [on, off] = colour ? ['\x1b[36m', '\x1b[39m'] : ['', ''];
   const single = new SingleBar(
     {
-      format: `${on}{bar}${off} {value}/{total}  {rate} steps/s  left {left}  loss {loss}  peak ${formatBytes(peakBytes)}  bubble {bubble}{evaluation}`,
+      format: `${on}{bar}${off} {value}/{total}  {rate} steps/s  left {left}  loss {loss}{noise}  peak ${formatBytes(peakBytes)}  bubble {bubble}{evaluation}`,
       stream: process.stderr,
       hideCursor: true,
       barsize: 24,
@@ -31,7 +31,7 @@ function bar(steps: number, peakBytes: number): Progress {
     },
     Presets.shades_classic,
   );
-  single.start(steps, 0, { rate: '-', left: '-', loss: '-', bubble: '-', evaluation: '' });
+  single.start(steps, 0, { rate: '-', left: '-', loss: '-', bubble: '-', noise: '', evaluation: '' });
   const begin = performance.now();
   let evaluation = '';
   return {
@@ -43,6 +43,7 @@ function bar(steps: number, peakBytes: number): Progress {
         rate: rate.toPrecision(3),
         left: formatSeconds((steps - done) / rate),
         loss: record.loss.toPrecision(4),
+        noise: noiseText(record),
         bubble: formatPercent(record.bubbleFraction),
         evaluation,
       });
@@ -63,12 +64,14 @@ function lines(steps: number, peakBytes: number): Progress {
       const rate = done / ((now - begin) / 1000);
       const evaluation = record.evaluation ? `  ${evaluationText(record.evaluation)}` : '';
       process.stderr.write(
-        `step ${done}/${steps}  loss ${record.loss.toPrecision(4)}  ${rate.toPrecision(3)} steps/s  left ${formatSeconds((steps - done) / rate)}  peak ${formatBytes(peakBytes)}  bubble ${formatPercent(record.bubbleFraction)}${evaluation}\n`,
+        `step ${done}/${steps}  loss ${record.loss.toPrecision(4)}${noiseText(record)}  ${rate.toPrecision(3)} steps/s  left ${formatSeconds((steps - done) / rate)}  peak ${formatBytes(peakBytes)}  bubble ${formatPercent(record.bubbleFraction)}${evaluation}\n`,
       );
     },
     stop: () => {},
   };
 }
+
+const noiseText = ({ noise }: StepRecord): string => (noise ? `  noise scale ${noise.bSimple.toPrecision(3)}` : '');
 
 export function evaluationText({ loss, accuracy, perplexity }: EvaluationRecord): string {
   const parts = [`held-out loss ${loss.toPrecision(4)}`];

@@ -11,7 +11,7 @@ export class RunFolder implements Disposable {
   /** `path`: made where it is missing. Without one, the first of runs/NAME-1, runs/NAME-2 … that is free. */
   constructor(path: string | undefined, name: string) {
     try {
-      this.path = path === undefined ? freeFolder(name) : made(path);
+      this.path = path === undefined ? freeFolder('runs', name) : made(path);
       this.#log = openSync(join(this.path, 'log.jsonl'), 'w');
     } catch (cause) {
       if (cause instanceof PartitaError) throw cause;
@@ -38,7 +38,7 @@ export class RunFolder implements Disposable {
 }
 
 /** Level by level: where a file system refuses new folders (/proc), Node's own recursive mkdir never returns. */
-function made(path: string): string {
+export function made(path: string): string {
   if (existsSync(path)) return path;
   const parent = dirname(path);
   if (parent !== path) made(parent);
@@ -46,10 +46,11 @@ function made(path: string): string {
   return path;
 }
 
-function freeFolder(name: string): string {
-  made('runs');
+/** Makes the first of PARENT/NAME-1, PARENT/NAME-2 … that is free. */
+export function freeFolder(parent: string, name: string): string {
+  made(parent);
   for (let n = 1; ; n++) {
-    const path = join('runs', `${name}-${n}`);
+    const path = join(parent, `${name}-${n}`);
     try {
       mkdirSync(path);
       return path;

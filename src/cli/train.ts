@@ -14,6 +14,7 @@ import {
   prepareExperiment,
   readParameters,
 } from '../train/experiment/prepare.ts';
+import type { NoiseRecord } from '../train/noise-tracker.ts';
 import { Session } from '../train/session.ts';
 import { type StepRecord, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
@@ -47,6 +48,7 @@ export async function run(invocation: Invocation): Promise<number> {
       data: source!,
       steps,
       learningRate: prepared.learningRate,
+      ...(typeof experiment.noise === 'object' ? { noise: experiment.noise } : {}),
       momentum: prepared.momentum,
       evaluation: prepared.evaluation,
       signal: invocation.signal,
@@ -79,6 +81,7 @@ export async function run(invocation: Invocation): Promise<number> {
     firstLoss: records[0]!.loss,
     loss: last.loss,
     evaluation: last.evaluation ?? null,
+    noise: records.findLast((r) => r.noise)?.noise ?? null,
     ...figures,
     seconds: (performance.now() - began) / 1000,
     runDir: folder.path,
@@ -167,7 +170,22 @@ function resultFile(
     ['loss', series((r) => r.loss)],
     ['grad_norm', series((r) => r.gradNorm ?? Number.NaN)],
     ['lr', series((r) => r.lr)],
+    ...noiseSeries(records, series),
     ...trained.map((p) => [`final/${p.name}`, final.get(p.name)!] as const),
     ...[...buffers].map(([name, value]) => [`buffer/${name}`, value] as const),
   ]);
+}
+
+/** NaN at a step of one microbatch (a small last batch). */
+function noiseSeries(
+  records: readonly StepRecord[],
+  series: (of: (record: StepRecord) => number) => HostTensor,
+): (readonly [string, HostTensor])[] {
+  if (!records.some((r) => r.noise)) return [];
+  const of = (key: keyof NoiseRecord) => series((r) => r.noise?.[key] ?? Number.NaN);
+  return [
+    ['noise/g2', of('g2')],
+    ['noise/s', of('s')],
+    ['noise/b_simple', of('bSimple')],
+  ];
 }

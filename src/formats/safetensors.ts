@@ -155,7 +155,7 @@ function fail(
  * The header is put together by hand, as a JavaScript object would move names such as "0" to the front.
  */
 export function writeSafetensors(
-  tensors: Iterable<readonly [name: string, tensor: HostTensor]>,
+  tensors: Iterable<readonly [name: string, tensor: HostTensor | RawTensor]>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
   const entries: string[] = [];
@@ -170,7 +170,7 @@ export function writeSafetensors(
       });
     }
     names.add(name);
-    const { dtype, shape, bytes } = rawOf(tensor, name);
+    const { dtype, shape, bytes } = 'bytes' in tensor ? tensor : rawOf(tensor, name);
     const end = at + bytes.length;
     entries.push(
       `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":${JSON.stringify(shape)},"data_offsets":[${at},${end}]}`,

@@ -126,6 +126,11 @@ export interface Node {
    * so those of order k are the second half of a chain twice as long, folded over the same devices (`partition/fold.ts`).
    */
   readonly order: number;
+  /**
+   * Joins derivatives of several forward nodes, its origin one of them: it stands at the earliest stage of its inputs, where
+   * the last of them arrives.
+   */
+  readonly joins?: true;
 }
 
 /** What the step leaves behind in a parameter or a state. */
@@ -164,11 +169,14 @@ export class Graph {
   readonly #counters = new Map<string, number>();
   /** Batch axis of each named result; null: not batched. */
   readonly #batchAxes = new Map<string, number | null>();
+  /** Named results with one entry a microbatch. */
+  readonly #perMicrobatch = new Set<string>();
   #scopes: string[] = [];
   #region: Region = 'micro';
   #origin: Node | undefined;
   #pass = 0;
   #order = 0;
+  #joins = false;
 
   constructor(options: { readonly mode?: GraphMode } = {}) {
     this.mode = options.mode ?? 'training';
@@ -294,6 +302,22 @@ export class Graph {
     return tensor;
   }
 
+  /** Declares a named result that holds one entry a microbatch: a tensor [1] each, [M] together. */
+  outputPerMicrobatch(name: string, tensor: Tensor): Tensor {
+    if (tensor.rank !== 1 || tensor.shape[0] !== 1) {
+      throw new GraphError(
+        'output-per-microbatch',
+        `output ${name} must have shape [1] to hold one entry a microbatch: ${tensor}`,
+      );
+    }
+    this.#perMicrobatch.add(name);
+    return this.output(name, tensor);
+  }
+
+  isPerMicrobatch(output: string): boolean {
+    return this.#perMicrobatch.has(output);
+  }
+
   /** The axis of a result's batch; null where it is not batched. */
   batchAxisOf(output: string): number | null {
     const axis = this.#batchAxes.get(output);
@@ -340,6 +364,18 @@ export class Graph {
   /** Nodes made inside `build` are part of `origin`'s derivative: they follow its stage. */
   derivativeOf<T>(origin: Node, build: () => T): T {
     return this.#with({ region: origin.region, origin, pass: origin.pass + 1, order: origin.order }, build);
+  }
+
+  /** `derivativeOf` for what joins derivatives of several nodes, `origin` one of them (`Node.joins`). */
+  joiningDerivatives<T>(origin: Node, build: () => T): T {
+    return this.derivativeOf(origin, () => {
+      this.#joins = true;
+      try {
+        return build();
+      } finally {
+        this.#joins = false;
+      }
+    });
   }
 
   /** Nodes made inside `build` are part of `origin`'s derivative within the model: forward values of this order. */
@@ -425,6 +461,7 @@ export class Graph {
       origin,
       pass: node.pass,
       order: node.order,
+      ...(node.joins ? { joins: true } : {}),
     };
     return this.#register(
       copy,
@@ -472,6 +509,7 @@ export class Graph {
       origin: this.#origin,
       pass: this.#pass,
       order: this.#origin ? this.#order : Math.max(0, ...inputs.map((t) => t.node.order)),
+      ...(this.#joins && !source ? { joins: true } : {}),
     };
     return this.#register(node, types);
   }

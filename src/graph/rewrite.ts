@@ -64,7 +64,9 @@ export function rewriteWithCopies(source: Graph, hooks: RewriteHooks): Rewritten
     places.set(node, outputs[0]!.node);
   }
   for (const [name, tensor] of source.outputs) {
-    graph.output(name, copyOf(tensor, `output ${name}`), { batchAxis: source.batchAxisOf(name) });
+    const copy = copyOf(tensor, `output ${name}`);
+    if (source.isPerMicrobatch(name)) graph.outputPerMicrobatch(name, copy);
+    else graph.output(name, copy, { batchAxis: source.batchAxisOf(name) });
   }
   for (const [name, tensor] of source.labels) {
     const copy = copies.get(tensor);

@@ -126,7 +126,7 @@ export function gradientPenaltyModel(model: Model, at: string, l2?: L2Penalty): 
 /**
  * The gradient of every sample's own loss: its share of the objective times the number of samples, so that their mean is
  * the batch's gradient (of objectives that average over samples; penalties of parameters are no sample's). To be run with
- * one sample a microbatch. Results: `loss`, `per_example_grad/PARAMETER` [batch, …shape].
+ * one sample a microbatch. Results: `loss`, `per_example_loss` [batch], `per_example_grad/PARAMETER` [batch, …shape].
  */
 export function perExampleModel(model: Model, samples: number): Model {
   return {
@@ -143,6 +143,7 @@ export function perExampleModel(model: Model, samples: number): Model {
       const parameters = trainableOf(graph);
       const found = backwardWithin([{ tensor: share, cotangent: graph.scalar(samples) }], parameters);
       graph.outputs.clear();
+      graph.output('per_example_loss', reshape(mul(share, samples), [1]));
       parameters.forEach((p) => {
         const uses = found.get(p)!.map((use) => use.cotangent);
         const gradient = uses.length > 0 ? uses.reduce((a, b) => add(a, b)) : mul(p, 0);

@@ -1,3 +1,4 @@
+import type { Contribution } from '../autodiff/backward.ts';
 import { GraphError } from '../core/errors.ts';
 import type { Graph, GraphMode, Node, Tensor } from '../graph/graph.ts';
 
@@ -61,6 +62,11 @@ export interface ModelGraph {
    * place of the gradients themselves.
    */
   readonly fromGradients?: (gradients: ReadonlyMap<string, Tensor>) => void;
+  /**
+   * Declares results that are computed from the gradients' shares of one microbatch, one a use of each parameter, which it
+   * is given by parameter name; beside all other results.
+   */
+  readonly fromContributions?: (uses: ReadonlyMap<string, readonly Contribution[]>) => void;
 }
 
 /** A result that is a sum over microbatches. */

@@ -13,6 +13,7 @@ import { sumOfSquares } from '../ops/reduce.ts';
 import { broadcastTo } from '../ops/shape.ts';
 import { type BatchNormMode, inBatchNormMode } from './batch-norm.ts';
 import { type ClipConfig, clippingFactor } from './clip.ts';
+import { declareMicrobatchSquares } from './microbatch-squares.ts';
 import type { ModelGraph, Total } from './model.ts';
 import type { Optimizer } from './optimizer.ts';
 
@@ -40,6 +41,8 @@ export interface TrainingGraphOptions {
     readonly buffers?: boolean;
     /** `grad_square/PARAMETER`: Σ g² of each whole-batch gradient; their sum's root is the global norm. */
     readonly gradientSquares?: boolean;
+    /** What the gradient noise is estimated from (`microbatch-squares.ts`). */
+    readonly microbatchSquares?: boolean;
     /** `grad_input/INPUT` of every f32 data input. */
     readonly inputGradients?: boolean;
   };
@@ -116,6 +119,16 @@ export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOpti
       totals.set(parameter.name, gradient);
       if (fetch.gradients && !model.fromGradients) graph.output(`grad/${parameter.name}`, gradient);
     }
+    if (fetch.microbatchSquares) {
+      declareMicrobatchSquares(
+        wanted.map((p) => ({
+          parameter: p,
+          uses: contributions.get(p)!,
+          gradient: totals.get(p.name)!,
+          penalised: penalised.has(p),
+        })),
+      );
+    }
     const squares = fetch.gradientSquares || (options.optimizer && options.clip) ? squaresOf(wanted, totals) : [];
     if (fetch.gradientSquares) {
       wanted.forEach((p, i) => {
@@ -124,6 +137,7 @@ export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOpti
     }
     if (options.optimizer && wanted.length > 0) appendUpdates(wanted, totals, squares, share.node, options);
     model.fromGradients?.(totals);
+    model.fromContributions?.(new Map(wanted.map((p) => [p.name, contributions.get(p)!])));
     for (const input of inputs) {
       const { feed } = input.node.source!;
       const batchAxis = feed!.kind === 'data' ? feed!.batchAxis : null;
@@ -200,15 +214,23 @@ function totalGradient(
   penalised: ReadonlySet<Tensor>,
   lambda: number,
 ): Tensor {
+  const total = totalOfUses(graph, parameter, uses);
+  return graph.inStep(parameter.node, () => {
+    if (penalised.has(parameter)) {
+      const penalty = mul(parameter, lambda);
+      return total ? add(total, penalty) : penalty;
+    }
+    return total ?? graph.constant({ type: parameter.type, data: allocate(parameter.type) }, 'zeros');
+  });
+}
+
+/** Σ over microbatches of each use's share, then over the uses; undefined where there are none. */
+function totalOfUses(graph: Graph, parameter: Tensor, uses: readonly Contribution[]): Tensor | undefined {
   // Where the use is, so that the sum stands in the same place for every chunk size.
   const totals = uses.map(({ use, cotangent }, i) =>
     graph.derivativeOf(use ?? cotangent.node, () => accumulate(cotangent, `${parameter.name}#${i}`)),
   );
-  return graph.inStep(parameter.node, () => {
-    if (penalised.has(parameter)) totals.push(mul(parameter, lambda));
-    if (totals.length === 0) return graph.constant({ type: parameter.type, data: allocate(parameter.type) }, 'zeros');
-    return totals.reduce((a, b) => add(a, b));
-  });
+  return totals.length > 0 ? graph.inStep(parameter.node, () => totals.reduce((a, b) => add(a, b))) : undefined;
 }
 
 function inputGradient(graph: Graph, input: Tensor, uses: readonly Contribution[]): Tensor {

@@ -82,8 +82,9 @@ export function stageMap(
 /**
  * Stages of all nodes from those of the forward nodes. What has an origin stands where its origin does, or, where it is a
  * gradient within the model, at the mirrored place of the folded chain; what is computed from gradients without being one
- * (their squares' sum) stands at the latest of its inputs. The update of a parameter that nothing reads stands where the
- * parameter does, whatever it reads from elsewhere (the factor of clipping).
+ * (their squares' sum) stands at the latest of its inputs. What joins derivatives stands at the earliest of its inputs.
+ * The update of a parameter that nothing reads stands where the parameter does, whatever it reads from elsewhere (the
+ * factor of clipping).
  */
 function stagesOf(graph: Graph, stages: number, own: (node: Node) => number): number[] {
   const leader = leaders(graph);
@@ -91,6 +92,7 @@ function stagesOf(graph: Graph, stages: number, own: (node: Node) => number): nu
   for (const node of graph.nodes) {
     const { origin, order } = node;
     if (isForward(node)) found[node.id] = own(node);
+    else if (node.joins) found[node.id] = earliest(node, found);
     else if (node.source) found[node.id] = leader[node.id] ? own(leader[node.id]!) : 0;
     else if (origin && order > origin.order) found[node.id] = mirrored(found[origin.id]!, stages, order);
     else if (origin && (!origin.source || leader[origin.id] || node.region === 'step'))
@@ -99,6 +101,10 @@ function stagesOf(graph: Graph, stages: number, own: (node: Node) => number): nu
   }
   return found;
 }
+
+/** Constants and parameters stand wherever they are read. */
+const earliest = (node: Node, stages: readonly number[]): number =>
+  Math.min(...node.inputs.flatMap((t) => (t.node.source ? [] : [stages[t.node.id]!])));
 
 function filled(graph: Graph, known: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
   const all: Record<string, number> = { ...known };

@@ -48,6 +48,11 @@ export interface ProgramSpec {
   readonly outputs?: boolean;
   /** The gradient's squared norm, parameter by parameter; training reports `gradNorm` from it. */
   readonly gradientNorm?: boolean;
+  /**
+   * The squared norms that the gradient noise is estimated from, microbatch by microbatch; needs `gradientNorm`, and two
+   * microbatches or `invariant`.
+   */
+  readonly gradientNoise?: boolean;
 }
 
 export interface PlanRequest {
@@ -220,6 +225,8 @@ function scheduleAskedFor({ schedule }: PlanRequest, main: Graph): ScheduledRequ
 function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): Build {
   // A smaller last batch may have fewer samples than the main program has microbatches.
   const chunks = chunkSizes(spec.batch, isMain ? request.microbatches : Math.min(request.microbatches, spec.batch));
+  // Computed singly, the samples of one microbatch are parts to compare too.
+  const hasParts = request.invariant ? spec.batch > 1 : chunks.length > 1;
   const graphOf = (size: number): Graph => {
     const model = buildModel(request.model, size, spec.mode === 'forward' ? 'evaluation' : 'training');
     if (chunks.length > 1) refuseWholeBatchGradients(model.graph, chunks.length);
@@ -231,6 +238,7 @@ function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): 
       fetch: {
         outputs: spec.outputs ?? false,
         gradientSquares: spec.gradientNorm ?? false,
+        microbatchSquares: (spec.gradientNoise ?? false) && hasParts,
         gradients: spec.mode === 'gradients',
         buffers: spec.mode === 'gradients',
         inputGradients: spec.mode === 'gradients' && (request.inputGradients ?? false),
@@ -362,15 +370,16 @@ function stagesOf(graphs: Iterable<Graph>, partition: Partition, main: Graph): (
   return (node) => (node.source ? homes.get(node.name) : undefined) ?? maps.get(node.graph)!(node);
 }
 
-/** Pairs of stages between which forward values pass. */
+/** Pairs of stages between which forward values pass, or derivatives that are joined pass back. */
 function edgesBetweenStages(graph: Graph, partition: Partition): StageEdge[] {
   const stageOf = stageMap(graph, partition);
   const seen = new Map<string, StageEdge>();
   for (const node of graph.nodes) {
-    if (node.source || node.pass > 0 || node.region === 'step') continue;
+    if (node.source || (node.pass > 0 && !node.joins) || node.region === 'step') continue;
     for (const t of node.inputs) {
       if (t.node.source) continue;
-      const [from, to] = [stageOf(t.node), stageOf(node)];
+      // Derivatives pass the other way.
+      const [from, to] = node.joins ? [stageOf(node), stageOf(t.node)] : [stageOf(t.node), stageOf(node)];
       if (from !== to) seen.set(`${from}>${to}`, [from, to]);
     }
   }

@@ -50,9 +50,10 @@ function joinedType(pieces: StagedTensor['pieces'], axis: number | null): Tensor
 
 /**
  * The axis along which a result's chunks are joined: the one declared with the output. null where it has none, or where
- * that axis does not grow with the chunk, so that it cannot be the batch.
+ * that axis does not grow with the chunk, so that it cannot be the batch. Results with one entry a microbatch are joined too.
  */
 export function batchAxisOf(graphs: readonly Graph[], chunks: readonly number[], name: string): number | null {
+  if (graphs[0]!.isPerMicrobatch(name)) return 0;
   const axis = graphs[0]!.batchAxisOf(name);
   if (axis === null) return null;
   const sizes = graphs.map((g) => g.outputs.get(name)!.shape[axis] ?? 0);

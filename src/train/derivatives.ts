@@ -267,6 +267,9 @@ export function directionFeeds(graph: Graph, direction: Tensors, where: string):
 const trainedParameters = (graph: Graph) =>
   new Map(graph.parameters.filter((p) => !p.node.source!.frozen).map((p) => [p.name, p.type]));
 
+/** The request for the gradients of a batch. */
+export const gradientRequest = (options: DerivativeOptions): PlanRequest => requestOf(options);
+
 function requestOf(options: DerivativeOptions): PlanRequest {
   const { model, devices = 1, microbatches = 1, schedule, partition = 'auto' } = options;
   const { placement, l2, link, batchNorm, invariant } = options;

@@ -9,24 +9,40 @@ import { initialValue } from './fill.ts';
 export interface FeedContext {
   /** The user's tensors, whole batch. */
   readonly tensors: Readonly<Record<string, HostTensor>>;
-  /** Samples of the whole batch. */
+  /** Samples of `tensors`. */
   readonly samples: number;
+  /** The larger batch that `tensors` are a part of; default: they are the whole. */
+  readonly whole?: WholeBatch;
   readonly seed: number;
   readonly step: number;
   /** Scalars of the update. */
   readonly hyper: () => Float32Array;
 }
 
+/**
+ * The batch that a run takes a part of. The scalars that make sums means are those of the whole, so that the shares of all
+ * parts add up to its objective, and samples are known by their places in it.
+ */
+export interface WholeBatch {
+  /** The targets at least, whole. */
+  readonly tensors: Readonly<Record<string, HostTensor>>;
+  readonly samples: number;
+  /** Place of the part's first sample. */
+  readonly first: number;
+}
+
 /** The value of an input for one step, of the whole batch. Throws UsageError where the user's tensor is missing. */
-export function feedValue({ name, feed }: Source, { tensors, samples, seed, step, hyper }: FeedContext): HostTensor {
+export function feedValue({ name, feed }: Source, context: FeedContext): HostTensor {
   const rule = feed!;
+  const { tensors, samples, seed, step, hyper } = context;
+  const whole = context.whole ?? { tensors, samples, first: 0 };
   const scalar = (value: number): HostTensor => ({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) });
-  const given = (wanted: string): HostTensor => {
-    const tensor = tensors[wanted];
+  const given = (wanted: string, among = tensors): HostTensor => {
+    const tensor = among[wanted];
     if (tensor) return tensor;
     throw new UsageError('missing-input', `the batch has no tensor ${wanted}`, {
-      fields: { input: wanted, given: Object.keys(tensors) },
-      remedy: `add ${wanted} to the data; it holds ${Object.keys(tensors).join(', ') || 'nothing'}`,
+      fields: { input: wanted, given: Object.keys(among) },
+      remedy: `add ${wanted} to the data; it holds ${Object.keys(among).join(', ') || 'nothing'}`,
     });
   };
   switch (rule.kind) {
@@ -34,15 +50,15 @@ export function feedValue({ name, feed }: Source, { tensors, samples, seed, step
       return given(name);
     case 'inverseCount': {
       let count = 0;
-      for (const t of given(rule.target).data) if (t !== rule.ignoreIndex) count++;
+      for (const t of given(rule.target, whole.tensors).data) if (t !== rule.ignoreIndex) count++;
       return scalar(1 / count);
     }
     case 'inverseElements':
-      return scalar(1 / (rule.perSample * samples));
+      return scalar(1 / (rule.perSample * whole.samples));
     case 'sampleIndices':
       return {
         type: { dtype: 'i32', shape: [samples] },
-        data: Int32Array.from({ length: samples }, (_, i) => i),
+        data: Int32Array.from({ length: samples }, (_, i) => whole.first + i),
       };
     case 'randomKey':
       return {

@@ -10,8 +10,9 @@ import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts
 import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
 import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
-import { feedValue } from './feeds.ts';
+import { feedValue, type WholeBatch } from './feeds.ts';
 import { initialValue } from './fill.ts';
+import { noiseOfResults, type StepNoise } from './noise-tracker.ts';
 import { packFeed, unpackResult } from './staging-area.ts';
 
 export interface SessionOptions extends ClusterOptions {
@@ -32,6 +33,8 @@ export interface RunOptions {
   /** Momentum, of Adam beta1, of this step; default the optimizer's own. It must have been made for one. */
   readonly momentum?: number;
   readonly profile?: boolean;
+  /** The batch that the given one is a part of; default: it is the whole. */
+  readonly whole?: WholeBatch;
   readonly signal?: AbortSignal;
 }
 
@@ -40,6 +43,8 @@ export interface RunResult {
   readonly loss: number;
   /** Global 2-norm of the whole-batch gradient over all parameters; null where the program does not compute it. */
   readonly gradNorm: number | null;
+  /** What the step's microbatches tell of the gradient noise; null where the program does not compute it. */
+  readonly noise: StepNoise | null;
   /** Results by name (`output/…`, `grad/…`), whole-batch tensors. */
   readonly results: ReadonlyMap<string, HostTensor>;
   /** Wall time on the coordinator. */
@@ -171,6 +176,7 @@ export class Session implements AsyncDisposable {
     return {
       loss: results.get('loss')?.data[0] ?? Number.NaN,
       gradNorm: normOf(results),
+      noise: noiseOfResults(results, plan.chunks) ?? null,
       results,
       seconds: (performance.now() - begin) / 1000,
       reports,
@@ -326,10 +332,11 @@ export class Session implements AsyncDisposable {
     const source = this.plan.graphs[program]!.sources('input').find((t) => t.node.source!.name === feed.name)!.node
       .source!;
     const { optimizer, programs } = this.plan.request;
-    const { step = 0, lr, momentum } = options;
+    const { step = 0, lr, momentum, whole } = options;
     return feedValue(source, {
       tensors: batch,
       samples: programs[program]!.batch,
+      whole,
       seed: this.#seed,
       step,
       hyper: () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step, momentum),

@@ -4,6 +4,7 @@ import type { Plan } from '../plan/plan.ts';
 import type { BatchSource, SourceBatch } from './data/source.ts';
 import type { EvaluationRecord, Evaluator } from './evaluate.ts';
 import type { LearningRate } from './learning-rate.ts';
+import { type NoiseRecord, NoiseTracker } from './noise-tracker.ts';
 import type { Session } from './session.ts';
 
 export interface TrainOptions {
@@ -14,6 +15,8 @@ export interface TrainOptions {
   readonly learningRate?: LearningRate;
   /** Momentum (of Adam: beta1) of the update at step k; default the optimizer's own (`makeMomentum`). */
   readonly momentum?: LearningRate;
+  /** How the gradient noise is averaged, where the plan computes it (`gradientNoise`). */
+  readonly noise?: ConstructorParameters<typeof NoiseTracker>[0];
   readonly evaluation?: {
     readonly evaluate: Evaluator;
     /** Behind every so many steps, and behind the last. */
@@ -35,6 +38,8 @@ export interface StepRecord {
   readonly momentum?: number;
   /** Global 2-norm of the gradient before it is clipped; null where the plan does not compute it. */
   readonly gradNorm: number | null;
+  /** Where the plan computes it and the step has two microbatches or more. */
+  readonly noise?: NoiseRecord;
   /** Wall time of the step. */
   readonly seconds: number;
   /** Seconds each device did not wait for others. */
@@ -63,11 +68,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       remedy: `--steps ${data.steps}`,
     });
   }
+  const tracker = new NoiseTracker(options.noise);
   for (let step = 0; step < steps; step++) {
     const batch = data.batchAt(step);
     const lr = rate(step);
     const momentum = options.momentum?.(step);
-    const { loss, gradNorm, seconds, reports } = await session.run(
+    const { loss, gradNorm, noise, seconds, reports } = await session.run(
       programFor(session.plan, 'train', batch),
       batch.tensors,
       {
@@ -86,6 +92,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       lr,
       ...(momentum === undefined ? {} : { momentum }),
       gradNorm,
+      ...(noise ? { noise: tracker.add(noise) } : {}),
       seconds,
       busySeconds,
       bubbleFraction: bubbleOf(busySeconds, seconds),

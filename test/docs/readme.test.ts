@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { keysOf } from '../../src/core/schema.ts';
 import { experimentSchema } from '../../src/train/experiment/schema.ts';
@@ -28,7 +28,11 @@ describe('README', () => {
       .filter((line) => line.startsWith('npx partita'));
     expect(lines.length).toBeGreaterThanOrEqual(6);
     for (const line of lines) {
-      const short = line.includes('train examples') ? ['--epochs', '1'] : [];
+      const short = line.includes('train examples')
+        ? ['--epochs', '1']
+        : line.includes('study batch')
+          ? ['--parts', 'memory,gradients']
+          : [];
       const { code, stdout } = await documented(line, folder, ...short);
       expect({ line, code }).toEqual({ line, code: 0 });
       expect(stdout).not.toContain('DIFFERENT');
@@ -46,13 +50,23 @@ describe('README', () => {
       .flatMap((row) => [...(row.split(' | ')[0] ?? '').matchAll(/`(\w+)`/g)].map((m) => m[1]!));
     expect(told.filter((key) => !known.has(key))).toEqual([]);
     // Keys with a single value so far stand among what is not there.
-    const single = ['recompute', 'batchNorm', 'simd', 'blas'];
+    const single = ['recompute', 'simd', 'blas'];
     expect([...known].filter((key) => !told.includes(key)).sort()).toEqual([...single].sort());
   });
 
   it('links to files that are there', () => {
-    const pages = ['README.md', 'ARCHITECTURE.md', 'docs/ops.md', 'docs/derivatives.md', 'docs/invariant.md'];
-    const links = pages.flatMap((page) => [...textOf(page).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((m) => m[1]!));
+    const pages = [
+      'README.md',
+      'ARCHITECTURE.md',
+      'docs/ops.md',
+      'docs/derivatives.md',
+      'docs/invariant.md',
+      'docs/noise.md',
+      'docs/batch-norm.md',
+    ];
+    const links = pages.flatMap((page) =>
+      [...textOf(page).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((m) => join(dirname(page), m[1]!)),
+    );
     // Paths that stand in the text as code: those with a folder of the project in front.
     const paths = pages.flatMap((page) =>
       [...textOf(page).matchAll(/`((?:src|test|scripts|workers|examples)\/[\w./-]+)`/g)].map((m) => m[1]!),

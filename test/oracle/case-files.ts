@@ -121,3 +121,8 @@ export interface SecondOrderCase extends ClassifierCase {
   readonly tolerance: Readonly<Record<string, Bound>>;
   readonly hessian_order?: readonly { readonly name: string; readonly offset: number; readonly count: number }[];
 }
+
+export interface NoiseCase extends ClassifierCase {
+  /** Beside the bounds by result, `rule` and `from` in words. */
+  readonly tolerance: Readonly<Record<string, Bound & { readonly rtol: number }>>;
+}

@@ -58,7 +58,9 @@ function keyOf(
     return `constant ${type.dtype} ${type.shape} #${values.get(value)}`;
   }
   if (op!.accumulates || op!.inPlace) return undefined;
-  const place = isForward(node) ? 'forward' : `${node.region} ${node.pass} ${placeOf(node.order, origin)}`;
+  const place = isForward(node)
+    ? 'forward'
+    : `${node.joins ? 'joins ' : ''}${node.region} ${node.pass} ${placeOf(node.order, origin)}`;
   return `${op!.name} ${place} (${inputs.map((t) => `${t.node.id}.${t.index}`)}) ${attrKey(node.attrs)}`;
 }
 

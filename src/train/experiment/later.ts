@@ -35,7 +35,6 @@ const later: readonly Later[] = [
   { path: 'resume', has: 'first values of parameters by --params FILE.safetensors' },
   { path: 'simd', values: among('relaxed'), has: '"strict"' },
   { path: 'blas', values: (v) => typeof v === 'string' && v !== 'off', has: '"off"' },
-  { path: 'sweep', has: 'single experiments' },
 ];
 
 /** First names of keys that only later versions have: the command line takes flags for them, to refuse them properly. */

@@ -173,11 +173,13 @@ function buildOnce(model: Model): Graph {
 /** What the planner is asked for. `train`: with the programs for a smaller last batch and for evaluation. */
 export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gradients'): PlanRequest {
   const { experiment, batch, tail, heldOut } = prepared;
+  if (mode === 'train') checkNoise(experiment);
+  const norms = { gradientNorm: true, ...(experiment.noise === false ? {} : { gradientNoise: true }) };
   const programs: Record<string, ProgramSpec> = {
-    [mode]: mode === 'train' ? { batch, mode, gradientNorm: true } : { batch, mode, outputs: true },
+    [mode]: mode === 'train' ? { batch, mode, ...norms } : { batch, mode, outputs: true },
   };
   if (mode === 'train') {
-    if (tail !== undefined) programs.tail = { batch: tail, mode: 'train', gradientNorm: true };
+    if (tail !== undefined) programs.tail = { batch: tail, mode: 'train', ...norms };
     // Held-out batches have at most two sizes: full ones, and a last smaller one.
     const sizes = [...new Set(heldOut?.batches.map((b) => b.size))];
     sizes.forEach((size, i) => {
@@ -205,6 +207,26 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
     batchNorm: experiment.batchNorm,
     ...(links ? { link: { bytesPerSecond: links.bandwidth, secondsLatency: links.latency } } : {}),
   };
+}
+
+/** One gradient a step has nothing to compare with. */
+function checkNoise({ noise, microbatches, invariant, batchNorm }: Experiment): void {
+  if (noise !== false && batchNorm === 'exact') {
+    throw new UsageError(
+      'noise-batch-norm',
+      'noise: with batchNorm exact the gradients of the microbatches depend on each other, and their differences are not noise',
+      { fields: { key: 'noise', batchNorm }, remedy: '--batchNorm micro' },
+    );
+  }
+  if (noise === false || microbatches > 1 || invariant) return;
+  throw new UsageError(
+    'noise-microbatches',
+    'noise: a step of one microbatch does not tell how noisy its gradient is',
+    {
+      fields: { key: 'noise', microbatches },
+      remedy: '--microbatches 2, or "partita noise" for the noise of one batch',
+    },
+  );
 }
 
 const devicesOf = ({ devices }: Experiment): PlannedDevice[] =>

@@ -3,6 +3,7 @@
  * one description. Keys and values that later versions have are refused by name in later.ts.
  */
 import {
+  any,
   boolean,
   bytes,
   choice,
@@ -20,6 +21,7 @@ import {
 } from '../../core/schema.ts';
 import { batchNormModes } from '../../optim/batch-norm.ts';
 import { scheduleNames } from '../../schedule/named.ts';
+import { defaultNoiseDecay } from '../noise-tracker.ts';
 
 const positive = (doc: string) => integer({ min: 1, doc });
 const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
@@ -356,6 +358,18 @@ export const experimentSchema = object({
   }),
   optimizer,
   learningRate,
+  noise: either(
+    [
+      boolean(),
+      object({
+        decay: number({ min: 0, below: 1, default: defaultNoiseDecay, doc: 'what the averages keep at each step' }),
+      }),
+    ] as const,
+    {
+      default: false,
+      doc: 'estimate the gradient noise scale from the microbatches of each training step',
+    },
+  ),
   clip: optional(
     object(
       { globalNorm: number({ above: 0, doc: 'largest 2-norm of the gradient over all parameters' }) },
@@ -380,6 +394,11 @@ export const experimentSchema = object({
   ),
   simd: choice(['strict'], { default: 'strict', doc: 'SIMD without instructions whose results differ by machine' }),
   blas: choice(['off'], { default: 'off', doc: 'external BLAS' }),
+  sweep: optional(
+    record(list(any(), { minLength: 1 }), {
+      doc: 'for studies: lists of values by key, dots for nested ones; or --sweep.KEY a,b',
+    }),
+  ),
 });
 
 export type Experiment = Infer<typeof experimentSchema>;

@@ -4,6 +4,7 @@ import { type Problem, sentence } from '../../core/schema.ts';
 import { hiddenSizes } from '../../nn/models/lstm.ts';
 import { momentumKinds } from '../../optim/optimizer.ts';
 import type { Experiment } from './schema.ts';
+import { sweepProblems } from './sweep.ts';
 
 /** What single keys cannot tell: keys that contradict each other, and files that are not there. Throws with all problems. */
 export function checkSemantics(
@@ -188,6 +189,7 @@ const checks: readonly Check[] = [
     evaluation?.fraction !== undefined && data?.mode === 'fixed'
       ? [{ key: 'eval.fraction', expected: 'mode "epochs" with it', got: 'mode "fixed"', remedy: '--data.mode epochs' }]
       : [],
+  ({ sweep }) => sweepProblems(sweep ?? {}),
   ({ model, data, eval: evaluation, schedule }) =>
     [
       ['model.file', model.kind === 'onnx' ? model.file : undefined],

@@ -1,0 +1,32 @@
+// Draws docs/images/batch-study.svg from the study.json of a batch study: what cutting does to memory, and what the batch
+// size does to the steps.
+//
+//   npx partita study batch examples/batch-study/experiment.json --study-dir studies/example
+//   node scripts/study-picture.mjs studies/example/study.json
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { growthChart, targetChart } from '../dist/report/batch-study/charts.js';
+import { drawChart } from '../dist/report/chart.js';
+
+const [file] = process.argv.slice(2);
+if (!file) {
+  process.stderr.write('study-picture: give the study.json of a batch study\n');
+  process.exit(2);
+}
+const study = JSON.parse(readFileSync(file, 'utf8'));
+const drawn = await Promise.all(
+  [growthChart(study), targetChart(study, study.settings.variants[0])].map((c) => drawChart(c)),
+);
+const sizes = drawn.map((svg) => /width="([\d.]+)" height="([\d.]+)"/.exec(svg).slice(1).map(Number));
+const gap = 24;
+const width = Math.max(...sizes.map(([w]) => w));
+const height = sizes.reduce((sum, [, h]) => sum + h, gap);
+let y = 0;
+const parts = drawn.map((svg, i) => {
+  const placed = svg.replace('<svg ', `<svg y="${y}" `);
+  y += sizes[i][1] + gap;
+  return placed;
+});
+// A white ground: pages in dark colours would hide the axes.
+const picture = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"><rect width="100%" height="100%" fill="#fff"/>${parts.join('')}</svg>\n`;
+writeFileSync(fileURLToPath(new URL('../docs/images/batch-study.svg', import.meta.url)), picture);

@@ -1,0 +1,245 @@
+/** The page of a batch study: the answers in words, the pictures, and under each its figures. */
+import { formatCount, formatPercent, formatSeconds, formatValue } from '../../core/format.ts';
+import type { BatchStudy } from '../../study/batch/study.ts';
+import { metricText } from '../../study/batch/summary.ts';
+import { type BatchTables, type TableName, tableColumns } from '../../study/batch/tables.ts';
+import { type Chart, drawChart, escapeHtml } from '../chart.ts';
+import { type Column, details, figure, htmlPage, htmlTable } from '../html.ts';
+import {
+  capacityChart,
+  curveMetric,
+  curvesChart,
+  cutTrainingChart,
+  gradientChart,
+  growthChart,
+  memoryChart,
+  noiseChart,
+  targetChart,
+  timingChart,
+  tuningChart,
+} from './charts.ts';
+
+export async function batchStudyPage(study: BatchStudy, warn?: (text: string) => void): Promise<string> {
+  const body: string[] = [summaryBlock(study)];
+  for (const { title, text, charts, tables } of sections(study)) {
+    const drawn = await Promise.all(charts.flatMap((chart) => (chart ? [drawChart(chart, warn)] : [])));
+    const data = tables.filter((name) => study.tables[name].length > 0).map((name) => tableOf(study.tables, name));
+    if (drawn.length === 0 && data.length === 0) continue;
+    body.push(figure(title, text, drawn.join('\n'), data.join('\n')));
+  }
+  body.push(settingsBlock(study));
+  const { settings, data, dataSize, parameters } = study;
+  return htmlPage({
+    title: `Large batch or microbatches? ${study.model} on ${data}`,
+    subtitle: `${formatCount(parameters)} parameters, ${formatCount(dataSize)} samples to train on, ${settings.devices} device${settings.devices === 1 ? '' : 's'}; batch sizes ${settings.batchSizes.join(', ')}; microbatches ${settings.microbatches.join(', ')}`,
+    body,
+  });
+}
+
+function summaryBlock({ summary }: BatchStudy): string {
+  const items = summary.map(({ about, question, text }) =>
+    about === 'short'
+      ? `<p class="short">${escapeHtml(text)}</p>`
+      : `<dt${about === 'caveat' ? ' class="caveat"' : ''}>${escapeHtml(question)}</dt><dd${about === 'caveat' ? ' class="caveat"' : ''}>${escapeHtml(text)}</dd>`,
+  );
+  const [short, rest] = [items.filter((i) => i.startsWith('<p')), items.filter((i) => !i.startsWith('<p'))];
+  return `<div class="summary">${short.join('')}<dl>${rest.join('\n')}</dl></div>`;
+}
+
+interface Section {
+  readonly title: string;
+  readonly text: string;
+  readonly charts: readonly (Chart | undefined)[];
+  readonly tables: readonly TableName[];
+}
+
+function sections(study: BatchStudy): Section[] {
+  const { settings, target, tables } = study;
+  const largest = settings.batchSizes.at(-1)!;
+  const goal = target
+    ? `${metricText[target.metric]} ${target.metric === 'accuracy' ? formatPercent(target.value) : formatValue(target.value, 3)}`
+    : 'the target';
+  const held = tables.curves.length > 0 && curveMetric(tables.curves) === 'heldOutLoss';
+  return [
+    {
+      title: 'Time of a step against microbatches',
+      text: `Each point is the median of ${settings.repeats * settings.timedSteps} steps, its bar the quartiles. The ring marks the sweet spot of a batch: the shortest step, or one as fast (within 5 % and its spread) that needs less memory. The dashed line is the idle share of equal stages that wait for nothing but each other.`,
+      charts: [timingChart(study)],
+      tables: ['timing', 'runs'],
+    },
+    {
+      title: `Memory at the peak, batch ${largest}`,
+      text: 'Bars are what the plan holds at the peak of each device, by category; the black tick is the peak that the device measured itself. Saved activations and inputs shrink with the microbatch; parameters, gradients and optimizer state do not.',
+      charts: [memoryChart(study)],
+      tables: [],
+    },
+    {
+      title: 'Memory against the batch size',
+      text: 'The planned peak of the fullest device. Where lines meet at small batches, what no batch changes fills the memory.',
+      charts: [growthChart(study)],
+      tables: ['memory'],
+    },
+    {
+      title: 'The largest batch that fits',
+      text: 'Found by planning alone: a larger batch would not fit the fullest device. One bar is the full batch in one piece, the others are cut.',
+      charts: [capacityChart(study)],
+      tables: ['capacity'],
+    },
+    {
+      title: 'The gradient, whole and cut',
+      text: `The first batch of ${largest} with the first values of the parameters: what cutting changes in the gradient of each parameter. A unit in the last place (ulp) is the distance of two neighbouring numbers; entries near zero are many ulps apart for a small difference.`,
+      charts: [gradientChart(study)],
+      tables: ['gradients'],
+    },
+    {
+      title: 'The training, whole and cut',
+      text: `The same training with a batch of ${largest} in one piece and cut: same data, first values and rate.`,
+      charts: [cutTrainingChart(study)],
+      tables: ['cutTraining'],
+    },
+    ...settings.variants.flatMap((variant): Section[] => {
+      const suffix = variant === '' ? '' : `, ${variant}`;
+      const first = variant === settings.variants[0];
+      return [
+        {
+          title: `${held ? 'Held-out loss' : 'Loss'} against steps, samples and time${suffix}`,
+          text: `Trainings of ${settings.length}, medians of ${settings.seeds} seed${settings.seeds === 1 ? '' : 's'}; a row for each rule by which the learning rate follows the batch size B, from ${formatValue(settings.baseRate)} at B₀ = ${settings.baseBatch} (${settings.optimizer}). The dashed line is ${goal}. Time is steps times the measured step time at the sweet spot.`,
+          charts: [curvesChart(study, variant)],
+          tables: first ? ['curves'] : [],
+        },
+        {
+          title: `The search for the rate${suffix}`,
+          text: `Each point is a training of ${settings.length} with the first seed; the ring is the rate that was taken for the rule "retuned".`,
+          charts: [tuningChart(study, variant)],
+          tables: first ? ['tuning'] : [],
+        },
+        {
+          title: `Steps and samples to ${goal}${suffix}`,
+          text: 'On the dashed line twice the batch needs half the steps and no more samples. Where the points leave it, larger batches waste samples; where they lie flat, they save no steps (Shallue et al. 2019). The solid line is the trade-off S = S_min (1 + B_crit/B) of McCandlish et al. 2018, fitted to the best rule of each batch size; the dotted line is its B_crit.',
+          charts: [targetChart(study, variant)],
+          tables: first ? ['targets'] : [],
+        },
+        {
+          title: `Gradient noise along training${suffix}`,
+          text: `From ${formatCount(study.tables.noise[0]?.samples ?? 0)} single samples' gradients behind some steps of the training with batch ${study.tables.noise[0]?.batch ?? settings.baseBatch}: B_simple = tr Σ / ‖G‖² (McCandlish et al. 2018), the batch at which noise and gradient are equally large. It predicts the critical batch without training at any other size. An estimate whose ‖G‖² is not positive is left out.`,
+          charts: [noiseChart(study, variant)],
+          tables: first ? ['noise'] : [],
+        },
+      ];
+    }),
+  ];
+}
+
+/** Titles, units and forms of the columns whose names alone do not tell. */
+const columnForms: Readonly<Record<string, { title?: string; unit?: string; form?: (value: number) => string }>> = {
+  stepSeconds: { title: 'step', unit: 'ms', form: milliseconds },
+  stepSecondsLow: { title: '1st quartile', unit: 'ms', form: milliseconds },
+  stepSecondsHigh: { title: '3rd quartile', unit: 'ms', form: milliseconds },
+  medianSeconds: { title: 'median step', unit: 'ms', form: milliseconds },
+  lowestSeconds: { title: 'shortest', unit: 'ms', form: milliseconds },
+  highestSeconds: { title: 'longest', unit: 'ms', form: milliseconds },
+  medianBubble: { title: 'idle', unit: '%', form: percent },
+  samplesPerSecond: { title: 'throughput', unit: 'samples/s', form: (v) => formatCount(Math.round(v)) },
+  bubble: { title: 'idle', unit: '%', form: percent },
+  bubbleLow: { title: '1st quartile', unit: '%', form: percent },
+  bubbleHigh: { title: '3rd quartile', unit: '%', form: percent },
+  bubbleClosedForm: { title: 'closed form', unit: '%', form: percent },
+  bubblePredicted: { title: 'predicted', unit: '%', form: percent },
+  efficiency: { unit: '%', form: percent },
+  sweetSpot: { title: 'sweet spot' },
+  peakBytesPlanned: { title: 'planned peak', unit: 'bytes', form: formatCount },
+  peakBytesMeasured: { title: 'measured peak', unit: 'bytes', form: formatCount },
+  capacityBytes: { title: 'capacity', unit: 'bytes', form: formatCount },
+  peakBytes: { title: 'planned peak', unit: 'bytes', form: formatCount },
+  optimizerState: { title: 'optimizer state', unit: 'bytes', form: formatCount },
+  savedActivations: { title: 'saved activations', unit: 'bytes', form: formatCount },
+  largestBatch: { title: 'largest batch', unit: 'samples', form: formatCount },
+  atLimit: { title: 'search ended' },
+  equalBits: { title: 'equal bits', form: formatCount },
+  maxUlps: { title: 'largest difference', unit: 'ulps', form: formatCount },
+  maxDifference: { title: 'largest difference', form: scientific },
+  relativeDifference: { title: 'over largest entry', form: scientific },
+  bound: { title: 'bound', form: scientific },
+  difference: { title: 'from M = 1', form: scientific },
+  heldOutLoss: { title: 'held-out loss' },
+  accuracy: { unit: '%', form: percent },
+  seconds: { title: 'time', unit: 's' },
+  stepsLow: { title: '1st quartile' },
+  stepsHigh: { title: '3rd quartile' },
+  steps: { form: (v) => formatCount(Number(v.toFixed(1))) },
+  samples: { form: (v) => formatCount(Math.round(v)) },
+  finalLoss: { title: 'final loss' },
+  finalHeldOutLoss: { title: 'final held-out loss' },
+  finalAccuracy: { title: 'final accuracy', unit: '%', form: percent },
+  traceSigma: { title: 'tr Σ' },
+  gradNormSquared: { title: '‖G‖²' },
+  noiseScale: { title: 'noise scale', unit: 'samples', form: (v) => formatValue(v, 3) },
+};
+const byteColumns = ['parameters', 'gradients', 'temporaries', 'communication', 'inputs', 'padding'];
+
+function milliseconds(seconds: number): string {
+  return (1000 * seconds).toFixed(seconds < 0.1 ? 3 : 1);
+}
+function percent(share: number): string {
+  return (100 * share).toFixed(1);
+}
+function scientific(value: number): string {
+  return value === 0 ? '0' : value.toExponential(2);
+}
+
+const titles: { readonly [name in TableName]: string } = {
+  runs: 'Every session',
+  timing: 'Times of all layouts',
+  memory: 'Memory of all layouts',
+  capacity: 'Largest batches',
+  gradients: 'Differences of gradients',
+  cutTraining: 'Losses, whole and cut',
+  curves: 'Learning curves',
+  tuning: 'Rates that were tried',
+  targets: 'Steps to the target',
+  noise: 'Noise estimates',
+};
+
+/** Rows beyond which the page shows the first and leaves the rest to the CSV file. */
+const mostRows = 400;
+
+function tableOf(tables: BatchTables, name: TableName): string {
+  const rows = tables[name] as unknown as readonly Readonly<Record<string, unknown>>[];
+  const names = (tableColumns[name] as readonly string[]).filter(
+    // A column that says nothing for any row (no sweep beyond batch and M, nothing that was not measured) is left out.
+    (column) => rows.some((row) => row[column] !== null && row[column] !== ''),
+  );
+  const columns = names.map((column): Column => {
+    const bytes = name === 'memory' && byteColumns.includes(column);
+    const form = columnForms[column];
+    return { title: form?.title ?? (column === 'microbatches' ? 'M' : column), unit: bytes ? 'bytes' : form?.unit };
+  });
+  const text = (column: string, value: unknown): string | null => {
+    if (value === null || value === undefined) return null;
+    if (typeof value === 'boolean') return value ? 'yes' : 'no';
+    if (typeof value !== 'number') return String(value);
+    if (name === 'memory' && byteColumns.includes(column)) return formatCount(value);
+    return (columnForms[column]?.form ?? ((v: number) => formatValue(v, 4)))(value);
+  };
+  const shown = rows.slice(0, mostRows).map((row) => names.map((column) => text(column, row[column])));
+  const rest = rows.length > mostRows ? `<p>${formatCount(rows.length - mostRows)} more rows in the CSV file.</p>` : '';
+  return details(`${titles[name]} (${formatCount(rows.length)} rows)`, htmlTable(columns, shown) + rest);
+}
+
+function settingsBlock({ settings: s, machine: m, seconds }: BatchStudy): string {
+  const rows: [string, string][] = [
+    ['processor', `${m.processor}, ${m.cores} cores`],
+    ['system', `${m.system}, Node ${m.node}`],
+    ['load (1 min) before, after', `${m.loadBefore.toFixed(1)}, ${m.loadAfter.toFixed(1)}`],
+    [
+      'timing',
+      `${s.repeats} session${s.repeats === 1 ? '' : 's'} of ${s.timedSteps} steps a layout, in turns, nothing beside them`,
+    ],
+    [
+      'trainings',
+      `${s.length}, ${s.seeds} seed${s.seeds === 1 ? '' : 's'}, rules ${s.rules.join(', ')}, on one device (losses are the same bits on every layout)`,
+    ],
+    ['the whole study', formatSeconds(seconds)],
+  ];
+  return `<section><h2>Machine and method</h2>${htmlTable([{ title: 'what' }, { title: 'how' }], rows)}</section>`;
+}

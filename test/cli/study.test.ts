@@ -1,0 +1,145 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { digits, partita, workFolder } from './run.ts';
+
+const text = (folder: string, ...path: string[]) => readFileSync(join(folder, ...path), 'utf8');
+/** Rows of a table without quoted fields, as the study writes these. */
+function csv(content: string): Record<string, string>[] {
+  const [head, ...lines] = content.trim().split('\n');
+  const names = head!.split(',');
+  return lines.map((line) => Object.fromEntries(line.split(',').map((value, i) => [names[i]!, value])));
+}
+const small = [
+  ...digits,
+  '--devices',
+  '2',
+  '--sweep.data.batchSize',
+  '32,128',
+  '--sweep.microbatches',
+  '1,4',
+  '--epochs',
+  '1',
+  '--quick',
+  '--noise-samples',
+  '32',
+  '--timed-steps',
+  '3',
+] as const;
+
+describe('study batch', () => {
+  it('writes tables, JSON and a page that agree, and goes on where it was', async () => {
+    const folder = workFolder();
+    const args = ['study', 'batch', ...small, '--lr-rules', 'none,retuned', '--study-dir', 'study', '--json'];
+    const first = await partita(folder, args);
+    expect({ code: first.code, error: first.code === 0 ? '' : first.stdout }).toEqual({ code: 0, error: '' });
+    expect(first.stdout.trim().split('\n')).toHaveLength(1);
+    expect(first.stderr).toContain('4 layouts (batch 32, 128; M 1, 4) on digits');
+    const study = JSON.parse(first.stdout);
+    expect(study).toMatchObject({ version: 1, command: 'study', study: 'batch', folder: 'study' });
+    expect(JSON.parse(text(folder, 'study', 'study.json'))).toEqual(study);
+    for (const file of study.files) expect(existsSync(join(folder, 'study', file)), file).toBe(true);
+
+    for (const [name, rows] of Object.entries<object[]>(study.tables)) {
+      const file = `${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}.csv`;
+      const written = csv(text(folder, 'study', file));
+      expect(written, file).toEqual(
+        rows.map((row) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, v === null ? '' : String(v)]))),
+      );
+    }
+    const { timing, memory, gradients, curves, targets, noise, capacity } = study.tables;
+    expect(timing.map((r: { batch: number; microbatches: number }) => [r.batch, r.microbatches])).toEqual([
+      [32, 1],
+      [32, 4],
+      [128, 1],
+      [128, 4],
+    ]);
+    expect(timing.map((r: { bubbleClosedForm: number }) => r.bubbleClosedForm)).toEqual([0.5, 0.2, 0.5, 0.2]);
+    for (const row of timing) {
+      expect(row.samplesPerSecond).toBeCloseTo(row.batch / row.stepSeconds, 9);
+      expect(row.stepSecondsLow).toBeLessThanOrEqual(row.stepSeconds);
+    }
+    expect(timing.filter((r: { sweetSpot: boolean }) => r.sweetSpot)).toHaveLength(2);
+    expect(memory).toHaveLength(8);
+    for (const row of memory) expect(row.peakBytesMeasured).toBe(row.peakBytesPlanned);
+    expect(capacity[1].largestBatch).toBeGreaterThan(capacity[0].largestBatch);
+    expect(gradients).toHaveLength(4);
+    for (const row of gradients) expect(row.relativeDifference).toBeLessThan(1e-5);
+    // An epoch of 1,438 samples: 45 steps of 32, the last one smaller.
+    const ends = curves.filter((r: { rule: string; batch: number }) => r.rule === 'none' && r.batch === 32).at(-1);
+    expect(ends).toMatchObject({ step: 45, samples: 1438 });
+    expect(targets).toHaveLength(4);
+    expect(noise[0]).toMatchObject({ step: 0, samples: 32 });
+    expect(noise.at(-1)).toMatchObject({ step: 45 });
+
+    const html = text(folder, 'study', 'index.html');
+    for (const { text: claim } of study.summary) expect(html).toContain(claim.replaceAll("'", '&#39;'));
+
+    // Started again, it finds everything finished, and its figures are the same.
+    const again = await partita(folder, args);
+    expect(again.code).toBe(0);
+    expect(JSON.parse(again.stdout).tables).toEqual(study.tables);
+    expect(text(folder, 'study', 'finished.jsonl').split('\n').length).toBe(
+      new Set(text(folder, 'study', 'finished.jsonl').split('\n')).size,
+    );
+  });
+
+  it('learns the same in a pool as in turn, and only the parts that are asked for', async () => {
+    const folder = workFolder();
+    const args = ['study', 'batch', ...small, '--parts', 'learning', '--lr-rules', 'linear', '--quiet', '--json'];
+    const [turn, pool] = [await partita(folder, args), await partita(folder, [...args, '--parallel', '2'])];
+    expect([turn.code, pool.code, turn.stderr]).toEqual([0, 0, '']);
+    const [a, b] = [turn, pool].map(({ stdout }) => JSON.parse(stdout));
+    expect(readdirSync(join(folder, 'studies'))).toEqual(['mlp-1', 'mlp-2']);
+    const byPlace = (rows: { batch: number; step: number }[]) =>
+      [...rows].sort((x, y) => x.batch - y.batch || x.step - y.step);
+    expect(byPlace(b.tables.curves)).toEqual(byPlace(a.tables.curves));
+    expect(b.tables.cutTraining).toEqual(a.tables.cutTraining);
+    expect(a.tables.runs).toEqual([]);
+    expect(a.tables.curves[0].seconds).toBeNull();
+  });
+
+  it('records what does not fit with its need, and runs the rest', async () => {
+    const folder = workFolder();
+    const args = ['study', 'batch', ...small, '--memory', '64KiB', '--parts', 'timing,capacity', '--json', '--quiet'];
+    const { code, stdout } = await partita(folder, args);
+    expect(code).toBe(0);
+    const { tables, settings, summary } = JSON.parse(stdout);
+    const unfit = tables.timing.filter((r: { fits: boolean }) => !r.fits);
+    expect(unfit.length).toBeGreaterThan(0);
+    expect(unfit.length).toBeLessThan(4);
+    for (const row of unfit) expect(row.stepSeconds).toBeNull();
+    const short = tables.memory.filter((r: { fits: boolean }) => !r.fits);
+    for (const row of short) expect(row.peakBytesPlanned).toBeGreaterThan(row.capacityBytes);
+    expect(settings).toMatchObject({ capacities: [65536], capacityFrom: 'devices' });
+    expect(summary.map((c: { text: string }) => c.text).join(' ')).toMatch(/of 4 layouts do not fit/);
+  });
+
+  it('refuses wrong sweeps, topics and flags before anything runs', async () => {
+    const folder = workFolder();
+    writeFileSync(
+      join(folder, 'sweep.json'),
+      JSON.stringify({ model: { kind: 'mlp' }, data: { kind: 'digits' }, sweep: { microbatches: [1, 2] } }),
+    );
+    const cases: [string[], string][] = [
+      [['study', 'batch', 'sweep.json', '--sweep.microbatch', '1,2'], 'did you mean \\"sweep.microbatches\\"'],
+      [
+        ['study', 'batch', ...digits, '--sweep.data.batchSize', '2,64', '--sweep.microbatches', '4'],
+        'data.batchSize 2, microbatches 4',
+      ],
+      [['study', 'batch', ...digits, '--sweep.seed', '1,2'], '--seeds'],
+      [['study', 'bath', ...digits], 'expected batch, got'],
+      [['study'], 'expected batch, got nothing'],
+      [['study', 'batch', ...digits, '--parts', 'timing,memry'], 'memory'],
+      [['study', 'batch', ...digits, '--repeat', '0'], '--repeat: expected an integer ≥ 1'],
+      [['study', 'batch', ...digits, '--target-accuracy', '1.5'], '--target-accuracy: expected a number > 0 and ≤ 1'],
+      [['train', 'sweep.json'], 'sweep: partita train takes a single experiment'],
+    ];
+    for (const [args, message] of cases) {
+      const { code, stdout } = await partita(folder, [...args, '--json']);
+      expect({ args, code }).toEqual({ args, code: 2 });
+      expect(stdout).toContain(message);
+    }
+    expect(readdirSync(folder)).toEqual(['sweep.json']);
+  });
+});

@@ -1,0 +1,210 @@
+/** A batch study made up of round figures, for the wording of its summary and the pictures of its page. */
+import type { BatchStudy } from '../../src/study/batch/study.ts';
+import { type Findings, summarize } from '../../src/study/batch/summary.ts';
+import type { BatchTables, MemoryRow, TargetRow, TimingRow } from '../../src/study/batch/tables.ts';
+
+export const timingRow = (
+  batch: number,
+  microbatches: number,
+  ms: number,
+  more: Partial<TimingRow> = {},
+): TimingRow => ({
+  series: '',
+  batch,
+  microbatches,
+  schedule: '1f1b',
+  devices: 2,
+  fits: true,
+  stepSeconds: ms / 1000,
+  stepSecondsLow: (0.99 * ms) / 1000,
+  stepSecondsHigh: (1.01 * ms) / 1000,
+  samplesPerSecond: batch / (ms / 1000),
+  bubble: 0.4,
+  bubbleLow: 0.35,
+  bubbleHigh: 0.45,
+  bubbleClosedForm: 1 / (microbatches + 1),
+  bubblePredicted: 0.3,
+  efficiency: 0.75,
+  sweetSpot: false,
+  ...more,
+});
+
+const kib = 1024;
+export const memoryRow = (batch: number, microbatches: number, activations: number, device = 0): MemoryRow => ({
+  series: '',
+  batch,
+  microbatches,
+  device,
+  fits: true,
+  peakBytesPlanned: (100 + activations) * kib,
+  peakBytesMeasured: (100 + activations) * kib,
+  capacityBytes: null,
+  parameters: 40 * kib,
+  gradients: 40 * kib,
+  optimizerState: 20 * kib,
+  savedActivations: activations * kib,
+  temporaries: 0,
+  communication: 0,
+  inputs: 0,
+  padding: 0,
+});
+
+export const targetRow = (
+  batch: number,
+  steps: number | null,
+  rule = 'none',
+  more: Partial<TargetRow> = {},
+): TargetRow => ({
+  variant: '',
+  batch,
+  rule,
+  lr: 0.1,
+  seeds: 3,
+  reached: steps === null ? 0 : 3,
+  diverged: 0,
+  steps,
+  stepsLow: steps,
+  stepsHigh: steps,
+  samples: steps === null ? null : steps * batch,
+  seconds: steps === null ? null : steps * 0.01,
+  finalLoss: 0.1,
+  finalHeldOutLoss: 0.2,
+  finalAccuracy: 0.95,
+  ...more,
+});
+
+const curve = (batch: number, rule: string, decay: number) =>
+  [1, 2, 4, 8, 16].map((step) => ({
+    variant: '',
+    batch,
+    rule,
+    lr: 0.1,
+    seed: 0,
+    step,
+    samples: step * batch,
+    seconds: step * 0.01,
+    loss: 2 * Math.exp(-decay * step),
+    heldOutLoss: 2.1 * Math.exp(-decay * step),
+    accuracy: 1 - Math.exp(-decay * step),
+  }));
+
+const tables: BatchTables = {
+  runs: [
+    {
+      series: '',
+      batch: 64,
+      microbatches: 1,
+      repeat: 0,
+      steps: 10,
+      medianSeconds: 0.02,
+      lowestSeconds: 0.019,
+      highestSeconds: 0.022,
+      medianBubble: 0.5,
+    },
+  ],
+  timing: [
+    timingRow(8, 1, 5, { sweetSpot: true }),
+    timingRow(8, 4, 8),
+    timingRow(64, 1, 20),
+    timingRow(64, 4, 15, { sweetSpot: true }),
+  ],
+  memory: [
+    memoryRow(8, 1, 20),
+    memoryRow(8, 4, 5),
+    memoryRow(64, 1, 100),
+    memoryRow(64, 4, 50),
+    memoryRow(64, 4, 10, 1),
+  ],
+  capacity: [
+    { series: '', microbatches: 1, capacityBytes: 256 * kib, largestBatch: 100, atLimit: false, peakBytes: 250 * kib },
+    { series: '', microbatches: 4, capacityBytes: 256 * kib, largestBatch: 330, atLimit: false, peakBytes: 255 * kib },
+  ],
+  gradients: [
+    {
+      variant: '',
+      batch: 64,
+      microbatches: 4,
+      parameter: 'layer.0.weight',
+      elements: 1000,
+      equalBits: 400,
+      maxUlps: 12,
+      maxDifference: 1e-8,
+      relativeDifference: 4e-7,
+      bound: null,
+      within: null,
+    },
+  ],
+  cutTraining: [1, 4].flatMap((microbatches) =>
+    [1, 2, 3].map((step) => ({
+      variant: '',
+      batch: 64,
+      microbatches,
+      step,
+      loss: 2 / step,
+      difference: microbatches === 1 ? 0 : step * 1e-7,
+      heldOutLoss: 2 / step,
+      accuracy: 0.9,
+    })),
+  ),
+  curves: [
+    ...curve(8, 'none', 0.05),
+    ...curve(64, 'none', 0.1),
+    ...curve(8, 'retuned', 0.06),
+    ...curve(64, 'retuned', 0.2),
+  ],
+  tuning: [
+    { variant: '', batch: 8, lr: 0.1, score: 0.2, best: true },
+    { variant: '', batch: 64, lr: 0.4, score: 0.3, best: true },
+    { variant: '', batch: 64, lr: 0.8, score: null, best: false },
+  ],
+  targets: [targetRow(8, 400), targetRow(64, 200), targetRow(8, 380, 'retuned'), targetRow(64, 100, 'retuned')],
+  noise: [0, 1, 10, 100].map((step) => ({
+    variant: '',
+    batch: 8,
+    step,
+    samples: 512,
+    traceSigma: 10,
+    gradNormSquared: step === 100 ? -0.1 : 0.5,
+    noiseScale: step === 100 ? null : 20 + step,
+  })),
+};
+
+export const findings = (more: Partial<Findings> = {}, rows: Partial<BatchTables> = {}): Findings => ({
+  version: 1,
+  command: 'study',
+  study: 'batch',
+  model: 'mlp',
+  data: 'digits',
+  dataSize: 1438,
+  parameters: 10000,
+  settings: {
+    batchSizes: [8, 64],
+    microbatches: [1, 4],
+    series: [''],
+    variants: [''],
+    baseBatch: 32,
+    baseRate: 0.1,
+    optimizer: 'sgd',
+    devices: 2,
+    length: '10 epochs',
+    rules: ['none', 'retuned'],
+    parts: ['timing', 'memory', 'capacity', 'gradients', 'learning', 'noise'],
+    seeds: 5,
+    repeats: 3,
+    timedSteps: 10,
+    capacities: [256 * kib],
+    capacityFrom: 'given',
+    quick: false,
+  },
+  machine: { processor: 'a processor', cores: 4, system: 'linux x64', node: 'v20', loadBefore: 0, loadAfter: 0 },
+  target: { metric: 'heldOutLoss', value: 0.3, chosen: 'given' },
+  tradeOffs: [{ variant: '', minSteps: 70, minSamples: 2100, criticalBatch: 30, error: 0.05 }],
+  edgeRates: [],
+  batchStatistics: false,
+  skipped: [],
+  seconds: 60,
+  ...more,
+  tables: { ...tables, ...rows },
+});
+
+export const studyOf = (given: Findings): BatchStudy => ({ ...given, summary: summarize(given) });
