@@ -378,14 +378,15 @@ export function capacityChart({ tables, settings }: BatchStudy): Chart | undefin
 
 /** (d) Difference of gradients, a point a parameter. */
 export function gradientChart({ tables, settings }: BatchStudy): Chart | undefined {
-  const rows = tables.gradients.filter((r) => r.relativeDifference > 0);
+  const rows = tables.gradients.filter((r) => r.relative > 0);
   if (rows.length === 0) return undefined;
   const parameters = [...new Set(rows.map((r) => r.parameter))];
   const few = parameters.length <= palette.length;
   const values = rows.map((r) => ({
     M: String(r.microbatches),
-    relative: r.relativeDifference,
+    relative: r.relative,
     ulps: r.maxUlps,
+    used: r.boundUsed === null || r.boundUsed === 0 ? null : 100 * r.boundUsed,
     parameter: r.parameter,
     variant: named(r.variant),
   }));
@@ -407,7 +408,8 @@ export function gradientChart({ tables, settings }: BatchStudy): Chart | undefin
     : { mark: { type: 'tick', thickness: 1.5, color: palette[0], opacity: 0.6 }, encoding: {} };
   const make = (title: string, y: Spec): Spec => ({
     title,
-    ...panel,
+    ...narrow,
+    transform: [{ filter: `isValid(datum.${String(y.field)})` }],
     mark: mark.mark,
     encoding: { x, y, ...mark.encoding },
   });
