@@ -5,19 +5,16 @@ import { metricText } from '../../study/batch/summary.ts';
 import { type BatchTables, type TableName, tableColumns } from '../../study/batch/tables.ts';
 import { type Chart, drawChart, escapeHtml } from '../chart.ts';
 import { type Column, details, figure, htmlPage, htmlTable } from '../html.ts';
+import { capacityChart, growthChart, memoryChart, timingChart } from './cost-charts.ts';
 import {
-  capacityChart,
   curveMetric,
   curvesChart,
   cutTrainingChart,
   gradientChart,
-  growthChart,
-  memoryChart,
   noiseChart,
   targetChart,
-  timingChart,
   tuningChart,
-} from './charts.ts';
+} from './learning-charts.ts';
 
 export async function batchStudyPage(study: BatchStudy, warn?: (text: string) => void): Promise<string> {
   const body: string[] = [summaryBlock(study)];
