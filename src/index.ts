@@ -47,6 +47,9 @@ export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
+export type { BestEvaluation, Checkpoint } from './train/checkpoint/checkpoint.ts';
+export { readCheckpoint, type StoredCheckpoint, writeCheckpoint } from './train/checkpoint/folder.ts';
+export type { CheckpointOptions } from './train/checkpoint/resume.ts';
 export {
   type CompareOptions,
   compareGradients,
@@ -56,7 +59,7 @@ export {
   type MicrobatchComparison,
   type TensorDifference,
 } from './train/compare-gradients.ts';
-export { openDataset, openFile } from './train/data/open.ts';
+export { openDataset, openFile, openNpy } from './train/data/open.ts';
 export { type BatchSource, epochsOf } from './train/data/source.ts';
 export { holdOut } from './train/data/split.ts';
 export {
