@@ -50,6 +50,9 @@ export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
 export * as study from './study/index.ts';
+export type { BestEvaluation, Checkpoint } from './train/checkpoint/checkpoint.ts';
+export { readCheckpoint, type StoredCheckpoint, writeCheckpoint } from './train/checkpoint/folder.ts';
+export type { CheckpointOptions } from './train/checkpoint/resume.ts';
 export {
   type CompareOptions,
   compareGradients,
@@ -59,7 +62,7 @@ export {
   type MicrobatchComparison,
   type TensorDifference,
 } from './train/compare-gradients.ts';
-export { openDataset, openFile } from './train/data/open.ts';
+export { openDataset, openFile, openNpy } from './train/data/open.ts';
 export { type BatchSource, epochsOf } from './train/data/source.ts';
 export { holdOut } from './train/data/split.ts';
 export {

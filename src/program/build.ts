@@ -192,8 +192,13 @@ class DeviceBuilder {
     const inputs = new Set<number>();
     const outputs = new Set<number>();
     const own = new Map<Tensor, number>();
+    const { resultsOf } = this.#context.chunk(group[0]!.graph);
+    // Results are kept for all samples, what only leads to sums for one.
+    const kept = new Set(group.filter((n) => n.outputs.some((t) => resultsOf.has(t))));
     for (const node of group) {
-      if (!node.op!.accumulates) for (const t of node.outputs) own.set(t, this.#scratch(t, microbatch));
+      if (!node.op!.accumulates && !kept.has(node)) {
+        for (const t of node.outputs) own.set(t, this.#scratch(t, microbatch));
+      }
     }
     for (const id of own.values()) outputs.add(id);
     const placeOf = (tensor: Tensor, sample: number): Place => {
@@ -203,6 +208,11 @@ class DeviceBuilder {
       const buffer = this.#need(root, microbatch);
       inputs.add(buffer);
       return { buffer, plus: sample * this.#stride(root, microbatch), stride: 0 };
+    };
+    const keptPlace = (tensor: Tensor, sample: number): Place => {
+      const buffer = this.#produce(tensor, microbatch);
+      outputs.add(buffer);
+      return { buffer, plus: sample * this.#stride(tensor, microbatch), stride: 0 };
     };
     const parts: Part[] = [];
     let workspaceBytes = 0;
@@ -226,7 +236,7 @@ class DeviceBuilder {
         const from = node.inputs.map((t) => placeOf(t, s));
         if (node.op!.accumulates) add(node, sums.get(node)!.sum.push(), from);
         else {
-          const to = node.outputs.map((t) => whole(own.get(t)!));
+          const to = node.outputs.map((t) => (kept.has(node) ? keptPlace(t, s) : whole(own.get(t)!)));
           run(this.#context.lower(node, null, backend), from, to);
         }
       }
@@ -249,6 +259,7 @@ class DeviceBuilder {
       flops: costs.reduce((n, c) => n + c.flops, 0),
       bytes: costs.reduce((n, c) => n + c.bytes, 0),
     });
+    for (const node of kept) this.#leave(node, microbatch);
     if (isLast) for (const node of sums.keys()) this.#leave(node, microbatch);
   }
 

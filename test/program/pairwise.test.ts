@@ -2,7 +2,8 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { mean } from '../../src/ops/reduce.ts';
 import { type Addition, PairwiseSum } from '../../src/program/pairwise.ts';
-import { planOf, threeLayers } from '../support/models.ts';
+import { Session } from '../../src/train/session.ts';
+import { f32, planOf, threeLayers } from '../support/models.ts';
 
 /** The additions as text: what each sum is made of, in the order of its operands. */
 function played(samples: number): { total: string; most: number } {
@@ -53,6 +54,23 @@ describe('pairwise summation', () => {
     const all = (10 * 6 + 10 * 7 + 7 + 7 * 3) * 4;
     expect(single.memory[0]!.byCategory.gradients).toBeLessThanOrEqual(5 * all + 8);
     expect(single.memory[0]!.peakBytes).toBeLessThan(whole.memory[0]!.peakBytes + 5 * all + bytesOfB);
+  });
+
+  it('nor where the gradient noise is measured on it, sample by sample', async () => {
+    const measured = (gradientNoise: boolean) =>
+      planOf(threeLayers, {
+        batch: 32,
+        microbatches: 2,
+        invariant: true,
+        programs: { train: { batch: 32, mode: 'train', gradientNorm: true, gradientNoise } },
+      });
+    const [plain, noisy] = [measured(false), measured(true)];
+    // A number a sample and parameter, and no gradient more.
+    const numbers = 4 * 32 * 4;
+    expect(noisy.memory[0]!.peakBytes).toBeLessThanOrEqual(plain.memory[0]!.peakBytes + numbers);
+    await using session = await Session.open(noisy, { audit: true });
+    const { results } = await session.run('train', { x: f32([32, 6], 1), t: f32([32, 3], 2) }, { step: 0 });
+    expect(results.get('micro_square/b')!.type.shape).toEqual([32]);
   });
 
   it('refuses models whose samples see each other, and says how to go on', () => {
