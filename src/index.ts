@@ -37,6 +37,8 @@ export * as plan from './plan/index.ts';
 export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
+export { batchStudyPage } from './report/batch-study/page.ts';
+export { type Chart, drawChart } from './report/chart.ts';
 export { figuresOf, meanOfSteps } from './report/figures.ts';
 export { comparisonSummary, comparisonTable } from './report/gradient-comparison.ts';
 export { graphSvg, type SvgOptions } from './report/graph/svg.ts';
@@ -47,6 +49,10 @@ export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
+export * as study from './study/index.ts';
+export type { BestEvaluation, Checkpoint } from './train/checkpoint/checkpoint.ts';
+export { readCheckpoint, type StoredCheckpoint, writeCheckpoint } from './train/checkpoint/folder.ts';
+export type { CheckpointOptions } from './train/checkpoint/resume.ts';
 export {
   type CompareOptions,
   compareGradients,
@@ -56,7 +62,7 @@ export {
   type MicrobatchComparison,
   type TensorDifference,
 } from './train/compare-gradients.ts';
-export { openDataset, openFile } from './train/data/open.ts';
+export { openDataset, openFile, openNpy } from './train/data/open.ts';
 export { type BatchSource, epochsOf } from './train/data/source.ts';
 export { holdOut } from './train/data/split.ts';
 export {

@@ -5,7 +5,6 @@ import { parseBytes } from '../core/memory-size.ts';
 import { any } from '../core/schema.ts';
 import { coerce, setPath } from '../core/schema-flags.ts';
 import { readText } from '../formats/read-file.ts';
-import type { PlanFile } from '../plan/plan-file.ts';
 import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
 import { isPathKey, resolvePaths } from '../train/experiment/paths.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
@@ -18,10 +17,11 @@ export interface LoadedExperiment {
   readonly where: string;
 }
 
-export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedExperiment {
+/** `own`: the experiment that a stored plan or a checkpoint brings, for where no file is given. */
+export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExperiment {
   const { file, keys, memory } = invocation;
   const where = file ?? 'command line';
-  if (file === undefined && !plan && keys.length === 0) {
+  if (file === undefined && own === undefined && keys.length === 0) {
     throw new UsageError(
       'command-line',
       `${invocation.command} needs an experiment file, or flags for model and data`,
@@ -30,7 +30,7 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
       },
     );
   }
-  const raw = rawExperiment(file, plan);
+  const raw = rawExperiment(file, own);
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
     throw new UsageError('experiment-invalid', `${where}: an experiment is a JSON object`, { fields: { file: where } });
   }
@@ -54,8 +54,18 @@ export function loadExperiment(invocation: Invocation, plan?: PlanFile): LoadedE
   resolvePaths(experiment, process.cwd());
   if (memory !== undefined) setMemory(experiment, memory);
   const parsed = parseExperiment(experiment, where);
+  refuseResume(parsed, invocation);
   if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
   return { experiment: parsed, where };
+}
+
+/** Only a training goes on; the other commands would leave the key unheard. */
+function refuseResume({ resume }: Experiment, { command }: Invocation): void {
+  if (resume === undefined || command === 'train' || command === 'plan') return;
+  throw new UsageError('resume-not-training', `resume: "partita ${command}" does not train, so it cannot resume`, {
+    fields: { key: 'resume', command },
+    remedy: `leave it out; a checkpoint's parameters are taken by --params ${resume}/step-N/params.safetensors`,
+  });
 }
 
 /** A sweep is many experiments, and every command but `study` is about one. */
@@ -67,8 +77,8 @@ function refuseSweep({ command, file }: Invocation, where: string): never {
 }
 
 /** The experiment as it is written; a model by itself is an experiment that says no more. */
-function rawExperiment(file: string | undefined, plan: PlanFile | undefined): unknown {
-  if (file === undefined) return plan ? structuredClone(plan.experiment) : {};
+function rawExperiment(file: string | undefined, own: unknown): unknown {
+  if (file === undefined) return own === undefined ? {} : structuredClone(own);
   return file.endsWith('.onnx') ? { model: resolve(file) } : readJson(file);
 }
 

@@ -32,6 +32,8 @@ const groups: Readonly<Record<string, string>> = {
   recompute: 'Devices and plan',
   optimizer: 'Optimizer',
   learningRate: 'Optimizer',
+  checkpoint: 'Checkpoints',
+  resume: 'Checkpoints',
   clip: 'Optimizer',
   sweep: 'Studies',
 };

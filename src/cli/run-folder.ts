@@ -1,8 +1,9 @@
-/** The folder of a training: params.safetensors, result.json, log.jsonl, plan.json, experiment.json. */
-import { closeSync, existsSync, mkdirSync, openSync, writeSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+/** The folder of a training: params.safetensors, best.safetensors, result.json, log.jsonl, plan.json, experiment.json. */
+import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { PartitaError } from '../core/errors.ts';
-import { writeFileAtomic } from '../formats/atomic.ts';
+import { removeLeftovers, writeFileAtomic } from '../formats/atomic.ts';
+import { makeFolder } from '../formats/make-folder.ts';
 
 export class RunFolder implements Disposable {
   readonly path: string;
@@ -11,7 +12,7 @@ export class RunFolder implements Disposable {
   /** `path`: made where it is missing. Without one, the first of runs/NAME-1, runs/NAME-2 … that is free. */
   constructor(path: string | undefined, name: string) {
     try {
-      this.path = path === undefined ? freeFolder('runs', name) : made(path);
+      this.path = path === undefined ? freeFolder('runs', name) : makeFolder(path);
       this.#log = openSync(join(this.path, 'log.jsonl'), 'w');
     } catch (cause) {
       if (cause instanceof PartitaError) throw cause;
@@ -28,6 +29,12 @@ export class RunFolder implements Disposable {
     writeSync(this.#log, `${JSON.stringify(record)}\n`);
   }
 
+  /** Removes what a training before has left and this one may not replace: its best parameters, half-written files. */
+  async clear(): Promise<void> {
+    rmSync(join(this.path, 'best.safetensors'), { force: true });
+    await removeLeftovers(this.path);
+  }
+
   write(name: string, content: Uint8Array | string): Promise<void> {
     return writeFileAtomic(join(this.path, name), content);
   }
@@ -37,18 +44,9 @@ export class RunFolder implements Disposable {
   }
 }
 
-/** Level by level: where a file system refuses new folders (/proc), Node's own recursive mkdir never returns. */
-export function made(path: string): string {
-  if (existsSync(path)) return path;
-  const parent = dirname(path);
-  if (parent !== path) made(parent);
-  mkdirSync(path);
-  return path;
-}
-
 /** Makes the first of PARENT/NAME-1, PARENT/NAME-2 … that is free. */
 export function freeFolder(parent: string, name: string): string {
-  made(parent);
+  makeFolder(parent);
   for (let n = 1; ; n++) {
     const path = join(parent, `${name}-${n}`);
     try {

@@ -3,6 +3,7 @@ import { PartitaError, UsageError } from '../core/errors.ts';
 import { formatSeconds, wrap } from '../core/format.ts';
 import { parseBytes } from '../core/memory-size.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
+import { makeFolder } from '../formats/make-folder.ts';
 import { type BatchStudyDesign, designBatchStudy } from '../study/batch/design.ts';
 import { type BatchStudyOptions, defaultOptions, rateRules, studyParts } from '../study/batch/options.ts';
 import type { Recorder } from '../study/batch/recorder.ts';
@@ -12,7 +13,7 @@ import { fileJournal } from '../study/journal.ts';
 import { type Row, tableFile } from '../study/table-file.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, listOf, numberOf, textOf, wholeNumberOf } from './invocation.ts';
-import { freeFolder, made } from './run-folder.ts';
+import { freeFolder } from './run-folder.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const began = performance.now();
@@ -81,7 +82,7 @@ function folderOf(invocation: Invocation, model: string): string {
   }
   const given = dir ?? out;
   try {
-    return given === undefined ? freeFolder('studies', model) : made(given);
+    return given === undefined ? freeFolder('studies', model) : makeFolder(given);
   } catch (cause) {
     throw new PartitaError('study-folder', `cannot make the study's folder: ${(cause as Error).message}`, {
       fields: { path: given ?? 'studies' },

@@ -2,9 +2,10 @@ import { formatSeconds } from '../core/format.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { makePlan } from '../plan/plan.ts';
 import { stepTrace } from '../report/step-trace.ts';
+import { bubbleOf } from '../train/bubble.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
 import { Session } from '../train/session.ts';
-import { bubbleOf, programFor, train } from '../train/trainer.ts';
+import { programFor, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
 

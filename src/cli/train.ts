@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { UsageError } from '../core/errors.ts';
 import { formatSeconds } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
@@ -8,55 +9,72 @@ import { makePlan, type Plan } from '../plan/plan.ts';
 import { checkSamePlan, type PlanFile, readPlanFile, withDecisions, writePlanFile } from '../plan/plan-file.ts';
 import { figuresOf, meanOfSteps } from '../report/figures.ts';
 import { printFigures, printPlan } from '../report/plan.ts';
+import { type BestEvaluation, isBetter } from '../train/checkpoint/checkpoint.ts';
+import { newestStep, readCheckpoint, type StoredCheckpoint } from '../train/checkpoint/folder.ts';
+import { takeUp } from '../train/checkpoint/resume.ts';
 import {
   type PreparedExperiment,
   planRequestOf,
   prepareExperiment,
   readParameters,
 } from '../train/experiment/prepare.ts';
+import type { LearningRate } from '../train/learning-rate.ts';
 import type { NoiseRecord } from '../train/noise-tracker.ts';
 import { Session } from '../train/session.ts';
-import { type StepRecord, train } from '../train/trainer.ts';
+import { type StepRecord, type TrainOptions, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf } from './invocation.ts';
 import { evaluationText, makeProgress } from './progress.ts';
 import { RunFolder } from './run-folder.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { prepared, plan } = planTraining(invocation);
+  const { prepared, plan, checkpoint } = planTraining(invocation);
   const silent = invocation.quiet || invocation.json;
   if (!silent) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
 
-  const { experiment, steps, source } = prepared;
-  const params = textOf(invocation, 'params');
-  const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
+  const { experiment, steps } = prepared;
+  const parameters = firstValues(invocation, prepared);
+  const options = trainOptions(prepared, checkpoint, invocation.signal);
+  // Before the run's folder is touched: a refused checkpoint leaves everything as it was.
+  const begun =
+    checkpoint || options.checkpoint ? await takeUp({ ...options, plan, seed: experiment.seed }) : undefined;
+  const resumed = begun?.resumed;
+  if (resumed && !silent) process.stdout.write(`Resumed behind step ${resumed.step} from ${resumed.folder}\n`);
   using folder = new RunFolder(textOf(invocation, 'runDir'), plan.request.model.name);
+  await folder.clear();
   await folder.write('experiment.json', `${JSON.stringify(experiment, null, 2)}\n`);
   await folder.write('plan.json', writePlanFile(plan, experiment));
 
-  const records: StepRecord[] = [];
+  const records: StepRecord[] = [...(resumed?.records ?? [])];
+  for (const record of records) folder.log(record);
+  let best: BestEvaluation | undefined = resumed?.best;
+  if (best) await folder.write('best.safetensors', writeSafetensors(best.parameters));
   const began = performance.now();
   await using session = await Session.open(plan, {
     seed: experiment.seed,
     parameters,
     audit: invocation.own.audit === true ? true : undefined,
   });
-  const progress = makeProgress(steps, Math.max(...plan.memory.map((m) => m.peakBytes)), invocation.quiet);
+  const progress = makeProgress(
+    steps,
+    Math.max(...plan.memory.map((m) => m.peakBytes)),
+    invocation.quiet,
+    resumed?.step,
+  );
   try {
-    for await (const record of train({
-      session,
-      data: source!,
-      steps,
-      learningRate: prepared.learningRate,
-      ...(typeof experiment.noise === 'object' ? { noise: experiment.noise } : {}),
-      momentum: prepared.momentum,
-      evaluation: prepared.evaluation,
-      signal: invocation.signal,
-    })) {
+    for await (const record of train({ ...options, session })) {
       records.push(record);
       folder.log(record);
       progress.step(record);
+      const { evaluation } = record;
+      if (!evaluation || !isBetter(evaluation, best)) continue;
+      const parameters = new Map([...(await session.parameters()), ...(await session.buffers())]);
+      best = { step: record.step, evaluation, parameters };
+      await folder.write('best.safetensors', writeSafetensors(parameters));
     }
+  } catch (error) {
+    if (!invocation.json) tellHowToResume(options.checkpoint?.dir);
+    throw error;
   } finally {
     progress.stop();
   }
@@ -68,7 +86,12 @@ export async function run(invocation: Invocation): Promise<number> {
   }
   const final = await session.parameters();
   const buffers = await session.buffers();
-  const figures = figuresOf(plan, { ...meanOfSteps(records), peaks: await session.measuredPeaks() });
+  const own = records.slice(resumed?.step ?? 0);
+  // A training that was resumed behind its last step has run nothing.
+  const figures = figuresOf(
+    plan,
+    own.length > 0 ? { ...meanOfSteps(own), peaks: await session.measuredPeaks() } : undefined,
+  );
   const last = records.at(-1)!;
   const result = {
     version: 1,
@@ -81,6 +104,9 @@ export async function run(invocation: Invocation): Promise<number> {
     firstLoss: records[0]!.loss,
     loss: last.loss,
     evaluation: last.evaluation ?? null,
+    best: best ? { step: best.step, ...best.evaluation } : null,
+    resumed: resumed ? { step: resumed.step, folder: resumed.folder } : null,
+    checkpoints: experiment.checkpoint?.dir ?? null,
     noise: records.findLast((r) => r.noise)?.noise ?? null,
     ...figures,
     seconds: (performance.now() - began) / 1000,
@@ -93,27 +119,92 @@ export async function run(invocation: Invocation): Promise<number> {
 
   if (invocation.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   else if (!silent) {
-    const evaluation = last.evaluation ? `; ${evaluationText(last.evaluation)}` : '';
+    const better =
+      best && best.step !== last.step
+        ? ` (best: ${best.evaluation.loss.toPrecision(4)} behind step ${best.step + 1})`
+        : '';
+    const evaluation = last.evaluation ? `; ${evaluationText(last.evaluation)}${better}` : '';
     process.stdout.write(
-      `\n${printFigures(figures)}\n\n${steps} steps in ${formatSeconds(result.seconds)}: loss ${records[0]!.loss.toPrecision(4)} to ${last.loss.toPrecision(4)}${evaluation}\nWritten to ${folder.path}\n`,
+      `\n${printFigures(figures)}\n\n${resumed ? `${own.length} of ${steps}` : steps} steps in ${formatSeconds(result.seconds)}: loss ${records[0]!.loss.toPrecision(4)} to ${last.loss.toPrecision(4)}${evaluation}\nWritten to ${folder.path}\n`,
     );
   }
   return 0;
 }
 
+/** What `train` is asked for, but for the session. */
+function trainOptions(
+  { experiment, source, steps, learningRate, momentum, evaluation }: PreparedExperiment,
+  resume: StoredCheckpoint | undefined,
+  signal: AbortSignal,
+): Omit<TrainOptions, 'session'> & { learningRate: LearningRate } {
+  const { resume: _, ...stored } = experiment;
+  const checkpoint = experiment.checkpoint && { ...experiment.checkpoint, experiment: stored };
+  const noise = typeof experiment.noise === 'object' ? experiment.noise : undefined;
+  return { data: source!, steps, learningRate, momentum, noise, evaluation, checkpoint, resume, signal };
+}
+
+/** First values from --params; a checkpoint has its own. */
+function firstValues(invocation: Invocation, { experiment, model }: PreparedExperiment) {
+  const params = textOf(invocation, 'params');
+  if (params === undefined) return undefined;
+  if (experiment.resume !== undefined) {
+    throw new UsageError('params-and-resume', '--params gives first values, and a resumed training has its own', {
+      fields: { params, resume: experiment.resume },
+      remedy: 'leave one of --params and --resume out',
+    });
+  }
+  return readParameters(params, model);
+}
+
+/** Behind a failure, where there is something to go on from. */
+function tellHowToResume(dir: string | undefined): void {
+  const step = dir === undefined ? undefined : newestStep(dir);
+  if (step !== undefined) {
+    process.stderr.write(`note: ${step} steps are kept; to go on: partita train --resume ${dir}\n`);
+  }
+}
+
+/**
+ * The experiment that a checkpoint brings; undefined where a program wrote it without one. Where --devices asks for others,
+ * a partition and a schedule that were written for the old ones do not carry over.
+ */
+function experimentFor({ keys }: Invocation, { experiment }: StoredCheckpoint): unknown {
+  if (typeof experiment !== 'object' || experiment === null) return undefined;
+  const given = (key: string) => keys.some(([path]) => path.split('.')[0] === key);
+  if (!given('devices')) return experiment;
+  const { partition, schedule, ...rest } = experiment as Record<string, unknown>;
+  return { ...rest, ...(typeof schedule === 'string' ? { schedule } : {}) };
+}
+
+export interface PlannedTraining {
+  readonly prepared: PreparedExperiment;
+  readonly plan: Plan;
+  /** The one to go on from. */
+  readonly checkpoint: StoredCheckpoint | undefined;
+}
+
 /** Plans a training: as the experiment says, or as a stored plan does. */
-export function planTraining(invocation: Invocation): { prepared: PreparedExperiment; plan: Plan } {
+export function planTraining(invocation: Invocation): PlannedTraining {
   const planPath = textOf(invocation, 'plan');
   const stored = planPath === undefined ? undefined : readPlanFile(readText(planPath), planPath);
   if (stored) refuseOtherLayout(invocation);
-  const { experiment, where } = loadExperiment(invocation, stored);
+  const checkpoint = stored || invocation.file !== undefined ? undefined : checkpointOf(invocation);
+  const own = stored?.experiment ?? (checkpoint && experimentFor(invocation, checkpoint));
+  const { experiment, where } = loadExperiment(invocation, own);
+  const resume = checkpoint ?? (experiment.resume === undefined ? undefined : readCheckpoint(experiment.resume));
   if (stored) refuseOtherModel(experiment, stored, planPath!, where);
   const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where });
   const request = planRequestOf(prepared, 'train');
-  if (!stored) return { prepared, plan: makePlan(request) };
+  if (!stored) return { prepared, plan: makePlan(request), checkpoint: resume };
   const plan = makePlan(withDecisions(request, stored));
   checkSamePlan(plan, stored, planPath!);
-  return { prepared, plan };
+  return { prepared, plan, checkpoint: resume };
+}
+
+/** The checkpoint that --resume names: without an experiment file it brings its own. */
+function checkpointOf({ keys }: Invocation): StoredCheckpoint | undefined {
+  const folder = keys.find(([path]) => path === 'resume')?.[1];
+  return folder === undefined ? undefined : readCheckpoint(resolve(folder));
 }
 
 /** A plan's stages are layers of its own model. */

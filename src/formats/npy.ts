@@ -12,8 +12,14 @@ const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 const dtypes: Readonly<Record<string, RawDType>> = {
   '<f4': 'F32',
   '<f8': 'F64',
+  '<f2': 'F16',
   '<i4': 'I32',
   '<i8': 'I64',
+  '<i2': 'I16',
+  '|i1': 'I8',
+  '<u4': 'U32',
+  '<u8': 'U64',
+  '<u2': 'U16',
   '|u1': 'U8',
   '|b1': 'BOOL',
 };

@@ -1,6 +1,6 @@
 import type { Plan } from '../plan/plan.ts';
 import { summarizePlan } from '../plan/summary.ts';
-import { bubbleOf } from '../train/trainer.ts';
+import { bubbleOf } from '../train/bubble.ts';
 
 /** What ran, averaged over steps. */
 export interface Measured {

@@ -1,9 +1,9 @@
 /** One layout of one training: what it is planned to need, and what its steps take. */
 import { PlanError } from '../core/errors.ts';
 import { draftPlan, type Plan, type PlanRequest, type Shortage, shortages } from '../plan/plan.ts';
+import { bubbleOf } from '../train/bubble.ts';
 import { type PreparedExperiment, planRequestOf } from '../train/experiment/prepare.ts';
 import { Session } from '../train/session.ts';
-import { bubbleOf } from '../train/trainer.ts';
 
 /** A plan for full batches alone: the step that a study times and measures, without an epoch's smaller last one. */
 export function stepRequestOf(prepared: PreparedExperiment): PlanRequest {

@@ -13,12 +13,27 @@ export interface ClassTerm {
   readonly values: 'logits' | 'logProbabilities';
 }
 
+/** A loss between values: `mse`, from which rmse and mae are computed, or a binary one, from which accuracy is. */
+export interface ValueTerm {
+  /** Names of the model output and of the target, of one shape. */
+  readonly output: string;
+  readonly target: string;
+  readonly kind: 'mse' | 'bce' | 'bceWithLogits';
+}
+
 export interface EvaluationRecord {
   readonly samples: number;
   /** Objective, averaged over batches by their samples (by their counted targets where it is one loss over classes). */
   readonly loss: number;
-  /** Share of counted targets whose class has the largest output; the first of equal ones. */
+  /**
+   * Share of counted targets that are met: whose class has the largest output, the first of equal ones; of binary targets
+   * (those ≥ 0.5 are true), on whose side of 0.5 the probability lies, of 0 the logit.
+   */
   readonly accuracy?: number;
+  /** √ of the mean squared difference of outputs and targets of `mse`, over all elements. */
+  readonly rmse?: number;
+  /** Mean absolute difference of the same. */
+  readonly mae?: number;
   /** exp of the mean cross entropy of a counted target, for texts. */
   readonly perplexity?: number;
 }
@@ -29,16 +44,21 @@ export interface EvaluatorOptions {
   /** In order, all of them. */
   readonly batches: readonly { readonly size: number; readonly tensors: () => Readonly<Record<string, HostTensor>> }[];
   readonly terms: readonly ClassTerm[];
+  readonly values?: readonly ValueTerm[];
   /** Whether the objective is one loss over classes and nothing else. */
   readonly single: boolean;
   readonly perplexity: boolean;
 }
 
 /** Runs the plan's forward programs over held-out batches; no parameter changes. */
-export function makeEvaluator({ batches, terms, single, perplexity }: EvaluatorOptions): Evaluator {
+export function makeEvaluator({ batches, terms, values = [], single, perplexity }: EvaluatorOptions): Evaluator {
+  const differences = values.filter(({ kind }) => kind === 'mse');
+  const binary = values.filter(({ kind }) => kind !== 'mse');
   return async (session, signal) => {
     let [samples, loss, weight] = [0, 0, 0];
     const total = { counted: 0, correct: 0, crossEntropy: 0 };
+    const hits = { counted: 0, correct: 0 };
+    const difference = { elements: 0, squares: 0, absolutes: 0 };
     for (const { size, tensors: open } of batches) {
       const tensors = open();
       const run = await session.run(programFor(session.plan, 'forward', { epoch: 0, step: 0, tensors }), tensors, {
@@ -52,6 +72,23 @@ export function makeEvaluator({ batches, terms, single, perplexity }: EvaluatorO
         total.correct += s.correct;
         total.crossEntropy += s.crossEntropy;
       }
+      const pair = ({ output, target }: ValueTerm) =>
+        [run.results.get(`output/${output}`)!.data, tensors[target]!.data] as const;
+      for (const term of binary) {
+        const [output, target] = pair(term);
+        const border = term.kind === 'bce' ? 0.5 : 0;
+        hits.counted += target.length;
+        for (let i = 0; i < target.length; i++) if (output[i]! >= border === target[i]! >= 0.5) hits.correct++;
+      }
+      for (const term of differences) {
+        const [output, target] = pair(term);
+        difference.elements += target.length;
+        for (let i = 0; i < target.length; i++) {
+          const d = output[i]! - target[i]!;
+          difference.squares += d * d;
+          difference.absolutes += Math.abs(d);
+        }
+      }
       // A batch without a counted target has no loss of its own (0/0).
       const share = single ? score[0]!.counted : size;
       if (share > 0) loss += run.loss * share;
@@ -61,7 +98,15 @@ export function makeEvaluator({ batches, terms, single, perplexity }: EvaluatorO
     return {
       samples,
       loss: loss / weight,
-      ...(terms.length > 0 ? { accuracy: total.correct / total.counted } : {}),
+      ...(terms.length + binary.length > 0
+        ? { accuracy: (total.correct + hits.correct) / (total.counted + hits.counted) }
+        : {}),
+      ...(differences.length > 0
+        ? {
+            rmse: Math.sqrt(difference.squares / difference.elements),
+            mae: difference.absolutes / difference.elements,
+          }
+        : {}),
       ...(perplexity && terms.length > 0 ? { perplexity: Math.exp(total.crossEntropy / total.counted) } : {}),
     };
   };

@@ -26,6 +26,13 @@ export interface SessionOptions extends ClusterOptions {
   readonly transport?: 'threads' | 'local';
 }
 
+/** All that a session holds between two steps, by name. */
+export interface SessionState {
+  readonly parameters: ReadonlyMap<string, HostTensor>;
+  readonly buffers: ReadonlyMap<string, HostTensor>;
+  readonly optimizerState: ReadonlyMap<string, HostTensor>;
+}
+
 export interface RunOptions {
   /** Step number of the optimizer, from 0. */
   readonly step?: number;
@@ -75,7 +82,8 @@ export class Session implements AsyncDisposable {
   readonly #results: Uint8Array;
   readonly #ran = new Set<string>();
   readonly #audit: boolean;
-  readonly #seed: number;
+  /** Of first values and of random numbers within the model. */
+  readonly seed: number;
   /** A run is under way or has failed. */
   #interrupted = false;
   /** Settles with the latest call. */
@@ -98,7 +106,7 @@ export class Session implements AsyncDisposable {
     this.#feeds = new Uint8Array(feeds);
     this.#results = new Uint8Array(results);
     this.#audit = audit;
-    this.#seed = seed;
+    this.seed = seed;
   }
 
   /** Starts devices, loads all programs and writes parameters, constants and optimizer state. */
@@ -198,20 +206,31 @@ export class Session implements AsyncDisposable {
     return this.#inTurn(() => this.#readAll('state'));
   }
 
-  /** Overwrites parameters, buffers or optimizer state by name. */
+  /** Parameters, buffers and optimizer state as one step left them. */
+  state(): Promise<SessionState> {
+    return this.#inTurn(async () => ({
+      parameters: await this.#readAll('parameter'),
+      buffers: await this.#readAll('buffer'),
+      optimizerState: await this.#readAll('state'),
+    }));
+  }
+
+  /** Overwrites parameters, buffers or optimizer state by name: all of them, or none where one does not fit. */
   write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
     return this.#inTurn(() => this.#writeAll(values));
   }
 
   async #writeAll(values: ReadonlyMap<string, HostTensor>): Promise<void> {
-    for (const [name, value] of values) {
+    const writes = [...values].map(([name, value]) => {
       const home = this.#homes.get(name);
       if (!home)
         throw new UsageError('unknown-parameter', `the model has no parameter, buffer or state ${name}`, {
           fields: { name },
         });
-      await this.#write(home, value);
-    }
+      checkFits(home, value);
+      return { home, value };
+    });
+    for (const { home, value } of writes) await this.#write(home, value);
   }
 
   /** Highest byte each device has ever written, as it finds itself. */
@@ -298,13 +317,7 @@ export class Session implements AsyncDisposable {
   }
 
   async #write(home: Home, value: HostTensor): Promise<void> {
-    if (value.data.byteLength !== home.bytes || value.type.dtype !== home.tensor.dtype) {
-      throw new UsageError(
-        'parameter-type',
-        `${home.tensor} cannot take ${value.data.length} values of ${value.type.dtype}`,
-        { fields: { name: home.tensor.name } },
-      );
-    }
+    checkFits(home, value);
     await this.#cluster.write(
       home.device,
       home.offset,
@@ -337,11 +350,18 @@ export class Session implements AsyncDisposable {
       tensors: batch,
       samples: programs[program]!.batch,
       whole,
-      seed: this.#seed,
+      seed: this.seed,
       step,
       hyper: () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step, momentum),
     });
   }
+}
+
+function checkFits({ tensor, bytes }: Home, value: HostTensor): void {
+  if (value.data.byteLength === bytes && value.type.dtype === tensor.dtype) return;
+  throw new UsageError('parameter-type', `${tensor} cannot take ${value.data.length} values of ${value.type.dtype}`, {
+    fields: { name: tensor.name },
+  });
 }
 
 /** √Σ of the parameters' squared norms, added in f64 in the order of the graph. */

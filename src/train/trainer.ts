@@ -1,6 +1,10 @@
 import { PartitaError } from '../core/errors.ts';
 import { sameType } from '../core/types.ts';
 import type { Plan } from '../plan/plan.ts';
+import { bubbleOf } from './bubble.ts';
+import type { StoredCheckpoint } from './checkpoint/folder.ts';
+import type { CheckpointOptions } from './checkpoint/resume.ts';
+import type { ContentVisitor } from './data/dataset.ts';
 import type { BatchSource, SourceBatch } from './data/source.ts';
 import type { EvaluationRecord, Evaluator } from './evaluate.ts';
 import type { LearningRate } from './learning-rate.ts';
@@ -16,12 +20,22 @@ export interface TrainOptions {
   /** Momentum (of Adam: beta1) of the update at step k; default the optimizer's own (`makeMomentum`). */
   readonly momentum?: LearningRate;
   /** How the gradient noise is averaged, where the plan computes it (`gradientNoise`). */
-  readonly noise?: ConstructorParameters<typeof NoiseTracker>[0];
+  readonly noise?: ConstructorParameters<typeof NoiseTracker>[0] | undefined;
   readonly evaluation?: {
     readonly evaluate: Evaluator;
     /** Behind every so many steps, and behind the last. */
     readonly every: number;
+    /** The held-out samples, by which a checkpoint knows them again (see `Dataset`). */
+    readonly contents?: ((visit: ContentVisitor) => void) | undefined;
   };
+  /** Writes checkpoints on the way. */
+  readonly checkpoint?: CheckpointOptions | undefined;
+  /**
+   * Goes on from a checkpoint, whose parameters, buffers and optimizer state the session is given: a folder of checkpoints
+   * (the newest), a checkpoint's own folder, or what `readCheckpoint` read. The plan may be any for the same model,
+   * microbatches, optimizer, seed and data: the bits are those of a training that was never interrupted.
+   */
+  readonly resume?: string | StoredCheckpoint | undefined;
   /** Ends the step under way; the iterator then throws and the session is failed. */
   readonly signal?: AbortSignal;
 }
@@ -56,7 +70,8 @@ export interface StepRecord {
  *     await using session = await Session.open(plan);
  *     for await (const { step, loss } of train({ session, data, steps: 100 })) console.log(step, loss);
  *
- * Leaving the loop early leaves the session as it is behind the last record.
+ * Leaving the loop early leaves the session as it is behind the last record. A resumed training yields the steps behind its
+ * checkpoint only; those before are the checkpoint's `records`.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, void, undefined> {
   const { session, data, steps, evaluation, signal } = options;
@@ -68,8 +83,9 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       remedy: `--steps ${data.steps}`,
     });
   }
+  const { recorder, resumed } = await beginning(options, rate);
   const tracker = new NoiseTracker(options.noise);
-  for (let step = 0; step < steps; step++) {
+  for (let step = resumed?.step ?? 0; step < steps; step++) {
     const batch = data.batchAt(step);
     const lr = rate(step);
     const momentum = options.momentum?.(step);
@@ -85,7 +101,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
     );
     const busySeconds = reports.map((r) => r.busySeconds);
     const due = evaluation !== undefined && ((step + 1) % evaluation.every === 0 || step + 1 === steps);
-    yield {
+    const record: StepRecord = {
       step,
       epoch: batch.epoch,
       loss,
@@ -98,11 +114,32 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       bubbleFraction: bubbleOf(busySeconds, seconds),
       ...(due ? { evaluation: await evaluation.evaluate(session, signal) } : {}),
     };
+    await recorder?.record(record, step + 1 === steps);
+    yield record;
   }
 }
 
-export const bubbleOf = (busySeconds: readonly number[], stepSeconds: number): number =>
-  stepSeconds > 0 ? 1 - busySeconds.reduce((a, b) => a + b, 0) / (busySeconds.length * stepSeconds) : 0;
+/** Loads the checkpoint that is resumed into the session, once it is known to be this training's. */
+async function beginning(options: TrainOptions, learningRate: LearningRate) {
+  const { session, data, steps, evaluation, checkpoint, resume } = options;
+  if (!checkpoint && resume === undefined) return {};
+  // Checkpoints lie on a disk: a training without them needs none, nor the modules that read one.
+  const [{ takeUp }, { CheckpointRecorder }] = await Promise.all([
+    import('./checkpoint/resume.ts'),
+    import('./checkpoint/recorder.ts'),
+  ]);
+  const { plan, seed } = session;
+  const { momentum } = options;
+  const begun = await takeUp({ plan, seed, data, steps, learningRate, momentum, evaluation, checkpoint, resume });
+  const { resumed } = begun;
+  const recorder =
+    checkpoint &&
+    new CheckpointRecorder(session, begun, { ...checkpoint, every: checkpoint.every ?? data.stepsPerEpoch });
+  if (resumed) {
+    await session.write(new Map([...resumed.parameters, ...resumed.buffers, ...resumed.optimizerState]));
+  }
+  return { recorder, resumed };
+}
 
 /**
  * The plan's program of this mode that was built for the batch's shapes. Where there is none the mode's first: its

@@ -1,5 +1,8 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { experiment, makePlan, Session, type StepRecord, train } from '../../src/index.ts';
+import { experiment, makePlan, programFor, Session, type StepRecord, train } from '../../src/index.ts';
 
 const prepared = (more: object = {}) =>
   experiment.prepareExperiment(
@@ -107,6 +110,45 @@ describe('evaluation', () => {
     const record = await evaluation!.evaluate(session);
     expect(await session.parameters()).toEqual(before);
     expect(await evaluation!.evaluate(session)).toEqual(record);
+  });
+
+  it('of values has rmse and mae, of binary targets accuracy, over all held-out elements', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'partita-metrics-'));
+    const rows = Array.from({ length: 10 }, (_, i) => [Math.sin(i), Math.cos(3 * i), i % 3 === 0 ? 1 : 0]);
+    const file = join(folder, 'rows.csv');
+    writeFileSync(file, rows.map((row) => `${row.join()}\n`).join(''));
+    const model = { kind: 'mlp', hidden: [3] };
+    const data = { kind: 'csv', file, task: 'values', batchSize: 4 };
+    const outputsOf = async (kind: 'mse' | 'bceWithLogits') => {
+      const objective = [{ kind, output: 'logits', target: 'y' }];
+      const { session, evaluation, heldOut } = await open({
+        model,
+        data,
+        objective,
+        eval: { data: { kind: 'csv', file, task: 'values' } },
+      });
+      await using _ = session;
+      // The reference sees the same outputs, batch by batch: 4, 4 and 2 samples.
+      const pairs: [number, number][] = [];
+      for (const { tensors } of heldOut!.batches) {
+        const batch = { epoch: 0, step: 0, tensors: tensors() };
+        const { results } = await session.run(programFor(session.plan, 'forward', batch), batch.tensors);
+        const output = results.get('output/logits')!.data;
+        pairs.push(...Array.from(batch.tensors.y!.data, (y, i): [number, number] => [output[i]!, y]));
+      }
+      expect(pairs).toHaveLength(10);
+      return { pairs, record: await evaluation!.evaluate(session) };
+    };
+    const { pairs, record } = await outputsOf('mse');
+    const mean = (of: (d: number) => number) => pairs.reduce((sum, [o, y]) => sum + of(o - y), 0) / 10;
+    expect(record.rmse).toBeCloseTo(Math.sqrt(mean((d) => d * d)), 12);
+    expect(record.mae).toBeCloseTo(mean(Math.abs), 12);
+    // The mean over samples, batches of 4, 4 and 2 weighted by their sizes.
+    expect(record.loss).toBeCloseTo(record.rmse! ** 2, 6);
+    expect(record).not.toHaveProperty('accuracy');
+    const binary = await outputsOf('bceWithLogits');
+    expect(binary.record.accuracy).toBe(binary.pairs.filter(([o, y]) => o >= 0 === (y === 1)).length / 10);
+    expect(binary.record).not.toHaveProperty('rmse');
   });
 
   it('leaves ignored targets out of loss and accuracy', async () => {

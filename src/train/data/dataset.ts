@@ -13,10 +13,15 @@ export interface SampleType {
   readonly sampleShape: Shape;
 }
 
+/** Takes, part by part, all that decides which values a step is fed: two data with equal parts are the same data. */
+export type ContentVisitor = (part: string | ArrayBufferView) => void;
+
 export interface Dataset {
   readonly name: string;
   /** Number of samples. */
   readonly size: number;
+  /** Its samples, wherever they lie and whatever they are called; checkpoints know the data again by them. */
+  readonly contents?: (visit: ContentVisitor) => void;
   readonly tensors: Readonly<Record<string, SampleType>>;
   /** The samples at these indices, with a leading batch axis. */
   batch(indices: Int32Array): Record<string, HostTensor>;
@@ -54,6 +59,12 @@ export function datasetOf(
       checkIndices(name, size, indices);
       return mapValues(columns, (column) => gather(column, indices));
     },
+    contents(visit) {
+      for (const [column, { dtype, sampleShape, divisor = 1, values }] of Object.entries(columns)) {
+        visit(JSON.stringify([column, dtype, sampleShape, divisor]));
+        visit(values);
+      }
+    },
   };
 }
 
@@ -83,6 +94,12 @@ export function subset(dataset: Dataset, indices: Int32Array, name: string): Dat
       checkIndices(name, indices.length, chosen);
       return dataset.batch(chosen.map((i) => indices[i]!));
     },
+    ...(dataset.contents && {
+      contents: (visit) => {
+        dataset.contents!(visit);
+        visit(indices);
+      },
+    }),
   };
 }
 

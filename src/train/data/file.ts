@@ -1,5 +1,5 @@
 /**
- * Data from a tensor file, named as the graph's inputs and targets. Tensors the graph does not name are ignored.
+ * Data from a tensor file (or from one file a tensor), named as the graph's inputs and targets. Tensors the graph does not name are ignored.
  *
  *     mode      the file's tensor of an input [b, …]       step k gets
  *     fixed     [b, …]                                     the whole tensor, every step
@@ -11,9 +11,9 @@ import { FormatError, nearest, PartitaError, UsageError } from '../../core/error
 import { allocate, type DType, elementCount, formatShape, type HostTensor } from '../../core/types.ts';
 import { naturalDType, type RawTensor, toHostTensor } from '../../formats/raw-tensor.ts';
 import { readSafetensors } from '../../formats/safetensors.ts';
-import { mapValues } from './dataset.ts';
+import { type ContentVisitor, mapValues } from './dataset.ts';
 import { Sampler } from './sampler.ts';
-import type { BatchSource } from './source.ts';
+import { type BatchSource, orderOf } from './source.ts';
 
 /** A graph input or target the file must hold. */
 export interface WantedTensor {
@@ -34,26 +34,50 @@ export type FileMode =
       readonly shuffle?: 'seeded' | 'none';
     };
 
-export function fileSource(
+/** Tensors as their files hold them. */
+export interface RawTensors {
+  /** Names the file, or the files, in errors. */
+  readonly where: string;
+  readonly tensors: ReadonlyMap<string, RawTensor>;
+  /** What to do where one is missing; default: add it to the file. */
+  readonly remedy?: (missing: readonly string[]) => string;
+}
+
+/** From the bytes of a safetensors file. */
+export const fileSource = (
   bytes: Uint8Array,
   where: string,
   wanted: readonly WantedTensor[],
+  mode?: FileMode,
+): BatchSource => tensorSource({ where, tensors: readSafetensors(bytes, where) }, wanted, mode);
+
+export function tensorSource(
+  raw: RawTensors,
+  wanted: readonly WantedTensor[],
   mode: FileMode = { mode: 'fixed' },
 ): BatchSource {
-  const tensors = readWanted(readSafetensors(bytes, where), where, wanted);
-  if (mode.mode === 'stream') return stream(tensors, where);
-  if (mode.mode === 'epochs') return epochs(tensors, where, wanted, mode);
+  const { where } = raw;
+  const tensors = readWanted(raw, wanted);
+  const contents = (visit: ContentVisitor): void => {
+    for (const [name, { type, data }] of Object.entries(tensors)) {
+      visit(JSON.stringify([name, type.dtype, type.shape]));
+      visit(data);
+    }
+  };
+  if (mode.mode === 'stream') return { ...stream(tensors, where), contents };
+  if (mode.mode === 'epochs') return { ...epochs(tensors, where, wanted, mode), contents };
   return {
     name: where,
     steps: Number.POSITIVE_INFINITY,
     stepsPerEpoch: 1,
+    order: 'the whole file every step',
+    contents,
     batchAt: (step) => ({ epoch: step, step, tensors }),
   };
 }
 
 function readWanted(
-  file: ReadonlyMap<string, RawTensor>,
-  where: string,
+  { tensors: file, where, remedy }: RawTensors,
   wanted: readonly WantedTensor[],
 ): Record<string, HostTensor> {
   const missing = wanted.filter(({ name }) => !file.has(name)).map(({ name }) => name);
@@ -70,8 +94,11 @@ function readWanted(
       `${where} lacks ${missing.map((name) => `"${name}"`).join(', ')}; it holds ${held.map((name) => `"${name}"`).join(', ') || 'nothing'}`,
       {
         fields: { file: where, missing, held },
-        remedy:
-          guesses.length > 0 ? `rename ${guesses.join(', ')} in the file` : `add ${missing.join(', ')} to the file`,
+        remedy: remedy
+          ? remedy(missing)
+          : guesses.length > 0
+            ? `rename ${guesses.join(', ')} in the file`
+            : `add ${missing.join(', ')} to the file`,
       },
     );
   }
@@ -100,6 +127,7 @@ function stream(tensors: Record<string, HostTensor>, where: string): BatchSource
     name: where,
     steps,
     stepsPerEpoch: steps,
+    order: 'step k takes index k',
     batchAt(step) {
       if (step >= steps) {
         throw new PartitaError(
@@ -136,6 +164,7 @@ function epochs(
     name: where,
     steps: Number.POSITIVE_INFINITY,
     stepsPerEpoch: sampler.stepsPerEpoch,
+    order: orderOf(options),
     batchAt(step) {
       const { epoch, indices } = sampler.batchAt(step);
       const pick = (tensor: HostTensor, name: string) => {

@@ -2,12 +2,14 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { packageRoot } from '../../core/package-root.ts';
+import { readNpy } from '../../formats/npy.ts';
 import { readBytes, readText } from '../../formats/read-file.ts';
+import { readSafetensors } from '../../formats/safetensors.ts';
 import { type CsvDatasetOptions, csvDatasetFrom } from './csv.ts';
 import type { Dataset } from './dataset.ts';
 import { digitsFrom } from './digits.ts';
 import { fashionMnistFiles, fashionMnistFolder, fashionMnistFrom } from './fashion-mnist.ts';
-import { type FileMode, fileSource, type WantedTensor } from './file.ts';
+import { type FileMode, type RawTensors, tensorSource, type WantedTensor } from './file.ts';
 import { segmentationOf } from './segmentation.ts';
 import type { BatchSource } from './source.ts';
 import { type TextDataset, type TextOptions, textFrom } from './text.ts';
@@ -71,6 +73,30 @@ export function openText({ file, ...options }: { file?: string } & TextOptions =
 export const openCsv = (path: string, options: CsvDatasetOptions = {}): Dataset =>
   csvDatasetFrom(readText(path), path, options);
 
+/** Data whose tensors are named as the graph's: one safetensors file, or one .npy file a tensor. */
+export type TensorFiles =
+  | { readonly kind: 'file'; readonly file: string }
+  | { readonly kind: 'npy'; readonly files: Readonly<Record<string, string>> };
+
+export function readTensorFiles(config: TensorFiles): RawTensors {
+  if (config.kind === 'file') {
+    return { where: config.file, tensors: readSafetensors(readBytes(config.file), config.file) };
+  }
+  const files = Object.entries(config.files);
+  return {
+    where: files.map(([, path]) => basename(path)).join(', '),
+    tensors: new Map(files.map(([name, path]) => [name, readNpy(readBytes(path), path)])),
+    remedy: (missing) => missing.map((name) => `--data.files.${name} ${name}.npy`).join(' '),
+  };
+}
+
 /** A safetensors file as the experiment key `{"file": …}` has it. */
 export const openFile = (path: string, wanted: readonly WantedTensor[], mode?: FileMode): BatchSource =>
-  fileSource(readBytes(path), path, wanted, mode);
+  tensorSource(readTensorFiles({ kind: 'file', file: path }), wanted, mode);
+
+/** NumPy's arrays, one a file, as the experiment key `{"kind": "npy", "files": …}` has them. */
+export const openNpy = (
+  files: Readonly<Record<string, string>>,
+  wanted: readonly WantedTensor[],
+  mode?: FileMode,
+): BatchSource => tensorSource(readTensorFiles({ kind: 'npy', files }), wanted, mode);

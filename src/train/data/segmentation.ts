@@ -32,6 +32,12 @@ export function segmentationOf(images: Dataset): Dataset {
     size: images.size,
     tensors: { x, y: { dtype: 'i32', sampleShape } },
     classes: images.classes + 1,
+    ...(images.contents && {
+      contents: (visit) => {
+        visit(`a class a pixel, background below ${inkThreshold}`);
+        images.contents!(visit);
+      },
+    }),
     batch(indices) {
       const batch = images.batch(indices);
       return { ...batch, y: labelled(batch.x!, batch.y!, [indices.length, ...sampleShape]) };

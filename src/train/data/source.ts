@@ -1,6 +1,6 @@
 /** Step → tensors: what a training session pulls from, whether a data set or a file stands behind it. */
 import type { HostTensor } from '../../core/types.ts';
-import type { Dataset } from './dataset.ts';
+import type { ContentVisitor, Dataset } from './dataset.ts';
 import { Sampler, type SamplerOptions } from './sampler.ts';
 
 export interface BatchSource {
@@ -11,6 +11,10 @@ export interface BatchSource {
   readonly stepsPerEpoch: number;
   /** A function of the step alone; throws `data-exhausted` from step `steps` on. */
   batchAt(step: number): SourceBatch;
+  /** In words, which samples a step takes. A checkpoint is resumed with the same order only. */
+  readonly order?: string;
+  /** The samples it takes from (see `Dataset`). */
+  readonly contents?: (visit: ContentVisitor) => void;
 }
 
 export interface SourceBatch {
@@ -26,9 +30,15 @@ export function epochsOf(dataset: Dataset, options: Omit<SamplerOptions, 'size'>
     name: dataset.name,
     steps: Number.POSITIVE_INFINITY,
     stepsPerEpoch: sampler.stepsPerEpoch,
+    order: orderOf(options),
+    contents: dataset.contents,
     batchAt(step) {
       const { epoch, indices } = sampler.batchAt(step);
       return { epoch, step, tensors: dataset.batch(indices) };
     },
   };
 }
+
+/** The order of shuffled epochs, in words. */
+export const orderOf = ({ batchSize, seed, shuffle = 'seeded' }: Omit<SamplerOptions, 'size'>): string =>
+  `epochs of batches of ${batchSize}, ${shuffle === 'none' ? "in the data's order" : `shuffled by seed ${seed}`}`;

@@ -72,6 +72,10 @@ function windows(name: string, tokens: Int32Array, context: number, stride: numb
       });
       return { x: { type, data: x }, y: { type, data: y } };
     },
+    contents(visit) {
+      visit(JSON.stringify([context, stride, tokenizer.vocabulary ?? 'bytes']));
+      visit(tokens);
+    },
     holdOut: (fraction) => splitByPosition(name, tokens, context, stride, tokenizer, fraction),
   };
 }

@@ -1,11 +1,9 @@
 import { FormatError, UsageError } from '../../core/errors.ts';
 import { formatType, type HostTensor, type Shape, sameType } from '../../core/types.ts';
-import { readBytes } from '../../formats/read-file.ts';
-import { readSafetensors } from '../../formats/safetensors.ts';
 import { type Model, someGraph } from '../../optim/model.ts';
-import type { Dataset } from '../data/dataset.ts';
-import type { WantedTensor } from '../data/file.ts';
-import { type DatasetConfig, openDataset, openFile } from '../data/open.ts';
+import type { ContentVisitor, Dataset } from '../data/dataset.ts';
+import { type RawTensors, tensorSource, type WantedTensor } from '../data/file.ts';
+import { type DatasetConfig, openDataset, readTensorFiles, type TensorFiles } from '../data/open.ts';
 import { type BatchSource, epochsOf } from '../data/source.ts';
 import { holdOut } from '../data/split.ts';
 import type { TextDataset } from '../data/text.ts';
@@ -14,16 +12,20 @@ import type { SampleInfo } from './model.ts';
 import type { DataConfig, EvaluationDataConfig, Experiment, ModelChoice } from './schema.ts';
 import { defaultBatchSize } from './semantics.ts';
 
-/** A data set, or a file that is read once the model's tensors are known. */
+/** A data set, or tensors whose meaning is known once the model's are. */
 export type OpenedData =
   | { readonly kind: 'set'; readonly train: Dataset; readonly heldOut?: Dataset }
-  | { readonly kind: 'file'; readonly file: string };
+  | ({ readonly kind: 'tensors' } & RawTensors);
+
+/** Files of named tensors, as opposed to data sets of numbered samples. */
+const isTensorFiles = (config: DataConfig | EvaluationDataConfig): config is Extract<typeof config, TensorFiles> =>
+  config.kind === 'file' || config.kind === 'npy';
 
 const defaultContext = 64;
 
 /** Opens what the experiment trains on; of a data set with `eval.fraction`, both parts. */
 export function openData(experiment: Experiment, config: DataConfig): OpenedData {
-  if (config.kind === 'file') return { kind: 'file', file: config.file };
+  if (isTensorFiles(config)) return { kind: 'tensors', ...readTensorFiles(config) };
   const whole = openDataset(completeData(config, experiment.model));
   const fraction = experiment.eval?.fraction;
   if (fraction === undefined) return { kind: 'set', train: whole };
@@ -31,7 +33,7 @@ export function openData(experiment: Experiment, config: DataConfig): OpenedData
   return { kind: 'set', train, heldOut };
 }
 
-type SetConfig = Exclude<DataConfig | EvaluationDataConfig, { kind: 'file' }>;
+type SetConfig = Exclude<DataConfig | EvaluationDataConfig, TensorFiles>;
 
 /**
  * What a data set's description leaves to the model: a text's windows are as long as its context, and images have the
@@ -62,9 +64,8 @@ export function sampleInfo(opened: OpenedData, config: DataConfig): SampleInfo {
     const targets = tensors.y?.dtype === 'f32' ? tensors.y.sampleShape[0] : undefined;
     return { sampleShape: tensors.x?.sampleShape, classes: classes ?? targets, from: `the data (${name})` };
   }
-  const x = readSafetensors(readBytes(opened.file), opened.file).get('x');
-  const sampleShape = x?.shape.slice(config.mode === 'stream' ? 2 : 1);
-  return { sampleShape, from: `the data (${opened.file})` };
+  const sampleShape = opened.tensors.get('x')?.shape.slice(config.mode === 'stream' ? 2 : 1);
+  return { sampleShape, from: `the data (${opened.where})` };
 }
 
 /** The shape of a step's tensor by name, with any batch size; undefined where the data have none of this name. */
@@ -73,8 +74,7 @@ export function dataShapes(opened: OpenedData, config: DataConfig): (name: strin
     const { tensors } = opened.train;
     return (name) => (Object.hasOwn(tensors, name) ? [1, ...tensors[name]!.sampleShape] : undefined);
   }
-  const tensors = readSafetensors(readBytes(opened.file), opened.file);
-  return (name) => tensors.get(name)?.shape.slice(config.mode === 'stream' ? 1 : 0);
+  return (name) => opened.tensors.get(name)?.shape.slice(config.mode === 'stream' ? 1 : 0);
 }
 
 /** The tensors that a step is fed: the model's inputs and the targets of its losses. */
@@ -99,10 +99,10 @@ export function openSource(
   const batchSize = config.batchSize ?? defaultBatchSize;
   const { seed } = experiment;
   const { shuffle } = config;
-  if (opened.kind === 'file') {
+  if (opened.kind === 'tensors') {
     const mode =
       config.mode === 'epochs' ? ({ mode: 'epochs', batchSize, seed, shuffle } as const) : { mode: config.mode };
-    return checked(openFile(opened.file, wanted, mode), model, wanted, terms);
+    return checked(tensorSource(opened, wanted, mode), model, wanted, terms);
   }
   const source =
     config.mode === 'fixed' ? wholeSet(opened.train) : epochsOf(opened.train, { batchSize, seed, shuffle });
@@ -118,6 +118,8 @@ function wholeSet(dataset: Dataset): BatchSource {
     name: dataset.name,
     steps: Number.POSITIVE_INFINITY,
     stepsPerEpoch: 1,
+    order: 'the whole data set every step',
+    contents: dataset.contents,
     batchAt: (step) => ({ epoch: step, step, tensors }),
   };
 }
@@ -205,6 +207,7 @@ function checkClasses(
 /** Held-out batches in order, the last one smaller; none is dropped. */
 export interface HeldOut {
   readonly name: string;
+  readonly contents?: ((visit: ContentVisitor) => void) | undefined;
   readonly batches: readonly { readonly size: number; readonly tensors: () => Readonly<Record<string, HostTensor>> }[];
 }
 
@@ -219,11 +222,11 @@ export function openHeldOut(
   if (!config) return undefined;
   const wanted = wantedTensors(model);
   const check = batchChecker(model, wanted, terms);
-  if (config.data?.kind === 'file') {
-    const { file } = config.data;
-    const { tensors } = openFile(file, wanted).batchAt(0);
-    check(tensors, file);
-    return { name: file, batches: [{ size: batchSizeOf(tensors, wanted, file), tensors: () => tensors }] };
+  if (config.data && isTensorFiles(config.data)) {
+    const { name, batchAt, contents } = tensorSource(heldOutFiles(config.data), wanted);
+    const { tensors } = batchAt(0);
+    check(tensors, name);
+    return { name, contents, batches: [{ size: batchSizeOf(tensors, wanted, name), tensors: () => tensors }] };
   }
   const dataset = config.data
     ? openDataset(sharingVocabulary(completeData(config.data, experiment.model, experiment.data), opened))
@@ -236,6 +239,7 @@ export function openHeldOut(
   const starts = Array.from({ length: Math.ceil(dataset.size / batch) }, (_, i) => i * batch);
   return {
     name: dataset.name,
+    contents: dataset.contents,
     batches: starts.map((from) => {
       const size = Math.min(batch, dataset.size - from);
       return {
@@ -248,6 +252,12 @@ export function openHeldOut(
       };
     }),
   };
+}
+
+/** Files of held-out tensors; a missing one is asked for by its own key. */
+function heldOutFiles(config: TensorFiles): RawTensors {
+  const raw = readTensorFiles(config);
+  return raw.remedy ? { ...raw, remedy: (missing) => raw.remedy!(missing).replaceAll('--data.', '--eval.data.') } : raw;
 }
 
 const vocabularyOf = (dataset: Dataset): readonly string[] | undefined => (dataset as Partial<TextDataset>).vocabulary;

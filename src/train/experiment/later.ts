@@ -31,8 +31,6 @@ const later: readonly Later[] = [
   { path: 'devices.*.backend', values: among('webgpu'), has: '"wasm", "reference"' },
   { path: 'links', values: Array.isArray, has: 'one {"bandwidth", "latency"} for all links' },
   { path: 'recompute', values: among('stage', 'selective', 'optimal'), has: '"none"' },
-  { path: 'checkpoint', has: 'the run folder with the last parameters (--run-dir)' },
-  { path: 'resume', has: 'first values of parameters by --params FILE.safetensors' },
   { path: 'simd', values: among('relaxed'), has: '"strict"' },
   { path: 'blas', values: (v) => typeof v === 'string' && v !== 'off', has: '"off"' },
 ];

@@ -1,24 +1,37 @@
 import { isAbsolute, resolve } from 'node:path';
 import { setPath } from '../../core/schema-flags.ts';
 
-/** Keys of the experiment that hold a path. */
+/** Keys of the experiment that hold a path; `*`: every key of a record. */
 export const pathKeys = [
   'model.file',
   'data.file',
   'data.dir',
+  'data.files.*',
   'eval.data.file',
   'eval.data.dir',
+  'eval.data.files.*',
   'schedule.file',
+  'checkpoint.dir',
+  'resume',
 ] as const;
 
-export const isPathKey = (key: string): boolean => (pathKeys as readonly string[]).includes(key);
+/** Each as a pattern: a name that stands for `*` may hold dots itself. */
+const patterns = pathKeys.map((key) => (key.endsWith('.*') ? { prefix: key.slice(0, -1) } : { key }));
+
+export const isPathKey = (key: string): boolean =>
+  patterns.some((p) => (p.key === undefined ? key.startsWith(p.prefix) && key !== p.prefix : key === p.key));
 
 /** Makes an experiment's paths absolute: those in a file are meant relative to it, those in flags to the current folder. */
 export function resolvePaths(raw: Record<string, unknown>, folder: string): void {
-  for (const key of pathKeys) {
-    const value = key
+  const absolute = (path: string) => (isAbsolute(path) ? path : resolve(folder, path));
+  for (const { key, prefix } of patterns) {
+    const value = (key ?? prefix.slice(0, -1))
       .split('.')
       .reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], raw);
-    if (typeof value === 'string' && !isAbsolute(value)) setPath(raw, key, resolve(folder, value));
+    if (key !== undefined && typeof value === 'string') setPath(raw, key, absolute(value));
+    if (prefix === undefined || typeof value !== 'object' || value === null) continue;
+    for (const [name, path] of Object.entries(value)) {
+      if (typeof path === 'string') (value as Record<string, unknown>)[name] = absolute(path);
+    }
   }
 }

@@ -11,7 +11,7 @@ import type { PlannedDevice, PlanRequest, ProgramSpec } from '../../plan/plan.ts
 import { readScheduleCsv } from '../../schedule/csv.ts';
 import type { Schedule } from '../../schedule/schedule.ts';
 import type { BatchSource } from '../data/source.ts';
-import { type ClassTerm, type Evaluator, makeEvaluator } from '../evaluate.ts';
+import { type ClassTerm, type Evaluator, makeEvaluator, type ValueTerm } from '../evaluate.ts';
 import { cyclesMomentum, type LearningRate, makeLearningRate, makeMomentum } from '../learning-rate.ts';
 import {
   batchSizeOf,
@@ -54,7 +54,9 @@ export interface PreparedExperiment {
   /** Undefined only where data are not needed and not there. */
   readonly source: BatchSource | undefined;
   readonly heldOut: HeldOut | undefined;
-  readonly evaluation: { readonly evaluate: Evaluator; readonly every: number } | undefined;
+  readonly evaluation:
+    | { readonly evaluate: Evaluator; readonly every: number; readonly contents?: HeldOut['contents'] }
+    | undefined;
   /** Samples of a full step. */
   readonly batch: number;
   /** Samples of the last step of an epoch where they are fewer and the training reaches it. */
@@ -111,10 +113,12 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
       evaluate: makeEvaluator({
         batches: heldOut.batches,
         terms,
+        values: valueTerms(objective),
         single: objective.length === 1 && terms.length === 1 && !experiment.l2,
-        perplexity: modelConfig.kind === 'gpt' || (modelConfig.kind === 'lstm' && modelConfig.vocab !== undefined),
+        perplexity: isOfTokens(modelConfig, experiment),
       }),
       every: experiment.eval?.every ?? source!.stepsPerEpoch,
+      contents: heldOut.contents,
     },
     batch,
     tail,
@@ -274,6 +278,17 @@ function classTerms(objective: readonly ObjectiveConfig[], graph: Graph): ClassT
       : [],
   );
 }
+
+/** Whether the classes are tokens, whose cross entropy people read as perplexity. */
+const isOfTokens = (model: ModelConfig | OnnxChoice, { data }: Experiment): boolean =>
+  model.kind === 'gpt' || (model.kind === 'lstm' && model.vocab !== undefined) || data?.kind === 'text';
+
+const valueTerms = (objective: readonly ObjectiveConfig[]): ValueTerm[] =>
+  objective.flatMap((term) =>
+    term.kind === 'mse' || term.kind === 'bce' || term.kind === 'bceWithLogits'
+      ? [{ output: term.output, target: term.target, kind: term.kind }]
+      : [],
+  );
 
 function checkClassCount(opened: OpenedData | undefined, terms: readonly ClassTerm[]): void {
   const classes = opened?.kind === 'set' ? opened.train.classes : undefined;

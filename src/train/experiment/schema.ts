@@ -123,6 +123,11 @@ const setMode = choice(['epochs', 'fixed'], {
   default: 'epochs',
   doc: 'fixed: all is one batch, every step; stream: step k takes index k of a leading axis; epochs: seeded shuffled batches',
 });
+const fileMode = choice(['fixed', 'stream', 'epochs'], { default: 'fixed', doc: setMode.doc });
+const npyFiles = record(string(), {
+  doc: 'a .npy file for each input and target, by name',
+  check: (files) => (Object.keys(files).length > 0 ? undefined : 'at least one file'),
+});
 const task = choice(['auto', 'classes', 'segmentation'], {
   default: 'auto',
   doc: 'what y is: a class an image, or a class a pixel (what unet takes)',
@@ -147,9 +152,10 @@ const data = union(
   {
     file: {
       file,
-      mode: choice(['fixed', 'stream', 'epochs'], { default: 'fixed', doc: setMode.doc }),
+      mode: fileMode,
       ...batches,
     },
+    npy: { files: npyFiles, mode: fileMode, ...batches },
     digits: { task, mode: setMode, ...batches },
     'fashion-mnist': {
       dir: fashionDir,
@@ -166,12 +172,13 @@ const data = union(
     },
     csv: { ...csv, mode: setMode, ...batches },
   },
-  { fallback: 'file', doc: 'what to train on: {"file": "x.safetensors"}, or a data set' },
+  { fallback: 'file', doc: 'what to train on: {"file": "x.safetensors"}, .npy files, or a data set' },
 );
 
 const evaluationData = union(
   {
     file: { file },
+    npy: { files: npyFiles },
     digits: { task },
     'fashion-mnist': {
       dir: fashionDir,
@@ -181,7 +188,7 @@ const evaluationData = union(
     text,
     csv,
   },
-  { fallback: 'file', doc: 'held-out data: a file (one batch), or a data set' },
+  { fallback: 'file', doc: 'held-out data: a file (one batch), .npy files (likewise), or a data set' },
 );
 
 const weight = number({ default: 1, doc: 'factor of this loss in the objective' });
@@ -391,6 +398,19 @@ export const experimentSchema = object({
         check: (v) => ((v.fraction === undefined) === (v.data === undefined) ? 'one of fraction and data' : undefined),
       },
     ),
+  ),
+  checkpoint: optional(
+    object(
+      {
+        dir: string({ doc: 'folder for the checkpoints' }),
+        every: optional(positive('steps between two; default: an epoch. There is always one behind the last step')),
+        keep: integer({ min: 1, default: 2, doc: 'how many of the newest are kept' }),
+      },
+      { doc: 'writes all that a training needs to go on, on any layout, with the same bits' },
+    ),
+  ),
+  resume: optional(
+    string({ doc: 'goes on from the newest checkpoint in this folder, or from the one that it is (DIR/step-120)' }),
   ),
   simd: choice(['strict'], { default: 'strict', doc: 'SIMD without instructions whose results differ by machine' }),
   blas: choice(['off'], { default: 'off', doc: 'external BLAS' }),

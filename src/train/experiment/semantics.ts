@@ -176,12 +176,12 @@ const checks: readonly Check[] = [
     return problems;
   },
   ({ data, eval: evaluation }) =>
-    evaluation?.fraction !== undefined && data?.kind === 'file'
+    evaluation?.fraction !== undefined && (data?.kind === 'file' || data?.kind === 'npy')
       ? [
           {
             key: 'eval.fraction',
-            expected: 'a data set to hold out from; give eval.data with a file',
-            got: 'data.file',
+            expected: 'a data set to hold out from; give eval.data with files',
+            got: data.kind === 'file' ? 'data.file' : 'data.files',
           },
         ]
       : [],
@@ -196,10 +196,17 @@ const checks: readonly Check[] = [
       ['data.file', data && 'file' in data ? data.file : undefined],
       ['eval.data.file', evaluation?.data && 'file' in evaluation.data ? evaluation.data.file : undefined],
       ['schedule.file', typeof schedule === 'object' ? schedule.file : undefined],
+      ...filesOf('data', data),
+      ...filesOf('eval.data', evaluation?.data),
     ].flatMap(([key, path]) =>
       path === undefined || existsSync(path) ? [] : [{ key: key!, expected: 'a file', got: `no such file: ${path}` }],
     ),
 ];
+
+const filesOf = (key: string, data: object | undefined): [key: string, path: string][] =>
+  data && 'files' in data
+    ? Object.entries(data.files as Record<string, string>).map(([name, path]) => [`${key}.files.${name}`, path])
+    : [];
 
 export const defaultBatchSize = 32;
 

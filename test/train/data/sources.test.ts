@@ -1,11 +1,18 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../../src/core/types.ts';
+import { writeNpy } from '../../../src/formats/npy.ts';
 import { writeSafetensors } from '../../../src/formats/safetensors.ts';
-import { datasetOf } from '../../../src/train/data/dataset.ts';
+import { type Dataset, datasetOf } from '../../../src/train/data/dataset.ts';
 import { fileSource } from '../../../src/train/data/file.ts';
+import { openNpy } from '../../../src/train/data/open.ts';
 import { Sampler } from '../../../src/train/data/sampler.ts';
 import { epochsOf } from '../../../src/train/data/source.ts';
+import { holdOut } from '../../../src/train/data/split.ts';
+import { textFrom } from '../../../src/train/data/text.ts';
 
 const failing = (code: string, fields: object = {}) =>
   expect.objectContaining({ code, fields: expect.objectContaining(fields) });
@@ -66,6 +73,74 @@ it('epochsOf joins a data set and a sampler', () => {
     epoch: 1,
     step: 3,
     tensors: { x: { type: { dtype: 'i32', shape: [1] }, data: Int32Array.of(12) } },
+  });
+});
+
+it('tell their contents: the same samples have the same, whatever they are called', () => {
+  const samples = (name: string, values: number[]) =>
+    datasetOf(name, values.length, { x: { dtype: 'f32', sampleShape: [], values: Float32Array.from(values) } });
+  const contentsOf = ({ contents }: Pick<Dataset, 'contents'>) => {
+    const parts: string[] = [];
+    contents!((part) =>
+      parts.push(
+        typeof part === 'string' ? part : Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString('hex'),
+      ),
+    );
+    return parts.join();
+  };
+  const [a, b, c] = [samples('a', [1, 2, 3]), samples('b', [1, 2, 3]), samples('c', [1, 2, 4])].map(contentsOf);
+  expect(b).toBe(a);
+  expect(c).not.toBe(a);
+  const split = (seed: number) => contentsOf(holdOut(samples('d', [1, 2, 3, 4, 5, 6, 7, 8]), 0.5, seed).train);
+  expect(split(1)).toBe(split(1));
+  expect(split(2)).not.toBe(split(1));
+  const text = (words: string, context: number) => contentsOf(textFrom(words, 't', { context }));
+  expect(new Set([text('abcabc', 2), text('abcabc', 3), text('abcabd', 2), text('abcabc', 2)]).size).toBe(3);
+  const order = (batchSize: number, seed: number) => epochsOf(samples('e', [1, 2]), { batchSize, seed }).order;
+  expect(new Set([order(1, 0), order(2, 0), order(1, 1), order(1, 0)]).size).toBe(3);
+});
+
+describe('npy', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'partita-npy-'));
+  const save = (name: string, tensor: Parameters<typeof writeNpy>[0]): string => {
+    writeFileSync(join(folder, name), writeNpy(tensor));
+    return join(folder, name);
+  };
+  const x = save('x.npy', {
+    dtype: 'F64',
+    shape: [3, 1],
+    bytes: new Uint8Array(Float64Array.of(0.5, 1.5, 2.5).buffer),
+  });
+  const y = save('labels.npy', {
+    dtype: 'I64',
+    shape: [3],
+    bytes: new Uint8Array(BigInt64Array.of(2n, 1n, 0n).buffer),
+  });
+  const wanted = [
+    { name: 'x', dtype: 'f32' },
+    { name: 'y', dtype: 'i32' },
+  ] as const;
+
+  it('files are one tensor each, in every mode, converted as those of safetensors are', () => {
+    expect(openNpy({ x, y }, wanted).batchAt(7).tensors).toEqual({
+      x: { type: { dtype: 'f32', shape: [3, 1] }, data: Float32Array.of(0.5, 1.5, 2.5) },
+      y: { type: { dtype: 'i32', shape: [3] }, data: Int32Array.of(2, 1, 0) },
+    });
+    const epochs = openNpy({ x, y }, wanted, { mode: 'epochs', batchSize: 2, seed: 0, shuffle: 'none' });
+    expect(epochs.stepsPerEpoch).toBe(2);
+    expect([...epochs.batchAt(1).tensors.y!.data]).toEqual([0]);
+    const stream = openNpy({ x, y }, wanted, { mode: 'stream' });
+    expect(stream.steps).toBe(3);
+    expect(stream.batchAt(2).tensors.y!.type.shape).toEqual([]);
+  });
+
+  it('that are missing, of another type or no .npy are named', () => {
+    expect(() => openNpy({ x }, wanted)).toThrow(
+      expect.objectContaining({ code: 'data-tensor-missing', remedy: '--data.files.y y.npy' }),
+    );
+    expect(() => openNpy({ x, y: x }, wanted)).toThrow(failing('tensor-dtype'));
+    writeFileSync(join(folder, 'no.npy'), 'text');
+    expect(() => openNpy({ x, y: join(folder, 'no.npy') }, wanted)).toThrow(failing('npy-magic'));
   });
 });
 

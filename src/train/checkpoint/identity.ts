@@ -1,0 +1,180 @@
+/** What must be equal for a checkpoint to be resumed: all that decides the bits. The layout decides none. */
+import { createHash } from 'node:crypto';
+import { formatType } from '../../core/types.ts';
+import type { Graph, Source } from '../../graph/graph.ts';
+import { someGraph } from '../../optim/model.ts';
+import type { Plan, PlanRequest } from '../../plan/plan.ts';
+import type { ContentVisitor } from '../data/dataset.ts';
+import type { BatchSource } from '../data/source.ts';
+
+/** JSON: the experiment's words where it has some, SHA-256 of what is too long to be compared by words. */
+export type TrainingIdentity = Readonly<Record<string, unknown>>;
+
+export interface IdentityOptions {
+  readonly plan: Plan;
+  readonly seed: number;
+  readonly data: BatchSource;
+  /** The held-out samples. */
+  readonly evaluation?: { readonly contents?: ((visit: ContentVisitor) => void) | undefined } | undefined;
+}
+
+/**
+ * Parts of a request that only say where and when something is computed. Every other part, of later versions too, counts
+ * as one that decides bits.
+ */
+const layoutKeys: ReadonlySet<string> = new Set<keyof PlanRequest>([
+  'devices',
+  'schedule',
+  'partition',
+  'placement',
+  'deviceModel',
+  'link',
+]);
+
+export function trainingIdentity({ plan, seed, data, evaluation }: IdentityOptions): TrainingIdentity {
+  const { model, optimizer, programs, microbatches, ...rest } = plan.request;
+  const graph = someGraph(model, 'training');
+  // The rate enters by the rates of the steps themselves, which are compared one by one.
+  const { lr: _, ...settings } = optimizer?.config ?? {};
+  const batch = Object.values(programs).find(({ mode }) => mode === 'train')?.batch;
+  const identity = {
+    // What is switched off may as well not be there.
+    ...Object.fromEntries(Object.entries(rest).filter(([key, value]) => !layoutKeys.has(key) && value)),
+    // In invariant mode every number of microbatches gives the same bits.
+    ...(rest.invariant ? {} : { microbatches }),
+    seed,
+    optimizer: settings,
+    model: {
+      parameters: typesOf(graph, 'parameter'),
+      buffers: typesOf(graph, 'buffer'),
+      graph: fingerprint((visit) =>
+        describeGraph(graph, model.build(model.ownBatch ?? 1, 'training').objective, visit),
+      ),
+    },
+    data: {
+      order: data.order ?? `steps of ${batch} samples`,
+      samples: fingerprint(data.contents ?? someBatches(data)),
+    },
+    heldOut: evaluation?.contents ? fingerprint(evaluation.contents) : null,
+  };
+  // As it will be read again: without what JSON leaves out.
+  return JSON.parse(JSON.stringify(identity)) as TrainingIdentity;
+}
+
+/** A difference between a checkpoint and the training that would resume it. */
+export interface Difference {
+  /** Dotted. */
+  readonly key: string;
+  /** In words. */
+  readonly text: string;
+}
+
+export function differencesOf(saved: TrainingIdentity, here: TrainingIdentity): Difference[] {
+  const found = leafDifferences(saved, here, []);
+  const otherTensors = found.some(({ path }) => path[0] === 'model' && path[1] !== 'graph');
+  return found.flatMap(({ path, saved: then, here: now }) => {
+    const key = path.join('.');
+    // With other parameters the graph is another anyway.
+    if (key === 'model.graph' && otherTensors) return [];
+    return [{ key, text: explain(key, then, now) }];
+  });
+}
+
+function explain(key: string, saved: unknown, here: unknown): string {
+  switch (key) {
+    case 'model.graph':
+      return 'the model computes something else with the same parameters (another activation, loss, setting of a layer, or made by another version)';
+    case 'data.order':
+      return `the samples are taken in another order: ${saved} in the checkpoint, ${here} here`;
+    case 'data.samples':
+      return 'the data hold other samples';
+    case 'heldOut':
+      return saved === null || here === null
+        ? `${here === null ? 'the checkpoint has' : 'the checkpoint has no'} evaluation`
+        : 'the held-out data hold other samples';
+    case 'microbatches':
+      return `microbatches is ${saved} in the checkpoint and ${here} here, which adds in another order`;
+    default: {
+      const [name, then, now] = [key.replace(/^model\.(parameters|buffers)\./, ''), show(saved), show(here)];
+      if (saved === undefined) return `${name} is not in the checkpoint, and ${now} here`;
+      if (here === undefined) return `${name} is ${then} in the checkpoint, and not there here`;
+      return `${name} is ${then} in the checkpoint and ${now} here`;
+    }
+  }
+}
+
+function show(value: unknown): string {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing');
+  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
+}
+
+interface Leaf {
+  readonly path: readonly string[];
+  readonly saved: unknown;
+  readonly here: unknown;
+}
+
+function leafDifferences(saved: unknown, here: unknown, path: readonly string[]): Leaf[] {
+  if (isRecord(saved) && isRecord(here)) {
+    const keys = new Set([...Object.keys(saved), ...Object.keys(here)]);
+    return [...keys].flatMap((key) => leafDifferences(saved[key], here[key], [...path, key]));
+  }
+  return JSON.stringify(saved) === JSON.stringify(here) ? [] : [{ path, saved, here }];
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const typesOf = (graph: Graph, kind: 'parameter' | 'buffer'): Record<string, string> =>
+  Object.fromEntries(
+    graph.sources(kind).map((t) => [t.name, `${formatType(t.type)}${t.node.source!.frozen ? ', frozen' : ''}`]),
+  );
+
+/** SHA-256 of all that is visited. Each part is preceded by its length, so that no two sequences of parts are one. */
+export function fingerprint(contents: (visit: ContentVisitor) => void): string {
+  const found = known.get(contents);
+  if (found !== undefined) return found;
+  const hash = createHash('sha256');
+  contents((part) => {
+    const bytes =
+      typeof part === 'string' ? Buffer.from(part) : new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
+    hash.update(`${bytes.byteLength}:`).update(bytes);
+  });
+  const digest = hash.digest('hex');
+  known.set(contents, digest);
+  return digest;
+}
+
+/** Data do not change while they are open, and may be long: each is read once. */
+const known = new WeakMap<object, string>();
+
+/** Stands for the contents of a source that does not tell them: the batches at both ends of an epoch. */
+const someBatches =
+  (data: BatchSource) =>
+  (visit: ContentVisitor): void => {
+    for (const step of new Set([0, Math.max(0, data.stepsPerEpoch - 1)])) {
+      for (const [name, { type, data: values }] of Object.entries(data.batchAt(step).tensors)) {
+        visit(JSON.stringify([name, type.dtype, type.shape]));
+        visit(values);
+      }
+    }
+  };
+
+/** Nodes, edges and constants: the model as a computation. First values of parameters are no part of it. */
+function describeGraph(
+  graph: Graph,
+  objective: ReturnType<Plan['request']['model']['build']>['objective'],
+  visit: ContentVisitor,
+): void {
+  for (const node of graph.nodes) {
+    const edges = node.inputs.map((t) => [t.node.id, t.index]);
+    const types = node.outputs.map((t) => formatType(t.type));
+    visit(JSON.stringify([node.name, node.op?.name, node.attrs, sourceOf(node.source), edges, types]));
+    if (node.source?.value) visit(node.source.value);
+  }
+  visit(JSON.stringify([...graph.outputs].map(([name, t]) => [name, t.node.id, t.index])));
+  visit(JSON.stringify(graph.assignments.map(({ target, value }) => [target.node.id, value.node.id, value.index])));
+  visit(JSON.stringify(objective.map(({ loss, weight }) => [loss.node.id, loss.index, weight])));
+}
+
+const sourceOf = (source: Source | undefined) => source && [source.kind, source.name, source.feed, source.frozen];
