@@ -232,7 +232,11 @@ describe('a checkpoint of another training', () => {
   const others: [string, StatefulOptions, ...string[]][] = [
     ['another width', { hidden: 6 }, 'a.weight is f32[5, 4] in the checkpoint and f32[5, 6] here'],
     ['another optimizer', { optimizer: { kind: 'sgd', lr: 0.02 } }, 'optimizer.kind is adam in the checkpoint and sgd'],
-    ['other settings', { optimizer: { kind: 'adam', betas: [0.8, 0.9] } }, 'optimizer.betas is [0.9,0.999] in the checkpoint and [0.8,0.9] here'],
+    [
+      'other settings',
+      { optimizer: { kind: 'adam', betas: [0.8, 0.9] } },
+      'optimizer.betas is [0.9,0.999] in the checkpoint and [0.8,0.9] here',
+    ],
     ['other microbatches', { microbatches: 3 }, 'microbatches is 2 in the checkpoint and 3 here', 'another order'],
     ['another seed', { seed: 4 }, 'seed is 3 in the checkpoint and 4 here'],
     ['other batches', { batchSize: 5 }, 'batches of 6', 'batches of 5'],
