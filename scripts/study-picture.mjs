@@ -5,7 +5,8 @@
 //   node scripts/study-picture.mjs studies/example/study.json
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { growthChart, targetChart } from '../dist/report/batch-study/charts.js';
+import { growthChart } from '../dist/report/batch-study/cost-charts.js';
+import { targetChart } from '../dist/report/batch-study/learning-charts.js';
 import { drawChart } from '../dist/report/chart.js';
 
 const [file] = process.argv.slice(2);

@@ -8,11 +8,9 @@ import { ruleFactor, searchRate, withRate } from '../../src/study/batch/rates.ts
 import type { TimingRow } from '../../src/study/batch/tables.ts';
 import { sweetSpots } from '../../src/study/batch/timing.ts';
 import { largestBatch } from '../../src/study/capacity.ts';
-import { differenceOf } from '../../src/study/gradient-difference.ts';
 import { fileJournal } from '../../src/study/journal.ts';
 import { stepRequestOf } from '../../src/study/layout.ts';
 import { logarithmicSteps } from '../../src/study/learning.ts';
-import { scaleOf } from '../../src/study/noise-scale.ts';
 import { quantile, spreadOf } from '../../src/study/statistics.ts';
 import { fitTradeOff, stepsTo } from '../../src/study/steps-to-target.ts';
 import { csvText } from '../../src/study/table-file.ts';
@@ -57,40 +55,6 @@ describe('steps to a target', () => {
         { batch: 16, steps: 8 },
       ]),
     ).toBeUndefined();
-  });
-});
-
-describe('the noise scale', () => {
-  it('is tr Σ / ‖G‖² with Σ over n − 1 and ‖G‖² without the noise of the mean', () => {
-    // Four gradients (1,0), (3,0), (2,1), (2,−1): mean (2,0), Σ‖gᵢ‖² = 20, tr Σ = (20 − 16)/3 = 4/3, ‖G‖² = 4 − 1/3.
-    const found = scaleOf({ samples: 4, squares: 20, meanSquared: 4 });
-    expect(found.traceSigma).toBeCloseTo(4 / 3, 12);
-    expect(found.gradNormSquared).toBeCloseTo(11 / 3, 12);
-    expect(found.noiseScale).toBeCloseTo(4 / 11, 12);
-  });
-  it('is unknown where noise hides the gradient', () => {
-    expect(scaleOf({ samples: 2, squares: 2, meanSquared: 0 })).toMatchObject({
-      gradNormSquared: -1,
-      noiseScale: null,
-    });
-  });
-});
-
-describe('differences of gradients', () => {
-  it('count bits and units in the last place, across zero too', () => {
-    const next = (x: number): number => {
-      const bits = new Int32Array(Float32Array.of(x).buffer);
-      bits[0]!++;
-      return new Float32Array(bits.buffer)[0]!;
-    };
-    const tiny = next(0);
-    expect(differenceOf(Float32Array.of(1, 2, tiny), Float32Array.of(next(1), 2, -tiny))).toMatchObject({
-      elements: 3,
-      equalBits: 1,
-      maxUlps: 2,
-      relativeDifference: (next(1) - 1) / 2,
-    });
-    expect(differenceOf(Float32Array.of(0), Float32Array.of(-0))).toMatchObject({ maxUlps: 0, relativeDifference: 0 });
   });
 });
 

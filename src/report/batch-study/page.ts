@@ -5,19 +5,16 @@ import { metricText } from '../../study/batch/summary.ts';
 import { type BatchTables, type TableName, tableColumns } from '../../study/batch/tables.ts';
 import { type Chart, drawChart, escapeHtml } from '../chart.ts';
 import { type Column, details, figure, htmlPage, htmlTable } from '../html.ts';
+import { capacityChart, growthChart, memoryChart, timingChart } from './cost-charts.ts';
 import {
-  capacityChart,
   curveMetric,
   curvesChart,
   cutTrainingChart,
   gradientChart,
-  growthChart,
-  memoryChart,
   noiseChart,
   targetChart,
-  timingChart,
   tuningChart,
-} from './charts.ts';
+} from './learning-charts.ts';
 
 export async function batchStudyPage(study: BatchStudy, warn?: (text: string) => void): Promise<string> {
   const body: string[] = [summaryBlock(study)];
@@ -87,7 +84,7 @@ function sections(study: BatchStudy): Section[] {
     },
     {
       title: 'The gradient, whole and cut',
-      text: `The first batch of ${largest} with the first values of the parameters: what cutting changes in the gradient of each parameter. A unit in the last place (ulp) is the distance of two neighbouring numbers; entries near zero are many ulps apart for a small difference.`,
+      text: `The first batch of ${largest} with the first values of the parameters: what cutting changes in the gradient of each parameter. A unit in the last place (ulp) is the distance of two neighbouring numbers; entries near zero are many ulps apart for a small difference. The bound is the most that another order of the same additions can change (docs/noise.md).`,
       charts: [gradientChart(study)],
       tables: ['gradients'],
     },
@@ -155,10 +152,12 @@ const columnForms: Readonly<Record<string, { title?: string; unit?: string; form
   savedActivations: { title: 'saved activations', unit: 'bytes', form: formatCount },
   largestBatch: { title: 'largest batch', unit: 'samples', form: formatCount },
   atLimit: { title: 'search ended' },
-  equalBits: { title: 'equal bits', form: formatCount },
+  equalBits: { title: 'equal bits' },
+  relative: { title: 'norm over norm', form: scientific },
+  boundUsed: { title: 'of the bound', unit: '%', form: percent },
+  within: { title: 'within bound' },
   maxUlps: { title: 'largest difference', unit: 'ulps', form: formatCount },
   maxDifference: { title: 'largest difference', form: scientific },
-  relativeDifference: { title: 'over largest entry', form: scientific },
   bound: { title: 'bound', form: scientific },
   difference: { title: 'from M = 1', form: scientific },
   heldOutLoss: { title: 'held-out loss' },

@@ -3,7 +3,8 @@
  * M, and measures what each costs in memory and time and what it does to the learning.
  *
  *     const design = designBatchStudy(experiment, options, 'experiment.json');   // refuses before anything runs
- *     const study = await runBatchStudy(design, options, recorder);              // plain JSON
+ *     const study = await runBatchStudy(design, options);                        // plain JSON
+ *     const html = await batchStudyPage(study);                                  // src/report/batch-study
  */
 import { arch, cpus, loadavg, platform } from 'node:os';
 import { PartitaError } from '../../core/errors.ts';
@@ -14,6 +15,7 @@ import { prepareExperiment } from '../../train/experiment/prepare.ts';
 import { largestBatch } from '../capacity.ts';
 import { makeExecutor } from '../executor.ts';
 import { compareGradients } from '../gradient-difference.ts';
+import { memoryJournal } from '../journal.ts';
 import { stepRequestOf } from '../layout.ts';
 import { logarithmicSteps } from '../learning.ts';
 import type { Target } from '../steps-to-target.ts';
@@ -93,8 +95,9 @@ export interface BatchStudy {
 export async function runBatchStudy(
   design: BatchStudyDesign,
   options: BatchStudyOptions,
-  outer: Recorder,
+  given: Partial<Recorder> = {},
 ): Promise<BatchStudy> {
+  const outer: Recorder = { journal: memoryJournal(), add: () => {}, progress: () => {}, signal: undefined, ...given };
   const began = performance.now();
   const [loadBefore] = loadavg();
   const has = (part: StudyPart) => options.parts.includes(part);

@@ -186,26 +186,25 @@ const gradient: Maker = ({ tables, batchStatistics }) => {
   if (rows.length === 0) return undefined;
   const batch = rows[0]!.batch;
   const most = Math.max(...rows.map((r) => r.microbatches));
-  const equal = rows.reduce((sum, r) => sum + r.equalBits, 0);
-  const all = rows.reduce((sum, r) => sum + r.elements, 0);
-  const relative = Math.max(...rows.map((r) => r.relativeDifference));
+  const equal = rows.filter((r) => r.equalBits).length;
+  const relative = Math.max(...rows.map((r) => r.relative));
   const bounded = rows.filter((r) => r.within !== null);
   const outside = bounded.filter((r) => r.within === false).length;
   const question = 'Is it the same gradient?';
-  if (equal === all) {
+  if (equal === rows.length) {
     return {
       about: 'gradient',
       question,
-      text: `Yes, bit for bit: the gradient of ${batch} samples has the same ${formatCount(all)} numbers in one piece and in every cut up to ${most} microbatches.`,
+      text: `Yes, bit for bit: the gradient of ${batch} samples is the same in one piece and in every cut up to ${most} microbatches.`,
     };
   }
-  const size = `The gradients of ${batch} samples in one piece and cut differ by at most ${relative.toExponential(1)} of a parameter's largest entry; ${formatPercent(equal / all, 0)} of their numbers have the same bits.`;
+  const size = `The gradients of ${batch} samples in one piece and cut up to ${most} microbatches differ by at most ${relative.toExponential(1)} of a parameter's gradient (norm over norm).`;
   const meaning = batchStatistics
     ? ' The model normalises over each microbatch, so M is part of it: this is no rounding, and a cut batch is another training.'
     : outside > 0
       ? ` ${outside} of ${bounded.length} comparisons exceed what another order of additions can change: the model depends on M.`
       : bounded.length > 0
-        ? ` All of it lies within what another order of the same additions can change (${bounded.length} computed bounds).`
+        ? ` Every difference lies within what another order of the same additions can change: ${bounded.length} computed bound${bounded.length === 1 ? '' : 's'}, of which at most ${percentOf(Math.max(...bounded.map((r) => r.boundUsed ?? 0)))} is used.`
         : relative < 1e-3
           ? ' That is the size of another order of the same additions.'
           : ' That is more than another order of additions usually makes: look at the parameters in the table.';

@@ -69,13 +69,15 @@ export interface GradientRow {
   readonly batch: number;
   readonly microbatches: number;
   readonly parameter: string;
-  readonly elements: number;
-  readonly equalBits: number;
+  readonly equalBits: boolean;
   readonly maxUlps: number;
   readonly maxDifference: number;
-  readonly relativeDifference: number;
+  /** ‖g₁ − g_M‖ / ‖g₁‖ */
+  readonly relative: number;
   /** The most that another order of the same additions can change; null where that is not known. */
   readonly bound: number | null;
+  /** Largest difference over the bound of its element. */
+  readonly boundUsed: number | null;
   readonly within: boolean | null;
 }
 
@@ -219,12 +221,12 @@ export const tableColumns: { readonly [name in TableName]: readonly (keyof Batch
     'batch',
     'microbatches',
     'parameter',
-    'elements',
     'equalBits',
     'maxUlps',
     'maxDifference',
-    'relativeDifference',
+    'relative',
     'bound',
+    'boundUsed',
     'within',
   ],
   cutTraining: ['variant', 'batch', 'microbatches', 'step', 'loss', 'difference', 'heldOutLoss', 'accuracy'],

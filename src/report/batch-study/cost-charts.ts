@@ -1,0 +1,288 @@
+/** What batch size and microbatches cost: time, memory, and the largest batch that fits. */
+import { formatBytes, formatCount } from '../../core/format.ts';
+import { memoryCategories } from '../../program/instruction.ts';
+import { fullestDevices } from '../../study/batch/peaks.ts';
+import type { BatchStudy } from '../../study/batch/study.ts';
+import { type Chart, ink, palette, shapes } from '../chart.ts';
+import {
+  batchChannels,
+  countAxis,
+  cycle,
+  faceted,
+  lineAndPoints,
+  logAxis,
+  logColumn,
+  named,
+  panel,
+  type Spec,
+  wide,
+} from './axes.ts';
+
+/** (a) Step time, throughput, idle share and efficiency against M. */
+export function timingChart({ tables, settings }: BatchStudy): Chart | undefined {
+  const rows = tables.timing
+    .filter((r) => r.stepSeconds !== null)
+    .map((r) => ({
+      ...r,
+      batch: String(r.batch),
+      ms: 1000 * r.stepSeconds!,
+      msLow: 1000 * r.stepSecondsLow!,
+      msHigh: 1000 * r.stepSecondsHigh!,
+      idle: 100 * r.bubble!,
+      idleLow: 100 * r.bubbleLow!,
+      idleHigh: 100 * r.bubbleHigh!,
+      share: r.efficiency === null ? null : 100 * r.efficiency,
+    }));
+  if (rows.length === 0) return undefined;
+  const x = countAxis('microbatches', 'microbatches M', settings.microbatches);
+  const { color, shape } = batchChannels(settings.batchSizes);
+  const rule = (low: string, high: string): Spec => ({
+    mark: { type: 'rule', strokeWidth: 1.5, opacity: 0.6 },
+    encoding: { y: { field: low, type: 'quantitative' }, y2: { field: high }, color },
+  });
+  const sweet: Spec = {
+    transform: [{ filter: 'datum.sweetSpot' }],
+    mark: { type: 'point', shape: 'circle', size: 260, filled: false, strokeWidth: 1.8, color: ink },
+  };
+  const charts = (values: typeof rows, title: string): Spec => {
+    const closed = values
+      .filter((r) => r.bubbleClosedForm !== null)
+      .map((r) => ({ microbatches: r.microbatches, idle: 100 * r.bubbleClosedForm!, schedule: r.schedule }));
+    const make = (name: string, y: Spec, layer: Spec[]): Spec => ({
+      title: name,
+      ...panel,
+      data: { values },
+      encoding: { x, y },
+      layer,
+    });
+    const lines = lineAndPoints(color, shape);
+    const last = Math.max(...closed.map((c) => c.microbatches));
+    return {
+      ...(title === '' ? {} : { title: { text: title, fontSize: 16 } }),
+      vconcat: [
+        {
+          hconcat: [
+            make(
+              'Time of a step (ring: sweet spot)',
+              logAxis(
+                'ms',
+                'median step time / ms',
+                rows.flatMap((r) => [r.ms, r.msLow, r.msHigh]),
+              ),
+              [rule('msLow', 'msHigh'), ...lines, sweet],
+            ),
+            make('Throughput', logColumn(rows, 'samplesPerSecond', 'samples / s', '~s'), lines),
+          ],
+        },
+        {
+          hconcat: [
+            make(
+              'Idle share of the devices (bubble)',
+              { field: 'idle', type: 'quantitative', title: 'idle device time / %', scale: { domain: [0, 100] } },
+              [
+                rule('idleLow', 'idleHigh'),
+                ...lines,
+                ...(closed.length === 0
+                  ? []
+                  : [
+                      {
+                        data: { values: closed },
+                        mark: { type: 'line', color: ink, strokeDash: [6, 4], strokeWidth: 2 },
+                        encoding: { detail: { field: 'schedule' } },
+                      },
+                      {
+                        data: { values: closed.filter((c) => c.microbatches === last).slice(0, 1) },
+                        mark: { type: 'text', align: 'right', dy: 14, color: ink, fontStyle: 'italic' },
+                        encoding: { text: { value: '(p−1)/(M+p−1)' } },
+                      },
+                    ]),
+              ],
+            ),
+            make(
+              'Efficiency: speed-up over one device / devices',
+              { field: 'share', type: 'quantitative', title: 'efficiency / %', scale: { zero: true } },
+              lines,
+            ),
+          ],
+        },
+      ],
+    };
+  };
+  const all = settings.series.flatMap((s) => {
+    const values = rows.filter((r) => r.series === s);
+    return values.length === 0 ? [] : [charts(values, settings.series.length > 1 ? named(s) : '')];
+  });
+  return {
+    label:
+      'Step time, throughput, idle share and efficiency against the number of microbatches, a line for each batch size',
+    spec: { vconcat: all, spacing: 40 } as unknown as Chart['spec'],
+  };
+}
+
+const categoryNames: Readonly<Record<string, string>> = {
+  optimizerState: 'optimizer state',
+  savedActivations: 'saved activations',
+};
+const categories = [...memoryCategories, 'padding' as const];
+/** Like the palette, with grey for padding. */
+const categoryColours = ['#0072B2', '#D55E00', '#E69F00', '#009E73', '#56B4E9', '#CC79A7', '#6B4C9A', '#BBBBBB'];
+
+/** (b) What the memory at the peak holds, device by device, against M, at the largest batch. */
+export function memoryChart({ tables, settings }: BatchStudy): Chart | undefined {
+  const batch = settings.batchSizes.at(-1)!;
+  const rows = tables.memory.filter((r) => r.batch === batch);
+  if (rows.length === 0) return undefined;
+  const { unit, divisor } = byteUnit(Math.max(...rows.map((r) => r.peakBytesPlanned)));
+  const place = (r: (typeof rows)[number]) => ({
+    M: String(r.microbatches),
+    device: settings.series.length > 1 ? `${named(r.series)}: device ${r.device}` : `device ${r.device}`,
+  });
+  const bars = rows.flatMap((r) =>
+    categories.map((c, i) => ({ ...place(r), category: categoryNames[c] ?? c, order: i, bytes: r[c] / divisor })),
+  );
+  const measured = rows.flatMap((r) =>
+    r.peakBytesMeasured === null
+      ? []
+      : [{ ...place(r), measured: r.peakBytesMeasured / divisor, what: 'measured peak' }],
+  );
+  const capacity = rows.flatMap((r) =>
+    r.capacityBytes === null ? [] : [{ ...place(r), capacity: r.capacityBytes / divisor, what: 'capacity' }],
+  );
+  const devices = new Set(bars.map((b) => b.device)).size;
+  const x = {
+    field: 'M',
+    type: 'nominal',
+    title: 'microbatches M',
+    sort: settings.microbatches.map(String),
+    axis: { labelAngle: 0 },
+  };
+  return {
+    label: `Peak memory of each device by category against the number of microbatches, batch ${batch}`,
+    spec: {
+      data: { values: [...bars, ...measured, ...capacity] },
+      facet: { field: 'device', type: 'nominal', title: null, sort: [...new Set(bars.map((b) => b.device))] },
+      columns: Math.min(4, devices),
+      spec: {
+        width: devices <= 2 ? 300 : 190,
+        height: 260,
+        encoding: { x },
+        layer: [
+          {
+            transform: [{ filter: 'isValid(datum.bytes)' }],
+            mark: { type: 'bar' },
+            encoding: {
+              y: { field: 'bytes', type: 'quantitative', title: `planned peak / ${unit}`, stack: 'zero' },
+              color: {
+                field: 'category',
+                type: 'nominal',
+                title: 'held at the peak',
+                scale: { domain: categories.map((c) => categoryNames[c] ?? c), range: categoryColours },
+              },
+              order: { field: 'order', type: 'quantitative' },
+            },
+          },
+          {
+            transform: [{ filter: 'isValid(datum.measured)' }],
+            mark: { type: 'tick', color: '#000', thickness: 2.5, orient: 'horizontal', size: 34 },
+            encoding: { y: { field: 'measured', type: 'quantitative' } },
+          },
+          ...(capacity.length === 0
+            ? []
+            : [
+                {
+                  transform: [{ filter: 'isValid(datum.capacity)' }],
+                  mark: { type: 'rule', strokeDash: [5, 3], color: '#B00020', strokeWidth: 2 },
+                  encoding: { x: null, y: { field: 'capacity', type: 'quantitative', aggregate: 'max' } },
+                },
+              ]),
+        ],
+      },
+    } as unknown as Chart['spec'],
+  };
+}
+
+/** (b) The peak of the fullest device against the batch size, a line for each M. */
+export function growthChart({ tables, settings }: BatchStudy): Chart | undefined {
+  const peaks = fullestDevices(tables.memory);
+  if (settings.batchSizes.length < 2 || peaks.length === 0) return undefined;
+  const { unit, divisor } = byteUnit(Math.max(...peaks.map((r) => r.peakBytesPlanned)));
+  const values = peaks.map((r) => ({
+    batch: r.batch,
+    M: String(r.microbatches),
+    series: named(r.series),
+    bytes: r.peakBytesPlanned / divisor,
+  }));
+  const domain = settings.microbatches.map(String);
+  const color = {
+    field: 'M',
+    type: 'nominal',
+    title: 'microbatches M',
+    scale: { domain, range: cycle(palette, domain.length) },
+  };
+  const shape = { ...color, scale: { domain, range: cycle(shapes, domain.length) } };
+  const one = {
+    ...wide,
+    encoding: {
+      x: countAxis('batch', 'batch size / samples', settings.batchSizes),
+      y: logColumn(values, 'bytes', `planned peak / ${unit}`),
+    },
+    layer: lineAndPoints(color, shape),
+  };
+  return {
+    label: 'Peak memory of the fullest device against the batch size, a line for each number of microbatches',
+    spec: faceted(values, 'series', settings.series.map(named), one),
+  };
+}
+
+/** (c) The largest batch that fits, against M. */
+export function capacityChart({ tables, settings }: BatchStudy): Chart | undefined {
+  if (tables.capacity.length === 0) return undefined;
+  const values = tables.capacity.map((r) => ({
+    M: String(r.microbatches),
+    largest: r.largestBatch,
+    text: `${r.atLimit ? '≥ ' : ''}${formatCount(r.largestBatch)}`,
+    capacity: formatBytes(r.capacityBytes),
+    series: named(r.series),
+  }));
+  const capacities = [...new Set(values.map((v) => v.capacity))];
+  const offset = capacities.length > 1 ? { xOffset: { field: 'capacity', sort: capacities } } : {};
+  const one = {
+    width: Math.max(260, 90 * settings.microbatches.length * Math.sqrt(capacities.length)),
+    height: 250,
+    encoding: {
+      x: {
+        field: 'M',
+        type: 'nominal',
+        title: 'microbatches M',
+        sort: settings.microbatches.map(String),
+        axis: { labelAngle: 0 },
+      },
+      y: { field: 'largest', type: 'quantitative', title: 'largest batch / samples' },
+      ...offset,
+    },
+    layer: [
+      {
+        mark: { type: 'bar', ...(capacities.length === 1 ? { width: { band: 0.6 } } : {}) },
+        encoding: {
+          color: {
+            field: 'capacity',
+            type: 'nominal',
+            title: 'capacity of each device',
+            scale: { domain: capacities, range: cycle(palette, capacities.length) },
+          },
+        },
+      },
+      { mark: { type: 'text', dy: -8 }, encoding: { text: { field: 'text' } } },
+    ],
+  };
+  return {
+    label: 'The largest batch that fits the devices, planned, against the number of microbatches',
+    spec: faceted(values, 'series', settings.series.map(named), one),
+  };
+}
+
+function byteUnit(most: number): { unit: string; divisor: number } {
+  if (most >= 2 ** 30) return { unit: 'GiB', divisor: 2 ** 30 };
+  if (most >= 2 ** 20) return { unit: 'MiB', divisor: 2 ** 20 };
+  return { unit: 'KiB', divisor: 2 ** 10 };
+}
