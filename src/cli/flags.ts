@@ -107,9 +107,10 @@ export function prepareArguments(
       continue;
     }
     if (match[2] !== undefined) prepared.push(arg);
-    else if (schema && isBoolean(schema)) {
+    else if (schema && mayBeTrue(schema)) {
       const next = args[i + 1];
-      const value = next === 'true' || next === 'false' ? next : 'true';
+      const isValue = next === 'true' || next === 'false' || (next?.startsWith('{') && !isBoolean(schema));
+      const value = isValue ? next : 'true';
       if (next === value) i++;
       prepared.push(`${arg}=${value}`);
     } else {
@@ -123,3 +124,7 @@ export function prepareArguments(
 
 const isBoolean = ({ node }: Schema): boolean =>
   node.type === 'boolean' || (node.type === 'either' && node.options.every(isBoolean));
+
+/** A switch that may have settings (`--noise`, `--noise false`, `--noise '{"decay": 0.9}'`) is one too. */
+const mayBeTrue = ({ node }: Schema): boolean =>
+  node.type === 'boolean' || (node.type === 'either' && node.options.some(mayBeTrue));

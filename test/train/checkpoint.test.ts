@@ -273,10 +273,15 @@ describe('a checkpoint of another training', () => {
     expect(error.remedy).toContain('--resume');
   });
 
-  it('is told by one thing a setting: invariant mode knows no microbatches', async () => {
+  it('is told by what was changed, and not by what follows from it', async () => {
     const other: StatefulOptions = { batchNorm: 'exact', schedule: 'gpipe', invariant: true };
     const { fields } = await expectUntouched(other, { steps: 8, resume: template }, 'checkpoint-mismatch');
     expect((fields.differences as { key: string }[]).map(({ key }) => key)).toEqual(['batchNorm', 'invariant']);
+    const optimizer = { kind: 'adagrad', lr: 0.02 } as const;
+    const kind = await expectUntouched({ optimizer }, { steps: 8, resume: template }, 'checkpoint-mismatch');
+    expect(kind.fields.differences).toEqual([
+      { key: 'optimizer.kind', text: 'optimizer.kind is adam in the checkpoint and adagrad here' },
+    ]);
   });
 
   it('is told by the momentum of its steps', async () => {

@@ -78,17 +78,19 @@ export interface Difference {
 }
 
 export function differencesOf(saved: TrainingIdentity, here: TrainingIdentity): Difference[] {
-  const found = leafDifferences(saved, here, []);
+  const found = leafDifferences(saved, here, []).map((leaf) => ({ ...leaf, key: leaf.path.join('.') }));
   const otherTensors = found.some(({ path }) => path[0] === 'model' && path[1] !== 'graph');
-  const otherInvariance = found.some(({ path }) => path[0] === 'invariant');
-  return found.flatMap(({ path, saved: then, here: now }) => {
-    const key = path.join('.');
-    // With other parameters the graph is another anyway.
-    if (key === 'model.graph' && otherTensors) return [];
-    // Of the two only one knows a number of microbatches.
-    if (key === 'microbatches' && otherInvariance) return [];
-    return [{ key, text: explain(key, then, now) }];
-  });
+  const differs = (key: string) => found.some((leaf) => leaf.key === key);
+  /** Differences that another one brings with it are not told. */
+  const follows = (key: string): boolean =>
+    (key === 'model.graph' && otherTensors) ||
+    // In invariant mode there is no number of microbatches.
+    (key === 'microbatches' && differs('invariant')) ||
+    // Another kind has other settings and other defaults.
+    (key.startsWith('optimizer.') && key !== 'optimizer.kind' && differs('optimizer.kind'));
+  return found
+    .filter(({ key }) => !follows(key))
+    .map(({ key, saved: then, here: now }) => ({ key, text: explain(key, then, now) }));
 }
 
 function explain(key: string, saved: unknown, here: unknown): string {
