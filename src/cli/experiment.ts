@@ -22,13 +22,10 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   const { file, keys, memory } = invocation;
   const where = file ?? 'command line';
   if (file === undefined && own === undefined && keys.length === 0) {
-    throw new UsageError(
-      'command-line',
-      `${invocation.command} needs an experiment file, or flags for model and data`,
-      {
-        remedy: `partita ${invocation.command} experiment.json, or: --model.kind mlp --data.kind digits`,
-      },
-    );
+    const asked = [invocation.command, ...(invocation.topic === undefined ? [] : [invocation.topic])].join(' ');
+    throw new UsageError('command-line', `${asked} needs an experiment file, or flags for model and data`, {
+      remedy: `partita ${asked} experiment.json, or: partita ${asked} --model.kind mlp --data.kind digits`,
+    });
   }
   const raw = rawExperiment(file, own);
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {

@@ -16,6 +16,7 @@ export const palette = [
   '#6B4C9A',
   '#000000',
 ] as const;
+/** Shapes with an area: a `stroke` has none, and where points are filled it is not seen. */
 export const shapes = [
   'circle',
   'square',
@@ -24,7 +25,7 @@ export const shapes = [
   'cross',
   'triangle-down',
   'triangle-right',
-  'stroke',
+  'triangle-left',
 ];
 export const dashes = [
   [1, 0],

@@ -99,6 +99,22 @@ describe('study batch', () => {
     expect(a.tables.curves[0].seconds).toBeNull();
   });
 
+  it('gives every training the step time of its own model', async () => {
+    const folder = workFolder();
+    const args = ['study', 'batch', ...small, '--sweep.model.hidden', '16,512', '--lr-rules', 'none'];
+    const { code, stdout } = await partita(folder, [...args, '--parts', 'timing,learning', '--json', '--quiet']);
+    expect(code).toBe(0);
+    const { tables } = JSON.parse(stdout);
+    expect(new Set(tables.curves.map((r: { variant: string }) => r.variant)).size).toBe(2);
+    for (const { variant, batch, step, seconds } of tables.curves) {
+      const sweet = tables.timing.find(
+        (r: { series: string; batch: number; sweetSpot: boolean }) =>
+          r.series === variant && r.batch === batch && r.sweetSpot,
+      );
+      expect(seconds / step).toBeCloseTo(sweet.stepSeconds, 12);
+    }
+  });
+
   it('records what does not fit with its need, and runs the rest', async () => {
     const folder = workFolder();
     const args = ['study', 'batch', ...small, '--memory', '64KiB', '--parts', 'timing,capacity', '--json', '--quiet'];
@@ -130,6 +146,7 @@ describe('study batch', () => {
       [['study', 'batch', ...digits, '--sweep.seed', '1,2'], '--seeds'],
       [['study', 'bath', ...digits], 'expected batch, got'],
       [['study'], 'expected batch, got nothing'],
+      [['study', 'batch'], 'partita study batch --model.kind mlp'],
       [['study', 'batch', ...digits, '--parts', 'timing,memry'], 'memory'],
       [['study', 'batch', ...digits, '--repeat', '0'], '--repeat: expected an integer ≥ 1'],
       [['study', 'batch', ...digits, '--target-accuracy', '1.5'], '--target-accuracy: expected a number > 0 and ≤ 1'],

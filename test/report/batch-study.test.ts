@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { batchStudyPage } from '../../src/report/batch-study/page.ts';
-import { ordered } from '../../src/report/chart.ts';
+import { ordered, palette } from '../../src/report/chart.ts';
 import { htmlTable } from '../../src/report/html.ts';
 import { findings, studyOf, timingRow } from '../study/findings.ts';
 
@@ -108,6 +108,25 @@ describe('the page of a batch study', () => {
     );
     expect([...html.matchAll(/<svg /g)]).toHaveLength(14);
     expect(html).toContain('Gradient noise along training, two');
+  });
+
+  it('shows every one of as many parameters as there are colours', async () => {
+    const [row] = findings().tables.gradients;
+    const gradients = palette.map((_, i) => ({ ...row!, parameter: `p${i}` }));
+    const svg = (await page(findings({}, { gradients }))).match(
+      /<svg [^>]*Difference between the gradient.*?<\/svg>/s,
+    )![0];
+    const symbols = [...svg.matchAll(/<path aria-label="[^"]*parameter: (p\d)[^>]* d="([^"]*)"/g)];
+    expect(new Set(symbols.map((m) => m[1])).size).toBe(palette.length);
+    // A stroke, "M-4,0L4,0", has no area to fill.
+    for (const [, name, path] of symbols) expect(path, name).not.toMatch(/^M[^,]+,0L[^,]+,0$/);
+  });
+
+  it('draws no distance between trainings that are the same to the bit', async () => {
+    const cutTraining = findings().tables.cutTraining.map((r) => ({ ...r, difference: 0 }));
+    const html = await page(findings({}, { cutTraining }));
+    expect(html).toContain('training loss');
+    expect(html).not.toMatch(/\|difference\| \/ loss|NaN|Infinity/);
   });
 });
 

@@ -120,12 +120,58 @@ describe('what the summary says of gradients and trainings', () => {
   });
   it('where the critical batch lies, by both ways, and that it is not known', () => {
     const text = say('critical', findings());
-    expect(text).toContain('from 20 at the first values to 30 at the end');
+    expect(text).toContain('from 20 at the first values to 30 at step 10');
     expect(text).toContain('bend at a batch of about 30');
     expect(text).toContain('within a factor of 3');
     const far = { variant: '', minSteps: 1, minSamples: 1, criticalBatch: 900, error: 0 };
     expect(say('critical', findings({ tradeOffs: [far] }))).toContain('30 times off');
     expect(say('critical', findings({ tradeOffs: [] }))).toContain('no clear bend between batches of 8 and 64');
+  });
+});
+
+describe('what the summary does not claim', () => {
+  it('a speed-up that the number of devices does not explain, without saying so', () => {
+    const rows = [
+      timingRow(64, 1, 20, { efficiency: 1.6 }),
+      timingRow(64, 4, 10, { efficiency: 3.2, sweetSpot: true }),
+    ];
+    expect(say('time', findings({}, { timing: rows }))).toContain(
+      '6.40 times as fast as one device with the batch in one piece, which is more than their number explains',
+    );
+  });
+  it('that trainings are the same where their held-out accuracies are not', () => {
+    const rows = findings().tables.cutTraining.map((r) => ({ ...r, accuracy: r.microbatches === 1 ? 0.9 : 0.8 }));
+    expect(say('cut', findings({}, { cutTraining: rows }))).toMatch(
+      /^By the training loss, yes; by the held-out accuracy, no\..*80\.0 % to 90\.0 %/,
+    );
+  });
+  it('that a target was learned which the first step meets, or that equally many steps are fewer', () => {
+    const met = findings({}, { targets: [targetRow(8, 1), targetRow(64, 1)] });
+    expect(say('learning', met)).toMatch(
+      /^Every batch size met a held-out loss of 0\.300 with its first step, so nothing/,
+    );
+    const equal = findings({}, { targets: [targetRow(8, 100), targetRow(64, 101)] });
+    expect(say('learning', equal)).toContain('as many steps for 8 times the batch, so 8.1 times the samples');
+  });
+  it('that an estimate of the noise is of the first values or the end, where it is not', () => {
+    const noise = findings().tables.noise.map((r) => (r.step === 0 ? { ...r, noiseScale: null } : r));
+    const text = say('critical', findings({}, { noise }));
+    expect(text).toContain('went from 21 at step 1 to 30 at step 10');
+    expect(text).toContain('In 2 of 4 estimates the noise hides the gradient');
+  });
+  it('anything of several trainings together: it tells the first, by name', () => {
+    const { settings, tables } = findings();
+    const two = { settings: { ...settings, variants: ['batchNorm exact', 'batchNorm micro'] } };
+    const [row] = tables.gradients;
+    const gradients = [
+      { ...row!, variant: 'batchNorm exact' },
+      { ...row!, variant: 'batchNorm micro', relative: 0.5, within: null, bound: null, boundUsed: null },
+    ];
+    const claims = summarize(findings(two, { gradients }));
+    expect(claims.find((c) => c.about === 'gradient')).toMatchObject({
+      question: 'Is it the same gradient? (batchNorm exact)',
+      text: expect.stringContaining('at most 4.0e-7 of a parameter'),
+    });
   });
 });
 

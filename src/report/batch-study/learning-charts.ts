@@ -92,7 +92,15 @@ export function cutTrainingChart({ tables, settings }: BatchStudy): Chart | unde
     scale: { domain, range: cycle(palette, domain.length) },
   };
   const dash = { ...color, scale: { domain, range: cycle(dashes, domain.length) } };
-  const x = { field: 'step', type: 'quantitative', title: 'step', axis: { grid: false } };
+  const steps = values.map((v) => v.step);
+  const x = {
+    field: 'step',
+    type: 'quantitative',
+    title: 'step',
+    axis: { grid: false, tickMinStep: 1, format: 'd' },
+    scale: { domain: [Math.min(...steps), Math.max(...steps)], nice: false },
+  };
+  const apart = values.some((v) => v.relative !== null);
   const one = {
     hconcat: [
       {
@@ -106,18 +114,22 @@ export function cutTrainingChart({ tables, settings }: BatchStudy): Chart | unde
           strokeDash: dash,
         },
       },
-      {
-        title: 'Distance from the loss of M = 1',
-        ...panel,
-        transform: [{ filter: 'isValid(datum.relative)' }],
-        mark: { type: 'line', strokeWidth: 1.5 },
-        encoding: {
-          x,
-          y: logColumn(values, 'relative', '|difference| / loss', '~e'),
-          color,
-          strokeDash: dash,
-        },
-      },
+      ...(apart
+        ? [
+            {
+              title: 'Distance from the loss of M = 1',
+              ...panel,
+              transform: [{ filter: 'isValid(datum.relative)' }],
+              mark: { type: 'line', strokeWidth: 1.5, point: { size: 16 } },
+              encoding: {
+                x,
+                y: logColumn(values, 'relative', '|difference| / loss', '~e'),
+                color,
+                strokeDash: dash,
+              },
+            },
+          ]
+        : []),
     ],
   };
   return {

@@ -90,7 +90,7 @@ function sections(study: BatchStudy): Section[] {
     },
     {
       title: 'The training, whole and cut',
-      text: `The same training with a batch of ${largest} in one piece and cut: same data, first values and rate.`,
+      text: `The same training with a batch of ${largest} in one piece and cut: same data, first values and rate. A step whose losses have the same bits has no point on the right.`,
       charts: [cutTrainingChart(study)],
       tables: ['cutTraining'],
     },
@@ -100,7 +100,7 @@ function sections(study: BatchStudy): Section[] {
       return [
         {
           title: `${held ? 'Held-out loss' : 'Loss'} against steps, samples and time${suffix}`,
-          text: `Trainings of ${settings.length}, medians of ${settings.seeds} seed${settings.seeds === 1 ? '' : 's'}; a row for each rule by which the learning rate follows the batch size B, from ${formatValue(settings.baseRate)} at B₀ = ${settings.baseBatch} (${settings.optimizer}). The dashed line is ${goal}. Time is steps times the measured step time at the sweet spot.`,
+          text: `Trainings of ${settings.length}, ${settings.seeds === 1 ? 'one seed' : `medians of ${settings.seeds} seeds`}; a row for each rule by which the learning rate follows the batch size B, from ${formatValue(settings.baseRate)} at B₀ = ${settings.baseBatch} (${settings.optimizer}). The dashed line is ${goal}. Time is steps times the measured step time at the sweet spot.`,
           charts: [curvesChart(study, variant)],
           tables: first ? ['curves'] : [],
         },

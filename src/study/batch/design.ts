@@ -38,6 +38,8 @@ export interface BatchStudyDesign {
 export interface Layout {
   /** What tells it from others of equal batch and microbatches: `gpipe, devices 3`; empty where nothing else is swept. */
   readonly series: string;
+  /** The training it is a layout of. */
+  readonly variant: string;
   readonly batch: number;
   readonly microbatches: number;
   readonly combination: Combination;
@@ -52,6 +54,8 @@ export interface Variant {
 /** Keys that decide how a step is computed and not what: training curves do not depend on them. */
 const layoutKeys = ['microbatches', 'devices', 'links', 'schedule', 'stagesPerDevice', 'partition', 'recompute'];
 const isLayoutKey = (key: string): boolean => layoutKeys.includes(key.split('.')[0]!);
+const withoutLayout = <V>(values: Readonly<Record<string, V>>): Record<string, V> =>
+  Object.fromEntries(Object.entries(values).filter(([key]) => !isLayoutKey(key)));
 
 /** Keys that the study itself sets, or that belong to single runs. */
 const ownKeys: Readonly<Record<string, string>> = {
@@ -91,9 +95,7 @@ export function designBatchStudy(given: Experiment, options: BatchStudyOptions, 
   const filled = fillSweep(sweep, prepared, dataSize, sizesVary, options.quick);
   const combinations = expandSweep(withoutSweep(base), filled, where);
   const layouts = layoutsOf(combinations, where);
-  const variantSweep = Object.fromEntries(
-    Object.entries(filled).filter(([key]) => key !== 'data.batchSize' && !isLayoutKey(key)),
-  );
+  const { 'data.batchSize': _, ...others } = filled;
   return {
     where,
     base: withoutSweep(base),
@@ -104,7 +106,7 @@ export function designBatchStudy(given: Experiment, options: BatchStudyOptions, 
     dataSize,
     dataName: prepared.source!.name,
     layouts,
-    variants: combinationsByName(variantSweep),
+    variants: combinationsByName(withoutLayout(others)),
     sizesVary,
   };
 }
@@ -196,7 +198,8 @@ function layoutsOf(combinations: readonly Combination[], where: string): Layout[
       }
       const { 'data.batchSize': _, microbatches: __, ...others } = values;
       const series = seriesOf(others);
-      return [{ series, batch: prepared.batch, microbatches: experiment.microbatches, combination, prepared }];
+      const variant = labelOf(withoutLayout(others));
+      return [{ series, variant, batch: prepared.batch, microbatches: experiment.microbatches, combination, prepared }];
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
       problems.push({ label, message: error.message, remedy: error.remedy });

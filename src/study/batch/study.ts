@@ -28,6 +28,7 @@ import { memoryRows, type PlannedRun, planLayouts, timeLayouts, timingRows } fro
 import {
   type NamedTradeOff,
   runTask,
+  type SecondsOf,
   stepsOf,
   type TrainingRunner,
   targetOf,
@@ -84,7 +85,7 @@ export interface BatchStudy {
   readonly tradeOffs: readonly NamedTradeOff[];
   /** Batch sizes whose tuned rate lies at the end of what was tried. */
   readonly edgeRates: readonly number[];
-  /** Whether layers normalise over the batch, so that M is part of the model. */
+  /** Whether layers of the first variant normalise over the microbatch, so that M is part of the model. */
   readonly batchStatistics: boolean;
   /** Parts that could not be done for this model, and why. */
   readonly skipped: readonly { readonly part: StudyPart; readonly why: string }[];
@@ -138,8 +139,10 @@ export async function runBatchStudy(
 
   await using executor = makeExecutor(options.parallel, outer.signal);
   const runner: TrainingRunner = { design, options, recorder, executor };
-  const secondsOf = (batch: number): number | null =>
-    rows.timing.find((r) => r.batch === batch && r.sweetSpot)?.stepSeconds ?? null;
+  const secondsOf: SecondsOf = (variant, batch) => {
+    const series = design.layouts.find((l) => l.variant === variant)?.series;
+    return rows.timing.find((r) => r.series === series && r.batch === batch && r.sweetSpot)?.stepSeconds ?? null;
+  };
   let target: Target | undefined;
   let edgeRates: number[] = [];
   if (has('learning')) {
@@ -152,7 +155,7 @@ export async function runBatchStudy(
   if (has('noise')) await followNoise(runner, skipped);
 
   const { base } = design;
-  const { model } = design.layouts[0]!.prepared;
+  const { model, experiment } = design.layouts[0]!.prepared;
   const graph = someGraph(model);
   const study: Omit<BatchStudy, 'summary'> = {
     version: 1,
@@ -195,7 +198,7 @@ export async function runBatchStudy(
       design.variants.map((v) => v.name),
     ),
     edgeRates: [...new Set(edgeRates)],
-    batchStatistics: base.batchNorm !== 'exact' && graph.nodes.some((n) => n.op?.name === 'batchNorm'),
+    batchStatistics: experiment.batchNorm !== 'exact' && graph.nodes.some((n) => n.op?.name === 'batchNorm'),
     skipped,
     tables: rows,
     seconds: (performance.now() - began) / 1000,

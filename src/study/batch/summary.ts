@@ -5,7 +5,7 @@
 import { formatBytes, formatCount, formatPercent, formatSeconds } from '../../core/format.ts';
 import { fullestDevices } from './peaks.ts';
 import type { BatchStudy } from './study.ts';
-import type { MemoryRow, TargetRow, TimingRow } from './tables.ts';
+import type { MemoryRow, NoiseRow, TargetRow, TimingRow } from './tables.ts';
 import { bestOfBatch } from './training.ts';
 
 export interface Claim {
@@ -22,6 +22,8 @@ export type Findings = Omit<BatchStudy, 'summary'>;
 const small = 0.05;
 /** Relative difference of losses up to which two trainings are said to have learned the same. */
 const sameLoss = 0.01;
+/** Difference of accuracies up to which they are. */
+const sameScore = 0.01;
 /** Factor within which two estimates of the critical batch size are said to agree: both are rough. */
 const agreement = 3;
 
@@ -45,6 +47,10 @@ function ofLargest<R extends { readonly series: string; readonly batch: number; 
 
 /** Which of several series is told. */
 const seriesNote = ({ settings }: Findings): string => (settings.series.length > 1 ? ` (${settings.series[0]})` : '');
+
+/** Which of several trainings is told. */
+const variantNote = ({ settings }: Findings): string =>
+  settings.variants.length > 1 ? ` (${settings.variants[0]})` : '';
 
 const pieces = (m: number): string => (m === 1 ? 'in one piece' : `cut into ${m} microbatches`);
 const places = (devices: number): string => (devices === 1 ? 'on its device' : 'on its fullest device');
@@ -169,7 +175,11 @@ const time: Maker = (study) => {
   if (settings.devices > 1 && sweet.efficiency !== null) {
     const speedup = sweet.efficiency * sweet.devices;
     parts.push(
-      `${sweet.devices} devices do the step ${speedup >= 1 ? `${speedup.toFixed(2)} times as fast as` : `in ${(1 / speedup).toFixed(2)} times the time of`} one device with the batch in one piece.`,
+      `${sweet.devices} devices do the step ${speedup >= 1 ? `${speedup.toFixed(2)} times as fast as` : `in ${(1 / speedup).toFixed(2)} times the time of`} one device with the batch in one piece${
+        sweet.efficiency > 1.05
+          ? ', which is more than their number explains: smaller pieces suit the caches better, or other work held up the one device'
+          : ''
+      }.`,
     );
   }
   return {
@@ -181,8 +191,9 @@ const time: Maker = (study) => {
 
 const capital = (text: string): string => text[0]!.toUpperCase() + text.slice(1);
 
-const gradient: Maker = ({ tables, batchStatistics }) => {
-  const rows = tables.gradients;
+const gradient: Maker = (study) => {
+  const { tables, settings, batchStatistics } = study;
+  const rows = tables.gradients.filter((r) => r.variant === settings.variants[0]);
   if (rows.length === 0) return undefined;
   const batch = rows[0]!.batch;
   const most = Math.max(...rows.map((r) => r.microbatches));
@@ -190,7 +201,7 @@ const gradient: Maker = ({ tables, batchStatistics }) => {
   const relative = Math.max(...rows.map((r) => r.relative));
   const bounded = rows.filter((r) => r.within !== null);
   const outside = bounded.filter((r) => r.within === false).length;
-  const question = 'Is it the same gradient?';
+  const question = `Is it the same gradient?${variantNote(study)}`;
   if (equal === rows.length) {
     return {
       about: 'gradient',
@@ -215,7 +226,8 @@ const gradient: Maker = ({ tables, batchStatistics }) => {
   };
 };
 
-const cut: Maker = ({ tables, settings }) => {
+const cut: Maker = (study) => {
+  const { tables, settings } = study;
   const rows = tables.cutTraining.filter((r) => r.variant === settings.variants[0]);
   const counts = [...new Set(rows.map((r) => r.microbatches))];
   if (counts.length < 2) return undefined;
@@ -224,19 +236,18 @@ const cut: Maker = ({ tables, settings }) => {
   const steps = ends[0]!.step;
   const apart = Math.max(...ends.map((r) => r.difference / Math.abs(r.loss)));
   const scores = ends.flatMap((r) => r.accuracy ?? []);
+  const [worst, best] = [Math.min(...scores), Math.max(...scores)];
   const range =
     scores.length === ends.length
       ? ` Held-out accuracy at the end: ${
-          Math.min(...scores) === Math.max(...scores)
-            ? `${formatPercent(scores[0]!)} each`
-            : `${formatPercent(Math.min(...scores))} to ${formatPercent(Math.max(...scores))}`
+          worst === best ? `${formatPercent(worst)} each` : `${formatPercent(worst)} to ${formatPercent(best)}`
         }.`
       : '';
   const text =
     largest <= sameLoss
-      ? `Yes. Trained ${steps} steps with a batch of ${ends[0]!.batch}, the losses with ${counts.join(', ')} microbatches are never further apart than ${percentOf(largest)}.${range}`
+      ? `${best - worst > sameScore ? 'By the training loss, yes; by the held-out accuracy, no.' : 'Yes.'} Trained ${steps} steps with a batch of ${ends[0]!.batch}, the losses with ${counts.join(', ')} microbatches are never further apart than ${percentOf(largest)}.${range}`
       : `Not step by step: over ${steps} steps with a batch of ${ends[0]!.batch}, the losses with ${counts.join(', ')} microbatches come ${percentOf(largest)} apart (${percentOf(apart)} at the end), since a training enlarges differences.${range}`;
-  return { about: 'cut', question: 'Do a whole batch and its microbatches learn the same?', text };
+  return { about: 'cut', question: `Do a whole batch and its microbatches learn the same?${variantNote(study)}`, text };
 };
 
 const percentOf = (share: number): string => (share === 0 ? '0 %' : `${Number((100 * share).toPrecision(2))} %`);
@@ -259,7 +270,7 @@ const learning: Maker = (study) => {
   const variant = settings.variants[0]!;
   const best = bestOfBatch(tables.targets, variant);
   const [least, most] = [best[0], best.at(-1)];
-  const question = 'What did the larger batch do to the learning?';
+  const question = `What did the larger batch do to the learning?${variantNote(study)}`;
   if (!target || tables.targets.length === 0) return undefined;
   const goal = `${metricText[target.metric]} ${target.metric === 'accuracy' ? formatPercent(target.value) : target.value.toPrecision(3)}${target.chosen === 'given' ? '' : ' (which every batch size reaches)'}`;
   const missing = settings.batchSizes.filter((b) => !best.some((r) => r.batch === b));
@@ -270,12 +281,18 @@ const learning: Maker = (study) => {
   const counted = (r: TargetRow): string =>
     `${formatCount(Math.round(r.steps!))} step${Math.round(r.steps!) === 1 ? '' : 's'} and ${formatCount(Math.round(r.samples!))} samples with batch ${r.batch} (${ruleText[r.rule] ?? r.rule})`;
   if (least === most) return { about: 'learning', question, text: `${capital(goal)} took ${counted(least)}.${lost}` };
+  if (missing.length === 0 && best.every((r) => r.steps! <= 1)) {
+    const text = `Every batch size met ${goal} with its first step, so nothing can be said: the target is too easy, or the trainings are too short to learn.`;
+    return { about: 'learning', question, text };
+  }
   const fewer = least.steps! / most.steps!;
   const ideal = most.batch / least.batch;
   const text = `${capital(goal)} took ${counted(least)}, and ${counted(most)}: ${
-    fewer >= 1
-      ? `${fewer.toFixed(1)} times fewer steps for ${formatCount(ideal)} times the batch, so ${(ideal / fewer).toFixed(1)} times the samples`
-      : `more steps with the larger batch, and ${(ideal / fewer).toFixed(1)} times the samples`
+    fewer.toFixed(1) === '1.0'
+      ? `as many steps for ${formatCount(ideal)} times the batch, so ${(ideal / fewer).toFixed(1)} times the samples`
+      : fewer >= 1
+        ? `${fewer.toFixed(1)} times fewer steps for ${formatCount(ideal)} times the batch, so ${(ideal / fewer).toFixed(1)} times the samples`
+        : `more steps with the larger batch, and ${(ideal / fewer).toFixed(1)} times the samples`
   }.${lost}${fastest(best)}`;
   return { about: 'learning', question, text };
 };
@@ -287,20 +304,32 @@ function fastest(best: readonly TargetRow[]): string {
   return ` By the measured step times batch ${quickest.batch} gets there first, in ${formatSeconds(quickest.seconds!)}.`;
 }
 
-const critical: Maker = ({ tables, tradeOffs, settings }) => {
+const critical: Maker = (study) => {
+  const { tables, tradeOffs, settings } = study;
   const variant = settings.variants[0]!;
   const estimates = tables.noise.filter((r) => r.variant === variant);
-  const known = estimates.flatMap((r) => r.noiseScale ?? []);
+  const shown = estimates.filter((r) => r.noiseScale !== null);
+  const known = shown.map((r) => r.noiseScale!);
   const fit = tradeOffs.find((t) => t.variant === variant);
   if (estimates.length === 0 && !fit) return undefined;
+  const when = (r: NoiseRow): string =>
+    r.step === 0
+      ? 'at the first values'
+      : r === estimates.at(-1)
+        ? 'at the end of training'
+        : `at step ${formatCount(r.step)}`;
   const parts: string[] = [];
   if (known.length > 0) {
     const [first, last] = [known[0]!, known.at(-1)!];
     parts.push(
       known.length === 1
         ? `The gradient noise scale is ${round(first)}.`
-        : `The gradient noise scale went from ${round(first)} at the first values to ${round(last)} at the end of training${last > first ? '; larger batches pay off later than at first' : ''}.`,
+        : `The gradient noise scale went from ${round(first)} ${when(shown[0]!)} to ${round(last)} ${when(shown.at(-1)!)}${last > first ? '; larger batches pay off later than at first' : ''}.`,
     );
+    const hidden = estimates.length - shown.length;
+    if (hidden > 0) {
+      parts.push(`In ${hidden} of ${estimates.length} estimates the noise hides the gradient, so they have no scale.`);
+    }
   } else if (estimates.length > 0) {
     parts.push('The gradient noise hides the gradient in every estimate, so the noise scale is not known.');
   }
@@ -323,7 +352,7 @@ const critical: Maker = ({ tables, tradeOffs, settings }) => {
   }
   return {
     about: 'critical',
-    question: 'Beyond which batch do more samples a step stop helping?',
+    question: `Beyond which batch do more samples a step stop helping?${variantNote(study)}`,
     text: parts.join(' '),
   };
 };

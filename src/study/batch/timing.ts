@@ -112,6 +112,7 @@ function referencesOf({ layouts, base }: BatchStudyDesign): PlannedRun[] {
     found.set(key, {
       layout: {
         series: oneDeviceName,
+        variant: layout.variant,
         batch: layout.batch,
         microbatches: 1,
         combination: { ...layout.combination, experiment: reference },

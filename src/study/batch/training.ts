@@ -46,11 +46,11 @@ export function runTask({ recorder, executor }: TrainingRunner, task: LearningTa
   return recorder.journal.once({ learning: experiment, points, noise }, () => executor.run(task));
 }
 
-/** Trains every batch size by every rule. `secondsOf`: the step time that was measured for a batch size. */
-export async function trainAll(
-  runner: TrainingRunner,
-  secondsOf: (batch: number) => number | null,
-): Promise<TrainedGroup[]> {
+/** The step time that was measured for a batch size of a variant: at the sweet spot of the variant's first series. */
+export type SecondsOf = (variant: string, batch: number) => number | null;
+
+/** Trains every batch size by every rule. */
+export async function trainAll(runner: TrainingRunner, secondsOf: SecondsOf): Promise<TrainedGroup[]> {
   const { design, options, recorder } = runner;
   const jobs = design.variants.flatMap((variant) =>
     design.batchSizes.flatMap((batch) => options.rules.map((rule) => ({ variant, batch, rule }))),
@@ -59,7 +59,7 @@ export async function trainAll(
   const groups = await Promise.all(
     jobs.map(async ({ variant, batch, rule }): Promise<TrainedGroup> => {
       const group = await trainGroup(runner, variant, batch, rule);
-      const seconds = secondsOf(batch);
+      const seconds = secondsOf(variant.name, batch);
       group.curves.forEach((curve, i) => {
         for (const point of curve.points) {
           recorder.add('curves', {
@@ -193,13 +193,13 @@ export function targetOf(groups: readonly TrainedGroup[], given: BatchStudyOptio
 export function targetRows(
   groups: readonly TrainedGroup[],
   target: Target | undefined,
-  secondsOf: (batch: number) => number | null,
+  secondsOf: SecondsOf,
 ): TargetRow[] {
   return groups.map(({ variant, batch, rule, lr, curves }) => {
     const steps = target ? curves.map((curve) => stepsTo(curve, target)) : [];
     const finite = (value: number): number | null => (Number.isFinite(value) ? value : null);
     const middle = finite(median(steps));
-    const seconds = secondsOf(batch);
+    const seconds = secondsOf(variant, batch);
     const last = (of: (p: CurvePoint) => number | undefined): number | null =>
       finite(
         median(curves.map(({ points, diverged }) => (diverged ? Number.NaN : (of(points.at(-1)!) ?? Number.NaN)))),
