@@ -64,7 +64,7 @@ export function gradientChart({ tables, settings }: BatchStudy): Chart | undefin
       make('In representable numbers', logColumn(values, 'ulps', 'difference / ulps', '~s')),
       ...(bounded.length === 0
         ? []
-        : [make('Of what rounding can make', logColumn(bounded, 'used', 'difference / % of the bound'))]),
+        : [make('Of what rounding can make', logColumn(bounded, 'used', 'share of the bound / %'))]),
     ],
   };
   return {
@@ -90,6 +90,7 @@ export function cutTrainingChart({ tables, settings }: BatchStudy): Chart | unde
     type: 'nominal',
     title: 'microbatches M',
     scale: { domain, range: cycle(palette, domain.length) },
+    legend: { symbolType: 'stroke' },
   };
   const dash = { ...color, scale: { domain, range: cycle(dashes, domain.length) } };
   const steps = values.map((v) => v.step);
