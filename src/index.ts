@@ -85,6 +85,12 @@ export {
 } from './train/learning-rate.ts';
 export { type GradientNoise, gradientNoise, type NoiseOptions } from './train/noise.ts';
 export { estimateFromPair, type NoisePair, type NoiseStatistics } from './train/noise-statistics.ts';
-export { type NoiseRecord, NoiseTracker, noiseOfStep, type StepNoise } from './train/noise-tracker.ts';
+export {
+  type NoiseAverageOptions,
+  type NoiseRecord,
+  NoiseTracker,
+  noiseOfStep,
+  type StepNoise,
+} from './train/noise-tracker.ts';
 export { type RunOptions, type RunResult, Session, type SessionOptions } from './train/session.ts';
 export { programFor, type StepRecord, type TrainOptions, train } from './train/trainer.ts';

@@ -61,15 +61,27 @@ export async function writeFolderAtomic(path: string, files: ReadonlyMap<string,
     await mkdir(temporary);
     for (const [name, content] of files) await writeSynced(join(temporary, name), content);
     await syncFolder(temporary);
-    // A folder cannot be renamed over one that holds files.
-    if (await stat(path).catch(absent)) await removeFolder(path);
-    await rename(temporary, path);
+    await moveInto(path, temporary);
   } catch (error) {
     // Best effort: the first error is the one to tell.
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
     throw error;
   }
   await syncFolder(dirname(path));
+}
+
+/** Gives a new folder its name. It cannot be renamed over one that holds files: the old one steps aside for that moment. */
+async function moveInto(path: string, made: string): Promise<void> {
+  const old = (await stat(path).catch(absent)) && temporaryFor(path);
+  if (old) await rename(path, old);
+  try {
+    await rename(made, path);
+  } catch (error) {
+    // As it was; the first error is the one to tell.
+    if (old) await rename(old, path).catch(() => undefined);
+    throw error;
+  }
+  if (old) await rm(old, { recursive: true, force: true });
 }
 
 /** Removes a folder so that its name never stands for a part of it: it is given a temporary name first. */

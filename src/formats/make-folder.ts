@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /**
@@ -11,9 +11,24 @@ export function makeFolder(path: string): string {
   if (parent !== path) makeFolder(parent);
   try {
     mkdirSync(path);
+    syncFolder(parent);
   } catch (error) {
     // Somebody else has made it meanwhile.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
   return path;
+}
+
+/** What is synced into a new folder is lost with it unless its own name is synced too, where the system lets one do so. */
+function syncFolder(path: string): void {
+  try {
+    const handle = openSync(path, 'r');
+    try {
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+    }
+  } catch {
+    // A folder that cannot be opened or synced (Windows, some network drives) is as durable as the system makes it.
+  }
 }

@@ -17,6 +17,7 @@ export function adadelta(config: AdadeltaConfig): OptimizerRule {
   const { rho = 0.9, eps = 1e-6 } = config;
   return {
     defaultRate: 1,
+    settings: { rho, eps },
     weightDecay: 0,
     state: adadeltaState,
     momentum: undefined,

@@ -18,6 +18,7 @@ export function adagrad(config: AdagradConfig): OptimizerRule {
   const { lrDecay = 0, initialAccumulatorValue = 0, eps = 1e-10 } = config;
   return {
     defaultRate: 1e-2,
+    settings: { lrDecay, initialAccumulatorValue, eps },
     weightDecay: 0,
     state: adagradState,
     init: () => ({ kind: 'constant', value: initialAccumulatorValue }),

@@ -20,6 +20,7 @@ export function adam(config: AdamConfig): OptimizerRule {
   const decoupled = config.kind === 'adamw';
   return {
     defaultRate: 1e-3,
+    settings: { betas: [ownBeta1, beta2], eps, amsgrad },
     weightDecay: decoupled ? 1e-2 : 0,
     state: adamState({ amsgrad }),
     momentum: ownBeta1,

@@ -31,6 +31,8 @@ export interface OptimizerOptions {
 /** One optimizer: how it updates a parameter as graph nodes, and the scalars that change from step to step. */
 export interface Optimizer {
   readonly config: OptimizerConfig;
+  /** All that decides an update beside the rate, defaults included: equal for two optimizers that update alike. */
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly defaultRate: number;
   /** Names of the state tensors it keeps for each parameter, of the parameter's shape and type. */
   readonly stateNames: readonly string[];
@@ -48,8 +50,10 @@ export interface Optimizer {
 export function makeOptimizer(config: OptimizerConfig, options: OptimizerOptions = {}): Optimizer {
   const cyclesMomentum = options.cyclesMomentum ?? false;
   const rule = ruleOf(config, cyclesMomentum);
+  const { kind, noDecay = [], weightDecay: ownDecay = rule.weightDecay } = config;
   return {
     config,
+    settings: { kind, ...rule.settings, weightDecay: ownDecay, noDecay: [...noDecay].sort() },
     defaultRate: config.lr ?? rule.defaultRate,
     stateNames: rule.state,
     hyper: (lr, step, momentum) => {
@@ -60,7 +64,7 @@ export function makeOptimizer(config: OptimizerConfig, options: OptimizerOptions
       const state = rule.state.map((kind) =>
         graph.state(`${kind}/${parameter.name}`, parameter.type, rule.init?.(kind) ?? { kind: 'zeros' }),
       );
-      const weightDecay = config.noDecay?.includes(parameter.name) ? 0 : (config.weightDecay ?? rule.weightDecay);
+      const weightDecay = noDecay.includes(parameter.name) ? 0 : ownDecay;
       const updated = rule.node(parameter, gradient, state, scalars, weightDecay);
       graph.assign(parameter, updated[0]!);
       for (const [i, tensor] of state.entries()) graph.assign(tensor, updated[i + 1]!);

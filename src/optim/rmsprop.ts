@@ -20,6 +20,7 @@ export function rmsprop(config: RmspropConfig, cyclesMomentum: boolean): Optimiz
   const keepsBuffer = momentum !== 0 || cyclesMomentum;
   return {
     defaultRate: 1e-2,
+    settings: { alpha, eps, momentum, centered },
     weightDecay: 0,
     state: rmspropState({ momentum: keepsBuffer, centered }),
     momentum: keepsBuffer ? momentum : undefined,

@@ -4,6 +4,8 @@ import type { UpdateScalars } from '../ops/update-record.ts';
 /** What tells one optimizer from another. */
 export interface OptimizerRule {
   readonly defaultRate: number;
+  /** What the configuration decides beside rate and weight decay, defaults included, under its own names. */
+  readonly settings: Readonly<Record<string, unknown>>;
   /** Where the configuration gives none. */
   readonly weightDecay: number;
   readonly state: readonly string[];

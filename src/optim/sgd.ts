@@ -26,6 +26,7 @@ export function sgd(config: SgdConfig, cyclesMomentum: boolean): OptimizerRule {
   const keepsBuffer = momentum !== 0 || cyclesMomentum;
   return {
     defaultRate: 0.1,
+    settings: { momentum, dampening, nesterov },
     weightDecay: 0,
     state: sgdState({ momentum: keepsBuffer }),
     momentum: keepsBuffer ? momentum : undefined,

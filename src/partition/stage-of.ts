@@ -83,6 +83,8 @@ export function stageMap(
  * Stages of all nodes from those of the forward nodes. What has an origin stands where its origin does, or, where it is a
  * gradient within the model, at the mirrored place of the folded chain; what is computed from gradients without being one
  * (their squares' sum) stands at the latest of its inputs. What joins derivatives stands at the earliest of its inputs.
+ * The update of a parameter that nothing reads stands where the parameter does, whatever it reads from elsewhere (the
+ * factor of clipping).
  */
 function stagesOf(graph: Graph, stages: number, own: (node: Node) => number): number[] {
   const leader = leaders(graph);
@@ -93,7 +95,8 @@ function stagesOf(graph: Graph, stages: number, own: (node: Node) => number): nu
     else if (node.joins) found[node.id] = earliest(node, found);
     else if (node.source) found[node.id] = leader[node.id] ? own(leader[node.id]!) : 0;
     else if (origin && order > origin.order) found[node.id] = mirrored(found[origin.id]!, stages, order);
-    else if (origin && (!origin.source || leader[origin.id])) found[node.id] = found[origin.id]!;
+    else if (origin && (!origin.source || leader[origin.id] || node.region === 'step'))
+      found[node.id] = found[origin.id]!;
     else found[node.id] = Math.max(0, ...node.inputs.map((t) => (t.node.source ? 0 : found[t.node.id]!)));
   }
   return found;

@@ -79,9 +79,27 @@ export class BuildContext {
     for (const node of this.stepNodes) {
       if (node.op!.inPlace || node.inputs.some((t) => this.updates.has(t.node))) this.updates.add(node);
     }
+    for (const node of this.updates) this.#checkHome(node);
     const { levels } = this.chunk(this.graphs[0]!);
     if (levels.barriers > 0) checkBarrierSchedule(options.schedule, levels.barriers);
     this.turns = turnsOfEarlyNodes(this.graphs[0]!, levels);
+  }
+
+  /** What is updated in place lies where the update runs: elsewhere a copy would be updated, and lost. */
+  #checkHome(node: Node): void {
+    for (const t of node.outputs) {
+      const root = rootOf(t);
+      const [runs, lies] = [this.deviceOf(node), this.deviceOf(root.node)];
+      if (root === t || !root.node.source || runs === lies) continue;
+      throw new PlanError(
+        'update-elsewhere',
+        `${node.name} runs on device ${runs} and updates ${root} of device ${lies}`,
+        {
+          fields: { node: node.name, device: runs, tensor: root.name, home: lies },
+          remedy: 'give an update the stage of what it updates: graph.inStep(parameter.node, …)',
+        },
+      );
+    }
   }
 
   #survey(graph: Graph): ChunkGraph {

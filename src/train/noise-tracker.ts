@@ -77,24 +77,22 @@ export function noiseOfResults(
   return noiseOfStep({ sizes, shares, data, whole });
 }
 
-export interface NoiseTrackerState {
-  readonly steps: number;
-  readonly g2: number;
-  readonly s: number;
-}
-
 export const defaultNoiseDecay = 0.95;
+
+export interface NoiseAverageOptions {
+  /** Weight that the averages keep at each step, 0 ≤ decay < 1; default 0.95. */
+  readonly decay?: number | undefined;
+}
 
 /** Averages the estimates of steps. */
 export class NoiseTracker {
   readonly #decay: number;
-  #state: NoiseTrackerState;
+  #steps = 0;
+  #g2 = 0;
+  #s = 0;
 
-  /** `decay`: weight that the average keeps at each step, 0 ≤ decay < 1. `state`: where an earlier tracker stood. */
-  constructor({
-    decay = defaultNoiseDecay,
-    state,
-  }: { readonly decay?: number; readonly state?: NoiseTrackerState } = {}) {
+  /** `past`: the estimates that an earlier tracker was given; this one goes on from there, with the same bits. */
+  constructor({ decay = defaultNoiseDecay }: NoiseAverageOptions = {}, past: Iterable<StepNoise> = []) {
     if (!(decay >= 0 && decay < 1)) {
       throw new UsageError(
         'noise-decay',
@@ -106,21 +104,18 @@ export class NoiseTracker {
       );
     }
     this.#decay = decay;
-    this.#state = state ?? { steps: 0, g2: 0, s: 0 };
+    for (const step of past) this.add(step);
   }
 
-  get state(): NoiseTrackerState {
-    return this.#state;
-  }
-
-  add(step: StepNoise): NoiseRecord {
+  add({ g2, s }: StepNoise): NoiseRecord {
     const keep = this.#decay;
-    const { steps, g2, s } = this.#state;
-    this.#state = { steps: steps + 1, g2: keep * g2 + (1 - keep) * step.g2, s: keep * s + (1 - keep) * step.s };
+    this.#steps++;
+    this.#g2 = keep * this.#g2 + (1 - keep) * g2;
+    this.#s = keep * this.#s + (1 - keep) * s;
     // As Adam's moments: the averages start at 0, which weighs decayᵗ.
-    const weight = 1 - keep ** this.#state.steps;
-    const g2Average = this.#state.g2 / weight;
-    const sAverage = this.#state.s / weight;
-    return { ...step, g2Average, sAverage, bSimple: sAverage / g2Average };
+    const weight = 1 - keep ** this.#steps;
+    const g2Average = this.#g2 / weight;
+    const sAverage = this.#s / weight;
+    return { g2, s, g2Average, sAverage, bSimple: sAverage / g2Average };
   }
 }

@@ -8,7 +8,7 @@ import type { ContentVisitor } from './data/dataset.ts';
 import type { BatchSource, SourceBatch } from './data/source.ts';
 import type { EvaluationRecord, Evaluator } from './evaluate.ts';
 import type { LearningRate } from './learning-rate.ts';
-import { type NoiseRecord, NoiseTracker } from './noise-tracker.ts';
+import { type NoiseAverageOptions, type NoiseRecord, NoiseTracker } from './noise-tracker.ts';
 import type { Session } from './session.ts';
 
 export interface TrainOptions {
@@ -20,7 +20,7 @@ export interface TrainOptions {
   /** Momentum (of Adam: beta1) of the update at step k; default the optimizer's own (`makeMomentum`). */
   readonly momentum?: LearningRate;
   /** How the gradient noise is averaged, where the plan computes it (`gradientNoise`). */
-  readonly noise?: ConstructorParameters<typeof NoiseTracker>[0] | undefined;
+  readonly noise?: NoiseAverageOptions | undefined;
   readonly evaluation?: {
     readonly evaluate: Evaluator;
     /** Behind every so many steps, and behind the last. */
@@ -84,7 +84,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
     });
   }
   const { recorder, resumed } = await beginning(options, rate);
-  const tracker = new NoiseTracker(options.noise);
+  // The averages are functions of the steps' estimates, which the checkpoint's records hold.
+  const tracker = new NoiseTracker(
+    options.noise,
+    resumed?.records.flatMap((r) => r.noise ?? []),
+  );
   for (let step = resumed?.step ?? 0; step < steps; step++) {
     const batch = data.batchAt(step);
     const lr = rate(step);
@@ -129,8 +133,19 @@ async function beginning(options: TrainOptions, learningRate: LearningRate) {
     import('./checkpoint/recorder.ts'),
   ]);
   const { plan, seed } = session;
-  const { momentum } = options;
-  const begun = await takeUp({ plan, seed, data, steps, learningRate, momentum, evaluation, checkpoint, resume });
+  const { momentum, noise } = options;
+  const begun = await takeUp({
+    plan,
+    seed,
+    data,
+    steps,
+    learningRate,
+    momentum,
+    noise,
+    evaluation,
+    checkpoint,
+    resume,
+  });
   const { resumed } = begun;
   const recorder =
     checkpoint &&

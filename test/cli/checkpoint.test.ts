@@ -19,6 +19,7 @@ const flags = [
   ...digits,
   ...['--data.batchSize', '200', '--microbatches', '2', '--optimizer', 'adam', '--epochs', '2'],
   ...['--eval.fraction', '0.25', '--eval.every', '2', '--learningRate', 'cosine', '--learningRate.tMax', '14'],
+  ...['--clip.globalNorm', '1', '--noise'],
 ];
 
 /** 14 steps; the whole training, and one whose last checkpoint kept is that of step 8: epochs are 7 steps long. */
@@ -58,7 +59,8 @@ describe('train --resume', () => {
     expect(logOf('part')).toEqual(logOf('whole'));
     const result = JSON.parse(stdout);
     const whole = JSON.parse(readFileSync(join(folder, 'whole', 'result.json'), 'utf8'));
-    for (const key of ['steps', 'epochs', 'firstLoss', 'loss', 'evaluation', 'best']) {
+    expect(whole.noise.bSimple).toBeTypeOf('number');
+    for (const key of ['steps', 'epochs', 'firstLoss', 'loss', 'evaluation', 'best', 'noise']) {
       expect(result[key], key).toEqual(whole[key]);
     }
     expect(result).toMatchObject({ resumed: { step: 8 }, devices: [{}, {}] });
@@ -124,6 +126,8 @@ describe('train --resume', () => {
       'checkpoint-mismatch',
       'something else',
     ],
+    ['another clipping', ['train', '--resume', 'ckpt', '--clip.globalNorm', '2'], 2, 'checkpoint-mismatch', 'clip.'],
+    ['another average', ['train', '--resume', 'ckpt', '--noise', '{"decay": 0.5}'], 2, 'checkpoint-mismatch', 'noise.'],
     ['another split', ['train', '--resume', 'ckpt', '--eval.fraction', '0.5'], 2, 'checkpoint-mismatch', 'held-out'],
     ['fewer steps', ['train', '--resume', 'ckpt', '--steps', '3'], 2, 'checkpoint-steps', 'step 8', '3 steps'],
     ['first values', ['train', '--resume', 'ckpt', '--params', 'x'], 2, 'params-and-resume', '--params'],

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Model } from '../../src/optim/model.ts';
 import { makeOptimizer } from '../../src/optim/optimizer.ts';
 import { makePlan } from '../../src/plan/plan.ts';
 import { Session } from '../../src/train/session.ts';
@@ -37,6 +38,26 @@ describe('clip', () => {
       expect(Math.min(...norms)).toBeGreaterThan(norm); // reported before clipping
     }
     expect(bits.size).toBe(1);
+  });
+
+  it('updates a parameter that nothing reads where it lies: its decay is not lost', async () => {
+    const withIdle: Model = {
+      name: 'with an idle parameter',
+      build: (samples) => {
+        const model = threeLayers.build(samples);
+        model.graph.parameter('idle', [3], { kind: 'ones' });
+        return model;
+      },
+    };
+    const plan = planOf(withIdle, {
+      devices: 3,
+      partition: { cuts: ['matmul_1', 'matmul_2'] },
+      optimizer: { kind: 'adamw', lr: 0.5, weightDecay: 0.5 },
+      clip: { globalNorm: 1 },
+    });
+    await using session = await Session.open(plan, { transport: 'local' });
+    await session.run('train', batch, {});
+    expect([...(await session.parameters()).get('idle')!.data]).toEqual([0.75, 0.75, 0.75]);
   });
 
   it('of a norm that is never reached changes no bit', async () => {

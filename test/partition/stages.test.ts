@@ -86,7 +86,12 @@ function crossing(graph: Graph, cut: number): { forward: number; backward: numbe
 
 describe('chainUnits', () => {
   it('counts each value once that crosses a boundary', () => {
-    for (const graph of [trained(mlp(3)), trained(tied(), { optimizer: makeOptimizer({ kind: 'adam' }) })]) {
+    const optimizer = makeOptimizer({ kind: 'adam' });
+    for (const graph of [
+      trained(mlp(3)),
+      trained(tied(), { optimizer }),
+      trained(tied(), { optimizer, clip: { globalNorm: 1 } }),
+    ]) {
       const { units, boundaries } = chainUnits(graph);
       expect(boundaries.length).toBe(units.length + 1);
       boundaries.forEach((b, cut) => {

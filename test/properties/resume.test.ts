@@ -4,25 +4,28 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { OptimizerConfig } from '../../src/optim/optimizer.ts';
+import { momentumKinds, type OptimizerConfig } from '../../src/optim/optimizer.ts';
 import { newestStep, readCheckpoint } from '../../src/train/checkpoint/folder.ts';
 import type { LearningRateConfig } from '../../src/train/learning-rate.ts';
 import { Session } from '../../src/train/session.ts';
 import { type StepRecord, train } from '../../src/train/trainer.ts';
 import { toHex } from '../support/models.ts';
 import { Choices, randomStages } from '../support/random-model.ts';
-import { stateful, statefulModel } from '../support/stateful.ts';
+import { type StatefulOptions, stateful, statefulModel } from '../support/stateful.ts';
 
 interface Layout {
   readonly stages: number;
   readonly devices: number;
   readonly schedule: 'gpipe' | '1f1b';
+  /** In invariant mode, where every number of them gives the same bits. */
+  readonly microbatches: number;
   readonly seed: number;
 }
 const layout = fc.record<Layout>({
   stages: fc.integer({ min: 1, max: 4 }),
   devices: fc.integer({ min: 1, max: 3 }),
   schedule: fc.constantFrom('gpipe', '1f1b'),
+  microbatches: fc.integer({ min: 1, max: 3 }),
   seed: fc.integer({ min: 1, max: 1_000_000 }),
 });
 
@@ -31,6 +34,8 @@ const optimizers: readonly OptimizerConfig[] = [
   { kind: 'adamw', lr: 0.02, noDecay: ['last'] },
   { kind: 'sgd', lr: 0.05, momentum: 0.9, nesterov: true },
   { kind: 'rmsprop', lr: 0.01, centered: true, momentum: 0.5 },
+  { kind: 'adagrad', lr: 0.05, lrDecay: 0.1, initialAccumulatorValue: 0.2 },
+  { kind: 'adadelta', rho: 0.8 },
 ];
 
 const rules: readonly LearningRateConfig[] = [
@@ -44,35 +49,49 @@ const cases = fc.record({
   optimizer: fc.constantFrom(...optimizers),
   rule: fc.constantFrom(...rules),
   clip: fc.constantFrom(undefined, { globalNorm: 0.3 }),
+  /** How batches are normalised; invariant mode needs the statistics of the whole batch. */
+  mode: fc.constantFrom('micro', 'deferred', 'exact', 'invariant'),
   every: fc.integer({ min: 1, max: 5 }),
   /** Of each interruption: behind how many of its steps, and on what the training goes on. */
   parts: fc.array(fc.record({ steps: fc.integer({ min: 0, max: 6 }), layout }), { minLength: 1, maxLength: 3 }),
 });
 type Case = typeof cases extends fc.Arbitrary<infer T> ? T : never;
 
-const common = ({ microbatches, optimizer, rule, clip }: Case) => ({ microbatches, optimizer, rule, clip });
+function common({ microbatches, optimizer, rule, clip, mode }: Case): StatefulOptions {
+  const normalizes = mode === 'exact' || mode === 'invariant' ? 'exact' : mode;
+  const cycles = rule.kind !== 'oneCycle' || momentumKinds.includes(optimizer.kind);
+  return {
+    ...{ microbatches, optimizer, clip, batchNorm: normalizes, invariant: mode === 'invariant' },
+    rule: cycles ? rule : { ...rule, cycleMomentum: false },
+    // Noise where there is any to tell of: not of one microbatch, nor of such as are normalised together.
+    ...(microbatches > 1 && normalizes !== 'exact' ? { noise: { decay: 0.8 } } : {}),
+    ...(normalizes === 'exact' ? { schedule: 'gpipe' } : {}),
+  };
+}
 
-function onLayout(c: Case, { stages, devices, schedule, seed }: Layout) {
+function onLayout(c: Case, { stages, devices, schedule, microbatches, seed }: Layout) {
   const wanted = randomStages(statefulModel(), stages, seed);
   const used = [...new Set(Object.values(wanted))].sort((a, b) => a - b);
   const choices = new Choices(seed + 1);
   return stateful({
-    ...common(c),
-    devices,
     schedule,
+    ...common(c),
+    ...(c.mode === 'invariant' ? { microbatches } : {}),
+    devices,
     partition: { stages: Object.fromEntries(Object.entries(wanted).map(([name, s]) => [name, used.indexOf(s)])) },
     placement: used.map(() => choices.below(devices)),
   });
 }
 
 /** Nothing of time. */
-const told = ({ step, epoch, loss, lr, momentum, gradNorm, evaluation }: StepRecord) => ({
+const told = ({ step, epoch, loss, lr, momentum, gradNorm, noise, evaluation }: StepRecord) => ({
   step,
   epoch,
   loss,
   lr,
   momentum,
   gradNorm,
+  noise,
   evaluation,
 });
 

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { type OptimizerConfig, type OptimizerKind, optimizerKinds } from '../../src/optim/optimizer.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import type { Fault } from '../../src/runtime/device-image.ts';
 import { Session, type SessionOptions } from '../../src/train/session.ts';
@@ -15,7 +16,9 @@ interface Case {
   readonly devices: number;
   readonly microbatches: number;
   readonly schedule: 'gpipe' | '1f1b';
-  readonly optimizer: 'sgd' | 'adam';
+  readonly optimizer: OptimizerKind;
+  /** Whether gradients are clipped, and so wait for those of all devices. */
+  readonly clips: boolean;
 }
 
 const cases = fc.record<Case>({
@@ -24,17 +27,18 @@ const cases = fc.record<Case>({
   devices: fc.integer({ min: 1, max: 4 }),
   microbatches: fc.integer({ min: 1, max: 4 }),
   schedule: fc.constantFrom('gpipe', '1f1b'),
-  optimizer: fc.constantFrom('sgd', 'adam'),
+  optimizer: fc.constantFrom(...optimizerKinds),
+  clips: fc.boolean(),
 });
 
 function plans(c: Case): { one: Plan; many: Plan } {
   const model = randomModel(c.seed);
-  const optimizer =
-    c.optimizer === 'sgd'
-      ? ({ kind: 'sgd', lr: 0.05, momentum: 0.9 } as const)
-      : ({ kind: 'adamw', lr: 0.01 } as const);
+  const optimizer: OptimizerConfig =
+    c.optimizer === 'sgd' || c.optimizer === 'rmsprop'
+      ? { kind: c.optimizer, lr: 0.01, momentum: 0.9 }
+      : { kind: c.optimizer, lr: 0.01 };
   // 7 samples: chunks are uneven wherever M does not divide them.
-  const shared = { batch: 7, microbatches: c.microbatches, optimizer };
+  const shared = { batch: 7, microbatches: c.microbatches, optimizer, clip: c.clips ? { globalNorm: 0.1 } : undefined };
   const wanted = randomStages(model, c.stages, c.seed);
   const used = [...new Set(Object.values(wanted))].sort((a, b) => a - b);
   const stages = Object.fromEntries(Object.entries(wanted).map(([name, s]) => [name, used.indexOf(s)]));

@@ -26,7 +26,7 @@ describe('the page of a batch study', () => {
       ['planned peak / KiB', 'held at the peak', 'saved activations'],
       ['batch size / samples', 'planned peak / KiB'],
       ['largest batch / samples', '330'],
-      ['relative difference', 'difference / ulps', 'share of the bound / %', 'layer.0.weight'],
+      ['relative difference', 'difference / ulps', 'difference / % of bound', 'layer.0.weight'],
       ['step', 'training loss', '|difference| / loss'],
       ['steps', 'samples', 'time / s', 'held-out loss', 'Rate retuned'],
       ['learning rate', 'loss at the end'],

@@ -18,6 +18,7 @@ import {
   makeLearningRate,
   makeMomentum,
 } from '../../src/train/learning-rate.ts';
+import type { NoiseAverageOptions } from '../../src/train/noise-tracker.ts';
 import { type PlanOverrides, planOf, values } from './models.ts';
 
 const [width, classes, samples, heldOutSamples, batch] = [5, 3, 23, 7, 6];
@@ -71,6 +72,8 @@ export interface StatefulOptions extends PlanOverrides {
   /** Of the values of the samples. */
   readonly samplesSeed?: number;
   readonly batchSize?: number;
+  /** Estimates the gradient noise, averaged so. */
+  readonly noise?: NoiseAverageOptions;
 }
 
 const warmUp: LearningRateConfig = { kind: 'warmupCosine', warmupSteps: 3, totalSteps: 20, minRatio: 0.1 };
@@ -78,15 +81,17 @@ const adam: OptimizerConfig = { kind: 'adam', lr: 0.02 };
 
 /** Plan and options of `train`: 4 steps an epoch, the last of 5 samples; evaluation every third step. */
 export function stateful(options: StatefulOptions = {}) {
-  const { hidden, seed = 3, samplesSeed = 11, batchSize = batch, rule = warmUp, optimizer = adam, ...layout } = options;
+  const { hidden, seed = 3, samplesSeed = 11, batchSize = batch, noise, ...rest } = options;
+  const { rule = warmUp, optimizer = adam, ...layout } = rest;
   const tail = samples % batchSize;
+  const norms = { gradientNorm: true, ...(noise ? { gradientNoise: true } : {}) };
   const plan: Plan = planOf(statefulModel(hidden), {
     microbatches: 2,
     ...layout,
     optimizer: 'kind' in optimizer ? makeOptimizer(optimizer, { cyclesMomentum: cyclesMomentum(rule) }) : optimizer,
     programs: {
-      train: { batch: batchSize, mode: 'train', gradientNorm: true },
-      ...(tail > 0 ? { tail: { batch: tail, mode: 'train', gradientNorm: true } } : {}),
+      train: { batch: batchSize, mode: 'train', ...norms },
+      ...(tail > 0 ? { tail: { batch: tail, mode: 'train', ...norms } } : {}),
       eval: { batch: heldOutSamples, mode: 'forward', outputs: true },
     },
   });
@@ -106,6 +111,7 @@ export function stateful(options: StatefulOptions = {}) {
       data: epochsOf(dataset('train', samples, samplesSeed), { batchSize, seed }),
       learningRate: makeLearningRate(rule, 0.02),
       momentum: makeMomentum(rule),
+      noise,
       evaluation: { evaluate, every: 3, contents: heldOut.contents },
     },
   };

@@ -1,20 +1,30 @@
 // A disk that fails in the midst of a checkpoint: a clear error, and the checkpoint before is kept.
-import { chmodSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import type { PartitaError } from '../../src/core/errors.ts';
+import { writeFolderAtomic } from '../../src/formats/atomic.ts';
 import { Session } from '../../src/train/session.ts';
 import { train } from '../../src/train/trainer.ts';
 import { stateful } from '../support/stateful.ts';
 import { expectUntouched, failing, newFolder, run } from './checkpoint-runs.ts';
 
-const disk = vi.hoisted(() => ({ fail: undefined as undefined | { call: string; path: RegExp; code: string } }));
+interface Fault {
+  readonly call: string;
+  readonly path: RegExp;
+  readonly code: string;
+  /** Fails at the first such call only. */
+  readonly once?: boolean;
+}
+const disk = vi.hoisted(() => ({ fail: undefined as undefined | Fault }));
 vi.mock('node:fs/promises', async (original) => {
   const real = await original<typeof import('node:fs/promises')>();
   const guard = <A extends unknown[], R>(call: string, of: (...args: A) => Promise<R>) => {
     return async (...args: A): Promise<R> => {
       if (disk.fail?.call === call && disk.fail.path.test(String(args[0]))) {
-        throw Object.assign(new Error(`${disk.fail.code}: injected, ${call} '${args[0]}'`), { code: disk.fail.code });
+        const { code, once } = disk.fail;
+        if (once) disk.fail = undefined;
+        throw Object.assign(new Error(`${code}: injected, ${call} '${args[0]}'`), { code });
       }
       return of(...args);
     };
@@ -61,6 +71,31 @@ describe('a failing disk', () => {
     expect(readdirSync(dir)).toEqual(['step-3']);
     const { bits } = await run({}, { steps: 9, checkpoint: { dir, every: 3 }, resume: dir });
     expect(bits).toEqual((await run({}, { steps: 9 })).bits);
+  });
+
+  it('that keeps an old checkpoint from being removed is told, and the new one is whole', async () => {
+    const dir = newFolder();
+    await run({}, { steps: 3, checkpoint: { dir, every: 3 } });
+    disk.fail = { call: 'rename', path: /step-3$/, code: 'EACCES' };
+    const failed = run({}, { steps: 8, checkpoint: { dir, every: 3, keep: 1 }, resume: dir });
+    await expect(failed).rejects.toThrow(failing('checkpoint-remove', 'step-6 is written', 'step-3 cannot be removed'));
+    disk.fail = undefined;
+    expect(readdirSync(dir).sort()).toEqual(['step-3', 'step-6']);
+    const { bits } = await run({}, { steps: 8, checkpoint: { dir, every: 3, keep: 1 }, resume: dir });
+    expect(bits).toEqual((await run({}, { steps: 8 })).bits);
+    expect(readdirSync(dir)).toEqual(['step-8']);
+  });
+
+  it('leaves a folder that was to be replaced as it was', async () => {
+    const dir = newFolder();
+    const path = join(dir, 'step-1');
+    const write = (text: string) => writeFolderAtomic(path, new Map([['a', text]]));
+    await write('old');
+    disk.fail = { call: 'rename', path: /\.tmp$/, code: 'EIO', once: true };
+    await expect(write('new')).rejects.toThrow('EIO');
+    expect([readdirSync(dir), readFileSync(join(path, 'a'), 'utf8')]).toEqual([['step-1'], 'old']);
+    await write('new');
+    expect([readdirSync(dir), readFileSync(join(path, 'a'), 'utf8')]).toEqual([['step-1'], 'new']);
   });
 
   it('is told before the first step where the folder cannot be made', async () => {

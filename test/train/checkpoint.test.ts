@@ -135,6 +135,15 @@ describe('a damaged checkpoint', () => {
       'checkpoint-damaged',
       `${file} is missing`,
     ]),
+    [
+      'with a folder for a file',
+      (f) => {
+        rmSync(join(f, 'best.safetensors'));
+        mkdirSync(join(f, 'best.safetensors'));
+      },
+      'checkpoint-damaged',
+      'best.safetensors cannot be read',
+    ],
     ['without state.json', (f) => rmSync(join(f, 'state.json')), 'checkpoint-damaged', 'state.json is missing'],
     [
       'that was cut short',
@@ -232,12 +241,29 @@ describe('a checkpoint of another training', () => {
   const others: [string, StatefulOptions, ...string[]][] = [
     ['another width', { hidden: 6 }, 'a.weight is f32[5, 4] in the checkpoint and f32[5, 6] here'],
     ['another optimizer', { optimizer: { kind: 'sgd', lr: 0.02 } }, 'optimizer.kind is adam in the checkpoint and sgd'],
-    ['other settings', { optimizer: { kind: 'adam', betas: [0.8, 0.9] } }, 'optimizer.betas is not in the checkpoint'],
+    [
+      'other settings',
+      { optimizer: { kind: 'adam', betas: [0.8, 0.9] } },
+      'optimizer.betas is [0.9,0.999] in the checkpoint and [0.8,0.9] here',
+    ],
     ['other microbatches', { microbatches: 3 }, 'microbatches is 2 in the checkpoint and 3 here', 'another order'],
     ['another seed', { seed: 4 }, 'seed is 3 in the checkpoint and 4 here'],
     ['other batches', { batchSize: 5 }, 'batches of 6', 'batches of 5'],
     ['other samples', { samplesSeed: 12 }, 'the data hold other samples'],
     ['a penalty', { l2: { lambda: 0.1, parameters: ['last'] } }, 'l2 is not in the checkpoint'],
+    ['clipping', { clip: { globalNorm: 0.5 } }, 'clip is not in the checkpoint, and {"globalNorm":0.5} here'],
+    ['another batchNorm', { batchNorm: 'deferred' }, 'batchNorm is micro in the checkpoint and deferred here'],
+    [
+      'invariant mode',
+      { batchNorm: 'exact', schedule: 'gpipe', invariant: true },
+      'invariant is not in the checkpoint',
+    ],
+    ['noise that is told', { noise: {} }, 'noise is not in the checkpoint, and {"decay":0.95} here'],
+    [
+      'rates that cycle momentum',
+      { rule: { kind: 'oneCycle', maxLr: 0.02, totalSteps: 20 } },
+      'the rate of step 0 was',
+    ],
   ];
   it.each(others.map((o, i) => [o[0], i] as const))('is told by %s', async (_, i) => {
     const [, options, ...texts] = others[i]!;
@@ -245,6 +271,33 @@ describe('a checkpoint of another training', () => {
     expect(error).toEqual(failing('checkpoint-mismatch', ...texts));
     expect(error.fields.differences).toBeInstanceOf(Array);
     expect(error.remedy).toContain('--resume');
+  });
+
+  it('is told by one thing a setting: invariant mode knows no microbatches', async () => {
+    const other: StatefulOptions = { batchNorm: 'exact', schedule: 'gpipe', invariant: true };
+    const { fields } = await expectUntouched(other, { steps: 8, resume: template }, 'checkpoint-mismatch');
+    expect((fields.differences as { key: string }[]).map(({ key }) => key)).toEqual(['batchNorm', 'invariant']);
+  });
+
+  it('is told by the momentum of its steps', async () => {
+    const dir = newFolder();
+    const rule = { kind: 'oneCycle', maxLr: 0.02, totalSteps: 20 } as const;
+    await run({ rule }, { steps: 3, checkpoint: { dir } });
+    const more = { steps: 6, resume: dir };
+    const still = await expectUntouched({ rule }, { ...more, momentum: undefined }, 'checkpoint-mismatch');
+    expect(still.message).toContain('the momentum of step 0 was 0.95 and is not set here');
+    const flat = { ...rule, baseMomentum: 0.9 };
+    const other = await expectUntouched({ rule: flat }, more, 'checkpoint-mismatch');
+    expect(other.message).toContain('the momentum of step 1 was');
+  });
+
+  it('is told by how its noise was averaged', async () => {
+    const dir = newFolder();
+    await run({ noise: { decay: 0.5 } }, { steps: 3, checkpoint: { dir } });
+    const error = await expectUntouched({ noise: {} }, { steps: 6, resume: dir }, 'checkpoint-mismatch');
+    expect(error.message).toContain('noise.decay is 0.5 in the checkpoint and 0.95 here');
+    const none = await expectUntouched({}, { steps: 6, resume: dir }, 'checkpoint-mismatch');
+    expect(none.message).toContain('noise is {"decay":0.5} in the checkpoint, and not there here');
   });
 
   it('is told by the rates of its steps, and by having more of them', async () => {
@@ -303,6 +356,22 @@ describe('resuming', () => {
     }
   });
 
+  it('takes an optimizer whose defaults are written out', async () => {
+    const optimizer = { kind: 'adam', lr: 0.02, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, noDecay: [] } as const;
+    expect((await run({ optimizer }, { steps: 6, resume: template })).bits).toEqual((await run({}, { steps: 6 })).bits);
+  });
+
+  it('goes on with the averages of the noise', async () => {
+    const dir = newFolder();
+    const options: StatefulOptions = { noise: { decay: 0.7 } };
+    const whole = await run(options, { steps: 9 });
+    await run(options, { steps: 5, checkpoint: { dir } });
+    const { records } = await run({ ...options, devices: 2 }, { steps: 9, resume: dir });
+    const noises = [...readCheckpoint(dir).records, ...records].map((r) => r.noise);
+    expect(noises).toEqual(whole.records.map((r) => r.noise));
+    expect(noises.every((noise) => Number.isFinite(noise?.bSimple))).toBe(true);
+  });
+
   it('takes another number of microbatches in invariant mode, where all give the same bits', async () => {
     const dir = newFolder();
     const batch = { x: f32([8, 6], 1), t: f32([8, 3], 2) };
@@ -313,13 +382,20 @@ describe('resuming', () => {
       batchAt: (step: number) => ({ epoch: step, step, tensors: batch }),
     };
     const trained = async (microbatches: number, more: Partial<TrainOptions> & { readonly steps: number }) => {
-      const plan = planOf(threeLayers, { microbatches, invariant: true, optimizer: { kind: 'adam', lr: 0.01 } });
+      const programs = { train: { batch: 8, mode: 'train', gradientNorm: true, gradientNoise: true } } as const;
+      const optimizer = { kind: 'adam', lr: 0.01 } as const;
+      const clip = { globalNorm: 0.2 };
+      const plan = planOf(threeLayers, { microbatches, invariant: true, optimizer, clip, programs });
       await using session = await Session.open(plan, { seed: 1, transport: 'local', audit: false });
-      for await (const _ of train({ session, data, ...more }));
-      return await bitsOf(session);
+      const noises = [];
+      for await (const { noise } of train({ session, data, ...more })) noises.push(noise);
+      return { noises, bits: await bitsOf(session) };
     };
     await trained(2, { steps: 3, checkpoint: { dir } });
-    expect(await trained(4, { steps: 6, resume: dir })).toEqual(await trained(1, { steps: 6 }));
+    const [rest, whole] = [await trained(4, { steps: 6, resume: dir }), await trained(1, { steps: 6 })];
+    expect(rest.bits).toEqual(whole.bits);
+    expect(rest.noises).toEqual(whole.noises.slice(3));
+    expect(rest.noises[0]?.s).toBeGreaterThan(0);
   });
 
   it('works with data that tell neither order nor contents, by their batches', async () => {

@@ -145,10 +145,10 @@ describe('noise of a step', () => {
     expect(g2).toBeCloseTo(pair.g2, 6);
   });
 
-  it('is averaged without the bias of the start, and goes on from a state', () => {
+  it('is averaged without the bias of the start, and goes on from past steps', () => {
     const tracker = new NoiseTracker({ decay: 0.9 });
     expect(tracker.add({ g2: 2, s: 6 })).toMatchObject({ g2Average: expect.closeTo(2), bSimple: expect.closeTo(3) });
-    const second = new NoiseTracker({ decay: 0.9, state: tracker.state }).add({ g2: -1, s: 4 });
+    const second = new NoiseTracker({ decay: 0.9 }, [{ g2: 2, s: 6 }]).add({ g2: -1, s: 4 });
     expect(second).toEqual(tracker.add({ g2: -1, s: 4 }));
     expect(second.g2Average).toBeCloseTo((0.9 * 2 - 1) / 1.9);
     expect(() => new NoiseTracker({ decay: 1 })).toThrow('below 1');

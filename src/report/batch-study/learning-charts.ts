@@ -64,7 +64,7 @@ export function gradientChart({ tables, settings }: BatchStudy): Chart | undefin
       make('In representable numbers', logColumn(values, 'ulps', 'difference / ulps', '~s')),
       ...(bounded.length === 0
         ? []
-        : [make('Of what rounding can make', logColumn(bounded, 'used', 'share of the bound / %'))]),
+        : [make('Of what rounding can make', logColumn(bounded, 'used', 'difference / % of bound'))]),
     ],
   };
   return {

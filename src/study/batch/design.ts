@@ -125,7 +125,7 @@ const withoutSweep = ({ sweep: _, ...experiment }: Experiment): Experiment => ({
 /** Epochs where no length is given, and a held-out part where the data can be split. */
 function withDefaults(experiment: Experiment, { quick }: BatchStudyOptions): Experiment {
   const { data, steps, epochs } = experiment;
-  const splits = data !== undefined && data.kind !== 'file' && data.mode === 'epochs';
+  const splits = data !== undefined && data.kind !== 'file' && data.kind !== 'npy' && data.mode === 'epochs';
   return {
     ...experiment,
     ...(steps === undefined && epochs === undefined && data?.mode === 'epochs' ? { epochs: defaultEpochs(quick) } : {}),

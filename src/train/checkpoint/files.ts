@@ -9,7 +9,7 @@
  *     best.safetensors        parameters and buffers of the best evaluation, where there was one
  */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FormatError, joinProblems } from '../../core/errors.ts';
 import { any, choice, type Infer, integer, list, nullable, object, parse, record, string } from '../../core/schema.ts';
@@ -157,8 +157,13 @@ function readFiles(folder: string, state: State): Map<string, Uint8Array> {
     const said = Object.hasOwn(state.files, name) ? state.files[name] : undefined;
     if (!said) return [`${stateFile} does not name ${name}`];
     const path = join(folder, name);
-    if (!existsSync(path)) return [`${name} is missing`];
-    const bytes = readFileSync(path);
+    let bytes: Uint8Array;
+    try {
+      bytes = readFileSync(path);
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException;
+      return [code === 'ENOENT' ? `${name} is missing` : `${name} cannot be read: ${message}`];
+    }
     files.set(name, bytes);
     if (bytes.length !== said.bytes) return [`${name} has ${bytes.length} bytes of ${said.bytes}`];
     return sha256(bytes) === said.sha256 ? [] : [`${name} has changed: its SHA-256 is another`];

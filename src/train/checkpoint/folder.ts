@@ -132,12 +132,6 @@ export async function writeCheckpoint(
   try {
     makeFolder(dir);
     await writeFolderAtomic(folder, encodeCheckpoint(checkpoint));
-    const later = before.filter((e) => e.step > step);
-    const earlier = before.filter((e) => e.step < step);
-    for (const { folder: old } of [...later, ...earlier.slice(0, Math.max(0, earlier.length - (keep - 1)))]) {
-      await removeFolder(old);
-    }
-    return folder;
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     const kept = entriesOf(dir).at(-1);
@@ -151,6 +145,25 @@ export async function writeCheckpoint(
         cause,
       },
     );
+  }
+  const later = before.filter((e) => e.step > step);
+  const earlier = before.filter((e) => e.step < step);
+  for (const { folder: old } of [...later, ...earlier.slice(0, Math.max(0, earlier.length - (keep - 1)))]) {
+    await removeOld(old, folder);
+  }
+  return folder;
+}
+
+async function removeOld(old: string, written: string): Promise<void> {
+  try {
+    await removeFolder(old);
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new PartitaError('checkpoint-remove', `${written} is written, but ${old} cannot be removed: ${message}`, {
+      fields: { folder: written, old, cause: code ?? null },
+      remedy: `${remedies[code ?? ''] ?? `remove ${old}`}, then --resume ${written}`,
+      cause,
+    });
   }
 }
 

@@ -2,10 +2,12 @@
 import { createHash } from 'node:crypto';
 import { formatType } from '../../core/types.ts';
 import type { Graph, Source } from '../../graph/graph.ts';
+import { batchNormOp } from '../../ops/batch-norm.ts';
 import { someGraph } from '../../optim/model.ts';
 import type { Plan, PlanRequest } from '../../plan/plan.ts';
 import type { ContentVisitor } from '../data/dataset.ts';
 import type { BatchSource } from '../data/source.ts';
+import { defaultNoiseDecay, type NoiseAverageOptions } from '../noise-tracker.ts';
 
 /** JSON: the experiment's words where it has some, SHA-256 of what is too long to be compared by words. */
 export type TrainingIdentity = Readonly<Record<string, unknown>>;
@@ -14,6 +16,8 @@ export interface IdentityOptions {
   readonly plan: Plan;
   readonly seed: number;
   readonly data: BatchSource;
+  /** How the gradient noise is averaged, where the plan estimates it. */
+  readonly noise?: NoiseAverageOptions | undefined;
   /** The held-out samples. */
   readonly evaluation?: { readonly contents?: ((visit: ContentVisitor) => void) | undefined } | undefined;
 }
@@ -31,19 +35,23 @@ const layoutKeys: ReadonlySet<string> = new Set<keyof PlanRequest>([
   'link',
 ]);
 
-export function trainingIdentity({ plan, seed, data, evaluation }: IdentityOptions): TrainingIdentity {
-  const { model, optimizer, programs, microbatches, ...rest } = plan.request;
+export function trainingIdentity({ plan, seed, data, noise, evaluation }: IdentityOptions): TrainingIdentity {
+  const { model, optimizer, programs, microbatches, batchNorm = 'micro', ...rest } = plan.request;
   const graph = someGraph(model, 'training');
-  // The rate enters by the rates of the steps themselves, which are compared one by one.
-  const { lr: _, ...settings } = optimizer?.config ?? {};
-  const batch = Object.values(programs).find(({ mode }) => mode === 'train')?.batch;
+  const program = Object.values(programs).find(({ mode }) => mode === 'train');
+  const normalizes = graph.nodes.some(({ op }) => op?.name === batchNormOp.name);
   const identity = {
     // What is switched off may as well not be there.
     ...Object.fromEntries(Object.entries(rest).filter(([key, value]) => !layoutKeys.has(key) && value)),
     // In invariant mode every number of microbatches gives the same bits.
     ...(rest.invariant ? {} : { microbatches }),
+    // Without batch normalisation all its modes are the same.
+    ...(normalizes ? { batchNorm } : {}),
+    // Decides no parameter, but what is told of every step.
+    ...(program?.gradientNoise ? { noise: { decay: noise?.decay ?? defaultNoiseDecay } } : {}),
     seed,
-    optimizer: settings,
+    // The rate enters by the rates of the steps themselves, which are compared one by one.
+    optimizer: optimizer?.settings ?? {},
     model: {
       parameters: typesOf(graph, 'parameter'),
       buffers: typesOf(graph, 'buffer'),
@@ -52,7 +60,7 @@ export function trainingIdentity({ plan, seed, data, evaluation }: IdentityOptio
       ),
     },
     data: {
-      order: data.order ?? `steps of ${batch} samples`,
+      order: data.order ?? `steps of ${program?.batch} samples`,
       samples: fingerprint(data.contents ?? someBatches(data)),
     },
     heldOut: evaluation?.contents ? fingerprint(evaluation.contents) : null,
@@ -72,10 +80,13 @@ export interface Difference {
 export function differencesOf(saved: TrainingIdentity, here: TrainingIdentity): Difference[] {
   const found = leafDifferences(saved, here, []);
   const otherTensors = found.some(({ path }) => path[0] === 'model' && path[1] !== 'graph');
+  const otherInvariance = found.some(({ path }) => path[0] === 'invariant');
   return found.flatMap(({ path, saved: then, here: now }) => {
     const key = path.join('.');
     // With other parameters the graph is another anyway.
     if (key === 'model.graph' && otherTensors) return [];
+    // Of the two only one knows a number of microbatches.
+    if (key === 'microbatches' && otherInvariance) return [];
     return [{ key, text: explain(key, then, now) }];
   });
 }
