@@ -5,6 +5,8 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return 2;
   // A partition written by hand that the model cannot be cut by is part of the experiment.
   if (error instanceof PlanError && error.code.startsWith('partition-')) return 2;
+  // So is asking for the same bits with every M of a model that cannot have them.
+  if (error instanceof PlanError && error.code.startsWith('invariant-')) return 2;
   return 1;
 }
 

@@ -62,6 +62,7 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['links one by one', { links: [{ from: 0, to: 1 }] }, 2, 'links', 'has not got'],
   ['WebGPU', { devices: [{ backend: 'webgpu' }] }, 2, 'devices.0.backend', 'webgpu'],
   ['an unknown mode of batch normalisation', { batchNorm: 'exakt' }, 2, 'batchNorm', '"exact"'],
+  ['the same for every M where M is a part', { model: { kind: 'resnet' }, invariant: true }, 2, 'bn1', 'joins'],
   ['nesterov alone', { optimizer: { nesterov: true } }, 2, 'optimizer.nesterov', 'momentum > 0'],
   ['steps and epochs', { epochs: 1 }, 2, 'epochs', 'one of steps and epochs'],
   ['an unknown optimizer', { optimizer: { kind: 'adamax' } }, 2, 'optimizer.kind', '"adam"'],

@@ -148,10 +148,14 @@ describe('what the summary does not claim', () => {
   it('that a target was learned which the first step meets, or that equally many steps are fewer', () => {
     const met = findings({}, { targets: [targetRow(8, 1), targetRow(64, 1)] });
     expect(say('learning', met)).toMatch(
-      /^Every batch size met a held-out loss of 0\.300 with its first step, so nothing/,
+      /^Every batch size meets a held-out loss of 0\.300 with its first step, so nothing/,
     );
     const equal = findings({}, { targets: [targetRow(8, 100), targetRow(64, 101)] });
     expect(say('learning', equal)).toContain('as many steps for 8 times the batch, so 8.1 times the samples');
+  });
+  it('a distance of 0 % where the losses are the same to the bit', () => {
+    const cutTraining = findings().tables.cutTraining.map((r) => ({ ...r, difference: 0 }));
+    expect(say('cut', findings({}, { cutTraining }))).toContain('with 1, 4 microbatches are the same to the bit.');
   });
   it('that an estimate of the noise is of the first values or the end, where it is not', () => {
     const noise = findings().tables.noise.map((r) => (r.step === 0 ? { ...r, noiseScale: null } : r));
@@ -168,6 +172,9 @@ describe('what the summary does not claim', () => {
       { ...row!, variant: 'batchNorm micro', relative: 0.5, within: null, bound: null, boundUsed: null },
     ];
     const claims = summarize(findings(two, { gradients }));
+    expect(claims.find((c) => c.about === 'caveat')?.text).toContain(
+      'The sentences tell batchNorm exact; pictures and tables have batchNorm micro too.',
+    );
     expect(claims.find((c) => c.about === 'gradient')).toMatchObject({
       question: 'Is it the same gradient? (batchNorm exact)',
       text: expect.stringContaining('at most 4.0e-7 of a parameter'),

@@ -90,6 +90,7 @@ export function cutTrainingChart({ tables, settings }: BatchStudy): Chart | unde
     type: 'nominal',
     title: 'microbatches M',
     scale: { domain, range: cycle(palette, domain.length) },
+    legend: { symbolType: 'stroke' },
   };
   const dash = { ...color, scale: { domain, range: cycle(dashes, domain.length) } };
   const steps = values.map((v) => v.step);

@@ -84,7 +84,7 @@ function sections(study: BatchStudy): Section[] {
     },
     {
       title: 'The gradient, whole and cut',
-      text: `The first batch of ${largest} with the first values of the parameters: what cutting changes in the gradient of each parameter. A unit in the last place (ulp) is the distance of two neighbouring numbers; entries near zero are many ulps apart for a small difference. The bound is the most that another order of the same additions can change (docs/noise.md).`,
+      text: `The first batch of ${largest} with the first values of the parameters: what cutting changes in the gradient of each parameter. A unit in the last place (ulp) is the distance of two neighbouring numbers; entries near zero are many ulps apart for a small difference. The bound is the most that another order of the same additions can change (docs/noise.md). A gradient with the same bits has no point.`,
       charts: [gradientChart(study)],
       tables: ['gradients'],
     },

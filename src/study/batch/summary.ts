@@ -24,6 +24,8 @@ const small = 0.05;
 const sameLoss = 0.01;
 /** Difference of accuracies up to which they are. */
 const sameScore = 0.01;
+/** Factor by which the noise scale has to grow for that to be told: single estimates are rough. */
+const growth = 2;
 /** Factor within which two estimates of the critical batch size are said to agree: both are rough. */
 const agreement = 3;
 
@@ -245,7 +247,7 @@ const cut: Maker = (study) => {
       : '';
   const text =
     largest <= sameLoss
-      ? `${best - worst > sameScore ? 'By the training loss, yes; by the held-out accuracy, no.' : 'Yes.'} Trained ${steps} steps with a batch of ${ends[0]!.batch}, the losses with ${counts.join(', ')} microbatches are never further apart than ${percentOf(largest)}.${range}`
+      ? `${best - worst > sameScore ? 'By the training loss, yes; by the held-out accuracy, no.' : 'Yes.'} Trained ${steps} steps with a batch of ${ends[0]!.batch}, the losses with ${counts.join(', ')} microbatches are ${largest === 0 ? 'the same to the bit' : `never further apart than ${percentOf(largest)}`}.${range}`
       : `Not step by step: over ${steps} steps with a batch of ${ends[0]!.batch}, the losses with ${counts.join(', ')} microbatches come ${percentOf(largest)} apart (${percentOf(apart)} at the end), since a training enlarges differences.${range}`;
   return { about: 'cut', question: `Do a whole batch and its microbatches learn the same?${variantNote(study)}`, text };
 };
@@ -272,7 +274,8 @@ const learning: Maker = (study) => {
   const [least, most] = [best[0], best.at(-1)];
   const question = `What did the larger batch do to the learning?${variantNote(study)}`;
   if (!target || tables.targets.length === 0) return undefined;
-  const goal = `${metricText[target.metric]} ${target.metric === 'accuracy' ? formatPercent(target.value) : target.value.toPrecision(3)}${target.chosen === 'given' ? '' : ' (which every batch size reaches)'}`;
+  const value = `${metricText[target.metric]} ${target.metric === 'accuracy' ? formatPercent(target.value) : target.value.toPrecision(3)}`;
+  const goal = `${value}${target.chosen === 'given' ? '' : ' (which every batch size reaches)'}`;
   const missing = settings.batchSizes.filter((b) => !best.some((r) => r.batch === b));
   const lost = missing.length > 0 ? ` Batch ${missing.join(', ')} did not get there in ${settings.length}.` : '';
   if (!least || !most) {
@@ -282,7 +285,7 @@ const learning: Maker = (study) => {
     `${formatCount(Math.round(r.steps!))} step${Math.round(r.steps!) === 1 ? '' : 's'} and ${formatCount(Math.round(r.samples!))} samples with batch ${r.batch} (${ruleText[r.rule] ?? r.rule})`;
   if (least === most) return { about: 'learning', question, text: `${capital(goal)} took ${counted(least)}.${lost}` };
   if (missing.length === 0 && best.every((r) => r.steps! <= 1)) {
-    const text = `Every batch size met ${goal} with its first step, so nothing can be said: the target is too easy, or the trainings are too short to learn.`;
+    const text = `Every batch size meets ${value} with its first step, so nothing can be said: the target is too easy, or the trainings are too short to learn.`;
     return { about: 'learning', question, text };
   }
   const fewer = least.steps! / most.steps!;
@@ -324,7 +327,7 @@ const critical: Maker = (study) => {
     parts.push(
       known.length === 1
         ? `The gradient noise scale is ${round(first)}.`
-        : `The gradient noise scale went from ${round(first)} ${when(shown[0]!)} to ${round(last)} ${when(shown.at(-1)!)}${last > first ? '; larger batches pay off later than at first' : ''}.`,
+        : `The gradient noise scale went from ${round(first)} ${when(shown[0]!)} to ${round(last)} ${when(shown.at(-1)!)}${last > growth * first ? '; larger batches pay off later than at first' : ''}.`,
     );
     const hidden = estimates.length - shown.length;
     if (hidden > 0) {
@@ -419,6 +422,10 @@ function caveats({ settings, machine, tables, edgeRates, skipped, target }: Find
     );
   }
   for (const { part, why } of skipped) notes.push(`Without ${part}: ${why}.`);
+  const told = settings.series.length > 1 ? settings.series : settings.variants;
+  if (told.length > 1) {
+    notes.push(`The sentences tell ${told[0]}; pictures and tables have ${told.slice(1).join(', ')} too.`);
+  }
   if (settings.quick) notes.push('This was a quick run: few batch sizes, one seed, short trainings.');
   return notes.length === 0 ? [] : [{ about: 'caveat', question: 'How far to trust this', text: notes.join(' ') }];
 }
