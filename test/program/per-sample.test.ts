@@ -2,11 +2,11 @@ import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../src/core/types.ts';
 import { Graph, type Node, type Tensor } from '../../src/graph/graph.ts';
 import { accumulate } from '../../src/ops/accumulate.ts';
-import { add, mul } from '../../src/ops/elementwise.ts';
+import { add, mul, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
 import { mean, sum, sumOfSquares } from '../../src/ops/reduce.ts';
 import { trackAverage } from '../../src/ops/running-average.ts';
-import { broadcastTo, transpose } from '../../src/ops/shape.ts';
+import { broadcastTo, reshape, transpose } from '../../src/ops/shape.ts';
 import type { Model } from '../../src/optim/model.ts';
 import { sampleGroups } from '../../src/program/sample-groups.ts';
 import { Session } from '../../src/train/session.ts';
@@ -54,6 +54,17 @@ describe('sample by sample', () => {
     for (const microbatches of [2, 3, 5]) expect(hexes(await trained(linear, microbatches, true))).toEqual(hexes(one));
   });
 
+  it('no gradient is kept for all samples where its parameter is read through another shape', () => {
+    const reshaped = model((x, graph) => {
+      const w = graph.parameter('w', [40], { kind: 'uniform', low: -1, high: 1 });
+      return sum(tanh(matmul(x, reshape(w, [4, 10]))));
+    });
+    const plan = planOf(reshaped, { batch: 32, invariant: true });
+    const largest = Math.max(...plan.programs.train!.devices[0]!.buffers.map((b) => b.bytes));
+    // The widest activations of 32 samples, and not 32 gradients of 40 numbers.
+    expect(largest).toBe(32 * 10 * 4);
+  });
+
   it('refuses what follows the microbatches in their order', () => {
     const running = model((x, graph) => {
       const y = matmul(x, weight(graph));
@@ -65,7 +76,10 @@ describe('sample by sample', () => {
   });
 
   it('refuses a sum that does not depend on the batch', () => {
-    const penalty = model((_, graph) => sum(mul(weight(graph), weight(graph))));
+    const penalty = model((_, graph) => {
+      const w = weight(graph);
+      return sum(mul(w, w));
+    });
     // Beside a term that does depend on it too: the penalty's own gradient is then the sum that would be repeated.
     const penalised = model((x, graph) => {
       const w = weight(graph);
@@ -124,6 +138,22 @@ describe('sample groups', () => {
     expect(grouped(nodes, ['scaled'])).toEqual([['y'], ['product'], ['scaled'], ['turned', 'total']]);
   });
 
+  it('are one where a value is added to two sums', () => {
+    const { y, product } = gradientOf();
+    const [first, second] = [accumulate(product), accumulate(product)];
+    const nodes = { y: y.node, product: product.node, first: first.node, second: second.node };
+    expect(grouped(nodes)).toEqual([['y'], ['product', 'first', 'second']]);
+  });
+
+  it('stand behind all that their last node reads', () => {
+    const { y, product } = gradientOf();
+    const factor = sum(y);
+    const scaled = mul(product, factor);
+    const total = accumulate(scaled);
+    const nodes = { y: y.node, product: product.node, factor: factor.node, scaled: scaled.node, total: total.node };
+    expect(grouped(nodes)).toEqual([['y'], ['factor'], ['product', 'scaled', 'total']]);
+  });
+
   it('leave out what something else reads', () => {
     const { y, product } = gradientOf();
     const total = accumulate(product);
@@ -172,4 +202,19 @@ describe('sample groups', () => {
     };
     expect(grouped(nodes)).toEqual([['y'], ['product'], ['left', 'first'], ['right', 'second']]);
   });
+});
+
+it('a model that adds to other totals at another chunk size is refused', () => {
+  const uneven: Model = {
+    name: 'uneven',
+    build: (batch) => {
+      const graph = new Graph();
+      const y = matmul(graph.input('x', { shape: [batch, 4] }), weight(graph));
+      const gain = graph.parameter('gain', [3], { kind: 'ones' });
+      return { graph, objective: [{ loss: sum(batch === 2 ? mul(y, gain) : y), weight: 1 }] };
+    },
+  };
+  expect(() => planOf(uneven, { batch: BATCH, microbatches: 2 })).toThrow(
+    /builds another graph for another batch size/,
+  );
 });
