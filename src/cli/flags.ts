@@ -77,7 +77,8 @@ function detail(schema: Schema): string {
 
 /**
  * Prepares the arguments for commander: flags that name a place within a list or record (`--devices.0.memory`), or a key
- * of later versions, get an option of their own; `--nesterov` without a value becomes `--nesterov=true`.
+ * of later versions, get an option of their own; `--nesterov` and `--noise` without a value become `--nesterov=true`
+ * and `--noise=true`.
  */
 export function prepareArguments(
   args: readonly string[],
@@ -112,6 +113,8 @@ export function prepareArguments(
       const value = next === 'true' || next === 'false' ? next : 'true';
       if (next === value) i++;
       prepared.push(`${arg}=${value}`);
+    } else if (schema && mayBeTrue(schema) && (args[i + 1] ?? '--').startsWith('--')) {
+      prepared.push(`${arg}=true`);
     } else {
       prepared.push(arg);
       // The value, whatever it looks like: `--optimizer.lr -1` is a bad rate, not a bad flag.
@@ -123,3 +126,7 @@ export function prepareArguments(
 
 const isBoolean = ({ node }: Schema): boolean =>
   node.type === 'boolean' || (node.type === 'either' && node.options.every(isBoolean));
+
+/** A key that takes other values too: `--noise`, `--noise '{"decay": 0.9}'`. */
+const mayBeTrue = ({ node }: Schema): boolean =>
+  node.type === 'boolean' || (node.type === 'either' && node.options.some(mayBeTrue));
