@@ -62,6 +62,7 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['links one by one', { links: [{ from: 0, to: 1 }] }, 2, 'links', 'has not got'],
   ['WebGPU', { devices: [{ backend: 'webgpu' }] }, 2, 'devices.0.backend', 'webgpu'],
   ['an unknown mode of batch normalisation', { batchNorm: 'exakt' }, 2, 'batchNorm', '"exact"'],
+  ['samples that see each other', { model: { kind: 'resnet' }, invariant: true }, 2, 'joins the samples', 'bn1'],
   ['nesterov alone', { optimizer: { nesterov: true } }, 2, 'optimizer.nesterov', 'momentum > 0'],
   ['steps and epochs', { epochs: 1 }, 2, 'epochs', 'one of steps and epochs'],
   ['an unknown optimizer', { optimizer: { kind: 'adamax' } }, 2, 'optimizer.kind', '"adam"'],
@@ -254,6 +255,7 @@ describe('a wrong command line', () => {
       2,
       '--batch',
     ],
+    ['a result in no folder', ['train', '--model', 'mlp', '--data', 'digits', '--out', 'no/a.st'], 1, 'no folder no'],
     ['a missing parameter file', ['grad', '--model', 'mlp', '--data', 'digits', '--params', 'no'], 2, 'no such file'],
     [
       'a folder that cannot be',
