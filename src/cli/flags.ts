@@ -77,7 +77,8 @@ function detail(schema: Schema): string {
 
 /**
  * Prepares the arguments for commander: flags that name a place within a list or record (`--devices.0.memory`), or a key
- * of later versions, get an option of their own; `--nesterov` without a value becomes `--nesterov=true`.
+ * of later versions, get an option of their own; `--nesterov` and `--noise` without a value become `--nesterov=true`
+ * and `--noise=true`.
  */
 export function prepareArguments(
   args: readonly string[],

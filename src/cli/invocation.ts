@@ -1,4 +1,6 @@
-import { nearest, UsageError } from '../core/errors.ts';
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { nearest, PartitaError, UsageError } from '../core/errors.ts';
 
 /** A parsed command line: what it asks of the experiment, and the command's own flags. */
 export interface Invocation {
@@ -23,6 +25,15 @@ export const textOf = (invocation: Invocation, name: string): string | undefined
   const value = invocation.own[name];
   return typeof value === 'string' ? value : undefined;
 };
+
+/** Before hours of work rather than behind them: a result file whose folder does not exist cannot be written. */
+export function refuseMissingFolder(flag: string, path: string | undefined): void {
+  if (path === undefined || existsSync(dirname(path))) return;
+  throw new PartitaError('write-failed', `--${flag}: cannot write ${path}: there is no folder ${dirname(path)}`, {
+    fields: { flag, path },
+    remedy: `mkdir -p ${dirname(path)}`,
+  });
+}
 
 /** The texts of a flag that may be given several times, in order. */
 export const textsOf = (invocation: Invocation, name: string): readonly string[] => {

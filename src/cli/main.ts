@@ -4,7 +4,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { UsageError } from '../core/errors.ts';
 import { type CommandSpec, commands, memoryFlag, type OwnFlag } from './commands.ts';
 import { exitCodeOf, printFailure } from './failure.ts';
-import type { Invocation } from './invocation.ts';
+import { type Invocation, refuseMissingFolder, textOf } from './invocation.ts';
 import { packageVersion } from './package-version.ts';
 
 const args = process.argv.slice(2);
@@ -50,8 +50,12 @@ async function main(): Promise<number> {
         // Arguments in their order, then the options; commander adds the command itself.
         const topic = spec.topics ? topicOf(spec, given.shift() as string | undefined) : undefined;
         const [file, options] = given as [string | undefined, Record<string, unknown>];
+        const invocation = invocationOf(spec, topic, file, options);
+        // A study makes its folder.
+        if (spec.name !== 'study') refuseMissingFolder('out', textOf(invocation, 'out'));
+        refuseMissingFolder('plan-out', textOf(invocation, 'planOut'));
         const { run } = await spec.load();
-        exitCode = await run(invocationOf(spec, topic, file, options));
+        exitCode = await run(invocation);
       });
     }
     if (args.length === 0) {

@@ -1,9 +1,11 @@
 import { UsageError } from '../core/errors.ts';
+import { object, parse } from '../core/schema.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import type { UpdateScalars } from '../ops/update-record.ts';
 import { type AdadeltaConfig, adadelta } from './adadelta.ts';
 import { type AdagradConfig, adagrad } from './adagrad.ts';
 import { type AdamConfig, adam } from './adam.ts';
+import { optimizerSchema } from './optimizer-schema.ts';
 import { type RmspropConfig, rmsprop } from './rmsprop.ts';
 import type { OptimizerRule } from './rule.ts';
 import { type SgdConfig, sgd } from './sgd.ts';
@@ -46,8 +48,11 @@ export interface Optimizer {
   readonly update: (graph: Graph, parameter: Tensor, gradient: Tensor, scalars: UpdateScalars) => void;
 }
 
-/** Throws UsageError where options contradict each other. */
+const checked = object({ optimizer: optimizerSchema });
+
+/** Throws UsageError where an option is unknown or out of range, or options contradict each other. */
 export function makeOptimizer(config: OptimizerConfig, options: OptimizerOptions = {}): Optimizer {
+  parse(checked, { optimizer: config }, 'makeOptimizer');
   const cyclesMomentum = options.cyclesMomentum ?? false;
   const rule = ruleOf(config, cyclesMomentum);
   const { kind, noDecay = [], weightDecay: ownDecay = rule.weightDecay } = config;

@@ -135,7 +135,12 @@ export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOpti
         graph.output(`grad_square/${p.name}`, squares[i]!, { batchAxis: null });
       });
     }
-    if (options.optimizer && wanted.length > 0) appendUpdates(wanted, totals, squares, share.node, options);
+    if (options.optimizer) {
+      parametersNamed('optimizer.noDecay', options.optimizer.config.noDecay ?? [], graph);
+      // As in PyTorch, where such a parameter has no gradient: it is left alone, by weight decay too.
+      const updated = wanted.filter((p) => contributions.get(p)!.length > 0 || penalised.has(p));
+      if (updated.length > 0) appendUpdates(updated, totals, squares, share.node, options);
+    }
     model.fromGradients?.(totals);
     model.fromContributions?.(new Map(wanted.map((p) => [p.name, contributions.get(p)!])));
     for (const input of inputs) {
@@ -173,19 +178,22 @@ function differentiableInputs(graph: Graph, outputs: readonly Tensor[]): Tensor[
 
 /** The parameters that an L2 penalty names. Throws UsageError where one is unknown. */
 export function penalisedParameters(graph: Graph, l2: L2Penalty | undefined): ReadonlySet<Tensor> {
+  return new Set(parametersNamed('l2.parameters', l2?.parameters ?? [], graph));
+}
+
+/** The parameters of these names, in their order; `key`: where they are named. Throws UsageError where one is unknown. */
+function parametersNamed(key: string, names: readonly string[], graph: Graph): Tensor[] {
   const byName = new Map(graph.parameters.map((p) => [p.name, p]));
-  return new Set(
-    (l2?.parameters ?? []).map((name) => {
-      const parameter = byName.get(name);
-      if (!parameter) {
-        throw new UsageError('unknown-parameter', `l2.parameters: no parameter is named ${name}`, {
-          fields: { parameter: name, parameters: [...byName.keys()] },
-          remedy: `use one of: ${[...byName.keys()].join(', ')}`,
-        });
-      }
-      return parameter;
-    }),
-  );
+  return names.map((name) => {
+    const parameter = byName.get(name);
+    if (!parameter) {
+      throw new UsageError('unknown-parameter', `${key}: no parameter is named ${name}`, {
+        fields: { parameter: name, parameters: [...byName.keys()] },
+        remedy: `use one of: ${[...byName.keys()].join(', ')}`,
+      });
+    }
+    return parameter;
+  });
 }
 
 /** Σ over microbatches of the shares, plus λ/2 Σ‖w‖² once. */

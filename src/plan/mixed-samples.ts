@@ -1,4 +1,4 @@
-import { PlanError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import { elementCount } from '../core/types.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { dependsOnBatch, isForward } from '../graph/values.ts';
@@ -26,7 +26,7 @@ export function refuseMixedSamples(single: Graph, double: Graph): void {
         dependsOnBatch(node.outputs[0]!) &&
         (results.has(node) || readersOf(node).some((reader) => isForward(reader) && grows(reader))));
     if (!joins) continue;
-    throw new PlanError(
+    throw new UsageError(
       'invariant-mixed-samples',
       `${node.name} (${node.op!.name}) joins the samples of a microbatch, so results depend on the number of microbatches`,
       {

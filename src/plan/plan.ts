@@ -115,10 +115,24 @@ const relativeSpeed = (device: PlannedDevice | undefined): number =>
     ? 1
     : device.speed * (device.backend === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);
 
+/** Callers in JavaScript may leave out what TypeScript asks for; a device without a number would fail far from here. */
+function refuseUnknownDevice({ memory, speed }: PlannedDevice, device: number): void {
+  const memoryKnown = memory === null || (Number.isFinite(memory) && memory >= 0);
+  if (memoryKnown && Number.isFinite(speed) && speed > 0) return;
+  throw new UsageError(
+    'device-invalid',
+    memoryKnown
+      ? `devices.${device}.speed must be a number > 0, not ${speed}`
+      : `devices.${device}.memory must be bytes, or null for as much as needed, not ${memory}`,
+    { fields: { device, memory, speed }, remedy: "{ backend: 'wasm', memory: null, speed: 1 }" },
+  );
+}
+
 /** The plan without the check against capacities. */
 export function draftPlan(asked: PlanRequest): Plan {
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
+  asked.devices.forEach(refuseUnknownDevice);
   if (asked.clip && !asked.optimizer) {
     throw new UsageError(
       'clip-without-optimizer',

@@ -1,5 +1,7 @@
 import { UsageError } from '../core/errors.ts';
 import { halfCosine, wholePower } from '../core/portable-math.ts';
+import { number, object, parse } from '../core/schema.ts';
+import { learningRateSchema } from './learning-rate-schema.ts';
 import { type OneCycleConfig, oneCycle } from './one-cycle.ts';
 
 /** How the rate changes from step to step; names and formulas are PyTorch's, a step here is one update. */
@@ -23,7 +25,11 @@ export type LearningRateConfig =
 /** Rate of the update at step k, from 0. Arithmetic alone, so every engine gives the same bits. */
 export type LearningRate = (step: number) => number;
 
+const checked = object({ learningRate: learningRateSchema, lr: number({ min: 0 }) });
+
+/** Throws UsageError where an option is unknown or out of range, or options contradict each other. */
 export function makeLearningRate(config: LearningRateConfig, lr: number): LearningRate {
+  parse(checked, { learningRate: config, lr }, 'makeLearningRate');
   switch (config.kind) {
     case 'constant':
       return () => lr;

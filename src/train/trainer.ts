@@ -1,4 +1,4 @@
-import { PartitaError } from '../core/errors.ts';
+import { PartitaError, UsageError } from '../core/errors.ts';
 import { sameType } from '../core/types.ts';
 import type { Plan } from '../plan/plan.ts';
 import { bubbleOf } from './bubble.ts';
@@ -77,6 +77,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
   const { session, data, steps, evaluation, signal } = options;
   const { optimizer } = session.plan.request;
   const rate = options.learningRate ?? (() => optimizer?.defaultRate ?? 0);
+  if (!Number.isInteger(steps) || steps < 0) {
+    throw new UsageError('steps-range', `train: steps must be a whole number of at least 0, not ${steps}`, {
+      fields: { steps },
+      remedy: 'steps: Math.ceil(epochs * data.stepsPerEpoch)',
+    });
+  }
   if (steps > data.steps) {
     throw new PartitaError('data-exhausted', `${data.name} holds ${data.steps} steps, and ${steps} are asked for`, {
       fields: { steps: data.steps, asked: steps },

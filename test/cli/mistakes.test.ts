@@ -255,6 +255,7 @@ describe('a wrong command line', () => {
       2,
       '--batch',
     ],
+    ['a result in no folder', ['train', '--model', 'mlp', '--data', 'digits', '--out', 'no/a.st'], 1, 'no folder no'],
     ['a missing parameter file', ['grad', '--model', 'mlp', '--data', 'digits', '--params', 'no'], 2, 'no such file'],
     [
       'a folder that cannot be',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { makeLearningRate } from '../../src/train/learning-rate.ts';
+import { type LearningRateConfig, makeLearningRate } from '../../src/train/learning-rate.ts';
 
 const rates = (rate: (k: number) => number, n: number) => Array.from({ length: n }, (_, k) => rate(k));
 const closeTo = (expected: readonly number[]) => expected.map((v) => expect.closeTo(v, 14));
@@ -30,6 +30,19 @@ describe('rates of the steps', () => {
     // Quarters of a half turn: cos 0, π/4, π/2, 3π/4, π.
     const down = [1, Math.SQRT1_2, 0, -Math.SQRT1_2, -1].map((c) => 2 * (0.1 + (0.9 * (1 + c)) / 2));
     expect(rates(rate, 11)).toEqual(closeTo([0.5, 1, 1.5, 2, ...down, 0.2, 0.2]));
+  });
+
+  it.each([
+    [{ kind: 'step', stepSize: 0 }, 'learningRate.stepSize'],
+    [{ kind: 'cosine', tMax: 0 }, 'learningRate.tMax'],
+    [{ kind: 'oneCycle', maxLr: 1, totalSteps: 10, divFactor: 0 }, 'learningRate.divFactor'],
+    [{ kind: 'warmupCosine', warmupSteps: 1, totalSteps: 4, minRate: 0.1 }, 'learningRate.minRate'],
+    [{ kind: 'exponential', gamma: 0.9 }, 'learningRate.kind'],
+  ])('refuses %j before the first step', (config, key) => {
+    const problems = [expect.objectContaining({ key })];
+    expect(() => makeLearningRate(config as LearningRateConfig, 0.1)).toThrow(
+      expect.objectContaining({ fields: expect.objectContaining({ problems }) }),
+    );
   });
 
   it('values: one a step, and an error after the last', () => {

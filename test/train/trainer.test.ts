@@ -76,6 +76,14 @@ describe('train', () => {
     expect(await session.parameters()).toEqual(await other.parameters());
   });
 
+  it.each([-1, 1.5, Number.NaN])('refuses %d steps', async (steps) => {
+    const { session, data } = await open();
+    await using _ = session;
+    await expect(take(train({ session, data, steps }))).rejects.toThrow(
+      expect.objectContaining({ code: 'steps-range', fields: { steps } }),
+    );
+  });
+
   it('refuses more steps than the data hold before the first', async () => {
     const { session } = await open();
     await using _ = session;

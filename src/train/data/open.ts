@@ -1,6 +1,7 @@
 /** Data sets from disk. The only file here that touches it: the others take bytes, and so run in a browser too. */
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { UsageError } from '../../core/errors.ts';
 import { packageRoot } from '../../core/package-root.ts';
 import { readNpy } from '../../formats/npy.ts';
 import { readBytes, readText } from '../../formats/read-file.ts';
@@ -39,6 +40,12 @@ export function openDataset(config: DatasetConfig): Dataset {
       return openText(config);
     case 'csv':
       return openCsv(config.file, config);
+    default:
+      throw new UsageError(
+        'unknown-dataset',
+        `openDataset: there is no data set of kind ${JSON.stringify((config as { kind?: unknown }).kind)}`,
+        { fields: { config }, remedy: 'kind: digits, fashion-mnist, text or csv; files: openFile, openNpy' },
+      );
   }
 }
 

@@ -20,7 +20,9 @@ import {
   union,
 } from '../../core/schema.ts';
 import { batchNormModes } from '../../optim/batch-norm.ts';
+import { optimizerSchema } from '../../optim/optimizer-schema.ts';
 import { scheduleNames } from '../../schedule/named.ts';
+import { learningRateSchema } from '../learning-rate-schema.ts';
 import { defaultNoiseDecay } from '../noise-tracker.ts';
 
 const positive = (doc: string) => integer({ min: 1, doc });
@@ -211,96 +213,6 @@ const device = object({
   speed: number({ above: 0, default: 1, doc: 'relative speed, for planning' }),
 });
 
-const lr = (value: number) => number({ min: 0, default: value, doc: 'learning rate' });
-const weightDecay = (value: number) => number({ min: 0, default: value, doc: 'weight decay' });
-const momentum = () => number({ min: 0, default: 0, doc: 'momentum' });
-const eps = (value: number) => number({ min: 0, default: value, doc: 'added to the denominator' });
-const noDecay = optional(list(string(), { doc: 'parameters without weight decay' }));
-const adam = (decay: number) => ({
-  lr: lr(1e-3),
-  betas: list(number({ min: 0, below: 1 }), {
-    default: [0.9, 0.999],
-    doc: 'decay of the running means',
-    check: (v) => (v.length === 2 ? undefined : 'two numbers'),
-  }),
-  eps: eps(1e-8),
-  weightDecay: weightDecay(decay),
-  amsgrad: boolean({ default: false, doc: 'use the largest second moment so far' }),
-  noDecay,
-});
-const optimizer = union(
-  {
-    sgd: {
-      lr: lr(0.1),
-      momentum: momentum(),
-      dampening: number({ default: 0, doc: 'dampening of the momentum' }),
-      nesterov: boolean({ default: false, doc: "Nesterov's momentum" }),
-      weightDecay: weightDecay(0),
-      noDecay,
-    },
-    adagrad: {
-      lr: lr(1e-2),
-      lrDecay: number({ min: 0, default: 0, doc: 'step t, from 1, takes lr / (1 + (t − 1)·lrDecay)' }),
-      weightDecay: weightDecay(0),
-      initialAccumulatorValue: number({ min: 0, default: 0, doc: 'first value of the sums of squares' }),
-      eps: eps(1e-10),
-      noDecay,
-    },
-    adadelta: {
-      lr: lr(1),
-      rho: number({ min: 0, max: 1, default: 0.9, doc: 'decay of the running means' }),
-      eps: number({ min: 0, default: 1e-6, doc: 'added under both roots' }),
-      weightDecay: weightDecay(0),
-      noDecay,
-    },
-    rmsprop: {
-      lr: lr(1e-2),
-      alpha: number({ min: 0, default: 0.99, doc: 'decay of the running means' }),
-      eps: eps(1e-8),
-      weightDecay: weightDecay(0),
-      momentum: momentum(),
-      centered: boolean({ default: false, doc: "divide by the gradient's standard deviation" }),
-      noDecay,
-    },
-    adam: adam(0),
-    adamw: adam(1e-2),
-  },
-  { fallback: 'sgd', default: {}, doc: "PyTorch's optimizers" },
-);
-
-const totalSteps = positive('steps of the whole schedule');
-const learningRate = union(
-  {
-    constant: {},
-    step: {
-      stepSize: positive('steps between two reductions'),
-      gamma: number({ above: 0, default: 0.1, doc: 'factor of a reduction' }),
-    },
-    cosine: {
-      tMax: positive('steps down to the least rate'),
-      etaMin: number({ min: 0, default: 0, doc: 'least rate' }),
-    },
-    warmupCosine: {
-      warmupSteps: integer({ min: 0, doc: 'steps of linear warm-up' }),
-      totalSteps,
-      minRatio: number({ min: 0, max: 1, default: 0, doc: 'least rate over lr' }),
-    },
-    oneCycle: {
-      maxLr: number({ min: 0, doc: "highest rate; takes the place of the optimizer's lr" }),
-      totalSteps,
-      pctStart: number({ min: 0, max: 1, default: 0.3, doc: 'part of the steps in which the rate rises' }),
-      divFactor: number({ above: 0, default: 25, doc: 'maxLr over the first rate' }),
-      finalDivFactor: number({ above: 0, default: 1e4, doc: 'first rate over the last' }),
-      anneal: choice(['cos', 'linear'], { default: 'cos', doc: 'along half a cosine or a line' }),
-      cycleMomentum: boolean({ default: true, doc: 'momentum (of adam: beta1) falls while the rate rises' }),
-      baseMomentum: number({ min: 0, below: 1, default: 0.85, doc: 'least momentum' }),
-      maxMomentum: number({ min: 0, below: 1, default: 0.95, doc: 'largest momentum' }),
-    },
-    values: { values: list(number({ min: 0 }), { minLength: 1, doc: 'one rate a step' }) },
-  },
-  { fallback: 'constant', default: {}, doc: 'how the rate changes from step to step' },
-);
-
 const partition = either([
   choice(['auto']),
   object(
@@ -363,8 +275,8 @@ export const experimentSchema = object({
     default: false,
     doc: 'the same bits for every M: samples one by one, sums over the batch as one tree',
   }),
-  optimizer,
-  learningRate,
+  optimizer: optimizerSchema,
+  learningRate: learningRateSchema,
   noise: either(
     [
       boolean(),

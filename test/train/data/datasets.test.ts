@@ -18,6 +18,10 @@ const failing = (code: string, fields: object = {}) =>
   expect.objectContaining({ code, fields: expect.objectContaining(fields) });
 const values = (tensor: { data: ArrayLike<number> } | undefined) => Array.from(tensor!.data);
 
+it('openDataset refuses a kind that it has not got', () => {
+  expect(() => openDataset({ kind: 'cifar' } as never)).toThrow(expect.objectContaining({ code: 'unknown-dataset' }));
+});
+
 describe('digits', () => {
   const digits = openDigits();
   it('has 1,797 samples of ten classes, pixels in 0..1', () => {
