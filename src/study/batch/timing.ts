@@ -1,6 +1,7 @@
 /** Times and memory of all layouts. */
 
 import { PlanError, UsageError } from '../../core/errors.ts';
+import { normalizesByWholeBatch } from '../../optim/batch-norm.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { capacityOf } from '../../plan/plan.ts';
 import { memoryCategories } from '../../program/instruction.ts';
@@ -200,8 +201,10 @@ const asFast = 1.05;
 
 const peakOf = (plan: Plan): number => Math.max(...plan.memory.map((m) => m.peakBytes));
 
-function closedForm({ request, partition, placement, surplus }: Plan): number | null {
+/** The bubble of equal stages; null where the pipeline is none of those that it is known for, barriers within it included. */
+function closedForm({ request, partition, placement, surplus, graphs }: Plan): number | null {
   const { schedule } = request;
+  if (normalizesByWholeBatch(Object.values(graphs)[0]!)) return null;
   if (typeof schedule !== 'string' || !isScheduleName(schedule) || surplus.length > 0) return null;
   if (partition.stages !== request.devices.length || placement.some((d, s) => d !== s)) return null;
   return closedFormBubble(schedule, partition.stages, request.microbatches);
