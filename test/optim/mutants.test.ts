@@ -122,7 +122,7 @@ const formulas: readonly Mutant[] = [
     'step === 0 ? 1 : 0, momentum]',
   ]),
   mutant('src/optim/optimizer.ts', 'noDecay not heard', [
-    'config.noDecay?.includes(parameter.name) ? 0 :',
+    'noDecay.includes(parameter.name) ? 0 :',
     'false ? 0 :',
   ]),
   mutant('src/ops/clip-factor.ts', 'no 1e-6', ['(Math.sqrt(total) + epsilon)', 'Math.sqrt(total)']),
