@@ -121,10 +121,7 @@ const formulas: readonly Mutant[] = [
     'step === 0 ? 1 : 0, mu]',
     'step === 0 ? 1 : 0, momentum]',
   ]),
-  mutant('src/optim/optimizer.ts', 'noDecay not heard', [
-    'noDecay.includes(parameter.name) ? 0 :',
-    'false ? 0 :',
-  ]),
+  mutant('src/optim/optimizer.ts', 'noDecay not heard', ['noDecay.includes(parameter.name) ? 0 :', 'false ? 0 :']),
   mutant('src/ops/clip-factor.ts', 'no 1e-6', ['(Math.sqrt(total) + epsilon)', 'Math.sqrt(total)']),
   mutant('src/ops/clip-factor.ts', 'small gradients are scaled up', [
     'Math.min(1, maxNorm / (Math.sqrt(total) + epsilon))',
