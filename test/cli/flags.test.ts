@@ -9,8 +9,8 @@ it('a flag that may be true is true without a value', () => {
 });
 
 it('and takes the value that it is given', () => {
-  expect(prepared('--noise', 'false')).toEqual(['--noise', 'false']);
-  expect(prepared('--noise', '{"decay": 0.9}')).toEqual(['--noise', '{"decay": 0.9}']);
+  expect(prepared('--noise', 'false')).toEqual(['--noise=false']);
+  expect(prepared('--noise', '{"decay": 0.9}')).toEqual(['--noise={"decay": 0.9}']);
 });
 
 it('a number that looks like a flag stays a value', () => {
