@@ -17,6 +17,7 @@ const rooms = [
   ['partition', 'schedule'],
   ['program'],
   ['memory'],
+  ['simulate'],
   ['plan'],
   ['backends'],
   ['runtime'],

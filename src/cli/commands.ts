@@ -14,6 +14,8 @@ export interface CommandSpec {
   readonly summary: string;
   readonly description: string;
   readonly flags: readonly OwnFlag[];
+  /** Of commands that take no experiment: what their only argument is, as commander writes it, and its line of help. */
+  readonly argument?: { readonly name: string; readonly doc: string };
   /** Names of which the first argument is one, before the experiment. */
   readonly topics?: readonly string[];
   readonly example: string;

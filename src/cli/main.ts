@@ -82,6 +82,12 @@ async function main(): Promise<number> {
 
 /** Adds a command's flags; returns the arguments ready for commander. */
 async function define(command: Command, spec: CommandSpec, args: string[]): Promise<string[]> {
+  if (spec.argument) {
+    command.argument(spec.argument.name, spec.argument.doc);
+    for (const flag of spec.flags) command.addOption(ownOption(flag));
+    command.addHelpText('after', `\nExample:\n  ${spec.example}\n`);
+    return args;
+  }
   const { experimentFlags, prepareArguments } = await import('./flags.ts');
   if (spec.topics) command.argument(`[${spec.topics.join('|')}]`, 'what to study');
   command.argument('[experiment]', 'experiment file (JSON); flags win over it');
@@ -128,7 +134,7 @@ function invocationOf(
     topic,
     file,
     keys: given.map(([path, text]) => [path, String(text)] as const),
-    memory: options.memory as string | undefined,
+    memory: own.has('memory') ? undefined : (options.memory as string | undefined),
     own: Object.fromEntries(
       [...own].map((name) => [name, options[name] as string | boolean | readonly string[] | undefined]),
     ),

@@ -60,10 +60,6 @@ export function costSeconds(cost: Cost, device: DeviceModel = defaultDevice): nu
   return (seconds + device.secondsPerKernel) / device.speed;
 }
 
-/** Predicted seconds of one run of a node. */
-export const nodeSeconds = (node: Node, device: DeviceModel = defaultDevice): number =>
-  !node.op || node.op.alias ? 0 : costSeconds(nodeCost(node), device);
-
 /** Seconds until `messages` messages of `bytes` bytes together have arrived. */
 export const transferSeconds = (bytes: number, messages = 1, link: LinkModel = defaultLink): number =>
   messages === 0 ? 0 : bytes / link.bytesPerSecond + messages * link.secondsLatency;

@@ -1,4 +1,5 @@
-import { type DeviceModel, defaultDevice, defaultLink, type LinkModel, transferSeconds } from '../cost/analytic.ts';
+import { transferSeconds } from '../cost/analytic.ts';
+import { analyticCosts, type CostModel, slowestLink } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Chain, cutChain } from './chain.ts';
 import type { Balance, Partition } from './partition.ts';
@@ -11,9 +12,11 @@ export interface BalanceOptions {
   readonly exactly?: boolean;
   /** Microbatches a step; what happens once a step is shared by them. Default 1. */
   readonly microbatches?: number;
-  readonly deviceModel?: DeviceModel;
-  readonly link?: LinkModel;
-  /** Speed of the device of each stage, as a factor on the device model; for `time`. Default 1. */
+  /** Default: rooflines. */
+  readonly costs?: CostModel;
+  /** Devices that the stages may lie on; transfers count at the slowest link among them. Default 0 … stages − 1. */
+  readonly devices?: readonly number[];
+  /** Speed of the device of each stage, as a factor on that of a wasm core; for `time`. Default 1. */
   readonly speeds?: readonly number[];
   /** Microbatches whose activations a stage holds at once, for `memory`. Default 1F1B's: min(M, stages − stage). */
   readonly inFlight?: (stage: number, stages: number) => number;
@@ -31,7 +34,7 @@ export interface BalanceOptions {
 export function partitionByBalance(graph: Graph, balance: Balance, options: BalanceOptions): Partition {
   const started = performance.now();
   const chainOf = { time: timeChain, memory: memoryChain, parameters: parameterChain }[balance];
-  const description = chainUnits(graph, options.deviceModel ?? defaultDevice);
+  const description = chainUnits(graph, options.costs);
   const M = options.microbatches ?? 1;
   const chain = { ...chainOf(description, options), cutCost: description.boundaries.map((b) => cutBytes(b, M)) };
   const { stages, exactly } = options;
@@ -62,7 +65,8 @@ const cutBytes = (b: Boundary, M: number): number => b.forward.bytes + b.backwar
 
 function timeChain({ units, boundaries }: ChainUnits, options: BalanceOptions): Chain {
   const M = options.microbatches ?? 1;
-  const link = options.link ?? defaultLink;
+  const devices = options.devices ?? Array.from({ length: options.stages }, (_, d) => d);
+  const link = slowestLink(options.costs ?? analyticCosts(), devices);
   const seconds = ({ bytes, messages }: Boundary['forward']) => transferSeconds(bytes, messages, link);
   return {
     ...(options.speeds ? { speeds: options.speeds } : {}),

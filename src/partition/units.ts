@@ -1,5 +1,5 @@
 import { byteSize } from '../core/types.ts';
-import { type DeviceModel, defaultDevice, nodeSeconds } from '../cost/analytic.ts';
+import { analyticCosts, type CostModel, nodeSeconds } from '../cost/model.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import { isForward, isStepValue, rootOf } from '../graph/values.ts';
 import { leaders } from './stage-of.ts';
@@ -62,7 +62,7 @@ export interface ChainUnits {
  * The training graph as a chain of units with the costs of every unit and of every boundary between two of them.
  * Fed inputs and constants are given to every device and cross nothing.
  */
-export function chainUnits(graph: Graph, device: DeviceModel = defaultDevice): ChainUnits {
+export function chainUnits(graph: Graph, costs: CostModel = analyticCosts()): ChainUnits {
   const groups = withTheirReshapes(graph.nodes.filter(isForward));
   const position = new Map(groups.flatMap((group, i) => group.map((n) => [n, i] as const)));
   const leader = leaders(graph);
@@ -90,7 +90,7 @@ export function chainUnits(graph: Graph, device: DeviceModel = defaultDevice): C
     if (node.source?.kind === 'parameter') unit.parameterBytes += bytes;
     else if (node.source?.kind === 'state') unit.stateBytes += bytes;
     else if (node.op?.accumulates) unit.gradientBytes += bytes;
-    const seconds = nodeSeconds(node, device);
+    const seconds = nodeSeconds(node, costs);
     if (node.region === 'step') unit.stepSeconds += seconds;
     else if (isForward(node)) unit.forwardSeconds += seconds;
     else unit.backwardSeconds += seconds;

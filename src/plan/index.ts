@@ -1,4 +1,6 @@
 /** Plans: made from a request, read as numbers, stored as JSON. */
+
+export { type Prediction, predict } from '../simulate/predict.ts';
 export {
   draftPlan,
   makePlan,
@@ -10,5 +12,4 @@ export {
   shortages,
 } from './plan.ts';
 export { checkSamePlan, type PlanFile, planFileOf, readPlanFile, withDecisions, writePlanFile } from './plan-file.ts';
-export { type Prediction, predict } from './predict.ts';
 export { type DeviceSummary, type PlanSummary, type StageSummary, summarizePlan } from './summary.ts';

@@ -1,7 +1,8 @@
 import { PlanError, UsageError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
-import { type DeviceModel, defaultDevice, defaultLink, type LinkModel, referenceDevice } from '../cost/analytic.ts';
+import { defaultDevice, referenceDevice } from '../cost/analytic.ts';
+import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
@@ -27,9 +28,9 @@ import {
   type StageEdge,
   validateSchedule,
 } from '../schedule/index.ts';
+import { type Prediction, predict } from '../simulate/predict.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
-import { type Prediction, predict } from './predict.ts';
 
 export interface PlannedDevice {
   readonly backend: BackendName;
@@ -78,8 +79,8 @@ export interface PlanRequest {
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
    */
   readonly invariant?: boolean;
-  readonly deviceModel?: DeviceModel;
-  readonly link?: LinkModel;
+  /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */
+  readonly costs?: CostModel;
 }
 
 type ScheduledRequest = PlanRequest & Required<Pick<PlanRequest, 'schedule'>>;
@@ -109,7 +110,7 @@ export function makePlan(request: PlanRequest): Plan {
   return plan;
 }
 
-/** Speed of a device as a factor on the device model, which is that of a wasm core. */
+/** Speed of a device as a factor on that of a wasm core. */
 const relativeSpeed = (device: PlannedDevice | undefined): number =>
   device === undefined
     ? 1
@@ -143,8 +144,7 @@ export function draftPlan(asked: PlanRequest): Plan {
       },
     );
   }
-  const deviceModel = asked.deviceModel ?? defaultDevice;
-  const link = asked.link ?? defaultLink;
+  const costs = asked.costs ?? analyticCosts();
   const [mainName, main] = Object.entries(asked.programs)[0]!;
   const builds = Object.fromEntries(
     Object.entries(asked.programs).map(([name, spec]) => [name, buildGraphs(asked, spec, spec === main)]),
@@ -160,9 +160,9 @@ export function draftPlan(asked: PlanRequest): Plan {
     stages: request.placement?.length ?? request.devices.length,
     exactly: true,
     microbatches,
-    deviceModel,
+    costs,
+    devices: request.placement ?? request.devices.map((_, d) => d),
     speeds: (request.placement ?? request.devices.map((_, d) => d)).map((d) => relativeSpeed(request.devices[d])),
-    link,
     ...(request.schedule === 'gpipe' ? { inFlight: () => microbatches } : {}),
   });
   const placement = placementOf(request, partition);
@@ -212,7 +212,7 @@ export function draftPlan(asked: PlanRequest): Plan {
     memory: request.devices.map((_, device) => planDeviceMemory(device, programs)),
     constants,
     stageEdges,
-    prediction: predict(programs[mainName]!, request.devices, deviceModel, link),
+    prediction: predict(programs[mainName]!, request.devices, costs),
   };
 }
 

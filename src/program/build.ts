@@ -1,9 +1,10 @@
 import { PlanError } from '../core/errors.ts';
 import { byteSize } from '../core/types.ts';
 import { feedBatchAxis, type Graph, type Node, type Tensor } from '../graph/graph.ts';
+import type { Cost } from '../graph/op-record.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import type { Task } from '../schedule/task.ts';
-import { BuildContext, type BuildOptions, type LoweredNode, runsOf } from './context.ts';
+import { BuildContext, type BuildOptions, runsOf } from './context.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
 import { connect, type DraftDevice } from './messages.ts';
 import { type Addition, PairwiseSum } from './pairwise.ts';
@@ -136,9 +137,9 @@ class DeviceBuilder {
       inputs: inputs.map((buffer, i) => place(buffer, node.inputs[i]!)),
       outputs: outputs.map((buffer, i) => place(buffer, node.outputs[i]!)),
       repeat: samples,
+      ...costOf(node),
     };
     const workspace = this.#workspace(node.name, lowered.workspaceBytes);
-    const { flops, bytes } = costOf(node, samples);
     const { name } = node;
     const op = node.op!.name;
     this.#push({
@@ -151,8 +152,7 @@ class DeviceBuilder {
       inputs,
       outputs,
       workspace,
-      flops,
-      bytes,
+      ...totalCost([part]),
     });
     // A sum over microbatches is complete, and may leave, behind the last of them.
     if (!node.op!.accumulates || microbatch === options.chunks.length - 1) this.#leave(node, microbatch);
@@ -216,8 +216,9 @@ class DeviceBuilder {
     };
     const parts: Part[] = [];
     let workspaceBytes = 0;
-    const run = ({ signature, lowered }: LoweredNode, from: readonly Place[], to: readonly Place[]) => {
-      parts.push({ signature, calls: lowered.calls, inputs: from, outputs: to, repeat: 1 });
+    const run = (node: Node, first: boolean | null, from: readonly Place[], to: readonly Place[]) => {
+      const { signature, lowered } = this.#context.lower(node, first, backend);
+      parts.push({ signature, calls: lowered.calls, inputs: from, outputs: to, repeat: 1, ...costOf(node) });
       workspaceBytes = Math.max(workspaceBytes, lowered.workspaceBytes);
     };
     const sums = new Map(group.filter((n) => n.op!.accumulates).map((n) => [n, this.#treeSum(n)]));
@@ -227,7 +228,7 @@ class DeviceBuilder {
         const target = slots.slot(to);
         outputs.add(target);
         const addend = from === 'sample' ? addends : [whole(slots.slot(from))];
-        run(this.#context.lower(node, first, backend), addend, [whole(target)]);
+        run(node, first, addend, [whole(target)]);
       }
     };
     const samples = chunks[microbatch]!;
@@ -237,7 +238,7 @@ class DeviceBuilder {
         if (node.op!.accumulates) add(node, sums.get(node)!.sum.push(), from);
         else {
           const to = node.outputs.map((t) => (kept.has(node) ? keptPlace(t, s) : whole(own.get(t)!)));
-          run(this.#context.lower(node, null, backend), from, to);
+          run(node, null, from, to);
         }
       }
     }
@@ -245,7 +246,6 @@ class DeviceBuilder {
     for (const [node, { sum }] of sums) if (isLast) add(node, sum.finish(), []);
     for (const tree of sums.values()) tree.endChunk();
     const last = group.at(-1)!;
-    const costs = group.map((node) => costOf(node, samples));
     this.#push({
       kind: 'compute',
       task,
@@ -256,8 +256,7 @@ class DeviceBuilder {
       inputs: [...inputs],
       outputs: [...outputs],
       workspace: this.#workspace(last.name, workspaceBytes),
-      flops: costs.reduce((n, c) => n + c.flops, 0),
-      bytes: costs.reduce((n, c) => n + c.bytes, 0),
+      ...totalCost(parts),
     });
     for (const node of kept) this.#leave(node, microbatch);
     if (isLast) for (const node of sums.keys()) this.#leave(node, microbatch);
@@ -478,14 +477,17 @@ class TreeSum {
 /** All of a buffer. */
 const whole = (buffer: number): Place => ({ buffer, plus: 0, stride: 0 });
 
-/** FLOPs and bytes of a node for so many samples. */
-function costOf(node: Node, samples: number): { flops: number; bytes: number } {
-  const { flops, bytes } = node.op!.cost(
-    node.inputs.map((t) => t.type),
-    node.outputs.map((t) => t.type),
-    node.attrs,
+/** FLOPs and bytes of one run of a node. */
+const costOf = ({ op, inputs, outputs, attrs }: Node): Cost =>
+  op!.cost(
+    inputs.map((t) => t.type),
+    outputs.map((t) => t.type),
+    attrs,
   );
-  return { flops: samples * flops, bytes: samples * bytes };
-}
+
+const totalCost = (parts: readonly Part[]): Cost => ({
+  flops: parts.reduce((n, part) => n + part.repeat * part.flops, 0),
+  bytes: parts.reduce((n, part) => n + part.repeat * part.bytes, 0),
+});
 
 export type { BuildOptions, DeviceProgram, Instruction, StepProgram };

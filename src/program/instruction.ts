@@ -62,7 +62,7 @@ export interface ComputeInstruction {
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
   readonly workspace: number | null;
-  /** FLOPs and bytes, for cost models. */
+  /** FLOPs and bytes of all parts. */
   readonly flops: number;
   readonly bytes: number;
 }
@@ -74,6 +74,9 @@ export interface Part {
   readonly inputs: readonly Place[];
   readonly outputs: readonly Place[];
   readonly repeat: number;
+  /** Of one repetition, for cost models. */
+  readonly flops: number;
+  readonly bytes: number;
 }
 
 /** Bytes of a buffer: from `plus` on, and `stride` further at each repetition. */

@@ -11,7 +11,15 @@ export { printGrid } from './grid.ts';
 export type { InFlightPoint } from './in-flight.ts';
 export { inFlightPoints, peakInFlight, peakInFlightOfDevices } from './in-flight.ts';
 export type { NamedSchedule, ScheduleName } from './named.ts';
-export { inFlightBounds, isScheduleName, makeSchedule, namedSchedules, scheduleNames } from './named.ts';
+export {
+  inFlightBounds,
+  isScheduleName,
+  makeSchedule,
+  namedSchedules,
+  scheduleNames,
+  schedulePlacement,
+} from './named.ts';
+export { type PlacementRule, placementBy } from './placement.ts';
 export { playClock } from './play.ts';
 export type { ScheduleProblemCode } from './problem.ts';
 export type { Schedule, ScheduleShape } from './schedule.ts';

@@ -1,15 +1,16 @@
 import { DeviceError, UsageError } from '../core/errors.ts';
 import type { HostTensor, TensorData, TensorType } from '../core/types.ts';
+import { analyticCosts } from '../cost/model.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { liveBytesOverTime } from '../memory/device-memory.ts';
 import { deaths } from '../memory/liveness.ts';
 import type { Plan } from '../plan/plan.ts';
-import { instructionSeconds } from '../plan/predict.ts';
 import { memoryCategories, type StagedTensor } from '../program/instruction.ts';
 import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts';
 import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
 import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
+import { instructionSeconds } from '../simulate/predict.ts';
 import { feedValue, type WholeBatch } from './feeds.ts';
 import { initialValue } from './fill.ts';
 import { noiseOfResults, type StepNoise } from './noise-tracker.ts';
@@ -168,10 +169,10 @@ export class Session implements AsyncDisposable {
     for (const feed of plan.feeds) packFeed(feed, this.#valueOf(program, feed, batch, options), this.#feeds);
     this.#interrupted = true;
     const begin = performance.now();
-    const devices = this.plan.request.devices;
+    const { devices, costs = analyticCosts() } = this.plan.request;
     const predict = (device: number, instruction: number): number => {
       const i = plan.devices[device]!.instructions[instruction];
-      const seconds = i ? instructionSeconds(i, devices[device]!, this.plan.request.deviceModel) : 0;
+      const seconds = i ? instructionSeconds(i, devices[device]!, costs) : 0;
       // An audit looks at the whole memory behind every instruction.
       return this.#audit ? seconds + this.plan.memory[device]!.peakBytes * AUDIT_SECONDS_PER_BYTE : seconds;
     };

@@ -4,10 +4,10 @@ import {
   defaultDevice,
   defaultLink,
   nodeCost,
-  nodeSeconds,
   tensorSeconds,
   transferSeconds,
 } from '../../src/cost/analytic.ts';
+import { analyticCosts, nodeSeconds } from '../../src/cost/model.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { add } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
@@ -29,16 +29,21 @@ describe('analytic cost', () => {
     const product = matmul(a, b);
     const sum = add(product, product);
     expect(nodeCost(product.node)).toEqual({ flops: 2 * 64 * 128 * 32, bytes: 4 * (64 * 128 + 128 * 32 + 64 * 32) });
-    expect(nodeSeconds(sum.node, device)).toBeCloseTo((3 * 4 * 64 * 32) / 1e8 + 1e-3, 12);
+    expect(nodeSeconds(sum.node, analyticCosts({ device }))).toBeCloseTo((3 * 4 * 64 * 32) / 1e8 + 1e-3, 12);
     // A large product is bound by arithmetic, a sum by traffic.
     const large = matmul(graph.input('c', { shape: [512, 512] }), graph.input('d', { shape: [512, 512] }));
-    expect(nodeSeconds(large.node)).toBeCloseTo((2 * 512 ** 3) / defaultDevice.flopsPerSecond + 0.5e-6, 12);
+    expect(nodeSeconds(large.node, analyticCosts())).toBeCloseTo(
+      (2 * 512 ** 3) / defaultDevice.flopsPerSecond + 0.5e-6,
+      12,
+    );
   });
 
   it('charges nothing for sources and reshapes', () => {
     const graph = new Graph();
     const a = graph.input('a', { shape: [4] });
-    expect([nodeSeconds(a.node), nodeSeconds(reshape(a, [2, 2]).node)]).toEqual([0, 0]);
+    expect([nodeSeconds(a.node, analyticCosts()), nodeSeconds(reshape(a, [2, 2]).node, analyticCosts())]).toEqual([
+      0, 0,
+    ]);
   });
 
   it('counts a link’s latency once a message', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { PlanError } from '../../src/core/errors.ts';
+import { analyticCosts } from '../../src/cost/model.ts';
 import { Graph, type Node } from '../../src/graph/graph.ts';
 import { isForward, isStepValue, rootOf } from '../../src/graph/values.ts';
 import { neg } from '../../src/ops/elementwise.ts';
@@ -135,20 +136,20 @@ describe('makePartition', () => {
 
   it('balances time by default, within the bound', () => {
     const graph = trained(mlp(8, 16));
-    const auto = makePartition(graph, 'auto', { stages: 4, deviceModel: slow });
+    const auto = makePartition(graph, 'auto', { stages: 4, costs: analyticCosts({ device: slow }) });
     expect(auto).toMatchObject({ stages: 4, method: 'chain-time', objective: { kind: 'time', unit: 'seconds' } });
     expect(auto.objective!.lowerBound).toBe(auto.objective!.value);
     expect(Math.max(...loadsOf(auto))).toBe(auto.objective!.value);
-    const one = makePartition(graph, 'auto', { stages: 1, deviceModel: slow });
+    const one = makePartition(graph, 'auto', { stages: 1, costs: analyticCosts({ device: slow }) });
     expect(auto.objective!.value).toBeLessThan(one.objective!.value / 2);
     expect(Object.keys(auto.assignment)).toEqual(graph.nodes.filter(isForward).map((n: Node) => n.name));
   });
 
   it('leaves devices empty where a link costs more than it saves, unless told to use them', () => {
     const graph = trained(mlp(2));
-    const link = { bytesPerSecond: 1e9, secondsLatency: 1 };
-    expect(makePartition(graph, 'auto', { stages: 2, link }).stages).toBe(1);
-    expect(makePartition(graph, 'auto', { stages: 2, link, exactly: true }).stages).toBe(2);
+    const costs = analyticCosts({ link: { bytesPerSecond: 1e9, secondsLatency: 1 } });
+    expect(makePartition(graph, 'auto', { stages: 2, costs }).stages).toBe(1);
+    expect(makePartition(graph, 'auto', { stages: 2, costs, exactly: true }).stages).toBe(2);
     expect(makePartition(graph, { balance: 'parameters' }, { stages: 99 }).stages).toBe(5);
   });
 
@@ -167,9 +168,9 @@ describe('makePartition', () => {
   it('gives a faster device more', () => {
     const graph = trained(mlp(8, 16));
     const count = (speeds: number[]) =>
-      Object.values(makePartition(graph, 'auto', { stages: 2, deviceModel: slow, speeds }).assignment).filter(
-        (s) => s === 0,
-      ).length;
+      Object.values(
+        makePartition(graph, 'auto', { stages: 2, costs: analyticCosts({ device: slow }), speeds }).assignment,
+      ).filter((s) => s === 0).length;
     expect(count([4, 1])).toBeGreaterThan(count([1, 1]));
     expect(count([1, 4])).toBeLessThan(count([1, 1]));
   });

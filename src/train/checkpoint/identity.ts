@@ -31,8 +31,7 @@ const layoutKeys: ReadonlySet<string> = new Set<keyof PlanRequest>([
   'schedule',
   'partition',
   'placement',
-  'deviceModel',
-  'link',
+  'costs',
 ]);
 
 export function trainingIdentity({ plan, seed, data, noise, evaluation }: IdentityOptions): TrainingIdentity {

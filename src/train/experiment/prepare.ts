@@ -1,5 +1,6 @@
 import { GraphError, nearest, UsageError } from '../../core/errors.ts';
 import type { HostTensor } from '../../core/types.ts';
+import { analyticCosts } from '../../cost/model.ts';
 import { toHostTensor } from '../../formats/raw-tensor.ts';
 import { readBytes, readText } from '../../formats/read-file.ts';
 import { readSafetensors } from '../../formats/safetensors.ts';
@@ -209,7 +210,9 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
     ...(l2 ? { l2 } : {}),
     ...(experiment.invariant ? { invariant: true } : {}),
     batchNorm: experiment.batchNorm,
-    ...(links ? { link: { bytesPerSecond: links.bandwidth, secondsLatency: links.latency } } : {}),
+    ...(links
+      ? { costs: analyticCosts({ link: { bytesPerSecond: links.bandwidth, secondsLatency: links.latency } }) }
+      : {}),
   };
 }
 

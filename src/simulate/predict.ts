@@ -1,4 +1,4 @@
-import { costSeconds, type DeviceModel, defaultDevice, type LinkModel, referenceDevice } from '../cost/analytic.ts';
+import type { CostModel } from '../cost/model.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import type { Instruction, StepProgram } from '../program/instruction.ts';
 
@@ -14,25 +14,18 @@ interface Speed {
   readonly speed: number;
 }
 
-/** Roofline time of one instruction on a device. */
-export function instructionSeconds(instruction: Instruction, device: Speed, wasm: DeviceModel = defaultDevice): number {
-  const model = device.backend === 'wasm' ? wasm : referenceDevice;
-  if (instruction.kind !== 'compute') return model.secondsPerKernel;
-  const runs = instruction.parts.reduce((n, part) => n + part.repeat, 0);
-  const secondsPerKernel = model.secondsPerKernel * runs;
-  return costSeconds(instruction, { ...model, secondsPerKernel, speed: model.speed * device.speed });
+/** Predicted time of one instruction on a device, without waiting and transfers. */
+export function instructionSeconds(instruction: Instruction, device: Speed, costs: CostModel): number {
+  const { backend, speed } = device;
+  if (instruction.kind !== 'compute') return costs.instructionSeconds(backend) / speed;
+  return instruction.parts.reduce((sum, part) => sum + part.repeat * costs.kernelSeconds(part, backend), 0) / speed;
 }
 
 /**
  * Plays a step program on paper, with the run time's rules (sends wait for posts, receives for sends, a barrier for all)
  * and the cost model's times. A send occupies its sender for the copy; the value arrives one latency later.
  */
-export function predict(
-  program: StepProgram,
-  devices: readonly Speed[],
-  model: DeviceModel,
-  link: LinkModel,
-): Prediction {
+export function predict(program: StepProgram, devices: readonly Speed[], costs: CostModel): Prediction {
   const n = program.devices.length;
   const clock = new Array<number>(n).fill(0);
   const busy = new Array<number>(n).fill(0);
@@ -54,6 +47,7 @@ export function predict(
           const ready = posted.get(`${d}>${i.to}:${i.message}`);
           if (ready === undefined) break;
           clock[d] = Math.max(clock[d]!, ready);
+          const link = costs.link(d, i.to);
           spend(buffers[i.buffer]!.bytes / link.bytesPerSecond);
           arrived.set(`${d}>${i.to}:${i.message}`, clock[d]! + link.secondsLatency);
         } else if (i.kind === 'receive') {
@@ -64,7 +58,7 @@ export function predict(
           atBarrier.set(d, clock[d]!);
           if (atBarrier.size < n) break;
           clock[d] = Math.max(...atBarrier.values());
-        } else spend(instructionSeconds(i, devices[d]!, model));
+        } else spend(instructionSeconds(i, devices[d]!, costs));
         position[d]!++;
         moved = true;
       }

@@ -1,0 +1,75 @@
+import type { Node } from '../graph/graph.ts';
+import type { BackendName, NodeSignature } from '../lower/kernel-call.ts';
+import {
+  costSeconds,
+  type DeviceModel,
+  defaultDevice,
+  defaultLink,
+  type LinkModel,
+  nodeCost,
+  referenceDevice,
+} from './analytic.ts';
+
+/** One run of a node's kernels, as far as its time depends on it. */
+export interface KernelRun {
+  readonly signature: NodeSignature;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** What things cost on the devices of a plan: the partitioners, the simulator and the watchdog ask nobody else. */
+export interface CostModel {
+  /** Where the figures come from: `analytic`, `profile`, … */
+  readonly source: string;
+  /** Seconds of one run on a device of speed 1 with this backend. */
+  readonly kernelSeconds: (run: KernelRun, backend: BackendName) => number;
+  /** Seconds that any instruction takes beside its kernels and bytes, on a device of speed 1. */
+  readonly instructionSeconds: (backend: BackendName) => number;
+  /** The link from one device to another. */
+  readonly link: (from: number, to: number) => LinkModel;
+}
+
+export interface AnalyticCostOptions {
+  /** Of a WebAssembly core; default `defaultDevice`. */
+  readonly device?: DeviceModel;
+  readonly link?: LinkModel | ((from: number, to: number) => LinkModel);
+}
+
+/** Rooflines: nothing was measured for the model at hand. */
+export function analyticCosts({ device = defaultDevice, link = defaultLink }: AnalyticCostOptions = {}): CostModel {
+  const modelOf = (backend: BackendName): DeviceModel => (backend === 'wasm' ? device : referenceDevice);
+  return {
+    source: 'analytic',
+    kernelSeconds: (run, backend) => costSeconds(run, modelOf(backend)),
+    instructionSeconds: (backend) => modelOf(backend).secondsPerKernel / modelOf(backend).speed,
+    link: typeof link === 'function' ? link : () => link,
+  };
+}
+
+/** The same costs with other links. */
+export const withLinks = (costs: CostModel, link: CostModel['link']): CostModel => ({ ...costs, link });
+
+/** The slowest link among some devices, latency and bandwidth each at their worst: a bound for every transfer. */
+export function slowestLink(costs: CostModel, devices: readonly number[]): LinkModel {
+  let slowest: LinkModel | undefined;
+  for (const from of devices) {
+    for (const to of devices) {
+      if (from === to) continue;
+      const link = costs.link(from, to);
+      slowest = {
+        bytesPerSecond: Math.min(slowest?.bytesPerSecond ?? Number.POSITIVE_INFINITY, link.bytesPerSecond),
+        secondsLatency: Math.max(slowest?.secondsLatency ?? 0, link.secondsLatency),
+      };
+    }
+  }
+  return slowest ?? costs.link(0, 0);
+}
+
+/** Seconds of one run of a node on a device of speed 1. Sources and aliases run no kernel and cost nothing. */
+export function nodeSeconds(node: Node, costs: CostModel, backend: BackendName = 'wasm'): number {
+  const { op, attrs } = node;
+  if (!op || op.alias) return 0;
+  const inputs = node.inputs.map((t) => t.type);
+  const outputs = node.outputs.map((t) => t.type);
+  return costs.kernelSeconds({ signature: { op: op.name, inputs, outputs, attrs }, ...nodeCost(node) }, backend);
+}

@@ -1,0 +1,86 @@
+/**
+ * A placement problem apart from any model: parts that each lie on one device, the values that pass between them, and the
+ * order that stages must keep. Built-in models, ONNX files and foreign graphs all become one; every partitioner of this
+ * directory that is not specific to training graphs takes one and answers with a `Placement`.
+ */
+export interface PlacementProblem {
+  /** A part's number is its index. */
+  readonly parts: readonly Part[];
+  readonly values: readonly Value[];
+  /**
+   * What contiguous stages must respect: no edge leads to an earlier device. Acyclic; pairs of part numbers. Values need
+   * not follow edges: gradients flow against them.
+   */
+  readonly edges: readonly (readonly [from: number, to: number])[];
+  /** In the order of the stages where the answer is to be contiguous. */
+  readonly devices: readonly PlacementDevice[];
+  /**
+   * Load of a device: `sum` adds computing and transfers (Tarnawski et al., NeurIPS 2020), `max` overlaps computing with
+   * the transfers over each of its boundaries (PipeDream, SOSP 2019).
+   */
+  readonly load: 'sum' | 'max';
+  /** Unit of work and transfers, for messages: `s`, `ms`, … */
+  readonly unit: string;
+}
+
+export interface Part {
+  readonly name: string;
+  /** Time on an accelerator of speed 1. Infinity: it cannot run there. */
+  readonly work: number;
+  /** Time on a CPU of speed 1. Default: `work`. */
+  readonly cpuWork?: number;
+  /** Bytes that it takes wherever it lies: parameters, gradients, optimizer state. */
+  readonly bytes: number;
+  /** Bytes that it holds for each microbatch in flight. Default 0. */
+  readonly heldBytes?: number;
+}
+
+/** A value, with its producer and all its consumers; it moves once between two devices however many read it there. */
+export interface Value {
+  readonly producer: number;
+  /** Distinct, without the producer. */
+  readonly consumers: readonly number[];
+  /** Time that a device spends on it where it crosses the device's boundary, in either direction, counted once. */
+  readonly cost: number;
+}
+
+export interface PlacementDevice {
+  readonly kind: 'accelerator' | 'cpu';
+  /** Divides the work. */
+  readonly speed: number;
+  /** Bytes; Infinity where there is no limit. */
+  readonly capacity: number;
+  /** Divides the costs of transfers: the device's link against that which costs are stated for. Infinity: they are free. */
+  readonly linkSpeed: number;
+  /** Microbatches in flight where `Part.heldBytes` counts. Default 1. */
+  readonly inFlight?: number;
+}
+
+/** A partitioner's answer. */
+export interface Placement {
+  /** Device of each part. */
+  readonly deviceOf: readonly number[];
+  /** Load of each device. */
+  readonly loads: readonly number[];
+  /** The largest load. */
+  readonly objective: number;
+  /** No placement of the kind asked for has a smaller objective; equal to it where it is proved. */
+  readonly lowerBound: number;
+  /** `ideals`, `chain`, `orders`, `moves`, `milp`, …; joined by + where several had a part in it. */
+  readonly method: string;
+  readonly seconds: number;
+}
+
+/** Asked of every method. */
+export interface PlacementOptions {
+  /** Devices in order hold convex parts: an edge never leads to an earlier device. Default true. */
+  readonly contiguous?: boolean;
+  /** Default 60. A method that has not finished gives the best it has, with its bound. */
+  readonly timeLimitSeconds?: number;
+  /** Seed of what is random. Default 0. */
+  readonly seed?: number;
+}
+
+/** (objective − bound) / objective. */
+export const gapOfPlacement = ({ objective, lowerBound }: Placement): number =>
+  objective > 0 ? (objective - lowerBound) / objective : 0;
