@@ -1,0 +1,246 @@
+import type { FlatProblem } from './flat.ts';
+
+/** What a limit on every device's load allows. */
+export interface CutAttempt {
+  /** Parts of the longest prefix that fits the devices; all of them where the order fits. */
+  readonly reached: number;
+  /** No limit below this has another outcome. */
+  readonly nextLimit: number;
+}
+
+/**
+ * One topological order of the parts, cut into contiguous segments, one a device in the devices' order (devices may stay
+ * empty): exact for this order.
+ *
+ * For a limit L on the load, with n parts in the order,
+ *
+ *     first[j] = least number of leading devices that hold positions 0 … j − 1, each with load ≤ L
+ *              = min over i < j, and devices d ≥ first[i] whose load of positions i … j − 1 is ≤ L, of d + 1
+ *
+ * which is right because more devices never hold less. Segments grow to the left from j until their computing alone
+ * exceeds L: n · (parts of a segment) steps in all, whatever the number of devices. The transfers of a segment are a
+ * running sum: prepending position i to a segment that ends in front of j changes them by `delta[i]`, and as j moves right
+ * that changes at most twice for each end of a value:
+ *
+ *     end at i is        delta starts at   changes by −cost as soon as the segment ends behind
+ *     the producer       +cost (out)       the first consumer behind i (no longer in) · all consumers, none before i (out)
+ *     a consumer         +cost (in)        the next end behind i (in already) · all ends, if i is the first consumer (out)
+ *
+ * so the inner loop adds two numbers. The idea of slicing searched linear orders with exact segment costs: Archer,
+ * Fahrbach, Liu, Prabhu, "Practical Performance Guarantees for Pipelined DNN Inference", ICML 2024 (SliceGraph).
+ */
+export class OrderCut {
+  readonly order: Int32Array;
+  readonly #flat: FlatProblem;
+  /** Changes of deltas by the segment's end j: row j of (position, cost), `in` and `out` apart. */
+  readonly #eventStart: Int32Array;
+  readonly #eventAt: Int32Array;
+  readonly #eventIn: Float64Array;
+  readonly #eventOut: Float64Array;
+  readonly #deltaIn: Float64Array;
+  readonly #deltaOut: Float64Array;
+  /** By class: time and bytes by position. */
+  readonly #time: readonly Float64Array[];
+  readonly #bytes: readonly Float64Array[];
+  /** By class: first device of the class from device d on. */
+  readonly #next: readonly Int32Array[];
+  readonly #first: Int32Array;
+  readonly #from: Int32Array;
+
+  constructor(flat: FlatProblem, order: Int32Array) {
+    const { parts: n, ends, cost } = flat;
+    this.#flat = flat;
+    this.order = order;
+    const place = new Int32Array(n);
+    for (let i = 0; i < n; i++) place[order[i]!] = i;
+
+    // Written twice: counted, then filled.
+    const ending = ends.items.length;
+    const at = new Int32Array(3 * ending);
+    const when = new Int32Array(3 * ending);
+    const deltaIn = new Float64Array(3 * ending);
+    const deltaOut = new Float64Array(3 * ending);
+    let events = 0;
+    const event = (j: number, i: number, forIn: number, forOut: number) => {
+      when[events] = j;
+      at[events] = i;
+      deltaIn[events] = forIn;
+      deltaOut[events] = forOut;
+      events++;
+    };
+    for (let v = 0; v < cost.length; v++) {
+      const c = cost[v]!;
+      const [begin, end] = [ends.start[v]!, ends.start[v + 1]!];
+      const producer = place[ends.items[begin]!]!;
+      const readers = new Int32Array(end - begin - 1);
+      for (let e = begin + 1; e < end; e++) readers[e - begin - 1] = place[ends.items[e]!]!;
+      if (readers.length > 1) readers.sort();
+      const last = readers[readers.length - 1]!;
+      event(producer + 1, producer, 0, c);
+      let firstBehind = -1;
+      for (const r of readers) {
+        if (r > producer) {
+          firstBehind = r;
+          break;
+        }
+      }
+      if (firstBehind >= 0) event(firstBehind + 1, producer, -c, 0);
+      if (readers[0]! > producer) event(last + 1, producer, 0, -c);
+      for (let r = 0; r < readers.length; r++) {
+        const reader = readers[r]!;
+        event(reader + 1, reader, c, 0);
+        let behind = r + 1 < readers.length ? readers[r + 1]! : -1;
+        if (producer > reader && (behind < 0 || producer < behind)) behind = producer;
+        if (behind >= 0) event(behind + 1, reader, -c, 0);
+        if (r === 0 && producer > reader) event(Math.max(producer, last) + 1, reader, 0, -c);
+      }
+    }
+    this.#eventStart = new Int32Array(n + 2);
+    for (let e = 0; e < events; e++) this.#eventStart[when[e]! + 1]!++;
+    for (let j = 0; j <= n; j++) this.#eventStart[j + 1]! += this.#eventStart[j]!;
+    const fill = this.#eventStart.slice();
+    this.#eventAt = new Int32Array(events);
+    this.#eventIn = new Float64Array(events);
+    this.#eventOut = new Float64Array(events);
+    for (let e = 0; e < events; e++) {
+      const slot = fill[when[e]!]!++;
+      this.#eventAt[slot] = at[e]!;
+      this.#eventIn[slot] = deltaIn[e]!;
+      this.#eventOut[slot] = deltaOut[e]!;
+    }
+    this.#deltaIn = new Float64Array(n);
+    this.#deltaOut = new Float64Array(n);
+    this.#time = flat.classes.map(({ time }) => Float64Array.from(order, (p) => time[p]!));
+    this.#bytes = flat.classes.map(({ bytes }) => Float64Array.from(order, (p) => bytes[p]!));
+    this.#next = flat.classes.map((_, c) => {
+      const next = new Int32Array(flat.devices + 1).fill(flat.devices);
+      for (let d = flat.devices - 1; d >= 0; d--) next[d] = flat.classOf[d] === c ? d : next[d + 1]!;
+      return next;
+    });
+    this.#first = new Int32Array(n + 1);
+    this.#from = new Int32Array(n + 1);
+  }
+
+  /** Tries to keep every device's load to the limit; `deviceOf` then gives the placement. */
+  attempt(limit: number): CutAttempt {
+    return this.#flat.classes.length === 1 && !this.#flat.overlap ? this.#attemptEqual(limit) : this.#attemptAny(limit);
+  }
+
+  /** Of the last attempt, if it reached all parts: device of each part. */
+  deviceOf(): Int32Array {
+    const deviceOf = new Int32Array(this.order.length);
+    for (let j = this.order.length; j > 0; ) {
+      const i = this.#from[j]!;
+      deviceOf.fill(this.#first[j]! - 1, i, j);
+      j = i;
+    }
+    const byPart = new Int32Array(deviceOf.length);
+    this.order.forEach((p, i) => {
+      byPart[p] = deviceOf[i]!;
+    });
+    return byPart;
+  }
+
+  #advance(j: number): void {
+    const end = this.#eventStart[j + 1]!;
+    for (let e = this.#eventStart[j]!; e < end; e++) {
+      const i = this.#eventAt[e]!;
+      this.#deltaIn[i]! += this.#eventIn[e]!;
+      this.#deltaOut[i]! += this.#eventOut[e]!;
+    }
+  }
+
+  /** Equal devices whose computing and transfers add. */
+  #attemptEqual(limit: number): CutAttempt {
+    const { parts: n, devices, classes } = this.#flat;
+    const { capacity, transfer } = classes[0]!;
+    const bounded = capacity < Number.POSITIVE_INFINITY;
+    const time = this.#time[0]!;
+    const bytes = this.#bytes[0]!;
+    const delta = this.#deltaIn.fill(0);
+    const first = this.#first;
+    first[0] = 0;
+    let nextLimit = Number.POSITIVE_INFINITY;
+    let reached = 0;
+    for (let j = 1; j <= n; j++) {
+      const end = this.#eventStart[j + 1]!;
+      for (let e = this.#eventStart[j]!; e < end; e++)
+        delta[this.#eventAt[e]!]! += (this.#eventIn[e]! + this.#eventOut[e]!) * transfer;
+      let best = devices + 1;
+      let from = -1;
+      let computing = 0;
+      let load = 0;
+      let held = 0;
+      for (let i = j - 1; i >= 0; i--) {
+        computing += time[i]!;
+        load += time[i]! + delta[i]!;
+        if (computing > limit) {
+          if (computing < nextLimit) nextLimit = computing;
+          break;
+        }
+        if (bounded && (held += bytes[i]!) > capacity) break;
+        if (first[i]! + 1 >= best) continue;
+        if (load <= limit) {
+          best = first[i]! + 1;
+          from = i;
+        } else if (load < nextLimit) nextLimit = load;
+      }
+      first[j] = best;
+      this.#from[j] = from;
+      if (best <= devices) reached = j;
+    }
+    return { reached, nextLimit };
+  }
+
+  #attemptAny(limit: number): CutAttempt {
+    const { parts: n, devices, classes, overlap } = this.#flat;
+    const count = classes.length;
+    this.#deltaIn.fill(0);
+    this.#deltaOut.fill(0);
+    const first = this.#first;
+    first[0] = 0;
+    const computing = new Float64Array(count);
+    const held = new Float64Array(count);
+    let nextLimit = Number.POSITIVE_INFINITY;
+    let reached = 0;
+    for (let j = 1; j <= n; j++) {
+      this.#advance(j);
+      let best = devices + 1;
+      let from = -1;
+      let into = 0;
+      let out = 0;
+      computing.fill(0);
+      held.fill(0);
+      for (let i = j - 1; i >= 0; i--) {
+        into += this.#deltaIn[i]!;
+        out += this.#deltaOut[i]!;
+        let open = false;
+        for (let c = 0; c < count; c++) {
+          const { capacity, transfer } = classes[c]!;
+          computing[c]! += this.#time[c]![i]!;
+          held[c]! += this.#bytes[c]![i]!;
+          if (held[c]! > capacity) continue;
+          if (computing[c]! > limit) {
+            if (computing[c]! < nextLimit) nextLimit = computing[c]!;
+            continue;
+          }
+          open = true;
+          const device = this.#next[c]![Math.min(first[i]!, devices)]!;
+          if (device + 1 >= best) continue;
+          const load = overlap
+            ? Math.max(computing[c]!, into * transfer, out * transfer)
+            : computing[c]! + (into + out) * transfer;
+          if (load <= limit) {
+            best = device + 1;
+            from = i;
+          } else if (load < nextLimit) nextLimit = load;
+        }
+        if (!open) break;
+      }
+      first[j] = best;
+      this.#from[j] = from;
+      if (best <= devices) reached = j;
+    }
+    return { reached, nextLimit };
+  }
+}
