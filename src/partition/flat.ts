@@ -1,4 +1,5 @@
 import type { PlacementDevice, PlacementProblem } from './problem.ts';
+import { workUnits } from './work-bound.ts';
 
 /** Rows of numbers, one after another: row r is `items[start[r]] … items[start[r + 1] − 1]`. */
 export interface Rows {
@@ -21,12 +22,16 @@ export interface DeviceClass {
 
 /**
  * A placement problem in typed arrays, for searches that look at millions of placements: devices in classes, values that
- * can never cross a boundary or cost nothing left out, those with the same producer and consumers joined into one.
+ * can never cross a boundary or cost nothing left out, those that cross the same boundaries joined into one. Where transfers
+ * in and out add up, those are the values with the same ends: a device is charged for one if it holds some of its ends and
+ * not all, whichever end is the producer. Otherwise producers must agree as well.
  */
 export interface FlatProblem {
   readonly parts: number;
   readonly devices: number;
   readonly overlap: boolean;
+  /** Contiguous placements may use the devices in any order, and that makes a difference. */
+  readonly anyOrder: boolean;
   readonly classes: readonly DeviceClass[];
   readonly classOf: Int32Array;
   /** Row v: the producer of value v, then its consumers. */
@@ -34,6 +39,9 @@ export interface FlatProblem {
   readonly cost: Float64Array;
   /** Row p: values that part p produces or consumes. */
   readonly touching: Rows;
+  /** See `workUnits`. */
+  readonly units: Float64Array;
+  readonly rates: Float64Array;
   readonly successors: Rows;
   readonly predecessors: Rows;
 }
@@ -64,7 +72,7 @@ export function flatten(problem: PlacementProblem): FlatProblem {
   for (const { producer, consumers, cost } of problem.values) {
     if (consumers.length === 0 || cost === 0) continue;
     const ends = [producer, ...consumers.toSorted((a, b) => a - b)];
-    const key = ends.join();
+    const key = (problem.load === 'sum' ? ends.toSorted((a, b) => a - b) : ends).join();
     const same = joined.get(key);
     if (same) same.cost += cost;
     else joined.set(key, { ends, cost });
@@ -84,11 +92,13 @@ export function flatten(problem: PlacementProblem): FlatProblem {
     parts,
     devices: problem.devices.length,
     overlap: problem.load === 'max',
+    anyOrder: problem.deviceOrder === 'any' && classes.length > 1,
     classes,
     classOf,
     ends: rows(values.map(({ ends }) => ends)),
     cost: Float64Array.from(values, ({ cost }) => cost),
     touching: rows(touching),
+    ...workUnits(problem),
     successors: rows(successors),
     predecessors: rows(predecessors),
   };

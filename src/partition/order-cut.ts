@@ -2,7 +2,7 @@ import type { FlatProblem } from './flat.ts';
 
 /** What a limit on every device's load allows. */
 export interface CutAttempt {
-  /** Parts of the longest prefix that fits the devices; all of them where the order fits. */
+  /** Parts of the longest prefix that fits its devices and leaves enough for the rest; all parts where the order fits. */
   readonly reached: number;
   /** No limit below this has another outcome. */
   readonly nextLimit: number;
@@ -26,7 +26,8 @@ export interface CutAttempt {
  *     the producer       +cost (out)       the first consumer behind i (no longer in) · all consumers, none before i (out)
  *     a consumer         +cost (in)        the next end behind i (in already) · all ends, if i is the first consumer (out)
  *
- * so the inner loop adds two numbers. The idea of slicing searched linear orders with exact segment costs: Archer,
+ * so the inner loop adds two numbers. Ends j whose prefix needs so many devices that the rest of the work exceeds
+ * L times the rates of the others are passed over: near the optimum those are almost all. The idea of slicing searched linear orders with exact segment costs: Archer,
  * Fahrbach, Liu, Prabhu, "Practical Performance Guarantees for Pipelined DNN Inference", ICML 2024 (SliceGraph).
  */
 export class OrderCut {
@@ -46,9 +47,19 @@ export class OrderCut {
   readonly #next: readonly Int32Array[];
   readonly #first: Int32Array;
   readonly #from: Int32Array;
+  readonly #anyOrder: AnyOrder | undefined;
+  /** Work before position j and rates of the devices before device d: see `workUnits`. */
+  readonly #unitsBefore: Float64Array;
+  readonly #rateBefore: Float64Array;
+  /** No limit below this lets an end be considered that was passed over. */
+  #wake = Number.POSITIVE_INFINITY;
 
   constructor(flat: FlatProblem, order: Int32Array) {
-    const { parts: n, ends, cost } = flat;
+    const { parts: n, ends, cost, units, rates } = flat;
+    this.#unitsBefore = new Float64Array(n + 1);
+    for (let i = 0; i < n; i++) this.#unitsBefore[i + 1] = this.#unitsBefore[i]! + units[order[i]!]!;
+    this.#rateBefore = new Float64Array(flat.devices + 1);
+    for (let d = 0; d < flat.devices; d++) this.#rateBefore[d + 1] = this.#rateBefore[d]! + rates[d]!;
     this.#flat = flat;
     this.order = order;
     const place = new Int32Array(n);
@@ -119,20 +130,21 @@ export class OrderCut {
     });
     this.#first = new Int32Array(n + 1);
     this.#from = new Int32Array(n + 1);
+    this.#anyOrder = flat.anyOrder ? anyOrderTables(flat) : undefined;
   }
 
   /** Tries to keep every device's load to the limit; `deviceOf` then gives the placement. */
   attempt(limit: number): CutAttempt {
+    if (this.#anyOrder) return this.#attemptAnyOrder(limit, this.#anyOrder);
     return this.#flat.classes.length === 1 && !this.#flat.overlap ? this.#attemptEqual(limit) : this.#attemptAny(limit);
   }
 
   /** Of the last attempt, if it reached all parts: device of each part. */
   deviceOf(): Int32Array {
     const deviceOf = new Int32Array(this.order.length);
-    for (let j = this.order.length; j > 0; ) {
-      const i = this.#from[j]!;
-      deviceOf.fill(this.#first[j]! - 1, i, j);
-      j = i;
+    if (this.#anyOrder) this.#traceAnyOrder(deviceOf, this.#anyOrder);
+    else {
+      for (let j = this.order.length; j > 0; j = this.#from[j]!) deviceOf.fill(this.#first[j]! - 1, this.#from[j]!, j);
     }
     const byPart = new Int32Array(deviceOf.length);
     this.order.forEach((p, i) => {
@@ -150,6 +162,23 @@ export class OrderCut {
     }
   }
 
+  /**
+   * Least number of leading devices whose rates let them do the work in front of j, from `least` on; beyond the devices
+   * if no limit below `this.#wake` leaves the others enough for the rest.
+   */
+  #leastDevices(j: number, limit: number, least: number): number {
+    const done = this.#unitsBefore[j]! * (1 - slack);
+    const rest = (this.#unitsBefore[this.order.length]! - this.#unitsBefore[j]!) * (1 - slack);
+    const { devices } = this.#flat;
+    const rate = this.#rateBefore;
+    let s = least;
+    while (s < devices && rate[s]! * limit < done) s++;
+    if ((rate[devices]! - rate[s]!) * limit >= rest && rate[s]! * limit >= done) return s;
+    const wake = Math.min(s > 0 ? done / rate[s - 1]! : done, rest / (rate[devices]! - rate[s]!));
+    if (wake < this.#wake) this.#wake = wake;
+    return devices + 1;
+  }
+
   /** Equal devices whose computing and transfers add. */
   #attemptEqual(limit: number): CutAttempt {
     const { parts: n, devices, classes } = this.#flat;
@@ -162,12 +191,20 @@ export class OrderCut {
     first[0] = 0;
     let nextLimit = Number.POSITIVE_INFINITY;
     let reached = 0;
+    let least = 0;
+    this.#wake = Number.POSITIVE_INFINITY;
     for (let j = 1; j <= n; j++) {
       const end = this.#eventStart[j + 1]!;
       for (let e = this.#eventStart[j]!; e < end; e++)
         delta[this.#eventAt[e]!]! += (this.#eventIn[e]! + this.#eventOut[e]!) * transfer;
       let best = devices + 1;
       let from = -1;
+      const fewest = this.#leastDevices(j, limit, least);
+      if (fewest > devices) {
+        first[j] = best;
+        continue;
+      }
+      least = fewest;
       let computing = 0;
       let load = 0;
       let held = 0;
@@ -189,7 +226,7 @@ export class OrderCut {
       this.#from[j] = from;
       if (best <= devices) reached = j;
     }
-    return { reached, nextLimit };
+    return { reached, nextLimit: Math.min(nextLimit, this.#wake) };
   }
 
   #attemptAny(limit: number): CutAttempt {
@@ -203,10 +240,18 @@ export class OrderCut {
     const held = new Float64Array(count);
     let nextLimit = Number.POSITIVE_INFINITY;
     let reached = 0;
+    let least = 0;
+    this.#wake = Number.POSITIVE_INFINITY;
     for (let j = 1; j <= n; j++) {
       this.#advance(j);
       let best = devices + 1;
       let from = -1;
+      const fewest = this.#leastDevices(j, limit, least);
+      if (fewest > devices) {
+        first[j] = best;
+        continue;
+      }
+      least = fewest;
       let into = 0;
       let out = 0;
       computing.fill(0);
@@ -241,6 +286,122 @@ export class OrderCut {
       this.#from[j] = from;
       if (best <= devices) reached = j;
     }
+    return { reached, nextLimit: Math.min(nextLimit, this.#wake) };
+  }
+
+  /**
+   * Devices in any order: what counts is how many of each class a prefix has taken. The state is the numbers of all
+   * classes but the largest, of which the least possible number is kept.
+   */
+  #attemptAnyOrder(limit: number, { main, states, radix, used, from, via }: AnyOrder): CutAttempt {
+    const { parts: n, classes, overlap } = this.#flat;
+    const count = classes.length;
+    const most = classes[main]!.devices.length;
+    this.#deltaIn.fill(0);
+    this.#deltaOut.fill(0);
+    used.fill(most + 1);
+    used[0] = 0;
+    const computing = new Float64Array(count);
+    const held = new Float64Array(count);
+    let nextLimit = Number.POSITIVE_INFINITY;
+    let reached = 0;
+    for (let j = 1; j <= n; j++) {
+      this.#advance(j);
+      let into = 0;
+      let out = 0;
+      computing.fill(0);
+      held.fill(0);
+      for (let i = j - 1; i >= 0; i--) {
+        into += this.#deltaIn[i]!;
+        out += this.#deltaOut[i]!;
+        let open = false;
+        for (let c = 0; c < count; c++) {
+          const { capacity, transfer, devices } = classes[c]!;
+          computing[c]! += this.#time[c]![i]!;
+          held[c]! += this.#bytes[c]![i]!;
+          if (held[c]! > capacity) continue;
+          if (computing[c]! > limit) {
+            if (computing[c]! < nextLimit) nextLimit = computing[c]!;
+            continue;
+          }
+          open = true;
+          const load = overlap
+            ? Math.max(computing[c]!, into * transfer, out * transfer)
+            : computing[c]! + (into + out) * transfer;
+          if (load > limit) {
+            if (load < nextLimit) nextLimit = load;
+            continue;
+          }
+          for (let s = 0; s < states; s++) {
+            const before = used[i * states + s]!;
+            if (before > most) continue;
+            if (c !== main && Math.floor(s / radix[c]!) % (devices.length + 1) === devices.length) continue;
+            const to = j * states + (c === main ? s : s + radix[c]!);
+            const after = c === main ? before + 1 : before;
+            if (after >= used[to]!) continue;
+            used[to] = after;
+            from[to] = i;
+            via[to] = c;
+          }
+        }
+        if (!open) break;
+      }
+      for (let s = 0; s < states; s++) if (used[j * states + s]! <= most) reached = j;
+    }
     return { reached, nextLimit };
   }
+
+  #traceAnyOrder(deviceOf: Int32Array, { main, states, radix, used, from, via }: AnyOrder): void {
+    const { classes } = this.#flat;
+    let j = deviceOf.length;
+    let s = 0;
+    while (used[j * states + s]! > classes[main]!.devices.length) s++;
+    const taken = new Int32Array(classes.length);
+    while (j > 0) {
+      const at = j * states + s;
+      const c = via[at]!;
+      deviceOf.fill(classes[c]!.devices[taken[c]!++]!, from[at]!, j);
+      if (c !== main) s -= radix[c]!;
+      j = from[at]!;
+    }
+  }
+}
+
+/** Sums of work round. */
+const slack = 1e-12;
+
+/** Row j, state s at j · states + s. */
+interface AnyOrder {
+  readonly main: number;
+  readonly states: number;
+  /** By class: what a device of it adds to the state. */
+  readonly radix: Int32Array;
+  /** Devices of the main class taken; more than there are where the state cannot be reached. */
+  readonly used: Int32Array;
+  readonly from: Int32Array;
+  readonly via: Int32Array;
+}
+
+/** Beyond this many states the devices stand in the order given, which is one of those allowed. */
+const mostStates = 256;
+
+function anyOrderTables({ parts, classes }: FlatProblem): AnyOrder | undefined {
+  const main = classes.reduce((m, { devices }, c) => (devices.length > classes[m]!.devices.length ? c : m), 0);
+  const radix = new Int32Array(classes.length);
+  let states = 1;
+  for (let c = 0; c < classes.length; c++) {
+    if (c === main) continue;
+    radix[c] = states;
+    states *= classes[c]!.devices.length + 1;
+    if (states > mostStates) return undefined;
+  }
+  const cells = (parts + 1) * states;
+  return {
+    main,
+    states,
+    radix,
+    used: new Int32Array(cells),
+    from: new Int32Array(cells),
+    via: new Int32Array(cells),
+  };
 }
