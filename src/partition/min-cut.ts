@@ -4,7 +4,7 @@
  * of a cut it errs on the safe side.
  */
 export class FlowNetwork {
-  #heads: Int32Array;
+  readonly #heads: Int32Array;
   #to: number[] = [];
   #next: number[] = [];
   #rest: number[] = [];
@@ -28,8 +28,8 @@ export class FlowNetwork {
     if (capacity < Number.POSITIVE_INFINITY) this.#largest = Math.max(this.#largest, capacity);
   }
 
-  /** Infinity where no finite cut parts them. Uses up the network. */
-  maximumFlow(source: number, sink: number): number {
+  /** Infinity where no finite cut parts them; may stop at any flow of `enough` or more. The network stays as it is. */
+  maximumFlow(source: number, sink: number, enough = Number.POSITIVE_INFINITY): number {
     const nodes = this.#heads.length;
     const rest = Float64Array.from(this.#rest);
     const to = Int32Array.from(this.#to);
@@ -63,6 +63,7 @@ export class FlowNetwork {
           for (const a of path) amount = Math.min(amount, rest[a]!);
           if (amount === Number.POSITIVE_INFINITY) return amount;
           flow += amount;
+          if (flow >= enough) return flow;
           let retreat = -1;
           for (let i = path.length - 1; i >= 0; i--) {
             const a = path[i]!;

@@ -35,7 +35,7 @@ function crowding({ parts, devices, classes }: FlatProblem): number {
 const companions = 32;
 
 function company(flat: FlatProblem, deadline: number): number {
-  const { parts, classes, touching, ends, cost, overlap, devices } = flat;
+  const { parts, classes, touching, cost, overlap, devices } = flat;
   // Values that overlap with computing do not add to it; a device that pays no transfers adds none.
   if (overlap || devices < 2 || classes.some(({ transfer }) => transfer === 0)) return 0;
   const alone = Float64Array.from({ length: parts }, (_, p) => {
@@ -44,22 +44,29 @@ function company(flat: FlatProblem, deadline: number): number {
     return load;
   });
   const likely = Array.from({ length: parts }, (_, p) => p).sort((a, b) => alone[b]! - alone[a]!);
+  const networks = classes.map((_, c) => setNetwork(flat, c));
   let bound = 0;
   for (const p of likely.slice(0, companions)) {
     if (alone[p]! <= bound || performance.now() > deadline) break;
     let lightest = Number.POSITIVE_INFINITY;
-    for (const { time, transfer } of classes) {
-      if (time[p] === Number.POSITIVE_INFINITY) continue;
-      // Only sets lighter than the part alone matter: those parts within reach of its transfers.
-      const network = new FlowNetwork(1 + parts + 2 * cost.length);
-      for (let q = 0; q < parts; q++) network.connect(q, parts, time[q]!);
-      for (let v = 0; v < cost.length; v++)
-        addValue(network, ends, v, cost[v]! * transfer, parts + 1 + 2 * v, (q) => q);
-      lightest = Math.min(lightest, network.maximumFlow(p, parts));
-    }
+    classes.forEach(({ time }, c) => {
+      if (time[p]! < Number.POSITIVE_INFINITY) lightest = Math.min(lightest, networks[c]!.maximumFlow(p, parts));
+    });
     bound = Math.max(bound, lightest);
   }
   return bound;
+}
+
+/**
+ * Sets of parts as cuts: what lies on the source's side of a cut is a set, and the cut costs its load on a device of the
+ * class. Nodes 0 … parts − 1 are the parts, node `parts` is the sink.
+ */
+export function setNetwork({ parts, classes, ends, cost }: FlatProblem, c: number): FlowNetwork {
+  const { time, transfer } = classes[c]!;
+  const network = new FlowNetwork(1 + parts + 2 * cost.length);
+  for (let p = 0; p < parts; p++) network.connect(p, parts, time[p]!);
+  for (let v = 0; v < cost.length; v++) addValue(network, ends, v, cost[v]! * transfer, parts + 1 + 2 * v, (p) => p);
+  return network;
 }
 
 /**
