@@ -129,8 +129,11 @@ function refuseUnknownDevice({ memory, speed }: PlannedDevice, device: number): 
   );
 }
 
+/** Training graphs by program and number of microbatches, for several plans of one request that differ in other things. */
+export type GraphCache = Map<string, Build>;
+
 /** The plan without the check against capacities. */
-export function draftPlan(asked: PlanRequest): Plan {
+export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Plan {
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
@@ -147,7 +150,12 @@ export function draftPlan(asked: PlanRequest): Plan {
   const costs = asked.costs ?? analyticCosts();
   const [mainName, main] = Object.entries(asked.programs)[0]!;
   const builds = Object.fromEntries(
-    Object.entries(asked.programs).map(([name, spec]) => [name, buildGraphs(asked, spec, spec === main)]),
+    Object.entries(asked.programs).map(([name, spec]) => {
+      const key = `${name}/${asked.microbatches}`;
+      let build = cache.get(key);
+      if (!build) cache.set(key, (build = buildGraphs(asked, spec, spec === main)));
+      return [name, build];
+    }),
   );
   // A partition weighs a microbatch as it is, also where its samples are computed one by one.
   const mainGraph = builds[mainName]!.largest;
@@ -216,7 +224,7 @@ export function draftPlan(asked: PlanRequest): Plan {
   };
 }
 
-interface Build {
+export interface Build {
   readonly chunks: readonly number[];
   /** What the program runs, by samples. */
   readonly graphs: ReadonlyMap<number, Graph>;
@@ -453,8 +461,7 @@ function remedyFor({ request, memory: planned }: Plan): string {
     }
   };
   const mayMoveStages =
-    request.placement === undefined &&
-    !(typeof request.partition === 'object' && ('cuts' in request.partition || 'stages' in request.partition));
+    request.placement === undefined && (typeof request.partition === 'string' || 'balance' in request.partition);
   // `--devices k` means wasm devices of speed 1: for others it would be another experiment.
   const areAlike = request.devices.every((d) => d.backend === 'wasm' && d.speed === 1);
   if (mayMoveStages && areAlike && typeof request.schedule === 'string') {
