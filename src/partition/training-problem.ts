@@ -36,7 +36,7 @@ export interface TrainingProblem {
 
 /**
  * Parts are the forward nodes that run something, in the graph's topological order; a reshape lies where its input is made,
- * or, of what is fed or a parameter, where it is first read. A part's work is that of the node, of its derivatives of any
+ * or, of what is fed or a parameter, on the first device that reads it. A part's work is that of the node, of its derivatives of any
  * order and of its share of the step's totals and updates; its bytes are parameters, gradients and optimizer state; it
  * holds the forward values that derivatives read and that it makes (or reads first). Fed inputs and constants are given to
  * every device and move nowhere.
@@ -49,12 +49,12 @@ export function trainingProblem(graph: Graph, options: TrainingProblemOptions): 
   );
   const nodes = forwardNodes(graph);
   const runs = nodes.filter((n) => !n.op!.alias);
-  const partOfNode = partsOf(nodes, runs);
+  const partsOfNode = partsOf(nodes, runs);
   const leader = leaders(graph);
   /** Part of any node; what follows nothing is on part 0, as it is on stage 0. */
   const partOf = (node: Node): number => {
     const followed = isForward(node) ? node : leader[node.id];
-    return followed ? partOfNode.get(followed)! : 0;
+    return followed ? partsOfNode.get(followed)![0]! : 0;
   };
   const parts = runs.map(({ name }) => ({ name, work: 0, bytes: 0, heldBytes: 0 }));
   const problem = (values: Value[], edges: [number, number][]): TrainingProblem => ({
@@ -66,7 +66,8 @@ export function trainingProblem(graph: Graph, options: TrainingProblemOptions): 
       load: 'sum',
       unit: 's',
     },
-    assignmentOf: (deviceOf) => Object.fromEntries(nodes.map((n) => [n.name, deviceOf[partOfNode.get(n)!] ?? 0])),
+    assignmentOf: (deviceOf) =>
+      Object.fromEntries(nodes.map((n) => [n.name, Math.min(...partsOfNode.get(n)!.map((p) => deviceOf[p] ?? 0))])),
   });
   if (parts.length === 0) return problem([], []);
 
@@ -113,21 +114,27 @@ export function trainingProblem(graph: Graph, options: TrainingProblemOptions): 
   return problem([...values.values()], [...edges.values()]);
 }
 
-/** Part by forward node. */
-function partsOf(nodes: readonly Node[], runs: readonly Node[]): Map<Node, number> {
-  const parts = new Map(runs.map((n, i) => [n, i]));
-  // What reads a reshape of something fed, by the reshape; readers come later in the order, so this goes from the end.
+/**
+ * Parts by forward node: its own, that of the value it reshapes, or, for a reshape of something fed, of all that read it,
+ * in ascending order.
+ */
+function partsOf(nodes: readonly Node[], runs: readonly Node[]): Map<Node, readonly number[]> {
+  const parts = new Map(runs.map((n, i) => [n, [i] as readonly number[]]));
+  const readers = new Map<Node, Set<number>>();
+  // Readers come later in the order, so this goes from the end.
   for (let i = nodes.length - 1; i >= 0; i--) {
     const node = nodes[i]!;
-    for (const t of node.inputs) {
-      const part = parts.get(node);
-      if (t.node.op?.alias && part !== undefined && !parts.has(rootOf(t).node) && isForward(t.node))
-        parts.set(t.node, Math.min(part, parts.get(t.node) ?? part));
+    for (const { node: from } of node.inputs) {
+      if (!isForward(from) || !from.op!.alias) continue;
+      const known = readers.get(from) ?? new Set();
+      for (const part of parts.get(node) ?? readers.get(node) ?? []) known.add(part);
+      readers.set(from, known);
     }
   }
   for (const node of nodes) {
     if (!node.op!.alias) continue;
-    parts.set(node, parts.get(rootOf(node.outputs[0]!).node) ?? parts.get(node) ?? 0);
+    const all = [...(readers.get(node) ?? [0])].sort((a, b) => a - b);
+    parts.set(node, parts.get(rootOf(node.outputs[0]!).node) ?? (all.length > 0 ? all : [0]));
   }
   return parts;
 }
