@@ -1,6 +1,6 @@
 import type { Ideals } from './ideals.ts';
 import { bytesOn, workOn } from './placement-load.ts';
-import type { PlacementDevice, PlacementProblem } from './problem.ts';
+import type { Part, PlacementDevice, PlacementProblem } from './problem.ts';
 import { type WorkUnits, workUnits } from './work-bound.ts';
 
 /**
@@ -17,6 +17,12 @@ import { type WorkUnits, workUnits } from './work-bound.ts';
 export interface IdealSearch {
   readonly problem: PlacementProblem;
   readonly ideals: Ideals;
+  /** Of each ideal: no stage that ends or begins there has a smaller load. */
+  readonly cutCost?: Float64Array;
+  /**
+   * `load` (default), or `fill`: the largest share of a capacity in use, without regard to work and transfers.
+   */
+  readonly measure?: 'load' | 'fill';
   /** Only placements with a smaller objective count. Default Infinity. */
   readonly limit?: number;
   /** `performance.now()` at which it gives up. */
@@ -30,10 +36,12 @@ export type IdealAnswer =
   /** The time is over. */
   | { readonly kind: 'unfinished' };
 
-export function searchIdeals({ problem, ideals, limit = Infinity, deadline = Infinity }: IdealSearch): IdealAnswer {
+export function searchIdeals(search: IdealSearch): IdealAnswer {
+  const { problem, ideals, cutCost, measure = 'load' } = search;
+  const { limit = Number.POSITIVE_INFINITY, deadline = Number.POSITIVE_INFINITY } = search;
   const { parts, devices } = problem;
-  const states = deviceStates(problem);
-  const walk = new SegmentWalk(problem, ideals, states);
+  const states = deviceStates(problem, measure);
+  const walk = new SegmentWalk(problem, ideals, states, measure);
   const remaining = remainingUnits(ideals, states.units);
   const { count: S } = states;
   const last = S - 1;
@@ -78,7 +86,7 @@ export function searchIdeals({ problem, ideals, limit = Infinity, deadline = Inf
       const to = walk.ideal;
       if (remaining[to]! > allowed) continue;
       for (let t = 0; t < states.types.length; t++) {
-        const load = walk.load(t);
+        const load = cutCost ? Math.max(walk.load(t), cutCost[to]!) : walk.load(t);
         if (load >= bound) continue;
         for (let i = walk.firstStep[t]!, end = walk.endStep[t]!; i < end; i++) {
           const before = best[row + steps.state[i]!]!;
@@ -126,9 +134,10 @@ interface DeviceStates {
   readonly ordered: boolean;
 }
 
-function deviceStates(problem: PlacementProblem): DeviceStates {
+function deviceStates(problem: PlacementProblem, measure: 'load' | 'fill'): DeviceStates {
   const { devices } = problem;
   const { units, rates } = workUnits(problem);
+  if (measure === 'fill') units.fill(0);
   const types: { device: PlacementDevice; members: number[] }[] = [];
   const typeOf = devices.map((device, d) => {
     const found = types.findIndex((t) => alike(t.device, device));
@@ -178,6 +187,14 @@ function remainingUnits(ideals: Ideals, units: Float64Array): Float64Array {
   return remaining;
 }
 
+/** Share of a device's capacity that a part takes; Infinity where it cannot run there. */
+const fillOf = (part: Part, device: PlacementDevice): number =>
+  workOn(part, device) === Number.POSITIVE_INFINITY
+    ? Number.POSITIVE_INFINITY
+    : bytesOn(part, device) === 0
+      ? 0
+      : bytesOn(part, device) / device.capacity;
+
 /** The walk over the stages that begin behind one ideal. */
 class SegmentWalk {
   /** The ideal at which the stage at hand ends. */
@@ -215,7 +232,12 @@ class SegmentWalk {
   readonly #inSure: Float64Array;
   readonly #outSure: Float64Array;
 
-  constructor({ parts, values, devices, load }: PlacementProblem, ideals: Ideals, states: DeviceStates) {
+  constructor(
+    { parts, values, devices, load }: PlacementProblem,
+    ideals: Ideals,
+    states: DeviceStates,
+    measure: 'load' | 'fill',
+  ) {
     const n = parts.length;
     this.#ideals = ideals;
     this.#sum = load === 'sum';
@@ -223,10 +245,12 @@ class SegmentWalk {
     this.#types = types.length;
     this.firstStep = new Int32Array(types.length);
     this.endStep = new Int32Array(types.length);
-    this.#work = types.map(({ device }) => Float64Array.from(parts, (p) => workOn(p, device)));
-    this.#bytes = types.map(({ device }) =>
-      device.capacity < Number.POSITIVE_INFINITY ? Float64Array.from(parts, (p) => bytesOn(p, device)) : undefined,
-    );
+    const work = measure === 'load' ? workOn : fillOf;
+    this.#work = types.map(({ device }) => Float64Array.from(parts, (p) => work(p, device)));
+    this.#bytes = types.map(({ device }) => {
+      const limited = measure === 'load' && device.capacity < Number.POSITIVE_INFINITY;
+      return limited ? Float64Array.from(parts, (p) => bytesOn(p, device)) : undefined;
+    });
     this.#capacity = types.map(({ device }) => device.capacity * (1 + 1e-12));
     this.#perLink = types.map(({ device }) => 1 / device.linkSpeed);
     this.#cost = Float64Array.from(values, (v) => v.cost);
@@ -234,7 +258,7 @@ class SegmentWalk {
     this.#readers = Int32Array.from(values, (v) => v.consumers.length);
     const makes: number[][] = parts.map(() => []);
     const reads: number[][] = parts.map(() => []);
-    if (devices.length > 1) {
+    if (devices.length > 1 && measure === 'load') {
       values.forEach((value, v) => {
         if (value.cost === 0 || value.consumers.length === 0) return;
         makes[value.producer]!.push(v);
