@@ -37,10 +37,10 @@ export class Annealing {
   readonly #energy: Float64Array;
   /** Parts that cannot run where they lie. */
   #misplaced = 0;
-  #reference: number;
+  readonly #reference: number;
   /** Of the last move tried: what a and b would have. */
   readonly #after = new Float64Array(10);
-  #best: Int32Array;
+  readonly #best: Int32Array;
   #objective: number;
 
   constructor(flat: FlatProblem, start: ArrayLike<number>, { random, rank, reference }: AnnealingOptions) {
@@ -65,15 +65,6 @@ export class Annealing {
   /** The best legal placement seen, Infinity where there is none. */
   get best(): { readonly deviceOf: Int32Array; readonly objective: number } {
     return { deviceOf: this.#best, objective: this.#objective };
-  }
-
-  /** Back to the best placement, and sums anew: those of many moves round. */
-  rewind(): void {
-    if (this.#objective < Number.POSITIVE_INFINITY) {
-      this.#deviceOf.set(this.#best);
-      this.#reference = this.#objective;
-    }
-    this.#count();
   }
 
   /** Tries so many moves at a temperature, in energies of a device loaded to the reference. */
@@ -287,8 +278,7 @@ export class Annealing {
 
 const misplacedEnergy = 1e3;
 
-const excess = (bytes: number, capacity: number): number =>
-  bytes > capacity * (1 + 1e-12) ? bytes - capacity : 0;
+const excess = (bytes: number, capacity: number): number => (bytes > capacity * (1 + 1e-12) ? bytes - capacity : 0);
 
 const accepts = (change: number, temperature: number, random: () => number): boolean =>
   change <= 0 || random() < Math.exp(-change / temperature);

@@ -5,19 +5,23 @@
  */
 export class FlowNetwork {
   readonly #heads: Int32Array;
-  #to: number[] = [];
-  #next: number[] = [];
-  #rest: number[] = [];
+  readonly #to: number[] = [];
+  readonly #next: number[] = [];
+  readonly #rest: number[] = [];
   #largest = 0;
+  /** The lists above, once a flow is asked for. */
+  #arcs: { to: Int32Array; next: Int32Array; rest: Float64Array } | undefined;
 
   constructor(nodes: number) {
     this.#heads = new Int32Array(nodes).fill(-1);
   }
 
-  /** Arcs both ways between two nodes; Infinity: never cut. */
-  connect(from: number, to: number, capacity: number, back = 0): void {
+  /** Arcs both ways between two nodes; Infinity: never cut. The number of the arc forth. */
+  connect(from: number, to: number, capacity: number, back = 0): number {
     this.#arc(from, to, capacity);
     this.#arc(to, from, back);
+    this.#arcs = undefined;
+    return this.#to.length - 2;
   }
 
   #arc(from: number, to: number, capacity: number): void {
@@ -28,12 +32,20 @@ export class FlowNetwork {
     if (capacity < Number.POSITIVE_INFINITY) this.#largest = Math.max(this.#largest, capacity);
   }
 
-  /** Infinity where no finite cut parts them; may stop at any flow of `enough` or more. The network stays as it is. */
-  maximumFlow(source: number, sink: number, enough = Number.POSITIVE_INFINITY): number {
+  /**
+   * Infinity where no finite cut parts them; may stop at any flow of `enough` or more. `open` is an arc that counts as one
+   * that is never cut. The network stays as it is.
+   */
+  maximumFlow(source: number, sink: number, enough = Number.POSITIVE_INFINITY, open = -1): number {
     const nodes = this.#heads.length;
-    const rest = Float64Array.from(this.#rest);
-    const to = Int32Array.from(this.#to);
-    const next = Int32Array.from(this.#next);
+    this.#arcs ??= {
+      to: Int32Array.from(this.#to),
+      next: Int32Array.from(this.#next),
+      rest: Float64Array.from(this.#rest),
+    };
+    const { to, next } = this.#arcs;
+    const rest = this.#arcs.rest.slice();
+    if (open >= 0) rest[open] = Number.POSITIVE_INFINITY;
     const heads = this.#heads;
     const nothing = this.#largest * 1e-12;
     const level = new Int32Array(nodes);

@@ -59,7 +59,7 @@ function company(flat: FlatProblem, deadline: number): number {
 
 /**
  * Sets of parts as cuts: what lies on the source's side of a cut is a set, and the cut costs its load on a device of the
- * class. Nodes 0 … parts − 1 are the parts, node `parts` is the sink.
+ * class. Nodes 0 … parts − 1 are the parts, node `parts` is the sink, and the arc from part p to it has the number 2p.
  */
 export function setNetwork({ parts, classes, ends, cost }: FlatProblem, c: number): FlowNetwork {
   const { time, transfer } = classes[c]!;
