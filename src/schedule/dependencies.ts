@@ -41,7 +41,11 @@ export function requirementsOf(
 export type RequiredPlaces = (t: Task, places: number[]) => number;
 
 /** The same rules as `requirementsOf` gives, as places of the index; −1 for a task that stands nowhere. */
-export function requiredPlaces(index: TaskIndex, stages: number, edges: readonly StageEdge[] | undefined): RequiredPlaces {
+export function requiredPlaces(
+  index: TaskIndex,
+  stages: number,
+  edges: readonly StageEdge[] | undefined,
+): RequiredPlaces {
   const { before, after } = neighbours(edges ?? chainEdges(stages));
   return ({ kind, stage, microbatch }, places) => {
     // A task outside the schedule needs nothing: it is the validator's to report, and grids show it where it stands.

@@ -29,7 +29,8 @@ export class TaskIndex {
     this.#firsts = numbers <= 1024 + 16 * this.tasks.length ? denseTable(numbers) : sparseTable();
     for (let place = this.tasks.length - 1; place >= 0; place--) {
       const { kind, stage, microbatch } = this.tasks[place]!;
-      if (this.has(stage, microbatch) && kind in kindNumbers) this.#firsts.set(this.#number(kind, stage, microbatch), place);
+      if (this.has(stage, microbatch) && kind in kindNumbers)
+        this.#firsts.set(this.#number(kind, stage, microbatch), place);
     }
   }
 
@@ -42,6 +43,13 @@ export class TaskIndex {
   backwardPlaceOf(stage: number, microbatch: number): number {
     const both = this.placeOf('BW', stage, microbatch);
     return both >= 0 ? both : this.placeOf('B', stage, microbatch);
+  }
+
+  /** Device and place in its row of a place. */
+  positionOf(place: number): { device: number; index: number } {
+    let device = 0;
+    while (this.rowStarts[device + 1]! <= place) device++;
+    return { device, index: place - this.rowStarts[device]! };
   }
 
   has(stage: number, microbatch: number): boolean {
