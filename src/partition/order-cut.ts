@@ -31,13 +31,17 @@ export interface CutAttempt {
  * Fahrbach, Liu, Prabhu, "Practical Performance Guarantees for Pipelined DNN Inference", ICML 2024 (SliceGraph).
  */
 export class OrderCut {
-  readonly order: Int32Array;
   readonly #flat: FlatProblem;
+  #order: Int32Array;
+  readonly #place: Int32Array;
   /** Changes of deltas by the segment's end j: row j of (position, cost), `in` and `out` apart. */
   readonly #eventStart: Int32Array;
   readonly #eventAt: Int32Array;
   readonly #eventIn: Float64Array;
   readonly #eventOut: Float64Array;
+  /** The same as they are found, value by value. */
+  readonly #found: { when: Int32Array; at: Int32Array; into: Float64Array; out: Float64Array; count: number };
+  readonly #readers: Int32Array;
   readonly #deltaIn: Float64Array;
   readonly #deltaOut: Float64Array;
   /** By class: time and bytes by position. */
@@ -54,83 +58,124 @@ export class OrderCut {
   /** No limit below this lets an end be considered that was passed over. */
   #wake = Number.POSITIVE_INFINITY;
 
-  constructor(flat: FlatProblem, order: Int32Array) {
-    const { parts: n, ends, cost, units, rates } = flat;
-    this.#unitsBefore = new Float64Array(n + 1);
-    for (let i = 0; i < n; i++) this.#unitsBefore[i + 1] = this.#unitsBefore[i]! + units[order[i]!]!;
-    this.#rateBefore = new Float64Array(flat.devices + 1);
-    for (let d = 0; d < flat.devices; d++) this.#rateBefore[d + 1] = this.#rateBefore[d]! + rates[d]!;
+  /** Tables for orders of a problem; `use` sets one. */
+  constructor(flat: FlatProblem) {
+    const { parts: n, devices, ends, rates, classes } = flat;
     this.#flat = flat;
-    this.order = order;
-    const place = new Int32Array(n);
-    for (let i = 0; i < n; i++) place[order[i]!] = i;
-
-    // Written twice: counted, then filled.
-    const ending = ends.items.length;
-    const at = new Int32Array(3 * ending);
-    const when = new Int32Array(3 * ending);
-    const deltaIn = new Float64Array(3 * ending);
-    const deltaOut = new Float64Array(3 * ending);
-    let events = 0;
-    const event = (j: number, i: number, forIn: number, forOut: number) => {
-      when[events] = j;
-      at[events] = i;
-      deltaIn[events] = forIn;
-      deltaOut[events] = forOut;
-      events++;
-    };
-    for (let v = 0; v < cost.length; v++) {
-      const c = cost[v]!;
-      const [begin, end] = [ends.start[v]!, ends.start[v + 1]!];
-      const producer = place[ends.items[begin]!]!;
-      const readers = new Int32Array(end - begin - 1);
-      for (let e = begin + 1; e < end; e++) readers[e - begin - 1] = place[ends.items[e]!]!;
-      if (readers.length > 1) readers.sort();
-      const last = readers[readers.length - 1]!;
-      event(producer + 1, producer, 0, c);
-      let firstBehind = -1;
-      for (const r of readers) {
-        if (r > producer) {
-          firstBehind = r;
-          break;
-        }
-      }
-      if (firstBehind >= 0) event(firstBehind + 1, producer, -c, 0);
-      if (readers[0]! > producer) event(last + 1, producer, 0, -c);
-      for (let r = 0; r < readers.length; r++) {
-        const reader = readers[r]!;
-        event(reader + 1, reader, c, 0);
-        let behind = r + 1 < readers.length ? readers[r + 1]! : -1;
-        if (producer > reader && (behind < 0 || producer < behind)) behind = producer;
-        if (behind >= 0) event(behind + 1, reader, -c, 0);
-        if (r === 0 && producer > reader) event(Math.max(producer, last) + 1, reader, 0, -c);
-      }
-    }
+    this.#order = new Int32Array(n);
+    this.#place = new Int32Array(n);
+    const most = 3 * ends.items.length;
     this.#eventStart = new Int32Array(n + 2);
-    for (let e = 0; e < events; e++) this.#eventStart[when[e]! + 1]!++;
-    for (let j = 0; j <= n; j++) this.#eventStart[j + 1]! += this.#eventStart[j]!;
-    const fill = this.#eventStart.slice();
-    this.#eventAt = new Int32Array(events);
-    this.#eventIn = new Float64Array(events);
-    this.#eventOut = new Float64Array(events);
-    for (let e = 0; e < events; e++) {
-      const slot = fill[when[e]!]!++;
-      this.#eventAt[slot] = at[e]!;
-      this.#eventIn[slot] = deltaIn[e]!;
-      this.#eventOut[slot] = deltaOut[e]!;
-    }
+    this.#eventAt = new Int32Array(most);
+    this.#eventIn = new Float64Array(most);
+    this.#eventOut = new Float64Array(most);
+    this.#found = {
+      when: new Int32Array(most),
+      at: new Int32Array(most),
+      into: new Float64Array(most),
+      out: new Float64Array(most),
+      count: 0,
+    };
+    this.#readers = new Int32Array(n);
     this.#deltaIn = new Float64Array(n);
     this.#deltaOut = new Float64Array(n);
-    this.#time = flat.classes.map(({ time }) => Float64Array.from(order, (p) => time[p]!));
-    this.#bytes = flat.classes.map(({ bytes }) => Float64Array.from(order, (p) => bytes[p]!));
-    this.#next = flat.classes.map((_, c) => {
-      const next = new Int32Array(flat.devices + 1).fill(flat.devices);
-      for (let d = flat.devices - 1; d >= 0; d--) next[d] = flat.classOf[d] === c ? d : next[d + 1]!;
+    this.#time = classes.map(() => new Float64Array(n));
+    this.#bytes = classes.map(() => new Float64Array(n));
+    this.#next = classes.map((_, c) => {
+      const next = new Int32Array(devices + 1).fill(devices);
+      for (let d = devices - 1; d >= 0; d--) next[d] = flat.classOf[d] === c ? d : next[d + 1]!;
       return next;
     });
     this.#first = new Int32Array(n + 1);
     this.#from = new Int32Array(n + 1);
     this.#anyOrder = flat.anyOrder ? anyOrderTables(flat) : undefined;
+    this.#unitsBefore = new Float64Array(n + 1);
+    this.#rateBefore = new Float64Array(devices + 1);
+    for (let d = 0; d < devices; d++) this.#rateBefore[d + 1] = this.#rateBefore[d]! + rates[d]!;
+  }
+
+  /** Takes up a topological order; it must not change while it is in use. */
+  use(order: Int32Array): this {
+    const { parts: n, units, classes, ends, cost } = this.#flat;
+    const place = this.#place;
+    this.#order = order;
+    for (let i = 0; i < n; i++) {
+      place[order[i]!] = i;
+      this.#unitsBefore[i + 1] = this.#unitsBefore[i]! + units[order[i]!]!;
+    }
+    classes.forEach(({ time, bytes }, c) => {
+      const timeAt = this.#time[c]!;
+      const bytesAt = this.#bytes[c]!;
+      for (let i = 0; i < n; i++) {
+        timeAt[i] = time[order[i]!]!;
+        bytesAt[i] = bytes[order[i]!]!;
+      }
+    });
+    this.#found.count = 0;
+    const readers = this.#readers;
+    for (let v = 0; v < cost.length; v++) {
+      const begin = ends.start[v]!;
+      const count = ends.start[v + 1]! - begin - 1;
+      // Mostly one or two: insertion sort.
+      for (let r = 0; r < count; r++) {
+        const at = place[ends.items[begin + 1 + r]!]!;
+        let to = r;
+        for (; to > 0 && readers[to - 1]! > at; to--) readers[to] = readers[to - 1]!;
+        readers[to] = at;
+      }
+      this.#findEvents(place[ends.items[begin]!]!, count, cost[v]!);
+    }
+    this.#sortEvents();
+    return this;
+  }
+
+  /** The table above for one value, whose `count` consumers stand at `#readers`. */
+  #findEvents(producer: number, count: number, cost: number): void {
+    const readers = this.#readers;
+    const last = readers[count - 1]!;
+    this.#event(producer + 1, producer, 0, cost);
+    let behind = 0;
+    while (behind < count && readers[behind]! < producer) behind++;
+    if (behind < count) this.#event(readers[behind]! + 1, producer, -cost, 0);
+    if (behind === 0) this.#event(last + 1, producer, 0, -cost);
+    for (let r = 0; r < count; r++) {
+      const reader = readers[r]!;
+      this.#event(reader + 1, reader, cost, 0);
+      let next = r + 1 < count ? readers[r + 1]! : -1;
+      if (producer > reader && (next < 0 || producer < next)) next = producer;
+      if (next >= 0) this.#event(next + 1, reader, -cost, 0);
+      if (r === 0 && producer > reader) this.#event(Math.max(producer, last) + 1, reader, 0, -cost);
+    }
+  }
+
+  #event(j: number, i: number, into: number, out: number): void {
+    const found = this.#found;
+    const e = found.count++;
+    found.when[e] = j;
+    found.at[e] = i;
+    found.into[e] = into;
+    found.out[e] = out;
+  }
+
+  #sortEvents(): void {
+    const { when, at, into, out, count } = this.#found;
+    const start = this.#eventStart.fill(0);
+    const n = this.#order.length;
+    // Row j ends where row j + 1 starts: filling moves the starts of the rows up by one row.
+    for (let e = 0; e < count; e++) start[when[e]!]!++;
+    for (let j = 0, sum = 0; j <= n + 1; j++) {
+      const here = start[j]!;
+      start[j] = sum;
+      sum += here;
+    }
+    for (let e = 0; e < count; e++) {
+      const slot = start[when[e]!]!++;
+      this.#eventAt[slot] = at[e]!;
+      this.#eventIn[slot] = into[e]!;
+      this.#eventOut[slot] = out[e]!;
+    }
+    for (let j = n + 1; j > 0; j--) start[j] = start[j - 1]!;
+    start[0] = 0;
   }
 
   /** Tries to keep every device's load to the limit; `deviceOf` then gives the placement. */
@@ -141,13 +186,13 @@ export class OrderCut {
 
   /** Of the last attempt, if it reached all parts: device of each part. */
   deviceOf(): Int32Array {
-    const deviceOf = new Int32Array(this.order.length);
+    const deviceOf = new Int32Array(this.#order.length);
     if (this.#anyOrder) this.#traceAnyOrder(deviceOf, this.#anyOrder);
     else {
-      for (let j = this.order.length; j > 0; j = this.#from[j]!) deviceOf.fill(this.#first[j]! - 1, this.#from[j]!, j);
+      for (let j = this.#order.length; j > 0; j = this.#from[j]!) deviceOf.fill(this.#first[j]! - 1, this.#from[j]!, j);
     }
     const byPart = new Int32Array(deviceOf.length);
-    this.order.forEach((p, i) => {
+    this.#order.forEach((p, i) => {
       byPart[p] = deviceOf[i]!;
     });
     return byPart;
@@ -168,7 +213,7 @@ export class OrderCut {
    */
   #leastDevices(j: number, limit: number, least: number): number {
     const done = this.#unitsBefore[j]! * (1 - slack);
-    const rest = (this.#unitsBefore[this.order.length]! - this.#unitsBefore[j]!) * (1 - slack);
+    const rest = (this.#unitsBefore[this.#order.length]! - this.#unitsBefore[j]!) * (1 - slack);
     const { devices } = this.#flat;
     const rate = this.#rateBefore;
     let s = least;

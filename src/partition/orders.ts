@@ -78,7 +78,7 @@ export interface OrderSearch {
 }
 
 /** Attempts without progress after which a target is given up: fewer on large graphs, where each takes longer. */
-const patienceFor = (parts: number): number => Math.max(300, Math.min(4000, Math.ceil(2e6 / parts)));
+const patienceFor = (parts: number): number => Math.max(300, Math.min(2000, Math.ceil(2e6 / parts)));
 
 /**
  * Searches topological orders for the one whose best cut is best.
@@ -93,11 +93,12 @@ const patienceFor = (parts: number): number => Math.max(300, Math.min(4000, Math
 export async function searchOrders(search: OrderSearch): Promise<OrderAnswer | undefined> {
   const { problem, flat, seed, deadline, bound, start, refine = true } = search;
   const { parts, devices } = flat;
+  const table = new OrderCut(flat);
   const measure = loadMeter(flat);
   const pause = pauses();
   let best: OrderAnswer | undefined;
   const consider = (order: Int32Array): boolean => {
-    const cut = bestCut(flat, new OrderCut(flat, order), bound, best?.objective ?? Infinity, deadline, measure);
+    const cut = bestCut(flat, table.use(order), bound, best?.objective ?? Infinity, deadline, measure);
     if (cut) best = { ...cut, order };
     return cut !== undefined;
   };
@@ -112,20 +113,22 @@ export async function searchOrders(search: OrderSearch): Promise<OrderAnswer | u
 
   const random = fastRandom(seed);
   let step = 0.01; // how far below the best the target lies
-  for (let hot = 0.03; step > 1e-7 && performance.now() < deadline; ) {
+  for (let hot = 0.3; step > 1e-7 && performance.now() < deadline; ) {
     const before: number = best.objective;
-    const rank = stageRanks(flat, best);
-    const annealed = await annealStages(flat, best.deviceOf, { random, rank, hot, reference: before, deadline });
-    consider(orderOfStages(flat, annealed, rank));
-    if (done()) return best;
+    for (let better = true; better && performance.now() < deadline; ) {
+      const rank = stageRanks(flat, best);
+      const options = { random, rank, hot, reference: best.objective, deadline };
+      better = consider(orderOfStages(flat, await annealStages(flat, best.deviceOf, options), rank));
+      if (done()) return best;
+    }
     const target = Math.max(bound, best.objective * (1 - step));
-    const met = await searchTarget(flat, best.order, { random, target, deadline });
+    const met = await searchTarget(flat, table, best.order, { random, target, deadline });
     if (met) consider(met);
     if (done()) return best;
     const gained = 1 - best.objective / before;
     if (gained > 0) step = Math.max(step, Math.min(0.02, 2 * gained));
-    else if (hot === 0.03) hot = 0.3;
     else step /= 8;
+    hot = hot === 0.3 ? 0.05 : 0.3;
   }
   return best;
 }
@@ -146,7 +149,7 @@ async function annealStages(
   const state = new Annealing(flat, start, options);
   const pause = pauses();
   const rounds = 30;
-  const moves = Math.ceil((200 * flat.parts) / rounds);
+  const moves = Math.ceil((400 * flat.parts) / rounds);
   for (let round = 0; round < rounds && performance.now() < deadline; round++) {
     for (let left = moves; left > 0 && performance.now() < deadline; left -= 20_000) {
       state.run(Math.min(left, 20_000), hot * (0.001 / hot) ** (round / (rounds - 1)));
@@ -161,6 +164,7 @@ async function annealStages(
  */
 async function searchTarget(
   flat: FlatProblem,
+  table: OrderCut,
   start: Int32Array,
   options: { readonly random: () => number; readonly target: number; readonly deadline: number },
 ): Promise<Int32Array | undefined> {
@@ -171,7 +175,7 @@ async function searchTarget(
   const segment = parts / Math.min(devices, parts);
   const patience = patienceFor(parts);
   let order = start;
-  let { reached } = new OrderCut(flat, order).attempt(target);
+  let { reached } = table.use(order).attempt(target);
   for (let idle = 0; idle < patience && performance.now() < deadline; idle++) {
     if (reached === parts) return order;
     await pause();
@@ -180,7 +184,7 @@ async function searchTarget(
     const from = Math.max(0, Math.min(parts - 2, Math.round(centre - length / 2)));
     const to = Math.min(parts, from + Math.max(2, length));
     const next = window.rearrange(order, from, to);
-    const tried = new OrderCut(flat, next).attempt(target);
+    const tried = table.use(next).attempt(target);
     if (tried.reached < reached) continue;
     if (tried.reached > reached) idle = 0;
     order = next;
