@@ -59,7 +59,7 @@ export function mergeStageRows(own: Schedule, placement: readonly number[], devi
   return rows;
 }
 
-function checkShape(shape: ScheduleShape): { placement: readonly number[]; devices: number } {
+export function checkShape(shape: ScheduleShape): { placement: readonly number[]; devices: number } {
   for (const key of ['stages', 'microbatches'] as const) {
     const value = shape[key];
     if (Number.isInteger(value) && value >= 1) continue;
