@@ -45,7 +45,7 @@ export interface NamedAgainst {
 
 /**
  * The schedule `auto`: list scheduling by many policies, and by the order of every named schedule that obeys the limits,
- * then moves on the critical way. Any acyclic graph of stages, any placement, times, links and memory for which a schedule
+ * then changes to the best of these, then moves on the critical way; few tasks are solved to the optimum. Any acyclic graph of stages, any placement, times, links and memory for which a schedule
  * exists; never worse than the best of the named. Each stage runs its F, its B and its W in microbatch order.
  */
 export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
@@ -66,21 +66,24 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
     if (found.length > 0 && (search.done || search.effort < (effort * 2) / 3)) break;
     found.push(search.list(policy.split ? drains.split : drains.whole, policy));
   }
-  found.sort((a, b) => (better(a, b) ? -1 : better(b, a) ? 1 : 0));
-  const leaders = found.slice(0, 4).map((f) => search.relist(drainFor(f), f, 8));
-  const share = Math.max(0, search.effort - effort / 3) / leaders.length;
-  leaders.forEach((leader, i) => {
-    search.tune(drainFor(leader), leader, search.effort - share, i);
-  });
-  if (instance.split) search.fuse(search.best!);
-  for (let seed = 0; seed < 64 && !search.done; seed++) search.improve(search.best!, seed);
+  const exact = objective === 'makespan' && !search.done ? search.exact(bounds) : false;
+  if (!exact) {
+    found.sort((a, b) => (better(a, b) ? -1 : better(b, a) ? 1 : 0));
+    const leaders = found.slice(0, 4).map((f) => search.relist(drainFor(f), f, 8));
+    const share = Math.max(0, search.effort - effort / 3) / leaders.length;
+    leaders.forEach((leader, i) => {
+      search.tune(drainFor(leader), leader, search.effort - share, i);
+    });
+    if (instance.split) search.fuse(search.best!);
+    for (let seed = 0; seed < 64 && !search.done; seed++) search.improve(search.best!, seed);
+  }
 
   const { rows } = search.best!;
   const { makespan, span } = search.lengths(rows);
   const value = objective === 'span' ? span : makespan;
   const schedule: Schedule = { name: 'auto', ...placed, rows: tasksOf(rows, instance) };
   // The bound adds the same times in another order, so one that is reached may stand a rounding above it.
-  const bound = Math.abs(value - lowerBound) <= 1e-12 * value ? value : lowerBound;
+  const bound = exact || Math.abs(value - lowerBound) <= 1e-12 * value ? value : lowerBound;
   const gap = value > 0 ? (value - bound) / value : 0;
   return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against };
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   type AutoScheduleOptions,
   autoSchedule,
+  clockUntilStuck,
   makeSchedule,
   playClock,
   type Schedule,
@@ -149,3 +150,71 @@ function namedWithin(name: (typeof scheduleNames)[number], shape: ScheduleShape,
     return undefined;
   }
 }
+
+/** Every row of a device: its stages' tasks in every order that keeps each stage's own. */
+function allRows(own: readonly number[], microbatches: number, split: boolean): Task[][] {
+  const rows: Task[][] = [];
+  const counts = own.map(() => ({ F: 0, B: 0, W: 0 }));
+  const row: Task[] = [];
+  const visit = (): void => {
+    if (counts.every((c) => c.W === microbatches)) rows.push([...row]);
+    own.forEach((stage, i) => {
+      const c = counts[i]!;
+      const take = (kind: Task['kind'], ...counted: (keyof typeof c)[]): void => {
+        row.push({ kind, stage, microbatch: c[counted[0]!] });
+        for (const k of counted) c[k]++;
+        visit();
+        for (const k of counted) c[k]--;
+        row.pop();
+      };
+      if (c.F < microbatches) take('F', 'F');
+      if (split && c.B < c.F) take('B', 'B');
+      if (split && c.W < c.B) take('W', 'W');
+      if (c.B < c.F && c.W === c.B) take('BW', 'B', 'W');
+    });
+  };
+  visit();
+  return rows;
+}
+
+/** The shortest of all schedules there are. */
+function bruteForce({ stages, microbatches, placement, devices }: ScheduleShape, options: AutoScheduleOptions): number {
+  const { memory, dependencies, durations, link, splitBackward } = options;
+  const choices = Array.from({ length: devices! }, (_, d) => {
+    const own = [...Array(stages).keys()].filter((s) => placement![s] === d);
+    const rows = allRows(own, microbatches, splitBackward!);
+    if (memory === undefined) return rows;
+    const fits = (row: Task[]): boolean =>
+      heldOf({ rows: [row], devices: 1 } as unknown as Schedule, memory)[0]! <= memory.budget[d]!;
+    return rows.filter(fits);
+  });
+  let best = Infinity;
+  const visit = (rows: Task[][]): void => {
+    if (rows.length < devices!) {
+      for (const row of choices[rows.length]!) visit([...rows, row]);
+      return;
+    }
+    const schedule = { name: '', stages, microbatches, placement: placement!, devices: devices!, rows };
+    const clock = clockUntilStuck(schedule, { dependencies, durations, link });
+    if (clock.waiting.length === 0) best = Math.min(best, clock.makespan);
+  };
+  visit([]);
+  return best;
+}
+
+describe('few tasks', () => {
+  it('are solved to the optimum, which no bound is above', () => {
+    fc.assert(
+      fc.property(problems, (drawn) => {
+        const { stages, microbatches, placement } = drawn;
+        const most = Math.max(...drawn.placement.map((d) => placement.filter((x) => x === d).length));
+        fc.pre(stages * microbatches <= 3 || (stages * microbatches <= 6 && most === 1 && microbatches <= 2));
+        const { shape, options } = caseOf({ ...drawn, objective: 'makespan' });
+        const result = autoSchedule(shape, { ...options, effort: 300_000 });
+        expect(result.makespan).toBeCloseTo(bruteForce(shape, options), 9);
+        expect(result.gap).toBe(0);
+      }),
+      { numRuns: Number(process.env.RUNS ?? 60) },
+    );
+  });
+});

@@ -117,13 +117,18 @@ export class Bounds {
     return tail;
   }
 
-  /** What each task still has before it, by kind · slots + slot for all four kinds: a priority to begin with. */
+  /** `tails` for all four kinds, BW as B: a priority to begin with. */
   ranks(): Float64Array {
     const { slots } = this.#instance;
     const ranks = new Float64Array(4 * slots);
     ranks.set(this.tails());
     ranks.copyWithin(BW * slots, B * slots, W * slots);
     return ranks;
+  }
+
+  /** The least that F, B and W take, by kind · slots + slot. */
+  leastTimes(): Float64Array {
+    return this.#time;
   }
 
   makespan(): number {

@@ -1,5 +1,7 @@
 import { philox4x32 } from '../../core/random.ts';
+import type { Bounds } from './bound.ts';
 import type { Drain } from './drain.ts';
+import { exactSchedule } from './exact.ts';
 import { B, BW, F, type Instance, W } from './instance.ts';
 import { listSchedule, type Policy } from './list.ts';
 import { mutated } from './portfolio.ts';
@@ -83,6 +85,13 @@ export class Search {
       found = next;
     }
     return found;
+  }
+
+  /** Solves what is small enough; true where `best` is then proved to be the best. */
+  exact(bounds: Bounds): boolean {
+    const result = exactSchedule(this.instance, bounds, this.best!.value, this.effort / 2);
+    if (result?.rows !== undefined) this.try(result.rows);
+    return result !== undefined;
   }
 
   /** Changes a policy a number at a time, and keeps what is no worse. */
