@@ -379,13 +379,13 @@ class Player {
           barrier: d.waitsAtBarriers,
           end: stepSeconds - d.clock,
         },
-        bubbleFraction: stepSeconds > 0 ? 1 - busySeconds / stepSeconds : 0,
+        bubbleFraction: idleShare(busySeconds, stepSeconds),
       };
     });
     const busy = devices.reduce((sum, d) => sum + d.busySeconds, 0);
     return {
       stepSeconds,
-      bubbleFraction: stepSeconds > 0 ? 1 - busy / (devices.length * stepSeconds) : 0,
+      bubbleFraction: idleShare(busy, devices.length * stepSeconds),
       devices,
       messages: this.#devices.reduce((sum, d) => sum + d.messages, 0),
       messageBytes: this.#devices.reduce((sum, d) => sum + d.bytes, 0),
@@ -395,3 +395,6 @@ class Player {
     };
   }
 }
+
+/** Not below 0, where busy seconds that were summed in another order are a bit more than all. */
+const idleShare = (busy: number, all: number): number => (all > 0 ? Math.max(0, 1 - busy / all) : 0);
