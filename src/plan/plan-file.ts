@@ -107,6 +107,8 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
     })),
     partition: { stages: Object.fromEntries(names.map((n) => [n, file.partition.assignment[n]!])) },
     placement: file.placement,
+    // The placement says it.
+    stagesPerDevice: undefined,
     schedule: scheduleOf(file),
   };
 }
