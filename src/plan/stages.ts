@@ -177,7 +177,7 @@ export function unevenDevice(
 }
 
 /** Speed of a device as a factor on that of a wasm core. */
-const relativeSpeed = (device: PlannedDevice | undefined): number =>
+export const relativeSpeed = (device: PlannedDevice | undefined): number =>
   device === undefined
     ? 1
     : device.speed * (device.backend === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);
