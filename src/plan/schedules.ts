@@ -1,6 +1,7 @@
 /** The order of tasks of each program of a plan. */
 import { PartitaError, UsageError } from '../core/errors.ts';
 import {
+  deviceInFlightBounds,
   forwardOnly,
   inFlightBounds,
   isScheduleName,
@@ -64,11 +65,12 @@ export function scheduleFor(
     return makeSchedule(chain.byWholeBatch ? 'gpipe' : '1f1b', shape);
   }
   if (!fits) throw mismatch(given, chain, microbatches);
-  const surplus = Math.max(0, shape.devices - given.devices);
+  const surplus = Array.from({ length: Math.max(0, shape.devices - given.devices) }, () => []);
   return {
     ...given,
     devices: shape.devices,
-    rows: [...given.rows, ...Array.from({ length: surplus }, () => [])],
+    rows: [...given.rows, ...surplus],
+    ...(given.overlaps ? { overlaps: [...given.overlaps, ...surplus] } : {}),
   };
 }
 
@@ -106,13 +108,16 @@ function mismatch(given: Schedule, { stages, modelStages, placement }: StageChai
 
 /** The validator's word on a program's schedule; of a named one its bound of memory too. */
 export function checkSchedule(schedule: Schedule, spec: ProgramSpec, { edges, ordered }: StageChain): void {
-  const { name, stages, microbatches } = schedule;
+  const { name, stages, microbatches, placement } = schedule;
   validateSchedule(schedule, {
     dependencies: edges,
     passes: spec.mode === 'forward' ? 'forward' : 'training',
     forwards: ordered ? 'ordered' : 'free',
     ...(isScheduleName(name) && spec.mode !== 'forward'
-      ? { inFlightBound: inFlightBounds(name, stages, microbatches) }
+      ? {
+          inFlightBound: inFlightBounds(name, stages, microbatches, placement),
+          deviceInFlightBound: deviceInFlightBounds(name, schedule),
+        }
       : {}),
   });
 }

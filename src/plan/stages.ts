@@ -6,7 +6,7 @@ import type { Graph } from '../graph/graph.ts';
 import { foldedStages, highestOrder } from '../partition/fold.ts';
 import { makePartition, type PlacedPartition, partitionByDevices } from '../partition/index.ts';
 import type { Partition } from '../partition/partition.ts';
-import { isScheduleName, namedSchedules, type PlacementRule, placementBy } from '../schedule/index.ts';
+import { inFlightBounds, isScheduleName, namedSchedules, type PlacementRule, placementBy } from '../schedule/index.ts';
 import type { PlannedDevice, ScheduleChoice, ScheduledRequest } from './plan.ts';
 
 /**
@@ -38,7 +38,7 @@ export function placedStages(
       costs: options.costs,
       devices,
       speeds: devices.map((d) => relativeSpeed(request.devices[d])),
-      ...inFlightOf(request.schedule, options.microbatches),
+      ...inFlightOf(request.schedule, options.microbatches, devices),
     });
   if (placement) {
     const partition = cut(placement);
@@ -88,10 +88,10 @@ function placementOfFile(graph: Graph, schedule: ScheduleChoice): readonly numbe
 }
 
 /** For stages that are balanced by memory: what the named schedule holds. */
-function inFlightOf(schedule: ScheduleChoice, microbatches: number) {
+function inFlightOf(schedule: ScheduleChoice, microbatches: number, placement: readonly number[]) {
   if (typeof schedule !== 'string' || !isScheduleName(schedule)) return {};
-  const { inFlight } = namedSchedules[schedule];
-  return { inFlight: (stage: number, stages: number): number => inFlight(stage, stages, microbatches) };
+  const bounds = inFlightBounds(schedule, placement.length, microbatches, placement);
+  return { inFlight: (stage: number): number => bounds[stage]! };
 }
 
 /** Placement of a partition whose number of stages is settled. */
