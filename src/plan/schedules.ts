@@ -1,5 +1,5 @@
 /** The order of tasks of each program of a plan. */
-import { PartitaError, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import {
   deviceInFlightBounds,
   forwardOnly,
@@ -7,8 +7,6 @@ import {
   isScheduleName,
   makeSchedule,
   type Schedule,
-  type ScheduleName,
-  type ScheduleShape,
   type StageEdge,
   validateSchedule,
 } from '../schedule/index.ts';
@@ -54,7 +52,7 @@ export function scheduleFor(
   const { stages, placement } = chain;
   const shape = { stages, microbatches, placement, devices: request.devices.length };
   if (spec.mode === 'forward') return forwardOnly(shape);
-  if (typeof request.schedule === 'string') return namedSchedule(request.schedule, shape, chain);
+  if (typeof request.schedule === 'string') return makeSchedule(request.schedule, shape);
   const given = request.schedule;
   const fits =
     given.stages === stages &&
@@ -72,20 +70,6 @@ export function scheduleFor(
     rows: [...given.rows, ...surplus],
     ...(given.overlaps ? { overlaps: [...given.overlaps, ...surplus] } : {}),
   };
-}
-
-/** Where the model's stages are folded, a schedule may not take them as they lie: then the remedy is another schedule. */
-function namedSchedule(name: ScheduleName, shape: ScheduleShape, { modelStages, placement }: StageChain): Schedule {
-  try {
-    return makeSchedule(name, shape);
-  } catch (error) {
-    if (shape.stages === modelStages || !(error instanceof PartitaError)) throw error;
-    throw new UsageError(
-      'schedule-folded',
-      `with gradients of itself the model is a chain of ${shape.stages} stages on devices ${placement.join(', ')}, which ${name} does not take: ${error.message}`,
-      { fields: { schedule: name, stages: shape.stages, placement }, remedy: '--schedule 1f1b', cause: error },
-    );
-  }
 }
 
 function mismatch(given: Schedule, { stages, modelStages, placement }: StageChain, microbatches: number): UsageError {
