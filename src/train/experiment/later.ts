@@ -3,7 +3,6 @@
  * instead: an experiment written for a later version must not run here as something else.
  */
 import type { Problem } from '../../core/schema.ts';
-import { scheduleNames } from '../../schedule/named.ts';
 
 interface Later {
   /** Dotted; `*` stands for every index of a list. */
@@ -18,8 +17,6 @@ const among =
   (...names: readonly string[]) =>
   (value: unknown): boolean =>
     names.includes(value as string);
-
-const quoted = (names: readonly string[]): string => names.map((n) => JSON.stringify(n)).join(', ');
 
 const later: readonly Later[] = [
   {
