@@ -1,7 +1,8 @@
 import { joinProblems, nearest, PlanError, UsageError } from '../core/errors.ts';
 import type { Graph, Node } from '../graph/graph.ts';
+import { convexStages, type PlacedPartition } from './convex.ts';
 import type { Partition } from './partition.ts';
-import { forwardNodes } from './stage-of.ts';
+import { forwardNodes, stageMap } from './stage-of.ts';
 
 /**
  * Each name begins a new stage, at the first forward node in graph order that it matches. A name is a node's (`conv_1`),
@@ -59,14 +60,58 @@ export function partitionByStages(graph: Graph, patterns: Readonly<Record<string
   const given = nodes.map((node) => rules.find((r) => r.matches(node))?.stage);
   const stages = fillGaps(nodes, given);
   checkOrder(nodes, stages);
-  const empty = Array.from({ length: count }, (_, s) => s).filter((s) => !stages.includes(s));
-  if (empty.length > 0) {
-    throw new PlanError('partition-empty-stage', `no node is on stage ${empty.join(', ')} of ${count}`, {
-      fields: { empty, stages: count },
-      remedy: 'number the stages from 0 without gaps, specific patterns before general ones',
-    });
-  }
+  checkNoneEmpty(stages, count);
   return { stages: count, assignment: toAssignment(nodes, stages), method: 'stages' };
+}
+
+/**
+ * Devices by name, with the patterns of `partitionByStages`; a node that none matches lies with the latest matched node before
+ * it in graph order (before the first: with the first). The stages follow from the devices (`convexStages`).
+ */
+export function partitionByDevices(graph: Graph, patterns: Readonly<Record<string, number>>): PlacedPartition {
+  const nodes = forwardNodes(graph);
+  const rules = Object.entries(patterns).map(([pattern, device]) => ({ pattern, device, matches: matcher(pattern) }));
+  const wrong = rules.find((r) => !Number.isInteger(r.device) || r.device < 0);
+  if (wrong || rules.length === 0) {
+    throw new UsageError(
+      'partition-bad-device',
+      wrong
+        ? `device of ${wrong.pattern} is ${wrong.device}: it must be a whole number from 0`
+        : 'devices names no node: it must give a device to one pattern at least',
+      { fields: wrong ? { pattern: wrong.pattern, device: wrong.device } : {}, remedy: '{"devices": {"*": 0}}' },
+    );
+  }
+  checkKnown(
+    nodes,
+    rules.filter((r) => !nodes.some(r.matches)).map((r) => r.pattern),
+  );
+  const given = nodes.map((node) => rules.find((r) => r.matches(node))?.device);
+  let latest = given.find((device) => device !== undefined)!;
+  const devices = new Map(nodes.map((node, i) => [node, (latest = given[i] ?? latest)]));
+  return convexStages(graph, (node) => devices.get(node)!);
+}
+
+/**
+ * A partition that was made for this graph, checked: every node has a stage, none is empty, values flow to higher stages.
+ * Throws PlanError.
+ */
+export function checkReady(graph: Graph, partition: Partition): Partition {
+  const nodes = forwardNodes(graph);
+  const stageOf = stageMap(graph, partition);
+  const stages = nodes.map(stageOf);
+  checkOrder(nodes, stages);
+  checkNoneEmpty(stages, partition.stages);
+  return partition;
+}
+
+function checkNoneEmpty(stages: readonly number[], count: number): void {
+  const used = new Set(stages);
+  const empty = Array.from({ length: count }, (_, s) => s).filter((s) => !used.has(s));
+  if (empty.length === 0) return;
+  throw new PlanError('partition-empty-stage', `no node is on stage ${empty.join(', ')} of ${count}`, {
+    fields: { empty, stages: count },
+    remedy: 'number the stages from 0 without gaps, specific patterns before general ones',
+  });
 }
 
 const toAssignment = (nodes: readonly Node[], stages: readonly number[]): Record<string, number> =>
