@@ -10,8 +10,7 @@ export const autoMethod: PlacementMethod = {
   solve: async (problem, options) => {
     const exact = solveByIdeals(problem, options);
     if (exact !== 'too many') return exact && { ...exact, method: 'ideals' };
-    const chain = searchChain(problem, { deadline: options.deadline });
-    if (chain.kind !== 'found') return undefined;
-    return { deviceOf: chain.deviceOf, lowerBound: workBound(problem), method: 'chain' };
+    const deviceOf = searchChain(problem, { deadline: options.deadline });
+    return deviceOf && { deviceOf, lowerBound: workBound(problem), method: 'chain' };
   },
 };
