@@ -33,6 +33,7 @@ export type { Model, ModelGraph } from './optim/model.ts';
 export * as optim from './optim/optimizer.ts';
 export { makeOptimizer, type Optimizer, type OptimizerConfig } from './optim/optimizer.ts';
 export { buildTrainingGraph } from './optim/training-graph.ts';
+export * as partition from './partition/index.ts';
 export * as plan from './plan/index.ts';
 export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
 export { printProgram } from './program/print.ts';
