@@ -224,7 +224,8 @@ export class OrderCut {
     // The next limit at which fewer devices suffice in front, or those behind do.
     const fewer = s > 0 && rate[s - 1]! > 0 ? done / rate[s - 1]! : Number.POSITIVE_INFINITY;
     const wake = enough ? Math.min(fewer, behind > 0 ? rest / behind : fewer) : done / rate[s]!;
-    if (wake < this.#wake) this.#wake = wake;
+    // A quotient that rounds must not name the same limit again.
+    this.#wake = Math.min(this.#wake, Math.max(wake, limit * (1 + 2 ** -50)));
     return devices + 1;
   }
 
