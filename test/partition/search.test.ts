@@ -1,5 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PlanError } from '../../src/core/errors.ts';
@@ -155,6 +159,21 @@ describe('searches', () => {
     await expect(solvePlacement(graph(work, [], [accelerator, accelerator]), { method: 'milp' })).rejects.toMatchObject(
       { code: 'milp-too-large', remedy: '--method auto' },
     );
+  });
+});
+
+describe('without the package highs', () => {
+  it('its thread says that it is missing', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'partita-'));
+    try {
+      const file = join(folder, 'milp.node.mjs');
+      copyFileSync(fileURLToPath(new URL('../../dist/workers/milp.node.js', import.meta.url)), file);
+      const worker = new Worker(file, { workerData: { model: undefined, seconds: 1, seed: 0 } });
+      const [report] = await once(worker, 'message');
+      expect(report).toEqual({ kind: 'missing' });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 
