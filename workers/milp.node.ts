@@ -4,7 +4,7 @@ import type { MilpReport, MilpTask } from '../src/partition/milp-solver.ts';
 
 const say = (report: MilpReport): void => parentPort!.postMessage(report);
 
-async function solve({ model, start, seconds, seed }: MilpTask): Promise<void> {
+async function solve({ model, start, endsAt, seed }: MilpTask): Promise<void> {
   // Not installed: a package that only this thread needs, and that an installation may leave out.
   const load = await import('highs').then(
     // Its types describe the default export of CommonJS, one level further in than what ECMAScript modules get.
@@ -34,6 +34,7 @@ async function solve({ model, start, seconds, seed }: MilpTask): Promise<void> {
     },
     integrality: Int32Array.from(integer),
   });
+  const seconds = Math.max(0, (endsAt - Date.now()) / 1000);
   problem.options.set({ output_flag: false, time_limit: seconds, mip_rel_gap: 1e-7, random_seed: seed % 2 ** 31 });
   if (start) problem.setSolution({ colValue: start });
   const { callbackType, modelStatus } = highs.constants;

@@ -22,12 +22,12 @@ export const autoMethod: PlacementMethod = {
     const begun = performance.now();
     const until = (share: number): number => begun + (deadline - begun) * share;
     const stages = new Stages(problem, contiguous);
-    await contiguousStages(problem, stages, options, contiguous ? until(0.75) : until(0.25));
+    await contiguousStages(problem, stages, options, contiguous ? until(0.75) : until(0.2));
     if (!contiguous && !stages.proved) {
       const start = stages.best ?? options.start;
       const moved = await searchMovesFrom(problem, {
         ...options,
-        deadline: until(0.6),
+        deadline: until(0.45),
         ...(start ? { start } : {}),
       });
       stages.take('moves', moved);

@@ -8,7 +8,8 @@ export interface MilpTask {
   readonly model: MilpModel;
   /** A feasible solution to begin with. */
   readonly start?: Float64Array;
-  readonly seconds: number;
+  /** By `Date.now()`, which threads share: when the solver is to stop. */
+  readonly endsAt: number;
   readonly seed: number;
 }
 
@@ -31,8 +32,8 @@ export interface MilpAnswer {
 /** HiGHS keeps rows and integrality to about this; so does what it proves. */
 export const milpTolerance = 1e-6;
 
-/** The solver looks at its clock between steps, some of which are long: then the thread ends from outside. */
-const graceSeconds = 2;
+/** The solver looks at its clock between steps, some of which are long: it is asked to stop so much before its thread ends. */
+const graceSeconds = (seconds: number): number => Math.min(2, seconds / 10);
 
 /**
  * Solves a MILP with HiGHS (the optional package `highs`, WebAssembly) in a thread of its own: the process stays
@@ -44,7 +45,8 @@ export function solveMilp(
 ): Promise<MilpAnswer | 'missing'> {
   const seconds = (options.deadline - performance.now()) / 1000;
   if (seconds <= 0) return Promise.resolve({ bound: Number.NEGATIVE_INFINITY, values: undefined });
-  const task: MilpTask = { model, seconds, seed: options.seed, ...(options.start ? { start: options.start } : {}) };
+  const endsAt = Date.now() + (seconds - graceSeconds(seconds)) * 1000;
+  const task: MilpTask = { model, endsAt, seed: options.seed, ...(options.start ? { start: options.start } : {}) };
   return new Promise((resolve, reject) => {
     const worker = new Worker(join(packageRoot(), 'dist', 'workers', 'milp.node.js'), { workerData: task });
     let bound = Number.NEGATIVE_INFINITY;
@@ -53,7 +55,7 @@ export function solveMilp(
       clearTimeout(overdue);
       void worker.terminate().then(() => resolve(answer));
     };
-    const overdue = setTimeout(() => finish({ bound, values }), (seconds + graceSeconds) * 1000);
+    const overdue = setTimeout(() => finish({ bound, values }), seconds * 1000);
     worker.on('message', (report: MilpReport) => {
       if (report.kind === 'bound') bound = Math.max(bound, report.bound);
       else if (report.kind === 'solution') values = report.values;

@@ -62,7 +62,7 @@ export async function proveByMilp(
   if (!(objective < Number.POSITIVE_INFINITY)) return answer();
 
   const now = performance.now();
-  const blocksUntil = now + (deadline - now) * 0.4;
+  const blocksUntil = now + (deadline - now) * 0.6;
   if (best && !proved()) {
     const found = await boundByBlocks(flat, { ...options, deadline: blocksUntil }, lowerBound, objective);
     if (found === 'missing') return 'missing';

@@ -168,7 +168,7 @@ describe('without the package highs', () => {
     try {
       const file = join(folder, 'milp.node.mjs');
       copyFileSync(fileURLToPath(new URL('../../dist/workers/milp.node.js', import.meta.url)), file);
-      const worker = new Worker(file, { workerData: { model: undefined, seconds: 1, seed: 0 } });
+      const worker = new Worker(file, { workerData: { model: undefined, endsAt: Date.now(), seed: 0 } });
       const [report] = await once(worker, 'message');
       expect(report).toEqual({ kind: 'missing' });
     } finally {
