@@ -87,6 +87,29 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./plan.ts'),
   },
   {
+    name: 'simulate',
+    summary: 'play a schedule without devices',
+    description:
+      'Plays stages whose times are given by any schedule: --stages, --times and --link, or --costs. Prints the clock grid, and how long each device works, waits, and how much it holds. Nothing runs.',
+    flags: [
+      { flags: '--stages <n>', doc: 'equal stages, of which --times gives the times' },
+      {
+        flags: '--times <F,B,W>',
+        doc: 'times of one microbatch on one stage, in any unit: forward, backward, weights',
+      },
+      { flags: '--link <time>', doc: 'time of a message between stages of a chain; default 0' },
+      {
+        flags: '--costs <file>',
+        doc: 'unequal stages: {"stages": [[F, B, W], …], "link": time or [[from, to, time], …], "edges": [[from, to], …]}',
+      },
+      { flags: '--schedule-out <file>', doc: 'the schedule as CSV, a column a clock' },
+      quiet,
+      json,
+    ],
+    example: 'partita simulate --stages 8 --microbatches 24 --schedule zb-h1 --times 18.522,18.086,9.337 --link 0.601',
+    load: () => import('./simulate.ts'),
+  },
+  {
     name: 'partition',
     summary: 'place the parts of any graph on devices',
     description:
