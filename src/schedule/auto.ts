@@ -72,7 +72,7 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
     const leaders = found.slice(0, 4).map((f) => search.relist(drainFor(f), f, 8));
     const share = Math.max(0, search.effort - effort / 3) / leaders.length;
     leaders.forEach((leader, i) => {
-      search.tune(drainFor(leader), leader, search.effort - share, i);
+      search.tune(drainFor(leader), leader, share, i);
     });
     if (instance.split) search.fuse(search.best!);
     for (let seed = 0; seed < 64 && !search.done; seed++) search.improve(search.best!, seed);
