@@ -61,16 +61,16 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
   const against = bestNamed(search, placed);
   const found: Found[] = search.best === undefined ? [] : [search.best];
   const drainFor = (f: Found): Drain => (f.policy?.split === false ? drains.whole : drains.split);
-  // A third of the effort each for the portfolio, for its best members changed a little, and for moves of single tasks.
+  // A quarter of the effort for the portfolio, half for its best members changed a little, the rest for moves of tasks.
   for (const policy of portfolio(instance, bounds.ranks())) {
-    if (found.length > 0 && (search.done || search.effort < (effort * 2) / 3)) break;
+    if (found.length > 0 && (search.done || search.effort < (effort * 3) / 4)) break;
     found.push(search.list(policy.split ? drains.split : drains.whole, policy));
   }
   const exact = objective === 'makespan' && !search.done ? search.exact(bounds) : false;
   if (!exact) {
     found.sort((a, b) => (better(a, b) ? -1 : better(b, a) ? 1 : 0));
     const leaders = found.slice(0, 4).map((f) => search.relist(drainFor(f), f, 8));
-    const share = Math.max(0, search.effort - effort / 3) / leaders.length;
+    const share = Math.max(0, search.effort - effort / 4) / leaders.length;
     leaders.forEach((leader, i) => {
       search.tune(drainFor(leader), leader, share, i);
     });
