@@ -6,8 +6,8 @@ import { portfolio } from './auto/portfolio.ts';
 import { rowsOf, tasksOf } from './auto/rows.ts';
 import { better, type Found, type Objective, Search } from './auto/search.ts';
 import { makeSchedule, type ScheduleName, scheduleNames } from './named.ts';
+import { checkShape } from './placed.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
-import { checkShape } from './stage-rows.ts';
 import { task } from './task.ts';
 
 export type { ScheduleMemory } from './auto/instance.ts';
