@@ -5,8 +5,10 @@ import { compileInstance, type InstanceOptions } from './auto/instance.ts';
 import { portfolio } from './auto/portfolio.ts';
 import { rowsOf, tasksOf } from './auto/rows.ts';
 import { better, type Found, type Objective, Search } from './auto/search.ts';
+import { timesUntilStuck } from './clock.ts';
 import { makeSchedule, type ScheduleName, scheduleNames } from './named.ts';
 import { checkShape } from './placed.ts';
+import { layStages } from './placement.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
 import { task } from './task.ts';
 
@@ -51,14 +53,14 @@ export interface NamedAgainst {
 export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
   const { objective = 'makespan', effort = 3_000_000 } = options;
   const { stages, microbatches } = shape;
-  const placed = { stages, microbatches, ...checkShape(shape) };
+  const placed = { stages, microbatches, ...checkShape(shape, () => usualDevices(shape)) };
   const instance = compileInstance(placed, options);
   const drains = { split: drainOf(instance, true), whole: drainOf(instance, false) };
   const bounds = new Bounds(instance);
   const lowerBound = bounds[objective]();
   const search = new Search(instance, objective, lowerBound, effort);
 
-  const against = bestNamed(search, placed);
+  const against = bestNamed(search, placed, options);
   const found: Found[] = search.best === undefined ? [] : [search.best];
   const drainFor = (f: Found): Drain => (f.policy?.split === false ? drains.whole : drains.split);
   // A quarter of the effort for the portfolio, half for its best members changed a little, the rest for moves of tasks.
@@ -88,20 +90,35 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
   return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against };
 }
 
+/** One stage a device; round after round where there are fewer devices. */
+const usualDevices = ({ stages, devices = stages }: ScheduleShape): number[] =>
+  layStages('looped', stages, Math.min(devices, stages));
+
 /** Tries every named schedule as it is and, where it may be, with its backwards split. */
-function bestNamed(search: Search, placed: ScheduleShape & { devices: number }): NamedAgainst | undefined {
+function bestNamed(search: Search, placed: ScheduleShape, options: AutoScheduleOptions): NamedAgainst | undefined {
   const { instance } = search;
-  let best: { name: ScheduleName; found: Found } | undefined;
+  const objective = options.objective ?? 'makespan';
+  let best: NamedAgainst | undefined;
   for (const name of scheduleNames) {
     const schedule = named(name, placed);
     if (schedule === undefined || !inOrder(schedule)) continue;
     const splits = schedule.rows.some((row) => row.some((t) => t.kind === 'B' || t.kind === 'W'));
     if (splits && !instance.split) continue;
-    const found = search.try(rowsOf(schedule, instance));
-    if (found !== undefined && (best === undefined || found.value < best.found.value)) best = { name, found };
     if (instance.split) search.try(rowsOf(withSplitBackward(schedule), instance));
+    if (search.try(rowsOf(schedule, instance)) === undefined) continue;
+    const lengths = lengthsOf(schedule, options);
+    if (best === undefined || lengths[objective] < best[objective]) best = { name, ...lengths };
   }
-  return best && { name: best.name, ...search.lengths(best.found.rows) };
+  return best;
+}
+
+/** By the clock, which knows overlap cells; rows without them take no longer. */
+function lengthsOf(schedule: Schedule, options: AutoScheduleOptions): { makespan: number; span: number } {
+  const { rowStarts, starts, ends, makespan } = timesUntilStuck(schedule, options);
+  const spans = schedule.rows.flatMap((row, d) =>
+    row.length > 0 ? [ends[rowStarts[d + 1]! - 1]! - starts[rowStarts[d]!]!] : [],
+  );
+  return { makespan, span: Math.max(0, ...spans) };
 }
 
 /** Undefined where the rule does not know this number of stages or this placement. */
