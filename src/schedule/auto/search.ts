@@ -109,7 +109,8 @@ export class Search {
 
   /**
    * Moves one task at a time, on the way that decides the length: a task that keeps its successor on the device from
-   * starting goes behind it, or behind more of them (W far), or a later task is pulled into a gap. Takes what is no worse.
+   * starting goes behind it, or that one goes further ahead, or a later task is pulled into a gap. Goes on from what is no
+   * longer: ways that are equally long are broken one by one.
    */
   improve(from: Found, seed: number): void {
     const { stages } = this.instance;
@@ -140,11 +141,7 @@ export class Search {
         continue;
       }
       const next = this.#judge(current.rows.with(at.device, changed) as Rows);
-      if (
-        next === undefined ||
-        next.value > current.value ||
-        (next.value === current.value && next.second > current.second)
-      ) {
+      if (next === undefined || next.value > current.value) {
         failed++;
         continue;
       }
