@@ -1,4 +1,4 @@
-import { PartitaError } from '../core/errors.ts';
+import { PartitaError, PlanError } from '../core/errors.ts';
 import { Bounds } from './auto/bound.ts';
 import { type Drain, drainOf } from './auto/drain.ts';
 import { compileInstance, type InstanceOptions } from './auto/instance.ts';
@@ -52,6 +52,7 @@ export interface NamedAgainst {
  */
 export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
   const { objective = 'makespan', effort = 3_000_000 } = options;
+  checkSearch(objective, effort);
   const { stages, microbatches } = shape;
   const placed = { stages, microbatches, ...checkShape(shape, () => usualDevices(shape)) };
   const instance = compileInstance(placed, options);
@@ -88,6 +89,21 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
   const bound = exact || Math.abs(value - lowerBound) <= 1e-12 * value ? value : lowerBound;
   const gap = value > 0 ? (value - bound) / value : 0;
   return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against };
+}
+
+function checkSearch(objective: Objective, effort: number): void {
+  if (objective !== 'makespan' && objective !== 'span') {
+    throw new PlanError('schedule-objective', `there is no objective "${String(objective)}"`, {
+      fields: { objective },
+      remedy: 'Use "makespan" or "span".',
+    });
+  }
+  if (!(effort >= 0)) {
+    throw new PlanError('schedule-effort', `an effort of ${effort} is no number of tasks`, {
+      fields: { effort },
+      remedy: 'Give a number from 0; with 0 a single policy is tried beside the named schedules.',
+    });
+  }
 }
 
 /** One stage a device; round after round where there are fewer devices. */
