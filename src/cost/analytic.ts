@@ -18,6 +18,8 @@ export interface DeviceModel {
 export interface LinkModel {
   readonly bytesPerSecond: number;
   readonly secondsLatency: number;
+  /** What a message costs its sender beside the copy: ringing the receiver. Default: nothing. */
+  readonly secondsSend?: number;
 }
 
 /**

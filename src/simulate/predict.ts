@@ -14,16 +14,28 @@ interface Speed {
   readonly speed: number;
 }
 
-/** Predicted time of one instruction on a device, without waiting and transfers. */
-export function instructionSeconds(instruction: Instruction, device: Speed, costs: CostModel): number {
+/** Bytes of each buffer: of what an instruction copies. */
+type Buffers = readonly { readonly bytes: number }[];
+
+/** Predicted time of one instruction on a device, without waiting and transfers to other devices. */
+export function instructionSeconds(
+  instruction: Instruction,
+  device: Speed,
+  costs: CostModel,
+  buffers: Buffers,
+): number {
   const { backend, speed } = device;
-  if (instruction.kind !== 'compute') return costs.instructionSeconds(backend) / speed;
-  return instruction.parts.reduce((sum, part) => sum + part.repeat * costs.kernelSeconds(part, backend), 0) / speed;
+  const { kind } = instruction;
+  const copied = kind === 'input' || kind === 'output' || kind === 'copy' ? buffers[instruction.buffer]!.bytes : 0;
+  const own = costs.instructionSeconds(backend, copied);
+  if (kind !== 'compute') return own / speed;
+  return instruction.parts.reduce((sum, part) => sum + part.repeat * costs.kernelSeconds(part, backend), own) / speed;
 }
 
 /**
  * Plays a step program on paper, with the run time's rules (sends wait for posts, receives for sends, a barrier for all)
- * and the cost model's times. A send occupies its sender for the copy; the value arrives one latency later.
+ * and the cost model's times. A send occupies its sender for the copy and the ring; the value arrives one latency later.
+ * Who has slept until a ring goes on one latency behind it.
  */
 export function predict(program: StepProgram, devices: readonly Speed[], costs: CostModel): Prediction {
   const n = program.devices.length;
@@ -42,29 +54,36 @@ export function predict(program: StepProgram, devices: readonly Speed[], costs: 
           clock[d]! += seconds;
           busy[d]! += seconds;
         };
-        if (i.kind === 'post') posted.set(`${i.from}>${d}:${i.message}`, clock[d]!);
-        else if (i.kind === 'send') {
+        /** Waits until `at`; who is there before sleeps, and wakes a latency later. */
+        const await_ = (at: number, latency: number) => {
+          if (at > clock[d]!) clock[d] = at + latency;
+        };
+        if (i.kind === 'send') {
           const ready = posted.get(`${d}>${i.to}:${i.message}`);
           if (ready === undefined) break;
-          clock[d] = Math.max(clock[d]!, ready);
           const link = costs.link(d, i.to);
-          spend(buffers[i.buffer]!.bytes / link.bytesPerSecond);
-          arrived.set(`${d}>${i.to}:${i.message}`, clock[d]! + link.secondsLatency);
+          await_(ready, link.secondsLatency);
+          spend(buffers[i.buffer]!.bytes / link.bytesPerSecond + (link.secondsSend ?? 0));
+          arrived.set(`${d}>${i.to}:${i.message}`, clock[d]!);
         } else if (i.kind === 'receive') {
           const at = arrived.get(`${i.from}>${d}:${i.message}`);
           if (at === undefined) break;
-          clock[d] = Math.max(clock[d]!, at);
+          await_(at, costs.link(i.from, d).secondsLatency);
         } else if (i.kind === 'barrier') {
           atBarrier.set(d, clock[d]!);
           if (atBarrier.size < n) break;
-          clock[d] = Math.max(...atBarrier.values());
-        } else spend(instructionSeconds(i, devices[d]!, costs));
+          const last = Math.max(...atBarrier.values());
+          const [from] = [...atBarrier].find(([, at]) => at === last)!;
+          await_(last, costs.link(from, d).secondsLatency);
+        }
+        spend(instructionSeconds(i, devices[d]!, costs, buffers));
+        if (i.kind === 'post') posted.set(`${i.from}>${d}:${i.message}`, clock[d]!);
         position[d]!++;
         moved = true;
       }
     }
   }
-  const stepSeconds = Math.max(...clock);
+  const stepSeconds = Math.max(...clock) + (costs.stepSeconds?.(n) ?? 0);
   const total = busy.reduce((a, b) => a + b, 0);
   return { stepSeconds, bubbleFraction: stepSeconds > 0 ? 1 - total / (n * stepSeconds) : 0, busySeconds: busy };
 }
