@@ -10,7 +10,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { experiment, makePlan, plan as plans, profile, profiledCosts, Session, schedule, table } from 'partita';
+import { experiment, makePlan, profile, profiledCosts, Session, schedule, table } from 'partita';
 
 const { values: flags } = parseArgs({
   options: {

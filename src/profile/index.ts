@@ -1,4 +1,7 @@
 /** Measuring: steps instruction by instruction, from them times of kernels; and the constants of the machine. */
+export { breakdownOf, type ProfileBreakdown } from './breakdown.ts';
+export { cacheFolder, MeasurementCache } from './cache.ts';
+export { costsOfProfile, machineCosts, profileFor, withMeasuredLinks } from './costs.ts';
 export { feedOf } from './feed.ts';
 export { machineIdentity } from './identity.ts';
 export { onOneDevice, profileModel, profileOf } from './kernels.ts';

@@ -26,7 +26,7 @@ export interface MeasureOptions {
 const UNDISTURBED = 0.1;
 
 const noInputs = { tensorsAt: () => ({}) };
-const init = { kind: 'normal', mean: 0, std: 0.5 } as const;
+const init = { kind: 'ones' } as const;
 
 /** A few seconds of work on one device, then on two. */
 export async function measureMachine({ steps = 30, signal }: MeasureOptions = {}): Promise<MachineCosts> {
