@@ -219,7 +219,7 @@ describe('the cache', () => {
     const cache = new MeasurementCache(temporary(), () => {});
     expect(withMeasuredLinks(request(), cache).costs).toBeUndefined();
     await cache.keepMachine(someMachine);
-    expect(withMeasuredLinks(request(), cache).costs!.link(0, 1)).toEqual(someMachine.link);
+    expect(withMeasuredLinks(request(), cache).costs!.link(0, 1)).toEqual({ ...someMachine.link, wakes: true });
     const own = request({ costs: measuredCosts(someMachine, { link: { bytesPerSecond: 7, secondsLatency: 1 } }) });
     expect(withMeasuredLinks(own, cache)).toBe(own);
     const profile = newProfile(someMachine, 1, {});
