@@ -33,6 +33,18 @@ const audit: OwnFlag = {
   flags: '--audit',
   doc: 'devices check every access to their memory and measure it by category (slow)',
 };
+const noCache: OwnFlag = {
+  flags: '--no-cache',
+  doc: 'measures anew: neither reads nor writes the cache of measurements (PARTITA_CACHE names its folder)',
+};
+/** Of commands that predict. */
+export const profileFlags: readonly OwnFlag[] = [
+  {
+    flags: '--profile [file]',
+    doc: 'costs by measured times: of a file that "partita profile --out" has written, or, without a file, measured on this machine where the cache lacks them',
+  },
+  noCache,
+];
 /** Of experiments whose devices have a capacity. */
 export const memoryFlag: OwnFlag = {
   flags: '--memory <a,b>',
@@ -80,6 +92,7 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--search-schedules <a,b>', doc: 'schedules to try; default all' },
       { flags: '--evaluations <n>', doc: 'plans that the search compiles and simulates; default 40' },
       { flags: '--time-limit <s>', doc: 'seconds after which the search begins no further plan; default 60' },
+      ...profileFlags,
       quiet,
       json,
     ],
@@ -277,6 +290,24 @@ export const commands: readonly CommandSpec[] = [
     ],
     example: 'partita trace --model.kind lenet --data.kind digits --devices 2 --microbatches 4 --out trace.json',
     load: () => import('./trace.ts'),
+  },
+  {
+    name: 'profile',
+    summary: 'time a step by op, kernel and shape',
+    description:
+      'Runs steps on devices, records every instruction, and prints where the time went, beside the roofline of this machine. Every second step runs without the recorder: its time is the one that is told.',
+    flags: [
+      { flags: '--out <file>', doc: 'the times of the kernels, for "--profile FILE" of other commands' },
+      { flags: '--timed-steps <n>', doc: 'recorded steps, and as many that are not; default 20' },
+      { flags: '--warm-up <n>', doc: 'steps before them; default 5' },
+      { flags: '--rows <n>', doc: 'shapes in the table, the largest first; default 20. --json has all' },
+      noCache,
+      params,
+      quiet,
+      json,
+    ],
+    example: 'partita profile --model.kind lenet --data.kind digits --microbatches 4 --out profile.json',
+    load: () => import('./profile.ts'),
   },
   {
     name: 'export',
