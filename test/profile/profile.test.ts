@@ -72,7 +72,7 @@ describe('recorded steps', () => {
         return sum + 1e-7 + copied / 2e9 + sent + kernels.reduce((a, b) => a + b, 0);
       }, 0),
     );
-    plan.prediction.busySeconds.forEach((busy, d) => expect(busy).toBeCloseTo(expected[d]!, 12));
+    for (const [d, busy] of plan.prediction.busySeconds.entries()) expect(busy).toBeCloseTo(expected[d]!, 12);
   });
 
   it('tell where the time went', async () => {
@@ -131,7 +131,7 @@ describe('predictions', () => {
       ...free,
       link: () => ({ bytesPerSecond: 1e30, secondsLatency: 0, secondsSend: 1 }),
     });
-    rung.busySeconds.forEach((busy, d) => expect(busy).toBeCloseTo(base.busySeconds[d]! + sends[d]!, 9));
+    for (const [d, busy] of rung.busySeconds.entries()) expect(busy).toBeCloseTo(base.busySeconds[d]! + sends[d]!, 9);
     const woken = predict(program, plan.request.devices, {
       ...free,
       link: () => ({ bytesPerSecond: 1e30, secondsLatency: 1, secondsSend: 0 }),
@@ -150,7 +150,7 @@ describe('predictions', () => {
         0,
       ),
     );
-    copied.busySeconds.forEach((busy, d) => expect(busy).toBeCloseTo(base.busySeconds[d]! + bytes[d]!, 6));
+    for (const [d, busy] of copied.busySeconds.entries()) expect(busy).toBeCloseTo(base.busySeconds[d]! + bytes[d]!, 6);
   });
 
   it('fit messages by a start and a rate', () => {
