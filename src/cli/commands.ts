@@ -81,6 +81,14 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       { flags: '--plan-out <file>', doc: 'stores the plan, for "partita train --plan"' },
       { flags: '--batch <n>', doc: 'samples a step where the experiment has no data; default 32' },
+      {
+        flags: '--search',
+        doc: 'chooses what the experiment leaves open of partition, schedule and microbatches, for the least predicted step time within the memories; shows the Pareto front of time and memory',
+      },
+      { flags: '--search-microbatches <a,b>', doc: 'numbers of microbatches to try; default powers of two to 32' },
+      { flags: '--search-schedules <a,b>', doc: 'schedules to try; default all' },
+      { flags: '--evaluations <n>', doc: 'plans that the search compiles and simulates; default 40' },
+      { flags: '--time-limit <s>', doc: 'seconds after which the search begins no further plan; default 60' },
       ...profileFlags,
       quiet,
       json,

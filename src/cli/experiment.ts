@@ -15,6 +15,8 @@ export interface LoadedExperiment {
   readonly experiment: Experiment;
   /** Names it in errors: the file, or the command line. */
   readonly where: string;
+  /** First names of the keys that the file or a flag gives; all others have their defaults. */
+  readonly given: ReadonlySet<string>;
 }
 
 /** `own`: the experiment that a stored plan or a checkpoint brings, for where no file is given. */
@@ -53,7 +55,7 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   const parsed = parseExperiment(experiment, where);
   refuseResume(parsed, invocation);
   if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
-  return { experiment: parsed, where };
+  return { experiment: parsed, where, given: new Set(Object.keys(experiment)) };
 }
 
 /** Only a training goes on; the other commands would leave the key unheard. */

@@ -6,15 +6,17 @@ import { writePlanFile } from '../plan/plan-file.ts';
 import { summarizePlan } from '../plan/summary.ts';
 import { figuresOf } from '../report/figures.ts';
 import { gapOf, printPlan } from '../report/plan.ts';
+import { jsonOfSearch, printSearch } from '../report/search.ts';
 import { printGrid } from '../schedule/grid.ts';
 import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
 import { refuseSwallowedExperiment, withCosts } from './measuring.ts';
+import { refuseSearchFlags, searchOf } from './plan-search.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   refuseSwallowedExperiment(invocation);
-  const { experiment, where } = loadExperiment(invocation);
+  const { experiment, where, given } = loadExperiment(invocation);
   const prepared = prepareExperiment(experiment, {
     where,
     needsData: false,
@@ -22,12 +24,20 @@ export async function run(invocation: Invocation): Promise<number> {
   });
   const show = !invocation.quiet && !invocation.json;
   const request = await withCosts(planRequestOf(prepared, 'train'), prepared, invocation);
-  const plan = planOrShow(request, (draft) => {
-    if (show) process.stdout.write(`${printPlan(draft, { width: process.stdout.columns })}\n`);
-  });
+  const print = (plan: Plan) => {
+    if (show) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n`);
+  };
+  const found = invocation.own.search === true ? await searchOf(request, given, invocation) : undefined;
+  if (!found) refuseSearchFlags(invocation);
+  const plan = found ? found.plan : planOrShow(request, print);
+  if (found && show) {
+    print(plan);
+    process.stdout.write(`\n${printSearch(found)}\n`);
+  }
   const out = textOf(invocation, 'planOut');
   if (out !== undefined) await writeFileAtomic(out, writePlanFile(plan, experiment));
-  if (invocation.json) process.stdout.write(`${JSON.stringify(jsonOf(plan))}\n`);
+  if (invocation.json)
+    process.stdout.write(`${JSON.stringify({ ...jsonOf(plan), ...(found ? { search: jsonOfSearch(found) } : {}) })}\n`);
   return 0;
 }
 

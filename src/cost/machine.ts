@@ -1,7 +1,7 @@
 /** What was measured of a machine, independent of any model: the constants of its cost model. */
 import { type Infer, integer, number, object, string } from '../core/schema.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
-import type { DeviceModel } from './analytic.ts';
+import type { DeviceModel, LinkModel } from './analytic.ts';
 import { type AnalyticCostOptions, analyticCosts, type CostModel } from './model.ts';
 
 const positive = (doc: string) => number({ above: 0, doc });
@@ -42,10 +42,13 @@ export const machineSchema = object({
 /** The measured constants of a machine. */
 export type MachineCosts = Infer<typeof machineSchema>;
 
+/** The link between any two of its threads: one that sleeps has to be woken. */
+export const threadLink = ({ link }: Pick<MachineCosts, 'link'>): LinkModel => ({ ...link, wakes: true });
+
 /** A roofline whose figures were measured; nothing of the model at hand was. */
 export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCostOptions, 'link'> = {}): CostModel {
   const device: DeviceModel = { ...machine.device, speed: 1 };
-  const analytic = analyticCosts({ device, link: link ?? machine.link });
+  const analytic = analyticCosts({ device, link: link ?? threadLink(machine) });
   return {
     ...analytic,
     source: 'machine',

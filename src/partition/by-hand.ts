@@ -1,7 +1,7 @@
 import { joinProblems, nearest, PlanError, UsageError } from '../core/errors.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import type { Partition } from './partition.ts';
-import { forwardNodes } from './stage-of.ts';
+import { forwardNodes, stageMap } from './stage-of.ts';
 
 /**
  * Each name begins a new stage, at the first forward node in graph order that it matches. A name is a node's (`conv_1`),
@@ -59,14 +59,31 @@ export function partitionByStages(graph: Graph, patterns: Readonly<Record<string
   const given = nodes.map((node) => rules.find((r) => r.matches(node))?.stage);
   const stages = fillGaps(nodes, given);
   checkOrder(nodes, stages);
-  const empty = Array.from({ length: count }, (_, s) => s).filter((s) => !stages.includes(s));
-  if (empty.length > 0) {
-    throw new PlanError('partition-empty-stage', `no node is on stage ${empty.join(', ')} of ${count}`, {
-      fields: { empty, stages: count },
-      remedy: 'number the stages from 0 without gaps, specific patterns before general ones',
-    });
-  }
+  checkNoneEmpty(stages, count);
   return { stages: count, assignment: toAssignment(nodes, stages), method: 'stages' };
+}
+
+/**
+ * A partition that was made for this graph, checked: every node has a stage, none is empty, values flow to higher stages.
+ * Throws PlanError.
+ */
+export function checkReady(graph: Graph, partition: Partition): Partition {
+  const nodes = forwardNodes(graph);
+  const stageOf = stageMap(graph, partition);
+  const stages = nodes.map(stageOf);
+  checkOrder(nodes, stages);
+  checkNoneEmpty(stages, partition.stages);
+  return partition;
+}
+
+function checkNoneEmpty(stages: readonly number[], count: number): void {
+  const used = new Set(stages);
+  const empty = Array.from({ length: count }, (_, s) => s).filter((s) => !used.has(s));
+  if (empty.length === 0) return;
+  throw new PlanError('partition-empty-stage', `no node is on stage ${empty.join(', ')} of ${count}`, {
+    fields: { empty, stages: count },
+    remedy: 'number the stages from 0 without gaps, specific patterns before general ones',
+  });
 }
 
 const toAssignment = (nodes: readonly Node[], stages: readonly number[]): Record<string, number> =>

@@ -1,6 +1,6 @@
 import type { Graph } from '../graph/graph.ts';
 import { type BalanceOptions, partitionByBalance } from './balance.ts';
-import { partitionByCuts, partitionByStages } from './by-hand.ts';
+import { checkReady, partitionByCuts, partitionByStages } from './by-hand.ts';
 import type { Balance, Partition } from './partition.ts';
 
 export { type BalanceOptions, partitionByBalance } from './balance.ts';
@@ -8,6 +8,12 @@ export { partitionByCuts, partitionByStages } from './by-hand.ts';
 export { type Chain, type ChainCut, cutChain } from './chain.ts';
 export type { Balance, Partition, PartitionObjective } from './partition.ts';
 export { forwardNodes, leaders, stageMap } from './stage-of.ts';
+export {
+  type TrainingDevice,
+  type TrainingProblem,
+  type TrainingProblemOptions,
+  trainingProblem,
+} from './training-problem.ts';
 export { type Boundary, type ChainUnits, chainUnits, type SavedValue, type Traffic, type Unit } from './units.ts';
 
 /** What an experiment's `partition` asks for. */
@@ -15,12 +21,15 @@ export type PartitionSpec =
   | 'auto'
   | { readonly balance: Balance }
   | { readonly cuts: readonly string[] }
-  | { readonly stages: Readonly<Record<string, number>> };
+  | { readonly stages: Readonly<Record<string, number>> }
+  /** Made already: by a planner, or read from a plan's file. */
+  | { readonly ready: Partition };
 
 /** Cuts a training graph into stages. `auto` balances time. Options concern the automatic partitions only. */
 export function makePartition(graph: Graph, spec: PartitionSpec, options: BalanceOptions): Partition {
   if (spec === 'auto') return partitionByBalance(graph, 'time', options);
   if ('balance' in spec) return partitionByBalance(graph, spec.balance, options);
   if ('cuts' in spec) return partitionByCuts(graph, spec.cuts);
+  if ('ready' in spec) return checkReady(graph, spec.ready);
   return partitionByStages(graph, spec.stages);
 }

@@ -15,8 +15,13 @@ export interface PlacementProblem {
   /** In the order of the stages where the answer is to be contiguous. */
   readonly devices: readonly PlacementDevice[];
   /**
+   * `given` (default): stage after stage in the order of `devices`. `any`: contiguous in whichever order of the devices
+   * suits, as where a CPU may stand before, between or behind the accelerators.
+   */
+  readonly deviceOrder?: 'given' | 'any';
+  /**
    * Load of a device: `sum` adds computing and transfers (Tarnawski et al., NeurIPS 2020), `max` overlaps computing with
-   * the transfers over each of its boundaries (PipeDream, SOSP 2019).
+   * the transfers in and those out (PipeDream, SOSP 2019). `placement-load.ts` has the formulas.
    */
   readonly load: 'sum' | 'max';
   /** Unit of work and transfers, for messages: `s`, `ms`, … */

@@ -95,8 +95,6 @@ export function readPlanFile(text: string, where: string): PlanFile {
 
 /** The request with the file's decisions in place of its own. */
 export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest {
-  // As patterns the names of nodes also match what lies below them, so the more specific ones go first.
-  const names = Object.keys(file.partition.assignment).sort((a, b) => b.length - a.length || (a < b ? -1 : 1));
   return {
     ...request,
     microbatches: file.microbatches,
@@ -105,7 +103,7 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
       memory: d.capacityBytes ?? null,
       speed: request.devices[i]?.speed ?? 1,
     })),
-    partition: { stages: Object.fromEntries(names.map((n) => [n, file.partition.assignment[n]!])) },
+    partition: { ready: file.partition },
     placement: file.placement,
     schedule: scheduleOf(file),
   };

@@ -111,7 +111,7 @@ export function makePlan(request: PlanRequest): Plan {
 }
 
 /** Speed of a device as a factor on that of a wasm core. */
-const relativeSpeed = (device: PlannedDevice | undefined): number =>
+export const relativeSpeed = (device: PlannedDevice | undefined): number =>
   device === undefined
     ? 1
     : device.speed * (device.backend === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);
@@ -129,8 +129,22 @@ function refuseUnknownDevice({ memory, speed }: PlannedDevice, device: number): 
   );
 }
 
+/** Training graphs by program and number of microbatches, for several plans of one request that differ in other things. */
+export type GraphCache = Map<string, Build>;
+
+/** The graphs of one of a request's programs. */
+export function graphsOf(request: PlanRequest, name: string, cache: GraphCache): Build {
+  const key = `${name}/${request.microbatches}`;
+  let build = cache.get(key);
+  if (!build) {
+    const spec = request.programs[name]!;
+    cache.set(key, (build = buildGraphs(request, spec, spec === Object.values(request.programs)[0])));
+  }
+  return build;
+}
+
 /** The plan without the check against capacities. */
-export function draftPlan(asked: PlanRequest): Plan {
+export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Plan {
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
@@ -146,9 +160,7 @@ export function draftPlan(asked: PlanRequest): Plan {
   }
   const costs = asked.costs ?? analyticCosts();
   const [mainName, main] = Object.entries(asked.programs)[0]!;
-  const builds = Object.fromEntries(
-    Object.entries(asked.programs).map(([name, spec]) => [name, buildGraphs(asked, spec, spec === main)]),
-  );
+  const builds = Object.fromEntries(Object.keys(asked.programs).map((name) => [name, graphsOf(asked, name, cache)]));
   // A partition weighs a microbatch as it is, also where its samples are computed one by one.
   const mainGraph = builds[mainName]!.largest;
   const request = { ...asked, schedule: scheduleAskedFor(asked, mainGraph) };
@@ -216,7 +228,7 @@ export function draftPlan(asked: PlanRequest): Plan {
   };
 }
 
-interface Build {
+export interface Build {
   readonly chunks: readonly number[];
   /** What the program runs, by samples. */
   readonly graphs: ReadonlyMap<number, Graph>;
@@ -453,8 +465,7 @@ function remedyFor({ request, memory: planned }: Plan): string {
     }
   };
   const mayMoveStages =
-    request.placement === undefined &&
-    !(typeof request.partition === 'object' && ('cuts' in request.partition || 'stages' in request.partition));
+    request.placement === undefined && (typeof request.partition === 'string' || 'balance' in request.partition);
   // `--devices k` means wasm devices of speed 1: for others it would be another experiment.
   const areAlike = request.devices.every((d) => d.backend === 'wasm' && d.speed === 1);
   if (mayMoveStages && areAlike && typeof request.schedule === 'string') {

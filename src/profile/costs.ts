@@ -1,7 +1,6 @@
 /** Costs for a request: from a profile, from the cache, or measured now. */
 import { availableParallelism } from 'node:os';
-import type { LinkModel } from '../cost/analytic.ts';
-import { type MachineCosts, measuredCosts } from '../cost/machine.ts';
+import { type MachineCosts, measuredCosts, threadLink } from '../cost/machine.ts';
 import { analyticCosts, type CostModel, type KernelRun, withLinks } from '../cost/model.ts';
 import { mergeProfiles, missingKeys, type Profile, profiledCosts } from '../cost/profile.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
@@ -64,6 +63,6 @@ export const costsOfProfile = (profile: Profile, { costs }: PlanRequest): CostMo
  */
 export function withMeasuredLinks(request: PlanRequest, cache: MeasurementCache): PlanRequest {
   if (request.costs || request.devices.length < 2) return request;
-  const link: LinkModel | undefined = cache.machine()?.link;
-  return link ? { ...request, costs: analyticCosts({ link }) } : request;
+  const machine = cache.machine();
+  return machine ? { ...request, costs: analyticCosts({ link: threadLink(machine) }) } : request;
 }

@@ -108,7 +108,7 @@ describe('profiled costs', () => {
     const matmulThere = matmulRun(8, 8, 8);
     expect(model.kernelSeconds(matmulThere, 'reference')).toBe(fallback.kernelSeconds(matmulThere, 'reference'));
     expect(model.instructionSeconds('wasm', 1000)).toBe(fallback.instructionSeconds('wasm', 1000));
-    expect(model.link(0, 1)).toEqual(machine.link);
+    expect(model.link(0, 1)).toEqual({ ...machine.link, wakes: true });
     expect(model.stepSeconds!(2)).toBeCloseTo(machine.step.seconds + 2 * machine.step.secondsPerDevice, 15);
     expect(model.source).toBe('profile');
   });

@@ -134,7 +134,7 @@ describe('predictions', () => {
     for (const [d, busy] of rung.busySeconds.entries()) expect(busy).toBeCloseTo(base.busySeconds[d]! + sends[d]!, 9);
     const woken = predict(program, plan.request.devices, {
       ...free,
-      link: () => ({ bytesPerSecond: 1e30, secondsLatency: 1, secondsSend: 0 }),
+      link: () => ({ bytesPerSecond: 1e30, secondsLatency: 1, secondsSend: 0, wakes: true }),
     });
     expect(woken.busySeconds).toEqual(base.busySeconds);
     // Device 1 sleeps until the first microbatch comes, device 0 until its gradient is back, one of them at the barrier.

@@ -1,0 +1,82 @@
+/** `partita plan --search`: its flags, and its progress. */
+import { UsageError } from '../core/errors.ts';
+import { formatSeconds } from '../core/format.ts';
+import type { PlanRequest } from '../plan/plan.ts';
+import { type EvaluatedCandidate, type SearchResult, searchPlan } from '../plan/search.ts';
+import { scheduleNames } from '../schedule/named.ts';
+import { type Invocation, listOf, numberOf, textOf, wholeNumberOf } from './invocation.ts';
+
+const flagsOfSearch = [
+  ['searchMicrobatches', 'search-microbatches'],
+  ['searchSchedules', 'search-schedules'],
+  ['evaluations', 'evaluations'],
+  ['timeLimit', 'time-limit'],
+] as const;
+
+/** Flags that only a search obeys. */
+export function refuseSearchFlags(invocation: Invocation): void {
+  const asked = flagsOfSearch.find(([name]) => textOf(invocation, name) !== undefined);
+  if (!asked) return;
+  throw new UsageError('command-line', `--${asked[1]} is of a search, and there is none`, {
+    fields: { flag: asked[1] },
+    remedy: '--search',
+  });
+}
+
+/** Searches what the experiment leaves open: keys that it gives are kept. */
+export async function searchOf(
+  request: PlanRequest,
+  given: ReadonlySet<string>,
+  invocation: Invocation,
+): Promise<SearchResult> {
+  const { schedule } = request;
+  if (typeof schedule === 'object') {
+    throw new UsageError('search-schedule-file', '--search: a schedule from a file leaves nothing to choose', {
+      fields: { key: 'schedule' },
+      remedy: 'leave out schedule, or --search',
+    });
+  }
+  const schedules =
+    listOf(invocation, 'searchSchedules', 'search-schedules', scheduleNames) ?? (schedule ? [schedule] : undefined);
+  const microbatches =
+    countsOf(invocation, request) ?? (given.has('microbatches') ? [request.microbatches] : undefined);
+  const evaluations = wholeNumberOf(invocation, 'evaluations', 'evaluations', 1);
+  const timeLimitSeconds = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY);
+  return await searchPlan(request, {
+    ...(schedules ? { schedules } : {}),
+    ...(microbatches ? { microbatches } : {}),
+    ...(given.has('partition') && request.partition !== 'auto' ? { partitions: ['given'] } : {}),
+    ...(evaluations ? { evaluations } : {}),
+    ...(timeLimitSeconds ? { timeLimitSeconds } : {}),
+    signal: invocation.signal,
+    ...(invocation.quiet || invocation.json ? {} : { onEvaluated: progress() }),
+  });
+}
+
+function countsOf(invocation: Invocation, { programs }: PlanRequest): number[] | undefined {
+  const text = textOf(invocation, 'searchMicrobatches');
+  if (text === undefined) return undefined;
+  const { batch } = Object.values(programs)[0]!;
+  const counts = [...new Set(text.split(',').map(Number))];
+  if (counts.every((n) => Number.isSafeInteger(n) && n >= 1 && n <= batch)) return counts;
+  throw new UsageError(
+    'command-line',
+    `--search-microbatches: expected whole numbers from 1 to the batch of ${batch}, got ${JSON.stringify(text)}`,
+    { fields: { flag: 'search-microbatches', got: text, batch }, remedy: '--search-microbatches 1,2,4' },
+  );
+}
+
+/** The best so far, every few seconds. */
+function progress(): (candidate: EvaluatedCandidate, count: number) => void {
+  let best: EvaluatedCandidate | undefined;
+  let next = performance.now() + 2000;
+  return (candidate, count) => {
+    if (candidate.fits && (!best || candidate.stepSeconds < best.stepSeconds)) best = candidate;
+    if (performance.now() < next) return;
+    next = performance.now() + 2000;
+    const text = best
+      ? `best ${formatSeconds(best.stepSeconds)} a step (${best.schedule}, M ${best.microbatches})`
+      : 'none fits yet';
+    process.stderr.write(`searched ${count} plans  ${text}\n`);
+  };
+}

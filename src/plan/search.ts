@@ -1,0 +1,424 @@
+/**
+ * The search for a good plan: partition, placement, schedule and number of microbatches together, for the least predicted
+ * step time within the devices' memories.
+ *
+ * Every combination is weighed on paper first (`estimate`: the schedule's clock over the costs of the stages, the bytes of
+ * what is in flight); the most promising, and those that promise to need little memory, are compiled, laid out and
+ * simulated like any plan. What is reported of a plan is always the latter.
+ */
+import { PlanError, UsageError } from '../core/errors.ts';
+import { analyticCosts, type CostModel } from '../cost/model.ts';
+import type { Graph } from '../graph/graph.ts';
+import { partitionByBalance } from '../partition/balance.ts';
+import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
+import { makePartition } from '../partition/index.ts';
+import { solvePlacement } from '../partition/methods.ts';
+import type { Balance, Partition } from '../partition/partition.ts';
+import { stageMap } from '../partition/stage-of.ts';
+import { type TrainingProblem, trainingProblem } from '../partition/training-problem.ts';
+import {
+  makeSchedule,
+  namedSchedules,
+  type PlacementRule,
+  peakInFlight,
+  placementBy,
+  playClock,
+  type Schedule,
+  type ScheduleName,
+  scheduleNames,
+  validateSchedule,
+} from '../schedule/index.ts';
+import { draftPlan, type GraphCache, graphsOf, type Plan, type PlanRequest, relativeSpeed, shortages } from './plan.ts';
+import { forwardEdges, linkSeconds, type StageCosts, stageCosts } from './stage-costs.ts';
+import { stepTimeBound } from './step-bound.ts';
+
+export interface SearchOptions {
+  /** Numbers of microbatches to try. Default: powers of two up to 32 and the batch, and that of the request. */
+  readonly microbatches?: readonly number[];
+  /** Default: all. */
+  readonly schedules?: readonly ScheduleName[];
+  /** Numbers of stages a device to try where a schedule takes several. Default 1, 2 and 4. */
+  readonly stagesPerDevice?: readonly number[];
+  /** Ways to cut. Default: all of `partitionWays`; `given` alone where the request's own partition is to be kept. */
+  readonly partitions?: readonly (PartitionWay | 'given')[];
+  /** Plans that are compiled and simulated. Default 40. */
+  readonly evaluations?: number;
+  /** No further plan is begun after this time. Default 60. */
+  readonly timeLimitSeconds?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Told of every plan that was simulated. */
+  readonly onEvaluated?: (candidate: EvaluatedCandidate, count: number) => void;
+}
+
+/**
+ * How a candidate's partition was found. `chain-*`: contiguous in the graph's own order, exact for the balance named.
+ * `contiguous`: convex stages in any order. `equal-nodes`, `parameters`, `blocks`, `pipedream`: the rules of others.
+ */
+export const partitionWays = ['chain-time', 'chain-memory'] as const;
+export type PartitionWay = (typeof partitionWays)[number];
+
+/** A combination, with what it promises. */
+export interface Candidate {
+  readonly microbatches: number;
+  readonly partition: PartitionWay | 'given';
+  readonly schedule: ScheduleName;
+  readonly stages: number;
+  readonly stagesPerDevice: number;
+  /** Device of each stage. */
+  readonly placement: readonly number[];
+  /** On paper, seconds a step. */
+  readonly estimatedSeconds: number;
+  /** On paper, bytes of each device. */
+  readonly estimatedBytes: readonly number[];
+}
+
+/** A combination that was compiled and simulated. */
+export interface EvaluatedCandidate extends Candidate {
+  readonly stepSeconds: number;
+  readonly bubbleFraction: number;
+  readonly peakBytes: readonly number[];
+  readonly fits: boolean;
+}
+
+export interface SearchResult {
+  /** The fastest plan that fits. */
+  readonly plan: Plan;
+  readonly best: EvaluatedCandidate;
+  /** All that were simulated, the fastest first. */
+  readonly evaluated: readonly EvaluatedCandidate[];
+  /** Those that fit and that no other beats in both step time and largest peak, the fastest first. */
+  readonly pareto: readonly EvaluatedCandidate[];
+  /** No plan with any of the numbers of microbatches tried is faster under these costs. Seconds. */
+  readonly lowerBound: number;
+  readonly gap: number;
+  /** Combinations weighed on paper. */
+  readonly considered: number;
+  readonly seconds: number;
+}
+
+/** A partition with its home, before a schedule is chosen. */
+interface Layout {
+  readonly microbatches: number;
+  readonly way: PartitionWay | 'given';
+  readonly rule: PlacementRule;
+  readonly stagesPerDevice: number;
+  readonly partition: Partition;
+  readonly placement: readonly number[];
+}
+
+interface Weighed extends Candidate {
+  readonly layout: Layout;
+}
+
+/** Throws PlanError where nothing that was tried fits the devices, UsageError where there is nothing to try. */
+export async function searchPlan(request: PlanRequest, options: SearchOptions = {}): Promise<SearchResult> {
+  const begin = performance.now();
+  const { evaluations = 40, timeLimitSeconds = 60, signal } = options;
+  const deadline = begin + 1000 * timeLimitSeconds;
+  const costs = request.costs ?? analyticCosts();
+  const speeds = request.devices.map(relativeSpeed);
+  const [mainName, main] = Object.entries(request.programs)[0]!;
+  const cache: GraphCache = new Map();
+  const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
+  const schedules = options.schedules ?? scheduleNames;
+
+  const weighed: Weighed[] = [];
+  let lowerBound = Number.POSITIVE_INFINITY;
+  for (const microbatches of counts) {
+    signal?.throwIfAborted();
+    const graph = graphsOf({ ...request, microbatches }, mainName, cache).largest;
+    lowerBound = Math.min(lowerBound, stepTimeBound(graph, { costs, speeds, microbatches }));
+    for (const layout of await layoutsOf(request, graph, microbatches, costs, options)) {
+      weighed.push(...weigh(layout, graph, request, costs, schedules));
+    }
+  }
+  if (weighed.length === 0) {
+    throw new UsageError('search-empty', 'there is no combination of partition, schedule and microbatches to try', {
+      fields: { microbatches: counts, schedules },
+      remedy: 'allow more schedules or numbers of microbatches',
+    });
+  }
+
+  const evaluated: EvaluatedCandidate[] = [];
+  const plans = new Map<EvaluatedCandidate, PlanRequest>();
+  for (const candidate of inOrderOfPromise(weighed)) {
+    signal?.throwIfAborted();
+    const enough = evaluated.some((c) => c.fits);
+    if (evaluated.length >= evaluations || (performance.now() > deadline && (enough || evaluated.length > 0))) break;
+    const { layout, ...rest } = candidate;
+    const asked: PlanRequest = {
+      ...request,
+      microbatches: candidate.microbatches,
+      schedule: candidate.schedule,
+      partition: { ready: layout.partition },
+      placement: layout.placement,
+    };
+    const plan = draftPlan({ ...asked, programs: { [mainName]: main } }, cache);
+    const found: EvaluatedCandidate = {
+      ...rest,
+      stepSeconds: plan.prediction.stepSeconds,
+      bubbleFraction: plan.prediction.bubbleFraction,
+      peakBytes: plan.memory.map((m) => m.peakBytes),
+      fits: shortages(plan).length === 0,
+    };
+    evaluated.push(found);
+    plans.set(found, asked);
+    options.onEvaluated?.(found, evaluated.length);
+  }
+  evaluated.sort((a, b) => a.stepSeconds - b.stepSeconds || largest(a) - largest(b));
+
+  // The programs for a smaller last batch and for evaluation must fit too.
+  for (const best of evaluated) {
+    if (!best.fits) continue;
+    const plan = draftPlan(plans.get(best)!, cache);
+    if (shortages(plan).length > 0) continue;
+    return {
+      plan,
+      best,
+      evaluated,
+      pareto: paretoFront(evaluated.filter((c) => c.fits)),
+      lowerBound: Math.min(lowerBound, best.stepSeconds),
+      gap: Math.max(0, 1 - lowerBound / best.stepSeconds),
+      considered: weighed.length,
+      seconds: (performance.now() - begin) / 1000,
+    };
+  }
+  throw nothingFits(request, evaluated);
+}
+
+const largest = ({ peakBytes }: EvaluatedCandidate): number => Math.max(...peakBytes);
+
+function defaultCounts(batch: number, asked: number): number[] {
+  const counts = new Set([Math.min(asked, batch)]);
+  for (let m = 1; m <= Math.min(batch, 32); m *= 2) counts.add(m);
+  return [...counts].sort((a, b) => a - b);
+}
+
+/** Partitions for some or all of the devices, each once however many ways lead to it. */
+async function layoutsOf(
+  request: PlanRequest,
+  graph: Graph,
+  microbatches: number,
+  costs: CostModel,
+  options: SearchOptions,
+): Promise<Layout[]> {
+  const { stagesPerDevice = [1, 2, 4], partitions = partitionWays } = options;
+  if (partitions.includes('given')) return [givenLayout(request, graph, microbatches, costs)];
+  const layouts: Layout[] = [];
+  const seen = new Set<string>();
+  for (const devices of deviceSets(request)) {
+    for (const v of devices.length === 1 ? [1] : stagesPerDevice) {
+      for (const rule of v === 1 ? (['straight'] as const) : (['looped', 'v'] as const)) {
+        const placement = placementBy(rule, devices.length, v).map((d) => devices[d]!);
+        const problem = trainingProblem(graph, {
+          costs,
+          microbatches,
+          devices: placement.map((d, s) => ({
+            speed: relativeSpeed(request.devices[d]),
+            memory: request.devices[d]!.memory,
+            inFlight: Math.min(microbatches, placement.length - s),
+          })),
+        });
+        if (problem.problem.parts.length < placement.length) continue;
+        for (const way of partitions as readonly PartitionWay[]) {
+          const partition = await cut(way, graph, problem, placement, request, microbatches, costs);
+          if (!partition || partition.stages !== placement.length) continue;
+          const key = `${placement.join()}/${Object.values(partition.assignment).join()}`;
+          if (seen.has(key)) continue;
+          seen.add(key);
+          layouts.push({ microbatches, way, rule, stagesPerDevice: v, partition, placement });
+        }
+      }
+    }
+  }
+  return layouts;
+}
+
+/** The partition that the request asks for. */
+function givenLayout(request: PlanRequest, graph: Graph, microbatches: number, costs: CostModel): Layout {
+  const all = request.devices.map((_, d) => d);
+  const homes = request.placement ?? all;
+  const partition = makePartition(graph, request.partition, {
+    stages: homes.length,
+    exactly: true,
+    microbatches,
+    costs,
+    devices: homes,
+    speeds: homes.map((d) => relativeSpeed(request.devices[d])),
+  });
+  const placement = request.placement ?? all.slice(0, partition.stages);
+  return { microbatches, way: 'given', rule: 'straight', stagesPerDevice: 1, partition, placement };
+}
+
+/** All devices, and fewer: the fastest of them, in the order they are given. */
+function deviceSets({ devices }: PlanRequest): number[][] {
+  const bySpeed = devices
+    .map((_, d) => d)
+    .sort((a, b) => relativeSpeed(devices[b]) - relativeSpeed(devices[a]) || a - b);
+  const counts = new Set([devices.length]);
+  for (let k = 1; k < devices.length; k += devices.length <= 8 ? 1 : k) counts.add(k);
+  return [...counts].sort((a, b) => b - a).map((k) => bySpeed.slice(0, k).sort((a, b) => a - b));
+}
+
+const balances: Partial<Record<PartitionWay, Balance>> = { 'chain-time': 'time', 'chain-memory': 'memory' };
+const methodsOfWays: Partial<Record<string, string>> = { contiguous: 'auto' };
+
+/** undefined where the way finds no partition into so many stages. */
+async function cut(
+  way: PartitionWay,
+  graph: Graph,
+  { problem, assignmentOf }: TrainingProblem,
+  placement: readonly number[],
+  request: PlanRequest,
+  microbatches: number,
+  costs: CostModel,
+): Promise<Partition | undefined> {
+  const balance = balances[way];
+  if (balance) {
+    return partitionByBalance(graph, balance, {
+      stages: placement.length,
+      exactly: true,
+      microbatches,
+      costs,
+      devices: placement,
+      speeds: placement.map((d) => relativeSpeed(request.devices[d])),
+    });
+  }
+  try {
+    const { deviceOf } = await solvePlacement(problem, {
+      method: methodsOfWays[way] ?? way,
+      contiguous: true,
+      timeLimitSeconds: 5,
+    });
+    return asStages(deviceOf, assignmentOf, placement.length, way);
+  } catch (error) {
+    // Nothing that fits, by this way: others may find something.
+    if (error instanceof PlanError) return undefined;
+    throw error;
+  }
+}
+
+/** A contiguous placement on the stages' devices is a partition, where every stage has something to do. */
+function asStages(
+  deviceOf: readonly number[],
+  assignmentOf: TrainingProblem['assignmentOf'],
+  stages: number,
+  method: string,
+): Partition | undefined {
+  if (new Set(deviceOf).size < stages) return undefined;
+  return { stages, assignment: assignmentOf(deviceOf), method };
+}
+
+/** What each schedule that suits a layout promises. */
+function weigh(
+  layout: Layout,
+  graph: Graph,
+  request: PlanRequest,
+  costs: CostModel,
+  schedules: readonly ScheduleName[],
+): Weighed[] {
+  const { microbatches, partition, stagesPerDevice, rule } = layout;
+  const order = highestOrder(graph);
+  const stages = foldedStages(partition.stages, order);
+  const placement = foldedPlacement(layout.placement, order);
+  const figures = stageCosts(graph, stageMap(graph, partition), { stages, own: partition.stages, costs });
+  const shape = { stages, microbatches, placement, devices: request.devices.length };
+  return schedules.flatMap((name): Weighed[] => {
+    const own = namedSchedules[name].placement;
+    if (stagesPerDevice === 1 ? own !== 'straight' : own !== rule) return [];
+    const schedule = makeSchedule(name, shape);
+    try {
+      validateSchedule(schedule, { dependencies: forwardEdges(figures) });
+    } catch {
+      return []; // a rule that does not serve this placement
+    }
+    return [
+      {
+        layout,
+        microbatches,
+        partition: layout.way,
+        schedule: name,
+        stages: partition.stages,
+        stagesPerDevice,
+        placement: layout.placement,
+        estimatedSeconds: estimateSeconds(schedule, figures, request, costs),
+        estimatedBytes: estimateBytes(schedule, figures),
+      },
+    ];
+  });
+}
+
+/** The clock of the schedule over the stages' times, and the updates behind it. Seconds a step. */
+export function estimateSeconds(
+  schedule: Schedule,
+  figures: StageCosts,
+  { devices }: Pick<PlanRequest, 'devices'>,
+  costs: CostModel,
+): number {
+  const speed = (stage: number) => relativeSpeed(devices[schedule.placement[stage]!]);
+  const clock = playClock(schedule, {
+    durations: ({ kind, stage }) => {
+      const { F, B, W } = figures.durations[stage]!;
+      return (kind === 'F' ? F : kind === 'B' ? B : kind === 'W' ? W : B + W) / speed(stage);
+    },
+    dependencies: forwardEdges(figures),
+    link: linkSeconds(figures, schedule.placement, costs),
+  });
+  const updates = new Array<number>(schedule.devices).fill(0);
+  figures.stepSeconds.forEach((seconds, s) => {
+    updates[schedule.placement[s]!]! += seconds / speed(s);
+  });
+  return clock.makespan + Math.max(...updates);
+}
+
+/** Bytes of each device: what its stages keep, and what they hold for the microbatches in flight. */
+export function estimateBytes(schedule: Schedule, { fixedBytes, heldBytes }: StageCosts): number[] {
+  const bytes = new Array<number>(schedule.devices).fill(0);
+  peakInFlight(schedule).forEach((held, s) => {
+    bytes[schedule.placement[s]!]! += fixedBytes[s]! + held * heldBytes[s]!;
+  });
+  return bytes;
+}
+
+/** The fastest on paper first, but every fourth is the next of those that nothing else on paper beats in time and memory. */
+function* inOrderOfPromise(weighed: readonly Weighed[]): Generator<Weighed> {
+  const fast = [...weighed].sort((a, b) => a.estimatedSeconds - b.estimatedSeconds);
+  const front = new Set<Weighed>();
+  let least = Number.POSITIVE_INFINITY;
+  for (const c of fast) {
+    const bytes = Math.max(...c.estimatedBytes);
+    if (bytes < least) front.add(c);
+    least = Math.min(least, bytes);
+  }
+  const lean = [...front].reverse();
+  const done = new Set<Weighed>();
+  for (let n = 0; done.size < weighed.length; n++) {
+    const list = n % 4 === 3 && lean.some((c) => !done.has(c)) ? lean : fast;
+    const next = list.find((c) => !done.has(c))!;
+    done.add(next);
+    yield next;
+  }
+}
+
+/** Of candidates in ascending order of time. */
+function paretoFront(candidates: readonly EvaluatedCandidate[]): EvaluatedCandidate[] {
+  let least = Number.POSITIVE_INFINITY;
+  return candidates.filter((c) => {
+    const better = largest(c) < least;
+    least = Math.min(least, largest(c));
+    return better;
+  });
+}
+
+function nothingFits({ devices }: PlanRequest, evaluated: readonly EvaluatedCandidate[]): PlanError {
+  const smallest = evaluated.reduce((a, b) => (largest(b) < largest(a) ? b : a));
+  const need = Math.ceil(largest(smallest) / 65536) * 65536;
+  return new PlanError(
+    'search-nothing-fits',
+    `none of ${evaluated.length} plans fits the devices; the smallest needs ${need} bytes on its fullest device`,
+    {
+      fields: { capacities: devices.map((d) => d.memory), smallest: { ...smallest } },
+      remedy: `--memory ${need / 1024}KiB`,
+    },
+  );
+}

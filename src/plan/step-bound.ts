@@ -1,0 +1,65 @@
+/** A step time that no plan goes below, whatever its partition, placement and schedule. */
+import { type CostModel, nodeSeconds } from '../cost/model.ts';
+import type { Graph, Node } from '../graph/graph.ts';
+import { isForward } from '../graph/values.ts';
+import { leaders } from '../partition/stage-of.ts';
+
+export interface StepBoundOptions {
+  readonly costs: CostModel;
+  /** Factors on a wasm core, of all devices that may be used. */
+  readonly speeds: readonly number[];
+  readonly microbatches: number;
+}
+
+/**
+ * The largest of
+ *
+ *     all work / Σ speeds                        nobody computes faster than everybody
+ *     head(u) + M · work(u) / s + tail(u)        a part u (a forward node with what follows it) lies on one device, which
+ *                                                cannot begin it before what leads to it, nor end the step before what
+ *                                                follows from it; s is the fastest device's speed
+ *
+ * Transfers, waiting for memory and the overhead of instructions are left out, so the bound is valid but not tight. Seconds.
+ */
+export function stepTimeBound(graph: Graph, { costs, speeds, microbatches: M }: StepBoundOptions): number {
+  const fastest = Math.max(...speeds);
+  const seconds = graph.nodes.map((n) => nodeSeconds(n, costs));
+  const head = new Float64Array(graph.nodes.length);
+  const tail = new Float64Array(graph.nodes.length);
+  const isMicro = (n: Node) => n.source === undefined && n.region === 'micro';
+  // A sum over microbatches is complete behind the last of them: its readers wait for it, but not within one microbatch.
+  const leads = (from: Node, to: Node) => isMicro(from) && isMicro(to) && !from.op!.accumulates;
+  for (const node of graph.nodes) {
+    for (const { node: from } of node.inputs) {
+      if (leads(from, node)) head[node.id] = Math.max(head[node.id]!, head[from.id]! + seconds[from.id]!);
+    }
+  }
+  for (let id = graph.nodes.length - 1; id >= 0; id--) {
+    const node = graph.nodes[id]!;
+    for (const { node: from } of node.inputs) {
+      if (leads(from, node)) tail[from.id] = Math.max(tail[from.id]!, tail[id]! + seconds[id]!);
+    }
+  }
+  const leader = leaders(graph);
+  const parts = new Map<Node, { work: number; head: number; tail: number }>();
+  let total = 0;
+  for (const node of graph.nodes) {
+    if (!node.op || node.op.alias) continue;
+    if (!isMicro(node)) {
+      total += seconds[node.id]!;
+      continue;
+    }
+    total += M * seconds[node.id]!;
+    const followed = isForward(node) ? node : leader[node.id];
+    if (!followed) continue;
+    let part = parts.get(followed);
+    if (!part)
+      parts.set(followed, (part = { work: 0, head: Number.POSITIVE_INFINITY, tail: Number.POSITIVE_INFINITY }));
+    part.work += seconds[node.id]!;
+    part.head = Math.min(part.head, head[node.id]!);
+    part.tail = Math.min(part.tail, tail[node.id]!);
+  }
+  let bound = total / speeds.reduce((a, b) => a + b, 0);
+  for (const part of parts.values()) bound = Math.max(bound, (part.head + M * part.work + part.tail) / fastest);
+  return bound;
+}

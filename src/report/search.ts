@@ -1,0 +1,60 @@
+/** What a search for a plan found, as people read it and as JSON. */
+import { formatBytes, formatPercent, formatSeconds } from '../core/format.ts';
+import type { EvaluatedCandidate, SearchResult } from '../plan/search.ts';
+import { table } from './table.ts';
+
+/** Rows of the table beside the Pareto front. */
+const SHOWN = 8;
+
+export function printSearch(result: SearchResult): string {
+  const { best, evaluated, pareto, lowerBound, gap, considered, seconds } = result;
+  const shown = evaluated.filter((c, i) => i < SHOWN || pareto.includes(c));
+  const body = table(
+    ['', 'step', 'bubble', 'largest peak', 'M', 'schedule', 'partition', 'devices', 'stages'],
+    shown.map((c) => [
+      c === best ? 'best' : !c.fits ? 'too large' : pareto.includes(c) ? 'Pareto' : '',
+      formatSeconds(c.stepSeconds),
+      formatPercent(c.bubbleFraction),
+      formatBytes(Math.max(...c.peakBytes)),
+      c.microbatches,
+      c.schedule,
+      c.partition,
+      new Set(c.placement).size,
+      c.stages,
+    ]),
+    { align: ['left', 'right', 'right', 'right', 'right', 'left', 'left', 'right', 'right'] },
+  );
+  return [
+    `Search: ${considered} combinations weighed, ${evaluated.length} compiled and simulated, ${formatSeconds(seconds)}`,
+    body,
+    `Best ${formatSeconds(best.stepSeconds)} a step; no plan below ${formatSeconds(lowerBound)} (gap ${formatPercent(gap)})`,
+  ].join('\n');
+}
+
+export function jsonOfSearch({ best, evaluated, pareto, lowerBound, gap, considered, seconds }: SearchResult) {
+  return {
+    objective: best.stepSeconds,
+    lowerBound,
+    gap,
+    unit: 'seconds a step',
+    considered,
+    evaluated: evaluated.length,
+    seconds,
+    best: jsonOfCandidate(best),
+    pareto: pareto.map(jsonOfCandidate),
+    candidates: evaluated.map(jsonOfCandidate),
+  };
+}
+
+const jsonOfCandidate = (c: EvaluatedCandidate) => ({
+  microbatches: c.microbatches,
+  partition: c.partition,
+  schedule: c.schedule,
+  stages: c.stages,
+  placement: c.placement,
+  stepSeconds: c.stepSeconds,
+  bubbleFraction: c.bubbleFraction,
+  peakBytes: c.peakBytes,
+  fits: c.fits,
+  estimatedSeconds: c.estimatedSeconds,
+});
