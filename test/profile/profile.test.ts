@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { measuredCosts } from '../../src/cost/machine.ts';
+import { measuredCosts, threadLink } from '../../src/cost/machine.ts';
 import { kernelKey, missingKeys, newProfile, profiledCosts } from '../../src/cost/profile.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { mse } from '../../src/losses/index.ts';
@@ -219,12 +219,12 @@ describe('the cache', () => {
     const cache = new MeasurementCache(temporary(), () => {});
     expect(withMeasuredLinks(request(), cache).costs).toBeUndefined();
     await cache.keepMachine(someMachine);
-    expect(withMeasuredLinks(request(), cache).costs!.link(0, 1)).toEqual(someMachine.link);
+    expect(withMeasuredLinks(request(), cache).costs!.link(0, 1)).toEqual(threadLink(someMachine));
     const own = request({ costs: measuredCosts(someMachine, { link: { bytesPerSecond: 7, secondsLatency: 1 } }) });
     expect(withMeasuredLinks(own, cache)).toBe(own);
     const profile = newProfile(someMachine, 1, {});
     expect(costsOfProfile(profile, own).link(0, 1).bytesPerSecond).toBe(7);
-    expect(costsOfProfile(profile, request()).link(0, 1)).toEqual(someMachine.link);
+    expect(costsOfProfile(profile, request()).link(0, 1)).toEqual(threadLink(someMachine));
   });
 });
 
