@@ -147,7 +147,7 @@ function mergeStageRows(own: Schedule, placement: readonly number[], devices: nu
   return rows;
 }
 
-function checkShape(
+export function checkShape(
   shape: ScheduleShape,
   usual: () => readonly number[],
 ): { placement: readonly number[]; devices: number } {
