@@ -52,9 +52,17 @@ export interface SearchOptions {
 
 /**
  * How a candidate's partition was found. `chain-*`: contiguous in the graph's own order, exact for the balance named.
- * `contiguous`: convex stages in any order. `equal-nodes`, `parameters`, `blocks`, `pipedream`: the rules of others.
+ * `contiguous`: convex stages in any order. The rest are the rules of others (docs/partition.md).
  */
-export const partitionWays = ['chain-time', 'chain-memory'] as const;
+export const partitionWays = [
+  'chain-time',
+  'chain-memory',
+  'contiguous',
+  'pipedream',
+  'blocks',
+  'parameters',
+  'equal',
+] as const;
 export type PartitionWay = (typeof partitionWays)[number];
 
 /** A combination, with what it promises. */
@@ -280,7 +288,7 @@ async function cut(
     const { deviceOf } = await solvePlacement(problem, {
       method: methodsOfWays[way] ?? way,
       contiguous: true,
-      timeLimitSeconds: 5,
+      timeLimitSeconds: 1,
     });
     return asStages(deviceOf, assignmentOf, placement.length, way);
   } catch (error) {

@@ -51,7 +51,7 @@ export interface NamedAgainst {
 export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
   const { objective = 'makespan', effort = 3_000_000 } = options;
   const { stages, microbatches } = shape;
-  const placed = { stages, microbatches, ...checkShape(shape, () => Array.from({ length: stages }, (_, s) => s)) };
+  const placed = { stages, microbatches, ...checkShape(shape) };
   const instance = compileInstance(placed, options);
   const drains = { split: drainOf(instance, true), whole: drainOf(instance, false) };
   const bounds = new Bounds(instance);
