@@ -82,76 +82,68 @@ function place(
   start: number,
 ): { offsets: number[]; height: number } {
   const offsets = new Array<number>(blocks.length).fill(start);
-  const placed = new PlacedBlocks(blocks);
+  const placed = new PlacedBlocks(blocks.length);
   let height = start;
   for (const i of order) {
     const block = blocks[i]!;
-    let at = start;
-    let chosen = -1;
-    let tightest = Number.POSITIVE_INFINITY;
-    for (const j of placed.during(block, offsets)) {
-      const gap = offsets[j]! - at;
-      if (gap >= block.bytes && gap < tightest) {
-        chosen = at;
-        tightest = gap;
-      }
-      at = Math.max(at, align(offsets[j]! + blocks[j]!.bytes));
-    }
-    const offset = chosen >= 0 ? chosen : at;
+    const offset = placed.bestFit(block, start);
     offsets[i] = offset;
     height = Math.max(height, offset + block.bytes);
-    placed.add(i);
+    placed.add(block, offset);
   }
   return { offsets, height };
 }
 
-/** Time is divided into this many spans at most; a placed block is listed in every span it is alive in. */
-const SPANS = 1024;
-
 /**
- * The placed blocks by time, so that a block is compared with those alive beside it and not with all: the work is that of
- * the overlaps, where most blocks of a step live for a few instructions.
+ * The placed blocks in the order of their offsets, as arrays of numbers: a block is compared with every one of them, which
+ * is quadratic, but one pass over packed numbers, without a search for those alive beside it and without sorting them.
  */
 class PlacedBlocks {
-  readonly #blocks: readonly Block[];
-  readonly #from: number;
-  readonly #width: number;
-  readonly #spans: number[][];
+  readonly #offsets: Float64Array;
+  /** Where the next block could begin behind each. */
+  readonly #ends: Float64Array;
+  readonly #firsts: Int32Array;
+  readonly #lasts: Int32Array;
+  #count = 0;
 
-  constructor(blocks: readonly Block[]) {
-    this.#blocks = blocks;
-    let [from, to] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-    for (const { first, last } of blocks) {
-      from = Math.min(from, first);
-      to = Math.max(to, last);
-    }
-    this.#from = from;
-    this.#width = Math.max(1, Math.ceil((to - from + 1) / SPANS));
-    this.#spans = Array.from({ length: blocks.length > 0 ? this.#spanOf(to) + 1 : 0 }, () => []);
+  constructor(most: number) {
+    this.#offsets = new Float64Array(most);
+    this.#ends = new Float64Array(most);
+    this.#firsts = new Int32Array(most);
+    this.#lasts = new Int32Array(most);
   }
 
-  #spanOf(time: number): number {
-    return Math.floor((time - this.#from) / this.#width);
-  }
-
-  add(i: number): void {
-    const { first, last } = this.#blocks[i]!;
-    for (let span = this.#spanOf(first); span <= this.#spanOf(last); span++) this.#spans[span]!.push(i);
-  }
-
-  /** Placed blocks that are alive together with `block`, by offset. */
-  during(block: Block, offsets: readonly number[]): number[] {
-    const found: number[] = [];
-    const begin = this.#spanOf(block.first);
-    for (let span = begin; span <= this.#spanOf(block.last); span++) {
-      for (const j of this.#spans[span]!) {
-        const other = this.#blocks[j]!;
-        // Behind the first span only those that begin there: the others have been met.
-        if (span > begin && this.#spanOf(other.first) !== span) continue;
-        if (other.last >= block.first && other.first <= block.last) found.push(j);
+  /** Start of the smallest gap that is free for the block's whole life, or of what is free above all gaps. */
+  bestFit({ first, last, bytes }: Block, start: number): number {
+    const [offsets, ends, firsts, lasts] = [this.#offsets, this.#ends, this.#firsts, this.#lasts];
+    let at = start;
+    let chosen = -1;
+    let tightest = Number.POSITIVE_INFINITY;
+    for (let k = 0; k < this.#count; k++) {
+      if (lasts[k]! < first || firsts[k]! > last) continue;
+      const gap = offsets[k]! - at;
+      if (gap >= bytes && gap < tightest) {
+        chosen = at;
+        tightest = gap;
       }
+      if (ends[k]! > at) at = ends[k]!;
     }
-    return found.sort((a, b) => offsets[a]! - offsets[b]!);
+    return chosen >= 0 ? chosen : at;
+  }
+
+  add({ first, last, bytes }: Block, offset: number): void {
+    let low = 0;
+    for (let high = this.#count; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if (this.#offsets[middle]! <= offset) low = middle + 1;
+      else high = middle;
+    }
+    const values = [offset, align(offset + bytes), first, last];
+    for (const [i, list] of [this.#offsets, this.#ends, this.#firsts, this.#lasts].entries()) {
+      list.copyWithin(low + 1, low, this.#count);
+      list[low] = values[i]!;
+    }
+    this.#count++;
   }
 }
 

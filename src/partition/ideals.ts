@@ -14,6 +14,10 @@ export interface Ideals {
   readonly target: Int32Array;
   /** Position of each part in the topological order that the ranks are of. */
   readonly rank: Int32Array;
+  /** Parts of an ideal. */
+  readonly members: (ideal: number) => number[];
+  /** Parts of `ideal` that are not in `before`. */
+  readonly between: (before: number, ideal: number) => number[];
 }
 
 /** Undefined where there are more than `limit`. */
@@ -30,12 +34,12 @@ export function findIdeals(
   const added: number[] = [];
   const target: number[] = [];
   // A set's minimal missing parts, by rank; carried until its steps are written.
-  let open: Int32Array[] = [
+  const open: Int32Array[] = [
     Int32Array.from(order.map((_, r) => r).filter((r) => predecessors[order[r]!]!.length === 0)),
   ];
   let count = 1;
   const keys = randomKeys(parts);
-  let hashes: number[] = [0];
+  const hashes: number[] = [0];
   const set = new Uint32Array(words);
   table.insert(0, 0);
   for (let ideal = 0; ideal < count; ideal++) {
@@ -65,9 +69,27 @@ export function findIdeals(
     }
     first.push(added.length);
   }
-  hashes = [];
-  open = [];
-  return { count, first: Int32Array.from(first), added: Int32Array.from(added), target: Int32Array.from(target), rank };
+  const members = (ideal: number): number[] => {
+    const result: number[] = [];
+    for (let w = 0; w < words; w++) {
+      for (let rest = bits[ideal * words + w]!; rest !== 0; rest &= rest - 1) {
+        result.push(order[w * 32 + 31 - Math.clz32(rest & -rest)]!);
+      }
+    }
+    return result;
+  };
+  return {
+    count,
+    first: Int32Array.from(first),
+    added: Int32Array.from(added),
+    target: Int32Array.from(target),
+    rank,
+    members,
+    between: (before, ideal) => {
+      const earlier = new Set(members(before));
+      return members(ideal).filter((p) => !earlier.has(p));
+    },
+  };
 
   function openAfter(before: Int32Array, r: number, now: Uint32Array): Int32Array {
     const result: number[] = [];

@@ -1,10 +1,26 @@
 import { nearest, PlanError, UsageError } from '../core/errors.ts';
+import { autoMethod } from './auto.ts';
+import { blockPartition } from './baselines/block-partition.ts';
+import { byParameters } from './baselines/by-parameters.ts';
+import { equalParts } from './baselines/equal-parts.ts';
+import { pipedream } from './baselines/pipedream.ts';
+import { singleDevice } from './baselines/single-device.ts';
+import { idealsMethod } from './ideal-method.ts';
+import { leastCapacityFactor } from './least-capacity.ts';
 import { evaluatePlacement, workOn } from './placement-load.ts';
 import type { MethodOptions, PlacementMethod } from './placement-method.ts';
 import type { Placement, PlacementOptions, PlacementProblem } from './problem.ts';
 
 /** By name, in the order of the help. */
-export const placementMethods: readonly PlacementMethod[] = [];
+export const placementMethods: readonly PlacementMethod[] = [
+  autoMethod,
+  idealsMethod,
+  pipedream,
+  blockPartition,
+  byParameters,
+  equalParts,
+  singleDevice,
+];
 
 export interface SolveOptions extends PlacementOptions {
   /** Name of a method; default `auto`. */
@@ -26,10 +42,10 @@ export async function solvePlacement(problem: PlacementProblem, options: SolveOp
     ...(start ? { start } : {}),
   };
   const answer = await method.solve(problem, asked);
-  if (!answer) throw notPlaced(problem, method.name);
+  if (!answer) throw notPlaced(problem, method);
   const { deviceOf, lowerBound } = answer;
   const { loads, objective, violations } = evaluatePlacement(problem, deviceOf, { contiguous });
-  if (violations.length > 0) throw notPlaced(problem, method.name);
+  if (violations.length > 0) throw notPlaced(problem, method);
   return {
     deviceOf,
     loads,
@@ -62,9 +78,26 @@ function refuseImpossible(problem: PlacementProblem): void {
   }
 }
 
-function notPlaced(problem: PlacementProblem, method: string): PlanError {
-  return new PlanError('placement-not-found', `method ${method} finds no placement that fits the devices`, {
-    fields: { method, capacities: problem.devices.map((d) => d.capacity) },
-    remedy: 'give the devices more memory, or more devices',
+/** The last word on a problem without an answer: what capacity would do, if it is for want of memory. */
+function notPlaced(problem: PlacementProblem, { name, finds }: PlacementMethod): PlanError {
+  const limits = problem.devices.map((d) => d.capacity);
+  const limited = limits.filter(Number.isFinite);
+  const fields = { method: name, capacities: limits.map((c) => (Number.isFinite(c) ? c : null)) };
+  const factor = limited.length === 0 ? undefined : leastCapacityFactor(problem, performance.now() + 20_000);
+  if (factor === undefined || factor <= 1) {
+    const how = finds === 'contiguous' ? 'contiguous placement' : 'placement';
+    return new PlanError('placement-not-found', `method ${name} finds no ${how} that the devices can run`, {
+      fields,
+      remedy: name === 'auto' ? 'more time, or more devices' : '--method auto',
+    });
+  }
+  const [first, ...others] = limited;
+  const equal = others.every((c) => c === first);
+  const enough = Math.ceil(first! * factor);
+  return new PlanError('placement-does-not-fit', 'the parts do not fit into the devices, however they are placed', {
+    fields: { ...fields, leastCapacityBytes: equal ? enough : null, leastFactor: factor },
+    remedy: equal
+      ? `--memory ${enough}: the least that a contiguous placement fits into`
+      : `capacities ${factor.toPrecision(4)} times as large, the least that a contiguous placement fits into`,
   });
 }

@@ -7,6 +7,8 @@ export interface PlacementMethod {
   readonly doc: string;
   /** What it answers with: contiguous placements only, or any. */
   readonly finds: 'contiguous' | 'any';
+  /** What others do: to compare with, never part of `auto`. */
+  readonly baseline?: true;
   /** Undefined: it found none. The answer is legal for the kind of placement asked for. */
   readonly solve: (problem: PlacementProblem, options: MethodOptions) => Promise<MethodAnswer | undefined>;
 }

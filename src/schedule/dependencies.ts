@@ -1,5 +1,6 @@
 import type { Schedule } from './schedule.ts';
-import { givesActivationGradient, type Task, task, taskKey } from './task.ts';
+import { type Task, task } from './task.ts';
+import { TaskIndex } from './task-index.ts';
 
 /** Activations flow from one stage into another (and gradients back). */
 export type StageEdge = readonly [from: number, to: number];
@@ -19,18 +20,10 @@ export function requirementsOf(
   schedule: Schedule,
   edges: readonly StageEdge[] = chainEdges(schedule.stages),
 ): (t: Task) => Task[] {
-  const before = new Map<number, number[]>();
-  const after = new Map<number, number[]>();
-  for (const [from, to] of edges) {
-    before.set(to, [...(before.get(to) ?? []), from]);
-    after.set(from, [...(after.get(from) ?? []), to]);
-  }
-  const present = new Set(schedule.rows.flat().filter(givesActivationGradient).map(taskKey));
+  const { before, after } = neighbours(edges);
+  const index = new TaskIndex(schedule);
   // Split or not is a choice per stage and microbatch, so the form in which a gradient comes is looked up.
-  const backward = (stage: number, microbatch: number): Task => {
-    const both = task('BW', stage, microbatch);
-    return present.has(taskKey(both)) ? both : task('B', stage, microbatch);
-  };
+  const backward = (stage: number, m: number): Task => task(index.placeOf('BW', stage, m) >= 0 ? 'BW' : 'B', stage, m);
   return ({ kind, stage, microbatch }) => {
     switch (kind) {
       case 'F':
@@ -42,4 +35,48 @@ export function requirementsOf(
         return [backward(stage, microbatch)];
     }
   };
+}
+
+/** Where a task's requirements stand, for loops over millions: fills `places` and returns how many there are. */
+export type RequiredPlaces = (t: Task, places: number[]) => number;
+
+/** The same rules as `requirementsOf` gives, as places of the index; −1 for a task that stands nowhere. */
+export function requiredPlaces(
+  index: TaskIndex,
+  stages: number,
+  edges: readonly StageEdge[] | undefined,
+): RequiredPlaces {
+  const { before, after } = neighbours(edges ?? chainEdges(stages));
+  return ({ kind, stage, microbatch }, places) => {
+    // A task outside the schedule needs nothing: it is the validator's to report, and grids show it where it stands.
+    if (!index.has(stage, microbatch)) return 0;
+    let n = 0;
+    if (kind === 'F') for (const s of before.get(stage) ?? []) places[n++] = index.placeOf('F', s, microbatch);
+    else if (kind === 'W') places[n++] = index.backwardPlaceOf(stage, microbatch);
+    else {
+      places[n++] = index.placeOf('F', stage, microbatch);
+      for (const s of after.get(stage) ?? []) places[n++] = index.backwardPlaceOf(s, microbatch);
+    }
+    return n;
+  };
+}
+
+interface Neighbours {
+  readonly before: ReadonlyMap<number, readonly number[]>;
+  readonly after: ReadonlyMap<number, readonly number[]>;
+}
+
+function neighbours(edges: readonly StageEdge[]): Neighbours {
+  const before = new Map<number, number[]>();
+  const after = new Map<number, number[]>();
+  const add = (map: Map<number, number[]>, key: number, value: number): void => {
+    const list = map.get(key);
+    if (list === undefined) map.set(key, [value]);
+    else list.push(value);
+  };
+  for (const [from, to] of edges) {
+    add(before, to, from);
+    add(after, from, to);
+  }
+  return { before, after };
 }

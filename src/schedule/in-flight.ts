@@ -1,5 +1,6 @@
 import type { Schedule } from './schedule.ts';
-import { givesWeightGradient, type Task, taskKey } from './task.ts';
+import { givesWeightGradient, type Task } from './task.ts';
+import { TaskIndex } from './task-index.ts';
 
 /** A task with the microbatches held right after it began (F) or ended (W, BW). */
 export interface InFlightPoint {
@@ -17,32 +18,48 @@ export interface InFlightPoint {
  * backward is split. An F without a backward (evaluation) saves nothing and does not count.
  */
 export function inFlightPoints(schedule: Schedule): InFlightPoint[] {
-  const saved = new Set(schedule.rows.flat().filter(givesWeightGradient).map(slot));
-  return schedule.rows.flatMap((row, device) => {
+  const points: InFlightPoint[] = [];
+  walkInFlight(schedule, (device, index, task, ofStage, ofDevice) => {
+    points.push({ device, index, task, ofStage, ofDevice });
+  });
+  return points;
+}
+
+/** The same points one after another. */
+export function walkInFlight(
+  schedule: Schedule,
+  visit: (device: number, index: number, t: Task, ofStage: number, ofDevice: number) => void,
+): void {
+  const tasks = new TaskIndex(schedule);
+  const saves = ({ stage, microbatch }: Task): boolean =>
+    tasks.placeOf('BW', stage, microbatch) >= 0 || tasks.placeOf('W', stage, microbatch) >= 0;
+  schedule.rows.forEach((row, device) => {
     const held = new Map<number, number>();
     let ofDevice = 0;
-    return row.map((t, index) => {
-      const change = t.kind === 'F' && saved.has(slot(t)) ? 1 : givesWeightGradient(t) ? -1 : 0;
+    row.forEach((t, index) => {
+      const change = givesWeightGradient(t) ? -1 : t.kind === 'F' && saves(t) ? 1 : 0;
       const ofStage = (held.get(t.stage) ?? 0) + change;
-      held.set(t.stage, ofStage);
+      if (change !== 0) held.set(t.stage, ofStage);
       ofDevice += change;
-      return { device, index, task: t, ofStage, ofDevice };
+      visit(device, index, t, ofStage, ofDevice);
     });
   });
 }
 
-const slot = (t: Task): string => taskKey({ ...t, kind: 'F' });
-
 /** The most microbatches each stage ever holds. */
 export function peakInFlight(schedule: Schedule): number[] {
   const peaks = new Array<number>(schedule.stages).fill(0);
-  for (const p of inFlightPoints(schedule)) peaks[p.task.stage] = Math.max(peaks[p.task.stage]!, p.ofStage);
+  walkInFlight(schedule, (_device, _index, { stage }, ofStage) => {
+    peaks[stage] = Math.max(peaks[stage]!, ofStage);
+  });
   return peaks;
 }
 
 /** The most microbatches each device ever holds, one for every stage that holds it. */
 export function peakInFlightOfDevices(schedule: Schedule): number[] {
   const peaks = new Array<number>(schedule.devices).fill(0);
-  for (const p of inFlightPoints(schedule)) peaks[p.device] = Math.max(peaks[p.device]!, p.ofDevice);
+  walkInFlight(schedule, (device, _index, _task, _ofStage, ofDevice) => {
+    peaks[device] = Math.max(peaks[device]!, ofDevice);
+  });
   return peaks;
 }

@@ -13,6 +13,7 @@ export type ScheduleProblemCode =
   | 'schedule-mixed-backward'
   | 'schedule-unexpected-task'
   | 'schedule-missing-task'
+  | 'schedule-overlap'
   | 'schedule-weight-before-backward'
   | 'schedule-gradient-order'
   | 'schedule-forward-order'

@@ -10,13 +10,22 @@ export interface Schedule {
   readonly placement: readonly number[];
   /** Per device, in the order of execution. */
   readonly rows: readonly (readonly Task[])[];
+  /**
+   * Overlap cells, per device: every i for which tasks i and i + 1 of its row, a forward and a backward that do not need
+   * each other, are one cell that the device may work on at once. Absent: there are none.
+   */
+  readonly overlaps?: readonly (readonly number[])[];
 }
 
-/** What a rule is asked for. Without a placement, stage s is alone on device s. */
+/** What a rule is asked for. */
 export interface ScheduleShape {
   readonly stages: number;
   readonly microbatches: number;
+  /** Device of each stage. Default: that of the schedule's own placement rule. */
   readonly placement?: readonly number[];
-  /** Where it is more than the placement uses, the surplus devices have empty rows. */
+  /**
+   * Where it is more than the placement uses, the surplus devices have empty rows. Without a placement, looped and
+   * V-shaped schedules lay their stages over this many; default as many as give each its usual number of stages.
+   */
   readonly devices?: number;
 }

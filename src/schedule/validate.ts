@@ -1,27 +1,23 @@
-import { clockUntilStuck } from './clock.ts';
+import { clockUntilStuck, timesUntilStuck } from './clock.ts';
 import type { StageEdge } from './dependencies.ts';
-import { inFlightPoints } from './in-flight.ts';
+import { walkInFlight } from './in-flight.ts';
 import { deadlockError } from './play.ts';
 import { gridError, listedProblems, type Problem, rowsError, type ScheduleProblemCode } from './problem.ts';
 import type { Schedule } from './schedule.ts';
 import { givesActivationGradient, givesWeightGradient, type Task, type TaskKind, task, taskKey } from './task.ts';
+import { isIndex, TaskIndex } from './task-index.ts';
 
 export interface ValidateOptions {
   /** Which stages feed which; default the chain 0→1→2→… */
   readonly dependencies?: readonly StageEdge[];
   /** Microbatches that stage s may hold at once. */
   readonly inFlightBound?: readonly number[];
+  /** Microbatches that device d may hold at once, one for every stage that holds it. */
+  readonly deviceInFlightBound?: readonly number[];
   /** `training` (default): every F has its backward. `forward`: there are only F. */
   readonly passes?: 'training' | 'forward';
   /** `ordered`: the F of a stage run in microbatch order too, as running statistics need. Default `free`. */
   readonly forwards?: 'free' | 'ordered';
-}
-
-/** A task where it stands. */
-interface Place {
-  readonly device: number;
-  readonly index: number;
-  readonly task: Task;
 }
 
 const kinds: readonly TaskKind[] = ['F', 'B', 'W', 'BW'];
@@ -33,18 +29,22 @@ const kinds: readonly TaskKind[] = ['F', 'B', 'W', 'BW'];
 export function validateSchedule(schedule: Schedule, options: ValidateOptions = {}): void {
   const shape = shapeProblems(schedule, options);
   if (shape.length > 0) throw rowsError(schedule, shape);
-  const places = schedule.rows.flatMap((row, device) => row.map((t, index): Place => ({ device, index, task: t })));
 
-  const incomplete = completenessProblems(schedule, places, options);
+  const index = new TaskIndex(schedule);
+  const incomplete = [...completenessProblems(schedule, index, options), ...overlapProblems(schedule)];
   if (incomplete.length > 0) throw gridError(schedule, incomplete, options.dependencies);
-  const unordered = [...orderProblems(places, options), ...inFlightProblems(schedule, options)];
+  const unordered = [...orderProblems(schedule, options), ...inFlightProblems(schedule, options)];
   if (unordered.length > 0) throw gridError(schedule, unordered, options.dependencies);
-  const clock = clockUntilStuck(schedule, options);
-  if (clock.waiting.length > 0) throw deadlockError(schedule, clock);
+  if (timesUntilStuck(schedule, options).waiting.length > 0) {
+    throw deadlockError(schedule, clockUntilStuck(schedule, options));
+  }
 }
 
-function shapeProblems(schedule: Schedule, { dependencies = [], inFlightBound }: ValidateOptions): Problem[] {
-  const { stages, devices, placement, rows } = schedule;
+function shapeProblems(
+  schedule: Schedule,
+  { dependencies = [], inFlightBound, deviceInFlightBound }: ValidateOptions,
+): Problem[] {
+  const { stages, devices, placement, rows, overlaps } = schedule;
   const problems: Problem[] = [];
   const wrong = (what: string, remedy: string): number =>
     problems.push({ code: 'schedule-placement', what, device: -1, remedy });
@@ -53,11 +53,11 @@ function shapeProblems(schedule: Schedule, { dependencies = [], inFlightBound }:
     wrong(`a placement of ${placement.length} stages where there are ${stages}`, 'Give one device a stage.');
   }
   placement.forEach((device, stage) => {
-    if (within(device, devices)) return;
+    if (isIndex(device, devices)) return;
     wrong(`stage ${stage} is placed on device ${device} of ${devices}`, 'Place every stage on a device that exists.');
   });
   for (const edge of dependencies) {
-    if (edge.every((s) => within(s, stages)) && edge[0] !== edge[1]) continue;
+    if (edge.every((s) => isIndex(s, stages)) && edge[0] !== edge[1]) continue;
     wrong(`dependency ${edge.join(' → ')} does not join two of the ${stages} stages`, 'Correct the dependency.');
   }
   // A schedule may come from a JSON file; all that follows relies on the four kinds.
@@ -72,60 +72,62 @@ function shapeProblems(schedule: Schedule, { dependencies = [], inFlightBound }:
   if (inFlightBound !== undefined && inFlightBound.length !== stages) {
     wrong(`${inFlightBound.length} in-flight bounds for ${stages} stages`, 'Give one bound a stage.');
   }
+  if (deviceInFlightBound !== undefined && deviceInFlightBound.length !== devices) {
+    wrong(`${deviceInFlightBound.length} in-flight bounds for ${devices} devices`, 'Give one bound a device.');
+  }
+  if (overlaps !== undefined && overlaps.length !== rows.length) {
+    wrong(`overlap cells of ${overlaps.length} rows where there are ${rows.length}`, 'Give one list of cells a row.');
+  }
   return problems;
 }
 
 /** Every task of the step once, on its device, in one form; and nothing else. */
-function completenessProblems(schedule: Schedule, places: readonly Place[], { passes }: ValidateOptions): Problem[] {
+function completenessProblems(schedule: Schedule, tasks: TaskIndex, { passes }: ValidateOptions): Problem[] {
   const { stages, microbatches, placement } = schedule;
   const problems: Problem[] = [];
-  const firsts = new Map<string, Place>();
-  for (const place of places) {
-    const { device, index, task: t } = place;
-    const key = taskKey(t);
-    const first = firsts.get(key);
-    const problem = (code: ScheduleProblemCode, what: string, remedy: string, fields = {}): number =>
-      problems.push({ code, what, remedy, device, index, task: t, fields });
-    if (!within(t.stage, stages) || !within(t.microbatch, microbatches)) {
-      const range = `stages 0..${stages - 1} and microbatches 0..${microbatches - 1}`;
-      problem('schedule-out-of-range', `${key} is outside ${range}`, `Use ${range}.`);
-      continue;
-    }
-    if (placement[t.stage] !== device) {
-      const home = placement[t.stage]!;
-      const remedy = `Move ${key} to the row of device ${home}, or change the placement.`;
-      problem('schedule-foreign-stage', `${key}: stage ${t.stage} lives on device ${home}`, remedy, {
-        expectedDevice: home,
-      });
-    }
-    if (passes === 'forward' && t.kind !== 'F') {
-      problem('schedule-unexpected-task', `${key} in a forward-only schedule`, `Remove ${key}.`);
-    }
-    if (first !== undefined) {
-      const there = { device: first.device, index: first.index };
-      const what = `${key} already stands on device ${first.device}, place ${first.index}`;
-      problem('schedule-duplicate-task', what, `Remove one of the two ${key}.`, { first: there });
-      continue;
-    }
-    firsts.set(key, place);
-  }
-  for (const { device, index, task: t } of firsts.values()) {
-    const parts = (['B', 'W'] as const).map((k) => taskKey({ ...t, kind: k })).filter((k) => firsts.has(k));
-    if (t.kind !== 'BW' || parts.length === 0) continue;
-    const what = `${taskKey(t)} does the whole backward, but ${parts.join(' and ')} do it in parts`;
-    const remedy = `Remove ${taskKey(t)}, or ${parts.join(' and ')}.`;
-    problems.push({ code: 'schedule-mixed-backward', what, remedy, device, index, task: t, fields: { parts } });
-  }
-  for (const missing of missingTasks(schedule, firsts, passes)) {
-    const device = placement[missing.stage]!;
-    const remedy = `Add ${taskKey(missing)} to the row of device ${device}.`;
-    problems.push({
-      code: 'schedule-missing-task',
-      what: `${taskKey(missing)} is missing`,
-      remedy,
-      device,
-      task: missing,
+  schedule.rows.forEach((row, device) => {
+    row.forEach((t, index) => {
+      const problem = (code: ScheduleProblemCode, what: string, remedy: string, fields = {}): number =>
+        problems.push({ code, what, remedy, device, index, task: t, fields });
+      if (!tasks.has(t.stage, t.microbatch)) {
+        const range = `stages 0..${stages - 1} and microbatches 0..${microbatches - 1}`;
+        problem('schedule-out-of-range', `${taskKey(t)} is outside ${range}`, `Use ${range}.`);
+        return;
+      }
+      if (placement[t.stage] !== device) {
+        const home = placement[t.stage]!;
+        const key = taskKey(t);
+        const remedy = `Move ${key} to the row of device ${home}, or change the placement.`;
+        problem('schedule-foreign-stage', `${key}: stage ${t.stage} lives on device ${home}`, remedy, {
+          expectedDevice: home,
+        });
+      }
+      if (passes === 'forward' && t.kind !== 'F') {
+        const key = taskKey(t);
+        problem('schedule-unexpected-task', `${key} in a forward-only schedule`, `Remove ${key}.`);
+      }
+      const first = tasks.placeOf(t.kind, t.stage, t.microbatch);
+      if (first !== tasks.rowStarts[device]! + index) {
+        const key = taskKey(t);
+        const there = tasks.positionOf(first);
+        const what = `${key} already stands on device ${there.device}, place ${there.index}`;
+        problem('schedule-duplicate-task', what, `Remove one of the two ${key}.`, { first: there });
+        return;
+      }
+      if (t.kind !== 'BW') return;
+      const parts = (['B', 'W'] as const).filter((kind) => tasks.placeOf(kind, t.stage, t.microbatch) >= 0);
+      if (parts.length === 0) return;
+      const keys = parts.map((kind) => taskKey({ ...t, kind }));
+      const what = `${taskKey(t)} does the whole backward, but ${keys.join(' and ')} do it in parts`;
+      const remedy = `Remove ${taskKey(t)}, or ${keys.join(' and ')}.`;
+      problem('schedule-mixed-backward', what, remedy, { parts: keys });
     });
+  });
+  for (const missing of missingTasks(schedule, tasks, passes)) {
+    const device = placement[missing.stage]!;
+    const key = taskKey(missing);
+    const remedy = `Add ${key} to the row of device ${device}.`;
+    problems.push({ code: 'schedule-missing-task', what: `${key} is missing`, remedy, device, task: missing });
     if (problems.length > listedProblems) break;
   }
   return problems;
@@ -133,12 +135,12 @@ function completenessProblems(schedule: Schedule, places: readonly Place[], { pa
 
 function* missingTasks(
   { stages, microbatches }: Schedule,
-  present: ReadonlyMap<string, Place>,
+  tasks: TaskIndex,
   passes: ValidateOptions['passes'],
 ): Generator<Task> {
   for (let stage = 0; stage < stages; stage++) {
     for (let m = 0; m < microbatches; m++) {
-      const has = (kind: TaskKind): boolean => present.has(taskKey(task(kind, stage, m)));
+      const has = (kind: TaskKind): boolean => tasks.placeOf(kind, stage, m) >= 0;
       if (!has('F')) yield task('F', stage, m);
       if (passes === 'forward' || has('BW')) continue;
       if (!has('B') && !has('W')) yield task('BW', stage, m);
@@ -148,46 +150,102 @@ function* missingTasks(
   }
 }
 
-/** A stage stands in one row, so its order can be read off there. */
-function orderProblems(places: readonly Place[], { forwards }: ValidateOptions): Problem[] {
+/** A cell is a forward and a backward, next to each other in the row, of which neither can need the other. */
+function overlapProblems({ overlaps, rows }: Schedule): Problem[] {
   const problems: Problem[] = [];
-  const backwards = new Set<string>();
-  const lastGradient = new Map<number, Task>();
-  const lastForward = new Map<number, Task>();
-  for (const { device, index, task: t } of places) {
-    const key = taskKey(t);
-    if (t.kind === 'W' && !backwards.has(taskKey({ ...t, kind: 'B' }))) {
-      const own = taskKey({ ...t, kind: 'B' });
-      const remedy = `Move ${key} behind ${own}.`;
-      const what = `${key} comes before ${own}, whose gradients it reads`;
-      problems.push({ code: 'schedule-weight-before-backward', what, remedy, device, index, task: t });
+  overlaps?.forEach((cells, device) => {
+    const row = rows[device]!;
+    let free = 0;
+    for (const index of cells) {
+      const pair = Number.isInteger(index) && index >= 0 ? row.slice(index, index + 2) : [];
+      const [a, b] = pair;
+      const problem = (what: string, remedy: string): number =>
+        problems.push({
+          code: 'schedule-overlap',
+          what,
+          remedy,
+          device,
+          ...(a === undefined ? {} : { index, task: a }),
+          fields: { cell: pair.map(taskKey) },
+        });
+      if (a === undefined || b === undefined) {
+        problem(`an overlap cell at place ${index}, where there are not two tasks`, 'Remove the cell.');
+        continue;
+      }
+      const name = `(${taskKey(a)};${taskKey(b)})`;
+      if (index < free)
+        problem(
+          `the overlap cell ${name} shares a task with the one before, or is out of order`,
+          'Give the cells of a row in order, each with two tasks of its own.',
+        );
+      else if (
+        [a, b].filter((t) => t.kind === 'F').length !== 1 ||
+        [a, b].filter(givesActivationGradient).length !== 1
+      ) {
+        problem(`the overlap cell ${name} is not one forward and one backward`, 'Overlap an F with a B or BW.');
+      } else if (a.stage === b.stage && a.microbatch === b.microbatch) {
+        problem(
+          `the overlap cell ${name} holds a forward and its own backward`,
+          `Take the two apart: ${taskKey(b)} reads what ${taskKey(a)} computes.`,
+        );
+      }
+      free = index + 2;
     }
-    if (givesActivationGradient(t)) backwards.add(key);
-    const checks = [
-      [givesWeightGradient(t), lastGradient, 'schedule-gradient-order', 'weight gradients add up'],
-      [forwards === 'ordered' && t.kind === 'F', lastForward, 'schedule-forward-order', 'running statistics are kept'],
-    ] as const;
-    for (const [applies, last, code, why] of checks) {
-      if (!applies) continue;
-      const before = last.get(t.stage);
-      if (before !== undefined && before.microbatch > t.microbatch) {
-        const what = `${key} comes after ${taskKey(before)}, but ${why} in microbatch order (it fixes the bits)`;
-        problems.push({ code, what, remedy: `Move ${key} before ${taskKey(before)}.`, device, index, task: t });
-      } else last.set(t.stage, t);
-    }
-  }
+  });
   return problems;
 }
 
-function inFlightProblems(schedule: Schedule, { inFlightBound }: ValidateOptions): Problem[] {
-  if (inFlightBound === undefined) return [];
-  return inFlightPoints(schedule).flatMap(({ device, index, task: t, ofStage }): Problem[] => {
-    const bound = inFlightBound[t.stage]!;
-    if (t.kind !== 'F' || ofStage <= bound) return [];
-    const what = `${taskKey(t)} makes ${ofStage} microbatches in flight on stage ${t.stage}, the bound is ${bound}`;
-    const remedy = `Run a backward of stage ${t.stage} before ${taskKey(t)}, or raise its bound to ${ofStage}.`;
-    return [{ code: 'schedule-in-flight', what, remedy, device, index, task: t, fields: { inFlight: ofStage, bound } }];
+/** A stage stands in one row, so its order can be read off there. */
+function orderProblems({ stages, microbatches, rows }: Schedule, { forwards }: ValidateOptions): Problem[] {
+  const problems: Problem[] = [];
+  const hasBackward = new Uint8Array(stages * microbatches);
+  const lastGradient = new Array<Task | undefined>(stages);
+  const lastForward = new Array<Task | undefined>(stages);
+  rows.forEach((row, device) => {
+    row.forEach((t, index) => {
+      const slot = t.stage * microbatches + t.microbatch;
+      if (t.kind === 'W' && hasBackward[slot] === 0) {
+        const key = taskKey(t);
+        const own = taskKey({ ...t, kind: 'B' });
+        const remedy = `Move ${key} behind ${own}.`;
+        const what = `${key} comes before ${own}, whose gradients it reads`;
+        problems.push({ code: 'schedule-weight-before-backward', what, remedy, device, index, task: t });
+      }
+      if (t.kind === 'B') hasBackward[slot] = 1;
+      const inOrder = (last: (Task | undefined)[], code: ScheduleProblemCode, why: string): void => {
+        const before = last[t.stage];
+        if (before === undefined || before.microbatch < t.microbatch) {
+          last[t.stage] = t;
+          return;
+        }
+        const key = taskKey(t);
+        const what = `${key} comes after ${taskKey(before)}, but ${why} in microbatch order (it fixes the bits)`;
+        problems.push({ code, what, remedy: `Move ${key} before ${taskKey(before)}.`, device, index, task: t });
+      };
+      if (givesWeightGradient(t)) inOrder(lastGradient, 'schedule-gradient-order', 'weight gradients add up');
+      else if (t.kind === 'F' && forwards === 'ordered') {
+        inOrder(lastForward, 'schedule-forward-order', 'running statistics are kept');
+      }
+    });
   });
+  return problems;
 }
 
-const within = (n: number, count: number): boolean => Number.isInteger(n) && n >= 0 && n < count;
+function inFlightProblems(schedule: Schedule, options: ValidateOptions): Problem[] {
+  const { inFlightBound: ofStages, deviceInFlightBound: ofDevices } = options;
+  if (ofStages === undefined && ofDevices === undefined) return [];
+  const problems: Problem[] = [];
+  walkInFlight(schedule, (device, index, t, ofStage, ofDevice) => {
+    if (t.kind !== 'F') return;
+    const check = (inFlight: number, bound: number | undefined, holder: string): void => {
+      if (bound === undefined || inFlight <= bound) return;
+      const key = taskKey(t);
+      const what = `${key} makes ${inFlight} microbatches in flight on ${holder}, the bound is ${bound}`;
+      const remedy = `Run a backward of ${holder} before ${key}, or raise its bound to ${inFlight}.`;
+      problems.push({ code: 'schedule-in-flight', what, remedy, device, index, task: t, fields: { inFlight, bound } });
+    };
+    check(ofStage, ofStages?.[t.stage], `stage ${t.stage}`);
+    check(ofDevice, ofDevices?.[device], `device ${device}`);
+  });
+  return problems;
+}

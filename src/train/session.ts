@@ -10,7 +10,7 @@ import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts
 import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
 import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
-import { instructionSeconds } from '../simulate/predict.ts';
+import { instructionSeconds } from '../simulate/cluster.ts';
 import { feedValue, type WholeBatch } from './feeds.ts';
 import { initialValue } from './fill.ts';
 import { noiseOfResults, type StepNoise } from './noise-tracker.ts';

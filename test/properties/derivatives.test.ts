@@ -13,6 +13,7 @@ import { gradientPenaltyRequest } from '../../src/train/derivatives.ts';
 import { Session } from '../../src/train/session.ts';
 import { f32, planOf, squaredError, toHex } from '../support/models.ts';
 import { Choices, randomModel, randomStages } from '../support/random-model.ts';
+import { randomScheduleFor } from '../support/random-schedule.ts';
 
 // Derivatives of derivatives through any cut: the promises of `same-bits` for models that hold their own gradients.
 
@@ -23,7 +24,7 @@ interface Case {
   readonly stages: number;
   readonly devices: number;
   readonly microbatches: number;
-  readonly schedule: 'gpipe' | '1f1b';
+  readonly schedule: 'gpipe' | '1f1b' | 'random';
   readonly kind: (typeof kinds)[number];
 }
 
@@ -32,7 +33,7 @@ const cases = fc.record<Case>({
   stages: fc.integer({ min: 1, max: 4 }),
   devices: fc.integer({ min: 1, max: 3 }),
   microbatches: fc.integer({ min: 1, max: 4 }),
-  schedule: fc.constantFrom('gpipe', '1f1b'),
+  schedule: fc.constantFrom('gpipe', '1f1b', 'random'),
   kind: fc.constantFrom(...kinds),
 });
 
@@ -65,14 +66,17 @@ function plans(c: Case): { one: Plan; many: Plan } {
       microbatches: c.kind === 'perExample' ? samples : c.microbatches,
       ...more,
     });
+  const layout = { devices: Array.from({ length: c.devices }, () => device), ...layoutOf(base, c) };
   return {
     one: request({ devices: [device], schedule: 'gpipe', partition: 'auto' }),
-    many: request({
-      devices: Array.from({ length: c.devices }, () => device),
-      schedule: c.schedule,
-      ...layoutOf(base, c),
-    }),
+    many: scheduled(c, (schedule) => request({ ...layout, schedule })),
   };
+}
+
+/** The plan with the case's schedule; a random one is drawn for the chain of stages that the plan turns out to have. */
+function scheduled(c: Case, plan: (schedule: PlanRequest['schedule']) => Plan): Plan {
+  if (c.schedule !== 'random') return plan(c.schedule);
+  return plan(randomScheduleFor(plan('gpipe'), c.seed));
 }
 
 function feedsOf(plan: Plan, seed: number): Record<string, HostTensor> {
@@ -222,12 +226,8 @@ describe('derivatives within a model, same bits for every layout', () => {
           optimizer: { kind: 'adamw', lr: 0.01 } as const,
         };
         const one = planOf(model, { ...shared, devices: 1, schedule: 'gpipe' });
-        const many = planOf(model, {
-          ...shared,
-          devices: c.devices,
-          schedule: c.schedule,
-          ...layoutOf(randomModel(c.seed), c),
-        });
+        const layout = { ...shared, devices: c.devices, ...layoutOf(randomModel(c.seed), c) };
+        const many = scheduled(c, (schedule) => planOf(model, { ...layout, schedule }));
         const trained = async (plan: Plan, audit: boolean) => {
           await using session = await Session.open(plan, { seed: c.seed, transport: 'local', audit });
           for (let step = 0; step < 2; step++) await session.run('train', feedsOf(plan, c.seed + step), { step });

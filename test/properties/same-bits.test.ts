@@ -6,16 +6,17 @@ import type { Fault } from '../../src/runtime/device-image.ts';
 import { Session, type SessionOptions } from '../../src/train/session.ts';
 import { f32, planOf, toHex } from '../support/models.ts';
 import { Choices, randomModel, randomStages } from '../support/random-model.ts';
+import { randomScheduleFor } from '../support/random-schedule.ts';
 
-// P1 and P2 as one property: any legal cut of any graph, on any number of devices, under any schedule and with any delays,
-// gives the bits of one device at the same microbatch count; and every device's memory is as planned, to the byte.
+// P1 and P2 as one property: any legal cut of any graph, on any number of devices, under any schedule (backwards split or not) and with any
+// delays, gives the bits of one device at the same microbatch count; and every device's memory is as planned, to the byte.
 
 interface Case {
   readonly seed: number;
   readonly stages: number;
   readonly devices: number;
   readonly microbatches: number;
-  readonly schedule: 'gpipe' | '1f1b';
+  readonly schedule: 'gpipe' | '1f1b' | 'random';
   readonly optimizer: OptimizerKind;
   /** Whether gradients are clipped, and so wait for those of all devices. */
   readonly clips: boolean;
@@ -26,7 +27,7 @@ const cases = fc.record<Case>({
   stages: fc.integer({ min: 1, max: 5 }),
   devices: fc.integer({ min: 1, max: 4 }),
   microbatches: fc.integer({ min: 1, max: 4 }),
-  schedule: fc.constantFrom('gpipe', '1f1b'),
+  schedule: fc.constantFrom('gpipe', '1f1b', 'random'),
   optimizer: fc.constantFrom(...optimizerKinds),
   clips: fc.boolean(),
 });
@@ -44,9 +45,11 @@ function plans(c: Case): { one: Plan; many: Plan } {
   const stages = Object.fromEntries(Object.entries(wanted).map(([name, s]) => [name, used.indexOf(s)]));
   const choices = new Choices(c.seed + 1);
   const placement = used.map(() => choices.below(c.devices));
+  const layout = { ...shared, devices: c.devices, partition: { stages }, placement };
+  const named = planOf(model, { ...layout, schedule: c.schedule === 'random' ? 'gpipe' : c.schedule });
   return {
     one: planOf(model, { ...shared, devices: 1, schedule: 'gpipe' }),
-    many: planOf(model, { ...shared, devices: c.devices, schedule: c.schedule, partition: { stages }, placement }),
+    many: c.schedule === 'random' ? planOf(model, { ...layout, schedule: randomScheduleFor(named, c.seed) }) : named,
   };
 }
 

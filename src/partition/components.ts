@@ -1,0 +1,43 @@
+/**
+ * Strongly connected components (Tarjan 1972, with its own stack: graphs are deeper than the call stack). Each is sorted;
+ * components come in reverse topological order.
+ */
+export function components(count: number, edges: readonly (readonly [number, number])[]): number[][] {
+  const successors: number[][] = Array.from({ length: count }, () => []);
+  for (const [from, to] of edges) successors[from]!.push(to);
+  const index = new Int32Array(count).fill(-1);
+  const low = new Int32Array(count);
+  const onPath = new Uint8Array(count);
+  const path: number[] = [];
+  const result: number[][] = [];
+  let clock = 0;
+  for (let root = 0; root < count; root++) {
+    if (index[root]! >= 0) continue;
+    const calls: { readonly node: number; next: number }[] = [];
+    const enter = (node: number) => {
+      index[node] = low[node] = clock++;
+      path.push(node);
+      onPath[node] = 1;
+      calls.push({ node, next: 0 });
+    };
+    enter(root);
+    while (calls.length > 0) {
+      const call = calls[calls.length - 1]!;
+      const { node } = call;
+      if (call.next < successors[node]!.length) {
+        const other = successors[node]![call.next++]!;
+        if (index[other]! < 0) enter(other);
+        else if (onPath[other]) low[node] = Math.min(low[node]!, index[other]!);
+        continue;
+      }
+      calls.pop();
+      const caller = calls[calls.length - 1];
+      if (caller) low[caller.node] = Math.min(low[caller.node]!, low[node]!);
+      if (low[node] !== index[node]) continue;
+      const component = path.splice(path.lastIndexOf(node));
+      for (const member of component) onPath[member] = 0;
+      result.push(component.sort((a, b) => a - b));
+    }
+  }
+  return result;
+}

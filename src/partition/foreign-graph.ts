@@ -1,0 +1,51 @@
+import { UsageError } from '../core/errors.ts';
+import type { PlacementDevice, PlacementProblem } from './problem.ts';
+
+/** A graph from a file, as a placement problem and the way back to the file's nodes. */
+export interface ForeignGraph {
+  readonly problem: PlacementProblem;
+  /** Ids of the file's nodes in each part. */
+  readonly nodesOf: readonly (readonly string[])[];
+  readonly format: string;
+}
+
+/** What is asked of a file beside what it says itself. */
+export interface ForeignRequest {
+  /** Accelerators; default: the file's number, else 2. */
+  readonly devices?: number;
+  /** CPUs beside them; default 0. */
+  readonly cpus?: number;
+  /** Bytes of each accelerator; default: the file's, else no limit. */
+  readonly memory?: number;
+  /** Bytes a second, where the file gives sizes and not times; default: transfers are free. */
+  readonly linkBandwidth?: number;
+  /** Default true. What nodes are one part may depend on it. */
+  readonly contiguous?: boolean;
+}
+
+/** Accelerators, then CPUs: those have no limit of memory and pay no transfers. */
+export function deviceList(
+  request: ForeignRequest,
+  file: { readonly accelerators: number | undefined; readonly capacity: number },
+  where: string,
+): PlacementDevice[] {
+  const accelerators = request.devices ?? file.accelerators ?? 2;
+  const cpus = request.cpus ?? 0;
+  if (accelerators + cpus < 1) {
+    throw new UsageError('no-devices', `${where}: there is no device to place it on`, {
+      fields: { where, devices: accelerators, cpus },
+      remedy: '--devices 2',
+    });
+  }
+  const capacity = request.memory ?? file.capacity;
+  return [
+    ...Array.from(
+      { length: accelerators },
+      (): PlacementDevice => ({ kind: 'accelerator', speed: 1, capacity, linkSpeed: 1 }),
+    ),
+    ...Array.from(
+      { length: cpus },
+      (): PlacementDevice => ({ kind: 'cpu', speed: 1, capacity: Infinity, linkSpeed: Infinity }),
+    ),
+  ];
+}

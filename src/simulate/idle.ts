@@ -1,0 +1,154 @@
+import { lastDevice, timelineOf } from './critical-path.ts';
+import type { Simulation, WaitKind } from './simulate.ts';
+import type { TimedAction, Timeline } from './timeline.ts';
+
+/** What a device that waits is in truth waiting for. */
+export type RootKind = 'compute' | 'other' | 'send' | 'contention' | 'latency';
+
+/** One wait of a chain: `device` waits for `for`, which waits in turn, or is at the root. */
+export interface Wait {
+  readonly device: number;
+  /** Its next action; null behind its last. */
+  readonly index: number | null;
+  readonly kind: WaitKind;
+  readonly for: number;
+}
+
+export interface IdleReason {
+  /** From the idle device to the root. */
+  readonly chain: readonly Wait[];
+  readonly root: {
+    readonly kind: Exclude<RootKind, 'contention'>;
+    /** Who computes or sends; of a latency, who has sent. */
+    readonly device: number;
+    readonly index: number;
+    /** Receiver of a transfer or a latency. */
+    readonly to: number | null;
+  };
+  /** How long exactly this chain holds. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** A piece of a device's time: it is busy with an action, or a message of it is on its way, or it waits for another. */
+type Piece =
+  | { readonly root: 'busy' | 'latency'; readonly action: TimedAction; readonly begin: number; readonly end: number }
+  | {
+      readonly root: null;
+      readonly wait: Wait;
+      readonly begin: number;
+      readonly end: number;
+    };
+
+/**
+ * A device's time from `begin` to `end`, cut where what it does or waits for changes. A wait for a message is the sender's
+ * affair until it is sent, and the link's from there on; one for a barrier is its last device's, one for the step's end
+ * that of the device that ends last.
+ */
+function* pieces(timeline: Timeline, device: number, begin: number, end: number, last: number): Generator<Piece> {
+  const count = timeline.count(device);
+  let index = timeline.indexAt(device, begin);
+  for (let now = begin; now < end; index++) {
+    if (index === count) {
+      yield { root: null, wait: { device, index: null, kind: 'end', for: last }, begin: now, end };
+      return;
+    }
+    const action = timeline.at(device, index);
+    const ready = Math.min(end, action.begin);
+    if (now < ready) {
+      const kind = action.kind as WaitKind | 'send';
+      const by = action.heldBy!;
+      const wait = { device, index, kind: kind === 'send' ? 'post' : kind, for: by.device } as const;
+      const sent = kind === 'receive' ? timeline.at(by.device, by.index) : undefined;
+      const handed = sent ? Math.max(now, Math.min(ready, sent.end)) : ready;
+      if (now < handed) yield { root: null, wait, begin: now, end: handed };
+      if (sent && handed < ready) yield { root: 'latency', action: sent, begin: handed, end: ready };
+      now = ready;
+    }
+    const done = Math.min(end, action.end);
+    if (now < done) {
+      yield { root: 'busy', action, begin: now, end: done };
+      now = done;
+    }
+  }
+}
+
+/** Why a device does nothing at a time: the chain of waits down to whoever is busy then. null where it is busy itself. */
+export function whyIdle(simulation: Simulation, device: number, seconds: number): IdleReason | null {
+  const timeline = timelineOf(simulation);
+  if (!(seconds >= 0 && seconds < simulation.stepSeconds)) return null;
+  const last = lastDevice(timeline);
+  const chain: Wait[] = [];
+  let [begin, end, at] = [0, simulation.stepSeconds, device];
+  for (;;) {
+    const index = timeline.indexAt(at, seconds);
+    const from = index === 0 ? 0 : timeline.at(at, index - 1).end;
+    const until = index === timeline.count(at) ? simulation.stepSeconds : timeline.at(at, index).end;
+    const here = [...pieces(timeline, at, from, until, last)].find((p) => p.begin <= seconds && seconds < p.end)!;
+    begin = Math.max(begin, here.begin);
+    end = Math.min(end, here.end);
+    if (here.root !== null) {
+      const { kind, index: rootIndex, device: rootDevice, peer } = here.action;
+      if (chain.length === 0 && here.root === 'busy') return null;
+      if (here.root === 'latency') chain.push({ device: at, index, kind: 'receive', for: rootDevice });
+      return {
+        chain,
+        root: {
+          kind: here.root === 'latency' ? 'latency' : kind === 'compute' || kind === 'send' ? kind : 'other',
+          device: rootDevice,
+          index: rootIndex,
+          to: peer,
+        },
+        begin,
+        end,
+      };
+    }
+    chain.push(here.wait);
+    at = here.wait.for;
+  }
+}
+
+export interface IdleCause {
+  /** What the idle device itself waits for. */
+  readonly wait: WaitKind;
+  readonly kind: RootKind;
+  /** Who computes or sends meanwhile; of a latency, who has sent. */
+  readonly device: number;
+  /** Summed over all devices that wait. */
+  readonly seconds: number;
+}
+
+/** All idle time of a step by its root causes, the largest first; it sums to devices · step − Σ busy. */
+export function idleCauses(simulation: Simulation): IdleCause[] {
+  const timeline = timelineOf(simulation);
+  const last = lastDevice(timeline);
+  const sums = new Map<string, { wait: WaitKind; kind: RootKind; device: number; seconds: number }>();
+  const add = (wait: WaitKind, kind: RootKind, device: number, seconds: number): void => {
+    if (seconds <= 0) return;
+    const key = `${wait} ${kind} ${device}`;
+    const sum = sums.get(key);
+    if (sum) sum.seconds += seconds;
+    else sums.set(key, { wait, kind, device, seconds });
+  };
+  const rest: { device: number; begin: number; end: number; wait: WaitKind | null }[] = [];
+  for (let device = 0; device < timeline.devices; device++) {
+    rest.push({ device, begin: 0, end: simulation.stepSeconds, wait: null });
+    for (let span = rest.pop(); span; span = rest.pop()) {
+      for (const piece of pieces(timeline, span.device, span.begin, span.end, last)) {
+        const { begin, end } = piece;
+        if (piece.root === null) {
+          const wait = span.wait ?? piece.wait.kind;
+          rest.push({ device: piece.wait.for, begin, end, wait });
+        } else if (piece.root === 'latency') add(span.wait ?? 'receive', 'latency', piece.action.device, end - begin);
+        else if (span.wait !== null) {
+          const { kind, contention, device: root, begin: from, end: to } = piece.action;
+          const shared = contention === 0 ? 0 : ((end - begin) * contention) / (to - from);
+          const own = kind === 'compute' || kind === 'send' ? kind : 'other';
+          add(span.wait, own, root, end - begin - shared);
+          add(span.wait, 'contention', root, shared);
+        }
+      }
+    }
+  }
+  return [...sums.values()].sort((a, b) => b.seconds - a.seconds);
+}

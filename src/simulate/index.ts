@@ -1,0 +1,19 @@
+/** Steps on paper: programs played with a cost model on devices that need not exist. */
+export type { Action, ActionSource } from './actions.ts';
+export { actionsOf } from './actions.ts';
+export type { Cluster, Medium, SimulatedDevice } from './cluster.ts';
+export { instructionSeconds } from './cluster.ts';
+export { type CriticalPath, criticalPath, type PathKind, type PathSegment } from './critical-path.ts';
+export { type IdleCause, type IdleReason, idleCauses, type RootKind, type Wait, whyIdle } from './idle.ts';
+export type { Jitter } from './jitter.ts';
+export { type MemoryOverTime, type MemorySample, memoryOverTime } from './memory.ts';
+export { type PipelineOptions, pipelineProgram } from './pipeline.ts';
+export { type Prediction, predict } from './predict.ts';
+export {
+  type SimulatedTimes,
+  type SimulateOptions,
+  type Simulation,
+  simulate,
+  type WaitKind,
+} from './simulate.ts';
+export type { ActionKind, TimedAction, Timeline } from './timeline.ts';

@@ -1,0 +1,396 @@
+import { PlanError, UsageError } from '../core/errors.ts';
+import type { StepProgram } from '../program/instruction.ts';
+import { type Action, type ActionSource, actionsOf } from './actions.ts';
+import { type Cluster, linkOf } from './cluster.ts';
+import { type Jitter, jitterOf } from './jitter.ts';
+import { Sharing } from './sharing.ts';
+import { type ActionKind, type Timeline, TimelineRecorder } from './timeline.ts';
+
+export interface SimulateOptions {
+  readonly jitter?: Jitter;
+  /** Keep when everything happens and why: what timelines, critical paths and causes of idling need. Default true. */
+  readonly record?: boolean;
+}
+
+/** What a device waits for: a place to send to, a value, all others, or the step's end when its own work is done. */
+export type WaitKind = 'post' | 'receive' | 'barrier' | 'end';
+
+export interface SimulatedTimes {
+  readonly computeSeconds: number;
+  /** Copies into sent messages' places; the part of them that was due to others' transfers. */
+  readonly sendSeconds: number;
+  readonly contentionSeconds: number;
+  /** Inputs, outputs and copies within the device. */
+  readonly otherSeconds: number;
+  /** The three above: what the run time measures as busy. */
+  readonly busySeconds: number;
+  /** With `busySeconds` they sum to the step. */
+  readonly waiting: Readonly<Record<WaitKind, number>>;
+  /** 1 − busy / step. */
+  readonly bubbleFraction: number;
+}
+
+/** A step on paper. All devices begin at 0, and it ends with the last of them, as the coordinator measures it. */
+export interface Simulation {
+  readonly stepSeconds: number;
+  /** 1 − Σ busy / (devices · step). */
+  readonly bubbleFraction: number;
+  readonly devices: readonly SimulatedTimes[];
+  readonly messages: number;
+  readonly messageBytes: number;
+  readonly actions: number;
+  readonly source: ActionSource;
+  /** null where nothing was recorded. */
+  readonly timeline: Timeline | null;
+}
+
+/**
+ * Plays a program on paper: the run time's rules, the cost model's times.
+ *
+ *     work      occupies its device for its seconds, divided by the device's speed
+ *     post      takes no time, and is known to the sender at once
+ *     send      waits for the post, then occupies its device and the link for bytes / bandwidth
+ *     receive   waits until one latency after the send's end
+ *     barrier   waits for every device's
+ *
+ * A device does one thing at a time, in its program's order. So without shared media the order in which devices are
+ * looked at does not matter, and each is played as far as it goes; only transfers through media are events in time.
+ */
+export function simulate(
+  program: StepProgram | ActionSource,
+  cluster: Cluster,
+  options: SimulateOptions = {},
+): Simulation {
+  const source = 'actions' in program ? program : actionsOf(program, cluster);
+  if (cluster.devices.length < source.devices) {
+    throw new UsageError(
+      'cluster-small',
+      `the program is for ${source.devices} devices, and the cluster has ${cluster.devices.length}`,
+      {
+        fields: { devices: source.devices, cluster: cluster.devices.length },
+        remedy: `give ${source.devices} devices`,
+      },
+    );
+  }
+  return new Player(source, cluster, options).play();
+}
+
+/** Messages from one device to another. */
+interface Pair {
+  readonly bytesPerSecond: number;
+  readonly secondsLatency: number;
+  readonly media: readonly number[];
+  /** By message: when it was posted and sent, and by which actions. */
+  readonly postedAt: number[];
+  readonly postedBy: number[];
+  readonly sentAt: number[];
+  readonly sentBy: number[];
+  /** The message that its sender, or its receiver, waits for; −1: none. */
+  senderWaits: number;
+  receiverWaits: number;
+}
+
+class Device {
+  readonly number: number;
+  readonly actions: Iterator<Action>;
+  readonly factor: ((index: number) => number) | undefined;
+  action: Action | undefined;
+  index = 0;
+  clock = 0;
+  compute = 0;
+  send = 0;
+  contention = 0;
+  other = 0;
+  readonly waiting: Record<WaitKind, number> = { post: 0, receive: 0, barrier: 0, end: 0 };
+  /** Barriers that it has reached, and whether it stands at the last of them. */
+  barriers = 0;
+  atBarrier = false;
+  isQueued = true;
+  /** A transfer through media under way: its beginning, and how long it would take alone. */
+  sendingSince = -1;
+  sendingAlone = 0;
+  /** Of that transfer's wait for the post: the action that ended it. */
+  postedBy = -1;
+
+  constructor(number: number, source: ActionSource, factor: ((index: number) => number) | undefined) {
+    this.number = number;
+    this.actions = source.actions(number);
+    this.factor = factor;
+    this.advance();
+  }
+
+  advance(): void {
+    const next = this.actions.next();
+    this.action = next.done ? undefined : next.value;
+  }
+}
+
+/** Less than this part of a transfer's time is the arithmetic's, not other transfers'. */
+const ROUNDING = 1e-9;
+
+class Player {
+  readonly #source: ActionSource;
+  readonly #cluster: Cluster;
+  readonly #devices: Device[];
+  readonly #pairs = new Map<number, Pair>();
+  readonly #sharing: Sharing | undefined;
+  readonly #recorder: TimelineRecorder | undefined;
+  /** Devices that may be able to go on. */
+  #queue: Device[];
+  #barrier = { number: 0, arrived: 0, time: 0, last: 0 };
+  #messages = 0;
+  #bytes = 0;
+
+  constructor(source: ActionSource, cluster: Cluster, { jitter, record = true }: SimulateOptions) {
+    this.#source = source;
+    this.#cluster = cluster;
+    const factors = jitter && jitter.variation !== 0 ? jitterOf(jitter) : undefined;
+    this.#devices = Array.from({ length: source.devices }, (_, d) => new Device(d, source, factors?.(d)));
+    this.#queue = [...this.#devices].reverse();
+    this.#sharing = cluster.media && cluster.media.length > 0 ? new Sharing(cluster.media) : undefined;
+    this.#recorder = record ? new TimelineRecorder(source.devices) : undefined;
+  }
+
+  play(): Simulation {
+    for (;;) {
+      for (let device = this.#queue.pop(); device; device = this.#queue.pop()) {
+        device.isQueued = false;
+        this.#run(device);
+      }
+      const event = this.#sharing?.next();
+      if (event === undefined) break;
+      if (event !== 'began') this.#arrive(this.#devices[event.device]!, event.time);
+    }
+    const stuck = this.#devices.filter((d) => d.action !== undefined);
+    if (stuck.length > 0) throw this.#deadlock(stuck);
+    return this.#result();
+  }
+
+  /** Plays a device until it must wait for what has not happened yet. */
+  #run(device: Device): void {
+    for (let action = device.action; action; action = device.action) {
+      switch (action.kind) {
+        case 'work': {
+          const seconds = device.factor ? action.seconds * device.factor(device.index) : action.seconds;
+          if (action.computes) device.compute += seconds;
+          else device.other += seconds;
+          this.#pass(device, device.clock, device.clock + seconds, action.computes ? 'compute' : 'other');
+          break;
+        }
+        case 'post': {
+          const pair = this.#pair(action.from, device.number);
+          this.#refuseDisorder(device, action.message, pair.postedAt.length, 'posts');
+          pair.postedAt.push(device.clock);
+          pair.postedBy.push(device.index);
+          this.#pass(device, device.clock, device.clock, 'post', action.from);
+          if (pair.senderWaits === action.message) {
+            pair.senderWaits = -1;
+            this.#wake(this.#devices[action.from]!);
+          }
+          break;
+        }
+        case 'send':
+          if (!this.#send(device, action)) return;
+          break;
+        case 'receive': {
+          const pair = this.#pair(action.from, device.number);
+          if (action.message >= pair.sentAt.length) {
+            pair.receiverWaits = action.message;
+            return;
+          }
+          const at = pair.sentAt[action.message]! + pair.secondsLatency;
+          const isLate = at > device.clock;
+          this.#wait(device, isLate ? at : device.clock, 'receive');
+          if (isLate) this.#pass(device, at, at, 'receive', action.from, pair.sentBy[action.message]!);
+          else this.#pass(device, device.clock, device.clock, 'receive', action.from);
+          break;
+        }
+        case 'barrier':
+          if (!this.#reachBarrier(device)) return;
+      }
+    }
+  }
+
+  /** False where the device must wait. */
+  #send(device: Device, action: Extract<Action, { kind: 'send' }>): boolean {
+    const pair = this.#pair(device.number, action.to);
+    const { message } = action;
+    this.#refuseDisorder(device, message, pair.sentAt.length, 'sends');
+    if (message >= pair.postedAt.length) {
+      pair.senderWaits = message;
+      return false;
+    }
+    const posted = pair.postedAt[message]!;
+    const isLate = posted > device.clock;
+    const begin = isLate ? posted : device.clock;
+    device.postedBy = isLate ? pair.postedBy[message]! : -1;
+    this.#wait(device, begin, 'post');
+    const bytes = device.factor ? action.bytes * device.factor(device.index) : action.bytes;
+    this.#messages++;
+    this.#bytes += action.bytes;
+    device.sendingSince = begin;
+    if (pair.media.length > 0 && bytes > 0) {
+      device.sendingAlone = bytes / this.#sharing!.aloneRate(pair.bytesPerSecond, pair.media);
+      this.#sharing!.begin(device.number, begin, bytes, pair.bytesPerSecond, pair.media);
+      return false;
+    }
+    device.sendingAlone = bytes / pair.bytesPerSecond;
+    this.#sent(device, action, begin + device.sendingAlone);
+    return true;
+  }
+
+  /** A transfer through media is complete. */
+  #arrive(device: Device, time: number): void {
+    this.#sent(device, device.action as Extract<Action, { kind: 'send' }>, time);
+    this.#wake(device);
+  }
+
+  #sent(device: Device, action: Extract<Action, { kind: 'send' }>, end: number): void {
+    const pair = this.#pair(device.number, action.to);
+    pair.sentAt.push(end);
+    pair.sentBy.push(device.index);
+    const seconds = end - device.sendingSince;
+    const late = seconds - device.sendingAlone;
+    const contention = late > ROUNDING * seconds ? late : 0;
+    device.send += seconds;
+    device.contention += contention;
+    if (contention > 0) this.#recorder?.contention(device.number, device.index, contention);
+    this.#pass(device, device.sendingSince, end, 'send', action.to, device.postedBy);
+    if (pair.receiverWaits >= 0 && pair.receiverWaits <= action.message) {
+      pair.receiverWaits = -1;
+      this.#wake(this.#devices[action.to]!);
+    }
+  }
+
+  /** False where others have not arrived yet. */
+  #reachBarrier(device: Device): boolean {
+    const barrier = this.#barrier;
+    if (!device.atBarrier) {
+      device.atBarrier = true;
+      if (barrier.arrived === 0 || device.clock > barrier.time) {
+        barrier.time = device.clock;
+        barrier.last = device.number;
+      }
+      if (++barrier.arrived < this.#devices.length) return false;
+      // The last to be looked at, not always the last to come, lets all go.
+      const last = this.#devices[barrier.last]!;
+      const { time } = barrier;
+      const by = last.index;
+      this.#barrier = { number: barrier.number + 1, arrived: 0, time: 0, last: 0 };
+      for (const other of this.#devices) {
+        this.#wait(other, time, 'barrier');
+        const heldBy = time > other.clock ? by : -1;
+        other.atBarrier = false;
+        this.#pass(other, time, time, 'barrier', last.number, heldBy);
+        if (other !== device) this.#wake(other);
+      }
+      return true;
+    }
+    return false;
+  }
+
+  #wait(device: Device, until: number, kind: WaitKind): void {
+    device.waiting[kind] += until - device.clock;
+  }
+
+  /** The device's action has happened, from `begin` to `end`, held up by action `heldBy` of `peer` where it waited. */
+  #pass(device: Device, begin: number, end: number, kind: ActionKind, peer = -1, heldBy = -1): void {
+    if (!(end >= begin && end < Number.POSITIVE_INFINITY)) throw this.#badTime(device, end - begin);
+    this.#recorder?.add(device.number, kind, begin, end, peer, heldBy);
+    device.clock = end;
+    device.index++;
+    device.advance();
+  }
+
+  #wake(device: Device): void {
+    if (device.isQueued) return;
+    device.isQueued = true;
+    this.#queue.push(device);
+  }
+
+  #pair(from: number, to: number): Pair {
+    const key = from * this.#devices.length + to;
+    const known = this.#pairs.get(key);
+    if (known) return known;
+    const pair: Pair = {
+      ...linkOf(this.#cluster, from, to),
+      media: this.#sharing?.mediaOf(from, to) ?? [],
+      postedAt: [],
+      postedBy: [],
+      sentAt: [],
+      sentBy: [],
+      senderWaits: -1,
+      receiverWaits: -1,
+    };
+    this.#pairs.set(key, pair);
+    return pair;
+  }
+
+  #refuseDisorder(device: Device, message: number, expected: number, does: string): void {
+    if (message === expected) return;
+    throw new PlanError(
+      'simulation-message-order',
+      `device ${device.number}, action ${device.index} (${this.#source.describe(device.number, device.index)}) ${does} message ${message} where ${expected} is the next of this pair of devices`,
+      {
+        fields: { device: device.number, action: device.index, message, expected },
+        remedy: 'number the messages of a pair from 0 in the order in which they are sent, and post them in that order',
+      },
+    );
+  }
+
+  #badTime(device: Device, seconds: number): PlanError {
+    return new PlanError(
+      'simulation-time',
+      `device ${device.number}, action ${device.index} (${this.#source.describe(device.number, device.index)}) takes ${seconds} s; a time is a finite number from 0`,
+      {
+        fields: { device: device.number, action: device.index, seconds },
+        remedy: 'correct the costs, the speed of the device or the bandwidth of its link',
+      },
+    );
+  }
+
+  #deadlock(stuck: readonly Device[]): PlanError {
+    const few = stuck.slice(0, 8);
+    const lines = few.map(
+      (d) => `  device ${d.number}, action ${d.index}: ${this.#source.describe(d.number, d.index)}`,
+    );
+    const more = stuck.length > few.length ? `\n  and ${stuck.length - few.length} more` : '';
+    return new PlanError(
+      'simulation-deadlock',
+      `the devices wait for each other, or for what nobody does:\n${lines.join('\n')}${more}`,
+      {
+        fields: { devices: stuck.map((d) => d.number), actions: few.map((d) => d.index) },
+        remedy:
+          'every message needs one post, one send and one receive, every device every barrier; posting earlier breaks circles of sends',
+      },
+    );
+  }
+
+  #result(): Simulation {
+    const stepSeconds = this.#devices.reduce((end, d) => Math.max(end, d.clock), 0);
+    const devices = this.#devices.map((d): SimulatedTimes => {
+      this.#wait(d, stepSeconds, 'end');
+      const busySeconds = d.compute + d.send + d.other;
+      return {
+        computeSeconds: d.compute,
+        sendSeconds: d.send,
+        contentionSeconds: d.contention,
+        otherSeconds: d.other,
+        busySeconds,
+        waiting: d.waiting,
+        bubbleFraction: stepSeconds > 0 ? 1 - busySeconds / stepSeconds : 0,
+      };
+    });
+    const busy = devices.reduce((sum, d) => sum + d.busySeconds, 0);
+    return {
+      stepSeconds,
+      bubbleFraction: stepSeconds > 0 ? 1 - busy / (devices.length * stepSeconds) : 0,
+      devices,
+      messages: this.#messages,
+      messageBytes: this.#bytes,
+      actions: this.#devices.reduce((sum, d) => sum + d.index, 0),
+      source: this.#source,
+      timeline: this.#recorder?.finish() ?? null,
+    };
+  }
+}

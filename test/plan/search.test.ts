@@ -1,0 +1,164 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { analyticCosts } from '../../src/cost/model.ts';
+import { forwardNodes, makePartition, stageMap, trainingProblem } from '../../src/partition/index.ts';
+import { draftPlan, type PlanRequest } from '../../src/plan/plan.ts';
+import { estimateBytes, estimateSeconds, searchPlan } from '../../src/plan/search.ts';
+import { forwardEdges, stageCosts } from '../../src/plan/stage-costs.ts';
+import { stepTimeBound } from '../../src/plan/step-bound.ts';
+import { makeSchedule, scheduleNames } from '../../src/schedule/index.ts';
+import { planOf, threeLayers } from '../support/models.ts';
+import { Choices, randomModel, randomStages } from '../support/random-model.ts';
+
+/** A slow core: arithmetic dominates, as in models of a useful size. */
+const slow = { flopsPerSecond: 1e6, bytesPerSecond: 1e7, secondsPerKernel: 1e-7, speed: 1 };
+const costs = analyticCosts({ device: slow, link: { bytesPerSecond: 1e8, secondsLatency: 1e-6 } });
+
+const requestOf = (seed: number, devices: number, extra: Partial<PlanRequest> = {}): PlanRequest => ({
+  ...planOf(randomModel(seed), { batch: 8 }).request,
+  devices: Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 }) as const),
+  costs,
+  ...extra,
+});
+
+describe('a training graph as a placement problem', () => {
+  it('holds all work, bytes and order of the graph, whatever the graph', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 1, max: 4 }), (seed, microbatches) => {
+        const { graphs } = planOf(randomModel(seed), { batch: 8 });
+        const graph = graphs.train!;
+        const devices = Array.from({ length: 3 }, () => ({ speed: 1, memory: null }));
+        const { problem, assignmentOf } = trainingProblem(graph, { costs, devices, microbatches });
+        const all = stageCosts(graph, () => 0, { stages: 1, costs });
+        const { F, B, W } = all.durations[0]!;
+        const sum = (of: (p: (typeof problem.parts)[number]) => number) => problem.parts.reduce((s, p) => s + of(p), 0);
+        expect(sum((p) => p.work)).toBeCloseTo(F + B + W + all.stepSeconds[0]! / microbatches, 12);
+        expect(sum((p) => p.bytes)).toBe(all.fixedBytes[0]);
+        expect(sum((p) => p.heldBytes ?? 0)).toBe(all.heldBytes[0]);
+        // A placement that keeps the edges is a partition, reshapes included.
+        const cut = Math.floor(problem.parts.length / 2);
+        const deviceOf = problem.parts.map((_, i) => (i < cut ? 0 : 1));
+        const assignment = assignmentOf(deviceOf);
+        expect(Object.keys(assignment)).toEqual(forwardNodes(graph).map((n) => n.name));
+        if (cut > 0) makePartition(graph, { ready: { stages: 2, assignment, method: 'half' } }, { stages: 2 });
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe('the bound on step times', () => {
+  it('is below the simulated step of every plan', () => {
+    let tightest = 0;
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 1, max: 3 }), (seed, stages) => {
+        const choices = new Choices(seed);
+        const microbatches = choices.pick([1, 2, 4]);
+        const request = requestOf(seed, stages);
+        const devices = request.devices.map((d) => ({ ...d, speed: choices.pick([1, 2]) }));
+        const assignment = randomStages(request.model, stages, seed);
+        const used = Math.max(...Object.values(assignment)) + 1;
+        if (new Set(Object.values(assignment)).size < used) return;
+        const plan = draftPlan({
+          ...request,
+          microbatches,
+          devices,
+          partition: { stages: assignment },
+          placement: Array.from({ length: used }, () => choices.below(stages)),
+        });
+        const speeds = devices.map((d) => d.speed);
+        const bound = stepTimeBound(plan.graphs.train!, { costs, speeds, microbatches });
+        expect(bound).toBeGreaterThan(0);
+        expect(bound).toBeLessThanOrEqual(plan.prediction.stepSeconds * (1 + 1e-12));
+        tightest = Math.max(tightest, bound / plan.prediction.stepSeconds);
+      }),
+      { numRuns: 60 },
+    );
+    // One device computes all there is, one after the other: there the bound is nearly the step.
+    expect(tightest).toBeGreaterThan(0.9);
+  });
+});
+
+describe('estimates on paper', () => {
+  it('of time and memory are near those of the compiled plan', () => {
+    for (const schedule of scheduleNames) {
+      const plan = planOf(threeLayers, { batch: 64, devices: 2, microbatches: 8, costs, schedule });
+      const graph = plan.graphs.train!;
+      const figures = stageCosts(graph, stageMap(graph, plan.partition), { stages: plan.partition.stages, costs });
+      const shape = { stages: plan.partition.stages, microbatches: 8, placement: plan.placement, devices: 2 };
+      const named = makeSchedule(schedule, shape);
+      const ratio = estimateSeconds(named, figures, plan.request, costs) / plan.prediction.stepSeconds;
+      expect(ratio).toBeGreaterThan(0.85);
+      expect(ratio).toBeLessThan(1.15);
+      // What is held and kept lies below the peak, which has temporaries too.
+      estimateBytes(named, figures).forEach((bytes, d) => {
+        expect(bytes).toBeGreaterThan(0.4 * plan.memory[d]!.peakBytes);
+        expect(bytes).toBeLessThan(1.05 * plan.memory[d]!.peakBytes);
+      });
+      expect(forwardEdges(figures)).toEqual([[0, 1]]);
+    }
+  });
+});
+
+describe('the search for a plan', () => {
+  const request = { ...planOf(threeLayers, { batch: 64, devices: 2, costs }).request };
+
+  it('is no slower than any plan it could have made by hand, and above its bound', async () => {
+    const found = await searchPlan(request, { microbatches: [1, 2, 4, 8] });
+    for (const microbatches of [1, 2, 4, 8]) {
+      for (const schedule of ['gpipe', '1f1b'] as const) {
+        const plan = draftPlan({ ...request, microbatches, schedule });
+        expect(found.best.stepSeconds).toBeLessThanOrEqual(plan.prediction.stepSeconds * (1 + 1e-9));
+      }
+    }
+    expect(found.lowerBound).toBeLessThanOrEqual(found.best.stepSeconds);
+    expect(found.gap).toBeCloseTo(1 - found.lowerBound / found.best.stepSeconds, 12);
+    expect(found.plan.prediction.stepSeconds).toBe(found.best.stepSeconds);
+    expect(found.evaluated[0]).toBe(found.best);
+  });
+
+  it('gives a front on which less time costs more memory', async () => {
+    // Kernels that cost much each make many small microbatches slow, and they still need the least memory.
+    const dear = analyticCosts({ device: { ...slow, secondsPerKernel: 1e-3 } });
+    const { pareto, evaluated } = await searchPlan({ ...request, costs: dear }, { microbatches: [1, 2, 4, 8] });
+    expect(pareto.length).toBeGreaterThan(1);
+    const peak = (c: (typeof pareto)[number]) => Math.max(...c.peakBytes);
+    pareto.slice(1).forEach((c, i) => {
+      expect(c.stepSeconds).toBeGreaterThanOrEqual(pareto[i]!.stepSeconds);
+      expect(peak(c)).toBeLessThan(peak(pareto[i]!));
+    });
+    for (const c of evaluated) {
+      expect(pareto.some((p) => p.stepSeconds <= c.stepSeconds && peak(p) <= peak(c))).toBe(true);
+    }
+  });
+
+  it('keeps within the memory, and says what would do where nothing fits', async () => {
+    const free = await searchPlan(request, { microbatches: [1, 2, 4, 8, 16] });
+    const leanest = free.pareto.at(-1)!;
+    const memory = Math.ceil(Math.max(...leanest.peakBytes) / 65536) * 65536;
+    const devices = request.devices.map((d) => ({ ...d, memory }));
+    const tight = await searchPlan({ ...request, devices }, { microbatches: [1, 2, 4, 8, 16] });
+    expect(tight.best.fits).toBe(true);
+    for (const bytes of tight.best.peakBytes) expect(bytes).toBeLessThanOrEqual(memory);
+    const none = request.devices.map((d) => ({ ...d, memory: 0 }));
+    await expect(searchPlan({ ...request, devices: none }, { microbatches: [1, 2] })).rejects.toMatchObject({
+      code: 'search-nothing-fits',
+      remedy: expect.stringMatching(/^--memory \d+KiB$/),
+    });
+  });
+
+  it('keeps the partition, schedule and microbatches that are given', async () => {
+    const names = forwardNodes(planOf(threeLayers).graphs.train!).map((n) => n.name);
+    const given = { ...request, partition: { cuts: [names[2]!] } };
+    const found = await searchPlan(given, { microbatches: [4], schedules: ['gpipe'], partitions: ['given'] });
+    expect(found.evaluated).toHaveLength(1);
+    expect(found.best).toMatchObject({ microbatches: 4, schedule: 'gpipe', partition: 'given' });
+    expect(found.plan.partition.assignment).toEqual(draftPlan(given).partition.assignment);
+  });
+
+  it('leaves devices out where links cost more than they save', async () => {
+    const far = analyticCosts({ device: slow, link: { bytesPerSecond: 1e8, secondsLatency: 1 } });
+    const found = await searchPlan({ ...request, costs: far });
+    expect(new Set(found.best.placement).size).toBe(1);
+  });
+});
