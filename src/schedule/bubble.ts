@@ -1,12 +1,23 @@
-import type { Clock } from './clock.ts';
+import type { Clock, Durations } from './clock.ts';
 import { namedSchedules, type ScheduleName } from './named.ts';
 
-/** Idle share of p devices with equal stages, from the closed form: (p−1)/(M+p−1) for gpipe and 1f1b. */
-export const closedFormBubble = (name: ScheduleName, stages: number, microbatches: number): number =>
-  namedSchedules[name].bubble(stages, microbatches);
+/**
+ * Idle share of p devices with equal stages and free links, until the last one ends: (p−1)/(M+p−1) for gpipe and 1f1b.
+ * Null where no closed form is known; schedules that split the backward have one only for given durations of a stage.
+ */
+export function closedFormBubble(
+  name: ScheduleName,
+  devices: number,
+  microbatches: number,
+  options: { stagesPerDevice?: number; durations?: Durations } = {},
+): number | null {
+  const { bubble, stagesPerDevice } = namedSchedules[name];
+  return bubble({ p: devices, v: options.stagesPerDevice ?? stagesPerDevice, M: microbatches }, options.durations);
+}
 
 /** The same measured: 1 − Σ busy / (devices · makespan). Surplus devices count as idle. */
-export function bubbleFraction(clock: Clock): number {
-  const busy = clock.rows.flat().reduce((sum, t) => sum + (t.end - t.start), 0);
-  return clock.makespan === 0 ? 0 : 1 - busy / (clock.rows.length * clock.makespan);
+export function bubbleFraction({ rows, makespan }: Clock): number {
+  let busy = 0;
+  for (const row of rows) for (const { start, end } of row) busy += end - start;
+  return makespan === 0 ? 0 : 1 - busy / (rows.length * makespan);
 }

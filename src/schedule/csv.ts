@@ -6,7 +6,7 @@ import { type Task, type TaskKind, task, taskKey } from './task.ts';
 /**
  * PyTorch's compute schedules as CSV: a row a device, a cell a clock, empty = idle.
  *
- *   2F0  7I0 (B)  7W0  7B3 (both)  (0F7;7B3)OVERLAP_F_B, which is read as its tasks in the order given
+ *   2F0  7I0 (B)  7W0  7B3 (both)  (0F7;7B3)OVERLAP_F_B: two tasks that the device may work on at once
  *
  * PyTorch writes B for the activations' part as well: sBm is B alone where a sWm stands anywhere, else both.
  * We write I, W and B, so what we write has one reading.
@@ -16,17 +16,54 @@ const letters: { readonly [kind in TaskKind]: string } = { F: 'F', B: 'I', W: 'W
 const expected =
   'a task such as 2F0, 7I0 (B), 7W0 or 7B3 (both), (0F7;7B3)OVERLAP_F_B, or nothing (sends and receives follow from the tasks)';
 
-/** One clock of the unit grid a column, all rows equally long. */
-export function writeScheduleCsv(schedule: Schedule): string {
-  const clock = playClock(schedule);
+export interface WriteCsvOptions {
+  /**
+   * `clock` (default): a column a clock, in which every task, or overlap cell, takes one; all rows equally long.
+   * `packed`: a row is its cells without gaps, as PyTorch keeps schedules that it gives no clock.
+   */
+  readonly columns?: 'clock' | 'packed';
+}
+
+export function writeScheduleCsv(schedule: Schedule, options: WriteCsvOptions = {}): string {
+  const rows = schedule.rows.map((row, device) => cellsOf(row, schedule.overlaps?.[device]));
+  const lines =
+    options.columns === 'packed' ? rows.map((cells) => cells.map(({ text }) => text)) : onClock(schedule, rows);
   // Two columns at least: an idle device's line is then `,`, and blank lines can mean nothing.
-  const width = Math.max(2, clock.makespan);
-  const lines = clock.rows.map((row) => {
-    const cells = new Array<string>(width).fill('');
-    for (const { task: t, start } of row) cells[start] = `${t.stage}${letters[t.kind]}${t.microbatch}`;
-    return cells.join(',');
+  return `${lines.map((cells) => (cells.length < 2 ? [...cells, '', ''].slice(0, 2) : cells).join(',')).join('\n')}\n`;
+}
+
+/** A cell's text, and where its first task stands in the row. */
+interface Cell {
+  readonly text: string;
+  readonly index: number;
+}
+
+function cellsOf(row: readonly Task[], overlaps: readonly number[] | undefined): Cell[] {
+  const firsts = new Set(overlaps);
+  const name = (t: Task): string => `${t.stage}${letters[t.kind]}${t.microbatch}`;
+  const cells: Cell[] = [];
+  for (let index = 0; index < row.length; index++) {
+    const isCell = firsts.has(index) && index + 1 < row.length;
+    cells.push({
+      text: isCell ? `(${name(row[index]!)};${name(row[index + 1]!)})OVERLAP_F_B` : name(row[index]!),
+      index,
+    });
+    if (isCell) index++;
+  }
+  return cells;
+}
+
+function onClock(schedule: Schedule, rows: readonly (readonly Cell[])[]): string[][] {
+  const shared = new Set(
+    schedule.rows.flatMap((row, d) => (schedule.overlaps?.[d] ?? []).flatMap((i) => [row[i]!, row[i + 1]!])),
+  );
+  // The two tasks of a cell share its clock.
+  const clock = playClock(schedule, { durations: (t) => (shared.has(t) ? 0.5 : 1) });
+  return rows.map((cells, device) => {
+    const line = new Array<string>(clock.makespan).fill('');
+    for (const { text, index } of cells) line[clock.rows[device]![index]!.start] = text;
+    return line;
   });
-  return `${lines.join('\n')}\n`;
 }
 
 interface CsvProblem {
@@ -43,6 +80,7 @@ export function readScheduleCsv(text: string, options: { name?: string } = {}): 
   const home = new Map<number, { device: number; row: number }>();
   const microbatches = new Set<number>();
   const rows: Task[][] = [];
+  const overlaps: number[][] = [];
   text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
@@ -50,11 +88,13 @@ export function readScheduleCsv(text: string, options: { name?: string } = {}): 
       if (line.trim() === '') return;
       const row: Task[] = [];
       const device = rows.push(row) - 1;
+      overlaps.push([]);
       line.split(',').forEach((raw, column) => {
         const cell = raw.trim().replace(/^"(.*)"$/, '$1');
         const at = { row: lineIndex + 1, column: column + 1, cell };
         const tasks = parseCell(cell);
         if (tasks === undefined) problems.push({ ...at, expected });
+        if (tasks?.length === 2) overlaps[device]!.push(row.length);
         for (const t of tasks ?? []) {
           const owner = home.get(t.stage) ?? { device, row: at.row };
           home.set(t.stage, owner);
@@ -87,14 +127,15 @@ export function readScheduleCsv(text: string, options: { name?: string } = {}): 
     rows: rows.map((row) =>
       row.map((t) => (t.kind === 'BW' && split.has(taskKey({ ...t, kind: 'W' })) ? { ...t, kind: 'B' } : t)),
     ),
+    ...(overlaps.some((cells) => cells.length > 0) ? { overlaps } : {}),
   };
 }
 
 /** The cell's tasks, `BW` for every B as yet; undefined where it is none of the forms. */
 function parseCell(cell: string): Task[] | undefined {
   if (cell === '') return [];
-  const overlap = /^\((.*)\)OVERLAP_F_B$/.exec(cell);
-  const tasks = (overlap ? overlap[1]!.split(';') : [cell]).map((text) => {
+  const overlap = /^\(([^;]*);([^;]*)\)OVERLAP_F_B$/.exec(cell);
+  const tasks = (overlap ? overlap.slice(1) : [cell]).map((text) => {
     const match = /^(\d{1,9})([FIWB])(\d{1,9})$/.exec(text.trim());
     return match === null ? undefined : task(kindOf(match[2]!), Number(match[1]), Number(match[3]));
   });

@@ -1,5 +1,4 @@
-import type { Schedule, ScheduleShape } from './schedule.ts';
-import { fromStageRule, type StageRule } from './stage-rows.ts';
+import { type StageRule, stageRule } from './stage-rows.ts';
 import { type Task, task } from './task.ts';
 
 /**
@@ -17,4 +16,4 @@ const gpipeRow: StageRule = (s, _p, M) => {
   return row;
 };
 
-export const gpipe = (shape: ScheduleShape): Schedule => fromStageRule('gpipe', shape, gpipeRow);
+export const gpipe = stageRule('gpipe', gpipeRow);

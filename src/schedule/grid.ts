@@ -19,6 +19,8 @@ export interface GridOptions extends ClockOptions {
 interface Cell {
   readonly text: string;
   readonly continues?: boolean;
+  /** Joined to the task of the cell to the left: the second of an overlap cell. */
+  readonly joined?: boolean;
   readonly marked?: boolean;
 }
 const idle: Cell = { text: '..' };
@@ -32,7 +34,7 @@ const bar: Cell = { text: '|' };
  *
  * B is the whole backward (BW), or B alone where a W of the same microbatch stands in the row. Cells name the stage
  * (`2F0`) as soon as a stage's number differs from its device's. With durations, a task covers columns in proportion
- * (`B0---`). What could not run, because it waits in vain, stands behind a `|`.
+ * (`B0---`). The two tasks of an overlap cell are joined: `0F7+7B3`. What could not run, because it waits in vain, stands behind a `|`.
  */
 export function printGrid(schedule: Schedule, options: GridOptions = {}): string {
   const clock = options.clock ?? clockUntilStuck(schedule, options);
@@ -54,7 +56,9 @@ export function printGrid(schedule: Schedule, options: GridOptions = {}): string
       }
       const cell = cells[device]!;
       const runsOn = columns[c + 1]?.[device]?.continues && shown[c + 1];
-      line += (cell.continues ? '-' : ' ') + cell.text.padEnd(widths[c]!, cell.continues || runsOn ? '-' : ' ');
+      line +=
+        (cell.continues ? '-' : cell.joined ? '+' : ' ') +
+        cell.text.padEnd(widths[c]!, cell.continues || runsOn ? '-' : ' ');
     });
     return line.trimEnd();
   });
@@ -68,9 +72,11 @@ function cellColumns(schedule: Schedule, clock: Clock, options: GridOptions): Ce
   const namesStage = schedule.rows.some((row, device) => row.some((t) => t.stage !== device));
   const label = (t: Task): string => `${namesStage ? t.stage : ''}${t.kind === 'BW' ? 'B' : t.kind}${t.microbatch}`;
   const marks = new Set((options.marks ?? []).map((m) => `${m.device} ${m.index}`));
+  const cells = schedule.overlaps?.map((indices) => new Set(indices));
   const cellOf = (t: Task, device: number, index: number): Cell => {
     const marked = marks.has(`${device} ${index}`);
-    return { text: marked ? `>${label(t)}<` : label(t), marked };
+    const joined = cells?.[device]?.has(index - 1) === true;
+    return { text: marked ? `>${label(t)}<` : label(t), marked, joined };
   };
 
   // The shortest task is one column, but the longest at most eight; what is shorter is rounded up to one, never lost.

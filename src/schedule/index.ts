@@ -1,7 +1,7 @@
 /** The order of tasks per device: named schedules, their clock grid, their text form and their validator. */
 export { bubbleFraction, closedFormBubble } from './bubble.ts';
-export type { Clock, ClockOptions, Durations, TimedTask, Waiting } from './clock.ts';
-export { clockUntilStuck } from './clock.ts';
+export type { Clock, ClockOptions, Durations, TimedTask, Times, Waiting } from './clock.ts';
+export { clockUntilStuck, timesUntilStuck } from './clock.ts';
 export { readScheduleCsv, writeScheduleCsv } from './csv.ts';
 export type { StageEdge } from './dependencies.ts';
 export { chainEdges, requirementsOf } from './dependencies.ts';
@@ -10,8 +10,9 @@ export type { GridOptions } from './grid.ts';
 export { printGrid } from './grid.ts';
 export type { InFlightPoint } from './in-flight.ts';
 export { inFlightPoints, peakInFlight, peakInFlightOfDevices } from './in-flight.ts';
-export type { NamedSchedule, ScheduleName } from './named.ts';
+export type { Layout, NamedSchedule, ScheduleName } from './named.ts';
 export {
+  deviceInFlightBounds,
   inFlightBounds,
   isScheduleName,
   makeSchedule,
@@ -20,7 +21,7 @@ export {
   schedulePlacement,
 } from './named.ts';
 export { type PlacementRule, placementBy } from './placement.ts';
-export { playClock } from './play.ts';
+export { playClock, playTimes } from './play.ts';
 export type { ScheduleProblemCode } from './problem.ts';
 export type { Schedule, ScheduleShape } from './schedule.ts';
 export type { StageRule } from './stage-rows.ts';

@@ -1,5 +1,4 @@
-import type { Schedule, ScheduleShape } from './schedule.ts';
-import { fromStageRule, type StageRule } from './stage-rows.ts';
+import { type StageRule, stageRule } from './stage-rows.ts';
 import { type Task, task } from './task.ts';
 
 /**
@@ -21,4 +20,4 @@ const oneFOneBRow: StageRule = (s, p, M) => {
   return row;
 };
 
-export const oneFOneB = (shape: ScheduleShape): Schedule => fromStageRule('1f1b', shape, oneFOneBRow);
+export const oneFOneB = stageRule('1f1b', oneFOneBRow);

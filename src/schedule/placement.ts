@@ -9,10 +9,33 @@ export type PlacementRule = 'straight' | 'looped' | 'v';
 
 /** Device of each of `devices` · `stagesPerDevice` stages. Straight with several stages a device means blocks: 0 0 1 1. */
 export function placementBy(rule: PlacementRule, devices: number, stagesPerDevice: number): number[] {
+  const stages = devices * stagesPerDevice;
+  if (rule !== 'straight') return layStages(rule, stages, devices);
+  return Array.from({ length: stages }, (_, s) => Math.floor(s / stagesPerDevice));
+}
+
+/** Device of each of any number of stages; straight means one a device, however many devices there are. */
+export function layStages(rule: PlacementRule, stages: number, devices: number): number[] {
   const deviceOf: Record<PlacementRule, (s: number) => number> = {
-    straight: (s) => Math.floor(s / stagesPerDevice),
+    straight: (s) => s,
     looped: (s) => s % devices,
     v: (s) => (Math.floor(s / devices) % 2 === 0 ? s % devices : devices - 1 - (s % devices)),
   };
-  return Array.from({ length: devices * stagesPerDevice }, (_, s) => deviceOf[rule](s));
+  return Array.from({ length: stages }, (_, s) => deviceOf[rule](s));
+}
+
+/**
+ * The devices of `own`, each with the device of `placement` that owns the same stages; undefined where the two
+ * placements differ by more than the names of the devices.
+ */
+export function renaming(own: readonly number[], placement: readonly number[]): Map<number, number> | undefined {
+  const names = new Map<number, number>();
+  const back = new Map<number, number>();
+  for (let s = 0; s < own.length; s++) {
+    const [from, to] = [own[s]!, placement[s]!];
+    if ((names.get(from) ?? to) !== to || (back.get(to) ?? from) !== from) return undefined;
+    names.set(from, to);
+    back.set(to, from);
+  }
+  return names;
 }

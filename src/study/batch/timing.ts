@@ -189,7 +189,7 @@ function closedForm({ request, partition, placement, surplus, graphs }: Plan): n
   if (normalizesByWholeBatch(Object.values(graphs)[0]!)) return null;
   if (typeof schedule !== 'string' || !isScheduleName(schedule) || surplus.length > 0) return null;
   if (partition.stages !== request.devices.length || placement.some((d, s) => d !== s)) return null;
-  return closedFormBubble(schedule, partition.stages, request.microbatches);
+  return closedFormBubble(schedule, partition.stages, request.microbatches, { stagesPerDevice: 1 });
 }
 
 /**

@@ -25,7 +25,7 @@ const later: readonly Later[] = [
   {
     path: 'schedule',
     values: among('interleaved-1f1b', 'looped-bfs', 'zb-h1', 'zb-h2', 'zb-v', 'dualpipe-v', 'auto'),
-    has: `${quoted(scheduleNames)} and {"file": "s.csv"}`,
+    has: '"gpipe", "1f1b" and {"file": "s.csv"}',
   },
   { path: 'stagesPerDevice', has: 'one stage a device, or several by "partition": {…, "placement"}' },
   { path: 'devices.*.backend', values: among('webgpu'), has: '"wasm", "reference"' },
