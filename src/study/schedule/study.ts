@@ -14,7 +14,7 @@ import {
   type Clock,
   type ClockOptions,
   type Durations,
-  inFlightBounds,
+  deviceInFlightBounds,
   isScheduleName,
   peakInFlightOfDevices,
   playClock,
@@ -273,15 +273,8 @@ function closedFormOf({ graphs, surplus, request }: Plan, schedule: Schedule, fi
   return idealBubble(schedule, request.devices.length, meanOf(figures));
 }
 
-function boundOf(schedule: Schedule): number | null {
-  if (!isScheduleName(schedule.name)) return null;
-  const bounds = inFlightBounds(schedule.name, schedule.stages, schedule.microbatches);
-  const ofDevices = new Array<number>(schedule.devices).fill(0);
-  bounds.forEach((bound, s) => {
-    ofDevices[schedule.placement[s]!]! += bound;
-  });
-  return Math.max(...ofDevices);
-}
+const boundOf = (schedule: Schedule): number | null =>
+  isScheduleName(schedule.name) ? Math.max(...deviceInFlightBounds(schedule.name, schedule)) : null;
 
 /** Runs that fit and that no other of their series beats in both predicted step time and largest peak. */
 function paretoRuns(runs: readonly ScheduleRun[]): Set<ScheduleRun> {
