@@ -39,6 +39,9 @@ export const memoryFlag: OwnFlag = {
   doc: 'capacities of the devices in order (32MiB,64MiB); a single one is that of every device',
 };
 
+/** Of `src/partition/methods.ts`, which the help does not load. */
+const methodNames = 'auto (default), ideals; or a baseline: pipedream, blocks, parameters, equal, single';
+
 export const commands: readonly CommandSpec[] = [
   {
     name: 'train',
@@ -82,6 +85,34 @@ export const commands: readonly CommandSpec[] = [
     ],
     example: 'partita plan --model.kind lenet --data.kind digits --devices 3 --memory 1MiB --microbatches 4',
     load: () => import('./plan.ts'),
+  },
+  {
+    name: 'partition',
+    summary: 'place the parts of any graph on devices',
+    description:
+      'Places the parts of a graph on devices so that the largest load is as small as possible, and says how far from the best that may be. Reads operator graphs (JSON), profiles of layers (text), experiments and ONNX models; nothing runs.',
+    argument: { name: '<graph>', doc: 'operator graph or experiment (JSON), layer profile (text), or model (ONNX)' },
+    flags: [
+      { flags: '--devices <k>', doc: "accelerators; default the file's (maxFPGAs, devices), else 2" },
+      {
+        flags: '--cpus <n>',
+        doc: 'CPUs beside them, of operator graphs: no limit of memory, free transfers; default 0',
+      },
+      { flags: '--contiguous', doc: 'stages in order: no edge between forward nodes leads to an earlier device' },
+      { flags: '--memory <bytes>', doc: "capacity of each accelerator (16GiB); default the file's, else no limit" },
+      {
+        flags: '--link-bandwidth <bytes/s>',
+        doc: 'of profiles (default: transfers are free) and models (default: threads of one machine)',
+      },
+      { flags: '--method <name>', doc: methodNames },
+      { flags: '--time-limit <s>', doc: 'seconds after which the best so far is given, with its bound; default 60' },
+      { flags: '--seed <n>', doc: 'of searches that are random; default 0' },
+      { flags: '--batch <n>', doc: "samples a step of a model; default the file's, else 32" },
+      { flags: '--compare', doc: 'what other ways to place it come to, beside' },
+      json,
+    ],
+    example: 'partita partition graph.json --devices 4 --contiguous --compare',
+    load: () => import('./partition.ts'),
   },
   {
     name: 'graph',

@@ -2,7 +2,6 @@
 import { Option } from 'commander';
 import { describe, type Schema } from '../core/schema.ts';
 import { type Flag, flagsOf } from '../core/schema-flags.ts';
-import { laterKeys } from '../train/experiment/later.ts';
 import { experimentSchema } from '../train/experiment/schema.ts';
 import { schemaOfKey } from '../train/experiment/sweep.ts';
 
@@ -28,6 +27,7 @@ const groups: Readonly<Record<string, string>> = {
   links: 'Devices and plan',
   microbatches: 'Devices and plan',
   schedule: 'Devices and plan',
+  stagesPerDevice: 'Devices and plan',
   partition: 'Devices and plan',
   recompute: 'Devices and plan',
   optimizer: 'Optimizer',
@@ -76,9 +76,8 @@ function detail(schema: Schema): string {
 }
 
 /**
- * Prepares the arguments for commander: flags that name a place within a list or record (`--devices.0.memory`), or a key
- * of later versions, get an option of their own; `--nesterov` and `--noise` without a value become `--nesterov=true`
- * and `--noise=true`.
+ * Prepares the arguments for commander: flags that name a place within a list or record (`--devices.0.memory`) get an option
+ * of their own; `--nesterov` and `--noise` without a value become `--nesterov=true` and `--noise=true`.
  */
 export function prepareArguments(
   args: readonly string[],
@@ -99,8 +98,7 @@ export function prepareArguments(
     }
     const name = match[1]!;
     const schema = schemaOfKey(name);
-    const isLater = laterKeys.has(name.split('.')[0]!);
-    if (!known.has(name) && (schema || isLater)) {
+    if (!known.has(name) && schema) {
       more.set(name, new Option(`--${name} <value>`).hideHelp());
     } else if (!schema) {
       prepared.push(arg);

@@ -166,14 +166,18 @@ function tellHowToResume(dir: string | undefined): void {
 
 /**
  * The experiment that a checkpoint brings; undefined where a program wrote it without one. Where --devices asks for others,
- * a partition and a schedule that were written for the old ones do not carry over.
+ * a partition, a schedule and links that were written for the old ones do not carry over.
  */
 function experimentFor({ keys }: Invocation, { experiment }: StoredCheckpoint): unknown {
   if (typeof experiment !== 'object' || experiment === null) return undefined;
   const given = (key: string) => keys.some(([path]) => path.split('.')[0] === key);
   if (!given('devices')) return experiment;
-  const { partition, schedule, ...rest } = experiment as Record<string, unknown>;
-  return { ...rest, ...(typeof schedule === 'string' ? { schedule } : {}) };
+  const { partition, schedule, links, ...rest } = experiment as Record<string, unknown>;
+  return {
+    ...rest,
+    ...(typeof schedule === 'string' ? { schedule } : {}),
+    ...(Array.isArray(links) ? {} : { links }),
+  };
 }
 
 export interface PlannedTraining {
@@ -225,10 +229,25 @@ function refuseOtherModel(
 
 const withMicrobatches = (experiment: PreparedExperiment['experiment'], stored: PlanFile | undefined) =>
   stored
-    ? { ...experiment, microbatches: stored.microbatches, schedule: undefined, partition: 'auto' as const }
+    ? {
+        ...experiment,
+        microbatches: stored.microbatches,
+        schedule: undefined,
+        stagesPerDevice: undefined,
+        partition: 'auto' as const,
+      }
     : experiment;
 
-const layoutKeys = ['devices', 'links', 'microbatches', 'schedule', 'partition', 'recompute', 'batchNorm'];
+const layoutKeys = [
+  'devices',
+  'links',
+  'microbatches',
+  'schedule',
+  'stagesPerDevice',
+  'partition',
+  'recompute',
+  'batchNorm',
+];
 
 function refuseOtherLayout({ keys, memory }: Invocation): void {
   const given = keys.map(([path]) => path).filter((path) => layoutKeys.includes(path.split('.')[0]!));

@@ -1,5 +1,6 @@
 import { joinProblems, nearest, PlanError, UsageError } from '../core/errors.ts';
 import type { Graph, Node } from '../graph/graph.ts';
+import { convexStages, type PlacedPartition } from './convex.ts';
 import type { Partition } from './partition.ts';
 import { forwardNodes, stageMap } from './stage-of.ts';
 
@@ -61,6 +62,33 @@ export function partitionByStages(graph: Graph, patterns: Readonly<Record<string
   checkOrder(nodes, stages);
   checkNoneEmpty(stages, count);
   return { stages: count, assignment: toAssignment(nodes, stages), method: 'stages' };
+}
+
+/**
+ * Devices by name, with the patterns of `partitionByStages`; a node that none matches lies with the latest matched node before
+ * it in graph order (before the first: with the first). The stages follow from the devices (`convexStages`).
+ */
+export function partitionByDevices(graph: Graph, patterns: Readonly<Record<string, number>>): PlacedPartition {
+  const nodes = forwardNodes(graph);
+  const rules = Object.entries(patterns).map(([pattern, device]) => ({ pattern, device, matches: matcher(pattern) }));
+  const wrong = rules.find((r) => !Number.isInteger(r.device) || r.device < 0);
+  if (wrong || rules.length === 0) {
+    throw new UsageError(
+      'partition-bad-device',
+      wrong
+        ? `device of ${wrong.pattern} is ${wrong.device}: it must be a whole number from 0`
+        : 'devices names no node: it must give a device to one pattern at least',
+      { fields: wrong ? { pattern: wrong.pattern, device: wrong.device } : {}, remedy: '{"devices": {"*": 0}}' },
+    );
+  }
+  checkKnown(
+    nodes,
+    rules.filter((r) => !nodes.some(r.matches)).map((r) => r.pattern),
+  );
+  const given = nodes.map((node) => rules.find((r) => r.matches(node))?.device);
+  let latest = given.find((device) => device !== undefined)!;
+  const devices = new Map(nodes.map((node, i) => [node, (latest = given[i] ?? latest)]));
+  return convexStages(graph, (node) => devices.get(node)!);
 }
 
 /**

@@ -4,8 +4,8 @@ import type { PlacementDevice, PlacementProblem } from './problem.ts';
 /** A graph from a file, as a placement problem and the way back to the file's nodes. */
 export interface ForeignGraph {
   readonly problem: PlacementProblem;
-  /** Ids of the file's nodes in each part. */
-  readonly nodesOf: readonly (readonly string[])[];
+  /** Device of every node of the file by its id, from the device of every part. */
+  readonly assignmentOf: (deviceOf: readonly number[]) => Readonly<Record<string, number>>;
   readonly format: string;
 }
 
@@ -49,3 +49,9 @@ export function deviceList(
     ),
   ];
 }
+
+/** From the ids of the file's nodes in each part. */
+export const assignmentBy =
+  (nodesOf: readonly (readonly string[])[]): ForeignGraph['assignmentOf'] =>
+  (deviceOf) =>
+    Object.fromEntries(nodesOf.flatMap((ids, part) => ids.map((id) => [id, deviceOf[part]!])));

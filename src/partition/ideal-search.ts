@@ -104,18 +104,26 @@ export function searchIdeals(search: IdealSearch): IdealAnswer {
   }
   const objective = best[full * S + last]!;
   if (!(objective < limit)) return { kind: 'none' };
-  const deviceOf = new Array<number>(parts.length).fill(0);
-  const used = new Array<number>(states.types.length).fill(0);
+  // Stages are met from the last to the first. What is as good without a device leaves it empty.
+  const stages: { readonly type: number; readonly state: number; readonly parts: readonly number[] }[] = [];
   for (let ideal = full, state = last; state > 0; ) {
+    const spared = states.steps.find((s) => s.to === state && best[ideal * S + s.from]! <= best[ideal * S + state]!);
+    if (spared) {
+      state = spared.from;
+      continue;
+    }
     const at = ideal * S + state;
-    const [before, r] = [fromIdeal[at]!, fromState[at]!];
-    const { type } = states.steps.find((step) => step.from === r && step.to === state)!;
-    const ofType = states.types[type]!;
-    // Stages are met from the last to the first.
-    const device = states.ordered ? r : ofType.members[ofType.members.length - 1 - used[type]!++]!;
-    for (const part of ideals.between(before, ideal)) deviceOf[part] = device;
+    const [before, from] = [fromIdeal[at]!, fromState[at]!];
+    const { type } = states.steps.find((s) => s.from === from && s.to === state)!;
+    stages.unshift({ type, state: from, parts: ideals.between(before, ideal) });
     ideal = before;
-    state = r;
+    state = from;
+  }
+  const deviceOf = new Array<number>(parts.length).fill(0);
+  const used = states.types.map(() => 0);
+  for (const { type, state, parts: own } of stages) {
+    const device = states.ordered ? state : states.types[type]!.members[used[type]!++]!;
+    for (const part of own) deviceOf[part] = device;
   }
   return { kind: 'found', deviceOf, objective: devices.length > 0 ? objective : 0 };
 }
@@ -176,7 +184,8 @@ const alike = (a: PlacementDevice, b: PlacementDevice): boolean =>
   a.speed === b.speed &&
   a.capacity === b.capacity &&
   a.linkSpeed === b.linkSpeed &&
-  (a.inFlight ?? 1) === (b.inFlight ?? 1);
+  // Where nothing limits what is held, nobody counts it.
+  (a.capacity === Number.POSITIVE_INFINITY || (a.inFlight ?? 1) === (b.inFlight ?? 1));
 
 function remainingUnits(ideals: Ideals, units: Float64Array): Float64Array {
   const remaining = new Float64Array(ideals.count);

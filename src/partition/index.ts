@@ -4,8 +4,9 @@ import { checkReady, partitionByCuts, partitionByStages } from './by-hand.ts';
 import type { Balance, Partition } from './partition.ts';
 
 export { type BalanceOptions, partitionByBalance } from './balance.ts';
-export { partitionByCuts, partitionByStages } from './by-hand.ts';
+export { partitionByCuts, partitionByDevices, partitionByStages } from './by-hand.ts';
 export { type Chain, type ChainCut, cutChain } from './chain.ts';
+export { convexStages, type PlacedPartition } from './convex.ts';
 export type { Balance, Partition, PartitionObjective } from './partition.ts';
 export { forwardNodes, leaders, stageMap } from './stage-of.ts';
 export {
@@ -22,11 +23,16 @@ export type PartitionSpec =
   | { readonly balance: Balance }
   | { readonly cuts: readonly string[] }
   | { readonly stages: Readonly<Record<string, number>> }
+  /** Devices by name pattern; stages and placement follow from them: `partitionByDevices`. */
+  | { readonly devices: Readonly<Record<string, number>> }
   /** Made already: by a planner, or read from a plan's file. */
   | { readonly ready: Partition };
 
+/** A partition without its placement. */
+export type StageSpec = Exclude<PartitionSpec, { readonly devices: unknown }>;
+
 /** Cuts a training graph into stages. `auto` balances time. Options concern the automatic partitions only. */
-export function makePartition(graph: Graph, spec: PartitionSpec, options: BalanceOptions): Partition {
+export function makePartition(graph: Graph, spec: StageSpec, options: BalanceOptions): Partition {
   if (spec === 'auto') return partitionByBalance(graph, 'time', options);
   if ('balance' in spec) return partitionByBalance(graph, spec.balance, options);
   if ('cuts' in spec) return partitionByCuts(graph, spec.cuts);

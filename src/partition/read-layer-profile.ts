@@ -1,6 +1,6 @@
 import { FormatError, joinProblems, UsageError } from '../core/errors.ts';
 import { components } from './components.ts';
-import { deviceList, type ForeignGraph, type ForeignRequest } from './foreign-graph.ts';
+import { assignmentBy, deviceList, type ForeignGraph, type ForeignRequest } from './foreign-graph.ts';
 import type { Part, Value } from './problem.ts';
 
 /**
@@ -68,7 +68,7 @@ export function readLayerProfile(text: string, where: string, request: ForeignRe
       load: 'max',
       unit: 'ms',
     },
-    nodesOf,
+    assignmentOf: assignmentBy(nodesOf),
     format: 'layer profile',
   };
 }

@@ -1,7 +1,7 @@
 import { FormatError, joinProblems } from '../core/errors.ts';
 import { components } from './components.ts';
 import type { ForeignGraph, ForeignRequest } from './foreign-graph.ts';
-import { deviceList } from './foreign-graph.ts';
+import { assignmentBy, deviceList } from './foreign-graph.ts';
 import { fusedName, Groups } from './groups.ts';
 import type { Part, Value } from './problem.ts';
 
@@ -33,13 +33,16 @@ export function readOperatorGraph(text: string, where: string, request: ForeignR
   refuseCircle(nodes, links, where);
 
   const contiguous = request.contiguous ?? true;
+  const devices = deviceList(request, { accelerators: file.accelerators, capacity: file.capacity }, where);
   const order = forwardOrder(nodes, links, classes);
   if (contiguous) {
     for (const circle of components(count, order.of(classes))) {
       for (const other of circle) classes.join(circle[0]!, other);
     }
-    while (joinIdle(nodes, links, order.of(classes), classes));
   }
+  // Beyond contiguity it is no part of the problem, but loses nothing where memory does not bind.
+  const ample = nodes.every((n) => n.supported) && sizeOf(nodes) <= Math.min(...devices.map((d) => d.capacity));
+  if (contiguous || ample) while (joinIdle(nodes, links, order.of(classes), classes));
 
   const members = classes.members();
   const partOf = new Int32Array(count);
@@ -62,14 +65,14 @@ export function readOperatorGraph(text: string, where: string, request: ForeignR
     problem: {
       parts,
       values: valuesOf(links, partOf, count, file.costs),
-      // Circles of classes bind contiguous stages only; elsewhere the edges serve as an order to start from.
-      edges: contiguous ? partEdges : acyclic(members.length, partEdges),
-      devices: deviceList(request, { accelerators: file.accelerators, capacity: file.capacity }, where),
+      // Circles bind contiguous stages only; elsewhere edges are an order to start from, and each circle has one of its own.
+      edges: contiguous ? partEdges : withoutCircles(members.length, partEdges),
+      devices,
       deviceOrder: 'any',
       load: 'sum',
       unit: '',
     },
-    nodesOf: members.map((group) => group.map((i) => String(nodes[i]!.id))),
+    assignmentOf: assignmentBy(members.map((group) => group.map((i) => String(nodes[i]!.id)))),
     format: 'operator graph',
   };
 }
@@ -165,13 +168,19 @@ function valuesOf(links: Links, partOf: Int32Array, count: number, costs: Float6
   return [...values.values()];
 }
 
-/** Edges between different circles. */
-function acyclic(parts: number, edges: Links): Links {
+const sizeOf = (nodes: readonly OperatorNode[]): number => nodes.reduce((sum, n) => sum + n.size, 0);
+
+/** Edges between different circles, and each circle's parts in a row. */
+function withoutCircles(parts: number, edges: Links): Links {
+  const circles = components(parts, edges);
   const circleOf = new Int32Array(parts);
-  components(parts, edges).forEach((circle, c) => {
+  circles.forEach((circle, c) => {
     for (const part of circle) circleOf[part] = c;
   });
-  return edges.filter(([a, b]) => circleOf[a] !== circleOf[b]);
+  return [
+    ...edges.filter(([a, b]) => circleOf[a] !== circleOf[b]),
+    ...circles.flatMap((circle) => circle.slice(1).map((part, i) => [circle[i]!, part] as const)),
+  ];
 }
 
 function refuseCircle(nodes: readonly OperatorNode[], links: Links, where: string): void {

@@ -23,6 +23,8 @@ const schema = object({
     name: string(),
     named: choice(['yes', 'no']),
     rows: list(list(string())),
+    /** Overlap cells of each device, by their first task's place in its row. */
+    overlaps: optional(list(list(integer({ min: 0 })))),
     /** Where the model holds gradients of itself: its chain of stages, folded over the devices of the partition's. */
     placement: optional(list(integer({ min: 0 }))),
   }),
@@ -55,6 +57,7 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
       name: main.name,
       named: typeof plan.request.schedule === 'string' ? 'yes' : 'no',
       rows: main.rows.map((row) => row.map(taskKey)),
+      overlaps: main.overlaps?.map((cells) => [...cells]),
       placement: main.stages === plan.partition.stages ? undefined : [...main.placement],
     },
     devices: plan.memory.map((m, d) => ({
@@ -105,12 +108,14 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
     })),
     partition: { ready: file.partition },
     placement: file.placement,
+    // The placement says it.
+    stagesPerDevice: undefined,
     schedule: scheduleOf(file),
   };
 }
 
 function scheduleOf({ schedule, placement: own, microbatches, devices }: PlanFile): PlanRequest['schedule'] {
-  const { name, named, rows, placement = own } = schedule;
+  const { name, named, rows, overlaps, placement = own } = schedule;
   if (named === 'yes' && isScheduleName(name)) return name;
   const read: Schedule = {
     name,
@@ -119,6 +124,7 @@ function scheduleOf({ schedule, placement: own, microbatches, devices }: PlanFil
     microbatches,
     placement,
     rows: rows.map((row) => row.map(parseTaskKey)),
+    ...(overlaps ? { overlaps } : {}),
   };
   return read;
 }

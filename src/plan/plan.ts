@@ -1,7 +1,6 @@
 import { PlanError, UsageError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
-import { defaultDevice, referenceDevice } from '../cost/analytic.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
@@ -12,25 +11,19 @@ import { buildModel, type Model } from '../optim/model.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
 import { buildTrainingGraph, type L2Penalty } from '../optim/training-graph.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
-import { makePartition, type PartitionSpec } from '../partition/index.ts';
+import type { PartitionSpec } from '../partition/index.ts';
 import type { Partition } from '../partition/partition.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { buildProgram } from '../program/build.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
-import {
-  forwardOnly,
-  inFlightBounds,
-  makeSchedule,
-  type Schedule,
-  type ScheduleName,
-  type StageEdge,
-  validateSchedule,
-} from '../schedule/index.ts';
+import type { Schedule, ScheduleName, StageEdge } from '../schedule/index.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
+import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
+import { placedStages } from './stages.ts';
 
 export interface PlannedDevice {
   readonly backend: BackendName;
@@ -56,17 +49,22 @@ export interface ProgramSpec {
   readonly gradientNoise?: boolean;
 }
 
+/** A name, or a schedule from a file. */
+export type ScheduleChoice = ScheduleName | Schedule;
+
 export interface PlanRequest {
   readonly model: Model;
   /** The first program decides partition and schedule. */
   readonly programs: Readonly<Record<string, ProgramSpec>>;
   readonly microbatches: number;
   readonly devices: readonly PlannedDevice[];
-  /** A name, or a schedule from a file. Default `1f1b`; `gpipe` where the model normalises by the whole batch. */
-  readonly schedule?: ScheduleName | Schedule;
+  /** Default `1f1b`; `gpipe` where the model normalises by the whole batch. */
+  readonly schedule?: ScheduleChoice;
   readonly partition: PartitionSpec;
-  /** Device of each stage; default: stage s on device s. */
+  /** Device of each stage; default: where the schedule wants them (`schedulePlacement`), or a file has them. */
   readonly placement?: readonly number[];
+  /** Stages that each device owns where no placement says so. Default: as the schedule has them, most one. */
+  readonly stagesPerDevice?: number;
   readonly optimizer?: Optimizer;
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;
@@ -83,7 +81,9 @@ export interface PlanRequest {
   readonly costs?: CostModel;
 }
 
-type ScheduledRequest = PlanRequest & Required<Pick<PlanRequest, 'schedule'>>;
+export interface ScheduledRequest extends PlanRequest {
+  readonly schedule: ScheduleChoice;
+}
 
 /** Partition, schedule, programs and memory of a training step, checked against each other and against the devices. */
 export interface Plan {
@@ -109,12 +109,6 @@ export function makePlan(request: PlanRequest): Plan {
   refuseWhatDoesNotFit(plan);
   return plan;
 }
-
-/** Speed of a device as a factor on that of a wasm core. */
-export const relativeSpeed = (device: PlannedDevice | undefined): number =>
-  device === undefined
-    ? 1
-    : device.speed * (device.backend === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);
 
 /** Callers in JavaScript may leave out what TypeScript asks for; a device without a number would fail far from here. */
 function refuseUnknownDevice({ memory, speed }: PlannedDevice, device: number): void {
@@ -163,37 +157,27 @@ export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Pl
   const builds = Object.fromEntries(Object.keys(asked.programs).map((name) => [name, graphsOf(asked, name, cache)]));
   // A partition weighs a microbatch as it is, also where its samples are computed one by one.
   const mainGraph = builds[mainName]!.largest;
-  const request = { ...asked, schedule: scheduleAskedFor(asked, mainGraph) };
+  const byWholeBatch = normalizesByWholeBatch(mainGraph);
+  const request = { ...asked, schedule: scheduleAskedFor(asked, byWholeBatch) };
 
   const microbatches = builds[mainName]!.chunks.length;
-  const partition = makePartition(mainGraph, request.partition, {
-    // Stage s lives on device s, unless a placement is written by hand: then it says how many stages there are. All devices
-    // that were asked for are used, even where transfers cost more than they save: how many to ask for is the user's study.
-    stages: request.placement?.length ?? request.devices.length,
-    exactly: true,
-    microbatches,
-    costs,
-    devices: request.placement ?? request.devices.map((_, d) => d),
-    speeds: (request.placement ?? request.devices.map((_, d) => d)).map((d) => relativeSpeed(request.devices[d])),
-    ...(request.schedule === 'gpipe' ? { inFlight: () => microbatches } : {}),
-  });
-  const placement = placementOf(request, partition);
+  const { partition, placement } = placedStages(mainGraph, request, { microbatches, costs });
   const order = highestOrder(mainGraph);
   const chain: StageChain = {
     stages: foldedStages(partition.stages, order),
     modelStages: partition.stages,
     placement: foldedPlacement(placement, order),
+    edges: edgesBetweenStages(mainGraph, partition),
     ordered: mainGraph.nodes.some((n) => n.op?.accumulates && n.pass === 0),
-    byWholeBatch: normalizesByWholeBatch(mainGraph),
+    byWholeBatch,
   };
-  const stageEdges = edgesBetweenStages(mainGraph, partition);
 
   const schedules: Record<string, Schedule> = {};
   const programs: Record<string, StepProgram> = {};
   for (const [name, { chunks, graphs }] of Object.entries(builds)) {
     const spec = request.programs[name]!;
     const schedule = scheduleFor(request, spec, spec === main, chain, chunks.length);
-    checkSchedule(schedule, spec, stageEdges, chain.ordered);
+    checkSchedule(schedule, spec, chain);
     const program = buildProgram({
       chunks,
       graphs,
@@ -223,7 +207,7 @@ export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Pl
     graphs: Object.fromEntries(Object.entries(builds).map(([name, b]) => [name, b.largest])),
     memory: request.devices.map((_, device) => planDeviceMemory(device, programs)),
     constants,
-    stageEdges,
+    stageEdges: chain.edges,
     prediction: predict(programs[mainName]!, request.devices, costs),
   };
 }
@@ -234,18 +218,6 @@ export interface Build {
   readonly graphs: ReadonlyMap<number, Graph>;
   /** The graph of the largest chunk. */
   readonly largest: Graph;
-}
-
-/** The schedule asked for. Throws UsageError where the model's batch normalisation does not go with it. */
-function scheduleAskedFor({ schedule }: PlanRequest, main: Graph): ScheduledRequest['schedule'] {
-  if (!normalizesByWholeBatch(main)) return schedule ?? '1f1b';
-  // Whether one from a file has all forwards before all backwards, the program's builder sees.
-  if (schedule === undefined || schedule === 'gpipe' || typeof schedule === 'object') return schedule ?? 'gpipe';
-  throw new UsageError(
-    'batch-norm-schedule',
-    `schedule: with batchNorm exact all microbatches wait for each other at every batch normalisation, which only gpipe lets them, and ${schedule} is asked for`,
-    { fields: { key: 'schedule', schedule, expected: 'gpipe' }, remedy: '--schedule gpipe, or --batchNorm micro' },
-  );
 }
 
 function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): Build {
@@ -288,103 +260,6 @@ function refuseWholeBatchGradients({ gradientsOfWholeBatch }: Graph, microbatche
     `the model takes a gradient by ${first}, which is the same for every microbatch: it is complete only behind the last of ${microbatches}`,
     { fields: { tensors: [...gradientsOfWholeBatch], microbatches }, remedy: '--microbatches 1' },
   );
-}
-
-function placementOf(request: PlanRequest, partition: Partition): number[] {
-  const placement = [...(request.placement ?? Array.from({ length: partition.stages }, (_, s) => s))];
-  if (placement.length !== partition.stages) {
-    throw new UsageError(
-      'placement-length',
-      `placement names ${placement.length} stages and the partition has ${partition.stages}`,
-      {
-        fields: { placement, stages: partition.stages },
-        remedy: 'give one device for each stage',
-      },
-    );
-  }
-  const bad = placement.find((d) => !Number.isInteger(d) || d < 0 || d >= request.devices.length);
-  if (bad !== undefined) {
-    throw new UsageError(
-      'placement-device',
-      `placement names device ${bad}, and there are ${request.devices.length} (0 to ${request.devices.length - 1})`,
-      {
-        fields: { placement, devices: request.devices.length },
-        remedy: `--devices ${Math.max(...placement) + 1}`,
-      },
-    );
-  }
-  return placement;
-}
-
-/** The stages as a schedule sees them: where the model holds gradients of itself, the partition's folded over its devices. */
-interface StageChain {
-  readonly stages: number;
-  readonly placement: readonly number[];
-  /** Stages of the model itself. */
-  readonly modelStages: number;
-  /** Values are averaged over microbatches on the way forward, so forwards must run in their order. */
-  readonly ordered: boolean;
-  /** It normalises by statistics of the whole batch, so all forwards run before all backwards. */
-  readonly byWholeBatch: boolean;
-}
-
-function scheduleFor(
-  request: ScheduledRequest,
-  spec: ProgramSpec,
-  isMain: boolean,
-  { stages, placement, modelStages, byWholeBatch }: StageChain,
-  microbatches: number,
-): Schedule {
-  const shape = { stages, microbatches, placement, devices: request.devices.length };
-  if (spec.mode === 'forward') return forwardOnly(shape);
-  if (typeof request.schedule === 'string') return makeSchedule(request.schedule, shape);
-  const given = request.schedule;
-  const fits =
-    given.stages === shape.stages &&
-    given.microbatches === microbatches &&
-    given.placement.every((d, s) => d === placement[s]);
-  // A smaller last batch may have fewer microbatches than the file's grid.
-  if (!fits && !isMain && microbatches !== given.microbatches)
-    return makeSchedule(byWholeBatch ? 'gpipe' : '1f1b', shape);
-  if (!fits) {
-    const order = Math.log2(stages / modelStages);
-    const forModel = order > 0 && given.stages === modelStages && given.microbatches === microbatches;
-    if (forModel) {
-      throw new UsageError(
-        'schedule-mismatch',
-        `the schedule is for the ${modelStages} stages of the model; with gradients of itself it is a chain of ${stages} stages on devices ${placement.join(', ')}`,
-        {
-          fields: { schedule: given.name, stages, placement },
-          remedy: `a schedule of ${stages} stages (docs/derivatives.md shows one), or --schedule 1f1b`,
-        },
-      );
-    }
-    throw new UsageError(
-      'schedule-mismatch',
-      `the schedule is for ${given.stages} stages on devices ${given.placement.join(', ')} and ${given.microbatches} microbatches; the experiment has ${shape.stages} stages on ${placement.join(', ')} and ${microbatches}`,
-      { fields: { schedule: given.name }, remedy: `--microbatches ${given.microbatches} --devices ${given.devices}` },
-    );
-  }
-  return {
-    ...given,
-    devices: shape.devices,
-    rows:
-      shape.devices > given.devices
-        ? [...given.rows, ...Array.from({ length: shape.devices - given.devices }, () => [])]
-        : given.rows,
-  };
-}
-
-function checkSchedule(schedule: Schedule, spec: ProgramSpec, edges: readonly StageEdge[], ordered: boolean): void {
-  const isNamed = schedule.name === 'gpipe' || schedule.name === '1f1b';
-  validateSchedule(schedule, {
-    dependencies: edges,
-    passes: spec.mode === 'forward' ? 'forward' : 'training',
-    forwards: ordered ? 'ordered' : 'free',
-    ...(isNamed && spec.mode !== 'forward'
-      ? { inFlightBound: inFlightBounds(schedule.name as ScheduleName, schedule.stages, schedule.microbatches) }
-      : {}),
-  });
 }
 
 /** Stage of any node of any of the graphs; only the main graph must be known to the partition node by node. */

@@ -11,7 +11,6 @@ import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
 import { partitionByBalance } from '../partition/balance.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
-import { makePartition } from '../partition/index.ts';
 import { solvePlacement } from '../partition/methods.ts';
 import type { Balance, Partition } from '../partition/partition.ts';
 import { stageMap } from '../partition/stage-of.ts';
@@ -28,8 +27,9 @@ import {
   scheduleNames,
   validateSchedule,
 } from '../schedule/index.ts';
-import { draftPlan, type GraphCache, graphsOf, type Plan, type PlanRequest, relativeSpeed, shortages } from './plan.ts';
+import { draftPlan, type GraphCache, graphsOf, type Plan, type PlanRequest, shortages } from './plan.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts } from './stage-costs.ts';
+import { placedStages, relativeSpeed } from './stages.ts';
 import { stepTimeBound } from './step-bound.ts';
 
 export interface SearchOptions {
@@ -52,9 +52,17 @@ export interface SearchOptions {
 
 /**
  * How a candidate's partition was found. `chain-*`: contiguous in the graph's own order, exact for the balance named.
- * `contiguous`: convex stages in any order. `equal-nodes`, `parameters`, `blocks`, `pipedream`: the rules of others.
+ * `contiguous`: convex stages in any order. The rest are the rules of others (docs/partition.md).
  */
-export const partitionWays = ['chain-time', 'chain-memory'] as const;
+export const partitionWays = [
+  'chain-time',
+  'chain-memory',
+  'contiguous',
+  'pipedream',
+  'blocks',
+  'parameters',
+  'equal',
+] as const;
 export type PartitionWay = (typeof partitionWays)[number];
 
 /** A combination, with what it promises. */
@@ -152,6 +160,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
       schedule: candidate.schedule,
       partition: { ready: layout.partition },
       placement: layout.placement,
+      stagesPerDevice: undefined,
     };
     const plan = draftPlan({ ...asked, programs: { [mainName]: main } }, cache);
     const found: EvaluatedCandidate = {
@@ -236,17 +245,8 @@ async function layoutsOf(
 
 /** The partition that the request asks for. */
 function givenLayout(request: PlanRequest, graph: Graph, microbatches: number, costs: CostModel): Layout {
-  const all = request.devices.map((_, d) => d);
-  const homes = request.placement ?? all;
-  const partition = makePartition(graph, request.partition, {
-    stages: homes.length,
-    exactly: true,
-    microbatches,
-    costs,
-    devices: homes,
-    speeds: homes.map((d) => relativeSpeed(request.devices[d])),
-  });
-  const placement = request.placement ?? all.slice(0, partition.stages);
+  const scheduled = { ...request, schedule: request.schedule ?? '1f1b' };
+  const { partition, placement } = placedStages(graph, scheduled, { microbatches, costs });
   return { microbatches, way: 'given', rule: 'straight', stagesPerDevice: 1, partition, placement };
 }
 
@@ -288,7 +288,7 @@ async function cut(
     const { deviceOf } = await solvePlacement(problem, {
       method: methodsOfWays[way] ?? way,
       contiguous: true,
-      timeLimitSeconds: 5,
+      timeLimitSeconds: 1,
     });
     return asStages(deviceOf, assignmentOf, placement.length, way);
   } catch (error) {

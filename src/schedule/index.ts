@@ -1,4 +1,6 @@
 /** The order of tasks per device: named schedules, their clock grid, their text form and their validator. */
+export type { AutoSchedule, AutoScheduleOptions, NamedAgainst, ScheduleMemory, ScheduleObjective } from './auto.ts';
+export { autoSchedule } from './auto.ts';
 export { bubbleFraction, closedFormBubble } from './bubble.ts';
 export type { Clock, ClockOptions, Durations, TimedTask, Times, Waiting } from './clock.ts';
 export { clockUntilStuck, timesUntilStuck } from './clock.ts';

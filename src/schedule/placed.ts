@@ -147,9 +147,10 @@ function mergeStageRows(own: Schedule, placement: readonly number[], devices: nu
   return rows;
 }
 
-function checkShape(
+/** Placement and devices of what is asked for, `usual` where no placement is. Throws PlanError. */
+export function checkShape(
   shape: ScheduleShape,
-  usual: () => readonly number[],
+  usual: () => readonly number[] = () => Array.from({ length: shape.stages }, (_, s) => s),
 ): { placement: readonly number[]; devices: number } {
   for (const key of ['stages', 'microbatches'] as const) {
     const value = shape[key];

@@ -1,19 +1,44 @@
 import { type Instruction, type StepProgram, describe as tell } from '../program/instruction.ts';
 import { type Cluster, workSeconds } from './cluster.ts';
 
+export const actionKinds = ['compute', 'other', 'post', 'send', 'receive', 'barrier'] as const;
+/** `other`: inputs, outputs and copies within the device. */
+export type ActionKind = (typeof actionKinds)[number];
+
 /**
  * What the simulator sees of an instruction. A device's actions are read one by one and never twice, so they may be made
- * as they are read: a program for thousands of devices need never exist as a whole.
+ * as they are read: a program for thousands of devices need never exist as a whole. All have one shape, since millions of
+ * them are read.
  *
  * Messages of a pair of devices are numbered from 0 in the order in which they are sent, and posted in that order.
  */
-export type Action =
-  /** Kernels, copies within the device, inputs and outputs: whatever occupies the device and concerns no other. */
-  | { readonly kind: 'work'; readonly seconds: number; readonly computes: boolean }
-  | { readonly kind: 'post'; readonly from: number; readonly message: number }
-  | { readonly kind: 'send'; readonly to: number; readonly message: number; readonly bytes: number }
-  | { readonly kind: 'receive'; readonly from: number; readonly message: number }
-  | { readonly kind: 'barrier' };
+export interface Action {
+  readonly kind: ActionKind;
+  /** Of `compute` and `other`, on the device at hand. */
+  readonly seconds: number;
+  /** The other device of a message; −1: none. */
+  readonly peer: number;
+  readonly message: number;
+  /** Of a send. */
+  readonly bytes: number;
+}
+
+const make = (kind: ActionKind, seconds: number, peer: number, message: number, bytes: number): Action => ({
+  kind,
+  seconds,
+  peer,
+  message,
+  bytes,
+});
+
+export const action = {
+  compute: (seconds: number): Action => make('compute', seconds, -1, -1, 0),
+  other: (seconds: number): Action => make('other', seconds, -1, -1, 0),
+  post: (from: number, message: number): Action => make('post', 0, from, message, 0),
+  send: (to: number, message: number, bytes: number): Action => make('send', 0, to, message, bytes),
+  receive: (from: number, message: number): Action => make('receive', 0, from, message, 0),
+  barrier: (): Action => make('barrier', 0, -1, -1, 0),
+};
 
 export interface ActionSource {
   readonly devices: number;
@@ -24,33 +49,28 @@ export interface ActionSource {
   readonly task: (device: number, index: number) => string | null;
 }
 
-const barrier: Action = { kind: 'barrier' };
-
 /** A step's program as the simulator reads it: action i of a device is its instruction i. */
 export function actionsOf(program: StepProgram, cluster: Cluster): ActionSource {
   const instruction = (device: number, index: number) => program.devices[device]!.instructions[index]!;
-  const action = (i: Instruction, device: number): Action => {
+  const read = (i: Instruction, device: number): Action => {
     switch (i.kind) {
       case 'post':
       case 'receive':
-        return i;
+        return action[i.kind](i.from, i.message);
       case 'send':
-        return {
-          kind: 'send',
-          to: i.to,
-          message: i.message,
-          bytes: program.devices[device]!.buffers[i.buffer]!.bytes,
-        };
+        return action.send(i.to, i.message, program.devices[device]!.buffers[i.buffer]!.bytes);
       case 'barrier':
-        return barrier;
+        return action.barrier();
+      case 'compute':
+        return action.compute(workSeconds(i, cluster, device));
       default:
-        return { kind: 'work', seconds: workSeconds(i, cluster, device), computes: i.kind === 'compute' };
+        return action.other(workSeconds(i, cluster, device));
     }
   };
   return {
     devices: program.devices.length,
     *actions(device) {
-      for (const i of program.devices[device]!.instructions) yield action(i, device);
+      for (const i of program.devices[device]!.instructions) yield read(i, device);
     },
     describe: (device, index) => tell(instruction(device, index), program.devices[device]!),
     task: (device, index) => {

@@ -1,6 +1,5 @@
 /** Steps on paper: programs played with a cost model on devices that need not exist. */
-export type { Action, ActionSource } from './actions.ts';
-export { actionsOf } from './actions.ts';
+export { type Action, type ActionKind, type ActionSource, action, actionsOf } from './actions.ts';
 export type { Cluster, Medium, SimulatedDevice } from './cluster.ts';
 export { instructionSeconds } from './cluster.ts';
 export { type CriticalPath, criticalPath, type PathKind, type PathSegment } from './critical-path.ts';
@@ -16,4 +15,4 @@ export {
   simulate,
   type WaitKind,
 } from './simulate.ts';
-export type { ActionKind, TimedAction, Timeline } from './timeline.ts';
+export type { TimedAction, Timeline } from './timeline.ts';

@@ -1,6 +1,6 @@
 import { PlanError } from '../core/errors.ts';
 import { type Task, type TaskKind, taskKey } from '../schedule/task.ts';
-import type { Action, ActionSource } from './actions.ts';
+import { type Action, type ActionSource, action } from './actions.ts';
 
 /** A pipeline of which only times and sizes are known: one action a task, one message a stage boundary and microbatch. */
 export interface PipelineOptions {
@@ -23,97 +23,155 @@ export interface PipelineOptions {
   readonly updateSeconds?: (device: number) => number;
 }
 
-const receiver: { readonly [K in TaskKind]: -1 | 0 | 1 } = { F: 1, B: -1, BW: -1, W: 0 };
+/** Where a task's result goes, and from the other side what it needs comes. */
+const sendsTo: { readonly [K in TaskKind]: -1 | 0 | 1 } = { F: 1, B: -1, BW: -1, W: 0 };
 
 /**
  * Actions of a pipeline of stages 0→1→2→…, made as they are read: neither instructions nor schedule exist as a whole, only
  * the numbers of the messages (8 bytes a stage and microbatch).
  */
 export function pipelineProgram(options: PipelineOptions): ActionSource {
-  const { stages, microbatches, devices, placement, row, seconds, messageBytes } = options;
-  const speed = options.speed ?? (() => 1);
-  const ahead = options.postAhead ?? Number.POSITIVE_INFINITY;
-  const numbers = numberMessages(options);
-  /** The stage that a task waits for, and the one that it sends to, where they are on other devices. */
-  const peers = ({ kind, stage }: Task): { source: number | undefined; target: number | undefined } => {
-    const elsewhere = (s: number) => (s >= 0 && s < stages && placement[s] !== placement[stage] ? s : undefined);
-    const step = receiver[kind];
-    return step === 0
-      ? { source: undefined, target: undefined }
-      : { source: elsewhere(stage - step), target: elsewhere(stage + step) };
-  };
-  const messageOf = (source: number, target: number, microbatch: number): number => {
-    const direction = source < target ? 'forward' : 'back';
-    const number = numbers[direction][Math.min(source, target) * microbatches + microbatch]!;
-    if (number < 0) throw missingTask(direction === 'forward' ? 'F' : 'B', source, microbatch, target);
-    return number;
-  };
+  const messages = numberMessages(options);
+  const actions = (device: number): Iterator<Action> => new PipelineActions(options, messages, device);
+  return { devices: options.devices, actions, ...namesOf(options, actions) };
+}
 
-  function* actions(device: number): Generator<Action> {
-    /** Messages posted so far, by sender. */
-    const posted = new Map<number, number>();
-    function* post(t: Task): Generator<Action> {
-      const { source } = peers(t);
-      if (source === undefined) return;
-      const from = placement[source]!;
-      const message = messageOf(source, t.stage, t.microbatch);
-      // In the order of the numbers: a message that is sent before this one is posted before it.
-      for (let next = posted.get(from) ?? 0; next <= message; next++) {
-        yield { kind: 'post', from, message: next };
-        posted.set(from, next + 1);
-      }
+/** Posts made at once. */
+const DUE = 32;
+
+/** The actions of one device, task by task. An iterator by hand: a generator takes twice its time. */
+class PipelineActions implements Iterator<Action> {
+  readonly #options: PipelineOptions;
+  readonly #numbers: MessageNumbers;
+  readonly #device: number;
+  readonly #speed: number;
+  readonly #tasks: Iterator<Task>;
+  /** Goes ahead of the tasks and posts what they will receive. */
+  readonly #scout: Iterator<Task>;
+  /** Tasks that the scout is ahead; less than it may be where the row ends. */
+  #ahead = -1;
+  /** Messages posted so far, by sender. */
+  readonly #posted = new Map<number, number>();
+  /** What is to come of the task at hand. */
+  #due: Action[] = [];
+  #at = 0;
+  #hasEnded = false;
+
+  constructor(options: PipelineOptions, numbers: MessageNumbers, device: number) {
+    this.#options = options;
+    this.#numbers = numbers;
+    this.#device = device;
+    this.#speed = options.speed?.(device) ?? 1;
+    this.#tasks = options.row(device)[Symbol.iterator]();
+    this.#scout = options.row(device)[Symbol.iterator]();
+  }
+
+  next(): IteratorResult<Action, undefined> {
+    if (this.#at === this.#due.length) {
+      this.#at = 0;
+      this.#due.length = 0;
+      this.#refill();
+      if (this.#due.length === 0) return { value: undefined, done: true };
     }
-    const scout = row(device)[Symbol.iterator]();
-    let scouted = 0;
-    let index = 0;
-    for (const t of row(device)) {
-      for (; scouted <= index + ahead; scouted++) {
-        const next = scout.next();
-        if (next.done) break;
-        yield* post(next.value);
-      }
-      const { source, target } = peers(t);
-      if (source !== undefined) {
-        yield {
-          kind: 'receive',
-          from: placement[source]!,
-          message: messageOf(source, t.stage, t.microbatch),
-        };
-      }
-      yield { kind: 'work', seconds: seconds(t) / speed(device), computes: true };
-      if (target !== undefined) {
-        yield {
-          kind: 'send',
-          to: placement[target]!,
-          message: messageOf(t.stage, target, t.microbatch),
-          bytes: messageBytes(t.stage, target),
-        };
-      }
-      index++;
+    return { value: this.#due[this.#at++]!, done: false };
+  }
+
+  #refill(): void {
+    const { seconds, messageBytes, placement, postAhead = Number.POSITIVE_INFINITY, updateSeconds } = this.#options;
+    for (; this.#ahead < postAhead; this.#ahead++) {
+      const next = this.#scout.next();
+      if (next.done) break;
+      this.#post(next.value);
+      if (this.#due.length < DUE) continue;
+      this.#ahead++;
+      return;
     }
-    if (options.updateSeconds) {
-      yield { kind: 'barrier' };
-      yield { kind: 'work', seconds: options.updateSeconds(device) / speed(device), computes: true };
+    const { value: t, done } = this.#tasks.next();
+    if (done) {
+      if (updateSeconds && !this.#hasEnded) {
+        this.#due.push(action.barrier(), action.compute(updateSeconds(this.#device) / this.#speed));
+      }
+      this.#hasEnded = true;
+      return;
+    }
+    this.#ahead--;
+    const source = sourceOf(t, this.#options);
+    const target = targetOf(t, this.#options);
+    if (source >= 0) this.#due.push(action.receive(placement[source]!, this.#messageOf(source, t)));
+    this.#due.push(action.compute(seconds(t) / this.#speed));
+    if (target >= 0) {
+      const number = numberOf(this.#numbers, this.#options.microbatches, t.stage, target, t.microbatch);
+      this.#due.push(action.send(placement[target]!, number, messageBytes(t.stage, target)));
     }
   }
 
-  return { devices, actions, ...namesOf(options, actions) };
+  /** In the order of the numbers: a message that is sent before another is posted before it. */
+  #post(t: Task): void {
+    const source = sourceOf(t, this.#options);
+    if (source < 0) return;
+    const from = this.#options.placement[source]!;
+    const message = this.#messageOf(source, t);
+    let next = this.#posted.get(from) ?? 0;
+    if (next > message) return;
+    for (; next <= message; next++) this.#due.push(action.post(from, next));
+    this.#posted.set(from, next);
+  }
+
+  #messageOf(source: number, { stage, microbatch }: Task): number {
+    const number = numberOf(this.#numbers, this.#options.microbatches, source, stage, microbatch);
+    if (number < 0) throw missingTask(source < stage ? 'F' : 'B', source, microbatch, stage);
+    return number;
+  }
 }
 
-/** Numbers of the messages over each boundary, by lower stage and microbatch. */
-function numberMessages({ stages, microbatches, devices, placement, row }: PipelineOptions) {
+/** The stage whose value a task receives from another device; −1: none. */
+const sourceOf = (t: Task, shape: Pick<PipelineOptions, 'stages' | 'placement'>): number =>
+  elsewhere(t.stage, -sendsTo[t.kind], shape);
+
+/** The stage on another device to which it sends; −1: none. */
+const targetOf = (t: Task, shape: Pick<PipelineOptions, 'stages' | 'placement'>): number =>
+  elsewhere(t.stage, sendsTo[t.kind], shape);
+
+function elsewhere(
+  stage: number,
+  step: number,
+  { stages, placement }: Pick<PipelineOptions, 'stages' | 'placement'>,
+): number {
+  const other = stage + step;
+  return other >= 0 && other < stages && placement[other] !== placement[stage] ? other : -1;
+}
+
+/** By lower stage and microbatch; −1: never sent. */
+interface MessageNumbers {
+  readonly forward: Int32Array;
+  readonly back: Int32Array;
+}
+
+const numberOf = (
+  numbers: MessageNumbers,
+  microbatches: number,
+  from: number,
+  to: number,
+  microbatch: number,
+): number =>
+  from < to ? numbers.forward[from * microbatches + microbatch]! : numbers.back[to * microbatches + microbatch]!;
+
+/** Numbers of the messages over each boundary. */
+function numberMessages({ stages, microbatches, devices, placement, row }: PipelineOptions): MessageNumbers {
+  const shape = { stages, microbatches, placement };
   const size = Math.max(0, stages - 1) * microbatches;
   const numbers = { forward: new Int32Array(size).fill(-1), back: new Int32Array(size).fill(-1) };
   for (let device = 0; device < devices; device++) {
     const counts = new Map<number, number>();
     for (const t of row(device)) {
-      refuseStranger(t, device, { stages, microbatches, placement });
-      const target = t.stage + receiver[t.kind];
-      if (target === t.stage || target < 0 || target >= stages || placement[target] === device) continue;
+      refuseStranger(t, device, shape);
+      const target = targetOf(t, shape);
+      if (target < 0) continue;
       const to = placement[target]!;
       const n = counts.get(to) ?? 0;
       counts.set(to, n + 1);
-      numbers[target > t.stage ? 'forward' : 'back'][Math.min(t.stage, target) * microbatches + t.microbatch] = n;
+      const direction = target > t.stage ? numbers.forward : numbers.back;
+      direction[Math.min(t.stage, target) * microbatches + t.microbatch] = n;
     }
   }
   return numbers;
@@ -144,35 +202,28 @@ function missingTask(kind: TaskKind, stage: number, microbatch: number, target: 
 }
 
 /** Words for single actions, found by making the device's actions again. */
-function namesOf({ row }: PipelineOptions, actions: (device: number) => Generator<Action>) {
-  const find = (device: number, index: number): { action: Action | undefined; task: string | null } => {
+function namesOf({ row }: PipelineOptions, actions: (device: number) => Iterator<Action>) {
+  const find = (device: number, index: number): { found: Action | undefined; task: string | null } => {
     const tasks = row(device)[Symbol.iterator]();
     let at = 0;
-    for (const action of actions(device)) {
-      const computes = action.kind === 'work';
-      if (at++ === index) {
-        const next = computes ? tasks.next() : undefined;
-        return { action, task: next === undefined ? null : next.done ? 'U' : taskKey(next.value) };
-      }
-      if (computes) tasks.next();
+    const all = actions(device);
+    for (let next = all.next(); !next.done; next = all.next()) {
+      const found = next.value;
+      const computes = found.kind === 'compute';
+      const task = computes ? tasks.next() : undefined;
+      if (at++ === index) return { found, task: task === undefined ? null : task.done ? 'U' : taskKey(task.value) };
     }
-    return { action: undefined, task: null };
+    return { found: undefined, task: null };
   };
   return {
     task: (device: number, index: number) => find(device, index).task,
     describe: (device: number, index: number) => {
-      const { action, task } = find(device, index);
-      if (action === undefined) return 'nothing';
-      switch (action.kind) {
-        case 'work':
-          return task!;
-        case 'send':
-          return `send message ${action.message} to device ${action.to}`;
-        case 'barrier':
-          return 'barrier';
-        default:
-          return `${action.kind} message ${action.message} of device ${action.from}`;
-      }
+      const { found, task } = find(device, index);
+      if (found === undefined) return 'nothing';
+      const { kind, peer, message } = found;
+      if (kind === 'compute') return task!;
+      if (kind === 'barrier') return kind;
+      return `${kind} message ${message} ${kind === 'send' ? 'to' : 'of'} device ${peer}`;
     },
   };
 }

@@ -1,10 +1,10 @@
 import { PlanError, UsageError } from '../core/errors.ts';
 import type { StepProgram } from '../program/instruction.ts';
-import { type Action, type ActionSource, actionsOf } from './actions.ts';
+import { type Action, type ActionKind, type ActionSource, actionsOf } from './actions.ts';
 import { type Cluster, linkOf } from './cluster.ts';
 import { type Jitter, jitterOf } from './jitter.ts';
 import { Sharing } from './sharing.ts';
-import { type ActionKind, type Timeline, TimelineRecorder } from './timeline.ts';
+import { type Timeline, TimelineRecorder } from './timeline.ts';
 
 export interface SimulateOptions {
   readonly jitter?: Jitter;
@@ -47,7 +47,8 @@ export interface Simulation {
 /**
  * Plays a program on paper: the run time's rules, the cost model's times.
  *
- *     work      occupies its device for its seconds, divided by the device's speed
+ *     compute   occupies its device for its kernels' seconds, divided by the device's speed
+ *     other     likewise: inputs, outputs and copies within the device
  *     post      takes no time, and is known to the sender at once
  *     send      waits for the post, then occupies its device and the link for bytes / bandwidth
  *     receive   waits until one latency after the send's end
@@ -80,11 +81,10 @@ interface Pair {
   readonly bytesPerSecond: number;
   readonly secondsLatency: number;
   readonly media: readonly number[];
-  /** By message: when it was posted and sent, and by which actions. */
-  readonly postedAt: number[];
-  readonly postedBy: number[];
-  readonly sentAt: number[];
-  readonly sentBy: number[];
+  /** Four numbers a message, side by side: when it was posted and by which action, when it was sent and by which. */
+  readonly messages: number[];
+  posted: number;
+  sent: number;
   /** The message that its sender, or its receiver, waits for; −1: none. */
   senderWaits: number;
   receiverWaits: number;
@@ -101,9 +101,11 @@ class Device {
   send = 0;
   contention = 0;
   other = 0;
-  readonly waiting: Record<WaitKind, number> = { post: 0, receive: 0, barrier: 0, end: 0 };
-  /** Barriers that it has reached, and whether it stands at the last of them. */
-  barriers = 0;
+  waitsForPosts = 0;
+  waitsForMessages = 0;
+  waitsAtBarriers = 0;
+  messages = 0;
+  bytes = 0;
   atBarrier = false;
   isQueued = true;
   /** A transfer through media under way: its beginning, and how long it would take alone. */
@@ -138,8 +140,6 @@ class Player {
   /** Devices that may be able to go on. */
   #queue: Device[];
   #barrier = { number: 0, arrived: 0, time: 0, last: 0 };
-  #messages = 0;
-  #bytes = 0;
 
   constructor(source: ActionSource, cluster: Cluster, { jitter, record = true }: SimulateOptions) {
     this.#source = source;
@@ -170,22 +170,22 @@ class Player {
   #run(device: Device): void {
     for (let action = device.action; action; action = device.action) {
       switch (action.kind) {
-        case 'work': {
+        case 'compute':
+        case 'other': {
           const seconds = device.factor ? action.seconds * device.factor(device.index) : action.seconds;
-          if (action.computes) device.compute += seconds;
+          if (action.kind === 'compute') device.compute += seconds;
           else device.other += seconds;
-          this.#pass(device, device.clock, device.clock + seconds, action.computes ? 'compute' : 'other');
+          this.#pass(device, device.clock, device.clock + seconds, action.kind);
           break;
         }
         case 'post': {
-          const pair = this.#pair(action.from, device.number);
-          this.#refuseDisorder(device, action.message, pair.postedAt.length, 'posts');
-          pair.postedAt.push(device.clock);
-          pair.postedBy.push(device.index);
-          this.#pass(device, device.clock, device.clock, 'post', action.from);
+          const pair = this.#pair(action.peer, device.number);
+          this.#refuseDisorder(device, action.message, pair.posted++, 'posts');
+          pair.messages.push(device.clock, device.index, -1, -1);
+          this.#pass(device, device.clock, device.clock, 'post', action.peer);
           if (pair.senderWaits === action.message) {
             pair.senderWaits = -1;
-            this.#wake(this.#devices[action.from]!);
+            this.#wake(this.#devices[action.peer]!);
           }
           break;
         }
@@ -193,16 +193,17 @@ class Player {
           if (!this.#send(device, action)) return;
           break;
         case 'receive': {
-          const pair = this.#pair(action.from, device.number);
-          if (action.message >= pair.sentAt.length) {
+          const pair = this.#pair(action.peer, device.number);
+          if (action.message >= pair.sent) {
             pair.receiverWaits = action.message;
             return;
           }
-          const at = pair.sentAt[action.message]! + pair.secondsLatency;
+          const at = pair.messages[4 * action.message + 2]! + pair.secondsLatency;
           const isLate = at > device.clock;
-          this.#wait(device, isLate ? at : device.clock, 'receive');
-          if (isLate) this.#pass(device, at, at, 'receive', action.from, pair.sentBy[action.message]!);
-          else this.#pass(device, device.clock, device.clock, 'receive', action.from);
+          if (isLate) {
+            device.waitsForMessages += at - device.clock;
+            this.#pass(device, at, at, 'receive', action.peer, pair.messages[4 * action.message + 3]!);
+          } else this.#pass(device, device.clock, device.clock, 'receive', action.peer);
           break;
         }
         case 'barrier':
@@ -212,22 +213,22 @@ class Player {
   }
 
   /** False where the device must wait. */
-  #send(device: Device, action: Extract<Action, { kind: 'send' }>): boolean {
-    const pair = this.#pair(device.number, action.to);
+  #send(device: Device, action: Action): boolean {
+    const pair = this.#pair(device.number, action.peer);
     const { message } = action;
-    this.#refuseDisorder(device, message, pair.sentAt.length, 'sends');
-    if (message >= pair.postedAt.length) {
+    this.#refuseDisorder(device, message, pair.sent, 'sends');
+    if (message >= pair.posted) {
       pair.senderWaits = message;
       return false;
     }
-    const posted = pair.postedAt[message]!;
+    const posted = pair.messages[4 * message]!;
     const isLate = posted > device.clock;
     const begin = isLate ? posted : device.clock;
-    device.postedBy = isLate ? pair.postedBy[message]! : -1;
-    this.#wait(device, begin, 'post');
+    device.postedBy = isLate ? pair.messages[4 * message + 1]! : -1;
+    device.waitsForPosts += begin - device.clock;
     const bytes = device.factor ? action.bytes * device.factor(device.index) : action.bytes;
-    this.#messages++;
-    this.#bytes += action.bytes;
+    device.messages++;
+    device.bytes += action.bytes;
     device.sendingSince = begin;
     if (pair.media.length > 0 && bytes > 0) {
       device.sendingAlone = bytes / this.#sharing!.aloneRate(pair.bytesPerSecond, pair.media);
@@ -241,24 +242,25 @@ class Player {
 
   /** A transfer through media is complete. */
   #arrive(device: Device, time: number): void {
-    this.#sent(device, device.action as Extract<Action, { kind: 'send' }>, time);
+    this.#sent(device, device.action!, time);
     this.#wake(device);
   }
 
-  #sent(device: Device, action: Extract<Action, { kind: 'send' }>, end: number): void {
-    const pair = this.#pair(device.number, action.to);
-    pair.sentAt.push(end);
-    pair.sentBy.push(device.index);
+  #sent(device: Device, action: Action, end: number): void {
+    const pair = this.#pair(device.number, action.peer);
+    pair.messages[4 * action.message + 2] = end;
+    pair.messages[4 * action.message + 3] = device.index;
+    pair.sent++;
     const seconds = end - device.sendingSince;
     const late = seconds - device.sendingAlone;
     const contention = late > ROUNDING * seconds ? late : 0;
     device.send += seconds;
     device.contention += contention;
     if (contention > 0) this.#recorder?.contention(device.number, device.index, contention);
-    this.#pass(device, device.sendingSince, end, 'send', action.to, device.postedBy);
+    this.#pass(device, device.sendingSince, end, 'send', action.peer, device.postedBy);
     if (pair.receiverWaits >= 0 && pair.receiverWaits <= action.message) {
       pair.receiverWaits = -1;
-      this.#wake(this.#devices[action.to]!);
+      this.#wake(this.#devices[action.peer]!);
     }
   }
 
@@ -278,7 +280,7 @@ class Player {
       const by = last.index;
       this.#barrier = { number: barrier.number + 1, arrived: 0, time: 0, last: 0 };
       for (const other of this.#devices) {
-        this.#wait(other, time, 'barrier');
+        other.waitsAtBarriers += time - other.clock;
         const heldBy = time > other.clock ? by : -1;
         other.atBarrier = false;
         this.#pass(other, time, time, 'barrier', last.number, heldBy);
@@ -287,10 +289,6 @@ class Player {
       return true;
     }
     return false;
-  }
-
-  #wait(device: Device, until: number, kind: WaitKind): void {
-    device.waiting[kind] += until - device.clock;
   }
 
   /** The device's action has happened, from `begin` to `end`, held up by action `heldBy` of `peer` where it waited. */
@@ -315,10 +313,9 @@ class Player {
     const pair: Pair = {
       ...linkOf(this.#cluster, from, to),
       media: this.#sharing?.mediaOf(from, to) ?? [],
-      postedAt: [],
-      postedBy: [],
-      sentAt: [],
-      sentBy: [],
+      messages: [],
+      posted: 0,
+      sent: 0,
       senderWaits: -1,
       receiverWaits: -1,
     };
@@ -369,7 +366,6 @@ class Player {
   #result(): Simulation {
     const stepSeconds = this.#devices.reduce((end, d) => Math.max(end, d.clock), 0);
     const devices = this.#devices.map((d): SimulatedTimes => {
-      this.#wait(d, stepSeconds, 'end');
       const busySeconds = d.compute + d.send + d.other;
       return {
         computeSeconds: d.compute,
@@ -377,20 +373,28 @@ class Player {
         contentionSeconds: d.contention,
         otherSeconds: d.other,
         busySeconds,
-        waiting: d.waiting,
-        bubbleFraction: stepSeconds > 0 ? 1 - busySeconds / stepSeconds : 0,
+        waiting: {
+          post: d.waitsForPosts,
+          receive: d.waitsForMessages,
+          barrier: d.waitsAtBarriers,
+          end: stepSeconds - d.clock,
+        },
+        bubbleFraction: idleShare(busySeconds, stepSeconds),
       };
     });
     const busy = devices.reduce((sum, d) => sum + d.busySeconds, 0);
     return {
       stepSeconds,
-      bubbleFraction: stepSeconds > 0 ? 1 - busy / (devices.length * stepSeconds) : 0,
+      bubbleFraction: idleShare(busy, devices.length * stepSeconds),
       devices,
-      messages: this.#messages,
-      messageBytes: this.#bytes,
+      messages: this.#devices.reduce((sum, d) => sum + d.messages, 0),
+      messageBytes: this.#devices.reduce((sum, d) => sum + d.bytes, 0),
       actions: this.#devices.reduce((sum, d) => sum + d.index, 0),
       source: this.#source,
       timeline: this.#recorder?.finish() ?? null,
     };
   }
 }
+
+/** Not below 0, where busy seconds that were summed in another order are a bit more than all. */
+const idleShare = (busy: number, all: number): number => (all > 0 ? Math.max(0, 1 - busy / all) : 0);

@@ -1,5 +1,4 @@
-export const actionKinds = ['compute', 'other', 'post', 'send', 'receive', 'barrier'] as const;
-export type ActionKind = (typeof actionKinds)[number];
+import { type ActionKind, actionKinds } from './actions.ts';
 
 /** One action of a device as it was played. */
 export interface TimedAction {

@@ -7,4 +7,5 @@ export const onOneDevice = (experiment: Experiment): Experiment => ({
   devices: 1,
   partition: 'auto',
   schedule: undefined,
+  stagesPerDevice: undefined,
 });

@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { type PartitaError, PlanError, UsageError } from '../../src/core/errors.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { add, neg } from '../../src/ops/elementwise.ts';
-import { makePartition, type PartitionSpec } from '../../src/partition/index.ts';
+import { makePartition, type StageSpec } from '../../src/partition/index.ts';
 import { mlp, trained } from '../graph/models.ts';
 
 const graph = trained(mlp(4));
-const stagesOf = (g: Graph, spec: PartitionSpec): string =>
+const stagesOf = (g: Graph, spec: StageSpec): string =>
   Object.values(makePartition(g, spec, { stages: 9 }).assignment).join('');
 
-function failure(g: Graph, spec: PartitionSpec): PartitaError {
+function failure(g: Graph, spec: StageSpec): PartitaError {
   try {
     makePartition(g, spec, { stages: 9 });
   } catch (error) {

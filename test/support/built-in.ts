@@ -19,9 +19,9 @@ export const smallModels = Object.fromEntries(
 
 export const smallModelKinds = Object.keys(configs) as (keyof typeof configs)[];
 
-/** A batch for a plan's program: numbers for f32 feeds, classes 0 and 1 for i32 ones. */
+/** A batch for a plan's program, whose data have names of one letter: numbers for f32, classes 0 and 1 for i32. */
 export function batchFor(plan: Plan, program: string, seed: number): Record<string, HostTensor> {
-  const feeds = plan.programs[program]!.feeds.filter(({ name }) => name === 'x' || name === 'y');
+  const feeds = plan.programs[program]!.feeds.filter(({ name }) => name.length === 1);
   return Object.fromEntries(
     feeds.map(({ name, type }, i) => {
       const numbers = f32(type.shape, seed + i);

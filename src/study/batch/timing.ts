@@ -90,7 +90,10 @@ function referencesOf({ layouts, base }: BatchStudyDesign): PlannedRun[] {
       devices: [{ backend }],
       partition: 'auto',
     };
-    const reference = experimentWith({ ...base, links: undefined, schedule: undefined }, keysOfTraining(values));
+    const reference = experimentWith(
+      { ...base, links: undefined, schedule: undefined, stagesPerDevice: undefined },
+      keysOfTraining(values),
+    );
     const prepared = prepareExperiment(reference, { where: oneDeviceName });
     found.set(key, {
       layout: {
@@ -109,11 +112,13 @@ function referencesOf({ layouts, base }: BatchStudyDesign): PlannedRun[] {
 
 /** Without schedules, and without places within a list that is replaced as a whole. */
 const keysOfTraining = (values: Readonly<Record<string, unknown>>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(values).filter(([key]) => !/^((devices|partition)\.|links|schedule)/.test(key)));
+  Object.fromEntries(
+    Object.entries(values).filter(([key]) => !/^((devices|partition)\.|links|schedule|stagesPerDevice)/.test(key)),
+  );
 
 /** What the arithmetic of a step depends on. */
 export const referenceKey = ({ prepared: { experiment }, batch }: Layout): string => {
-  const { devices: _, links: __, schedule: ___, partition: ____, microbatches: _____, ...what } = experiment;
+  const { devices, links, schedule, stagesPerDevice, partition, microbatches, ...what } = experiment;
   return `${batch} ${JSON.stringify(what)}`;
 };
 

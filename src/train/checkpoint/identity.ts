@@ -31,6 +31,7 @@ const layoutKeys: ReadonlySet<string> = new Set<keyof PlanRequest>([
   'schedule',
   'partition',
   'placement',
+  'stagesPerDevice',
   'costs',
 ]);
 

@@ -1,5 +1,6 @@
 import { GraphError, nearest, UsageError } from '../../core/errors.ts';
 import type { HostTensor } from '../../core/types.ts';
+import { listedLinks } from '../../cost/links.ts';
 import { analyticCosts } from '../../cost/model.ts';
 import { toHostTensor } from '../../formats/raw-tensor.ts';
 import { readBytes, readText } from '../../formats/read-file.ts';
@@ -28,7 +29,7 @@ import {
 import { builtInObjective, completeModel, experimentModel, findParameter } from './model.ts';
 import { type OnnxChoice, onnxModel } from './onnx.ts';
 import type { Experiment, ObjectiveConfig } from './schema.ts';
-import { checkSemantics, defaultBatchSize } from './semantics.ts';
+import { checkSemantics, defaultBatchSize, deviceCount } from './semantics.ts';
 
 export interface PrepareOptions {
   /** Names the experiment in errors. */
@@ -191,28 +192,23 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
       programs[i === 0 ? 'eval' : 'evalTail'] = { batch: size, mode: 'forward', outputs: true };
     });
   }
-  const { partition, links, l2, clip } = experiment;
+  const { partition, stagesPerDevice, l2, clip } = experiment;
   const { placement, ...cut } = partition === 'auto' ? { placement: undefined } : partition;
-  const { balance, cuts, stages } = cut as {
-    balance?: 'time' | 'memory' | 'parameters';
-    cuts?: string[];
-    stages?: Record<string, number>;
-  };
+  const { balance, cuts, stages, devices } = cut as Exclude<Experiment['partition'], 'auto'>;
   return {
     model: prepared.model,
     programs,
     microbatches: experiment.microbatches,
     devices: devicesOf(experiment),
     ...scheduleOf(experiment),
-    partition: cuts ? { cuts } : stages ? { stages } : balance ? { balance } : 'auto',
+    partition: cuts ? { cuts } : stages ? { stages } : devices ? { devices } : balance ? { balance } : 'auto',
     ...(placement ? { placement } : {}),
+    ...(stagesPerDevice ? { stagesPerDevice } : {}),
     ...(mode === 'train' ? { optimizer: prepared.optimizer, clip } : { inputGradients: true }),
     ...(l2 ? { l2 } : {}),
     ...(experiment.invariant ? { invariant: true } : {}),
     batchNorm: experiment.batchNorm,
-    ...(links
-      ? { costs: analyticCosts({ link: { bytesPerSecond: links.bandwidth, secondsLatency: links.latency } }) }
-      : {}),
+    ...linksOf(experiment),
   };
 }
 
@@ -240,6 +236,15 @@ const devicesOf = ({ devices }: Experiment): PlannedDevice[] =>
   typeof devices === 'number'
     ? Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 }))
     : devices.map(({ backend, memory, speed }) => ({ backend, memory: memory ?? null, speed }));
+
+function linksOf(experiment: Experiment): Pick<PlanRequest, 'costs'> {
+  const { links } = experiment;
+  if (links === undefined) return {};
+  const link = Array.isArray(links)
+    ? listedLinks(links, deviceCount(experiment))
+    : { bytesPerSecond: links.bandwidth, secondsLatency: links.latency };
+  return { costs: analyticCosts({ link }) };
+}
 
 function scheduleOf({ schedule }: Experiment): Pick<PlanRequest, 'schedule'> {
   if (schedule === undefined) return {};

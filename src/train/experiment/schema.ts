@@ -213,6 +213,11 @@ const device = object({
   speed: number({ above: 0, default: 1, doc: 'relative speed, for planning' }),
 });
 
+const link = {
+  bandwidth: number({ above: 0, doc: 'bytes/s between two devices' }),
+  latency: number({ min: 0, default: 1e-5, doc: 'seconds until a value arrives' }),
+};
+
 const partition = either([
   choice(['auto']),
   object(
@@ -220,12 +225,13 @@ const partition = either([
       balance: optional(choice(['time', 'memory', 'parameters'], { doc: 'what the stages share evenly' })),
       cuts: optional(list(string(), { doc: 'node or layer names, each beginning a new stage' })),
       stages: optional(record(integer({ min: 0 }), { doc: 'stage by name pattern' })),
+      devices: optional(record(integer({ min: 0 }), { doc: 'device by name pattern; the stages follow' })),
       placement: optional(list(integer({ min: 0 }), { minLength: 1, doc: 'device of stage 0, 1, …' })),
     },
     {
       check: (v) =>
-        [v.balance, v.cuts, v.stages].filter((x) => x !== undefined).length > 1
-          ? 'only one of balance, cuts and stages'
+        [v.balance, v.cuts, v.stages, v.devices].filter((x) => x !== undefined).length > 1
+          ? 'only one of balance, cuts, stages and devices'
           : undefined,
     },
   ),
@@ -251,13 +257,9 @@ export const experimentSchema = object({
     doc: 'how many devices, or a list of them',
   }),
   links: optional(
-    object(
-      {
-        bandwidth: number({ above: 0, doc: 'bytes/s between two devices' }),
-        latency: number({ min: 0, default: 1e-5, doc: 'seconds until a value arrives' }),
-      },
-      { doc: 'speed of the links, for planning; default: two threads of one machine' },
-    ),
+    either([object(link), list(object({ from: integer({ min: 0 }), to: integer({ min: 0 }), ...link }))] as const, {
+      doc: 'speed of the links, for planning: one for all, or a list by pairs of devices; default: two threads of one machine',
+    }),
   ),
   microbatches: integer({ min: 1, default: 1, doc: 'M, parts the batch is cut into' }),
   schedule: optional(
@@ -265,7 +267,10 @@ export const experimentSchema = object({
       doc: 'order of the tasks on the devices; default 1f1b, with batchNorm exact gpipe',
     }),
   ),
-  partition: { ...partition, default: 'auto', doc: 'which stage computes what' },
+  stagesPerDevice: optional(
+    integer({ min: 1, doc: 'stages that each device owns; default: as the schedule has them, one or two' }),
+  ),
+  partition: { ...partition, default: 'auto', doc: 'which stage, or which device, computes what' },
   recompute: choice(['none'], { default: 'none', doc: 'activations computed again instead of kept' }),
   batchNorm: choice(batchNormModes, {
     default: 'micro',

@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
 import { joinProblems, UsageError } from '../../core/errors.ts';
 import { type Problem, sentence } from '../../core/schema.ts';
+import { linkProblems } from '../../cost/links.ts';
 import { hiddenSizes } from '../../nn/models/lstm.ts';
 import { momentumKinds } from '../../optim/optimizer.ts';
+import { defaultStagesPerDevice, unevenDevice } from '../../plan/stages.ts';
 import type { Experiment } from './schema.ts';
 import { sweepProblems } from './sweep.ts';
 
@@ -146,9 +148,25 @@ const checks: readonly Check[] = [
     const { partition } = experiment;
     if (partition === 'auto') return [];
     const count = deviceCount(experiment);
-    const { placement, cuts, stages } = partition;
+    const { placement, cuts, stages, devices } = partition;
     const named = cuts ? cuts.length + 1 : stages ? 1 + Math.max(0, ...Object.values(stages)) : undefined;
     const problems: SemanticProblem[] = [];
+    const away = Object.entries(devices ?? {}).find(([, d]) => d >= count);
+    if (away) {
+      problems.push({
+        key: `partition.devices.${away[0]}`,
+        expected: `a device from 0 to ${count - 1}`,
+        got: String(away[1]),
+        remedy: `--devices ${Math.max(...Object.values(devices!)) + 1}`,
+      });
+    }
+    if (devices && placement) {
+      problems.push({
+        key: 'partition.placement',
+        expected: 'nothing beside partition.devices, which says where every node lies',
+        got: JSON.stringify(placement),
+      });
+    }
     const outside = placement?.find((d) => d >= count);
     if (outside !== undefined) {
       problems.push({
@@ -165,15 +183,37 @@ const checks: readonly Check[] = [
         got: `${placement.length} devices`,
       });
     }
-    if (!placement && named !== undefined && named > count) {
+    // A schedule from a file has a placement of its own.
+    const each = experiment.stagesPerDevice ?? defaultStagesPerDevice(experiment.schedule);
+    if (!placement && named !== undefined && named > count * each && typeof experiment.schedule !== 'object') {
       problems.push({
         key: `partition.${cuts ? 'cuts' : 'stages'}`,
-        expected: `at most ${count} stages for ${count} devices, or a placement`,
+        expected: `at most ${count * each} stages for ${count} devices, or a placement`,
         got: `${named} stages`,
-        remedy: `--devices ${named}`,
+        remedy: `--devices ${Math.ceil(named / each)}, or --stagesPerDevice ${Math.ceil(named / count)}`,
       });
     }
     return problems;
+  },
+  ({ stagesPerDevice, partition }) => {
+    if (stagesPerDevice === undefined || partition === 'auto') return [];
+    const key = 'stagesPerDevice';
+    if (partition.devices) {
+      return [{ key, expected: 'nothing beside partition.devices, whose stages follow', got: String(stagesPerDevice) }];
+    }
+    const other = partition.placement && unevenDevice(partition.placement, stagesPerDevice);
+    if (!other) return [];
+    const got = `${stagesPerDevice}, and the placement has ${other.stages} on device ${other.device}`;
+    return [{ key, expected: 'as many as the placement has on each device, or nothing', got }];
+  },
+  (experiment) => {
+    const { links } = experiment;
+    if (!Array.isArray(links)) return [];
+    return linkProblems(links, deviceCount(experiment)).map(({ entry, expected, got }) => ({
+      key: `links.${entry}`,
+      expected,
+      got,
+    }));
   },
   ({ data, eval: evaluation }) =>
     evaluation?.fraction !== undefined && (data?.kind === 'file' || data?.kind === 'npy')

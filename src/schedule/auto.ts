@@ -1,0 +1,136 @@
+import { PartitaError } from '../core/errors.ts';
+import { Bounds } from './auto/bound.ts';
+import { type Drain, drainOf } from './auto/drain.ts';
+import { compileInstance, type InstanceOptions } from './auto/instance.ts';
+import { portfolio } from './auto/portfolio.ts';
+import { rowsOf, tasksOf } from './auto/rows.ts';
+import { better, type Found, type Objective, Search } from './auto/search.ts';
+import { makeSchedule, type ScheduleName, scheduleNames } from './named.ts';
+import { checkShape } from './placed.ts';
+import type { Schedule, ScheduleShape } from './schedule.ts';
+import { task } from './task.ts';
+
+export type { ScheduleMemory } from './auto/instance.ts';
+export type { Objective as ScheduleObjective } from './auto/search.ts';
+
+export interface AutoScheduleOptions extends InstanceOptions {
+  /**
+   * `makespan` (default): the end of the last task. `span`: the largest over devices of (last end − own first start),
+   * the length of a step in a stream of steps whose devices do not wait for each other between them.
+   */
+  readonly objective?: Objective;
+  /** Tasks that the search may place, over all its tries. Default 3 million: a few seconds. */
+  readonly effort?: number;
+}
+
+export interface AutoSchedule {
+  readonly schedule: Schedule;
+  readonly makespan: number;
+  readonly span: number;
+  /** Of the objective: no schedule that runs each stage in microbatch order is below it. */
+  readonly lowerBound: number;
+  /** (objective − lowerBound) / objective: 0 where the schedule is proved to be the best. */
+  readonly gap: number;
+  /** The most that each device holds, in the units of `memory`; zeros without. */
+  readonly held: readonly number[];
+  /** The best named schedule that obeys the same limits; undefined where none does. */
+  readonly against: NamedAgainst | undefined;
+}
+
+export interface NamedAgainst {
+  readonly name: ScheduleName;
+  readonly makespan: number;
+  readonly span: number;
+}
+
+/**
+ * The schedule `auto`: list scheduling by many policies, and by the order of every named schedule that obeys the limits,
+ * then changes to the best of these, then moves on the critical way; few tasks are solved to the optimum. Any acyclic graph of stages, any placement, times, links and memory for which a schedule
+ * exists; never worse than the best of the named. Each stage runs its F, its B and its W in microbatch order.
+ */
+export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
+  const { objective = 'makespan', effort = 3_000_000 } = options;
+  const { stages, microbatches } = shape;
+  const placed = { stages, microbatches, ...checkShape(shape) };
+  const instance = compileInstance(placed, options);
+  const drains = { split: drainOf(instance, true), whole: drainOf(instance, false) };
+  const bounds = new Bounds(instance);
+  const lowerBound = bounds[objective]();
+  const search = new Search(instance, objective, lowerBound, effort);
+
+  const against = bestNamed(search, placed);
+  const found: Found[] = search.best === undefined ? [] : [search.best];
+  const drainFor = (f: Found): Drain => (f.policy?.split === false ? drains.whole : drains.split);
+  // A third of the effort each for the portfolio, for its best members changed a little, and for moves of single tasks.
+  for (const policy of portfolio(instance, bounds.ranks())) {
+    if (found.length > 0 && (search.done || search.effort < (effort * 2) / 3)) break;
+    found.push(search.list(policy.split ? drains.split : drains.whole, policy));
+  }
+  const exact = objective === 'makespan' && !search.done ? search.exact(bounds) : false;
+  if (!exact) {
+    found.sort((a, b) => (better(a, b) ? -1 : better(b, a) ? 1 : 0));
+    const leaders = found.slice(0, 4).map((f) => search.relist(drainFor(f), f, 8));
+    const share = Math.max(0, search.effort - effort / 3) / leaders.length;
+    leaders.forEach((leader, i) => {
+      search.tune(drainFor(leader), leader, search.effort - share, i);
+    });
+    if (instance.split) search.fuse(search.best!);
+    for (let seed = 0; seed < 64 && !search.done; seed++) search.improve(search.best!, seed);
+  }
+
+  const { rows } = search.best!;
+  const { makespan, span } = search.lengths(rows);
+  const value = objective === 'span' ? span : makespan;
+  const schedule: Schedule = { name: 'auto', ...placed, rows: tasksOf(rows, instance) };
+  // The bound adds the same times in another order, so one that is reached may stand a rounding above it.
+  const bound = exact || Math.abs(value - lowerBound) <= 1e-12 * value ? value : lowerBound;
+  const gap = value > 0 ? (value - bound) / value : 0;
+  return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against };
+}
+
+/** Tries every named schedule as it is and, where it may be, with its backwards split. */
+function bestNamed(search: Search, placed: ScheduleShape & { devices: number }): NamedAgainst | undefined {
+  const { instance } = search;
+  let best: { name: ScheduleName; found: Found } | undefined;
+  for (const name of scheduleNames) {
+    const schedule = named(name, placed);
+    if (schedule === undefined || !inOrder(schedule)) continue;
+    const splits = schedule.rows.some((row) => row.some((t) => t.kind === 'B' || t.kind === 'W'));
+    if (splits && !instance.split) continue;
+    const found = search.try(rowsOf(schedule, instance));
+    if (found !== undefined && (best === undefined || found.value < best.found.value)) best = { name, found };
+    if (instance.split) search.try(rowsOf(withSplitBackward(schedule), instance));
+  }
+  return best && { name: best.name, ...search.lengths(best.found.rows) };
+}
+
+/** Undefined where the rule does not know this number of stages or this placement. */
+function named(name: ScheduleName, shape: ScheduleShape): Schedule | undefined {
+  try {
+    return makeSchedule(name, shape);
+  } catch (error) {
+    if (error instanceof PartitaError) return undefined;
+    throw error;
+  }
+}
+
+const withSplitBackward = (schedule: Schedule): Schedule => ({
+  ...schedule,
+  rows: schedule.rows.map((row) =>
+    row.flatMap((t) => (t.kind === 'BW' ? [task('B', t.stage, t.microbatch), task('W', t.stage, t.microbatch)] : [t])),
+  ),
+});
+
+/** Rows are kept as counts (see rows.ts), so a schedule that runs a stage out of order would become another. */
+function inOrder({ rows, stages }: Schedule): boolean {
+  return rows.every((row) => {
+    const next = new Map<number, number>();
+    return row.every((t) => {
+      const line = (t.kind === 'F' ? 0 : t.kind === 'W' ? 2 : 1) * stages + t.stage;
+      const expected = next.get(line) ?? 0;
+      next.set(line, expected + 1);
+      if (t.kind === 'BW') next.set(2 * stages + t.stage, expected + 1);
+      return t.microbatch === expected;
+    });
+  });
+}

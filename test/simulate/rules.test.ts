@@ -1,0 +1,191 @@
+import { describe, expect, it } from 'vitest';
+import { criticalPath, idleCauses, simulate, whyIdle } from '../../src/simulate/index.ts';
+import { barrier, clusterOf, compute, other, post, programOf, receive, send } from './support.ts';
+
+/** Begin and end of every action. */
+const timesOf = (simulation: ReturnType<typeof simulate>, device: number) =>
+  Array.from({ length: simulation.timeline!.count(device) }, (_, i) => {
+    const { begin, end } = simulation.timeline!.at(device, i);
+    return [begin, end];
+  });
+
+describe('the rules, by hand', () => {
+  // device 0   ├ compute 3 ┤├ send 20 B at 10 B/s ┤├ compute 1 ┤
+  // device 1   ├ compute 1 ┤┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ 0.5 later ├ compute 2 ┤
+  const pair = programOf([compute(3), send(1, 0, 20), compute(1)], [post(0, 0), compute(1), receive(0, 0), compute(2)]);
+
+  it('a send occupies its device; the value arrives one latency later', () => {
+    const simulation = simulate(pair, clusterOf(2));
+    expect(timesOf(simulation, 0)).toEqual([
+      [0, 3],
+      [3, 5],
+      [5, 6],
+    ]);
+    expect(timesOf(simulation, 1)).toEqual([
+      [0, 0],
+      [0, 1],
+      [5.5, 5.5],
+      [5.5, 7.5],
+    ]);
+    expect(simulation).toMatchObject({ stepSeconds: 7.5, messages: 1, messageBytes: 20, actions: 7 });
+    expect(simulation.bubbleFraction).toBe(1 - (6 + 3) / (2 * 7.5));
+    expect(simulation.devices[0]).toMatchObject({
+      computeSeconds: 4,
+      sendSeconds: 2,
+      busySeconds: 6,
+      waiting: { post: 0, receive: 0, barrier: 0, end: 1.5 },
+    });
+    expect(simulation.devices[1]).toMatchObject({
+      busySeconds: 3,
+      waiting: { post: 0, receive: 4.5, barrier: 0, end: 0 },
+    });
+  });
+
+  it('a value that is there already is not waited for', () => {
+    const early = programOf([send(1, 0, 10)], [post(0, 0), compute(4), receive(0, 0), compute(1)]);
+    const simulation = simulate(early, clusterOf(2));
+    expect(simulation.stepSeconds).toBe(5);
+    expect(simulation.devices[1]!.waiting.receive).toBe(0);
+  });
+
+  it('a send waits for the post, which is known at once', () => {
+    const late = programOf([compute(1), send(1, 0, 10)], [compute(3), post(0, 0), receive(0, 0)]);
+    const simulation = simulate(late, clusterOf(2));
+    expect(timesOf(simulation, 0)[1]).toEqual([3, 4]);
+    expect(simulation.stepSeconds).toBe(4.5);
+    expect(simulation.devices[0]!.waiting).toEqual({ post: 2, receive: 0, barrier: 0, end: 0.5 });
+  });
+
+  it('a barrier opens for all when the last device has come, in whatever order they are looked at', () => {
+    for (const last of [0, 1, 2]) {
+      const program = programOf(
+        ...[0, 1, 2].map((d) => [compute(d === last ? 5 : 1), barrier(), compute(1), barrier()]),
+      );
+      const simulation = simulate(program, clusterOf(3));
+      expect(simulation.stepSeconds).toBe(6);
+      expect(simulation.devices.map((d) => d.waiting.barrier)).toEqual([0, 1, 2].map((d) => (d === last ? 0 : 4)));
+    }
+  });
+
+  it('counts inputs, outputs and copies apart from kernels', () => {
+    const simulation = simulate(programOf([other(1), compute(2), other(3)]), clusterOf(1));
+    expect(simulation.devices[0]).toMatchObject({
+      computeSeconds: 2,
+      otherSeconds: 4,
+      busySeconds: 6,
+      bubbleFraction: 0,
+    });
+  });
+
+  it('links differ by pair and direction', () => {
+    const there = programOf([send(1, 0, 20)], [post(0, 0), receive(0, 0)]);
+    const back = programOf([post(1, 0), receive(1, 0)], [send(0, 0, 20)]);
+    const cluster = clusterOf(2, (from) => ({ bytesPerSecond: from === 0 ? 10 : 5, secondsLatency: from }));
+    expect(simulate(there, cluster).stepSeconds).toBe(2);
+    expect(simulate(back, cluster).stepSeconds).toBe(5);
+  });
+
+  it('the critical path is the chain from 0 to the end', () => {
+    const path = criticalPath(simulate(pair, clusterOf(2)));
+    expect(path.segments.map(({ device, kind, to, begin, end }) => [device, kind, to, begin, end])).toEqual([
+      [0, 'compute', null, 0, 3],
+      [0, 'send', 1, 3, 5],
+      [0, 'latency', 1, 5, 5.5],
+      [1, 'compute', null, 5.5, 7.5],
+    ]);
+    expect(path).toMatchObject({ seconds: 7.5, hops: 1, secondsByDevice: [5, 2] });
+    expect(path.secondsByKind).toEqual({ compute: 5, other: 0, send: 2, contention: 0, latency: 0.5 });
+  });
+
+  it('passes barriers by their last device, and waits for posts by the receiver', () => {
+    const late = programOf(
+      [compute(1), send(1, 0, 10), barrier(), compute(1)],
+      [compute(3), post(0, 0), receive(0, 0), barrier(), compute(2)],
+    );
+    const path = criticalPath(simulate(late, clusterOf(2)));
+    expect(path.segments.map(({ device, kind, begin, end }) => [device, kind, begin, end])).toEqual([
+      [1, 'compute', 0, 3],
+      [0, 'send', 3, 4],
+      [0, 'latency', 4, 4.5],
+      [1, 'compute', 4.5, 6.5],
+    ]);
+  });
+
+  it('says why a device is idle, down to the root', () => {
+    // 0 computes for 4 s and sends to 1, which passes it on to 2: at 1 s, 2 waits for 1, which waits for 0.
+    const relay = programOf(
+      [compute(4), send(1, 0, 10)],
+      [post(0, 0), receive(0, 0), compute(1), send(2, 0, 10)],
+      [post(1, 0), receive(1, 0), compute(1)],
+    );
+    const simulation = simulate(relay, clusterOf(3));
+    expect(whyIdle(simulation, 2, 1)).toEqual({
+      chain: [
+        { device: 2, index: 1, kind: 'receive', for: 1 },
+        { device: 1, index: 1, kind: 'receive', for: 0 },
+      ],
+      root: { kind: 'compute', device: 0, index: 0, to: null },
+      begin: 0,
+      end: 4,
+    });
+    const rootAt = (device: number, seconds: number) => whyIdle(simulation, device, seconds)?.root;
+    expect(rootAt(2, 4.5)).toEqual({ kind: 'send', device: 0, index: 1, to: 1 });
+    expect(rootAt(2, 5.25)).toEqual({ kind: 'latency', device: 0, index: 1, to: 1 });
+    expect(rootAt(2, 6)).toEqual({ kind: 'compute', device: 1, index: 2, to: null });
+    // Behind its last action a device waits for the one that ends last.
+    expect(whyIdle(simulation, 0, 8.5)).toMatchObject({
+      chain: [{ device: 0, index: null, kind: 'end', for: 2 }],
+      root: { kind: 'compute', device: 2 },
+    });
+    expect(whyIdle(simulation, 0, 1)).toBeNull();
+    expect(whyIdle(simulation, 0, 100)).toBeNull();
+  });
+
+  it('sums idle time by its roots', () => {
+    const causes = idleCauses(simulate(pair, clusterOf(2)));
+    expect(causes).toEqual([
+      { wait: 'receive', kind: 'compute', device: 0, seconds: 2 },
+      { wait: 'receive', kind: 'send', device: 0, seconds: 2 },
+      { wait: 'end', kind: 'compute', device: 1, seconds: 1.5 },
+      { wait: 'receive', kind: 'latency', device: 0, seconds: 0.5 },
+    ]);
+  });
+
+  it('keeps only sums where nothing is recorded', () => {
+    const simulation = simulate(pair, clusterOf(2), { record: false });
+    expect(simulation.stepSeconds).toBe(7.5);
+    expect(() => criticalPath(simulation)).toThrow(expect.objectContaining({ code: 'simulation-not-recorded' }));
+  });
+});
+
+describe('what cannot be played', () => {
+  it('names the devices that wait in a circle', () => {
+    const circle = programOf([send(1, 0, 1), post(1, 0), receive(1, 0)], [send(0, 0, 1), post(0, 0), receive(0, 0)]);
+    expect(() => simulate(circle, clusterOf(2))).toThrow(
+      expect.objectContaining({
+        code: 'simulation-deadlock',
+        fields: { devices: [0, 1], actions: [0, 0] },
+        message: expect.stringContaining('device 1, action 0: send 0'),
+      }),
+    );
+  });
+
+  it('refuses a barrier that one device lacks, and messages out of order', () => {
+    expect(() => simulate(programOf([barrier()], [compute(1)]), clusterOf(2))).toThrow('device 0, action 0: barrier');
+    const disorder = programOf([send(1, 1, 1)], [post(0, 0), receive(0, 0)]);
+    expect(() => simulate(disorder, clusterOf(2))).toThrow(
+      expect.objectContaining({
+        code: 'simulation-message-order',
+        fields: { device: 0, action: 0, message: 1, expected: 0 },
+      }),
+    );
+  });
+
+  it('refuses times that are none, and clusters that are too small', () => {
+    expect(() => simulate(programOf([compute(Number.NaN)]), clusterOf(1))).toThrow(
+      expect.objectContaining({ code: 'simulation-time' }),
+    );
+    expect(() => simulate(programOf([compute(-1)]), clusterOf(1))).toThrow('takes -1 s');
+    expect(() => simulate(programOf([], []), clusterOf(1))).toThrow(expect.objectContaining({ code: 'cluster-small' }));
+  });
+});
