@@ -75,8 +75,11 @@ export function clockUntilStuck(schedule: Schedule, options: ClockOptions = {}):
  * The same without an object a task. Every device runs until it meets a task that is not done, and is woken by it:
  * each task is looked at once, and once more for each wait.
  */
-export function timesUntilStuck(schedule: Schedule, options: ClockOptions = {}): Times {
-  const index = new TaskIndex(schedule);
+export function timesUntilStuck(
+  schedule: Schedule,
+  options: ClockOptions = {},
+  index = new TaskIndex(schedule),
+): Times {
   const { tasks, rowStarts } = index;
   const required = requiredPlaces(index, schedule.stages, options.dependencies);
   const duration = durationOf(options.durations);

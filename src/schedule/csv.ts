@@ -54,11 +54,9 @@ function cellsOf(row: readonly Task[], overlaps: readonly number[] | undefined):
 }
 
 function onClock(schedule: Schedule, rows: readonly (readonly Cell[])[]): string[][] {
-  const shared = new Set(
-    schedule.rows.flatMap((row, d) => (schedule.overlaps?.[d] ?? []).flatMap((i) => [row[i]!, row[i + 1]!])),
-  );
-  // The two tasks of a cell share its clock.
-  const clock = playClock(schedule, { durations: (t) => (shared.has(t) ? 0.5 : 1) });
+  // Both tasks of a cell end with its clock.
+  const seconds = new Set(schedule.rows.flatMap((row, d) => (schedule.overlaps?.[d] ?? []).map((i) => row[i + 1]!)));
+  const clock = playClock(schedule, { durations: (t) => (seconds.has(t) ? 0 : 1) });
   return rows.map((cells, device) => {
     const line = new Array<string>(clock.makespan).fill('');
     for (const { text, index } of cells) line[clock.rows[device]![index]!.start] = text;

@@ -7,7 +7,8 @@ import { type Task, type TaskKind, task } from './task.ts';
  * other are one overlap cell, on devices that can communicate for the one while they compute the other. Only the first
  * and last backwards are split. A device holds 2p + 1 microbatches of single stages.
  *
- *     device 0  0F0
+ *     device 0  0F0 0F1 0F2 3F0 3B0 3W0 3F1 0F3+3B1 3F2+0B0 0F4+3B2 3F3+0B1 3B3 ..  3F4+0B2 3B4 0B3 0W3 0B4 0W4
+ *     device 1  ..  1F0 2F0 1F1 2F1 1F2 2B0 2F2+1B0 1F3+2B1 2F3+1B1 1F4+2B2 2F4+1B2 2B3 1B3 ..  2B4 1B4 2W4 1W4
  */
 export const dualpipeV: Rule = {
   name: 'dualpipe-v',

@@ -29,8 +29,8 @@ export function inFlightPoints(schedule: Schedule): InFlightPoint[] {
 export function walkInFlight(
   schedule: Schedule,
   visit: (device: number, index: number, t: Task, ofStage: number, ofDevice: number) => void,
+  tasks = new TaskIndex(schedule),
 ): void {
-  const tasks = new TaskIndex(schedule);
   const saves = ({ stage, microbatch }: Task): boolean =>
     tasks.placeOf('BW', stage, microbatch) >= 0 || tasks.placeOf('W', stage, microbatch) >= 0;
   schedule.rows.forEach((row, device) => {

@@ -7,6 +7,7 @@ import type { Rule } from './placed.ts';
  * it alternates. Megatron wants M to be a multiple of p; here the groups of microbatches may be uneven.
  *
  *     device 0  0F0 0F1 2F0 2F1 0F2 2B0 0F3 2B1 2F2 0B0 2F3 0B1 ..  2B2 ..  2B3 0B2 0B3
+ *     device 1  ..  1F0 1F1 3F0 3B0 3F1 3B1 1F2 1B0 1F3 1B1 3F2 3B2 3F3 3B3 1B2 1B3 ..
  */
 export const interleaving1f1b: Interleaving = { hop: 2 };
 

@@ -6,7 +6,9 @@ import { type Task, task } from './task.ts';
  * device runs all microbatches through its first stage, then all through its second; backwards the same from the last. A
  * v-th of gpipe's bubble, and all M microbatches in memory. As in gpipe, backwards run in microbatch order.
  *
- *     device 0  0F0
+ *     device 0  0F0 0F1 0F2 3F0 3F1 3F2 ..  ..  ..  ..  3B0 3B1 3B2 0B0 0B1 0B2
+ *     device 1  ..  1F0 1F1 1F2 4F0 4F1 4F2 ..  ..  4B0 4B1 4B2 1B0 1B1 1B2 ..
+ *     device 2  ..  ..  2F0 2F1 2F2 5F0 5F1 5F2 5B0 5B1 5B2 2B0 2B1 2B2 ..  ..
  */
 export const loopedBfs: Rule = {
   name: 'looped-bfs',

@@ -14,7 +14,8 @@ export class TaskIndex {
   readonly rowStarts: Int32Array;
   readonly #stages: number;
   readonly #microbatches: number;
-  readonly #firsts: { get(number: number): number; set(number: number, place: number): void };
+  readonly #dense: Int32Array | undefined;
+  readonly #sparse = new Map<number, number>();
 
   constructor({ stages, microbatches, rows }: Schedule) {
     this.tasks = rows.flat();
@@ -26,17 +27,21 @@ export class TaskIndex {
     this.#microbatches = microbatches;
     // A broken file may claim a billion microbatches and hold ten tasks: then a table by numbers would be mostly holes.
     const numbers = 4 * stages * microbatches;
-    this.#firsts = numbers <= 1024 + 16 * this.tasks.length ? denseTable(numbers) : sparseTable();
+    this.#dense = numbers <= 1024 + 16 * this.tasks.length ? new Int32Array(numbers).fill(-1) : undefined;
     for (let place = this.tasks.length - 1; place >= 0; place--) {
       const { kind, stage, microbatch } = this.tasks[place]!;
-      if (this.has(stage, microbatch) && kind in kindNumbers)
-        this.#firsts.set(this.#number(kind, stage, microbatch), place);
+      if (!this.has(stage, microbatch) || kindNumbers[kind] === undefined) continue;
+      const number = this.#number(kind, stage, microbatch);
+      if (this.#dense) this.#dense[number] = place;
+      else this.#sparse.set(number, place);
     }
   }
 
   /** First place of a task; −1 where it stands nowhere, or is of no stage or microbatch of the schedule. */
   placeOf(kind: TaskKind, stage: number, microbatch: number): number {
-    return this.has(stage, microbatch) ? this.#firsts.get(this.#number(kind, stage, microbatch)) : -1;
+    if (!this.has(stage, microbatch)) return -1;
+    const number = this.#number(kind, stage, microbatch);
+    return this.#dense ? this.#dense[number]! : (this.#sparse.get(number) ?? -1);
   }
 
   /** Place of the stage's backward in the form that the schedule has it in: BW or B. */
@@ -62,23 +67,3 @@ export class TaskIndex {
 }
 
 export const isIndex = (n: number, count: number): boolean => Number.isInteger(n) && n >= 0 && n < count;
-
-function denseTable(size: number) {
-  const places = new Int32Array(size).fill(-1);
-  return {
-    get: (number: number): number => places[number]!,
-    set: (number: number, place: number): void => {
-      places[number] = place;
-    },
-  };
-}
-
-function sparseTable() {
-  const places = new Map<number, number>();
-  return {
-    get: (number: number): number => places.get(number) ?? -1,
-    set: (number: number, place: number): void => {
-      places.set(number, place);
-    },
-  };
-}

@@ -33,9 +33,9 @@ export function validateSchedule(schedule: Schedule, options: ValidateOptions = 
   const index = new TaskIndex(schedule);
   const incomplete = [...completenessProblems(schedule, index, options), ...overlapProblems(schedule)];
   if (incomplete.length > 0) throw gridError(schedule, incomplete, options.dependencies);
-  const unordered = [...orderProblems(schedule, options), ...inFlightProblems(schedule, options)];
+  const unordered = [...orderProblems(schedule, options), ...inFlightProblems(schedule, index, options)];
   if (unordered.length > 0) throw gridError(schedule, unordered, options.dependencies);
-  if (timesUntilStuck(schedule, options).waiting.length > 0) {
+  if (timesUntilStuck(schedule, options, index).waiting.length > 0) {
     throw deadlockError(schedule, clockUntilStuck(schedule, options));
   }
 }
@@ -87,40 +87,39 @@ function completenessProblems(schedule: Schedule, tasks: TaskIndex, { passes }: 
   const problems: Problem[] = [];
   schedule.rows.forEach((row, device) => {
     row.forEach((t, index) => {
+      const isFirst = tasks.placeOf(t.kind, t.stage, t.microbatch) === tasks.rowStarts[device]! + index;
+      const isWhole =
+        t.kind !== 'BW' ||
+        (tasks.placeOf('B', t.stage, t.microbatch) < 0 && tasks.placeOf('W', t.stage, t.microbatch) < 0);
+      if (isFirst && isWhole && placement[t.stage] === device && (passes !== 'forward' || t.kind === 'F')) return;
+
+      const key = taskKey(t);
       const problem = (code: ScheduleProblemCode, what: string, remedy: string, fields = {}): number =>
         problems.push({ code, what, remedy, device, index, task: t, fields });
       if (!tasks.has(t.stage, t.microbatch)) {
         const range = `stages 0..${stages - 1} and microbatches 0..${microbatches - 1}`;
-        problem('schedule-out-of-range', `${taskKey(t)} is outside ${range}`, `Use ${range}.`);
+        problem('schedule-out-of-range', `${key} is outside ${range}`, `Use ${range}.`);
         return;
       }
       if (placement[t.stage] !== device) {
         const home = placement[t.stage]!;
-        const key = taskKey(t);
         const remedy = `Move ${key} to the row of device ${home}, or change the placement.`;
         problem('schedule-foreign-stage', `${key}: stage ${t.stage} lives on device ${home}`, remedy, {
           expectedDevice: home,
         });
       }
       if (passes === 'forward' && t.kind !== 'F') {
-        const key = taskKey(t);
         problem('schedule-unexpected-task', `${key} in a forward-only schedule`, `Remove ${key}.`);
       }
-      const first = tasks.placeOf(t.kind, t.stage, t.microbatch);
-      if (first !== tasks.rowStarts[device]! + index) {
-        const key = taskKey(t);
-        const there = tasks.positionOf(first);
+      if (!isFirst) {
+        const there = tasks.positionOf(tasks.placeOf(t.kind, t.stage, t.microbatch));
         const what = `${key} already stands on device ${there.device}, place ${there.index}`;
         problem('schedule-duplicate-task', what, `Remove one of the two ${key}.`, { first: there });
-        return;
+      } else if (!isWhole) {
+        const parts = partsOf(t, tasks);
+        const what = `${key} does the whole backward, but ${parts.join(' and ')} do it in parts`;
+        problem('schedule-mixed-backward', what, `Remove ${key}, or ${parts.join(' and ')}.`, { parts });
       }
-      if (t.kind !== 'BW') return;
-      const parts = (['B', 'W'] as const).filter((kind) => tasks.placeOf(kind, t.stage, t.microbatch) >= 0);
-      if (parts.length === 0) return;
-      const keys = parts.map((kind) => taskKey({ ...t, kind }));
-      const what = `${taskKey(t)} does the whole backward, but ${keys.join(' and ')} do it in parts`;
-      const remedy = `Remove ${taskKey(t)}, or ${keys.join(' and ')}.`;
-      problem('schedule-mixed-backward', what, remedy, { parts: keys });
     });
   });
   for (const missing of missingTasks(schedule, tasks, passes)) {
@@ -132,6 +131,12 @@ function completenessProblems(schedule: Schedule, tasks: TaskIndex, { passes }: 
   }
   return problems;
 }
+
+/** Keys of the B and W that stand beside a BW. */
+const partsOf = (t: Task, tasks: TaskIndex): string[] =>
+  (['B', 'W'] as const)
+    .filter((kind) => tasks.placeOf(kind, t.stage, t.microbatch) >= 0)
+    .map((kind) => taskKey({ ...t, kind }));
 
 function* missingTasks(
   { stages, microbatches }: Schedule,
@@ -201,6 +206,23 @@ function orderProblems({ stages, microbatches, rows }: Schedule, { forwards }: V
   const hasBackward = new Uint8Array(stages * microbatches);
   const lastGradient = new Array<Task | undefined>(stages);
   const lastForward = new Array<Task | undefined>(stages);
+  const inOrder = (
+    last: (Task | undefined)[],
+    t: Task,
+    device: number,
+    index: number,
+    code: 'schedule-gradient-order' | 'schedule-forward-order',
+  ): void => {
+    const before = last[t.stage];
+    if (before === undefined || before.microbatch < t.microbatch) {
+      last[t.stage] = t;
+      return;
+    }
+    const key = taskKey(t);
+    const why = code === 'schedule-gradient-order' ? 'weight gradients add up' : 'running statistics are kept';
+    const what = `${key} comes after ${taskKey(before)}, but ${why} in microbatch order (it fixes the bits)`;
+    problems.push({ code, what, remedy: `Move ${key} before ${taskKey(before)}.`, device, index, task: t });
+  };
   rows.forEach((row, device) => {
     row.forEach((t, index) => {
       const slot = t.stage * microbatches + t.microbatch;
@@ -212,40 +234,33 @@ function orderProblems({ stages, microbatches, rows }: Schedule, { forwards }: V
         problems.push({ code: 'schedule-weight-before-backward', what, remedy, device, index, task: t });
       }
       if (t.kind === 'B') hasBackward[slot] = 1;
-      const inOrder = (last: (Task | undefined)[], code: ScheduleProblemCode, why: string): void => {
-        const before = last[t.stage];
-        if (before === undefined || before.microbatch < t.microbatch) {
-          last[t.stage] = t;
-          return;
-        }
-        const key = taskKey(t);
-        const what = `${key} comes after ${taskKey(before)}, but ${why} in microbatch order (it fixes the bits)`;
-        problems.push({ code, what, remedy: `Move ${key} before ${taskKey(before)}.`, device, index, task: t });
-      };
-      if (givesWeightGradient(t)) inOrder(lastGradient, 'schedule-gradient-order', 'weight gradients add up');
-      else if (t.kind === 'F' && forwards === 'ordered') {
-        inOrder(lastForward, 'schedule-forward-order', 'running statistics are kept');
-      }
+      if (givesWeightGradient(t)) inOrder(lastGradient, t, device, index, 'schedule-gradient-order');
+      else if (t.kind === 'F' && forwards === 'ordered')
+        inOrder(lastForward, t, device, index, 'schedule-forward-order');
     });
   });
   return problems;
 }
 
-function inFlightProblems(schedule: Schedule, options: ValidateOptions): Problem[] {
+function inFlightProblems(schedule: Schedule, tasks: TaskIndex, options: ValidateOptions): Problem[] {
   const { inFlightBound: ofStages, deviceInFlightBound: ofDevices } = options;
   if (ofStages === undefined && ofDevices === undefined) return [];
   const problems: Problem[] = [];
-  walkInFlight(schedule, (device, index, t, ofStage, ofDevice) => {
-    if (t.kind !== 'F') return;
-    const check = (inFlight: number, bound: number | undefined, holder: string): void => {
-      if (bound === undefined || inFlight <= bound) return;
-      const key = taskKey(t);
-      const what = `${key} makes ${inFlight} microbatches in flight on ${holder}, the bound is ${bound}`;
-      const remedy = `Run a backward of ${holder} before ${key}, or raise its bound to ${inFlight}.`;
-      problems.push({ code: 'schedule-in-flight', what, remedy, device, index, task: t, fields: { inFlight, bound } });
-    };
-    check(ofStage, ofStages?.[t.stage], `stage ${t.stage}`);
-    check(ofDevice, ofDevices?.[device], `device ${device}`);
-  });
+  const above = (device: number, index: number, t: Task, inFlight: number, bound: number, holder: string): void => {
+    const key = taskKey(t);
+    const what = `${key} makes ${inFlight} microbatches in flight on ${holder}, the bound is ${bound}`;
+    const remedy = `Run a backward of ${holder} before ${key}, or raise its bound to ${inFlight}.`;
+    problems.push({ code: 'schedule-in-flight', what, remedy, device, index, task: t, fields: { inFlight, bound } });
+  };
+  walkInFlight(
+    schedule,
+    (device, index, t, ofStage, ofDevice) => {
+      if (t.kind !== 'F') return;
+      const [stageBound, deviceBound] = [ofStages?.[t.stage] ?? Infinity, ofDevices?.[device] ?? Infinity];
+      if (ofStage > stageBound) above(device, index, t, ofStage, stageBound, `stage ${t.stage}`);
+      if (ofDevice > deviceBound) above(device, index, t, ofDevice, deviceBound, `device ${device}`);
+    },
+    tasks,
+  );
   return problems;
 }

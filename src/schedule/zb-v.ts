@@ -6,7 +6,8 @@ import { type Task, task } from './task.ts';
  * ends it. No bubble between a device's first and last task where F = B = W, and never more than p microbatches of a whole
  * device in memory (2p of single stages), as 1F1B's first device has.
  *
- *     device 0  0F0
+ *     device 0  0F0 0F1 0F2 3F0 3B0 3W0 3F1 3B1 3W1 0F3 0B0 0W0 3F2 3B2 3W2 0B1 0W1 3F3 3B3 3W3 0B2 0W2 0B3 0W3 ..
+ *     device 1  ..  1F0 2F0 1F1 2F1 2B0 2W0 1F2 1B0 1W0 2F2 2B1 2W1 1F3 1B1 1W1 2F3 2B2 2W2 1B2 2B3 1B3 1W2 2W3 1W3
  */
 export const zbV: Rule = {
   name: 'zb-v',

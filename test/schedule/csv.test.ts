@@ -43,6 +43,20 @@ describe("PyTorch's golden schedules", () => {
     expect(peakInFlight(schedule)).toEqual([8, 7, 6, 5, 4, 3, 2, 1]);
   });
 
+  it('zb1p is our zb-h1 with two looped stages a device', () => {
+    const read = readScheduleCsv(golden('zb1p_2rank_2stagep_compute.csv'), { name: 'zb-h1' });
+    expect(makeSchedule('zb-h1', { stages: 4, microbatches: 8, placement: [0, 1, 0, 1] })).toEqual(read);
+  });
+
+  it('dualpipev is our dualpipe-v, cell by cell, and is written as it was', () => {
+    const text = golden('dualpipev_4rank_10mb.csv');
+    const read = readScheduleCsv(text, { name: 'dualpipe-v' });
+    const ours = makeSchedule('dualpipe-v', { stages: 8, microbatches: 10 });
+    expect(ours).toEqual(read);
+    expect(read.overlaps!.flat()).toHaveLength((text.match(/OVERLAP/g) ?? []).length);
+    expect(writeScheduleCsv(ours, { columns: 'packed' })).toBe(text);
+  });
+
   it.each(['zb1p_2rank_2stagep_compute.csv', 'dualpipev_4rank_10mb.csv'])('%s survives our writing', (file) => {
     const schedule = readScheduleCsv(golden(file));
     const text = writeScheduleCsv(schedule);
@@ -56,6 +70,15 @@ describe('writing', () => {
     expect(writeScheduleCsv(makeSchedule('1f1b', { stages: 2, microbatches: 2 }))).toBe(
       '0F0,0F1,,0B0,,0B1\n,1F0,1B0,1F1,1B1,\n',
     );
+  });
+  it('gives an overlap cell one clock, and leaves no clock out otherwise', () => {
+    const text = '0F0,,(0F1;0B0)OVERLAP_F_B,,0B1\n,1F0,1B0,1F1,1B1\n';
+    const schedule = readScheduleCsv(text);
+    expect(schedule.overlaps).toEqual([[1], []]);
+    const written = writeScheduleCsv(schedule);
+    expect(written).toBe('0F0,,,(0F1;0B0)OVERLAP_F_B,,,0B1\n,1F0,1B0,,1F1,1B1,\n');
+    expect(readScheduleCsv(written)).toEqual(schedule);
+    expect(writeScheduleCsv(schedule, { columns: 'packed' })).toBe('0F0,(0F1;0B0)OVERLAP_F_B,0B1\n1F0,1B0,1F1,1B1\n');
   });
   it('keeps idle devices', () => {
     const schedule = makeSchedule('gpipe', { stages: 1, microbatches: 1, placement: [1], devices: 3 });
@@ -78,13 +101,14 @@ describe('reading', () => {
     expect(keys(schedule, 0)).toBe('0F0 0BW0');
   });
   it('names row, column, cell and what was expected, for all problems at once', () => {
-    const error = failure('0F0,0X1,0B0\n,1F0,0SEND_F0,0F1\n(1F1;1Q0)OVERLAP_F_B\n');
+    const error = failure('0F0,0X1,0B0\n,1F0,0SEND_F0,0F1\n(1F1;1Q0)OVERLAP_F_B\n(1F1;1B0;1F2)OVERLAP_F_B\n');
     expect(error.code).toBe('schedule-csv');
     expect(error.fields.problems).toMatchObject([
       { row: 1, column: 2, cell: '0X1' },
       { row: 2, column: 3, cell: '0SEND_F0' },
       { row: 2, column: 4, cell: '0F1', expected: 'stage 0 only in row 1, where it appears first' },
       { row: 3, column: 1, cell: '(1F1;1Q0)OVERLAP_F_B' },
+      { row: 4, column: 1, cell: '(1F1;1B0;1F2)OVERLAP_F_B' },
     ]);
     expect(error.message).toContain('row 1, column 2: "0X1", expected a task such as 2F0');
   });

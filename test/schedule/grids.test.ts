@@ -15,6 +15,12 @@ describe('the grid in the comment', () => {
   it.each<[string, Schedule]>([
     ['gpipe.ts', makeSchedule('gpipe', { stages: 3, microbatches: 4 })],
     ['one-f-one-b.ts', makeSchedule('1f1b', { stages: 4, microbatches: 6 })],
+    ['interleaved-1f1b.ts', makeSchedule('interleaved-1f1b', { stages: 4, microbatches: 4 })],
+    ['looped-bfs.ts', makeSchedule('looped-bfs', { stages: 6, microbatches: 3 })],
+    ['zb-h1.ts', makeSchedule('zb-h1', { stages: 3, microbatches: 5 })],
+    ['zb-h2.ts', makeSchedule('zb-h2', { stages: 3, microbatches: 6 })],
+    ['zb-v.ts', makeSchedule('zb-v', { stages: 4, microbatches: 4 })],
+    ['dualpipe-v.ts', makeSchedule('dualpipe-v', { stages: 4, microbatches: 5 })],
     ['forward-only.ts', forwardOnly({ stages: 3, microbatches: 4 })],
     ['grid.ts', makeSchedule('1f1b', { stages: 2, microbatches: 2 })],
   ])('%s', (file, schedule) => {
@@ -64,6 +70,16 @@ describe('printGrid', () => {
     const row = [task('F', 0, 0), task('B', 0, 0), task('W', 0, 0)];
     const schedule = { name: 'x', stages: 1, devices: 1, microbatches: 1, placement: [0], rows: [row] };
     expect(printGrid(schedule)).toBe('device 0  F0 B0 W0');
+  });
+
+  it('joins the tasks of an overlap cell, also where one is marked', () => {
+    const rows = [
+      [task('F', 0, 0), task('F', 0, 1), task('BW', 0, 0), task('BW', 0, 1)],
+      [task('F', 1, 0), task('BW', 1, 0), task('F', 1, 1), task('BW', 1, 1)],
+    ];
+    const two = { name: 'x', stages: 2, devices: 2, microbatches: 2, placement: [0, 1], rows, overlaps: [[1], []] };
+    expect(printGrid(two)).toBe(['device 0  F0 .. .. F1+B0 .. B1', 'device 1  .. F0 B0 .. F1 B1 ..'].join('\n'));
+    expect(printGrid(two, { marks: [{ device: 0, index: 2 }] })).toContain('F1+>B0<');
   });
 
   it('draws times that are no multiples of each other without losing a task', () => {

@@ -2,11 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/core/errors.ts';
 import {
+  deviceInFlightBounds,
   forwardOnly,
   inFlightBounds,
   makeSchedule,
   parseTaskKey,
   peakInFlight,
+  peakInFlightOfDevices,
+  placementBy,
   playClock,
   readScheduleCsv,
   type Schedule,
@@ -29,26 +32,82 @@ const shapes: fc.Arbitrary<ScheduleShape> = fc.integer({ min: 1, max: 6 }).chain
 );
 const names: fc.Arbitrary<ScheduleName> = fc.constantFrom(...scheduleNames);
 
-describe('any p, M and placement', () => {
-  it('gives a valid schedule within its bound, with each task once', () => {
+/** Placements as rules make them, and any. */
+const ruled: fc.Arbitrary<ScheduleShape> = fc
+  .record({
+    rule: fc.constantFrom('straight', 'looped', 'v' as const),
+    used: fc.integer({ min: 1, max: 5 }),
+    v: fc.integer({ min: 1, max: 4 }),
+    microbatches: fc.integer({ min: 1, max: 14 }),
+  })
+  .map(({ rule, used, v, microbatches }) => ({
+    stages: used * v,
+    microbatches,
+    devices: used + 1,
+    // The devices' names turned about: it is the same layout.
+    placement: placementBy(rule, used, v).map((d) => used - d),
+  }));
+const bare: fc.Arbitrary<ScheduleShape> = fc.record({
+  stages: fc.integer({ min: 1, max: 12 }),
+  microbatches: fc.integer({ min: 1, max: 14 }),
+});
+
+const split: readonly ScheduleName[] = ['zb-h1', 'zb-h2', 'zb-v'];
+
+describe('any p, M, v and placement', () => {
+  it('gives a valid schedule within its bounds, with each task once', () => {
     fc.assert(
-      fc.property(names, shapes, (name, shape) => {
+      fc.property(names, fc.oneof(shapes, ruled, bare), (name, shape) => {
         const schedule = makeSchedule(name, shape);
-        const { stages, microbatches } = shape;
-        const inFlightBound = inFlightBounds(name, stages, microbatches);
-        validateSchedule(schedule, { inFlightBound, forwards: 'ordered' });
+        const { stages, microbatches, placement } = shape;
+        const inFlightBound = inFlightBounds(name, stages, microbatches, placement);
+        const deviceInFlightBound = deviceInFlightBounds(name, shape);
+        validateSchedule(schedule, { inFlightBound, deviceInFlightBound, forwards: 'ordered' });
         const keys = schedule.rows.flat().map(taskKey);
-        expect(keys).toHaveLength(2 * stages * microbatches);
+        if (name !== 'dualpipe-v') expect(keys).toHaveLength((split.includes(name) ? 3 : 2) * stages * microbatches);
         expect(new Set(keys).size).toBe(keys.length);
-        expect(peakInFlight(schedule)).toEqual(inFlightBound);
+        expect(schedule.placement).toEqual(placement ?? schedule.placement);
+        if (placement === undefined) expect(peakInFlight(schedule)).toEqual(inFlightBound);
       }),
       { numRuns: 400 },
     );
   });
 
-  it('keeps the order of every stage, whatever shares its device: the same bits for every placement', () => {
+  it('reaches its bounds on its own layout', () => {
+    const layouts = fc.record({
+      p: fc.integer({ min: 1, max: 5 }),
+      v: fc.integer({ min: 1, max: 3 }),
+      M: fc.integer({ min: 1, max: 14 }),
+    });
     fc.assert(
-      fc.property(names, shapes, (name, shape) => {
+      fc.property(
+        fc.constantFrom('interleaved-1f1b', 'looped-bfs', 'zb-h1', 'zb-h2' as const),
+        layouts,
+        (name, { p, v, M }) => {
+          const shape = { stages: p * v, microbatches: M, placement: placementBy('looped', p, v) };
+          const schedule = makeSchedule(name, shape);
+          expect(peakInFlight(schedule)).toEqual(inFlightBounds(name, p * v, M, shape.placement));
+          expect(peakInFlightOfDevices(schedule)).toEqual(deviceInFlightBounds(name, shape));
+        },
+      ),
+    );
+  });
+
+  it('is the same when only the devices have other names, with its cells', () => {
+    fc.assert(
+      fc.property(names, bare, (name, shape) => {
+        const own = makeSchedule(name, shape);
+        const renamed = makeSchedule(name, { ...shape, placement: own.placement.map((d) => own.devices - d) });
+        expect(renamed.rows).toEqual([[], ...[...own.rows].reverse()]);
+        expect(renamed.overlaps).toEqual(own.overlaps && [[], ...[...own.overlaps].reverse()]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('keeps the order of every stage, whatever shares its device, where stages are ordered by themselves', () => {
+    fc.assert(
+      fc.property(fc.constantFrom('gpipe', '1f1b' as const), shapes, (name, shape) => {
         const ofStage = (schedule: Schedule, s: number) => schedule.rows.flat().filter((t) => t.stage === s);
         const alone = makeSchedule(name, { stages: shape.stages, microbatches: shape.microbatches });
         const placed = makeSchedule(name, shape);
@@ -75,7 +134,7 @@ describe('any p, M and placement', () => {
         fc.integer({ min: 1, max: 8 }),
         (name, stages, microbatches) => {
           const schedule = makeSchedule(name, { stages, microbatches, placement: new Array(stages).fill(0) });
-          expect(playClock(schedule).makespan).toBe(2 * stages * microbatches);
+          expect(playClock(schedule).makespan).toBe(schedule.rows[0]!.length);
         },
       ),
     );
@@ -86,7 +145,7 @@ describe('round trips', () => {
   it('CSV, with any backwards split', () => {
     fc.assert(
       fc.property(names, shapes, fc.infiniteStream(fc.boolean()), (name, shape, coins) => {
-        const whole = makeSchedule(name, shape);
+        const { overlaps: _, ...whole } = makeSchedule(name, shape);
         const rows = whole.rows.map((row) =>
           row.flatMap((t) => {
             const split = t.kind === 'BW' && coins.next().value === true;
@@ -98,6 +157,28 @@ describe('round trips', () => {
         expect(readScheduleCsv(writeScheduleCsv(schedule), { name })).toEqual(schedule);
       }),
       { numRuns: 300 },
+    );
+  });
+
+  it('CSV, with overlap cells', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 14 }), (p, microbatches) => {
+        const schedule = makeSchedule('dualpipe-v', { stages: 2 * p, microbatches });
+        for (const columns of ['clock', 'packed'] as const) {
+          const text = writeScheduleCsv(schedule, { columns });
+          expect(readScheduleCsv(text, { name: 'dualpipe-v' })).toEqual(schedule);
+          if (columns === 'clock')
+            expect(
+              new Set(
+                text
+                  .trimEnd()
+                  .split('\n')
+                  .map((l) => l.split(',').length),
+              ).size,
+            ).toBe(1);
+        }
+      }),
+      { numRuns: 60 },
     );
   });
 

@@ -178,6 +178,63 @@ describe('every defect has its code, its place and its grid', () => {
     expectMarkedGrid(error, '>F3<');
   });
 
+  it('more in flight on a device than its bound', () => {
+    const schedule = makeSchedule('gpipe', { stages: 2, microbatches: 2, placement: [0, 0] });
+    validateSchedule(schedule, { deviceInFlightBound: [4] });
+    const error = failure(schedule, { deviceInFlightBound: [3] });
+    expect(error.code).toBe('schedule-in-flight');
+    expect(error.fields).toMatchObject({ device: 0, index: 3, inFlight: 4, bound: 3 });
+    expect(error.message).toContain('microbatches in flight on device 0, the bound is 3');
+    expectMarkedGrid(error, '>1F1<', 1);
+  });
+
+  describe('overlap cells', () => {
+    const rows = [
+      [task('F', 0, 0), task('F', 0, 1), task('BW', 0, 0), task('BW', 0, 1)],
+      [task('F', 1, 0), task('BW', 1, 0), task('F', 1, 1), task('BW', 1, 1)],
+    ];
+    const two = (overlaps: number[][]): Schedule => {
+      return { name: 'two', stages: 2, devices: 2, microbatches: 2, placement: [0, 1], rows, overlaps };
+    };
+    it('of a forward and a backward of another microbatch pass, in either order', () => {
+      validateSchedule(two([[1], []]));
+      validateSchedule(two([[], [1]]));
+    });
+    it.each<[string, number[][], string]>([
+      ['(0F0;0F1) is not one forward and one backward', [[0], []], '>F0<'],
+      ['(1BW0;1F1) shares a task with the one before', [[], [0, 1]], '>B0<'],
+      ['(1F0;1BW0) holds a forward and its own backward', [[], [0]], '>F0<'],
+      ['at place 3, where there are not two tasks', [[3], []], '>B1<'],
+      ['at place 0.5, where there are not two tasks', [[0.5], []], 'device 0  F0'],
+    ])('%s', (message, overlaps, mark) => {
+      const error = failure(two(overlaps));
+      expect(error.fields.problems).toContainEqual(expect.objectContaining({ code: 'schedule-overlap' }));
+      expect(error.message).toContain(message);
+      expectMarkedGrid(error, mark, 2);
+    });
+    it('need one list a row', () => {
+      expect(failure(two([[1]])).message).toContain('overlap cells of 1 rows where there are 2');
+    });
+    it('with a W are refused: there is nothing to overlap', () => {
+      const split = [task('F', 0, 0), task('F', 0, 1), task('B', 0, 0), task('W', 0, 0), task('BW', 0, 1)];
+      const one = { name: 'x', stages: 1, devices: 1, microbatches: 2, placement: [0], rows: [split] };
+      validateSchedule({ ...one, overlaps: [[1]] });
+      expect(failure({ ...one, overlaps: [[3]] }).code).toBe('schedule-overlap');
+    });
+    it('that wait for each other are a cycle', () => {
+      // Device 0 would begin 0F1 only with 0BW0, for which 1BW0 is needed; device 1 runs 1F1, which needs 0F1, before.
+      const crossed = [rows[0]!, [task('F', 1, 0), task('F', 1, 1), task('BW', 1, 0), task('BW', 1, 1)]];
+      validateSchedule({ ...two([[], []]), rows: crossed });
+      const error = failure({ ...two([[1], []]), rows: crossed });
+      expect(error.code).toBe('schedule-dependency-cycle');
+      expect(error.fields.cycle).toMatchObject([
+        { device: 0, index: 2, task: '0BW0', waitsFor: '1BW0' },
+        { device: 1, index: 1, task: '1F1', waitsFor: '0F1' },
+      ]);
+      expectMarkedGrid(error, '+>B0<', 2);
+    });
+  });
+
   it('a cycle of waits between devices', () => {
     // Device 0 wants B0 before F1, device 1 wants F1 before B0.
     const rows = [
@@ -244,6 +301,7 @@ describe('every defect has its code, its place and its grid', () => {
     ['stage 2 is placed on device 3 of 3', { placement: [0, 1, 3] }, {}],
     ['dependency 0 → 7 does not join', {}, { dependencies: [[0, 7]] }],
     ['1 in-flight bounds for 3 stages', {}, { inFlightBound: [1] }],
+    ['1 in-flight bounds for 3 devices', {}, { deviceInFlightBound: [1] }],
   ])('placement: %s', (message, change, options) => {
     const error = failure({ ...good, ...change }, options);
     expect(error.code).toBe('schedule-placement');
