@@ -3,6 +3,7 @@
  * experiment written for a later version must not run here as something else.
  */
 import type { Problem } from '../../core/schema.ts';
+import { scheduleNames } from '../../schedule/named.ts';
 
 interface Later {
   /** Dotted; `*` stands for every index of a list. */
