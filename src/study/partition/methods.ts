@@ -8,7 +8,8 @@ import type { Balance, Partition } from '../../partition/partition.ts';
 import { evaluatePlacement } from '../../partition/placement-load.ts';
 import { type TrainingProblem, trainingProblem } from '../../partition/training-problem.ts';
 import { workBound } from '../../partition/work-bound.ts';
-import { type PlanRequest, relativeSpeed } from '../../plan/plan.ts';
+import type { PlanRequest } from '../../plan/plan.ts';
+import { relativeSpeed } from '../../plan/stages.ts';
 
 /** Contiguous in the graph's own order, exact for what they balance. */
 const balances: Readonly<Record<string, Balance>> = {
@@ -30,6 +31,8 @@ export interface CutContext {
   readonly costs: CostModel;
   /** Device of each stage. */
   readonly placement: readonly number[];
+  /** The experiment's own partition. */
+  readonly own: Partition;
   readonly timeLimitSeconds: number;
 }
 
@@ -62,19 +65,23 @@ export async function cutBy(
 ): Promise<Cut | { why: string }> {
   const began = performance.now();
   const elapsed = () => (performance.now() - began) / 1000;
-  const { request, graph, microbatches, costs, placement, timeLimitSeconds } = context;
+  const { request, graph, microbatches, costs, placement, own, timeLimitSeconds } = context;
   const stages = placement.length;
   try {
-    if (method === ownMethod || Object.hasOwn(balances, method)) {
-      const spec = method === ownMethod ? request.partition : { balance: balances[method]! };
-      const partition = makePartition(graph, spec, {
-        stages,
-        exactly: true,
-        microbatches,
-        costs,
-        devices: placement,
-        speeds: placement.map((d) => relativeSpeed(request.devices[d]!)),
-      });
+    if (method === ownMethod) return { partition: own, seconds: 0, lowerBound: null };
+    if (Object.hasOwn(balances, method)) {
+      const partition = makePartition(
+        graph,
+        { balance: balances[method]! },
+        {
+          stages,
+          exactly: true,
+          microbatches,
+          costs,
+          devices: placement,
+          speeds: placement.map((d) => relativeSpeed(request.devices[d]!)),
+        },
+      );
       if (partition.stages !== stages) return { why: `gives ${partition.stages} stages and not ${stages}` };
       return { partition, seconds: elapsed(), lowerBound: null };
     }

@@ -5,8 +5,9 @@
 import { UsageError } from '../../core/errors.ts';
 import { analyticCosts } from '../../cost/model.ts';
 import { stageMap } from '../../partition/stage-of.ts';
-import { capacityOf, type GraphCache, graphsOf, type PlanRequest, relativeSpeed } from '../../plan/plan.ts';
+import { capacityOf, type GraphCache, graphsOf, type PlanRequest } from '../../plan/plan.ts';
 import { stageCosts } from '../../plan/stage-costs.ts';
+import { relativeSpeed } from '../../plan/stages.ts';
 import { stepTimeBound } from '../../plan/step-bound.ts';
 import { memoryCategories } from '../../program/instruction.ts';
 import type { PreparedExperiment } from '../../train/experiment/prepare.ts';
@@ -126,13 +127,20 @@ export async function runPartitionStudy(
     const [name] = Object.keys(request.programs);
     const costs = request.costs ?? analyticCosts();
     const { largest: graph, chunks } = graphsOf(request, name!, cache);
-    const placement = request.placement ?? request.devices.map((_, d) => d);
+    // The experiment's own plan says where its schedule has the stages; other cuts take the same places.
+    const own = planOrReason(request, cache);
+    if ('why' in own) {
+      skipped.push({ what: `${request.devices.length} devices${series ? ` (${series})` : ''}`, why: own.why });
+      continue;
+    }
+    const { placement } = own.plan;
     const context: CutContext = {
       request,
       graph,
       microbatches: chunks.length,
       costs,
       placement,
+      own: own.plan.partition,
       timeLimitSeconds: options.timeLimitSeconds,
     };
     const problem = problemOf(context);
@@ -152,7 +160,12 @@ export async function runPartitionStudy(
         continue;
       }
       if (cut.lowerBound !== null) bound = Math.max(bound, cut.lowerBound);
-      const cutRequest: PlanRequest = { ...request, partition: { ready: cut.partition }, placement };
+      const cutRequest: PlanRequest = {
+        ...request,
+        partition: { ready: cut.partition },
+        placement,
+        stagesPerDevice: undefined,
+      };
       const planned = planOrReason(cutRequest, cache);
       if ('why' in planned) {
         skipped.push({ what, why: planned.why });

@@ -6,8 +6,9 @@ import { UsageError } from '../../core/errors.ts';
 import { analyticCosts } from '../../cost/model.ts';
 import { normalizesByWholeBatch } from '../../optim/batch-norm.ts';
 import { stageMap } from '../../partition/stage-of.ts';
-import { capacityOf, type GraphCache, type Plan, relativeSpeed } from '../../plan/plan.ts';
+import { capacityOf, type GraphCache, type Plan } from '../../plan/plan.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts } from '../../plan/stage-costs.ts';
+import { relativeSpeed } from '../../plan/stages.ts';
 import { memoryCategories } from '../../program/instruction.ts';
 import {
   bubbleFraction,
