@@ -190,7 +190,7 @@ describe('the cache', () => {
 
   it('measures once, and again where the file is damaged, which it tells', async () => {
     const warnings: string[] = [];
-    const cache = new MeasurementCache(join(temporary(), 'new'), (w) => warnings.push(w));
+    const cache = new MeasurementCache(join(temporary(), 'new'), (w) => /machine was busy/.test(w) || warnings.push(w));
     expect(cache.machine()).toBeUndefined();
     await cache.keepMachine(someMachine);
     expect(cache.machine()).toEqual(someMachine);
