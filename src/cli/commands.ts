@@ -100,6 +100,29 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./plan.ts'),
   },
   {
+    name: 'simulate',
+    summary: 'play a schedule without devices',
+    description:
+      'Plays stages whose times are given by any schedule: --stages, --times and --link, or --costs. Prints the clock grid, and how long each device works, waits, and how much it holds. Nothing runs.',
+    flags: [
+      { flags: '--stages <n>', doc: 'equal stages, of which --times gives the times' },
+      {
+        flags: '--times <F,B,W>',
+        doc: 'times of one microbatch on one stage, in any unit: forward, backward, weights',
+      },
+      { flags: '--link <time>', doc: 'time of a message between stages of a chain; default 0' },
+      {
+        flags: '--costs <file>',
+        doc: 'unequal stages: {"stages": [[F, B, W], …], "link": time or [[from, to, time], …], "edges": [[from, to], …]}',
+      },
+      { flags: '--schedule-out <file>', doc: 'the schedule as CSV, a column a clock' },
+      quiet,
+      json,
+    ],
+    example: 'partita simulate --stages 8 --microbatches 24 --schedule zb-h1 --times 18.522,18.086,9.337 --link 0.601',
+    load: () => import('./simulate.ts'),
+  },
+  {
     name: 'partition',
     summary: 'place the parts of any graph on devices',
     description:
@@ -309,10 +332,10 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'study',
-    summary: 'sweep an experiment and compare: large batch or microbatches',
+    summary: 'sweep an experiment and compare: batch, partition, schedule, scaling',
     description:
-      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning.',
-    topics: ['batch'],
+      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning. "partition": every way to cut the model, on some numbers of devices. "schedule": every schedule and number of microbatches, in time and memory. "scaling": from 1 to 1,024 devices on paper. Predictions stand beside measurements where this machine has a core for each device.',
+    topics: ['batch', 'partition', 'schedule', 'scaling'],
     flags: [
       {
         flags: '--study-dir <folder>',
@@ -321,10 +344,12 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--out <folder>', doc: 'the same as --study-dir' },
       {
         flags: '--parts <a,b>',
-        doc: 'only these: timing, memory, capacity, gradients, learning, noise; default all',
+        doc: 'only these of batch: timing, memory, capacity, gradients, learning, noise; of partition and schedule: prediction, timing; of scaling: strong, weak, links, timing; default all',
       },
       { flags: '--repeat <n>', doc: 'sessions in which each layout is timed; default 3' },
       { flags: '--timed-steps <n>', doc: 'steps that count in each session; default 10' },
+      { flags: '--methods <a,b>', doc: 'partition: only these ways to cut; default all' },
+      { flags: '--time-limit <seconds>', doc: 'partition: of each way to cut; default 10' },
       { flags: '--seeds <n>', doc: 'trainings of each batch size and rate; default 3' },
       {
         flags: '--lr-rules <a,b>',
@@ -341,7 +366,7 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--noise-samples <n>', doc: 'samples of an estimate of the gradient noise; default 512' },
       { flags: '--parallel <n>', doc: 'trainings at once; timed steps always run alone; default 1' },
-      { flags: '--quick', doc: 'a first look: fewer batch sizes, one seed and session, 3 epochs' },
+      { flags: '--quick', doc: 'a first look: fewer layouts, one seed and session, 3 epochs' },
       quiet,
       json,
     ],
