@@ -1,7 +1,7 @@
 /**
  * What was measured of this machine, kept between runs: a file for its constants, and one for the kernels that were timed
  * with so many devices busy. Their names hold a hash of the machine's identity, so that another processor, Node or build of
- * the kernels never sees them. A file that cannot be read is told and measured again; it is never an error.
+ * the kernels never sees them. A file that cannot be read is told and taken for missing; it is never an error.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
@@ -92,8 +92,8 @@ export class MeasurementCache {
     try {
       return read(text, file);
     } catch (error) {
-      const reason = (error as Error).message.replace(`${file}: `, '');
-      this.warn(`the cache ${file} is damaged and measured again: ${reason}`);
+      const reason = (error as Error).message.replace(`${file}: `, '').replace(/\s+/g, ' ');
+      this.warn(`the cache ${file} is damaged and not used: ${reason}`);
       return undefined;
     }
   }
