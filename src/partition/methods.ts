@@ -56,7 +56,8 @@ export async function solvePlacement(problem: PlacementProblem, options: SolveOp
     deviceOf,
     loads,
     objective,
-    lowerBound: Math.min(lowerBound, objective),
+    // Bounds keep a distance of 1e-9 for what rounds in them: what lies within is proved.
+    lowerBound: lowerBound >= objective * (1 - 2e-9) ? objective : lowerBound,
     method: answer.method ?? method.name,
     seconds: (performance.now() - started) / 1000,
   };

@@ -218,9 +218,14 @@ export class OrderCut {
     const rate = this.#rateBefore;
     let s = least;
     while (s < devices && rate[s]! * limit < done) s++;
-    if ((rate[devices]! - rate[s]!) * limit >= rest && rate[s]! * limit >= done) return s;
-    const wake = Math.min(s > 0 ? done / rate[s - 1]! : done, rest / (rate[devices]! - rate[s]!));
-    if (wake < this.#wake) this.#wake = wake;
+    const behind = rate[devices]! - rate[s]!;
+    const enough = rate[s]! * limit >= done;
+    if (enough && behind * limit >= rest) return s;
+    // The next limit at which fewer devices suffice in front, or those behind do.
+    const fewer = s > 0 && rate[s - 1]! > 0 ? done / rate[s - 1]! : Number.POSITIVE_INFINITY;
+    const wake = enough ? Math.min(fewer, behind > 0 ? rest / behind : fewer) : done / rate[s]!;
+    // A quotient that rounds must not name the same limit again.
+    this.#wake = Math.min(this.#wake, Math.max(wake, limit * (1 + 2 ** -50)));
     return devices + 1;
   }
 

@@ -1,0 +1,87 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { fastRandom, flatten } from '../../src/partition/flat.ts';
+import { loadMeter } from '../../src/partition/load-meter.ts';
+import { OrderCut } from '../../src/partition/order-cut.ts';
+import { OrderWindow } from '../../src/partition/order-window.ts';
+import type { PlacementProblem } from '../../src/partition/problem.ts';
+import { firstOrders } from '../../src/partition/topological-orders.ts';
+import { placements, plainObjective, smallProblems } from '../support/placement-problem.ts';
+
+/** Of the placements that cut the order into segments, the least objective. */
+function bestOfOrder(problem: PlacementProblem, order: Int32Array): number {
+  let best = Number.POSITIVE_INFINITY;
+  for (const deviceOf of placements(problem)) {
+    const along = Array.from(order, (p) => deviceOf[p]!);
+    const segments = along.filter((d, i) => i === 0 || d !== along[i - 1]);
+    if (new Set(segments).size !== segments.length) continue;
+    if (problem.deviceOrder !== 'any' && segments.some((d, i) => i > 0 && d < segments[i - 1]!)) continue;
+    best = Math.min(best, plainObjective({ ...problem, edges: [] }, deviceOf, false));
+  }
+  return best;
+}
+
+const isTopological = (problem: PlacementProblem, order: Int32Array): boolean =>
+  problem.edges.every(([a, b]) => order.indexOf(a) < order.indexOf(b)) && new Set(order).size === problem.parts.length;
+
+describe('the cut of an order', () => {
+  it('fits a limit exactly where some cut does, and says when a larger one would', () => {
+    fc.assert(
+      fc.property(smallProblems({ parts: 5, devices: 3 }), fc.nat(6), (problem, which) => {
+        const flat = flatten(problem);
+        const order = firstOrders(flat)[which]!();
+        const cut = new OrderCut(flat).use(order);
+        const best = bestOfOrder(problem, order);
+        // Limits climb to the next that can make a difference until one is met.
+        let limit = 0;
+        for (let tries = 0; tries < 500; tries++) {
+          const { reached, nextLimit } = cut.attempt(limit);
+          if (reached === flat.parts) expect(limit).toBeGreaterThanOrEqual(best - 1e-9);
+          else expect(limit).toBeLessThan(best);
+          if (reached === flat.parts) {
+            const deviceOf = Array.from(cut.deviceOf());
+            expect(plainObjective({ ...problem, edges: [] }, deviceOf, false)).toBeCloseTo(best, 9);
+            return;
+          }
+          if (nextLimit === Number.POSITIVE_INFINITY) break;
+          expect(nextLimit).toBeGreaterThan(limit);
+          limit = nextLimit;
+        }
+        expect(best).toBe(Number.POSITIVE_INFINITY);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('meters loads as the definitions say', () => {
+    fc.assert(
+      fc.property(smallProblems({ parts: 6, devices: 3 }), fc.infiniteStream(fc.nat(5)), (problem, draw) => {
+        const deviceOf = problem.parts.map(() => (draw.next().value as number) % problem.devices.length);
+        const roomy = { ...problem, devices: problem.devices.map((d) => ({ ...d, capacity: Infinity })) };
+        const plain = plainObjective(roomy, deviceOf, false);
+        expect(loadMeter(flatten(problem))(Int32Array.from(deviceOf))).toBeCloseTo(plain, 9);
+      }),
+    );
+  });
+});
+
+describe('topological orders', () => {
+  it('are topological, and stay so when a window is rearranged', () => {
+    fc.assert(
+      fc.property(smallProblems({ parts: 12, devices: 2 }), fc.nat(), (problem, seed) => {
+        const flat = flatten(problem);
+        const window = new OrderWindow(flat, fastRandom(seed));
+        for (const make of firstOrders(flat)) {
+          let order = make();
+          expect(isTopological(problem, order)).toBe(true);
+          for (let i = 0; i < 8; i++) {
+            const from = i % flat.parts;
+            const next = window.rearrange(order, from, Math.min(flat.parts, from + 6));
+            expect(isTopological(problem, next)).toBe(true);
+            order = next;
+          }
+        }
+      }),
+    );
+  });
+});

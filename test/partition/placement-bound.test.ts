@@ -1,0 +1,124 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { blockMilp } from '../../src/partition/block-milp.ts';
+import { flatten } from '../../src/partition/flat.ts';
+import { fuseInseparable, fusePlacement, unfuse } from '../../src/partition/inseparable.ts';
+import { solveMilp } from '../../src/partition/milp-solver.ts';
+import { boundaryBound, crowds, partBound, setNetwork } from '../../src/partition/placement-bound.ts';
+import type { PlacementProblem } from '../../src/partition/problem.ts';
+import { workBound } from '../../src/partition/work-bound.ts';
+import { bruteForce, placements, plainObjective, smallProblems } from '../support/placement-problem.ts';
+
+const never = Number.POSITIVE_INFINITY;
+const device = { kind: 'accelerator', speed: 1, capacity: Infinity, linkSpeed: 1 } as const;
+
+/** Parts of a chain with the costs of the values between them. */
+const chain = (work: readonly number[], costs: readonly number[], k: number): PlacementProblem => ({
+  parts: work.map((w, i) => ({ name: `p${i}`, work: w, bytes: 0 })),
+  values: costs.map((cost, i) => ({ producer: i, consumers: [i + 1], cost })),
+  edges: costs.map((_, i) => [i, i + 1] as const),
+  devices: Array.from({ length: k }, () => device),
+  load: 'sum',
+  unit: '',
+});
+
+describe('lower bounds', () => {
+  it('are never above the optimum', () => {
+    fc.assert(
+      fc.property(smallProblems({ parts: 6, devices: 3 }), (problem) => {
+        const flat = flatten(problem);
+        const any = bruteForce(problem, false);
+        expect(partBound(flat, never)).toBeLessThanOrEqual(any + 1e-9);
+        const contiguous = bruteForce(problem, true);
+        if (contiguous === Number.POSITIVE_INFINITY) return;
+        for (const reached of [contiguous, contiguous * 1.5]) {
+          const bound = boundaryBound(flat, workBound(problem), reached, never);
+          expect(bound).toBeLessThanOrEqual(contiguous * (1 + 1e-9));
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('crowding: one of two devices holds two of three equal parts', () => {
+    expect(partBound(flatten(chain([6, 6, 6], [0, 0], 2)), never)).toBeCloseTo(12, 6);
+  });
+
+  it('company: whoever holds the middle pays for its values or takes their other ends', () => {
+    // Alone: 4 + 5 + 5; with a neighbour: 4 + 3 + 5 + 0.
+    expect(partBound(flatten(chain([3, 4, 3, 0, 0, 0, 0], [5, 5, 0, 0, 0, 0], 7)), never)).toBeCloseTo(10, 6);
+  });
+
+  it('boundaries: what every cut of the window costs', () => {
+    // Work 40 on 2 devices; within a load of 24 the cut lies at a cost of 2 at least: (40 + 2 · 2) / 2.
+    const problem = chain([10, 10, 10, 10], [9, 2, 9], 2);
+    expect(boundaryBound(flatten(problem), workBound(problem), 24, never)).toBeCloseTo(22, 3);
+    expect(bruteForce(problem, true)).toBe(22);
+  });
+
+  it('sets as cuts: the lightest set that holds one part and not another', () => {
+    fc.assert(
+      fc.property(smallProblems({ parts: 5, devices: 1 }), (problem) => {
+        const two = { ...problem, load: 'sum', devices: [problem.devices[0]!, problem.devices[0]!] } as const;
+        const roomy: PlacementProblem = { ...two, devices: two.devices.map((d) => ({ ...d, capacity: Infinity })) };
+        if (roomy.parts.length < 2) return;
+        const flat = flatten(roomy);
+        const found = setNetwork(flat, 0).maximumFlow(0, flat.parts, Infinity, 2);
+        let lightest = Number.POSITIVE_INFINITY;
+        for (const deviceOf of placements(roomy)) {
+          if (deviceOf[0] !== 0 || deviceOf[1] !== 1) continue;
+          // Device 1 is left free of work, so that the load of device 0 is the largest.
+          const alone = roomy.parts.map((p, i) => (deviceOf[i] === 0 ? p : { ...p, work: 0, cpuWork: 0 }));
+          lightest = Math.min(lightest, plainObjective({ ...roomy, parts: alone }, deviceOf, false));
+        }
+        if (Number.isFinite(lightest) || Number.isFinite(found)) expect(found).toBeCloseTo(lightest, 6);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('blocks: what HiGHS finds for one device bounds all of them', async () => {
+    const problem = chain([6, 6, 6, 6, 6], [1, 1, 1, 1], 2);
+    const flat = flatten(problem);
+    const [crowd] = crowds(flat, 1);
+    expect(crowd).toMatchObject({ least: 3, together: 18 });
+    for (const contiguous of [false, true]) {
+      const model = blockMilp(flat, 0, { kind: 'crowd', ...crowd! }, { contiguous, lower: 0, upper: 30 });
+      const answer = await solveMilp(model, { deadline: performance.now() + 20_000, seed: 0 });
+      expect(answer).not.toBe('missing');
+      if (answer !== 'missing') expect(answer.bound * 30).toBeCloseTo(19, 4);
+    }
+    expect(bruteForce(problem, false)).toBe(19);
+  });
+});
+
+describe('parts that no better placement separates', () => {
+  it('leave the optimum as it is', () => {
+    fc.assert(
+      fc.property(smallProblems({ parts: 5, devices: 3 }), fc.boolean(), (problem, contiguous) => {
+        const best = bruteForce(problem, contiguous);
+        if (!(best < Number.POSITIVE_INFINITY)) return;
+        const above = best * 1.1 + 1e-3;
+        const fused = fuseInseparable(problem, { below: above, contiguous, deadline: never });
+        expect(bruteForce(fused.problem, contiguous)).toBeCloseTo(best, 9);
+        for (const deviceOf of placements(fused.problem)) {
+          const wide = unfuse(fused, deviceOf);
+          const [small, large] = [
+            plainObjective(fused.problem, deviceOf, contiguous),
+            plainObjective(problem, wide, contiguous),
+          ];
+          if (small < Number.POSITIVE_INFINITY) expect(large).toBeCloseTo(small, 9);
+          expect(fusePlacement(fused, wide)).toEqual(deviceOf);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('joins the ends of a value that costs more than is reached', () => {
+    const problem = chain([1, 1, 1, 1], [9, 1, 9], 2);
+    const fused = fuseInseparable(problem, { below: 4, contiguous: false, deadline: never });
+    expect(fused.partOf).toEqual([0, 0, 1, 1]);
+    expect(fusePlacement(fused, [0, 1, 1, 1])).toBeUndefined();
+  });
+});
