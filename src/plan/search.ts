@@ -23,20 +23,29 @@ import {
   placementBy,
   playClock,
   type Schedule,
-  type ScheduleName,
   scheduleNames,
   validateSchedule,
 } from '../schedule/index.ts';
-import { draftPlan, type GraphCache, graphsOf, type Plan, type PlanRequest, shortages } from './plan.ts';
-import { forwardEdges, linkSeconds, type StageCosts, stageCosts } from './stage-costs.ts';
+import { listSchedule } from './auto-schedule.ts';
+import { capacityOf } from './capacity.ts';
+import {
+  draftPlan,
+  type GraphCache,
+  graphsOf,
+  type Plan,
+  type PlanRequest,
+  type ScheduleWord,
+  shortages,
+} from './plan.ts';
+import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds } from './stage-costs.ts';
 import { placedStages, relativeSpeed } from './stages.ts';
 import { stepTimeBound } from './step-bound.ts';
 
 export interface SearchOptions {
   /** Numbers of microbatches to try. Default: powers of two up to 32 and the batch, and that of the request. */
   readonly microbatches?: readonly number[];
-  /** Default: all. */
-  readonly schedules?: readonly ScheduleName[];
+  /** Default: all names. `auto` is made anew for every partition, which takes its time. */
+  readonly schedules?: readonly ScheduleWord[];
   /** Numbers of stages a device to try where a schedule takes several. Default 1, 2 and 4. */
   readonly stagesPerDevice?: readonly number[];
   /** Ways to cut. Default: all of `partitionWays`; `given` alone where the request's own partition is to be kept. */
@@ -69,7 +78,7 @@ export type PartitionWay = (typeof partitionWays)[number];
 export interface Candidate {
   readonly microbatches: number;
   readonly partition: PartitionWay | 'given';
-  readonly schedule: ScheduleName;
+  readonly schedule: ScheduleWord;
   readonly stages: number;
   readonly stagesPerDevice: number;
   /** Device of each stage. */
@@ -315,7 +324,7 @@ function weigh(
   graph: Graph,
   request: PlanRequest,
   costs: CostModel,
-  schedules: readonly ScheduleName[],
+  schedules: readonly ScheduleWord[],
 ): Weighed[] {
   const { microbatches, partition, stagesPerDevice, rule } = layout;
   const order = highestOrder(graph);
@@ -323,12 +332,19 @@ function weigh(
   const placement = foldedPlacement(layout.placement, order);
   const figures = stageCosts(graph, stageMap(graph, partition), { stages, own: partition.stages, costs });
   const shape = { stages, microbatches, placement, devices: request.devices.length };
+  const edges = forwardEdges(figures);
+  const { devices } = request;
+  // As if nothing else lay there: what is compiled is made within the memory that is left.
+  const budget = devices.map((d) => capacityOf(d) ?? Number.POSITIVE_INFINITY);
   return schedules.flatMap((name): Weighed[] => {
-    const own = namedSchedules[name].placement;
+    const own = name === 'auto' ? rule : namedSchedules[name].placement;
     if (stagesPerDevice === 1 ? own !== 'straight' : own !== rule) return [];
-    const schedule = makeSchedule(name, shape);
+    const schedule =
+      name === 'auto'
+        ? listSchedule(shape, budget, { figures, edges, devices, costs, effort: 20_000 }).schedule
+        : makeSchedule(name, shape);
     try {
-      validateSchedule(schedule, { dependencies: forwardEdges(figures) });
+      validateSchedule(schedule, { dependencies: edges });
     } catch {
       return []; // a rule that does not serve this placement
     }
@@ -357,10 +373,7 @@ export function estimateSeconds(
 ): number {
   const speed = (stage: number) => relativeSpeed(devices[schedule.placement[stage]!]);
   const clock = playClock(schedule, {
-    durations: ({ kind, stage }) => {
-      const { F, B, W } = figures.durations[stage]!;
-      return (kind === 'F' ? F : kind === 'B' ? B : kind === 'W' ? W : B + W) / speed(stage);
-    },
+    durations: taskSeconds(figures, schedule.placement, devices),
     dependencies: forwardEdges(figures),
     link: linkSeconds(figures, schedule.placement, costs),
   });
