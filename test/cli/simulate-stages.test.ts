@@ -1,6 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { exitCodeOf } from '../../src/cli/failure.ts';
+import { run } from '../../src/cli/simulate-stages.ts';
+import { PartitaError } from '../../src/core/errors.ts';
 import { partita, workFolder } from './run.ts';
 
 const folder = workFolder();
@@ -16,9 +19,38 @@ async function figures(...args: string[]) {
   return JSON.parse(stdout);
 }
 
-async function failure(...args: string[]) {
-  const { code, stdout } = await partita(folder, ['simulate', ...args, '--json']);
-  return { code, ...JSON.parse(stdout).error };
+/** In this process: flags as `main.ts` hands them over. */
+async function failure(args: string): Promise<PartitaError> {
+  const words = args.split(' ');
+  const own: Record<string, string> = {};
+  const keys: [string, string][] = [];
+  let experiment: string | undefined;
+  for (let i = 0; i < words.length; i++) {
+    const [, flag, glued] = /^--([^=]+)(?:=(.*))?$/.exec(words[i]!) ?? [];
+    if (flag === undefined) experiment = words[i]!;
+    else if (['stages', 'times', 'link', 'costs'].includes(flag)) own[flag] = glued ?? words[++i]!;
+    else if (flag !== 'memory') keys.push([flag, glued ?? words[++i]!]);
+    else own.memory = words[++i]!;
+  }
+  const { memory, ...flags } = own;
+  const paths = (text: string): string => (/\.(json|csv)$/.test(text) ? join(folder, text) : text);
+  const invocation = {
+    command: 'simulate',
+    file: experiment,
+    keys: keys.map(([key, text]) => [key, paths(text)] as const),
+    memory,
+    own: Object.fromEntries(Object.entries(flags).map(([flag, text]) => [flag, paths(text)])),
+    json: true,
+    quiet: false,
+    signal: new AbortController().signal,
+  };
+  try {
+    await run(invocation);
+  } catch (error) {
+    expect(error).toBeInstanceOf(PartitaError);
+    return error as PartitaError;
+  }
+  throw new Error(`accepted: ${args}`);
 }
 
 describe('partita simulate of stages', () => {
@@ -92,7 +124,7 @@ describe('partita simulate of stages', () => {
 
   it('prints grid and table, cut to the width', async () => {
     const { stdout } = await partita(folder, ['simulate', '--stages', '3', '--microbatches', '50', '--times', '1,1,1']);
-    expect(stdout).toMatch(/^1f1b: 3 stages on 3 devices, 50 microbatches\ndevice 0 {2}F0 .* … /);
+    expect(stdout).toMatch(/^1f1b: 3 stages on 3 devices, 50 microbatches\ndevice 0 {2}F0 .* …/);
     expect(stdout).toMatch(/\ndevice +busy +idle +idle share +in flight\n +0 +150 +6 +3\.8 % +3\n/);
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(120);
   });
@@ -103,6 +135,7 @@ describe('partita simulate of stages', () => {
       file('typo.json', { stages: [[1, 2, 3]], lnk: 1 });
       file('edge.json', { stages: [[1, 2, 3]], edges: [[1, 0]] });
       file('link.json', { stages: [[1, 2, 3]], link: [[0, 9, 1]] });
+      file('one.json', { stages: [[1, 2, 3]] });
       file('text.json', 'stages');
       file('bad.csv', '0F0,0W0,0I0\n');
     });
@@ -122,7 +155,7 @@ describe('partita simulate of stages', () => {
       [2, 'command-line', /--microbatches: expected an integer ≥ 1/, '--stages 2 --times 1,1,1 --microbatches 0'],
       [2, 'command-line', /numbers of devices, got "x"/, '--times 1,1,1 --partition.placement 0,x'],
       [2, 'command-line', /either e.json or stages/, 'e.json --stages 2 --times 1,1,1'],
-      [2, 'command-line', /1 stages, asked are 2/, '--stages 2 --costs typo-free.json'],
+      [2, 'command-line', /1 stages, asked are 2/, '--stages 2 --costs one.json'],
       [2, 'unknown-schedule', /expected gpipe, .* got "zb-h3"/, '--stages 2 --times 1,1,1 --schedule zb-h3'],
       [2, 'experiment-invalid', /stages.0: expected three times/, '--costs short.json'],
       [2, 'experiment-invalid', /lnk: unknown key; did you mean "link"/, '--costs typo.json'],
@@ -130,13 +163,23 @@ describe('partita simulate of stages', () => {
       [2, 'experiment-invalid', /link.0: expected \[from stage/, '--costs link.json'],
       [1, 'costs-json', /is not JSON/, '--costs text.json'],
       [1, 'schedule-weight-before-backward', /0W0 comes before 0B0/, '--schedule bad.csv --times 1,1,1'],
-      [2, 'command-line', /--microbatches 3, where bad.csv has 1/, '--schedule bad.csv --times 1,1,1 --microbatches 3'],
-    ])('%i %s %s', async (code, name, message, args) => {
-      file('typo-free.json', { stages: [[1, 2, 3]] });
-      const error = await failure(...args.split(' '));
-      expect(error).toMatchObject({ code: name });
+      [
+        2,
+        'command-line',
+        /--microbatches 3, where .*bad.csv has 1/,
+        '--schedule bad.csv --times 1,1,1 --microbatches 3',
+      ],
+    ])('%i %s %s', async (exit, code, message, args) => {
+      const error = await failure(args);
+      expect({ code: error.code, exit: exitCodeOf(error) }).toEqual({ code, exit });
       expect(error.message).toMatch(message);
-      expect((await partita(folder, ['simulate', ...args.split(' ')])).code).toBe(code);
+    });
+
+    it('as a command does', async () => {
+      const { code, stdout, stderr } = await partita(folder, ['simulate', '--costs', 'typo.json', '--json']);
+      expect(code).toBe(2);
+      expect(JSON.parse(stdout)).toMatchObject({ version: 1, error: { code: 'experiment-invalid' } });
+      expect(stderr.trimEnd().split('\n')).toHaveLength(1);
     });
   });
 });
