@@ -133,7 +133,7 @@ describe('any graph of stages, placement, times and memory', () => {
           if (other !== undefined) expect(result[objective]).toBeLessThanOrEqual(other[objective] + 1e-9);
         }
       }),
-      { numRuns: Number(process.env.RUNS ?? 60) },
+      { numRuns: 60 },
     );
   });
 });
@@ -215,7 +215,7 @@ describe('few tasks', () => {
         expect(result.makespan).toBeCloseTo(bruteForce(shape, options), 9);
         expect(result.gap).toBe(0);
       }),
-      { numRuns: Number(process.env.RUNS ?? 60) },
+      { numRuns: 60 },
     );
   });
 });
