@@ -93,8 +93,9 @@ export class Search {
   /** Solves what is small enough; true where `best` is then proved to be the best. */
   exact(bounds: Bounds): boolean {
     const result = exactSchedule(this.instance, bounds, this.best!.value, this.effort / 2);
-    if (result?.rows !== undefined) this.try(result.rows);
-    return result !== undefined;
+    if (result === undefined) return false;
+    // Rows that break a rule would mean that the solver took a shorter problem for this one: nothing is proved then.
+    return result.rows === undefined || this.try(result.rows) !== undefined;
   }
 
   /** Changes a policy a number at a time, and goes on from what is no longer. */
