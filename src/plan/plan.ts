@@ -31,6 +31,8 @@ export interface PlannedDevice {
   readonly memory: number | null;
   /** Relative speed, 1 = this machine's core. */
   readonly speed: number;
+  /** Only simulated: its memory may be larger than what a WebAssembly memory can address. */
+  readonly simulated?: boolean;
 }
 
 /** What a program of a plan does with a batch. */
@@ -297,13 +299,14 @@ export interface Shortage {
 const ADDRESSABLE_BYTES = 4 * 2 ** 30;
 
 /** Bytes a device can use: whole pages of 64 KiB, at most what can be addressed. null: as much as needed. */
-export const capacityOf = ({ memory }: PlannedDevice): number | null =>
-  memory === null ? null : Math.min(ADDRESSABLE_BYTES, Math.floor(memory / 65536) * 65536);
+export const capacityOf = ({ memory, simulated }: PlannedDevice): number | null =>
+  memory === null ? null : Math.min(simulated ? memory : ADDRESSABLE_BYTES, Math.floor(memory / 65536) * 65536);
 
 /** Devices whose planned peak exceeds their capacity (capacities are whole pages of 64 KiB). */
 export function shortages(plan: Plan): Shortage[] {
   return plan.memory.flatMap((m) => {
-    const capacityBytes = capacityOf(plan.request.devices[m.device]!) ?? ADDRESSABLE_BYTES;
+    const device = plan.request.devices[m.device]!;
+    const capacityBytes = capacityOf(device) ?? (device.simulated ? Number.POSITIVE_INFINITY : ADDRESSABLE_BYTES);
     return m.peakBytes > capacityBytes ? [{ device: m.device, needBytes: m.peakBytes, capacityBytes }] : [];
   });
 }
