@@ -53,6 +53,7 @@ export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
+export * as simulate from './simulate/index.ts';
 export * as study from './study/index.ts';
 export type { BestEvaluation, Checkpoint } from './train/checkpoint/checkpoint.ts';
 export { readCheckpoint, type StoredCheckpoint, writeCheckpoint } from './train/checkpoint/folder.ts';
