@@ -42,22 +42,8 @@ const layoutsOf = () => {
     { devices: 1, microbatches: 4 },
   ];
   for (const name of schedule.scheduleNames) {
-    const perDevice = schedule.namedSchedules[name].stagesPerDevice;
-    for (const [stagesPerDevice, microbatches] of perDevice > 1
-      ? [
-          [perDevice, 4],
-          [perDevice, 8],
-        ]
-      : [
-          [1, 4],
-          [1, 8],
-        ]) {
-      list.push({
-        devices: 2,
-        microbatches,
-        schedule: name,
-        placement: schedule.schedulePlacement(name, 2, stagesPerDevice),
-      });
+    for (const microbatches of name === 'gpipe' || name === '1f1b' ? [4, 8] : [4]) {
+      list.push({ devices: 2, microbatches, schedule: name, placement: schedule.schedulePlacement(name, 2) });
     }
   }
   for (const name of ['gpipe', '1f1b']) {

@@ -351,10 +351,10 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'study',
-    summary: 'sweep an experiment and compare: large batch or microbatches',
+    summary: 'sweep an experiment and compare: batch, partition, schedule, scaling',
     description:
-      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning.',
-    topics: ['batch'],
+      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning. "partition": every way to cut the model, on some numbers of devices. "schedule": every schedule and number of microbatches, in time and memory. "scaling": from 1 to 1,024 devices on paper. Predictions stand beside measurements where this machine has a core for each device.',
+    topics: ['batch', 'partition', 'schedule', 'scaling'],
     flags: [
       {
         flags: '--study-dir <folder>',
@@ -363,10 +363,12 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--out <folder>', doc: 'the same as --study-dir' },
       {
         flags: '--parts <a,b>',
-        doc: 'only these: timing, memory, capacity, gradients, learning, noise; default all',
+        doc: 'only these of batch: timing, memory, capacity, gradients, learning, noise; of partition and schedule: prediction, timing; of scaling: strong, weak, links, timing; default all',
       },
       { flags: '--repeat <n>', doc: 'sessions in which each layout is timed; default 3' },
       { flags: '--timed-steps <n>', doc: 'steps that count in each session; default 10' },
+      { flags: '--methods <a,b>', doc: 'partition: only these ways to cut; default all' },
+      { flags: '--time-limit <seconds>', doc: 'partition: of each way to cut; default 10' },
       { flags: '--seeds <n>', doc: 'trainings of each batch size and rate; default 3' },
       {
         flags: '--lr-rules <a,b>',
@@ -383,7 +385,7 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--noise-samples <n>', doc: 'samples of an estimate of the gradient noise; default 512' },
       { flags: '--parallel <n>', doc: 'trainings at once; timed steps always run alone; default 1' },
-      { flags: '--quick', doc: 'a first look: fewer batch sizes, one seed and session, 3 epochs' },
+      { flags: '--quick', doc: 'a first look: fewer layouts, one seed and session, 3 epochs' },
       quiet,
       json,
     ],

@@ -9,6 +9,8 @@ import { feedOf } from '../profile/feed.ts';
 import type { PreparedExperiment } from '../train/experiment/prepare.ts';
 import type { Invocation } from './invocation.ts';
 
+const MAKE_IT = 'make it with: partita profile experiment.json --out profile.json';
+
 /** The user's cache, or none with --no-cache; warnings go to standard error. */
 export const cacheOf = (invocation: Invocation): MeasurementCache =>
   new MeasurementCache(invocation.own.cache === false ? undefined : cacheFolder(), (message) => {
@@ -35,7 +37,7 @@ export async function withCosts(
   if (profile === undefined) return withMeasuredLinks(request, cache);
   const costs =
     typeof profile === 'string'
-      ? readProfile(readText(profile), profile)
+      ? readProfile(readText(profile, { remedy: MAKE_IT }), profile)
       : await profileFor(request, () => feedOf(prepared), {
           cache,
           announce: announcer(invocation),

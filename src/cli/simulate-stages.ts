@@ -38,6 +38,8 @@ interface Asked {
   readonly microbatches: number | undefined;
   readonly devices: number | undefined;
   readonly stagesPerDevice: number | undefined;
+  /** Device of each stage. */
+  readonly placement: readonly number[] | undefined;
 }
 
 const costsSchema = object({
@@ -90,7 +92,7 @@ function askedFor(invocation: Invocation): Asked {
   const texts = new Map(invocation.keys);
   const other =
     invocation.memory === undefined
-      ? [...texts.keys()].find((key) => !['schedule', 'schedule.file', ...counts].includes(key))
+      ? [...texts.keys()].find((key) => !['schedule', 'schedule.file', 'partition.placement', ...counts].includes(key))
       : 'memory';
   if (other !== undefined) {
     throw new UsageError('command-line', `--${other} says nothing about stages whose times are given`, {
@@ -107,15 +109,29 @@ function askedFor(invocation: Invocation): Asked {
     microbatches,
     devices,
     stagesPerDevice,
+    placement: texts.get('partition.placement')?.split(',').map(deviceNumber),
   };
+}
+
+function deviceNumber(text: string): number {
+  if (/^\s*\d{1,9}\s*$/.test(text)) return Number(text);
+  throw new UsageError(
+    'command-line',
+    `--partition.placement: expected numbers of devices, got ${JSON.stringify(text)}`,
+    {
+      fields: { flag: 'partition.placement', got: text },
+      remedy: '--partition.placement 0,1,0,1',
+    },
+  );
 }
 
 /** How many stages the flags and the schedule's file speak of; undefined where only a file of costs says it. */
 function stagesAsked(invocation: Invocation, asked: Asked, fromFile: Schedule | undefined): number | undefined {
-  const { devices, stagesPerDevice } = asked;
+  const { devices, stagesPerDevice, placement } = asked;
   const said = [
     ['--stages', wholeNumberOf(invocation, 'stages', 'stages', 1)],
     ['--devices and --stagesPerDevice', devices && stagesPerDevice && devices * stagesPerDevice],
+    ['--partition.placement', placement?.length],
     [asked.schedule, fromFile?.stages],
   ] as const;
   const [first, ...others] = said.filter(([, n]) => n !== undefined);
@@ -233,7 +249,7 @@ const durationOf = ({ F, B, W }: StageTimes, { kind }: Task): number =>
   kind === 'F' ? F : kind === 'B' ? B : kind === 'W' ? W : B + W;
 
 function scheduleOf(
-  { schedule: name, microbatches = 1, devices, stagesPerDevice }: Asked,
+  { schedule: name, microbatches = 1, devices, stagesPerDevice, placement }: Asked,
   times: readonly StageTimes[],
   options: ClockOptions,
 ): { schedule: Schedule; auto?: AutoSchedule } {
@@ -251,19 +267,20 @@ function scheduleOf(
     );
   }
   const each = stagesPerDevice ?? (name === 'auto' ? 1 : namedSchedules[name].stagesPerDevice);
-  const count = devices ?? Math.ceil(stages / each);
+  const count = devices ?? (placement === undefined ? Math.ceil(stages / each) : Math.max(...placement) + 1);
   const rule = name === 'auto' ? 'straight' : namedSchedules[name].placement;
-  const shape = { stages, microbatches, devices: count, placement: placementOver(rule, stages, count) };
+  const shape = { stages, microbatches, devices: count, placement: placement ?? placementOver(rule, stages, count) };
   if (name !== 'auto') return { schedule: makeSchedule(name, shape) };
   const auto = autoSchedule(shape, options);
   return { schedule: auto.schedule, auto };
 }
 
 /** A schedule's file says all but the times. */
-function refuseOthers({ schedule, devices, microbatches }: Asked, file: Schedule): void {
+function refuseOthers({ schedule, devices, microbatches, placement }: Asked, file: Schedule): void {
   for (const [key, asked, given] of [
     ['devices', devices, file.devices],
     ['microbatches', microbatches, file.microbatches],
+    ['partition.placement', placement?.join(), file.placement.join()],
   ] as const) {
     if (asked === undefined || asked === given) continue;
     throw new UsageError('command-line', `--${key} ${asked}, where ${schedule} has ${given}`, {

@@ -2,7 +2,6 @@
 import { formatType } from '../core/types.ts';
 import { costSeconds, type DeviceModel, referenceDevice } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
-import { sortedJson } from '../cost/profile.ts';
 import type { Instruction, Part } from '../program/instruction.ts';
 import type { RecordedSteps } from './record.ts';
 
@@ -26,7 +25,6 @@ export interface ShapeRow extends ProfileRow {
   readonly kernels: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  readonly attrs: string;
 }
 
 export interface DeviceRow {
@@ -131,7 +129,6 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
       kernels: kernelsOf(part),
       inputs: part.signature.inputs.map(formatType),
       outputs: part.signature.outputs.map(formatType),
-      attrs: sortedJson(part.signature.attrs),
     })),
   };
 }

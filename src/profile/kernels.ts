@@ -12,15 +12,13 @@ import { type Feed, type RecordedSteps, type RecordOptions, recordSteps } from '
 const LARGEST_CORRECTION = 1.1;
 
 /**
- * The kernels of recorded steps. An instruction's time is divided by its repetitions; one of several nodes (samples
- * computed one by one) is shared out by their rooflines. Equal runs in several places are averaged.
+ * The kernels of recorded steps: an entry's seconds are those of all runs of its key in a step over their number, so that
+ * the step's kernels sum to what they took. An instruction of several nodes (samples computed one by one) is shared out by
+ * their rooflines.
  */
 export function profileOf(recorded: RecordedSteps, machine: MachineCosts): Profile {
   const { plan, program } = recorded;
-  const found = new Map<
-    string,
-    { run: KernelRun; backend: BackendName; seconds: number[]; mad: number[]; samples: number }
-  >();
+  const found = new Map<string, KernelSum>();
   plan.programs[program]!.devices.forEach(({ instructions }, device) => {
     const { backend, speed } = plan.request.devices[device]!;
     const scale = speed * correction(recorded, device);
@@ -30,22 +28,32 @@ export function profileOf(recorded: RecordedSteps, machine: MachineCosts): Profi
       const weights = instruction.parts.map((part) => part.repeat * costSeconds(part));
       const whole = weights.reduce((a, b) => a + b, 0);
       instruction.parts.forEach((part, p) => {
-        const share = (scale * weights[p]!) / whole / part.repeat;
+        const share = (scale * weights[p]!) / whole;
         const key = kernelKey(part.signature, backend);
-        const entry = found.get(key) ?? { run: part, backend, seconds: [], mad: [], samples: 0 };
-        entry.seconds.push(time.seconds * share);
-        entry.mad.push(time.mad * share);
-        entry.samples += time.samples;
-        found.set(key, entry);
+        const sum = found.get(key) ?? { run: part, backend, seconds: 0, runs: 0, mads: [], samples: 0 };
+        sum.seconds += time.seconds * share;
+        sum.runs += part.repeat;
+        sum.mads.push((time.mad * share) / part.repeat);
+        sum.samples += time.samples;
+        found.set(key, sum);
       });
     });
   });
-  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   const entries: Record<string, ProfileEntry> = {};
-  for (const [key, { run, backend, seconds, mad, samples }] of found) {
-    entries[key] = profileEntry(run, backend, { seconds: mean(seconds), mad: median(mad), samples });
+  for (const [key, { run, backend, seconds, runs, mads, samples }] of found) {
+    entries[key] = profileEntry(run, backend, { seconds: seconds / runs, samples, mad: median(mads) });
   }
   return newProfile(machine, recorded.busyDevices, entries);
+}
+
+/** All runs of one key in a step. */
+interface KernelSum {
+  readonly run: KernelRun;
+  readonly backend: BackendName;
+  seconds: number;
+  runs: number;
+  readonly mads: number[];
+  samples: number;
 }
 
 /**

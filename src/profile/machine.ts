@@ -17,7 +17,7 @@ import { type RecordedSteps, recordSteps } from './record.ts';
 import { leastDisturbed, runDelaySeconds, type Timed } from './run-delay.ts';
 
 export interface MeasureOptions {
-  /** Recorded steps of each program. Default 30. */
+  /** Recorded steps of each program. Default 20. */
   readonly steps?: number;
   readonly signal?: AbortSignal;
 }
@@ -29,8 +29,8 @@ const noInputs = { tensorsAt: () => ({}) };
 const init = { kind: 'ones' } as const;
 
 /** A few seconds of work on one device, then on two. */
-export async function measureMachine({ steps = 30, signal }: MeasureOptions = {}): Promise<MachineCosts> {
-  const options = { steps, warmUp: 10, signal };
+export async function measureMachine({ steps = 20, signal }: MeasureOptions = {}): Promise<MachineCosts> {
+  const options = { steps, warmUp: 5, signal };
   const kernels = await recordSteps(planOf(kernelModel, 1), noInputs, options);
   const tiny = await recordSteps(planOf(tinyModel, 1), noInputs, options);
   const one = await idleStepSeconds(planOf(idleModel(1), 1), steps, signal);
@@ -67,7 +67,7 @@ const kernelModel: Model = {
     const graph = new Graph();
     const square = (name: string, n: number) => graph.parameter(name, [n, n], init);
     const losses = [128, 192, 256, 384].map((n) => sum(matmul(square(`a${n}`, n), square(`b${n}`, n))));
-    for (const n of [128, 256, 512, 1024]) {
+    for (const n of [128, 256, 512, 768]) {
       const total = add(square(`p${n}`, n), square(`q${n}`, n));
       graph.output(`sum${n}`, total, { batchAxis: null });
     }
@@ -108,7 +108,7 @@ const linkModel: Model = {
   build() {
     const graph = new Graph();
     const values = graph.scope('first', () =>
-      [0, 64, 128, 256, 512, 1024].flatMap((n) =>
+      [0, 64, 128, 256, 512, 768].flatMap((n) =>
         Array.from({ length: 4 }, (_, i) => {
           const h = tanh(graph.parameter(`w${n}.${i}`, [Math.max(n, 256), Math.max(n, 256)], init));
           return n === 0 ? sum(h) : h;
@@ -147,11 +147,11 @@ function copyRate({ plan, program, instructions }: RecordedSteps): number {
 async function idleStepSeconds(plan: Plan, steps: number, signal?: AbortSignal): Promise<number> {
   await using session = await Session.open(plan, { audit: false });
   const runs: Timed[] = [];
-  for (let step = 0; step < 50 + 5 * steps; step++) {
+  for (let step = 0; step < 30 + 3 * steps; step++) {
     const before = runDelaySeconds() ?? 0;
     const { seconds, reports } = await session.run('forward', {}, { step, signal });
     const delaySeconds = (runDelaySeconds() ?? 0) - before;
-    if (step >= 50) runs.push({ seconds: seconds - Math.max(...reports.map((r) => r.busySeconds)), delaySeconds });
+    if (step >= 30) runs.push({ seconds: seconds - Math.max(...reports.map((r) => r.busySeconds)), delaySeconds });
   }
   return quantile(
     leastDisturbed(runs).map((r) => r.seconds),
@@ -172,11 +172,11 @@ async function measureLink(steps: number, signal?: AbortSignal): Promise<Machine
   const wakes: number[] = [];
   await using session = await Session.open(plan, { audit: false });
   const runs: (Timed & { times: readonly Float64Array[] })[] = [];
-  for (let step = 0; step < 10 + steps; step++) {
+  for (let step = 0; step < 5 + steps; step++) {
     const before = runDelaySeconds() ?? 0;
     const { seconds, reports } = await session.run('forward', {}, { step, profile: true, signal });
     const delaySeconds = (runDelaySeconds() ?? 0) - before;
-    if (step >= 10) runs.push({ seconds, delaySeconds, times: reports.map((r) => r.times!) });
+    if (step >= 5) runs.push({ seconds, delaySeconds, times: reports.map((r) => r.times!) });
   }
   for (const { times } of leastDisturbed(runs)) {
     const [sent, received] = times as [Float64Array, Float64Array];

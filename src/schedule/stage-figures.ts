@@ -1,7 +1,8 @@
-import type { ClockOptions, Times } from './clock.ts';
+import type { ClockOptions } from './clock.ts';
 import { peakInFlightOfDevices } from './in-flight.ts';
 import { playTimes } from './play.ts';
 import type { Schedule } from './schedule.ts';
+import { TaskIndex } from './task-index.ts';
 
 export interface DeviceFigures {
   readonly busy: number;
@@ -26,11 +27,9 @@ export interface StageFigures {
 
 /** Plays the schedule; throws where it cannot finish. */
 export function stageFigures(schedule: Schedule, options: ClockOptions = {}): StageFigures {
-  return figuresOf(schedule, playTimes(schedule, options));
-}
-
-function figuresOf(schedule: Schedule, { rowStarts, starts, ends, makespan }: Times): StageFigures {
-  const held = peakInFlightOfDevices(schedule);
+  const index = new TaskIndex(schedule);
+  const { rowStarts, starts, ends, makespan } = playTimes(schedule, options, index);
+  const held = peakInFlightOfDevices(schedule, index);
   let span = 0;
   let mostBusy = 0;
   const devices = schedule.rows.map((row, d): DeviceFigures => {
