@@ -27,7 +27,7 @@ import { refuseMixedSamples } from './mixed-samples.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import { placedStages } from './stages.ts';
 
-export { capacityOf };
+export { capacityOf } from './capacity.ts';
 
 export interface PlannedDevice {
   readonly backend: BackendName;
