@@ -102,10 +102,28 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'simulate',
-    summary: 'play a schedule without devices',
+    summary: 'play an experiment, or a schedule, without devices',
     description:
-      'Plays stages whose times are given by any schedule: --stages, --times and --link, or --costs. Prints the clock grid, and how long each device works, waits, and how much it holds. Nothing runs.',
+      "Plays an experiment's step by its cost model, on the devices that it names or on those of --cluster: how long each works, sends and waits, what determines the step, and what idle devices wait for. Or plays stages whose times are given by any schedule: --stages, --times and --link, or --costs; then prints the clock grid. Nothing runs.",
     flags: [
+      {
+        flags: '--cluster <file>',
+        doc: 'of an experiment: devices and links as JSON (docs/simulator.md), instead of its own; with --devices k, the first k',
+      },
+      {
+        flags: '--jitter <x>',
+        doc: 'of an experiment: times vary lognormally with this coefficient of variation (0.05: by 5 %) around their mean',
+      },
+      { flags: '--jitter-seed <n>', doc: 'of the variation; default 0' },
+      { flags: '--draws <n>', doc: 'steps to draw with --jitter, for the spread of the step time; default 100' },
+      { flags: '--why', doc: 'of an experiment: what idle devices wait for, down to the root, as a table' },
+      {
+        flags: '--why-at <device:seconds>',
+        doc: 'why a device is idle at a time of the step: the chain of waits (1:0.0005)',
+      },
+      { flags: '--trace <file>', doc: 'of an experiment: the simulated timeline for https://ui.perfetto.dev' },
+      { flags: '--batch <n>', doc: 'samples a step where the experiment has no data; default 32' },
+      ...profileFlags,
       { flags: '--stages <n>', doc: 'equal stages, of which --times gives the times' },
       {
         flags: '--times <F,B,W>',
@@ -120,7 +138,8 @@ export const commands: readonly CommandSpec[] = [
       quiet,
       json,
     ],
-    example: 'partita simulate --stages 8 --microbatches 24 --schedule zb-h1 --times 18.522,18.086,9.337 --link 0.601',
+    example:
+      'partita simulate --model.kind lenet --data.kind digits --devices 3 --microbatches 8 --why\n  partita simulate --stages 8 --microbatches 24 --schedule zb-h1 --times 18.522,18.086,9.337 --link 0.601',
     load: () => import('./simulate.ts'),
   },
   {

@@ -4,7 +4,7 @@ import type { CostModel } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { autoSchedule } from '../schedule/auto.ts';
 import type { Schedule, ScheduleShape, StageEdge } from '../schedule/index.ts';
-import { ADDRESSABLE_BYTES, capacityOf } from './capacity.ts';
+import { limitOf } from './capacity.ts';
 import type { Compiled, PlannedDevice } from './plan.ts';
 import type { StageChain } from './schedules.ts';
 import { linkSeconds, type StageCosts, stageCosts, taskSeconds } from './stage-costs.ts';
@@ -72,7 +72,7 @@ export function compileWithin(
 ): Compiled {
   const figures = stageCosts(graph, stageOf, { stages: chain.stages, own: chain.modelStages, costs });
   const listing = { figures, edges: chain.edges, devices, costs };
-  const capacities = devices.map((d) => capacityOf(d) ?? ADDRESSABLE_BYTES);
+  const capacities = devices.map(limitOf);
   const fixed = capacities.map(() => 0);
   chain.placement.forEach((d, s) => {
     fixed[d]! += figures.fixedBytes[s]!;

@@ -21,13 +21,13 @@ import { constantName } from '../program/values.ts';
 import type { Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
 import { compileWithin } from './auto-schedule.ts';
-import { ADDRESSABLE_BYTES, capacityOf } from './capacity.ts';
+import { ADDRESSABLE_BYTES, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import { placedStages } from './stages.ts';
 
-export { capacityOf };
+export { capacityOf } from './capacity.ts';
 
 export interface PlannedDevice {
   readonly backend: BackendName;
@@ -35,6 +35,8 @@ export interface PlannedDevice {
   readonly memory: number | null;
   /** Relative speed, 1 = this machine's core. */
   readonly speed: number;
+  /** Only simulated: its memory may be larger than what a WebAssembly memory can address. */
+  readonly simulated?: boolean;
 }
 
 /** What a program of a plan does with a batch. */
@@ -318,7 +320,7 @@ export interface Shortage {
 /** Devices whose planned peak exceeds their capacity (capacities are whole pages of 64 KiB). */
 export function shortages(plan: Plan): Shortage[] {
   return plan.memory.flatMap((m) => {
-    const capacityBytes = capacityOf(plan.request.devices[m.device]!) ?? ADDRESSABLE_BYTES;
+    const capacityBytes = limitOf(plan.request.devices[m.device]!);
     return m.peakBytes > capacityBytes ? [{ device: m.device, needBytes: m.peakBytes, capacityBytes }] : [];
   });
 }
