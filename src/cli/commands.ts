@@ -33,6 +33,18 @@ const audit: OwnFlag = {
   flags: '--audit',
   doc: 'devices check every access to their memory and measure it by category (slow)',
 };
+const noCache: OwnFlag = {
+  flags: '--no-cache',
+  doc: 'measures anew: neither reads nor writes the cache of measurements (PARTITA_CACHE names its folder)',
+};
+/** Of commands that predict. */
+export const profileFlags: readonly OwnFlag[] = [
+  {
+    flags: '--profile [file]',
+    doc: 'costs by measured times: of a file that "partita profile --out" has written, or, without a file, measured on this machine where the cache lacks them',
+  },
+  noCache,
+];
 /** Of experiments whose devices have a capacity. */
 export const memoryFlag: OwnFlag = {
   flags: '--memory <a,b>',
@@ -80,11 +92,35 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--search-schedules <a,b>', doc: 'schedules to try; default all' },
       { flags: '--evaluations <n>', doc: 'plans that the search compiles and simulates; default 40' },
       { flags: '--time-limit <s>', doc: 'seconds after which the search begins no further plan; default 60' },
+      ...profileFlags,
       quiet,
       json,
     ],
     example: 'partita plan --model.kind lenet --data.kind digits --devices 3 --memory 1MiB --microbatches 4',
     load: () => import('./plan.ts'),
+  },
+  {
+    name: 'simulate',
+    summary: 'play a schedule without devices',
+    description:
+      'Plays stages whose times are given by any schedule: --stages, --times and --link, or --costs. Prints the clock grid, and how long each device works, waits, and how much it holds. Nothing runs.',
+    flags: [
+      { flags: '--stages <n>', doc: 'equal stages, of which --times gives the times' },
+      {
+        flags: '--times <F,B,W>',
+        doc: 'times of one microbatch on one stage, in any unit: forward, backward, weights',
+      },
+      { flags: '--link <time>', doc: 'time of a message between stages of a chain; default 0' },
+      {
+        flags: '--costs <file>',
+        doc: 'unequal stages: {"stages": [[F, B, W], …], "link": time or [[from, to, time], …], "edges": [[from, to], …]}',
+      },
+      { flags: '--schedule-out <file>', doc: 'the schedule as CSV, a column a clock' },
+      quiet,
+      json,
+    ],
+    example: 'partita simulate --stages 8 --microbatches 24 --schedule zb-h1 --times 18.522,18.086,9.337 --link 0.601',
+    load: () => import('./simulate.ts'),
   },
   {
     name: 'partition',
@@ -256,6 +292,24 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./trace.ts'),
   },
   {
+    name: 'profile',
+    summary: 'time a step by op, kernel and shape',
+    description:
+      'Runs steps on devices, records every instruction, and prints where the time went, beside the roofline of this machine. Every second step runs without the recorder: its time is the one that is told.',
+    flags: [
+      { flags: '--out <file>', doc: 'the times of the kernels, for "--profile FILE" of other commands' },
+      { flags: '--timed-steps <n>', doc: 'recorded steps, and as many that are not; default 20' },
+      { flags: '--warm-up <n>', doc: 'steps before them; default 5' },
+      { flags: '--rows <n>', doc: 'shapes in the table, the largest first; default 20. --json has all' },
+      noCache,
+      params,
+      quiet,
+      json,
+    ],
+    example: 'partita profile --model.kind lenet --data.kind digits --microbatches 4 --out profile.json',
+    load: () => import('./profile.ts'),
+  },
+  {
     name: 'export',
     summary: 'write the model as an ONNX file',
     description:
@@ -278,10 +332,10 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'study',
-    summary: 'sweep an experiment and compare: large batch or microbatches',
+    summary: 'sweep an experiment and compare: batch, partition, schedule, scaling',
     description:
-      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning.',
-    topics: ['batch'],
+      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning. "partition": every way to cut the model, on some numbers of devices. "schedule": every schedule and number of microbatches, in time and memory. "scaling": from 1 to 1,024 devices on paper. Predictions stand beside measurements where this machine has a core for each device.',
+    topics: ['batch', 'partition', 'schedule', 'scaling'],
     flags: [
       {
         flags: '--study-dir <folder>',
@@ -290,10 +344,12 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--out <folder>', doc: 'the same as --study-dir' },
       {
         flags: '--parts <a,b>',
-        doc: 'only these: timing, memory, capacity, gradients, learning, noise; default all',
+        doc: 'only these of batch: timing, memory, capacity, gradients, learning, noise; of partition and schedule: prediction, timing; of scaling: strong, weak, links, timing; default all',
       },
       { flags: '--repeat <n>', doc: 'sessions in which each layout is timed; default 3' },
       { flags: '--timed-steps <n>', doc: 'steps that count in each session; default 10' },
+      { flags: '--methods <a,b>', doc: 'partition: only these ways to cut; default all' },
+      { flags: '--time-limit <seconds>', doc: 'partition: of each way to cut; default 10' },
       { flags: '--seeds <n>', doc: 'trainings of each batch size and rate; default 3' },
       {
         flags: '--lr-rules <a,b>',
@@ -310,7 +366,7 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--noise-samples <n>', doc: 'samples of an estimate of the gradient noise; default 512' },
       { flags: '--parallel <n>', doc: 'trainings at once; timed steps always run alone; default 1' },
-      { flags: '--quick', doc: 'a first look: fewer batch sizes, one seed and session, 3 epochs' },
+      { flags: '--quick', doc: 'a first look: fewer layouts, one seed and session, 3 epochs' },
       quiet,
       json,
     ],

@@ -7,7 +7,12 @@ export { type BalanceOptions, partitionByBalance } from './balance.ts';
 export { partitionByCuts, partitionByDevices, partitionByStages } from './by-hand.ts';
 export { type Chain, type ChainCut, cutChain } from './chain.ts';
 export { convexStages, type PlacedPartition } from './convex.ts';
+export { placementMethods, type SolveOptions, solvePlacement } from './methods.ts';
 export type { Balance, Partition, PartitionObjective } from './partition.ts';
+export { evaluatePlacement } from './placement-load.ts';
+export type { Part, Placement, PlacementDevice, PlacementOptions, PlacementProblem, Value } from './problem.ts';
+export { readLayerProfile } from './read-layer-profile.ts';
+export { readOperatorGraph } from './read-operator-graph.ts';
 export { forwardNodes, leaders, stageMap } from './stage-of.ts';
 export {
   type TrainingDevice,

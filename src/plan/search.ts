@@ -10,6 +10,7 @@ import { PlanError, UsageError } from '../core/errors.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
 import { partitionByBalance } from '../partition/balance.ts';
+import { convexStages, type PlacedPartition } from '../partition/convex.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { solvePlacement } from '../partition/methods.ts';
 import type { Balance, Partition } from '../partition/partition.ts';
@@ -61,12 +62,13 @@ export interface SearchOptions {
 
 /**
  * How a candidate's partition was found. `chain-*`: contiguous in the graph's own order, exact for the balance named.
- * `contiguous`: convex stages in any order. The rest are the rules of others (docs/partition.md).
+ * `contiguous`: convex stages in any order. `anywhere`: parts on any device, made into as many convex stages as that takes. The rest are the rules of others (docs/partition.md).
  */
 export const partitionWays = [
   'chain-time',
   'chain-memory',
   'contiguous',
+  'anywhere',
   'pipedream',
   'blocks',
   'parameters',
@@ -139,13 +141,15 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
   const schedules = options.schedules ?? scheduleNames;
 
+  /** Half of the time goes into partitions at most. */
+  const cutBy = begin + 500 * timeLimitSeconds;
   const weighed: Weighed[] = [];
   let lowerBound = Number.POSITIVE_INFINITY;
   for (const microbatches of counts) {
     signal?.throwIfAborted();
     const graph = graphsOf({ ...request, microbatches }, mainName, cache).largest;
     lowerBound = Math.min(lowerBound, stepTimeBound(graph, { costs, speeds, microbatches }));
-    for (const layout of await layoutsOf(request, graph, microbatches, costs, options)) {
+    for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
       weighed.push(...weigh(layout, graph, request, costs, schedules));
     }
   }
@@ -219,6 +223,7 @@ async function layoutsOf(
   microbatches: number,
   costs: CostModel,
   options: SearchOptions,
+  deadline: number,
 ): Promise<Layout[]> {
   const { stagesPerDevice = [1, 2, 4], partitions = partitionWays } = options;
   if (partitions.includes('given')) return [givenLayout(request, graph, microbatches, costs)];
@@ -239,12 +244,13 @@ async function layoutsOf(
         });
         if (problem.problem.parts.length < placement.length) continue;
         for (const way of partitions as readonly PartitionWay[]) {
-          const partition = await cut(way, graph, problem, placement, request, microbatches, costs);
-          if (!partition || partition.stages !== placement.length) continue;
-          const key = `${placement.join()}/${Object.values(partition.assignment).join()}`;
+          const cuts = { way, graph, problem, placement, request, microbatches, costs, deadline };
+          const placed = v > 1 && searching.has(way) ? undefined : await cut(cuts);
+          if (!placed) continue;
+          const key = `${placed.placement.join()}/${Object.values(placed.partition.assignment).join()}`;
           if (seen.has(key)) continue;
           seen.add(key);
-          layouts.push({ microbatches, way, rule, stagesPerDevice: v, partition, placement });
+          layouts.push({ microbatches, way, rule, stagesPerDevice: v, ...placed });
         }
       }
     }
@@ -270,52 +276,62 @@ function deviceSets({ devices }: PlanRequest): number[][] {
 }
 
 const balances: Partial<Record<PartitionWay, Balance>> = { 'chain-time': 'time', 'chain-memory': 'memory' };
-const methodsOfWays: Partial<Record<string, string>> = { contiguous: 'auto' };
+/** Ways that search, and could take any time: one stage a device is what they are for. */
+const searching: ReadonlySet<PartitionWay> = new Set(['contiguous', 'anywhere']);
+
+interface Cut {
+  readonly way: PartitionWay;
+  readonly graph: Graph;
+  readonly problem: TrainingProblem;
+  readonly placement: readonly number[];
+  readonly request: PlanRequest;
+  readonly microbatches: number;
+  readonly costs: CostModel;
+  /** Of `performance.now()`: a search that is not over then gives what it has. */
+  readonly deadline: number;
+}
+
+/** Seconds of one search at most, and at least, so that the last have a chance too. */
+const MOST_SECONDS = 2;
+const LEAST_SECONDS = 0.1;
 
 /** undefined where the way finds no partition into so many stages. */
-async function cut(
-  way: PartitionWay,
-  graph: Graph,
-  { problem, assignmentOf }: TrainingProblem,
-  placement: readonly number[],
-  request: PlanRequest,
-  microbatches: number,
-  costs: CostModel,
-): Promise<Partition | undefined> {
+async function cut(options: Cut): Promise<PlacedPartition | undefined> {
+  const { way, graph, problem, placement, request, microbatches, costs, deadline } = options;
+  const stages = placement.length;
   const balance = balances[way];
   if (balance) {
-    return partitionByBalance(graph, balance, {
-      stages: placement.length,
+    const partition = partitionByBalance(graph, balance, {
+      stages,
       exactly: true,
       microbatches,
       costs,
       devices: placement,
       speeds: placement.map((d) => relativeSpeed(request.devices[d])),
     });
+    return partition.stages === stages ? { partition, placement } : undefined;
   }
+  const left = (deadline - performance.now()) / 1000;
   try {
-    const { deviceOf } = await solvePlacement(problem, {
-      method: methodsOfWays[way] ?? way,
-      contiguous: true,
-      timeLimitSeconds: 1,
+    const { deviceOf } = await solvePlacement(problem.problem, {
+      method: searching.has(way) ? 'auto' : way,
+      contiguous: way !== 'anywhere',
+      timeLimitSeconds: Math.min(MOST_SECONDS, Math.max(LEAST_SECONDS, left)),
     });
-    return asStages(deviceOf, assignmentOf, placement.length, way);
+    const assignment = problem.assignmentOf(deviceOf);
+    if (way === 'anywhere') {
+      const placed = convexStages(graph, (node) => placement[assignment[node.name]!]!);
+      return { ...placed, partition: { ...placed.partition, method: way } };
+    }
+    // Every stage has something to do.
+    return new Set(deviceOf).size === stages
+      ? { partition: { stages, assignment, method: way }, placement }
+      : undefined;
   } catch (error) {
     // Nothing that fits, by this way: others may find something.
     if (error instanceof PlanError) return undefined;
     throw error;
   }
-}
-
-/** A contiguous placement on the stages' devices is a partition, where every stage has something to do. */
-function asStages(
-  deviceOf: readonly number[],
-  assignmentOf: TrainingProblem['assignmentOf'],
-  stages: number,
-  method: string,
-): Partition | undefined {
-  if (new Set(deviceOf).size < stages) return undefined;
-  return { stages, assignment: assignmentOf(deviceOf), method };
 }
 
 /** What each schedule that suits a layout promises. */
