@@ -14,6 +14,9 @@ export {
 } from './core/errors.ts';
 export { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from './core/format.ts';
 export type { DType, HostTensor, Shape, TensorType } from './core/types.ts';
+export { measuredCosts } from './cost/machine.ts';
+export { analyticCosts, type CostModel } from './cost/model.ts';
+export { type Profile, profiledCosts, readProfile, writeProfile } from './cost/profile.ts';
 export { type ExportedModel, type ExportOptions, exportModel, exportOnnx } from './formats/onnx/export.ts';
 export { type ImportOptions, importModel, type OnnxImporter, prepareImport } from './formats/onnx/importer.ts';
 export type { OnnxModel } from './formats/onnx/model.ts';
@@ -35,6 +38,7 @@ export { makeOptimizer, type Optimizer, type OptimizerConfig } from './optim/opt
 export { buildTrainingGraph } from './optim/training-graph.ts';
 export * as plan from './plan/index.ts';
 export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
+export * as profile from './profile/index.ts';
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
 export { batchStudyPage } from './report/batch-study/page.ts';

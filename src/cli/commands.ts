@@ -33,6 +33,18 @@ const audit: OwnFlag = {
   flags: '--audit',
   doc: 'devices check every access to their memory and measure it by category (slow)',
 };
+const noCache: OwnFlag = {
+  flags: '--no-cache',
+  doc: 'measures anew: neither reads nor writes the cache of measurements (PARTITA_CACHE names its folder)',
+};
+/** Of commands that predict. */
+export const profileFlags: readonly OwnFlag[] = [
+  {
+    flags: '--profile [file]',
+    doc: 'costs by measured times: of a file that "partita profile --out" has written, or, without a file, measured on this machine where the cache lacks them',
+  },
+  noCache,
+];
 /** Of experiments whose devices have a capacity. */
 export const memoryFlag: OwnFlag = {
   flags: '--memory <a,b>',
@@ -80,11 +92,35 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--search-schedules <a,b>', doc: 'schedules to try; default all' },
       { flags: '--evaluations <n>', doc: 'plans that the search compiles and simulates; default 40' },
       { flags: '--time-limit <s>', doc: 'seconds after which the search begins no further plan; default 60' },
+      ...profileFlags,
       quiet,
       json,
     ],
     example: 'partita plan --model.kind lenet --data.kind digits --devices 3 --memory 1MiB --microbatches 4',
     load: () => import('./plan.ts'),
+  },
+  {
+    name: 'simulate',
+    summary: 'play a schedule without devices',
+    description:
+      'Plays stages whose times are given by any schedule: --stages, --times and --link, or --costs. Prints the clock grid, and how long each device works, waits, and how much it holds. Nothing runs.',
+    flags: [
+      { flags: '--stages <n>', doc: 'equal stages, of which --times gives the times' },
+      {
+        flags: '--times <F,B,W>',
+        doc: 'times of one microbatch on one stage, in any unit: forward, backward, weights',
+      },
+      { flags: '--link <time>', doc: 'time of a message between stages of a chain; default 0' },
+      {
+        flags: '--costs <file>',
+        doc: 'unequal stages: {"stages": [[F, B, W], …], "link": time or [[from, to, time], …], "edges": [[from, to], …]}',
+      },
+      { flags: '--schedule-out <file>', doc: 'the schedule as CSV, a column a clock' },
+      quiet,
+      json,
+    ],
+    example: 'partita simulate --stages 8 --microbatches 24 --schedule zb-h1 --times 18.522,18.086,9.337 --link 0.601',
+    load: () => import('./simulate.ts'),
   },
   {
     name: 'partition',
@@ -254,6 +290,24 @@ export const commands: readonly CommandSpec[] = [
     ],
     example: 'partita trace --model.kind lenet --data.kind digits --devices 2 --microbatches 4 --out trace.json',
     load: () => import('./trace.ts'),
+  },
+  {
+    name: 'profile',
+    summary: 'time a step by op, kernel and shape',
+    description:
+      'Runs steps on devices, records every instruction, and prints where the time went, beside the roofline of this machine. Every second step runs without the recorder: its time is the one that is told.',
+    flags: [
+      { flags: '--out <file>', doc: 'the times of the kernels, for "--profile FILE" of other commands' },
+      { flags: '--timed-steps <n>', doc: 'recorded steps, and as many that are not; default 20' },
+      { flags: '--warm-up <n>', doc: 'steps before them; default 5' },
+      { flags: '--rows <n>', doc: 'shapes in the table, the largest first; default 20. --json has all' },
+      noCache,
+      params,
+      quiet,
+      json,
+    ],
+    example: 'partita profile --model.kind lenet --data.kind digits --microbatches 4 --out profile.json',
+    load: () => import('./profile.ts'),
   },
   {
     name: 'export',

@@ -33,14 +33,16 @@ export function solveByIdeals(
   const { contiguous, deadline } = options;
   const least = workBound(problem);
   const start = startFor(problem, options);
-  const proved = (objective: number): number => (contiguous ? objective : least);
+  const best = (deviceOf: readonly number[], isProved: boolean): MethodAnswer => ({
+    deviceOf,
+    lowerBound: contiguous && isProved ? evaluatePlacement(problem, deviceOf).objective : least,
+  });
   if (start && start.objective <= least * (1 + 1e-9)) return { deviceOf: start.deviceOf, lowerBound: start.objective };
   const ideals = findIdeals(problem.parts.length, problem.edges, idealLimit(problem));
   if (!ideals) return 'too many';
   const answer = searchIdeals({ problem, ideals, limit: start?.objective, deadline });
-  if (answer.kind === 'found') return { deviceOf: answer.deviceOf, lowerBound: proved(answer.objective) };
-  if (!start) return undefined;
-  return { deviceOf: start.deviceOf, lowerBound: answer.kind === 'none' ? proved(start.objective) : least };
+  if (answer.kind === 'found') return best(answer.deviceOf, true);
+  return start && best(start.deviceOf, answer.kind === 'none');
 }
 
 const idealLimit = ({ devices }: PlacementProblem): number =>

@@ -1,0 +1,110 @@
+import type { FlatProblem } from './flat.ts';
+import { KeyHeap } from './key-heap.ts';
+
+/** Which of the parts whose predecessors have all been taken comes next: the one of the least key. */
+type Priority = (part: number) => number;
+
+/**
+ * Parts in a topological order: `taken` fixed parts first, then always the open part of the least key. Keys are read when
+ * a part opens, and again when `touched` names it.
+ */
+export function topologicalOrder(
+  flat: FlatProblem,
+  key: Priority,
+  taking?: (part: number, touch: (part: number) => void) => void,
+): Int32Array {
+  const { parts, successors, predecessors } = flat;
+  const missing = Int32Array.from({ length: parts }, (_, p) => predecessors.start[p + 1]! - predecessors.start[p]!);
+  const heap = new KeyHeap(parts);
+  for (let p = 0; p < parts; p++) if (missing[p] === 0) heap.put(p, key(p));
+  const order = new Int32Array(parts);
+  const touch = (p: number) => {
+    if (heap.has(p)) heap.put(p, key(p));
+  };
+  for (let at = 0; at < parts; at++) {
+    const p = heap.pop();
+    order[at] = p;
+    taking?.(p, touch);
+    for (let e = successors.start[p]!; e < successors.start[p + 1]!; e++) {
+      const next = successors.items[e]!;
+      if (--missing[next]! === 0) heap.put(next, key(next));
+    }
+  }
+  return order;
+}
+
+/** The same graph with all edges turned round; an order of it, reversed, is an order of the graph. */
+const turned = (flat: FlatProblem): FlatProblem => ({
+  ...flat,
+  successors: flat.predecessors,
+  predecessors: flat.successors,
+});
+
+/**
+ * Change of the values alive in front of the next cut if a part is taken now: those of which it is the first end begin,
+ * those of which it is the last end. Taking the least first keeps cuts narrow.
+ */
+class LiveValues {
+  readonly #flat: FlatProblem;
+  readonly #remaining: Int32Array;
+  readonly #begun: Uint8Array;
+
+  constructor(flat: FlatProblem) {
+    this.#flat = flat;
+    this.#remaining = Int32Array.from(flat.cost, (_, v) => flat.ends.start[v + 1]! - flat.ends.start[v]!);
+    this.#begun = new Uint8Array(flat.cost.length);
+  }
+
+  change(part: number): number {
+    const { touching, cost } = this.#flat;
+    let change = 0;
+    for (let t = touching.start[part]!; t < touching.start[part + 1]!; t++) {
+      const v = touching.items[t]!;
+      if (this.#begun[v] === 0) change += cost[v]!;
+      else if (this.#remaining[v] === 1) change -= cost[v]!;
+    }
+    return change;
+  }
+
+  /** Takes a part; `touch` hears of the parts whose change is another now. */
+  take(part: number, touch: (part: number) => void): void {
+    const { touching, ends } = this.#flat;
+    for (let t = touching.start[part]!; t < touching.start[part + 1]!; t++) {
+      const v = touching.items[t]!;
+      const was = this.#begun[v]!;
+      this.#begun[v] = 1;
+      if (--this.#remaining[v]! > 1 && was === 1) continue;
+      for (let e = ends.start[v]!; e < ends.start[v + 1]!; e++) touch(ends.items[e]!);
+    }
+  }
+}
+
+/** Orders to begin with, the likeliest first. */
+export function firstOrders(flat: FlatProblem): (() => Int32Array)[] {
+  const deepFirst = (of: FlatProblem) => {
+    let clock = 0;
+    return topologicalOrder(of, () => --clock);
+  };
+  const broadFirst = (of: FlatProblem) => {
+    let clock = 0;
+    return topologicalOrder(of, () => ++clock);
+  };
+  const narrow = (of: FlatProblem) => {
+    const live = new LiveValues(of);
+    return topologicalOrder(
+      of,
+      (p) => live.change(p),
+      (p, touch) => live.take(p, touch),
+    );
+  };
+  const inverse = (make: (of: FlatProblem) => Int32Array) => () => make(turned(flat)).reverse();
+  return [
+    () => topologicalOrder(flat, (p) => p),
+    () => narrow(flat),
+    () => deepFirst(flat),
+    inverse(narrow),
+    inverse(deepFirst),
+    () => broadFirst(flat),
+    inverse(broadFirst),
+  ];
+}
