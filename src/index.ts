@@ -56,7 +56,10 @@ export { comparisonSummary, comparisonTable } from './report/gradient-comparison
 export { graphSvg, type SvgOptions } from './report/graph/svg.ts';
 export { type GraphValues, graphValues, type ValueObjective } from './report/graph/values.ts';
 export { type GraphView, type GraphViewOptions, graphView } from './report/graph/view.ts';
+export { partitionStudyPage } from './report/partition-study.ts';
 export { printFigures, printPlan } from './report/plan.ts';
+export { scalingStudyPage } from './report/scaling-study.ts';
+export { scheduleStudyPage } from './report/schedule-study.ts';
 export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';

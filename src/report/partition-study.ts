@@ -145,11 +145,15 @@ function stepChart(study: PartitionStudy, series: string, count: number): Chart 
     encoding: { y: y(false) },
     layer: [
       { mark: { type: 'bar', color: palette[5], height: 12 }, encoding: { x: x('peak', unit, true) } },
-      {
-        transform: [{ filter: 'isValid(datum.peakMeasured)' }],
-        mark: { type: 'tick', color: '#000', thickness: 2.5, size: 16 },
-        encoding: { x: x('peakMeasured', unit, true) },
-      },
+      ...(seconds.length === 0
+        ? []
+        : [
+            {
+              transform: [{ filter: 'isValid(datum.peakMeasured)' }],
+              mark: { type: 'tick', color: '#000', thickness: 2.5, size: 16 },
+              encoding: { x: x('peakMeasured', unit, true) },
+            },
+          ]),
     ],
   };
   return {
@@ -206,6 +210,7 @@ function loadChart(study: PartitionStudy, series: string, count: number): Chart 
               scale: {
                 domain: [0, 1, Math.max(2, ...values.map((v) => v.share))],
                 range: ['#56A0D3', '#FFFFFF', '#D55E00'],
+                interpolate: 'rgb',
               },
             },
           },
@@ -265,22 +270,36 @@ function memoryChart(study: PartitionStudy, series: string, count: number): Char
               order: { field: 'order', type: 'quantitative' },
             },
           },
-          {
-            transform: [{ filter: 'isValid(datum.measured)' }],
-            mark: { type: 'tick', color: '#000', thickness: 2, orient: 'horizontal', size: Math.min(26, 130 / count) },
-            encoding: { y: { field: 'measured', type: 'quantitative' } },
-          },
-          {
-            transform: [{ filter: 'isValid(datum.capacity)' }],
-            mark: {
-              type: 'tick',
-              color: '#B00020',
-              thickness: 2,
-              orient: 'horizontal',
-              size: Math.min(34, 150 / count),
-            },
-            encoding: { y: { field: 'capacity', type: 'quantitative' } },
-          },
+          ...(rows.some((r) => r.peakBytesMeasured !== null)
+            ? [
+                {
+                  transform: [{ filter: 'isValid(datum.measured)' }],
+                  mark: {
+                    type: 'tick',
+                    color: '#000',
+                    thickness: 2,
+                    orient: 'horizontal',
+                    size: Math.min(26, 130 / count),
+                  },
+                  encoding: { y: { field: 'measured', type: 'quantitative' } },
+                },
+              ]
+            : []),
+          ...(rows.some((r) => r.capacityBytes !== null)
+            ? [
+                {
+                  transform: [{ filter: 'isValid(datum.capacity)' }],
+                  mark: {
+                    type: 'tick',
+                    color: '#B00020',
+                    thickness: 2,
+                    orient: 'horizontal',
+                    size: Math.min(34, 150 / count),
+                  },
+                  encoding: { y: { field: 'capacity', type: 'quantitative' } },
+                },
+              ]
+            : []),
         ],
       },
     } as unknown as Chart['spec'],

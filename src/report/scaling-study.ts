@@ -112,7 +112,7 @@ function strongChart(all: readonly ScalingRow[], study: ScalingStudy): Chart | u
       data: { values },
       hconcat: [
         {
-          title: 'Speed-up',
+          title: { text: 'Speed-up', frame: 'group' },
           ...panel,
           encoding: { x },
           layer: [
@@ -122,11 +122,15 @@ function strongChart(all: readonly ScalingRow[], study: ScalingStudy): Chart | u
               encoding: { y },
             },
             ...lines(y),
-            {
-              transform: [{ filter: 'isValid(datum.measured)' }],
-              mark: { type: 'point', filled: false, size: 170, strokeWidth: 2, shape: 'circle' },
-              encoding: { y: { ...y, field: 'measured' }, color },
-            },
+            ...(values.some((v) => v.measured !== null)
+              ? [
+                  {
+                    transform: [{ filter: 'isValid(datum.measured)' }],
+                    mark: { type: 'point', filled: false, size: 170, strokeWidth: 2, shape: 'circle' },
+                    encoding: { y: { ...y, field: 'measured' }, color },
+                  },
+                ]
+              : []),
           ],
         },
         {
@@ -176,13 +180,17 @@ function weakChart(all: readonly ScalingRow[], study: ScalingStudy, what: 'effic
         ...narrow,
         encoding: { x },
         layer: [
-          what === 'bubble'
-            ? {
-                transform: [{ filter: 'isValid(datum.closed)' }],
-                mark: { type: 'line', strokeWidth: 2 },
-                encoding: { y: y('closed'), color },
-              }
-            : { mark: { type: 'line', strokeWidth: 2 }, encoding: { y: y('value'), color } },
+          ...(what === 'bubble' && values.some((v) => v.closed !== null)
+            ? [
+                {
+                  transform: [{ filter: 'isValid(datum.closed)' }],
+                  mark: { type: 'line', strokeWidth: 2 },
+                  encoding: { y: y('closed'), color },
+                },
+              ]
+            : what === 'bubble'
+              ? []
+              : [{ mark: { type: 'line', strokeWidth: 2 }, encoding: { y: y('value'), color } }]),
           { mark: { type: 'point', filled: true, size: 50 }, encoding: { y: y('value'), color, shape } },
         ],
       },

@@ -130,11 +130,15 @@ function bubbleChart(rows: readonly NamedRow[]): Chart | undefined {
           ...panel,
           encoding: { x },
           layer: [
-            {
-              transform: [{ filter: 'isValid(datum.closed)' }],
-              mark: { type: 'line', strokeWidth: 2 },
-              encoding: { y: share('closed', 'idle device time / %'), color },
-            },
+            ...(values.some((v) => v.closed !== null)
+              ? [
+                  {
+                    transform: [{ filter: 'isValid(datum.closed)' }],
+                    mark: { type: 'line', strokeWidth: 2 },
+                    encoding: { y: share('closed', 'idle device time / %'), color },
+                  },
+                ]
+              : []),
             {
               mark: { type: 'point', filled: true, size: 65, opacity: 0.9 },
               encoding: { y: share('equal', 'idle device time / %'), color, shape },
@@ -150,11 +154,15 @@ function bubbleChart(rows: readonly NamedRow[]): Chart | undefined {
               ...layer,
               encoding: { ...(layer.encoding as Spec), y: share('own', 'idle device time / %') },
             })),
-            {
-              transform: [{ filter: 'isValid(datum.measured)' }],
-              mark: { type: 'point', filled: false, size: 150, strokeWidth: 2, shape: 'circle' },
-              encoding: { y: share('measured', 'idle device time / %'), color },
-            },
+            ...(values.some((v) => v.measured !== null)
+              ? [
+                  {
+                    transform: [{ filter: 'isValid(datum.measured)' }],
+                    mark: { type: 'point', filled: false, size: 150, strokeWidth: 2, shape: 'circle' },
+                    encoding: { y: share('measured', 'idle device time / %'), color },
+                  },
+                ]
+              : []),
           ],
         },
       ],
@@ -241,11 +249,15 @@ function memoryChart(rows: readonly NamedRow[]): Chart | undefined {
               ...layer,
               encoding: { ...(layer.encoding as Spec), y: y('planned', `planned peak / ${unit}`) },
             })),
-            {
-              transform: [{ filter: 'isValid(datum.measured)' }],
-              mark: { type: 'tick', color: '#000', thickness: 2, size: 16, orient: 'horizontal' },
-              encoding: { y: y('measured', `planned peak / ${unit}`) },
-            },
+            ...(values.some((v) => v.measured !== null)
+              ? [
+                  {
+                    transform: [{ filter: 'isValid(datum.measured)' }],
+                    mark: { type: 'tick', color: '#000', thickness: 2, size: 16, orient: 'horizontal' },
+                    encoding: { y: y('measured', `planned peak / ${unit}`) },
+                  },
+                ]
+              : []),
           ],
         },
         {
@@ -253,11 +265,15 @@ function memoryChart(rows: readonly NamedRow[]): Chart | undefined {
           ...panel,
           encoding: { x },
           layer: [
-            {
-              transform: [{ filter: 'isValid(datum.bound)' }],
-              mark: { type: 'line', strokeWidth: 1.5, strokeDash: [5, 4] },
-              encoding: { y: y('bound', 'microbatches'), color },
-            },
+            ...(values.some((v) => v.bound !== null)
+              ? [
+                  {
+                    transform: [{ filter: 'isValid(datum.bound)' }],
+                    mark: { type: 'line', strokeWidth: 1.5, strokeDash: [5, 4] },
+                    encoding: { y: y('bound', 'microbatches'), color },
+                  },
+                ]
+              : []),
             {
               mark: { type: 'point', filled: true, size: 65 },
               encoding: { y: y('held', 'microbatches'), color, shape },
@@ -316,7 +332,7 @@ function timelineCharts({ tables }: ScheduleStudy): Chart[] {
   // Devices of several stages tell them by lightness: the later, the darker.
   const kinds = ['F', 'B', 'W', 'BW'].filter((kind) => timelines.some((t) => t.kind === kind));
   const colours: Readonly<Record<string, string>> = { F: palette[5], B: palette[4], W: palette[2], BW: palette[1] };
-  return groups.map((name): Chart => {
+  return groups.map((name, i): Chart => {
     const values = timelines
       .filter((t) => nameOf(t) === name)
       .map((t) => ({
@@ -357,6 +373,8 @@ function timelineCharts({ tables }: ScheduleStudy): Chart[] {
                 type: 'nominal',
                 title: 'task',
                 scale: { domain: kinds, range: kinds.map((k) => colours[k]) },
+                // Once is enough: the pictures stand below each other.
+                ...(i > 0 ? { legend: null } : {}),
               },
               opacity: { value: 0.9 },
             },

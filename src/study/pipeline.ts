@@ -80,12 +80,7 @@ export function prepareSweep(
     const label = combination.label || where;
     try {
       const prepared = prepareExperiment(combination.experiment, { where: label, needsData: false });
-      if (prepared.experiment.microbatches <= prepared.batch) return [{ combination, prepared }];
-      problems.push({
-        label,
-        message: `${label}: a batch of ${prepared.batch} cannot be cut into ${prepared.experiment.microbatches} microbatches`,
-        remedy: `--sweep.microbatches ${prepared.batch}`,
-      });
+      return [{ combination, prepared }];
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
       problems.push({ label, message: error.message, ...(error.remedy ? { remedy: error.remedy } : {}) });

@@ -2,6 +2,7 @@
 import { PlanError } from '../../core/errors.ts';
 import type { CostModel } from '../../cost/model.ts';
 import type { Graph } from '../../graph/graph.ts';
+import { singleDevice } from '../../partition/baselines/single-device.ts';
 import { makePartition } from '../../partition/index.ts';
 import { placementMethods, solvePlacement } from '../../partition/methods.ts';
 import type { Balance, Partition } from '../../partition/partition.ts';
@@ -21,8 +22,11 @@ const balances: Readonly<Record<string, Balance>> = {
 /** The experiment's own partition, where it is not `auto`. */
 export const ownMethod = 'experiment';
 
-/** Chains first, then every method that solves placement problems, by the names they are listed under. */
-export const cutMethods: readonly string[] = [...Object.keys(balances), ...placementMethods.map((m) => m.name)];
+/** Chains first, then every method that spreads a placement problem over devices, by the names they are listed under. */
+export const cutMethods: readonly string[] = [
+  ...Object.keys(balances),
+  ...placementMethods.filter((m) => m !== singleDevice).map((m) => m.name),
+];
 
 export interface CutContext {
   readonly request: PlanRequest;

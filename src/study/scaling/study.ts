@@ -89,7 +89,8 @@ export function designScalingStudy(
   const schedules = (sweep.schedule as ScheduleName[] | undefined) ?? ownSchedules(base);
   const powers = Array.from({ length: 11 }, (_, i) => 2 ** i);
   const deviceCounts = ascending(
-    (sweep.devices as number[] | undefined) ?? (quick ? powers.filter((_, i) => i % 2 === 0) : powers),
+    (sweep.devices as number[] | undefined) ??
+      (quick ? powers.filter((d, i) => i % 2 === 0 || d <= coresHere()) : powers),
   );
   const chosen = quick ? [16, 128] : [16, 128, 1024];
   const microbatches = ascending(
@@ -231,7 +232,7 @@ function strongOrWeak(
         const stages = devices * stagesPerDevice;
         if (mode === 'strong' && stages > limit) {
           noteOnce(skipped, {
-            what: `${mode} scaling beyond ${Math.floor(limit / stagesPerDevice)} devices with ${schedule}`,
+            what: `strong scaling beyond ${Math.floor(limit / stagesPerDevice)} devices with ${stagesPerDevice} ${stagesPerDevice === 1 ? 'stage' : 'stages'} each`,
             why: `the model has ${limit} parts to cut between`,
           });
           break;

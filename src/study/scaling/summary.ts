@@ -50,7 +50,7 @@ function weakClaim(rows: readonly ScalingRow[]): Claim | undefined {
     question: 'What if the model grows with the devices?',
     text: `On ${count(most)} ${named(best)} keeps ${formatPercent(best.efficiency, 0)} of one device's efficiency${
       worst === best ? '' : `, and ${named(worst)} ${formatPercent(worst.efficiency, 0)}`
-    }: the pipeline needs several times as many microbatches as it has devices.`,
+    }.${best.efficiency < 0.8 && best.microbatches < 4 * most ? ' To fill a pipeline takes several times as many microbatches as it has devices.' : ''}`,
   };
 }
 
