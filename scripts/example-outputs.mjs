@@ -9,6 +9,9 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const command = join(root, 'dist', 'cli', 'main.js');
 
+// What was measured of this machine is not to show in what is printed.
+const env = { ...process.env, PARTITA_CACHE: 'off' };
+
 const named = process.argv.slice(2);
 const short = ['mlp-digits', 'cnn-digits', 'gpt-text', 'lstm-alphabet', 'textbook'];
 const chosen = named.length > 0 ? named : short;
@@ -18,7 +21,7 @@ for (const name of chosen.filter((n) => n !== 'textbook')) {
   const cwd = mkdtempSync(join(tmpdir(), 'partita-examples-'));
   symlinkSync(join(root, 'examples'), join(cwd, 'examples'));
   const args = ['train', join('examples', name, 'experiment.json')];
-  const { status, stdout, stderr } = spawnSync(process.execPath, [command, ...args], { cwd, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [command, ...args], { cwd, env, encoding: 'utf8' });
   if (status !== 0) throw new Error(`${name}: ${stderr}`);
   const progress = stderr.split('\n').filter((line) => line.includes('held-out'));
   const [plan, closing] = stdout.split(/\n\n+(?=device {2}planned)/);
@@ -38,7 +41,7 @@ const rewritten = () =>
   readFileSync(textbook, 'utf8').replace(/(?<=^```sh\n)([^\n]+)\n```\n\n```text\n.*?^```$/gms, (_, line) => {
     const args = line.split(' ');
     const program = args.shift() === 'npx' ? [command, ...args.slice(1)] : args;
-    const { status, stdout, stderr } = spawnSync(process.execPath, program, { cwd: root, encoding: 'utf8' });
+    const { status, stdout, stderr } = spawnSync(process.execPath, program, { cwd: root, env, encoding: 'utf8' });
     if (status !== 0) throw new Error(`${line}: ${stderr || stdout}`);
     return `${line}\n\`\`\`\n\n\`\`\`text\n${stdout.trimEnd()}\n\`\`\``;
   });

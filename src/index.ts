@@ -14,6 +14,9 @@ export {
 } from './core/errors.ts';
 export { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from './core/format.ts';
 export type { DType, HostTensor, Shape, TensorType } from './core/types.ts';
+export { measuredCosts } from './cost/machine.ts';
+export { analyticCosts, type CostModel } from './cost/model.ts';
+export { type Profile, profiledCosts, readProfile, writeProfile } from './cost/profile.ts';
 export { type ExportedModel, type ExportOptions, exportModel, exportOnnx } from './formats/onnx/export.ts';
 export { type ImportOptions, importModel, type OnnxImporter, prepareImport } from './formats/onnx/importer.ts';
 export type { OnnxModel } from './formats/onnx/model.ts';
@@ -36,6 +39,14 @@ export { buildTrainingGraph } from './optim/training-graph.ts';
 export * as partition from './partition/index.ts';
 export * as plan from './plan/index.ts';
 export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
+export {
+  type Candidate,
+  type EvaluatedCandidate,
+  type SearchOptions,
+  type SearchResult,
+  searchPlan,
+} from './plan/search.ts';
+export * as profile from './profile/index.ts';
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
 export { batchStudyPage } from './report/batch-study/page.ts';
@@ -45,11 +56,15 @@ export { comparisonSummary, comparisonTable } from './report/gradient-comparison
 export { graphSvg, type SvgOptions } from './report/graph/svg.ts';
 export { type GraphValues, graphValues, type ValueObjective } from './report/graph/values.ts';
 export { type GraphView, type GraphViewOptions, graphView } from './report/graph/view.ts';
+export { partitionStudyPage } from './report/partition-study.ts';
 export { printFigures, printPlan } from './report/plan.ts';
+export { scalingStudyPage } from './report/scaling-study.ts';
+export { scheduleStudyPage } from './report/schedule-study.ts';
 export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
+export * as simulate from './simulate/index.ts';
 export * as study from './study/index.ts';
 export type { BestEvaluation, Checkpoint } from './train/checkpoint/checkpoint.ts';
 export { readCheckpoint, type StoredCheckpoint, writeCheckpoint } from './train/checkpoint/folder.ts';

@@ -22,6 +22,7 @@ const rooms = [
   ['backends'],
   ['runtime'],
   ['train'],
+  ['profile'],
   ['study'],
   ['report'],
   ['cli'],

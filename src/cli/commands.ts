@@ -33,6 +33,18 @@ const audit: OwnFlag = {
   flags: '--audit',
   doc: 'devices check every access to their memory and measure it by category (slow)',
 };
+const noCache: OwnFlag = {
+  flags: '--no-cache',
+  doc: 'measures anew: neither reads nor writes the cache of measurements (PARTITA_CACHE names its folder)',
+};
+/** Of commands that predict. */
+export const profileFlags: readonly OwnFlag[] = [
+  {
+    flags: '--profile [file]',
+    doc: 'costs by measured times: of a file that "partita profile --out" has written, or, without a file, measured on this machine where the cache lacks them',
+  },
+  noCache,
+];
 /** Of experiments whose devices have a capacity. */
 export const memoryFlag: OwnFlag = {
   flags: '--memory <a,b>',
@@ -40,7 +52,8 @@ export const memoryFlag: OwnFlag = {
 };
 
 /** Of `src/partition/methods.ts`, which the help does not load. */
-const methodNames = 'auto (default), ideals; or a baseline: pipedream, blocks, parameters, equal, single';
+const methodNames =
+  'auto (default), ideals, orders, moves, milp; or a baseline: pipedream, blocks, parameters, equal, single';
 
 export const commands: readonly CommandSpec[] = [
   {
@@ -80,11 +93,54 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--search-schedules <a,b>', doc: 'schedules to try; default all' },
       { flags: '--evaluations <n>', doc: 'plans that the search compiles and simulates; default 40' },
       { flags: '--time-limit <s>', doc: 'seconds after which the search begins no further plan; default 60' },
+      ...profileFlags,
       quiet,
       json,
     ],
     example: 'partita plan --model.kind lenet --data.kind digits --devices 3 --memory 1MiB --microbatches 4',
     load: () => import('./plan.ts'),
+  },
+  {
+    name: 'simulate',
+    summary: 'play an experiment, or a schedule, without devices',
+    description:
+      "Plays an experiment's step by its cost model, on the devices that it names or on those of --cluster: how long each works, sends and waits, what determines the step, and what idle devices wait for. Or plays stages whose times are given by any schedule: --stages, --times and --link, or --costs; then prints the clock grid. Nothing runs.",
+    flags: [
+      {
+        flags: '--cluster <file>',
+        doc: 'of an experiment: devices and links as JSON (docs/simulator.md), instead of its own; with --devices k, the first k',
+      },
+      {
+        flags: '--jitter <x>',
+        doc: 'of an experiment: times vary lognormally with this coefficient of variation (0.05: by 5 %) around their mean',
+      },
+      { flags: '--jitter-seed <n>', doc: 'of the variation; default 0' },
+      { flags: '--draws <n>', doc: 'steps to draw with --jitter, for the spread of the step time; default 100' },
+      { flags: '--why', doc: 'of an experiment: what idle devices wait for, down to the root, as a table' },
+      {
+        flags: '--why-at <device:seconds>',
+        doc: 'why a device is idle at a time of the step: the chain of waits (1:0.0005)',
+      },
+      { flags: '--trace <file>', doc: 'of an experiment: the simulated timeline for https://ui.perfetto.dev' },
+      { flags: '--batch <n>', doc: 'samples a step where the experiment has no data; default 32' },
+      ...profileFlags,
+      { flags: '--stages <n>', doc: 'equal stages, of which --times gives the times' },
+      {
+        flags: '--times <F,B,W>',
+        doc: 'times of one microbatch on one stage, in any unit: forward, backward, weights',
+      },
+      { flags: '--link <time>', doc: 'time of a message between stages of a chain; default 0' },
+      {
+        flags: '--costs <file>',
+        doc: 'unequal stages: {"stages": [[F, B, W], …], "link": time or [[from, to, time], …], "edges": [[from, to], …]}',
+      },
+      { flags: '--schedule-out <file>', doc: 'the schedule as CSV, a column a clock' },
+      quiet,
+      json,
+    ],
+    example:
+      'partita simulate --model.kind lenet --data.kind digits --devices 3 --microbatches 8 --why\n  partita simulate --stages 8 --microbatches 24 --schedule zb-h1 --times 18.522,18.086,9.337 --link 0.601',
+    load: () => import('./simulate.ts'),
   },
   {
     name: 'partition',
@@ -256,6 +312,24 @@ export const commands: readonly CommandSpec[] = [
     load: () => import('./trace.ts'),
   },
   {
+    name: 'profile',
+    summary: 'time a step by op, kernel and shape',
+    description:
+      'Runs steps on devices, records every instruction, and prints where the time went, beside the roofline of this machine. Every second step runs without the recorder: its time is the one that is told.',
+    flags: [
+      { flags: '--out <file>', doc: 'the times of the kernels, for "--profile FILE" of other commands' },
+      { flags: '--timed-steps <n>', doc: 'recorded steps, and as many that are not; default 20' },
+      { flags: '--warm-up <n>', doc: 'steps before them; default 5' },
+      { flags: '--rows <n>', doc: 'shapes in the table, the largest first; default 20. --json has all' },
+      noCache,
+      params,
+      quiet,
+      json,
+    ],
+    example: 'partita profile --model.kind lenet --data.kind digits --microbatches 4 --out profile.json',
+    load: () => import('./profile.ts'),
+  },
+  {
     name: 'export',
     summary: 'write the model as an ONNX file',
     description:
@@ -278,10 +352,10 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'study',
-    summary: 'sweep an experiment and compare: large batch or microbatches',
+    summary: 'sweep an experiment and compare: batch, partition, schedule, scaling',
     description:
-      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning.',
-    topics: ['batch'],
+      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning. "partition": every way to cut the model, on some numbers of devices. "schedule": every schedule and number of microbatches, in time and memory. "scaling": from 1 to 1,024 devices on paper. Predictions stand beside measurements where this machine has a core for each device.',
+    topics: ['batch', 'partition', 'schedule', 'scaling'],
     flags: [
       {
         flags: '--study-dir <folder>',
@@ -290,10 +364,12 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--out <folder>', doc: 'the same as --study-dir' },
       {
         flags: '--parts <a,b>',
-        doc: 'only these: timing, memory, capacity, gradients, learning, noise; default all',
+        doc: 'only these of batch: timing, memory, capacity, gradients, learning, noise; of partition and schedule: prediction, timing; of scaling: strong, weak, links, timing; default all',
       },
       { flags: '--repeat <n>', doc: 'sessions in which each layout is timed; default 3' },
       { flags: '--timed-steps <n>', doc: 'steps that count in each session; default 10' },
+      { flags: '--methods <a,b>', doc: 'partition: only these ways to cut; default all' },
+      { flags: '--time-limit <seconds>', doc: 'partition: of each way to cut; default 10' },
       { flags: '--seeds <n>', doc: 'trainings of each batch size and rate; default 3' },
       {
         flags: '--lr-rules <a,b>',
@@ -310,7 +386,7 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--noise-samples <n>', doc: 'samples of an estimate of the gradient noise; default 512' },
       { flags: '--parallel <n>', doc: 'trainings at once; timed steps always run alone; default 1' },
-      { flags: '--quick', doc: 'a first look: fewer batch sizes, one seed and session, 3 epochs' },
+      { flags: '--quick', doc: 'a first look: fewer layouts, one seed and session, 3 epochs' },
       quiet,
       json,
     ],

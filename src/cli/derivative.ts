@@ -4,6 +4,7 @@ import { writeFileAtomic } from '../formats/atomic.ts';
 import type { RawTensor } from '../formats/raw-tensor.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import { makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
+import { withMeasuredLinks } from '../profile/costs.ts';
 import { figuresOf } from '../report/figures.ts';
 import { printFigures } from '../report/plan.ts';
 import type { StepReport } from '../runtime/device-image.ts';
@@ -16,6 +17,7 @@ import {
 import { Session, type SessionOptions } from '../train/session.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf } from './invocation.ts';
+import { cacheOf } from './measuring.ts';
 
 type Tensors = ReadonlyMap<string, HostTensor>;
 
@@ -53,7 +55,8 @@ export interface Computed {
 export async function runDerivation(invocation: Invocation, { request, compute }: Derivation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
   const prepared = prepareExperiment(experiment, { where });
-  const plan = makePlan(request(planRequestOf(prepared, 'gradients'), prepared));
+  const asked = request(planRequestOf(prepared, 'gradients'), prepared);
+  const plan = makePlan(withMeasuredLinks(asked, cacheOf(invocation)));
   const params = textOf(invocation, 'params');
   const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const batch = prepared.source!.batchAt(0);

@@ -1,4 +1,5 @@
 import { PlanError } from '../core/errors.ts';
+import { analyticCosts } from '../cost/model.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { draftPlan, makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
 import { writePlanFile } from '../plan/plan-file.ts';
@@ -10,9 +11,11 @@ import { printGrid } from '../schedule/grid.ts';
 import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
+import { refuseSwallowedExperiment, withCosts } from './measuring.ts';
 import { refuseSearchFlags, searchOf } from './plan-search.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
+  refuseSwallowedExperiment(invocation);
   const { experiment, where, given } = loadExperiment(invocation);
   const prepared = prepareExperiment(experiment, {
     where,
@@ -20,7 +23,7 @@ export async function run(invocation: Invocation): Promise<number> {
     batch: wholeNumberOf(invocation, 'batch', 'batch', 1),
   });
   const show = !invocation.quiet && !invocation.json;
-  const request = planRequestOf(prepared, 'train');
+  const request = await withCosts(planRequestOf(prepared, 'train'), prepared, invocation);
   const print = (plan: Plan) => {
     if (show) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n`);
   };
@@ -81,6 +84,7 @@ function jsonOf(plan: Plan) {
     },
     stages: summary.stages,
     surplus: summary.surplus,
+    costs: (plan.request.costs ?? analyticCosts()).source,
     ...figures,
     devices: figures.devices.map((d, i) => {
       const { naiveSumBytes, maxLiveBytes, peakAt, peakProgram, largest } = summary.devices[i]!;

@@ -1,6 +1,7 @@
 import { formatSeconds } from '../core/format.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { makePlan } from '../plan/plan.ts';
+import { withMeasuredLinks } from '../profile/costs.ts';
 import { stepTrace } from '../report/step-trace.ts';
 import { bubbleOf } from '../train/bubble.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
@@ -8,6 +9,7 @@ import { Session } from '../train/session.ts';
 import { programFor, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
+import { cacheOf } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
@@ -16,7 +18,7 @@ export async function run(invocation: Invocation): Promise<number> {
     { ...experiment, steps: warmUp + 1, epochs: undefined, eval: undefined },
     { where },
   );
-  const plan = makePlan(planRequestOf(prepared, 'train'));
+  const plan = makePlan(withMeasuredLinks(planRequestOf(prepared, 'train'), cacheOf(invocation)));
   const params = textOf(invocation, 'params');
   await using session = await Session.open(plan, {
     seed: experiment.seed,

@@ -7,6 +7,7 @@ import { readText } from '../formats/read-file.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import { makePlan, type Plan } from '../plan/plan.ts';
 import { checkSamePlan, type PlanFile, readPlanFile, withDecisions, writePlanFile } from '../plan/plan-file.ts';
+import { withMeasuredLinks } from '../profile/costs.ts';
 import { figuresOf, meanOfSteps } from '../report/figures.ts';
 import { printFigures, printPlan } from '../report/plan.ts';
 import { type BestEvaluation, isBetter } from '../train/checkpoint/checkpoint.ts';
@@ -24,6 +25,7 @@ import { Session } from '../train/session.ts';
 import { type StepRecord, type TrainOptions, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf } from './invocation.ts';
+import { cacheOf } from './measuring.ts';
 import { evaluationText, makeProgress } from './progress.ts';
 import { RunFolder } from './run-folder.ts';
 
@@ -199,7 +201,9 @@ export function planTraining(invocation: Invocation): PlannedTraining {
   if (stored) refuseOtherModel(experiment, stored, planPath!, where);
   const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where });
   const request = planRequestOf(prepared, 'train');
-  if (!stored) return { prepared, plan: makePlan(request), checkpoint: resume };
+  if (!stored) {
+    return { prepared, plan: makePlan(withMeasuredLinks(request, cacheOf(invocation))), checkpoint: resume };
+  }
   const plan = makePlan(withDecisions(request, stored));
   checkSamePlan(plan, stored, planPath!);
   return { prepared, plan, checkpoint: resume };

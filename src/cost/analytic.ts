@@ -18,6 +18,14 @@ export interface DeviceModel {
 export interface LinkModel {
   readonly bytesPerSecond: number;
   readonly secondsLatency: number;
+  /** What a message costs its sender beside the copy: ringing the receiver. Default: nothing. */
+  readonly secondsSend?: number;
+  /**
+   * The latency is that of waking a device which sleeps, as between threads: one that comes when the value is there does
+   * not wait, and one that sleeps for a place to send to, or at a barrier, wakes as late. Default: the value itself is on
+   * its way for so long.
+   */
+  readonly wakes?: boolean;
 }
 
 /**
@@ -42,7 +50,7 @@ export const referenceDevice: DeviceModel = {
 };
 
 /** Default: a copy between two workers' memories, and waking the receiver (a futex: about 3 µs). */
-export const defaultLink: LinkModel = { bytesPerSecond: 8e9, secondsLatency: 3e-6 };
+export const defaultLink: LinkModel = { bytesPerSecond: 8e9, secondsLatency: 3e-6, wakes: true };
 
 /** FLOPs and bytes of one run of a node by its op's record. Sources and aliases run no kernel and cost nothing. */
 export function nodeCost(node: Node): Cost {

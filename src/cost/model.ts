@@ -23,8 +23,16 @@ export interface CostModel {
   readonly source: string;
   /** Seconds of one run on a device of speed 1 with this backend. */
   readonly kernelSeconds: (run: KernelRun, backend: BackendName) => number;
-  /** Seconds that any instruction takes beside its kernels and bytes, on a device of speed 1. */
-  readonly instructionSeconds: (backend: BackendName) => number;
+  /**
+   * Seconds that any instruction takes beside its kernels and transfers, on a device of speed 1; with those of the bytes
+   * that it copies within the device or to and from the host.
+   */
+  readonly instructionSeconds: (backend: BackendName, copiedBytes?: number) => number;
+  /**
+   * Seconds of a step on so many devices that lie outside their instructions: the host's word to each, and their answers.
+   * Default: none.
+   */
+  readonly stepSeconds?: (devices: number) => number;
   /** The link from one device to another. */
   readonly link: (from: number, to: number) => LinkModel;
 }
@@ -41,7 +49,11 @@ export function analyticCosts({ device = defaultDevice, link = defaultLink }: An
   return {
     source: 'analytic',
     kernelSeconds: (run, backend) => costSeconds(run, modelOf(backend)),
-    instructionSeconds: (backend) => modelOf(backend).secondsPerKernel / modelOf(backend).speed,
+    instructionSeconds: (backend, copiedBytes = 0) => {
+      const { secondsPerKernel, bytesPerSecond, speed } = modelOf(backend);
+      // A copy reads and writes each byte.
+      return (secondsPerKernel + (2 * copiedBytes) / bytesPerSecond) / speed;
+    },
     link: typeof link === 'function' ? link : () => link,
   };
 }
@@ -59,6 +71,7 @@ export function slowestLink(costs: CostModel, devices: readonly number[]): LinkM
       slowest = {
         bytesPerSecond: Math.min(slowest?.bytesPerSecond ?? Number.POSITIVE_INFINITY, link.bytesPerSecond),
         secondsLatency: Math.max(slowest?.secondsLatency ?? 0, link.secondsLatency),
+        secondsSend: Math.max(slowest?.secondsSend ?? 0, link.secondsSend ?? 0),
       };
     }
   }

@@ -25,6 +25,16 @@ const schema = object({
     rows: list(list(string())),
     /** Overlap cells of each device, by their first task's place in its row. */
     overlaps: optional(list(list(integer({ min: 0 })))),
+    /** Of programs behind the first that are no named schedule either: the smaller last batch's. */
+    others: optional(
+      record(
+        object({
+          microbatches: integer({ min: 1 }),
+          rows: list(list(string())),
+          overlaps: optional(list(list(integer({ min: 0 })))),
+        }),
+      ),
+    ),
     /** Where the model holds gradients of itself: its chain of stages, folded over the devices of the partition's. */
     placement: optional(list(integer({ min: 0 }))),
   }),
@@ -41,7 +51,15 @@ const schema = object({
 export type PlanFile = Infer<typeof schema>;
 
 export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
-  const main = plan.schedules[Object.keys(plan.programs)[0]!]!;
+  const [mainName, ...others] = Object.keys(plan.programs);
+  const main = plan.schedules[mainName!]!;
+  const { schedule } = plan.request;
+  const isNamed = typeof schedule === 'string' && isScheduleName(schedule);
+  const trained = others.filter((name) => plan.request.programs[name]!.mode !== 'forward');
+  const rowsOf = ({ rows, overlaps }: Schedule) => ({
+    rows: rows.map((row) => row.map(taskKey)),
+    overlaps: overlaps?.map((cells) => [...cells]),
+  });
   return {
     format: 'partita-plan',
     version: VERSION,
@@ -55,9 +73,17 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
     microbatches: plan.request.microbatches,
     schedule: {
       name: main.name,
-      named: typeof plan.request.schedule === 'string' ? 'yes' : 'no',
-      rows: main.rows.map((row) => row.map(taskKey)),
-      overlaps: main.overlaps?.map((cells) => [...cells]),
+      named: isNamed ? 'yes' : 'no',
+      ...rowsOf(main),
+      others:
+        isNamed || trained.length === 0
+          ? undefined
+          : Object.fromEntries(
+              trained.map((name) => {
+                const own = plan.schedules[name]!;
+                return [name, { microbatches: own.microbatches, ...rowsOf(own) }];
+              }),
+            ),
       placement: main.stages === plan.partition.stages ? undefined : [...main.placement],
     },
     devices: plan.memory.map((m, d) => ({
@@ -110,23 +136,27 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
     placement: file.placement,
     // The placement says it.
     stagesPerDevice: undefined,
-    schedule: scheduleOf(file),
+    ...schedulesOf(file),
   };
 }
 
-function scheduleOf({ schedule, placement: own, microbatches, devices }: PlanFile): PlanRequest['schedule'] {
-  const { name, named, rows, overlaps, placement = own } = schedule;
-  if (named === 'yes' && isScheduleName(name)) return name;
-  const read: Schedule = {
+function schedulesOf(file: PlanFile): Pick<PlanRequest, 'schedule' | 'decided'> {
+  const { schedule, placement: own, microbatches, devices } = file;
+  const { name, named, others = {}, placement = own } = schedule;
+  if (named === 'yes' && isScheduleName(name)) return { schedule: name, decided: undefined };
+  const read = (M: number, { rows, overlaps }: Pick<PlanFile['schedule'], 'rows' | 'overlaps'>): Schedule => ({
     name,
     stages: placement.length,
     devices: devices.length,
-    microbatches,
+    microbatches: M,
     placement,
     rows: rows.map((row) => row.map(parseTaskKey)),
     ...(overlaps ? { overlaps } : {}),
+  });
+  return {
+    schedule: read(microbatches, schedule),
+    decided: Object.fromEntries(Object.entries(others).map(([key, own]) => [key, read(own.microbatches, own)])),
   };
-  return read;
 }
 
 /** Whether the plan made again is the stored one: the same assignment, order of tasks and bytes. Throws PlanError. */
@@ -136,8 +166,8 @@ export function checkSamePlan(plan: Plan, file: PlanFile, where: string): void {
   const nodes = new Set([...Object.keys(file.partition.assignment), ...Object.keys(again.partition.assignment)]);
   const moved = [...nodes].filter((n) => file.partition.assignment[n] !== again.partition.assignment[n]);
   if (moved.length > 0) differences.push(`${moved.length} nodes are on other stages, first ${moved[0]}`);
-  if (JSON.stringify(file.schedule.rows) !== JSON.stringify(again.schedule.rows))
-    differences.push('the schedule differs');
+  const order = ({ schedule: { rows, overlaps, others } }: PlanFile) => JSON.stringify([rows, overlaps, others]);
+  if (order(file) !== order(again)) differences.push('the schedule differs');
   file.devices.forEach((d, i) => {
     const planned = again.devices[i]?.plannedBytes;
     if (planned !== d.plannedBytes) {

@@ -18,12 +18,16 @@ import { buildProgram } from '../program/build.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
-import type { Schedule, ScheduleName, StageEdge } from '../schedule/index.ts';
+import type { Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
+import { compileWithin } from './auto-schedule.ts';
+import { ADDRESSABLE_BYTES, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import { placedStages } from './stages.ts';
+
+export { capacityOf } from './capacity.ts';
 
 export interface PlannedDevice {
   readonly backend: BackendName;
@@ -31,6 +35,8 @@ export interface PlannedDevice {
   readonly memory: number | null;
   /** Relative speed, 1 = this machine's core. */
   readonly speed: number;
+  /** Only simulated: its memory may be larger than what a WebAssembly memory can address. */
+  readonly simulated?: boolean;
 }
 
 /** What a program of a plan does with a batch. */
@@ -49,8 +55,11 @@ export interface ProgramSpec {
   readonly gradientNoise?: boolean;
 }
 
-/** A name, or a schedule from a file. */
-export type ScheduleChoice = ScheduleName | Schedule;
+/** `auto` is made for the plan's own costs and memories by list scheduling. */
+export type ScheduleWord = ScheduleName | 'auto';
+
+/** A word, or a schedule from a file. */
+export type ScheduleChoice = ScheduleWord | Schedule;
 
 export interface PlanRequest {
   readonly model: Model;
@@ -65,6 +74,8 @@ export interface PlanRequest {
   readonly placement?: readonly number[];
   /** Stages that each device owns where no placement says so. Default: as the schedule has them, most one. */
   readonly stagesPerDevice?: number;
+  /** Schedules of programs that were decided before: those of a stored plan, but for the first program's. */
+  readonly decided?: Readonly<Record<string, Schedule>>;
   readonly optimizer?: Optimizer;
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;
@@ -153,7 +164,7 @@ export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Pl
     );
   }
   const costs = asked.costs ?? analyticCosts();
-  const [mainName, main] = Object.entries(asked.programs)[0]!;
+  const mainName = Object.keys(asked.programs)[0]!;
   const builds = Object.fromEntries(Object.keys(asked.programs).map((name) => [name, graphsOf(asked, name, cache)]));
   // A partition weighs a microbatch as it is, also where its samples are computed one by one.
   const mainGraph = builds[mainName]!.largest;
@@ -172,24 +183,34 @@ export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Pl
     byWholeBatch,
   };
 
-  const schedules: Record<string, Schedule> = {};
-  const programs: Record<string, StepProgram> = {};
-  for (const [name, { chunks, graphs }] of Object.entries(builds)) {
-    const spec = request.programs[name]!;
-    const schedule = scheduleFor(request, spec, spec === main, chain, chunks.length);
-    checkSchedule(schedule, spec, chain);
-    const program = buildProgram({
-      chunks,
-      graphs,
-      perSample: request.invariant ?? false,
-      stageOf: stagesOf(graphs.values(), partition, mainGraph),
-      schedule,
-      backends: request.devices.map((d) => d.backend),
-    });
-    validateProgram(program);
-    schedules[name] = schedule;
-    programs[name] = program;
-  }
+  const stages = Object.fromEntries(
+    Object.entries(builds).map(([name, { graphs }]) => [name, stagesOf(graphs.values(), partition, mainGraph)]),
+  );
+  const compile = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
+    const schedules: Record<string, Schedule> = {};
+    const programs: Record<string, StepProgram> = {};
+    for (const [name, { chunks, graphs }] of Object.entries(builds)) {
+      const spec = request.programs[name]!;
+      const schedule = scheduleFor(request, name, chain, chunks.length, list);
+      checkSchedule(schedule, spec, chain);
+      const program = buildProgram({
+        chunks,
+        graphs,
+        perSample: request.invariant ?? false,
+        stageOf: stages[name]!,
+        schedule,
+        backends: request.devices.map((d) => d.backend),
+      });
+      validateProgram(program);
+      schedules[name] = schedule;
+      programs[name] = program;
+    }
+    return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+  };
+  const { schedules, programs, memory } =
+    request.schedule === 'auto'
+      ? compileWithin({ graph: mainGraph, stageOf: stages[mainName]!, chain, devices: request.devices, costs }, compile)
+      : compile();
   const constants = new Map<string, HostTensor>();
   for (const { graphs } of Object.values(builds)) {
     for (const graph of graphs.values()) {
@@ -205,12 +226,15 @@ export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Pl
     schedules,
     programs,
     graphs: Object.fromEntries(Object.entries(builds).map(([name, b]) => [name, b.largest])),
-    memory: request.devices.map((_, device) => planDeviceMemory(device, programs)),
+    memory,
     constants,
     stageEdges: chain.edges,
     prediction: predict(programs[mainName]!, request.devices, costs),
   };
 }
+
+/** What runs, and where it lies. */
+export type Compiled = Pick<Plan, 'schedules' | 'programs' | 'memory'>;
 
 export interface Build {
   readonly chunks: readonly number[];
@@ -293,17 +317,10 @@ export interface Shortage {
   readonly capacityBytes: number;
 }
 
-/** What a WebAssembly memory can hold: 32-bit addresses. */
-const ADDRESSABLE_BYTES = 4 * 2 ** 30;
-
-/** Bytes a device can use: whole pages of 64 KiB, at most what can be addressed. null: as much as needed. */
-export const capacityOf = ({ memory }: PlannedDevice): number | null =>
-  memory === null ? null : Math.min(ADDRESSABLE_BYTES, Math.floor(memory / 65536) * 65536);
-
 /** Devices whose planned peak exceeds their capacity (capacities are whole pages of 64 KiB). */
 export function shortages(plan: Plan): Shortage[] {
   return plan.memory.flatMap((m) => {
-    const capacityBytes = capacityOf(plan.request.devices[m.device]!) ?? ADDRESSABLE_BYTES;
+    const capacityBytes = limitOf(plan.request.devices[m.device]!);
     return m.peakBytes > capacityBytes ? [{ device: m.device, needBytes: m.peakBytes, capacityBytes }] : [];
   });
 }

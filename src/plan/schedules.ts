@@ -7,6 +7,7 @@ import {
   isScheduleName,
   makeSchedule,
   type Schedule,
+  type ScheduleShape,
   type StageEdge,
   validateSchedule,
 } from '../schedule/index.ts';
@@ -41,17 +42,21 @@ export function scheduleAskedFor({ schedule }: PlanRequest, byWholeBatch: boolea
   );
 }
 
-/** The order of one program's tasks. */
+/** The order of one program's tasks; `list` makes it where it is `auto`, and must be there then. */
 export function scheduleFor(
   request: ScheduledRequest,
-  spec: ProgramSpec,
-  isMain: boolean,
+  program: string,
   chain: StageChain,
   microbatches: number,
+  list: ((shape: ScheduleShape) => Schedule) | undefined,
 ): Schedule {
+  const isMain = program === Object.keys(request.programs)[0];
   const { stages, placement } = chain;
   const shape = { stages, microbatches, placement, devices: request.devices.length };
-  if (spec.mode === 'forward') return forwardOnly(shape);
+  if (request.programs[program]!.mode === 'forward') return forwardOnly(shape);
+  const decided = request.decided?.[program];
+  if (decided?.microbatches === microbatches) return decided;
+  if (request.schedule === 'auto') return list!(shape);
   if (typeof request.schedule === 'string') return makeSchedule(request.schedule, shape);
   const given = request.schedule;
   const fits =

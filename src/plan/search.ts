@@ -10,6 +10,7 @@ import { PlanError, UsageError } from '../core/errors.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
 import { partitionByBalance } from '../partition/balance.ts';
+import { convexStages, type PlacedPartition } from '../partition/convex.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { solvePlacement } from '../partition/methods.ts';
 import type { Balance, Partition } from '../partition/partition.ts';
@@ -23,20 +24,29 @@ import {
   placementBy,
   playClock,
   type Schedule,
-  type ScheduleName,
   scheduleNames,
   validateSchedule,
 } from '../schedule/index.ts';
-import { draftPlan, type GraphCache, graphsOf, type Plan, type PlanRequest, shortages } from './plan.ts';
-import { forwardEdges, linkSeconds, type StageCosts, stageCosts } from './stage-costs.ts';
+import { listSchedule } from './auto-schedule.ts';
+import { capacityOf } from './capacity.ts';
+import {
+  draftPlan,
+  type GraphCache,
+  graphsOf,
+  type Plan,
+  type PlanRequest,
+  type ScheduleWord,
+  shortages,
+} from './plan.ts';
+import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds } from './stage-costs.ts';
 import { placedStages, relativeSpeed } from './stages.ts';
 import { stepTimeBound } from './step-bound.ts';
 
 export interface SearchOptions {
   /** Numbers of microbatches to try. Default: powers of two up to 32 and the batch, and that of the request. */
   readonly microbatches?: readonly number[];
-  /** Default: all. */
-  readonly schedules?: readonly ScheduleName[];
+  /** Default: all names. `auto` is made anew for every partition, which takes its time. */
+  readonly schedules?: readonly ScheduleWord[];
   /** Numbers of stages a device to try where a schedule takes several. Default 1, 2 and 4. */
   readonly stagesPerDevice?: readonly number[];
   /** Ways to cut. Default: all of `partitionWays`; `given` alone where the request's own partition is to be kept. */
@@ -52,12 +62,13 @@ export interface SearchOptions {
 
 /**
  * How a candidate's partition was found. `chain-*`: contiguous in the graph's own order, exact for the balance named.
- * `contiguous`: convex stages in any order. The rest are the rules of others (docs/partition.md).
+ * `contiguous`: convex stages in any order. `anywhere`: parts on any device, made into as many convex stages as that takes. The rest are the rules of others (docs/partition.md).
  */
 export const partitionWays = [
   'chain-time',
   'chain-memory',
   'contiguous',
+  'anywhere',
   'pipedream',
   'blocks',
   'parameters',
@@ -69,7 +80,7 @@ export type PartitionWay = (typeof partitionWays)[number];
 export interface Candidate {
   readonly microbatches: number;
   readonly partition: PartitionWay | 'given';
-  readonly schedule: ScheduleName;
+  readonly schedule: ScheduleWord;
   readonly stages: number;
   readonly stagesPerDevice: number;
   /** Device of each stage. */
@@ -130,13 +141,15 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
   const schedules = options.schedules ?? scheduleNames;
 
+  /** Half of the time goes into partitions at most. */
+  const cutBy = begin + 500 * timeLimitSeconds;
   const weighed: Weighed[] = [];
   let lowerBound = Number.POSITIVE_INFINITY;
   for (const microbatches of counts) {
     signal?.throwIfAborted();
     const graph = graphsOf({ ...request, microbatches }, mainName, cache).largest;
     lowerBound = Math.min(lowerBound, stepTimeBound(graph, { costs, speeds, microbatches }));
-    for (const layout of await layoutsOf(request, graph, microbatches, costs, options)) {
+    for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
       weighed.push(...weigh(layout, graph, request, costs, schedules));
     }
   }
@@ -210,6 +223,7 @@ async function layoutsOf(
   microbatches: number,
   costs: CostModel,
   options: SearchOptions,
+  deadline: number,
 ): Promise<Layout[]> {
   const { stagesPerDevice = [1, 2, 4], partitions = partitionWays } = options;
   if (partitions.includes('given')) return [givenLayout(request, graph, microbatches, costs)];
@@ -230,12 +244,13 @@ async function layoutsOf(
         });
         if (problem.problem.parts.length < placement.length) continue;
         for (const way of partitions as readonly PartitionWay[]) {
-          const partition = await cut(way, graph, problem, placement, request, microbatches, costs);
-          if (!partition || partition.stages !== placement.length) continue;
-          const key = `${placement.join()}/${Object.values(partition.assignment).join()}`;
+          const cuts = { way, graph, problem, placement, request, microbatches, costs, deadline };
+          const placed = v > 1 && searching.has(way) ? undefined : await cut(cuts);
+          if (!placed) continue;
+          const key = `${placed.placement.join()}/${Object.values(placed.partition.assignment).join()}`;
           if (seen.has(key)) continue;
           seen.add(key);
-          layouts.push({ microbatches, way, rule, stagesPerDevice: v, partition, placement });
+          layouts.push({ microbatches, way, rule, stagesPerDevice: v, ...placed });
         }
       }
     }
@@ -261,52 +276,62 @@ function deviceSets({ devices }: PlanRequest): number[][] {
 }
 
 const balances: Partial<Record<PartitionWay, Balance>> = { 'chain-time': 'time', 'chain-memory': 'memory' };
-const methodsOfWays: Partial<Record<string, string>> = { contiguous: 'auto' };
+/** Ways that search, and could take any time: one stage a device is what they are for. */
+const searching: ReadonlySet<PartitionWay> = new Set(['contiguous', 'anywhere']);
+
+interface Cut {
+  readonly way: PartitionWay;
+  readonly graph: Graph;
+  readonly problem: TrainingProblem;
+  readonly placement: readonly number[];
+  readonly request: PlanRequest;
+  readonly microbatches: number;
+  readonly costs: CostModel;
+  /** Of `performance.now()`: a search that is not over then gives what it has. */
+  readonly deadline: number;
+}
+
+/** Seconds of one search at most, and at least, so that the last have a chance too. */
+const MOST_SECONDS = 2;
+const LEAST_SECONDS = 0.1;
 
 /** undefined where the way finds no partition into so many stages. */
-async function cut(
-  way: PartitionWay,
-  graph: Graph,
-  { problem, assignmentOf }: TrainingProblem,
-  placement: readonly number[],
-  request: PlanRequest,
-  microbatches: number,
-  costs: CostModel,
-): Promise<Partition | undefined> {
+async function cut(options: Cut): Promise<PlacedPartition | undefined> {
+  const { way, graph, problem, placement, request, microbatches, costs, deadline } = options;
+  const stages = placement.length;
   const balance = balances[way];
   if (balance) {
-    return partitionByBalance(graph, balance, {
-      stages: placement.length,
+    const partition = partitionByBalance(graph, balance, {
+      stages,
       exactly: true,
       microbatches,
       costs,
       devices: placement,
       speeds: placement.map((d) => relativeSpeed(request.devices[d])),
     });
+    return partition.stages === stages ? { partition, placement } : undefined;
   }
+  const left = (deadline - performance.now()) / 1000;
   try {
-    const { deviceOf } = await solvePlacement(problem, {
-      method: methodsOfWays[way] ?? way,
-      contiguous: true,
-      timeLimitSeconds: 1,
+    const { deviceOf } = await solvePlacement(problem.problem, {
+      method: searching.has(way) ? 'auto' : way,
+      contiguous: way !== 'anywhere',
+      timeLimitSeconds: Math.min(MOST_SECONDS, Math.max(LEAST_SECONDS, left)),
     });
-    return asStages(deviceOf, assignmentOf, placement.length, way);
+    const assignment = problem.assignmentOf(deviceOf);
+    if (way === 'anywhere') {
+      const placed = convexStages(graph, (node) => placement[assignment[node.name]!]!);
+      return { ...placed, partition: { ...placed.partition, method: way } };
+    }
+    // Every stage has something to do.
+    return new Set(deviceOf).size === stages
+      ? { partition: { stages, assignment, method: way }, placement }
+      : undefined;
   } catch (error) {
     // Nothing that fits, by this way: others may find something.
     if (error instanceof PlanError) return undefined;
     throw error;
   }
-}
-
-/** A contiguous placement on the stages' devices is a partition, where every stage has something to do. */
-function asStages(
-  deviceOf: readonly number[],
-  assignmentOf: TrainingProblem['assignmentOf'],
-  stages: number,
-  method: string,
-): Partition | undefined {
-  if (new Set(deviceOf).size < stages) return undefined;
-  return { stages, assignment: assignmentOf(deviceOf), method };
 }
 
 /** What each schedule that suits a layout promises. */
@@ -315,7 +340,7 @@ function weigh(
   graph: Graph,
   request: PlanRequest,
   costs: CostModel,
-  schedules: readonly ScheduleName[],
+  schedules: readonly ScheduleWord[],
 ): Weighed[] {
   const { microbatches, partition, stagesPerDevice, rule } = layout;
   const order = highestOrder(graph);
@@ -323,12 +348,19 @@ function weigh(
   const placement = foldedPlacement(layout.placement, order);
   const figures = stageCosts(graph, stageMap(graph, partition), { stages, own: partition.stages, costs });
   const shape = { stages, microbatches, placement, devices: request.devices.length };
+  const edges = forwardEdges(figures);
+  const { devices } = request;
+  // As if nothing else lay there: what is compiled is made within the memory that is left.
+  const budget = devices.map((d) => capacityOf(d) ?? Number.POSITIVE_INFINITY);
   return schedules.flatMap((name): Weighed[] => {
-    const own = namedSchedules[name].placement;
+    const own = name === 'auto' ? rule : namedSchedules[name].placement;
     if (stagesPerDevice === 1 ? own !== 'straight' : own !== rule) return [];
-    const schedule = makeSchedule(name, shape);
+    const schedule =
+      name === 'auto'
+        ? listSchedule(shape, budget, { figures, edges, devices, costs, effort: 20_000 }).schedule
+        : makeSchedule(name, shape);
     try {
-      validateSchedule(schedule, { dependencies: forwardEdges(figures) });
+      validateSchedule(schedule, { dependencies: edges });
     } catch {
       return []; // a rule that does not serve this placement
     }
@@ -357,10 +389,7 @@ export function estimateSeconds(
 ): number {
   const speed = (stage: number) => relativeSpeed(devices[schedule.placement[stage]!]);
   const clock = playClock(schedule, {
-    durations: ({ kind, stage }) => {
-      const { F, B, W } = figures.durations[stage]!;
-      return (kind === 'F' ? F : kind === 'B' ? B : kind === 'W' ? W : B + W) / speed(stage);
-    },
+    durations: taskSeconds(figures, schedule.placement, devices),
     dependencies: forwardEdges(figures),
     link: linkSeconds(figures, schedule.placement, costs),
   });

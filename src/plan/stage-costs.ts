@@ -6,7 +6,9 @@ import type { Graph, Node } from '../graph/graph.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import { columnOf } from '../partition/fold.ts';
 import { divideIntoTasks } from '../program/stage-tasks.ts';
-import type { Durations, StageEdge } from '../schedule/index.ts';
+import type { Durations, StageEdge, Task } from '../schedule/index.ts';
+import type { PlannedDevice } from './plan.ts';
+import { relativeSpeed } from './stages.ts';
 
 /** Figures of one microbatch on devices of speed 1 with the WebAssembly backend. */
 export interface StageCosts {
@@ -73,6 +75,19 @@ export function stageCosts(
     }
   }
   return { durations, stepSeconds, traffic, fixedBytes, heldBytes };
+}
+
+/** Seconds of each task on the device of its stage. */
+export function taskSeconds(
+  { durations }: StageCosts,
+  placement: readonly number[],
+  devices: readonly PlannedDevice[],
+): (task: Task) => number {
+  const speeds = placement.map((d) => relativeSpeed(devices[d]));
+  return ({ kind, stage }) => {
+    const { F, B, W } = durations[stage]!;
+    return { F, B, W, BW: B + W }[kind] / speeds[stage]!;
+  };
 }
 
 /** Seconds from the end of a task on one stage to its use on another, for the stages' own devices. */

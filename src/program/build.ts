@@ -90,7 +90,7 @@ class DeviceBuilder {
       for (const { stage, kind, microbatch } of tasks) {
         const chunk = this.#context.chunk(this.#context.graphOf(microbatch));
         const nodes = forwardOnly ? chunk.tasks[stage]!.all : chunk.tasks[stage]![kind];
-        const due = nodes.filter((n) => chunk.levels.of[n.id] === level);
+        const due = barriers === 0 ? nodes : nodes.filter((n) => chunk.levels.of[n.id] === level);
         const task = `${stage}${kind}${microbatch}`;
         this.#open();
         if (options.perSample) this.#computeSamples(due, microbatch, task);
@@ -126,7 +126,7 @@ class DeviceBuilder {
   #compute(node: Node, microbatch: number | null, task: string): void {
     const { options } = this.#context;
     const isFirst = node.op!.accumulates ? microbatch === 0 : null;
-    const { signature, lowered } = this.#context.lower(node, isFirst, options.backends[this.#device]!);
+    const { signature, lowered, cost } = this.#context.lower(node, isFirst, options.backends[this.#device]!);
     const inputs = node.inputs.map((t) => this.#need(t, microbatch));
     const outputs = node.outputs.map((t) => this.#produce(t, microbatch));
     const samples = Math.max(...node.outputs.map((t) => this.#context.samplesOf(t, microbatch)));
@@ -137,7 +137,7 @@ class DeviceBuilder {
       inputs: inputs.map((buffer, i) => place(buffer, node.inputs[i]!)),
       outputs: outputs.map((buffer, i) => place(buffer, node.outputs[i]!)),
       repeat: samples,
-      ...costOf(node),
+      ...cost,
     };
     const workspace = this.#workspace(node.name, lowered.workspaceBytes);
     const { name } = node;
@@ -217,8 +217,8 @@ class DeviceBuilder {
     const parts: Part[] = [];
     let workspaceBytes = 0;
     const run = (node: Node, first: boolean | null, from: readonly Place[], to: readonly Place[]) => {
-      const { signature, lowered } = this.#context.lower(node, first, backend);
-      parts.push({ signature, calls: lowered.calls, inputs: from, outputs: to, repeat: 1, ...costOf(node) });
+      const { signature, lowered, cost } = this.#context.lower(node, first, backend);
+      parts.push({ signature, calls: lowered.calls, inputs: from, outputs: to, repeat: 1, ...cost });
       workspaceBytes = Math.max(workspaceBytes, lowered.workspaceBytes);
     };
     const sums = new Map(group.filter((n) => n.op!.accumulates).map((n) => [n, this.#treeSum(n)]));
@@ -476,14 +476,6 @@ class TreeSum {
 
 /** All of a buffer. */
 const whole = (buffer: number): Place => ({ buffer, plus: 0, stride: 0 });
-
-/** FLOPs and bytes of one run of a node. */
-const costOf = ({ op, inputs, outputs, attrs }: Node): Cost =>
-  op!.cost(
-    inputs.map((t) => t.type),
-    outputs.map((t) => t.type),
-    attrs,
-  );
 
 const totalCost = (parts: readonly Part[]): Cost => ({
   flops: parts.reduce((n, part) => n + part.repeat * part.flops, 0),

@@ -1,6 +1,7 @@
 import { GraphError, PlanError } from '../core/errors.ts';
 import { type BarrierLevels, barrierLevels } from '../graph/barriers.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import type { Cost } from '../graph/op-record.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
 import { lowerNode } from '../lower/lower.ts';
@@ -50,6 +51,8 @@ interface ChunkGraph {
 export interface LoweredNode {
   readonly signature: NodeSignature;
   readonly lowered: Lowered;
+  /** FLOPs and bytes of one run. */
+  readonly cost: Cost;
 }
 
 /** What all devices' builders share. */
@@ -66,8 +69,9 @@ export class BuildContext {
   readonly #chunkGraphs = new Map<Graph, ChunkGraph>();
   /** Devices that need a step value, by key, over all graphs. */
   readonly #stepConsumers = new Map<string, Set<number>>();
-  readonly #lowered = new Map<string, Lowered>();
-  readonly #signatures = new Map<string, NodeSignature>();
+  /** By backend and `isFirst`: a node is lowered once for all microbatches and devices. */
+  readonly #lowered = new Map<string, Map<Node, LoweredNode>>();
+  readonly #consumersOf = new Map<Tensor, readonly number[]>();
 
   constructor(options: BuildOptions) {
     this.options = options;
@@ -135,6 +139,7 @@ export class BuildContext {
 
   /** How many blocks of the value's type there are, one behind the other: a sample each where samples are computed singly. */
   samplesOf(root: Tensor, microbatch: number | null): number {
+    if (!this.options.perSample) return 1;
     const isSingle = microbatch !== null && !isStepValue(root) && this.chunk(root.graph).perSample.has(root.node);
     return isSingle ? this.options.chunks[microbatch]! : 1;
   }
@@ -152,11 +157,15 @@ export class BuildContext {
   }
 
   /** Devices that read a value, in ascending order. */
-  consumersOf(root: Tensor): number[] {
-    const set = isStepValue(root)
-      ? this.#stepConsumers.get(valueKey(root, null))
-      : this.chunk(root.graph).consumers.get(root);
-    return [...(set ?? [])].sort((a, b) => a - b);
+  consumersOf(root: Tensor): readonly number[] {
+    let devices = this.#consumersOf.get(root);
+    if (!devices) {
+      const set = isStepValue(root)
+        ? this.#stepConsumers.get(valueKey(root, null))
+        : this.chunk(root.graph).consumers.get(root);
+      this.#consumersOf.set(root, (devices = [...(set ?? [])].sort((a, b) => a - b)));
+    }
+    return devices;
   }
 
   resultsOf(root: Tensor): readonly string[] {
@@ -183,23 +192,19 @@ export class BuildContext {
 
   /** `isFirst`: of what accumulates, whether it starts anew; null for all else. */
   lower(node: Node, isFirst: boolean | null, backend: BackendName): LoweredNode {
-    const key = `${this.graphs.indexOf(node.graph)}/${node.id}/${isFirst}`;
-    let signature = this.#signatures.get(key);
-    if (!signature) {
-      signature = {
-        op: node.op!.name,
-        inputs: node.inputs.map((t) => t.type),
-        outputs: node.outputs.map((t) => t.type),
-        attrs: isFirst === null ? node.attrs : { ...node.attrs, first: isFirst },
-      };
-      this.#signatures.set(key, signature);
+    const kind = `${backend} ${isFirst}`;
+    let known = this.#lowered.get(kind);
+    if (!known) this.#lowered.set(kind, (known = new Map()));
+    let found = known.get(node);
+    if (!found) {
+      const inputs = node.inputs.map((t) => t.type);
+      const outputs = node.outputs.map((t) => t.type);
+      const attrs = isFirst === null ? node.attrs : { ...node.attrs, first: isFirst };
+      const signature = { op: node.op!.name, inputs, outputs, attrs };
+      found = { signature, lowered: lowerNode(backend, signature), cost: node.op!.cost(inputs, outputs, node.attrs) };
+      known.set(node, found);
     }
-    let lowered = this.#lowered.get(`${backend}/${key}`);
-    if (!lowered) {
-      lowered = lowerNode(backend, signature);
-      this.#lowered.set(`${backend}/${key}`, lowered);
-    }
-    return { signature, lowered };
+    return found;
   }
 }
 

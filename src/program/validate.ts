@@ -88,31 +88,48 @@ function checkDevice(program: DeviceProgram, problems: string[]): void {
   const written = new Set(program.buffers.filter((b) => b.persistent !== null).map((b) => b.id));
   const posted = new Set<number>();
   program.instructions.forEach((instruction, at) => {
-    const where = `device ${program.device}, instruction ${at} (${describe(instruction, program)})`;
-    for (const id of touches(instruction).reads) {
-      if (!written.has(id)) problems.push(`${where} reads ${program.buffers[id]?.name ?? id} before it is written`);
+    const where = () => `device ${program.device}, instruction ${at} (${describe(instruction, program)})`;
+    const { reads, writes } = touches(instruction);
+    for (const id of reads) {
+      if (!written.has(id)) problems.push(`${where()} reads ${program.buffers[id]?.name ?? id} before it is written`);
     }
     if (instruction.kind === 'post') {
       posted.add(instruction.buffer);
       return; // the bytes arrive later
     }
-    if (instruction.kind === 'receive' && !posted.has(instruction.buffer)) problems.push(`${where} was never posted`);
-    for (const id of touches(instruction).writes) written.add(id);
+    if (instruction.kind === 'receive' && !posted.has(instruction.buffer)) problems.push(`${where()} was never posted`);
+    for (const id of writes) written.add(id);
   });
 }
 
+/** A send, a post or a receive; only a send knows the other side's buffer. */
+interface Message {
+  readonly message: number;
+  readonly buffer: number;
+  readonly toBuffer?: number;
+}
+
+/** Each pair's messages, found in one walk over all instructions. */
 function checkMessages(devices: readonly DeviceProgram[], problems: string[]): void {
-  const order = (device: number, kind: 'send' | 'post' | 'receive', peer: number) =>
-    devices[device]!.instructions.flatMap((i) =>
-      i.kind === kind && (i.kind === 'send' ? i.to : (i as { from: number }).from) === peer
-        ? [i as { message: number; buffer: number; toBuffer?: number }]
-        : [],
-    );
+  const kinds = {
+    send: new Map<string, Message[]>(),
+    post: new Map<string, Message[]>(),
+    receive: new Map<string, Message[]>(),
+  };
+  for (const { device, instructions } of devices) {
+    for (const i of instructions) {
+      if (i.kind !== 'send' && i.kind !== 'post' && i.kind !== 'receive') continue;
+      const pair = i.kind === 'send' ? `${device}>${i.to}` : `${i.from}>${device}`;
+      const list = kinds[i.kind].get(pair);
+      if (list) list.push(i);
+      else kinds[i.kind].set(pair, [i]);
+    }
+  }
   for (const { device: from } of devices) {
     for (const { device: to } of devices) {
-      const sends = order(from, 'send', to);
-      const posts = order(to, 'post', from);
-      const receives = order(to, 'receive', from).sort((a, b) => a.message - b.message);
+      const of = (kind: keyof typeof kinds): readonly Message[] => kinds[kind].get(`${from}>${to}`) ?? [];
+      const [sends, posts] = [of('send'), of('post')];
+      const receives = [...of('receive')].sort((a, b) => a.message - b.message);
       const pair = `messages from device ${from} to device ${to}`;
       if (sends.length !== posts.length || sends.length !== receives.length) {
         problems.push(`${pair}: ${sends.length} sent, ${posts.length} posted, ${receives.length} received`);

@@ -12,7 +12,7 @@ export function stepTrace(
   plan: Plan,
   program: string,
   reports: readonly StepReport[],
-  about: { step: number },
+  about: { step: number; times?: 'measured' | 'simulated' },
 ): TraceJson {
   const step = plan.programs[program]!;
   const begin = Math.min(...reports.flatMap((r) => (r.times?.length ? [r.times[0]!] : [])));
@@ -69,7 +69,7 @@ export function stepTrace(
       schedule: plan.schedules[program]!.name,
       microbatches: step.microbatches,
       step: about.step,
-      counters: 'live bytes are planned, by instruction; times are measured',
+      counters: `live bytes are planned, by instruction; times are ${about.times ?? 'measured'}`,
     },
   });
 }

@@ -1,12 +1,14 @@
-import { PartitaError } from '../core/errors.ts';
+import { PartitaError, PlanError } from '../core/errors.ts';
 import { Bounds } from './auto/bound.ts';
 import { type Drain, drainOf } from './auto/drain.ts';
 import { compileInstance, type InstanceOptions } from './auto/instance.ts';
 import { portfolio } from './auto/portfolio.ts';
 import { rowsOf, tasksOf } from './auto/rows.ts';
 import { better, type Found, type Objective, Search } from './auto/search.ts';
+import { timesUntilStuck } from './clock.ts';
 import { makeSchedule, type ScheduleName, scheduleNames } from './named.ts';
 import { checkShape } from './placed.ts';
+import { layStages } from './placement.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
 import { task } from './task.ts';
 
@@ -50,29 +52,30 @@ export interface NamedAgainst {
  */
 export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
   const { objective = 'makespan', effort = 3_000_000 } = options;
+  checkSearch(objective, effort);
   const { stages, microbatches } = shape;
-  const placed = { stages, microbatches, ...checkShape(shape) };
+  const placed = { stages, microbatches, ...checkShape(shape, () => usualDevices(shape)) };
   const instance = compileInstance(placed, options);
   const drains = { split: drainOf(instance, true), whole: drainOf(instance, false) };
   const bounds = new Bounds(instance);
   const lowerBound = bounds[objective]();
   const search = new Search(instance, objective, lowerBound, effort);
 
-  const against = bestNamed(search, placed);
+  const against = bestNamed(search, placed, options);
   const found: Found[] = search.best === undefined ? [] : [search.best];
   const drainFor = (f: Found): Drain => (f.policy?.split === false ? drains.whole : drains.split);
-  // A third of the effort each for the portfolio, for its best members changed a little, and for moves of single tasks.
+  // A quarter of the effort for the portfolio, half for its best members changed a little, the rest for moves of tasks.
   for (const policy of portfolio(instance, bounds.ranks())) {
-    if (found.length > 0 && (search.done || search.effort < (effort * 2) / 3)) break;
+    if (found.length > 0 && (search.done || search.effort < (effort * 3) / 4)) break;
     found.push(search.list(policy.split ? drains.split : drains.whole, policy));
   }
   const exact = objective === 'makespan' && !search.done ? search.exact(bounds) : false;
   if (!exact) {
     found.sort((a, b) => (better(a, b) ? -1 : better(b, a) ? 1 : 0));
     const leaders = found.slice(0, 4).map((f) => search.relist(drainFor(f), f, 8));
-    const share = Math.max(0, search.effort - effort / 3) / leaders.length;
+    const share = Math.max(0, search.effort - effort / 4) / leaders.length;
     leaders.forEach((leader, i) => {
-      search.tune(drainFor(leader), leader, search.effort - share, i);
+      search.tune(drainFor(leader), leader, share, i);
     });
     if (instance.split) search.fuse(search.best!);
     for (let seed = 0; seed < 64 && !search.done; seed++) search.improve(search.best!, seed);
@@ -88,20 +91,50 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
   return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against };
 }
 
+function checkSearch(objective: Objective, effort: number): void {
+  if (objective !== 'makespan' && objective !== 'span') {
+    throw new PlanError('schedule-objective', `there is no objective "${String(objective)}"`, {
+      fields: { objective },
+      remedy: 'Use "makespan" or "span".',
+    });
+  }
+  if (!(effort >= 0)) {
+    throw new PlanError('schedule-effort', `an effort of ${effort} is no number of tasks`, {
+      fields: { effort },
+      remedy: 'Give a number from 0; with 0 a single policy is tried beside the named schedules.',
+    });
+  }
+}
+
+/** One stage a device; round after round where there are fewer devices. */
+const usualDevices = ({ stages, devices = stages }: ScheduleShape): number[] =>
+  layStages('looped', stages, Math.min(devices, stages));
+
 /** Tries every named schedule as it is and, where it may be, with its backwards split. */
-function bestNamed(search: Search, placed: ScheduleShape & { devices: number }): NamedAgainst | undefined {
+function bestNamed(search: Search, placed: ScheduleShape, options: AutoScheduleOptions): NamedAgainst | undefined {
   const { instance } = search;
-  let best: { name: ScheduleName; found: Found } | undefined;
+  const objective = options.objective ?? 'makespan';
+  let best: NamedAgainst | undefined;
   for (const name of scheduleNames) {
     const schedule = named(name, placed);
     if (schedule === undefined || !inOrder(schedule)) continue;
     const splits = schedule.rows.some((row) => row.some((t) => t.kind === 'B' || t.kind === 'W'));
     if (splits && !instance.split) continue;
-    const found = search.try(rowsOf(schedule, instance));
-    if (found !== undefined && (best === undefined || found.value < best.found.value)) best = { name, found };
     if (instance.split) search.try(rowsOf(withSplitBackward(schedule), instance));
+    if (search.try(rowsOf(schedule, instance)) === undefined) continue;
+    const lengths = lengthsOf(schedule, options);
+    if (best === undefined || lengths[objective] < best[objective]) best = { name, ...lengths };
   }
-  return best && { name: best.name, ...search.lengths(best.found.rows) };
+  return best;
+}
+
+/** By the clock, which knows overlap cells; rows without them take no longer. */
+function lengthsOf(schedule: Schedule, options: AutoScheduleOptions): { makespan: number; span: number } {
+  const { rowStarts, starts, ends, makespan } = timesUntilStuck(schedule, options);
+  const spans = schedule.rows.flatMap((row, d) =>
+    row.length > 0 ? [ends[rowStarts[d + 1]! - 1]! - starts[rowStarts[d]!]!] : [],
+  );
+  return { makespan, span: Math.max(0, ...spans) };
 }
 
 /** Undefined where the rule does not know this number of stages or this placement. */

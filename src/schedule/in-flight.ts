@@ -56,10 +56,14 @@ export function peakInFlight(schedule: Schedule): number[] {
 }
 
 /** The most microbatches each device ever holds, one for every stage that holds it. */
-export function peakInFlightOfDevices(schedule: Schedule): number[] {
+export function peakInFlightOfDevices(schedule: Schedule, tasks?: TaskIndex): number[] {
   const peaks = new Array<number>(schedule.devices).fill(0);
-  walkInFlight(schedule, (device, _index, _task, _ofStage, ofDevice) => {
-    peaks[device] = Math.max(peaks[device]!, ofDevice);
-  });
+  walkInFlight(
+    schedule,
+    (device, _index, _task, _ofStage, ofDevice) => {
+      peaks[device] = Math.max(peaks[device]!, ofDevice);
+    },
+    tasks,
+  );
   return peaks;
 }

@@ -22,10 +22,12 @@ export {
   scheduleNames,
   schedulePlacement,
 } from './named.ts';
-export { type PlacementRule, placementBy } from './placement.ts';
+export { type PlacementRule, placementBy, placementOver } from './placement.ts';
 export { playClock, playTimes } from './play.ts';
 export type { ScheduleProblemCode } from './problem.ts';
 export type { Schedule, ScheduleShape } from './schedule.ts';
+export type { DeviceFigures, StageFigures } from './stage-figures.ts';
+export { stageFigures } from './stage-figures.ts';
 export type { StageRule } from './stage-rows.ts';
 export { fromStageRule } from './stage-rows.ts';
 export type { Task, TaskKind } from './task.ts';

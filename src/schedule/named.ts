@@ -48,7 +48,10 @@ export interface NamedSchedule {
 }
 
 /** The pipeline fills and drains once a step; with fewer microbatches than devices also once a loop. */
-const fillAndDrain = ({ p, v, M }: Layout): number => 1 - (v * M) / ((v - 1) * Math.max(M, p) + M + p - 1);
+const fillAndDrain = ({ p, v, M }: Layout): number => {
+  const slots = (v - 1) * Math.max(M, p) + M + p - 1;
+  return (slots - v * M) / slots;
+};
 
 const onlyOneStage =
   (bubble: NamedSchedule['bubble']): NamedSchedule['bubble'] =>

@@ -24,6 +24,14 @@ export function layStages(rule: PlacementRule, stages: number, devices: number):
   return Array.from({ length: stages }, (_, s) => deviceOf[rule](s));
 }
 
+/** Device of each of any number of stages over `devices`; straight means blocks, as even as possible, larger ones first. */
+export function placementOver(rule: PlacementRule, stages: number, devices: number): number[] {
+  if (rule !== 'straight') return layStages(rule, stages, Math.min(devices, stages));
+  const used = Math.min(devices, stages);
+  const [size, larger] = [Math.floor(stages / used), stages % used];
+  return Array.from({ length: used }, (_, d) => new Array<number>(size + (d < larger ? 1 : 0)).fill(d)).flat();
+}
+
 /**
  * The devices of `own`, each with the device of `placement` that owns the same stages; undefined where the two
  * placements differ by more than the names of the devices.

@@ -3,6 +3,7 @@ import { type Clock, type ClockOptions, clockUntilStuck, type Times, timesUntilS
 import { printGrid } from './grid.ts';
 import type { Schedule } from './schedule.ts';
 import { sameTask, taskKey } from './task.ts';
+import type { TaskIndex } from './task-index.ts';
 
 /** Every task's start and end when all run as soon as possible; a schedule that cannot finish is an error. */
 export function playClock(schedule: Schedule, options: ClockOptions = {}): Clock {
@@ -12,8 +13,8 @@ export function playClock(schedule: Schedule, options: ClockOptions = {}): Clock
 }
 
 /** The same by numbers, for schedules of millions of tasks. */
-export function playTimes(schedule: Schedule, options: ClockOptions = {}): Times {
-  const times = timesUntilStuck(schedule, options);
+export function playTimes(schedule: Schedule, options: ClockOptions = {}, index?: TaskIndex): Times {
+  const times = timesUntilStuck(schedule, options, index);
   if (times.waiting.length > 0) throw deadlockError(schedule, clockUntilStuck(schedule, options));
   return times;
 }

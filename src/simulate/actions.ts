@@ -1,5 +1,5 @@
 import { type Instruction, type StepProgram, describe as tell } from '../program/instruction.ts';
-import { type Cluster, workSeconds } from './cluster.ts';
+import { type Cluster, instructionSeconds } from './cluster.ts';
 
 export const actionKinds = ['compute', 'other', 'post', 'send', 'receive', 'barrier'] as const;
 /** `other`: inputs, outputs and copies within the device. */
@@ -14,7 +14,7 @@ export type ActionKind = (typeof actionKinds)[number];
  */
 export interface Action {
   readonly kind: ActionKind;
-  /** Of `compute` and `other`, on the device at hand. */
+  /** That it occupies its device, behind all waiting and before a transfer. */
   readonly seconds: number;
   /** The other device of a message; −1: none. */
   readonly peer: number;
@@ -31,13 +31,14 @@ const make = (kind: ActionKind, seconds: number, peer: number, message: number, 
   bytes,
 });
 
+/** Actions by kind; what concerns other devices takes no time of its own unless it is given. */
 export const action = {
   compute: (seconds: number): Action => make('compute', seconds, -1, -1, 0),
   other: (seconds: number): Action => make('other', seconds, -1, -1, 0),
-  post: (from: number, message: number): Action => make('post', 0, from, message, 0),
-  send: (to: number, message: number, bytes: number): Action => make('send', 0, to, message, bytes),
-  receive: (from: number, message: number): Action => make('receive', 0, from, message, 0),
-  barrier: (): Action => make('barrier', 0, -1, -1, 0),
+  post: (from: number, message: number, seconds = 0): Action => make('post', seconds, from, message, 0),
+  send: (to: number, message: number, bytes: number, seconds = 0): Action => make('send', seconds, to, message, bytes),
+  receive: (from: number, message: number, seconds = 0): Action => make('receive', seconds, from, message, 0),
+  barrier: (seconds = 0): Action => make('barrier', seconds, -1, -1, 0),
 };
 
 export interface ActionSource {
@@ -53,18 +54,20 @@ export interface ActionSource {
 export function actionsOf(program: StepProgram, cluster: Cluster): ActionSource {
   const instruction = (device: number, index: number) => program.devices[device]!.instructions[index]!;
   const read = (i: Instruction, device: number): Action => {
+    const { buffers } = program.devices[device]!;
+    const seconds = instructionSeconds(i, cluster.devices[device]!, cluster.costs, buffers);
     switch (i.kind) {
       case 'post':
       case 'receive':
-        return action[i.kind](i.from, i.message);
+        return action[i.kind](i.from, i.message, seconds);
       case 'send':
-        return action.send(i.to, i.message, program.devices[device]!.buffers[i.buffer]!.bytes);
+        return action.send(i.to, i.message, buffers[i.buffer]!.bytes, seconds);
       case 'barrier':
-        return action.barrier();
+        return action.barrier(seconds);
       case 'compute':
-        return action.compute(workSeconds(i, cluster, device));
+        return action.compute(seconds);
       default:
-        return action.other(workSeconds(i, cluster, device));
+        return action.other(seconds);
     }
   };
   return {

@@ -1,5 +1,5 @@
-import { costSeconds, type DeviceModel, type LinkModel } from '../cost/analytic.ts';
-import type { CostModel } from '../cost/model.ts';
+import type { DeviceModel } from '../cost/analytic.ts';
+import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import type { Instruction } from '../program/instruction.ts';
 
@@ -33,23 +33,38 @@ export interface Cluster {
   readonly media?: readonly Medium[];
 }
 
-export const linkOf = ({ costs }: Cluster, from: number, to: number): LinkModel => costs.link(from, to);
+/** Bytes of each buffer: of what an instruction copies. */
+type Buffers = readonly { readonly bytes: number }[];
 
-/** Seconds that an instruction occupies its device, without waiting and transfers; posts, receives and barriers none. */
-export function workSeconds(instruction: Instruction, { devices, costs }: Cluster, device: number): number {
-  return instructionSeconds(instruction, devices[device]!, costs);
+/** Seconds that an instruction occupies its device, without waiting and transfers to other devices. */
+export function instructionSeconds(
+  instruction: Instruction,
+  device: SimulatedDevice,
+  costs: CostModel,
+  buffers: Buffers,
+): number {
+  const { backend, speed, model } = device;
+  const { kind } = instruction;
+  const own = model ? rooflineOf(model) : costs;
+  const copied = kind === 'input' || kind === 'output' || kind === 'copy' ? buffers[instruction.buffer]!.bytes : 0;
+  const beside = own.instructionSeconds(backend, copied);
+  if (kind !== 'compute') return beside / speed;
+  return instruction.parts.reduce((sum, part) => sum + part.repeat * own.kernelSeconds(part, backend), beside) / speed;
 }
 
-/** The same for one device. */
-export function instructionSeconds(instruction: Instruction, device: SimulatedDevice, costs: CostModel): number {
-  const { backend, speed, model } = device;
-  if (instruction.kind !== 'compute') {
-    return model ? model.secondsPerKernel / (model.speed * speed) : costs.instructionSeconds(backend) / speed;
+const rooflines = new WeakMap<DeviceModel, CostModel>();
+
+/** The same for every backend: the device is what it is. */
+function rooflineOf(model: DeviceModel): CostModel {
+  let costs = rooflines.get(model);
+  if (!costs) {
+    const { kernelSeconds, instructionSeconds: beside, ...rest } = analyticCosts({ device: model });
+    costs = {
+      ...rest,
+      kernelSeconds: (run) => kernelSeconds(run, 'wasm'),
+      instructionSeconds: (_, bytes) => beside('wasm', bytes),
+    };
+    rooflines.set(model, costs);
   }
-  return (
-    instruction.parts.reduce(
-      (sum, part) => sum + part.repeat * (model ? costSeconds(part, model) : costs.kernelSeconds(part, backend)),
-      0,
-    ) / speed
-  );
+  return costs;
 }

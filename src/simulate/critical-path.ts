@@ -2,13 +2,16 @@ import { UsageError } from '../core/errors.ts';
 import type { Simulation } from './simulate.ts';
 import type { Timeline } from './timeline.ts';
 
-/** What a stretch of time went to; `contention` is the part of a transfer that is due to others, `latency` a link's. */
-export type PathKind = 'compute' | 'other' | 'send' | 'contention' | 'latency';
+/**
+ * What a stretch of time went to: `contention` is the part of a transfer that is due to others, `latency` a link's, `host`
+ * what a step takes behind its devices.
+ */
+export type PathKind = 'compute' | 'other' | 'send' | 'contention' | 'latency' | 'host';
 
 export interface PathSegment {
-  /** Of a latency, the sender. */
-  readonly device: number;
-  readonly index: number;
+  /** Of a latency, the sender; of the host, null. */
+  readonly device: number | null;
+  readonly index: number | null;
   readonly kind: PathKind;
   /** Receiver of a transfer or a latency. */
   readonly to: number | null;
@@ -22,7 +25,7 @@ export interface CriticalPath {
   /** = the step. */
   readonly seconds: number;
   readonly secondsByKind: Readonly<Record<PathKind, number>>;
-  /** Of everything but latency, by device. */
+  /** Of everything but latency and host, by device. */
   readonly secondsByDevice: readonly number[];
   /** How often it goes from one device to another. */
   readonly hops: number;
@@ -35,8 +38,14 @@ export function criticalPath(simulation: Simulation): CriticalPath {
   let device = lastDevice(timeline);
   let index = timeline.count(device) - 1;
   let hops = 0;
+  const { stepSeconds, hostSeconds } = simulation;
+  if (hostSeconds > 0) {
+    const begin = index < 0 ? 0 : timeline.at(device, index).end;
+    segments.push({ device: null, index: null, kind: 'host', to: null, begin, end: stepSeconds });
+  }
   while (index >= 0) {
-    const { kind, begin, end, peer, heldBy, contention } = timeline.at(device, index);
+    const action = timeline.at(device, index);
+    const { kind, begin, end, peer, heldBy, contention } = action;
     if (end > begin) {
       const own = { device, index, to: kind === 'send' ? peer : null };
       if (contention > 0) segments.push({ ...own, kind: 'contention', begin: end - contention, end });
@@ -47,20 +56,17 @@ export function criticalPath(simulation: Simulation): CriticalPath {
       continue;
     }
     hops++;
-    if (kind === 'receive') {
-      const sent = timeline.at(heldBy.device, heldBy.index).end;
-      if (begin > sent) segments.push({ ...heldBy, kind: 'latency', to: device, begin: sent, end: begin });
-    }
-    // A barrier opens when its last device reaches it: with the end of what that has done before.
+    const caused = timeline.causedAt(action);
+    if (begin > caused) segments.push({ ...heldBy, kind: 'latency', to: device, begin: caused, end: begin });
     index = kind === 'barrier' ? heldBy.index - 1 : heldBy.index;
     device = heldBy.device;
   }
   segments.reverse();
-  const secondsByKind = { compute: 0, other: 0, send: 0, contention: 0, latency: 0 };
+  const secondsByKind = { compute: 0, other: 0, send: 0, contention: 0, latency: 0, host: 0 };
   const secondsByDevice = new Array<number>(timeline.devices).fill(0);
   for (const s of segments) {
     secondsByKind[s.kind] += s.end - s.begin;
-    if (s.kind !== 'latency') secondsByDevice[s.device]! += s.end - s.begin;
+    if (s.kind !== 'latency' && s.device !== null) secondsByDevice[s.device]! += s.end - s.begin;
   }
   return { segments, seconds: segments.at(-1)?.end ?? 0, secondsByKind, secondsByDevice, hops };
 }

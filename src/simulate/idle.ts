@@ -1,9 +1,10 @@
+import type { ActionKind } from './actions.ts';
 import { lastDevice, timelineOf } from './critical-path.ts';
 import type { Simulation, WaitKind } from './simulate.ts';
 import type { TimedAction, Timeline } from './timeline.ts';
 
 /** What a device that waits is in truth waiting for. */
-export type RootKind = 'compute' | 'other' | 'send' | 'contention' | 'latency';
+export type RootKind = 'compute' | 'other' | 'send' | 'contention' | 'latency' | 'host';
 
 /** One wait of a chain: `device` waits for `for`, which waits in turn, or is at the root. */
 export interface Wait {
@@ -19,9 +20,9 @@ export interface IdleReason {
   readonly chain: readonly Wait[];
   readonly root: {
     readonly kind: Exclude<RootKind, 'contention'>;
-    /** Who computes or sends; of a latency, who has sent. */
-    readonly device: number;
-    readonly index: number;
+    /** Who computes or sends; of a latency, who has let the other go on; of the host, null. */
+    readonly device: number | null;
+    readonly index: number | null;
     /** Receiver of a transfer or a latency. */
     readonly to: number | null;
   };
@@ -31,26 +32,39 @@ export interface IdleReason {
 }
 
 /** A piece of a device's time: it is busy with an action, or a message of it is on its way, or it waits for another. */
-type Piece =
-  | { readonly root: 'busy' | 'latency'; readonly action: TimedAction; readonly begin: number; readonly end: number }
-  | {
-      readonly root: null;
-      readonly wait: Wait;
-      readonly begin: number;
-      readonly end: number;
-    };
+type Piece = { readonly begin: number; readonly end: number } & (
+  | { readonly root: 'busy'; readonly action: TimedAction }
+  /** `action` is what has let it go on. */
+  | { readonly root: 'latency'; readonly wait: Wait; readonly action: TimedAction }
+  | { readonly root: null; readonly wait: Wait }
+  | { readonly root: 'host'; readonly wait: Wait }
+);
+
+/** The device that ends last, and when. */
+interface Last {
+  readonly device: number;
+  readonly seconds: number;
+}
+
+const lastOf = ({ stepSeconds, hostSeconds }: Simulation, timeline: Timeline): Last => ({
+  device: lastDevice(timeline),
+  seconds: stepSeconds - hostSeconds,
+});
 
 /**
- * A device's time from `begin` to `end`, cut where what it does or waits for changes. A wait for a message is the sender's
- * affair until it is sent, and the link's from there on; one for a barrier is its last device's, one for the step's end
- * that of the device that ends last.
+ * A device's time from `begin` to `end`, cut where what it does or waits for changes. A wait is the affair of whoever ends
+ * it until that has happened, and the link's from there on; one for the step's end is that of the device that ends last,
+ * and then the host's.
  */
-function* pieces(timeline: Timeline, device: number, begin: number, end: number, last: number): Generator<Piece> {
+function* pieces(timeline: Timeline, device: number, begin: number, end: number, last: Last): Generator<Piece> {
   const count = timeline.count(device);
   let index = timeline.indexAt(device, begin);
   for (let now = begin; now < end; index++) {
     if (index === count) {
-      yield { root: null, wait: { device, index: null, kind: 'end', for: last }, begin: now, end };
+      const wait = { device, index: null, kind: 'end', for: last.device } as const;
+      const ended = Math.max(now, Math.min(end, last.seconds));
+      if (now < ended) yield { root: null, wait, begin: now, end: ended };
+      if (ended < end) yield { root: 'host', wait, begin: ended, end };
       return;
     }
     const action = timeline.at(device, index);
@@ -59,10 +73,10 @@ function* pieces(timeline: Timeline, device: number, begin: number, end: number,
       const kind = action.kind as WaitKind | 'send';
       const by = action.heldBy!;
       const wait = { device, index, kind: kind === 'send' ? 'post' : kind, for: by.device } as const;
-      const sent = kind === 'receive' ? timeline.at(by.device, by.index) : undefined;
-      const handed = sent ? Math.max(now, Math.min(ready, sent.end)) : ready;
+      const handed = Math.max(now, Math.min(ready, timeline.causedAt(action)));
       if (now < handed) yield { root: null, wait, begin: now, end: handed };
-      if (sent && handed < ready) yield { root: 'latency', action: sent, begin: handed, end: ready };
+      if (handed < ready)
+        yield { root: 'latency', wait, action: timeline.at(by.device, by.index), begin: handed, end: ready };
       now = ready;
     }
     const done = Math.min(end, action.end);
@@ -73,11 +87,14 @@ function* pieces(timeline: Timeline, device: number, begin: number, end: number,
   }
 }
 
+const rootKind = (kind: ActionKind): 'compute' | 'send' | 'other' =>
+  kind === 'compute' || kind === 'send' ? kind : 'other';
+
 /** Why a device does nothing at a time: the chain of waits down to whoever is busy then. null where it is busy itself. */
 export function whyIdle(simulation: Simulation, device: number, seconds: number): IdleReason | null {
   const timeline = timelineOf(simulation);
   if (!(seconds >= 0 && seconds < simulation.stepSeconds)) return null;
-  const last = lastDevice(timeline);
+  const last = lastOf(simulation, timeline);
   const chain: Wait[] = [];
   let [begin, end, at] = [0, simulation.stepSeconds, device];
   for (;;) {
@@ -87,21 +104,18 @@ export function whyIdle(simulation: Simulation, device: number, seconds: number)
     const here = [...pieces(timeline, at, from, until, last)].find((p) => p.begin <= seconds && seconds < p.end)!;
     begin = Math.max(begin, here.begin);
     end = Math.min(end, here.end);
-    if (here.root !== null) {
-      const { kind, index: rootIndex, device: rootDevice, peer } = here.action;
-      if (chain.length === 0 && here.root === 'busy') return null;
-      if (here.root === 'latency') chain.push({ device: at, index, kind: 'receive', for: rootDevice });
-      return {
-        chain,
-        root: {
-          kind: here.root === 'latency' ? 'latency' : kind === 'compute' || kind === 'send' ? kind : 'other',
-          device: rootDevice,
-          index: rootIndex,
-          to: peer,
-        },
-        begin,
-        end,
-      };
+    if (here.root === 'busy' && chain.length === 0) return null;
+    if (here.root === 'busy' || here.root === 'latency') {
+      const { kind, index: of, device: from, peer } = here.action;
+      if (here.root === 'latency') chain.push(here.wait);
+      const root =
+        here.root === 'latency'
+          ? ({ kind: 'latency', device: from, index: of, to: at } as const)
+          : { kind: rootKind(kind), device: from, index: of, to: kind === 'send' ? peer : null };
+      return { chain, root, begin, end };
+    }
+    if (here.root === 'host') {
+      return { chain: [...chain, here.wait], root: { kind: 'host', device: null, index: null, to: null }, begin, end };
     }
     chain.push(here.wait);
     at = here.wait.for;
@@ -112,8 +126,8 @@ export interface IdleCause {
   /** What the idle device itself waits for. */
   readonly wait: WaitKind;
   readonly kind: RootKind;
-  /** Who computes or sends meanwhile; of a latency, who has sent. */
-  readonly device: number;
+  /** Who computes or sends meanwhile; of a latency, who has let the other go on; of the host, null. */
+  readonly device: number | null;
   /** Summed over all devices that wait. */
   readonly seconds: number;
 }
@@ -121,9 +135,9 @@ export interface IdleCause {
 /** All idle time of a step by its root causes, the largest first; it sums to devices · step − Σ busy. */
 export function idleCauses(simulation: Simulation): IdleCause[] {
   const timeline = timelineOf(simulation);
-  const last = lastDevice(timeline);
-  const sums = new Map<string, { wait: WaitKind; kind: RootKind; device: number; seconds: number }>();
-  const add = (wait: WaitKind, kind: RootKind, device: number, seconds: number): void => {
+  const last = lastOf(simulation, timeline);
+  const sums = new Map<string, { -readonly [K in keyof IdleCause]: IdleCause[K] }>();
+  const add = (wait: WaitKind, kind: RootKind, device: number | null, seconds: number): void => {
     if (seconds <= 0) return;
     const key = `${wait} ${kind} ${device}`;
     const sum = sums.get(key);
@@ -139,12 +153,13 @@ export function idleCauses(simulation: Simulation): IdleCause[] {
         if (piece.root === null) {
           const wait = span.wait ?? piece.wait.kind;
           rest.push({ device: piece.wait.for, begin, end, wait });
-        } else if (piece.root === 'latency') add(span.wait ?? 'receive', 'latency', piece.action.device, end - begin);
+        } else if (piece.root === 'latency') {
+          add(span.wait ?? piece.wait.kind, 'latency', piece.action.device, end - begin);
+        } else if (piece.root === 'host') add(span.wait ?? piece.wait.kind, 'host', null, end - begin);
         else if (span.wait !== null) {
           const { kind, contention, device: root, begin: from, end: to } = piece.action;
           const shared = contention === 0 ? 0 : ((end - begin) * contention) / (to - from);
-          const own = kind === 'compute' || kind === 'send' ? kind : 'other';
-          add(span.wait, own, root, end - begin - shared);
+          add(span.wait, rootKind(kind), root, end - begin - shared);
           add(span.wait, 'contention', root, shared);
         }
       }

@@ -2,6 +2,7 @@
 export { type Action, type ActionKind, type ActionSource, action, actionsOf } from './actions.ts';
 export type { Cluster, Medium, SimulatedDevice } from './cluster.ts';
 export { instructionSeconds } from './cluster.ts';
+export { type ClusterFile, readCluster } from './cluster-file.ts';
 export { type CriticalPath, criticalPath, type PathKind, type PathSegment } from './critical-path.ts';
 export { type IdleCause, type IdleReason, idleCauses, type RootKind, type Wait, whyIdle } from './idle.ts';
 export type { Jitter } from './jitter.ts';

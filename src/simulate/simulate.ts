@@ -1,7 +1,7 @@
 import { PlanError, UsageError } from '../core/errors.ts';
 import type { StepProgram } from '../program/instruction.ts';
-import { type Action, type ActionKind, type ActionSource, actionsOf } from './actions.ts';
-import { type Cluster, linkOf } from './cluster.ts';
+import { type Action, type ActionSource, actionsOf } from './actions.ts';
+import type { Cluster } from './cluster.ts';
 import { type Jitter, jitterOf } from './jitter.ts';
 import { Sharing } from './sharing.ts';
 import { type Timeline, TimelineRecorder } from './timeline.ts';
@@ -17,10 +17,11 @@ export type WaitKind = 'post' | 'receive' | 'barrier' | 'end';
 
 export interface SimulatedTimes {
   readonly computeSeconds: number;
-  /** Copies into sent messages' places; the part of them that was due to others' transfers. */
+  /** Transfers of what it sends. */
   readonly sendSeconds: number;
+  /** The part of them that is due to others' transfers. */
   readonly contentionSeconds: number;
-  /** Inputs, outputs and copies within the device. */
+  /** Inputs, outputs and copies within the device, and what posts, sends, receives and barriers take of their own. */
   readonly otherSeconds: number;
   /** The three above: what the run time measures as busy. */
   readonly busySeconds: number;
@@ -33,6 +34,8 @@ export interface SimulatedTimes {
 /** A step on paper. All devices begin at 0, and it ends with the last of them, as the coordinator measures it. */
 export interface Simulation {
   readonly stepSeconds: number;
+  /** The part behind the last device: the host's own, by the cost model. */
+  readonly hostSeconds: number;
   /** 1 − Σ busy / (devices · step). */
   readonly bubbleFraction: number;
   readonly devices: readonly SimulatedTimes[];
@@ -49,10 +52,13 @@ export interface Simulation {
  *
  *     compute   occupies its device for its kernels' seconds, divided by the device's speed
  *     other     likewise: inputs, outputs and copies within the device
- *     post      takes no time, and is known to the sender at once
+ *     post      is known to the sender when it ends
  *     send      waits for the post, then occupies its device and the link for bytes / bandwidth
  *     receive   waits until one latency after the send's end
  *     barrier   waits for every device's
+ *
+ * Each also takes what its device spends on any instruction, behind the waiting and before a transfer. Where a link's latency is
+ * that of waking a thread (`LinkModel.wakes`), it is who sleeps that goes on one latency later, whatever it waits for.
  *
  * A device does one thing at a time, in its program's order. So without shared media the order in which devices are
  * looked at does not matter, and each is played as far as it goes; only transfers through media are events in time.
@@ -80,6 +86,8 @@ export function simulate(
 interface Pair {
   readonly bytesPerSecond: number;
   readonly secondsLatency: number;
+  readonly secondsSend: number;
+  readonly wakes: boolean;
   readonly media: readonly number[];
   /** Four numbers a message, side by side: when it was posted and by which action, when it was sent and by which. */
   readonly messages: number[];
@@ -171,18 +179,14 @@ class Player {
     for (let action = device.action; action; action = device.action) {
       switch (action.kind) {
         case 'compute':
-        case 'other': {
-          const seconds = device.factor ? action.seconds * device.factor(device.index) : action.seconds;
-          if (action.kind === 'compute') device.compute += seconds;
-          else device.other += seconds;
-          this.#pass(device, device.clock, device.clock + seconds, action.kind);
+        case 'other':
+          this.#work(device, device.clock);
           break;
-        }
         case 'post': {
           const pair = this.#pair(action.peer, device.number);
           this.#refuseDisorder(device, action.message, pair.posted++, 'posts');
-          pair.messages.push(device.clock, device.index, -1, -1);
-          this.#pass(device, device.clock, device.clock, 'post', action.peer);
+          this.#work(device, device.clock);
+          pair.messages.push(device.clock, device.index - 1, -1, -1);
           if (pair.senderWaits === action.message) {
             pair.senderWaits = -1;
             this.#wake(this.#devices[action.peer]!);
@@ -198,12 +202,11 @@ class Player {
             pair.receiverWaits = action.message;
             return;
           }
-          const at = pair.messages[4 * action.message + 2]! + pair.secondsLatency;
-          const isLate = at > device.clock;
-          if (isLate) {
-            device.waitsForMessages += at - device.clock;
-            this.#pass(device, at, at, 'receive', action.peer, pair.messages[4 * action.message + 3]!);
-          } else this.#pass(device, device.clock, device.clock, 'receive', action.peer);
+          const sent = pair.messages[4 * action.message + 2]!;
+          const isLate = (pair.wakes ? sent : sent + pair.secondsLatency) > device.clock;
+          const begin = isLate ? sent + pair.secondsLatency : device.clock;
+          device.waitsForMessages += begin - device.clock;
+          this.#work(device, begin, isLate ? pair.messages[4 * action.message + 3]! : -1);
           break;
         }
         case 'barrier':
@@ -223,26 +226,32 @@ class Player {
     }
     const posted = pair.messages[4 * message]!;
     const isLate = posted > device.clock;
-    const begin = isLate ? posted : device.clock;
+    const begin = isLate ? posted + (pair.wakes ? pair.secondsLatency : 0) : device.clock;
     device.postedBy = isLate ? pair.messages[4 * message + 1]! : -1;
     device.waitsForPosts += begin - device.clock;
-    const bytes = device.factor ? action.bytes * device.factor(device.index) : action.bytes;
+    const factor = device.factor?.(device.index) ?? 1;
+    const bytes = action.bytes * factor;
     device.messages++;
     device.bytes += action.bytes;
     device.sendingSince = begin;
-    if (pair.media.length > 0 && bytes > 0) {
-      device.sendingAlone = bytes / this.#sharing!.aloneRate(pair.bytesPerSecond, pair.media);
-      this.#sharing!.begin(device.number, begin, bytes, pair.bytesPerSecond, pair.media);
+    const start = begin + action.seconds * factor;
+    const isShared = pair.media.length > 0 && bytes > 0;
+    const rate = isShared ? this.#sharing!.aloneRate(pair.bytesPerSecond, pair.media) : pair.bytesPerSecond;
+    device.sendingAlone = bytes / rate + pair.secondsSend;
+    if (isShared) {
+      // Here, not when it begins: devices are not looked at in the order of time.
+      if (!(start < Number.POSITIVE_INFINITY)) throw this.#badTime(device, action.seconds);
+      this.#sharing!.begin(device.number, start, bytes, pair.bytesPerSecond, pair.media);
       return false;
     }
-    device.sendingAlone = bytes / pair.bytesPerSecond;
-    this.#sent(device, action, begin + device.sendingAlone);
+    this.#sent(device, action, start + device.sendingAlone);
     return true;
   }
 
   /** A transfer through media is complete. */
   #arrive(device: Device, time: number): void {
-    this.#sent(device, device.action!, time);
+    const action = device.action!;
+    this.#sent(device, action, time + this.#pair(device.number, action.peer).secondsSend);
     this.#wake(device);
   }
 
@@ -251,13 +260,15 @@ class Player {
     pair.messages[4 * action.message + 2] = end;
     pair.messages[4 * action.message + 3] = device.index;
     pair.sent++;
-    const seconds = end - device.sendingSince;
+    const own = action.seconds * (device.factor?.(device.index) ?? 1);
+    const seconds = end - device.sendingSince - own;
     const late = seconds - device.sendingAlone;
     const contention = late > ROUNDING * seconds ? late : 0;
+    device.other += own;
     device.send += seconds;
     device.contention += contention;
     if (contention > 0) this.#recorder?.contention(device.number, device.index, contention);
-    this.#pass(device, device.sendingSince, end, 'send', action.peer, device.postedBy);
+    this.#pass(device, device.sendingSince, end, device.postedBy);
     if (pair.receiverWaits >= 0 && pair.receiverWaits <= action.message) {
       pair.receiverWaits = -1;
       this.#wake(this.#devices[action.peer]!);
@@ -276,14 +287,15 @@ class Player {
       if (++barrier.arrived < this.#devices.length) return false;
       // The last to be looked at, not always the last to come, lets all go.
       const last = this.#devices[barrier.last]!;
-      const { time } = barrier;
       const by = last.index;
       this.#barrier = { number: barrier.number + 1, arrived: 0, time: 0, last: 0 };
       for (const other of this.#devices) {
-        other.waitsAtBarriers += time - other.clock;
-        const heldBy = time > other.clock ? by : -1;
+        const isEarly = barrier.time > other.clock;
+        const wake = isEarly ? this.#wakeSeconds(last.number, other.number) : 0;
+        const begin = barrier.time + wake;
+        other.waitsAtBarriers += begin - other.clock;
         other.atBarrier = false;
-        this.#pass(other, time, time, 'barrier', last.number, heldBy);
+        this.#work(other, begin, isEarly ? by : -1, last.number);
         if (other !== device) this.#wake(other);
       }
       return true;
@@ -291,10 +303,25 @@ class Player {
     return false;
   }
 
+  /** How long a device sleeps on when another has come to the barrier. */
+  #wakeSeconds(from: number, to: number): number {
+    const { wakes, secondsLatency } = this.#cluster.costs.link(from, to);
+    return wakes ? secondsLatency : 0;
+  }
+
+  /** Spends an action's own time, from `begin` on. */
+  #work(device: Device, begin: number, heldBy = -1, peer = device.action!.peer): void {
+    const { kind, seconds } = device.action!;
+    const own = device.factor ? seconds * device.factor(device.index) : seconds;
+    if (kind === 'compute') device.compute += own;
+    else device.other += own;
+    this.#pass(device, begin, begin + own, heldBy, peer);
+  }
+
   /** The device's action has happened, from `begin` to `end`, held up by action `heldBy` of `peer` where it waited. */
-  #pass(device: Device, begin: number, end: number, kind: ActionKind, peer = -1, heldBy = -1): void {
+  #pass(device: Device, begin: number, end: number, heldBy: number, peer = device.action!.peer): void {
     if (!(end >= begin && end < Number.POSITIVE_INFINITY)) throw this.#badTime(device, end - begin);
-    this.#recorder?.add(device.number, kind, begin, end, peer, heldBy);
+    this.#recorder?.add(device.number, device.action!.kind, begin, end, peer, heldBy);
     device.clock = end;
     device.index++;
     device.advance();
@@ -310,8 +337,12 @@ class Player {
     const key = from * this.#devices.length + to;
     const known = this.#pairs.get(key);
     if (known) return known;
+    const link = this.#cluster.costs.link(from, to);
     const pair: Pair = {
-      ...linkOf(this.#cluster, from, to),
+      bytesPerSecond: link.bytesPerSecond,
+      secondsLatency: link.secondsLatency,
+      secondsSend: link.secondsSend ?? 0,
+      wakes: link.wakes ?? false,
       media: this.#sharing?.mediaOf(from, to) ?? [],
       messages: [],
       posted: 0,
@@ -364,7 +395,8 @@ class Player {
   }
 
   #result(): Simulation {
-    const stepSeconds = this.#devices.reduce((end, d) => Math.max(end, d.clock), 0);
+    const hostSeconds = this.#cluster.costs.stepSeconds?.(this.#devices.length) ?? 0;
+    const stepSeconds = this.#devices.reduce((end, d) => Math.max(end, d.clock), 0) + hostSeconds;
     const devices = this.#devices.map((d): SimulatedTimes => {
       const busySeconds = d.compute + d.send + d.other;
       return {
@@ -385,6 +417,7 @@ class Player {
     const busy = devices.reduce((sum, d) => sum + d.busySeconds, 0);
     return {
       stepSeconds,
+      hostSeconds,
       bubbleFraction: idleShare(busy, devices.length * stepSeconds),
       devices,
       messages: this.#devices.reduce((sum, d) => sum + d.messages, 0),

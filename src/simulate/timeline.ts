@@ -21,6 +21,8 @@ export interface TimedAction {
 /** When every action happened, and what held it up. Numbers in columns: a step may have millions of actions. */
 export interface Timeline {
   readonly devices: number;
+  /** When the cause of an action's wait happened; what is left of the wait is latency. */
+  readonly causedAt: (action: TimedAction) => number;
   readonly count: (device: number) => number;
   readonly at: (device: number, index: number) => TimedAction;
   /** The first action of a device that ends behind a time; `count` where all are over. */
@@ -68,7 +70,13 @@ export class TimelineRecorder {
 
   finish(): Timeline {
     const columns = this.#columns;
+    const endOf = (device: number, index: number): number => (index < 0 ? 0 : columns[device]!.ends[index]!);
     return {
+      causedAt: ({ kind, begin, heldBy }) => {
+        if (heldBy === null) return begin;
+        // A barrier opens when its last device comes to it, with the end of what that has done before.
+        return endOf(heldBy.device, kind === 'barrier' ? heldBy.index - 1 : heldBy.index);
+      },
       devices: columns.length,
       count: (device) => columns[device]!.ends.length,
       at: (device, index) => {
@@ -80,7 +88,7 @@ export class TimelineRecorder {
           device,
           index,
           kind,
-          reached: index === 0 ? 0 : c.ends[index - 1]!,
+          reached: endOf(device, index - 1),
           begin: c.begins[index]!,
           end: c.ends[index]!,
           peer: kind === 'barrier' || peer < 0 ? null : peer,

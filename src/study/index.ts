@@ -7,5 +7,18 @@ export type { Claim } from './batch/summary.ts';
 export type { BatchTables } from './batch/tables.ts';
 export { type LargestBatch, largestBatch } from './capacity.ts';
 export { fileJournal, type Journal, memoryJournal } from './journal.ts';
+export {
+  designPartitionStudy,
+  type PartitionStudy,
+  type PartitionStudyOptions,
+  runPartitionStudy,
+} from './partition/study.ts';
+export { designScalingStudy, runScalingStudy, type ScalingStudy, type ScalingStudyOptions } from './scaling/study.ts';
+export {
+  designScheduleStudy,
+  runScheduleStudy,
+  type ScheduleStudy,
+  type ScheduleStudyOptions,
+} from './schedule/study.ts';
 export { fitTradeOff, type TradeOff } from './steps-to-target.ts';
 export { type Combination, combinationsOf, expandSweep } from './sweep.ts';

@@ -171,8 +171,9 @@ export class Session implements AsyncDisposable {
     const begin = performance.now();
     const { devices, costs = analyticCosts() } = this.plan.request;
     const predict = (device: number, instruction: number): number => {
-      const i = plan.devices[device]!.instructions[instruction];
-      const seconds = i ? instructionSeconds(i, devices[device]!, costs) : 0;
+      const { instructions, buffers } = plan.devices[device]!;
+      const i = instructions[instruction];
+      const seconds = i ? instructionSeconds(i, devices[device]!, costs, buffers) : 0;
       // An audit looks at the whole memory behind every instruction.
       return this.#audit ? seconds + this.plan.memory[device]!.peakBytes * AUDIT_SECONDS_PER_BYTE : seconds;
     };

@@ -144,8 +144,15 @@ describe('study batch', () => {
         'data.batchSize 2, microbatches 4',
       ],
       [['study', 'batch', ...digits, '--sweep.seed', '1,2'], '--seeds'],
-      [['study', 'bath', ...digits], 'expected batch, got'],
-      [['study'], 'expected batch, got nothing'],
+      [['study', 'bath', ...digits], 'expected batch, partition, schedule, scaling, got'],
+      [['study'], 'expected batch, partition, schedule, scaling, got nothing'],
+      [
+        ['study', 'schedule', ...digits, '--seeds', '2'],
+        '--seeds: is of the study batch; study schedule does not obey it',
+      ],
+      [['study', 'scaling', ...digits, '--methods', 'auto'], '--methods: is of the study partition'],
+      [['study', 'partition', ...digits, '--methods', 'idels'], 'ideals'],
+      [['study', 'scaling', ...digits, '--parts', 'weak,strongg'], 'strong'],
       [['study', 'batch'], 'partita study batch --model.kind mlp'],
       [['study', 'batch', ...digits, '--parts', 'timing,memry'], 'memory'],
       [['study', 'batch', ...digits, '--repeat', '0'], '--repeat: expected an integer ≥ 1'],
@@ -159,4 +166,63 @@ describe('study batch', () => {
     }
     expect(readdirSync(folder)).toEqual(['sweep.json']);
   });
+});
+
+describe('study partition, schedule and scaling', () => {
+  const quick = [
+    ...digits,
+    '--model.hidden',
+    '[16,16]',
+    '--data.batchSize',
+    '16',
+    '--devices',
+    '2',
+    '--quick',
+  ] as const;
+
+  it.each([
+    ['partition', ['--methods', 'chain-time,equal', '--sweep.devices', '2', '--timed-steps', '2'], 'partitions', 2],
+    [
+      'schedule',
+      ['--sweep.schedule', 'gpipe,zb-h1', '--sweep.microbatches', '2', '--timed-steps', '2'],
+      'schedules',
+      2,
+    ],
+    [
+      'scaling',
+      ['--sweep.devices', '1,2', '--sweep.schedule', '1f1b', '--sweep.microbatches', '4', '--parts', 'weak,links'],
+      'scaling',
+      2,
+    ],
+  ] as const)(
+    '%s writes tables, JSON and a page that agree, and goes on where it was',
+    async (topic, own, main, rows) => {
+      const folder = workFolder();
+      const args = ['study', topic, ...quick, ...own, '--study-dir', 'study', '--json'];
+      const { code, stdout } = await partita(folder, args);
+      expect({ code, error: code === 0 ? '' : stdout }).toEqual({ code: 0, error: '' });
+      expect(stdout.trim().split('\n')).toHaveLength(1);
+      const study = JSON.parse(stdout);
+      expect(study).toMatchObject({ version: 1, command: 'study', study: topic, folder: 'study' });
+      expect(JSON.parse(text(folder, 'study', 'study.json'))).toEqual(study);
+      expect(study.tables[main]).toHaveLength(rows);
+      for (const file of study.files) expect(existsSync(join(folder, 'study', file)), file).toBe(true);
+      for (const [name, table] of Object.entries<object[]>(study.tables)) {
+        if (table.length === 0) continue;
+        expect(csv(text(folder, 'study', `${name}.csv`)), name).toEqual(
+          table.map((row) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, v === null ? '' : String(v)]))),
+        );
+      }
+      for (const row of study.tables[main]) {
+        // What was timed measured the bytes that were planned.
+        if (row.stepSeconds !== null && 'peakBytesMeasured' in row)
+          expect(row.peakBytesMeasured).toBe(row.peakBytesPlanned);
+      }
+      const html = text(folder, 'study', 'index.html');
+      for (const { text: claim } of study.summary) expect(html).toContain(claim.replaceAll("'", '&#39;'));
+      const again = await partita(folder, args);
+      const withoutTime = ({ methodSeconds: _, ...row }: { methodSeconds?: number }) => row;
+      expect(JSON.parse(again.stdout).tables[main].map(withoutTime)).toEqual(study.tables[main].map(withoutTime));
+    },
+  );
 });

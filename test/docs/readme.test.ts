@@ -32,7 +32,9 @@ describe('README', () => {
         ? ['--epochs', '1']
         : line.includes('study batch')
           ? ['--parts', 'memory,gradients']
-          : [];
+          : line.includes('partita profile')
+            ? ['--timed-steps', '2']
+            : [];
       const { code, stdout } = await documented(line, folder, ...short);
       expect({ line, code }).toEqual({ line, code: 0 });
       expect(stdout).not.toContain('DIFFERENT');
@@ -62,6 +64,7 @@ describe('README', () => {
       'docs/derivatives.md',
       'docs/invariant.md',
       'docs/noise.md',
+      'docs/costs.md',
       'docs/batch-norm.md',
     ];
     const links = pages.flatMap((page) =>

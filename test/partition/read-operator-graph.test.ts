@@ -56,7 +56,7 @@ describe('operator graphs', () => {
       ] as const) {
         const { problem } = readOperatorGraph(instance(name), name, { cpus });
         const { objective, lowerBound } = await solvePlacement(problem, { method: 'ideals' });
-        expect(Math.abs(objective / optimum - 1)).toBeLessThan(1e-5);
+        expect(Math.abs(objective / optimum! - 1)).toBeLessThan(1e-5);
         expect(lowerBound).toBe(objective);
       }
     },

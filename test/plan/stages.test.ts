@@ -1,15 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { analyticCosts } from '../../src/cost/model.ts';
 import { makePlan } from '../../src/plan/plan.ts';
 import { checkSamePlan, readPlanFile, withDecisions, writePlanFile } from '../../src/plan/plan-file.ts';
 import { readScheduleCsv } from '../../src/schedule/csv.ts';
-import { type ScheduleName, scheduleNames } from '../../src/schedule/index.ts';
+import { scheduleNames } from '../../src/schedule/index.ts';
 import { gradientPenalty, hessianVectorProduct } from '../../src/train/derivatives.ts';
 import { Session } from '../../src/train/session.ts';
 import { batchFor, smallModels } from '../support/built-in.ts';
 import { type PlanOverrides, planOf, threeLayers, toHex } from '../support/models.ts';
 
 const { mlp, gpt, resnet } = smallModels;
+const words = [...scheduleNames, 'auto'] as const;
 
 describe('stages of a device', () => {
   it.each([
@@ -83,20 +85,24 @@ describe("a schedule from a file, PyTorch's DualPipeV of 4 ranks", () => {
   });
 });
 
-describe('every schedule by name', () => {
-  const names = scheduleNames.map((name) => [name]);
+/** Other costs make another schedule `auto`, and must not where it is stored. */
+const slow = { flopsPerSecond: 1e6, bytesPerSecond: 1e9, secondsPerKernel: 1e-3, speed: 1 };
 
-  it.each(names)('%s is stored in a plan and made again, places and all', (schedule) => {
-    const plan = planOf(gpt, { devices: 2, microbatches: 3, schedule: schedule as ScheduleName });
+describe('every schedule by name', () => {
+  it.each(words)('%s is stored in a plan and made again, places and all', (schedule) => {
+    const programs = { train: { batch: 8, mode: 'train' }, tail: { batch: 2, mode: 'train' } } as const;
+    const plan = planOf(gpt, { programs, devices: 2, microbatches: 3, schedule });
     const stored = readPlanFile(writePlanFile(plan, {}), 'plan.json');
-    const again = makePlan(withDecisions({ ...plan.request, schedule: undefined }, stored));
+    const again = makePlan(
+      withDecisions({ ...plan.request, schedule: undefined, costs: analyticCosts({ device: slow }) }, stored),
+    );
     expect(again.schedules).toEqual(plan.schedules);
     expect(() => checkSamePlan(again, stored, 'plan.json')).not.toThrow();
   });
 
   it('runs gradients within the model, whose stages are folded', { timeout: 60_000 }, async () => {
     const data = batchFor(planOf(mlp, { batch: 5 }), 'train', 1);
-    const layouts = scheduleNames.map((schedule) => ({ schedule, devices: 2, microbatches: 3, audit: true }));
+    const layouts = words.map((schedule) => ({ schedule, devices: 2, microbatches: 3, audit: true }));
     const products = async (layout: object) => {
       const options = { model: mlp, data, seed: 2, transport: 'local', ...layout } as const;
       const direction = new Map(planOf(mlp).graphs.train!.parameters.map((p) => [p.name, constant(p.type.shape)]));
@@ -111,7 +117,7 @@ describe('every schedule by name', () => {
   it('that begins backwards early is refused with statistics of the whole batch; others give the same bits', async () => {
     const layout = { batch: 6, microbatches: 3, devices: 2, batchNorm: 'exact' } as const;
     const expected = await bitsOf(planOf(resnet, { ...layout, devices: 1, schedule: 'gpipe' }));
-    for (const schedule of scheduleNames) {
+    for (const schedule of words) {
       const isBreadthFirst = schedule === 'gpipe' || schedule === 'looped-bfs';
       if (isBreadthFirst) expect(await bitsOf(planOf(resnet, { ...layout, schedule }))).toEqual(expected);
       else {

@@ -2,7 +2,8 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { forwardNodes } from '../../src/partition/index.ts';
 import type { Plan } from '../../src/plan/plan.ts';
-import { namedSchedules, scheduleNames } from '../../src/schedule/index.ts';
+import { defaultStagesPerDevice } from '../../src/plan/stages.ts';
+import { scheduleNames } from '../../src/schedule/index.ts';
 import { Session } from '../../src/train/session.ts';
 import { batchFor, smallModelKinds, smallModels } from '../support/built-in.ts';
 import { type PlanOverrides, planOf, toHex } from '../support/models.ts';
@@ -34,10 +35,10 @@ describe('schedules by name', () => {
     for (const microbatches of [1, 3, 8]) {
       const shared = { batch: 9, microbatches, optimizer };
       const expected = await bitsOf(planOf(model, { ...shared, schedule: 'gpipe' }), microbatches, false);
-      for (const schedule of scheduleNames) {
+      for (const schedule of [...scheduleNames, 'auto'] as const) {
         for (const devices of [1, 2, 3]) {
           const plan = planOf(model, { ...shared, devices, schedule });
-          expect(plan.partition.stages, schedule).toBe(devices * namedSchedules[schedule].stagesPerDevice);
+          expect(plan.partition.stages, schedule).toBe(devices * defaultStagesPerDevice(schedule));
           expect(plan.surplus).toEqual([]);
           expect(await bitsOf(plan, microbatches, false), `${schedule}, ${devices} devices`).toEqual(expected);
         }
@@ -48,7 +49,7 @@ describe('schedules by name', () => {
   it('on any placement of any cut, with a smaller last batch', { timeout: 120_000 }, async () => {
     const cases = fc.record({
       seed: fc.integer({ min: 1, max: 1_000_000 }),
-      schedule: fc.constantFrom(...scheduleNames),
+      schedule: fc.constantFrom(...scheduleNames, 'auto' as const),
       stages: fc.integer({ min: 1, max: 6 }),
       devices: fc.integer({ min: 1, max: 4 }),
       microbatches: fc.integer({ min: 2, max: 5 }),
@@ -124,7 +125,7 @@ describe('any assignment of nodes to devices', () => {
       kind: fc.constantFrom('random', ...smallModelKinds),
       devices: fc.integer({ min: 1, max: 4 }),
       microbatches: fc.integer({ min: 1, max: 3 }),
-      schedule: fc.constantFrom('1f1b', 'gpipe', 'random'),
+      schedule: fc.constantFrom('1f1b', 'gpipe', 'zb-h1', 'auto', 'random'),
     });
     await fc.assert(
       fc.asyncProperty(cases, async ({ seed, kind, devices, microbatches, schedule }) => {

@@ -85,6 +85,55 @@ describe('the rules, by hand', () => {
     expect(simulate(back, cluster).stepSeconds).toBe(5);
   });
 
+  it('where a latency is that of waking a thread, who sleeps goes on later, whatever it waits for', () => {
+    const cluster = clusterOf(2, { bytesPerSecond: 10, secondsLatency: 0.5, wakes: true });
+    // The value is there at 1: 1.25 does not wait for it, 0.75 sleeps until 1.5.
+    const receiver = (seconds: number) => programOf([send(1, 0, 10)], [post(0, 0), compute(seconds), receive(0, 0)]);
+    expect(simulate(receiver(1.25), cluster).stepSeconds).toBe(1.25);
+    expect(simulate(receiver(1.25), clusterOf(2)).stepSeconds).toBe(1.5);
+    expect(simulate(receiver(0.75), cluster).devices[1]!.waiting.receive).toBe(0.75);
+    const sender = programOf([send(1, 0, 10)], [compute(1), post(0, 0), compute(2), receive(0, 0)]);
+    expect(timesOf(simulate(sender, cluster), 0)).toEqual([[1.5, 2.5]]);
+    const barriers = simulate(programOf([compute(1), barrier()], [compute(3), barrier()]), cluster);
+    expect(barriers.devices.map((d) => d.waiting.barrier)).toEqual([2.5, 0]);
+    const path = criticalPath(barriers);
+    expect(path.segments.map(({ device, kind, begin, end }) => [device, kind, begin, end])).toEqual([
+      [1, 'compute', 0, 3],
+      [1, 'latency', 3, 3.5],
+    ]);
+    expect(whyIdle(barriers, 0, 3.25)?.root).toEqual({ kind: 'latency', device: 1, index: 1, to: 0 });
+    expect(whyIdle(barriers, 0, 2.75)?.root).toEqual({ kind: 'compute', device: 1, index: 0, to: null });
+  });
+
+  it('whatever concerns others takes its own time too: behind the wait, before a transfer', () => {
+    const own = programOf(
+      [compute(1), send(1, 0, 10, 0.25), barrier(0.5)],
+      [post(0, 0, 0.125), receive(0, 0, 0.25), barrier(0.5)],
+    );
+    const simulation = simulate(own, clusterOf(2, { bytesPerSecond: 10, secondsLatency: 0.5, secondsSend: 0.25 }));
+    expect(timesOf(simulation, 0)).toEqual([
+      [0, 1],
+      [1, 2.5],
+      [3.25, 3.75],
+    ]);
+    expect(timesOf(simulation, 1)).toEqual([
+      [0, 0.125],
+      [3, 3.25],
+      [3.25, 3.75],
+    ]);
+    expect(simulation.devices[0]).toMatchObject({ computeSeconds: 1, sendSeconds: 1.25, otherSeconds: 0.75 });
+  });
+
+  it('ends with what the host takes of a step', () => {
+    const cluster = clusterOf(2);
+    const simulation = simulate(pair, { ...cluster, costs: { ...cluster.costs, stepSeconds: (n) => n } });
+    expect(simulation).toMatchObject({ stepSeconds: 9.5, hostSeconds: 2 });
+    expect(simulation.devices.map((d) => d.waiting.end)).toEqual([3.5, 2]);
+    expect(criticalPath(simulation)).toMatchObject({ seconds: 9.5, secondsByKind: { host: 2 } });
+    expect(idleCauses(simulation)).toContainEqual({ wait: 'end', kind: 'host', device: null, seconds: 4 });
+    expect(whyIdle(simulation, 0, 9)).toMatchObject({ root: { kind: 'host', device: null }, begin: 7.5, end: 9.5 });
+  });
+
   it('the critical path is the chain from 0 to the end', () => {
     const path = criticalPath(simulate(pair, clusterOf(2)));
     expect(path.segments.map(({ device, kind, to, begin, end }) => [device, kind, to, begin, end])).toEqual([
@@ -94,7 +143,7 @@ describe('the rules, by hand', () => {
       [1, 'compute', null, 5.5, 7.5],
     ]);
     expect(path).toMatchObject({ seconds: 7.5, hops: 1, secondsByDevice: [5, 2] });
-    expect(path.secondsByKind).toEqual({ compute: 5, other: 0, send: 2, contention: 0, latency: 0.5 });
+    expect(path.secondsByKind).toEqual({ compute: 5, other: 0, send: 2, contention: 0, latency: 0.5, host: 0 });
   });
 
   it('passes barriers by their last device, and waits for posts by the receiver', () => {

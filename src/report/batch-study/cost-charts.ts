@@ -1,9 +1,7 @@
 /** What batch size and microbatches cost: time, memory, and the largest batch that fits. */
 import { formatBytes, formatCount } from '../../core/format.ts';
-import { memoryCategories } from '../../program/instruction.ts';
 import { fullestDevices } from '../../study/batch/peaks.ts';
 import type { BatchStudy } from '../../study/batch/study.ts';
-import { type Chart, ink, palette, shapes } from '../chart.ts';
 import {
   batchChannels,
   countAxis,
@@ -16,7 +14,9 @@ import {
   panel,
   type Spec,
   wide,
-} from './axes.ts';
+} from '../axes.ts';
+import { type Chart, ink, palette, shapes } from '../chart.ts';
+import { byteUnit, categories, categoryColours, categoryNames } from '../memory-style.ts';
 
 /** (a) Step time, throughput, idle share and efficiency against M. */
 export function timingChart({ tables, settings }: BatchStudy): Chart | undefined {
@@ -118,14 +118,6 @@ export function timingChart({ tables, settings }: BatchStudy): Chart | undefined
     spec: { vconcat: all, spacing: 40 } as unknown as Chart['spec'],
   };
 }
-
-const categoryNames: Readonly<Record<string, string>> = {
-  optimizerState: 'optimizer state',
-  savedActivations: 'saved activations',
-};
-const categories = [...memoryCategories, 'padding' as const];
-/** Like the palette, with grey for padding. */
-const categoryColours = ['#0072B2', '#D55E00', '#E69F00', '#009E73', '#56B4E9', '#CC79A7', '#6B4C9A', '#BBBBBB'];
 
 /** (b) What the memory at the peak holds, device by device, against M, at the largest batch. */
 export function memoryChart({ tables, settings }: BatchStudy): Chart | undefined {
@@ -279,10 +271,4 @@ export function capacityChart({ tables, settings }: BatchStudy): Chart | undefin
     label: 'The largest batch that fits the devices, planned, against the number of microbatches',
     spec: faceted(values, 'series', settings.series.map(named), one),
   };
-}
-
-function byteUnit(most: number): { unit: string; divisor: number } {
-  if (most >= 2 ** 30) return { unit: 'GiB', divisor: 2 ** 30 };
-  if (most >= 2 ** 20) return { unit: 'MiB', divisor: 2 ** 20 };
-  return { unit: 'KiB', divisor: 2 ** 10 };
 }

@@ -4,7 +4,6 @@ import type { BatchStudy } from '../../study/batch/study.ts';
 import type { CurveRow } from '../../study/batch/tables.ts';
 import { bestOfBatch } from '../../study/batch/training.ts';
 import { median } from '../../study/statistics.ts';
-import { type Chart, dashes, ink, palette, shapes } from '../chart.ts';
 import {
   batchChannels,
   countAxis,
@@ -18,7 +17,8 @@ import {
   type Spec,
   stacked,
   wide,
-} from './axes.ts';
+} from '../axes.ts';
+import { type Chart, dashes, ink, palette, shapes } from '../chart.ts';
 
 /** (d) Difference of gradients, a point a parameter. */
 export function gradientChart({ tables, settings }: BatchStudy): Chart | undefined {

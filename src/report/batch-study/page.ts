@@ -1,10 +1,11 @@
 /** The page of a batch study: the answers in words, the pictures, and under each its figures. */
-import { formatCount, formatPercent, formatSeconds, formatValue } from '../../core/format.ts';
+import { formatCount, formatPercent, formatValue } from '../../core/format.ts';
 import type { BatchStudy } from '../../study/batch/study.ts';
 import { metricText } from '../../study/batch/summary.ts';
 import { type BatchTables, type TableName, tableColumns } from '../../study/batch/tables.ts';
-import { type Chart, drawChart, escapeHtml } from '../chart.ts';
-import { type Column, details, figure, htmlPage, htmlTable } from '../html.ts';
+import { type Chart, drawChart } from '../chart.ts';
+import { figure, htmlPage } from '../html.ts';
+import { byteForms, methodBlock, studyTable, summaryBlock } from '../study-page.ts';
 import { capacityChart, growthChart, memoryChart, timingChart } from './cost-charts.ts';
 import {
   curveMetric,
@@ -17,7 +18,7 @@ import {
 } from './learning-charts.ts';
 
 export async function batchStudyPage(study: BatchStudy, warn?: (text: string) => void): Promise<string> {
-  const body: string[] = [summaryBlock(study)];
+  const body: string[] = [summaryBlock(study.summary)];
   for (const { title, text, charts, tables } of sections(study)) {
     const drawn = await Promise.all(charts.flatMap((chart) => (chart ? [drawChart(chart, warn)] : [])));
     const data = tables.filter((name) => study.tables[name].length > 0).map((name) => tableOf(study.tables, name));
@@ -31,16 +32,6 @@ export async function batchStudyPage(study: BatchStudy, warn?: (text: string) =>
     subtitle: `${formatCount(parameters)} parameters, ${formatCount(dataSize)} samples to train on, ${settings.devices} device${settings.devices === 1 ? '' : 's'}; batch sizes ${settings.batchSizes.join(', ')}; microbatches ${settings.microbatches.join(', ')}`,
     body,
   });
-}
-
-function summaryBlock({ summary }: BatchStudy): string {
-  const items = summary.map(({ about, question, text }) =>
-    about === 'short'
-      ? `<p class="short">${escapeHtml(text)}</p>`
-      : `<dt${about === 'caveat' ? ' class="caveat"' : ''}>${escapeHtml(question)}</dt><dd${about === 'caveat' ? ' class="caveat"' : ''}>${escapeHtml(text)}</dd>`,
-  );
-  const [short, rest] = [items.filter((i) => i.startsWith('<p')), items.filter((i) => !i.startsWith('<p'))];
-  return `<div class="summary">${short.join('')}<dl>${rest.join('\n')}</dl></div>`;
 }
 
 interface Section {
@@ -127,65 +118,6 @@ function sections(study: BatchStudy): Section[] {
   ];
 }
 
-/** Titles, units and forms of the columns whose names alone do not tell. */
-const columnForms: Readonly<Record<string, { title?: string; unit?: string; form?: (value: number) => string }>> = {
-  stepSeconds: { title: 'step', unit: 'ms', form: milliseconds },
-  stepSecondsLow: { title: '1st quartile', unit: 'ms', form: milliseconds },
-  stepSecondsHigh: { title: '3rd quartile', unit: 'ms', form: milliseconds },
-  medianSeconds: { title: 'median step', unit: 'ms', form: milliseconds },
-  lowestSeconds: { title: 'shortest', unit: 'ms', form: milliseconds },
-  highestSeconds: { title: 'longest', unit: 'ms', form: milliseconds },
-  medianBubble: { title: 'idle', unit: '%', form: percent },
-  samplesPerSecond: { title: 'throughput', unit: 'samples/s', form: (v) => formatCount(Math.round(v)) },
-  bubble: { title: 'idle', unit: '%', form: percent },
-  bubbleLow: { title: '1st quartile', unit: '%', form: percent },
-  bubbleHigh: { title: '3rd quartile', unit: '%', form: percent },
-  bubbleClosedForm: { title: 'closed form', unit: '%', form: percent },
-  bubblePredicted: { title: 'predicted', unit: '%', form: percent },
-  efficiency: { unit: '%', form: percent },
-  sweetSpot: { title: 'sweet spot' },
-  peakBytesPlanned: { title: 'planned peak', unit: 'bytes', form: formatCount },
-  peakBytesMeasured: { title: 'measured peak', unit: 'bytes', form: formatCount },
-  capacityBytes: { title: 'capacity', unit: 'bytes', form: formatCount },
-  peakBytes: { title: 'planned peak', unit: 'bytes', form: formatCount },
-  optimizerState: { title: 'optimizer state', unit: 'bytes', form: formatCount },
-  savedActivations: { title: 'saved activations', unit: 'bytes', form: formatCount },
-  largestBatch: { title: 'largest batch', unit: 'samples', form: formatCount },
-  atLimit: { title: 'search ended' },
-  equalBits: { title: 'equal bits' },
-  relative: { title: 'norm over norm', form: scientific },
-  boundUsed: { title: 'of the bound', unit: '%', form: percent },
-  within: { title: 'within bound' },
-  maxUlps: { title: 'largest difference', unit: 'ulps', form: formatCount },
-  maxDifference: { title: 'largest difference', form: scientific },
-  bound: { title: 'bound', form: scientific },
-  difference: { title: 'from M = 1', form: scientific },
-  heldOutLoss: { title: 'held-out loss' },
-  accuracy: { unit: '%', form: percent },
-  seconds: { title: 'time', unit: 's' },
-  stepsLow: { title: '1st quartile' },
-  stepsHigh: { title: '3rd quartile' },
-  steps: { form: (v) => formatCount(Number(v.toFixed(1))) },
-  samples: { form: (v) => formatCount(Math.round(v)) },
-  finalLoss: { title: 'final loss' },
-  finalHeldOutLoss: { title: 'final held-out loss' },
-  finalAccuracy: { title: 'final accuracy', unit: '%', form: percent },
-  traceSigma: { title: 'tr Σ' },
-  gradNormSquared: { title: '‖G‖²' },
-  noiseScale: { title: 'noise scale', unit: 'samples', form: (v) => formatValue(v, 3) },
-};
-const byteColumns = ['parameters', 'gradients', 'temporaries', 'communication', 'inputs', 'padding'];
-
-function milliseconds(seconds: number): string {
-  return (1000 * seconds).toFixed(seconds < 0.1 ? 3 : 1);
-}
-function percent(share: number): string {
-  return (100 * share).toFixed(1);
-}
-function scientific(value: number): string {
-  return value === 0 ? '0' : value.toExponential(2);
-}
-
 const titles: { readonly [name in TableName]: string } = {
   runs: 'Every session',
   timing: 'Times of all layouts',
@@ -199,37 +131,11 @@ const titles: { readonly [name in TableName]: string } = {
   noise: 'Noise estimates',
 };
 
-/** Rows beyond which the page shows the first and leaves the rest to the CSV file. */
-const mostRows = 400;
-
-function tableOf(tables: BatchTables, name: TableName): string {
-  const rows = tables[name] as unknown as readonly Readonly<Record<string, unknown>>[];
-  const names = (tableColumns[name] as readonly string[]).filter(
-    // A column that says nothing for any row (no sweep beyond batch and M, nothing that was not measured) is left out.
-    (column) => rows.some((row) => row[column] !== null && row[column] !== ''),
-  );
-  const columns = names.map((column): Column => {
-    const bytes = name === 'memory' && byteColumns.includes(column);
-    const form = columnForms[column];
-    return { title: form?.title ?? (column === 'microbatches' ? 'M' : column), unit: bytes ? 'bytes' : form?.unit };
-  });
-  const text = (column: string, value: unknown): string | null => {
-    if (value === null || value === undefined) return null;
-    if (typeof value === 'boolean') return value ? 'yes' : 'no';
-    if (typeof value !== 'number') return String(value);
-    if (name === 'memory' && byteColumns.includes(column)) return formatCount(value);
-    return (columnForms[column]?.form ?? ((v: number) => formatValue(v, 4)))(value);
-  };
-  const shown = rows.slice(0, mostRows).map((row) => names.map((column) => text(column, row[column])));
-  const rest = rows.length > mostRows ? `<p>${formatCount(rows.length - mostRows)} more rows in the CSV file.</p>` : '';
-  return details(`${titles[name]} (${formatCount(rows.length)} rows)`, htmlTable(columns, shown) + rest);
-}
+const tableOf = (tables: BatchTables, name: TableName): string =>
+  studyTable(titles[name], tableColumns[name], tables[name], name === 'memory' ? byteForms : {});
 
 function settingsBlock({ settings: s, machine: m, seconds }: BatchStudy): string {
-  const rows: [string, string][] = [
-    ['processor', `${m.processor}, ${m.cores} cores`],
-    ['system', `${m.system}, Node ${m.node}`],
-    ['load (1 min) before, after', `${m.loadBefore.toFixed(1)}, ${m.loadAfter.toFixed(1)}`],
+  return methodBlock(m, seconds, [
     [
       'timing',
       `${s.repeats} session${s.repeats === 1 ? '' : 's'} of ${s.timedSteps} steps a layout, in turns, nothing beside them`,
@@ -238,7 +144,5 @@ function settingsBlock({ settings: s, machine: m, seconds }: BatchStudy): string
       'trainings',
       `${s.length}, ${s.seeds} seed${s.seeds === 1 ? '' : 's'}, rules ${s.rules.join(', ')}, on one device (losses are the same bits on every layout)`,
     ],
-    ['the whole study', formatSeconds(seconds)],
-  ];
-  return `<section><h2>Machine and method</h2>${htmlTable([{ title: 'what' }, { title: 'how' }], rows)}</section>`;
+  ]);
 }

@@ -12,6 +12,8 @@ export interface Policy {
   /** The most microbatches that a stage may have between F and B: at any time, or only before its first B. */
   readonly cap?: readonly number[];
   readonly warmUp?: readonly number[];
+  /** Stages that no other feeds start their F no more often than this: microbatches enter at the rate that they leave. */
+  readonly pace?: number;
   /** W of a stage goes before its F once more than this many are pending. */
   readonly lag: number;
   /**
@@ -90,7 +92,7 @@ class Wakes {
 export function listSchedule(instance: Instance, drain: Drain, policy: Policy): Rows {
   const { stages, microbatches: M, slots, devices, placement, stagesOf, before, after, time } = instance;
   const { hold, keep, budget } = instance;
-  const { split, cap, warmUp, rank, lag } = policy;
+  const { split, cap, warmUp, rank, lag, pace = 0 } = policy;
   const backward = split ? B : BW;
   const limited = budget.some((x) => x < Infinity);
 
@@ -117,7 +119,7 @@ export function listSchedule(instance: Instance, drain: Drain, policy: Policy): 
   /** When the next F or B of a stage has all it needs; Infinity where that is not known yet. */
   const arrivalF = (s: number): number => {
     const m = f[s]!;
-    let at = 0;
+    let at = before[s]!.length === 0 ? m * pace : 0;
     for (const { stage, arrives } of before[s]!) {
       if (f[stage]! <= m) return Infinity;
       at = Math.max(at, endF[stage * M + m]! + arrives);
@@ -174,6 +176,7 @@ export function listSchedule(instance: Instance, drain: Drain, policy: Policy): 
     left--;
     wakes.push(end, d);
     if (kind === W) return;
+    if (kind === F && pace > 0 && before[s]!.length === 0) wakes.push(Math.max(end, (m + 1) * pace), d);
     (kind === F ? endF : endB)[s * M + m] = end;
     for (const { stage, leaves } of kind === F ? after[s]! : before[s]!) {
       if (placement[stage] !== d || leaves > 0) wakes.push(end + leaves, placement[stage]!);

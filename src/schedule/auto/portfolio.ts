@@ -11,6 +11,7 @@ import type { Policy } from './list.ts';
  * gaps they can: with these two the memory of 2p microbatches gives the zero bubble of Qi et al. (ICLR 2024, §3).
  */
 export function portfolio(instance: Instance, rank: Float64Array): Policy[] {
+  const cycle = cycleOf(instance);
   const trip = roundTrips(instance);
   const all = (x: number): number[] => new Array<number>(instance.devices).fill(x);
   const limits: Partial<Policy>[] = [
@@ -19,6 +20,8 @@ export function portfolio(instance: Instance, rank: Float64Array): Policy[] {
     { cap: trip },
     { cap: trip.map((x) => 2 * x - 1) },
     { cap: trip.map((x) => x + 1) },
+    { pace: cycle },
+    { pace: 1.2 * cycle },
   ];
   const waits: Pick<Policy, 'waitW' | 'waitF' | 'even'>[] = [
     [0, 0.5],
@@ -66,22 +69,30 @@ export function portfolio(instance: Instance, rank: Float64Array): Policy[] {
 }
 
 /** Microbatches that a stage has in flight when it is never kept waiting. */
-function roundTrips({ stages, microbatches: M, slots, order, after, time, split, stagesOf }: Instance): number[] {
-  const mean = (kind: number, s: number): number => {
-    let sum = 0;
-    for (let m = 0; m < M; m++) sum += time[kind * slots + s * M + m]!;
-    return sum / M;
-  };
+function roundTrips(instance: Instance): number[] {
+  const { stages, order, after, split } = instance;
   const trips = new Array<number>(stages).fill(0);
   for (const s of order.toReversed()) {
     const beyond = after[s]!.reduce((most, n) => Math.max(most, trips[n.stage]! + n.arrives + n.leaves), 0);
-    trips[s] = mean(F, s) + beyond + mean(split ? B : BW, s);
+    trips[s] = mean(instance, F, s) + beyond + mean(instance, split ? B : BW, s);
   }
-  const works = stagesOf.map((own) =>
-    own.reduce((sum, s) => sum + mean(F, s) + (split ? mean(B, s) + mean(W, s) : mean(BW, s)), 0),
-  );
-  const cycle = Math.max(...works);
+  const cycle = cycleOf(instance);
   return trips.map((trip) => (cycle > 0 ? Math.max(1, Math.ceil(trip / cycle - 1e-9)) : 1));
+}
+
+/** The busiest device's time for a microbatch: no schedule's steady state is faster. */
+function cycleOf(instance: Instance): number {
+  const kinds = instance.split ? [F, B, W] : [F, BW];
+  const works = instance.stagesOf.map((own) =>
+    own.reduce((sum, s) => sum + kinds.reduce((all, kind) => all + mean(instance, kind, s), 0), 0),
+  );
+  return Math.max(...works);
+}
+
+function mean({ microbatches: M, slots, time }: Instance, kind: number, s: number): number {
+  let sum = 0;
+  for (let m = 0; m < M; m++) sum += time[kind * slots + s * M + m]!;
+  return sum / M;
 }
 
 const splitCosts = ({ slots, time }: Instance): boolean =>
@@ -92,7 +103,7 @@ export function mutated(policy: Policy, instance: Instance, random: Uint32Array)
   const device = random[0]! % instance.devices;
   const shares = [0, 0.2, 0.5, 0.8, 1];
   const share = shares[random[2]! % shares.length]!;
-  switch (random[1]! % (policy.split ? 3 : 2)) {
+  switch (random[1]! % (policy.split ? 4 : 3)) {
     case 0:
       return { ...policy, waitF: policy.waitF.with(device, share) };
     case 1: {
@@ -102,6 +113,12 @@ export function mutated(policy: Policy, instance: Instance, random: Uint32Array)
       // From "no limit" the first step is to the stage's round trip, where a limit begins to matter.
       const from = limit[stage]! === M ? 2 * roundTrips(instance)[stage]! : limit[stage]!;
       return { ...policy, warmUp: limit.with(stage, Math.min(M, Math.max(1, from + (random[2]! % 5) - 2))) };
+    }
+    case 2: {
+      // Steps of a twentieth, from none to twice the cycle.
+      const from = policy.pace ?? 0;
+      const step = (cycleOf(instance) / 20) * ((random[3]! % 5) - 2);
+      return { ...policy, pace: from === 0 && step > 0 ? cycleOf(instance) : Math.max(0, from + step) };
     }
     default:
       return { ...policy, waitW: policy.waitW.with(device, share) };

@@ -17,6 +17,9 @@ export interface Found {
   readonly policy?: Policy;
 }
 
+/** Names the stream of random numbers. */
+const searchKey = [0x6c697374, 0x72616e6b] as const;
+
 /**
  * The search's state: the best rows so far and what may still be spent. Effort is counted in tasks placed, not in
  * seconds: the same problem has the same schedule on every machine, however loaded.
@@ -90,24 +93,25 @@ export class Search {
   /** Solves what is small enough; true where `best` is then proved to be the best. */
   exact(bounds: Bounds): boolean {
     const result = exactSchedule(this.instance, bounds, this.best!.value, this.effort / 2);
-    if (result?.rows !== undefined) this.try(result.rows);
-    return result !== undefined;
+    if (result === undefined) return false;
+    // Rows that break a rule would mean that the solver took a shorter problem for this one: nothing is proved then.
+    return result.rows === undefined || this.try(result.rows) !== undefined;
   }
 
-  /** Changes a policy a number at a time, and keeps what is no worse. */
-  tune(drain: Drain, from: Found, until: number, seed: number): Found {
-    let found = from;
-    for (let round = 0; from.policy !== undefined && !this.done && this.effort > until; round++) {
-      const random = philox4x32([round, 1, seed, 0], [0x6c697374, 0x72616e6b]);
+  /** Changes a policy a number at a time, and goes on from what is no longer. */
+  tune(drain: Drain, from: Found, spend: number, seed: number): void {
+    const until = this.effort - spend;
+    for (let round = 0, found = from; from.policy !== undefined && !this.done && this.effort > until; round++) {
+      const random = philox4x32([round, 1, seed, 0], searchKey);
       const next = this.list(drain, mutated(found.policy!, this.instance, random));
-      if (!better(found, next)) found = next;
+      if (next.value <= found.value) found = next;
     }
-    return found;
   }
 
   /**
    * Moves one task at a time, on the way that decides the length: a task that keeps its successor on the device from
-   * starting goes behind it, or behind more of them (W far), or a later task is pulled into a gap. Takes what is no worse.
+   * starting goes behind it, or that one goes further ahead, or a later task is pulled into a gap. Goes on from what is no
+   * longer: ways that are equally long are broken one by one.
    */
   improve(from: Found, seed: number): void {
     const { stages } = this.instance;
@@ -116,7 +120,7 @@ export class Search {
     let way = this.#criticalWay();
     let failed = 0;
     for (let round = 0; !this.done && way.length > 0 && failed < 400; round++) {
-      const random = philox4x32([round, 0, seed, 0], [0x6c697374, 0x72616e6b]);
+      const random = philox4x32([round, 0, seed, 0], searchKey);
       const at = way[random[0]! % way.length]!;
       const row = current.rows[at.device]!;
       const kind = (row[at.index]! / stages) | 0;
@@ -138,11 +142,7 @@ export class Search {
         continue;
       }
       const next = this.#judge(current.rows.with(at.device, changed) as Rows);
-      if (
-        next === undefined ||
-        next.value > current.value ||
-        (next.value === current.value && next.second > current.second)
-      ) {
+      if (next === undefined || next.value > current.value) {
         failed++;
         continue;
       }

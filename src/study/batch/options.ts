@@ -46,6 +46,3 @@ export const defaultOptions = (quick: boolean): BatchStudyOptions => ({
 
 /** Where the experiment says neither steps nor epochs. */
 export const defaultEpochs = (quick: boolean): number => (quick ? 3 : 10);
-
-/** Steps before those that are timed. */
-export const warmUpSteps = 3;

@@ -6,7 +6,6 @@
  *     const study = await runBatchStudy(design, options);                        // plain JSON
  *     const html = await batchStudyPage(study);                                  // src/report/batch-study
  */
-import { arch, cpus, loadavg, platform } from 'node:os';
 import { PartitaError } from '../../core/errors.ts';
 import { elementCount } from '../../core/types.ts';
 import { someGraph } from '../../optim/model.ts';
@@ -15,15 +14,16 @@ import { prepareExperiment } from '../../train/experiment/prepare.ts';
 import { largestBatch } from '../capacity.ts';
 import { makeExecutor } from '../executor.ts';
 import { compareGradients } from '../gradient-difference.ts';
-import { memoryJournal } from '../journal.ts';
 import { stepRequestOf } from '../layout.ts';
 import { logarithmicSteps } from '../learning.ts';
+import { loadNow, type Machine, machineNow } from '../machine.ts';
+import { collecting } from '../recorder.ts';
 import type { Target } from '../steps-to-target.ts';
 import { type BatchStudyDesign, type Layout, trainingOf } from './design.ts';
 import type { BatchStudyOptions, StudyPart } from './options.ts';
 import type { Recorder } from './recorder.ts';
 import { type Claim, summarize } from './summary.ts';
-import type { BatchTables, CapacityRow, TableName } from './tables.ts';
+import { type BatchTables, type CapacityRow, type TableName, tableColumns } from './tables.ts';
 import { memoryRows, type PlannedRun, planLayouts, timeLayouts, timingRows } from './timing.ts';
 import {
   type NamedTradeOff,
@@ -37,16 +37,6 @@ import {
   trainAll,
   trainCut,
 } from './training.ts';
-
-export interface Machine {
-  readonly processor: string;
-  readonly cores: number;
-  readonly system: string;
-  readonly node: string;
-  /** Load average of the minute before the study, and of its last minute. */
-  readonly loadBefore: number;
-  readonly loadAfter: number;
-}
 
 /** The whole study as JSON. */
 export interface BatchStudy {
@@ -98,29 +88,13 @@ export async function runBatchStudy(
   options: BatchStudyOptions,
   given: Partial<Recorder> = {},
 ): Promise<BatchStudy> {
-  const outer: Recorder = { journal: memoryJournal(), add: () => {}, progress: () => {}, signal: undefined, ...given };
   const began = performance.now();
-  const [loadBefore] = loadavg();
+  const loadBefore = loadNow();
   const has = (part: StudyPart) => options.parts.includes(part);
-  const rows: { [N in TableName]: BatchTables[N][number][] } = {
-    runs: [],
-    timing: [],
-    memory: [],
-    capacity: [],
-    gradients: [],
-    cutTraining: [],
-    curves: [],
-    tuning: [],
-    targets: [],
-    noise: [],
-  };
-  const recorder: Recorder = {
-    ...outer,
-    add: (table, row) => {
-      (rows[table] as (typeof row)[]).push(row);
-      outer.add(table, row);
-    },
-  };
+  const { recorder, tables: rows } = collecting<BatchTables, StudyPart>(
+    Object.keys(tableColumns) as TableName[],
+    given,
+  );
   const skipped: { part: StudyPart; why: string }[] = [];
 
   const planned = planLayouts(design);
@@ -137,7 +111,7 @@ export async function runBatchStudy(
   if (has('capacity')) searchCapacities(design, capacities, recorder);
   if (has('gradients')) await compareAll(design, recorder);
 
-  await using executor = makeExecutor(options.parallel, outer.signal);
+  await using executor = makeExecutor(options.parallel, recorder.signal);
   const runner: TrainingRunner = { design, options, recorder, executor };
   const secondsOf: SecondsOf = (variant, batch) => {
     const series = design.layouts.find((l) => l.variant === variant)?.series;
@@ -184,14 +158,7 @@ export async function runBatchStudy(
       capacityFrom,
       quick: options.quick,
     },
-    machine: {
-      processor: cpus()[0]?.model.trim() ?? 'unknown',
-      cores: cpus().length,
-      system: `${platform()} ${arch()}`,
-      node: process.version,
-      loadBefore: loadBefore ?? 0,
-      loadAfter: loadavg()[0] ?? 0,
-    },
+    machine: machineNow(loadBefore),
     target: target ?? null,
     tradeOffs: tradeOffs(
       rows.targets,

@@ -8,11 +8,12 @@ import { memoryCategories } from '../../program/instruction.ts';
 import { closedFormBubble } from '../../schedule/bubble.ts';
 import { isScheduleName } from '../../schedule/named.ts';
 import { prepareExperiment } from '../../train/experiment/prepare.ts';
-import { type PlannedLayout, planLayout, type TimedSteps, timeLayout } from '../layout.ts';
+import { type PlannedLayout, planLayout, type TimedSteps } from '../layout.ts';
 import { spreadOf } from '../statistics.ts';
 import { experimentWith, invalidCombinations } from '../sweep.ts';
+import { timeInTurns } from '../turns.ts';
 import type { BatchStudyDesign, Layout } from './design.ts';
-import { type BatchStudyOptions, warmUpSteps } from './options.ts';
+import type { BatchStudyOptions } from './options.ts';
 import type { Recorder } from './recorder.ts';
 import type { MemoryRow, TimingRow } from './tables.ts';
 
@@ -53,43 +54,24 @@ export async function timeLayouts(
   const references = new Map(referencesOf(design).map((run) => [referenceKey(run.layout), run]));
   const fitting = planned.filter((run) => run.shortages.length === 0);
   const runs = [...references.values(), ...fitting].filter((run) => run.shortages.length === 0);
-  const timed = new Map<PlannedRun, TimedSteps>();
-  for (let repeat = 0; repeat < repeats; repeat++) {
-    const order = repeat % 2 === 0 ? runs : [...runs].reverse();
-    for (const [i, run] of order.entries()) {
-      const { layout, plan } = run;
-      progress('timing', repeat * runs.length + i, repeats * runs.length, layoutText(layout));
-      const { experiment } = layout.prepared;
-      const steps = await journal.once({ timing: experiment, repeat, timedSteps, warmUpSteps }, () =>
-        timeLayout(layout.prepared, plan, { warmUp: warmUpSteps, steps: timedSteps, signal }),
-      );
-      const seconds = spreadOf(steps.seconds);
-      add('runs', {
-        series: layout.series,
-        batch: layout.batch,
-        microbatches: layout.microbatches,
-        repeat,
-        steps: steps.seconds.length,
-        medianSeconds: seconds.median,
-        lowestSeconds: Math.min(...steps.seconds),
-        highestSeconds: Math.max(...steps.seconds),
-        medianBubble: spreadOf(steps.bubbles).median,
-      });
-      const before = timed.get(run);
-      timed.set(run, before ? joined(before, steps) : steps);
-    }
-  }
+  const timed = await timeInTurns(
+    runs.map((run) => ({ ...run, prepared: run.layout.prepared, run })),
+    {
+      repeats,
+      timedSteps,
+      task: ({ layout }) => ({ timing: layout.prepared.experiment }),
+      text: ({ layout }) => layoutText(layout),
+      onSession: ({ layout: { series, batch, microbatches } }, repeat, session) =>
+        add('runs', { series, batch, microbatches, repeat, ...session }),
+    },
+    { journal, progress, signal },
+  );
+  const byRun = new Map([...timed].map(([{ run }, steps]) => [run, steps]));
   return {
-    timed,
-    references: new Map([...references].flatMap(([key, run]) => (timed.has(run) ? [[key, timed.get(run)!]] : []))),
+    timed: byRun,
+    references: new Map([...references].flatMap(([key, run]) => (byRun.has(run) ? [[key, byRun.get(run)!]] : []))),
   };
 }
-
-const joined = (a: TimedSteps, b: TimedSteps): TimedSteps => ({
-  ...a,
-  seconds: [...a.seconds, ...b.seconds],
-  bubbles: [...a.bubbles, ...b.bubbles],
-});
 
 /** The same training on one device, in one piece. */
 const oneDeviceName = 'reference: one device';

@@ -32,6 +32,7 @@ const layoutKeys: ReadonlySet<string> = new Set<keyof PlanRequest>([
   'partition',
   'placement',
   'stagesPerDevice',
+  'decided',
   'costs',
 ]);
 

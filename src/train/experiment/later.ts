@@ -3,7 +3,6 @@
  * experiment written for a later version must not run here as something else.
  */
 import type { Problem } from '../../core/schema.ts';
-import { scheduleNames } from '../../schedule/named.ts';
 
 interface Later {
   /** Dotted; `*` stands for every index of a list. */
@@ -20,11 +19,6 @@ const among =
     names.includes(value as string);
 
 const later: readonly Later[] = [
-  {
-    path: 'schedule',
-    values: among('auto'),
-    has: `${scheduleNames.map((name) => JSON.stringify(name)).join(', ')} and {"file": "s.csv"}`,
-  },
   { path: 'devices.*.backend', values: among('webgpu'), has: '"wasm", "reference"' },
   { path: 'recompute', values: among('stage', 'selective', 'optimal'), has: '"none"' },
   { path: 'simd', values: among('relaxed'), has: '"strict"' },

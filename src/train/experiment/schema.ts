@@ -263,7 +263,7 @@ export const experimentSchema = object({
   ),
   microbatches: integer({ min: 1, default: 1, doc: 'M, parts the batch is cut into' }),
   schedule: optional(
-    either([choice(scheduleNames), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
+    either([choice([...scheduleNames, 'auto']), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
       doc: 'order of the tasks on the devices; default 1f1b, with batchNorm exact gpipe',
     }),
   ),

@@ -1,5 +1,5 @@
 /** Axes, channels and panels that the pictures of a batch study share. */
-import { type Chart, ordered, shapes } from '../chart.ts';
+import { type Chart, ordered, shapes } from './chart.ts';
 
 export type Spec = Record<string, unknown>;
 

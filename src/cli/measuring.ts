@@ -1,0 +1,58 @@
+/** Costs that commands take from measurements: the flags --profile and --no-cache. */
+import { UsageError } from '../core/errors.ts';
+import { readProfile } from '../cost/profile.ts';
+import { readText } from '../formats/read-file.ts';
+import type { PlanRequest } from '../plan/plan.ts';
+import { cacheFolder, MeasurementCache } from '../profile/cache.ts';
+import { costsOfProfile, profileFor, withMeasuredLinks } from '../profile/costs.ts';
+import { feedOf } from '../profile/feed.ts';
+import type { PreparedExperiment } from '../train/experiment/prepare.ts';
+import type { Invocation } from './invocation.ts';
+
+const MAKE_IT = 'make it with: partita profile experiment.json --out profile.json';
+
+/** The user's cache, or none with --no-cache; warnings go to standard error. */
+export const cacheOf = (invocation: Invocation): MeasurementCache =>
+  new MeasurementCache(invocation.own.cache === false ? undefined : cacheFolder(), (message) => {
+    process.stderr.write(`partita: ${message}\n`);
+  });
+
+export const announcer =
+  (invocation: Invocation) =>
+  (what: string): void => {
+    if (!invocation.quiet) process.stderr.write(`partita: ${what} …\n`);
+  };
+
+/**
+ * The request with costs by --profile: of a file, or measured where the cache lacks them. Without the flag the machine's
+ * links, where the cache has them.
+ */
+export async function withCosts(
+  request: PlanRequest,
+  prepared: PreparedExperiment,
+  invocation: Invocation,
+): Promise<PlanRequest> {
+  const { profile } = invocation.own;
+  const cache = cacheOf(invocation);
+  if (profile === undefined) return withMeasuredLinks(request, cache);
+  const costs =
+    typeof profile === 'string'
+      ? readProfile(readText(profile, { remedy: MAKE_IT }), profile)
+      : await profileFor(request, () => feedOf(prepared), {
+          cache,
+          announce: announcer(invocation),
+          seed: prepared.experiment.seed,
+          signal: invocation.signal,
+        });
+  return { ...request, costs: costsOfProfile(costs, request) };
+}
+
+/** `--profile experiment.json` takes the experiment for the profile. */
+export function refuseSwallowedExperiment({ own, file, keys, command }: Invocation): void {
+  const { profile } = own;
+  if (typeof profile !== 'string' || file !== undefined || keys.length > 0) return;
+  throw new UsageError('command-line', `--profile ${profile}: there is no experiment beside the profile`, {
+    fields: { flag: 'profile', got: profile },
+    remedy: `partita ${command} ${profile} --profile, or: partita ${command} experiment.json --profile ${profile}`,
+  });
+}

@@ -1,0 +1,64 @@
+import { writeProfile } from '../cost/profile.ts';
+import { writeFileAtomic } from '../formats/atomic.ts';
+import { makePlan } from '../plan/plan.ts';
+import { breakdownOf } from '../profile/breakdown.ts';
+import { machineCosts, withMeasuredLinks } from '../profile/costs.ts';
+import { feedOf } from '../profile/feed.ts';
+import { profileOf } from '../profile/kernels.ts';
+import { recordSteps } from '../profile/record.ts';
+import { printProfile } from '../report/profile.ts';
+import { bubbleOf } from '../train/bubble.ts';
+import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
+import { loadExperiment } from './experiment.ts';
+import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
+import { announcer, cacheOf } from './measuring.ts';
+
+export async function run(invocation: Invocation): Promise<number> {
+  const { experiment, where } = loadExperiment(invocation);
+  const steps = wholeNumberOf(invocation, 'timedSteps', 'timed-steps', 1) ?? 20;
+  const warmUp = wholeNumberOf(invocation, 'warmUp', 'warm-up', 0) ?? 5;
+  const rows = wholeNumberOf(invocation, 'rows', 'rows', 1) ?? 20;
+  const prepared = prepareExperiment({ ...experiment, eval: undefined }, { where });
+  const cache = cacheOf(invocation);
+  const request = planRequestOf(prepared, 'train');
+  const plan = makePlan(withMeasuredLinks({ ...request, programs: { train: request.programs.train! } }, cache));
+  const announce = announcer(invocation);
+  const { signal } = invocation;
+  const machine = await machineCosts({ cache, announce, signal });
+  const params = textOf(invocation, 'params');
+  const recorded = await recordSteps(plan, feedOf(prepared), {
+    steps,
+    warmUp,
+    seed: experiment.seed,
+    parameters: params === undefined ? undefined : readParameters(params, prepared.model),
+    signal,
+  });
+  const breakdown = breakdownOf(recorded, machine);
+  const profile = profileOf(recorded, machine);
+  const out = textOf(invocation, 'out');
+  if (out !== undefined) await writeFileAtomic(out, writeProfile(profile));
+  if (invocation.json) {
+    const { counted, peaks, busySeconds, stepSeconds } = recorded;
+    const result = {
+      version: 1,
+      command: 'profile',
+      model: plan.request.model.name,
+      ...breakdown,
+      devices: breakdown.devices.map((d, i) => ({
+        ...d,
+        peakBytesPlanned: peaks.planned[i],
+        peakBytesMeasured: peaks.measured[i],
+        bubbleFraction: bubbleOf([d.busySeconds], stepSeconds),
+      })),
+      bubbleFraction: bubbleOf(busySeconds, stepSeconds),
+      stepSecondsPredicted: plan.prediction.stepSeconds,
+      counted,
+      machine,
+      out: out ?? null,
+    };
+    process.stdout.write(`${JSON.stringify(result)}\n`);
+  } else if (!invocation.quiet) {
+    process.stdout.write(`${printProfile(breakdown, recorded, machine, { rows })}\n`);
+  }
+  return 0;
+}

@@ -1,0 +1,337 @@
+/** `partita simulate` of stages whose times are given: no model, no experiment. */
+import { FormatError, nearest, UsageError } from '../core/errors.ts';
+import { formatCount, formatPercent, formatValue } from '../core/format.ts';
+import { either, type Infer, integer, list, number, object, optional, parse } from '../core/schema.ts';
+import { writeFileAtomic } from '../formats/atomic.ts';
+import { readText } from '../formats/read-file.ts';
+import { table } from '../report/table.ts';
+import {
+  type AutoSchedule,
+  autoSchedule,
+  type ClockOptions,
+  isScheduleName,
+  makeSchedule,
+  namedSchedules,
+  placementOver,
+  printGrid,
+  readScheduleCsv,
+  type Schedule,
+  type StageEdge,
+  type StageFigures,
+  scheduleNames,
+  stageFigures,
+  type Task,
+  validateSchedule,
+  writeScheduleCsv,
+} from '../schedule/index.ts';
+import { type Invocation, refuseMissingFolder, textOf, wholeNumberOf } from './invocation.ts';
+
+/** Times of one microbatch on one stage. */
+interface StageTimes {
+  readonly F: number;
+  readonly B: number;
+  readonly W: number;
+}
+
+interface Asked {
+  readonly schedule: string;
+  readonly microbatches: number | undefined;
+  readonly devices: number | undefined;
+  readonly stagesPerDevice: number | undefined;
+  /** Device of each stage. */
+  readonly placement: readonly number[] | undefined;
+}
+
+const costsSchema = object({
+  stages: list(list(number({ min: 0 })), { minLength: 1, doc: '[F, B, W] of each stage' }),
+  link: optional(either([number({ min: 0 }), list(list(number({ min: 0 })))] as const)),
+  edges: optional(list(list(integer({ min: 0 })))),
+});
+
+export async function run(invocation: Invocation): Promise<number> {
+  if (invocation.file !== undefined) {
+    throw new UsageError(
+      'command-line',
+      `simulate plays either ${invocation.file} or stages with times given by flags`,
+      {
+        fields: { file: invocation.file },
+        remedy: 'leave out the experiment, or --stages, --times, --costs and --link',
+      },
+    );
+  }
+  const out = textOf(invocation, 'scheduleOut');
+  refuseMissingFolder('schedule-out', out);
+  const asked = askedFor(invocation);
+  const fromFile = asked.schedule.endsWith('.csv')
+    ? readScheduleCsv(readText(asked.schedule), { name: asked.schedule })
+    : undefined;
+  const { times, link, dependencies } = costsOf(invocation, stagesAsked(invocation, asked, fromFile));
+  const options: ClockOptions = { durations: (t) => durationOf(times[t.stage]!, t), link, dependencies };
+
+  const { schedule, auto } = fromFile === undefined ? scheduleOf(asked, times, options) : { schedule: fromFile };
+  if (fromFile !== undefined) refuseOthers(asked, fromFile);
+  validateSchedule(schedule, { dependencies });
+  const figures = stageFigures(schedule, options);
+  if (out !== undefined) await writeFileAtomic(out, writeScheduleCsv(schedule));
+
+  if (invocation.json) {
+    const bound = auto && { lowerBound: auto.lowerBound, gap: auto.gap };
+    const { name, stages, microbatches, placement } = schedule;
+    process.stdout.write(
+      `${JSON.stringify({ version: 1, schedule: name, stages, microbatches, placement, ...figures, ...bound })}\n`,
+    );
+  } else if (!invocation.quiet) {
+    process.stdout.write(`${print(schedule, figures, auto, options)}\n`);
+  }
+  return 0;
+}
+
+/** The keys of an experiment that say something of stages alone. */
+function askedFor(invocation: Invocation): Asked {
+  const counts = ['microbatches', 'devices', 'stagesPerDevice'] as const;
+  const texts = new Map(invocation.keys);
+  const other =
+    invocation.memory === undefined
+      ? [...texts.keys()].find((key) => !['schedule', 'schedule.file', 'partition.placement', ...counts].includes(key))
+      : 'memory';
+  if (other !== undefined) {
+    throw new UsageError('command-line', `--${other} says nothing about stages whose times are given`, {
+      fields: { flag: other },
+      remedy: `leave out --${other}, or simulate an experiment: partita simulate experiment.json`,
+    });
+  }
+  const [microbatches, devices, stagesPerDevice] = counts.map((key) => {
+    const text = texts.get(key);
+    return text === undefined ? undefined : wholeNumberOf({ ...invocation, own: { count: text } }, 'count', key, 1);
+  });
+  return {
+    schedule: texts.get('schedule.file') ?? texts.get('schedule') ?? '1f1b',
+    microbatches,
+    devices,
+    stagesPerDevice,
+    placement: texts.get('partition.placement')?.split(',').map(deviceNumber),
+  };
+}
+
+function deviceNumber(text: string): number {
+  if (/^\s*\d{1,9}\s*$/.test(text)) return Number(text);
+  throw new UsageError(
+    'command-line',
+    `--partition.placement: expected numbers of devices, got ${JSON.stringify(text)}`,
+    {
+      fields: { flag: 'partition.placement', got: text },
+      remedy: '--partition.placement 0,1,0,1',
+    },
+  );
+}
+
+/** How many stages the flags and the schedule's file speak of; undefined where only a file of costs says it. */
+function stagesAsked(invocation: Invocation, asked: Asked, fromFile: Schedule | undefined): number | undefined {
+  const { devices, stagesPerDevice, placement } = asked;
+  const said = [
+    ['--stages', wholeNumberOf(invocation, 'stages', 'stages', 1)],
+    ['--devices and --stagesPerDevice', devices && stagesPerDevice && devices * stagesPerDevice],
+    ['--partition.placement', placement?.length],
+    [asked.schedule, fromFile?.stages],
+  ] as const;
+  const [first, ...others] = said.filter(([, n]) => n !== undefined);
+  const contrary = others.find(([, n]) => n !== first![1]);
+  if (contrary !== undefined) {
+    throw new UsageError(
+      'command-line',
+      `${contrary[0]}: ${contrary[1]} stages, where ${first![0]} says ${first![1]}`,
+      {
+        fields: { stages: first![1], other: contrary[1] },
+        remedy: `--stages ${contrary[1]}`,
+      },
+    );
+  }
+  return first?.[1];
+}
+
+interface Costs {
+  readonly times: readonly StageTimes[];
+  readonly link: ClockOptions['link'];
+  readonly dependencies: readonly StageEdge[] | undefined;
+}
+
+function costsOf(invocation: Invocation, stages: number | undefined): Costs {
+  const [text, file] = [textOf(invocation, 'times'), textOf(invocation, 'costs')];
+  if ((text === undefined) === (file === undefined)) {
+    const what =
+      text === undefined
+        ? 'the times of the stages are missing'
+        : '--times and --costs both give the times of the stages';
+    throw new UsageError('command-line', what, {
+      remedy: text === undefined ? '--times 1,1,1, or --costs costs.json' : 'leave one of them out',
+    });
+  }
+  const link = linkFlag(invocation);
+  if (text !== undefined) {
+    if (stages === undefined)
+      throw new UsageError('command-line', '--times is of equal stages: how many?', { remedy: '--stages 4' });
+    return { times: new Array<StageTimes>(stages).fill(timesFlag(text)), link: link ?? 0, dependencies: undefined };
+  }
+  const costs = readCosts(file!);
+  if (stages !== undefined && stages !== costs.times.length) {
+    throw new UsageError('command-line', `${file} has the times of ${costs.times.length} stages, asked are ${stages}`, {
+      fields: { file, stages, given: costs.times.length },
+      remedy: `--stages ${costs.times.length}`,
+    });
+  }
+  return { ...costs, link: link ?? costs.link };
+}
+
+function timesFlag(text: string): StageTimes {
+  const parts = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
+  const [F, B, W] = parts;
+  if (parts.length === 3 && parts.every((n) => n >= 0 && n < Infinity)) return { F: F!, B: B!, W: W! };
+  throw new UsageError('command-line', `--times: expected three numbers F,B,W from 0, got ${JSON.stringify(text)}`, {
+    fields: { flag: 'times', got: text },
+    remedy: '--times 18.5,18.1,9.3',
+  });
+}
+
+function linkFlag(invocation: Invocation): number | undefined {
+  const text = textOf(invocation, 'link');
+  if (text === undefined) return undefined;
+  const link = text.trim() === '' ? Number.NaN : Number(text);
+  if (link >= 0 && link < Infinity) return link;
+  throw new UsageError('command-line', `--link: expected a number from 0, got ${JSON.stringify(text)}`, {
+    fields: { flag: 'link', got: text },
+  });
+}
+
+function readCosts(file: string): Costs {
+  let json: unknown;
+  try {
+    json = JSON.parse(readText(file));
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new FormatError('costs-json', `${file} is not JSON: ${cause.message}`, {
+      fields: { file },
+      remedy: '{"stages": [[1, 1, 1], [2, 2, 2]], "link": 0.1}',
+      cause,
+    });
+  }
+  const { stages, link = 0, edges }: Infer<typeof costsSchema> = parse(costsSchema, json, file);
+  const wrong = (key: string, expected: string): UsageError =>
+    new UsageError('experiment-invalid', `${file}: ${key}: expected ${expected}`, { fields: { file, key, expected } });
+  const times = stages.map((times, s): StageTimes => {
+    const [F, B, W, ...more] = times;
+    if (W === undefined || more.length > 0) throw wrong(`stages.${s}`, 'three times [F, B, W]');
+    return { F: F!, B: B!, W };
+  });
+  const isStage = (s: number | undefined): boolean => Number.isInteger(s) && s! < times.length;
+  edges?.forEach((edge, i) => {
+    if (edge.length !== 2 || !edge.every(isStage) || edge[0]! >= edge[1]!) {
+      throw wrong(`edges.${i}`, `[from, to], two stages of 0..${times.length - 1} with from < to`);
+    }
+  });
+  const dependencies = edges as unknown as StageEdge[] | undefined;
+  if (typeof link === 'number') return { times, link, dependencies };
+
+  const delays = new Map<number, number>();
+  link.forEach((entry, i) => {
+    const [from, to, delay, ...more] = entry;
+    if (delay === undefined || more.length > 0 || !isStage(from) || !isStage(to)) {
+      throw wrong(`link.${i}`, `[from stage, to stage, time] with stages of 0..${times.length - 1}`);
+    }
+    delays.set(from! * times.length + to!, delay);
+  });
+  // An entry is of both directions, unless the other has its own; stages that have none are joined at no cost.
+  const delay = (from: number, to: number): number =>
+    delays.get(from * times.length + to) ?? delays.get(to * times.length + from) ?? 0;
+  return { times, link: delay, dependencies };
+}
+
+const durationOf = ({ F, B, W }: StageTimes, { kind }: Task): number =>
+  kind === 'F' ? F : kind === 'B' ? B : kind === 'W' ? W : B + W;
+
+function scheduleOf(
+  { schedule: name, microbatches = 1, devices, stagesPerDevice, placement }: Asked,
+  times: readonly StageTimes[],
+  options: ClockOptions,
+): { schedule: Schedule; auto?: AutoSchedule } {
+  const stages = times.length;
+  const known = [...scheduleNames, 'auto'];
+  if (name !== 'auto' && !isScheduleName(name)) {
+    const near = nearest(name, known);
+    throw new UsageError(
+      'unknown-schedule',
+      `--schedule: expected ${known.join(', ')} or a file s.csv, got ${JSON.stringify(name)}`,
+      {
+        fields: { schedule: name, known },
+        remedy: `--schedule ${near ?? '1f1b'}`,
+      },
+    );
+  }
+  const each = stagesPerDevice ?? (name === 'auto' ? 1 : namedSchedules[name].stagesPerDevice);
+  const count = devices ?? (placement === undefined ? Math.ceil(stages / each) : Math.max(...placement) + 1);
+  const rule = name === 'auto' ? 'straight' : namedSchedules[name].placement;
+  const shape = { stages, microbatches, devices: count, placement: placement ?? placementOver(rule, stages, count) };
+  if (name !== 'auto') return { schedule: makeSchedule(name, shape) };
+  const auto = autoSchedule(shape, options);
+  return { schedule: auto.schedule, auto };
+}
+
+/** A schedule's file says all but the times. */
+function refuseOthers({ schedule, devices, microbatches, placement }: Asked, file: Schedule): void {
+  for (const [key, asked, given] of [
+    ['devices', devices, file.devices],
+    ['microbatches', microbatches, file.microbatches],
+    ['partition.placement', placement?.join(), file.placement.join()],
+  ] as const) {
+    if (asked === undefined || asked === given) continue;
+    throw new UsageError('command-line', `--${key} ${asked}, where ${schedule} has ${given}`, {
+      fields: { flag: key, got: asked, expected: given },
+      remedy: `leave out --${key}`,
+    });
+  }
+}
+
+/** Devices and tasks up to which the grid is drawn, and rows of the table. */
+const drawn = { devices: 64, tasks: 100_000, rows: 32 };
+
+function print(
+  schedule: Schedule,
+  figures: StageFigures,
+  auto: AutoSchedule | undefined,
+  options: ClockOptions,
+): string {
+  const { name, stages, devices, microbatches, rows } = schedule;
+  const count = (n: number, what: string): string => `${formatCount(n)} ${what}${n === 1 ? '' : 's'}`;
+  const title = `${name}: ${count(stages, 'stage')} on ${count(devices, 'device')}, ${count(microbatches, 'microbatch').replace(/hs$/, 'hes')}`;
+  const tasks = rows.reduce((sum, row) => sum + row.length, 0);
+  const grid =
+    devices <= drawn.devices && tasks <= drawn.tasks
+      ? printGrid(schedule, { ...options, width: process.stdout.columns ?? 120 })
+      : `(${count(devices, 'device')} with ${formatCount(tasks)} tasks are not drawn)`;
+  const shown = figures.devices.slice(0, drawn.rows);
+  const lines = table(
+    ['device', 'busy', 'idle', 'idle share', 'in flight'],
+    shown.map(({ busy, idle, peakInFlight }, d) => [
+      d,
+      formatValue(busy),
+      formatValue(idle),
+      formatPercent(figures.makespan > 0 ? idle / figures.makespan : 0),
+      peakInFlight,
+    ]),
+  );
+  const more = devices > shown.length ? [`and ${count(devices - shown.length, 'more device')}; --json has all`] : [];
+  const proof = auto && [
+    `lower bound ${formatValue(auto.lowerBound)}, gap ${formatPercent(auto.gap)}`,
+    ...(auto.against
+      ? [`best named schedule: ${auto.against.name}, makespan ${formatValue(auto.against.makespan)}`]
+      : []),
+  ];
+  return [
+    title,
+    grid,
+    '',
+    `makespan ${formatValue(figures.makespan)}; bubble ${formatPercent(figures.bubbleFraction, 2)}, with the waits until all devices begin and end ${formatPercent(figures.bubbleFractionMakespan, 2)}`,
+    ...(proof ?? []),
+    lines,
+    ...more,
+  ].join('\n');
+}

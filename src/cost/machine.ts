@@ -1,0 +1,61 @@
+/** What was measured of a machine, independent of any model: the constants of its cost model. */
+import { type Infer, integer, number, object, string } from '../core/schema.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
+import type { DeviceModel, LinkModel } from './analytic.ts';
+import { type AnalyticCostOptions, analyticCosts, type CostModel } from './model.ts';
+
+const positive = (doc: string) => number({ above: 0, doc });
+const seconds = (doc: string) => number({ min: 0, doc });
+
+/** What the constants depend on: another processor, Node or build of the kernels is another machine. */
+export const machineIdentitySchema = object({
+  processor: string({ doc: 'model of the processor' }),
+  cores: integer({ min: 1, doc: 'cores that this process may use' }),
+  platform: string({ doc: 'operating system and architecture' }),
+  node: string({ doc: 'version of Node' }),
+  partita: string({ doc: 'version of Partita' }),
+  kernels: string({ doc: 'SHA-256 of the kernels, its first 16 digits' }),
+});
+
+export type MachineIdentity = Infer<typeof machineIdentitySchema>;
+
+export const machineSchema = object({
+  identity: machineIdentitySchema,
+  /** Of one core that runs the WebAssembly kernels. */
+  device: object({
+    flopsPerSecond: positive('arithmetic of large matrix products'),
+    bytesPerSecond: positive('traffic of elementwise kernels out of the nearest caches'),
+    secondsPerKernel: seconds('of a kernel that does nothing'),
+  }),
+  copyBytesPerSecond: positive('bytes copied within the memory of a device, or to and from the host'),
+  secondsPerInstruction: seconds('what the device spends between two instructions'),
+  /** Of a step: the host's word to the devices and their answers. */
+  step: object({ seconds: seconds('of any step'), secondsPerDevice: seconds('for each device') }),
+  /** Between two devices of this process. */
+  link: object({
+    bytesPerSecond: positive('bytes copied from memory to memory'),
+    secondsLatency: seconds('from the end of a copy until a receiver that slept goes on'),
+    secondsSend: seconds('what a message costs its sender beside the copy'),
+  }),
+});
+
+/** The measured constants of a machine. */
+export type MachineCosts = Infer<typeof machineSchema>;
+
+/** The link between any two of its threads: one that sleeps has to be woken. */
+export const threadLink = ({ link }: Pick<MachineCosts, 'link'>): LinkModel => ({ ...link, wakes: true });
+
+/** A roofline whose figures were measured; nothing of the model at hand was. */
+export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCostOptions, 'link'> = {}): CostModel {
+  const device: DeviceModel = { ...machine.device, speed: 1 };
+  const analytic = analyticCosts({ device, link: link ?? threadLink(machine) });
+  return {
+    ...analytic,
+    source: 'machine',
+    instructionSeconds: (backend: BackendName, copiedBytes = 0) =>
+      backend === 'wasm'
+        ? machine.secondsPerInstruction + copiedBytes / machine.copyBytesPerSecond
+        : analytic.instructionSeconds(backend, copiedBytes),
+    stepSeconds: (devices) => machine.step.seconds + devices * machine.step.secondsPerDevice,
+  };
+}

@@ -1,0 +1,141 @@
+/** Where the time of recorded steps went. */
+import { formatType } from '../core/types.ts';
+import { costSeconds, type DeviceModel, referenceDevice } from '../cost/analytic.ts';
+import type { MachineCosts } from '../cost/machine.ts';
+import type { Instruction, Part } from '../program/instruction.ts';
+import type { RecordedSteps } from './record.ts';
+
+/** Time of some kernels in a step of all devices. */
+export interface ProfileRow {
+  readonly name: string;
+  /** Runs a step. */
+  readonly runs: number;
+  /** Of one step. */
+  readonly seconds: number;
+  /** Of all devices' time in instructions other than waiting ones. */
+  readonly share: number;
+  readonly flopsPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Time of the roofline over the measured one: 1 is as fast as the machine allows by its measured peaks. */
+  readonly roofline: number;
+}
+
+export interface ShapeRow extends ProfileRow {
+  readonly op: string;
+  readonly kernels: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+}
+
+export interface DeviceRow {
+  readonly device: number;
+  readonly backend: string;
+  readonly busySeconds: number;
+  /** In kernels. */
+  readonly computeSeconds: number;
+  /** Copies to and from the host and within the device, posts. */
+  readonly copySeconds: number;
+  /** In sends, receives and barriers: copying to others, and waiting for them. */
+  readonly exchangeSeconds: number;
+}
+
+export interface ProfileBreakdown {
+  readonly stepSeconds: number;
+  readonly devices: readonly DeviceRow[];
+  /** Largest first. */
+  readonly ops: readonly ProfileRow[];
+  readonly kernels: readonly ProfileRow[];
+  readonly shapes: readonly ShapeRow[];
+}
+
+interface Sum {
+  runs: number;
+  seconds: number;
+  flops: number;
+  bytes: number;
+  rooflineSeconds: number;
+  readonly part: Part;
+}
+
+const exchanges: ReadonlySet<Instruction['kind']> = new Set(['send', 'receive', 'barrier']);
+
+export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): ProfileBreakdown {
+  const { plan, program, instructions: times } = recorded;
+  const sums = { ops: new Map<string, Sum>(), kernels: new Map<string, Sum>(), shapes: new Map<string, Sum>() };
+  let total = 0;
+  const devices = plan.programs[program]!.devices.map(({ instructions }, device): DeviceRow => {
+    const { backend } = plan.request.devices[device]!;
+    const model: DeviceModel = backend === 'wasm' ? { ...machine.device, speed: 1 } : referenceDevice;
+    const spent = { compute: 0, copy: 0, exchange: 0 };
+    instructions.forEach((instruction, i) => {
+      const { seconds } = times[device]![i]!;
+      spent[instruction.kind === 'compute' ? 'compute' : exchanges.has(instruction.kind) ? 'exchange' : 'copy'] +=
+        seconds;
+      if (instruction.kind !== 'compute') return;
+      const rooflines = instruction.parts.map((part) => part.repeat * costSeconds(part, model));
+      const whole = rooflines.reduce((a, b) => a + b, 0);
+      instruction.parts.forEach((part, p) => {
+        // An instruction of several nodes (samples one by one) is shared out by their rooflines.
+        const own = seconds * (rooflines[p]! / whole);
+        const { op } = part.signature;
+        const kernels = kernelsOf(part);
+        for (const [map, name] of [
+          [sums.ops, op],
+          [sums.kernels, kernels],
+          [sums.shapes, shapeName(part)],
+        ] as const) {
+          const sum = map.get(name) ?? { runs: 0, seconds: 0, flops: 0, bytes: 0, rooflineSeconds: 0, part };
+          sum.runs += part.repeat;
+          sum.seconds += own;
+          sum.flops += part.repeat * part.flops;
+          sum.bytes += part.repeat * part.bytes;
+          sum.rooflineSeconds += rooflines[p]!;
+          map.set(name, sum);
+        }
+      });
+    });
+    total += spent.compute + spent.copy;
+    return {
+      device,
+      backend,
+      busySeconds: recorded.busySeconds[device]!,
+      computeSeconds: spent.compute,
+      copySeconds: spent.copy,
+      exchangeSeconds: spent.exchange,
+    };
+  });
+  const rowsOf = (map: ReadonlyMap<string, Sum>): (ProfileRow & { part: Part })[] =>
+    [...map]
+      .map(([name, { runs, seconds, flops, bytes, rooflineSeconds, part }]) => ({
+        name,
+        runs,
+        seconds,
+        share: total > 0 ? seconds / total : 0,
+        flopsPerSecond: seconds > 0 ? flops / seconds : 0,
+        bytesPerSecond: seconds > 0 ? bytes / seconds : 0,
+        roofline: seconds > 0 ? rooflineSeconds / seconds : 0,
+        part,
+      }))
+      .sort((a, b) => b.seconds - a.seconds || (a.name < b.name ? -1 : 1));
+  const plain = (map: ReadonlyMap<string, Sum>) => rowsOf(map).map(({ part: _, ...row }) => row);
+  return {
+    stepSeconds: recorded.stepSeconds,
+    devices,
+    ops: plain(sums.ops),
+    kernels: plain(sums.kernels),
+    shapes: rowsOf(sums.shapes).map(({ part, ...row }) => ({
+      ...row,
+      op: part.signature.op,
+      kernels: kernelsOf(part),
+      inputs: part.signature.inputs.map(formatType),
+      outputs: part.signature.outputs.map(formatType),
+    })),
+  };
+}
+
+/** `im2col + gemm`: each kernel once, in order; a backend without kernels of its own computes the op itself. */
+const kernelsOf = ({ calls, signature }: Part): string =>
+  [...new Set(calls.map((c) => c.kernel))].join(' + ') || signature.op;
+
+const shapeName = ({ signature: { op, inputs, outputs } }: Part): string =>
+  `${op}(${inputs.map(formatType).join(', ')}) -> ${outputs.map(formatType).join(', ')}`;

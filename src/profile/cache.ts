@@ -1,0 +1,110 @@
+/**
+ * What was measured of this machine, kept between runs: a file for its constants, and one for the kernels that were timed
+ * with so many devices busy. Their names hold a hash of the machine's identity, so that another processor, Node or build of
+ * the kernels never sees them. A file that cannot be read is told and taken for missing; it is never an error.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { isAbsolute, join, resolve } from 'node:path';
+import { FormatError } from '../core/errors.ts';
+import { choice, integer, object, parse } from '../core/schema.ts';
+import { type MachineCosts, machineSchema } from '../cost/machine.ts';
+import { type Profile, readProfile, writeProfile } from '../cost/profile.ts';
+import { writeFileAtomic } from '../formats/atomic.ts';
+import { machineIdentity } from './identity.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Folder of the cache: PARTITA_CACHE, or partita in XDG_CACHE_HOME, or ~/.cache/partita. undefined: none is used, where
+ * PARTITA_CACHE is `off`. A relative XDG_CACHE_HOME is ignored, as its specification asks.
+ */
+export function cacheFolder(environment: Environment = process.env): string | undefined {
+  const { PARTITA_CACHE: own, XDG_CACHE_HOME: shared } = environment;
+  if (own === 'off') return undefined;
+  if (own !== undefined && own !== '') return resolve(own);
+  if (shared !== undefined && isAbsolute(shared)) return join(shared, 'partita');
+  return join(homedir(), '.cache', 'partita');
+}
+
+const VERSION = 1;
+
+const machineFile = object({
+  format: choice(['partita-machine']),
+  version: integer({ min: 1 }),
+  machine: machineSchema,
+});
+
+export class MeasurementCache {
+  readonly folder: string | undefined;
+  readonly warn: (message: string) => void;
+  readonly #id: string;
+
+  /** `folder` undefined: nothing is found, nothing kept. */
+  constructor(folder: string | undefined, warn: (message: string) => void) {
+    this.folder = folder;
+    this.warn = warn;
+    this.#id = createHash('sha256').update(JSON.stringify(machineIdentity())).digest('hex').slice(0, 16);
+  }
+
+  machine(): MachineCosts | undefined {
+    return this.#read(this.#machineFile, (text, file) => {
+      const json = JSON.parse(text) as { version?: unknown };
+      if (json.version !== VERSION) throw new FormatError('machine-file', `${file}: of version ${json.version}`);
+      return parse(machineFile, json, file).machine;
+    });
+  }
+
+  async keepMachine(machine: MachineCosts): Promise<void> {
+    const json = { format: 'partita-machine', version: VERSION, machine };
+    await this.#write(this.#machineFile, `${JSON.stringify(json, null, 1)}\n`);
+  }
+
+  /** The kernels that were timed while so many devices were busy. */
+  profile(busyDevices: number): Profile | undefined {
+    return this.#read(this.#profileFile(busyDevices), readProfile);
+  }
+
+  async keepProfile(profile: Profile): Promise<void> {
+    await this.#write(this.#profileFile(profile.busyDevices), writeProfile(profile));
+  }
+
+  get #machineFile(): string {
+    return `machine-${this.#id}.json`;
+  }
+
+  #profileFile(busyDevices: number): string {
+    return `kernels-${this.#id}-${busyDevices}.json`;
+  }
+
+  #read<T>(name: string, read: (text: string, file: string) => T): T | undefined {
+    if (this.folder === undefined) return undefined;
+    const file = join(this.folder, name);
+    let text: string;
+    try {
+      text = readFileSync(file, 'utf8');
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT' && code !== 'ENOTDIR') this.warn(`cannot read the cache ${file}: ${message}`);
+      return undefined;
+    }
+    try {
+      return read(text, file);
+    } catch (error) {
+      const reason = (error as Error).message.replace(`${file}: `, '').replace(/\s+/g, ' ');
+      this.warn(`the cache ${file} is damaged and not used: ${reason}`);
+      return undefined;
+    }
+  }
+
+  async #write(name: string, text: string): Promise<void> {
+    if (this.folder === undefined) return;
+    try {
+      mkdirSync(this.folder, { recursive: true });
+      await writeFileAtomic(join(this.folder, name), text);
+    } catch (error) {
+      this.warn(`cannot keep the measurement: ${(error as Error).message}`);
+    }
+  }
+}

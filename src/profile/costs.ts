@@ -1,0 +1,84 @@
+/** Costs for a request: from a profile, from the cache, or measured now. */
+import { availableParallelism } from 'node:os';
+import { type MachineCosts, measuredCosts, threadLink } from '../cost/machine.ts';
+import { analyticCosts, type CostModel, type KernelRun, withLinks } from '../cost/model.ts';
+import { mergeProfiles, missingKeys, type Profile, profiledCosts } from '../cost/profile.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
+import { makePlan, type PlanRequest } from '../plan/plan.ts';
+import type { MeasurementCache } from './cache.ts';
+import { onOneDevice, profileModel } from './kernels.ts';
+import { measureMachine } from './machine.ts';
+import type { Feed, RecordOptions } from './record.ts';
+import { runDelaySeconds } from './run-delay.ts';
+
+export interface MeasuringOptions extends RecordOptions {
+  readonly cache: MeasurementCache;
+  /** Told before something is measured. */
+  readonly announce?: (what: string) => void;
+}
+
+/** The constants of this machine, from the cache or measured. */
+export async function machineCosts({ cache, announce, signal }: MeasuringOptions): Promise<MachineCosts> {
+  const known = cache.machine();
+  if (known) return known;
+  announce?.('measuring this machine');
+  const machine = await watched(cache, () => measureMachine({ signal }));
+  await cache.keepMachine(machine);
+  return machine;
+}
+
+/** More of a measurement's time than this in which threads had to wait for cores, and its figures are those of a busy machine. */
+const BUSY_SHARE = 0.1;
+
+/** Tells where others have taken the cores meanwhile: what is kept stays until it is deleted. */
+async function watched<T>(cache: MeasurementCache, measure: () => Promise<T>): Promise<T> {
+  const [delay, begin] = [runDelaySeconds() ?? 0, performance.now()];
+  const result = await measure();
+  const seconds = (performance.now() - begin) / 1000;
+  if ((runDelaySeconds() ?? 0) - delay > BUSY_SHARE * seconds) {
+    const again = cache.folder === undefined ? '' : `; to measure again when it is idle, delete ${cache.folder}`;
+    cache.warn(`the machine was busy while it was measured, so times may be too long${again}`);
+  }
+  return result;
+}
+
+/** A profile that has every kernel of a request: what the cache lacks is timed, and kept there. */
+export async function profileFor(request: PlanRequest, feed: () => Feed, options: MeasuringOptions): Promise<Profile> {
+  const { cache, announce } = options;
+  const busyDevices = options.busyDevices ?? Math.min(request.devices.length, availableParallelism());
+  const known = cache.profile(busyDevices);
+  if (known && missingKeys(known, kernelRuns(request)).length === 0) return known;
+  const machine = await machineCosts(options);
+  announce?.(`timing the kernels of ${request.model.name}`);
+  const measured = await watched(cache, () => profileModel(request, feed(), machine, { ...options, busyDevices }));
+  const profile = known ? mergeProfiles(known, measured) : measured;
+  await cache.keepProfile(profile);
+  return profile;
+}
+
+/** Every kernel that the first program of a request runs, with the backends that may run it. */
+export function kernelRuns(request: PlanRequest): (readonly [KernelRun, BackendName])[] {
+  return [...new Set(request.devices.map((d) => d.backend))].flatMap((backend) => {
+    const plan = makePlan(onOneDevice(request, backend));
+    const [program] = Object.values(plan.programs);
+    return program!.devices.flatMap(({ instructions }) =>
+      instructions.flatMap((i) => (i.kind === 'compute' ? i.parts.map((part) => [part, backend] as const) : [])),
+    );
+  });
+}
+
+/** A profile's costs with the links that a request has of its own. */
+export const costsOfProfile = (profile: Profile, { costs }: PlanRequest): CostModel => {
+  const measured = profiledCosts(profile, measuredCosts(profile.machine));
+  return costs ? withLinks(measured, costs.link) : measured;
+};
+
+/**
+ * Where a request says nothing of links, those between this process's threads as the cache has them; where it has none,
+ * the defaults. Nothing is measured.
+ */
+export function withMeasuredLinks(request: PlanRequest, cache: MeasurementCache): PlanRequest {
+  if (request.costs || request.devices.length < 2) return request;
+  const machine = cache.machine();
+  return machine ? { ...request, costs: analyticCosts({ link: threadLink(machine) }) } : request;
+}

@@ -1,0 +1,16 @@
+/** Measuring: steps instruction by instruction, from them times of kernels; and the constants of the machine. */
+export { breakdownOf, type ProfileBreakdown } from './breakdown.ts';
+export { cacheFolder, MeasurementCache } from './cache.ts';
+export { costsOfProfile, machineCosts, profileFor, withMeasuredLinks } from './costs.ts';
+export { feedOf } from './feed.ts';
+export { machineIdentity } from './identity.ts';
+export { onOneDevice, profileModel, profileOf } from './kernels.ts';
+export { type MeasureOptions, measureMachine } from './machine.ts';
+export {
+  type Feed,
+  type InstructionTime,
+  type RecordedSteps,
+  type RecordOptions,
+  recordSteps,
+} from './record.ts';
+export { isUndisturbed, leastDisturbed, runDelaySeconds, type Timed } from './run-delay.ts';

@@ -1,0 +1,101 @@
+import { availableParallelism } from 'node:os';
+import { median } from '../core/statistics.ts';
+import { costSeconds } from '../cost/analytic.ts';
+import type { MachineCosts } from '../cost/machine.ts';
+import type { KernelRun } from '../cost/model.ts';
+import { kernelKey, newProfile, type Profile, type ProfileEntry, profileEntry } from '../cost/profile.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
+import { makePlan, type PlanRequest } from '../plan/plan.ts';
+import { type Feed, type RecordedSteps, type RecordOptions, recordSteps } from './record.ts';
+
+/** How far the sum of recorded instructions may lie from steps that were not recorded, before it is the machine's noise. */
+const LARGEST_CORRECTION = 1.1;
+
+/**
+ * The kernels of recorded steps: an entry's seconds are those of all runs of its key in a step over their number, so that
+ * the step's kernels sum to what they took. An instruction of several nodes (samples computed one by one) is shared out by
+ * their rooflines.
+ */
+export function profileOf(recorded: RecordedSteps, machine: MachineCosts): Profile {
+  const { plan, program } = recorded;
+  const found = new Map<string, KernelSum>();
+  plan.programs[program]!.devices.forEach(({ instructions }, device) => {
+    const { backend, speed } = plan.request.devices[device]!;
+    const scale = speed * correction(recorded, device);
+    instructions.forEach((instruction, i) => {
+      if (instruction.kind !== 'compute') return;
+      const time = recorded.instructions[device]![i]!;
+      const weights = instruction.parts.map((part) => part.repeat * costSeconds(part));
+      const whole = weights.reduce((a, b) => a + b, 0);
+      instruction.parts.forEach((part, p) => {
+        const share = (scale * weights[p]!) / whole;
+        const key = kernelKey(part.signature, backend);
+        const sum = found.get(key) ?? { run: part, backend, seconds: 0, runs: 0, mads: [], samples: 0 };
+        sum.seconds += time.seconds * share;
+        sum.runs += part.repeat;
+        sum.mads.push((time.mad * share) / part.repeat);
+        sum.samples += time.samples;
+        found.set(key, sum);
+      });
+    });
+  });
+  const entries: Record<string, ProfileEntry> = {};
+  for (const [key, { run, backend, seconds, runs, mads, samples }] of found) {
+    entries[key] = profileEntry(run, backend, { seconds: seconds / runs, samples, mad: median(mads) });
+  }
+  return newProfile(machine, recorded.busyDevices, entries);
+}
+
+/** All runs of one key in a step. */
+interface KernelSum {
+  readonly run: KernelRun;
+  readonly backend: BackendName;
+  seconds: number;
+  runs: number;
+  readonly mads: number[];
+  samples: number;
+}
+
+/**
+ * Medians add up to less than the median of sums, and recording disturbs a little: the recorded times of a device that
+ * waits for nobody are scaled so that they sum to its steps without recording.
+ */
+function correction(recorded: RecordedSteps, device: number): number {
+  if (recorded.plan.request.devices.length > 1 || !recorded.counted.undisturbed) return 1;
+  const times = recorded.instructions[device]!;
+  const sum = times.reduce((total, t) => total + t.seconds, 0);
+  const plain = recorded.deviceSeconds[device]! - times.length * recorded.secondsBetween;
+  return Math.min(LARGEST_CORRECTION, Math.max(1 / LARGEST_CORRECTION, plain / sum));
+}
+
+/**
+ * Times every kernel of a request's first program, for every size of its microbatches, by running its steps on a single
+ * device of each backend: what a kernel finds in the caches is what the step left there. As many devices run at once as the
+ * request has, up to the machine's cores.
+ */
+export async function profileModel(
+  request: PlanRequest,
+  feed: Feed,
+  machine: MachineCosts,
+  options: RecordOptions = {},
+): Promise<Profile> {
+  const { busyDevices = Math.min(request.devices.length, availableParallelism()) } = options;
+  const profiles: Profile[] = [];
+  for (const backend of new Set(request.devices.map((d) => d.backend))) {
+    const plan = makePlan(onOneDevice(request, backend));
+    profiles.push(profileOf(await recordSteps(plan, feed, { ...options, busyDevices }), machine));
+  }
+  return { ...profiles[0]!, entries: Object.assign({}, ...profiles.map((p) => p.entries)) as Profile['entries'] };
+}
+
+/** The same step on one device: the whole model in one stage, as much memory as needed. */
+export function onOneDevice(request: PlanRequest, backend: BackendName): PlanRequest {
+  const { placement: _placement, schedule: _schedule, ...rest } = request;
+  const [name, spec] = Object.entries(request.programs)[0]!;
+  return {
+    ...rest,
+    programs: { [name]: spec },
+    devices: [{ backend, memory: null, speed: 1 }],
+    partition: 'auto',
+  };
+}

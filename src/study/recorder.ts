@@ -1,0 +1,32 @@
+import { type Journal, memoryJournal } from './journal.ts';
+
+/** What the parts of a study report to, and take from, the one who runs it. `Tables`: rows by the name of their table. */
+export interface StudyRecorder<Tables, Part extends string> {
+  /** Keeps results of tasks; takes what an earlier run of the study has finished. */
+  readonly journal: Journal;
+  /** A finished row. */
+  add<N extends keyof Tables>(table: N, row: RowOf<Tables[N]>): void;
+  /** `done` of `total` tasks of a part are behind; `what` is next. */
+  progress(part: Part, done: number, total: number, what: string): void;
+  readonly signal: AbortSignal | undefined;
+}
+
+export type RowOf<T> = T extends readonly (infer R)[] ? R : never;
+
+/** The recorder, which beside passing rows on collects them; without one nothing is kept or told. */
+export function collecting<Tables, Part extends string>(
+  names: readonly (keyof Tables)[],
+  given: Partial<StudyRecorder<Tables, Part>>,
+): { recorder: StudyRecorder<Tables, Part>; tables: Tables } {
+  const rows = new Map<keyof Tables, unknown[]>(names.map((name) => [name, []]));
+  const recorder: StudyRecorder<Tables, Part> = {
+    journal: given.journal ?? memoryJournal(),
+    add: (table, row) => {
+      rows.get(table)!.push(row);
+      given.add?.(table, row);
+    },
+    progress: given.progress ?? (() => {}),
+    signal: given.signal,
+  };
+  return { recorder, tables: Object.fromEntries(rows) as Tables };
+}

@@ -1,0 +1,99 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { digits, partita, workFolder } from './run.ts';
+
+const experiment = [...digits, '--devices', '2', '--microbatches', '4'];
+
+describe('partita simulate of an experiment', () => {
+  it('gives one JSON object: planned memory, times that add up, path and causes', async () => {
+    const folder = workFolder();
+    const [simulated, planned] = await Promise.all(
+      (['simulate', 'plan'] as const).map(async (command) => {
+        const { code, stdout } = await partita(folder, [command, ...experiment, '--json']);
+        expect(code).toBe(0);
+        return JSON.parse(stdout);
+      }),
+    );
+    expect(simulated).toMatchObject({ version: 1, command: 'simulate', basis: 'simulated', steps: null });
+    // What a plan predicts is the same play.
+    expect(simulated.stepSeconds).toBe(planned.stepSeconds);
+    expect(simulated.bubbleFraction).toBe(planned.bubbleFraction);
+    expect(simulated.criticalPath.seconds).toBe(simulated.stepSeconds);
+    let idle = 0;
+    simulated.devices.forEach((d: Record<string, never>, i: number) => {
+      const { peakBytesPlanned, byCategory, capacityBytes } = planned.devices[i];
+      expect(d).toMatchObject({ peakBytesPlanned, peakBytesMeasured: null, byCategory, capacityBytes });
+      const waited = Object.values<number>(d.waitingSeconds!).reduce((a, b) => a + b, 0);
+      expect(d.busySeconds! + waited).toBeCloseTo(simulated.stepSeconds, 12);
+      idle += waited;
+    });
+    const causes = simulated.idleCauses.reduce((sum: number, c: { seconds: number }) => sum + c.seconds, 0);
+    expect(causes).toBeCloseTo(idle, 12);
+  });
+
+  it('draws steps with a seed, and writes a timeline', async () => {
+    const folder = workFolder();
+    const jitter = ['--jitter', '0.2', '--draws', '5', '--json'];
+    const play = async (...more: string[]) => {
+      const { code, stdout } = await partita(folder, ['simulate', ...experiment, ...jitter, ...more]);
+      expect(code).toBe(0);
+      return JSON.parse(stdout);
+    };
+    const [one, same, other] = await Promise.all([play('--trace', 't.json'), play(), play('--jitter-seed', '1')]);
+    expect(same).toEqual(one);
+    expect(other.stepSeconds).not.toBe(one.stepSeconds);
+    expect(one.steps).toMatchObject({ draws: 5 });
+    expect(one.steps.p5).toBeLessThan(one.steps.p95);
+    const trace = JSON.parse(readFileSync(join(folder, 't.json'), 'utf8'));
+    expect(trace.otherData.counters).toContain('times are simulated');
+    const slices = trace.traceEvents.filter((e: { ph: string }) => e.ph === 'X');
+    const end = Math.max(...slices.map((e: { ts: number; dur: number }) => e.ts + e.dur));
+    expect(end / 1e6).toBeCloseTo(one.stepSeconds, 9);
+  });
+
+  it('plays on a cluster of a file, the first devices of it, and refuses what does not fit there', async () => {
+    const folder = workFolder();
+    const write = (name: string, cluster: unknown) => writeFileSync(join(folder, name), JSON.stringify(cluster));
+    const fast = { flopsPerSecond: 1e15, bytesPerSecond: 1e15, secondsPerKernel: 0 };
+    write('big.json', { devices: [{ count: 4, memory: '16GiB', ...fast }], links: { bandwidth: 1e6, latency: 0 } });
+    write('small.json', { devices: [{ count: 2, memory: '64KiB' }] });
+    const on = (cluster: string, ...more: string[]) =>
+      partita(folder, ['simulate', ...digits, '--microbatches', '4', '--cluster', cluster, '--json', ...more]);
+    const [three, tooMany, tooSmall, twice, links] = await Promise.all([
+      on('big.json', '--devices', '3'),
+      on('big.json', '--devices', '5'),
+      on('small.json'),
+      on('big.json', '--memory', '1MiB'),
+      on('big.json', '--links.bandwidth', '1e9'),
+    ]);
+    const { devices, criticalPath } = JSON.parse(three.stdout);
+    expect(devices.map((d: { capacityBytes: number }) => d.capacityBytes)).toEqual([1, 2, 3].map(() => 16 * 2 ** 30));
+    // Devices next to infinitely fast, links slow: sending is all.
+    expect(criticalPath.secondsByKind.send / criticalPath.seconds).toBeGreaterThan(0.99);
+    expect([tooMany.code, JSON.parse(tooMany.stdout).error.code]).toEqual([2, 'cluster-small']);
+    expect([tooSmall.code, JSON.parse(tooSmall.stdout).error.code]).toEqual([1, 'plan-does-not-fit']);
+    expect([twice.code, JSON.parse(twice.stdout).error.code]).toEqual([2, 'cluster-devices']);
+    expect([links.code, JSON.parse(links.stdout).error.code]).toEqual([2, 'cluster-links']);
+  });
+
+  it('tells why a device is idle, and refuses flags that say nothing', async () => {
+    const folder = workFolder();
+    const run = (...flags: string[]) => partita(folder, ['simulate', ...experiment, ...flags]);
+    const [why, place, device, draws, stages] = await Promise.all([
+      run('--why', '--why-at', '1:0'),
+      run('--why-at', 'here'),
+      run('--why-at', '2:0'),
+      run('--draws', '5'),
+      run('--why', '--times', '1,1,1'),
+    ]);
+    expect(why.code).toBe(0);
+    expect(why.stdout).toContain('while in truth');
+    expect(why.stdout).toMatch(/Device 1 at 0 s is (busy|idle)/);
+    for (const refused of [place, device, draws, stages]) expect(refused.code).toBe(2);
+    expect(place.stderr).toContain('--why-at 1:0.0005');
+    expect(device.stderr).toContain('no device 2');
+    expect(draws.stderr).toContain('--jitter 0.05 --draws 5');
+    expect(stages.stderr).toContain('--why is of experiments, and --times of given stages');
+  });
+});

@@ -1,0 +1,240 @@
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { measuredCosts, threadLink } from '../../src/cost/machine.ts';
+import { kernelKey, missingKeys, newProfile, profiledCosts } from '../../src/cost/profile.ts';
+import { Graph } from '../../src/graph/graph.ts';
+import { mse } from '../../src/losses/index.ts';
+import { linear } from '../../src/nn/linear.ts';
+import type { Model } from '../../src/optim/model.ts';
+import { makeOptimizer } from '../../src/optim/optimizer.ts';
+import { makePlan, type PlanRequest } from '../../src/plan/plan.ts';
+import { breakdownOf } from '../../src/profile/breakdown.ts';
+import { cacheFolder, MeasurementCache } from '../../src/profile/cache.ts';
+import { costsOfProfile, kernelRuns, profileFor, withMeasuredLinks } from '../../src/profile/costs.ts';
+import { onOneDevice, profileModel, profileOf } from '../../src/profile/kernels.ts';
+import { fitSends, measureMachine } from '../../src/profile/machine.ts';
+import { type Feed, recordSteps } from '../../src/profile/record.ts';
+import { leastDisturbed, runDelaySeconds } from '../../src/profile/run-delay.ts';
+import { predict } from '../../src/simulate/predict.ts';
+import { someMachine } from '../cost/machine.ts';
+
+const model: Model = {
+  name: 'two layers',
+  build(batch) {
+    const graph = new Graph();
+    const x = graph.input('x', { shape: [batch, 4] });
+    const y = linear(linear(x, 8, { name: 'first' }), 2, { name: 'second' });
+    graph.output('y', y);
+    return { graph, objective: [{ loss: mse(y, graph.input('t', { shape: [batch, 2] })), weight: 1 }] };
+  },
+};
+
+const request = (change: Partial<PlanRequest> = {}): PlanRequest => ({
+  model,
+  programs: { train: { batch: 6, mode: 'train' } },
+  microbatches: 2,
+  devices: [
+    { backend: 'wasm', memory: null, speed: 1 },
+    { backend: 'wasm', memory: null, speed: 1 },
+  ],
+  partition: { cuts: ['second'] },
+  optimizer: makeOptimizer({ kind: 'sgd', lr: 0.1 }),
+  ...change,
+});
+
+const tensor = (shape: number[]) => ({
+  type: { dtype: 'f32' as const, shape },
+  data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.5),
+});
+const feed: Feed = { tensorsAt: () => ({ x: tensor([6, 4]), t: tensor([6, 2]) }) };
+const quick = { steps: 2, warmUp: 1 };
+
+describe('recorded steps', () => {
+  it('give a profile that has every kernel of the request, and predicts with those times', async () => {
+    const profile = await profileModel(request(), feed, someMachine, { ...quick, busyDevices: 2 });
+    expect(profile.busyDevices).toBe(2);
+    expect(missingKeys(profile, kernelRuns(request()))).toEqual([]);
+    for (const { seconds, samples } of Object.values(profile.entries)) {
+      expect(seconds).toBeGreaterThanOrEqual(0);
+      expect(samples).toBeGreaterThan(0);
+    }
+    // The plan of two devices runs the same kernels: its busy time is the sum of their times.
+    const costs = profiledCosts(profile);
+    const plan = makePlan(request({ costs }));
+    const expected = plan.programs.train!.devices.map(({ instructions, buffers }) =>
+      instructions.reduce((sum, i) => {
+        const copied = i.kind === 'input' || i.kind === 'output' ? buffers[i.buffer]!.bytes : 0;
+        const sent = i.kind === 'send' ? buffers[i.buffer]!.bytes / 4e9 + 2e-6 : 0;
+        const parts = i.kind === 'compute' ? i.parts : [];
+        const kernels = parts.map((p) => profile.entries[kernelKey(p.signature, 'wasm')]!.seconds * p.repeat);
+        return sum + 1e-7 + copied / 2e9 + sent + kernels.reduce((a, b) => a + b, 0);
+      }, 0),
+    );
+    for (const [d, busy] of plan.prediction.busySeconds.entries()) expect(busy).toBeCloseTo(expected[d]!, 12);
+  });
+
+  it('tell where the time went', async () => {
+    const plan = makePlan(request());
+    const recorded = await recordSteps(plan, feed, quick);
+    expect(recorded.peaks.measured).toEqual(recorded.peaks.planned);
+    const { devices, ops, kernels, shapes } = breakdownOf(recorded, someMachine);
+    expect(devices.length).toBe(2);
+    const computed = devices.reduce((sum, d) => sum + d.computeSeconds, 0);
+    const runs = plan.programs.train!.devices.flatMap((d) => d.instructions).filter((i) => i.kind === 'compute').length;
+    for (const rows of [ops, kernels, shapes]) {
+      expect(rows.reduce((sum, row) => sum + row.seconds, 0)).toBeCloseTo(computed, 12);
+      expect(rows.reduce((sum, row) => sum + row.runs, 0)).toBe(runs);
+      expect(rows.map((row) => row.seconds)).toEqual(rows.map((row) => row.seconds).sort((a, b) => b - a));
+    }
+    expect(ops.map((row) => row.name)).toContain('matmul');
+    expect(kernels.map((row) => row.name)).toContain('gemm');
+  });
+
+  it('share an instruction of several nodes out among them', async () => {
+    const plan = makePlan(onOneDevice(request({ invariant: true }), 'wasm'));
+    const recorded = await recordSteps(plan, feed, quick);
+    const counted = { ...recorded.counted, undisturbed: false }; // as recorded, not scaled
+    const profile = profileOf({ ...recorded, counted }, someMachine);
+    const costs = profiledCosts(profile);
+    const parts = plan.programs.train!.devices[0]!.instructions.flatMap((i) => (i.kind === 'compute' ? i.parts : []));
+    const total = parts.reduce((sum, p) => sum + p.repeat * costs.kernelSeconds(p, 'wasm'), 0);
+    const measured = breakdownOf(recorded, someMachine).devices[0]!.computeSeconds;
+    expect(parts.some((p) => p.repeat > 1)).toBe(true);
+    expect(total).toBeCloseTo(measured, 12);
+  });
+
+  it('refuse to be none', async () => {
+    await expect(recordSteps(makePlan(request()), feed, { steps: 0 })).rejects.toThrow(/at least one step/);
+  });
+});
+
+describe('predictions', () => {
+  it('take what a machine spends beside kernels: steps, instructions, copies, rings and wakes', () => {
+    const plan = makePlan(request());
+    const program = plan.programs.train!;
+    const free = measuredCosts({
+      ...someMachine,
+      secondsPerInstruction: 0,
+      copyBytesPerSecond: 1e30,
+      step: { seconds: 0, secondsPerDevice: 0 },
+      link: { bytesPerSecond: 1e30, secondsLatency: 0, secondsSend: 0 },
+    });
+    const base = predict(program, plan.request.devices, free);
+    const withStep = predict(program, plan.request.devices, { ...free, stepSeconds: (n) => n });
+    expect(withStep.stepSeconds).toBeCloseTo(base.stepSeconds + 2, 9);
+    expect(withStep.busySeconds).toEqual(base.busySeconds);
+    const sends = program.devices.map((d) => d.instructions.filter((i) => i.kind === 'send').length);
+    const rung = predict(program, plan.request.devices, {
+      ...free,
+      link: () => ({ bytesPerSecond: 1e30, secondsLatency: 0, secondsSend: 1 }),
+    });
+    for (const [d, busy] of rung.busySeconds.entries()) expect(busy).toBeCloseTo(base.busySeconds[d]! + sends[d]!, 9);
+    const woken = predict(program, plan.request.devices, {
+      ...free,
+      link: () => ({ bytesPerSecond: 1e30, secondsLatency: 1, secondsSend: 0, wakes: true }),
+    });
+    expect(woken.busySeconds).toEqual(base.busySeconds);
+    // Device 1 sleeps until the first microbatch comes, device 0 until its gradient is back, one of them at the barrier.
+    expect(woken.stepSeconds).toBeGreaterThan(base.stepSeconds + 2);
+    const copied = predict(program, plan.request.devices, {
+      ...free,
+      instructionSeconds: (_, bytes = 0) => bytes,
+    });
+    const bytes = program.devices.map((d) =>
+      d.instructions.reduce(
+        (sum, i) =>
+          sum + (i.kind === 'input' || i.kind === 'output' || i.kind === 'copy' ? d.buffers[i.buffer]!.bytes : 0),
+        0,
+      ),
+    );
+    for (const [d, busy] of copied.busySeconds.entries()) expect(busy).toBeCloseTo(base.busySeconds[d]! + bytes[d]!, 6);
+  });
+
+  it('fit messages by a start and a rate', () => {
+    const sends = [16, 1e5, 1e6, 4e6].map((bytes) => ({ bytes, seconds: 3e-6 + bytes / 5e9 }));
+    const { bytesPerSecond, secondsSend } = fitSends(sends);
+    expect(bytesPerSecond / 5e9).toBeCloseTo(1, 9);
+    expect(secondsSend * 1e6).toBeCloseTo(3, 6);
+  });
+});
+
+describe('disturbed steps', () => {
+  const run = (seconds: number, delaySeconds: number) => ({ seconds, delaySeconds });
+  it('do not count where there are enough others', () => {
+    const quiet = [run(1, 0), run(1.1, 0.001), run(0.9, 0.002)];
+    expect(leastDisturbed([run(2, 1), ...quiet, run(9, 8)])).toEqual(quiet);
+  });
+  it('count by the share they were held up where all were', () => {
+    const all = [run(4, 3), run(2, 0.5), run(3, 1), run(10, 1), run(6, 5)];
+    expect(leastDisturbed(all)).toEqual([run(10, 1), run(2, 0.5), run(3, 1)]);
+  });
+  it('are told by the system, where it tells', () => {
+    const seconds = runDelaySeconds();
+    if (process.platform === 'linux') expect(seconds).toBeGreaterThanOrEqual(0);
+    else expect(seconds).toBeUndefined();
+  });
+});
+
+describe('the cache', () => {
+  const temporary = () => mkdtempSync(join(tmpdir(), 'partita-cache-'));
+
+  it('lies where the user says, where the desktop does, or at home', () => {
+    expect(cacheFolder({ PARTITA_CACHE: 'off', XDG_CACHE_HOME: '/x' })).toBeUndefined();
+    expect(cacheFolder({ PARTITA_CACHE: '/own', XDG_CACHE_HOME: '/x' })).toBe('/own');
+    expect(cacheFolder({ XDG_CACHE_HOME: '/x' })).toBe('/x/partita');
+    expect(cacheFolder({ XDG_CACHE_HOME: 'relative' })).toMatch(/\.cache\/partita$/);
+    expect(cacheFolder({ PARTITA_CACHE: '' })).toMatch(/\.cache\/partita$/);
+  });
+
+  it('measures once, and again where the file is damaged, which it tells', async () => {
+    const warnings: string[] = [];
+    const cache = new MeasurementCache(join(temporary(), 'new'), (w) => /machine was busy/.test(w) || warnings.push(w));
+    expect(cache.machine()).toBeUndefined();
+    await cache.keepMachine(someMachine);
+    expect(cache.machine()).toEqual(someMachine);
+    const announced: string[] = [];
+    const options = { ...quick, cache, announce: (what: string) => announced.push(what), busyDevices: 1 };
+    const first = await profileFor(request(), () => feed, options);
+    expect(announced).toEqual(['timing the kernels of two layers']);
+    const none = () => {
+      throw new Error('nothing is to be measured');
+    };
+    expect(await profileFor(request(), none, options)).toEqual(first);
+    // A smaller microbatch has kernels of its own: they are timed, the others stay.
+    const more = await profileFor(request({ microbatches: 3 }), () => feed, options);
+    expect(Object.keys(more.entries)).toEqual(expect.arrayContaining(Object.keys(first.entries)));
+    const file = readdirSync(cache.folder!).find((name) => name.startsWith('kernels-'))!;
+    const text = readFileSync(join(cache.folder!, file), 'utf8');
+    writeFileSync(join(cache.folder!, file), text.slice(0, text.length / 2));
+    expect(warnings).toEqual([]);
+    await profileFor(request(), () => feed, options);
+    expect(warnings).toEqual([expect.stringMatching(/is damaged and not used: not a profile: not JSON/)]);
+    expect(cache.profile(1)).toBeDefined();
+  });
+
+  it('gives its links to plans that say nothing of theirs', async () => {
+    const cache = new MeasurementCache(temporary(), () => {});
+    expect(withMeasuredLinks(request(), cache).costs).toBeUndefined();
+    await cache.keepMachine(someMachine);
+    expect(withMeasuredLinks(request(), cache).costs!.link(0, 1)).toEqual(threadLink(someMachine));
+    const own = request({ costs: measuredCosts(someMachine, { link: { bytesPerSecond: 7, secondsLatency: 1 } }) });
+    expect(withMeasuredLinks(own, cache)).toBe(own);
+    const profile = newProfile(someMachine, 1, {});
+    expect(costsOfProfile(profile, own).link(0, 1).bytesPerSecond).toBe(7);
+    expect(costsOfProfile(profile, request()).link(0, 1)).toEqual(threadLink(someMachine));
+  });
+});
+
+describe('the machine', () => {
+  it('is measured with the real kernels', async () => {
+    const machine = await measureMachine({ steps: 2 });
+    const { device, link, step } = machine;
+    for (const rate of [device.flopsPerSecond, device.bytesPerSecond, machine.copyBytesPerSecond, link.bytesPerSecond])
+      expect(rate).toBeGreaterThan(0);
+    for (const s of [device.secondsPerKernel, machine.secondsPerInstruction, link.secondsLatency, step.seconds])
+      expect(s).toBeGreaterThanOrEqual(0);
+    expect(Number.isFinite(measuredCosts(machine).stepSeconds!(2))).toBe(true);
+  });
+});

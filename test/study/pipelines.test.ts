@@ -1,0 +1,172 @@
+import { describe, expect, it } from 'vitest';
+import { analyticCosts } from '../../src/cost/model.ts';
+import { partitionStudyPage } from '../../src/report/partition-study.ts';
+import { scalingStudyPage } from '../../src/report/scaling-study.ts';
+import { scheduleStudyPage } from '../../src/report/schedule-study.ts';
+import { scheduleNames } from '../../src/schedule/index.ts';
+import { cutMethods } from '../../src/study/partition/methods.ts';
+import { designPartitionStudy, runPartitionStudy } from '../../src/study/partition/study.ts';
+import { playPipeline, type StageFigures } from '../../src/study/scaling/pipelines.ts';
+import { designScalingStudy, runScalingStudy } from '../../src/study/scaling/study.ts';
+import { designScheduleStudy, runScheduleStudy } from '../../src/study/schedule/study.ts';
+import { parseExperiment } from '../../src/train/experiment/parse.ts';
+
+const base = (more: object = {}) =>
+  parseExperiment(
+    {
+      model: { kind: 'mlp', hidden: [24, 24, 24] },
+      data: { kind: 'digits', batchSize: 16 },
+      devices: 2,
+      ...more,
+    },
+    'test',
+  );
+const timing = { repeats: 1, timedSteps: 2 };
+const onPaper = { ...timing, parts: ['prediction'] as const, quick: true };
+const noWarning = (text: string) => expect.fail(text);
+/** What a page may not have: it opens from disk and asks for nothing. */
+const loadsNothing = (html: string) => expect(html).not.toMatch(/<script|(src|href)="(https?:)?\/\//);
+
+describe('a study of partitions', () => {
+  it('measures every way by one rule: none beats the exact ones, nor any bound', async () => {
+    const options = { ...onPaper, methods: undefined, timeLimitSeconds: 5 };
+    const design = designPartitionStudy(base({ sweep: { devices: [2, 3] } }), options, 'test');
+    expect(design.methods).toEqual(cutMethods);
+    const study = await runPartitionStudy(design, options);
+    const { partitions, devices, runs } = study.tables;
+    expect(runs).toEqual([]);
+    for (const count of [2, 3]) {
+      const rows = partitions.filter((r) => r.devices === count);
+      expect(rows.length).toBeGreaterThan(4);
+      const exact = rows.find((r) => r.method === 'ideals')!;
+      expect(exact.gap).toBeLessThan(1e-9);
+      for (const row of rows) {
+        expect(row.loadSeconds).toBeGreaterThanOrEqual(exact.loadSeconds * (1 - 1e-9));
+        expect(row.predictedSeconds).toBeGreaterThanOrEqual(row.stepBoundSeconds);
+        expect(row.gap).toBeCloseTo(1 - row.loadBoundSeconds / row.loadSeconds, 12);
+        const own = devices.filter((d) => d.devices === count && d.method === row.method);
+        expect(own).toHaveLength(count);
+        expect(Math.max(...own.map((d) => d.loadSeconds))).toBeCloseTo(row.loadSeconds, 12);
+        expect(Math.max(...own.map((d) => d.peakBytesPlanned))).toBe(row.peakBytesPlanned);
+      }
+    }
+    const memory = partitions.filter((r) => r.devices === 3);
+    const least = Math.min(...memory.map((r) => r.peakBytesPlanned));
+    expect(memory.find((r) => r.method === 'chain-memory')!.peakBytesPlanned).toBeLessThan(1.1 * least);
+    const html = await partitionStudyPage(study, noWarning);
+    for (const { question } of study.summary) expect(html).toContain(question);
+    loadsNothing(html);
+  });
+
+  it('takes the experiment’s own cut beside the others, and refuses to sweep what it walks through itself', async () => {
+    const options = { ...onPaper, methods: ['chain-time'], timeLimitSeconds: 1 };
+    const own = base({ partition: { cuts: ['layer.1'] } });
+    const study = await runPartitionStudy(designPartitionStudy(own, options, 'test'), options);
+    expect(study.tables.partitions.map((r) => r.method)).toEqual(['experiment', 'chain-time']);
+    expect(() => designPartitionStudy(base({ sweep: { partition: ['auto'] } }), options, 'test')).toThrow(
+      /sweep\.partition: this study cuts in every way/,
+    );
+  });
+});
+
+describe('a study of schedules', () => {
+  it('holds clock and closed form side by side, and memory within the schedule’s bound', async () => {
+    const design = designScheduleStudy(base({ sweep: { microbatches: [1, 4] } }), onPaper, 'test');
+    const study = await runScheduleStudy(design, onPaper);
+    const { schedules, devices, timelines } = study.tables;
+    expect(schedules).toHaveLength(2 * scheduleNames.length);
+    const known = schedules.filter((r) => r.bubbleClosedForm !== null);
+    expect(known.length).toBeGreaterThan(scheduleNames.length);
+    for (const row of known) expect(row.bubbleEqualStages).toBeCloseTo(row.bubbleClosedForm!, 9);
+    const of = (name: string, M: number) => schedules.find((r) => r.schedule === name && r.microbatches === M)!;
+    expect([of('gpipe', 4).bubbleClosedForm, of('1f1b', 4).bubbleClosedForm]).toEqual([0.2, 0.2]);
+    expect([of('gpipe', 4).peakInFlight, of('1f1b', 4).peakInFlight]).toEqual([4, 2]);
+    for (const row of schedules) expect(row.peakInFlight).toBeLessThanOrEqual(row.inFlightBound!);
+    // Of layouts that are not on the front, another is as good in both and better in one.
+    for (const row of schedules) {
+      const better = schedules.some(
+        (o) =>
+          o.predictedSeconds <= row.predictedSeconds &&
+          o.peakBytesPlanned <= row.peakBytesPlanned &&
+          (o.predictedSeconds < row.predictedSeconds || o.peakBytesPlanned < row.peakBytesPlanned),
+      );
+      expect(row.pareto).toBe(!better);
+    }
+    expect(devices).toHaveLength(2 * schedules.length);
+    expect(study.grids.find((g) => g.schedule === '1f1b')!.lines[0]).toMatch(/^device 0 {2}F0 F1/);
+    const drawn = timelines.filter((t) => t.schedule === 'gpipe' && t.device === 0);
+    expect(drawn.map((t) => `${t.kind}${t.microbatch}`).join(' ')).toBe('F0 F1 F2 F3 BW0 BW1 BW2 BW3');
+    const html = await scheduleStudyPage(study, noWarning);
+    expect(html).toContain('as a clock grid');
+    loadsNothing(html);
+  });
+
+  it('refuses schedules that are asked for and cannot be', () => {
+    const wrong = base({ sweep: { microbatches: [4, 32] } });
+    expect(() => designScheduleStudy(wrong, onPaper, 'test')).toThrow(
+      /microbatches 32, schedule gpipe: microbatches: expected at most the batch, 16/,
+    );
+  });
+});
+
+describe('a study of scaling', () => {
+  const figures = (stages: number, seconds = 1): StageFigures => ({
+    durations: Array.from({ length: stages }, () => ({ F: seconds, B: seconds, W: seconds })),
+    stepSeconds: new Array(stages).fill(0),
+    forwardBytes: new Array(stages - 1).fill(8),
+    backwardBytes: new Array(stages - 1).fill(8),
+  });
+  const free = { bytesPerSecond: Number.POSITIVE_INFINITY, secondsLatency: 0 };
+
+  it('plays pipelines as the closed forms say where links are free, and slower where they are not', () => {
+    for (const devices of [1, 2, 16, 256]) {
+      const pipeline = {
+        schedule: '1f1b',
+        devices,
+        stagesPerDevice: 1,
+        microbatches: 32,
+        costs: analyticCosts(),
+      } as const;
+      const { simulation, bubbleClosedForm } = playPipeline({ ...pipeline, figures: figures(devices), link: free });
+      expect(bubbleClosedForm).toBeCloseTo((devices - 1) / (32 + devices - 1), 12);
+      expect(simulation.bubbleFraction).toBeCloseTo(bubbleClosedForm!, 9);
+      expect(simulation.stepSeconds).toBeCloseTo(3 * (32 + devices - 1), 6);
+      const slow = playPipeline({ ...pipeline, figures: figures(devices), link: { ...free, bytesPerSecond: 80 } });
+      if (devices > 1)
+        expect(slow.simulation.stepSeconds).toBeGreaterThan(simulation.stepSeconds + 0.1 * (devices - 1));
+    }
+  });
+
+  it('knows weak from strong, ends where the model has no more parts, and has no faster step with slower links', async () => {
+    const options = { ...timing, parts: ['strong', 'weak', 'links'] as const, quick: true };
+    const swept = base({
+      devices: 1,
+      sweep: { devices: [1, 2, 64], microbatches: [8], schedule: ['gpipe', '1f1b'], 'links.bandwidth': [1e6, 1e9] },
+    });
+    const study = await runScalingStudy(designScalingStudy(swept, options, 'test'), options);
+    const { scaling, links } = study.tables;
+    const strong = scaling.filter((r) => r.mode === 'strong' && r.schedule === '1f1b');
+    const weak = scaling.filter((r) => r.mode === 'weak' && r.schedule === '1f1b');
+    expect(strong.map((r) => r.devices)).toEqual([1, 2]);
+    expect(study.skipped.map((s) => s.what).join()).toContain('strong scaling beyond');
+    expect(weak.map((r) => r.devices)).toEqual([1, 2, 64]);
+    expect(strong[0]!.efficiency).toBe(1);
+    expect(strong[1]!.stepSeconds).toBeLessThan(strong[0]!.stepSeconds);
+    expect(weak[0]!.stepSeconds).toBeCloseTo(strong[0]!.stepSeconds, 12);
+    for (const row of weak) expect(row.efficiency).toBeLessThanOrEqual(8 / (8 + row.devices - 1) + 1e-9);
+    for (const row of weak) expect(row.bubbleClosedForm).toBeCloseTo((row.devices - 1) / (8 + row.devices - 1), 12);
+    for (const row of links) expect(row.slowdown).toBeGreaterThanOrEqual(1);
+    const [narrow, wide] = links.filter((r) => r.schedule === '1f1b');
+    expect(narrow!.slowdown).toBeGreaterThan(wide!.slowdown);
+    const html = await scalingStudyPage(study, noWarning);
+    loadsNothing(html);
+  });
+
+  it('refuses lists of devices, schedules from files and other keys of links', () => {
+    const options = { ...timing, parts: ['weak'] as const, quick: true };
+    const design = (sweep: object) => () => designScalingStudy(base({ sweep }), options, 'test');
+    expect(design({ devices: [[{ speed: 2 }]] })).toThrow(/sweep\.devices: devices are counted here/);
+    expect(design({ schedule: [{ file: 's.csv' }] })).toThrow(/sweep\.schedule/);
+    expect(design({ 'links.latency': [1e-6] })).toThrow(/sweep\.links\.latency/);
+  });
+});
