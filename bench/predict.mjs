@@ -54,12 +54,13 @@ const layoutsOf = () => {
 };
 
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
-const mean = (list) => list.reduce((a, b) => a + b, 0) / list.length;
+const mean = (list) => (list.length > 0 ? list.reduce((a, b) => a + b, 0) / list.length : null);
 const milliseconds = (s) => (s * 1e3).toFixed(3);
-const percent = (x) => `${(100 * x).toFixed(2)} %`;
+const percent = (x) => (x === null || Number.isNaN(x) ? '-' : `${(100 * x).toFixed(2)} %`);
 
 /** Spearman's: the correlation of the ranks, ties at their mean. */
 function rankCorrelation(xs, ys) {
+  if (xs.length < 2) return null;
   const ranks = (list) =>
     list.map((v) => list.filter((w) => w < v).length + (list.filter((w) => w === v).length + 1) / 2);
   const [a, b] = [ranks(xs), ranks(ys)];
@@ -104,7 +105,8 @@ async function runModel(name, config, machine, until) {
     }
     runs.push({ name, layout, plan, feed, steps: [], session: await Session.open(plan, { seed: 0, audit: false }) });
   }
-  for (let round = 0; performance.now() < until; round++) {
+  // One round beyond the first at least, however long the profiles have taken.
+  for (let round = 0; round < 2 || performance.now() < until; round++) {
     for (const run of round % 2 ? [...runs].reverse() : runs) {
       for (let i = 0; i < (round === 0 ? 8 : 4); i++) {
         const tensors = run.feed.tensorsAt(i);
@@ -166,7 +168,7 @@ const figures = {
   counted: counted.length,
   meanError: mean(errors),
   bias: mean(counted.map((row) => row.error)),
-  largestError: Math.max(...errors),
+  largestError: errors.length > 0 ? Math.max(...errors) : null,
   rankCorrelation: rankCorrelation(
     counted.map((row) => row.predictedSeconds),
     counted.map((row) => row.measuredSeconds),
@@ -205,7 +207,7 @@ const text = `${table(
 
 ${figures.counted} of ${figures.layouts} layouts counted (with ${MINIMUM} undisturbed steps or more)
 mean error ${percent(figures.meanError)}, bias ${percent(figures.bias)}, largest ${percent(figures.largestError)}
-rank correlation ${figures.rankCorrelation.toFixed(4)}
+rank correlation ${figures.rankCorrelation?.toFixed(4) ?? '-'}
 mean error of a device's busy time ${percent(figures.meanBusyError)}
 largest error of memory ${figures.memoryErrorBytes} B`;
 console.log(text);

@@ -49,11 +49,13 @@ if (!only || only === 'library') {
 if (!only || only === 'workers') {
   run(bin('esbuild'), [
     'workers/device.node.ts',
+    'workers/milp.node.ts',
     '--bundle',
     '--platform=node',
     '--format=esm',
     '--target=node20',
-    '--outfile=dist/workers/device.node.js',
+    '--external:highs', // optional: found at run time, or not
+    '--outdir=dist/workers',
     '--sourcemap',
     '--log-level=warning',
   ]);

@@ -36,8 +36,16 @@ export type { Model, ModelGraph } from './optim/model.ts';
 export * as optim from './optim/optimizer.ts';
 export { makeOptimizer, type Optimizer, type OptimizerConfig } from './optim/optimizer.ts';
 export { buildTrainingGraph } from './optim/training-graph.ts';
+export * as partition from './partition/index.ts';
 export * as plan from './plan/index.ts';
 export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
+export {
+  type Candidate,
+  type EvaluatedCandidate,
+  type SearchOptions,
+  type SearchResult,
+  searchPlan,
+} from './plan/search.ts';
 export * as profile from './profile/index.ts';
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
@@ -56,6 +64,8 @@ export { stepTrace } from './report/step-trace.ts';
 export { table } from './report/table.ts';
 export * as schedule from './schedule/index.ts';
 export { makeSchedule, type Schedule, type ScheduleName } from './schedule/index.ts';
+export * as simulation from './simulate/index.ts';
+export { type Cluster, type Simulation, simulate } from './simulate/index.ts';
 export * as study from './study/index.ts';
 export type { BestEvaluation, Checkpoint } from './train/checkpoint/checkpoint.ts';
 export { readCheckpoint, type StoredCheckpoint, writeCheckpoint } from './train/checkpoint/folder.ts';

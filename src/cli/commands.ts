@@ -52,7 +52,8 @@ export const memoryFlag: OwnFlag = {
 };
 
 /** Of `src/partition/methods.ts`, which the help does not load. */
-const methodNames = 'auto (default), ideals; or a baseline: pipedream, blocks, parameters, equal, single';
+const methodNames =
+  'auto (default), ideals, orders, moves, milp; or a baseline: pipedream, blocks, parameters, equal, single';
 
 export const commands: readonly CommandSpec[] = [
   {

@@ -1,10 +1,10 @@
 import { PlanError } from '../core/errors.ts';
-import { type IdealAnswer, searchIdeals } from './ideal-search.ts';
+import { searchIdeals, stateCount } from './ideal-search.ts';
 import { findIdeals, type Ideals, topological } from './ideals.ts';
 import { evaluatePlacement } from './placement-load.ts';
 import type { MethodAnswer, MethodOptions, PlacementMethod } from './placement-method.ts';
 import type { PlacementProblem } from './problem.ts';
-import { workBound } from './work-bound.ts';
+import { workBound, workUnits } from './work-bound.ts';
 
 /** Words that the search keeps for ideals times states; more ideals than this allows are not tried. */
 const mostEntries = 4e7;
@@ -31,58 +31,100 @@ export function solveByIdeals(
   options: MethodOptions,
 ): MethodAnswer | undefined | 'too many' {
   const { contiguous, deadline } = options;
+  const ideals = findIdeals(problem.parts.length, problem.edges, idealLimit(problem));
+  if (!ideals) return 'too many';
   const least = workBound(problem);
   const start = startFor(problem, options);
   const best = (deviceOf: readonly number[], isProved: boolean): MethodAnswer => ({
     deviceOf,
     lowerBound: contiguous && isProved ? evaluatePlacement(problem, deviceOf).objective : least,
   });
-  if (start && start.objective <= least * (1 + 1e-9)) return { deviceOf: start.deviceOf, lowerBound: start.objective };
-  const ideals = findIdeals(problem.parts.length, problem.edges, idealLimit(problem));
-  if (!ideals) return 'too many';
+  if (start && start.objective <= least * (1 + 1e-9)) return best(start.deviceOf, true);
   const answer = searchIdeals({ problem, ideals, limit: start?.objective, deadline });
   if (answer.kind === 'found') return best(answer.deviceOf, true);
   return start && best(start.deviceOf, answer.kind === 'none');
 }
 
-const idealLimit = ({ devices }: PlacementProblem): number =>
-  Math.min(mostIdeals, Math.floor(mostEntries / (devices.length + 1)));
+const idealLimit = (problem: PlacementProblem): number =>
+  Math.min(mostIdeals, Math.floor(mostEntries / stateCount(problem)));
 
-/** The better of what was given and the best cuts of a few orders. */
-function startFor(problem: PlacementProblem, { start, contiguous, deadline }: MethodOptions) {
-  const given = start && evaluatePlacement(problem, start, { contiguous: true });
-  let best = given && given.violations.length === 0 ? { deviceOf: start, objective: given.objective } : undefined;
-  for (const reversed of [false, true]) {
-    const answer = searchChain(problem, { reversed, limit: best?.objective, deadline });
-    if (answer.kind === 'found') best = { deviceOf: answer.deviceOf, objective: answer.objective };
-  }
-  if (!best) return undefined;
-  const { objective } = evaluatePlacement(problem, best.deviceOf, { contiguous });
-  return { deviceOf: best.deviceOf, objective };
+interface Start {
+  readonly deviceOf: readonly number[];
+  readonly objective: number;
 }
 
-/** The best cut of one topological order: depth first from the front, or from the back. */
+/** The best of what was given and of the cuts of a few orders. */
+function startFor(problem: PlacementProblem, { start, deadline }: MethodOptions): Start | undefined {
+  let best = start && legal(problem, start);
+  for (const reversed of [false, true]) {
+    best = legal(problem, searchChain(problem, { reversed, limit: best?.objective, deadline })) ?? best;
+  }
+  return best;
+}
+
+/** A placement as a start, where it is a legal contiguous one. */
+function legal(problem: PlacementProblem, deviceOf: readonly number[] | undefined): Start | undefined {
+  if (!deviceOf) return undefined;
+  const { objective, violations } = evaluatePlacement(problem, deviceOf, { contiguous: true });
+  return violations.length === 0 ? { deviceOf, objective } : undefined;
+}
+
+/**
+ * The best cut of one topological order, depth first from the front or from the back, where it is below the limit. Equal
+ * shares of the work come first: their load bounds how long a stage need be.
+ */
 export function searchChain(
   problem: PlacementProblem,
-  {
-    reversed = false,
-    limit,
-    deadline,
-  }: { readonly reversed?: boolean; readonly limit?: number; readonly deadline?: number },
-): IdealAnswer {
-  return searchIdeals({ problem, ideals: chainIdeals(problem, reversed), limit, deadline });
+  options: { readonly reversed?: boolean; readonly limit?: number; readonly deadline?: number } = {},
+): readonly number[] | undefined {
+  const { reversed = false, limit = Number.POSITIVE_INFINITY, deadline } = options;
+  const order = chainOrder(problem, reversed);
+  const shares = legal(problem, equalShares(problem, order));
+  const below = shares && shares.objective < limit ? shares : undefined;
+  const ideals = chainIdeals(order);
+  // Of devices of very many kinds, all orders are too many: they stay as they are given.
+  const tooMany = stateCount(problem) * ideals.count > mostEntries;
+  const given = tooMany ? { ...problem, deviceOrder: 'given' as const } : problem;
+  const answer = searchIdeals({ problem: given, ideals, limit: below?.objective ?? limit, deadline });
+  return answer.kind === 'found' ? answer.deviceOf : below?.deviceOf;
 }
 
-function chainIdeals({ parts, edges }: PlacementProblem, reversed = false): Ideals {
+/** Parts in order, each device as much of the work as it has of the speed. */
+function equalShares(problem: PlacementProblem, order: readonly number[]): number[] {
+  const { units, rates } = workUnits(problem);
+  const whole = order.reduce((sum, part) => sum + units[part]!, 0);
+  const speed = rates.reduce((sum, rate) => sum + rate, 0);
+  const deviceOf = new Array<number>(order.length).fill(0);
+  let device = 0;
+  let share = rates[0]! / speed;
+  let done = 0;
+  for (const part of order) {
+    // A part belongs where its middle lies.
+    while (device < rates.length - 1 && done + units[part]! / 2 > share * whole) share += rates[++device]! / speed;
+    deviceOf[part] = device;
+    done += units[part]!;
+  }
+  return deviceOf;
+}
+
+function chainOrder({ parts, edges }: PlacementProblem, reversed: boolean): number[] {
   const { order } = topological(parts.length, reversed ? edges.map(([a, b]) => [b, a] as const) : edges);
-  if (reversed) order.reverse();
-  return findIdeals(
-    parts.length,
+  return reversed ? order.reverse() : order;
+}
+
+const chainIdeals = (order: readonly number[]): Ideals =>
+  findIdeals(
+    order.length,
     order.slice(1).map((part, i) => [order[i]!, part] as const),
     order.length + 1,
   )!;
-}
 
-/** All ideals, or where there are too many those of one order. */
-export const idealsOrChain = (problem: PlacementProblem): Ideals =>
-  findIdeals(problem.parts.length, problem.edges, 1e5) ?? chainIdeals(problem);
+/** All ideals, or where there are too many those of one order; and of devices of too many kinds the order that is given. */
+export function searchable(problem: PlacementProblem): { readonly problem: PlacementProblem; readonly ideals: Ideals } {
+  const states = stateCount(problem);
+  const all = findIdeals(problem.parts.length, problem.edges, Math.min(1e5, mostEntries / states));
+  if (all) return { problem, ideals: all };
+  const ideals = chainIdeals(chainOrder(problem, false));
+  const tooMany = states * ideals.count > mostEntries;
+  return { problem: tooMany ? { ...problem, deviceOrder: 'given' } : problem, ideals };
+}

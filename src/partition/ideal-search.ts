@@ -142,6 +142,18 @@ interface DeviceStates {
   readonly ordered: boolean;
 }
 
+/** States of a problem's devices: one more than they are; in any order, one more than of each kind, multiplied. */
+export function stateCount({ devices, deviceOrder }: PlacementProblem): number {
+  if (deviceOrder !== 'any') return devices.length + 1;
+  const kinds: { readonly device: PlacementDevice; count: number }[] = [];
+  for (const device of devices) {
+    const known = kinds.find((k) => alike(k.device, device));
+    if (known) known.count++;
+    else kinds.push({ device, count: 1 });
+  }
+  return kinds.reduce((product, { count }) => product * (count + 1), 1);
+}
+
 function deviceStates(problem: PlacementProblem, measure: 'load' | 'fill'): DeviceStates {
   const { devices } = problem;
   const { units, rates } = workUnits(problem);

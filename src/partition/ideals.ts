@@ -20,7 +20,11 @@ export interface Ideals {
   readonly between: (before: number, ideal: number) => number[];
 }
 
-/** Undefined where there are more than `limit`. */
+/** Steps, and words of sets that they copy: about a second of work. Graphs with more are for other methods. */
+const mostSteps = 2e7;
+const mostWords = 2 ** 28;
+
+/** Undefined where there are more than `limit`, or too many steps between them to go on. */
 export function findIdeals(
   parts: number,
   edges: readonly (readonly [number, number])[],
@@ -45,6 +49,7 @@ export function findIdeals(
   for (let ideal = 0; ideal < count; ideal++) {
     const next = open[ideal]!;
     open[ideal] = empty;
+    if (added.length > Math.min(mostSteps, mostWords / words)) return undefined;
     for (const r of next) {
       const part = order[r]!;
       set.set(bits.subarray(ideal * words, (ideal + 1) * words));

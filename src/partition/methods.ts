@@ -7,6 +7,9 @@ import { pipedream } from './baselines/pipedream.ts';
 import { singleDevice } from './baselines/single-device.ts';
 import { idealsMethod } from './ideal-method.ts';
 import { leastCapacityFactor } from './least-capacity.ts';
+import { milpMethod } from './milp.ts';
+import { movesMethod } from './moves.ts';
+import { ordersMethod } from './orders.ts';
 import { evaluatePlacement, workOn } from './placement-load.ts';
 import type { MethodOptions, PlacementMethod } from './placement-method.ts';
 import type { Placement, PlacementOptions, PlacementProblem } from './problem.ts';
@@ -15,6 +18,9 @@ import type { Placement, PlacementOptions, PlacementProblem } from './problem.ts
 export const placementMethods: readonly PlacementMethod[] = [
   autoMethod,
   idealsMethod,
+  ordersMethod,
+  movesMethod,
+  milpMethod,
   pipedream,
   blockPartition,
   byParameters,

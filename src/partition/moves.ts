@@ -7,7 +7,7 @@ import { contiguousBound, searchOrders } from './orders.ts';
 import { pauses } from './pause.ts';
 import { partBound } from './placement-bound.ts';
 import { deviceRanks, evaluatePlacement } from './placement-load.ts';
-import type { MethodOptions, PlacementMethod } from './placement-method.ts';
+import type { MethodAnswer, MethodOptions, PlacementMethod } from './placement-method.ts';
 import type { PlacementProblem } from './problem.ts';
 import { topologicalOrder } from './topological-orders.ts';
 import { workBound } from './work-bound.ts';
@@ -152,18 +152,24 @@ export const movesMethod: PlacementMethod = {
   name: 'moves',
   doc: 'simulated annealing by moves and swaps of parts; contiguous or not',
   finds: 'any',
-  solve: async (problem, options) => {
-    const { contiguous, seed, deadline } = options;
-    const flat = flatten(problem);
-    const begun = performance.now();
-    const least = Math.max(workBound(problem), partBound(flat, begun + (deadline - begun) / 8));
-    const start = await startOfMoves(problem, flat, least, options);
-    const found = await searchMoves({ problem, contiguous, seed, deadline, bound: least, start, patience: 60 });
-    if (!found) return undefined;
-    const lowerBound = contiguous ? contiguousBound(problem, flat, found.objective, deadline) : least;
-    return { deviceOf: found.deviceOf, lowerBound };
-  },
+  solve: searchMovesFrom,
 };
+
+/** From the start in the options, or from the best cut of a few orders. */
+export async function searchMovesFrom(
+  problem: PlacementProblem,
+  options: MethodOptions,
+): Promise<MethodAnswer | undefined> {
+  const { contiguous, seed, deadline } = options;
+  const flat = flatten(problem);
+  const begun = performance.now();
+  const least = Math.max(workBound(problem), partBound(flat, begun + (deadline - begun) / 8));
+  const start = await startOfMoves(problem, flat, least, options);
+  const found = await searchMoves({ problem, contiguous, seed, deadline, bound: least, start, patience: 60 });
+  if (!found) return undefined;
+  const lowerBound = contiguous ? contiguousBound(problem, flat, found.objective, deadline) : least;
+  return { deviceOf: found.deviceOf, lowerBound };
+}
 
 /** What was given, or the best cut of a few orders, or where no cut fits the devices, slices of about equal work. */
 async function startOfMoves(

@@ -12,23 +12,31 @@ import { FlowNetwork } from './min-cut.ts';
  * 4. *Boundaries*, contiguous: see `boundaryBound`.
  */
 export function partBound(flat: FlatProblem, deadline: number): number {
-  return Math.max(crowding(flat), company(flat, deadline)) * (1 - margin);
+  return Math.max(0, ...crowds(flat, 1).map(({ together }) => together), company(flat, deadline)) * (1 - margin);
 }
 
 /** Sums round. */
 const margin = 1e-9;
 
-function crowding({ parts, devices, classes }: FlatProblem): number {
-  if (classes.length > 1) return 0;
-  const longest = classes[0]!.time.toSorted().reverse();
-  let bound = 0;
-  for (let m = 1; m * devices < parts; m++) {
+/** Of these parts some device holds `least` at least; together they are `together` long or longer. */
+export interface Crowd {
+  readonly of: readonly number[];
+  readonly least: number;
+  readonly together: number;
+}
+
+/** The crowds of equal devices that give most, the best first. */
+export function crowds({ parts, devices, classes }: FlatProblem, most = 2): Crowd[] {
+  if (classes.length > 1 || devices < 2) return [];
+  const { time } = classes[0]!;
+  const longest = Array.from({ length: parts }, (_, p) => p).sort((a, b) => time[b]! - time[a]!);
+  const found: Crowd[] = [];
+  for (let m = 1; m * devices < parts && m <= 256; m++) {
     let together = 0;
-    for (let i = m * (devices - 1); i <= m * devices; i++) together += longest[i]!;
-    bound = Math.max(bound, together);
-    if (m > 64) break;
+    for (let i = m * (devices - 1); i <= m * devices; i++) together += time[longest[i]!]!;
+    found.push({ of: longest.slice(0, m * devices + 1), least: m + 1, together });
   }
-  return bound;
+  return found.sort((a, b) => b.together - a.together).slice(0, most);
 }
 
 /** Parts whose cut is computed: those with the largest work and transfers, which alone can give much. */

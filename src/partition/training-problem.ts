@@ -7,6 +7,7 @@ import { transferSeconds } from '../cost/analytic.ts';
 import { type CostModel, nodeSeconds, slowestLink } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { isForward, isStepValue, rootOf } from '../graph/values.ts';
+import { gatherHanging, together } from './gather.ts';
 import type { Part, PlacementDevice, PlacementProblem, Value } from './problem.ts';
 import { forwardNodes, leaders } from './stage-of.ts';
 
@@ -39,7 +40,7 @@ export interface TrainingProblem {
  * or, of what is fed or a parameter, on the first device that reads it. A part's work is that of the node, of its derivatives of any
  * order and of its share of the step's totals and updates; its bytes are parameters, gradients and optimizer state; it
  * holds the forward values that derivatives read and that it makes (or reads first). Fed inputs and constants are given to
- * every device and move nowhere.
+ * every device and move nowhere. Light nodes that hang on one other (running statistics) are part of it.
  */
 export function trainingProblem(graph: Graph, options: TrainingProblemOptions): TrainingProblem {
   const { costs, devices, microbatches: M } = options;
@@ -57,18 +58,22 @@ export function trainingProblem(graph: Graph, options: TrainingProblemOptions): 
     return followed ? partsOfNode.get(followed)![0]! : 0;
   };
   const parts = runs.map(({ name }) => ({ name, work: 0, bytes: 0, heldBytes: 0 }));
-  const problem = (values: Value[], edges: [number, number][]): TrainingProblem => ({
-    problem: {
+  const problem = (values: Value[], edges: [number, number][]): TrainingProblem => {
+    const { problem: smaller, into } = gatherHanging({
       parts: parts satisfies Part[],
-      values,
+      values: together(values),
       edges,
       devices: placementDevices(options),
       load: 'sum',
       unit: 's',
-    },
-    assignmentOf: (deviceOf) =>
-      Object.fromEntries(nodes.map((n) => [n.name, Math.min(...partsOfNode.get(n)!.map((p) => deviceOf[p] ?? 0))])),
-  });
+    });
+    const deviceIn = (deviceOf: readonly number[]) => (part: number) => deviceOf[into[part] ?? 0] ?? 0;
+    return {
+      problem: smaller,
+      assignmentOf: (deviceOf) =>
+        Object.fromEntries(nodes.map((n) => [n.name, Math.min(...partsOfNode.get(n)!.map(deviceIn(deviceOf)))])),
+    };
+  };
   if (parts.length === 0) return problem([], []);
 
   const edges = new Map<number, [number, number]>();
@@ -95,23 +100,21 @@ export function trainingProblem(graph: Graph, options: TrainingProblemOptions): 
     }
   }
 
-  const values = new Map<string, { producer: number; consumers: number[]; cost: number }>();
+  const values: Value[] = [];
   for (const [root, { parts: reading, saved }] of readers) {
     const bytes = byteSize(root.type);
     const kind = root.node.source?.kind;
-    const producer = kind === 'input' || kind === 'constant' ? Math.min(...reading) : partOf(root.node);
+    const isGiven = kind === 'input' || kind === 'constant';
+    const producer = isGiven ? Math.min(...reading) : partOf(root.node);
     if (saved) parts[producer]!.heldBytes += bytes;
-    if (kind === 'input' || kind === 'constant') continue;
-    const consumers = [...reading].filter((p) => p !== producer).sort((a, b) => a - b);
-    if (consumers.length === 0) continue;
-    const cost = transferSeconds(bytes, 1, link) / (isStepValue(root) ? M : 1);
-    // Values that always move together are one.
-    const key = `${producer}>${consumers.join()}`;
-    const known = values.get(key);
-    if (known) known.cost += cost;
-    else values.set(key, { producer, consumers, cost });
+    if (isGiven) continue;
+    values.push({
+      producer,
+      consumers: [...reading],
+      cost: transferSeconds(bytes, 1, link) / (isStepValue(root) ? M : 1),
+    });
   }
-  return problem([...values.values()], [...edges.values()]);
+  return problem(values, [...edges.values()]);
 }
 
 /**

@@ -12,4 +12,13 @@ export {
   shortages,
 } from './plan.ts';
 export { checkSamePlan, type PlanFile, planFileOf, readPlanFile, withDecisions, writePlanFile } from './plan-file.ts';
+export {
+  type Candidate,
+  type EvaluatedCandidate,
+  type PartitionWay,
+  partitionWays,
+  type SearchOptions,
+  type SearchResult,
+  searchPlan,
+} from './search.ts';
 export { type DeviceSummary, type PlanSummary, type StageSummary, summarizePlan } from './summary.ts';

@@ -1,7 +1,7 @@
 /**
  * What was measured of this machine, kept between runs: a file for its constants, and one for the kernels that were timed
  * with so many devices busy. Their names hold a hash of the machine's identity, so that another processor, Node or build of
- * the kernels never sees them. A file that cannot be read is told and measured again; it is never an error.
+ * the kernels never sees them. A file that cannot be read is told and taken for missing; it is never an error.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
@@ -38,13 +38,13 @@ const machineFile = object({
 
 export class MeasurementCache {
   readonly folder: string | undefined;
-  readonly #warn: (message: string) => void;
+  readonly warn: (message: string) => void;
   readonly #id: string;
 
   /** `folder` undefined: nothing is found, nothing kept. */
   constructor(folder: string | undefined, warn: (message: string) => void) {
     this.folder = folder;
-    this.#warn = warn;
+    this.warn = warn;
     this.#id = createHash('sha256').update(JSON.stringify(machineIdentity())).digest('hex').slice(0, 16);
   }
 
@@ -86,14 +86,14 @@ export class MeasurementCache {
       text = readFileSync(file, 'utf8');
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT' && code !== 'ENOTDIR') this.#warn(`cannot read the cache ${file}: ${message}`);
+      if (code !== 'ENOENT' && code !== 'ENOTDIR') this.warn(`cannot read the cache ${file}: ${message}`);
       return undefined;
     }
     try {
       return read(text, file);
     } catch (error) {
-      const reason = (error as Error).message.replace(`${file}: `, '');
-      this.#warn(`the cache ${file} is damaged and measured again: ${reason}`);
+      const reason = (error as Error).message.replace(`${file}: `, '').replace(/\s+/g, ' ');
+      this.warn(`the cache ${file} is damaged and not used: ${reason}`);
       return undefined;
     }
   }
@@ -104,7 +104,7 @@ export class MeasurementCache {
       mkdirSync(this.folder, { recursive: true });
       await writeFileAtomic(join(this.folder, name), text);
     } catch (error) {
-      this.#warn(`cannot keep the measurement: ${(error as Error).message}`);
+      this.warn(`cannot keep the measurement: ${(error as Error).message}`);
     }
   }
 }

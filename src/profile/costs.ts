@@ -9,6 +9,7 @@ import type { MeasurementCache } from './cache.ts';
 import { onOneDevice, profileModel } from './kernels.ts';
 import { measureMachine } from './machine.ts';
 import type { Feed, RecordOptions } from './record.ts';
+import { runDelaySeconds } from './run-delay.ts';
 
 export interface MeasuringOptions extends RecordOptions {
   readonly cache: MeasurementCache;
@@ -21,9 +22,24 @@ export async function machineCosts({ cache, announce, signal }: MeasuringOptions
   const known = cache.machine();
   if (known) return known;
   announce?.('measuring this machine');
-  const machine = await measureMachine({ signal });
+  const machine = await watched(cache, () => measureMachine({ signal }));
   await cache.keepMachine(machine);
   return machine;
+}
+
+/** More of a measurement's time than this in which threads had to wait for cores, and its figures are those of a busy machine. */
+const BUSY_SHARE = 0.1;
+
+/** Tells where others have taken the cores meanwhile: what is kept stays until it is deleted. */
+async function watched<T>(cache: MeasurementCache, measure: () => Promise<T>): Promise<T> {
+  const [delay, begin] = [runDelaySeconds() ?? 0, performance.now()];
+  const result = await measure();
+  const seconds = (performance.now() - begin) / 1000;
+  if ((runDelaySeconds() ?? 0) - delay > BUSY_SHARE * seconds) {
+    const again = cache.folder === undefined ? '' : `; to measure again when it is idle, delete ${cache.folder}`;
+    cache.warn(`the machine was busy while it was measured, so times may be too long${again}`);
+  }
+  return result;
 }
 
 /** A profile that has every kernel of a request: what the cache lacks is timed, and kept there. */
@@ -34,7 +50,7 @@ export async function profileFor(request: PlanRequest, feed: () => Feed, options
   if (known && missingKeys(known, kernelRuns(request)).length === 0) return known;
   const machine = await machineCosts(options);
   announce?.(`timing the kernels of ${request.model.name}`);
-  const measured = await profileModel(request, feed(), machine, { ...options, busyDevices });
+  const measured = await watched(cache, () => profileModel(request, feed(), machine, { ...options, busyDevices }));
   const profile = known ? mergeProfiles(known, measured) : measured;
   await cache.keepProfile(profile);
   return profile;

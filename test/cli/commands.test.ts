@@ -217,6 +217,46 @@ describe('plan', () => {
     expect((await partita(folder, remedied)).code).toBe(0);
   });
 
+  it('is searched: what the experiment leaves open is chosen, stored and run', async () => {
+    const folder = workFolder();
+    const search = [...digits, '--devices', '2', '--search', '--evaluations', '6'];
+    const { code, stdout } = await partita(folder, ['plan', ...search, '--json', '--plan-out', 'plan.json']);
+    expect(code).toBe(0);
+    const found = JSON.parse(stdout);
+    const { best, pareto, candidates, objective, lowerBound, gap } = found.search;
+    expect(candidates).toHaveLength(6);
+    expect(objective).toBe(Math.min(...candidates.map((c: { stepSeconds: number }) => c.stepSeconds)));
+    expect(gap).toBeCloseTo((objective - lowerBound) / objective, 12);
+    expect(pareto[0]).toEqual(best);
+    expect(found).toMatchObject({
+      stepSeconds: objective,
+      microbatches: best.microbatches,
+      schedule: best.schedule,
+      partition: { placement: best.placement },
+    });
+    const run = await partita(folder, ['train', '--plan', 'plan.json', '--steps', '2', '--json', '--quiet']);
+    expect(run.code).toBe(0);
+    const trained = JSON.parse(run.stdout);
+    expect(trained.devices.map((d: { peakBytesMeasured: number }) => d.peakBytesMeasured)).toEqual(
+      found.devices.map((d: { peakBytesPlanned: number }) => d.peakBytesPlanned),
+    );
+
+    const kept = await partita(folder, ['plan', ...search, '--json', '--microbatches', '3', '--schedule', 'gpipe']);
+    for (const c of JSON.parse(kept.stdout).search.candidates)
+      expect(c).toMatchObject({ microbatches: 3, schedule: 'gpipe' });
+    for (const [flags, text] of [
+      [['--search-microbatches', '0'], '--search-microbatches'],
+      [['--search-schedules', 'gpip'], 'gpipe'],
+      [['--memory', '64KiB'], '--memory'],
+    ] as const) {
+      const refused = await partita(folder, ['plan', ...search, ...flags]);
+      expect(refused.code).toBe(flags[0] === '--memory' ? 1 : 2);
+      expect(refused.stderr).toContain(text);
+    }
+    const alone = await partita(folder, ['plan', ...digits, '--evaluations', '3']);
+    expect(alone).toMatchObject({ code: 2, stderr: expect.stringContaining('--search') });
+  });
+
   it('is stored and run again exactly', async () => {
     const folder = workFolder();
     const flags = [...digits, '--devices', '2', '--microbatches', '2', '--steps', '3', '--eval.fraction', '0.1'];

@@ -67,7 +67,8 @@ describe('partita profile', () => {
   it('times the kernels of a plan once', async () => {
     const args = ['plan', ...digits, '--microbatches', '2', '--json', '--profile'];
     const first = await partita(cwd, args);
-    expect(first.stderr).toBe('partita: timing the kernels of mlp …\n');
+    // On a busy machine it says that, too.
+    expect(first.stderr).toMatch(/^partita: timing the kernels of mlp …$/m);
     const second = await partita(cwd, args);
     expect(second.stderr).toBe('');
     expect(json(second.stdout).stepSeconds).toBe(json(first.stdout).stepSeconds);

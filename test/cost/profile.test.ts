@@ -85,6 +85,12 @@ describe('profiled costs', () => {
     expect(costs(profileOf([run, 1.25e-3])).kernelSeconds(run, 'wasm')).toBe(1.25e-3);
   });
 
+  it('tell runs of equal work apart by their shapes', () => {
+    const [wide, tall] = [matmulRun(2, 8, 64), matmulRun(64, 8, 2)];
+    const model = costs(profileOf([wide, 1e-3], [tall, 2e-3]));
+    expect([wide, tall].map((run) => model.kernelSeconds(run, 'wasm'))).toEqual([1e-3, 2e-3]);
+  });
+
   it('scale the nearest shape of the same op by the ratio of the rooflines', () => {
     const [small, large, asked] = [matmulRun(16, 16, 16), matmulRun(256, 256, 256), matmulRun(200, 256, 256)];
     const model = measuredCosts(machine);

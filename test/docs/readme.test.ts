@@ -64,6 +64,7 @@ describe('README', () => {
       'docs/derivatives.md',
       'docs/invariant.md',
       'docs/noise.md',
+      'docs/costs.md',
       'docs/batch-norm.md',
     ];
     const links = pages.flatMap((page) =>

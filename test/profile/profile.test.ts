@@ -190,7 +190,7 @@ describe('the cache', () => {
 
   it('measures once, and again where the file is damaged, which it tells', async () => {
     const warnings: string[] = [];
-    const cache = new MeasurementCache(join(temporary(), 'new'), (w) => warnings.push(w));
+    const cache = new MeasurementCache(join(temporary(), 'new'), (w) => /machine was busy/.test(w) || warnings.push(w));
     expect(cache.machine()).toBeUndefined();
     await cache.keepMachine(someMachine);
     expect(cache.machine()).toEqual(someMachine);
@@ -210,7 +210,7 @@ describe('the cache', () => {
     writeFileSync(join(cache.folder!, file), text.slice(0, text.length / 2));
     expect(warnings).toEqual([]);
     await profileFor(request(), () => feed, options);
-    expect(warnings).toEqual([expect.stringMatching(/is damaged and measured again: not a profile: not JSON/)]);
+    expect(warnings).toEqual([expect.stringMatching(/is damaged and not used: not a profile: not JSON/)]);
     expect(cache.profile(1)).toBeDefined();
   });
 

@@ -1,4 +1,4 @@
-import { idealsOrChain } from '../ideal-method.ts';
+import { searchable } from '../ideal-method.ts';
 import { searchIdeals } from '../ideal-search.ts';
 import type { Ideals } from '../ideals.ts';
 import type { PlacementMethod } from '../placement-method.ts';
@@ -18,7 +18,7 @@ export const pipedream: PlacementMethod = {
   baseline: true,
   solve: async (problem, { deadline }) => {
     const stages = stageDevices(problem);
-    const ideals = idealsOrChain(problem);
+    const { ideals } = searchable(problem);
     const own: PlacementProblem = {
       ...problem,
       values: [],
