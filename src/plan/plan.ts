@@ -359,7 +359,8 @@ function remedyFor({ request, memory: planned }: Plan): string {
   const mayMoveStages =
     request.placement === undefined && (typeof request.partition === 'string' || 'balance' in request.partition);
   // `--devices k` means wasm devices of speed 1: for others it would be another experiment.
-  const areAlike = request.devices.every((d) => d.backend === 'wasm' && d.speed === 1);
+  const isSimulated = request.devices.some((d) => d.simulated);
+  const areAlike = !isSimulated && request.devices.every((d) => d.backend === 'wasm' && d.speed === 1);
   if (mayMoveStages && areAlike && typeof request.schedule === 'string') {
     const smallest = request.devices.reduce((a, b) =>
       (b.memory ?? Number.POSITIVE_INFINITY) < (a.memory ?? Number.POSITIVE_INFINITY) ? b : a,
@@ -377,6 +378,7 @@ function remedyFor({ request, memory: planned }: Plan): string {
     if (fits({ microbatches: m })) return `--microbatches ${m}`;
   }
   const need = planned.map((m) => m.peakBytes);
+  if (isSimulated) return `give the devices of the cluster ${formatBytes(Math.max(...need))}, or more of them`;
   return need.some((bytes) => bytes > ADDRESSABLE_BYTES)
     ? 'a device addresses at most 4 GiB: use more devices, more microbatches or a smaller batch'
     : memoryFlag(need);

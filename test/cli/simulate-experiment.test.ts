@@ -63,7 +63,7 @@ describe('partita simulate of an experiment', () => {
     const [three, tooMany, tooSmall, twice, links] = await Promise.all([
       on('big.json', '--devices', '3'),
       on('big.json', '--devices', '5'),
-      on('small.json'),
+      on('small.json', '--data.batchSize', '1024', '--model.hidden', '512'),
       on('big.json', '--memory', '1MiB'),
       on('big.json', '--links.bandwidth', '1e9'),
     ]);
@@ -73,6 +73,7 @@ describe('partita simulate of an experiment', () => {
     expect(criticalPath.secondsByKind.send / criticalPath.seconds).toBeGreaterThan(0.99);
     expect([tooMany.code, JSON.parse(tooMany.stdout).error.code]).toEqual([2, 'cluster-small']);
     expect([tooSmall.code, JSON.parse(tooSmall.stdout).error.code]).toEqual([1, 'plan-does-not-fit']);
+    expect(JSON.parse(tooSmall.stdout).error.remedy).toMatch(/^(--microbatches|give the devices of the cluster)/);
     expect([twice.code, JSON.parse(twice.stdout).error.code]).toEqual([2, 'cluster-devices']);
     expect([links.code, JSON.parse(links.stdout).error.code]).toEqual([2, 'cluster-links']);
   });
