@@ -16,7 +16,7 @@ export { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from './
 export type { DType, HostTensor, Shape, TensorType } from './core/types.ts';
 export { measuredCosts } from './cost/machine.ts';
 export { analyticCosts, type CostModel } from './cost/model.ts';
-export { type Profile, profiledCosts, readProfile, writeProfile } from './cost/profile.ts';
+export { mergeProfiles, type Profile, profiledCosts, readProfile, writeProfile } from './cost/profile.ts';
 export { type ExportedModel, type ExportOptions, exportModel, exportOnnx } from './formats/onnx/export.ts';
 export { type ImportOptions, importModel, type OnnxImporter, prepareImport } from './formats/onnx/importer.ts';
 export type { OnnxModel } from './formats/onnx/model.ts';

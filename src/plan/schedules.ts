@@ -27,7 +27,7 @@ export interface StageChain {
 }
 
 /** Names whose rows have all forwards before all backwards, whatever the stages and microbatches. */
-const forwardsFirst: readonly string[] = ['gpipe', 'looped-bfs'];
+export const forwardsFirst: readonly string[] = ['gpipe', 'looped-bfs'];
 
 /** The schedule asked for, or the default. Throws UsageError where the model's batch normalisation does not go with it. */
 export function scheduleAskedFor({ schedule }: PlanRequest, byWholeBatch: boolean): ScheduleChoice {

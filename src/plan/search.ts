@@ -9,6 +9,7 @@
 import { PlanError, UsageError } from '../core/errors.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
+import { normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import { partitionByBalance } from '../partition/balance.ts';
 import { convexStages, type PlacedPartition } from '../partition/convex.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
@@ -38,6 +39,7 @@ import {
   type ScheduleWord,
   shortages,
 } from './plan.ts';
+import { forwardsFirst } from './schedules.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds } from './stage-costs.ts';
 import { placedStages, relativeSpeed } from './stages.ts';
 import { stepTimeBound } from './step-bound.ts';
@@ -45,12 +47,17 @@ import { stepTimeBound } from './step-bound.ts';
 export interface SearchOptions {
   /** Numbers of microbatches to try. Default: powers of two up to 32 and the batch, and that of the request. */
   readonly microbatches?: readonly number[];
-  /** Default: all names. `auto` is made anew for every partition, which takes its time. */
+  /**
+   * Default: all names, and then `auto` for the cuts of the best plans, which it is made for one by one. Where `auto` is
+   * named here, it is made for every cut, which takes its time.
+   */
   readonly schedules?: readonly ScheduleWord[];
   /** Numbers of stages a device to try where a schedule takes several. Default 1, 2 and 4. */
   readonly stagesPerDevice?: readonly number[];
   /** Ways to cut. Default: all of `partitionWays`; `given` alone where the request's own partition is to be kept. */
   readonly partitions?: readonly (PartitionWay | 'given')[];
+  /** Whether fewer devices than there are may be used. Default true. */
+  readonly fewerDevices?: boolean;
   /** Plans that are compiled and simulated. Default 40. */
   readonly evaluations?: number;
   /** No further plan is begun after this time. Default 60. */
@@ -139,7 +146,12 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const [mainName, main] = Object.entries(request.programs)[0]!;
   const cache: GraphCache = new Map();
   const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
-  const schedules = options.schedules ?? scheduleNames;
+  const byWholeBatch = normalizesByWholeBatch(
+    graphsOf({ ...request, microbatches: counts[0]! }, mainName, cache).largest,
+  );
+  const schedules = (options.schedules ?? scheduleNames).filter(
+    (name) => !byWholeBatch || forwardsFirst.includes(name),
+  );
 
   /** Half of the time goes into partitions at most. */
   const cutBy = begin + 500 * timeLimitSeconds;
@@ -162,11 +174,9 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
 
   const evaluated: EvaluatedCandidate[] = [];
   const plans = new Map<EvaluatedCandidate, PlanRequest>();
-  for (const candidate of inOrderOfPromise(weighed)) {
+  const evaluate = ({ layout, ...rest }: Weighed): void => {
     signal?.throwIfAborted();
-    const enough = evaluated.some((c) => c.fits);
-    if (evaluated.length >= evaluations || (performance.now() > deadline && (enough || evaluated.length > 0))) break;
-    const { layout, ...rest } = candidate;
+    const candidate = rest;
     const asked: PlanRequest = {
       ...request,
       microbatches: candidate.microbatches,
@@ -186,8 +196,27 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
     evaluated.push(found);
     plans.set(found, asked);
     options.onEvaluated?.(found, evaluated.length);
+  };
+  const isOver = (): boolean =>
+    evaluated.length >= evaluations || (evaluated.length > 0 && performance.now() > deadline);
+  const bySpeed = (a: EvaluatedCandidate, b: EvaluatedCandidate) =>
+    a.stepSeconds - b.stepSeconds || largest(a) - largest(b);
+  const byPlan = new Map<EvaluatedCandidate, Weighed>();
+  const listed = options.schedules === undefined && !byWholeBatch ? Math.min(LISTED, Math.floor(evaluations / 4)) : 0;
+  for (const candidate of inOrderOfPromise(weighed)) {
+    if (isOver() || evaluated.length >= evaluations - listed) break;
+    evaluate(candidate);
+    byPlan.set(evaluated.at(-1)!, candidate);
   }
-  evaluated.sort((a, b) => a.stepSeconds - b.stepSeconds || largest(a) - largest(b));
+  const best = new Map<Layout, Weighed>();
+  for (const found of [...evaluated].sort(bySpeed)) {
+    const candidate = byPlan.get(found)!;
+    if (found.fits && found.microbatches > 1 && !best.has(candidate.layout)) best.set(candidate.layout, candidate);
+  }
+  for (const candidate of [...best.values()].slice(0, listed)) {
+    if (!isOver()) evaluate({ ...candidate, schedule: 'auto' });
+  }
+  evaluated.sort(bySpeed);
 
   // The programs for a smaller last batch and for evaluation must fit too.
   for (const best of evaluated) {
@@ -207,6 +236,9 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   }
   throw nothingFits(request, evaluated);
 }
+
+/** Cuts of the best plans for which the schedule `auto` is made. */
+const LISTED = 3;
 
 const largest = ({ peakBytes }: EvaluatedCandidate): number => Math.max(...peakBytes);
 
@@ -229,7 +261,7 @@ async function layoutsOf(
   if (partitions.includes('given')) return [givenLayout(request, graph, microbatches, costs)];
   const layouts: Layout[] = [];
   const seen = new Set<string>();
-  for (const devices of deviceSets(request)) {
+  for (const devices of deviceSets(request, options.fewerDevices ?? true)) {
     for (const v of devices.length === 1 ? [1] : stagesPerDevice) {
       for (const rule of v === 1 ? (['straight'] as const) : (['looped', 'v'] as const)) {
         const placement = placementBy(rule, devices.length, v).map((d) => devices[d]!);
@@ -266,12 +298,12 @@ function givenLayout(request: PlanRequest, graph: Graph, microbatches: number, c
 }
 
 /** All devices, and fewer: the fastest of them, in the order they are given. */
-function deviceSets({ devices }: PlanRequest): number[][] {
+function deviceSets({ devices }: PlanRequest, fewer: boolean): number[][] {
   const bySpeed = devices
     .map((_, d) => d)
     .sort((a, b) => relativeSpeed(devices[b]) - relativeSpeed(devices[a]) || a - b);
   const counts = new Set([devices.length]);
-  for (let k = 1; k < devices.length; k += devices.length <= 8 ? 1 : k) counts.add(k);
+  for (let k = 1; fewer && k < devices.length; k += devices.length <= 8 ? 1 : k) counts.add(k);
   return [...counts].sort((a, b) => b - a).map((k) => bySpeed.slice(0, k).sort((a, b) => a - b));
 }
 

@@ -1,0 +1,119 @@
+// Is the plan that the search chooses as fast as the best that other systems' rules would have made, measured?
+//
+//   node bench/planner.mjs [--rounds 9] [--steps 4] [--models unet,resnet,lstm] [--out bench/planner.md]
+//
+// Three models whose graphs branch or skip, on two devices of this machine. The baselines are the cuts of others (equal
+// numbers of nodes, equal parameters, torchgpipe's blocks, PipeDream's rule) under gpipe and 1f1b with the numbers of
+// microbatches given; the search has the same numbers, and whatever cuts and schedules it likes. The model's kernels are
+// timed first (profiled costs). All plans then run in turn, a few steps each, round after round, every other one in
+// reverse; medians of the undisturbed steps. Two cores must be free.
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { experiment, mergeProfiles, profile, profiledCosts, Session, searchPlan, table } from 'partita';
+
+const { values: flags } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '9' },
+    steps: { type: 'string', default: '4' },
+    models: { type: 'string', default: 'unet,resnet,lstm' },
+    microbatches: { type: 'string', default: '2,4,8' },
+    out: { type: 'string' },
+  },
+});
+const counts = flags.microbatches.split(',').map(Number);
+
+const models = {
+  unet: { model: { kind: 'unet', depth: 2, width: 8 }, data: { kind: 'digits', batchSize: 32 } },
+  resnet: { model: { kind: 'resnet', widths: [8, 16, 32], blocks: 1 }, data: { kind: 'digits', batchSize: 64 } },
+  lstm: {
+    model: { kind: 'lstm', hidden: 64, numLayers: 3, context: 32 },
+    data: { kind: 'text', batchSize: 32 },
+  },
+};
+const theirs = ['equal', 'parameters', 'blocks', 'pipedream'];
+const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
+
+async function compare(name) {
+  const parsed = experiment.parseExperiment({ ...models[name], devices: 2, steps: 1e6 }, 'bench');
+  const prepared = experiment.prepareExperiment(parsed, { where: 'bench' });
+  const asked = experiment.planRequestOf(prepared, 'train');
+  const request = { ...asked, programs: { train: asked.programs.train } };
+  const feed = profile.feedOf(prepared);
+  const machine = await profile.measureMachine();
+  // Microbatches of every size, on two devices at once, in one profile.
+  let timed;
+  for (const microbatches of counts) {
+    const found = await profile.profileModel({ ...request, microbatches }, feed, machine, { steps: 20, warmUp: 6 });
+    timed = timed ? mergeProfiles(timed, found) : found;
+  }
+  const costs = profiledCosts(timed);
+  const limits = { microbatches: counts, evaluations: 60, timeLimitSeconds: 60 };
+  const chosen = await searchPlan({ ...request, costs }, limits);
+  const baselines = [];
+  for (const microbatches of counts) {
+    for (const way of theirs) {
+      for (const schedule of ['gpipe', '1f1b']) {
+        const found = await searchPlan(
+          { ...request, costs },
+          {
+            microbatches: [microbatches],
+            partitions: [way],
+            schedules: [schedule],
+            stagesPerDevice: [1],
+            fewerDevices: false,
+          },
+        ).catch(() => undefined);
+        if (found) baselines.push({ name: `${way} ${schedule} M=${microbatches}`, plan: found.plan });
+      }
+    }
+  }
+  const { best } = chosen;
+  const ours = { name: `search: ${best.partition} ${best.schedule} M=${best.microbatches}`, plan: chosen.plan };
+  const runs = [];
+  for (const { name: label, plan } of [ours, ...baselines]) {
+    runs.push({ label, plan, session: await Session.open(plan, { seed: 0, audit: false }), steps: [] });
+  }
+  for (let round = 0; round <= Number(flags.rounds); round++) {
+    for (const run of round % 2 ? [...runs].reverse() : runs) {
+      for (let i = 0; i <= Number(flags.steps); i++) {
+        const tensors = feed.tensorsAt(i);
+        const before = profile.runDelaySeconds() ?? 0;
+        const { seconds } = await run.session.run('train', tensors, { step: i, lr: 1e-3 });
+        const delaySeconds = (profile.runDelaySeconds() ?? 0) - before;
+        // The first round warms up, and the first step of a visit finds other models' data in the caches.
+        if (round > 0 && i > 0) run.steps.push({ seconds, delaySeconds });
+      }
+    }
+  }
+  for (const run of runs) await run.session.close();
+  const rows = runs.map(({ label, plan, steps }) => ({
+    label,
+    measured: median(profile.leastDisturbed(steps).map((s) => s.seconds)),
+    predicted: plan.prediction.stepSeconds,
+  }));
+  const [own, ...others] = rows;
+  others.sort((a, b) => a.measured - b.measured);
+  return { name, own, others, ratio: own.measured / others[0].measured, gap: chosen.gap };
+}
+
+const lines = [];
+for (const name of flags.models.split(',')) {
+  console.error(`${name} …`);
+  const { own, others, ratio, gap } = await compare(name);
+  const ms = (s) => (s * 1e3).toFixed(3);
+  lines.push(
+    `${name}: the search's plan takes ${ratio.toFixed(3)} of the best baseline's time (its own gap to the bound ${(100 * gap).toFixed(1)} %)`,
+    table(
+      ['plan', 'measured ms', 'predicted ms'],
+      [own, ...others.slice(0, 6)].map((r) => [r.label, ms(r.measured), ms(r.predicted)]),
+      { align: ['left', 'right', 'right'] },
+    ),
+    '',
+  );
+}
+console.log(lines.join('\n'));
+if (flags.out) {
+  const head = `# The search's plans beside other systems' rules, measured\n\n\`node bench/planner.mjs\` on ${cpus()[0].model.trim()}, ${cpus().length} cores, Node ${process.versions.node}; two devices, microbatches ${counts.join(', ')}.\n`;
+  writeFileSync(flags.out, `${head}\n\`\`\`\n${lines.join('\n').trimEnd()}\n\`\`\`\n`);
+}
