@@ -81,6 +81,8 @@ describe('cluster files', () => {
     expect(play(uplinked, [0, 2], [1, 3])).toBe(2); // one way out
     expect(play(uplinked, [0, 2], [3, 1])).toBe(1); // out of and into a block at once
     expect(play(uplinked, [0, 1], [3, 2])).toBe(1); // neither leaves its block
+    expect(play(uplinked, [0, 1], [1, 2])).toBe(1); // nor does the first
+    expect(play(uplinked, [2, 1], [1, 0])).toBe(1); // nor the second
     const bussed = [{ devices: 2, ...all, bus: 10 }, all];
     expect(play(bussed, [0, 1], [1, 0])).toBe(2); // both on one bus
     expect(play(bussed, [0, 1], [3, 2])).toBe(1); // each block has its own
