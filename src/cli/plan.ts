@@ -84,6 +84,7 @@ function jsonOf(plan: Plan) {
     },
     stages: summary.stages,
     surplus: summary.surplus,
+    stepSecondsLowerBound: summary.stepSecondsLowerBound,
     costs: (plan.request.costs ?? analyticCosts()).source,
     ...figures,
     devices: figures.devices.map((d, i) => {

@@ -1,7 +1,7 @@
 import { transferSeconds } from '../cost/analytic.ts';
 import { analyticCosts, type CostModel, slowestLink } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
-import { type Chain, cutChain } from './chain.ts';
+import { type Chain, cutChain, type Room } from './chain.ts';
 import type { Balance, Partition } from './partition.ts';
 import { type Boundary, type ChainUnits, chainUnits } from './units.ts';
 
@@ -18,7 +18,12 @@ export interface BalanceOptions {
   readonly devices?: readonly number[];
   /** Speed of the device of each stage, as a factor on that of a wasm core; for `time`. Default 1. */
   readonly speeds?: readonly number[];
-  /** Microbatches whose activations a stage holds at once, for `memory`. Default 1F1B's: min(M, stages − stage). */
+  /**
+   * Bytes that each stage may take, for `time`: of parameters, gradients, optimizer state and activations in flight. Where no
+   * partition keeps to them, they do not count.
+   */
+  readonly capacities?: readonly number[];
+  /** Microbatches whose activations a stage holds at once, for `memory` and `capacities`. Default 1F1B's: min(M, stages − stage). */
   readonly inFlight?: (stage: number, stages: number) => number;
 }
 
@@ -38,7 +43,11 @@ export function partitionByBalance(graph: Graph, balance: Balance, options: Bala
   const M = options.microbatches ?? 1;
   const chain = { ...chainOf(description, options), cutCost: description.boundaries.map((b) => cutBytes(b, M)) };
   const { stages, exactly } = options;
-  const { cuts, loads, objective } = cutChain(chain, exactly ? { exactly: stages } : { most: stages });
+  const count = exactly ? { exactly: stages } : { most: stages };
+  const within =
+    options.capacities && balance === 'time' ? roomFor(description, options, options.capacities) : undefined;
+  const cut = within && cutChain({ ...chain, room: within }, count);
+  const { cuts, loads, objective } = cut && Number.isFinite(cut.objective) ? cut : cutChain(chain, count);
   let stage = 0;
   const assignment = Object.fromEntries(
     description.units.flatMap((unit, i) => {
@@ -73,6 +82,11 @@ function timeChain({ units, boundaries }: ChainUnits, options: BalanceOptions): 
     weight: units.map((u) => u.forwardSeconds + u.backwardSeconds + u.stepSeconds / M),
     crossing: boundaries.map((b) => seconds(b.forward) + seconds(b.backward) + seconds(b.step) / M),
   };
+}
+
+function roomFor({ units }: ChainUnits, options: BalanceOptions, capacity: readonly number[]): Room {
+  const { weight, held, inFlight } = memoryChain({ units, boundaries: [] }, options);
+  return { bytes: weight, held: held!, inFlight: inFlight!, capacity };
 }
 
 function memoryChain({ units }: ChainUnits, options: BalanceOptions): Chain {

@@ -19,8 +19,19 @@ export interface Chain {
   readonly held?: readonly (readonly { readonly bytes: number; readonly nextReader: number }[])[];
   /** Microbatches in flight on one of so many stages. Default 1. */
   readonly inFlight?: (stage: number, stages: number) => number;
+  /** What a stage may hold beside its load. One that holds more has an infinite load. */
+  readonly room?: Room;
   /** Of partitions equally good, that with the least sum of these over its cuts is taken; n + 1 entries. */
   readonly cutCost?: readonly number[];
+}
+
+/** Bytes against capacities: Σ bytes of the units + inFlight · Σ held values, each once ≤ capacity. */
+export interface Room {
+  readonly bytes: readonly number[];
+  readonly held: readonly (readonly { readonly bytes: number; readonly nextReader: number }[])[];
+  readonly inFlight: (stage: number, stages: number) => number;
+  /** Of each stage; Infinity where there is no limit. */
+  readonly capacity: readonly number[];
 }
 
 export interface ChainCut {
@@ -28,7 +39,7 @@ export interface ChainCut {
   readonly cuts: readonly number[];
   /** Load of each stage. */
   readonly loads: readonly number[];
-  /** The largest of them. No cut into so many stages or fewer has a smaller one. */
+  /** The largest of them. No cut into so many stages or fewer has a smaller one. Infinity: none has room. */
   readonly objective: number;
 }
 
@@ -46,7 +57,7 @@ export function cutChain(chain: Chain, stages: { readonly most: number } | { rea
   const consider = (count: number, objective: number) => {
     if (objective < best.objective) best = { stages: count, objective };
   };
-  if (chain.held && chain.inFlight) {
+  if ((chain.held && chain.inFlight) || chain.room) {
     // The load of a stage depends on how many there are: one programme for each number.
     for (let count = wanted; count >= least; count--) {
       if (tooLow(chain, count) >= best.objective) continue;
@@ -76,6 +87,9 @@ class StageLoad {
   readonly #stages: StageFactors;
   #weight = 0;
   #held = 0;
+  /** Bytes of the units, and of what they hold for a microbatch. */
+  #own = 0;
+  #flying = 0;
 
   constructor(chain: Chain, end: number, stages: StageFactors) {
     this.#chain = chain;
@@ -87,16 +101,22 @@ class StageLoad {
   prepend(i: number): void {
     this.#weight += this.#chain.weight[i]!;
     for (const value of this.#chain.held?.[i] ?? []) if (value.nextReader >= this.#end) this.#held += value.bytes;
+    const { room } = this.#chain;
+    if (!room) return;
+    this.#own += room.bytes[i]!;
+    for (const value of room.held[i]!) if (value.nextReader >= this.#end) this.#flying += value.bytes;
   }
 
   /** Load as stage s, with `start` as its first unit. */
   of(start: number, s: number): number {
+    if (this.#own + this.#stages.flying[s]! * this.#flying > this.#stages.capacity[s]!) return Number.POSITIVE_INFINITY;
     const left = start > 0 ? (this.#chain.crossing?.[start] ?? 0) : 0;
     return this.#weight / this.#stages.speeds[s]! + left + this.#right + this.#stages.inFlight[s]! * this.#held;
   }
 
   /** No stage that ends here and starts here or further in front has a smaller load, whichever stage it is. */
   get floor(): number {
+    if (this.#own + this.#stages.fewestFlying * this.#flying > this.#stages.largest) return Number.POSITIVE_INFINITY;
     return this.#weight / this.#stages.fastest + this.#right + this.#stages.fewest * this.#held;
   }
 }
@@ -107,12 +127,28 @@ interface StageFactors {
   readonly inFlight: readonly number[];
   readonly fastest: number;
   readonly fewest: number;
+  /** Of `Chain.room`. */
+  readonly flying: readonly number[];
+  readonly capacity: readonly number[];
+  readonly fewestFlying: number;
+  readonly largest: number;
 }
 
 function stageFactors(chain: Chain, stages: number): StageFactors {
   const speeds = Array.from({ length: stages }, (_, s) => chain.speeds?.[s] ?? 1);
   const inFlight = speeds.map((_, s) => chain.inFlight?.(s, stages) ?? 1);
-  return { speeds, inFlight, fastest: Math.max(...speeds), fewest: Math.min(...inFlight) };
+  const flying = speeds.map((_, s) => chain.room?.inFlight(s, stages) ?? 0);
+  const capacity = speeds.map((_, s) => chain.room?.capacity[s] ?? Number.POSITIVE_INFINITY);
+  return {
+    speeds,
+    inFlight,
+    fastest: Math.max(...speeds),
+    fewest: Math.min(...inFlight),
+    flying,
+    capacity,
+    fewestFlying: Math.min(...flying),
+    largest: Math.max(...capacity),
+  };
 }
 
 /** Least possible largest load by number of stages, 1 … `most`; Infinity where it is above `limit`. */

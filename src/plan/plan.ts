@@ -21,7 +21,7 @@ import { constantName } from '../program/values.ts';
 import type { Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
 import { compileWithin } from './auto-schedule.ts';
-import { ADDRESSABLE_BYTES, limitOf } from './capacity.ts';
+import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
@@ -148,8 +148,35 @@ export function graphsOf(request: PlanRequest, name: string, cache: GraphCache):
   return build;
 }
 
-/** The plan without the check against capacities. */
+/** Cuts that are tried where the first, fastest one exceeds a device's memory. */
+const CUTS = 4;
+
+/**
+ * The plan without the check against capacities. An automatic partition is the fastest whose stages have room by what they
+ * keep and hold in flight. What counts are the planned bytes, which are more: where they exceed a capacity, the room is
+ * lowered by as much and the stages are cut again. Where nothing fits, it is the plan that lacks the fewest bytes.
+ */
 export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Plan {
+  const capacities = asked.devices.map((d) => capacityOf(d) ?? Number.POSITIVE_INFINITY);
+  const isLimited = capacities.some(Number.isFinite);
+  if (asked.partition !== 'auto' || !isLimited) return compilePlan(asked, cache);
+  const lacking = (plan: Plan): number =>
+    plan.memory.reduce((sum, { peakBytes }, d) => sum + Math.max(0, peakBytes - capacities[d]!), 0);
+  let room = capacities;
+  let best = compilePlan(asked, cache, room);
+  const seen = new Set([Object.values(best.partition.assignment).join()]);
+  for (let plan = best; lacking(best) > 0 && seen.size < CUTS; ) {
+    room = room.map((bytes, d) => bytes * Math.min(1, (0.99 * capacities[d]!) / plan.memory[d]!.peakBytes || 1));
+    plan = compilePlan(asked, cache, room);
+    if (lacking(plan) < lacking(best)) best = plan;
+    const key = Object.values(plan.partition.assignment).join();
+    if (seen.has(key)) break;
+    seen.add(key);
+  }
+  return best;
+}
+
+function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly number[]): Plan {
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
@@ -172,7 +199,7 @@ export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Pl
   const request = { ...asked, schedule: scheduleAskedFor(asked, byWholeBatch) };
 
   const microbatches = builds[mainName]!.chunks.length;
-  const { partition, placement } = placedStages(mainGraph, request, { microbatches, costs });
+  const { partition, placement } = placedStages(mainGraph, request, { microbatches, costs, room });
   const order = highestOrder(mainGraph);
   const chain: StageChain = {
     stages: foldedStages(partition.stages, order),

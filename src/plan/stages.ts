@@ -16,7 +16,12 @@ import type { PlannedDevice, ScheduleChoice, ScheduledRequest } from './plan.ts'
 export function placedStages(
   graph: Graph,
   request: ScheduledRequest,
-  options: { readonly microbatches: number; readonly costs: CostModel },
+  options: {
+    readonly microbatches: number;
+    readonly costs: CostModel;
+    /** Bytes of each device that stages may take, where they are cut by time. */
+    readonly room?: readonly number[] | undefined;
+  },
 ): PlacedPartition {
   const { partition: spec, placement } = request;
   refuseContradictions(request);
@@ -38,6 +43,7 @@ export function placedStages(
       costs: options.costs,
       devices,
       speeds: devices.map((d) => relativeSpeed(request.devices[d])),
+      ...(options.room ? { capacities: shares(options.room, devices) } : {}),
       ...inFlightOf(request.schedule, options.microbatches, devices),
     });
   if (placement) {
@@ -53,6 +59,10 @@ export function placedStages(
   const kept = fewer.slice(0, partition.stages);
   return { partition: kept.length === partition.stages ? partition : cut(kept), placement: kept };
 }
+
+/** Bytes of each stage: those that share a device share its bytes. */
+const shares = (room: readonly number[], placement: readonly number[]): number[] =>
+  placement.map((d) => room[d]! / placement.filter((e) => e === d).length);
 
 /** Stages of each device where nobody says how many. */
 export const defaultStagesPerDevice = (schedule: string | object | undefined): number =>

@@ -1,4 +1,5 @@
 import { elementCount } from '../core/types.ts';
+import { analyticCosts } from '../cost/model.ts';
 import { barrierLevels } from '../graph/barriers.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { CategoryBytes } from '../memory/device-memory.ts';
@@ -7,6 +8,8 @@ import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
 import { describe, type MemoryCategory } from '../program/instruction.ts';
 import { capacityOf, type Plan } from './plan.ts';
+import { relativeSpeed } from './stages.ts';
+import { stepTimeBound } from './step-bound.ts';
 
 export interface StageSummary {
   readonly stage: number;
@@ -68,6 +71,8 @@ export interface PlanSummary {
   readonly devices: readonly DeviceSummary[];
   readonly surplus: readonly number[];
   readonly stepSecondsPredicted: number;
+  /** No partition, placement or schedule with so many microbatches is predicted to be faster: `step-bound.ts`. */
+  readonly stepSecondsLowerBound: number;
   readonly bubbleFractionPredicted: number;
 }
 
@@ -109,6 +114,14 @@ export function summarizePlan(plan: Plan): PlanSummary {
     }),
     surplus: plan.surplus,
     stepSecondsPredicted: prediction.stepSeconds,
+    stepSecondsLowerBound: Math.min(
+      prediction.stepSeconds,
+      stepTimeBound(plan.graphs[main!]!, {
+        costs: request.costs ?? analyticCosts(),
+        speeds: request.devices.map(relativeSpeed),
+        microbatches: plan.programs[main!]!.microbatches,
+      }),
+    ),
     bubbleFractionPredicted: prediction.bubbleFraction,
   };
 }

@@ -26,7 +26,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
     )}`,
     ...barrierLines(summary, width),
     memoryTable(summary, width),
-    `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}`,
+    `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}; no plan of ${countOf(summary)} below ${formatSeconds(summary.stepSecondsLowerBound)} (gap ${formatPercent(gapOf({ value: summary.stepSecondsPredicted, lowerBound: summary.stepSecondsLowerBound }))})`,
   ];
   if (summary.surplus.length > 0) {
     parts.push(
@@ -35,6 +35,9 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
   }
   return parts.join('\n\n');
 }
+
+const countOf = ({ programs: [main] }: PlanSummary): string =>
+  main!.microbatches === 1 ? 'one microbatch' : `${main!.microbatches} microbatches`;
 
 /** Where the model holds gradients of itself, the grid has stages that the table has not. */
 function foldedStagesLine(plan: Plan, program: string): string[] {

@@ -6,7 +6,7 @@ import { type Interleaving, interleavedDeviceBound, interleavedStageBound } from
 import { interleaved1f1b, interleaving1f1b } from './interleaved-1f1b.ts';
 import { loopedBfs } from './looped-bfs.ts';
 import { oneFOneB } from './one-f-one-b.ts';
-import { ownDevices, type Rule, scheduleBy, stagesOfEach, usualPlacement } from './placed.ts';
+import { joinNeighbours, ownDevices, type Rule, scheduleBy, stagesOfEach, usualPlacement } from './placed.ts';
 import { layStages, type PlacementRule, placementBy, renaming } from './placement.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
 import { interleavingH1, zbH1 } from './zb-h1.ts';
@@ -171,6 +171,11 @@ export function inFlightBounds(
   placement?: readonly number[],
 ): number[] {
   const record = recordOf(name);
+  const joined = placement && joinNeighbours(rules[name], placement);
+  if (joined) {
+    const blocks = inFlightBounds(name, joined.homes.length, microbatches, joined.homes);
+    return joined.blockOf.map((block) => blocks[block]!);
+  }
   const layout = layoutOf(name, stages, microbatches, placement);
   return Array.from({ length: stages }, (_, s) => record.inFlight(s, layout));
 }

@@ -28,13 +28,20 @@ export interface Rule {
 
 /**
  * The rule's schedule under any placement. Under its own, and under one that only names the devices differently, the rows
- * are the rule's; under another each stage keeps its own order of tasks, hence its bits and its memory, and devices
- * interleave their stages' rows (`mergeStageRows`). A last round of stages that is not whole is a whole one without its
+ * are the rule's. Where every device owns a block of neighbouring stages, the block is one stage to it
+ * (`joinNeighbours`). Under another placement each stage keeps its own order of tasks, hence its bits and its memory, and devices interleave their stages'
+ * rows (`mergeStageRows`). A last round of stages that is not whole is a whole one without its
  * last stages: what is left of a schedule when the end of its chain is taken away can still be played.
  */
 export function scheduleBy(rule: Rule, shape: ScheduleShape): Schedule {
   const { stages, microbatches } = shape;
   const { placement, devices } = checkShape(shape, () => usualPlacement(rule, shape));
+  const joined = joinNeighbours(rule, placement);
+  if (joined) {
+    const { homes } = joined;
+    const blocks = scheduleBy(rule, { stages: homes.length, microbatches, placement: homes, devices });
+    return { name: rule.name, stages, microbatches, devices, placement, rows: unfold(blocks, joined) };
+  }
   const p = ownDevices(rule, placement);
   const whole = p * stagesOfEach(rule, stages, p);
   const made = rule.rows(whole, p, microbatches);
@@ -59,6 +66,41 @@ export function scheduleBy(rule: Rule, shape: ScheduleShape): Schedule {
   };
   const overlaps = own.overlaps?.some((cells) => cells.length > 0) ? { overlaps: moved(own.overlaps) } : {};
   return { name: rule.name, stages, microbatches, devices, placement, rows: moved(own.rows), ...overlaps };
+}
+
+/** Stages that stand side by side on a device that has no others. */
+export interface Blocks {
+  readonly blockOf: readonly number[];
+  /** Device of each block. */
+  readonly homes: readonly number[];
+}
+
+/**
+ * The blocks of a placement that has nothing else: 0 0 1 1. A pipeline of so many devices is what it is, and as one it holds
+ * less than stage by stage, and does not stumble over stages that are not equal.
+ */
+export function joinNeighbours(rule: Rule, placement: readonly number[]): Blocks | undefined {
+  const stages = placement.length;
+  const own = layStages(rule.placement === 'v' ? 'v' : 'looped', stages, ownDevices(rule, placement));
+  if (renaming(own, placement) !== undefined) return undefined;
+  const homes: number[] = [];
+  const blockOf = placement.map((device, s) => {
+    if (s === 0 || placement[s - 1] !== device) homes.push(device);
+    return homes.length - 1;
+  });
+  return homes.length < stages && new Set(homes).size === homes.length ? { blockOf, homes } : undefined;
+}
+
+/** A block's task as those of its stages: forward from the first to the last, backward from the last to the first. */
+function unfold({ rows }: Schedule, { blockOf, homes }: Blocks): Task[][] {
+  const members: number[][] = homes.map(() => []);
+  for (const [stage, block] of blockOf.entries()) members[block]!.push(stage);
+  return rows.map((row) =>
+    row.flatMap((t) => {
+      const stages = members[t.stage]!;
+      return (t.kind === 'F' ? stages : stages.toReversed()).map((stage) => ({ ...t, stage }));
+    }),
+  );
 }
 
 /** Devices of the rule's own layout that stands behind a placement. */

@@ -12,6 +12,15 @@ function loadOf(chain: Chain, start: number, end: number, stage: number, stages:
   for (let i = start; i < end; i++) {
     for (const v of chain.held?.[i] ?? []) if (v.nextReader >= end) held += v.bytes;
   }
+  const { room } = chain;
+  if (room) {
+    let [bytes, flying] = [0, 0];
+    for (let i = start; i < end; i++) {
+      bytes += room.bytes[i]!;
+      for (const v of room.held[i]!) if (v.nextReader >= end) flying += v.bytes;
+    }
+    if (bytes + room.inFlight(stage, stages) * flying > room.capacity[stage]!) return Infinity;
+  }
   return weight / (chain.speeds?.[stage] ?? 1) + crossing + held * (chain.inFlight?.(stage, stages) ?? 1);
 }
 
@@ -70,7 +79,44 @@ const chains: fc.Arbitrary<Chain> = fc.integer({ min: 1, max: 8 }).chain((n) => 
   }) as fc.Arbitrary<Chain>;
 });
 
+/** The same with capacities, which many of them cannot keep. */
+const crowded: fc.Arbitrary<Chain> = fc
+  .record({
+    chain: chains,
+    bytes: fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 8, maxLength: 8 }),
+    capacity: fc.array(fc.integer({ min: 5, max: 60 }), { minLength: 4, maxLength: 4 }),
+    inFlight: fc.constantFrom(
+      (s: number, p: number) => p - s,
+      () => 2,
+    ),
+  })
+  .map(({ chain, bytes, capacity, inFlight }) => {
+    const { held: _, inFlight: __, ...rest } = chain;
+    return { ...rest, room: { bytes, held: chain.held!, inFlight, capacity } };
+  });
+
 describe('cutChain', () => {
+  it('keeps to capacities, and says where no cut does', () => {
+    let [impossible, possible] = [0, 0];
+    fc.assert(
+      fc.property(crowded, fc.integer({ min: 1, max: 4 }), (chain, k) => {
+        const stages = Math.min(k, chain.weight.length);
+        const all = Array.from({ length: stages }, (_, i) => candidates(chain, i + 1));
+        const optimum = Math.min(...all.flat().map((c) => c.objective));
+        const [most, exactly] = [cutChain(chain, { most: k }), cutChain(chain, { exactly: k })];
+        expect(most.objective).toBe(optimum);
+        expect(exactly.objective).toBe(Math.min(...all.at(-1)!.map((c) => c.objective)));
+        if (optimum === Infinity) impossible++;
+        else {
+          possible++;
+          expect(Math.max(...most.loads)).toBe(optimum);
+        }
+      }),
+      { numRuns: 800 },
+    );
+    expect(Math.min(impossible, possible)).toBeGreaterThan(50);
+  });
+
   it('finds the optimum of every small chain, with as many stages as do not hurt and the cheapest cuts', () => {
     fc.assert(
       fc.property(chains, fc.integer({ min: 1, max: 4 }), (chain, k) => {

@@ -48,8 +48,23 @@ describe('printGrid', () => {
   });
 
   it('runs a backward first where stages of a device are level', () => {
-    const schedule = makeSchedule('1f1b', { stages: 4, microbatches: 6, placement: [0, 0, 1, 1] });
-    expect(printGrid(schedule)).toMatch(/^device 0 .* 0F3 1B0 0B0 1F3 /);
+    const schedule = makeSchedule('1f1b', { stages: 4, microbatches: 3, placement: [0, 1, 1, 0] });
+    expect(printGrid(schedule)).toBe(
+      [
+        'device 0  0F0 0F1 0F2 3F0 3B0 3F1 3B1 ..  0B0 3F2 3B2 0B1 ..  0B2',
+        'device 1  ..  1F0 2F0 1F1 2F1 1F2 2B0 1B0 2F2 2B1 1B1 2B2 1B2 ..',
+      ].join('\n'),
+    );
+  });
+
+  it('is that of the blocks where a device owns neighbours and nothing else', () => {
+    const schedule = makeSchedule('1f1b', { stages: 4, microbatches: 3, placement: [0, 0, 1, 1] });
+    expect(printGrid(schedule)).toBe(
+      [
+        'device 0  0F0 1F0 0F1 1F1 ..  ..  1B0 0B0 0F2 1F2 1B1 0B1 ..  ..  1B2 0B2',
+        'device 1  ..  ..  2F0 3F0 3B0 2B0 2F1 3F1 3B1 2B1 2F2 3F2 3B2 2B2 ..  ..',
+      ].join('\n'),
+    );
   });
 
   it('draws durations in proportion', () => {
