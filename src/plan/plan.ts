@@ -25,6 +25,7 @@ import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
+import { stageCosts, taskSeconds } from './stage-costs.ts';
 import { placedStages } from './stages.ts';
 
 export { capacityOf } from './capacity.ts';
@@ -213,6 +214,10 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
   const stages = Object.fromEntries(
     Object.entries(builds).map(([name, { graphs }]) => [name, stagesOf(graphs.values(), partition, mainGraph)]),
   );
+  const mainStageOf = stageMap(mainGraph, partition);
+  // Rooflines, whatever the costs: else the program, and its memory, would depend on what was measured.
+  const typical = { stages: chain.stages, own: chain.modelStages, costs: analyticCosts() };
+  const durations = taskSeconds(stageCosts(mainGraph, mainStageOf, typical), chain.placement, request.devices);
   const compile = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
     const schedules: Record<string, Schedule> = {};
     const programs: Record<string, StepProgram> = {};
@@ -226,6 +231,8 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
         perSample: request.invariant ?? false,
         stageOf: stages[name]!,
         schedule,
+        edges: chain.edges,
+        durations,
         backends: request.devices.map((d) => d.backend),
       });
       validateProgram(program);
@@ -236,7 +243,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
   };
   const { schedules, programs, memory } =
     request.schedule === 'auto'
-      ? compileWithin({ graph: mainGraph, stageOf: stages[mainName]!, chain, devices: request.devices, costs }, compile)
+      ? compileWithin({ graph: mainGraph, stageOf: mainStageOf, chain, devices: request.devices, costs }, compile)
       : compile();
   const constants = new Map<string, HostTensor>();
   for (const { graphs } of Object.values(builds)) {

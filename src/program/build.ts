@@ -3,10 +3,11 @@ import { byteSize } from '../core/types.ts';
 import { feedBatchAxis, type Graph, type Node, type Tensor } from '../graph/graph.ts';
 import type { Cost } from '../graph/op-record.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
+import { timesUntilStuck } from '../schedule/clock.ts';
 import type { Task } from '../schedule/task.ts';
 import { BuildContext, type BuildOptions, runsOf } from './context.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
-import { connect, type DraftDevice } from './messages.ts';
+import { connect, type DraftDevice, type SegmentTimes } from './messages.ts';
 import { type Addition, PairwiseSum } from './pairwise.ts';
 import { sampleGroups } from './sample-groups.ts';
 import { type Chunk, stage } from './staging.ts';
@@ -18,7 +19,7 @@ export function buildProgram(options: BuildOptions): StepProgram {
   const context = new BuildContext(options);
   const { graphs } = context;
   const drafts = Array.from({ length: schedule.devices }, (_, device) => new DeviceBuilder(context, device).build());
-  const devices = connect(drafts, options.postAhead ?? 1);
+  const devices = connect(drafts, options.postAhead ?? 1, segmentTimes(options, drafts));
 
   const chunksOf = (tensors: readonly Tensor[]): Chunk[] =>
     tensors.map((tensor, m) => ({ tensor, samples: context.samplesOf(rootOf(tensor), m) }));
@@ -44,6 +45,27 @@ export function buildProgram(options: BuildOptions): StepProgram {
     feedBytes: feeds.bytes,
     resultBytes: results.bytes,
   };
+}
+
+/** By the schedule's clock; undefined where tasks run in parts, between barriers. */
+function segmentTimes(
+  { schedule, edges, durations = { F: 1, B: 1, W: 1 } }: BuildOptions,
+  drafts: readonly DraftDevice[],
+): SegmentTimes[] | undefined {
+  // One segment in front of the tasks, and one behind them.
+  if (drafts.some(({ device, segments }) => segments.length !== schedule.rows[device]!.length + 2)) return undefined;
+  const { rowStarts, starts, ends, waiting } = timesUntilStuck(schedule, {
+    durations,
+    ...(edges ? { dependencies: edges } : {}),
+  });
+  if (waiting.length > 0) return undefined; // told where the programs are found to wait in a circle
+  return drafts.map(({ device }) => {
+    const [from, to] = [rowStarts[device]!, rowStarts[device]! + schedule.rows[device]!.length];
+    return {
+      reached: [0, 0, ...ends.subarray(from, to)],
+      begun: [0, ...starts.subarray(from, to), Number.POSITIVE_INFINITY],
+    };
+  });
 }
 
 const inputNamed = (graph: Graph, name: string): Tensor =>

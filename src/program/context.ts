@@ -5,6 +5,8 @@ import type { Cost } from '../graph/op-record.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
 import { lowerNode } from '../lower/lower.ts';
+import type { ClockOptions } from '../schedule/clock.ts';
+import type { StageEdge } from '../schedule/dependencies.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import type { Task } from '../schedule/task.ts';
 import { divideIntoTasks, type StageTasks } from './stage-tasks.ts';
@@ -28,7 +30,10 @@ export interface BuildOptions {
   readonly stageOf: (node: Node) => number;
   readonly schedule: Schedule;
   readonly backends: readonly BackendName[];
-  /** Tasks ahead of its use at which a receive buffer is posted; raised where that would block for ever. Default 1. */
+  /** Which stages feed which, and what tasks take: the clock by which buffers are posted. Default: a chain, F = B = W. */
+  readonly edges?: readonly StageEdge[];
+  readonly durations?: NonNullable<ClockOptions['durations']>;
+  /** Tasks ahead of its use at which a receive buffer is posted at least; more where the sender or all would wait for it. Default 1. */
   readonly postAhead?: number;
 }
 

@@ -29,15 +29,29 @@ export interface DraftDevice {
 }
 
 /**
+ * By the schedule's clock: when a device comes to each of its segments, and when it begins it, which is later where it waits.
+ * Values may leave in the midst of a task, so a place for them should be ready when it begins.
+ */
+export interface SegmentTimes {
+  readonly reached: readonly number[];
+  readonly begun: readonly number[];
+}
+
+/**
  * Numbers the messages of every pair of devices in the sender's order and posts each receive buffer `ahead` tasks before
- * its use. Where that makes devices wait for each other in a circle, posts move further ahead, at last to the step's
+ * its use; earlier where the sender, by the clock, would have to wait for the post (in schedules whose devices run ahead of
+ * each other). Where that makes devices wait for each other in a circle, posts move further ahead, at last to the step's
  * start, where no send can block.
  */
-export function connect(drafts: readonly DraftDevice[], ahead: number): DeviceProgram[] {
+export function connect(
+  drafts: readonly DraftDevice[],
+  ahead: number,
+  times?: readonly SegmentTimes[],
+): DeviceProgram[] {
   const messages = number(drafts);
   const longest = Math.max(...drafts.map((d) => d.segments.length));
   for (let distance = ahead; ; distance *= 2) {
-    const programs = drafts.map((draft) => assemble(draft, drafts, messages, distance));
+    const programs = drafts.map((draft) => assemble(draft, drafts, messages, distance, times));
     const deadlock = findDeadlock(programs);
     if (!deadlock) return programs;
     if (distance >= longest) {
@@ -54,19 +68,21 @@ export function connect(drafts: readonly DraftDevice[], ahead: number): DevicePr
   }
 }
 
-/** `from>to:key` → number of the message among those from `from` to `to`. */
-type MessageNumbers = ReadonlyMap<string, number>;
+/** `from>to:key` → number of the message among those from `from` to `to`, and the sender's segment. */
+type MessageNumbers = ReadonlyMap<string, { readonly number: number; readonly segment: number }>;
 
 function number(drafts: readonly DraftDevice[]): MessageNumbers {
-  const numbers = new Map<string, number>();
+  const numbers = new Map<string, { number: number; segment: number }>();
   const counts = new Map<string, number>();
   for (const { device, segments } of drafts) {
-    for (const instruction of segments.flat()) {
-      if (instruction.kind !== 'send') continue;
-      const pair = `${device}>${instruction.to}`;
-      const n = counts.get(pair) ?? 0;
-      counts.set(pair, n + 1);
-      numbers.set(`${pair}:${instruction.key}`, n);
+    for (const [segment, instructions] of segments.entries()) {
+      for (const instruction of instructions) {
+        if (instruction.kind !== 'send') continue;
+        const pair = `${device}>${instruction.to}`;
+        const n = counts.get(pair) ?? 0;
+        counts.set(pair, n + 1);
+        numbers.set(`${pair}:${instruction.key}`, { number: n, segment });
+      }
     }
   }
   return numbers;
@@ -77,14 +93,15 @@ function assemble(
   drafts: readonly DraftDevice[],
   numbers: MessageNumbers,
   ahead: number,
+  times: readonly SegmentTimes[] | undefined,
 ): DeviceProgram {
-  const posts = placePosts(draft, numbers, ahead);
+  const posts = placePosts(draft, numbers, ahead, times);
   const instructions: Instruction[] = [];
   draft.segments.forEach((segment, s) => {
     instructions.push(...(posts.get(s) ?? []));
     for (const i of segment) {
       if (i.kind === 'send') {
-        const message = numbers.get(`${draft.device}>${i.to}:${i.key}`)!;
+        const message = numbers.get(`${draft.device}>${i.to}:${i.key}`)!.number;
         instructions.push({
           kind: 'send',
           to: i.to,
@@ -97,7 +114,7 @@ function assemble(
         instructions.push({
           kind: 'receive',
           from: i.from,
-          message: numberOf(numbers, draft, i),
+          message: messageOf(numbers, draft, i).number,
           buffer: i.buffer,
           microbatch: i.microbatch,
         });
@@ -110,14 +127,22 @@ function assemble(
 type Post = Extract<Instruction, { kind: 'post' }>;
 
 /** Posts by segment, in message order within each pair: a later message is never posted before an earlier one. */
-function placePosts(draft: DraftDevice, numbers: MessageNumbers, ahead: number): Map<number, Post[]> {
+function placePosts(
+  draft: DraftDevice,
+  numbers: MessageNumbers,
+  ahead: number,
+  times: readonly SegmentTimes[] | undefined,
+): Map<number, Post[]> {
   const bySender = new Map<number, { post: Post; segment: number }[]>();
   draft.segments.forEach((segment, s) => {
     for (const i of segment) {
       if (i.kind !== 'receive') continue;
-      const post: Post = { kind: 'post', from: i.from, message: numberOf(numbers, draft, i), buffer: i.buffer };
+      const { number: message, segment: sent } = messageOf(numbers, draft, i);
+      const post: Post = { kind: 'post', from: i.from, message, buffer: i.buffer };
       const list = bySender.get(i.from);
-      const entry = { post, segment: Math.max(0, s - ahead) };
+      let at = Math.max(0, s - ahead);
+      if (times) while (at > 0 && times[draft.device]!.reached[at]! > times[i.from]!.begun[sent]!) at--;
+      const entry = { post, segment: at };
       if (list) list.push(entry);
       else bySender.set(i.from, [entry]);
     }
@@ -131,7 +156,7 @@ function placePosts(draft: DraftDevice, numbers: MessageNumbers, ahead: number):
   return posts;
 }
 
-function numberOf(numbers: MessageNumbers, draft: DraftDevice, receive: { from: number; key: string }): number {
+function messageOf(numbers: MessageNumbers, draft: DraftDevice, receive: { from: number; key: string }) {
   const n = numbers.get(`${receive.from}>${draft.device}:${receive.key}`);
   if (n === undefined) {
     throw new PlanError(
