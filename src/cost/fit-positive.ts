@@ -69,14 +69,11 @@ function derivative(at: (logs: readonly number[]) => readonly number[], logs: re
 const weightedDot = (a: readonly number[], b: readonly number[], weights: readonly number[]): number =>
   a.reduce((sum, x, i) => sum + weights[i]! * x * b[i]!, 0);
 
-/** Gaussian elimination with partial pivoting. */
+/** Gaussian elimination; a damped normal matrix is positive definite and needs no pivots. */
 function solve(matrix: readonly (readonly number[])[], right: readonly number[]): number[] {
   const n = right.length;
   const rows = matrix.map((row, i) => [...row, right[i]!]);
   for (let c = 0; c < n; c++) {
-    let pivot = c;
-    for (let r = c + 1; r < n; r++) if (Math.abs(rows[r]![c]!) > Math.abs(rows[pivot]![c]!)) pivot = r;
-    [rows[c], rows[pivot]] = [rows[pivot]!, rows[c]!];
     for (let r = c + 1; r < n; r++) {
       const factor = rows[r]![c]! / rows[c]![c]!;
       for (let k = c; k <= n; k++) rows[r]![k]! -= factor * rows[c]![k]!;

@@ -3,7 +3,7 @@ import { UsageError } from '../core/errors.ts';
 import { defaultDevice, referenceDevice } from '../cost/analytic.ts';
 import type { CostModel } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
-import { foldedStages, highestOrder } from '../partition/fold.ts';
+import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { makePartition, type PlacedPartition, partitionByDevices } from '../partition/index.ts';
 import type { Partition } from '../partition/partition.ts';
 import { inFlightBounds, isScheduleName, namedSchedules, type PlacementRule, placementBy } from '../schedule/index.ts';
@@ -90,11 +90,15 @@ function stagesOfEachDevice(graph: Graph, { schedule, stagesPerDevice }: Schedul
   return stagesPerDevice ?? Math.max(1, Math.floor(defaultStagesPerDevice(schedule) / folds));
 }
 
-/** The model's part of a file's placement; undefined where it is none for this model. */
+/** The model's part of a file's placement; undefined where it is none for this model, folded over its devices. */
 function placementOfFile(graph: Graph, schedule: ScheduleChoice): readonly number[] | undefined {
   if (typeof schedule === 'string') return undefined;
-  const stages = schedule.placement.length / foldedStages(1, highestOrder(graph));
-  return Number.isInteger(stages) ? schedule.placement.slice(0, stages) : undefined;
+  const { placement } = schedule;
+  const order = highestOrder(graph);
+  const stages = placement.length / foldedStages(1, order);
+  if (!Number.isInteger(stages)) return undefined;
+  const own = placement.slice(0, stages);
+  return foldedPlacement(own, order).every((d, s) => d === placement[s]) ? own : undefined;
 }
 
 /** For stages that are balanced by memory: what the named schedule holds. */

@@ -79,31 +79,28 @@ export function readScheduleCsv(text: string, options: { name?: string } = {}): 
   const microbatches = new Set<number>();
   const rows: Task[][] = [];
   const overlaps: number[][] = [];
-  text
-    .replace(/^\uFEFF/, '')
-    .split(/\r?\n/)
-    .forEach((line, lineIndex) => {
-      if (line.trim() === '') return;
-      const row: Task[] = [];
-      const device = rows.push(row) - 1;
-      overlaps.push([]);
-      line.split(',').forEach((raw, column) => {
-        const cell = raw.trim().replace(/^"(.*)"$/, '$1');
-        const at = { row: lineIndex + 1, column: column + 1, cell };
-        const tasks = parseCell(cell);
-        if (tasks === undefined) problems.push({ ...at, expected });
-        if (tasks?.length === 2) overlaps[device]!.push(row.length);
-        for (const t of tasks ?? []) {
-          const owner = home.get(t.stage) ?? { device, row: at.row };
-          home.set(t.stage, owner);
-          microbatches.add(t.microbatch);
-          if (owner.device !== device) {
-            problems.push({ ...at, expected: `stage ${t.stage} only in row ${owner.row}, where it appears first` });
-          }
-          row.push(t);
+  text.split(/\r?\n/).forEach((line, lineIndex) => {
+    if (line.trim() === '') return;
+    const row: Task[] = [];
+    const device = rows.push(row) - 1;
+    overlaps.push([]);
+    line.split(',').forEach((raw, column) => {
+      const cell = raw.trim().replace(/^"(.*)"$/, '$1');
+      const at = { row: lineIndex + 1, column: column + 1, cell };
+      const tasks = parseCell(cell);
+      if (tasks === undefined) problems.push({ ...at, expected });
+      if (tasks?.length === 2) overlaps[device]!.push(row.length);
+      for (const t of tasks ?? []) {
+        const owner = home.get(t.stage) ?? { device, row: at.row };
+        home.set(t.stage, owner);
+        microbatches.add(t.microbatch);
+        if (owner.device !== device) {
+          problems.push({ ...at, expected: `stage ${t.stage} only in row ${owner.row}, where it appears first` });
         }
-      });
+        row.push(t);
+      }
     });
+  });
 
   const stages = 1 + [...home.keys()].reduce((a, b) => Math.max(a, b), -1);
   const count = 1 + [...microbatches].reduce((a, b) => Math.max(a, b), -1);

@@ -71,7 +71,8 @@ export const interleavedDeviceBound = (r: number, p: number, v: number, M: numbe
 
 /**
  * Microbatches that stage s holds at its peak. Its device has run n forwards when it has run n − lead weight gradients;
- * of both the stage has every v-th group's worth, a line with steps, and they are furthest apart at a step's end.
+ * of both the stage has every v-th group's worth, a line with steps, and they are furthest apart where a step of the
+ * forwards ends.
  */
 export function interleavedStageBound(s: number, p: number, v: number, M: number, rule: Interleaving): number {
   const [r, c] = [s % p, Math.floor(s / p)];
@@ -88,11 +89,8 @@ export function interleavedStageBound(s: number, p: number, v: number, M: number
   };
   let peak = 0;
   for (const { first, size } of groups) {
-    const endOfForwards = v * first + (c + 1) * size;
-    const startOfBackwards = v * first + (v - 1 - c) * size;
-    for (const n of [endOfForwards, startOfBackwards + lead]) {
-      peak = Math.max(peak, done(n, c) - done(n - lead, v - 1 - c));
-    }
+    const n = v * first + (c + 1) * size;
+    peak = Math.max(peak, done(n, c) - done(n - lead, v - 1 - c));
   }
   return peak;
 }

@@ -247,7 +247,8 @@ describe('plan', () => {
     for (const [flags, text] of [
       [['--search-microbatches', '0'], '--search-microbatches'],
       [['--search-schedules', 'gpip'], 'gpipe'],
-      [['--memory', '64KiB'], '--memory'],
+      // The first layer alone, 64 KiB of weights and as much of gradients, is too large.
+      [['--memory', '64KiB', '--model.hidden', '256'], '--memory'],
     ] as const) {
       const refused = await partita(folder, ['plan', ...search, ...flags]);
       expect(refused.code).toBe(flags[0] === '--memory' ? 1 : 2);

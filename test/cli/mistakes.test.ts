@@ -265,7 +265,7 @@ describe('a wrong experiment', () => {
       ...good,
       model: { kind: 'mlp', hiden: [1] },
       microbatches: 0,
-      schedule: 'zb-v',
+      schedule: 'zb-w',
       optimizer: { lr: 'x' },
     };
     writeFileSync(join(folder, 'all.json'), JSON.stringify(all));

@@ -7,7 +7,7 @@ import {
   tensorSeconds,
   transferSeconds,
 } from '../../src/cost/analytic.ts';
-import { analyticCosts, nodeSeconds } from '../../src/cost/model.ts';
+import { analyticCosts, nodeSeconds, slowestLink } from '../../src/cost/model.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { add } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
@@ -44,6 +44,25 @@ describe('analytic cost', () => {
     expect([nodeSeconds(a.node, analyticCosts()), nodeSeconds(reshape(a, [2, 2]).node, analyticCosts())]).toEqual([
       0, 0,
     ]);
+  });
+
+  it('reads and writes each byte of a copy, beside what any instruction takes', () => {
+    const { instructionSeconds } = analyticCosts({ device: { ...device, speed: 2 } });
+    expect(instructionSeconds('wasm')).toBeCloseTo(0.5e-3, 15);
+    expect(instructionSeconds('wasm', 1e8)).toBeCloseTo((1e-3 + 2) / 2, 12);
+  });
+
+  it('bounds all links of some devices by their worst, each figure by itself', () => {
+    const links = [
+      { bytesPerSecond: 5, secondsLatency: 1, secondsSend: 7 },
+      { bytesPerSecond: 9, secondsLatency: 3 },
+      { bytesPerSecond: 1, secondsLatency: 9 },
+    ];
+    // Between 0 and 1, between 1 and 2, and all others; a device's way to itself is none.
+    const costs = analyticCosts({ link: (a, b) => (a === b ? links[2]! : (links[Math.min(a, b)] ?? links[2]!)) });
+    expect(slowestLink(costs, [0, 1, 2])).toEqual({ bytesPerSecond: 5, secondsLatency: 3, secondsSend: 7 });
+    expect(slowestLink(costs, [1, 2])).toEqual({ bytesPerSecond: 9, secondsLatency: 3, secondsSend: 0 });
+    expect(slowestLink(costs, [0])).toEqual(links[2]);
   });
 
   it('counts a link’s latency once a message', () => {

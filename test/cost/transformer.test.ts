@@ -36,6 +36,22 @@ describe('the work of a transformer', () => {
   });
 });
 
+describe('the memory of a transformer', () => {
+  it('moves s·b·h (34 + 5 a s / h) bytes a layer forward (Korthikanti et al. 2022, eq. 2), and twice that backward', () => {
+    const { hidden: h, heads: a, sequence: s } = shape;
+    for (const tensor of [1, 4]) {
+      const { layer } = transformerWork(shape, { ...layout, tensor });
+      expect(layer.bytes).toBe((3 * s * 2 * h * (34 + (5 * a * s) / h)) / tensor);
+    }
+  });
+
+  it('splits the vocabulary over tensor parallelism, and not the positions', () => {
+    const { embeddingParameters, layerParameters } = transformerWork(shape, { ...layout, tensor: 2 });
+    expect(embeddingParameters).toBe((51_200 * 1024) / 2 + 1024 * 1024);
+    expect(layerParameters).toBe((12 * 1024 ** 2) / 2);
+  });
+});
+
 describe('the time of a transformer', () => {
   it('is that of the FLOPs where nothing else counts, and that of launching where layers are small', () => {
     const work = transformerWork(shape, layout);

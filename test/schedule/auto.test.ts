@@ -218,6 +218,19 @@ describe('few tasks', () => {
       { numRuns: 40 },
     );
   });
+
+  it('are not led astray by a longer whole schedule that ends with a short task', () => {
+    // Stage 1 alone decides: 1 + 0.5 where its backwards are whole. Of the orders that place a B and W of 8 before, some end
+    // with a task that itself ends early.
+    const table = [
+      { F: 0, B: 0, W: 0, BW: 3 },
+      { F: 0, B: 0, W: 8, BW: 1 },
+    ];
+    const durations = ({ kind, stage, microbatch }: Task): number => table[stage]![kind] * (microbatch === 1 ? 0.5 : 1);
+    const memory = { perMicrobatch: [4, 0], perWeightGradient: [0, 0], budget: [0, 4] };
+    const shape = { stages: 2, microbatches: 2, placement: [1, 0] };
+    expect(autoSchedule(shape, { durations, memory, effort: 300_000 })).toMatchObject({ makespan: 1.5, gap: 0 });
+  });
 });
 
 describe('a V of four stages on two devices', () => {

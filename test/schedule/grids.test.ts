@@ -35,6 +35,31 @@ describe('the grid in the comment', () => {
   });
 });
 
+describe('the fewest microbatches that a rule is made for', () => {
+  it('of zb-v are 2p − 1: none of its tasks is left out', () => {
+    expect(printGrid(makeSchedule('zb-v', { stages: 4, microbatches: 3 }))).toBe(
+      [
+        'device 0  0F0 0F1 0F2 3F0 3B0 3W0 3F1 3B1 3W1 0B0 0W0 3F2 3B2 3W2 0B1 0W1 0B2 0W2 ..',
+        'device 1  ..  1F0 2F0 1F1 2F1 2B0 2W0 1F2 1B0 1W0 2F2 2B1 2W1 1B1 2B2 1B2 1W1 2W2 1W2',
+      ].join('\n'),
+    );
+  });
+
+  it('of dualpipe-v are 2p', () => {
+    expect(printGrid(makeSchedule('dualpipe-v', { stages: 4, microbatches: 4 }))).toBe(
+      [
+        'device 0  0F0 0F1 0F2 3F0 3B0 3W0 3F1 0F3+3B1 3F2+0B0 3B2 ..  3F3+0B1 3B3 0B2 0W2 0B3 0W3',
+        'device 1  ..  1F0 2F0 1F1 2F1 1F2 2B0 2F2+1B0 1F3+2B1 2F3+1B1 2B2 1B2 ..  2B3 1B3 2W3 1W3',
+      ].join('\n'),
+    );
+  });
+
+  it('an overlap cell whose partner is left out is none any more: device 0 has but one stage of three', () => {
+    const { overlaps } = makeSchedule('dualpipe-v', { stages: 3, microbatches: 5 });
+    expect(overlaps).toEqual([[], [6, 8, 10, 12, 14]]);
+  });
+});
+
 describe('printGrid', () => {
   it('names stages where a device owns several, and interleaves them', () => {
     const schedule = makeSchedule('1f1b', { stages: 4, microbatches: 2, placement: [0, 1, 0, 1], devices: 3 });

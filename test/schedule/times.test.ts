@@ -96,6 +96,19 @@ describe('the clock', () => {
     expect(clock.makespan).toBe(39);
   });
 
+  it('takes a whole backward at its own time where one is given, else at that of its parts', () => {
+    const schedule = makeSchedule('gpipe', { stages: 1, microbatches: 1 });
+    expect(playClock(schedule, { durations: { F: 1, B: 2, W: 3 } }).makespan).toBe(6);
+    expect(playClock(schedule, { durations: { F: 1, B: 2, W: 3, BW: 4 } }).makespan).toBe(5);
+  });
+
+  it('waits for ever with a W that stands before its B, in numbers too', () => {
+    const row = [task('F', 0, 0), task('W', 0, 0), task('B', 0, 0)];
+    const schedule = { name: 'x', stages: 1, devices: 1, microbatches: 1, placement: [0], rows: [row] };
+    expect(timesUntilStuck(schedule).waiting).toEqual([{ device: 0, index: 1, task: row[1], waitsFor: row[2] }]);
+    expect(() => playClock(schedule)).toThrow(expect.objectContaining({ code: 'schedule-dependency-cycle' }));
+  });
+
   it.each([NaN, -1, Infinity])('refuses a duration of %d', (F) => {
     const schedule = makeSchedule('gpipe', { stages: 1, microbatches: 1 });
     expect(() => playClock(schedule, { durations: { F, B: 1, W: 1 } })).toThrow('0F0 takes');

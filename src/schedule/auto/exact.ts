@@ -130,6 +130,13 @@ export function exactSchedule(instance: Instance, bounds: Bounds, known: number,
   // A BW is two counts, so layers go by counts: a state may skip one.
   let skipping: State[] = [];
   const done = (state: State): boolean => state.counts.every((count) => count === M);
+  /** A whole schedule. Its last task ends below the limit, but a shorter one may have been found since its others were placed. */
+  const finish = (state: State): void => {
+    const makespan = Math.max(...state.free);
+    if (!(makespan < limit)) return;
+    best = state;
+    limit = makespan * (1 - 1e-9);
+  };
   while (layer.length > 0 || skipping.length > 0) {
     const fronts = new Map<string, { state: State; profile: Float64Array }[]>();
     let states = 0;
@@ -161,17 +168,13 @@ export function exactSchedule(instance: Instance, bounds: Bounds, known: number,
         spent += stateWork;
         for (const next of nexts) {
           if (next === undefined) continue;
-          if (done(next)) {
-            best = next;
-            limit = Math.max(...next.free) * (1 - 1e-9);
-          } else add(next);
+          if (done(next)) finish(next);
+          else add(next);
         }
         const both = b < f && w === b && wholes[s] ? step(state, BW, s) : undefined;
         if (both === undefined) continue;
-        if (done(both)) {
-          best = both;
-          limit = Math.max(...both.free) * (1 - 1e-9);
-        } else later.push(both);
+        if (done(both)) finish(both);
+        else later.push(both);
       }
       if (states + later.length > mostStates || spent > effort) return undefined;
     }
