@@ -3,14 +3,13 @@
 //
 //   node bench/predict.mjs [--minutes 7] [--models mlp,lenet] [--out bench/predict.md] [--json predict.json]
 //
-// For each model: its kernels are timed in steps of one device (two at once for layouts of two), then all of its layouts
-// run in turn, a few steps each, round after round. Steps that other processes have held up do not count (Linux tells);
-// a layout with fewer than MINIMUM undisturbed steps is listed, and left out of the figures. Run it on an idle machine
-// with at least two cores.
+// For each model, round after round: its kernels are timed in steps of one device (two at once for layouts of two), and right
+// behind all layouts that they predict run a few steps each; of these the least disturbed half counts (Linux tells which
+// waited for a core). Errors are medians over the rounds. Run it on an idle machine with at least two cores.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { experiment, makePlan, profile, profiledCosts, Session, schedule, table } from 'partita';
+import { experiment, makePlan, profile, profiledCosts, Session, schedule, simulate, table } from 'partita';
 
 const { values: flags } = parseArgs({
   options: {
@@ -20,11 +19,6 @@ const { values: flags } = parseArgs({
     json: { type: 'string' },
   },
 });
-
-/** Undisturbed steps that a layout needs. */
-const MINIMUM = 5;
-/** Where there are so many of each, a model is done. */
-const ENOUGH = 40;
 
 const digits = (batchSize) => ({ kind: 'digits', batchSize });
 const models = {
@@ -85,65 +79,74 @@ function requestOf(config, layout) {
   };
 }
 
+/**
+ * The layouts of a model in rounds. In each, the kernels are timed anew right before the layouts that they predict: the
+ * clock of a shared machine and its neighbours change within seconds, and a prediction is held to steps of its own time.
+ */
 async function runModel(name, config, machine, until) {
-  const profiles = new Map();
-  const runs = [];
+  const groups = new Map();
   for (const layout of layoutsOf()) {
     const { prepared, request } = requestOf(config, layout);
-    const feed = profile.feedOf(prepared);
     const key = `${layout.microbatches} ${layout.devices}`;
-    if (!profiles.has(key)) {
-      profiles.set(key, await profile.profileModel(request, feed, machine, { steps: 25, warmUp: 8 }));
+    let group = groups.get(key);
+    if (!group) {
+      const feed = profile.feedOf(prepared);
+      const first = await profile.profileModel(request, feed, machine, { steps: 15, warmUp: 6 });
+      groups.set(key, (group = { request, feed, costs: profiledCosts(first), runs: [] }));
     }
-    const costs = profiledCosts(profiles.get(key));
     let plan;
     try {
-      plan = makePlan({ ...request, costs });
+      plan = makePlan({ ...request, costs: group.costs });
     } catch (error) {
       console.error(`${name} ${JSON.stringify(layout)}: ${error.message}`);
       continue;
     }
-    runs.push({ name, layout, plan, feed, steps: [], session: await Session.open(plan, { seed: 0, audit: false }) });
+    group.runs.push({ layout, plan, rounds: [], session: await Session.open(plan, { seed: 0, audit: false }) });
   }
-  // One round beyond the first at least, however long the profiles have taken.
-  for (let round = 0; round < 2 || performance.now() < until; round++) {
-    for (const run of round % 2 ? [...runs].reverse() : runs) {
-      for (let i = 0; i < (round === 0 ? 8 : 4); i++) {
-        const tensors = run.feed.tensorsAt(i);
-        const before = profile.runDelaySeconds() ?? 0;
-        const { seconds, reports } = await run.session.run('train', tensors, { step: i, lr: 1e-3 });
-        const delaySeconds = (profile.runDelaySeconds() ?? 0) - before;
-        // The first of a visit finds other models' data in the caches.
-        if (round > 0 && i > 0) run.steps.push({ seconds, delaySeconds, busy: reports.map((r) => r.busySeconds) });
+  for (let round = 0; round < 3 || performance.now() < until; round++) {
+    for (const { request, feed, runs } of groups.values()) {
+      const costs = profiledCosts(await profile.profileModel(request, feed, machine, { steps: 8, warmUp: 3 }));
+      for (const run of round % 2 ? [...runs].reverse() : runs) {
+        const steps = [];
+        for (let i = 0; i < (round === 0 ? 8 : 6); i++) {
+          const tensors = feed.tensorsAt(i);
+          const before = profile.runDelaySeconds() ?? 0;
+          const { seconds, reports } = await run.session.run('train', tensors, { step: i, lr: 1e-3 });
+          const delaySeconds = (profile.runDelaySeconds() ?? 0) - before;
+          // The first of a visit finds other models' data in the caches.
+          if (i > 0) steps.push({ seconds, delaySeconds, busy: reports.map((r) => r.busySeconds) });
+        }
+        if (round === 0) continue; // warms up
+        const counted = profile.leastDisturbed(steps);
+        const { devices } = run.plan.request;
+        const { stepSeconds, busySeconds } = simulate.predict(run.plan.programs.train, devices, costs);
+        const measured = median(counted.map((s) => s.seconds));
+        const busy = devices.map((_, d) => median(counted.map((s) => s.busy[d])));
+        run.rounds.push({ predicted: stepSeconds, measured, busyErrors: busy.map((b, d) => busySeconds[d] / b - 1) });
       }
     }
-    if (runs.every((run) => run.steps.filter(profile.isUndisturbed).length >= ENOUGH)) break;
   }
   const rows = [];
-  for (const { layout, plan, steps, session } of runs) {
-    const quiet = steps.filter(profile.isUndisturbed);
-    const counted = profile.leastDisturbed(steps);
-    const measured = median(counted.map((s) => s.seconds));
-    const busy = plan.request.devices.map((_, d) => median(counted.map((s) => s.busy[d])));
-    const { stepSeconds, busySeconds } = plan.prediction;
-    const planned = session.plannedPeaks();
-    const peaks = await session.measuredPeaks();
-    await session.close();
-    rows.push({
-      model: name,
-      devices: layout.devices,
-      stages: plan.partition.stages,
-      placement: plan.placement,
-      schedule: plan.schedules.train.name,
-      microbatches: layout.microbatches,
-      predictedSeconds: stepSeconds,
-      measuredSeconds: measured,
-      error: stepSeconds / measured - 1,
-      busyErrors: busy.map((b, d) => busySeconds[d] / b - 1),
-      memoryErrorBytes: Math.max(...planned.map((p, d) => Math.abs(p - peaks[d]))),
-      undisturbedSteps: quiet.length,
-      counts: quiet.length >= MINIMUM,
-    });
+  for (const { runs } of groups.values()) {
+    for (const { layout, plan, rounds, session } of runs) {
+      const planned = session.plannedPeaks();
+      const peaks = await session.measuredPeaks();
+      await session.close();
+      rows.push({
+        model: name,
+        devices: layout.devices,
+        stages: plan.partition.stages,
+        placement: plan.placement,
+        schedule: plan.schedules.train.name,
+        microbatches: layout.microbatches,
+        predictedSeconds: median(rounds.map((r) => r.predicted)),
+        measuredSeconds: median(rounds.map((r) => r.measured)),
+        error: median(rounds.map((r) => r.predicted / r.measured - 1)),
+        busyErrors: planned.map((_, d) => median(rounds.map((r) => r.busyErrors[d]))),
+        memoryErrorBytes: Math.max(...planned.map((p, d) => Math.abs(p - peaks[d]))),
+        rounds: rounds.length,
+      });
+    }
   }
   return rows;
 }
@@ -160,18 +163,16 @@ for (const [i, [name, config]] of chosen.entries()) {
   console.error(`${name}: done`);
 }
 
-const counted = rows.filter((row) => row.counts);
-const errors = counted.map((row) => Math.abs(row.error));
-const busyErrors = counted.flatMap((row) => row.busyErrors.map(Math.abs));
+const errors = rows.map((row) => Math.abs(row.error));
+const busyErrors = rows.flatMap((row) => row.busyErrors.map(Math.abs));
 const figures = {
   layouts: rows.length,
-  counted: counted.length,
   meanError: mean(errors),
-  bias: mean(counted.map((row) => row.error)),
+  bias: mean(rows.map((row) => row.error)),
   largestError: errors.length > 0 ? Math.max(...errors) : null,
   rankCorrelation: rankCorrelation(
-    counted.map((row) => row.predictedSeconds),
-    counted.map((row) => row.measuredSeconds),
+    rows.map((row) => row.predictedSeconds),
+    rows.map((row) => row.measuredSeconds),
   ),
   meanBusyError: mean(busyErrors),
   memoryErrorBytes: Math.max(...rows.map((row) => row.memoryErrorBytes)),
@@ -188,7 +189,7 @@ const text = `${table(
     'error',
     'busy error',
     'memory',
-    'steps',
+    'rounds',
   ],
   rows.map((r) => [
     r.model,
@@ -201,11 +202,11 @@ const text = `${table(
     percent(r.error),
     r.busyErrors.map(percent).join(', '),
     `${r.memoryErrorBytes} B`,
-    `${r.undisturbedSteps}${r.counts ? '' : ' (too few)'}`,
+    r.rounds,
   ]),
 )}
 
-${figures.counted} of ${figures.layouts} layouts counted (with ${MINIMUM} undisturbed steps or more)
+${figures.layouts} layouts
 mean error ${percent(figures.meanError)}, bias ${percent(figures.bias)}, largest ${percent(figures.largestError)}
 rank correlation ${figures.rankCorrelation?.toFixed(4) ?? '-'}
 mean error of a device's busy time ${percent(figures.meanBusyError)}
