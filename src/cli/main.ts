@@ -70,7 +70,7 @@ async function main(): Promise<number> {
       process.stderr.write('partita: interrupted; all devices have ended\n');
       if (json)
         process.stdout.write(
-          `${JSON.stringify({ error: { code: 'interrupted', message: 'interrupted', remedy: null } })}\n`,
+          `${JSON.stringify({ version: 1, error: { code: 'interrupted', message: 'interrupted', remedy: null } })}\n`,
         );
       return interrupted;
     }
