@@ -18,6 +18,8 @@ export interface Invocation {
   readonly quiet: boolean;
   /** Fires on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
+  /** Lets the signals end the process at once: for commands that compute for long in this thread and have no devices to end. */
+  readonly endAtOnce?: () => void;
 }
 
 /** A flag's text. */

@@ -24,5 +24,6 @@ export async function run(invocation: Invocation): Promise<number> {
       remedy: `leave out ${kebab(foreign)} or ${kebab(stages)}`,
     });
   }
+  invocation.endAtOnce?.();
   return (await import('./simulate-stages.ts')).run(invocation);
 }

@@ -138,6 +138,19 @@ describe('partita simulate of stages', () => {
     expect(stdout).toMatch(/in flight +held +may hold\n +0 .* 6 +6 +6\n/);
   });
 
+  it('ends on SIGINT in the midst of a search', async () => {
+    const args = '--stages 512 --microbatches 512 --schedule auto --times 1,1,1'.split(' ');
+    let sent = 0;
+    const { code } = await partita(folder, ['simulate', ...args], (child) => {
+      setTimeout(() => {
+        sent = performance.now();
+        child.kill('SIGINT');
+      }, 4000);
+    });
+    expect(code).toBe(null);
+    expect(performance.now() - sent).toBeLessThan(2000);
+  });
+
   it('prints grid and table, cut to the width', async () => {
     const { stdout } = await partita(folder, ['simulate', '--stages', '3', '--microbatches', '50', '--times', '1,1,1']);
     expect(stdout).toMatch(/^1f1b: 3 stages on 3 devices, 50 microbatches\ndevice 0 {2}F0 .* …/);
