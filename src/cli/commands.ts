@@ -134,6 +134,18 @@ export const commands: readonly CommandSpec[] = [
         flags: '--costs <file>',
         doc: 'unequal stages: {"stages": [[F, B, W], …], "link": time or [[from, to, time], …], "edges": [[from, to], …]}',
       },
+      {
+        flags: '--in-flight <n|a,b>',
+        doc: 'of given stages: the most microbatches that a device may hold from F to W, one for every stage that holds it; one number, or one a device. auto keeps to it, other schedules that need more are refused',
+      },
+      {
+        flags: '--kept-for-weights <x>',
+        doc: 'of --in-flight: the part of a microbatch that is held from B to W; default 1',
+      },
+      {
+        flags: '--minimize <name>',
+        doc: 'of given stages and the schedule auto: makespan (default), the end of the last task, or span, the longest that a device takes from its own first start to its last end',
+      },
       { flags: '--schedule-out <file>', doc: 'the schedule as CSV, a column a clock' },
       quiet,
       json,

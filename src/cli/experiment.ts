@@ -38,7 +38,7 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   if (file !== undefined) resolvePaths(experiment, dirname(resolve(file)));
   const kindBefore = kindOf(experiment.optimizer);
   // Whole objects first, so that --optimizer adam and --optimizer.lr 0.1 work in either order.
-  const ordered = [...keys].sort((a, b) => a[0].split('.').length - b[0].split('.').length);
+  const ordered = keys.map(scheduleFile).sort((a, b) => a[0].split('.').length - b[0].split('.').length);
   for (const [path, text] of ordered) {
     if (/^devices\.\d/.test(path)) experiment.devices = listOfDevices(experiment.devices);
     const read = coerce(schemaOfKey(path) ?? any(), text, `--${path}`);
@@ -57,6 +57,10 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
   return { experiment: parsed, where, given: new Set(Object.keys(experiment)) };
 }
+
+/** `--schedule s.csv` names a file, as it does where stages are simulated. */
+const scheduleFile = ([path, text]: Invocation['keys'][number]): Invocation['keys'][number] =>
+  path === 'schedule' && /\.csv$/i.test(text) ? ['schedule.file', text] : [path, text];
 
 /** Only a training goes on; the other commands would leave the key unheard. */
 function refuseResume({ resume }: Experiment, { command }: Invocation): void {

@@ -18,6 +18,8 @@ export interface Invocation {
   readonly quiet: boolean;
   /** Fires on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
+  /** Lets the signals end the process at once: for commands that compute for long in this thread and have no devices to end. */
+  readonly endAtOnce?: () => void;
 }
 
 /** A flag's text. */
@@ -88,6 +90,18 @@ export function listOf<const V extends readonly string[]>(
       remedy: `--${flag} ${near ?? values[0]}`,
     },
   );
+}
+
+/** A flag that takes numbers from 0 with commas between them; undefined where it is not given. */
+export function numbersOf(invocation: Invocation, name: string, flag: string, example: string): number[] | undefined {
+  const text = textOf(invocation, name);
+  if (text === undefined) return undefined;
+  const values = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
+  if (values.every((n) => n >= 0 && n < Infinity)) return values;
+  throw new UsageError('command-line', `--${flag}: expected numbers from 0, got ${JSON.stringify(text)}`, {
+    fields: { flag, got: text },
+    remedy: `--${flag} ${example}`,
+  });
 }
 
 /** A flag that takes a number above `above` and not above `max`; undefined where it is not given. */

@@ -12,16 +12,24 @@ const json = args.includes('--json');
 
 const controller = new AbortController();
 let interrupted = 0;
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const) {
-  process.on(signal, () => {
+const handlers = (
+  [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const
+).map(([signal, code]) => {
+  const handler = () => {
     if (interrupted !== 0) process.exit(code);
     interrupted = code;
     controller.abort(new Error(signal));
-  });
-}
+  };
+  process.on(signal, handler);
+  return () => process.off(signal, handler);
+});
+/** A handler is not heard before a computation of this thread ends; without one the signal ends the process. */
+const endAtOnce = (): void => {
+  for (const remove of handlers) remove();
+};
 // A reader that has seen enough (`partita plan … | head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
@@ -70,7 +78,7 @@ async function main(): Promise<number> {
       process.stderr.write('partita: interrupted; all devices have ended\n');
       if (json)
         process.stdout.write(
-          `${JSON.stringify({ error: { code: 'interrupted', message: 'interrupted', remedy: null } })}\n`,
+          `${JSON.stringify({ version: 1, error: { code: 'interrupted', message: 'interrupted', remedy: null } })}\n`,
         );
       return interrupted;
     }
@@ -141,6 +149,7 @@ function invocationOf(
     json: options.json === true,
     quiet: options.quiet === true,
     signal: controller.signal,
+    endAtOnce,
   };
 }
 

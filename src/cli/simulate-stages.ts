@@ -1,5 +1,5 @@
 /** `partita simulate` of stages whose times are given: no model, no experiment. */
-import { FormatError, nearest, UsageError } from '../core/errors.ts';
+import { nearest, PlanError, UsageError } from '../core/errors.ts';
 import { formatCount, formatPercent, formatValue } from '../core/format.ts';
 import { either, type Infer, integer, list, number, object, optional, parse } from '../core/schema.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
@@ -12,10 +12,12 @@ import {
   isScheduleName,
   makeSchedule,
   namedSchedules,
+  peakHeldOfDevices,
   placementOver,
   printGrid,
   readScheduleCsv,
   type Schedule,
+  type ScheduleObjective,
   type StageEdge,
   type StageFigures,
   scheduleNames,
@@ -24,7 +26,7 @@ import {
   validateSchedule,
   writeScheduleCsv,
 } from '../schedule/index.ts';
-import { type Invocation, refuseMissingFolder, textOf, wholeNumberOf } from './invocation.ts';
+import { choiceOf, type Invocation, numbersOf, refuseMissingFolder, textOf, wholeNumberOf } from './invocation.ts';
 
 /** Times of one microbatch on one stage. */
 interface StageTimes {
@@ -40,11 +42,32 @@ interface Asked {
   readonly stagesPerDevice: number | undefined;
   /** Device of each stage. */
   readonly placement: readonly number[] | undefined;
+  /** What `auto` shortens; undefined where nothing is said. */
+  readonly minimize: ScheduleObjective | undefined;
 }
 
+/** What devices may hold, in microbatches of one stage. */
+interface Room {
+  /** Of one device after the other, or a single one for all. */
+  readonly inFlight: readonly number[];
+  /** What is left of a microbatch from its B to its W. */
+  readonly keptForWeights: number;
+}
+
+type Figures = Omit<StageFigures, 'devices'> & {
+  readonly devices: readonly (StageFigures['devices'][number] & {
+    readonly peakHeld?: number;
+    readonly mayHold?: number;
+  })[];
+};
+
+/** The largest time: sums over all tasks of a schedule stay finite. */
+const LONGEST = 1e100;
+const time = number({ min: 0, max: LONGEST });
+
 const costsSchema = object({
-  stages: list(list(number({ min: 0 })), { minLength: 1, doc: '[F, B, W] of each stage' }),
-  link: optional(either([number({ min: 0 }), list(list(number({ min: 0 })))] as const)),
+  stages: list(list(time), { minLength: 1, doc: '[F, B, W] of each stage' }),
+  link: optional(either([time, list(list(time))] as const)),
   edges: optional(list(list(integer({ min: 0 })))),
 });
 
@@ -65,23 +88,26 @@ export async function run(invocation: Invocation): Promise<number> {
   const fromFile = asked.schedule.endsWith('.csv')
     ? readScheduleCsv(readText(asked.schedule), { name: asked.schedule })
     : undefined;
-  const { times, link, dependencies } = costsOf(invocation, stagesAsked(invocation, asked, fromFile));
+  const stages = stagesAsked(invocation, asked, fromFile);
+  refuseHuge(asked, stages ?? 1);
+  const { times, link, dependencies } = costsOf(invocation, stages);
   const options: ClockOptions = { durations: (t) => durationOf(times[t.stage]!, t), link, dependencies };
 
-  const { schedule, auto } = fromFile === undefined ? scheduleOf(asked, times, options) : { schedule: fromFile };
+  const room = roomAsked(invocation);
+  const { schedule, auto } = fromFile === undefined ? scheduleOf(asked, times, options, room) : { schedule: fromFile };
   if (fromFile !== undefined) refuseOthers(asked, fromFile);
   validateSchedule(schedule, { dependencies });
-  const figures = stageFigures(schedule, options);
+  const figures = withHeld(stageFigures(schedule, options), schedule, room);
   if (out !== undefined) await writeFileAtomic(out, writeScheduleCsv(schedule));
 
   if (invocation.json) {
-    const bound = auto && { lowerBound: auto.lowerBound, gap: auto.gap };
+    const bound = auto && { minimize: asked.minimize ?? 'makespan', lowerBound: auto.lowerBound, gap: auto.gap };
     const { name, stages, microbatches, placement } = schedule;
     process.stdout.write(
       `${JSON.stringify({ version: 1, schedule: name, stages, microbatches, placement, ...figures, ...bound })}\n`,
     );
   } else if (!invocation.quiet) {
-    process.stdout.write(`${print(schedule, figures, auto, options)}\n`);
+    process.stdout.write(`${print(schedule, figures, auto, asked, options)}\n`);
   }
   return 0;
 }
@@ -110,7 +136,70 @@ function askedFor(invocation: Invocation): Asked {
     devices,
     stagesPerDevice,
     placement: texts.get('partition.placement')?.split(',').map(deviceNumber),
+    minimize: minimizeAsked(invocation, texts.get('schedule')),
   };
+}
+
+function minimizeAsked(invocation: Invocation, schedule: string | undefined): ScheduleObjective | undefined {
+  const asked = choiceOf(invocation, 'minimize', ['makespan', 'span']);
+  if (asked === undefined || schedule === 'auto') return asked;
+  throw new UsageError('command-line', `--minimize is of the schedule auto, not of ${schedule ?? '1f1b'}`, {
+    fields: { flag: 'minimize', schedule: schedule ?? '1f1b' },
+    remedy: `--schedule auto --minimize ${asked}`,
+  });
+}
+
+function roomAsked(invocation: Invocation): Room | undefined {
+  const inFlight = numbersOf(invocation, 'inFlight', 'in-flight', '16');
+  const shares = numbersOf(invocation, 'keptForWeights', 'kept-for-weights', '0.5');
+  if (shares === undefined) return inFlight && { inFlight, keptForWeights: 1 };
+  const [keptForWeights] = shares;
+  if (shares.length > 1 || keptForWeights! > 1) {
+    throw new UsageError('command-line', `--kept-for-weights: expected one number from 0 to 1, got ${shares}`, {
+      fields: { flag: 'kept-for-weights', got: shares },
+      remedy: '--kept-for-weights 0.5',
+    });
+  }
+  if (inFlight !== undefined) return { inFlight, keptForWeights: keptForWeights! };
+  throw new UsageError(
+    'command-line',
+    '--kept-for-weights is of --in-flight: without it, nothing limits what is held',
+    {
+      fields: { flag: 'kept-for-weights' },
+      remedy: `--in-flight 16 --kept-for-weights ${keptForWeights}`,
+    },
+  );
+}
+
+/** A budget for every device. */
+function budgetsOf({ inFlight }: Room, devices: number): readonly number[] {
+  if (inFlight.length === 1) return new Array<number>(devices).fill(inFlight[0]!);
+  if (inFlight.length === devices) return inFlight;
+  throw new UsageError('command-line', `--in-flight: ${inFlight.length} numbers for ${devices} devices`, {
+    fields: { flag: 'in-flight', got: inFlight.length, devices },
+    remedy: `--in-flight ${Math.max(...inFlight)}`,
+  });
+}
+
+/** What each device holds beside what it may; refuses a schedule that holds more. */
+function withHeld(figures: StageFigures, schedule: Schedule, room: Room | undefined): Figures {
+  if (room === undefined) return figures;
+  const budgets = budgetsOf(room, schedule.devices);
+  const held = peakHeldOfDevices(schedule, room.keptForWeights);
+  const device = held.findIndex((h, d) => h > budgets[d]!);
+  if (device >= 0) {
+    const [need, budget] = [held[device]!, budgets[device]!];
+    throw new PlanError(
+      'schedule-memory-budget',
+      `${schedule.name} holds ${formatValue(need)} microbatches on device ${device}, where ${formatValue(budget)} may be in flight`,
+      {
+        fields: { schedule: schedule.name, device, budget, need, held },
+        remedy: `--schedule auto, or --in-flight ${Math.max(...held)}`,
+      },
+    );
+  }
+  const devices = figures.devices.map((d, i) => ({ ...d, peakHeld: held[i]!, mayHold: budgets[i]! }));
+  return { ...figures, devices };
 }
 
 function deviceNumber(text: string): number {
@@ -185,20 +274,25 @@ function costsOf(invocation: Invocation, stages: number | undefined): Costs {
 function timesFlag(text: string): StageTimes {
   const parts = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
   const [F, B, W] = parts;
-  if (parts.length === 3 && parts.every((n) => n >= 0 && n < Infinity)) return { F: F!, B: B!, W: W! };
-  throw new UsageError('command-line', `--times: expected three numbers F,B,W from 0, got ${JSON.stringify(text)}`, {
-    fields: { flag: 'times', got: text },
-    remedy: '--times 18.5,18.1,9.3',
-  });
+  if (parts.length === 3 && parts.every((n) => n >= 0 && n <= LONGEST)) return { F: F!, B: B!, W: W! };
+  throw new UsageError(
+    'command-line',
+    `--times: expected three numbers F,B,W from 0 to ${LONGEST}, got ${JSON.stringify(text)}`,
+    {
+      fields: { flag: 'times', got: text },
+      remedy: '--times 18.5,18.1,9.3',
+    },
+  );
 }
 
 function linkFlag(invocation: Invocation): number | undefined {
   const text = textOf(invocation, 'link');
   if (text === undefined) return undefined;
   const link = text.trim() === '' ? Number.NaN : Number(text);
-  if (link >= 0 && link < Infinity) return link;
-  throw new UsageError('command-line', `--link: expected a number from 0, got ${JSON.stringify(text)}`, {
+  if (link >= 0 && link <= LONGEST) return link;
+  throw new UsageError('command-line', `--link: expected a number from 0 to ${LONGEST}, got ${JSON.stringify(text)}`, {
     fields: { flag: 'link', got: text },
+    remedy: '--link 0.5',
   });
 }
 
@@ -208,24 +302,32 @@ function readCosts(file: string): Costs {
     json = JSON.parse(readText(file));
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
-    throw new FormatError('costs-json', `${file} is not JSON: ${cause.message}`, {
+    throw new UsageError('costs-json', `${file} is not JSON: ${cause.message}`, {
       fields: { file },
       remedy: '{"stages": [[1, 1, 1], [2, 2, 2]], "link": 0.1}',
       cause,
     });
   }
   const { stages, link = 0, edges }: Infer<typeof costsSchema> = parse(costsSchema, json, file);
-  const wrong = (key: string, expected: string): UsageError =>
-    new UsageError('experiment-invalid', `${file}: ${key}: expected ${expected}`, { fields: { file, key, expected } });
+  const wrong = (key: string, expected: string, remedy: string): UsageError =>
+    new UsageError('experiment-invalid', `${file}: ${key}: expected ${expected}`, {
+      fields: { file, key, expected },
+      remedy: `${file}: ${remedy}`,
+    });
   const times = stages.map((times, s): StageTimes => {
     const [F, B, W, ...more] = times;
-    if (W === undefined || more.length > 0) throw wrong(`stages.${s}`, 'three times [F, B, W]');
+    if (W === undefined || more.length > 0)
+      throw wrong(`stages.${s}`, 'three times [F, B, W]', 'write [F, B, 0] where B is the whole backward');
     return { F: F!, B: B!, W };
   });
   const isStage = (s: number | undefined): boolean => Number.isInteger(s) && s! < times.length;
   edges?.forEach((edge, i) => {
     if (edge.length !== 2 || !edge.every(isStage) || edge[0]! >= edge[1]!) {
-      throw wrong(`edges.${i}`, `[from, to], two stages of 0..${times.length - 1} with from < to`);
+      throw wrong(
+        `edges.${i}`,
+        `[from, to], two stages of 0..${times.length - 1} with from < to`,
+        'number the stages so that each comes behind those it reads, from 0',
+      );
     }
   });
   const dependencies = edges as unknown as StageEdge[] | undefined;
@@ -234,10 +336,17 @@ function readCosts(file: string): Costs {
   const delays = new Map<number, number>();
   link.forEach((entry, i) => {
     const [from, to, delay, ...more] = entry;
-    if (delay === undefined || more.length > 0 || !isStage(from) || !isStage(to)) {
-      throw wrong(`link.${i}`, `[from stage, to stage, time] with stages of 0..${times.length - 1}`);
+    if (delay === undefined || more.length > 0 || !isStage(from) || !isStage(to) || from === to) {
+      throw wrong(
+        `link.${i}`,
+        `[from stage, to stage, time] with two stages of 0..${times.length - 1}`,
+        '"link": [[0, 1, 0.5]]',
+      );
     }
-    delays.set(from! * times.length + to!, delay);
+    const key = from! * times.length + to!;
+    if (delays.has(key))
+      throw wrong(`link.${i}`, `one time from stage ${from} to stage ${to}`, 'leave one of them out');
+    delays.set(key, delay);
   });
   // An entry is of both directions, unless the other has its own; stages that have none are joined at no cost.
   const delay = (from: number, to: number): number =>
@@ -249,11 +358,14 @@ const durationOf = ({ F, B, W }: StageTimes, { kind }: Task): number =>
   kind === 'F' ? F : kind === 'B' ? B : kind === 'W' ? W : B + W;
 
 function scheduleOf(
-  { schedule: name, microbatches = 1, devices, stagesPerDevice, placement }: Asked,
+  asked: Asked,
   times: readonly StageTimes[],
   options: ClockOptions,
+  room: Room | undefined,
 ): { schedule: Schedule; auto?: AutoSchedule } {
+  const { schedule: name, microbatches = 1, devices, stagesPerDevice, placement, minimize } = asked;
   const stages = times.length;
+  refuseHuge(asked, stages);
   const known = [...scheduleNames, 'auto'];
   if (name !== 'auto' && !isScheduleName(name)) {
     const near = nearest(name, known);
@@ -271,8 +383,37 @@ function scheduleOf(
   const rule = name === 'auto' ? 'straight' : namedSchedules[name].placement;
   const shape = { stages, microbatches, devices: count, placement: placement ?? placementOver(rule, stages, count) };
   if (name !== 'auto') return { schedule: makeSchedule(name, shape) };
-  const auto = autoSchedule(shape, options);
+  const ofEach = (x: number): number[] => new Array<number>(stages).fill(x);
+  const memory = room && {
+    perMicrobatch: ofEach(1),
+    perWeightGradient: ofEach(room.keptForWeights),
+    budget: budgetsOf(room, count),
+  };
+  const auto = autoSchedule(shape, { ...options, memory, objective: minimize });
   return { schedule: auto.schedule, auto };
+}
+
+/** All tasks of a schedule are in memory at once. */
+const most = { cells: 2 ** 22, devices: 2 ** 20 };
+
+function refuseHuge({ microbatches = 1, devices = 1, placement = [] }: Asked, stages: number): void {
+  const count = placement.reduce((max, d) => Math.max(max, d + 1), devices);
+  const tooMany = stages * microbatches > most.cells;
+  if (!tooMany && count <= most.devices) return;
+  const [what, limit] = tooMany
+    ? [
+        `${formatCount(stages)} stages with ${formatCount(microbatches)} microbatches: stages · microbatches`,
+        most.cells,
+      ]
+    : [`${formatCount(count)} devices: they`, most.devices];
+  throw new UsageError(
+    'schedule-size',
+    `${what} may be at most ${formatCount(limit)} here, for the tasks to fit in memory`,
+    {
+      fields: { stages, microbatches, devices: count, limit },
+      remedy: 'pipelineProgram of the API makes tasks as they are played, of any number (docs/simulator.md)',
+    },
+  );
 }
 
 /** A schedule's file says all but the times. */
@@ -295,8 +436,9 @@ const drawn = { devices: 64, tasks: 100_000, rows: 32 };
 
 function print(
   schedule: Schedule,
-  figures: StageFigures,
+  figures: Figures,
   auto: AutoSchedule | undefined,
+  { minimize = 'makespan' }: Asked,
   options: ClockOptions,
 ): string {
   const { name, stages, devices, microbatches, rows } = schedule;
@@ -308,21 +450,23 @@ function print(
       ? printGrid(schedule, { ...options, width: process.stdout.columns ?? 120 })
       : `(${count(devices, 'device')} with ${formatCount(tasks)} tasks are not drawn)`;
   const shown = figures.devices.slice(0, drawn.rows);
+  const isLimited = shown.some(({ mayHold }) => mayHold !== undefined);
   const lines = table(
-    ['device', 'busy', 'idle', 'idle share', 'in flight'],
-    shown.map(({ busy, idle, peakInFlight }, d) => [
+    ['device', 'busy', 'idle', 'idle share', 'in flight', ...(isLimited ? ['held', 'may hold'] : [])],
+    shown.map(({ busy, idle, peakInFlight, peakHeld, mayHold }, d) => [
       d,
       formatValue(busy),
       formatValue(idle),
       formatPercent(figures.makespan > 0 ? idle / figures.makespan : 0),
       peakInFlight,
+      ...(isLimited ? [formatValue(peakHeld!), formatValue(mayHold!)] : []),
     ]),
   );
   const more = devices > shown.length ? [`and ${count(devices - shown.length, 'more device')}; --json has all`] : [];
   const proof = auto && [
-    `lower bound ${formatValue(auto.lowerBound)}, gap ${formatPercent(auto.gap)}`,
+    `${minimize}: lower bound ${formatValue(auto.lowerBound)}, gap ${formatPercent(auto.gap)}`,
     ...(auto.against
-      ? [`best named schedule: ${auto.against.name}, makespan ${formatValue(auto.against.makespan)}`]
+      ? [`best named schedule: ${auto.against.name}, ${minimize} ${formatValue(auto.against[minimize])}`]
       : []),
   ];
   return [

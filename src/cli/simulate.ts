@@ -1,7 +1,7 @@
 import { UsageError } from '../core/errors.ts';
 import type { Invocation } from './invocation.ts';
 
-const ofStages = ['stages', 'times', 'costs', 'link', 'scheduleOut'];
+const ofStages = ['stages', 'times', 'costs', 'link', 'inFlight', 'keptForWeights', 'minimize', 'scheduleOut'];
 const ofExperiments = ['cluster', 'jitter', 'jitterSeed', 'draws', 'why', 'whyAt', 'trace', 'batch', 'profile'];
 
 /** Stages with given times, or an experiment. */
@@ -24,5 +24,6 @@ export async function run(invocation: Invocation): Promise<number> {
       remedy: `leave out ${kebab(foreign)} or ${kebab(stages)}`,
     });
   }
+  invocation.endAtOnce?.();
   return (await import('./simulate-stages.ts')).run(invocation);
 }

@@ -110,7 +110,7 @@ export function readScheduleCsv(text: string, options: { name?: string } = {}): 
   if (microbatches.size < count) {
     problems.push({ expected: `microbatch ${firstGap(microbatches)}: the microbatches go up to ${count - 1}` });
   }
-  if (problems.length > 0) throw csvError(problems);
+  if (problems.length > 0) throw csvError(problems, options.name);
 
   const split = new Set(rows.flatMap((row) => row.filter((t) => t.kind === 'W').map(taskKey)));
   return {
@@ -146,7 +146,7 @@ function firstGap(numbers: { has(n: number): boolean }): number {
   return n;
 }
 
-function csvError(problems: readonly CsvProblem[]): FormatError {
+function csvError(problems: readonly CsvProblem[], name: string | undefined): FormatError {
   const lines = problems
     .slice(0, 20)
     .map((p) =>
@@ -155,8 +155,12 @@ function csvError(problems: readonly CsvProblem[]): FormatError {
         : `row ${p.row}, column ${p.column}: "${p.cell}", expected ${p.expected}`,
     );
   if (problems.length > lines.length) lines.push(`and ${problems.length - lines.length} more`);
-  return new FormatError('schedule-csv', `not a schedule: ${joinProblems(lines)}`, {
-    fields: { ...problems[0], problems },
-    remedy: 'Correct the cells named; rows are devices and columns are clocks.',
-  });
+  return new FormatError(
+    'schedule-csv',
+    `${name === undefined ? '' : `${name} is `}not a schedule: ${joinProblems(lines)}`,
+    {
+      fields: { ...(name === undefined ? {} : { file: name }), ...problems[0], problems },
+      remedy: 'Correct the cells named; rows are devices and columns are clocks.',
+    },
+  );
 }

@@ -46,6 +46,27 @@ export function walkInFlight(
   });
 }
 
+/**
+ * The most that each device ever holds, in microbatches of one stage: one from F to its backward, and `share` of one from a B
+ * of its own to its W. With a share of 1 the same as `peakInFlightOfDevices`.
+ */
+export function peakHeldOfDevices(schedule: Schedule, share: number, tasks = new TaskIndex(schedule)): number[] {
+  const peaks = new Array<number>(schedule.devices).fill(0);
+  let [current, split] = [-1, 0];
+  walkInFlight(
+    schedule,
+    (device, _index, { kind, stage, microbatch }, _ofStage, ofDevice) => {
+      if (device !== current) [current, split] = [device, 0];
+      // Counts, not a running sum: shares added and taken again would leave roundings behind.
+      if (kind === 'B' && tasks.placeOf('W', stage, microbatch) >= 0) split++;
+      else if (kind === 'W') split--;
+      peaks[device] = Math.max(peaks[device]!, ofDevice - split + share * split);
+    },
+    tasks,
+  );
+  return peaks;
+}
+
 /** The most microbatches each stage ever holds. */
 export function peakInFlight(schedule: Schedule): number[] {
   const peaks = new Array<number>(schedule.stages).fill(0);

@@ -165,7 +165,7 @@ describe('train', () => {
       child.kill('SIGINT');
     });
     expect(code).toBe(130);
-    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'interrupted' } });
+    expect(JSON.parse(stdout)).toMatchObject({ version: 1, error: { code: 'interrupted' } });
     expect(stderr).toContain('interrupted');
   });
 });

@@ -32,6 +32,21 @@ describe('partita simulate of an experiment', () => {
     expect(causes).toBeCloseTo(idle, 12);
   });
 
+  it('takes a schedule from a file by the flag that plays it without an experiment', async () => {
+    const folder = workFolder();
+    writeFileSync(join(folder, 's.csv'), '0F0,0F1,,0B0,0B1\n1F0,1B0,1F1,1B1,\n');
+    writeFileSync(join(folder, 'bad.csv'), '0F0,0B0\nx,\n');
+    const play = (name: string) =>
+      partita(folder, ['simulate', ...digits, '--devices', '2', '--microbatches', '2', '--schedule', name, '--json']);
+    const [good, bad, none] = await Promise.all([play('s.csv'), play('bad.csv'), play('none.csv')]);
+    expect(good.code).toBe(0);
+    expect(JSON.parse(good.stdout)).toMatchObject({ schedule: join(folder, 's.csv'), microbatches: 2 });
+    expect(bad.code).toBe(1);
+    expect(JSON.parse(bad.stdout).error.message).toMatch(/bad\.csv is not a schedule: row 2, column 1: "x"/);
+    expect(none.code).toBe(2);
+    expect(JSON.parse(none.stdout).error.message).toContain('no such file');
+  });
+
   it('draws steps with a seed, and writes a timeline', async () => {
     const folder = workFolder();
     const jitter = ['--jitter', '0.2', '--draws', '5', '--json'];

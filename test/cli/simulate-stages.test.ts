@@ -28,8 +28,9 @@ async function failure(args: string): Promise<PartitaError> {
   for (let i = 0; i < words.length; i++) {
     const [, flag, glued] = /^--([^=]+)(?:=(.*))?$/.exec(words[i]!) ?? [];
     if (flag === undefined) experiment = words[i]!;
-    else if (['stages', 'times', 'link', 'costs'].includes(flag)) own[flag] = glued ?? words[++i]!;
-    else if (flag !== 'memory') keys.push([flag, glued ?? words[++i]!]);
+    else if (/^(stages|times|link|costs|minimize|in-flight|kept-for-weights)$/.test(flag)) {
+      own[flag.replace(/-(.)/g, (_, c: string) => c.toUpperCase())] = glued ?? words[++i]!;
+    } else if (flag !== 'memory') keys.push([flag, glued ?? words[++i]!]);
     else own.memory = words[++i]!;
   }
   const { memory, ...flags } = own;
@@ -122,6 +123,34 @@ describe('partita simulate of stages', () => {
     expect(result.lowerBound).toBeLessThanOrEqual(result.makespan);
   });
 
+  it('keeps to what may be in flight, and shortens the span where it is asked to', async () => {
+    const shape = ['--stages', '3', '--microbatches', '6', '--times', '2,2,1', '--schedule'];
+    const free = await figures(...shape, 'auto', '--minimize', 'span');
+    const tight = await figures(...shape, 'auto', '--minimize', 'span', '--in-flight', '2');
+    expect(free).toMatchObject({ minimize: 'span', gap: 0 });
+    expect(tight.bubbleFraction).toBeGreaterThan(free.bubbleFraction);
+    for (const d of tight.devices) expect(d).toMatchObject({ peakHeld: d.peakInFlight, mayHold: 2 });
+    expect(Math.max(...tight.devices.map((d: { peakHeld: number }) => d.peakHeld))).toBe(2);
+    // A B leaves half of its microbatch for W: zb-h1 on device 2 has F0 B0 F1 B1 F2 B2 W0, 3 at once before W0.
+    const named = await figures(...shape, 'zb-h1', '--in-flight', '3,3,2.5', '--kept-for-weights', '0.5');
+    expect(named.devices[2]).toMatchObject({ peakInFlight: 3, peakHeld: 2, mayHold: 2.5 });
+    const { stdout } = await partita(folder, ['simulate', ...shape, 'gpipe', '--in-flight', '6']);
+    expect(stdout).toMatch(/in flight +held +may hold\n +0 .* 6 +6 +6\n/);
+  });
+
+  it('ends on SIGINT in the midst of a search', async () => {
+    const args = '--stages 512 --microbatches 512 --schedule auto --times 1,1,1'.split(' ');
+    let sent = 0;
+    const { code } = await partita(folder, ['simulate', ...args], (child) => {
+      setTimeout(() => {
+        sent = performance.now();
+        child.kill('SIGINT');
+      }, 4000);
+    });
+    expect(code).toBe(null);
+    expect(performance.now() - sent).toBeLessThan(2000);
+  });
+
   it('prints grid and table, cut to the width', async () => {
     const { stdout } = await partita(folder, ['simulate', '--stages', '3', '--microbatches', '50', '--times', '1,1,1']);
     expect(stdout).toMatch(/^1f1b: 3 stages on 3 devices, 50 microbatches\ndevice 0 {2}F0 .* …/);
@@ -135,6 +164,17 @@ describe('partita simulate of stages', () => {
       file('typo.json', { stages: [[1, 2, 3]], lnk: 1 });
       file('edge.json', { stages: [[1, 2, 3]], edges: [[1, 0]] });
       file('link.json', { stages: [[1, 2, 3]], link: [[0, 9, 1]] });
+      file('self.json', { stages: [[1, 2, 3]], link: [[0, 0, 1]] });
+      file('twice.json', {
+        stages: [
+          [1, 2, 3],
+          [1, 2, 3],
+        ],
+        link: [
+          [0, 1, 1],
+          [0, 1, 2],
+        ],
+      });
       file('one.json', { stages: [[1, 2, 3]] });
       file('text.json', 'stages');
       file('bad.csv', '0F0,0W0,0I0\n');
@@ -161,7 +201,35 @@ describe('partita simulate of stages', () => {
       [2, 'experiment-invalid', /lnk: unknown key; did you mean "link"/, '--costs typo.json'],
       [2, 'experiment-invalid', /edges.0: expected \[from, to\]/, '--costs edge.json'],
       [2, 'experiment-invalid', /link.0: expected \[from stage/, '--costs link.json'],
-      [1, 'costs-json', /is not JSON/, '--costs text.json'],
+      [2, 'experiment-invalid', /link.0: expected .* two stages/, '--costs self.json'],
+      [2, 'experiment-invalid', /link.1: expected one time from stage 0 to stage 1/, '--costs twice.json'],
+      [2, 'command-line', /from 0 to 1e\+100, got "1e308,1,1"/, '--stages 2 --times 1e308,1,1'],
+      [2, 'schedule-size', /stages · microbatches may be at most/, '--stages 1000000000 --times 1,1,1'],
+      [2, 'schedule-size', /devices: they may be at most/, '--stages 2 --devices 1000000000 --times 1,1,1'],
+      [
+        2,
+        'command-line',
+        /--minimize is of the schedule auto, not of 1f1b/,
+        '--stages 2 --times 1,1,1 --minimize span',
+      ],
+      [2, 'command-line', /--minimize: expected makespan, span/, '--stages 2 --times 1,1,1 --minimize spam'],
+      [2, 'command-line', /--in-flight: expected numbers from 0/, '--stages 2 --times 1,1,1 --in-flight x'],
+      [2, 'command-line', /--in-flight: 3 numbers for 2 devices/, '--stages 2 --times 1,1,1 --in-flight 1,2,3'],
+      [2, 'command-line', /is of --in-flight/, '--stages 2 --times 1,1,1 --kept-for-weights 0.5'],
+      [2, 'command-line', /one number from 0 to 1/, '--stages 2 --times 1,1,1 --in-flight 2 --kept-for-weights 2'],
+      [
+        1,
+        'schedule-memory-budget',
+        /gpipe holds 4 microbatches on device 0, where 3/,
+        '--stages 2 --times 1,1,1 --microbatches 4 --schedule gpipe --in-flight 3',
+      ],
+      [
+        1,
+        'schedule-memory-budget',
+        /device 0 has a budget of 0.5/,
+        '--stages 2 --times 1,1,1 --schedule auto --in-flight 0.5',
+      ],
+      [2, 'costs-json', /is not JSON/, '--costs text.json'],
       [1, 'schedule-weight-before-backward', /0W0 comes before 0B0/, '--schedule bad.csv --times 1,1,1'],
       [
         2,
