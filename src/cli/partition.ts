@@ -32,7 +32,9 @@ export async function run(invocation: Invocation): Promise<number> {
     contiguous,
   });
   const { problem } = graph;
-  const placement = await solvePlacement(problem, { method, contiguous, timeLimitSeconds, seed });
+  // The limit is the command's: starting and reading count as well, but at least a tenth is left to search.
+  const forSearch = Math.max(timeLimitSeconds / 10, timeLimitSeconds - performance.now() / 1000);
+  const placement = await solvePlacement(problem, { method, contiguous, timeLimitSeconds: forSearch, seed });
   const compared =
     own.compare === true ? await compare(problem, placement, { contiguous, timeLimitSeconds, seed }) : [];
   if (invocation.json) {

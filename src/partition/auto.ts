@@ -1,4 +1,4 @@
-import { solveByIdeals } from './ideal-method.ts';
+import { sharesOfWork, solveByIdeals } from './ideal-method.ts';
 import { fuseInseparable, unfuse } from './inseparable.ts';
 import { proveByMilp } from './milp.ts';
 import { searchMovesFrom } from './moves.ts';
@@ -6,6 +6,7 @@ import { solveByOrders } from './orders.ts';
 import { evaluatePlacement } from './placement-load.ts';
 import type { MethodAnswer, MethodOptions, PlacementMethod } from './placement-method.ts';
 import type { PlacementProblem } from './problem.ts';
+import { workBound } from './work-bound.ts';
 
 /**
  * One method after the other, each from what the one before found, until the gap is closed or the time is over:
@@ -49,7 +50,12 @@ async function contiguousStages(
   const asked = { ...options, contiguous: true, deadline };
   const exact = solveByIdeals(problem, { ...asked, deadline: begun + (deadline - begun) / 2 });
   if (exact !== 'too many') stages.take('ideals', exact);
-  if (stages.provedContiguous || performance.now() > deadline) return;
+  if (exact === 'too many') {
+    const shares = sharesOfWork(problem);
+    if (shares) stages.take('orders', { deviceOf: shares, lowerBound: workBound(problem) });
+  }
+  // Where nothing is found yet even a late answer is one: the first cut of an order.
+  if (stages.provedContiguous || (stages.best && performance.now() > deadline)) return;
   const start = stages.best;
   stages.take('orders', await solveByOrders(problem, { ...asked, ...(start ? { start } : {}) }));
   if (stages.provedContiguous || !stages.best || problem.parts.length > mostToJoin) return;

@@ -31,7 +31,7 @@ export function solveByIdeals(
   options: MethodOptions,
 ): MethodAnswer | undefined | 'too many' {
   const { contiguous, deadline } = options;
-  const ideals = findIdeals(problem.parts.length, problem.edges, idealLimit(problem));
+  const ideals = findIdeals(problem.parts.length, problem.edges, idealLimit(problem), deadline);
   if (!ideals) return 'too many';
   const least = workBound(problem);
   const start = startFor(problem, options);
@@ -88,6 +88,10 @@ export function searchChain(
   const answer = searchIdeals({ problem: given, ideals, limit: below?.objective ?? limit, deadline });
   return answer.kind === 'found' ? answer.deviceOf : below?.deviceOf;
 }
+
+/** Equal shares of the work along one order, at once whatever the size of the graph; undefined where they do not fit. */
+export const sharesOfWork = (problem: PlacementProblem): readonly number[] | undefined =>
+  legal(problem, equalShares(problem, chainOrder(problem, false)))?.deviceOf;
 
 /** Parts in order, each device as much of the work as it has of the speed. */
 function equalShares(problem: PlacementProblem, order: readonly number[]): number[] {

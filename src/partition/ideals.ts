@@ -23,12 +23,15 @@ export interface Ideals {
 /** Steps, and words of sets that they copy: about a second of work. Graphs with more are for other methods. */
 const mostSteps = 2e7;
 const mostWords = 2 ** 28;
+/** What a part that may come next costs in words copied: such lists are copied and sorted once for each ideal. */
+const wordsPerOpen = 16;
 
-/** Undefined where there are more than `limit`, or too many steps between them to go on. */
+/** Undefined where there are more than `limit`, or too many steps between them to go on, or `performance.now()` is past the deadline. */
 export function findIdeals(
   parts: number,
   edges: readonly (readonly [number, number])[],
   limit: number,
+  deadline = Number.POSITIVE_INFINITY,
 ): Ideals | undefined {
   const { order, rank, successors, predecessors } = topological(parts, edges);
   const words = Math.max(1, (parts + 31) >>> 5);
@@ -42,6 +45,7 @@ export function findIdeals(
     Int32Array.from(order.map((_, r) => r).filter((r) => predecessors[order[r]!]!.length === 0)),
   ];
   let count = 1;
+  let copied = 0;
   const keys = randomKeys(parts);
   const hashes: number[] = [0];
   const set = new Uint32Array(words);
@@ -49,8 +53,10 @@ export function findIdeals(
   for (let ideal = 0; ideal < count; ideal++) {
     const next = open[ideal]!;
     open[ideal] = empty;
-    if (added.length > Math.min(mostSteps, mostWords / words)) return undefined;
+    if (performance.now() > deadline) return undefined;
     for (const r of next) {
+      copied += words;
+      if (added.length > mostSteps || copied > mostWords) return undefined;
       const part = order[r]!;
       set.set(bits.subarray(ideal * words, (ideal + 1) * words));
       set[r >>> 5]! |= 1 << (r & 31);
@@ -66,6 +72,7 @@ export function findIdeals(
         }
         bits.set(set, found * words);
         hashes.push(hash);
+        copied += wordsPerOpen * next.length;
         table.insert(hash, found);
         open.push(openAfter(next, r, set));
       }
@@ -97,12 +104,15 @@ export function findIdeals(
   };
 
   function openAfter(before: Int32Array, r: number, now: Uint32Array): Int32Array {
-    const result: number[] = [];
-    for (const other of before) if (other !== r) result.push(other);
+    const ready: number[] = [];
     for (const s of successors[order[r]!]!) {
-      if (predecessors[s]!.every((p) => (now[rank[p]! >>> 5]! >>> (rank[p]! & 31)) & 1)) result.push(rank[s]!);
+      if (predecessors[s]!.every((p) => (now[rank[p]! >>> 5]! >>> (rank[p]! & 31)) & 1)) ready.push(rank[s]!);
     }
-    return Int32Array.from(result).sort();
+    const result = new Int32Array(before.length - 1 + ready.length);
+    let at = 0;
+    for (let i = 0; i < before.length; i++) if (before[i] !== r) result[at++] = before[i]!;
+    result.set(ready, at);
+    return ready.length > 0 ? result.sort() : result;
   }
 }
 

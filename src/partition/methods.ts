@@ -48,10 +48,10 @@ export async function solvePlacement(problem: PlacementProblem, options: SolveOp
     ...(start ? { start } : {}),
   };
   const answer = await method.solve(problem, asked);
-  if (!answer) throw notPlaced(problem, method);
+  if (!answer) throw notPlaced(problem, method, asked.deadline);
   const { deviceOf, lowerBound } = answer;
   const { loads, objective, violations } = evaluatePlacement(problem, deviceOf, { contiguous });
-  if (violations.length > 0) throw notPlaced(problem, method);
+  if (violations.length > 0) throw notPlaced(problem, method, asked.deadline);
   return {
     deviceOf,
     loads,
@@ -86,11 +86,13 @@ function refuseImpossible(problem: PlacementProblem): void {
 }
 
 /** The last word on a problem without an answer: what capacity would do, if it is for want of memory. */
-function notPlaced(problem: PlacementProblem, { name, finds }: PlacementMethod): PlanError {
+function notPlaced(problem: PlacementProblem, { name, finds }: PlacementMethod, deadline: number): PlanError {
   const limits = problem.devices.map((d) => d.capacity);
   const limited = limits.filter(Number.isFinite);
   const fields = { method: name, capacities: limits.map((c) => (Number.isFinite(c) ? c : null)) };
-  const factor = limited.length === 0 ? undefined : leastCapacityFactor(problem, performance.now() + 20_000);
+  const now = performance.now();
+  const until = Math.min(now + 20_000, Math.max(now + 1000, deadline)); // a remedy is worth a second more than was allowed
+  const factor = limited.length === 0 ? undefined : leastCapacityFactor(problem, until);
   if (factor === undefined || factor <= 1) {
     const how = finds === 'contiguous' ? 'contiguous placement' : 'placement';
     return new PlanError('placement-not-found', `method ${name} finds no ${how} that the devices can run`, {

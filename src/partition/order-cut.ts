@@ -179,7 +179,9 @@ export class OrderCut {
   }
 
   /** Tries to keep every device's load to the limit; `deviceOf` then gives the placement. */
-  attempt(limit: number): CutAttempt {
+  attempt(wanted: number): CutAttempt {
+    // No limit at all is the largest number: nothing times Infinity is no number.
+    const limit = Math.min(wanted, Number.MAX_VALUE);
     if (this.#anyOrder) return this.#attemptAnyOrder(limit, this.#anyOrder);
     return this.#flat.classes.length === 1 && !this.#flat.overlap ? this.#attemptEqual(limit) : this.#attemptAny(limit);
   }

@@ -51,6 +51,12 @@ describe('ideals', () => {
     expect(findIdeals(10, [], 1024)?.count).toBe(1024);
     expect(findIdeals(10, [], 1023)).toBeUndefined();
   });
+
+  it('are given up soon where thousands of parts may come next', () => {
+    const started = performance.now();
+    expect(findIdeals(10_000, [], 1e6)).toBeUndefined();
+    expect(performance.now() - started).toBeLessThan(5000);
+  });
 });
 
 const oneMore = (bits: number): boolean => bits !== 0 && (bits & (bits - 1)) === 0;

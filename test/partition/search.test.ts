@@ -130,6 +130,18 @@ describe('searches', () => {
     }
   });
 
+  it('have an answer when the time is over at once, also of thousands of parts that wait for nothing', async () => {
+    const work = Array.from({ length: 3000 }, (_, p) => 1 + (p % 7));
+    const edges = Array.from({ length: 2000 }, (_, p) => [p, p + 1000] as const);
+    const problem = graph(work, edges, Array<PlacementDevice>(16).fill({ ...accelerator, capacity: 1e6 }), 0.1);
+    const alone = work.reduce((a, b) => a + b);
+    const orders = await solvePlacement(problem, { method: 'orders', timeLimitSeconds: 1e-6 });
+    expect(orders.objective).toBeLessThanOrEqual(alone);
+    const auto = await solvePlacement(problem, { timeLimitSeconds: 1e-6 });
+    expect(auto.objective).toBeLessThan(alone / 4);
+    expect(auto.seconds).toBeLessThan(5);
+  });
+
   it('the same seed gives the same placement', async () => {
     const random = fastRandom(5);
     const work = Array.from({ length: 40 }, () => 1 + Math.floor(random() * 9));
