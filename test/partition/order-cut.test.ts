@@ -4,6 +4,7 @@ import { fastRandom, flatten } from '../../src/partition/flat.ts';
 import { loadMeter } from '../../src/partition/load-meter.ts';
 import { OrderCut } from '../../src/partition/order-cut.ts';
 import { OrderWindow } from '../../src/partition/order-window.ts';
+import { bestCut } from '../../src/partition/orders.ts';
 import type { PlacementProblem } from '../../src/partition/problem.ts';
 import { firstOrders } from '../../src/partition/topological-orders.ts';
 import { placements, plainObjective, smallProblems } from '../support/placement-problem.ts';
@@ -48,6 +49,29 @@ describe('the cut of an order', () => {
           limit = nextLimit;
         }
         expect(best).toBe(Number.POSITIVE_INFINITY);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('is found at its best below a limit, from any bound that holds, and not where there is none', () => {
+    const below = fc.constantFrom(Number.POSITIVE_INFINITY, 1.5, 1.01, 1);
+    const share = fc.constantFrom(0, 0.4, 0.9, 1);
+    fc.assert(
+      fc.property(smallProblems({ parts: 6, devices: 3 }), fc.nat(6), below, share, (problem, which, above, under) => {
+        const flat = flatten(problem);
+        const order = firstOrders(flat)[which]!();
+        const best = bestOfOrder(problem, order);
+        fc.pre(best > 0); // below nothing there is nothing
+        const measure = loadMeter(flat);
+        const bound = best < Number.POSITIVE_INFINITY ? under * best : 0;
+        const limit = best < Number.POSITIVE_INFINITY ? above * best : above;
+        const found = bestCut(flat, new OrderCut(flat).use(order), bound, limit, Number.POSITIVE_INFINITY, measure);
+        if (!(best < limit)) expect(found).toBeUndefined();
+        else {
+          expect(found!.objective).toBeCloseTo(best, 9);
+          expect(measure(found!.deviceOf)).toBe(found!.objective);
+        }
       }),
       { numRuns: 150 },
     );
