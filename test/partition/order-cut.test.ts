@@ -77,6 +77,26 @@ describe('the cut of an order', () => {
     );
   });
 
+  it('is found where others are within half a percent of it', () => {
+    const problem: PlacementProblem = {
+      parts: [1000, 4, 3, 1000].map((work, i) => ({ name: `p${i}`, work, bytes: 0 })),
+      values: [],
+      edges: [],
+      devices: Array.from({ length: 2 }, () => ({
+        kind: 'accelerator' as const,
+        speed: 1,
+        capacity: Number.POSITIVE_INFINITY,
+        linkSpeed: 1,
+      })),
+      load: 'sum',
+      unit: '',
+    };
+    const flat = flatten(problem);
+    const table = new OrderCut(flat).use(Int32Array.of(0, 1, 2, 3));
+    const most = Number.POSITIVE_INFINITY;
+    expect(bestCut(flat, table, 0, most, most, loadMeter(flat))!.objective).toBe(1004);
+  });
+
   it('meters loads as the definitions say', () => {
     fc.assert(
       fc.property(smallProblems({ parts: 6, devices: 3 }), fc.infiniteStream(fc.nat(5)), (problem, draw) => {
