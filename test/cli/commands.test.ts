@@ -220,7 +220,9 @@ describe('plan', () => {
   it('is searched: what the experiment leaves open is chosen, stored and run', async () => {
     const folder = workFolder();
     const search = [...digits, '--devices', '2', '--search', '--evaluations', '6'];
-    const { code, stdout } = await partita(folder, ['plan', ...search, '--json', '--plan-out', 'plan.json']);
+    // Two numbers of microbatches: each has its own partitions, which take most of the time.
+    const few = [...search, '--search-microbatches', '1,4'];
+    const { code, stdout } = await partita(folder, ['plan', ...few, '--json', '--plan-out', 'plan.json']);
     expect(code).toBe(0);
     const found = JSON.parse(stdout);
     const { best, pareto, candidates, objective, lowerBound, gap } = found.search;
@@ -248,7 +250,7 @@ describe('plan', () => {
       [['--search-microbatches', '0'], '--search-microbatches'],
       [['--search-schedules', 'gpip'], 'gpipe'],
       // The first layer alone, 64 KiB of weights and as much of gradients, is too large.
-      [['--memory', '64KiB', '--model.hidden', '256'], '--memory'],
+      [['--memory', '64KiB', '--model.hidden', '256', '--search-microbatches', '1,8'], '--memory'],
     ] as const) {
       const refused = await partita(folder, ['plan', ...search, ...flags]);
       expect(refused.code).toBe(flags[0] === '--memory' ? 1 : 2);

@@ -115,9 +115,13 @@ describe('convexStages', () => {
     checkLegal(graph, (node) => of.get(node)!);
   });
 
-  it('refuses what is no device, and names the node', () => {
+  it.each([-1, 0.5, Number.NaN])('refuses %d, which is no device, and names the node', (device) => {
     const { graph } = chain('ab');
-    expect(() => convexStages(graph, () => -1)).toThrow(expect.objectContaining({ code: 'device-of-node' }));
+    const [, second] = forwardNodes(graph);
+    const fields = { node: second!.name, device };
+    expect(() => convexStages(graph, (node) => (node === second ? device : 0))).toThrow(
+      expect.objectContaining({ code: 'device-of-node', fields }),
+    );
   });
 });
 

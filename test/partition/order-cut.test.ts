@@ -4,6 +4,7 @@ import { fastRandom, flatten } from '../../src/partition/flat.ts';
 import { loadMeter } from '../../src/partition/load-meter.ts';
 import { OrderCut } from '../../src/partition/order-cut.ts';
 import { OrderWindow } from '../../src/partition/order-window.ts';
+import { bestCut } from '../../src/partition/orders.ts';
 import type { PlacementProblem } from '../../src/partition/problem.ts';
 import { firstOrders } from '../../src/partition/topological-orders.ts';
 import { placements, plainObjective, smallProblems } from '../support/placement-problem.ts';
@@ -51,6 +52,49 @@ describe('the cut of an order', () => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  it('is found at its best below a limit, from any bound that holds, and not where there is none', () => {
+    const below = fc.constantFrom(Number.POSITIVE_INFINITY, 1.5, 1.01, 1);
+    const share = fc.constantFrom(0, 0.4, 0.9, 1);
+    fc.assert(
+      fc.property(smallProblems({ parts: 6, devices: 3 }), fc.nat(6), below, share, (problem, which, above, under) => {
+        const flat = flatten(problem);
+        const order = firstOrders(flat)[which]!();
+        const best = bestOfOrder(problem, order);
+        fc.pre(best > 0); // below nothing there is nothing
+        const measure = loadMeter(flat);
+        const bound = best < Number.POSITIVE_INFINITY ? under * best : 0;
+        const limit = best < Number.POSITIVE_INFINITY ? above * best : above;
+        const found = bestCut(flat, new OrderCut(flat).use(order), bound, limit, Number.POSITIVE_INFINITY, measure);
+        if (!(best < limit)) expect(found).toBeUndefined();
+        else {
+          expect(found!.objective).toBeCloseTo(best, 9);
+          expect(measure(found!.deviceOf)).toBe(found!.objective);
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('is found where others are within half a percent of it', () => {
+    const problem: PlacementProblem = {
+      parts: [1000, 4, 3, 1000].map((work, i) => ({ name: `p${i}`, work, bytes: 0 })),
+      values: [],
+      edges: [],
+      devices: Array.from({ length: 2 }, () => ({
+        kind: 'accelerator' as const,
+        speed: 1,
+        capacity: Number.POSITIVE_INFINITY,
+        linkSpeed: 1,
+      })),
+      load: 'sum',
+      unit: '',
+    };
+    const flat = flatten(problem);
+    const table = new OrderCut(flat).use(Int32Array.of(0, 1, 2, 3));
+    const most = Number.POSITIVE_INFINITY;
+    expect(bestCut(flat, table, 0, most, most, loadMeter(flat))!.objective).toBe(1004);
   });
 
   it('meters loads as the definitions say', () => {

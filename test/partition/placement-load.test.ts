@@ -45,6 +45,15 @@ describe('the evaluator of placements', () => {
     expect(evaluatePlacement({ ...triangle, load: 'max' }, [0, 0, 1]).loads).toEqual([8, 8, 0]);
   });
 
+  it('overlaps at the speed of each device’s own link, in both directions', () => {
+    const slow = { ...accelerator, linkSpeed: 0.5 };
+    const max: PlacementProblem = { ...triangle, load: 'max', devices: [slow, { ...slow, linkSpeed: 0.25 }] };
+    // Device 0 sends 0.5 and receives 8, device 1 the other way round; and of what passes only 0.5, the sender bears it too.
+    expect(evaluatePlacement(max, [0, 1, 1]).loads).toEqual([8 / 0.5, 8 / 0.25]);
+    const oneWay = { ...max, values: [{ producer: 0, consumers: [1], cost: 5 }] };
+    expect(evaluatePlacement(oneWay, [0, 1, 1]).loads).toEqual([5 / 0.5, 5 / 0.25]);
+  });
+
   it('lets a CPU compute in its own time and take part in transfers for nothing', () => {
     expect(evaluatePlacement(triangle, [0, 0, 2]).loads).toEqual([5 + 0.5 + 0.25 + 8, 0, 40]);
   });

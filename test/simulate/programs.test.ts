@@ -66,7 +66,11 @@ describe('programs of plans', () => {
         const plan = planFor(c);
         const { devices } = plan.request;
         const simulation = simulate(plan.programs.train!, { devices, costs: analyticCosts() });
-        expect(criticalPath(simulation).seconds).toBe(simulation.stepSeconds);
+        const path = criticalPath(simulation);
+        expect(path.seconds).toBe(simulation.stepSeconds);
+        path.segments.forEach((s, i) => {
+          expect(s.begin).toBe(i === 0 ? 0 : path.segments[i - 1]!.end);
+        });
         const idle = simulation.bubbleFraction * devices.length * simulation.stepSeconds;
         expect(idleCauses(simulation).reduce((sum, i) => sum + i.seconds, 0)).toBeCloseTo(idle, 12);
         expect(plan.prediction).toEqual({
