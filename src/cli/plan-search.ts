@@ -37,7 +37,8 @@ export async function searchOf(
     });
   }
   const schedules =
-    listOf(invocation, 'searchSchedules', 'search-schedules', scheduleNames) ?? (schedule ? [schedule] : undefined);
+    listOf(invocation, 'searchSchedules', 'search-schedules', [...scheduleNames, 'auto']) ??
+    (schedule ? [schedule] : undefined);
   const microbatches =
     countsOf(invocation, request) ?? (given.has('microbatches') ? [request.microbatches] : undefined);
   const evaluations = wholeNumberOf(invocation, 'evaluations', 'evaluations', 1);

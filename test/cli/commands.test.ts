@@ -260,6 +260,16 @@ describe('plan', () => {
     expect(alone).toMatchObject({ code: 2, stderr: expect.stringContaining('--search') });
   });
 
+  it('is searched among the schedules that are named, auto one of them', async () => {
+    const asked = ['--devices', '2', '--microbatches', '4', '--search', '--evaluations', '2'];
+    const { code, stdout } = await partita(workFolder(), [
+      ...['plan', ...digits, ...asked],
+      ...['--search-schedules', 'auto', '--json'],
+    ]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ schedule: 'auto' });
+  });
+
   it('is stored and run again exactly', async () => {
     const folder = workFolder();
     const flags = [...digits, '--devices', '2', '--microbatches', '2', '--steps', '3', '--eval.fraction', '0.1'];
