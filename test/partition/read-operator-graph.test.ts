@@ -111,6 +111,24 @@ describe('operator graphs', () => {
     ]);
   });
 
+  it('takes a time without end as a device that cannot run the node, and a class that is null as none', async () => {
+    const text = file(
+      [
+        { id: 1, fpgaLatency: 8888 },
+        { id: 2, cpuLatency: 8888 },
+      ],
+      [[1, 2]],
+    );
+    const given = text.replaceAll('8888', '1e999').replaceAll('"size"', '"colorClass":null,"size"');
+    const { problem, assignmentOf } = readOperatorGraph(given, 'given', { cpus: 1 });
+    const { objective, deviceOf } = await solvePlacement(problem);
+    expect(objective).toBe(10);
+    expect(assignmentOf(deviceOf)[1]).toBe(2);
+    expect([0, 1]).toContain(assignmentOf(deviceOf)[2]);
+    const endless = file([{ id: 1, size: 8888 }], []).replace('8888', '1e999');
+    expect(() => readOperatorGraph(endless, 'given')).toThrow('"size" must be a number of at least 0, got Infinity');
+  });
+
   it('fuses classes in a circle where stages are contiguous, and only there', () => {
     const nodes = [{ id: 1, colorClass: 1 }, { id: 2 }, { id: 3, colorClass: 1 }, { id: 4 }];
     const edges: EdgeGiven[] = [
@@ -183,7 +201,7 @@ describe('operator graphs', () => {
     ['no nodes', '{}', /"nodes" must be a list/],
     ['an unknown id', file([{ id: 1 }], [[1, 2]]), /edges\[0\]: "destId" 2 is no node's id/],
     ['two equal ids', file([{ id: 1 }, { id: 1 }], []), /two nodes have the id 1/],
-    ['a negative cost', file([{ id: 1 }, { id: 2 }], [[1, 2, -1]]), /"cost" must be a number of at least 0, got -1/],
+    ['a endless cost', file([{ id: 1 }, { id: 2 }], [[1, 2, -1]]), /"cost" must be a number of at least 0, got -1/],
     ['a time that is none', file([{ id: 1, fpgaLatency: -2 }], []), /node 1: "fpgaLatency" must be .* got -2/],
     [
       'two costs of one output',
