@@ -201,7 +201,7 @@ describe('operator graphs', () => {
     ['no nodes', '{}', /"nodes" must be a list/],
     ['an unknown id', file([{ id: 1 }], [[1, 2]]), /edges\[0\]: "destId" 2 is no node's id/],
     ['two equal ids', file([{ id: 1 }, { id: 1 }], []), /two nodes have the id 1/],
-    ['a endless cost', file([{ id: 1 }, { id: 2 }], [[1, 2, -1]]), /"cost" must be a number of at least 0, got -1/],
+    ['a negative cost', file([{ id: 1 }, { id: 2 }], [[1, 2, -1]]), /"cost" must be a number of at least 0, got -1/],
     ['a time that is none', file([{ id: 1, fpgaLatency: -2 }], []), /node 1: "fpgaLatency" must be .* got -2/],
     [
       'two costs of one output',
