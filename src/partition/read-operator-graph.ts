@@ -267,7 +267,7 @@ function parseNode(value: unknown, i: number, problems: string[]): OperatorNode 
   const named = typeof id === 'number' ? Number.isFinite(id) : typeof id === 'string';
   if (!named) problems.push(`nodes[${i}]: "id" must be a number or a text`);
   const at = named ? `node ${id}` : `nodes[${i}]`;
-  const color = node.colorClass as string | number | undefined;
+  const color = (node.colorClass ?? undefined) as string | number | undefined;
   if (color !== undefined && typeof color !== 'number' && typeof color !== 'string') {
     problems.push(`${at}: "colorClass" must be a number or a text`);
   }
@@ -281,8 +281,8 @@ function parseNode(value: unknown, i: number, problems: string[]): OperatorNode 
   return {
     id,
     name: typeof node.name === 'string' ? node.name : String(id),
-    fpgaLatency: supported || node.fpgaLatency !== undefined ? amount(node, 'fpgaLatency', at, problems) : 0,
-    cpuLatency: amount(node, 'cpuLatency', at, problems),
+    fpgaLatency: supported ? latency(node, 'fpgaLatency', at, problems) : 0,
+    cpuLatency: latency(node, 'cpuLatency', at, problems),
     size: node.size === undefined ? 0 : amount(node, 'size', at, problems),
     supported,
     backward: flag('isBackwardNode', false),
@@ -292,13 +292,19 @@ function parseNode(value: unknown, i: number, problems: string[]): OperatorNode 
 
 const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
 
-/** A number that is there, finite and not negative. */
+/** A number that is there, finite and not negative. What JSON has no number for is named as it stands. */
 function amount(object: Record<string, unknown>, key: string, at: string, problems: string[]): number {
   const x = object[key];
   if (typeof x === 'number' && x >= 0 && Number.isFinite(x)) return x;
-  problems.push(`${at}: "${key}" must be a number of at least 0, got ${JSON.stringify(x) ?? 'nothing'}`);
+  problems.push(
+    `${at}: "${key}" must be a number of at least 0, got ${typeof x === 'number' ? x : (JSON.stringify(x) ?? 'nothing')}`,
+  );
   return 0;
 }
+
+/** A time, Infinity (1e999 in JSON) where the device cannot run the node. */
+const latency = (node: Record<string, unknown>, key: string, at: string, problems: string[]): number =>
+  node[key] === Number.POSITIVE_INFINITY ? Number.POSITIVE_INFINITY : amount(node, key, at, problems);
 
 function optionalNumber(object: Record<string, unknown>, key: string, problems: string[]): number | undefined {
   return object[key] === undefined ? undefined : amount(object, key, 'the file', problems);

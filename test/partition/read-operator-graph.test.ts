@@ -111,6 +111,24 @@ describe('operator graphs', () => {
     ]);
   });
 
+  it('takes a time without end as a device that cannot run the node, and a class that is null as none', async () => {
+    const text = file(
+      [
+        { id: 1, fpgaLatency: 8888 },
+        { id: 2, cpuLatency: 8888 },
+      ],
+      [[1, 2]],
+    );
+    const given = text.replaceAll('8888', '1e999').replaceAll('"size"', '"colorClass":null,"size"');
+    const { problem, assignmentOf } = readOperatorGraph(given, 'given', { cpus: 1 });
+    const { objective, deviceOf } = await solvePlacement(problem);
+    expect(objective).toBe(10);
+    expect(assignmentOf(deviceOf)[1]).toBe(2);
+    expect([0, 1]).toContain(assignmentOf(deviceOf)[2]);
+    const endless = file([{ id: 1, size: 8888 }], []).replace('8888', '1e999');
+    expect(() => readOperatorGraph(endless, 'given')).toThrow('"size" must be a number of at least 0, got Infinity');
+  });
+
   it('fuses classes in a circle where stages are contiguous, and only there', () => {
     const nodes = [{ id: 1, colorClass: 1 }, { id: 2 }, { id: 3, colorClass: 1 }, { id: 4 }];
     const edges: EdgeGiven[] = [
