@@ -79,6 +79,17 @@ describe('the bound on step times', () => {
   });
 });
 
+describe('the bound on step times of a chain', () => {
+  it('is the way through it, forward and back, however many devices there are', () => {
+    const graph = planOf(threeLayers, { batch: 8 }).graphs.train!;
+    const of = (count: number, microbatches: number) =>
+      stepTimeBound(graph, { costs, speeds: new Array<number>(count).fill(1), microbatches });
+    // One microbatch: all but weight gradients and updates lies on the way. Many: what one part does of all of them.
+    expect(of(100, 1)).toBeGreaterThan(0.5 * of(1, 1));
+    expect(of(100, 64)).toBeLessThan(0.6 * of(1, 64));
+  });
+});
+
 describe('estimates on paper', () => {
   it('of time and memory are near those of the compiled plan', () => {
     for (const schedule of scheduleNames) {
