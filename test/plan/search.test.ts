@@ -4,7 +4,7 @@ import { analyticCosts } from '../../src/cost/model.ts';
 import { forwardNodes, makePartition, stageMap, trainingProblem } from '../../src/partition/index.ts';
 import { draftPlan, type PlanRequest } from '../../src/plan/plan.ts';
 import { estimateBytes, estimateSeconds, searchPlan } from '../../src/plan/search.ts';
-import { forwardEdges, stageCosts } from '../../src/plan/stage-costs.ts';
+import { forwardEdges, linkSeconds, stageCosts, taskSeconds } from '../../src/plan/stage-costs.ts';
 import { stepTimeBound } from '../../src/plan/step-bound.ts';
 import { chainEdges, makeSchedule, scheduleNames } from '../../src/schedule/index.ts';
 import { planOf, threeLayers } from '../support/models.ts';
@@ -79,7 +79,34 @@ describe('the bound on step times', () => {
   });
 });
 
+describe('the bound on step times of a chain', () => {
+  it('is the way through it, forward and back, however many devices there are', () => {
+    const graph = planOf(threeLayers, { batch: 8 }).graphs.train!;
+    const of = (count: number, microbatches: number) =>
+      stepTimeBound(graph, { costs, speeds: new Array<number>(count).fill(1), microbatches });
+    // One microbatch: all but weight gradients and updates lies on the way. Many: what one part does of all of them.
+    expect(of(100, 1)).toBeGreaterThan(0.5 * of(1, 1));
+    expect(of(100, 64)).toBeLessThan(0.6 * of(1, 64));
+  });
+});
+
 describe('estimates on paper', () => {
+  it('divide work by the speed of its device, and send nothing within one', () => {
+    const traffic = new Map([
+      ['0>1', { bytes: 1e8, messages: 2 }],
+      ['1>2', { bytes: 1e8, messages: 1 }],
+    ]);
+    const durations = [0, 1, 2].map(() => ({ F: 2, B: 4, W: 6 }));
+    const figures = { durations, traffic, stepSeconds: [], fixedBytes: [], heldBytes: [] };
+    const devices = [1, 2].map((speed) => ({ backend: 'wasm', memory: null, speed }) as const);
+    const seconds = taskSeconds(figures, [0, 1, 1], devices);
+    const kinds = ['F', 'B', 'W', 'BW'] as const;
+    expect(kinds.map((kind) => seconds({ kind, stage: 0, microbatch: 0 }))).toEqual([2, 4, 6, 10]);
+    expect(kinds.map((kind) => seconds({ kind, stage: 2, microbatch: 0 }))).toEqual([1, 2, 3, 5]);
+    const link = linkSeconds(figures, [0, 1, 1], costs);
+    expect([link(0, 1), link(1, 2), link(1, 0)]).toEqual([1 + 2e-6, 0, 0]);
+  });
+
   it('of time and memory are near those of the compiled plan', () => {
     for (const schedule of scheduleNames) {
       const plan = planOf(threeLayers, { batch: 64, devices: 2, microbatches: 8, costs, schedule });

@@ -40,6 +40,10 @@ describe('an iteration of a transformer', () => {
     expect(transformerIteration(shape, layout(), update, free)).toBeCloseTo(8 * 72 + 24 + 100, 9);
     // Stage 0 ends last and has 12 layers; the embedding weighs on both ends and not on the middle.
     expect(transformerIteration(shape, layout({ pipeline: 2 }), update, free)).toBeCloseTo(9 * 36 + 12 + 100, 9);
+    // With 13 of 25 layers, and slow updates, it is the last stage that ends last.
+    const odd = { ...shape, layers: 25 };
+    const slow = { ...update, layerUpdateSeconds: 1000 };
+    expect(transformerIteration(odd, layout({ pipeline: 2 }), slow, free)).toBeCloseTo(12 + 8 * 39 + 13_000 + 100, 9);
   });
 });
 
