@@ -6,7 +6,8 @@
 // numbers of nodes, equal parameters, torchgpipe's blocks, PipeDream's rule) under gpipe and 1f1b with the numbers of
 // microbatches given; the search has the same numbers, and whatever cuts and schedules it likes. The model's kernels are
 // timed first (profiled costs). All plans then run in turn, a few steps each, round after round, every other one in
-// reverse; medians of the undisturbed steps. Two cores must be free.
+// reverse. What is compared is the median over the rounds, of a round the median of its undisturbed steps. Two cores must be
+// free.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -72,24 +73,26 @@ async function compare(name) {
   const ours = { name: `search: ${best.partition} ${best.schedule} M=${best.microbatches}`, plan: chosen.plan };
   const runs = [];
   for (const { name: label, plan } of [ours, ...baselines]) {
-    runs.push({ label, plan, session: await Session.open(plan, { seed: 0, audit: false }), steps: [] });
+    runs.push({ label, plan, session: await Session.open(plan, { seed: 0, audit: false }), rounds: [] });
   }
   for (let round = 0; round <= Number(flags.rounds); round++) {
     for (const run of round % 2 ? [...runs].reverse() : runs) {
+      const steps = [];
       for (let i = 0; i <= Number(flags.steps); i++) {
         const tensors = feed.tensorsAt(i);
         const before = profile.runDelaySeconds() ?? 0;
         const { seconds } = await run.session.run('train', tensors, { step: i, lr: 1e-3 });
         const delaySeconds = (profile.runDelaySeconds() ?? 0) - before;
         // The first round warms up, and the first step of a visit finds other models' data in the caches.
-        if (round > 0 && i > 0) run.steps.push({ seconds, delaySeconds });
+        if (round > 0 && i > 0) steps.push({ seconds, delaySeconds });
       }
+      if (round > 0) run.rounds.push(median(profile.leastDisturbed(steps).map((s) => s.seconds)));
     }
   }
   for (const run of runs) await run.session.close();
-  const rows = runs.map(({ label, plan, steps }) => ({
+  const rows = runs.map(({ label, plan, rounds }) => ({
     label,
-    measured: median(profile.leastDisturbed(steps).map((s) => s.seconds)),
+    measured: median(rounds),
     predicted: plan.prediction.stepSeconds,
   }));
   const [own, ...others] = rows;
