@@ -376,16 +376,28 @@ function refuseWhatDoesNotFit(plan: Plan): void {
   });
 }
 
-/** A refusal must come soon: no further plans are tried for a remedy after this time. */
-const REMEDY_SECONDS = 2;
+/**
+ * A refusal must come soon: no further plans are tried for a remedy once those tried have so many instructions. A second or
+ * two, but counted in work, so that the same request has the same remedy on a busy machine.
+ */
+const REMEDY_INSTRUCTIONS = 25_000;
+
+const instructionsOf = ({ programs }: Plan): number =>
+  Object.values(programs).reduce((n, { devices }) => n + devices.reduce((m, d) => m + d.instructions.length, 0), 0);
 
 /** A change that was tried and fits: more devices of the same capacity, more microbatches, or the memory that is needed. */
-function remedyFor({ request, memory: planned }: Plan): string {
-  const begin = performance.now();
+function remedyFor(refused: Plan): string {
+  const { request, memory: planned } = refused;
+  const cache: GraphCache = new Map();
+  const least = instructionsOf(refused);
+  let tried = 0;
   const fits = (change: Partial<PlanRequest>): boolean => {
-    if (performance.now() - begin > 1000 * REMEDY_SECONDS) return false;
+    if (tried > REMEDY_INSTRUCTIONS) return false;
+    tried += least;
     try {
-      return shortages(draftPlan({ ...request, ...change })).length === 0;
+      const plan = draftPlan({ ...request, ...change }, cache);
+      tried += Math.max(0, instructionsOf(plan) - least);
+      return shortages(plan).length === 0;
     } catch {
       return false;
     }
