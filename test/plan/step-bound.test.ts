@@ -3,6 +3,7 @@ import { analyticCosts, nodeSeconds } from '../../src/cost/model.ts';
 import type { Node } from '../../src/graph/graph.ts';
 import { leaders } from '../../src/partition/stage-of.ts';
 import { stepTimeBound } from '../../src/plan/step-bound.ts';
+import { smallModels } from '../support/built-in.ts';
 import { planOf, threeLayers } from '../support/models.ts';
 import { randomModel } from '../support/random-model.ts';
 
@@ -41,8 +42,11 @@ describe('the bound on step times', () => {
     ['many devices: the heaviest part, what leads to it and what follows', [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 2],
     ['a fast one among slow ones', [0.5, 4, 0.5], 5],
   ])('%s', (_, speeds, M) => {
-    for (const model of [threeLayers, randomModel(7), randomModel(21), randomModel(40)]) {
-      const graph = planOf(model, { batch: 8 }).graphs.train!;
+    const plans = [threeLayers, randomModel(7), randomModel(21), randomModel(40)].map((m) => planOf(m, { batch: 8 }));
+    // Here nodes of a microbatch read sums over all of them.
+    plans.push(planOf(smallModels.resnet, { batch: 8, batchNorm: 'exact', schedule: 'gpipe' }));
+    for (const { graphs } of plans) {
+      const graph = graphs.train!;
       const expected = byDefinition(graph.nodes, speeds, M);
       expect(stepTimeBound(graph, { costs, speeds, microbatches: M })).toBeCloseTo(expected, 12);
     }
