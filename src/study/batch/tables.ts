@@ -2,7 +2,7 @@
  * The tables of a batch study: what its CSV files, the tables of its page and its pictures all show. Seconds and bytes are
  * in the columns' names; null stands where something did not run or does not apply.
  */
-import type { MemoryCategory } from '../../program/instruction.ts';
+import { type MemoryCategory, memoryCategories } from '../../program/instruction.ts';
 
 /** One session of one layout. */
 export interface RunRow {
@@ -206,13 +206,7 @@ export const tableColumns: { readonly [name in TableName]: readonly (keyof Batch
     'peakBytesPlanned',
     'peakBytesMeasured',
     'capacityBytes',
-    'parameters',
-    'gradients',
-    'optimizerState',
-    'savedActivations',
-    'temporaries',
-    'communication',
-    'inputs',
+    ...memoryCategories,
     'padding',
   ],
   capacity: ['series', 'microbatches', 'capacityBytes', 'largestBatch', 'atLimit', 'peakBytes'],

@@ -1,4 +1,4 @@
-import type { MemoryCategory } from '../../program/instruction.ts';
+import { type MemoryCategory, memoryCategories } from '../../program/instruction.ts';
 import { type StepFigures, stepColumns } from '../pipeline.ts';
 import type { SessionFigures } from '../turns.ts';
 
@@ -90,13 +90,7 @@ export const partitionColumns: {
     'peakBytesPlanned',
     'peakBytesMeasured',
     'capacityBytes',
-    'parameters',
-    'gradients',
-    'optimizerState',
-    'savedActivations',
-    'temporaries',
-    'communication',
-    'inputs',
+    ...memoryCategories,
     'padding',
   ],
 };
