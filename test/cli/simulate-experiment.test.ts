@@ -101,25 +101,23 @@ describe('partita simulate of an experiment', () => {
     ];
     const write = (name: string, more: object) =>
       writeFileSync(join(folder, name), JSON.stringify({ devices: 3, groups: groups(more) }));
-    write('wide.json', {});
     write('narrow.json', { uplink: 1e5 });
     const run = async (command: string, cluster: string, ...more: string[]) => {
       const flags = [...digits, '--microbatches', '4', '--cluster', cluster, '--json', ...more];
       const { code, stdout } = await partita(folder, [command, ...flags]);
       return { code, ...JSON.parse(stdout) };
     };
-    const search = ['--search', '--search-schedules', 'gpipe,1f1b', '--evaluations', '8'];
-    const [played, planned, wide, narrow, stored] = await Promise.all([
+    const [played, planned, searched, stored] = await Promise.all([
       run('simulate', 'narrow.json'),
       run('plan', 'narrow.json'),
-      run('plan', 'wide.json', ...search),
-      run('plan', 'narrow.json', ...search),
-      run('plan', 'wide.json', '--plan-out', 'p.json'),
+      run('plan', 'narrow.json', '--search', '--search-schedules', 'gpipe', '--evaluations', '3'),
+      run('plan', 'narrow.json', '--plan-out', 'p.json'),
     ]);
     expect(planned.stepSeconds).toBe(played.stepSeconds);
     expect(planned.devices).toHaveLength(3);
-    expect(narrow.stepSeconds).toBeLessThanOrEqual(planned.stepSeconds);
-    expect(narrow.search.best.stepSeconds).toBeGreaterThanOrEqual(wide.search.best.stepSeconds);
+    // Its links are as slow as the ways out of its blocks: one device is best.
+    expect(searched.search.best.placement).toEqual([0]);
+    expect(searched.stepSeconds).toBeLessThan(planned.stepSeconds);
     expect(stored).toMatchObject({ code: 2, error: { code: 'command-line', flag: 'plan-out' } });
   });
 

@@ -227,7 +227,12 @@ describe('the search for a plan', () => {
   it('ranks by the steps on the cluster: a medium that all share can make fewer devices the better plan', async () => {
     const devices = [0, 1, 2].map(() => ({ backend: 'wasm', memory: null, speed: 1 }) as const);
     const wide = analyticCosts({ device: slow, link: { bytesPerSecond: 1e7, secondsLatency: 0 } });
-    const options = { microbatches: [4], schedules: ['gpipe', '1f1b'] as const, evaluations: 12 };
+    const options = {
+      microbatches: [4],
+      schedules: ['gpipe'],
+      partitions: ['chain-time'],
+      stagesPerDevice: [1],
+    } as const;
     const asked = { ...request, devices, costs: wide };
     const media = [{ name: 'bus', bytesPerSecond: 1e4, carries: () => true }];
     const [free, shared] = await Promise.all([
