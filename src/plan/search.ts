@@ -42,7 +42,7 @@ import {
 import { forwardsFirst } from './schedules.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds } from './stage-costs.ts';
 import { placedStages, relativeSpeed } from './stages.ts';
-import { stepTimeBound } from './step-bound.ts';
+import { stepBoundOf } from './step-bound.ts';
 
 export interface SearchOptions {
   /** Numbers of microbatches to try. Default: powers of two up to 32 and the batch, and that of the request. */
@@ -142,7 +142,6 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const { evaluations = 40, timeLimitSeconds = 60, signal } = options;
   const deadline = begin + 1000 * timeLimitSeconds;
   const costs = request.costs ?? analyticCosts();
-  const speeds = request.devices.map(relativeSpeed);
   const [mainName, main] = Object.entries(request.programs)[0]!;
   const cache: GraphCache = new Map();
   const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
@@ -160,7 +159,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   for (const microbatches of counts) {
     signal?.throwIfAborted();
     const graph = graphsOf({ ...request, microbatches }, mainName, cache).largest;
-    lowerBound = Math.min(lowerBound, stepTimeBound(graph, { costs, speeds, microbatches }));
+    lowerBound = Math.min(lowerBound, stepBoundOf(graph, request, microbatches));
     for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
       weighed.push(...weigh(layout, graph, request, costs, schedules));
     }
