@@ -5,7 +5,7 @@ import { readText } from '../formats/read-file.ts';
 import { buildTrainingGraph } from '../optim/training-graph.ts';
 import type { ForeignGraph, ForeignRequest } from '../partition/foreign-graph.ts';
 import { readLayerProfile } from '../partition/read-layer-profile.ts';
-import { readOperatorGraph } from '../partition/read-operator-graph.ts';
+import { operatorGraphOf } from '../partition/read-operator-graph.ts';
 import { type TrainingDevice, trainingProblem } from '../partition/training-problem.ts';
 import { chunkSizes } from '../plan/chunks.ts';
 import type { PlannedDevice } from '../plan/plan.ts';
@@ -39,7 +39,7 @@ export function readGraph(invocation: Invocation, file: string, request: Partiti
   if (typeof json === 'object' && json !== null && 'model' in json) return readModel(invocation, request);
   refuse(request, 'batch', file, 'a graph of operators has the times of its own batch');
   refuse(request, 'linkBandwidth', file, 'the edges of a graph of operators have their costs in time');
-  return readOperatorGraph(text, file, request);
+  return operatorGraphOf(json, file, request);
 }
 
 const flagOf = { batch: 'batch', linkBandwidth: 'link-bandwidth', cpus: 'cpus' } as const;

@@ -116,12 +116,24 @@ function chainOrder({ parts, edges }: PlacementProblem, reversed: boolean): numb
   return reversed ? order.reverse() : order;
 }
 
-const chainIdeals = (order: readonly number[]): Ideals =>
-  findIdeals(
-    order.length,
-    order.slice(1).map((part, i) => [order[i]!, part] as const),
-    order.length + 1,
-  )!;
+/** The prefixes of one order. */
+function chainIdeals(order: readonly number[]): Ideals {
+  const n = order.length;
+  const rank = new Int32Array(n);
+  order.forEach((part, r) => {
+    rank[part] = r;
+  });
+  return {
+    count: n + 1,
+    // The last has no step.
+    first: Int32Array.from({ length: n + 2 }, (_, i) => Math.min(i, n)),
+    added: Int32Array.from(order),
+    target: Int32Array.from(order, (_, i) => i + 1),
+    rank,
+    members: (ideal) => order.slice(0, ideal),
+    between: (before, ideal) => order.slice(before, ideal),
+  };
+}
 
 /** All ideals, or where there are too many those of one order; and of devices of too many kinds the order that is given. */
 export function searchable(problem: PlacementProblem): { readonly problem: PlacementProblem; readonly ideals: Ideals } {

@@ -61,7 +61,7 @@ function joinOnce(problem: PlacementProblem, below: number, deadline: number): G
   const networks = classes.map((_, c) => setNetwork(flat, c));
   /** No device holds p and not q, nor any part that has been joined to q. */
   const never = (p: number, q: number): boolean =>
-    networks.every((network) => network.maximumFlow(p, parts, enough, 2 * q) >= enough);
+    networks.every((network) => network.maximumFlow(p, parts, { enough, open: 2 * q, deadline }) >= enough);
   const groups = new Groups(parts);
   let joined = false;
   const costly = Array.from(cost, (_, v) => v).sort((a, b) => cost[b]! - cost[a]!);
