@@ -1,5 +1,6 @@
 import { UsageError } from '../core/errors.ts';
 import { parseBytes } from '../core/memory-size.ts';
+import type { ForeignGraph } from '../partition/foreign-graph.ts';
 import { defaultTimeLimit, placementMethods, solvePlacement, tryPlacement } from '../partition/methods.ts';
 import { PlacementState } from '../partition/placement-load.ts';
 import { gapOfPlacement, type Placement, type PlacementProblem } from '../partition/problem.ts';
@@ -24,7 +25,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const timeLimit = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY);
   const seed = wholeNumberOf(invocation, 'seed', 'seed', 0) ?? 0;
   const beforeReading = performance.now();
-  const graph = readGraph(invocation, file, {
+  const graph = await readGraph(invocation, file, {
     devices: wholeNumberOf(invocation, 'devices', 'devices', 0),
     cpus: wholeNumberOf(invocation, 'cpus', 'cpus', 0),
     memory: memory === undefined ? undefined : parseBytes(memory, '--memory'),
@@ -86,7 +87,7 @@ async function compare(
 }
 
 function jsonOf(
-  { problem, assignmentOf, format }: ReturnType<typeof readGraph>,
+  { problem, assignmentOf, format }: ForeignGraph,
   placement: Placement,
   contiguous: boolean,
   compared: readonly ComparedMethod[],

@@ -1,4 +1,4 @@
-import { components } from './components.ts';
+import { circles } from './components.ts';
 import { flatten } from './flat.ts';
 import { fusedName, Groups } from './groups.ts';
 import { setNetwork } from './placement-bound.ts';
@@ -82,7 +82,7 @@ function joinOnce(problem: PlacementProblem, below: number, deadline: number): G
 export function fuse(problem: PlacementProblem, groups: Groups, contiguous: boolean): Fused {
   if (contiguous) {
     const edges = problem.edges.map(([a, b]) => [groups.find(a), groups.find(b)] as const);
-    for (const cycle of components(problem.parts.length, edges)) {
+    for (const cycle of circles(problem.parts.length, edges)) {
       for (const p of cycle) groups.join(cycle[0]!, p);
     }
   }

@@ -16,7 +16,8 @@ const mostPlaces = 20_000;
 const mostBlockParts = 5_000;
 
 /** Whether the solver is handed the whole problem. */
-export const fitsSolver = ({ parts, devices }: PlacementProblem): boolean => parts.length * devices.length <= mostPlaces;
+export const fitsSolver = ({ parts, devices }: PlacementProblem): boolean =>
+  parts.length * devices.length <= mostPlaces;
 
 /** Whether `proveByMilp` can do anything for a problem. */
 export const milpMayHelp = (problem: PlacementProblem): boolean =>

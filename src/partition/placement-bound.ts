@@ -208,11 +208,7 @@ function leastCut(flat: FlatProblem, side: Int8Array, crossings: Int32Array, dea
  * Work of each part and of all that reach it (or that it reaches), each once: transitive closure, 32 columns at a time. At
  * the deadline the columns so far, which is less, and so excludes less.
  */
-function reachableUnits(
-  flat: FlatProblem,
-  direction: 'predecessors' | 'successors',
-  deadline: number,
-): Float64Array {
+function reachableUnits(flat: FlatProblem, direction: 'predecessors' | 'successors', deadline: number): Float64Array {
   const { parts, units } = flat;
   const links = flat[direction];
   const order = topological(flat);

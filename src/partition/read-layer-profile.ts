@@ -1,5 +1,5 @@
 import { FormatError, joinProblems, UsageError } from '../core/errors.ts';
-import { components } from './components.ts';
+import { circles } from './components.ts';
 import { assignmentBy, deviceList, type ForeignGraph, type ForeignRequest } from './foreign-graph.ts';
 import type { Part, Value } from './problem.ts';
 
@@ -112,7 +112,7 @@ function parse(text: string, where: string): { layers: Layer[]; edges: (readonly
     if (from === to) problems.push(`line ${line}: an edge leads from ${from} to itself`);
     if (unknown.length === 0 && from !== to) edges.push([index.get(from)!, index.get(to)!]);
   }
-  const circle = problems.length === 0 ? components(layers.length, edges).find((c) => c.length > 1) : undefined;
+  const circle = problems.length === 0 ? circles(layers.length, edges)[0] : undefined;
   if (circle) problems.push(`the edges lead in a circle among ${circle.map((i) => layers[i]!.id).join(', ')}`);
   if (problems.length > 0) {
     const shown = problems.length > 10 ? [...problems.slice(0, 10), `${problems.length - 10} more`] : problems;

@@ -1,5 +1,5 @@
 import { FormatError, joinProblems } from '../core/errors.ts';
-import { components } from './components.ts';
+import { circles, components } from './components.ts';
 import type { ForeignGraph, ForeignRequest } from './foreign-graph.ts';
 import { assignmentBy, deviceList } from './foreign-graph.ts';
 import { fusedName, Groups } from './groups.ts';
@@ -50,7 +50,7 @@ export function operatorGraphOf(json: unknown, where: string, request: ForeignRe
   const devices = deviceList(request, { accelerators: file.accelerators, capacity: file.capacity }, where);
   const order = forwardOrder(nodes, links, classes);
   if (contiguous) {
-    for (const circle of components(count, order.of(classes))) {
+    for (const circle of circles(count, order.of(classes))) {
       for (const other of circle) classes.join(circle[0]!, other);
     }
   }
@@ -196,19 +196,19 @@ const sizeOf = (nodes: readonly OperatorNode[]): number => nodes.reduce((sum, n)
 
 /** Edges between different circles, and each circle's parts in a row. */
 function withoutCircles(parts: number, edges: Links): Links {
-  const circles = components(parts, edges);
+  const together = components(parts, edges);
   const circleOf = new Int32Array(parts);
-  circles.forEach((circle, c) => {
+  together.forEach((circle, c) => {
     for (const part of circle) circleOf[part] = c;
   });
   return [
     ...edges.filter(([a, b]) => circleOf[a] !== circleOf[b]),
-    ...circles.flatMap((circle) => circle.slice(1).map((part, i) => [circle[i]!, part] as const)),
+    ...together.flatMap((circle) => circle.slice(1).map((part, i) => [circle[i]!, part] as const)),
   ];
 }
 
 function refuseCircle(nodes: readonly OperatorNode[], links: Links, where: string): void {
-  const circle = components(nodes.length, links).find((c) => c.length > 1);
+  const [circle] = circles(nodes.length, links);
   if (!circle) return;
   const ids = circle.map((i) => nodes[i]!.id);
   throw new FormatError('operator-graph', `${where}: the edges lead in a circle among nodes ${listed(ids)}`, {
