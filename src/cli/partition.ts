@@ -6,6 +6,7 @@ import { PlacementState } from '../partition/placement-load.ts';
 import { gapOfPlacement, type Placement, type PlacementProblem } from '../partition/problem.ts';
 import { type ComparedMethod, deviceNames, printPlacement } from '../report/placement.ts';
 import { choiceOf, type Invocation, numberOf, textOf, wholeNumberOf } from './invocation.ts';
+import { CommandClock } from './partition-clock.ts';
 import { readGraph } from './partition-input.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
@@ -24,7 +25,6 @@ export async function run(invocation: Invocation): Promise<number> {
   );
   const timeLimit = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY);
   const seed = wholeNumberOf(invocation, 'seed', 'seed', 0) ?? 0;
-  const beforeReading = performance.now();
   const graph = await readGraph(invocation, file, {
     devices: wholeNumberOf(invocation, 'devices', 'devices', 0),
     cpus: wholeNumberOf(invocation, 'cpus', 'cpus', 0),
@@ -34,7 +34,7 @@ export async function run(invocation: Invocation): Promise<number> {
     contiguous,
   });
   const { problem } = graph;
-  const clock = new CommandClock(timeLimit ?? defaultTimeLimit(problem), performance.now() - beforeReading);
+  const clock = new CommandClock(timeLimit ?? defaultTimeLimit(problem));
   const comparing = own.compare === true;
   const timeLimitSeconds = clock.secondsFor(comparing ? 0.8 : 1);
   const placement = await solvePlacement(problem, { method, contiguous, timeLimitSeconds, seed });
@@ -47,25 +47,6 @@ export async function run(invocation: Invocation): Promise<number> {
     process.stdout.write(`${printPlacement(title, problem, placement, compared)}\n`);
   }
   return 0;
-}
-
-/**
- * The limit is the command's, from the start of the process: starting and reading count as well. What is kept back for
- * evaluating and printing grows with the graph as reading does, which has shown how fast this machine is at the moment.
- */
-class CommandClock {
-  readonly #limit: number;
-  readonly #end: number;
-
-  constructor(limitSeconds: number, readingMs: number) {
-    this.#limit = limitSeconds * 1000;
-    this.#end = this.#limit - 0.4 * readingMs;
-  }
-
-  /** A share of the time that is left; never less than a twentieth of the limit. */
-  secondsFor(share: number): number {
-    return Math.max(this.#limit / 20, share * (this.#end - performance.now())) / 1000;
-  }
 }
 
 /** All baselines on the same problem, each by itself in a part of the time that is left. */

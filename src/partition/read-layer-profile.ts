@@ -3,6 +3,11 @@ import { circles } from './components.ts';
 import { assignmentBy, deviceList, type ForeignGraph, type ForeignRequest } from './foreign-graph.ts';
 import type { Part, Value } from './problem.ts';
 
+export interface ProfileRequest extends ForeignRequest {
+  /** Inputs are parts like any other: for what balances layers without looking at them. Default false. */
+  readonly keepInputs?: boolean;
+}
+
 /**
  * Profiles of PipeDream (SOSP 2019), times in milliseconds, sizes in bytes of one minibatch:
  *
@@ -16,13 +21,14 @@ import type { Part, Value } from './problem.ts';
  * Where memory is limited, a stage holds its parameters, and the activations of as many minibatches as 1F1B keeps in flight
  * there: k − s of k stages.
  */
-export function readLayerProfile(text: string, where: string, request: ForeignRequest = {}): ForeignGraph {
+export function readLayerProfile(text: string, where: string, request: ProfileRequest = {}): ForeignGraph {
   if ((request.cpus ?? 0) > 0) {
     throw new UsageError('no-cpu-times', `${where}: a profile of layers has no times of a CPU`, {
       fields: { where, cpus: request.cpus },
       remedy: 'leave --cpus out',
     });
   }
+  const { keepInputs = false } = request;
   const { layers, edges } = parse(text, where);
   const successors = layers.map(() => new Set<number>());
   const predecessors = layers.map(() => new Set<number>());
@@ -30,7 +36,8 @@ export function readLayerProfile(text: string, where: string, request: ForeignRe
     successors[a]!.add(b);
     predecessors[b]!.add(a);
   }
-  const isInput = (i: number): boolean => predecessors[i]!.size === 0 && layers[i]!.description.startsWith('Input');
+  const isInput = (i: number): boolean =>
+    !keepInputs && predecessors[i]!.size === 0 && layers[i]!.description.startsWith('Input');
   const isUnread = (i: number): boolean =>
     successors[i]!.size === 0 && layers[i]!.description.startsWith('__getitem__');
   const kept = layers.flatMap((_, i) => (isInput(i) || isUnread(i) ? [] : [i]));
