@@ -56,8 +56,7 @@ export function partitionByBalance(graph: Graph, balance: Balance, options: Bala
   const stageShare = balance === 'time' ? (new Set(deviceOf).size - 1) / M : 0;
   const cutWithin = (within: Chain): ChainCut & Partial<SharedChainCut> =>
     isShared ? cutSharedChain(within, deviceOf, { stageShare }) : cutChain(within, count);
-  const room =
-    options.capacities && balance === 'time' ? roomFor(description, options, options.capacities) : undefined;
+  const room = options.capacities && balance === 'time' ? roomFor(description, options, options.capacities) : undefined;
   const fitting = room && cutWithin({ ...chain, room });
   const cut = fitting && Number.isFinite(fitting.objective) ? fitting : cutWithin(chain);
   const { cuts, loads, objective } = cut;

@@ -66,6 +66,17 @@ function leastFilled(room: Room, deviceOf: readonly number[], effort: number): r
 /** Stands for Infinity where it is multiplied. */
 const UNLIMITED = 1e100;
 
+/** Units of a chain that is long, and how far from the best cuts a round looks. */
+const LONG = 192;
+const NEAR = 12;
+
+/** Where a round may cut. */
+interface Places {
+  readonly allowed: Uint8Array;
+  /** About the best cuts. */
+  readonly near: boolean;
+}
+
 /** What is made least, one behind the other. */
 type Goal = 'pace' | 'cost';
 
@@ -146,15 +157,51 @@ class SharedSearch {
     this.best = state;
   }
 
-  /** Betters the goal in rounds of more and more states; true where nothing better is left. */
+  /**
+   * Betters the goal in rounds of more and more states; true where nothing better is left. Of a long chain, rounds over a
+   * few of its places, and then over those about the best cuts, come first: they take half of the effort at most.
+   */
   improve(goal: Goal, effort: number): boolean {
-    this.#effort = effort;
+    if (goal === 'pace' && this.#n > LONG) {
+      this.#effort = effort / 2;
+      for (let places = this.#fewPlaces(); ; places = this.#placesNear(this.best)) {
+        const round = this.#round(goal, 16, places);
+        if (round === 'spent') break;
+        if (round.best) this.best = round.best;
+        else if (places.near) break;
+      }
+    }
+    this.#effort = goal === 'pace' && this.#n > LONG ? Math.max(this.#effort, 0) + effort / 2 : effort;
     for (let width = 4; ; width *= 4) {
-      const round = this.#round(goal, width);
+      const round = this.#round(goal, width, undefined);
       if (round === 'spent') return false;
       if (round.best) this.best = round.best;
       if (!round.dropped) return true;
     }
+  }
+
+  /** Of as many equal shares of the work the places that send least. */
+  #fewPlaces(): Places {
+    const allowed = new Uint8Array(this.#n + 1);
+    const shares = LONG / 2;
+    const crossing = this.#chain.crossing;
+    for (let i = 1, share = 0; share < shares && i < this.#n; share++) {
+      const end = ((share + 1) / shares) * this.#prefix[this.#n]!;
+      let least = i;
+      for (; i < this.#n && (this.#prefix[i]! <= end || share === shares - 1); i++) {
+        if (crossing && crossing[i]! < crossing[least]!) least = i;
+      }
+      if (least < this.#n) allowed[least] = 1;
+    }
+    return { allowed, near: false };
+  }
+
+  #placesNear(best: State | undefined): Places {
+    const allowed = new Uint8Array(this.#n + 1);
+    for (let s = best; s; s = s.before) {
+      for (let i = Math.max(1, s.start - NEAR); i <= Math.min(this.#n - 1, s.start + NEAR); i++) allowed[i] = 1;
+    }
+    return { allowed, near: true };
   }
 
   describe(state: State): { cuts: number[]; loads: number[]; deviceLoads: number[] } {
@@ -218,7 +265,11 @@ class SharedSearch {
   }
 
   /** One dynamic programme that keeps `width` states of each place; `best` is undefined where none is better. */
-  #round(goal: Goal, width: number): { best: State | undefined; dropped: boolean } | 'spent' {
+  #round(
+    goal: Goal,
+    width: number,
+    places: Places | undefined,
+  ): { best: State | undefined; dropped: boolean } | 'spent' {
     const [n, K] = [this.#n, this.#stages];
     // A device's load is no less than that of each of its stages. Prefix sums round.
     const most = ((this.best?.pace ?? Number.POSITIVE_INFINITY) / (1 + this.#stageShare)) * (1 + 1e-9);
@@ -228,11 +279,12 @@ class SharedSearch {
       const next: State[][] = Array.from({ length: n + 1 }, () => []);
       // Every stage has a unit: those in front and those behind.
       for (let j = s === K - 1 ? n : s + 1; j <= n - (K - 1 - s); j++) {
+        if (places && j < n && !places.allowed[j]) continue;
         const stage = new StageLoad(this.#chain, j, this.#factors);
         const found: State[] = [];
         for (let i = j - 1; i >= s; i--) {
           stage.prepend(i);
-          this.#effort -= 1 + reached[i]!.length;
+          this.#effort -= 0.25 + reached[i]!.length;
           if (this.#effort < 0) return 'spent';
           if ((this.#prefix[j]! - this.#prefix[i]!) / this.#factors.speeds[s]! > most) break;
           for (const state of reached[i]!) {
@@ -304,12 +356,7 @@ class SharedSearch {
     return Math.max(device, work / speed) + this.#stageShare * Math.max(longest, left / this.#speedBehind[s]!);
   }
 
-  #undominated(
-    found: State[],
-    goal: Goal,
-    s: number,
-    width: number,
-  ): { states: State[]; dropped: boolean } | 'spent' {
+  #undominated(found: State[], goal: Goal, s: number, width: number): { states: State[]; dropped: boolean } | 'spent' {
     if (goal === 'pace') found.sort((a, b) => a.bound - b.bound || a.pace - b.pace);
     else found.sort((a, b) => a.cost - b.cost || a.bound - b.bound);
     const states: State[] = [];

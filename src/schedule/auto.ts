@@ -6,9 +6,9 @@ import { portfolio } from './auto/portfolio.ts';
 import { rowsOf, tasksOf } from './auto/rows.ts';
 import { better, type Found, type Objective, Search } from './auto/search.ts';
 import { timesUntilStuck } from './clock.ts';
-import { makeSchedule, type ScheduleName, scheduleNames } from './named.ts';
+import { makeSchedule, namedSchedules, type ScheduleName, scheduleNames } from './named.ts';
 import { checkShape } from './placed.ts';
-import { layStages } from './placement.ts';
+import { layStages, renaming } from './placement.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
 import { task } from './task.ts';
 
@@ -25,6 +25,8 @@ export interface AutoScheduleOptions extends InstanceOptions {
   readonly effort?: number;
 }
 
+const DEFAULT_EFFORT = 3_000_000;
+
 export interface AutoSchedule {
   readonly schedule: Schedule;
   readonly makespan: number;
@@ -37,6 +39,17 @@ export interface AutoSchedule {
   readonly held: readonly number[];
   /** The best named schedule that obeys the same limits; undefined where none does. */
   readonly against: NamedAgainst | undefined;
+  readonly searched: Searched;
+}
+
+/** What the search did. */
+export interface Searched {
+  /** Named schedules that were tried and obey the limits. */
+  readonly named: readonly ScheduleName[];
+  /** Orders that were played to their end. */
+  readonly orders: number;
+  /** So many tasks that not all named schedules were tried, nor more orders than the effort is good for. */
+  readonly isLarge: boolean;
 }
 
 export interface NamedAgainst {
@@ -51,7 +64,7 @@ export interface NamedAgainst {
  * exists; never worse than the best of the named. Each stage runs its F, its B and its W in microbatch order.
  */
 export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
-  const { objective = 'makespan', effort = 3_000_000 } = options;
+  const { objective = 'makespan', effort = DEFAULT_EFFORT } = options;
   checkSearch(objective, effort);
   const { stages, microbatches } = shape;
   const placed = { stages, microbatches, ...checkShape(shape, () => usualDevices(shape)) };
@@ -61,24 +74,38 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
   const lowerBound = bounds[objective]();
   const search = new Search(instance, objective, lowerBound, effort);
 
-  const against = bestNamed(search, placed, options);
+  const isLarge = 3 * instance.slots > LARGE;
+  const { against, named } = bestNamed(search, placed, options, isLarge);
   const found: Found[] = search.best === undefined ? [] : [search.best];
   const drainFor = (f: Found): Drain => (f.policy?.split === false ? drains.whole : drains.split);
-  // A quarter of the effort for the portfolio, half for its best members changed a little, the rest for moves of tasks.
-  for (const policy of portfolio(instance, bounds.ranks())) {
-    if (found.length > 0 && (search.done || search.effort < (effort * 3) / 4)) break;
-    found.push(search.list(policy.split ? drains.split : drains.whole, policy));
-  }
-  const exact = objective === 'makespan' && !search.done ? search.exact(bounds) : false;
-  if (!exact) {
+  const policies = portfolio(instance, bounds.ranks());
+  let exact = false;
+  let seed = 0;
+  let tuning = 0;
+  // Rounds, each as long as all before it: they are the same whatever effort is allowed, which only ends them. So more
+  // effort never gives a worse schedule. Up to a quarter of what is spent so far goes to the portfolio, three eighths to its best
+  // members changed a little, the rest to moves of tasks.
+  for (let until = FIRST_ROUND, listed = 0; ; until *= 2) {
+    while (policies.length > 0 && (found.length === 0 || (!search.done && listed < until / 4))) {
+      const before = search.spent;
+      const policy = policies.shift()!;
+      found.push(search.list(policy.split ? drains.split : drains.whole, policy));
+      listed += search.spent - before;
+    }
+    if (search.done) break;
+    if (objective === 'makespan' && (exact = search.exact(bounds, until / 2))) break;
     found.sort((a, b) => (better(a, b) ? -1 : better(b, a) ? 1 : 0));
-    const leaders = found.slice(0, 4).map((f) => search.relist(drainFor(f), f, 8));
-    const share = Math.max(0, search.effort - effort / 4) / leaders.length;
-    leaders.forEach((leader, i) => {
-      search.tune(drainFor(leader), leader, share, i);
-    });
-    if (instance.split) search.fuse(search.best!);
-    for (let seed = 0; seed < 64 && !search.done; seed++) search.improve(search.best!, seed);
+    found.length = Math.min(found.length, LEADERS);
+    const [tuneFrom, share] = [search.spent, (until * 3) / 16 / found.length];
+    found.push(
+      ...found.map((f, i) => {
+        const end = tuneFrom + (i + 1) * share;
+        const leader = search.relist(drainFor(f), f, 8, end);
+        return search.tune(drainFor(leader), leader, end, tuning++);
+      }),
+    );
+    for (let k = 0; k < 64 && !search.done && search.spent < until; k++) search.improve(search.best!, seed++, until);
+    if (search.done || until >= effort) break;
   }
 
   const { rows } = search.best!;
@@ -88,8 +115,20 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
   // The bound adds the same times in another order, so one that is reached may stand a rounding above it.
   const bound = exact || Math.abs(value - lowerBound) <= 1e-12 * value ? value : lowerBound;
   const gap = value > 0 ? (value - bound) / value : 0;
-  return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against };
+  const searched = { named, orders: search.played, isLarge };
+  return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against, searched };
 }
+
+/** Where the rounds begin: the default effort ends with a whole one. */
+const FIRST_ROUND = DEFAULT_EFFORT / 2 ** 12;
+/** Schedules that are tuned in a round. */
+const LEADERS = 4;
+
+/**
+ * Tasks from which making and playing one order takes a second: of the named schedules only those of this very placement are
+ * tried then, and like everything else only while effort is left.
+ */
+const LARGE = 500_000;
 
 function checkSearch(objective: Objective, effort: number): void {
   if (objective !== 'makespan' && objective !== 'span') {
@@ -110,22 +149,41 @@ function checkSearch(objective: Objective, effort: number): void {
 const usualDevices = ({ stages, devices = stages }: ScheduleShape): number[] =>
   layStages('looped', stages, Math.min(devices, stages));
 
-/** Tries every named schedule as it is and, where it may be, with its backwards split. */
-function bestNamed(search: Search, placed: ScheduleShape, options: AutoScheduleOptions): NamedAgainst | undefined {
+/** Tries every named schedule as it is and, where it may be, with its backwards split; of a large problem see `LARGE`. */
+function bestNamed(
+  search: Search,
+  placed: ScheduleShape,
+  options: AutoScheduleOptions,
+  isLarge: boolean,
+): { against: NamedAgainst | undefined; named: ScheduleName[] } {
   const { instance } = search;
   const objective = options.objective ?? 'makespan';
   let best: NamedAgainst | undefined;
-  for (const name of scheduleNames) {
+  const tried: ScheduleName[] = [];
+  for (const name of isLarge ? namesOf(placed) : scheduleNames) {
+    if (isLarge && search.done) break;
     const schedule = named(name, placed);
     if (schedule === undefined || !inOrder(schedule)) continue;
     const splits = schedule.rows.some((row) => row.some((t) => t.kind === 'B' || t.kind === 'W'));
     if (splits && !instance.split) continue;
-    if (instance.split) search.try(rowsOf(withSplitBackward(schedule), instance));
+    if (instance.split && !isLarge) search.try(rowsOf(withSplitBackward(schedule), instance));
     if (search.try(rowsOf(schedule, instance)) === undefined) continue;
+    tried.push(name);
     const lengths = lengthsOf(schedule, options);
     if (best === undefined || lengths[objective] < best[objective]) best = { name, ...lengths };
   }
-  return best;
+  return { against: best, named: tried };
+}
+
+/** Names whose own placement this is, those with split backwards first: they have the shorter steps. */
+function namesOf({ stages, placement }: ScheduleShape): ScheduleName[] {
+  const devices = new Set(placement).size;
+  const own = scheduleNames.filter((name) => {
+    const rule = namedSchedules[name].placement;
+    return renaming(layStages(rule, stages, devices), placement!) !== undefined;
+  });
+  const splits = (name: ScheduleName): boolean => name.startsWith('zb-') || name === 'dualpipe-v';
+  return [...own.filter(splits), ...own.filter((name) => !splits(name))];
 }
 
 /** By the clock, which knows overlap cells; rows without them take no longer. */

@@ -75,10 +75,9 @@ const problems = fc
       fc.array(fc.integer({ min: 0, max }), { minLength: length, maxLength: length });
     const speedOf = fc.array(fc.constantFrom(0.5, 1, 2), { minLength: 3, maxLength: 3 });
     const held = fc.array(
-      fc.array(
-        fc.record({ bytes: fc.integer({ min: 1, max: 9 }), nextReader: fc.constantFrom(2, 4, Infinity) }),
-        { maxLength: 2 },
-      ),
+      fc.array(fc.record({ bytes: fc.integer({ min: 1, max: 9 }), nextReader: fc.constantFrom(2, 4, Infinity) }), {
+        maxLength: 2,
+      }),
       { minLength: n, maxLength: n },
     );
     const inFlight = fc.constantFrom(
@@ -149,6 +148,20 @@ describe('a chain whose stages share devices', () => {
       }),
       { numRuns: 200 },
     );
+  });
+
+  it('of many units comes close to its bound', () => {
+    const weight = Array.from({ length: 1000 }, (_, i) => 1 + ((i * 37) % 11));
+    const crossing = Array.from({ length: 1001 }, (_, i) => 5 + ((i * 53) % 40));
+    for (const deviceOf of [
+      [0, 1, 1, 0],
+      [0, 1, 2, 3, 0, 1, 2, 3],
+    ]) {
+      const { objective, lowerBound } = cutSharedChain({ weight, crossing, cutCost: crossing }, deviceOf, {
+        stageShare: 0.25,
+      });
+      expect(objective).toBeLessThan(1.01 * lowerBound);
+    }
   });
 
   it('takes a stage that is small for a device whose other one is large', () => {
