@@ -8,7 +8,7 @@ import { better, type Found, type Objective, Search } from './auto/search.ts';
 import { timesUntilStuck } from './clock.ts';
 import { makeSchedule, namedSchedules, type ScheduleName, scheduleNames } from './named.ts';
 import { checkShape } from './placed.ts';
-import { layStages, renaming } from './placement.ts';
+import { layStages, type PlacementRule, placementOver, renaming } from './placement.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
 import { task } from './task.ts';
 
@@ -48,6 +48,8 @@ export interface Searched {
   readonly named: readonly ScheduleName[];
   /** Orders that were played to their end. */
   readonly orders: number;
+  /** Where no placement was given for stages that share devices: those that were tried and have room. */
+  readonly placements: readonly PlacementRule[];
   /** So many tasks that not all named schedules were tried, nor more orders than the effort is good for. */
   readonly isLarge: boolean;
 }
@@ -60,14 +62,51 @@ export interface NamedAgainst {
 
 /**
  * The schedule `auto`: list scheduling by many policies, and by the order of every named schedule that obeys the limits,
- * then changes to the best of these, then moves on the critical way; few tasks are solved to the optimum. Any acyclic graph of stages, any placement, times, links and memory for which a schedule
- * exists; never worse than the best of the named. Each stage runs its F, its B and its W in microbatch order.
+ * then changes to the best of these, then moves on the critical way; few tasks are solved to the optimum. Any acyclic graph
+ * of stages, any placement, times, links and memory for which a schedule exists; never worse than the best of the named
+ * (of those that were tried: `searched`). Each stage runs its F, its B and its W in microbatch order. Where there are more
+ * stages than devices and no placement, each of the placements by rule that differ has its share of the effort, and the
+ * best schedule its place.
  */
 export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
   const { objective = 'makespan', effort = DEFAULT_EFFORT } = options;
   checkSearch(objective, effort);
+  const rules = rulesOf(shape);
+  let best: AutoSchedule | undefined;
+  let refused: unknown;
+  const placements: PlacementRule[] = [];
+  for (const rule of rules) {
+    const { stages, devices = stages } = shape;
+    const own = rule ? { ...shape, placement: placementOver(rule, stages, devices) } : shape;
+    try {
+      const found = placedSchedule(own, { ...options, objective, effort: effort / rules.length });
+      if (rule) placements.push(rule);
+      const isBetter =
+        best === undefined ||
+        found[objective] < best[objective] ||
+        (found[objective] === best[objective] && found.makespan + found.span < best.makespan + best.span);
+      if (isBetter) best = found;
+    } catch (error) {
+      // Memory that is too little for one placement may do for another.
+      if (!(error instanceof PlanError && error.code === 'schedule-memory-budget')) throw error;
+      refused ??= error;
+    }
+  }
+  if (best === undefined) throw refused;
+  return { ...best, searched: { ...best.searched, placements } };
+}
+
+/** Placements to try; undefined stands for the one that is given, or one stage a device. */
+function rulesOf({ stages, devices = stages, placement }: ScheduleShape): readonly (PlacementRule | undefined)[] {
+  if (placement !== undefined || !(devices < stages)) return [undefined];
+  // On a single device all are the same.
+  return devices > 1 ? ['looped', 'v', 'straight'] : ['looped'];
+}
+
+function placedSchedule(shape: ScheduleShape, options: AutoScheduleOptions): AutoSchedule {
+  const { objective = 'makespan', effort = DEFAULT_EFFORT } = options;
   const { stages, microbatches } = shape;
-  const placed = { stages, microbatches, ...checkShape(shape, () => usualDevices(shape)) };
+  const placed = { stages, microbatches, ...checkShape(shape, () => oneEach(shape)) };
   const instance = compileInstance(placed, options);
   const drains = { split: drainOf(instance, true), whole: drainOf(instance, false) };
   const bounds = new Bounds(instance);
@@ -115,7 +154,7 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
   // The bound adds the same times in another order, so one that is reached may stand a rounding above it.
   const bound = exact || Math.abs(value - lowerBound) <= 1e-12 * value ? value : lowerBound;
   const gap = value > 0 ? (value - bound) / value : 0;
-  const searched = { named, orders: search.played, isLarge };
+  const searched = { named, orders: search.played, placements: [], isLarge };
   return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against, searched };
 }
 
@@ -145,9 +184,7 @@ function checkSearch(objective: Objective, effort: number): void {
   }
 }
 
-/** One stage a device; round after round where there are fewer devices. */
-const usualDevices = ({ stages, devices = stages }: ScheduleShape): number[] =>
-  layStages('looped', stages, Math.min(devices, stages));
+const oneEach = ({ stages }: ScheduleShape): number[] => layStages('straight', stages, stages);
 
 /** Tries every named schedule as it is and, where it may be, with its backwards split; of a large problem see `LARGE`. */
 function bestNamed(
