@@ -38,7 +38,7 @@ export interface SolveOptions extends PlacementOptions {
 /** Places the parts of a problem on its devices. A method that finds no legal placement is a `PlanError`. */
 export async function solvePlacement(problem: PlacementProblem, options: SolveOptions = {}): Promise<Placement> {
   const started = performance.now();
-  const { contiguous = true, timeLimitSeconds = 60, seed = 0, start } = options;
+  const { contiguous = true, timeLimitSeconds = 60, seed = 0, start, signal } = options;
   const method = methodNamed(options.method ?? 'auto');
   refuseImpossible(problem);
   const asked: MethodOptions = {
@@ -46,8 +46,10 @@ export async function solvePlacement(problem: PlacementProblem, options: SolveOp
     seed,
     deadline: started + timeLimitSeconds * 1000,
     ...(start ? { start } : {}),
+    ...(signal ? { signal } : {}),
   };
   const answer = await method.solve(problem, asked);
+  signal?.throwIfAborted();
   if (!answer) throw notPlaced(problem, method, asked.deadline);
   const { deviceOf, lowerBound } = answer;
   const { loads, objective, violations } = evaluatePlacement(problem, deviceOf, { contiguous });
