@@ -29,7 +29,7 @@ export async function searchOf(
   given: ReadonlySet<string>,
   invocation: Invocation,
 ): Promise<SearchResult> {
-  const { schedule } = request;
+  const { schedule, recompute = 'none' } = request;
   if (typeof schedule === 'object') {
     throw new UsageError('search-schedule-file', '--search: a schedule from a file leaves nothing to choose', {
       fields: { key: 'schedule' },
@@ -47,6 +47,7 @@ export async function searchOf(
     ...(schedules ? { schedules } : {}),
     ...(microbatches ? { microbatches } : {}),
     ...(given.has('partition') && request.partition !== 'auto' ? { partitions: ['given'] } : {}),
+    ...(given.has('recompute') && typeof recompute === 'string' ? { recompute } : {}),
     ...(evaluations ? { evaluations } : {}),
     ...(timeLimitSeconds ? { timeLimitSeconds } : {}),
     signal: invocation.signal,

@@ -4,6 +4,7 @@
  */
 import { FormatError, PlanError } from '../core/errors.ts';
 import { any, choice, type Infer, integer, list, object, optional, parse, record, string } from '../core/schema.ts';
+import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import { parseTaskKey, taskKey } from '../schedule/task.ts';
@@ -38,6 +39,16 @@ const schema = object({
     /** Where the model holds gradients of itself: its chain of stages, folded over the devices of the partition's. */
     placement: optional(list(integer({ min: 0 }))),
   }),
+  /** What stages compute again, by stage; absent: nothing. */
+  recompute: optional(
+    record(
+      object({
+        kept: list(string()),
+        blocks: optional(record(integer({ min: 0 }))),
+        retained: optional(list(list(string()))),
+      }),
+    ),
+  ),
   devices: list(
     object({
       backend: choice(['wasm', 'reference']),
@@ -86,6 +97,19 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
             ),
       placement: main.stages === plan.partition.stages ? undefined : [...main.placement],
     },
+    recompute:
+      plan.recompute.size === 0
+        ? undefined
+        : Object.fromEntries(
+            [...plan.recompute].map(([stage, { kept, blockOf, retained }]) => [
+              stage,
+              {
+                kept: [...kept],
+                blocks: blockOf && Object.fromEntries(blockOf),
+                retained: retained?.map((names) => [...names]),
+              },
+            ]),
+          ),
     devices: plan.memory.map((m, d) => ({
       backend: plan.request.devices[d]!.backend,
       capacityBytes: plan.request.devices[d]!.memory ?? undefined,
@@ -136,9 +160,23 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
     placement: file.placement,
     // The placement says it.
     stagesPerDevice: undefined,
+    recompute: recomputeOf(file),
     ...schedulesOf(file),
   };
 }
+
+const recomputeOf = ({ recompute = {} }: PlanFile): RecomputeChoice =>
+  new Map(
+    Object.entries(recompute).map(([stage, { kept, blocks, retained }]) => [
+      Number(stage),
+      {
+        kept: new Set(kept),
+        ...(blocks && retained
+          ? { blockOf: new Map(Object.entries(blocks)), retained: retained.map((names) => new Set(names)) }
+          : {}),
+      },
+    ]),
+  );
 
 function schedulesOf(file: PlanFile): Pick<PlanRequest, 'schedule' | 'decided'> {
   const { schedule, placement: own, microbatches, devices } = file;

@@ -177,8 +177,9 @@ export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Pl
   const isLimited = capacities.some(Number.isFinite);
   if (asked.partition !== 'auto' || !isLimited) return compilePlan(asked, cache);
   const { recompute = 'none' } = asked;
-  const kept = recompute === 'none' || recompute === 'optimal' ? [cutWithin(asked, cache, capacities)] : [];
-  const lean = recompute === 'none' ? [] : [cutWithin(asked, cache, capacities, 1)];
+  const seen: SeenPlans = new Map();
+  const kept = recompute === 'none' || recompute === 'optimal' ? [cutWithin(asked, cache, seen, capacities)] : [];
+  const lean = recompute === 'none' ? [] : [cutWithin(asked, cache, seen, capacities, 1)];
   return [...kept, ...lean].reduce((a, b) => {
     const [lackingA, lackingB] = [lackingBytes(a), lackingBytes(b)];
     return lackingB < lackingA || (lackingB === lackingA && b.prediction.stepSeconds < a.prediction.stepSeconds)
@@ -189,26 +190,31 @@ export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Pl
 
 const lackingBytes = (plan: Plan): number => shortages(plan).reduce((sum, s) => sum + s.needBytes - s.capacityBytes, 0);
 
-function cutWithin(asked: PlanRequest, cache: GraphCache, capacities: readonly number[], inFlight?: number): Plan {
+/** Plans of one request by their partition. */
+type SeenPlans = Map<string, Plan>;
+
+function cutWithin(
+  asked: PlanRequest,
+  cache: GraphCache,
+  seen: SeenPlans,
+  capacities: readonly number[],
+  inFlight?: number,
+): Plan {
   let room: Room = { bytes: capacities, ...(inFlight ? { inFlight } : {}) };
-  let best = compilePlan(asked, cache, room);
-  const seen = new Set([Object.values(best.partition.assignment).join()]);
-  for (let plan = best; lackingBytes(best) > 0 && seen.size < CUTS; ) {
-    const { bytes } = room;
-    room = {
-      ...room,
-      bytes: bytes.map((b, d) => b * Math.min(1, (0.99 * capacities[d]!) / plan.memory[d]!.peakBytes || 1)),
-    };
-    plan = compilePlan(asked, cache, room);
+  let best = compilePlan(asked, cache, room, seen);
+  let plan = best;
+  for (let cuts = 1; lackingBytes(best) > 0 && cuts < CUTS; cuts++) {
+    const peakBytes = plan.memory.map((m) => m.peakBytes);
+    room = { ...room, bytes: room.bytes.map((b, d) => b * Math.min(1, (0.99 * capacities[d]!) / peakBytes[d]! || 1)) };
+    const before = seen.size;
+    plan = compilePlan(asked, cache, room, seen);
     if (lackingBytes(plan) < lackingBytes(best)) best = plan;
-    const key = Object.values(plan.partition.assignment).join();
-    if (seen.has(key)) break;
-    seen.add(key);
+    if (seen.size === before) break;
   }
   return best;
 }
 
-function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room): Plan {
+function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: SeenPlans = new Map()): Plan {
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
@@ -242,6 +248,9 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room): Plan {
 
   const microbatches = builds[mainName]!.chunks.length;
   const { partition, placement } = placedStages(mainGraph, request, { microbatches, costs, room });
+  const key = `${placement.join()}/${Object.values(partition.assignment).join()}`;
+  const known = seen.get(key);
+  if (known) return known;
   const order = highestOrder(mainGraph);
   const chain: StageChain = {
     stages: foldedStages(partition.stages, order),
@@ -318,7 +327,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room): Plan {
         constants.set(constantName(t), { type: t.type, data: t.node.source!.value! });
     }
   }
-  return {
+  const plan: Plan = {
     request,
     partition,
     placement,
@@ -332,6 +341,8 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room): Plan {
     stageEdges: chain.edges,
     prediction: predict(programs[mainName]!, played.devices, played.costs, played.media),
   };
+  seen.set(key, plan);
+  return plan;
 }
 
 /** Where the steps of a request's plans are predicted. */
@@ -486,7 +497,10 @@ const REMEDY_INSTRUCTIONS = 25_000;
 const instructionsOf = ({ programs }: Plan): number =>
   Object.values(programs).reduce((n, { devices }) => n + devices.reduce((m, d) => m + d.instructions.length, 0), 0);
 
-/** A change that was tried and fits: more devices of the same capacity, more microbatches, or the memory that is needed. */
+/**
+ * A change that was tried and fits: computing again, more devices of the same capacity, more microbatches, or the memory that is
+ * needed.
+ */
 function remedyFor(refused: Plan): string {
   const { request, memory: planned } = refused;
   const cache: GraphCache = new Map();
@@ -504,6 +518,7 @@ function remedyFor(refused: Plan): string {
       return false;
     }
   };
+  if (request.recompute !== 'optimal' && fits({ recompute: 'optimal' })) return '--recompute optimal';
   const mayMoveStages =
     request.placement === undefined && (typeof request.partition === 'string' || 'balance' in request.partition);
   // `--devices k` means wasm devices of speed 1: for others it would be another experiment.

@@ -23,7 +23,7 @@ export interface RecomputeContext {
 /** What is computed again by a rule that no capacity changes. `schedule` is absent where it is made for the choice. */
 export function recomputeByRule(
   mode: Exclude<RecomputeMode, 'optimal'>,
-  { graph, stageOf }: RecomputeContext,
+  { graph, stageOf }: Pick<RecomputeContext, 'graph' | 'stageOf'>,
   schedule: Schedule | undefined,
 ): RecomputeChoice {
   const choice = new Map<number, StageRecompute>();
@@ -53,7 +53,7 @@ interface Sized {
 /**
  * The least time of computing again with which each device's planned bytes are within its limit. The options of a device's
  * stages are ordered from keeping everything to needing least, a step each where a byte costs least time; what counts is
- * the compiled plan, so the first option that fits is found by bisection, on all devices at once. A device on which
+ * the compiled plan, so the first option that fits is searched for between those that do not and those that do, on all devices at once. A device on which
  * nothing fits has the option that needs least.
  */
 export function fitRecompute<P extends Sized>(
@@ -71,32 +71,42 @@ export function fitRecompute<P extends Sized>(
     const own = placement.flatMap((device, stage) => (device === d && forwards.has(stage) ? [stage] : []));
     return pathOf(new Map(own.map((s) => [s, stageOptions(forwards.get(s)!, Math.max(1, inFlight[s]!))])));
   });
-  const compiledAt = (at: readonly number[]): P => compile(new Map(at.flatMap((i, d) => [...paths[d]![i]!.choice])));
+  const known = new Map<string, P>();
+  const compiledAt = (at: readonly number[]): P => {
+    let plan = known.get(at.join());
+    if (!plan) known.set(at.join(), (plan = compile(new Map(at.flatMap((i, d) => [...paths[d]![i]!.choice])))));
+    return plan;
+  };
   // Of each device the last option known not to fit, and the first that is taken to.
   const low = paths.map(() => 0);
   const high = paths.map((path) => path.length - 1);
   let fitting = compiledAt(high);
   const hopeless = limits.map((_, d) => isOver(fitting, d));
-  // By the blocks' sizes, the first option that saves what is lacking; and then halves.
-  let at = paths.map((path, d) => {
-    const lacking = first.memory[d]!.peakBytes - limits[d]!;
-    const guess = path.findIndex(({ bytes }) => path[0]!.bytes - bytes >= lacking);
-    return hopeless[d] || guess < 0 ? high[d]! : guess;
-  });
-  while (at.some((i, d) => i > low[d]! && i < high[d]!)) {
+  const fits = (plan: P): boolean => limits.every((_, d) => hopeless[d] || !isOver(plan, d));
+  /** The next option to try: by the stages' own bytes the first that saves what is lacking, or the last for which there is room. */
+  const next = (plan: P, d: number, i: number): number => {
+    const wanted = paths[d]![i]!.bytes - (plan.memory[d]!.peakBytes - limits[d]!);
+    const first = paths[d]!.findIndex(({ bytes }) => bytes <= wanted);
+    return Math.min(high[d]! - 1, Math.max(low[d]! + 1, first < 0 ? high[d]! : first));
+  };
+  let at = paths.map((_, d) => (hopeless[d] || high[d]! === 0 ? high[d]! : next(first, d, 0)));
+  for (let round = 0; round < ROUNDS && at.some((i, d) => low[d]! < i && i < high[d]!); round++) {
     const plan = compiledAt(at);
-    if (!limits.some((_, d) => isOver(plan, d) && !hopeless[d])) fitting = plan;
+    if (fits(plan)) fitting = plan;
     at = at.map((i, d) => {
-      if (i >= high[d]! || i <= low[d]!) return high[d]!;
+      if (i <= low[d]! || i >= high[d]!) return high[d]!;
       if (isOver(plan, d)) low[d] = i;
       else high[d] = i;
-      return high[d]! - low[d]! > 1 ? (low[d]! + high[d]!) >> 1 : high[d]!;
+      return high[d]! - low[d]! > 1 ? next(plan, d, i) : high[d]!;
     });
   }
   const best = compiledAt(high);
   // What one device keeps may move the messages of another.
-  return limits.some((_, d) => isOver(best, d) && !hopeless[d]) ? fitting : best;
+  return fits(best) ? best : fitting;
 }
+
+/** Compilations at most, on the way to the first options that fit. */
+const ROUNDS = 6;
 
 interface PathStep {
   readonly bytes: number;

@@ -6,6 +6,7 @@ import { wholeBatchNorms } from '../optim/batch-norm.ts';
 import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
 import { describe, type MemoryCategory } from '../program/instruction.ts';
+import { type RecomputeMode, recomputedStages, type StageReport } from '../recompute/index.ts';
 import { capacityOf, type Plan } from './plan.ts';
 import { stepBoundOf } from './step-bound.ts';
 
@@ -52,6 +53,19 @@ export interface BarrierSummary {
   readonly nodes: readonly string[];
 }
 
+/** What a stage of the schedule computes again. Bytes are of one microbatch. */
+export interface RecomputeStageSummary extends StageReport {
+  /** Of one step of the main program. */
+  readonly flops: number;
+}
+
+export interface RecomputeSummary {
+  /** `given`: stage by stage, by hand or from a stored plan. */
+  readonly mode: RecomputeMode | 'given';
+  /** Those that compute anything again. */
+  readonly stages: readonly RecomputeStageSummary[];
+}
+
 /** A plan in numbers, as JSON. */
 export interface PlanSummary {
   readonly model: string;
@@ -66,6 +80,7 @@ export interface PlanSummary {
   readonly barriers: BarrierSummary | null;
   readonly partition: string;
   readonly stages: readonly StageSummary[];
+  readonly recompute: RecomputeSummary;
   readonly devices: readonly DeviceSummary[];
   readonly surplus: readonly number[];
   readonly stepSecondsPredicted: number;
@@ -89,6 +104,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
     barriers: summarizeBarriers(plan.graphs[main!]!),
     partition: plan.partition.method,
     stages: summarizeStages(plan, main!),
+    recompute: summarizeRecompute(plan, main!),
     devices: plan.memory.map((memory, device) => {
       const [peakProgram, layout] = Object.entries(memory.layouts).sort((a, b) => b[1].height - a[1].height)[0]!;
       const program = plan.programs[peakProgram]!.devices[device]!;
@@ -125,6 +141,24 @@ function summarizeBarriers(graph: Graph): BarrierSummary | null {
   if (barriers === 0) return null;
   const forward = Math.max(...graph.nodes.filter((n) => n.region === 'micro' && n.pass === 0).map((n) => of[n.id]!));
   return { forward, backward: barriers - forward, nodes: wholeBatchNorms(graph).map((n) => n.name) };
+}
+
+function summarizeRecompute(plan: Plan, main: string): RecomputeSummary {
+  const { recompute = 'none' } = plan.request;
+  const graph = plan.graphs[main]!;
+  const stageOf = stageMap(graph, plan.partition);
+  const flops = new Map<number, number>();
+  for (const { instructions } of plan.programs[main]!.devices) {
+    for (const i of instructions) {
+      const node = i.kind === 'compute' ? graph.node(i.node) : undefined;
+      if (i.kind !== 'compute' || !node?.recomputes) continue;
+      flops.set(stageOf(node), (flops.get(stageOf(node)) ?? 0) + i.flops);
+    }
+  }
+  return {
+    mode: typeof recompute === 'string' ? recompute : 'given',
+    stages: recomputedStages(graph, stageOf).map((s) => ({ ...s, flops: flops.get(s.stage) ?? 0 })),
+  };
 }
 
 function summarizeStages(plan: Plan, main: string): StageSummary[] {

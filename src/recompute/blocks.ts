@@ -32,10 +32,11 @@ export interface Blocks {
   readonly chain: (unitBytes: number) => RecomputeChain;
 }
 
-export function blocksOf({ nodes, values, seconds }: StageForward, most = MOST_BLOCKS): Blocks {
+/** `worth`: names of the values that are worth keeping where nothing has to be saved; default: all that are read going back. */
+export function blocksOf({ nodes, values, seconds }: StageForward, worth?: ReadonlySet<string>): Blocks {
   const place = new Map(nodes.map((n, i) => [n, i]));
   const lives = livesOf(nodes, values, place);
-  const starts = boundaries(nodes, lives, seconds, most);
+  const starts = boundaries(nodes, lives, seconds, MOST_BLOCKS);
   const blockAt = (i: number): number => {
     let [low, high] = [0, starts.length];
     while (high - low > 1) {
@@ -58,7 +59,8 @@ export function blocksOf({ nodes, values, seconds }: StageForward, most = MOST_B
     blockSeconds[blockAt(i)]! += seconds(n);
   });
   const count = starts.length;
-  const isKept = (l: Life): boolean => l.backward.length > 0 || l.to > l.from;
+  const isWorth = (l: Life): boolean => (worth ? worth.has(l.root.name) : l.backward.length > 0);
+  const isKept = (l: Life): boolean => isWorth(l) || l.to > l.from;
   const sum = (of: readonly Life[]): number => of.reduce((bytes, l) => bytes + l.bytes, 0);
   const checkpoint = starts.map((_, s) =>
     starts.map((_, c) => sum(lives.filter((l) => l.from >= s && l.from < c && l.to >= c))),
@@ -70,7 +72,7 @@ export function blocksOf({ nodes, values, seconds }: StageForward, most = MOST_B
     seconds: blockSeconds,
     passing: (c) => lives.filter((l) => l.from < c && l.to >= c).map((l) => l.root.name),
     kept: (s) => own[s]!.filter(isKept).map((l) => l.root.name),
-    bytes: sum(lives.filter((l) => l.backward.length > 0)),
+    bytes: sum(lives.filter(isWorth)),
     chain: (unit) => {
       const units = (bytes: number): number => Math.ceil(bytes / unit);
       return {

@@ -120,7 +120,7 @@ export function forwardPlans(chain: RecomputeChain, table: BackwardTable, units:
       const state = s * width + kept;
       const before = best[state]!;
       if (before === Number.POSITIVE_INFINITY) continue;
-      const all = kept + (s === n - 1 ? chain.inner(s) : chain.saved(s));
+      const all = kept + chain.saved(s);
       if (all <= units) offer((s + 1) * width + all, before, state, ALL);
       for (let c = s + 1; c < n; c++) {
         const more = kept + chain.checkpoint(s, c);

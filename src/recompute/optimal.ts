@@ -1,11 +1,15 @@
 import { type Blocks, blocksOf } from './blocks.ts';
 import { BackwardTable, type ForwardPlan, forwardPlans, type RecomputeChain } from './chain.ts';
 import type { StageRecompute } from './choice.ts';
+import { cutRecompute } from './cut.ts';
+import { selectiveRecompute } from './selective.ts';
+import { sqrtRecompute } from './sqrt.ts';
 import type { StageForward } from './stage-forward.ts';
+import { weigh } from './weigh.ts';
 
 /** A way to go back through a stage. */
 export interface StageOption {
-  /** Bytes that it takes by the blocks' sizes: of all microbatches in flight, and of the one that is gone back through. */
+  /** Bytes of all microbatches in flight while one is gone back through, by the order of the stage's nodes. */
   readonly bytes: number;
   /** Seconds of what a microbatch computes again. */
   readonly seconds: number;
@@ -17,42 +21,89 @@ export interface StageOption {
 const UNITS = 160;
 /** Sizes of the backward pass's memory that are tried. */
 const SIZES = 40;
-/** Options of a stage at most. */
-const MOST_OPTIONS = 32;
+/** Plans of the dynamic programme that are weighed, at most. */
+const MOST_PLANS = 32;
+/** Bytes that a second of computing is worth, as factors on those that the stage keeps a second of its forward pass. */
+const PRICES = [64, 16, 8, 4, 2, 1, 1 / 2, 1 / 4, 1 / 8, 1 / 32];
 
 /**
  * The ways that no other beats in bytes and time, from the one that keeps everything to the one that needs least, with so many
- * microbatches in flight.
+ * microbatches in flight: cuts of the stage's graph, which make each value again once at most, and what the dynamic programme
+ * finds for the stage as a chain of blocks, with all that is worth keeping or with what the cheap cannot be made from; of a
+ * stage with few values every set of them. Each is weighed node by node.
  */
 export function stageOptions(forward: StageForward, inFlight: number): StageOption[] {
-  const blocks = blocksOf(forward);
-  const everything: StageOption = { bytes: inFlight * blocks.bytes, seconds: 0, recompute: undefined };
-  if (blocks.bytes === 0) return [everything];
-  const unit = Math.ceil((1.25 * blocks.bytes) / UNITS);
+  const optionOf = (recompute: StageRecompute): StageOption => {
+    const { keptBytes, peakBytes, seconds } = weigh(forward, recompute);
+    return { bytes: (inFlight - 1) * keptBytes + peakBytes, seconds, recompute };
+  };
+  const names = [...forward.values.values()].map((v) => v.root.name);
+  const everything: StageOption = { ...optionOf({ kept: new Set(names) }), recompute: undefined };
+  if (everything.bytes === 0) return [everything];
+  const selective = selectiveRecompute(forward);
+  const options = [
+    everything,
+    optionOf({ kept: new Set() }),
+    optionOf(selective),
+    optionOf(sqrtRecompute(forward)),
+    ...everyWay(forward).map(optionOf),
+    ...cuts(forward).map(optionOf),
+    ...chains(forward, inFlight).map(optionOf),
+    ...chains(forward, inFlight, selective.kept).map(optionOf),
+  ];
+  return paretoFront(options);
+}
+
+function paretoFront(options: readonly StageOption[]): StageOption[] {
+  const front: StageOption[] = [];
+  for (const option of [...options].sort((a, b) => a.seconds - b.seconds || a.bytes - b.bytes)) {
+    if (option.bytes < (front.at(-1)?.bytes ?? Number.POSITIVE_INFINITY)) front.push(option);
+  }
+  return front;
+}
+
+/** Values of a stage up to which every set of them is tried. */
+const FEW = 9;
+
+function everyWay({ values }: StageForward): StageRecompute[] {
+  const names = [...values.values()].filter((v) => !v.arrives).map((v) => v.root.name);
+  if (names.length > FEW) return [];
+  return Array.from({ length: 2 ** names.length }, (_, set) => ({
+    kept: new Set(names.filter((_, i) => (set >> i) & 1)),
+  }));
+}
+
+/** Kept bytes against seconds at several prices: the corners of that curve, as a least cut finds no others. */
+function cuts(forward: StageForward): StageRecompute[] {
+  const read = [...forward.values.values()].filter((v) => v.backward.length > 0);
+  const bytes = read.reduce((sum, v) => sum + v.bytes, 0);
+  const total = forward.nodes.reduce((sum, n) => sum + forward.seconds(n), 0);
+  return PRICES.map((price) => cutRecompute(forward, (node) => ((price * bytes) / total) * forward.seconds(node)));
+}
+
+/** The best of the chain by its blocks' sizes. */
+function chains(forward: StageForward, inFlight: number, worth?: ReadonlySet<string>): StageRecompute[] {
+  const blocks = blocksOf(forward, worth);
+  const unit = Math.ceil((1.25 * blocksOf(forward).bytes) / UNITS);
   const chain = blocks.chain(unit);
   const table = new BackwardTable(chain, UNITS);
-  const found: { readonly bytes: number; readonly plan: ForwardPlan }[] = [];
+  const found: { readonly bytes: number; readonly seconds: number; readonly plan: ForwardPlan }[] = [];
   for (let size = 1; size <= SIZES; size++) {
     for (const plan of forwardPlans(chain, table, Math.ceil((size * UNITS) / SIZES))) {
-      if (plan.seconds < Number.POSITIVE_INFINITY)
-        found.push({ bytes: unit * ((inFlight - 1) * plan.kept + plan.units), plan });
+      const { kept, units, seconds } = plan;
+      if (Number.isFinite(seconds)) found.push({ bytes: (inFlight - 1) * kept + units, seconds, plan });
     }
   }
-  const front: typeof found = [];
-  for (const option of found.sort((a, b) => a.plan.seconds - b.plan.seconds || a.bytes - b.bytes)) {
-    if (option.plan.seconds > 0 && option.bytes < Math.min(everything.bytes, front.at(-1)?.bytes ?? Infinity))
-      front.push(option);
+  const front: ForwardPlan[] = [];
+  let least = Number.POSITIVE_INFINITY;
+  for (const { bytes, plan } of found.sort((a, b) => a.seconds - b.seconds || a.bytes - b.bytes)) {
+    if (bytes < least) front.push(plan);
+    least = Math.min(least, bytes);
   }
-  const step = Math.max(1, (front.length - 1) / (MOST_OPTIONS - 2));
-  const some = front.filter((_, i) => i === front.length - 1 || Math.floor(i / step) !== Math.floor((i - 1) / step));
-  return [
-    everything,
-    ...some.map(({ bytes, plan }) => ({
-      bytes,
-      seconds: plan.seconds,
-      recompute: recomputeOf(blocks, chain, table, plan),
-    })),
-  ];
+  const step = Math.max(1, front.length / MOST_PLANS);
+  return front
+    .filter((_, i) => i === front.length - 1 || Math.floor(i / step) !== Math.floor((i - 1) / step))
+    .map((plan) => recomputeOf(blocks, chain, table, plan));
 }
 
 /** A plan of the dynamic programme as names: what the forward pass keeps, and what is there when each block is gone back through. */
@@ -83,7 +134,7 @@ function recomputeOf(blocks: Blocks, chain: RecomputeChain, table: BackwardTable
     const left = plan.units - used;
     if (step.kind === 'all') {
       keep(blocks.kept(s));
-      used += s === blocks.count - 1 ? chain.inner(s) : chain.saved(s);
+      used += chain.saved(s);
       s++;
     } else {
       const end = step.kind === 'end' ? blocks.count : step.at;

@@ -37,6 +37,8 @@ export interface StageForward {
   readonly stage: number;
   /** In graph order, reshapes included. */
   readonly nodes: readonly Node[];
+  /** The stage's backward nodes, in graph order; reshapes included, sums over microbatches not. */
+  readonly asking: readonly Node[];
   /** By root; those once a step (parameters, constants) cost nothing to keep and are not among them. */
   readonly values: ReadonlyMap<Tensor, ForwardValue>;
   readonly seconds: (node: Node) => number;
@@ -49,7 +51,7 @@ export interface StageForward {
 export function stageForwards(graph: Graph, stageOf: (node: Node) => number): Map<number, StageForward> {
   const costs = analyticCosts();
   const seconds = (node: Node): number => nodeSeconds(node, costs);
-  const drafts = new Map<number, { wanted: Set<Node>; values: Map<Tensor, ForwardValue> }>();
+  const drafts = new Map<number, { wanted: Set<Node>; asking: Node[]; values: Map<Tensor, ForwardValue> }>();
   const valueIn = (stage: number, values: Map<Tensor, ForwardValue>, root: Tensor): ForwardValue | undefined => {
     if (isStepValue(root) || root.node.source?.kind === 'constant' || root.node.pass > 0) return undefined;
     let known = values.get(root);
@@ -68,7 +70,7 @@ export function stageForwards(graph: Graph, stageOf: (node: Node) => number): Ma
     let draft = drafts.get(stage);
     if (!draft) {
       if (!asks) continue;
-      drafts.set(stage, (draft = { wanted: new Set(), values: new Map() }));
+      drafts.set(stage, (draft = { wanted: new Set(), asking: [], values: new Map() }));
     }
     if (!asks && !draft.wanted.has(node)) continue;
     for (const t of node.inputs) {
@@ -80,11 +82,12 @@ export function stageForwards(graph: Graph, stageOf: (node: Node) => number): Ma
       draft.wanted.add(root.node);
       for (let n = t.node; n !== root.node; n = n.inputs[0]!.node) if (isRecomputable(n)) draft.wanted.add(n);
     }
+    if (asks) draft.asking.push(node);
   }
   return new Map(
-    [...drafts].map(([stage, { wanted, values }]) => [
+    [...drafts].map(([stage, { wanted, asking, values }]) => [
       stage,
-      { stage, nodes: [...wanted].sort((a, b) => a.id - b.id), values, seconds },
+      { stage, nodes: [...wanted].sort((a, b) => a.id - b.id), asking: asking.reverse(), values, seconds },
     ]),
   );
 }

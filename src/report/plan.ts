@@ -1,5 +1,5 @@
 /** A plan as people read it. */
-import { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from '../core/format.ts';
+import { formatBytes, formatCount, formatFlops, formatPercent, formatSeconds, wrap } from '../core/format.ts';
 import type { PartitionObjective } from '../partition/partition.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
@@ -16,6 +16,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
   const parts = [
     heading(summary, plan),
     stageTable(summary),
+    ...recomputeLines(summary),
     ...foldedStagesLine(plan, main!),
     `Schedule ${summary.schedule}${summary.barriers?.nodes.length ? ' (batchNorm exact)' : ''}, one column a task:\n${printGrid(
       plan.schedules[main!]!,
@@ -86,14 +87,23 @@ function stageTable({ stages }: PlanSummary): string {
   );
 }
 
-function formatFlops(flops: number): string {
-  const units = ['', 'K', 'M', 'G', 'T', 'P'];
-  let unit = 0;
-  while (flops >= 1000 && unit < units.length - 1) {
-    flops /= 1000;
-    unit++;
+/** What stages compute again, with its price and what it frees. */
+function recomputeLines({ recompute: { mode, stages }, stages: all }: PlanSummary): string[] {
+  if (mode === 'none' || (mode === 'given' && stages.length === 0)) return [];
+  if (stages.length === 0) {
+    const why =
+      mode === 'optimal'
+        ? 'everything that the backward pass reads fits, and is kept'
+        : 'no stage holds what it could compute again';
+    return [`Recompute ${mode}: ${why}`];
   }
-  return `${unit === 0 ? flops : flops.toFixed(1)} ${units[unit]}`.trimEnd();
+  const total = all.reduce((sum, s) => sum + s.flops, 0);
+  const again = stages.reduce((sum, s) => sum + s.flops, 0);
+  const body = table(
+    ['stage', 'nodes again', 'FLOPs again a step', 'kept a microbatch', 'instead of'],
+    stages.map((s) => [s.stage, s.nodes, formatFlops(s.flops), formatBytes(s.keptBytes), formatBytes(s.fullBytes)]),
+  );
+  return [`Recompute ${mode}, ${formatPercent(total > 0 ? again / total : 0)} of all FLOPs:\n${body}`];
 }
 
 const categoryNames: Readonly<Record<string, string>> = {

@@ -5,6 +5,7 @@ import type { Plan, PlanRequest } from '../../src/plan/plan.ts';
 import type { RecomputeChoice } from '../../src/recompute/index.ts';
 import { isRecomputable } from '../../src/recompute/stage-forward.ts';
 import { Session } from '../../src/train/session.ts';
+import { batchFor, smallModelKinds, smallModels } from '../support/built-in.ts';
 import { f32, planOf, toHex } from '../support/models.ts';
 import { Choices, randomModel, randomStages } from '../support/random-model.ts';
 import { randomScheduleFor } from '../support/random-schedule.ts';
@@ -39,16 +40,16 @@ function randomChoice(plan: Plan, seed: number): RecomputeChoice {
   const nodes = graph.nodes.filter(isRecomputable);
   const some = (of: number) => {
     const share = choices.below(4);
-    return new Set(
-      nodes.flatMap((n) => n.outputs.flatMap((t) => (choices.below(of) < share ? [rootOf(t).name] : []))),
-    );
+    return new Set(nodes.flatMap((n) => n.outputs.flatMap((t) => (choices.below(of) < share ? [rootOf(t).name] : []))));
   };
   const blocks = 1 + choices.below(4);
   return new Map(
     plan.placement.flatMap((_, stage) => {
       if (choices.below(5) === 0) return [];
       let block = 0;
-      const blockOf = new Map(nodes.map((n) => [n.name, (block = Math.min(blocks - 1, block + +(choices.below(3) === 0)))]));
+      const blockOf = new Map(
+        nodes.map((n) => [n.name, (block = Math.min(blocks - 1, block + +(choices.below(3) === 0)))]),
+      );
       return [[stage, { kept: some(5), blockOf, retained: Array.from({ length: blocks }, () => some(4)) }] as const];
     }),
   );
@@ -78,7 +79,8 @@ describe('recompute', () => {
         const placement = used.map(() => choices.below(devices));
         const layout = { ...shared, devices, partition: { stages }, placement };
         const named = planOf(model, { ...layout, schedule: schedule === 'random' ? 'gpipe' : schedule });
-        const order: Pick<PlanRequest, 'schedule'> = schedule === 'random' ? { schedule: randomScheduleFor(named, seed) } : { schedule };
+        const order: Pick<PlanRequest, 'schedule'> =
+          schedule === 'random' ? { schedule: randomScheduleFor(named, seed) } : { schedule };
         const recompute = mode === 'random' ? randomChoice(named, seed) : mode;
         const again = planOf(model, { ...layout, ...order, recompute });
         made += clones(again);
@@ -93,5 +95,43 @@ describe('recompute', () => {
     );
     expect(made).toBeGreaterThan(100);
     expect(twice).toBeGreaterThan(5);
+  });
+
+  // Dropout with its masks, running statistics in each of their modes, tied weights and skips; every rule, schedules whose backward is split too.
+  const layouts = [
+    { schedule: 'gpipe', microbatches: 3 },
+    { schedule: '1f1b', microbatches: 2 },
+    { schedule: 'zb-h1', microbatches: 4 },
+  ] as const;
+  it.each(smallModelKinds)('keeps the bits and the planned bytes of %s', async (kind) => {
+    for (const layout of layouts) {
+      const shared = { ...layout, batch: 7, optimizer: { kind: 'adam', lr: 0.01 } as const };
+      const one = planOf(smallModels[kind], { ...shared, devices: 1 });
+      const batch = batchFor(one, 'train', 3);
+      const expected = await run(one, batch, 1);
+      for (const recompute of ['stage', 'selective'] as const) {
+        const plan = planOf(smallModels[kind], { ...shared, devices: 3, recompute });
+        expect(await run(plan, batch, 1), `${layout.schedule} ${recompute}`).toEqual(expected);
+      }
+    }
+  });
+
+  it.each([
+    ['statistics of the whole batch', 'resnet', { batchNorm: 'exact', schedule: 'gpipe' }],
+    ['running statistics of the whole batch', 'resnet', { batchNorm: 'deferred' }],
+    ['samples one by one', 'gpt', { invariant: true }],
+    ['samples one by one, with dropout', 'mlp', { invariant: true }],
+    ['two stages a device', 'gpt', { schedule: 'zb-v' }],
+    ['a schedule of its own', 'gpt', { schedule: 'auto' }],
+  ] as const)('keeps the bits with %s', async (_, kind, options) => {
+    const shared = { ...options, batch: 6, microbatches: 3 };
+    const one = planOf(smallModels[kind], { ...shared, schedule: 'gpipe', devices: 1 });
+    const batch = batchFor(one, 'train', 3);
+    const expected = await run(one, batch, 1);
+    for (const recompute of ['stage', 'selective'] as const) {
+      const plan = planOf(smallModels[kind], { ...shared, devices: 2, recompute });
+      expect(clones(plan)).toBeGreaterThan(0);
+      expect(await run(plan, batch, 1)).toEqual(expected);
+    }
   });
 });
