@@ -15,13 +15,21 @@ const mostPlaces = 20_000;
 /** Parts beyond which not even the relaxation to one device is. */
 const mostBlockParts = 5_000;
 
+/** Whether the solver is handed the whole problem. */
+export const fitsSolver = ({ parts, devices }: PlacementProblem): boolean =>
+  parts.length * devices.length <= mostPlaces;
+
+/** Whether `proveByMilp` can do anything for a problem. */
+export const milpMayHelp = (problem: PlacementProblem): boolean =>
+  fitsSolver(problem) || problem.parts.length <= mostBlockParts;
+
 export const milpMethod: PlacementMethod = {
   name: 'milp',
   doc: 'mixed-integer programming with HiGHS (the optional package highs), from what moves find; proves',
   finds: 'any',
   solve: async (problem, options) => {
-    const places = problem.parts.length * problem.devices.length;
-    if (places > mostPlaces) {
+    if (!fitsSolver(problem)) {
+      const places = problem.parts.length * problem.devices.length;
       throw new PlanError('milp-too-large', `${places} choices of a device for a part are too many for the solver`, {
         fields: { parts: problem.parts.length, devices: problem.devices.length, most: mostPlaces },
         remedy: '--method auto',
@@ -81,6 +89,7 @@ export async function proveByMilp(
   const solved = await solveMilp(whole.model, {
     deadline,
     seed: options.seed,
+    signal: options.signal,
     ...(given ? { start: whole.encode(given) } : {}),
   });
   if (solved === 'missing') return 'missing';
@@ -111,7 +120,7 @@ function allOnOne({ parts, classes, cost, overlap }: FlatProblem): number {
 /** The best of the bounds that single devices give. */
 async function boundByBlocks(
   flat: FlatProblem,
-  { contiguous, seed, deadline }: MethodOptions,
+  { contiguous, seed, deadline, signal }: MethodOptions,
   lower: number,
   upper: number,
 ): Promise<number | 'missing'> {
@@ -134,7 +143,7 @@ async function boundByBlocks(
       const solved = await solveMilp(
         // Nothing below the bound, whatever the demand: the answer is wanted as the lesser of the two.
         blockMilp(flat, c, byClass[c]!, { contiguous, lower: 0, upper }),
-        { deadline: now + (until - now) / (classes.length - c), seed },
+        { deadline: now + (until - now) / (classes.length - c), seed, signal },
       );
       if (solved === 'missing') return 'missing';
       lightest = Math.min(lightest, solved.bound * upper);

@@ -17,7 +17,10 @@ interface Cut {
   readonly deviceOf: Int32Array;
 }
 
-/** The best cut of an order below `below`, exact up to rounding; undefined where there is none. */
+/**
+ * The best cut of an order below `below`, exact up to rounding; undefined where there is none. At the deadline the best so
+ * far; where nothing was to be beaten and nothing is found yet, at least any cut that fits.
+ */
 export function bestCut(
   flat: FlatProblem,
   cut: OrderCut,
@@ -28,8 +31,8 @@ export function bestCut(
 ): Cut | undefined {
   let best: Cut | undefined;
   let good = below;
-  const fits = (limit: number): boolean => {
-    const { reached, nextLimit } = cut.attempt(limit);
+  const fits = (limit: number, until = deadline): boolean => {
+    const { reached, nextLimit } = cut.attempt(limit, until);
     if (reached < flat.parts) {
       low = Math.max(low, nextLimit);
       return false;
@@ -48,7 +51,7 @@ export function bestCut(
       if (fits(low + excess) || performance.now() > deadline) break;
     }
   if (!best && !(low < good)) return undefined;
-  if (!best && good === Number.POSITIVE_INFINITY && !fits(good)) return undefined;
+  if (!best && good === Number.POSITIVE_INFINITY && !fits(good, Number.POSITIVE_INFINITY)) return undefined;
   for (let round = 0; low < good && performance.now() < deadline; round++) {
     const middle = low + (good - low) / 2;
     // Near the end the next limit that can make a difference decides at once.
@@ -69,6 +72,7 @@ export interface OrderSearch {
   readonly flat: FlatProblem;
   readonly seed: number;
   readonly deadline: number;
+  readonly signal?: AbortSignal | undefined;
   /** Nothing below this exists: where it is reached the search ends. */
   readonly bound: number;
   /** A legal contiguous placement to begin with. */
@@ -91,11 +95,11 @@ const patienceFor = (parts: number): number => Math.max(300, Math.min(2000, Math
  *   reach within it, and half of the windows lie where that is. An order that meets the target is cut exactly.
  */
 export async function searchOrders(search: OrderSearch): Promise<OrderAnswer | undefined> {
-  const { problem, flat, seed, deadline, bound, start, refine = true } = search;
+  const { problem, flat, seed, deadline, bound, start, refine = true, signal } = search;
   const { parts, devices } = flat;
   const table = new OrderCut(flat);
   const measure = loadMeter(flat);
-  const pause = pauses();
+  const pause = pauses(signal);
   let best: OrderAnswer | undefined;
   const consider = (order: Int32Array): boolean => {
     const cut = bestCut(flat, table.use(order), bound, best?.objective ?? Infinity, deadline, measure);
@@ -103,13 +107,18 @@ export async function searchOrders(search: OrderSearch): Promise<OrderAnswer | u
     return cut !== undefined;
   };
   const done = (): boolean => best !== undefined && best.objective <= bound * (1 + 1e-9);
-  if (start) consider(orderOfStages(flat, start, deviceRanks(problem, start)));
+  if (start) {
+    const deviceOf = Int32Array.from(start);
+    const order = orderOfStages(flat, start, deviceRanks(problem, start));
+    best = { objective: measure(deviceOf), deviceOf, order };
+    consider(order);
+  }
   for (const make of firstOrders(flat)) {
+    if (best && (done() || performance.now() > deadline)) return best;
     consider(make());
     await pause();
-    if (done() || performance.now() > deadline) return best;
   }
-  if (!best || !refine || devices < 2 || parts < 3) return best;
+  if (!best || done() || !refine || devices < 2 || parts < 3) return best;
 
   const random = fastRandom(seed);
   let step = 0.01; // how far below the best the target lies
@@ -117,12 +126,12 @@ export async function searchOrders(search: OrderSearch): Promise<OrderAnswer | u
     const before: number = best.objective;
     for (let better = true; better && performance.now() < deadline; ) {
       const rank = stageRanks(flat, best);
-      const options = { random, rank, hot, reference: best.objective, deadline };
+      const options = { random, rank, hot, reference: best.objective, deadline, signal };
       better = consider(orderOfStages(flat, await annealStages(flat, best.deviceOf, options), rank));
       if (done()) return best;
     }
     const target = Math.max(bound, best.objective * (1 - step));
-    const met = await searchTarget(flat, table, best.order, { random, target, deadline });
+    const met = await searchTarget(flat, table, best.order, { random, target, deadline, signal });
     if (met) consider(met);
     if (done()) return best;
     const gained = 1 - best.objective / before;
@@ -143,11 +152,12 @@ async function annealStages(
     readonly hot: number;
     readonly reference: number;
     readonly deadline: number;
+    readonly signal: AbortSignal | undefined;
   },
 ): Promise<Int32Array> {
   const { hot, deadline } = options;
   const state = new Annealing(flat, start, options);
-  const pause = pauses();
+  const pause = pauses(options.signal);
   const rounds = 30;
   const moves = Math.ceil((400 * flat.parts) / rounds);
   for (let round = 0; round < rounds && performance.now() < deadline; round++) {
@@ -166,16 +176,21 @@ async function searchTarget(
   flat: FlatProblem,
   table: OrderCut,
   start: Int32Array,
-  options: { readonly random: () => number; readonly target: number; readonly deadline: number },
+  options: {
+    readonly random: () => number;
+    readonly target: number;
+    readonly deadline: number;
+    readonly signal: AbortSignal | undefined;
+  },
 ): Promise<Int32Array | undefined> {
   const { random, target, deadline } = options;
   const { parts, devices } = flat;
-  const pause = pauses();
+  const pause = pauses(options.signal);
   const window = new OrderWindow(flat, random);
   const segment = parts / Math.min(devices, parts);
   const patience = patienceFor(parts);
   let order = start;
-  let { reached } = table.use(order).attempt(target);
+  let { reached } = table.use(order).attempt(target, deadline);
   for (let idle = 0; idle < patience && performance.now() < deadline; idle++) {
     if (reached === parts) return order;
     await pause();
@@ -184,7 +199,7 @@ async function searchTarget(
     const from = Math.max(0, Math.min(parts - 2, Math.round(centre - length / 2)));
     const to = Math.min(parts, from + Math.max(2, length));
     const next = window.rearrange(order, from, to);
-    const tried = table.use(next).attempt(target);
+    const tried = table.use(next).attempt(target, deadline);
     if (tried.reached < reached) continue;
     if (tried.reached > reached) idle = 0;
     order = next;
@@ -229,7 +244,7 @@ export const ordersMethod: PlacementMethod = {
 
 export async function solveByOrders(
   problem: PlacementProblem,
-  { contiguous, seed, deadline, start }: MethodOptions,
+  { contiguous, seed, deadline, start, signal }: MethodOptions,
 ): Promise<MethodAnswer | undefined> {
   const flat = flatten(problem);
   const begun = performance.now();
@@ -241,6 +256,7 @@ export async function solveByOrders(
     flat,
     seed,
     deadline: deadline - (deadline - begun) / 8,
+    signal,
     bound,
     ...(legal ? { start } : {}),
   });
