@@ -99,6 +99,8 @@ describe('costs of stages', () => {
     const figures = stageCosts(graph, stageMap(graph, plan.partition), { stages, own: 3, costs });
     expect(figures.fixedBytes.slice(0, 3)).toEqual(compiled(plan).stages.map((s) => s.fixedBytes));
     expect(figures.fixedBytes.slice(3)).toEqual(new Array(stages - 3).fill(0));
+    // What a microbatch holds belongs to the stage of the chain that reads it back, also beyond the model's own.
+    expect(figures.heldBytes.slice(3).some((bytes) => bytes > 0)).toBe(true);
     // Each stage's work is done on the device of its column.
     const works = compiled(plan).stages.map((s) => s.forward + s.backward);
     const folded = [0, 0, 0];
