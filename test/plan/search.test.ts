@@ -255,6 +255,9 @@ describe('estimates on paper', () => {
     expect(of([0, 1], [1, 2])).toEqual([12 + 6 + 4, 11, 22]);
     expect(of([1, 0], [1, 2])).toEqual([6 + 12 + 8, 22, 11]);
     expect(of([1, 1], [1, 2])).toEqual([(24 + 11) / 2, 0, 33]);
+    // Of three microbatches, gpipe has all in flight.
+    const three = makeSchedule('gpipe', { stages: 2, microbatches: 3, placement: [0, 1], devices: 2 });
+    expect(estimateBytes(three, figures)).toEqual([10 + 3 * 1, 20 + 3 * 2]);
   });
 
   it('of time and memory are near those of the compiled plan', () => {
