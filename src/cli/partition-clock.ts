@@ -7,7 +7,7 @@ export class CommandClock {
   readonly #end: number;
   readonly #now: () => number;
 
-  /** Made where the graph is read; `now` gives the milliseconds since the process began. */
+  /** Made once the graph has been read; `now` gives the milliseconds since the process began. */
   constructor(limitSeconds: number, now: () => number = () => performance.now()) {
     this.#limit = limitSeconds * 1000;
     this.#end = this.#limit - now() / 2;
