@@ -101,7 +101,12 @@ export async function run(invocation: Invocation): Promise<number> {
   if (out !== undefined) await writeFileAtomic(out, writeScheduleCsv(schedule));
 
   if (invocation.json) {
-    const bound = auto && { minimize: asked.minimize ?? 'makespan', lowerBound: auto.lowerBound, gap: auto.gap };
+    const bound = auto && {
+      minimize: asked.minimize ?? 'makespan',
+      lowerBound: auto.lowerBound,
+      gap: auto.gap,
+      searched: auto.searched,
+    };
     const { name, stages, microbatches, placement } = schedule;
     process.stdout.write(
       `${JSON.stringify({ version: 1, schedule: name, stages, microbatches, placement, ...figures, ...bound })}\n`,
@@ -380,15 +385,17 @@ function scheduleOf(
   }
   const each = stagesPerDevice ?? (name === 'auto' ? 1 : namedSchedules[name].stagesPerDevice);
   const count = devices ?? (placement === undefined ? Math.ceil(stages / each) : Math.max(...placement) + 1);
-  const rule = name === 'auto' ? 'straight' : namedSchedules[name].placement;
-  const shape = { stages, microbatches, devices: count, placement: placement ?? placementOver(rule, stages, count) };
-  if (name !== 'auto') return { schedule: makeSchedule(name, shape) };
+  if (name !== 'auto') {
+    const own = placement ?? placementOver(namedSchedules[name].placement, stages, count);
+    return { schedule: makeSchedule(name, { stages, microbatches, devices: count, placement: own }) };
+  }
   const ofEach = (x: number): number[] => new Array<number>(stages).fill(x);
   const memory = room && {
     perMicrobatch: ofEach(1),
     perWeightGradient: ofEach(room.keptForWeights),
     budget: budgetsOf(room, count),
   };
+  const shape = { stages, microbatches, devices: count, ...(placement ? { placement } : {}) };
   const auto = autoSchedule(shape, { ...options, memory, objective: minimize });
   return { schedule: auto.schedule, auto };
 }
@@ -434,6 +441,16 @@ function refuseOthers({ schedule, devices, microbatches, placement }: Asked, fil
 /** Devices and tasks up to which the grid is drawn, and rows of the table. */
 const drawn = { devices: 64, tasks: 100_000, rows: 32 };
 
+/** What `auto` looked at: of many tasks not all that it knows. */
+function searchLine({ named, orders, placements, isLarge }: AutoSchedule['searched']): string {
+  const tried = [
+    `${formatCount(orders)} order${orders === 1 ? '' : 's'}`,
+    ...(named.length > 0 ? [`those of ${named.join(', ')} among them`] : []),
+    ...(placements.length > 1 ? [`placements ${placements.join(', ')}`] : []),
+  ];
+  return `searched: ${tried.join('; ')}${isLarge ? '; short, for so many tasks' : ''}`;
+}
+
 function print(
   schedule: Schedule,
   figures: Figures,
@@ -468,6 +485,7 @@ function print(
     ...(auto.against
       ? [`best named schedule: ${auto.against.name}, ${minimize} ${formatValue(auto.against[minimize])}`]
       : []),
+    searchLine(auto.searched),
   ];
   return [
     title,

@@ -1,8 +1,9 @@
 import { transferSeconds } from '../cost/analytic.ts';
 import { analyticCosts, type CostModel, slowestLink } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
-import { type Chain, cutChain, type Room } from './chain.ts';
+import { type Chain, type ChainCut, cutChain, type Room } from './chain.ts';
 import type { Balance, Partition } from './partition.ts';
+import { cutSharedChain, type SharedChainCut } from './shared-chain.ts';
 import { type Boundary, type ChainUnits, chainUnits } from './units.ts';
 
 export interface BalanceOptions {
@@ -14,13 +15,16 @@ export interface BalanceOptions {
   readonly microbatches?: number;
   /** Default: rooflines. */
   readonly costs?: CostModel;
-  /** Devices that the stages may lie on; transfers count at the slowest link among them. Default 0 … stages − 1. */
+  /**
+   * Device of each stage; transfers count at the slowest link among them. Default 0 … stages − 1. Where stages share a
+   * device, the partition has exactly `stages` (if there are as many nodes), and loads are those of devices.
+   */
   readonly devices?: readonly number[];
   /** Speed of the device of each stage, as a factor on that of a wasm core; for `time`. Default 1. */
   readonly speeds?: readonly number[];
   /**
-   * Bytes that each stage may take, for `time`: of parameters, gradients, optimizer state and activations in flight. Where no
-   * partition keeps to them, they do not count.
+   * Bytes of the device of each stage, for `time`: for parameters, gradients, optimizer state and activations in flight of all
+   * its stages. Where no partition keeps to them, they do not count.
    */
   readonly capacities?: readonly number[];
   /** Microbatches whose activations a stage holds at once, for `memory` and `capacities`. Default 1F1B's: min(M, stages − stage). */
@@ -34,7 +38,9 @@ export interface BalanceOptions {
  * - `memory`: bytes of parameters, gradients, optimizer state and the activations of all microbatches in flight.
  * - `parameters`: bytes of parameters; shared ones count where they are used first.
  *
- * Of equally good partitions, the one that sends the fewest bytes.
+ * Of equally good partitions, the one that sends the fewest bytes. Where stages share a device, it is the largest load of a
+ * device that is least, the sum over its stages, and of equally good partitions that with the least largest stage; it is
+ * proved where the search comes to its end (`shared-chain.ts`). No stage is empty.
  */
 export function partitionByBalance(graph: Graph, balance: Balance, options: BalanceOptions): Partition {
   const started = performance.now();
@@ -44,10 +50,16 @@ export function partitionByBalance(graph: Graph, balance: Balance, options: Bala
   const chain = { ...chainOf(description, options), cutCost: description.boundaries.map((b) => cutBytes(b, M)) };
   const { stages, exactly } = options;
   const count = exactly ? { exactly: stages } : { most: stages };
-  const within =
-    options.capacities && balance === 'time' ? roomFor(description, options, options.capacities) : undefined;
-  const cut = within && cutChain({ ...chain, room: within }, count);
-  const { cuts, loads, objective } = cut && Number.isFinite(cut.objective) ? cut : cutChain(chain, count);
+  const deviceOf = options.devices?.slice(0, chain.weight.length) ?? [];
+  const isShared = new Set(deviceOf).size < deviceOf.length;
+  // Filling and draining, in seconds a microbatch.
+  const stageShare = balance === 'time' ? (new Set(deviceOf).size - 1) / M : 0;
+  const cutWithin = (within: Chain): ChainCut & Partial<SharedChainCut> =>
+    isShared ? cutSharedChain(within, deviceOf, { stageShare }) : cutChain(within, count);
+  const room = options.capacities && balance === 'time' ? roomFor(description, options, options.capacities) : undefined;
+  const fitting = room && cutWithin({ ...chain, room });
+  const cut = fitting && Number.isFinite(fitting.objective) ? fitting : cutWithin(chain);
+  const { cuts, loads, objective } = cut;
   let stage = 0;
   const assignment = Object.fromEntries(
     description.units.flatMap((unit, i) => {
@@ -63,8 +75,9 @@ export function partitionByBalance(graph: Graph, balance: Balance, options: Bala
       kind: balance,
       unit: balance === 'time' ? 'seconds' : 'bytes',
       value: objective,
-      lowerBound: objective,
+      lowerBound: cut.lowerBound ?? objective,
       loads,
+      ...(cut.deviceLoads ? { deviceLoads: cut.deviceLoads } : {}),
       seconds: (performance.now() - started) / 1000,
     },
   };

@@ -80,7 +80,7 @@ export function cutChain(chain: Chain, stages: { readonly most: number } | { rea
 }
 
 /** A stage that ends in front of unit `end` and grows towards the front. */
-class StageLoad {
+export class StageLoad {
   readonly #chain: Chain;
   readonly #right: number;
   readonly #end: number;
@@ -109,9 +109,19 @@ class StageLoad {
 
   /** Load as stage s, with `start` as its first unit. */
   of(start: number, s: number): number {
-    if (this.#own + this.#stages.flying[s]! * this.#flying > this.#stages.capacity[s]!) return Number.POSITIVE_INFINITY;
+    if (this.bytes(s) > this.#stages.capacity[s]!) return Number.POSITIVE_INFINITY;
     const left = start > 0 ? (this.#chain.crossing?.[start] ?? 0) : 0;
-    return this.#weight / this.#stages.speeds[s]! + left + this.#right + this.#stages.inFlight[s]! * this.#held;
+    return this.own(s) + left + this.#right;
+  }
+
+  /** Its load as stage s without its cuts'. */
+  own(s: number): number {
+    return this.#weight / this.#stages.speeds[s]! + this.#stages.inFlight[s]! * this.#held;
+  }
+
+  /** Bytes of `Chain.room` as stage s. */
+  bytes(s: number): number {
+    return this.#own + this.#stages.flying[s]! * this.#flying;
   }
 
   /** No stage that ends here and starts here or further in front has a smaller load, whichever stage it is. */
@@ -122,7 +132,7 @@ class StageLoad {
 }
 
 /** What loads depend on besides the units, by stage. */
-interface StageFactors {
+export interface StageFactors {
   readonly speeds: readonly number[];
   readonly inFlight: readonly number[];
   readonly fastest: number;
@@ -134,7 +144,7 @@ interface StageFactors {
   readonly largest: number;
 }
 
-function stageFactors(chain: Chain, stages: number): StageFactors {
+export function stageFactors(chain: Chain, stages: number): StageFactors {
   const speeds = Array.from({ length: stages }, (_, s) => chain.speeds?.[s] ?? 1);
   const inFlight = speeds.map((_, s) => chain.inFlight?.(s, stages) ?? 1);
   const flying = speeds.map((_, s) => chain.room?.inFlight(s, stages) ?? 0);

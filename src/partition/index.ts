@@ -6,6 +6,7 @@ import type { Balance, Partition } from './partition.ts';
 export { type BalanceOptions, partitionByBalance } from './balance.ts';
 export { type BalancerRatios, balancerRatios } from './baselines/balancers.ts';
 export { partitionByCuts, partitionByDevices, partitionByStages } from './by-hand.ts';
+export { partitionByLayers } from './by-layers.ts';
 export { type Chain, type ChainCut, cutChain } from './chain.ts';
 export { convexStages, type PlacedPartition } from './convex.ts';
 export type { ForeignGraph, ForeignRequest } from './foreign-graph.ts';

@@ -52,7 +52,7 @@ export async function tryPlacement(
   options: SolveOptions = {},
 ): Promise<Placement | undefined> {
   const started = performance.now();
-  const { contiguous = true, timeLimitSeconds = defaultTimeLimit(problem), seed = 0, start } = options;
+  const { contiguous = true, timeLimitSeconds = defaultTimeLimit(problem), seed = 0, start, signal } = options;
   const method = methodNamed(options.method ?? 'auto');
   refuseImpossible(problem);
   const asked: MethodOptions = {
@@ -60,8 +60,10 @@ export async function tryPlacement(
     seed,
     deadline: started + timeLimitSeconds * 1000,
     ...(start ? { start } : {}),
+    ...(signal ? { signal } : {}),
   };
   const answer = await method.solve(problem, asked);
+  signal?.throwIfAborted();
   if (!answer) return undefined;
   const { deviceOf, lowerBound } = answer;
   const { loads, objective, violations } = evaluatePlacement(problem, deviceOf, { contiguous });

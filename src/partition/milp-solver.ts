@@ -41,18 +41,32 @@ const graceSeconds = (seconds: number): number => Math.min(2, seconds / 10);
  */
 export function solveMilp(
   model: MilpModel,
-  options: { readonly start?: Float64Array; readonly deadline: number; readonly seed: number },
+  options: {
+    readonly start?: Float64Array;
+    readonly deadline: number;
+    readonly seed: number;
+    /** Ends the thread, and rejects with its reason. */
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<MilpAnswer | 'missing'> {
   const seconds = (options.deadline - performance.now()) / 1000;
   if (seconds <= 0) return Promise.resolve({ bound: Number.NEGATIVE_INFINITY, values: undefined });
   const endsAt = Date.now() + (seconds - graceSeconds(seconds)) * 1000;
   const task: MilpTask = { model, endsAt, seed: options.seed, ...(options.start ? { start: options.start } : {}) };
+  const { signal } = options;
+  if (signal?.aborted) return Promise.reject(signal.reason as Error);
   return new Promise((resolve, reject) => {
     const worker = new Worker(join(packageRoot(), 'dist', 'workers', 'milp.node.js'), { workerData: task });
     let bound = Number.NEGATIVE_INFINITY;
     let values: Float64Array | undefined;
+    const stop = (): void => {
+      clearTimeout(overdue);
+      void worker.terminate().then(() => reject(signal!.reason as Error));
+    };
+    signal?.addEventListener('abort', stop, { once: true });
     const finish = (answer: MilpAnswer | 'missing'): void => {
       clearTimeout(overdue);
+      signal?.removeEventListener('abort', stop);
       void worker.terminate().then(() => resolve(answer));
     };
     const overdue = setTimeout(() => finish({ bound, values }), seconds * 1000);
@@ -65,6 +79,7 @@ export function solveMilp(
     });
     worker.once('error', (error) => {
       clearTimeout(overdue);
+      signal?.removeEventListener('abort', stop);
       reject(error);
     });
   });

@@ -89,6 +89,7 @@ export async function proveByMilp(
   const solved = await solveMilp(whole.model, {
     deadline,
     seed: options.seed,
+    signal: options.signal,
     ...(given ? { start: whole.encode(given) } : {}),
   });
   if (solved === 'missing') return 'missing';
@@ -119,7 +120,7 @@ function allOnOne({ parts, classes, cost, overlap }: FlatProblem): number {
 /** The best of the bounds that single devices give. */
 async function boundByBlocks(
   flat: FlatProblem,
-  { contiguous, seed, deadline }: MethodOptions,
+  { contiguous, seed, deadline, signal }: MethodOptions,
   lower: number,
   upper: number,
 ): Promise<number | 'missing'> {
@@ -142,7 +143,7 @@ async function boundByBlocks(
       const solved = await solveMilp(
         // Nothing below the bound, whatever the demand: the answer is wanted as the lesser of the two.
         blockMilp(flat, c, byClass[c]!, { contiguous, lower: 0, upper }),
-        { deadline: now + (until - now) / (classes.length - c), seed },
+        { deadline: now + (until - now) / (classes.length - c), seed, signal },
       );
       if (solved === 'missing') return 'missing';
       lightest = Math.min(lightest, solved.bound * upper);

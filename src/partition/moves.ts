@@ -17,6 +17,7 @@ export interface MoveSearch {
   readonly contiguous: boolean;
   readonly seed: number;
   readonly deadline: number;
+  readonly signal?: AbortSignal | undefined;
   /** Nothing below this exists: where it is reached the search ends. */
   readonly bound: number;
   /** Device of each part; contiguous if that is asked for. May break capacities. */
@@ -43,7 +44,7 @@ export async function searchMoves(search: MoveSearch): Promise<MoveAnswer | unde
   const flat = flatten(problem);
   const { parts, devices } = flat;
   const random = fastRandom(search.seed);
-  const pause = pauses();
+  const pause = pauses(search.signal);
   const start = Int32Array.from(search.start);
   const rank = contiguous ? deviceRanks(problem, Array.from(start)) : undefined;
   const load = loadMeter(flat)(start);
@@ -160,12 +161,12 @@ export async function searchMovesFrom(
   problem: PlacementProblem,
   options: MethodOptions,
 ): Promise<MethodAnswer | undefined> {
-  const { contiguous, seed, deadline } = options;
+  const { contiguous, seed, deadline, signal } = options;
   const flat = flatten(problem);
   const begun = performance.now();
   const least = Math.max(workBound(problem), partBound(flat, begun + (deadline - begun) / 8));
   const start = await startOfMoves(problem, flat, least, options);
-  const found = await searchMoves({ problem, contiguous, seed, deadline, bound: least, start, patience: 60 });
+  const found = await searchMoves({ problem, contiguous, seed, deadline, signal, bound: least, start, patience: 60 });
   if (!found) return undefined;
   const lowerBound = contiguous ? contiguousBound(problem, flat, found.objective, deadline) : least;
   return { deviceOf: found.deviceOf, lowerBound };
@@ -176,10 +177,10 @@ async function startOfMoves(
   problem: PlacementProblem,
   flat: FlatProblem,
   bound: number,
-  { contiguous, seed, deadline, start }: MethodOptions,
+  { contiguous, seed, deadline, start, signal }: MethodOptions,
 ): Promise<ArrayLike<number>> {
   if (start && evaluatePlacement(problem, start, { contiguous }).violations.length === 0) return start;
-  const cut = await searchOrders({ problem, flat, seed, deadline, bound, refine: false });
+  const cut = await searchOrders({ problem, flat, seed, deadline, signal, bound, refine: false });
   return cut ? cut.deviceOf : slices(flat);
 }
 

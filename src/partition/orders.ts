@@ -73,6 +73,7 @@ export interface OrderSearch {
   readonly flat: FlatProblem;
   readonly seed: number;
   readonly deadline: number;
+  readonly signal?: AbortSignal | undefined;
   /** Nothing below this exists: where it is reached the search ends. */
   readonly bound: number;
   /** A legal contiguous placement to begin with. */
@@ -95,13 +96,13 @@ const patienceFor = (parts: number): number => Math.max(300, Math.min(2000, Math
  *   reach within it, and half of the windows lie where that is. An order that meets the target is cut exactly.
  */
 export async function searchOrders(search: OrderSearch): Promise<OrderAnswer | undefined> {
-  const { problem, flat, seed, deadline, bound, refine = true } = search;
+  const { problem, flat, seed, deadline, bound, refine = true, signal } = search;
   // Equal shares of the work are an answer at once, whatever becomes of the rest.
   const start = search.start ?? sharesOfWork(problem);
   const { parts, devices } = flat;
   const table = new OrderCut(flat);
   const measure = loadMeter(flat);
-  const pause = pauses();
+  const pause = pauses(signal);
   let best: OrderAnswer | undefined;
   const consider = (order: Int32Array): boolean => {
     const cut = bestCut(flat, table.use(order), bound, best?.objective ?? Infinity, deadline, measure);
@@ -128,12 +129,12 @@ export async function searchOrders(search: OrderSearch): Promise<OrderAnswer | u
     const before: number = best.objective;
     for (let better = true; better && performance.now() < deadline; ) {
       const rank = stageRanks(flat, best);
-      const options = { random, rank, hot, reference: best.objective, deadline };
+      const options = { random, rank, hot, reference: best.objective, deadline, signal };
       better = consider(orderOfStages(flat, await annealStages(flat, best.deviceOf, options), rank));
       if (done()) return best;
     }
     const target = Math.max(bound, best.objective * (1 - step));
-    const met = await searchTarget(flat, table, best.order, { random, target, deadline });
+    const met = await searchTarget(flat, table, best.order, { random, target, deadline, signal });
     if (met) consider(met);
     if (done()) return best;
     const gained = 1 - best.objective / before;
@@ -154,11 +155,12 @@ async function annealStages(
     readonly hot: number;
     readonly reference: number;
     readonly deadline: number;
+    readonly signal: AbortSignal | undefined;
   },
 ): Promise<Int32Array> {
   const { hot, deadline } = options;
   const state = new Annealing(flat, start, options);
-  const pause = pauses();
+  const pause = pauses(options.signal);
   const rounds = 30;
   const moves = Math.ceil((400 * flat.parts) / rounds);
   for (let round = 0; round < rounds && performance.now() < deadline; round++) {
@@ -177,11 +179,16 @@ async function searchTarget(
   flat: FlatProblem,
   table: OrderCut,
   start: Int32Array,
-  options: { readonly random: () => number; readonly target: number; readonly deadline: number },
+  options: {
+    readonly random: () => number;
+    readonly target: number;
+    readonly deadline: number;
+    readonly signal: AbortSignal | undefined;
+  },
 ): Promise<Int32Array | undefined> {
   const { random, target, deadline } = options;
   const { parts, devices } = flat;
-  const pause = pauses();
+  const pause = pauses(options.signal);
   const window = new OrderWindow(flat, random);
   const segment = parts / Math.min(devices, parts);
   const patience = patienceFor(parts);
@@ -240,7 +247,7 @@ export const ordersMethod: PlacementMethod = {
 
 export async function solveByOrders(
   problem: PlacementProblem,
-  { contiguous, seed, deadline, start }: MethodOptions,
+  { contiguous, seed, deadline, start, signal }: MethodOptions,
 ): Promise<MethodAnswer | undefined> {
   const flat = flatten(problem);
   const begun = performance.now();
@@ -252,6 +259,7 @@ export async function solveByOrders(
     flat,
     seed,
     deadline: deadline - (deadline - begun) / 8,
+    signal,
     bound,
     ...(legal ? { start } : {}),
   });

@@ -16,12 +16,17 @@ export interface Partition {
 export interface PartitionObjective {
   readonly kind: Balance;
   readonly unit: 'seconds' | 'bytes';
-  /** Load of the most loaded stage. */
+  /**
+   * Load of the most loaded stage. Where stages share devices: of the most loaded device, and for `time` the part of a
+   * microbatch in filling and draining by the most loaded stage.
+   */
   readonly value: number;
   /** No partition of this kind does better; equal to `value` where the method is exact. */
   readonly lowerBound: number;
   /** Load of each stage. */
   readonly loads: readonly number[];
+  /** Load of each device, where stages share devices. */
+  readonly deviceLoads?: readonly number[];
   /** Time the partitioner took. */
   readonly seconds: number;
 }

@@ -18,6 +18,8 @@ export interface MethodOptions {
   readonly seed: number;
   /** `performance.now()` at which the method stops with what it has. */
   readonly deadline: number;
+  /** Ends the search with its reason as the error. */
+  readonly signal?: AbortSignal;
   /** Device of each part of a legal placement, to start from and to beat. */
   readonly start?: readonly number[];
 }

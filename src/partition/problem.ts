@@ -84,6 +84,8 @@ export interface PlacementOptions {
   readonly timeLimitSeconds?: number;
   /** Seed of what is random. Default 0. */
   readonly seed?: number;
+  /** Ends the search with its reason as the error: within a good part of a second, as methods have steps of that length. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** (objective − bound) / objective. */

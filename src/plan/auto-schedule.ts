@@ -19,7 +19,7 @@ export interface ListingOptions {
 }
 
 /** Tasks that the scheduler may place for one program: a second at most. The result depends on nothing but its input. */
-const EFFORT = 400_000;
+const EFFORT = 375_000;
 
 /** A schedule under budgets for what is in flight, with what it holds of them, both in bytes a device. */
 export interface Listed {

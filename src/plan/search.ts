@@ -14,6 +14,7 @@ import { partitionByBalance } from '../partition/balance.ts';
 import { convexStages, type PlacedPartition } from '../partition/convex.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { solvePlacement } from '../partition/methods.ts';
+import { pauses } from '../partition/pause.ts';
 import type { Balance, Partition } from '../partition/partition.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { type TrainingProblem, trainingProblem } from '../partition/training-problem.ts';
@@ -42,7 +43,7 @@ import {
 import { forwardsFirst } from './schedules.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds } from './stage-costs.ts';
 import { placedStages, relativeSpeed } from './stages.ts';
-import { stepTimeBound } from './step-bound.ts';
+import { stepBoundOf } from './step-bound.ts';
 
 export interface SearchOptions {
   /** Numbers of microbatches to try. Default: powers of two up to 32 and the batch, and that of the request. */
@@ -62,6 +63,7 @@ export interface SearchOptions {
   readonly evaluations?: number;
   /** No further plan is begun after this time. Default 60. */
   readonly timeLimitSeconds?: number;
+  /** Ends the search: with the best plan so far, or where none fits yet with the signal's reason as the error. */
   readonly signal?: AbortSignal | undefined;
   /** Told of every plan that was simulated. */
   readonly onEvaluated?: (candidate: EvaluatedCandidate, count: number) => void;
@@ -119,6 +121,8 @@ export interface SearchResult {
   readonly gap: number;
   /** Combinations weighed on paper. */
   readonly considered: number;
+  /** The signal ended it before its time. */
+  readonly interrupted: boolean;
   readonly seconds: number;
 }
 
@@ -140,9 +144,9 @@ interface Weighed extends Candidate {
 export async function searchPlan(request: PlanRequest, options: SearchOptions = {}): Promise<SearchResult> {
   const begin = performance.now();
   const { evaluations = 40, timeLimitSeconds = 60, signal } = options;
+  const pause = pauses();
   const deadline = begin + 1000 * timeLimitSeconds;
   const costs = request.costs ?? analyticCosts();
-  const speeds = request.devices.map(relativeSpeed);
   const [mainName, main] = Object.entries(request.programs)[0]!;
   const cache: GraphCache = new Map();
   const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
@@ -158,10 +162,10 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const weighed: Weighed[] = [];
   let lowerBound = Number.POSITIVE_INFINITY;
   for (const microbatches of counts) {
-    signal?.throwIfAborted();
     const graph = graphsOf({ ...request, microbatches }, mainName, cache).largest;
-    lowerBound = Math.min(lowerBound, stepTimeBound(graph, { costs, speeds, microbatches }));
+    lowerBound = Math.min(lowerBound, stepBoundOf(graph, request, microbatches));
     for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
+      await breathe(pause, signal);
       weighed.push(...weigh(layout, graph, request, costs, schedules));
     }
   }
@@ -175,7 +179,6 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const evaluated: EvaluatedCandidate[] = [];
   const plans = new Map<EvaluatedCandidate, PlanRequest>();
   const evaluate = ({ layout, ...rest }: Weighed): void => {
-    signal?.throwIfAborted();
     const candidate = rest;
     const asked: PlanRequest = {
       ...request,
@@ -198,12 +201,15 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
     options.onEvaluated?.(found, evaluated.length);
   };
   const isOver = (): boolean =>
-    evaluated.length >= evaluations || (evaluated.length > 0 && performance.now() > deadline);
+    signal?.aborted === true ||
+    evaluated.length >= evaluations ||
+    (evaluated.length > 0 && performance.now() > deadline);
   const bySpeed = (a: EvaluatedCandidate, b: EvaluatedCandidate) =>
     a.stepSeconds - b.stepSeconds || largest(a) - largest(b);
   const byPlan = new Map<EvaluatedCandidate, Weighed>();
   const listed = options.schedules === undefined && !byWholeBatch ? Math.min(LISTED, Math.floor(evaluations / 4)) : 0;
   for (const candidate of inOrderOfPromise(weighed)) {
+    await pause();
     if (isOver() || evaluated.length >= evaluations - listed) break;
     evaluate(candidate);
     byPlan.set(evaluated.at(-1)!, candidate);
@@ -214,6 +220,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
     if (found.fits && found.microbatches > 1 && !best.has(candidate.layout)) best.set(candidate.layout, candidate);
   }
   for (const candidate of [...best.values()].slice(0, listed)) {
+    await pause();
     if (!isOver()) evaluate({ ...candidate, schedule: 'auto' });
   }
   evaluated.sort(bySpeed);
@@ -221,6 +228,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   // The programs for a smaller last batch and for evaluation must fit too.
   for (const best of evaluated) {
     if (!best.fits) continue;
+    await pause();
     const plan = draftPlan(plans.get(best)!, cache);
     if (shortages(plan).length > 0) continue;
     return {
@@ -231,10 +239,18 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
       lowerBound: Math.min(lowerBound, best.stepSeconds),
       gap: Math.max(0, 1 - lowerBound / best.stepSeconds),
       considered: weighed.length,
+      interrupted: signal?.aborted ?? false,
       seconds: (performance.now() - begin) / 1000,
     };
   }
+  signal?.throwIfAborted();
   throw nothingFits(request, evaluated);
+}
+
+/** Lets signals be heard, and obeys this one. */
+async function breathe(pause: () => Promise<void> | undefined, signal: AbortSignal | undefined): Promise<void> {
+  await pause();
+  signal?.throwIfAborted();
 }
 
 /** Cuts of the best plans for which the schedule `auto` is made. */
@@ -259,6 +275,7 @@ async function layoutsOf(
 ): Promise<Layout[]> {
   const { stagesPerDevice = [1, 2, 4], partitions = partitionWays } = options;
   if (partitions.includes('given')) return [givenLayout(request, graph, microbatches, costs)];
+  const pause = pauses();
   const layouts: Layout[] = [];
   const seen = new Set<string>();
   for (const devices of deviceSets(request, options.fewerDevices ?? true)) {
@@ -276,7 +293,9 @@ async function layoutsOf(
         });
         if (problem.problem.parts.length < placement.length) continue;
         for (const way of partitions as readonly PartitionWay[]) {
-          const cuts = { way, graph, problem, placement, request, microbatches, costs, deadline };
+          await breathe(pause, options.signal);
+          const { signal } = options;
+          const cuts = { way, graph, problem, placement, request, microbatches, costs, deadline, signal };
           const placed = v > 1 && searching.has(way) ? undefined : await cut(cuts);
           if (!placed) continue;
           const key = `${placed.placement.join()}/${Object.values(placed.partition.assignment).join()}`;
@@ -321,6 +340,7 @@ interface Cut {
   readonly costs: CostModel;
   /** Of `performance.now()`: a search that is not over then gives what it has. */
   readonly deadline: number;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** Seconds of one search at most, and at least, so that the last have a chance too. */
@@ -329,7 +349,7 @@ const LEAST_SECONDS = 0.1;
 
 /** undefined where the way finds no partition into so many stages. */
 async function cut(options: Cut): Promise<PlacedPartition | undefined> {
-  const { way, graph, problem, placement, request, microbatches, costs, deadline } = options;
+  const { way, graph, problem, placement, request, microbatches, costs, deadline, signal } = options;
   const stages = placement.length;
   const balance = balances[way];
   if (balance) {
@@ -349,6 +369,7 @@ async function cut(options: Cut): Promise<PlacedPartition | undefined> {
       method: searching.has(way) ? 'auto' : way,
       contiguous: way !== 'anywhere',
       timeLimitSeconds: Math.min(MOST_SECONDS, Math.max(LEAST_SECONDS, left)),
+      signal,
     });
     const assignment = problem.assignmentOf(deviceOf);
     if (way === 'anywhere') {

@@ -43,7 +43,7 @@ export function placedStages(
       costs: options.costs,
       devices,
       speeds: devices.map((d) => relativeSpeed(request.devices[d])),
-      ...(options.room ? { capacities: shares(options.room, devices) } : {}),
+      ...(options.room ? { capacities: devices.map((d) => options.room![d]!) } : {}),
       ...inFlightOf(request.schedule, options.microbatches, devices),
     });
   if (placement) {
@@ -59,10 +59,6 @@ export function placedStages(
   const kept = fewer.slice(0, partition.stages);
   return { partition: kept.length === partition.stages ? partition : cut(kept), placement: kept };
 }
-
-/** Bytes of each stage: those that share a device share its bytes. */
-const shares = (room: readonly number[], placement: readonly number[]): number[] =>
-  placement.map((d) => room[d]! / placement.filter((e) => e === d).length);
 
 /** Stages of each device where nobody says how many. */
 export const defaultStagesPerDevice = (schedule: string | object | undefined): number =>

@@ -1,5 +1,6 @@
 /** A plan as people read it. */
 import { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from '../core/format.ts';
+import type { PartitionObjective } from '../partition/partition.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
 import { memoryCategories } from '../program/instruction.ts';
@@ -60,14 +61,19 @@ function barrierLines({ barriers }: PlanSummary, width: number): string[] {
 function heading({ model, programs }: PlanSummary, plan: Plan): string {
   const [first] = programs;
   const { objective, method } = plan.partition;
-  const quality = objective
-    ? `: largest ${objective.kind === 'time' ? formatSeconds(objective.value) : formatBytes(objective.value)}, bound ${
-        objective.kind === 'time' ? formatSeconds(objective.lowerBound) : formatBytes(objective.lowerBound)
-      }, gap ${formatPercent(gapOf(objective))}`
-    : '';
+  const quality = objective ? qualityOf(objective) : '';
   const chunks = `batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}`;
   const invariant = plan.request.invariant ? ', invariant: sample by sample, the same bits for any number of them' : '';
   return `Model ${model}, ${chunks}${invariant}\nPartition ${method}${quality}`;
+}
+
+function qualityOf(objective: PartitionObjective): string {
+  const { kind, value, lowerBound, deviceLoads } = objective;
+  const format = kind === 'time' ? formatSeconds : formatBytes;
+  const bound = `bound ${format(lowerBound)}, gap ${formatPercent(gapOf(objective))}`;
+  if (!deviceLoads) return `: largest ${format(value)}, ${bound}`;
+  const device = `: largest device ${format(Math.max(...deviceLoads))}`;
+  return kind === 'time' ? `${device}, with filling and draining ${format(value)}, ${bound}` : `${device}, ${bound}`;
 }
 
 export const gapOf = ({ value, lowerBound }: { value: number; lowerBound: number }): number =>

@@ -7,7 +7,7 @@ import { table } from './table.ts';
 const SHOWN = 8;
 
 export function printSearch(result: SearchResult): string {
-  const { best, evaluated, pareto, lowerBound, gap, considered, seconds } = result;
+  const { best, evaluated, pareto, lowerBound, gap, considered, interrupted, seconds } = result;
   const shown = evaluated.filter((c, i) => i < SHOWN || pareto.includes(c));
   const body = table(
     ['', 'step', 'bubble', 'largest peak', 'M', 'schedule', 'partition', 'devices', 'stages'],
@@ -25,13 +25,14 @@ export function printSearch(result: SearchResult): string {
     { align: ['left', 'right', 'right', 'right', 'right', 'left', 'left', 'right', 'right'] },
   );
   return [
-    `Search: ${considered} combinations weighed, ${evaluated.length} compiled and simulated, ${formatSeconds(seconds)}`,
+    `Search: ${considered} combinations weighed, ${evaluated.length} compiled and simulated, ${formatSeconds(seconds)}${interrupted ? '; interrupted, this is the best so far' : ''}`,
     body,
     `Best ${formatSeconds(best.stepSeconds)} a step; no plan below ${formatSeconds(lowerBound)} (gap ${formatPercent(gap)})`,
   ].join('\n');
 }
 
-export function jsonOfSearch({ best, evaluated, pareto, lowerBound, gap, considered, seconds }: SearchResult) {
+export function jsonOfSearch(result: SearchResult) {
+  const { best, evaluated, pareto, lowerBound, gap, considered, interrupted, seconds } = result;
   return {
     objective: best.stepSeconds,
     lowerBound,
@@ -39,6 +40,7 @@ export function jsonOfSearch({ best, evaluated, pareto, lowerBound, gap, conside
     unit: 'seconds a step',
     considered,
     evaluated: evaluated.length,
+    interrupted,
     seconds,
     best: jsonOfCandidate(best),
     pareto: pareto.map(jsonOfCandidate),

@@ -6,9 +6,9 @@ import { portfolio } from './auto/portfolio.ts';
 import { rowsOf, tasksOf } from './auto/rows.ts';
 import { better, type Found, type Objective, Search } from './auto/search.ts';
 import { timesUntilStuck } from './clock.ts';
-import { makeSchedule, type ScheduleName, scheduleNames } from './named.ts';
+import { makeSchedule, namedSchedules, type ScheduleName, scheduleNames } from './named.ts';
 import { checkShape } from './placed.ts';
-import { layStages } from './placement.ts';
+import { layStages, type PlacementRule, placementOver, renaming } from './placement.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
 import { task } from './task.ts';
 
@@ -25,6 +25,8 @@ export interface AutoScheduleOptions extends InstanceOptions {
   readonly effort?: number;
 }
 
+const DEFAULT_EFFORT = 3_000_000;
+
 export interface AutoSchedule {
   readonly schedule: Schedule;
   readonly makespan: number;
@@ -37,6 +39,19 @@ export interface AutoSchedule {
   readonly held: readonly number[];
   /** The best named schedule that obeys the same limits; undefined where none does. */
   readonly against: NamedAgainst | undefined;
+  readonly searched: Searched;
+}
+
+/** What the search did. */
+export interface Searched {
+  /** Named schedules that were tried and obey the limits. */
+  readonly named: readonly ScheduleName[];
+  /** Orders that were played to their end. */
+  readonly orders: number;
+  /** Where no placement was given for stages that share devices: those that were tried and have room. */
+  readonly placements: readonly PlacementRule[];
+  /** So many tasks that not all named schedules were tried, nor more orders than the effort is good for. */
+  readonly isLarge: boolean;
 }
 
 export interface NamedAgainst {
@@ -47,38 +62,89 @@ export interface NamedAgainst {
 
 /**
  * The schedule `auto`: list scheduling by many policies, and by the order of every named schedule that obeys the limits,
- * then changes to the best of these, then moves on the critical way; few tasks are solved to the optimum. Any acyclic graph of stages, any placement, times, links and memory for which a schedule
- * exists; never worse than the best of the named. Each stage runs its F, its B and its W in microbatch order.
+ * then changes to the best of these, then moves on the critical way; few tasks are solved to the optimum. Any acyclic graph
+ * of stages, any placement, times, links and memory for which a schedule exists; never worse than the best of the named
+ * (of those that were tried: `searched`). Each stage runs its F, its B and its W in microbatch order. Where there are more
+ * stages than devices and no placement, each of the placements by rule that differ has its share of the effort, and the
+ * best schedule its place.
  */
 export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
-  const { objective = 'makespan', effort = 3_000_000 } = options;
+  const { objective = 'makespan', effort = DEFAULT_EFFORT } = options;
   checkSearch(objective, effort);
+  const rules = rulesOf(shape);
+  let best: AutoSchedule | undefined;
+  let refused: unknown;
+  const placements: PlacementRule[] = [];
+  for (const rule of rules) {
+    const { stages, devices = stages } = shape;
+    const own = rule ? { ...shape, placement: placementOver(rule, stages, devices) } : shape;
+    try {
+      const found = placedSchedule(own, { ...options, objective, effort: effort / rules.length });
+      if (rule) placements.push(rule);
+      const isBetter =
+        best === undefined ||
+        found[objective] < best[objective] ||
+        (found[objective] === best[objective] && found.makespan + found.span < best.makespan + best.span);
+      if (isBetter) best = found;
+    } catch (error) {
+      // Memory that is too little for one placement may do for another.
+      if (!(error instanceof PlanError && error.code === 'schedule-memory-budget')) throw error;
+      refused ??= error;
+    }
+  }
+  if (best === undefined) throw refused;
+  return { ...best, searched: { ...best.searched, placements } };
+}
+
+/** Placements to try; undefined stands for the one that is given, or one stage a device. */
+function rulesOf({ stages, devices = stages, placement }: ScheduleShape): readonly (PlacementRule | undefined)[] {
+  if (placement !== undefined || !(devices < stages)) return [undefined];
+  // On a single device all are the same.
+  return devices > 1 ? ['looped', 'v', 'straight'] : ['looped'];
+}
+
+function placedSchedule(shape: ScheduleShape, options: AutoScheduleOptions): AutoSchedule {
+  const { objective = 'makespan', effort = DEFAULT_EFFORT } = options;
   const { stages, microbatches } = shape;
-  const placed = { stages, microbatches, ...checkShape(shape, () => usualDevices(shape)) };
+  const placed = { stages, microbatches, ...checkShape(shape, () => oneEach(shape)) };
   const instance = compileInstance(placed, options);
   const drains = { split: drainOf(instance, true), whole: drainOf(instance, false) };
   const bounds = new Bounds(instance);
   const lowerBound = bounds[objective]();
   const search = new Search(instance, objective, lowerBound, effort);
 
-  const against = bestNamed(search, placed, options);
+  const isLarge = 3 * instance.slots > LARGE;
+  const { against, named } = bestNamed(search, placed, options, isLarge);
   const found: Found[] = search.best === undefined ? [] : [search.best];
   const drainFor = (f: Found): Drain => (f.policy?.split === false ? drains.whole : drains.split);
-  // A quarter of the effort for the portfolio, half for its best members changed a little, the rest for moves of tasks.
-  for (const policy of portfolio(instance, bounds.ranks())) {
-    if (found.length > 0 && (search.done || search.effort < (effort * 3) / 4)) break;
-    found.push(search.list(policy.split ? drains.split : drains.whole, policy));
-  }
-  const exact = objective === 'makespan' && !search.done ? search.exact(bounds) : false;
-  if (!exact) {
+  const policies = portfolio(instance, bounds.ranks());
+  let exact = false;
+  let seed = 0;
+  let tuning = 0;
+  // Rounds, each as long as all before it: they are the same whatever effort is allowed, which only ends them. So more
+  // effort never gives a worse schedule. Up to a quarter of what is spent so far goes to the portfolio, three eighths to its best
+  // members changed a little, the rest to moves of tasks.
+  for (let until = FIRST_ROUND, listed = 0; ; until *= 2) {
+    while (policies.length > 0 && (found.length === 0 || (!search.done && listed < until / 4))) {
+      const before = search.spent;
+      const policy = policies.shift()!;
+      found.push(search.list(policy.split ? drains.split : drains.whole, policy));
+      listed += search.spent - before;
+    }
+    if (search.done) break;
+    if (objective === 'makespan' && (exact = search.exact(bounds, until / 2))) break;
     found.sort((a, b) => (better(a, b) ? -1 : better(b, a) ? 1 : 0));
-    const leaders = found.slice(0, 4).map((f) => search.relist(drainFor(f), f, 8));
-    const share = Math.max(0, search.effort - effort / 4) / leaders.length;
-    leaders.forEach((leader, i) => {
-      search.tune(drainFor(leader), leader, share, i);
-    });
-    if (instance.split) search.fuse(search.best!);
-    for (let seed = 0; seed < 64 && !search.done; seed++) search.improve(search.best!, seed);
+    found.length = Math.min(found.length, LEADERS);
+    const [tuneFrom, share] = [search.spent, (until * 3) / 16 / found.length];
+    found.push(
+      ...found.map((f, i) => {
+        const end = tuneFrom + (i + 1) * share;
+        const leader = search.relist(drainFor(f), f, 8, end);
+        return search.tune(drainFor(leader), leader, end, tuning++);
+      }),
+    );
+    for (let k = 0; k < 64 && !search.done && search.spent < until; k++) search.improve(search.best!, seed++, until);
+    if (search.done || until >= effort) break;
   }
 
   const { rows } = search.best!;
@@ -88,8 +154,20 @@ export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions 
   // The bound adds the same times in another order, so one that is reached may stand a rounding above it.
   const bound = exact || Math.abs(value - lowerBound) <= 1e-12 * value ? value : lowerBound;
   const gap = value > 0 ? (value - bound) / value : 0;
-  return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against };
+  const searched = { named, orders: search.played, placements: [], isLarge };
+  return { schedule, makespan, span, lowerBound: bound, gap, held: search.peaks(rows), against, searched };
 }
+
+/** Where the rounds begin: the default effort ends with a whole one. */
+const FIRST_ROUND = DEFAULT_EFFORT / 2 ** 12;
+/** Schedules that are tuned in a round. */
+const LEADERS = 4;
+
+/**
+ * Tasks from which making and playing one order takes a second: of the named schedules only those of this very placement are
+ * tried then, and like everything else only while effort is left.
+ */
+const LARGE = 500_000;
 
 function checkSearch(objective: Objective, effort: number): void {
   if (objective !== 'makespan' && objective !== 'span') {
@@ -106,26 +184,43 @@ function checkSearch(objective: Objective, effort: number): void {
   }
 }
 
-/** One stage a device; round after round where there are fewer devices. */
-const usualDevices = ({ stages, devices = stages }: ScheduleShape): number[] =>
-  layStages('looped', stages, Math.min(devices, stages));
+const oneEach = ({ stages }: ScheduleShape): number[] => layStages('straight', stages, stages);
 
-/** Tries every named schedule as it is and, where it may be, with its backwards split. */
-function bestNamed(search: Search, placed: ScheduleShape, options: AutoScheduleOptions): NamedAgainst | undefined {
+/** Tries every named schedule as it is and, where it may be, with its backwards split; of a large problem see `LARGE`. */
+function bestNamed(
+  search: Search,
+  placed: ScheduleShape,
+  options: AutoScheduleOptions,
+  isLarge: boolean,
+): { against: NamedAgainst | undefined; named: ScheduleName[] } {
   const { instance } = search;
   const objective = options.objective ?? 'makespan';
   let best: NamedAgainst | undefined;
-  for (const name of scheduleNames) {
+  const tried: ScheduleName[] = [];
+  for (const name of isLarge ? namesOf(placed) : scheduleNames) {
+    if (isLarge && search.done) break;
     const schedule = named(name, placed);
     if (schedule === undefined || !inOrder(schedule)) continue;
     const splits = schedule.rows.some((row) => row.some((t) => t.kind === 'B' || t.kind === 'W'));
     if (splits && !instance.split) continue;
-    if (instance.split) search.try(rowsOf(withSplitBackward(schedule), instance));
+    if (instance.split && !isLarge) search.try(rowsOf(withSplitBackward(schedule), instance));
     if (search.try(rowsOf(schedule, instance)) === undefined) continue;
+    tried.push(name);
     const lengths = lengthsOf(schedule, options);
     if (best === undefined || lengths[objective] < best[objective]) best = { name, ...lengths };
   }
-  return best;
+  return { against: best, named: tried };
+}
+
+/** Names whose own placement this is, those with split backwards first: they have the shorter steps. */
+function namesOf({ stages, placement }: ScheduleShape): ScheduleName[] {
+  const devices = new Set(placement).size;
+  const own = scheduleNames.filter((name) => {
+    const rule = namedSchedules[name].placement;
+    return renaming(layStages(rule, stages, devices), placement!) !== undefined;
+  });
+  const splits = (name: ScheduleName): boolean => name.startsWith('zb-') || name === 'dualpipe-v';
+  return [...own.filter(splits), ...own.filter((name) => !splits(name))];
 }
 
 /** By the clock, which knows overlap cells; rows without them take no longer. */

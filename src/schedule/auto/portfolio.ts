@@ -95,7 +95,8 @@ function mean({ microbatches: M, slots, time }: Instance, kind: number, s: numbe
   return sum / M;
 }
 
-const splitCosts = ({ slots, time }: Instance): boolean =>
+/** Somewhere BW is shorter than its B and W. */
+export const splitCosts = ({ slots, time }: Instance): boolean =>
   time.subarray(BW * slots).some((whole, i) => whole < time[B * slots + i]! + time[W * slots + i]!);
 
 /** The policy with one number of one device changed: what `Search.tune` tries. */

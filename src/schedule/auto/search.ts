@@ -4,16 +4,17 @@ import type { Drain } from './drain.ts';
 import { exactSchedule } from './exact.ts';
 import { B, BW, F, type Instance, W } from './instance.ts';
 import { listSchedule, type Policy } from './list.ts';
-import { mutated } from './portfolio.ts';
+import { mutated, splitCosts } from './portfolio.ts';
 import { Player, RowCheck, type Rows } from './rows.ts';
 
 export type Objective = 'makespan' | 'span';
 
 export interface Found {
   readonly rows: Rows;
-  /** The objective, and the sum of all devices' spans: of two equally long steps the one with fewer gaps goes on. */
+  /** The objective, of makespan and span the other, and the sum of all devices' spans: of equals the fewest gaps. */
   readonly value: number;
-  readonly second: number;
+  readonly other: number;
+  readonly gaps: number;
   readonly policy?: Policy;
 }
 
@@ -21,29 +22,40 @@ export interface Found {
 const searchKey = [0x6c697374, 0x72616e6b] as const;
 
 /**
- * The search's state: the best rows so far and what may still be spent. Effort is counted in tasks placed, not in
- * seconds: the same problem has the same schedule on every machine, however loaded.
+ * The search's state: the best rows so far and what is spent. Effort is counted in tasks placed, not in seconds: the same
+ * problem has the same schedule on every machine, however loaded. Nothing that is tried may depend on the effort allowed,
+ * only on what is spent: a search with more effort then does all that one with less does, and more.
  */
 export class Search {
   best: Found | undefined;
-  effort: number;
+  spent = 0;
+  /** Orders that were played to their end. */
+  played = 0;
+  readonly #effort: number;
   readonly instance: Instance;
   readonly #objective: Objective;
   readonly #player: Player;
   readonly #check: RowCheck;
   readonly #target: number;
+  readonly #mayFuse: boolean;
 
   constructor(instance: Instance, objective: Objective, target: number, effort: number) {
     this.instance = instance;
     this.#objective = objective;
     this.#target = target;
-    this.effort = effort;
+    this.#effort = effort;
+    this.#mayFuse = instance.split && splitCosts(instance);
     this.#player = new Player(instance);
     this.#check = new RowCheck(instance);
   }
 
   get done(): boolean {
-    return this.effort <= 0 || (this.best !== undefined && this.best.value <= this.#target * (1 + 1e-12));
+    return this.spent >= this.#effort || this.proved;
+  }
+
+  /** The bound is reached. */
+  get proved(): boolean {
+    return this.best !== undefined && this.best.value <= this.#target * (1 + 1e-12);
   }
 
   /** Plays rows and keeps them where they are the best; undefined where they break a rule or cannot finish. */
@@ -54,21 +66,28 @@ export class Search {
 
   #judge(rows: Rows, policy?: Policy): Found | undefined {
     const player = this.#player;
-    this.effort -= rows.reduce((n, row) => n + row.length, 0);
+    this.spent += rows.reduce((n, row) => n + row.length, 0);
     if (!player.play(rows)) return undefined;
-    let second = 0;
+    this.played++;
+    let gaps = 0;
     for (let d = 0; d < this.instance.devices; d++) {
       const [from, to] = [player.offset[d]!, player.offset[d + 1]!];
-      if (to > from) second += player.end[to - 1]! - player.start[from]!;
+      if (to > from) gaps += player.end[to - 1]! - player.start[from]!;
     }
-    const found = { rows, value: player[this.#objective], second, policy };
-    if (this.best === undefined || better(found, this.best)) this.best = found;
+    const { makespan, span } = player;
+    const [value, other] = this.#objective === 'span' ? [span, makespan] : [makespan, span];
+    const found = { rows, value, other, gaps, policy };
+    if (this.best === undefined || better(found, this.best)) {
+      this.best = found;
+      const fused = this.#mayFuse ? this.#fused(rows) : rows;
+      if (fused !== rows) this.try(fused, policy);
+    }
     return found;
   }
 
   list(drain: Drain, policy: Policy): Found {
     const rows = listSchedule(this.instance, drain, policy);
-    this.effort -= rows.reduce((n, row) => n + row.length, 0);
+    this.spent += rows.reduce((n, row) => n + row.length, 0);
     return this.#judge(rows, policy)!;
   }
 
@@ -76,9 +95,9 @@ export class Search {
    * Lists again with the ways to the end that the rows themselves show, so that what was late because of them goes
    * first: the forward half of forward-backward improvement (Li and Willis 1992; Tormos and Lova 2001).
    */
-  relist(drain: Drain, from: Found, rounds: number): Found {
+  relist(drain: Drain, from: Found, rounds: number, until: number): Found {
     let found = from;
-    for (let round = 0; round < rounds && !this.done; round++) {
+    for (let round = 0; round < rounds && !this.done && this.spent < until; round++) {
       this.#player.play(found.rows);
       const rank = this.#player.tails(this.#objective === 'span');
       const [waitW, waitF] = [1, 0].map((x) => new Array<number>(this.instance.devices).fill(x));
@@ -90,22 +109,23 @@ export class Search {
     return found;
   }
 
-  /** Solves what is small enough; true where `best` is then proved to be the best. */
-  exact(bounds: Bounds): boolean {
-    const result = exactSchedule(this.instance, bounds, this.best!.value, this.effort / 2);
+  /** Solves what is small enough for an effort of its own; true where `best` is then proved to be the best. */
+  exact(bounds: Bounds, effort: number): boolean {
+    const result = exactSchedule(this.instance, bounds, this.best!.value, effort);
     if (result === undefined) return false;
     // Rows that break a rule would mean that the solver took a shorter problem for this one: nothing is proved then.
     return result.rows === undefined || this.try(result.rows) !== undefined;
   }
 
   /** Changes a policy a number at a time, and goes on from what is no longer. */
-  tune(drain: Drain, from: Found, spend: number, seed: number): void {
-    const until = this.effort - spend;
-    for (let round = 0, found = from; from.policy !== undefined && !this.done && this.effort > until; round++) {
+  tune(drain: Drain, from: Found, until: number, seed: number): Found {
+    let found = from;
+    for (let round = 0; from.policy !== undefined && !this.done && this.spent < until; round++) {
       const random = philox4x32([round, 1, seed, 0], searchKey);
       const next = this.list(drain, mutated(found.policy!, this.instance, random));
       if (next.value <= found.value) found = next;
     }
+    return found;
   }
 
   /**
@@ -113,13 +133,13 @@ export class Search {
    * starting goes behind it, or that one goes further ahead, or a later task is pulled into a gap. Goes on from what is no
    * longer: ways that are equally long are broken one by one.
    */
-  improve(from: Found, seed: number): void {
+  improve(from: Found, seed: number, until: number): void {
     const { stages } = this.instance;
     let current = from;
     this.#player.play(current.rows);
     let way = this.#criticalWay();
     let failed = 0;
-    for (let round = 0; !this.done && way.length > 0 && failed < 400; round++) {
+    for (let round = 0; !this.done && this.spent < until && way.length > 0 && failed < 400; round++) {
       const random = philox4x32([round, 0, seed, 0], searchKey);
       const at = way[random[0]! % way.length]!;
       const row = current.rows[at.device]!;
@@ -137,7 +157,7 @@ export class Search {
       const changed = moved(row, source, target);
       if (changed === undefined || !this.#check.check(changed, at.device)) {
         // A move that memory or precedence forbids costs no play, but the row was walked.
-        this.effort -= row.length / 4;
+        this.spent += row.length / 4;
         failed++;
         continue;
       }
@@ -148,6 +168,7 @@ export class Search {
       }
       if (better(next, current)) failed = 0;
       current = next;
+      if (this.#mayFuse) this.#player.play(current.rows); // What was played last may be its fused rows.
       way = this.#criticalWay();
     }
   }
@@ -177,11 +198,12 @@ export class Search {
     return way;
   }
 
-  /** B directly before its own W as one BW, wherever that is shorter. */
-  fuse(from: Found): void {
+  /** B directly before its own W as one BW, wherever that is shorter; the rows themselves where it is nowhere. */
+  #fused(rows: Rows): Rows {
     const { stages, microbatches: M, slots, time } = this.instance;
     const counts = new Int32Array(3 * stages);
-    const rows = from.rows.map((row) => {
+    let isChanged = false;
+    const changed = rows.map((row) => {
       const fused: number[] = [];
       for (let i = 0; i < row.length; i++) {
         const kind = (row[i]! / stages) | 0;
@@ -191,6 +213,7 @@ export class Search {
           counts[W * stages + s]!++;
           if (time[BW * slots + slot]! < time[B * slots + slot]! + time[W * slots + slot]!) {
             fused.push(BW * stages + s);
+            isChanged = true;
             i++;
             continue;
           }
@@ -205,7 +228,7 @@ export class Search {
       }
       return Int32Array.from(fused);
     });
-    this.try(rows, from.policy);
+    return isChanged ? changed : rows;
   }
 
   peaks(rows: Rows): number[] {
@@ -223,7 +246,7 @@ export class Search {
 }
 
 export const better = (a: Found, b: Found): boolean =>
-  a.value < b.value || (a.value === b.value && a.second < b.second);
+  a.value < b.value || (a.value === b.value && (a.other < b.other || (a.other === b.other && a.gaps < b.gaps)));
 
 /** The row with one task taken out at `source` and put in at `target`; undefined where nothing changes. */
 function moved(row: Int32Array, source: number, target: number): Int32Array | undefined {
