@@ -179,7 +179,7 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--method <name>', doc: methodNames },
       {
         flags: '--time-limit <s>',
-        doc: 'seconds from the start of the command, reading included, for the best so far with its bound; default 60, 20 where parts times devices exceed 20,000',
+        doc: 'seconds from the start of the command, reading included, for the best so far with its bound; default 60, 18 where parts times devices exceed 20,000',
       },
       { flags: '--seed <n>', doc: 'of searches that are random; default 0' },
       { flags: '--batch <n>', doc: "samples a step of a model; default the file's, else 32" },

@@ -44,9 +44,9 @@ describe('the time limit of the command', () => {
     expect(clock.secondsFor(1)).toBe(1);
   });
 
-  it('is a third of a minute where no proof is in reach', () => {
+  it('is shorter where no proof is in reach', () => {
     expect(defaultTimeLimit(chain(1000, 20))).toBe(60);
-    expect(defaultTimeLimit(chain(1001, 20))).toBe(20);
+    expect(defaultTimeLimit(chain(1001, 20))).toBe(18);
   });
 });
 
