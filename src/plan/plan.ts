@@ -18,7 +18,7 @@ import { buildProgram } from '../program/build.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
-import type { Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
+import type { Durations, Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
 import { compileWithin } from './auto-schedule.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
@@ -77,6 +77,8 @@ export interface PlanRequest {
   readonly stagesPerDevice?: number;
   /** Schedules of programs that were decided before: those of a stored plan, but for the first program's. */
   readonly decided?: Readonly<Record<string, Schedule>>;
+  /** Times of the schedule's stages on a device of speed 1, by which messages get their places. Default: by `costs`. */
+  readonly stageSeconds?: readonly Durations[];
   readonly optimizer?: Optimizer;
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;
@@ -112,6 +114,8 @@ export interface Plan {
   readonly memory: readonly DeviceMemoryPlan[];
   readonly constants: ReadonlyMap<string, HostTensor>;
   readonly stageEdges: readonly StageEdge[];
+  /** Of one microbatch on a device of speed 1: what the places for messages were made by. */
+  readonly stageSeconds: readonly Durations[];
   readonly prediction: Prediction;
 }
 
@@ -215,9 +219,12 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
     Object.entries(builds).map(([name, { graphs }]) => [name, stagesOf(graphs.values(), partition, mainGraph)]),
   );
   const mainStageOf = stageMap(mainGraph, partition);
-  // Rooflines, whatever the costs: else the program, and its memory, would depend on what was measured.
-  const typical = { stages: chain.stages, own: chain.modelStages, costs: analyticCosts() };
-  const durations = taskSeconds(stageCosts(mainGraph, mainStageOf, typical), chain.placement, request.devices);
+  // Stages whose times are not what the places for messages were made by wait for each other.
+  const stageSeconds =
+    request.stageSeconds?.length === chain.stages
+      ? request.stageSeconds
+      : stageCosts(mainGraph, mainStageOf, { stages: chain.stages, own: chain.modelStages, costs }).durations;
+  const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
   const compile = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
     const schedules: Record<string, Schedule> = {};
     const programs: Record<string, StepProgram> = {};
@@ -263,6 +270,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
     memory,
     constants,
     stageEdges: chain.edges,
+    stageSeconds,
     prediction: predict(programs[mainName]!, request.devices, costs),
   };
 }

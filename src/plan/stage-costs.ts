@@ -79,7 +79,7 @@ export function stageCosts(
 
 /** Seconds of each task on the device of its stage. */
 export function taskSeconds(
-  { durations }: StageCosts,
+  { durations }: Pick<StageCosts, 'durations'>,
   placement: readonly number[],
   devices: readonly PlannedDevice[],
 ): (task: Task) => number {
