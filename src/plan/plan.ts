@@ -20,13 +20,12 @@ import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
 import type { Durations, Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
-import { compileWithin } from './auto-schedule.ts';
+import { compileWithin, placedForListing } from './auto-schedule.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
-import { placedStages } from './stages.ts';
 
 export { capacityOf } from './capacity.ts';
 
@@ -204,7 +203,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
   const request = { ...asked, schedule: scheduleAskedFor(asked, byWholeBatch) };
 
   const microbatches = builds[mainName]!.chunks.length;
-  const { partition, placement } = placedStages(mainGraph, request, { microbatches, costs, room });
+  const { partition, placement } = placedForListing(mainGraph, request, { microbatches, costs, room });
   const order = highestOrder(mainGraph);
   const chain: StageChain = {
     stages: foldedStages(partition.stages, order),

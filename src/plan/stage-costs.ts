@@ -90,6 +90,20 @@ export function taskSeconds(
   };
 }
 
+/** Seconds of the updates behind a step's tasks, on the device where they take longest. */
+export function updateSeconds(
+  { stepSeconds }: StageCosts,
+  placement: readonly number[],
+  devices: readonly PlannedDevice[],
+): number {
+  const updates = devices.map(() => 0);
+  stepSeconds.forEach((seconds, s) => {
+    const d = placement[s]!;
+    updates[d]! += seconds / relativeSpeed(devices[d]);
+  });
+  return Math.max(...updates);
+}
+
 /** Seconds from the end of a task on one stage to its use on another, for the stages' own devices. */
 export function linkSeconds(
   { traffic }: StageCosts,
