@@ -3,7 +3,19 @@
  * compiling; the planned bytes of every device must come out the same.
  */
 import { FormatError, PlanError } from '../core/errors.ts';
-import { any, choice, type Infer, integer, list, number, object, optional, parse, record, string } from '../core/schema.ts';
+import {
+  any,
+  choice,
+  type Infer,
+  integer,
+  list,
+  number,
+  object,
+  optional,
+  parse,
+  record,
+  string,
+} from '../core/schema.ts';
 import { isScheduleName } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import { parseTaskKey, taskKey } from '../schedule/task.ts';

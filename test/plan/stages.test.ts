@@ -28,6 +28,23 @@ describe('stages of a device', () => {
     expect(plan.partition.stages).toBe(placement.length);
   });
 
+  const models = Object.entries(smallModels);
+  it.each(models)(
+    'of %s are cut so that devices have equal loads, as far as one piece does not outweigh them',
+    (_, m) => {
+      for (const schedule of ['zb-v', 'dualpipe-v', 'interleaved-1f1b'] as const) {
+        const { partition, placement } = planOf(m, { batch: 8, devices: 2, microbatches: 4, schedule });
+        const { value, lowerBound, deviceLoads, loads } = partition.objective!;
+        expect(lowerBound).toBe(value);
+        expect(value).toBeCloseTo(Math.max(...deviceLoads!) + Math.max(...loads) / 4, 12);
+        // With one stage a device the balance is no better than the ramp that several stages save.
+        const straight = planOf(m, { batch: 8, devices: 2, microbatches: 4, schedule: '1f1b' }).partition.objective!;
+        expect(value).toBeLessThan(straight.value * (1 + 1 / 4));
+        placement.forEach((d, s) => expect(deviceLoads![d]).toBeGreaterThanOrEqual(loads[s]!));
+      }
+    },
+  );
+
   it('of a graph with few nodes: as many devices as can have all of theirs', () => {
     const nodes = planOf(threeLayers).partition.assignment;
     const devices = Object.keys(nodes).length;
