@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { partition } from 'partita';
 
-const { readLayerProfile, readOperatorGraph, solvePlacement } = partition;
+const { balancerRatios, readLayerProfile, readOperatorGraph, solvePlacement, tryPlacement } = partition;
 const [folder, only] = process.argv.slice(2);
 if (!folder) {
   console.error('node bench/partition.mjs INSTANCES [operator|layers|balancers]');
@@ -20,16 +20,6 @@ const head = (...cells) => {
   row(...cells.map(() => '---'));
 };
 const read = (...path) => readFileSync(join(folder, ...path), 'utf8');
-
-/** Objective as text; what a method's placement does not fit into is no result. */
-async function solved(problem, options) {
-  try {
-    return await solvePlacement(problem, options);
-  } catch (error) {
-    if (error.code?.startsWith('placement-')) return undefined;
-    throw error;
-  }
-}
 
 async function operatorGraphs() {
   head(
@@ -52,7 +42,7 @@ async function operatorGraphs() {
     const { problem } = readOperatorGraph(text, name);
     const alone = await solvePlacement(problem);
     const withCpu = await solvePlacement(readOperatorGraph(text, name, { cpus: 1 }).problem);
-    const baseline = async (method) => (await solved(problem, { method }))?.objective.toFixed(4) ?? '–';
+    const baseline = async (method) => (await tryPlacement(problem, { method }))?.objective.toFixed(4) ?? '–';
     row(
       name,
       published.devices,
@@ -119,21 +109,42 @@ async function layerProfiles() {
   }
 }
 
-/** Other balancers as ratios to the optimum, forward and backward time, no communication. */
+/**
+ * Other balancers as ratios to an optimum, forward and backward time, no communication. `own order`: each against the best
+ * cut of the sequence of layers that it sees (as they are published); the others against the best of the whole graph.
+ */
 async function balancers() {
-  head('model', 'devices', 'ours', 'blocks (torchgpipe)', 'parameters (DeepSpeed)', 'equal');
+  head(
+    'model',
+    'devices',
+    'ours',
+    'torchgpipe, own order',
+    'DeepSpeed, own order',
+    'blocks (torchgpipe)',
+    'parameters (DeepSpeed)',
+    'equal',
+  );
   for (const file of readdirSync(join(folder, 'layer-profiles')).sort()) {
     if (file.startsWith('LICENSE')) continue;
     const name = file.replace('.txt', '');
     for (const devices of [2, 4, 8]) {
-      const { problem } = readLayerProfile(read('layer-profiles', file), name, { devices });
+      const text = read('layer-profiles', file);
+      const { problem } = readLayerProfile(text, name, { devices });
+      const own = balancerRatios(text, name, devices);
       const best = await solvePlacement(problem);
       const ratios = [];
       for (const method of ['blocks', 'parameters', 'equal']) {
-        const other = await solved(problem, { method });
+        const other = await tryPlacement(problem, { method });
         ratios.push(other ? (other.objective / best.objective).toFixed(3) : '–');
       }
-      row(name, devices, (best.objective / best.lowerBound).toFixed(3), ...ratios);
+      row(
+        name,
+        devices,
+        (best.objective / best.lowerBound).toFixed(3),
+        own.blocks.toFixed(3),
+        own.parameters.toFixed(3),
+        ...ratios,
+      );
     }
   }
 }

@@ -3,9 +3,11 @@
 //
 //   node bench/predict.mjs [--minutes 7] [--models mlp,lenet] [--out bench/predict.md] [--json predict.json]
 //
-// For each model, round after round: its kernels are timed in steps of one device (two at once for layouts of two), and right
-// behind all layouts that they predict run a few steps each; of these the least disturbed half counts (Linux tells which
-// waited for a core). Errors are medians over the rounds. Run it on an idle machine with at least two cores.
+// For each model, in turns of some steps: its kernels are timed on one device (on two at once for layouts of two), then a
+// layout that they predict runs. Means over all turns are compared: a shared machine's cores change their speed within
+// seconds, and a mean step is made of mean kernels. The prediction plays each program with the speeds that the cores had
+// while the kernels were timed; the column "steady" is the same with constant speeds. Steps that waited for a core (Linux
+// tells) do not count. Run it on an idle machine with at least two cores.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -79,9 +81,17 @@ function requestOf(config, layout) {
   };
 }
 
+/** About so long a plan runs before another has its turn. */
+const WINDOW_SECONDS = 0.08;
+
+/** Places in each recorded window at which a simulated step begins. */
+const BEGINS = [0, 0.21, 0.43, 0.67];
+
+const stepsWithin = (seconds) => Math.max(3, Math.min(24, Math.round(WINDOW_SECONDS / seconds)));
+
 /**
- * The layouts of a model in rounds. In each, the kernels are timed anew right before the layouts that they predict: the
- * clock of a shared machine and its neighbours change within seconds, and a prediction is held to steps of its own time.
+ * The layouts of a model, in turns of some steps each. Before every turn the model's kernels are timed on one device, or on
+ * two at once, so that over all turns kernels and layouts have met the same machine.
  */
 async function runModel(name, config, machine, until) {
   const groups = new Map();
@@ -91,8 +101,12 @@ async function runModel(name, config, machine, until) {
     let group = groups.get(key);
     if (!group) {
       const feed = profile.feedOf(prepared);
-      const first = await profile.profileModel(request, feed, machine, { steps: 15, warmUp: 6 });
-      groups.set(key, (group = { request, feed, costs: profiledCosts(first), runs: [] }));
+      const alone = makePlan(profile.onOneDevice(request, 'wasm'));
+      const recorder = await profile.StepRecorder.open(alone, feed, { busyDevices: layout.devices, seed: 0 });
+      const first = await recorder.summary([await recorder.run(8, 6)]);
+      group = { feed, recorder, windows: [], runs: [], costs: profiledCosts(profile.profileOf(first, machine)) };
+      group.steps = Math.max(2, stepsWithin(first.stepSeconds) >> 1);
+      groups.set(key, group);
     }
     let plan;
     try {
@@ -101,37 +115,59 @@ async function runModel(name, config, machine, until) {
       console.error(`${name} ${JSON.stringify(layout)}: ${error.message}`);
       continue;
     }
-    group.runs.push({ layout, plan, rounds: [], session: await Session.open(plan, { seed: 0, audit: false }) });
+    const session = await Session.open(plan, { seed: 0, audit: false });
+    group.runs.push({ layout, plan, session, turn: 8, steps: [] });
   }
-  for (let round = 0; round < 3 || performance.now() < until; round++) {
-    for (const { request, feed, runs } of groups.values()) {
-      const costs = profiledCosts(await profile.profileModel(request, feed, machine, { steps: 8, warmUp: 3 }));
+  for (let round = 0; round < 4 || performance.now() < until; round++) {
+    for (const { feed, recorder, windows, runs, steps } of groups.values()) {
       for (const run of round % 2 ? [...runs].reverse() : runs) {
-        const steps = [];
-        for (let i = 0; i < (round === 0 ? 8 : 6); i++) {
+        const window = await recorder.run(steps, 1);
+        const own = [];
+        for (let i = 0; i < run.turn; i++) {
           const tensors = feed.tensorsAt(i);
           const before = profile.runDelaySeconds() ?? 0;
           const { seconds, reports } = await run.session.run('train', tensors, { step: i, lr: 1e-3 });
           const delaySeconds = (profile.runDelaySeconds() ?? 0) - before;
-          // The first of a visit finds other models' data in the caches.
-          if (i > 0) steps.push({ seconds, delaySeconds, busy: reports.map((r) => r.busySeconds) });
+          // The first of a turn finds the other plan's data in the caches.
+          if (i > 0) own.push({ seconds, delaySeconds, busy: reports.map((r) => r.busySeconds) });
         }
+        run.turn = 1 + stepsWithin(median(own.map((s) => s.seconds)));
         if (round === 0) continue; // warms up
-        const counted = profile.leastDisturbed(steps);
-        const { devices } = run.plan.request;
-        const { stepSeconds, busySeconds } = simulate.predict(run.plan.programs.train, devices, costs);
-        const measured = median(counted.map((s) => s.seconds));
-        const busy = devices.map((_, d) => median(counted.map((s) => s.busy[d])));
-        run.rounds.push({ predicted: stepSeconds, measured, busyErrors: busy.map((b, d) => busySeconds[d] / b - 1) });
+        windows.push(window);
+        run.steps.push(...own);
       }
     }
   }
   const rows = [];
-  for (const { runs } of groups.values()) {
-    for (const { layout, plan, rounds, session } of runs) {
+  for (const { recorder, windows, runs } of groups.values()) {
+    const recorded = await recorder.summary(windows, 'mean');
+    await recorder.close();
+    const costs = profiledCosts(profile.profileOf(recorded, machine));
+    const traces = windows.map((window) => profile.speedTraces(recorded, window)).filter((t) => t !== undefined);
+    for (const { layout, plan, session, steps } of runs) {
       const planned = session.plannedPeaks();
       const peaks = await session.measuredPeaks();
       await session.close();
+      const { devices } = plan.request;
+      const counted = profile.leastDisturbed(steps);
+      const steady = simulate.predict(plan.programs.train, devices, costs);
+      const source = simulate.actionsOf(plan.programs.train, { devices, costs });
+      // Which core a device has is not known: each device meets each core's trace.
+      const simulated = traces.flatMap((speeds, i) =>
+        BEGINS.map((share, k) =>
+          simulate.simulate(
+            source,
+            { devices, costs },
+            {
+              record: false,
+              begin: share * speeds[0].seconds,
+              speeds: (i + k) % 2 ? [...speeds].reverse() : speeds,
+            },
+          ),
+        ),
+      );
+      const predicted = mean(simulated.map((s) => s.stepSeconds));
+      const measured = mean(counted.map((s) => s.seconds));
       rows.push({
         model: name,
         devices: layout.devices,
@@ -139,12 +175,16 @@ async function runModel(name, config, machine, until) {
         placement: plan.placement,
         schedule: plan.schedules.train.name,
         microbatches: layout.microbatches,
-        predictedSeconds: median(rounds.map((r) => r.predicted)),
-        measuredSeconds: median(rounds.map((r) => r.measured)),
-        error: median(rounds.map((r) => r.predicted / r.measured - 1)),
-        busyErrors: planned.map((_, d) => median(rounds.map((r) => r.busyErrors[d]))),
+        predictedSeconds: predicted,
+        steadySeconds: steady.stepSeconds,
+        measuredSeconds: measured,
+        error: predicted / measured - 1,
+        steadyError: steady.stepSeconds / measured - 1,
+        busyErrors: devices.map(
+          (_, d) => mean(simulated.map((s) => s.devices[d].busySeconds)) / mean(counted.map((s) => s.busy[d])) - 1,
+        ),
         memoryErrorBytes: Math.max(...planned.map((p, d) => Math.abs(p - peaks[d]))),
-        rounds: rounds.length,
+        steps: counted.length,
       });
     }
   }
@@ -168,6 +208,7 @@ const busyErrors = rows.flatMap((row) => row.busyErrors.map(Math.abs));
 const figures = {
   layouts: rows.length,
   meanError: mean(errors),
+  meanSteadyError: mean(rows.map((row) => Math.abs(row.steadyError))),
   bias: mean(rows.map((row) => row.error)),
   largestError: errors.length > 0 ? Math.max(...errors) : null,
   rankCorrelation: rankCorrelation(
@@ -187,9 +228,10 @@ const text = `${table(
     'predicted ms',
     'measured ms',
     'error',
+    'steady',
     'busy error',
     'memory',
-    'rounds',
+    'steps',
   ],
   rows.map((r) => [
     r.model,
@@ -200,14 +242,15 @@ const text = `${table(
     milliseconds(r.predictedSeconds),
     milliseconds(r.measuredSeconds),
     percent(r.error),
+    percent(r.steadyError),
     r.busyErrors.map(percent).join(', '),
     `${r.memoryErrorBytes} B`,
-    r.rounds,
+    r.steps,
   ]),
 )}
 
 ${figures.layouts} layouts
-mean error ${percent(figures.meanError)}, bias ${percent(figures.bias)}, largest ${percent(figures.largestError)}
+mean error ${percent(figures.meanError)}, bias ${percent(figures.bias)}, largest ${percent(figures.largestError)}; with constant speeds ${percent(figures.meanSteadyError)}
 rank correlation ${figures.rankCorrelation?.toFixed(4) ?? '-'}
 mean error of a device's busy time ${percent(figures.meanBusyError)}
 largest error of memory ${figures.memoryErrorBytes} B`;

@@ -84,6 +84,10 @@ export const commands: readonly CommandSpec[] = [
     description: 'Makes the plan of a training and prints it; nothing runs. Exit code 1 where it does not fit.',
     flags: [
       { flags: '--plan-out <file>', doc: 'stores the plan, for "partita train --plan"' },
+      {
+        flags: '--cluster <file>',
+        doc: 'plans for the devices and links of this file (docs/simulator.md) instead of its own; with --devices k, for the first k',
+      },
       { flags: '--batch <n>', doc: 'samples a step where the experiment has no data; default 32' },
       {
         flags: '--search',

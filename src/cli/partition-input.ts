@@ -1,17 +1,8 @@
 import { FormatError, UsageError } from '../core/errors.ts';
-import { defaultLink } from '../cost/analytic.ts';
-import { analyticCosts, type CostModel, withLinks } from '../cost/model.ts';
 import { readText } from '../formats/read-file.ts';
-import { buildTrainingGraph } from '../optim/training-graph.ts';
 import type { ForeignGraph, ForeignRequest } from '../partition/foreign-graph.ts';
 import { readLayerProfile } from '../partition/read-layer-profile.ts';
-import { readOperatorGraph } from '../partition/read-operator-graph.ts';
-import { type TrainingDevice, trainingProblem } from '../partition/training-problem.ts';
-import { chunkSizes } from '../plan/chunks.ts';
-import type { PlannedDevice } from '../plan/plan.ts';
-import { relativeSpeed } from '../plan/stages.ts';
-import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
-import { loadExperiment } from './experiment.ts';
+import { operatorGraphOf } from '../partition/read-operator-graph.ts';
 import type { Invocation } from './invocation.ts';
 
 export interface PartitionRequest extends ForeignRequest {
@@ -20,8 +11,12 @@ export interface PartitionRequest extends ForeignRequest {
 }
 
 /** The graph of a file, by what is in it: operator graph, layer profile, experiment, or an ONNX model by its name. */
-export function readGraph(invocation: Invocation, file: string, request: PartitionRequest): ForeignGraph {
-  if (file.endsWith('.onnx')) return readModel(invocation, request);
+export async function readGraph(
+  invocation: Invocation,
+  file: string,
+  request: PartitionRequest,
+): Promise<ForeignGraph> {
+  if (file.endsWith('.onnx')) return readModel(invocation, file, request);
   const text = readText(file);
   if (!/^\s*[{[]/.test(text)) {
     refuse(request, 'batch', file, 'a profile has the batch that it was measured with');
@@ -36,10 +31,10 @@ export function readGraph(invocation: Invocation, file: string, request: Partiti
       cause,
     });
   }
-  if (typeof json === 'object' && json !== null && 'model' in json) return readModel(invocation, request);
+  if (typeof json === 'object' && json !== null && 'model' in json) return readModel(invocation, file, request);
   refuse(request, 'batch', file, 'a graph of operators has the times of its own batch');
   refuse(request, 'linkBandwidth', file, 'the edges of a graph of operators have their costs in time');
-  return readOperatorGraph(text, file, request);
+  return operatorGraphOf(json, file, request);
 }
 
 const flagOf = { batch: 'batch', linkBandwidth: 'link-bandwidth', cpus: 'cpus' } as const;
@@ -52,51 +47,9 @@ function refuse(request: PartitionRequest, key: keyof typeof flagOf, file: strin
   });
 }
 
-/**
- * A model as its training step where it has an objective, else (an ONNX file by itself) as its forward pass. Kernels' times
- * are predicted, by the rooflines of one core.
- */
-function readModel(invocation: Invocation, request: PartitionRequest): ForeignGraph {
-  refuse(request, 'cpus', invocation.file!, 'times are those of a WebAssembly core, whatever the device');
-  const { experiment, where, given } = loadExperiment(invocation);
-  const prepared = prepareExperiment(experiment, {
-    where,
-    needsData: false,
-    needsObjective: false,
-    batch: request.batch,
-  });
-  const { model, optimizer, batch } = prepared;
-  const { microbatches, l2, batchNorm, clip } = experiment;
-  const built = model.build(chunkSizes(batch, microbatches)[0]!);
-  const trains = built.objective.length > 0;
-  const graph = trains ? buildTrainingGraph(built, { l2, batchNorm, optimizer, clip }) : built.graph;
-  const planned = planRequestOf(prepared, 'gradients');
-  const { problem, assignmentOf } = trainingProblem(graph, {
-    costs: linked(planned.costs ?? analyticCosts(), request.linkBandwidth),
-    devices: devicesOf(given.has('devices') ? planned.devices : undefined, microbatches, request),
-    microbatches,
-  });
-  return { problem, assignmentOf, format: trains ? `training step of ${model.name}` : `forward pass of ${model.name}` };
-}
-
-/** The same kernels behind other links. */
-const linked = (costs: CostModel, bytesPerSecond: number | undefined): CostModel =>
-  bytesPerSecond === undefined
-    ? costs
-    : withLinks(costs, () => ({ bytesPerSecond, secondsLatency: defaultLink.secondsLatency }));
-
-/** Devices of the experiment, or as many alike as are asked for; 1F1B says how many microbatches each holds. */
-function devicesOf(
-  planned: readonly PlannedDevice[] | undefined,
-  microbatches: number,
-  { devices, memory }: PartitionRequest,
-): TrainingDevice[] {
-  const own = planned?.map((d) => ({ speed: relativeSpeed(d), memory: d.memory }));
-  const alike = Array.from({ length: devices ?? 2 }, () => ({ speed: 1, memory: null }));
-  const all = devices === undefined && own ? own : alike;
-  return all.map((d, s) => ({
-    ...d,
-    memory: memory ?? d.memory,
-    inFlight: Math.min(microbatches, all.length - s),
-  }));
+/** What models need is most of the library, and loading it takes longer than reading a graph of thousands of nodes. */
+async function readModel(invocation: Invocation, file: string, request: PartitionRequest): Promise<ForeignGraph> {
+  refuse(request, 'cpus', file, 'times are those of a WebAssembly core, whatever the device');
+  const { modelProblem } = await import('./partition-model.ts');
+  return modelProblem(invocation, request);
 }

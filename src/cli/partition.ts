@@ -1,10 +1,12 @@
-import { PlanError, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import { parseBytes } from '../core/memory-size.ts';
-import { placementMethods, solvePlacement } from '../partition/methods.ts';
+import type { ForeignGraph } from '../partition/foreign-graph.ts';
+import { defaultTimeLimit, placementMethods, solvePlacement, tryPlacement } from '../partition/methods.ts';
 import { PlacementState } from '../partition/placement-load.ts';
 import { gapOfPlacement, type Placement, type PlacementProblem } from '../partition/problem.ts';
 import { type ComparedMethod, deviceNames, printPlacement } from '../report/placement.ts';
 import { choiceOf, type Invocation, numberOf, textOf, wholeNumberOf } from './invocation.ts';
+import { CommandClock } from './partition-clock.ts';
 import { readGraph } from './partition-input.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
@@ -21,9 +23,9 @@ export async function run(invocation: Invocation): Promise<number> {
     'method',
     placementMethods.map((m) => m.name),
   );
-  const timeLimitSeconds = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY) ?? 60;
+  const timeLimit = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY);
   const seed = wholeNumberOf(invocation, 'seed', 'seed', 0) ?? 0;
-  const graph = readGraph(invocation, file, {
+  const graph = await readGraph(invocation, file, {
     devices: wholeNumberOf(invocation, 'devices', 'devices', 0),
     cpus: wholeNumberOf(invocation, 'cpus', 'cpus', 0),
     memory: memory === undefined ? undefined : parseBytes(memory, '--memory'),
@@ -32,11 +34,11 @@ export async function run(invocation: Invocation): Promise<number> {
     contiguous,
   });
   const { problem } = graph;
-  // The limit is the command's: starting and reading count as well, but at least a tenth is left to search.
-  const forSearch = Math.max(timeLimitSeconds / 10, timeLimitSeconds - performance.now() / 1000);
-  const placement = await solvePlacement(problem, { method, contiguous, timeLimitSeconds: forSearch, seed });
-  const compared =
-    own.compare === true ? await compare(problem, placement, { contiguous, timeLimitSeconds, seed }) : [];
+  const clock = new CommandClock(timeLimit ?? defaultTimeLimit(problem));
+  const comparing = own.compare === true;
+  const timeLimitSeconds = clock.secondsFor(comparing ? 0.8 : 1);
+  const placement = await solvePlacement(problem, { method, contiguous, timeLimitSeconds, seed });
+  const compared = comparing ? await compare(problem, placement, clock, { contiguous, seed }) : [];
   if (invocation.json) {
     process.stdout.write(`${JSON.stringify(jsonOf(graph, placement, contiguous, compared))}\n`);
   } else {
@@ -47,29 +49,26 @@ export async function run(invocation: Invocation): Promise<number> {
   return 0;
 }
 
-/** All baselines on the same problem, each by itself. */
+/** All baselines on the same problem, each by itself in a part of the time that is left. */
 async function compare(
   problem: PlacementProblem,
   placement: Placement,
-  options: { readonly contiguous: boolean; readonly timeLimitSeconds: number; readonly seed: number },
+  clock: CommandClock,
+  options: { readonly contiguous: boolean; readonly seed: number },
 ): Promise<ComparedMethod[]> {
   const results: ComparedMethod[] = [];
-  for (const { name: method, doc, baseline } of placementMethods) {
-    if (!baseline || placement.method === method) continue;
+  const baselines = placementMethods.filter(({ name, baseline }) => baseline && placement.method !== name);
+  for (const [i, { name: method, doc }] of baselines.entries()) {
     const started = performance.now();
-    let objective: number | null = null;
-    try {
-      ({ objective } = await solvePlacement(problem, { ...options, method }));
-    } catch (error) {
-      if (!(error instanceof PlanError)) throw error;
-    }
-    results.push({ method, doc, objective, seconds: (performance.now() - started) / 1000 });
+    const timeLimitSeconds = clock.secondsFor(1 / (baselines.length - i));
+    const found = await tryPlacement(problem, { ...options, method, timeLimitSeconds });
+    results.push({ method, doc, objective: found?.objective ?? null, seconds: (performance.now() - started) / 1000 });
   }
   return results;
 }
 
 function jsonOf(
-  { problem, assignmentOf, format }: ReturnType<typeof readGraph>,
+  { problem, assignmentOf, format }: ForeignGraph,
   placement: Placement,
   contiguous: boolean,
   compared: readonly ComparedMethod[],

@@ -1,4 +1,4 @@
-import { PlanError } from '../core/errors.ts';
+import { PlanError, UsageError } from '../core/errors.ts';
 import { analyticCosts } from '../cost/model.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { draftPlan, makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
@@ -8,22 +8,22 @@ import { figuresOf } from '../report/figures.ts';
 import { gapOf, printPlan } from '../report/plan.ts';
 import { jsonOfSearch, printSearch } from '../report/search.ts';
 import { printGrid } from '../schedule/grid.ts';
-import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
-import { loadExperiment } from './experiment.ts';
-import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
-import { refuseSwallowedExperiment, withCosts } from './measuring.ts';
+import { requestAsked } from './cluster.ts';
+import { type Invocation, textOf } from './invocation.ts';
+import { refuseSwallowedExperiment } from './measuring.ts';
 import { refuseSearchFlags, searchOf } from './plan-search.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   refuseSwallowedExperiment(invocation);
-  const { experiment, where, given } = loadExperiment(invocation);
-  const prepared = prepareExperiment(experiment, {
-    where,
-    needsData: false,
-    batch: wholeNumberOf(invocation, 'batch', 'batch', 1),
-  });
+  const out = textOf(invocation, 'planOut');
+  if (out !== undefined && textOf(invocation, 'cluster') !== undefined) {
+    throw new UsageError('command-line', '--plan-out stores plans that can run here, and those of a --cluster cannot', {
+      fields: { flag: 'plan-out' },
+      remedy: 'leave out --plan-out, and keep what --json prints; or leave out --cluster',
+    });
+  }
   const show = !invocation.quiet && !invocation.json;
-  const request = await withCosts(planRequestOf(prepared, 'train'), prepared, invocation);
+  const { request, experiment, given } = await requestAsked(invocation);
   const print = (plan: Plan) => {
     if (show) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n`);
   };
@@ -34,7 +34,6 @@ export async function run(invocation: Invocation): Promise<number> {
     print(plan);
     process.stdout.write(`\n${printSearch(found)}\n`);
   }
-  const out = textOf(invocation, 'planOut');
   if (out !== undefined) await writeFileAtomic(out, writePlanFile(plan, experiment));
   if (invocation.json)
     process.stdout.write(`${JSON.stringify({ ...jsonOf(plan), ...(found ? { search: jsonOfSearch(found) } : {}) })}\n`);

@@ -1,13 +1,9 @@
 /** `partita simulate experiment.json`: its plan, played without devices. */
 import { PlanError, UsageError } from '../core/errors.ts';
-import { defaultDevice, defaultLink } from '../cost/analytic.ts';
-import { analyticCosts, withLinks } from '../cost/model.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
-import { readText } from '../formats/read-file.ts';
-import { makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
+import { clusterOf, makePlan, type Plan } from '../plan/plan.ts';
 import { printSimulation, printWhy, simulationFigures } from '../report/simulation.ts';
 import { stepTrace } from '../report/step-trace.ts';
-import { type ClusterFile, readCluster } from '../simulate/cluster-file.ts';
 import {
   type Cluster,
   criticalPath,
@@ -17,11 +13,9 @@ import {
   simulate,
   whyIdle,
 } from '../simulate/index.ts';
-import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
-import type { Experiment } from '../train/experiment/schema.ts';
-import { loadExperiment } from './experiment.ts';
+import { requestAsked } from './cluster.ts';
 import { type Invocation, numberOf, refuseMissingFolder, textOf, wholeNumberOf } from './invocation.ts';
-import { refuseSwallowedExperiment, withCosts } from './measuring.ts';
+import { refuseSwallowedExperiment } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   refuseSwallowedExperiment(invocation);
@@ -29,7 +23,9 @@ export async function run(invocation: Invocation): Promise<number> {
   refuseMissingFolder('trace', trace);
   const { jitter, draws } = jitterAsked(invocation);
   const place = placeAsked(invocation);
-  const { plan, cluster } = await planFor(invocation);
+  const { request } = await requestAsked(invocation);
+  const plan = makePlan(request);
+  const cluster = clusterOf(plan.request);
   const [name] = Object.keys(plan.programs);
   const program = plan.programs[name!]!;
   if (place && place.device >= program.devices.length) {
@@ -87,91 +83,6 @@ function jitterAsked(invocation: Invocation): { jitter: Jitter | undefined; draw
     remedy: `--jitter 0.05 --${idle} ${seed ?? draws}`,
   });
 }
-
-/** The plan, and where it is played. Throws PlanError where it does not fit. */
-async function planFor(invocation: Invocation): Promise<{ plan: Plan; cluster: Cluster }> {
-  const { experiment, where, given } = loadExperiment(invocation);
-  const file = textOf(invocation, 'cluster');
-  const found = file === undefined ? undefined : readCluster(readText(file), file);
-  const used = found && devicesUsed(found, experiment, given, invocation.memory !== undefined);
-  if (found?.link && given.has('links')) {
-    throw new UsageError('cluster-links', `links: both the experiment and ${file} say how fast they are`, {
-      fields: { key: 'links', file },
-      remedy: 'leave out one of them',
-    });
-  }
-  const prepared = prepareExperiment(
-    used
-      ? { ...experiment, devices: used.map(({ backend, speed }) => ({ backend, speed, memory: undefined })) }
-      : experiment,
-    { where, needsData: false, batch: wholeNumberOf(invocation, 'batch', 'batch', 1) },
-  );
-  const asked = await withCosts(planRequestOf(prepared, 'train'), prepared, invocation);
-  if (!found || !used) {
-    const { devices, costs = analyticCosts() } = asked;
-    return { plan: makePlan(asked), cluster: { devices, costs } };
-  }
-  return onCluster(asked, found, used, invocation.own.profile !== undefined);
-}
-
-type ClusterDevice = ClusterFile['devices'][number];
-
-/** Those of the cluster that the experiment takes. Its own devices can only be a count beside a cluster. */
-function devicesUsed(
-  { devices }: ClusterFile,
-  experiment: Experiment,
-  given: ReadonlySet<string>,
-  hasMemory: boolean,
-): readonly ClusterDevice[] {
-  if (hasMemory || (given.has('devices') && typeof experiment.devices !== 'number')) {
-    throw new UsageError('cluster-devices', 'devices: with --cluster, the cluster says what they are', {
-      fields: { key: hasMemory ? 'memory' : 'devices' },
-      remedy:
-        'leave out the list of devices and --memory, or --cluster; a count of devices takes the first of the cluster',
-    });
-  }
-  if (!given.has('devices')) return devices;
-  const count = experiment.devices as number;
-  if (count <= devices.length) return devices.slice(0, count);
-  throw new UsageError('cluster-small', `devices: the cluster has ${devices.length}, and ${count} are asked for`, {
-    fields: { key: 'devices', devices: count, cluster: devices.length },
-    remedy: `--devices ${devices.length}`,
-  });
-}
-
-/**
- * The planner knows one roofline and a speed a device: of devices with rooflines of their own, the first's is the measure,
- * and the others' speeds are by their arithmetic. The simulation takes each as it is.
- */
-function onCluster(
-  asked: PlanRequest,
-  { link, media }: ClusterFile,
-  used: readonly ClusterDevice[],
-  isProfiled: boolean,
-): { plan: Plan; cluster: Cluster } {
-  const measure = used[0]!.model ?? defaultDevice;
-  const links = link ?? asked.costs?.link ?? (() => defaultLink);
-  const kernels = isProfiled ? asked.costs! : analyticCosts({ device: measure });
-  // A host that drives a cluster is not this machine's.
-  const costs = { ...withLinks(kernels, links), stepSeconds: undefined };
-  const planned = used.map(({ backend, memory, speed, model }) => ({
-    backend,
-    memory,
-    speed: (speed * (model ?? defaultDevice).flopsPerSecond) / measure.flopsPerSecond,
-    simulated: true,
-  }));
-  const plan = makePlan({ ...asked, devices: planned, costs });
-  const own = used.map(({ backend, speed, model }) => ({ backend, speed, ...(model ? { model } : {}) }));
-  // Devices without a roofline have the default's, whatever the first's is.
-  const played = isProfiled ? kernels : analyticCosts();
-  return { plan, cluster: { devices: own, costs: { ...costs, ...pick(played) }, media } };
-}
-
-const pick = ({ kernelSeconds, instructionSeconds, source }: Cluster['costs']) => ({
-  kernelSeconds,
-  instructionSeconds,
-  source,
-});
 
 /** Step times with the variation drawn anew. */
 function drawSteps(plan: Plan, cluster: Cluster, jitter: Jitter, draws: number): number[] {

@@ -1,4 +1,4 @@
-/** Order statistics: what is reported of repeated measurements, since one disturbed run moves a mean. */
+/** What is reported of repeated measurements: order statistics where one disturbed run must not count, else means. */
 
 /** Linear interpolation between order statistics (type 7 of Hyndman & Fan 1996, NumPy's default). NaN of nothing. */
 export function quantile(values: readonly number[], q: number): number {
@@ -9,6 +9,9 @@ export function quantile(values: readonly number[], q: number): number {
   // Equal neighbours also where both are infinite, whose difference is no number.
   return below === above ? below : below + (above - below) * (at - Math.floor(at));
 }
+
+/** NaN of nothing. */
+export const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 

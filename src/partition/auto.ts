@@ -1,6 +1,6 @@
 import { sharesOfWork, solveByIdeals } from './ideal-method.ts';
 import { fuseInseparable, unfuse } from './inseparable.ts';
-import { proveByMilp } from './milp.ts';
+import { milpMayHelp, proveByMilp } from './milp.ts';
 import { searchMovesFrom } from './moves.ts';
 import { solveByOrders } from './orders.ts';
 import { evaluatePlacement } from './placement-load.ts';
@@ -13,6 +13,8 @@ import { workBound } from './work-bound.ts';
  *
  *     contiguous   ideals; if they are too many: orders, ideals of what no better placement separates, MILP
  *     any          the same without the MILP for a start, moves, MILP
+ *
+ * Each has a share of the time that is left when it begins. Where the MILP could do nothing the others have its share.
  */
 export const autoMethod: PlacementMethod = {
   name: 'auto',
@@ -23,17 +25,18 @@ export const autoMethod: PlacementMethod = {
     const begun = performance.now();
     const until = (share: number): number => begun + (deadline - begun) * share;
     const stages = new Stages(problem, contiguous);
-    await contiguousStages(problem, stages, options, contiguous ? until(0.75) : until(0.2));
+    const milp = milpMayHelp(problem);
+    await contiguousStages(problem, stages, options, until(contiguous ? (milp ? 0.75 : 1) : milp ? 0.2 : 0.4));
     if (!contiguous && !stages.proved) {
       const start = stages.best ?? options.start;
       const moved = await searchMovesFrom(problem, {
         ...options,
-        deadline: until(0.45),
+        deadline: milp ? until(0.45) : deadline,
         ...(start ? { start } : {}),
       });
       stages.take('moves', moved);
     }
-    if (stages.proved || performance.now() > deadline) return stages.answer;
+    if (!milp || stages.proved || performance.now() > deadline) return stages.answer;
     const solved = await proveByMilp(problem, options, stages.answer);
     if (solved !== 'missing') stages.take('milp', solved);
     return stages.answer;

@@ -46,7 +46,16 @@ export interface FlatProblem {
   readonly predecessors: Rows;
 }
 
+/** One flat form a problem: the searches that take turns on it need not make it again, and none of them changes it. */
+const known = new WeakMap<PlacementProblem, FlatProblem>();
+
 export function flatten(problem: PlacementProblem): FlatProblem {
+  let flat = known.get(problem);
+  if (!flat) known.set(problem, (flat = flattened(problem)));
+  return flat;
+}
+
+function flattened(problem: PlacementProblem): FlatProblem {
   const parts = problem.parts.length;
   const classes: (DeviceClass & { devices: number[]; of: PlacementDevice })[] = [];
   const classOf = new Int32Array(problem.devices.length);

@@ -77,8 +77,16 @@ export function searchChain(
   problem: PlacementProblem,
   options: { readonly reversed?: boolean; readonly limit?: number; readonly deadline?: number } = {},
 ): readonly number[] | undefined {
-  const { reversed = false, limit = Number.POSITIVE_INFINITY, deadline } = options;
-  const order = chainOrder(problem, reversed);
+  const { reversed = false, ...within } = options;
+  return cutOrder(problem, chainOrder(problem, reversed), within);
+}
+
+/** The same of any topological order. */
+export function cutOrder(
+  problem: PlacementProblem,
+  order: readonly number[],
+  { limit = Number.POSITIVE_INFINITY, deadline }: { readonly limit?: number; readonly deadline?: number } = {},
+): readonly number[] | undefined {
   const shares = legal(problem, equalShares(problem, order));
   const below = shares && shares.objective < limit ? shares : undefined;
   const ideals = chainIdeals(order);
@@ -111,22 +119,38 @@ function equalShares(problem: PlacementProblem, order: readonly number[]): numbe
   return deviceOf;
 }
 
-function chainOrder({ parts, edges }: PlacementProblem, reversed: boolean): number[] {
+/** Depth first, from the front or from the back. */
+export function chainOrder({ parts, edges }: PlacementProblem, reversed: boolean): number[] {
   const { order } = topological(parts.length, reversed ? edges.map(([a, b]) => [b, a] as const) : edges);
   return reversed ? order.reverse() : order;
 }
 
-const chainIdeals = (order: readonly number[]): Ideals =>
-  findIdeals(
-    order.length,
-    order.slice(1).map((part, i) => [order[i]!, part] as const),
-    order.length + 1,
-  )!;
+/** The prefixes of one order. */
+function chainIdeals(order: readonly number[]): Ideals {
+  const n = order.length;
+  const rank = new Int32Array(n);
+  order.forEach((part, r) => {
+    rank[part] = r;
+  });
+  return {
+    count: n + 1,
+    // The last has no step.
+    first: Int32Array.from({ length: n + 2 }, (_, i) => Math.min(i, n)),
+    added: Int32Array.from(order),
+    target: Int32Array.from(order, (_, i) => i + 1),
+    rank,
+    members: (ideal) => order.slice(0, ideal),
+    between: (before, ideal) => order.slice(before, ideal),
+  };
+}
 
 /** All ideals, or where there are too many those of one order; and of devices of too many kinds the order that is given. */
-export function searchable(problem: PlacementProblem): { readonly problem: PlacementProblem; readonly ideals: Ideals } {
+export function searchable(
+  problem: PlacementProblem,
+  deadline?: number,
+): { readonly problem: PlacementProblem; readonly ideals: Ideals } {
   const states = stateCount(problem);
-  const all = findIdeals(problem.parts.length, problem.edges, Math.min(1e5, mostEntries / states));
+  const all = findIdeals(problem.parts.length, problem.edges, Math.min(1e5, mostEntries / states), deadline);
   if (all) return { problem, ideals: all };
   const ideals = chainIdeals(chainOrder(problem, false));
   const tooMany = states * ideals.count > mostEntries;

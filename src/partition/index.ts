@@ -4,11 +4,13 @@ import { checkReady, partitionByCuts, partitionByStages } from './by-hand.ts';
 import type { Balance, Partition } from './partition.ts';
 
 export { type BalanceOptions, partitionByBalance } from './balance.ts';
+export { type BalancerRatios, balancerRatios } from './baselines/balancers.ts';
 export { partitionByCuts, partitionByDevices, partitionByStages } from './by-hand.ts';
+export { partitionByLayers } from './by-layers.ts';
 export { type Chain, type ChainCut, cutChain } from './chain.ts';
 export { convexStages, type PlacedPartition } from './convex.ts';
 export type { ForeignGraph, ForeignRequest } from './foreign-graph.ts';
-export { placementMethods, type SolveOptions, solvePlacement } from './methods.ts';
+export { defaultTimeLimit, placementMethods, type SolveOptions, solvePlacement, tryPlacement } from './methods.ts';
 export type { Balance, Partition, PartitionObjective } from './partition.ts';
 export { type Evaluation, evaluatePlacement, PlacementState, type Violation } from './placement-load.ts';
 export type { MethodAnswer, MethodOptions, PlacementMethod } from './placement-method.ts';
@@ -21,7 +23,7 @@ export {
   type PlacementProblem,
   type Value,
 } from './problem.ts';
-export { readLayerProfile } from './read-layer-profile.ts';
+export { type ProfileRequest, readLayerProfile } from './read-layer-profile.ts';
 export { readOperatorGraph } from './read-operator-graph.ts';
 export { forwardNodes, leaders, stageMap } from './stage-of.ts';
 export {

@@ -1,4 +1,4 @@
-import { components } from './components.ts';
+import { circles } from './components.ts';
 import { flatten } from './flat.ts';
 import { fusedName, Groups } from './groups.ts';
 import { setNetwork } from './placement-bound.ts';
@@ -61,7 +61,7 @@ function joinOnce(problem: PlacementProblem, below: number, deadline: number): G
   const networks = classes.map((_, c) => setNetwork(flat, c));
   /** No device holds p and not q, nor any part that has been joined to q. */
   const never = (p: number, q: number): boolean =>
-    networks.every((network) => network.maximumFlow(p, parts, enough, 2 * q) >= enough);
+    networks.every((network) => network.maximumFlow(p, parts, { enough, open: 2 * q, deadline }) >= enough);
   const groups = new Groups(parts);
   let joined = false;
   const costly = Array.from(cost, (_, v) => v).sort((a, b) => cost[b]! - cost[a]!);
@@ -82,7 +82,7 @@ function joinOnce(problem: PlacementProblem, below: number, deadline: number): G
 export function fuse(problem: PlacementProblem, groups: Groups, contiguous: boolean): Fused {
   if (contiguous) {
     const edges = problem.edges.map(([a, b]) => [groups.find(a), groups.find(b)] as const);
-    for (const cycle of components(problem.parts.length, edges)) {
+    for (const cycle of circles(problem.parts.length, edges)) {
       for (const p of cycle) groups.join(cycle[0]!, p);
     }
   }

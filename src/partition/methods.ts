@@ -7,7 +7,7 @@ import { pipedream } from './baselines/pipedream.ts';
 import { singleDevice } from './baselines/single-device.ts';
 import { idealsMethod } from './ideal-method.ts';
 import { leastCapacityFactor } from './least-capacity.ts';
-import { milpMethod } from './milp.ts';
+import { fitsSolver, milpMethod } from './milp.ts';
 import { movesMethod } from './moves.ts';
 import { ordersMethod } from './orders.ts';
 import { evaluatePlacement, workOn } from './placement-load.ts';
@@ -35,10 +35,24 @@ export interface SolveOptions extends PlacementOptions {
   readonly start?: readonly number[];
 }
 
+/** Seconds without a limit of one's own: a minute, or where the solver cannot take part and a proof is far, a third of it. */
+export const defaultTimeLimit = (problem: PlacementProblem): number => (fitsSolver(problem) ? 60 : 20);
+
 /** Places the parts of a problem on its devices. A method that finds no legal placement is a `PlanError`. */
 export async function solvePlacement(problem: PlacementProblem, options: SolveOptions = {}): Promise<Placement> {
+  const deadline = performance.now() + (options.timeLimitSeconds ?? defaultTimeLimit(problem)) * 1000;
+  const placement = await tryPlacement(problem, options);
+  if (placement) return placement;
+  throw notPlaced(problem, methodNamed(options.method ?? 'auto'), deadline);
+}
+
+/** The same where no placement is an answer as well: undefined, and no time is spent on what would mend it. */
+export async function tryPlacement(
+  problem: PlacementProblem,
+  options: SolveOptions = {},
+): Promise<Placement | undefined> {
   const started = performance.now();
-  const { contiguous = true, timeLimitSeconds = 60, seed = 0, start, signal } = options;
+  const { contiguous = true, timeLimitSeconds = defaultTimeLimit(problem), seed = 0, start, signal } = options;
   const method = methodNamed(options.method ?? 'auto');
   refuseImpossible(problem);
   const asked: MethodOptions = {
@@ -50,10 +64,10 @@ export async function solvePlacement(problem: PlacementProblem, options: SolveOp
   };
   const answer = await method.solve(problem, asked);
   signal?.throwIfAborted();
-  if (!answer) throw notPlaced(problem, method, asked.deadline);
+  if (!answer) return undefined;
   const { deviceOf, lowerBound } = answer;
   const { loads, objective, violations } = evaluatePlacement(problem, deviceOf, { contiguous });
-  if (violations.length > 0) throw notPlaced(problem, method, asked.deadline);
+  if (violations.length > 0) return undefined;
   return {
     deviceOf,
     loads,

@@ -15,13 +15,21 @@ const mostPlaces = 20_000;
 /** Parts beyond which not even the relaxation to one device is. */
 const mostBlockParts = 5_000;
 
+/** Whether the solver is handed the whole problem. */
+export const fitsSolver = ({ parts, devices }: PlacementProblem): boolean =>
+  parts.length * devices.length <= mostPlaces;
+
+/** Whether `proveByMilp` can do anything for a problem. */
+export const milpMayHelp = (problem: PlacementProblem): boolean =>
+  fitsSolver(problem) || problem.parts.length <= mostBlockParts;
+
 export const milpMethod: PlacementMethod = {
   name: 'milp',
   doc: 'mixed-integer programming with HiGHS (the optional package highs), from what moves find; proves',
   finds: 'any',
   solve: async (problem, options) => {
-    const places = problem.parts.length * problem.devices.length;
-    if (places > mostPlaces) {
+    if (!fitsSolver(problem)) {
+      const places = problem.parts.length * problem.devices.length;
       throw new PlanError('milp-too-large', `${places} choices of a device for a part are too many for the solver`, {
         fields: { parts: problem.parts.length, devices: problem.devices.length, most: mostPlaces },
         remedy: '--method auto',

@@ -33,10 +33,19 @@ export class FlowNetwork {
   }
 
   /**
-   * Infinity where no finite cut parts them; may stop at any flow of `enough` or more. `open` is an arc that counts as one
-   * that is never cut. The network stays as it is.
+   * Infinity where no finite cut parts them; may stop at any flow of `enough` or more, and stops at `deadline`
+   * (`performance.now()`) with the flow that it has, which bounds the cut as well. `open` is an arc that counts as one that
+   * is never cut. The network stays as it is.
    */
-  maximumFlow(source: number, sink: number, enough = Number.POSITIVE_INFINITY, open = -1): number {
+  maximumFlow(
+    source: number,
+    sink: number,
+    {
+      enough = Number.POSITIVE_INFINITY,
+      open = -1,
+      deadline = Number.POSITIVE_INFINITY,
+    }: { readonly enough?: number; readonly open?: number; readonly deadline?: number } = {},
+  ): number {
     const nodes = this.#heads.length;
     this.#arcs ??= {
       to: Int32Array.from(this.#to),
@@ -53,7 +62,9 @@ export class FlowNetwork {
     const queue = new Int32Array(nodes);
     const path: number[] = [];
     let flow = 0;
+    let steps = 0;
     for (;;) {
+      if (performance.now() > deadline) return flow;
       level.fill(-1);
       level[source] = 0;
       queue[0] = source;
@@ -70,6 +81,7 @@ export class FlowNetwork {
       path.length = 0;
       // Depth first along rising levels, without recursion: networks are as deep as the graphs they come from.
       for (let node = source; ; ) {
+        if ((++steps & 0x3fff) === 0 && performance.now() > deadline) return flow;
         if (node === sink) {
           let amount = Number.POSITIVE_INFINITY;
           for (const a of path) amount = Math.min(amount, rest[a]!);

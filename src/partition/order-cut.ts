@@ -57,6 +57,7 @@ export class OrderCut {
   readonly #rateBefore: Float64Array;
   /** No limit below this lets an end be considered that was passed over. */
   #wake = Number.POSITIVE_INFINITY;
+  #deadline = Number.POSITIVE_INFINITY;
 
   /** Tables for orders of a problem; `use` sets one. */
   constructor(flat: FlatProblem) {
@@ -178,8 +179,12 @@ export class OrderCut {
     start[0] = 0;
   }
 
-  /** Tries to keep every device's load to the limit; `deviceOf` then gives the placement. */
-  attempt(wanted: number): CutAttempt {
+  /**
+   * Tries to keep every device's load to the limit; `deviceOf` then gives the placement. At the deadline
+   * (`performance.now()`) it gives up, with nothing reached and nothing learnt of limits.
+   */
+  attempt(wanted: number, deadline = Number.POSITIVE_INFINITY): CutAttempt {
+    this.#deadline = deadline;
     // No limit at all is the largest number: nothing times Infinity is no number.
     const limit = Math.min(wanted, Number.MAX_VALUE);
     if (this.#anyOrder) return this.#attemptAnyOrder(limit, this.#anyOrder);
@@ -198,6 +203,11 @@ export class OrderCut {
       byPart[p] = deviceOf[i]!;
     });
     return byPart;
+  }
+
+  /** Looked up every few ends: an attempt at a large limit takes O(n²). */
+  #isLate(j: number): boolean {
+    return (j & 15) === 0 && this.#deadline < Number.POSITIVE_INFINITY && performance.now() > this.#deadline;
   }
 
   #advance(j: number): void {
@@ -246,6 +256,7 @@ export class OrderCut {
     let least = 0;
     this.#wake = Number.POSITIVE_INFINITY;
     for (let j = 1; j <= n; j++) {
+      if (this.#isLate(j)) return { reached: 0, nextLimit: limit };
       const end = this.#eventStart[j + 1]!;
       for (let e = this.#eventStart[j]!; e < end; e++)
         delta[this.#eventAt[e]!]! += (this.#eventIn[e]! + this.#eventOut[e]!) * transfer;
@@ -295,6 +306,7 @@ export class OrderCut {
     let least = 0;
     this.#wake = Number.POSITIVE_INFINITY;
     for (let j = 1; j <= n; j++) {
+      if (this.#isLate(j)) return { reached: 0, nextLimit: limit };
       this.#advance(j);
       let best = devices + 1;
       let from = -1;
@@ -358,6 +370,7 @@ export class OrderCut {
     let nextLimit = Number.POSITIVE_INFINITY;
     let reached = 0;
     for (let j = 1; j <= n; j++) {
+      if (this.#isLate(j)) return { reached: 0, nextLimit: limit };
       this.#advance(j);
       let into = 0;
       let out = 0;

@@ -17,7 +17,10 @@ interface Cut {
   readonly deviceOf: Int32Array;
 }
 
-/** The best cut of an order below `below`, exact up to rounding; undefined where there is none. */
+/**
+ * The best cut of an order below `below`, exact up to rounding; undefined where there is none. At the deadline the best so
+ * far; where nothing was to be beaten and nothing is found yet, at least any cut that fits.
+ */
 export function bestCut(
   flat: FlatProblem,
   cut: OrderCut,
@@ -28,8 +31,8 @@ export function bestCut(
 ): Cut | undefined {
   let best: Cut | undefined;
   let good = below;
-  const fits = (limit: number): boolean => {
-    const { reached, nextLimit } = cut.attempt(limit);
+  const fits = (limit: number, until = deadline): boolean => {
+    const { reached, nextLimit } = cut.attempt(limit, until);
     if (reached < flat.parts) {
       low = Math.max(low, nextLimit);
       return false;
@@ -48,7 +51,7 @@ export function bestCut(
       if (fits(low + excess) || performance.now() > deadline) break;
     }
   if (!best && !(low < good)) return undefined;
-  if (!best && good === Number.POSITIVE_INFINITY && !fits(good)) return undefined;
+  if (!best && good === Number.POSITIVE_INFINITY && !fits(good, Number.POSITIVE_INFINITY)) return undefined;
   for (let round = 0; low < good && performance.now() < deadline; round++) {
     const middle = low + (good - low) / 2;
     // Near the end the next limit that can make a difference decides at once.
@@ -104,13 +107,18 @@ export async function searchOrders(search: OrderSearch): Promise<OrderAnswer | u
     return cut !== undefined;
   };
   const done = (): boolean => best !== undefined && best.objective <= bound * (1 + 1e-9);
-  if (start) consider(orderOfStages(flat, start, deviceRanks(problem, start)));
+  if (start) {
+    const deviceOf = Int32Array.from(start);
+    const order = orderOfStages(flat, start, deviceRanks(problem, start));
+    best = { objective: measure(deviceOf), deviceOf, order };
+    consider(order);
+  }
   for (const make of firstOrders(flat)) {
+    if (best && (done() || performance.now() > deadline)) return best;
     consider(make());
     await pause();
-    if (done() || performance.now() > deadline) return best;
   }
-  if (!best || !refine || devices < 2 || parts < 3) return best;
+  if (!best || done() || !refine || devices < 2 || parts < 3) return best;
 
   const random = fastRandom(seed);
   let step = 0.01; // how far below the best the target lies
@@ -182,7 +190,7 @@ async function searchTarget(
   const segment = parts / Math.min(devices, parts);
   const patience = patienceFor(parts);
   let order = start;
-  let { reached } = table.use(order).attempt(target);
+  let { reached } = table.use(order).attempt(target, deadline);
   for (let idle = 0; idle < patience && performance.now() < deadline; idle++) {
     if (reached === parts) return order;
     await pause();
@@ -191,7 +199,7 @@ async function searchTarget(
     const from = Math.max(0, Math.min(parts - 2, Math.round(centre - length / 2)));
     const to = Math.min(parts, from + Math.max(2, length));
     const next = window.rearrange(order, from, to);
-    const tried = table.use(next).attempt(target);
+    const tried = table.use(next).attempt(target, deadline);
     if (tried.reached < reached) continue;
     if (tried.reached > reached) idle = 0;
     order = next;

@@ -58,7 +58,9 @@ function company(flat: FlatProblem, deadline: number): number {
     if (alone[p]! <= bound || performance.now() > deadline) break;
     let lightest = Number.POSITIVE_INFINITY;
     classes.forEach(({ time }, c) => {
-      if (time[p]! < Number.POSITIVE_INFINITY) lightest = Math.min(lightest, networks[c]!.maximumFlow(p, parts));
+      if (time[p]! < Number.POSITIVE_INFINITY) {
+        lightest = Math.min(lightest, networks[c]!.maximumFlow(p, parts, { deadline }));
+      }
     });
     bound = Math.max(bound, lightest);
   }
@@ -129,8 +131,8 @@ export function boundaryBound(flat: FlatProblem, lower: number, reached: number,
   const rateOf = flat.anyOrder
     ? (s: number) => [sum(sorted.subarray(0, s)), sum(sorted.subarray(0, devices - s))] as const
     : (s: number) => [sum(rates.subarray(0, s)), sum(rates.subarray(s))] as const;
-  const before = reachableUnits(flat, 'predecessors');
-  const behind = reachableUnits(flat, 'successors');
+  const before = reachableUnits(flat, 'predecessors', deadline);
+  const behind = reachableUnits(flat, 'successors', deadline);
 
   /** What the loads come to together if none is above L, over the rates. */
   const implied = (limit: number): number => {
@@ -149,7 +151,7 @@ export function boundaryBound(flat: FlatProblem, lower: number, reached: number,
     let cuts = 0;
     for (const side of sides) {
       if (performance.now() > deadline) break;
-      cuts += leastCut(flat, side, crossings);
+      cuts += leastCut(flat, side, crossings, deadline);
     }
     return (total + 2 * share * cuts) / sum(rates);
   };
@@ -182,7 +184,7 @@ function mayCross(ends: Rows, value: number, side: Int8Array): boolean {
 }
 
 /** Least cost of the values that a down-set cuts which keeps to the sides; a value's cost is shared among its crossings. */
-function leastCut(flat: FlatProblem, side: Int8Array, crossings: Int32Array): number {
+function leastCut(flat: FlatProblem, side: Int8Array, crossings: Int32Array, deadline: number): number {
   const { parts, ends, cost, successors } = flat;
   const node = new Int32Array(parts);
   let count = 2; // 0: always in front, 1: never
@@ -199,13 +201,14 @@ function leastCut(flat: FlatProblem, side: Int8Array, crossings: Int32Array): nu
       if (from !== to && to !== 1 && from !== 0) network.connect(to, from, Number.POSITIVE_INFINITY);
     }
   }
-  return network.maximumFlow(0, 1);
+  return network.maximumFlow(0, 1, { deadline });
 }
 
 /**
- * Work of each part and of all that reach it (or that it reaches), each once: transitive closure, 32 columns at a time.
+ * Work of each part and of all that reach it (or that it reaches), each once: transitive closure, 32 columns at a time. At
+ * the deadline the columns so far, which is less, and so excludes less.
  */
-function reachableUnits(flat: FlatProblem, direction: 'predecessors' | 'successors'): Float64Array {
+function reachableUnits(flat: FlatProblem, direction: 'predecessors' | 'successors', deadline: number): Float64Array {
   const { parts, units } = flat;
   const links = flat[direction];
   const order = topological(flat);
@@ -213,7 +216,7 @@ function reachableUnits(flat: FlatProblem, direction: 'predecessors' | 'successo
   const found = new Float64Array(parts);
   const bits = new Int32Array(parts);
   const table = new Float64Array(4 * 256);
-  for (let base = 0; base < parts; base += 32) {
+  for (let base = 0; base < parts && performance.now() < deadline; base += 32) {
     for (let byte = 0; byte < 4; byte++) {
       for (let set = 1; set < 256; set++) {
         const low = 31 - Math.clz32(set & -set);

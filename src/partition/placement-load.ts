@@ -90,15 +90,18 @@ function brokenOrder(problem: PlacementProblem, deviceOf: readonly number[]): Vi
  */
 export function deviceRanks(problem: PlacementProblem, deviceOf: readonly number[]): number[] {
   const k = problem.devices.length;
-  const before = Array.from({ length: k }, () => new Set<number>());
+  const behind = Array.from({ length: k }, () => new Set<number>());
   for (const [from, to] of problem.edges) {
-    if (deviceOf[from] !== deviceOf[to]) before[deviceOf[to]!]!.add(deviceOf[from]!);
+    if (deviceOf[from] !== deviceOf[to]) behind[deviceOf[from]!]!.add(deviceOf[to]!);
   }
+  const missing = new Int32Array(k);
+  for (const others of behind) for (const d of others) missing[d]!++;
   const rank = new Array<number>(k).fill(-1);
   for (let place = 0; place < k; place++) {
-    const open = rank.flatMap((r, d) => (r < 0 ? [d] : []));
-    const next = open.find((d) => [...before[d]!].every((b) => rank[b]! >= 0)) ?? open[0]!;
+    const free = rank.findIndex((r, d) => r < 0 && missing[d] === 0);
+    const next = free >= 0 ? free : rank.indexOf(-1);
     rank[next] = place;
+    for (const d of behind[next]!) missing[d]!--;
   }
   return rank;
 }
@@ -111,8 +114,8 @@ export class PlacementState {
   readonly problem: PlacementProblem;
   /** Device of each part; changed by `move` alone. */
   readonly deviceOf: Int32Array;
-  /** Values that a part produces or reads, by number. */
-  readonly valuesOf: readonly (readonly number[])[];
+  /** Made with the first move: most placements are only looked at. */
+  #valuesOf: readonly (readonly number[])[] | undefined;
   readonly #k: number;
   /** Readers of value v on device d, at v · k + d. */
   readonly #readers: Int32Array;
@@ -133,17 +136,23 @@ export class PlacementState {
     this.#bytes = new Float64Array(this.#k);
     this.#in = new Float64Array(this.#k);
     this.#out = new Float64Array(this.#k);
-    const valuesOf: number[][] = parts.map(() => []);
-    values.forEach((value, v) => {
-      valuesOf[value.producer]!.push(v);
-      for (const c of value.consumers) {
-        valuesOf[c]!.push(v);
-        this.#readers[v * this.#k + this.deviceOf[c]!]!++;
-      }
+    values.forEach(({ consumers }, v) => {
+      for (const c of consumers) this.#readers[v * this.#k + this.deviceOf[c]!]!++;
     });
-    this.valuesOf = valuesOf;
     for (let p = 0; p < parts.length; p++) this.#addPart(p, this.deviceOf[p]!, 1);
     for (let v = 0; v < values.length; v++) this.#addTransfers(v, 1);
+  }
+
+  /** Values that a part produces or reads, by number. */
+  get valuesOf(): readonly (readonly number[])[] {
+    if (this.#valuesOf) return this.#valuesOf;
+    const lists: number[][] = this.problem.parts.map(() => []);
+    this.problem.values.forEach(({ producer, consumers }, v) => {
+      lists[producer]!.push(v);
+      for (const c of consumers) lists[c]!.push(v);
+    });
+    this.#valuesOf = lists;
+    return lists;
   }
 
   /** Work of a device, of its own speed, apart from parts that it cannot run. */

@@ -1,7 +1,12 @@
 import { FormatError, joinProblems, UsageError } from '../core/errors.ts';
-import { components } from './components.ts';
+import { circles } from './components.ts';
 import { assignmentBy, deviceList, type ForeignGraph, type ForeignRequest } from './foreign-graph.ts';
 import type { Part, Value } from './problem.ts';
+
+export interface ProfileRequest extends ForeignRequest {
+  /** Inputs are parts like any other: for what balances layers without looking at them. Default false. */
+  readonly keepInputs?: boolean;
+}
 
 /**
  * Profiles of PipeDream (SOSP 2019), times in milliseconds, sizes in bytes of one minibatch:
@@ -16,13 +21,14 @@ import type { Part, Value } from './problem.ts';
  * Where memory is limited, a stage holds its parameters, and the activations of as many minibatches as 1F1B keeps in flight
  * there: k − s of k stages.
  */
-export function readLayerProfile(text: string, where: string, request: ForeignRequest = {}): ForeignGraph {
+export function readLayerProfile(text: string, where: string, request: ProfileRequest = {}): ForeignGraph {
   if ((request.cpus ?? 0) > 0) {
     throw new UsageError('no-cpu-times', `${where}: a profile of layers has no times of a CPU`, {
       fields: { where, cpus: request.cpus },
       remedy: 'leave --cpus out',
     });
   }
+  const { keepInputs = false } = request;
   const { layers, edges } = parse(text, where);
   const successors = layers.map(() => new Set<number>());
   const predecessors = layers.map(() => new Set<number>());
@@ -30,7 +36,8 @@ export function readLayerProfile(text: string, where: string, request: ForeignRe
     successors[a]!.add(b);
     predecessors[b]!.add(a);
   }
-  const isInput = (i: number): boolean => predecessors[i]!.size === 0 && layers[i]!.description.startsWith('Input');
+  const isInput = (i: number): boolean =>
+    !keepInputs && predecessors[i]!.size === 0 && layers[i]!.description.startsWith('Input');
   const isUnread = (i: number): boolean =>
     successors[i]!.size === 0 && layers[i]!.description.startsWith('__getitem__');
   const kept = layers.flatMap((_, i) => (isInput(i) || isUnread(i) ? [] : [i]));
@@ -112,7 +119,7 @@ function parse(text: string, where: string): { layers: Layer[]; edges: (readonly
     if (from === to) problems.push(`line ${line}: an edge leads from ${from} to itself`);
     if (unknown.length === 0 && from !== to) edges.push([index.get(from)!, index.get(to)!]);
   }
-  const circle = problems.length === 0 ? components(layers.length, edges).find((c) => c.length > 1) : undefined;
+  const circle = problems.length === 0 ? circles(layers.length, edges)[0] : undefined;
   if (circle) problems.push(`the edges lead in a circle among ${circle.map((i) => layers[i]!.id).join(', ')}`);
   if (problems.length > 0) {
     const shown = problems.length > 10 ? [...problems.slice(0, 10), `${problems.length - 10} more`] : problems;

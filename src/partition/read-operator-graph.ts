@@ -1,5 +1,5 @@
 import { FormatError, joinProblems } from '../core/errors.ts';
-import { components } from './components.ts';
+import { circles, components } from './components.ts';
 import type { ForeignGraph, ForeignRequest } from './foreign-graph.ts';
 import { assignmentBy, deviceList } from './foreign-graph.ts';
 import { fusedName, Groups } from './groups.ts';
@@ -18,7 +18,21 @@ import type { Part, Value } from './problem.ts';
  * none of them backward, goes with that neighbour.
  */
 export function readOperatorGraph(text: string, where: string, request: ForeignRequest = {}): ForeignGraph {
-  const file = parse(text, where);
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new FormatError('operator-graph', `${where} is no JSON: ${(cause as Error).message}`, {
+      fields: { where },
+      cause,
+    });
+  }
+  return operatorGraphOf(json, where, request);
+}
+
+/** The same from what the file's JSON stands for. */
+export function operatorGraphOf(json: unknown, where: string, request: ForeignRequest = {}): ForeignGraph {
+  const file = parse(json, where);
   const { nodes, edges } = file;
   const count = nodes.length;
   const index = new Map(nodes.map((node, i) => [node.id, i]));
@@ -36,13 +50,13 @@ export function readOperatorGraph(text: string, where: string, request: ForeignR
   const devices = deviceList(request, { accelerators: file.accelerators, capacity: file.capacity }, where);
   const order = forwardOrder(nodes, links, classes);
   if (contiguous) {
-    for (const circle of components(count, order.of(classes))) {
+    for (const circle of circles(count, order.of(classes))) {
       for (const other of circle) classes.join(circle[0]!, other);
     }
   }
   // Beyond contiguity it is no part of the problem, but loses nothing where memory does not bind.
   const ample = nodes.every((n) => n.supported) && sizeOf(nodes) <= Math.min(...devices.map((d) => d.capacity));
-  if (contiguous || ample) while (joinIdle(nodes, links, order.of(classes), classes));
+  if (contiguous || ample) joinIdle(nodes, links, order.of(classes), classes);
 
   const members = classes.members();
   const partOf = new Int32Array(count);
@@ -110,22 +124,29 @@ function forwardOrder(nodes: readonly OperatorNode[], links: Links, classes: Gro
   return {
     /** Between different groups, as pairs of their first nodes, each once. */
     of: (groups: Groups): Links => {
-      const seen = new Map<string, readonly [number, number]>();
+      const seen = new Set<number>();
+      const pairs: (readonly [number, number])[] = [];
       for (const [a, b] of all) {
-        const pair = [groups.find(a), groups.find(b)] as const;
-        if (pair[0] !== pair[1]) seen.set(pair.join(' '), pair);
+        const [from, to] = [groups.find(a), groups.find(b)];
+        if (from === to || seen.has(from * nodes.length + to)) continue;
+        seen.add(from * nodes.length + to);
+        pairs.push([from, to]);
       }
-      return [...seen.values()];
+      return pairs;
     },
   };
 }
 
-/** Joins the first class that takes no time and hangs on one other; false: there is none. */
-function joinIdle(nodes: readonly OperatorNode[], links: Links, order: Links, classes: Groups): boolean {
+/**
+ * Joins every class that takes no time and hangs on one other with that one, until there is none. A class that goes leaves
+ * the other one neighbour fewer, which may make that one such a class: each edge is looked at a constant number of times.
+ */
+function joinIdle(nodes: readonly OperatorNode[], links: Links, order: Links, classes: Groups): void {
   const neighbours = new Map<number, Set<number>>();
   const meet = (a: number, b: number) => {
-    if (!neighbours.has(a)) neighbours.set(a, new Set());
-    neighbours.get(a)!.add(b);
+    const others = neighbours.get(a);
+    if (others) others.add(b);
+    else neighbours.set(a, new Set([b]));
   };
   for (const [a, b] of order) {
     meet(a, b);
@@ -136,20 +157,23 @@ function joinIdle(nodes: readonly OperatorNode[], links: Links, order: Links, cl
     if (nodes[a]!.backward === nodes[b]!.backward) continue;
     bound.add(classes.find(nodes[a]!.backward ? b : a));
   }
-  let joined = false;
+  const idle = new Set<number>();
   for (const group of classes.members()) {
     const first = classes.find(group[0]!);
-    const others = neighbours.get(first);
-    if (joined && others) {
-      // Only neighbours that are still as they were: the rest waits for the next round.
-      if (classes.find(first) !== first || [...others].some((o) => classes.find(o) !== o)) continue;
-    }
-    if (others?.size !== 1 || bound.has(first)) continue;
-    if (group.some((i) => nodes[i]!.fpgaLatency > 0 || nodes[i]!.cpuLatency > 0)) continue;
-    classes.join([...others][0]!, first);
-    joined = true;
+    const takesTime = group.some((i) => nodes[i]!.fpgaLatency > 0 || nodes[i]!.cpuLatency > 0);
+    if (!takesTime && !bound.has(first)) idle.add(first);
   }
-  return joined;
+  const leaves = [...idle];
+  for (let leaf = leaves.pop(); leaf !== undefined; leaf = leaves.pop()) {
+    const others = neighbours.get(leaf);
+    if (others?.size !== 1) continue;
+    const [other] = others;
+    classes.join(other!, leaf);
+    neighbours.delete(leaf);
+    const left = neighbours.get(other!)!;
+    left.delete(leaf);
+    if (left.size === 1 && idle.has(other!)) leaves.push(other!);
+  }
 }
 
 /** A node's output with all its readers in other parts. Values of equal producer and readers are one. */
@@ -172,19 +196,19 @@ const sizeOf = (nodes: readonly OperatorNode[]): number => nodes.reduce((sum, n)
 
 /** Edges between different circles, and each circle's parts in a row. */
 function withoutCircles(parts: number, edges: Links): Links {
-  const circles = components(parts, edges);
+  const together = components(parts, edges);
   const circleOf = new Int32Array(parts);
-  circles.forEach((circle, c) => {
+  together.forEach((circle, c) => {
     for (const part of circle) circleOf[part] = c;
   });
   return [
     ...edges.filter(([a, b]) => circleOf[a] !== circleOf[b]),
-    ...circles.flatMap((circle) => circle.slice(1).map((part, i) => [circle[i]!, part] as const)),
+    ...together.flatMap((circle) => circle.slice(1).map((part, i) => [circle[i]!, part] as const)),
   ];
 }
 
 function refuseCircle(nodes: readonly OperatorNode[], links: Links, where: string): void {
-  const circle = components(nodes.length, links).find((c) => c.length > 1);
+  const [circle] = circles(nodes.length, links);
   if (!circle) return;
   const ids = circle.map((i) => nodes[i]!.id);
   throw new FormatError('operator-graph', `${where}: the edges lead in a circle among nodes ${listed(ids)}`, {
@@ -198,16 +222,7 @@ const listed = (ids: readonly (string | number)[]): string =>
 
 // --- the file ---
 
-function parse(text: string, where: string): OperatorFile {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new FormatError('operator-graph', `${where} is no JSON: ${(cause as Error).message}`, {
-      fields: { where },
-      cause,
-    });
-  }
+function parse(json: unknown, where: string): OperatorFile {
   const problems: string[] = [];
   const root = isRecord(json) ? json : {};
   if (!Array.isArray(root.nodes) || root.nodes.length === 0) problems.push('"nodes" must be a list with at least one');

@@ -42,39 +42,49 @@ const turned = (flat: FlatProblem): FlatProblem => ({
 
 /**
  * Change of the values alive in front of the next cut if a part is taken now: those of which it is the first end begin,
- * those of which it is the last end. Taking the least first keeps cuts narrow.
+ * those of which it is the last end end. Taking the least first keeps cuts narrow. Changes are kept as values begin and come
+ * to their last end, O(ends) in all, however many values a part has.
  */
 class LiveValues {
   readonly #flat: FlatProblem;
   readonly #remaining: Int32Array;
   readonly #begun: Uint8Array;
+  readonly #taken: Uint8Array;
+  readonly #change: Float64Array;
 
   constructor(flat: FlatProblem) {
+    const { parts, cost, ends } = flat;
     this.#flat = flat;
-    this.#remaining = Int32Array.from(flat.cost, (_, v) => flat.ends.start[v + 1]! - flat.ends.start[v]!);
-    this.#begun = new Uint8Array(flat.cost.length);
+    this.#remaining = Int32Array.from(cost, (_, v) => ends.start[v + 1]! - ends.start[v]!);
+    this.#begun = new Uint8Array(cost.length);
+    this.#taken = new Uint8Array(parts);
+    this.#change = new Float64Array(parts);
+    for (let v = 0; v < cost.length; v++) {
+      for (let e = ends.start[v]!; e < ends.start[v + 1]!; e++) this.#change[ends.items[e]!]! += cost[v]!;
+    }
   }
 
   change(part: number): number {
-    const { touching, cost } = this.#flat;
-    let change = 0;
-    for (let t = touching.start[part]!; t < touching.start[part + 1]!; t++) {
-      const v = touching.items[t]!;
-      if (this.#begun[v] === 0) change += cost[v]!;
-      else if (this.#remaining[v] === 1) change -= cost[v]!;
-    }
-    return change;
+    return this.#change[part]!;
   }
 
   /** Takes a part; `touch` hears of the parts whose change is another now. */
   take(part: number, touch: (part: number) => void): void {
-    const { touching, ends } = this.#flat;
+    const { touching, ends, cost } = this.#flat;
+    this.#taken[part] = 1;
     for (let t = touching.start[part]!; t < touching.start[part + 1]!; t++) {
       const v = touching.items[t]!;
-      const was = this.#begun[v]!;
+      const begins = this.#begun[v] === 0;
+      const left = --this.#remaining[v]!;
+      if (!begins && left !== 1) continue;
       this.#begun[v] = 1;
-      if (--this.#remaining[v]! > 1 && was === 1) continue;
-      for (let e = ends.start[v]!; e < ends.start[v + 1]!; e++) touch(ends.items[e]!);
+      const less = (begins ? cost[v]! : 0) + (left === 1 ? cost[v]! : 0);
+      for (let e = ends.start[v]!; e < ends.start[v + 1]!; e++) {
+        const end = ends.items[e]!;
+        if (this.#taken[end] === 1) continue;
+        this.#change[end]! -= less;
+        touch(end);
+      }
     }
   }
 }

@@ -19,6 +19,7 @@ import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
 import type { Durations, Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
+import type { Cluster } from '../simulate/cluster.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
 import { compileWithin, placedForListing } from './auto-schedule.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
@@ -92,6 +93,11 @@ export interface PlanRequest {
   readonly invariant?: boolean;
   /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */
   readonly costs?: CostModel;
+  /**
+   * Where steps are predicted: these devices, one for each of `devices`, with what their links share. Default: `devices` with
+   * `costs`, and links that share nothing. Partitions and schedules are made by `devices` and `costs` all the same.
+   */
+  readonly cluster?: Cluster;
 }
 
 export interface ScheduledRequest extends PlanRequest {
@@ -184,6 +190,16 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
+  if (asked.cluster && asked.cluster.devices.length !== asked.devices.length) {
+    throw new UsageError(
+      'cluster-devices',
+      `the cluster has ${asked.cluster.devices.length} devices, and the plan ${asked.devices.length}`,
+      {
+        fields: { cluster: asked.cluster.devices.length, devices: asked.devices.length },
+        remedy: 'give the cluster one device for each of devices, in their order',
+      },
+    );
+  }
   if (asked.clip && !asked.optimizer) {
     throw new UsageError(
       'clip-without-optimizer',
@@ -251,6 +267,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
     request.schedule === 'auto'
       ? compileWithin({ graph: mainGraph, stageOf: mainStageOf, chain, devices: request.devices, costs }, compile)
       : compile();
+  const played = clusterOf(request);
   const constants = new Map<string, HostTensor>();
   for (const { graphs } of Object.values(builds)) {
     for (const graph of graphs.values()) {
@@ -270,9 +287,13 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
     constants,
     stageEdges: chain.edges,
     stageSeconds,
-    prediction: predict(programs[mainName]!, request.devices, costs),
+    prediction: predict(programs[mainName]!, played.devices, played.costs, played.media),
   };
 }
+
+/** Where the steps of a request's plans are predicted. */
+export const clusterOf = ({ devices, costs = analyticCosts(), cluster }: PlanRequest): Cluster =>
+  cluster ?? { devices, costs };
 
 /** What runs, and where it lies. */
 export type Compiled = Pick<Plan, 'schedules' | 'programs' | 'memory'>;
@@ -402,7 +423,8 @@ function remedyFor(refused: Plan): string {
     if (tried > REMEDY_INSTRUCTIONS) return false;
     tried += least;
     try {
-      const plan = draftPlan({ ...request, ...change }, cache);
+      // Whether it fits has nothing to do with where it is played.
+      const plan = draftPlan({ ...request, cluster: undefined, ...change }, cache);
       tried += Math.max(0, instructionsOf(plan) - least);
       return shortages(plan).length === 0;
     } catch {

@@ -43,7 +43,7 @@ import {
 import { forwardsFirst } from './schedules.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds, updateSeconds } from './stage-costs.ts';
 import { placedStages, relativeSpeed } from './stages.ts';
-import { stepTimeBound } from './step-bound.ts';
+import { stepBoundOf } from './step-bound.ts';
 
 export interface SearchOptions {
   /** Numbers of microbatches to try. Default: powers of two up to 32 and the batch, and that of the request. */
@@ -147,7 +147,6 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const pause = pauses();
   const deadline = begin + 1000 * timeLimitSeconds;
   const costs = request.costs ?? analyticCosts();
-  const speeds = request.devices.map(relativeSpeed);
   const [mainName, main] = Object.entries(request.programs)[0]!;
   const cache: GraphCache = new Map();
   const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
@@ -164,7 +163,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   let lowerBound = Number.POSITIVE_INFINITY;
   for (const microbatches of counts) {
     const graph = graphsOf({ ...request, microbatches }, mainName, cache).largest;
-    lowerBound = Math.min(lowerBound, stepTimeBound(graph, { costs, speeds, microbatches }));
+    lowerBound = Math.min(lowerBound, stepBoundOf(graph, request, microbatches));
     for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
       await breathe(pause, signal);
       weighed.push(...weigh(layout, graph, request, costs, schedules));

@@ -1,8 +1,10 @@
 /** A step time that no plan goes below, whatever its partition, placement and schedule. */
-import { type CostModel, nodeSeconds } from '../cost/model.ts';
+import { analyticCosts, type CostModel, nodeSeconds } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { isForward } from '../graph/values.ts';
 import { leaders } from '../partition/stage-of.ts';
+import { type Cluster, deviceCosts } from '../simulate/cluster.ts';
+import { clusterOf, type PlanRequest } from './plan.ts';
 
 export interface StepBoundOptions {
   readonly costs: CostModel;
@@ -62,4 +64,34 @@ export function stepTimeBound(graph: Graph, { costs, speeds, microbatches: M }: 
   let bound = total / speeds.reduce((a, b) => a + b, 0);
   for (const part of parts.values()) bound = Math.max(bound, (part.head + M * part.work + part.tail) / fastest);
   return bound;
+}
+
+/** The bound for all plans of a request with so many microbatches, on the devices that predict them. */
+export function stepBoundOf(graph: Graph, request: PlanRequest, microbatches: number): number {
+  const costs = request.costs ?? analyticCosts();
+  return stepTimeBound(graph, { costs, speeds: greatestSpeeds(graph, clusterOf(request), costs), microbatches });
+}
+
+/**
+ * How much faster than the costs' wasm core each device is at the node at which it is fastest: no work takes it less than
+ * that. One number would not do: another backend, or a roofline of its own, is not as much faster at everything.
+ */
+function greatestSpeeds(graph: Graph, { devices, costs: played }: Cluster, costs: CostModel): number[] {
+  const known = new Map<CostModel, Map<string, number>>();
+  return devices.map((device) => {
+    const own = deviceCosts(device, played);
+    const byBackend = known.get(own) ?? new Map<string, number>();
+    known.set(own, byBackend);
+    let most = byBackend.get(device.backend);
+    if (most === undefined) {
+      most = 0;
+      for (const node of graph.nodes) {
+        const seconds = nodeSeconds(node, costs);
+        if (seconds > 0) most = Math.max(most, seconds / nodeSeconds(node, own, device.backend));
+      }
+      byBackend.set(device.backend, most);
+    }
+    // A graph that computes nothing takes no time on any device.
+    return device.speed * (most || 1);
+  });
 }

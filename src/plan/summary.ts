@@ -1,5 +1,4 @@
 import { elementCount } from '../core/types.ts';
-import { analyticCosts } from '../cost/model.ts';
 import { barrierLevels } from '../graph/barriers.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { CategoryBytes } from '../memory/device-memory.ts';
@@ -8,8 +7,7 @@ import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
 import { describe, type MemoryCategory } from '../program/instruction.ts';
 import { capacityOf, type Plan } from './plan.ts';
-import { relativeSpeed } from './stages.ts';
-import { stepTimeBound } from './step-bound.ts';
+import { stepBoundOf } from './step-bound.ts';
 
 export interface StageSummary {
   readonly stage: number;
@@ -116,11 +114,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
     stepSecondsPredicted: prediction.stepSeconds,
     stepSecondsLowerBound: Math.min(
       prediction.stepSeconds,
-      stepTimeBound(plan.graphs[main!]!, {
-        costs: request.costs ?? analyticCosts(),
-        speeds: request.devices.map(relativeSpeed),
-        microbatches: plan.programs[main!]!.microbatches,
-      }),
+      stepBoundOf(plan.graphs[main!]!, request, plan.programs[main!]!.microbatches),
     ),
     bubbleFractionPredicted: prediction.bubbleFraction,
   };

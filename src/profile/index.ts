@@ -10,7 +10,11 @@ export {
   type Feed,
   type InstructionTime,
   type RecordedSteps,
+  type RecordedWindow,
   type RecordOptions,
   recordSteps,
+  type Statistic,
+  StepRecorder,
 } from './record.ts';
 export { isUndisturbed, leastDisturbed, runDelaySeconds, type Timed } from './run-delay.ts';
+export { speedTraces } from './speeds.ts';

@@ -1,5 +1,5 @@
 import { UsageError } from '../core/errors.ts';
-import { median, medianDeviation, quantile } from '../core/statistics.ts';
+import { mean, median, medianDeviation, quantile } from '../core/statistics.ts';
 import type { HostTensor } from '../core/types.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { StepReport } from '../runtime/device-image.ts';
@@ -27,8 +27,8 @@ export interface RecordOptions {
 }
 
 /**
- * One instruction's time, from start to end, waiting included, without the recorder's own: seconds. Median, or the lower
- * quartile where every step was disturbed.
+ * One instruction's time, from start to end, waiting included, without the recorder's own: seconds. By `Statistic`; in place
+ * of the median the lower quartile where every step was disturbed.
  */
 export interface InstructionTime {
   readonly seconds: number;
@@ -60,13 +60,103 @@ interface Run extends Timed {
   readonly reports: readonly StepReport[];
 }
 
+/** What copies of a plan ran side by side: each its steps with a record of every instruction, and those without. */
+export interface RecordedWindow {
+  readonly copies: readonly { readonly recorded: readonly Run[]; readonly plain: readonly Run[] }[];
+}
+
+export interface RecorderOptions extends Pick<RecordOptions, 'busyDevices' | 'seed' | 'parameters' | 'signal'> {
+  /** Told of every step that counts. */
+  readonly progress?: () => void;
+}
+
+/**
+ * A plan's devices, opened once and recorded again and again: between two windows other plans may run, so that on a machine
+ * whose speed changes within seconds what is compared has seen the same.
+ */
+export class StepRecorder {
+  readonly plan: Plan;
+  readonly program: string;
+  readonly busyDevices: number;
+  readonly #sessions: readonly Session[];
+  readonly #feed: Feed;
+  readonly #options: RecorderOptions;
+  #step = 0;
+
+  private constructor(plan: Plan, sessions: readonly Session[], feed: Feed, options: RecorderOptions) {
+    this.plan = plan;
+    [this.program] = Object.keys(plan.programs) as [string];
+    this.busyDevices = sessions.length * plan.request.devices.length;
+    this.#sessions = sessions;
+    this.#feed = feed;
+    this.#options = options;
+  }
+
+  static async open(plan: Plan, feed: Feed, options: RecorderOptions = {}): Promise<StepRecorder> {
+    const { busyDevices = plan.request.devices.length, seed, parameters } = options;
+    const copies = Math.max(1, Math.floor(busyDevices / plan.request.devices.length));
+    const sessions: Session[] = [];
+    try {
+      for (let i = 0; i < copies; i++) sessions.push(await Session.open(plan, { seed, parameters, audit: false }));
+    } catch (error) {
+      await Promise.all(sessions.map((s) => s.close()));
+      throw error;
+    }
+    return new StepRecorder(plan, sessions, feed, options);
+  }
+
+  /** Each copy runs `warmUp` steps, then twice `steps`: every second one recorded instruction by instruction. */
+  async run(steps: number, warmUp = 0): Promise<RecordedWindow> {
+    const total = warmUp + 2 * steps;
+    const first = this.#step;
+    this.#step += total;
+    let running = this.#sessions.length;
+    const { signal, progress } = this.#options;
+    const play = async (session: Session) => {
+      const recorded: Run[] = [];
+      const plain: Run[] = [];
+      // Who is through first goes on until the last is, so that as many are busy for all steps that count.
+      for (let step = 0; step < total || running > 0; step++) {
+        const profile = step >= warmUp && (step - warmUp) % 2 === 0;
+        const number = first + (step % total);
+        const before = runDelaySeconds() ?? 0;
+        const { seconds, reports } = await session.run(this.program, this.#feed.tensorsAt(number), {
+          step: number,
+          lr: this.#feed.rateAt?.(number),
+          momentum: this.#feed.momentumAt?.(number),
+          profile,
+          signal,
+        });
+        const delaySeconds = (runDelaySeconds() ?? 0) - before;
+        if (step < warmUp || step >= total) continue;
+        (profile ? recorded : plain).push({ seconds, delaySeconds, reports });
+        progress?.();
+        if (step === total - 1) running--;
+      }
+      return { recorded, plain };
+    };
+    return { copies: await Promise.all(this.#sessions.map(play)) };
+  }
+
+  async summary(windows: readonly RecordedWindow[], statistic: Statistic = 'median'): Promise<RecordedSteps> {
+    const peaks = { planned: this.#sessions[0]!.plannedPeaks(), measured: await this.#sessions[0]!.measuredPeaks() };
+    const all = windows.flatMap((w) => w.copies);
+    const [recorded, plain] = [all.flatMap((c) => c.recorded), all.flatMap((c) => c.plain)];
+    const summary = summarize(this.plan, this.program, recorded, plain, statistic);
+    return { ...summary, busyDevices: this.busyDevices, peaks };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#sessions.map((s) => s.close()));
+  }
+}
+
 /**
  * Runs a plan's first program on devices, every second step recorded instruction by instruction. Steps that other
  * processes have disturbed do not count, where the system tells.
  */
 export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions = {}): Promise<RecordedSteps> {
-  const { steps = 20, warmUp = 5, busyDevices = plan.request.devices.length, seed, parameters, signal } = options;
-  const own = plan.request.devices.length;
+  const { steps = 20, warmUp = 5, progress, ...rest } = options;
   if (!Number.isInteger(steps) || steps < 1 || !Number.isInteger(warmUp) || warmUp < 0) {
     throw new UsageError(
       'profile-steps',
@@ -77,66 +167,54 @@ export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions
       },
     );
   }
-  const [program] = Object.keys(plan.programs) as [string];
-  const copies = Math.max(1, Math.floor(busyDevices / own));
-  const sessions: Session[] = [];
-  const recorded: Run[] = [];
-  const plain: Run[] = [];
-  let [done, running] = [0, copies];
-  const total = warmUp + 2 * steps;
-  const play = async (session: Session): Promise<void> => {
-    // Who is through first goes on until the last is, so that as many are busy for all steps that count.
-    for (let step = 0; step < total || running > 0; step++) {
-      const profile = step >= warmUp && (step - warmUp) % 2 === 0;
-      const before = runDelaySeconds() ?? 0;
-      const { seconds, reports } = await session.run(program, feed.tensorsAt(step % total), {
-        step: step % total,
-        lr: feed.rateAt?.(step % total),
-        momentum: feed.momentumAt?.(step % total),
-        profile,
-        signal,
-      });
-      const delaySeconds = (runDelaySeconds() ?? 0) - before;
-      if (step < warmUp || step >= total) continue;
-      (profile ? recorded : plain).push({ seconds, delaySeconds, reports });
-      options.progress?.(++done, copies * 2 * steps);
-      if (step === total - 1) running--;
-    }
-  };
+  let done = 0;
+  const recorder = await StepRecorder.open(plan, feed, {
+    ...rest,
+    progress: () => progress?.(++done, (recorder.busyDevices / plan.request.devices.length) * 2 * steps),
+  });
   try {
-    for (let i = 0; i < copies; i++) sessions.push(await Session.open(plan, { seed, parameters, audit: false }));
-    await Promise.all(sessions.map(play));
-    const peaks = { planned: sessions[0]!.plannedPeaks(), measured: await sessions[0]!.measuredPeaks() };
-    return { ...summarize(plan, program, recorded, plain), busyDevices: copies * own, peaks };
+    return await recorder.summary([await recorder.run(steps, warmUp)]);
   } finally {
-    await Promise.all(sessions.map((s) => s.close()));
+    await recorder.close();
   }
 }
 
-function summarize(plan: Plan, program: string, recorded: readonly Run[], plain: readonly Run[]) {
+/**
+ * What counts of many runs: their median, which one disturbed run does not move; or their mean, which adds up: of a
+ * machine whose speed changes all the time, the mean step is made of mean kernels.
+ */
+export type Statistic = 'median' | 'mean';
+
+function summarize(plan: Plan, program: string, recorded: readonly Run[], plain: readonly Run[], statistic: Statistic) {
   const [quiet, quietPlain] = [leastDisturbed(recorded), leastDisturbed(plain)];
   const clock = clockSeconds();
+  const of = statistic === 'mean' ? mean : median;
   // What disturbs a step only ever lengthens it: where all were disturbed, the lower quartile is nearer to the truth.
-  const middle = quiet.every(isUndisturbed) ? 0.5 : 0.25;
+  const isLow = statistic === 'median' && !quiet.every(isUndisturbed);
   const gaps: number[] = [];
   const instructions = plan.programs[program]!.devices.map(({ instructions: list }, device) => {
     // Milliseconds of the devices' clock: start and end of each instruction.
     const runs = quiet.map(({ reports }) => reports[device]!.times!);
     return list.map((_, i): InstructionTime => {
       const times = runs.map((t) => (t[2 * i + 1]! - t[2 * i]!) / 1000);
-      if (i > 0) gaps.push(median(runs.map((t) => (t[2 * i]! - t[2 * i - 1]!) / 1000)));
-      const own = (q: number) => Math.max(0, quantile(times, q) - clock);
-      return { seconds: own(middle), low: own(0.1), mad: medianDeviation(times), samples: times.length };
+      if (i > 0) gaps.push(of(runs.map((t) => (t[2 * i]! - t[2 * i - 1]!) / 1000)));
+      const own = (seconds: number) => Math.max(0, seconds - clock);
+      return {
+        seconds: own(isLow ? quantile(times, 0.25) : of(times)),
+        low: own(quantile(times, 0.1)),
+        mad: medianDeviation(times),
+        samples: times.length,
+      };
     });
   });
-  const perDevice = (of: (report: StepReport) => number) =>
-    plan.request.devices.map((_, d) => median(quietPlain.map(({ reports }) => of(reports[d]!))));
+  const perDevice = (read: (report: StepReport) => number) =>
+    plan.request.devices.map((_, d) => of(quietPlain.map(({ reports }) => read(reports[d]!))));
   return {
     plan,
     program,
     instructions,
     secondsBetween: gaps.length > 0 ? Math.max(0, median(gaps) - clock) : 0,
-    stepSeconds: median(quietPlain.map((run) => run.seconds)),
+    stepSeconds: of(quietPlain.map((run) => run.seconds)),
     deviceSeconds: perDevice((r) => r.seconds),
     busySeconds: perDevice((r) => r.busySeconds),
     counted: {

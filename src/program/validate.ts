@@ -10,44 +10,66 @@ export interface Deadlock {
 /**
  * Plays the programs without arithmetic, with the run time's own rules: a send waits for the post, a receive for the send,
  * a barrier for everyone. The order of independent instructions does not matter (each counter only grows), so one play
- * decides for all interleavings.
+ * decides for all interleavings. A device that waits is looked at again only when what it waits for has happened: the work
+ * is that of the instructions, however many devices there are.
  */
 export function findDeadlock(programs: readonly DeviceProgram[]): Deadlock | undefined {
   const n = programs.length;
-  const counters = () => Array.from({ length: n }, () => new Array<number>(n).fill(0));
-  const sent = counters(); // [from][to]
-  const posted = counters(); // [from][to]
+  /** Messages to a device, by the other side. */
+  const counters = () => Array.from({ length: n }, () => new Map<number, number>());
+  const sent = counters(); // [to].get(from)
+  const posted = counters(); // [to].get(from)
   const position = new Array<number>(n).fill(0);
   /** Barriers at which a device has arrived, and which it has left behind. */
   const arrived = new Array<number>(n).fill(0);
   const passed = new Array<number>(n).fill(0);
-  const waitsFor = (d: number): number[] => {
-    const i = programs[d]!.instructions[position[d]!];
-    if (i?.kind === 'send') return posted[d]![i.to]! > i.message ? [] : [i.to];
-    if (i?.kind === 'receive') return sent[i.from]![d]! > i.message ? [] : [i.from];
-    if (i?.kind === 'barrier') return arrived.flatMap((count, e) => (count <= passed[d]! ? [e] : []));
-    return [];
+  /** Devices at the k-th barrier or beyond it. */
+  const arrivals: number[] = [];
+  const next = (d: number) => programs[d]!.instructions[position[d]!];
+  const mayPass = (d: number): boolean => {
+    const i = next(d);
+    if (i?.kind === 'send') return (posted[i.to]?.get(d) ?? 0) > i.message;
+    if (i?.kind === 'receive') return (sent[d]!.get(i.from) ?? 0) > i.message;
+    if (i?.kind === 'barrier') return arrivals[passed[d]!] === n;
+    return true;
   };
-  for (let moved = true; moved; ) {
-    moved = false;
-    for (let d = 0; d < n; d++) {
-      for (let i = programs[d]!.instructions[position[d]!]; i; i = programs[d]!.instructions[position[d]!]) {
-        if (i.kind === 'barrier') arrived[d] = passed[d]! + 1;
-        if (waitsFor(d).length > 0) break;
-        if (i.kind === 'barrier') passed[d]!++;
-        if (i.kind === 'send') sent[d]![i.to]!++;
-        if (i.kind === 'post') posted[i.from]![d]!++;
-        position[d]!++;
-        moved = true;
+  /** Of a device that may not pass; nobody where its program is over. */
+  const waitsFor = (d: number): number[] => {
+    const i = next(d);
+    if (i?.kind === 'send') return [i.to];
+    if (i?.kind === 'receive') return [i.from];
+    return i ? arrived.flatMap((count, e) => (count <= passed[d]! ? [e] : [])) : [];
+  };
+
+  const ready = programs.map((_, d) => n - 1 - d);
+  for (let d = ready.pop(); d !== undefined; d = ready.pop()) {
+    for (let i = next(d); i; i = next(d)) {
+      if (i.kind === 'barrier' && arrived[d] === passed[d]) {
+        const barrier = arrived[d]!++;
+        arrivals[barrier] = (arrivals[barrier] ?? 0) + 1;
+        // Those before the barrier wait for the last to arrive, this device.
+        if (arrivals[barrier] === n) ready.push(...programs.keys());
       }
+      if (!mayPass(d)) break;
+      if (i.kind === 'barrier') passed[d]!++;
+      if (i.kind === 'send') {
+        sent[i.to]!.set(d, (sent[i.to]!.get(d) ?? 0) + 1);
+        ready.push(i.to);
+      }
+      if (i.kind === 'post') {
+        posted[d]!.set(i.from, (posted[d]!.get(i.from) ?? 0) + 1);
+        ready.push(i.from);
+      }
+      position[d]!++;
     }
   }
-  const stuck = programs.filter((p) => position[p.device]! < p.instructions.length);
-  if (stuck.length === 0) return undefined;
-  const cycle = followWaits(stuck[0]!.device, waitsFor);
+  const stuck = programs.findIndex((p, d) => position[d]! < p.instructions.length);
+  if (stuck < 0) return undefined;
+  const cycle = followWaits(stuck, waitsFor);
   const lines = cycle.map((d) => {
-    const program = programs[d]!;
-    return `  device ${d} at instruction ${position[d]} waits for device ${waitsFor(d).join(', ')}: ${describe(program.instructions[position[d]!]!, program)}`;
+    const i = next(d);
+    if (!i) return `  device ${d} has nothing left to do`;
+    return `  device ${d} at instruction ${position[d]} waits for device ${waitsFor(d).join(', ')}: ${describe(i, programs[d]!)}`;
   });
   return { cycle, description: lines.join('\n') };
 }
@@ -109,42 +131,45 @@ interface Message {
   readonly toBuffer?: number;
 }
 
+interface Messages {
+  readonly from: number;
+  readonly to: number;
+  readonly send: Message[];
+  readonly post: Message[];
+  readonly receive: Message[];
+}
+
 /** Each pair's messages, found in one walk over all instructions. */
 function checkMessages(devices: readonly DeviceProgram[], problems: string[]): void {
-  const kinds = {
-    send: new Map<string, Message[]>(),
-    post: new Map<string, Message[]>(),
-    receive: new Map<string, Message[]>(),
-  };
+  const pairs = new Map<string, Messages>();
   for (const { device, instructions } of devices) {
     for (const i of instructions) {
       if (i.kind !== 'send' && i.kind !== 'post' && i.kind !== 'receive') continue;
-      const pair = i.kind === 'send' ? `${device}>${i.to}` : `${i.from}>${device}`;
-      const list = kinds[i.kind].get(pair);
-      if (list) list.push(i);
-      else kinds[i.kind].set(pair, [i]);
+      const [from, to] = i.kind === 'send' ? [device, i.to] : [i.from, device];
+      const key = `${from}>${to}`;
+      let pair = pairs.get(key);
+      if (!pair) pairs.set(key, (pair = { from, to, send: [], post: [], receive: [] }));
+      pair[i.kind].push(i);
     }
   }
-  for (const { device: from } of devices) {
-    for (const { device: to } of devices) {
-      const of = (kind: keyof typeof kinds): readonly Message[] => kinds[kind].get(`${from}>${to}`) ?? [];
-      const [sends, posts] = [of('send'), of('post')];
-      const receives = [...of('receive')].sort((a, b) => a.message - b.message);
-      const pair = `messages from device ${from} to device ${to}`;
-      if (sends.length !== posts.length || sends.length !== receives.length) {
-        problems.push(`${pair}: ${sends.length} sent, ${posts.length} posted, ${receives.length} received`);
-        continue;
-      }
-      sends.forEach((send, k) => {
-        const post = posts[k]!;
-        const receive = receives[k]!;
-        if (send.message !== k || post.message !== k || receive.message !== k)
-          problems.push(`${pair}: message ${k} is out of order`);
-        else if (send.toBuffer !== post.buffer || post.buffer !== receive.buffer)
-          problems.push(`${pair}: message ${k} goes to another buffer than it is received in`);
-        else if (devices[from]!.buffers[send.buffer]!.bytes !== devices[to]!.buffers[post.buffer]!.bytes)
-          problems.push(`${pair}: message ${k} changes size`);
-      });
+  for (const { from, to, send: sends, post: posts, receive } of [...pairs.values()].sort(
+    (a, b) => a.from - b.from || a.to - b.to,
+  )) {
+    const receives = receive.sort((a, b) => a.message - b.message);
+    const pair = `messages from device ${from} to device ${to}`;
+    if (sends.length !== posts.length || sends.length !== receives.length) {
+      problems.push(`${pair}: ${sends.length} sent, ${posts.length} posted, ${receives.length} received`);
+      continue;
     }
+    sends.forEach((send, k) => {
+      const post = posts[k]!;
+      const receive = receives[k]!;
+      if (send.message !== k || post.message !== k || receive.message !== k)
+        problems.push(`${pair}: message ${k} is out of order`);
+      else if (send.toBuffer !== post.buffer || post.buffer !== receive.buffer)
+        problems.push(`${pair}: message ${k} goes to another buffer than it is received in`);
+      else if (devices[from]!.buffers[send.buffer]!.bytes !== devices[to]!.buffers[post.buffer]!.bytes)
+        problems.push(`${pair}: message ${k} changes size`);
+    });
   }
 }

@@ -63,7 +63,8 @@ function channels({ settings }: ScalingStudy): { color: Spec; shape: Spec; dash:
   return {
     color: one('schedule', 'schedule', settings.schedules, palette),
     shape: one('schedule', 'schedule', settings.schedules, shapes),
-    dash: one('M', 'microbatches M', counts, dashes),
+    // Long enough to tell the dashes apart.
+    dash: { ...one('M', 'microbatches M', counts, dashes), legend: { symbolType: 'stroke', symbolSize: 900 } },
   };
 }
 
@@ -101,9 +102,10 @@ function strongChart(all: readonly ScalingRow[], study: ScalingStudy): Chart | u
     { mark: { type: 'line', strokeWidth: 2 }, encoding: { y, color, strokeDash: dash, detail: { field: 'M' } } },
     { mark: { type: 'point', filled: true, size: 45 }, encoding: { y, color, shape } },
   ];
-  const y = logAxis('speedup', 'throughput / that of one device', [
+  const y = logAxis('speedup', 'speed-up', [
     ...values.map((v) => v.speedup),
     ...ideal.map((v) => v.speedup),
+    ...values.flatMap((v) => v.measured ?? []),
   ]);
   const x = deviceAxis(rows);
   return {
@@ -112,7 +114,7 @@ function strongChart(all: readonly ScalingRow[], study: ScalingStudy): Chart | u
       data: { values },
       hconcat: [
         {
-          title: { text: 'Speed-up', frame: 'group' },
+          title: 'Speed-up: throughput over one device’s',
           ...panel,
           encoding: { x },
           layer: [
@@ -150,6 +152,9 @@ function strongChart(all: readonly ScalingRow[], study: ScalingStudy): Chart | u
   };
 }
 
+/** Panels beside each other; none is alone in the last row. */
+const columnsFor = (panels: number): number => (panels > 3 && panels % 3 === 1 ? 2 : 3);
+
 /** A panel for each M. */
 function weakChart(all: readonly ScalingRow[], study: ScalingStudy, what: 'efficiency' | 'bubble'): Chart | undefined {
   const rows = all.filter((r) => r.mode === 'weak');
@@ -175,7 +180,7 @@ function weakChart(all: readonly ScalingRow[], study: ScalingStudy, what: 'effic
     spec: {
       data: { values },
       facet: { field: 'M', type: 'nominal', title: null, sort: study.settings.microbatches.map((m) => `M = ${m}`) },
-      columns: 3,
+      columns: columnsFor(study.settings.microbatches.length),
       spec: {
         ...narrow,
         encoding: { x },
@@ -216,7 +221,7 @@ function linkChart(study: ScalingStudy, series: string): Chart | undefined {
     spec: {
       data: { values },
       facet: { field: 'devices', type: 'nominal', title: null, sort: counts.map((d) => `${d} devices`) },
-      columns: 3,
+      columns: columnsFor(counts.length),
       spec: {
         ...narrow,
         encoding: { y: logColumn(values, 'slowdown', 'step over free links') },

@@ -71,7 +71,7 @@ type Group = Infer<typeof groupSchema>;
 
 export interface ClusterFile {
   readonly devices: readonly (SimulatedDevice & { readonly memory: number | null })[];
-  /** undefined: the file says nothing of links. */
+  /** Of a transfer that is alone: no faster than the media on its way. undefined: the file says nothing of links. */
   readonly link: CostModel['link'] | undefined;
   readonly media: readonly Medium[];
 }
@@ -156,7 +156,12 @@ const levelOf = (groups: readonly Group[], from: number, to: number): number =>
   groups.findIndex((g) => blockOf(g, from) === blockOf(g, to));
 
 function linkByGroups(groups: readonly Group[]): CostModel['link'] {
-  const models = groups.map(linkModel);
+  const models = groups.map((group, level) => {
+    // On the way between blocks lie the uplinks of all that are within this one.
+    const uplinks = groups.slice(0, level).map((g) => g.uplink);
+    const limits = [group.bus, ...uplinks].filter((limit) => limit !== undefined);
+    return linkModel({ ...group, bandwidth: Math.min(group.bandwidth, ...limits) });
+  });
   return (from, to) => models[levelOf(groups, from, to)]!;
 }
 

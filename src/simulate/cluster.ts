@@ -36,6 +36,10 @@ export interface Cluster {
 /** Bytes of each buffer: of what an instruction copies. */
 type Buffers = readonly { readonly bytes: number }[];
 
+/** What kernels cost on a device of speed 1: by its own roofline where it has one. */
+export const deviceCosts = ({ model }: SimulatedDevice, costs: CostModel): CostModel =>
+  model ? rooflineOf(model) : costs;
+
 /** Seconds that an instruction occupies its device, without waiting and transfers to other devices. */
 export function instructionSeconds(
   instruction: Instruction,
@@ -43,9 +47,9 @@ export function instructionSeconds(
   costs: CostModel,
   buffers: Buffers,
 ): number {
-  const { backend, speed, model } = device;
+  const { backend, speed } = device;
   const { kind } = instruction;
-  const own = model ? rooflineOf(model) : costs;
+  const own = deviceCosts(device, costs);
   const copied = kind === 'input' || kind === 'output' || kind === 'copy' ? buffers[instruction.buffer]!.bytes : 0;
   const beside = own.instructionSeconds(backend, copied);
   if (kind !== 'compute') return beside / speed;

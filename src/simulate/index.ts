@@ -16,4 +16,5 @@ export {
   simulate,
   type WaitKind,
 } from './simulate.ts';
+export { SpeedTrace } from './speed-trace.ts';
 export type { TimedAction, Timeline } from './timeline.ts';

@@ -1,6 +1,6 @@
 import type { CostModel } from '../cost/model.ts';
 import type { StepProgram } from '../program/instruction.ts';
-import type { SimulatedDevice } from './cluster.ts';
+import type { Medium, SimulatedDevice } from './cluster.ts';
 import { simulate } from './simulate.ts';
 
 /** What a plan says of its own step. */
@@ -11,8 +11,14 @@ export interface Prediction {
   readonly busySeconds: readonly number[];
 }
 
-/** The sums of a simulation on devices that share nothing but their links. */
-export function predict(program: StepProgram, devices: readonly SimulatedDevice[], costs: CostModel): Prediction {
-  const { stepSeconds, bubbleFraction, devices: times } = simulate(program, { devices, costs }, { record: false });
+/** The sums of a simulation; without media, on links that share nothing. */
+export function predict(
+  program: StepProgram,
+  devices: readonly SimulatedDevice[],
+  costs: CostModel,
+  media: readonly Medium[] = [],
+): Prediction {
+  const cluster = { devices, costs, media };
+  const { stepSeconds, bubbleFraction, devices: times } = simulate(program, cluster, { record: false });
   return { stepSeconds, bubbleFraction, busySeconds: times.map((d) => d.busySeconds) };
 }

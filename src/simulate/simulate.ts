@@ -4,10 +4,15 @@ import { type Action, type ActionSource, actionsOf } from './actions.ts';
 import type { Cluster } from './cluster.ts';
 import { type Jitter, jitterOf } from './jitter.ts';
 import { Sharing } from './sharing.ts';
+import type { SpeedTrace } from './speed-trace.ts';
 import { type Timeline, TimelineRecorder } from './timeline.ts';
 
 export interface SimulateOptions {
   readonly jitter?: Jitter;
+  /** How fast devices are over time, by device; what they compute, copy and send is slowed down with them. Default: steady. */
+  readonly speeds?: readonly SpeedTrace[];
+  /** When in the traces the step begins. Default 0. */
+  readonly begin?: number;
   /** Keep when everything happens and why: what timelines, critical paths and causes of idling need. Default true. */
   readonly record?: boolean;
 }
@@ -98,10 +103,18 @@ interface Pair {
   receiverWaits: number;
 }
 
+interface DeviceOptions {
+  readonly factor: ((index: number) => number) | undefined;
+  readonly speed: SpeedTrace | undefined;
+  readonly begin: number;
+}
+
 class Device {
   readonly number: number;
   readonly actions: Iterator<Action>;
   readonly factor: ((index: number) => number) | undefined;
+  readonly speed: SpeedTrace | undefined;
+  readonly begin: number;
   action: Action | undefined;
   index = 0;
   clock = 0;
@@ -116,17 +129,25 @@ class Device {
   bytes = 0;
   atBarrier = false;
   isQueued = true;
-  /** A transfer through media under way: its beginning, and how long it would take alone. */
+  /** A transfer under way: when its action began, its time beside the transfer, and how long that would take alone. */
   sendingSince = -1;
+  sendingOwn = 0;
   sendingAlone = 0;
   /** Of that transfer's wait for the post: the action that ended it. */
   postedBy = -1;
 
-  constructor(number: number, source: ActionSource, factor: ((index: number) => number) | undefined) {
+  constructor(number: number, source: ActionSource, options: DeviceOptions) {
     this.number = number;
     this.actions = source.actions(number);
-    this.factor = factor;
+    this.factor = options.factor;
+    this.speed = options.speed;
+    this.begin = options.begin;
     this.advance();
+  }
+
+  /** How long what begins at a time and takes so many seconds at the device's own speed really takes. */
+  elapsed(begin: number, seconds: number): number {
+    return this.speed ? this.speed.end(this.begin + begin, seconds) - this.begin - begin : seconds;
   }
 
   advance(): void {
@@ -149,11 +170,14 @@ class Player {
   #queue: Device[];
   #barrier = { number: 0, arrived: 0, time: 0, last: 0 };
 
-  constructor(source: ActionSource, cluster: Cluster, { jitter, record = true }: SimulateOptions) {
+  constructor(source: ActionSource, cluster: Cluster, { jitter, speeds, begin = 0, record = true }: SimulateOptions) {
     this.#source = source;
     this.#cluster = cluster;
     const factors = jitter && jitter.variation !== 0 ? jitterOf(jitter) : undefined;
-    this.#devices = Array.from({ length: source.devices }, (_, d) => new Device(d, source, factors?.(d)));
+    this.#devices = Array.from(
+      { length: source.devices },
+      (_, d) => new Device(d, source, { factor: factors?.(d), speed: speeds?.[d], begin }),
+    );
     this.#queue = [...this.#devices].reverse();
     this.#sharing = cluster.media && cluster.media.length > 0 ? new Sharing(cluster.media) : undefined;
     this.#recorder = record ? new TimelineRecorder(source.devices) : undefined;
@@ -234,7 +258,8 @@ class Player {
     device.messages++;
     device.bytes += action.bytes;
     device.sendingSince = begin;
-    const start = begin + action.seconds * factor;
+    device.sendingOwn = device.elapsed(begin, action.seconds * factor);
+    const start = begin + device.sendingOwn;
     const isShared = pair.media.length > 0 && bytes > 0;
     const rate = isShared ? this.#sharing!.aloneRate(pair.bytesPerSecond, pair.media) : pair.bytesPerSecond;
     device.sendingAlone = bytes / rate + pair.secondsSend;
@@ -244,6 +269,7 @@ class Player {
       this.#sharing!.begin(device.number, start, bytes, pair.bytesPerSecond, pair.media);
       return false;
     }
+    device.sendingAlone = device.elapsed(start, device.sendingAlone);
     this.#sent(device, action, start + device.sendingAlone);
     return true;
   }
@@ -260,11 +286,10 @@ class Player {
     pair.messages[4 * action.message + 2] = end;
     pair.messages[4 * action.message + 3] = device.index;
     pair.sent++;
-    const own = action.seconds * (device.factor?.(device.index) ?? 1);
-    const seconds = end - device.sendingSince - own;
+    const seconds = end - device.sendingSince - device.sendingOwn;
     const late = seconds - device.sendingAlone;
     const contention = late > ROUNDING * seconds ? late : 0;
-    device.other += own;
+    device.other += device.sendingOwn;
     device.send += seconds;
     device.contention += contention;
     if (contention > 0) this.#recorder?.contention(device.number, device.index, contention);
@@ -312,7 +337,7 @@ class Player {
   /** Spends an action's own time, from `begin` on. */
   #work(device: Device, begin: number, heldBy = -1, peer = device.action!.peer): void {
     const { kind, seconds } = device.action!;
-    const own = device.factor ? seconds * device.factor(device.index) : seconds;
+    const own = device.elapsed(begin, device.factor ? seconds * device.factor(device.index) : seconds);
     if (kind === 'compute') device.compute += own;
     else device.other += own;
     this.#pass(device, begin, begin + own, heldBy, peer);

@@ -93,6 +93,34 @@ describe('partita simulate of an experiment', () => {
     expect([links.code, JSON.parse(links.stdout).error.code]).toEqual([2, 'cluster-links']);
   });
 
+  it('plans and searches for a cluster by what it is played on, and stores no plan of one', async () => {
+    const folder = workFolder();
+    const groups = (more: object) => [
+      { devices: 1, bandwidth: 1e8, latency: 0, ...more },
+      { bandwidth: 1e8, latency: 0 },
+    ];
+    const write = (name: string, more: object) =>
+      writeFileSync(join(folder, name), JSON.stringify({ devices: 3, groups: groups(more) }));
+    write('narrow.json', { uplink: 1e5 });
+    const run = async (command: string, cluster: string, ...more: string[]) => {
+      const flags = [...digits, '--microbatches', '4', '--cluster', cluster, '--json', ...more];
+      const { code, stdout } = await partita(folder, [command, ...flags]);
+      return { code, ...JSON.parse(stdout) };
+    };
+    const [played, planned, searched, stored] = await Promise.all([
+      run('simulate', 'narrow.json'),
+      run('plan', 'narrow.json'),
+      run('plan', 'narrow.json', '--search', '--search-schedules', 'gpipe', '--evaluations', '3'),
+      run('plan', 'narrow.json', '--plan-out', 'p.json'),
+    ]);
+    expect(planned.stepSeconds).toBe(played.stepSeconds);
+    expect(planned.devices).toHaveLength(3);
+    // Its links are as slow as the ways out of its blocks: one device is best.
+    expect(searched.search.best.placement).toEqual([0]);
+    expect(searched.stepSeconds).toBeLessThan(planned.stepSeconds);
+    expect(stored).toMatchObject({ code: 2, error: { code: 'command-line', flag: 'plan-out' } });
+  });
+
   it('tells why a device is idle, and refuses flags that say nothing', async () => {
     const folder = workFolder();
     const run = (...flags: string[]) => partita(folder, ['simulate', ...experiment, ...flags]);

@@ -63,7 +63,7 @@ describe('lower bounds', () => {
         const roomy: PlacementProblem = { ...two, devices: two.devices.map((d) => ({ ...d, capacity: Infinity })) };
         if (roomy.parts.length < 2) return;
         const flat = flatten(roomy);
-        const found = setNetwork(flat, 0).maximumFlow(0, flat.parts, Infinity, 2);
+        const found = setNetwork(flat, 0).maximumFlow(0, flat.parts, { open: 2 });
         let lightest = Number.POSITIVE_INFINITY;
         for (const deviceOf of placements(roomy)) {
           if (deviceOf[0] !== 0 || deviceOf[1] !== 1) continue;

@@ -60,6 +60,32 @@ describe('layer profiles', () => {
     expect(assignmentOf([0, 1])).toEqual({ node1: 0, node2: 0, node3: 1, node4: 0 });
   });
 
+  it('leaves out inputs that nothing leads to and items that nobody reads, and no others; they go with the first beside them', () => {
+    const figuresInWords = `Layer(forward_compute_time=9) -- x`;
+    const text = [
+      line('a', figures(1, 0, 1, 0), figuresInWords),
+      line('b', figures(2, 0, 1, 0), 'Input behind a layer'),
+      line('c', figures(3, 0, 1, 0), '__getitem__(0)'),
+      line('d', figures(4, 0, 1, 0)),
+      line('in', figures(5, 0, 1, 0), 'Input0'),
+      line('out', figures(6, 0, 1, 0), '__getitem__(1)'),
+      ...['a -- b', 'b -- c', 'c -- d', 'in -- d', 'in -- c', 'd -- out', 'b -- out'].map((edge) => `\t${edge}`),
+    ].join('\n');
+    const { problem, assignmentOf } = readLayerProfile(text, 'p.txt', { devices: 4 });
+    expect(problem.parts.map((p) => [p.name, p.work])).toEqual([
+      ['a', 1],
+      ['b', 2],
+      ['c', 3],
+      ['d', 4],
+    ]);
+    expect(problem.edges).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+    ]);
+    expect(assignmentOf([0, 1, 2, 3])).toEqual({ a: 0, b: 1, c: 2, d: 3, in: 2, out: 1 });
+  });
+
   it('holds activations for the microbatches of 1F1B where memory is limited', () => {
     const { devices } = readLayerProfile(small, 'p.txt', { devices: 3, memory: 5000 }).problem;
     expect(devices.map((d) => [d.capacity, d.inFlight])).toEqual([

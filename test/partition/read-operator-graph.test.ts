@@ -111,6 +111,28 @@ describe('operator graphs', () => {
     ]);
   });
 
+  it('moves nothing where moving costs nothing, and takes costs of one output as one only where they are', () => {
+    const three = [{ id: 1 }, { id: 2 }, { id: 3 }];
+    const values = (...edges: EdgeGiven[]) => read(three, edges).problem.values;
+    expect(values([1, 2, 0], [1, 3, 0], [2, 3, 4])).toEqual([{ producer: 1, consumers: [2], cost: 4 }]);
+    expect(values([1, 2, 1], [1, 3, 1 + 1e-9])).toHaveLength(1);
+    expect(() => values([1, 2, 1], [1, 3, 1.001])).toThrow(/the output of node 1 costs 1.001 here and 1 on another/);
+  });
+
+  it('joins what takes no time beyond contiguity too, where nothing keeps parts apart: neither memory nor a device', () => {
+    const chain: EdgeGiven[] = [
+      [1, 2],
+      [2, 3],
+    ];
+    const parts = (request: ForeignRequest, last: object = {}) =>
+      partsOf(read([{ id: 1, fpgaLatency: 0, cpuLatency: 0 }, { id: 2 }, { id: 3, ...last }], chain, request));
+    const anywhere = { contiguous: false, devices: 2 };
+    expect(parts({ ...anywhere, memory: 3 })).toEqual(['1 2', '3']);
+    expect(parts({ ...anywhere, memory: 2 })).toEqual(['1', '2', '3']);
+    expect(parts({ ...anywhere, cpus: 1, memory: 3 }, { supportedOnFpga: 0 })).toEqual(['1', '2', '3']);
+    expect(parts({ devices: 2, memory: 2 })).toEqual(['1 2', '3']);
+  });
+
   it('takes a time without end as a device that cannot run the node, and a class that is null as none', async () => {
     const text = file(
       [

@@ -5,8 +5,9 @@ import { forwardNodes, makePartition, stageMap, trainingProblem } from '../../sr
 import { draftPlan, type PlanRequest } from '../../src/plan/plan.ts';
 import { estimateBytes, estimateSeconds, searchPlan } from '../../src/plan/search.ts';
 import { forwardEdges, linkSeconds, stageCosts, taskSeconds } from '../../src/plan/stage-costs.ts';
-import { stepTimeBound } from '../../src/plan/step-bound.ts';
+import { stepBoundOf, stepTimeBound } from '../../src/plan/step-bound.ts';
 import { chainEdges, makeSchedule, scheduleNames } from '../../src/schedule/index.ts';
+import { simulate } from '../../src/simulate/index.ts';
 import { planOf, threeLayers } from '../support/models.ts';
 import { Choices, randomModel, randomStages } from '../support/random-model.ts';
 
@@ -76,6 +77,46 @@ describe('the bound on step times', () => {
     );
     // One device computes all there is, one after the other: there the bound is nearly the step.
     expect(tightest).toBeGreaterThan(0.9);
+  });
+});
+
+describe('the bound on devices that are not alike', () => {
+  it('is below the step, whatever each of them is fast at', () => {
+    const models = [
+      { flopsPerSecond: 1e6, bytesPerSecond: 1e9, secondsPerKernel: 0, speed: 1 },
+      { flopsPerSecond: 1e9, bytesPerSecond: 1e6, secondsPerKernel: 1e-7, speed: 1 },
+      { flopsPerSecond: 5e6, bytesPerSecond: 5e7, secondsPerKernel: 2e-8, speed: 1 },
+    ];
+    let proving = 0;
+    for (let seed = 1; seed <= 40; seed++) {
+      const choices = new Choices(seed);
+      const request = requestOf(seed, 2);
+      const backends = request.devices.map(() => choices.pick(['wasm', 'reference'] as const));
+      const devices = backends.map((backend) => ({ backend, memory: null, speed: choices.pick([1, 2, 20]) }));
+      const played = devices.map(({ backend, speed }) => ({ backend, speed, model: choices.pick(models) }));
+      const assignment = randomStages(request.model, 2, seed);
+      if (new Set(Object.values(assignment)).size < 2) continue;
+      const cluster = seed % 2 === 0 ? { devices: played, costs } : undefined;
+      const plan = draftPlan({ ...request, devices, partition: { stages: assignment }, cluster });
+      const bound = stepBoundOf(plan.graphs.train!, plan.request, plan.programs.train!.microbatches);
+      expect(bound).toBeLessThanOrEqual(plan.prediction.stepSeconds * (1 + 1e-12));
+      if (bound > 0.2 * plan.prediction.stepSeconds) proving++;
+    }
+    expect(proving).toBeGreaterThan(5);
+  });
+
+  it('is that of speeds where they are alike but for these', () => {
+    const request = requestOf(7, 3);
+    const graph = planOf(randomModel(7), { batch: 8 }).graphs.train!;
+    const speeds = [1, 3, 0.5];
+    const devices = speeds.map((speed) => ({ backend: 'wasm', memory: null, speed }) as const);
+    const bound = stepBoundOf(graph, { ...request, devices }, 4);
+    expect(bound).toBeCloseTo(stepTimeBound(graph, { costs, speeds, microbatches: 4 }), 15);
+    // As fast as the costs' core at all, and three times as fast.
+    const model = { ...slow, flopsPerSecond: 3e6, bytesPerSecond: 3e7, secondsPerKernel: 1e-7 / 3 };
+    const played = [0, 1, 2].map(() => ({ backend: 'wasm', speed: 1, model }) as const);
+    const thrice = stepBoundOf(graph, { ...request, cluster: { devices: played, costs } }, 4);
+    expect(thrice).toBeCloseTo(stepTimeBound(graph, { costs, speeds: [3, 3, 3], microbatches: 4 }), 15);
   });
 });
 
@@ -205,6 +246,34 @@ describe('the search for a plan', () => {
       (error: Error) => error.message,
     );
     expect([true, 'SIGINT']).toContain(outcome);
+  });
+
+  it('ranks by the steps on the cluster: a medium that all share can make fewer devices the better plan', async () => {
+    const devices = [0, 1, 2].map(() => ({ backend: 'wasm', memory: null, speed: 1 }) as const);
+    const wide = analyticCosts({ device: slow, link: { bytesPerSecond: 1e7, secondsLatency: 0 } });
+    const options = {
+      microbatches: [4],
+      schedules: ['gpipe'],
+      partitions: ['chain-time'],
+      stagesPerDevice: [1],
+    } as const;
+    const asked = { ...request, devices, costs: wide };
+    const media = [{ name: 'bus', bytesPerSecond: 1e4, carries: () => true }];
+    const [free, shared] = await Promise.all([
+      searchPlan(asked, options),
+      searchPlan({ ...asked, cluster: { devices, costs: wide, media } }, options),
+    ]);
+    expect(free.best.placement).toHaveLength(3);
+    expect(shared.best.placement).toHaveLength(1);
+    const { stepSeconds } = simulate(shared.plan.programs.train!, { devices, costs: wide, media });
+    expect(shared.best.stepSeconds).toBe(stepSeconds);
+    // Candidates of several devices are played with the medium too.
+    const several = shared.evaluated.filter((c) => c.placement.length > 1);
+    expect(several.length).toBeGreaterThan(0);
+    for (const c of several) expect(c.stepSeconds).toBeGreaterThan(shared.best.stepSeconds);
+    await expect(searchPlan({ ...asked, cluster: { devices: [], costs } }, options)).rejects.toThrow(
+      'the cluster has 0 devices, and the plan 3',
+    );
   });
 
   it('leaves devices out where links cost more than they save', async () => {

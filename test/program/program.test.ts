@@ -98,6 +98,15 @@ describe('validateProgram', () => {
     expect(deadlock.description).toMatch(/device 1 at instruction 1 waits for device 2: receive/);
     expect(refusal(broken).message).toContain('wait for each other in a circle');
   });
+  it('sees a message to a device that is not there', () => {
+    const broken = edit(train, 0, (list) =>
+      list.map((i) => (i.kind === 'send' && i.message === 1 ? { ...i, to: 9 } : i)),
+    );
+    expect(refusal(broken).fields.problems).toEqual([
+      'messages from device 0 to device 1: 1 sent, 2 posted, 2 received',
+      'messages from device 0 to device 9: 1 sent, 0 posted, 0 received',
+    ]);
+  });
 });
 
 describe('graphs that pipeline systems find hard', () => {

@@ -61,6 +61,19 @@ describe('cluster files', () => {
     ]);
   });
 
+  it('have no link that is faster than a bus or an uplink on its way', () => {
+    const { link } = read({
+      devices: 8,
+      groups: [
+        { devices: 2, bandwidth: 300, bus: 200, uplink: 20 },
+        { devices: 4, bandwidth: 30, bus: 100, uplink: 5 },
+        { bandwidth: 6, bus: 50 },
+      ],
+    });
+    // Within a block of two its bus; between two of them their ways out; between blocks of four theirs.
+    expect([link!(0, 1), link!(1, 2), link!(3, 4)].map((l) => l.bytesPerSecond)).toEqual([200, 20, 5]);
+  });
+
   it('share ways out and in of blocks, each by itself, and buses within', () => {
     // Blocks 0 1 | 2 3. Two transfers each, of 10 bytes at 10 B/s where they are alone.
     const play = (groups: unknown, ...pairs: readonly (readonly [number, number])[]) => {

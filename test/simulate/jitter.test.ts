@@ -44,6 +44,16 @@ describe('jitter', () => {
     expect(simulate(pair, clusterOf(2), { jitter: { variation: 0.3, seed: 1 } }).messageBytes).toBe(10);
   });
 
+  it('varies what a send takes of its own by the factor of its transfer', () => {
+    const pair = programOf([send(1, 0, 10, 0.5)], [post(0, 0), receive(0, 0)]);
+    const { stepSeconds, devices } = simulate(pair, clusterOf(2, { bytesPerSecond: 10, secondsLatency: 0 }), {
+      jitter: { variation: 0.3, seed: 1 },
+    });
+    const { sendSeconds, otherSeconds } = devices[0]!;
+    expect(otherSeconds / sendSeconds).toBeCloseTo(0.5, 12);
+    expect(otherSeconds + sendSeconds).toBeCloseTo(stepSeconds, 12);
+  });
+
   it('refuses what is no coefficient of variation', () => {
     for (const variation of [-1, Number.NaN, 11]) {
       expect(() => simulate(many, clusterOf(1), { jitter: { variation, seed: 0 } })).toThrow(

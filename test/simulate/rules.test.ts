@@ -105,6 +105,22 @@ describe('the rules, by hand', () => {
     expect(whyIdle(barriers, 0, 2.75)?.root).toEqual({ kind: 'compute', device: 1, index: 0, to: null });
   });
 
+  it('at a barrier the latency is that from the last who comes to each who sleeps', () => {
+    const seconds = [
+      [0, 0.5, 1],
+      [2, 0, 4],
+      [8, 16, 0],
+    ];
+    const link = (from: number, to: number) => ({
+      bytesPerSecond: 10,
+      secondsLatency: seconds[from]![to]!,
+      wakes: true,
+    });
+    const program = programOf([compute(1), barrier()], [compute(3), barrier()], [compute(2), barrier()]);
+    const { devices } = simulate(program, clusterOf(3, link));
+    expect(devices.map((d) => d.waiting.barrier)).toEqual([2 + 2, 0, 1 + 4]);
+  });
+
   it('whatever concerns others takes its own time too: behind the wait, before a transfer', () => {
     const own = programOf(
       [compute(1), send(1, 0, 10, 0.25), barrier(0.5)],

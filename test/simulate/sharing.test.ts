@@ -49,6 +49,21 @@ describe('shared media', () => {
     expect(endsOf(simulation, 3)).toEqual([2, 2, 2]);
   });
 
+  it('what a message costs its sender beside the copy comes behind it, and is no contention', () => {
+    const ringing = { ...link, secondsSend: 0.25 };
+    const simulation = simulate(senders([0, 0], [10, 10]), clusterOf(3, ringing, [bus]));
+    expect(endsOf(simulation, 2)).toEqual([2.25, 2.25]);
+    expect(simulation.devices[0]).toMatchObject({ sendSeconds: 2.25, contentionSeconds: 1 });
+  });
+
+  it('nobody contends with a transfer that is alone, however its time is rounded', () => {
+    for (let n = 1; n < 200; n++) {
+      const odd: Medium = { ...bus, bytesPerSecond: 7 / n };
+      const { devices } = simulate(senders([n / 3], [n * 1.1]), clusterOf(2, link, [odd]));
+      expect(devices[0]!.contentionSeconds).toBe(0);
+    }
+  });
+
   it('contention is a part of the critical path, and a cause of idling', () => {
     const simulation = simulate(senders([0, 0], [10, 10]), clusterOf(3, { ...link, secondsLatency: 0.5 }, [bus]));
     expect(criticalPath(simulation).secondsByKind).toMatchObject({ send: 1, contention: 1, latency: 0.5 });

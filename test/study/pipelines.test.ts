@@ -8,6 +8,7 @@ import { cutMethods } from '../../src/study/partition/methods.ts';
 import { designPartitionStudy, runPartitionStudy } from '../../src/study/partition/study.ts';
 import { playPipeline, type StageFigures } from '../../src/study/scaling/pipelines.ts';
 import { designScalingStudy, runScalingStudy } from '../../src/study/scaling/study.ts';
+import { summarizeScaling } from '../../src/study/scaling/summary.ts';
 import { designScheduleStudy, runScheduleStudy } from '../../src/study/schedule/study.ts';
 import { parseExperiment } from '../../src/train/experiment/parse.ts';
 
@@ -23,6 +24,7 @@ const base = (more: object = {}) =>
   );
 const timing = { repeats: 1, timedSteps: 2 };
 const onPaper = { ...timing, parts: ['prediction'] as const, quick: true };
+const scalingOnPaper = { ...timing, parts: ['strong'] as const, quick: true };
 const noWarning = (text: string) => expect.fail(text);
 /** What a page may not have: it opens from disk and asks for nothing. */
 const loadsNothing = (html: string) => expect(html).not.toMatch(/<script|(src|href)="(https?:)?\/\//);
@@ -56,6 +58,17 @@ describe('a study of partitions', () => {
     const html = await partitionStudyPage(study, noWarning);
     for (const { question } of study.summary) expect(html).toContain(question);
     loadsNothing(html);
+  });
+
+  it('has the split by layers among them, where there are layers enough', async () => {
+    const options = { ...onPaper, methods: ['layers'], timeLimitSeconds: 1 };
+    const design = designPartitionStudy(base({ sweep: { devices: [4, 5] } }), options, 'test');
+    const study = await runPartitionStudy(design, options);
+    expect(study.tables.partitions.map((r) => [r.method, r.devices])).toEqual([['layers', 4]]);
+    expect(study.skipped).toContainEqual({
+      what: 'layers on 5 devices',
+      why: 'the model has fewer layers than 5 stages',
+    });
   });
 
   it('takes the experiment’s own cut beside the others, and refuses to sweep what it walks through itself', async () => {
@@ -110,6 +123,26 @@ describe('a study of schedules', () => {
 });
 
 describe('a study of scaling', () => {
+  it('says what it measured beside the same schedule on one device', async () => {
+    const few = base({ sweep: { devices: [1, 2], schedule: ['gpipe'], microbatches: [2] } });
+    const study = await runScalingStudy(designScalingStudy(few, scalingOnPaper, 'test'), scalingOnPaper);
+    const row = study.tables.scaling[0]!;
+    const timed = (schedule: string, devices: number, stepSeconds: number, measuredSeconds: number) => ({
+      ...row,
+      ...{ schedule, devices, stepSeconds, measuredSeconds },
+    });
+    const scaling = [
+      timed('gpipe', 1, 9, 90),
+      timed('zb-h1', 1, 3, 20),
+      timed('gpipe', 2, 5, 50),
+      timed('zb-h1', 2, 2, 16),
+    ];
+    const claims = summarizeScaling({ ...study, tables: { ...study.tables, scaling, links: [] } });
+    expect(claims.find((c) => c.question === 'Does it hold when it runs?')?.text).toContain(
+      `zb-h1 with M = ${row.microbatches} is 1.25 times as fast as on one; predicted are 1.50 times.`,
+    );
+  });
+
   const figures = (stages: number, seconds = 1): StageFigures => ({
     durations: Array.from({ length: stages }, () => ({ F: seconds, B: seconds, W: seconds })),
     stepSeconds: new Array(stages).fill(0),

@@ -3,7 +3,7 @@ import { PlanError } from '../../core/errors.ts';
 import type { CostModel } from '../../cost/model.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { singleDevice } from '../../partition/baselines/single-device.ts';
-import { makePartition } from '../../partition/index.ts';
+import { makePartition, partitionByLayers } from '../../partition/index.ts';
 import { placementMethods, solvePlacement } from '../../partition/methods.ts';
 import type { Balance, Partition } from '../../partition/partition.ts';
 import { evaluatePlacement } from '../../partition/placement-load.ts';
@@ -22,9 +22,13 @@ const balances: Readonly<Record<string, Balance>> = {
 /** The experiment's own partition, where it is not `auto`. */
 export const ownMethod = 'experiment';
 
+/** What a person would do: equal numbers of the model's layers. */
+const byLayers = 'layers';
+
 /** Chains first, then every method that spreads a placement problem over devices, by the names they are listed under. */
 export const cutMethods: readonly string[] = [
   ...Object.keys(balances),
+  byLayers,
   ...placementMethods.filter((m) => m !== singleDevice).map((m) => m.name),
 ];
 
@@ -73,6 +77,11 @@ export async function cutBy(
   const stages = placement.length;
   try {
     if (method === ownMethod) return { partition: own, seconds: 0, lowerBound: null };
+    if (method === byLayers) {
+      const partition = partitionByLayers(graph, stages);
+      if (!partition) return { why: `the model has fewer layers than ${stages} stages` };
+      return { partition, seconds: elapsed(), lowerBound: null };
+    }
     if (Object.hasOwn(balances, method)) {
       const partition = makePartition(
         graph,

@@ -7,8 +7,7 @@ import { analyticCosts } from '../../cost/model.ts';
 import { stageMap } from '../../partition/stage-of.ts';
 import { capacityOf, type GraphCache, graphsOf, type PlanRequest } from '../../plan/plan.ts';
 import { stageCosts } from '../../plan/stage-costs.ts';
-import { relativeSpeed } from '../../plan/stages.ts';
-import { stepTimeBound } from '../../plan/step-bound.ts';
+import { stepBoundOf } from '../../plan/step-bound.ts';
 import { memoryCategories } from '../../program/instruction.ts';
 import type { PreparedExperiment } from '../../train/experiment/prepare.ts';
 import type { Experiment } from '../../train/experiment/schema.ts';
@@ -145,11 +144,7 @@ export async function runPartitionStudy(
     };
     const problem = problemOf(context);
     let bound = leastLoad(problem);
-    const stepBound = stepTimeBound(graph, {
-      costs,
-      speeds: request.devices.map(relativeSpeed),
-      microbatches: chunks.length,
-    });
+    const stepBound = stepBoundOf(graph, request, chunks.length);
     for (const method of methods) {
       recorder.signal?.throwIfAborted();
       const what = `${method} on ${request.devices.length} devices${series ? ` (${series})` : ''}`;
