@@ -336,6 +336,30 @@ describe('the search for a plan', () => {
     expect(found.plan.partition.assignment).toEqual(draftPlan(given).partition.assignment);
   });
 
+  it('ends within its step where it is interrupted: with the best so far, or before there is one with the reason', async () => {
+    const controller = new AbortController();
+    const found = await searchPlan(request, {
+      signal: controller.signal,
+      onEvaluated: (_, count) => count === 2 && controller.abort(new Error('SIGINT')),
+    });
+    expect(found.interrupted).toBe(true);
+    expect(found.evaluated).toHaveLength(2);
+    expect(found.best.fits).toBe(true);
+    const early = AbortSignal.abort(new Error('SIGINT'));
+    await expect(searchPlan(request, { signal: early })).rejects.toThrow('SIGINT');
+  });
+
+  it('hears a signal that comes while it computes', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new Error('SIGINT')), 0);
+    const options = { signal: controller.signal, microbatches: [1, 2, 4, 8], evaluations: 1e5 };
+    const outcome = await searchPlan(request, options).then(
+      ({ interrupted }) => interrupted,
+      (error: Error) => error.message,
+    );
+    expect([true, 'SIGINT']).toContain(outcome);
+  });
+
   it('ranks by the steps on the cluster: a medium that all share can make fewer devices the better plan', async () => {
     const devices = [0, 1, 2].map(() => ({ backend: 'wasm', memory: null, speed: 1 }) as const);
     const wide = analyticCosts({ device: slow, link: { bytesPerSecond: 1e7, secondsLatency: 0 } });
