@@ -339,6 +339,7 @@ describe('the search for a plan', () => {
   it('ends within its step where it is interrupted: with the best so far, or before there is one with the reason', async () => {
     const controller = new AbortController();
     const found = await searchPlan(request, {
+      microbatches: [4],
       signal: controller.signal,
       onEvaluated: (_, count) => count === 2 && controller.abort(new Error('SIGINT')),
     });
