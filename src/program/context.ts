@@ -4,7 +4,7 @@ import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import type { Cost } from '../graph/op-record.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
-import { lowerNode } from '../lower/lower.ts';
+import { lowerNode, overwritableInputs } from '../lower/lower.ts';
 import type { ClockOptions } from '../schedule/clock.ts';
 import type { StageEdge } from '../schedule/dependencies.ts';
 import type { Schedule } from '../schedule/schedule.ts';
@@ -56,6 +56,8 @@ interface ChunkGraph {
 export interface LoweredNode {
   readonly signature: NodeSignature;
   readonly lowered: Lowered;
+  /** Positions of the inputs that output 0 may be written over. */
+  readonly overwritable: readonly number[];
   /** FLOPs and bytes of one run. */
   readonly cost: Cost;
 }
@@ -206,7 +208,9 @@ export class BuildContext {
       const outputs = node.outputs.map((t) => t.type);
       const attrs = isFirst === null ? node.attrs : { ...node.attrs, first: isFirst };
       const signature = { op: node.op!.name, inputs, outputs, attrs };
-      found = { signature, lowered: lowerNode(backend, signature), cost: node.op!.cost(inputs, outputs, node.attrs) };
+      const lowered = lowerNode(backend, signature);
+      const overwritable = overwritableInputs(backend, signature, lowered);
+      found = { signature, lowered, overwritable, cost: node.op!.cost(inputs, outputs, node.attrs) };
       known.set(node, found);
     }
     return found;

@@ -62,6 +62,8 @@ export interface ComputeInstruction {
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
   readonly workspace: number | null;
+  /** The input that dies here and whose bytes `outputs[0]` takes over; null: the output has bytes of its own. */
+  readonly overwrites: number | null;
   /** FLOPs and bytes of all parts. */
   readonly flops: number;
   readonly bytes: number;
@@ -73,6 +75,8 @@ export interface Part {
   readonly calls: readonly KernelCall[];
   readonly inputs: readonly Place[];
   readonly outputs: readonly Place[];
+  /** Positions of the inputs that output 0 may be written over, element by element in the same places. */
+  readonly overwritable: readonly number[];
   readonly repeat: number;
   /** Of one repetition, for cost models. */
   readonly flops: number;
