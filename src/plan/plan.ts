@@ -15,6 +15,7 @@ import type { PartitionSpec } from '../partition/index.ts';
 import type { Partition } from '../partition/partition.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { buildProgram } from '../program/build.ts';
+import type { Lifetimes } from '../program/context.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
@@ -90,6 +91,8 @@ export interface PlanRequest {
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
    */
   readonly invariant?: boolean;
+  /** `plain`: without what shortens lifetimes (docs/memory-lifetimes.md), to compare with. Default `short`. */
+  readonly lifetimes?: Lifetimes;
   /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */
   readonly costs?: CostModel;
   /**
@@ -250,6 +253,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
         edges: chain.edges,
         durations,
         backends: request.devices.map((d) => d.backend),
+        lifetimes: request.lifetimes,
       });
       validateProgram(program);
       schedules[name] = schedule;

@@ -8,6 +8,7 @@ import type { Task } from '../schedule/task.ts';
 import { BuildContext, type BuildOptions, runsOf } from './context.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
 import { connect, type DraftDevice, type SegmentTimes } from './messages.ts';
+import { orderTasks } from './order.ts';
 import { overwriteDyingInputs } from './overwrite.ts';
 import { type Addition, PairwiseSum } from './pairwise.ts';
 import { sampleGroups } from './sample-groups.ts';
@@ -20,7 +21,14 @@ export function buildProgram(options: BuildOptions): StepProgram {
   const context = new BuildContext(options);
   const { graphs } = context;
   const drafts = Array.from({ length: schedule.devices }, (_, device) => new DeviceBuilder(context, device).build());
-  const devices = connect(drafts, options.postAhead ?? 1, segmentTimes(options, drafts)).map(overwriteDyingInputs);
+  const times = segmentTimes(options, drafts);
+  const isShort = options.lifetimes !== 'plain';
+  const assemble = (list: readonly DraftDevice[]) => {
+    const connected = connect(list, options.postAhead ?? 1, times);
+    return isShort ? connected.map(overwriteDyingInputs) : connected;
+  };
+  // Samples that are computed one by one join their sums in the graph's order.
+  const { devices, orders } = orderTasks(drafts, assemble, isShort && !options.perSample);
 
   const chunksOf = (tensors: readonly Tensor[]): Chunk[] =>
     tensors.map((tensor, m) => ({ tensor, samples: context.samplesOf(rootOf(tensor), m) }));
@@ -41,6 +49,7 @@ export function buildProgram(options: BuildOptions): StepProgram {
     microbatches: chunks.length,
     chunks,
     devices,
+    orders,
     feeds: feeds.staged,
     results: results.staged,
     feedBytes: feeds.bytes,

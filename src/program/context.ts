@@ -13,6 +13,8 @@ import { divideIntoTasks, type StageTasks } from './stage-tasks.ts';
 import { batchAxisOf } from './staging.ts';
 import { isSilent, valueKey } from './values.ts';
 
+export type Lifetimes = 'short' | 'plain';
+
 export interface BuildOptions {
   /** Samples of each microbatch, in order. */
   readonly chunks: readonly number[];
@@ -33,6 +35,11 @@ export interface BuildOptions {
   /** Which stages feed which, and what tasks take: the clock by which buffers are posted. Default: a chain, F = B = W. */
   readonly edges?: readonly StageEdge[];
   readonly durations?: NonNullable<ClockOptions['durations']>;
+  /**
+   * `short` (default): nodes of a task in the order that keeps the fewest bytes alive, and outputs over inputs that die.
+   * `plain`: in the graph's order, every value in bytes of its own; to compare with.
+   */
+  readonly lifetimes?: Lifetimes;
   /** Tasks ahead of its use at which a receive buffer is posted at least; more where the sender or all would wait for it. Default 1. */
   readonly postAhead?: number;
 }

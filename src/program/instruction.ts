@@ -117,6 +117,17 @@ export interface Buffer {
   readonly persistent: string | null;
 }
 
+/** What the order of a device's tasks does to its memory. */
+export interface TaskOrder {
+  /** Most bytes alive at once, without what lives from load to close: with all tasks in the graph's order, and as they run. */
+  readonly graphOrderBytes: number;
+  readonly bytes: number;
+  /** The tasks that run in another order, such as `0BW1`. */
+  readonly tasks: readonly string[];
+  /** No order within the task that holds the peak is better. */
+  readonly exact: boolean;
+}
+
 export interface DeviceProgram {
   readonly device: number;
   readonly buffers: readonly Buffer[];
@@ -141,6 +152,8 @@ export interface StepProgram {
   /** Samples in each microbatch. */
   readonly chunks: readonly number[];
   readonly devices: readonly DeviceProgram[];
+  /** By device. */
+  readonly orders: readonly TaskOrder[];
   readonly feeds: readonly StagedTensor[];
   readonly results: readonly StagedTensor[];
   readonly feedBytes: number;

@@ -45,3 +45,16 @@ export function takeovers({ instructions }: DeviceProgram): Map<number, number> 
     if (i.kind === 'compute' && i.overwrites !== null) from.set(i.outputs[0]!, i.overwrites);
   return from;
 }
+
+/** Bytes alive at each instruction, without what is persistent: how full memory is but for the layout's gaps. */
+export function liveBytes(program: DeviceProgram): Float64Array {
+  const change = new Float64Array(program.instructions.length + 1);
+  for (const { buffer, first, last } of liveIntervals(program)) {
+    const { bytes, persistent } = program.buffers[buffer]!;
+    if (persistent !== null) continue;
+    change[first]! += bytes;
+    change[last + 1]! -= bytes;
+  }
+  for (let at = 1; at < change.length; at++) change[at]! += change[at - 1]!;
+  return change.subarray(0, program.instructions.length);
+}

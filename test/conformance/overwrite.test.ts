@@ -110,7 +110,8 @@ describe('what WebAssembly kernels may overwrite', () => {
     expect(overwritableOf('wasm', node)).toEqual([0]);
   });
   it('nothing that reads out of place', () => {
-    for (const op of ['matmul', 'conv', 'maxPool', 'cumSum', 'gather', 'layerNormWeightGrad']) expect(of(op), op).toEqual([]);
+    for (const op of ['matmul', 'conv', 'maxPool', 'cumSum', 'gather', 'layerNormWeightGrad'])
+      expect(of(op), op).toEqual([]);
   });
 
   it('the comparison sees a kernel that is not safe', async () => {
