@@ -15,7 +15,6 @@ import type { PartitionSpec } from '../partition/index.ts';
 import type { Partition } from '../partition/partition.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { buildProgram } from '../program/build.ts';
-import type { Lifetimes } from '../program/context.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
@@ -27,6 +26,7 @@ import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
+import { withLowerPeaks } from './short-lifetimes.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
 import { placedStages } from './stages.ts';
 
@@ -92,7 +92,7 @@ export interface PlanRequest {
    */
   readonly invariant?: boolean;
   /** `plain`: without what shortens lifetimes (docs/memory-lifetimes.md), to compare with. Default `short`. */
-  readonly lifetimes?: Lifetimes;
+  readonly lifetimes?: 'short' | 'plain';
   /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */
   readonly costs?: CostModel;
   /**
@@ -239,27 +239,31 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
   const durations = taskSeconds(stageCosts(mainGraph, mainStageOf, typical), chain.placement, request.devices);
   const compile = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
     const schedules: Record<string, Schedule> = {};
-    const programs: Record<string, StepProgram> = {};
-    for (const [name, { chunks, graphs }] of Object.entries(builds)) {
-      const spec = request.programs[name]!;
+    for (const [name, { chunks }] of Object.entries(builds)) {
       const schedule = scheduleFor(request, name, chain, chunks.length, list);
-      checkSchedule(schedule, spec, chain);
-      const program = buildProgram({
-        chunks,
-        graphs,
-        perSample: request.invariant ?? false,
-        stageOf: stages[name]!,
-        schedule,
-        edges: chain.edges,
-        durations,
-        backends: request.devices.map((d) => d.backend),
-        lifetimes: request.lifetimes,
-      });
-      validateProgram(program);
+      checkSchedule(schedule, request.programs[name]!, chain);
       schedules[name] = schedule;
-      programs[name] = program;
     }
-    return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+    const programsOf = (plainOn: ReadonlySet<number>): Compiled => {
+      const programs: Record<string, StepProgram> = {};
+      for (const [name, { chunks, graphs }] of Object.entries(builds)) {
+        const program = buildProgram({
+          chunks,
+          graphs,
+          perSample: request.invariant ?? false,
+          stageOf: stages[name]!,
+          schedule: schedules[name]!,
+          edges: chain.edges,
+          durations,
+          backends: request.devices.map((d) => d.backend),
+          plainOn,
+        });
+        validateProgram(program);
+        programs[name] = program;
+      }
+      return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+    };
+    return request.lifetimes === 'plain' ? programsOf(new Set(request.devices.keys())) : withLowerPeaks(programsOf);
   };
   const { schedules, programs, memory } =
     request.schedule === 'auto'

@@ -22,13 +22,11 @@ export function buildProgram(options: BuildOptions): StepProgram {
   const { graphs } = context;
   const drafts = Array.from({ length: schedule.devices }, (_, device) => new DeviceBuilder(context, device).build());
   const times = segmentTimes(options, drafts);
-  const isShort = options.lifetimes !== 'plain';
-  const assemble = (list: readonly DraftDevice[]) => {
-    const connected = connect(list, options.postAhead ?? 1, times);
-    return isShort ? connected.map(overwriteDyingInputs) : connected;
-  };
+  const isShort = (device: number): boolean => !options.plainOn?.has(device);
+  const assemble = (list: readonly DraftDevice[]) =>
+    connect(list, options.postAhead ?? 1, times).map((d) => (isShort(d.device) ? overwriteDyingInputs(d) : d));
   // Samples that are computed one by one join their sums in the graph's order.
-  const { devices, orders } = orderTasks(drafts, assemble, isShort && !options.perSample);
+  const { devices, orders } = orderTasks(drafts, assemble, (device) => isShort(device) && !options.perSample);
 
   const chunksOf = (tensors: readonly Tensor[]): Chunk[] =>
     tensors.map((tensor, m) => ({ tensor, samples: context.samplesOf(rootOf(tensor), m) }));

@@ -13,8 +13,6 @@ import { divideIntoTasks, type StageTasks } from './stage-tasks.ts';
 import { batchAxisOf } from './staging.ts';
 import { isSilent, valueKey } from './values.ts';
 
-export type Lifetimes = 'short' | 'plain';
-
 export interface BuildOptions {
   /** Samples of each microbatch, in order. */
   readonly chunks: readonly number[];
@@ -36,10 +34,10 @@ export interface BuildOptions {
   readonly edges?: readonly StageEdge[];
   readonly durations?: NonNullable<ClockOptions['durations']>;
   /**
-   * `short` (default): nodes of a task in the order that keeps the fewest bytes alive, and outputs over inputs that die.
-   * `plain`: in the graph's order, every value in bytes of its own; to compare with.
+   * Devices whose tasks run in the order of the graph, every value in bytes of its own. Elsewhere nodes run in the order that
+   * keeps the fewest bytes alive, and outputs lie over inputs that die.
    */
-  readonly lifetimes?: Lifetimes;
+  readonly plainOn?: ReadonlySet<number>;
   /** Tasks ahead of its use at which a receive buffer is posted at least; more where the sender or all would wait for it. Default 1. */
   readonly postAhead?: number;
 }

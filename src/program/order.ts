@@ -18,13 +18,14 @@ export interface OrderedDevices {
 export function orderTasks(
   drafts: readonly DraftDevice[],
   assemble: (drafts: readonly DraftDevice[]) => DeviceProgram[],
-  mayChange: boolean,
+  mayChange: (device: number) => boolean,
 ): OrderedDevices {
   const given = assemble(drafts);
   const before = given.map(peakOf);
   const known: KnownOrders = new Map();
   let found = drafts.map(
-    (draft, d): Improved => (mayChange ? improve(draft, given[d]!, known) : { draft, tasks: [], exact: false }),
+    (draft, d): Improved =>
+      mayChange(draft.device) ? improve(draft, given[d]!, known) : { draft, tasks: [], exact: false },
   );
   let devices = given;
   while (found.some(({ tasks }) => tasks.length > 0)) {

@@ -17,9 +17,10 @@ describe.each(smallModelKinds)('%s', (kind) => {
       const optimizer = { kind: 'adam' } as const;
       const short = planOf(smallModels[kind], { ...layout, optimizer });
       const plain = planOf(smallModels[kind], { ...layout, optimizer, lifetimes: 'plain' });
-      short.memory.forEach(({ maxLive, layouts: { train } }, d) => {
+      short.memory.forEach(({ maxLive, peakBytes, layouts: { train } }, d) => {
         const before = plain.memory[d]!.maxLive;
         expect(maxLive).toBeLessThanOrEqual(before);
+        expect(peakBytes).toBeLessThanOrEqual(1.002 * plain.memory[d]!.peakBytes);
         const { graphOrderBytes, bytes, tasks } = short.programs.train!.orders[d]!;
         expect(graphOrderBytes + train!.maxLive - bytes).toBeLessThanOrEqual(before);
         expect(tasks.length > 0).toBe(bytes < graphOrderBytes);
