@@ -26,6 +26,7 @@ import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
+import { withLowerPeaks } from './short-lifetimes.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
 
 export { capacityOf } from './capacity.ts';
@@ -91,6 +92,8 @@ export interface PlanRequest {
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
    */
   readonly invariant?: boolean;
+  /** `plain`: without what shortens lifetimes (docs/memory-lifetimes.md), to compare with. Default `short`. */
+  readonly lifetimes?: 'short' | 'plain';
   /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */
   readonly costs?: CostModel;
   /**
@@ -242,26 +245,31 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
   const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
   const compile = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
     const schedules: Record<string, Schedule> = {};
-    const programs: Record<string, StepProgram> = {};
-    for (const [name, { chunks, graphs }] of Object.entries(builds)) {
-      const spec = request.programs[name]!;
+    for (const [name, { chunks }] of Object.entries(builds)) {
       const schedule = scheduleFor(request, name, chain, chunks.length, list);
-      checkSchedule(schedule, spec, chain);
-      const program = buildProgram({
-        chunks,
-        graphs,
-        perSample: request.invariant ?? false,
-        stageOf: stages[name]!,
-        schedule,
-        edges: chain.edges,
-        durations,
-        backends: request.devices.map((d) => d.backend),
-      });
-      validateProgram(program);
+      checkSchedule(schedule, request.programs[name]!, chain);
       schedules[name] = schedule;
-      programs[name] = program;
     }
-    return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+    const programsOf = (plainOn: ReadonlySet<number>): Compiled => {
+      const programs: Record<string, StepProgram> = {};
+      for (const [name, { chunks, graphs }] of Object.entries(builds)) {
+        const program = buildProgram({
+          chunks,
+          graphs,
+          perSample: request.invariant ?? false,
+          stageOf: stages[name]!,
+          schedule: schedules[name]!,
+          edges: chain.edges,
+          durations,
+          backends: request.devices.map((d) => d.backend),
+          plainOn,
+        });
+        validateProgram(program);
+        programs[name] = program;
+      }
+      return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+    };
+    return request.lifetimes === 'plain' ? programsOf(new Set(request.devices.keys())) : withLowerPeaks(programsOf);
   };
   const { schedules, programs, memory } =
     request.schedule === 'auto'

@@ -40,8 +40,19 @@ export interface DeviceSummary {
   readonly naiveSumBytes: number;
   /** Most bytes alive at once: no layout is smaller. */
   readonly maxLiveBytes: number;
+  readonly order: OrderSummary;
   readonly busySecondsPredicted: number;
   readonly bubbleFractionPredicted: number;
+}
+
+/** What another order of nodes within tasks does to a device's memory (`program/order.ts`). */
+export interface OrderSummary {
+  /** Most bytes alive at once with every task in the order of the graph; `maxLiveBytes` is what came of it. */
+  readonly graphOrderBytes: number;
+  /** The tasks that run in another order. */
+  readonly tasks: readonly string[];
+  /** No order within the task that holds the peak is lower. */
+  readonly exact: boolean;
 }
 
 /** Places at which all microbatches wait for each other, one behind the other. */
@@ -93,6 +104,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
       const [peakProgram, layout] = Object.entries(memory.layouts).sort((a, b) => b[1].height - a[1].height)[0]!;
       const program = plan.programs[peakProgram]!.devices[device]!;
       const instruction = program.instructions[layout.peakAt];
+      const order = plan.programs[peakProgram]!.orders[device]!;
       const busy = prediction.busySeconds[device]!;
       return {
         device,
@@ -106,6 +118,11 @@ export function summarizePlan(plan: Plan): PlanSummary {
         largest: memory.largest,
         naiveSumBytes: layout.naiveSum,
         maxLiveBytes: layout.maxLive,
+        order: {
+          graphOrderBytes: layout.maxLive + order.graphOrderBytes - order.bytes,
+          tasks: order.tasks,
+          exact: order.exact,
+        },
         busySecondsPredicted: busy,
         bubbleFractionPredicted: prediction.stepSeconds > 0 ? 1 - busy / prediction.stepSeconds : 0,
       };

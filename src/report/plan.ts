@@ -112,6 +112,7 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     ['peak', bytes((d) => d.peakBytesPlanned)],
     ['capacity', rows((d) => (d.capacityBytes === null ? 'as needed' : formatBytes(d.capacityBytes)))],
     ['most alive at once', bytes((d) => d.maxLiveBytes)],
+    ["  in the graph's order", bytes((d) => d.order.graphOrderBytes)],
     ['sum without reuse', bytes((d) => d.naiveSumBytes)],
   ];
   const holders = devices.map((d) => {
@@ -126,7 +127,19 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     lines.map(([name, cells]) => [name, ...cells]),
     { align },
   );
-  return `${body}\nThe peak, and what holds it:\n${holders.join('\n')}`;
+  return [body, 'The peak, and what holds it:', ...holders, ...orderLines(devices, width)].join('\n');
+}
+
+/** Before → after, where another order of a task's nodes lowers a device's peak. */
+function orderLines(devices: readonly DeviceSummary[], width: number): string[] {
+  const changed = devices.filter((d) => d.order.tasks.length > 0);
+  if (changed.length === 0) return [];
+  const lines = changed.map(({ device, maxLiveBytes, order }) => {
+    const proof = order.exact ? ', and no order of its highest task is lower' : '';
+    const tasks = wrap(order.tasks.join(', '), '    ', width);
+    return `  device ${device}: ${formatBytes(order.graphOrderBytes)} → ${formatBytes(maxLiveBytes)} alive at once${proof}, in\n${tasks}`;
+  });
+  return ["Nodes run in another order than the graph's:", ...lines];
 }
 
 /** The closing table of a run: planned against measured. */
