@@ -14,8 +14,8 @@ import { partitionByBalance } from '../partition/balance.ts';
 import { convexStages, type PlacedPartition } from '../partition/convex.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { solvePlacement } from '../partition/methods.ts';
-import { pauses } from '../partition/pause.ts';
 import type { Balance, Partition } from '../partition/partition.ts';
+import { pauses } from '../partition/pause.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { type TrainingProblem, trainingProblem } from '../partition/training-problem.ts';
 import {

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { peakHolders } from '../../src/memory/footprint.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { type Instruction, memoryCategories } from '../../src/program/instruction.ts';
-import { planOf, threeLayers } from '../support/models.ts';
 import { smallModelKinds, smallModels } from '../support/built-in.ts';
+import { planOf, threeLayers } from '../support/models.ts';
 
 const holdersOf = (plan: Plan, device: number, name = 'train') => {
   const { layouts, persistent } = plan.memory[device]!;
