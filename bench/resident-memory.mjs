@@ -50,11 +50,15 @@ async function measure(name, devices) {
   const onStart = async () => {
     baseline = await resident();
   };
-  await using session = await Session.open(made, { seed: 0, onStart });
-  const loaded = (await resident()) - baseline;
-  for (let step = 0; step < Number(flags.steps); step++) await session.run('train', batch, { step });
-  const stepped = (await resident()) - baseline;
-  return { planned: made.memory.reduce((sum, m) => sum + m.peakBytes, 0), loaded, stepped };
+  const session = await Session.open(made, { seed: 0, onStart });
+  try {
+    const loaded = (await resident()) - baseline;
+    for (let step = 0; step < Number(flags.steps); step++) await session.run('train', batch, { step });
+    const stepped = (await resident()) - baseline;
+    return { planned: made.memory.reduce((sum, m) => sum + m.peakBytes, 0), loaded, stepped };
+  } finally {
+    await session.close();
+  }
 }
 
 // Once before it counts: code that is compiled, and heaps that grow to their usual size, are not the devices' memory.

@@ -163,7 +163,7 @@ function timeUnit(seconds: number): { unit: string; factor: number } {
 }
 
 /** A row a device; training on the left, prediction on the right, on the same scale of bytes. */
-function overTimeCharts(study: MemoryStudy, layout: string): (Chart | undefined)[] {
+export function overTimeCharts(study: MemoryStudy, layout: string): Chart[] {
   const { tables, settings } = study;
   const rows = tables.overTime.filter(ofLayout(layout));
   const devices = tables.devices.filter(ofLayout(layout));
