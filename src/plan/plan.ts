@@ -19,17 +19,18 @@ import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
 import { type RecomputeChoice, type RecomputeMode, withRecompute } from '../recompute/index.ts';
-import type { Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
+import type { Durations, Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import type { Cluster } from '../simulate/cluster.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
-import { compileWithin } from './auto-schedule.ts';
+import { compileWithin, placedForListing } from './auto-schedule.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
+import { withLowerPeaks } from './short-lifetimes.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
-import { placedStages, type Room } from './stages.ts';
+import type { Room } from './stages.ts';
 
 export { capacityOf } from './capacity.ts';
 
@@ -80,6 +81,8 @@ export interface PlanRequest {
   readonly stagesPerDevice?: number;
   /** Schedules of programs that were decided before: those of a stored plan, but for the first program's. */
   readonly decided?: Readonly<Record<string, Schedule>>;
+  /** Times of the schedule's stages on a device of speed 1, by which messages get their places. Default: by `costs`. */
+  readonly stageSeconds?: readonly Durations[];
   readonly optimizer?: Optimizer;
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;
@@ -94,6 +97,8 @@ export interface PlanRequest {
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
    */
   readonly invariant?: boolean;
+  /** `plain`: without what shortens lifetimes (docs/memory-lifetimes.md), to compare with. Default `short`. */
+  readonly lifetimes?: 'short' | 'plain';
   /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */
   readonly costs?: CostModel;
   /**
@@ -124,6 +129,8 @@ export interface Plan {
   readonly memory: readonly DeviceMemoryPlan[];
   readonly constants: ReadonlyMap<string, HostTensor>;
   readonly stageEdges: readonly StageEdge[];
+  /** Of one microbatch on a device of speed 1: what the places for messages were made by. */
+  readonly stageSeconds: readonly Durations[];
   readonly prediction: Prediction;
 }
 
@@ -247,7 +254,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
   const request = { ...asked, schedule: scheduleAskedFor(asked, byWholeBatch) };
 
   const microbatches = builds[mainName]!.chunks.length;
-  const { partition, placement } = placedStages(mainGraph, request, { microbatches, costs, room });
+  const { partition, placement } = placedForListing(mainGraph, request, { microbatches, costs, room });
   const key = `${placement.join()}/${Object.values(partition.assignment).join()}`;
   const known = seen.get(key);
   if (known) return known;
@@ -271,38 +278,46 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
     const stages = choice.size === 0 ? kept : stagesIn(again);
     const main = choice.size === 0 ? mainGraph : again[mainName]!.largest;
     const stageOf = stageMap(main, partition);
-    // Rooflines, whatever the costs: else the program, and its memory, would depend on what was measured.
-    const typical = { stages: chain.stages, own: chain.modelStages, costs: analyticCosts() };
-    const durations = taskSeconds(stageCosts(main, stageOf, typical), chain.placement, request.devices);
+    // Stages whose times are not what the places for messages were made by wait for each other.
+    const stageSeconds =
+      request.stageSeconds?.length === chain.stages
+        ? request.stageSeconds
+        : stageCosts(main, stageOf, { stages: chain.stages, own: chain.modelStages, costs }).durations;
+    const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
     const compileWith = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
       const schedules: Record<string, Schedule> = {};
-      const programs: Record<string, StepProgram> = {};
-      for (const [name, { chunks, graphs }] of Object.entries(again)) {
-        const spec = request.programs[name]!;
+      for (const [name, { chunks }] of Object.entries(again)) {
         const schedule = scheduleFor(request, name, chain, chunks.length, list);
-        checkSchedule(schedule, spec, chain);
+        checkSchedule(schedule, request.programs[name]!, chain);
+        schedules[name] = schedule;
+      }
+      const programsOf = (plainOn: ReadonlySet<number>): Compiled => {
+        const programs: Record<string, StepProgram> = {};
+        for (const [name, { chunks, graphs }] of Object.entries(again)) {
         const program = buildProgram({
           chunks,
           graphs,
           perSample: request.invariant ?? false,
           stageOf: stages[name]!,
-          schedule,
+          schedule: schedules[name]!,
           edges: chain.edges,
           durations,
           backends: request.devices.map((d) => d.backend),
+          plainOn,
         });
         validateProgram(program);
-        schedules[name] = schedule;
         programs[name] = program;
       }
       return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+    };
+      return request.lifetimes === 'plain' ? programsOf(new Set(request.devices.keys())) : withLowerPeaks(programsOf);
     };
     const compiled =
       request.schedule === 'auto'
         ? compileWithin({ graph: main, stageOf, chain, devices: request.devices, costs }, compileWith)
         : compileWith();
     const graphs = Object.fromEntries(Object.entries(again).map(([name, b]) => [name, b.largest]));
-    return { ...compiled, graphs, recompute: choice };
+    return { ...compiled, graphs, recompute: choice, stageSeconds };
   };
   const within = {
     graph: mainGraph,
@@ -318,7 +333,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
     if (mode === 'optimal') return fitRecompute(within, compile, (plan) => plan.schedules[mainName]!);
     return compile(recomputeByRule(mode, within, byName()));
   };
-  const { schedules, programs, memory, graphs, recompute } = choose();
+  const { schedules, programs, memory, graphs, recompute, stageSeconds } = choose();
   const played = clusterOf(request);
   const constants = new Map<string, HostTensor>();
   for (const { graphs } of Object.values(builds)) {
@@ -339,6 +354,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
     memory,
     constants,
     stageEdges: chain.edges,
+    stageSeconds,
     prediction: predict(programs[mainName]!, played.devices, played.costs, played.media),
   };
   seen.set(key, plan);
@@ -352,7 +368,7 @@ export const clusterOf = ({ devices, costs = analyticCosts(), cluster }: PlanReq
 /** What runs, and where it lies. */
 export type Compiled = Pick<Plan, 'schedules' | 'programs' | 'memory'>;
 
-interface CompiledGraphs extends Compiled, Pick<Plan, 'graphs' | 'recompute'> {}
+interface CompiledGraphs extends Compiled, Pick<Plan, 'graphs' | 'recompute' | 'stageSeconds'> {}
 
 /** The graphs with what is computed again. What only runs forward keeps nothing, and has nothing to compute again. */
 function recomputeIn(

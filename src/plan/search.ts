@@ -43,7 +43,7 @@ import {
 } from './plan.ts';
 import { recomputeByRule } from './recompute.ts';
 import { forwardsFirst } from './schedules.ts';
-import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds } from './stage-costs.ts';
+import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds, updateSeconds } from './stage-costs.ts';
 import { placedStages, relativeSpeed } from './stages.ts';
 import { stepBoundOf } from './step-bound.ts';
 
@@ -155,7 +155,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const [mainName, main] = Object.entries(request.programs)[0]!;
   const cache: GraphCache = new Map();
   const recompute = options.recompute ?? recomputeAskedFor(request);
-  const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
+  const counts = searchedMicrobatches(request, options);
   const byWholeBatch = normalizesByWholeBatch(
     graphsOf({ ...request, microbatches: counts[0]! }, mainName, cache).largest,
   );
@@ -272,7 +272,14 @@ function recomputeAskedFor({ recompute, devices }: PlanRequest): RecomputeMode {
   return devices.some((d) => capacityOf(d) !== null) ? 'optimal' : 'none';
 }
 
-function defaultCounts(batch: number, asked: number): number[] {
+/** Numbers of microbatches that a search tries. */
+export function searchedMicrobatches(
+  request: PlanRequest,
+  { microbatches }: Pick<SearchOptions, 'microbatches'> = {},
+): readonly number[] {
+  if (microbatches) return microbatches;
+  const { batch } = Object.values(request.programs)[0]!;
+  const asked = request.microbatches;
   const counts = new Set([Math.min(asked, batch)]);
   for (let m = 1; m <= Math.min(batch, 32); m *= 2) counts.add(m);
   return [...counts].sort((a, b) => a - b);
@@ -496,17 +503,12 @@ export function estimateSeconds(
   { devices }: Pick<PlanRequest, 'devices'>,
   costs: CostModel,
 ): number {
-  const speed = (stage: number) => relativeSpeed(devices[schedule.placement[stage]!]);
   const clock = playClock(schedule, {
     durations: taskSeconds(figures, schedule.placement, devices),
     dependencies: forwardEdges(figures),
     link: linkSeconds(figures, schedule.placement, costs),
   });
-  const updates = new Array<number>(schedule.devices).fill(0);
-  figures.stepSeconds.forEach((seconds, s) => {
-    updates[schedule.placement[s]!]! += seconds / speed(s);
-  });
-  return clock.makespan + Math.max(...updates);
+  return clock.makespan + updateSeconds(figures, schedule.placement, devices);
 }
 
 /** Bytes of each device: what its stages keep, and what they hold for the microbatches in flight. */

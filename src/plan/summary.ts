@@ -2,6 +2,7 @@ import { elementCount } from '../core/types.ts';
 import { barrierLevels } from '../graph/barriers.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { CategoryBytes } from '../memory/device-memory.ts';
+import { type PeakHolder, peakHolders } from '../memory/footprint.ts';
 import { wholeBatchNorms } from '../optim/batch-norm.ts';
 import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
@@ -37,12 +38,28 @@ export interface DeviceSummary {
   /** The instruction at which it is reached. */
   readonly peakAt: string;
   readonly largest: readonly { readonly name: string; readonly bytes: number; readonly category: MemoryCategory }[];
+  /** The tensors alive at the peak, the largest first, and what the smaller ones sum to. */
+  readonly holders: readonly PeakHolder[];
+  readonly otherHolders: { readonly tensors: number; readonly bytes: number };
   /** Sum of all buffers as if none were reused. */
   readonly naiveSumBytes: number;
   /** Most bytes alive at once: no layout is smaller. */
   readonly maxLiveBytes: number;
+  readonly order: OrderSummary;
+  /** What the layout adds to them: gaps, and rounding to 16 bytes. */
+  readonly layoutWasteBytes: number;
   readonly busySecondsPredicted: number;
   readonly bubbleFractionPredicted: number;
+}
+
+/** What another order of nodes within tasks does to a device's memory (`program/order.ts`). */
+export interface OrderSummary {
+  /** Most bytes alive at once with every task in the order of the graph; `maxLiveBytes` is what came of it. */
+  readonly graphOrderBytes: number;
+  /** The tasks that run in another order. */
+  readonly tasks: readonly string[];
+  /** No order within the task that holds the peak is lower. */
+  readonly exact: boolean;
 }
 
 /** Places at which all microbatches wait for each other, one behind the other. */
@@ -109,6 +126,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
       const [peakProgram, layout] = Object.entries(memory.layouts).sort((a, b) => b[1].height - a[1].height)[0]!;
       const program = plan.programs[peakProgram]!.devices[device]!;
       const instruction = program.instructions[layout.peakAt];
+      const order = plan.programs[peakProgram]!.orders[device]!;
       const busy = prediction.busySeconds[device]!;
       return {
         device,
@@ -120,8 +138,15 @@ export function summarizePlan(plan: Plan): PlanSummary {
         peakProgram,
         peakAt: instruction ? describe(instruction, program) : 'no instruction',
         largest: memory.largest,
+        ...shownHolders(peakHolders(program, layout, memory.persistent)),
         naiveSumBytes: layout.naiveSum,
         maxLiveBytes: layout.maxLive,
+        order: {
+          graphOrderBytes: layout.maxLive + order.graphOrderBytes - order.bytes,
+          tasks: order.tasks,
+          exact: order.exact,
+        },
+        layoutWasteBytes: layout.height - layout.maxLive,
         busySecondsPredicted: busy,
         bubbleFractionPredicted: prediction.stepSeconds > 0 ? 1 - busy / prediction.stepSeconds : 0,
       };
@@ -133,6 +158,17 @@ export function summarizePlan(plan: Plan): PlanSummary {
       stepBoundOf(plan.graphs[main!]!, request, plan.programs[main!]!.microbatches),
     ),
     bubbleFractionPredicted: prediction.bubbleFraction,
+  };
+}
+
+/** Holders that a summary lists for each device. */
+const HOLDERS = 12;
+
+function shownHolders(all: readonly PeakHolder[]): Pick<DeviceSummary, 'holders' | 'otherHolders'> {
+  const others = all.slice(HOLDERS);
+  return {
+    holders: all.slice(0, HOLDERS),
+    otherHolders: { tensors: others.length, bytes: others.reduce((sum, h) => sum + h.bytes, 0) },
   };
 }
 
