@@ -294,22 +294,22 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
       const programsOf = (plainOn: ReadonlySet<number>): Compiled => {
         const programs: Record<string, StepProgram> = {};
         for (const [name, { chunks, graphs }] of Object.entries(again)) {
-        const program = buildProgram({
-          chunks,
-          graphs,
-          perSample: request.invariant ?? false,
-          stageOf: stages[name]!,
-          schedule: schedules[name]!,
-          edges: chain.edges,
-          durations,
-          backends: request.devices.map((d) => d.backend),
-          plainOn,
-        });
-        validateProgram(program);
-        programs[name] = program;
-      }
-      return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
-    };
+          const program = buildProgram({
+            chunks,
+            graphs,
+            perSample: request.invariant ?? false,
+            stageOf: stages[name]!,
+            schedule: schedules[name]!,
+            edges: chain.edges,
+            durations,
+            backends: request.devices.map((d) => d.backend),
+            plainOn,
+          });
+          validateProgram(program);
+          programs[name] = program;
+        }
+        return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+      };
       return request.lifetimes === 'plain' ? programsOf(new Set(request.devices.keys())) : withLowerPeaks(programsOf);
     };
     const compiled =
