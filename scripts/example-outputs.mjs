@@ -13,10 +13,10 @@ const command = join(root, 'dist', 'cli', 'main.js');
 const env = { ...process.env, PARTITA_CACHE: 'off' };
 
 const named = process.argv.slice(2);
-const short = ['mlp-digits', 'cnn-digits', 'gpt-text', 'lstm-alphabet', 'textbook'];
+const short = ['mlp-digits', 'cnn-digits', 'gpt-text', 'lstm-alphabet', 'textbook', 'memory-study'];
 const chosen = named.length > 0 ? named : short;
 
-for (const name of chosen.filter((n) => n !== 'textbook')) {
+for (const name of chosen.filter((n) => n !== 'textbook' && n !== 'memory-study')) {
   // A fresh folder, so that the run's is the first of its name.
   const cwd = mkdtempSync(join(tmpdir(), 'partita-examples-'));
   symlinkSync(join(root, 'examples'), join(cwd, 'examples'));
@@ -48,4 +48,21 @@ const rewritten = () =>
 if (chosen.includes('textbook')) {
   writeFileSync(textbook, rewritten());
   console.log(textbook);
+}
+
+// A study on paper: its answers, without the caveats and where it was written.
+if (chosen.includes('memory-study')) {
+  const cwd = mkdtempSync(join(tmpdir(), 'partita-examples-'));
+  const experiment = join(root, 'examples', 'memory-study', 'experiment.json');
+  const args = ['study', 'memory', experiment, '--study-dir', 'study'];
+  const { status, stdout, stderr } = spawnSync(process.execPath, [command, ...args], { cwd, env, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`memory-study: ${stderr}`);
+  const file = join(root, 'examples', 'memory-study', 'README.md');
+  const [answers] = stdout.split('\n\nHow far to trust this');
+  const text = readFileSync(file, 'utf8');
+  writeFileSync(
+    file,
+    text.replace(/(?<=^```text\n).*?(?=^```$)/ms, () => `${answers}\n`),
+  );
+  console.log(file);
 }

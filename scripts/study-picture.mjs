@@ -1,23 +1,29 @@
-// Draws docs/images/batch-study.svg from the study.json of a batch study: what cutting does to memory, and what the batch
-// size does to the steps.
+// Draws docs/images/batch-study.svg from the study.json of a batch study (what cutting does to memory, and what the batch size
+// does to the steps), or docs/images/memory-study.svg from that of a memory study (its first layout over time).
 //
 //   npx partita study batch examples/batch-study/experiment.json --study-dir studies/example
 //   node scripts/study-picture.mjs studies/example/study.json
+//
+//   npx partita study memory --model.kind gpt --data.kind text --devices 2 --memory 8MiB --microbatches 4 --study-dir studies/memory
+//   node scripts/study-picture.mjs studies/memory/study.json
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { growthChart } from '../dist/report/batch-study/cost-charts.js';
 import { targetChart } from '../dist/report/batch-study/learning-charts.js';
 import { drawChart } from '../dist/report/chart.js';
+import { overTimeCharts } from '../dist/report/memory-study.js';
 
 const [file] = process.argv.slice(2);
 if (!file) {
-  process.stderr.write('study-picture: give the study.json of a batch study\n');
+  process.stderr.write('study-picture: give the study.json of a batch or memory study\n');
   process.exit(2);
 }
 const study = JSON.parse(readFileSync(file, 'utf8'));
-const drawn = await Promise.all(
-  [growthChart(study), targetChart(study, study.settings.variants[0])].map((c) => drawChart(c)),
-);
+const charts = {
+  batch: () => [growthChart(study), targetChart(study, study.settings.variants[0])],
+  memory: () => overTimeCharts(study, study.tables.layouts[0].layout),
+};
+const drawn = await Promise.all(charts[study.study]().map((c) => drawChart(c)));
 const sizes = drawn.map((svg) => /width="([\d.]+)" height="([\d.]+)"/.exec(svg).slice(1).map(Number));
 const gap = 24;
 const width = Math.max(...sizes.map(([w]) => w));
@@ -30,4 +36,4 @@ const parts = drawn.map((svg, i) => {
 });
 // A white ground: pages in dark colours would hide the axes.
 const picture = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"><rect width="100%" height="100%" fill="#fff"/>${parts.join('')}</svg>\n`;
-writeFileSync(fileURLToPath(new URL('../docs/images/batch-study.svg', import.meta.url)), picture);
+writeFileSync(fileURLToPath(new URL(`../docs/images/${study.study}-study.svg`, import.meta.url)), picture);

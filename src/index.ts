@@ -29,6 +29,7 @@ export { printGraph, toDot } from './graph/print.ts';
 export { verify } from './graph/verify.ts';
 export * as init from './init/index.ts';
 export * as losses from './losses/index.ts';
+export { type PeakHolder, peakHolders } from './memory/footprint.ts';
 export * as nn from './nn/index.ts';
 export * as ops from './ops/functions.ts';
 export type { ClipConfig } from './optim/clip.ts';
@@ -56,6 +57,7 @@ export { comparisonSummary, comparisonTable } from './report/gradient-comparison
 export { graphSvg, type SvgOptions } from './report/graph/svg.ts';
 export { type GraphValues, graphValues, type ValueObjective } from './report/graph/values.ts';
 export { type GraphView, type GraphViewOptions, graphView } from './report/graph/view.ts';
+export { memoryStudyPage } from './report/memory-study.ts';
 export { partitionStudyPage } from './report/partition-study.ts';
 export { printFigures, printPlan } from './report/plan.ts';
 export { scalingStudyPage } from './report/scaling-study.ts';

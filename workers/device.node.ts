@@ -32,8 +32,6 @@ export default function runDevice(start: DeviceStart): Promise<number> {
     const api: DeviceApi = {
       load: (name, image) => device.load(name, image),
       attachStaging: (feeds, results) => device.attachStaging(feeds, results),
-      write: (offset, data) => device.write(offset, data),
-      read: (offset, bytes) => device.read(offset, bytes),
       step: (options) => device.step(options),
       measurePeak: () => device.measurePeak(),
       shutdown: () => {

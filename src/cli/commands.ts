@@ -371,10 +371,10 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'study',
-    summary: 'sweep an experiment and compare: batch, partition, schedule, scaling',
+    summary: 'sweep an experiment and compare: batch, memory, partition, schedule, scaling',
     description:
-      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning. "partition": every way to cut the model, on some numbers of devices. "schedule": every schedule and number of microbatches, in time and memory. "scaling": from 1 to 1,024 devices on paper. Predictions stand beside measurements where this machine has a core for each device.',
-    topics: ['batch', 'partition', 'schedule', 'scaling'],
+      'Runs the experiments of a sweep and writes tables (CSV), JSON and a page (HTML) into a folder. Study "batch": what batch size and microbatches cost in memory and time, and what they do to the learning. "memory": where every byte of training and prediction goes, by device, category, tensor and time. "partition": every way to cut the model, on some numbers of devices. "schedule": every schedule and number of microbatches, in time and memory. "scaling": from 1 to 1,024 devices on paper. Predictions stand beside measurements where this machine has a core for each device.',
+    topics: ['batch', 'memory', 'partition', 'schedule', 'scaling'],
     flags: [
       {
         flags: '--study-dir <folder>',
@@ -383,7 +383,15 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--out <folder>', doc: 'the same as --study-dir' },
       {
         flags: '--parts <a,b>',
-        doc: 'only these of batch: timing, memory, capacity, gradients, learning, noise; of partition and schedule: prediction, timing; of scaling: strong, weak, links, timing; default all',
+        doc: 'only these of batch: timing, memory, capacity, gradients, learning, noise; of memory: training, prediction; of partition and schedule: prediction, timing; of scaling: strong, weak, links, timing; default all',
+      },
+      {
+        flags: '--measure',
+        doc: 'memory: runs every layout too, and puts what its devices find in their memories beside the plan',
+      },
+      {
+        flags: '--batch <a,b>',
+        doc: 'memory: samples a step of an experiment without data, a layout each; default 32',
       },
       { flags: '--repeat <n>', doc: 'sessions in which each layout is timed; default 3' },
       { flags: '--timed-steps <n>', doc: 'steps that count in each session; default 10' },

@@ -1,6 +1,8 @@
 import { UsageError } from '../core/errors.ts';
 import type { Invocation } from './invocation.ts';
 
+const timed = ['batch', 'partition', 'schedule', 'scaling'];
+
 /** Flags of single studies by the name commander gives them, with the studies that obey them; all others are everybody's. */
 const flagsOfStudies: Readonly<Record<string, { readonly flag: string; readonly studies: readonly string[] }>> = {
   seeds: { flag: '--seeds', studies: ['batch'] },
@@ -12,6 +14,11 @@ const flagsOfStudies: Readonly<Record<string, { readonly flag: string; readonly 
   parallel: { flag: '--parallel', studies: ['batch'] },
   methods: { flag: '--methods', studies: ['partition'] },
   timeLimit: { flag: '--time-limit', studies: ['partition'] },
+  repeat: { flag: '--repeat', studies: timed },
+  timedSteps: { flag: '--timed-steps', studies: timed },
+  quick: { flag: '--quick', studies: timed },
+  measure: { flag: '--measure', studies: ['memory'] },
+  batch: { flag: '--batch', studies: ['memory'] },
 };
 
 export async function run(invocation: Invocation): Promise<number> {
@@ -28,5 +35,6 @@ export async function run(invocation: Invocation): Promise<number> {
     );
   }
   if (topic === 'batch') return (await import('./study-batch.ts')).runBatch(invocation);
+  if (topic === 'memory') return (await import('./study-memory.ts')).runMemory(invocation);
   return (await import('./study-pipeline.ts')).runPipelineStudy(topic, invocation);
 }

@@ -149,7 +149,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const costs = request.costs ?? analyticCosts();
   const [mainName, main] = Object.entries(request.programs)[0]!;
   const cache: GraphCache = new Map();
-  const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
+  const counts = searchedMicrobatches(request, options);
   const byWholeBatch = normalizesByWholeBatch(
     graphsOf({ ...request, microbatches: counts[0]! }, mainName, cache).largest,
   );
@@ -258,7 +258,14 @@ const LISTED = 3;
 
 const largest = ({ peakBytes }: EvaluatedCandidate): number => Math.max(...peakBytes);
 
-function defaultCounts(batch: number, asked: number): number[] {
+/** Numbers of microbatches that a search tries. */
+export function searchedMicrobatches(
+  request: PlanRequest,
+  { microbatches }: Pick<SearchOptions, 'microbatches'> = {},
+): readonly number[] {
+  if (microbatches) return microbatches;
+  const { batch } = Object.values(request.programs)[0]!;
+  const asked = request.microbatches;
   const counts = new Set([Math.min(asked, batch)]);
   for (let m = 1; m <= Math.min(batch, 32); m *= 2) counts.add(m);
   return [...counts].sort((a, b) => a - b);

@@ -2,6 +2,7 @@ import { elementCount } from '../core/types.ts';
 import { barrierLevels } from '../graph/barriers.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { CategoryBytes } from '../memory/device-memory.ts';
+import { type PeakHolder, peakHolders } from '../memory/footprint.ts';
 import { wholeBatchNorms } from '../optim/batch-norm.ts';
 import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
@@ -36,11 +37,16 @@ export interface DeviceSummary {
   /** The instruction at which it is reached. */
   readonly peakAt: string;
   readonly largest: readonly { readonly name: string; readonly bytes: number; readonly category: MemoryCategory }[];
+  /** The tensors alive at the peak, the largest first, and what the smaller ones sum to. */
+  readonly holders: readonly PeakHolder[];
+  readonly otherHolders: { readonly tensors: number; readonly bytes: number };
   /** Sum of all buffers as if none were reused. */
   readonly naiveSumBytes: number;
   /** Most bytes alive at once: no layout is smaller. */
   readonly maxLiveBytes: number;
   readonly order: OrderSummary;
+  /** What the layout adds to them: gaps, and rounding to 16 bytes. */
+  readonly layoutWasteBytes: number;
   readonly busySecondsPredicted: number;
   readonly bubbleFractionPredicted: number;
 }
@@ -116,6 +122,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
         peakProgram,
         peakAt: instruction ? describe(instruction, program) : 'no instruction',
         largest: memory.largest,
+        ...shownHolders(peakHolders(program, layout, memory.persistent)),
         naiveSumBytes: layout.naiveSum,
         maxLiveBytes: layout.maxLive,
         order: {
@@ -123,6 +130,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
           tasks: order.tasks,
           exact: order.exact,
         },
+        layoutWasteBytes: layout.height - layout.maxLive,
         busySecondsPredicted: busy,
         bubbleFractionPredicted: prediction.stepSeconds > 0 ? 1 - busy / prediction.stepSeconds : 0,
       };
@@ -134,6 +142,17 @@ export function summarizePlan(plan: Plan): PlanSummary {
       stepBoundOf(plan.graphs[main!]!, request, plan.programs[main!]!.microbatches),
     ),
     bubbleFractionPredicted: prediction.bubbleFraction,
+  };
+}
+
+/** Holders that a summary lists for each device. */
+const HOLDERS = 12;
+
+function shownHolders(all: readonly PeakHolder[]): Pick<DeviceSummary, 'holders' | 'otherHolders'> {
+  const others = all.slice(HOLDERS);
+  return {
+    holders: all.slice(0, HOLDERS),
+    otherHolders: { tensors: others.length, bytes: others.reduce((sum, h) => sum + h.bytes, 0) },
   };
 }
 

@@ -1,5 +1,6 @@
 /** A plan as people read it. */
 import { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from '../core/format.ts';
+import { formatType } from '../core/types.ts';
 import type { PartitionObjective } from '../partition/partition.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
@@ -113,13 +114,9 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     ['capacity', rows((d) => (d.capacityBytes === null ? 'as needed' : formatBytes(d.capacityBytes)))],
     ['most alive at once', bytes((d) => d.maxLiveBytes)],
     ["  in the graph's order", bytes((d) => d.order.graphOrderBytes)],
+    ['peak over most alive', rows((d) => (d.peakBytesPlanned / Math.max(1, d.maxLiveBytes)).toFixed(3))],
     ['sum without reuse', bytes((d) => d.naiveSumBytes)],
   ];
-  const holders = devices.map((d) => {
-    const place = `  device ${d.device}: at ${d.peakAt} of ${d.peakProgram}`;
-    const held = d.largest.map((t) => `${t.name} ${formatBytes(t.bytes)}`);
-    return `${place}\n${wrap(held.length > 0 ? held.join(', ') : 'nothing', '    ', width)}`;
-  });
   const head = ['memory', ...devices.map((d) => `device ${d.device}`)];
   const align = head.map((_, i) => (i === 0 ? ('left' as const) : ('right' as const)));
   const body = table(
@@ -127,7 +124,37 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     lines.map(([name, cells]) => [name, ...cells]),
     { align },
   );
-  return [body, 'The peak, and what holds it:', ...holders, ...orderLines(devices, width)].join('\n');
+  const text = `${body}\n\nThe peak, and what holds it:\n${devices.map(holdersOf).join('\n')}`;
+  return [text, ...orderLines(devices, width)].join('\n');
+}
+
+/** Tensors of each device's peak that the printed plan shows. */
+const SHOWN = 4;
+
+/** `layer.1.relu@2  f32[16, 64]  4.00 KiB  saved activations  until 1BW2`: the task of its last use. */
+function holdersOf({ device, peakAt, peakProgram, holders, otherHolders }: DeviceSummary): string {
+  const rest = holders.slice(SHOWN);
+  const rows = holders.slice(0, SHOWN).map((h) => {
+    const until = h.to === null ? 'always' : `until ${h.to.split(' ', 1)[0]}`;
+    return [
+      h.name,
+      h.type ? formatType(h.type) : '',
+      formatBytes(h.bytes),
+      categoryNames[h.category] ?? h.category,
+      until,
+    ];
+  });
+  const tensors = rest.length + otherHolders.tensors;
+  const bytes = rest.reduce((sum, h) => sum + h.bytes, otherHolders.bytes);
+  if (tensors > 0) rows.push([`${tensors} more`, '', formatBytes(bytes), '', '']);
+  const align = ['left', 'left', 'right', 'left', 'left'] as const;
+  const lines =
+    rows.length > 0
+      ? table([], rows, { align, indent: 4 })
+          .split('\n')
+          .filter((l) => l !== '')
+      : ['    nothing'];
+  return `  device ${device}: at ${peakAt} of ${peakProgram}\n${lines.join('\n')}`;
 }
 
 /** Before → after, where another order of a task's nodes lowers a device's peak. */

@@ -39,19 +39,29 @@ export class Device {
   readonly #bytes: Uint8Array;
   readonly #programs = new Map<string, Loaded>();
   readonly #audit: Audit | undefined;
+  #begun = false;
   #feeds: Uint8Array = new Uint8Array(0);
   #results: Uint8Array = new Uint8Array(0);
 
   constructor(setup: DeviceSetup) {
     this.#setup = setup;
     this.#bytes = new Uint8Array(setup.memory.buffer);
-    const poison = poisonWord(setup.poison);
-    fillWords(setup.memory.buffer, 0, this.#bytes.length, poison);
-    if (setup.audit) this.#audit = new Audit(setup.memory.buffer, setup.device, poison);
+    if (setup.audit) this.#audit = new Audit(setup.memory.buffer, setup.device, poisonWord(setup.poison));
+  }
+
+  /**
+   * The first touch of the memory's pages: until something is loaded or written, a device takes none of the machine's memory.
+   * Senders write here only in a step, when all devices have their programs.
+   */
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    fillWords(this.#setup.memory.buffer, 0, this.#bytes.length, poisonWord(this.#setup.poison));
   }
 
   /** Takes a program; kernel calls are bound to their offsets here, so that a step allocates nothing. */
   load(name: string, image: DeviceImage): void {
+    this.#begin();
     const steps = image.program.instructions.map((i) => this.#prepare(i, image));
     this.#programs.set(name, { image, steps });
   }
@@ -62,16 +72,20 @@ export class Device {
     this.#results = new Uint8Array(results);
   }
 
+  /** For transports whose coordinator cannot reach the memory itself; likewise `read`. */
   write(offset: number, data: Uint8Array): void {
+    this.#begin();
     this.#bytes.set(data, offset);
   }
 
   read(offset: number, bytes: number): Uint8Array {
+    this.#begin();
     return this.#bytes.slice(offset, offset + bytes);
   }
 
   /** The end of the highest byte ever written, found in memory itself. */
   measurePeak(): number {
+    this.#begin();
     const now = highestChanged(this.#setup.memory.buffer, poisonWord(this.#setup.poison));
     return Math.max(now, this.#audit?.peakBytes ?? 0);
   }

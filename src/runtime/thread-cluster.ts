@@ -49,6 +49,8 @@ interface Member {
 export class ThreadCluster implements DeviceCluster {
   readonly #members: Member[] = [];
   readonly #control: Control;
+  /** Shared with the devices: parameters go in and out without a message, whose copies would wait in heaps for their collection. */
+  readonly #memories: readonly WebAssembly.Memory[];
   readonly #images = new Map<string, readonly DeviceImage[]>();
   readonly #options: ClusterOptions;
   readonly #failure = new FirstFailure();
@@ -56,15 +58,16 @@ export class ThreadCluster implements DeviceCluster {
   #step: { program: string } | undefined;
   #overdue: NodeJS.Timeout | undefined;
 
-  private constructor(devices: number, options: ClusterOptions) {
-    this.#control = Control.create(devices);
+  private constructor(memories: readonly WebAssembly.Memory[], options: ClusterOptions) {
+    this.#control = Control.create(memories.length);
+    this.#memories = memories;
     this.#options = options;
   }
 
   static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<ThreadCluster> {
     const memories = specs.map((spec, device) => createMemory(device, spec));
     const kernels = await kernelsModule();
-    const cluster = new ThreadCluster(specs.length, options);
+    const cluster = new ThreadCluster(memories, options);
     const filename = pathToFileURL(join(packageRoot(), 'dist', 'workers', 'device.node.js')).href;
     specs.forEach((spec, device) => {
       const pool = new Piscina({
@@ -129,12 +132,19 @@ export class ThreadCluster implements DeviceCluster {
     await this.#all((m) => m.api.attachStaging(feeds, results) as Promise<void>);
   }
 
+  /** Between steps only, and behind the first program: a device fills its memory when that comes. */
   async write(device: number, offset: number, data: Uint8Array): Promise<void> {
-    await this.#call(this.#members[device]!, (m) => m.api.write(offset, data.slice()) as Promise<void>);
+    this.#view(device).set(data, offset);
   }
 
   async read(device: number, offset: number, bytes: number): Promise<Uint8Array> {
-    return this.#call(this.#members[device]!, (m) => m.api.read(offset, bytes) as Promise<Uint8Array>);
+    return this.#view(device).slice(offset, offset + bytes);
+  }
+
+  #view(device: number): Uint8Array {
+    this.#failure.throwIfAny();
+    if (this.#images.size === 0) throw new DeviceError('nothing-loaded', `device ${device} has no program yet`);
+    return new Uint8Array(this.#memories[device]!.buffer);
   }
 
   async measurePeaks(): Promise<number[]> {

@@ -4,7 +4,7 @@ import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image
 import type { PoisonKind } from './poison.ts';
 
 /** The protocol between coordinator and device worker. A change of meaning raises the version. */
-export const WIRE_VERSION = 1;
+export const WIRE_VERSION = 2;
 
 /** What a worker is started with. */
 export interface DeviceStart {
@@ -27,8 +27,6 @@ export interface DeviceStart {
 export interface DeviceApi {
   load(name: string, image: DeviceImage): void;
   attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): void;
-  write(offset: number, data: Uint8Array): void;
-  read(offset: number, bytes: number): Uint8Array;
   step(options: StepOptions): Promise<StepReport>;
   measurePeak(): number;
   shutdown(): void;

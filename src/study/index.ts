@@ -8,6 +8,12 @@ export type { BatchTables } from './batch/tables.ts';
 export { type LargestBatch, largestBatch } from './capacity.ts';
 export { fileJournal, type Journal, memoryJournal } from './journal.ts';
 export {
+  designMemoryStudy,
+  type MemoryStudy,
+  type MemoryStudyOptions,
+  runMemoryStudy,
+} from './memory/study.ts';
+export {
   designPartitionStudy,
   type PartitionStudy,
   type PartitionStudyOptions,

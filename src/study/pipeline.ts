@@ -69,17 +69,21 @@ export interface PlannedCombination {
   readonly shortages: readonly Shortage[];
 }
 
-/** The experiments of a sweep, with models and data at hand. One UsageError names all that are none. */
+/**
+ * The experiments of a sweep, with models and data at hand. One UsageError names all that are none. `batch`: samples of a
+ * step where there are no data.
+ */
 export function prepareSweep(
   base: Experiment,
   sweep: Readonly<Record<string, readonly unknown[]>>,
   where: string,
+  batch?: number,
 ): { combination: Combination; prepared: PreparedExperiment }[] {
   const problems: { label: string; message: string; remedy?: string }[] = [];
   const found = expandSweep(base, sweep, where).flatMap((combination) => {
     const label = combination.label || where;
     try {
-      const prepared = prepareExperiment(combination.experiment, { where: label, needsData: false });
+      const prepared = prepareExperiment(combination.experiment, { where: label, needsData: false, batch });
       return [{ combination, prepared }];
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;

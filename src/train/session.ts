@@ -25,6 +25,8 @@ export interface SessionOptions extends ClusterOptions {
    * memory and bits without parallelism, for debugging and where threads are not to be had.
    */
   readonly transport?: 'threads' | 'local';
+  /** Called, and waited for, when the devices are up with their kernels and nothing is loaded yet. */
+  readonly onStart?: () => void | Promise<void>;
 }
 
 /** All that a session holds between two steps, by name. */
@@ -128,7 +130,9 @@ export class Session implements AsyncDisposable {
       const most = (of: (name: string) => number) => Math.max(16, ...Object.keys(programs).map(of));
       const feeds = new SharedArrayBuffer(most((name) => programs[name]!.feedBytes));
       const results = new SharedArrayBuffer(most((name) => programs[name]!.resultBytes));
+      // Answered by every device, so it is up; its memory is untouched until its first program.
       await cluster.attachStaging(feeds, results);
+      await options.onStart?.();
       for (const [name, program] of Object.entries(programs)) await cluster.load(name, imagesOf(plan, name, program));
       const homes = findHomes(plan);
       const session = new Session(plan, cluster, homes, feeds, results, audit, options.seed ?? 0);

@@ -226,3 +226,49 @@ describe('study partition, schedule and scaling', () => {
     },
   );
 });
+
+describe('study memory', () => {
+  it('writes tables that agree with its JSON, and the measured peaks beside the planned', async () => {
+    const folder = workFolder();
+    const args = ['study', 'memory', ...digits, '--devices', '2', '--sweep.microbatches', '1,4', '--measure'];
+    const { code, stdout, stderr } = await partita(folder, [...args, '--study-dir', 'study', '--json']);
+    expect({ code, error: code === 0 ? '' : stdout }).toEqual({ code: 0, error: '' });
+    expect(stderr).toContain('memory study: 2 layouts of mlp, training and prediction, measured');
+    const study = JSON.parse(stdout);
+    expect(study).toMatchObject({ version: 1, command: 'study', study: 'memory', skipped: [] });
+    expect(study.files).toEqual([
+      'index.html',
+      'study.json',
+      'layouts.csv',
+      'devices.csv',
+      'holders.csv',
+      'over-time.csv',
+    ]);
+    for (const [name, file] of [
+      ['layouts', 'layouts.csv'],
+      ['overTime', 'over-time.csv'],
+    ] as const) {
+      expect(csv(text(folder, 'study', file))).toEqual(
+        study.tables[name].map((row: object) =>
+          Object.fromEntries(Object.entries(row).map(([k, v]) => [k, v === null ? '' : String(v)])),
+        ),
+      );
+    }
+    expect(study.tables.devices).toHaveLength(8);
+    for (const row of study.tables.devices) expect(row.peakBytesMeasured).toBe(row.peakBytes);
+    const again = await partita(folder, [...args, '--study-dir', 'study', '--quiet', '--json']);
+    expect(JSON.parse(again.stdout).tables).toEqual(study.tables);
+  });
+
+  it.each([
+    [['study', 'memory', ...digits, '--quick'], '--quick: is of the study batch, partition, schedule, scaling'],
+    [['study', 'schedule', ...digits, '--measure'], '--measure: is of the study memory'],
+    [['study', 'memory', ...digits, '--batch', '8'], '--batch: the experiment has data'],
+    [['study', 'memory', '--model.kind', 'mlp', '--batch', '8,x'], '--batch: expected integers ≥ 1'],
+    [['study', 'memory', ...digits, '--parts', 'timing'], 'training, prediction'],
+  ])('refuses %j', async (args, message) => {
+    const { code, stderr } = await partita(workFolder(), args);
+    expect(code).toBe(2);
+    expect(stderr).toContain(message);
+  });
+});

@@ -27,3 +27,17 @@ describe('examples/schedule-study', () => {
     expect(shown).toContain(words(answers.find((c) => c.question.includes('memory'))!.text));
   });
 });
+
+describe('examples/memory-study', () => {
+  it('answers as its README shows: bytes are the same everywhere', async () => {
+    const readme = textOf('examples/memory-study/README.md');
+    const [command] = blocksOf(readme, 'sh');
+    const { code, stdout } = await documented(command!.trim(), documentedFolder(), '--quiet', '--json');
+    expect(code).toBe(0);
+    const shown = words(blocksOf(readme, 'text')[0]!);
+    const { summary } = JSON.parse(stdout) as { summary: { about: string; question: string; text: string }[] };
+    for (const { question, text } of summary.filter((c) => c.about === 'answer')) {
+      expect(shown).toContain(words(`${question} ${text}`));
+    }
+  });
+});

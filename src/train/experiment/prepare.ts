@@ -39,7 +39,7 @@ export interface PrepareOptions {
   /** Whether a model without losses of its own must be given some. */
   readonly needsObjective?: boolean;
   /** Batch size where there are no data. */
-  readonly batch?: number;
+  readonly batch?: number | undefined;
   /** Batch size where neither data, nor `batch`, nor the model's file say one. */
   readonly defaultBatch?: number;
 }

@@ -1,0 +1,93 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { peakHolders } from '../../src/memory/footprint.ts';
+import type { Plan } from '../../src/plan/plan.ts';
+import { type Instruction, memoryCategories } from '../../src/program/instruction.ts';
+import { smallModelKinds, smallModels } from '../support/built-in.ts';
+import { planOf, threeLayers } from '../support/models.ts';
+
+const holdersOf = (plan: Plan, device: number, name = 'train') => {
+  const { layouts, persistent } = plan.memory[device]!;
+  return peakHolders(plan.programs[name]!.devices[device]!, layouts[name]!, persistent);
+};
+
+describe('what holds the peak', () => {
+  it('sums to the live bytes of the peak, category by category, for any model, cut and number of microbatches', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...smallModelKinds),
+        fc.integer({ min: 1, max: 3 }),
+        fc.integer({ min: 1, max: 4 }),
+        fc.constantFrom('gpipe', '1f1b', 'zb-h1'),
+        (kind, devices, microbatches, schedule) => {
+          const plan = planOf(smallModels[kind], { batch: 4, devices, microbatches, schedule: schedule as 'gpipe' });
+          plan.memory.forEach(({ layouts }, d) => {
+            const holders = holdersOf(plan, d);
+            for (const c of memoryCategories) {
+              const bytes = holders.filter((h) => h.category === c).reduce((sum, h) => sum + h.bytes, 0);
+              expect(bytes).toBe(layouts.train!.atPeak[c]);
+            }
+            const sizes = holders.map((h) => h.bytes);
+            expect(sizes).toEqual([...sizes].sort((a, b) => b - a));
+          });
+        },
+      ),
+      { numRuns: 12 },
+    );
+  });
+
+  it('says from where to where each lives, and why', () => {
+    const plan = planOf(threeLayers, { batch: 64, devices: 2, microbatches: 4, schedule: 'gpipe' });
+    const { instructions, buffers } = plan.programs.train!.devices[0]!;
+    const { peakAt } = plan.memory[0]!.layouts.train!;
+    for (const h of holdersOf(plan, 0)) {
+      expect(h.first).toBeLessThanOrEqual(peakAt);
+      expect(h.last).toBeGreaterThanOrEqual(peakAt);
+      if (h.category === 'parameters') expect(h).toMatchObject({ from: null, why: 'lives from load to close' });
+    }
+    const saved = holdersOf(plan, 0).filter((h) => h.category === 'savedActivations' && h.last > peakAt);
+    expect(saved.length).toBeGreaterThan(1);
+    for (const h of saved) {
+      // Where its last reader writes over it, its own life ends in front of that.
+      const over = instructions.find((i) => i.kind === 'compute' && buffers[i.overwrites ?? -1]?.name === h.name);
+      const { kind, task } = (over ?? instructions[h.last]) as Extract<Instruction, { kind: 'compute' }>;
+      expect(kind).toBe('compute');
+      expect(task).toMatch(/^\d+(B|W|BW)\d+$/);
+      expect(h.why).toBe(`last read by ${h.to}`);
+    }
+  });
+
+  it('tells workspaces, places reserved for messages, and what other programs keep', () => {
+    const instructions: Instruction[] = [
+      { kind: 'post', from: 1, message: 0, buffer: 0 },
+      { kind: 'input', feed: 'x', microbatch: 0, buffer: 1 },
+      {
+        kind: 'compute',
+        ...{ task: '0F0', microbatch: 0, node: 'n', op: 'conv', parts: [], flops: 0, bytes: 0 },
+        ...{ inputs: [1], outputs: [2], workspace: 3, overwrites: null },
+      },
+      { kind: 'receive', from: 1, message: 0, buffer: 0, microbatch: 0 },
+      { kind: 'send', to: 1, message: 0, buffer: 2, toBuffer: 9, microbatch: 0 },
+    ];
+    const buffers = ['arriving', 'x', 'y', 'n/workspace'].map((name, id) => ({
+      ...{ id, name, type: { dtype: 'f32', shape: [4] } as const, bytes: 16 },
+      ...{ category: 'temporaries' as const, persistent: null },
+    }));
+    const intervals = [
+      { buffer: 0, first: 0, last: 3 },
+      { buffer: 1, first: 1, last: 2 },
+      { buffer: 2, first: 2, last: 4 },
+      { buffer: 3, first: 2, last: 2 },
+    ];
+    const layout = { ...planOf(threeLayers).memory[0]!.layouts.train!, intervals, peakAt: 2 };
+    const kept = [{ name: 'mask', offset: 0, bytes: 8, category: 'parameters' as const }];
+    const why = peakHolders({ device: 0, buffers, instructions }, layout, kept).map((h) => [h.name, h.why]);
+    expect(why).toEqual([
+      ['arriving', 'reserved for receive arriving from device 1 (microbatch 0)'],
+      ['n/workspace', 'workspace of this instruction'],
+      ['x', 'read here for the last time'],
+      ['y', 'last read by send y to device 1 (microbatch 0)'],
+      ['mask', 'lives from load to close, for another program'],
+    ]);
+  });
+});
