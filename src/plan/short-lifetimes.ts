@@ -3,12 +3,16 @@ import type { Compiled } from './plan.ts';
 /** Above the most bytes alive at once, by so much of them, a layout's gaps are worth a second compilation. */
 const GAP = 0.002;
 
+/** Programs of more instructions are compiled once: it takes long enough. */
+const MOST_INSTRUCTIONS = 100_000;
+
 /**
  * Shorter lifetimes lower the most bytes alive at once. Where the layout leaves gaps above them, the peak may rise all the
  * same: such devices are compiled with plain lifetimes too, and keep what has the lower peak.
  */
 export function withLowerPeaks(compile: (plainOn: ReadonlySet<number>) => Compiled): Compiled {
   const short = compile(new Set());
+  if (instructionsOf(short) > MOST_INSTRUCTIONS) return short;
   const doubtful = short.memory.filter((m) => m.peakBytes > (1 + GAP) * m.maxLive && isShortened(short, m.device));
   if (doubtful.length === 0) return short;
   const plain = compile(new Set(doubtful.map((m) => m.device)));
@@ -23,3 +27,6 @@ const isShortened = ({ programs }: Compiled, device: number): boolean =>
       orders[device]!.tasks.length > 0 ||
       devices[device]!.instructions.some((i) => i.kind === 'compute' && i.overwrites !== null),
   );
+
+const instructionsOf = ({ programs }: Compiled): number =>
+  Object.values(programs).reduce((n, { devices }) => devices.reduce((m, d) => m + d.instructions.length, n), 0);

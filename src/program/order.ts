@@ -23,9 +23,10 @@ export function orderTasks(
   const given = assemble(drafts);
   const before = given.map(peakOf);
   const known: KnownOrders = new Map();
+  const budget = { nodes: MOST_NODES };
   let found = drafts.map(
     (draft, d): Improved =>
-      mayChange(draft.device) ? improve(draft, given[d]!, known) : { draft, tasks: [], exact: false },
+      mayChange(draft.device) ? improve(draft, given[d]!, known, budget) : { draft, tasks: [], exact: false },
   );
   let devices = given;
   while (found.some(({ tasks }) => tasks.length > 0)) {
@@ -59,8 +60,11 @@ interface Improved {
   readonly exact: boolean;
 }
 
+/** Nodes of all tasks that are looked at: some seconds, but counted. Devices behind them keep the order of the graph. */
+const MOST_NODES = 200_000;
+
 /** Lowers the highest task, then the one that is highest then, until one cannot be lowered. */
-function improve(draft: DraftDevice, program: DeviceProgram, known: KnownOrders): Improved {
+function improve(draft: DraftDevice, program: DeviceProgram, known: KnownOrders, budget: { nodes: number }): Improved {
   const live = liveBytes(program);
   const ranges = segmentRanges(draft, program);
   const peaks = ranges.map(({ from, to }) => live.subarray(from, to).reduce((a, b) => Math.max(a, b), 0));
@@ -74,6 +78,8 @@ function improve(draft: DraftDevice, program: DeviceProgram, known: KnownOrders)
     const units = seen.has(top) ? undefined : unitsOf(segments[top]!);
     if (!units) break;
     seen.add(top);
+    budget.nodes -= units.computes.length;
+    if (budget.nodes < 0) return { draft, tasks: [], exact: false };
     const problem = problemOf(units, program.buffers, facts, ranges[top]!);
     const key = JSON.stringify(problem);
     let answer = known.get(key);
