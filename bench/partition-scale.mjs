@@ -1,18 +1,25 @@
 // How the search for contiguous placements grows with the graph and the number of stages.
 //
 //   node bench/partition-scale.mjs [seconds a search, default 20] [largest graph, default 10000]
+//   node bench/partition-scale.mjs command [nodes, default 10000] [flags of the command]
+//
+// The second form writes graphs of five kinds in both foreign formats and runs the command on them, 64 stages, default time
+// limit: seconds and memory are those of its process from start to end.
 //
 // Seeded synthetic graphs: `transformer` (blocks of attention with 8 parallel heads and a feed-forward part, residual
-// connections around both) and `layered` (layers of up to 8 parallel parts, skips over up to 50 parts). Prints CSV: the
-// time of the first cut (a few orders, exact cuts), of the whole search, both objectives and the gap to the lower bound.
+// connections around both) and `layered` (layers of up to 8 parallel parts, skips over up to 50 parts); for the command also
+// `chain` (with short skips), `wide` (all parts between a first and a last) and `random` (up to three of all earlier parts
+// are read). Prints CSV: the time of the first cut (a few orders, exact cuts), of the whole search, both objectives and the gap to the lower bound.
 // One core; run it on an idle machine.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { fastRandom, flatten } from '../dist/partition/flat.js';
 import { solvePlacement } from '../dist/partition/methods.js';
 import { searchOrders } from '../dist/partition/orders.js';
 import { workBound } from '../dist/partition/work-bound.js';
-
-const seconds = Number(process.argv[2] ?? 20);
-const largest = Number(process.argv[3] ?? 10_000);
 
 /** A graph that grows part by part until it has `size`. */
 class Growing {
@@ -92,34 +99,136 @@ function layered(size, seed) {
   return graph;
 }
 
-console.log('graph,parts,stages,firstSeconds,firstObjective,seconds,objective,lowerBound,gap,residentMiB');
-for (const make of [transformer, layered]) {
-  for (const parts of [1000, 2000, 5000, 10_000].filter((n) => n <= largest)) {
-    for (const stages of [8, 16, 32, 64]) {
-      const problem = make(parts, 1).problem(stages);
-      const begun = performance.now();
-      const flat = flatten(problem);
-      const deadline = begun + 1000 * seconds;
-      const search = { problem, flat, seed: 0, deadline, bound: workBound(problem), refine: false };
-      const first = await searchOrders(search);
-      const firstSeconds = (performance.now() - begun) / 1000;
-      const found = await solvePlacement(problem, { method: 'orders', timeLimitSeconds: seconds });
-      const gap = 1 - found.lowerBound / found.objective;
-      const resident = process.memoryUsage().rss / 2 ** 20;
-      console.log(
-        [
-          make.name,
-          parts,
-          stages,
-          firstSeconds.toFixed(2),
-          first.objective.toFixed(3),
-          found.seconds.toFixed(2),
-          found.objective.toFixed(3),
-          found.lowerBound.toFixed(3),
-          gap.toFixed(4),
-          resident.toFixed(0),
-        ].join(),
-      );
+function chain(size, seed) {
+  const graph = new Growing(size, seed);
+  const { random } = graph;
+  let last = graph.add(1);
+  while (!graph.full) {
+    const skip = random() < 0.1 && last > 3 ? [last - 2] : [];
+    last = graph.add(0.1 + 5 * random() * random(), last, ...skip);
+  }
+  return graph;
+}
+
+function wide(size, seed) {
+  const graph = new Growing(size, seed);
+  const { random } = graph;
+  const first = graph.add(1);
+  const all = [];
+  while (graph.work.length < size - 1) all.push(graph.add(0.1 + 5 * random() * random(), first));
+  graph.add(1, ...all);
+  return graph;
+}
+
+function random(size, seed) {
+  const graph = new Growing(size, seed);
+  const draw = graph.random;
+  graph.add(1);
+  while (!graph.full) {
+    const made = graph.work.length;
+    const inputs = Array.from({ length: 1 + Math.floor(3 * draw()) }, () => Math.floor(draw() * made));
+    graph.add(0.1 + 5 * draw() * draw(), ...inputs);
+  }
+  return graph;
+}
+
+/** The problem as an operator graph, and as a layer profile whose transfers take as long over links of 1 GB/s. */
+function filesOf({ parts, values, edges }) {
+  const cost = new Map(values.map(({ producer, cost }) => [producer, cost]));
+  const nodes = parts.map(({ work }, id) => ({ id, fpgaLatency: work, cpuLatency: 10 * work, size: 1 }));
+  const layers = parts.map(
+    ({ work }, p) =>
+      `node${p} -- Part(${p}) -- forward_compute_time=${work / 3}, backward_compute_time=${(2 * work) / 3}, ` +
+      `activation_size=${Math.round(5e5 * (cost.get(p) ?? 0))}.0, parameter_size=1.0`,
+  );
+  const links = edges.map(([a, b]) => `\tnode${a} -- node${b}`);
+  return {
+    json: JSON.stringify({ nodes, edges: edges.map(([a, b]) => ({ sourceId: a, destId: b, cost: cost.get(a) })) }),
+    txt: `${[...layers, ...links].join('\n')}\n`,
+  };
+}
+
+/** Tells its memory on the standard error as it ends. */
+const meter = `data:text/javascript,${encodeURIComponent(
+  "process.on('exit', () => process.stderr.write('KiB ' + process.resourceUsage().maxRSS + '\\n'))",
+)}`;
+
+/** The command's answer, and the seconds and MiB of its process. */
+function partitionCommand(args) {
+  const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+  const begun = performance.now();
+  const child = spawn(process.execPath, ['--import', meter, main, 'partition', ...args, '--json']);
+  const [out, err] = [[], []];
+  child.stdout.on('data', (data) => out.push(data));
+  child.stderr.on('data', (data) => err.push(data));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', () => {
+      const seconds = (performance.now() - begun) / 1000;
+      const mebibytes = Number(/KiB (\d+)/.exec(err.join(''))?.[1]) / 1024;
+      resolve({ ...JSON.parse(out.join('')), seconds, mebibytes });
+    });
+  });
+}
+
+async function commands(nodes, flags) {
+  const folder = mkdtempSync(join(tmpdir(), 'partita-'));
+  console.log('graph,format,nodes,stages,seconds,objective,lowerBound,gap,method,residentMiB');
+  try {
+    for (const make of [chain, transformer, layered, wide, random]) {
+      const files = filesOf(make(nodes, 1).problem(64));
+      for (const [format, text] of Object.entries(files)) {
+        const file = join(folder, `${make.name}.${format}`);
+        writeFileSync(file, text);
+        const link = format === 'txt' ? ['--link-bandwidth', '1e9'] : [];
+        const { error, ...found } = await partitionCommand([file, '--devices', '64', ...link, ...flags]);
+        if (error) throw new Error(error.message);
+        const { objective, lowerBound, gap, method, seconds, mebibytes } = found;
+        const figures = [seconds.toFixed(1), objective.toFixed(3), lowerBound.toFixed(3), gap.toFixed(4)];
+        console.log([make.name, format, nodes, 64, ...figures, method, mebibytes.toFixed(0)].join());
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function growth(seconds, largest) {
+  console.log('graph,parts,stages,firstSeconds,firstObjective,seconds,objective,lowerBound,gap,residentMiB');
+  for (const make of [transformer, layered]) {
+    for (const parts of [1000, 2000, 5000, 10_000].filter((n) => n <= largest)) {
+      for (const stages of [8, 16, 32, 64]) {
+        const problem = make(parts, 1).problem(stages);
+        const begun = performance.now();
+        const flat = flatten(problem);
+        const deadline = begun + 1000 * seconds;
+        const search = { problem, flat, seed: 0, deadline, bound: workBound(problem), refine: false };
+        const first = await searchOrders(search);
+        const firstSeconds = (performance.now() - begun) / 1000;
+        const found = await solvePlacement(problem, { method: 'orders', timeLimitSeconds: seconds });
+        const gap = 1 - found.lowerBound / found.objective;
+        const resident = process.memoryUsage().rss / 2 ** 20;
+        console.log(
+          [
+            make.name,
+            parts,
+            stages,
+            firstSeconds.toFixed(2),
+            first.objective.toFixed(3),
+            found.seconds.toFixed(2),
+            found.objective.toFixed(3),
+            found.lowerBound.toFixed(3),
+            gap.toFixed(4),
+            resident.toFixed(0),
+          ].join(),
+        );
+      }
     }
   }
 }
+
+const [first, ...rest] = process.argv.slice(2);
+if (first === 'command') {
+  const nodes = /^\d/.test(rest[0] ?? '') ? Number(rest.shift()) : 10_000;
+  await commands(nodes, rest.length > 0 ? rest : ['--contiguous']);
+} else await growth(Number(first ?? 20), Number(rest[0] ?? 10_000));

@@ -80,9 +80,9 @@ async function compare(name) {
       const steps = [];
       for (let i = 0; i <= Number(flags.steps); i++) {
         const tensors = feed.tensorsAt(i);
-        const before = profile.runDelaySeconds() ?? 0;
+        const delay = profile.watchRunDelay();
         const { seconds } = await run.session.run('train', tensors, { step: i, lr: 1e-3 });
-        const delaySeconds = (profile.runDelaySeconds() ?? 0) - before;
+        const delaySeconds = delay();
         // The first round warms up, and the first step of a visit finds other models' data in the caches.
         if (round > 0 && i > 0) steps.push({ seconds, delaySeconds });
       }

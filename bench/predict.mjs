@@ -125,9 +125,9 @@ async function runModel(name, config, machine, until) {
         const own = [];
         for (let i = 0; i < run.turn; i++) {
           const tensors = feed.tensorsAt(i);
-          const before = profile.runDelaySeconds() ?? 0;
+          const delay = profile.watchRunDelay();
           const { seconds, reports } = await run.session.run('train', tensors, { step: i, lr: 1e-3 });
-          const delaySeconds = (profile.runDelaySeconds() ?? 0) - before;
+          const delaySeconds = delay();
           // The first of a turn finds the other plan's data in the caches.
           if (i > 0) own.push({ seconds, delaySeconds, busy: reports.map((r) => r.busySeconds) });
         }
@@ -166,6 +166,8 @@ async function runModel(name, config, machine, until) {
           ),
         ),
       );
+      if (simulated.length === 0)
+        throw new Error(`${name}: others took the cores all the time; run it on an idle machine`);
       const predicted = mean(simulated.map((s) => s.stepSeconds));
       const measured = mean(counted.map((s) => s.seconds));
       rows.push({

@@ -177,7 +177,10 @@ export const commands: readonly CommandSpec[] = [
         doc: 'of profiles (default: transfers are free) and models (default: threads of one machine)',
       },
       { flags: '--method <name>', doc: methodNames },
-      { flags: '--time-limit <s>', doc: 'seconds after which the best so far is given, with its bound; default 60' },
+      {
+        flags: '--time-limit <s>',
+        doc: 'seconds from the start of the command, reading included, for the best so far with its bound; default 60, 18 where parts times devices exceed 20,000',
+      },
       { flags: '--seed <n>', doc: 'of searches that are random; default 0' },
       { flags: '--batch <n>', doc: "samples a step of a model; default the file's, else 32" },
       { flags: '--compare', doc: 'what other ways to place it come to, beside' },

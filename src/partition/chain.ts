@@ -242,7 +242,9 @@ function cheapestCuts(chain: Chain, stages: number, limit: number): number[] {
   cost[0]![0] = 0;
   for (let j = 1; j <= n; j++) {
     const stage = new StageLoad(chain, j, factors);
-    for (let i = j - 1; i >= 0; i--) {
+    // Where cuts cost nothing, the first cut found for each number of stages is as good as any.
+    let open = chain.cutCost ? Number.POSITIVE_INFINITY : Math.min(stages, j);
+    for (let i = j - 1; i >= 0 && open > 0; i--) {
       stage.prepend(i);
       if (stage.floor > limit) break;
       const cut = i > 0 ? (chain.cutCost?.[i] ?? 0) : 0;
@@ -251,6 +253,7 @@ function cheapestCuts(chain: Chain, stages: number, limit: number): number[] {
         if (total >= cost[s]![j]! || stage.of(i, s - 1) > limit) continue;
         cost[s]![j] = total;
         from[s]![j] = i;
+        open--;
       }
     }
   }

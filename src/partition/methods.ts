@@ -35,8 +35,8 @@ export interface SolveOptions extends PlacementOptions {
   readonly start?: readonly number[];
 }
 
-/** Seconds without a limit of one's own: a minute, or where the solver cannot take part and a proof is far, a third of it. */
-export const defaultTimeLimit = (problem: PlacementProblem): number => (fitsSolver(problem) ? 60 : 20);
+/** Seconds without a limit of one's own: a minute, or where the solver cannot take part and a proof is far, less. */
+export const defaultTimeLimit = (problem: PlacementProblem): number => (fitsSolver(problem) ? 60 : 18);
 
 /** Places the parts of a problem on its devices. A method that finds no legal placement is a `PlanError`. */
 export async function solvePlacement(problem: PlacementProblem, options: SolveOptions = {}): Promise<Placement> {

@@ -117,8 +117,12 @@ export class OrderCut {
     for (let v = 0; v < cost.length; v++) {
       const begin = ends.start[v]!;
       const count = ends.start[v + 1]! - begin - 1;
-      // Mostly one or two: insertion sort.
-      for (let r = 0; r < count; r++) {
+      // Mostly one or two, for which insertion sort is best.
+      if (count > 24) {
+        for (let r = 0; r < count; r++) readers[r] = place[ends.items[begin + 1 + r]!]!;
+        readers.subarray(0, count).sort();
+      }
+      for (let r = 0; r < count && count <= 24; r++) {
         const at = place[ends.items[begin + 1 + r]!]!;
         let to = r;
         for (; to > 0 && readers[to - 1]! > at; to--) readers[to] = readers[to - 1]!;

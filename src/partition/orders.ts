@@ -1,5 +1,6 @@
 import { Annealing } from './annealing.ts';
 import { type FlatProblem, fastRandom, flatten } from './flat.ts';
+import { sharesOfWork } from './ideal-method.ts';
 import { loadMeter } from './load-meter.ts';
 import { OrderCut } from './order-cut.ts';
 import { OrderWindow } from './order-window.ts';
@@ -95,7 +96,9 @@ const patienceFor = (parts: number): number => Math.max(300, Math.min(2000, Math
  *   reach within it, and half of the windows lie where that is. An order that meets the target is cut exactly.
  */
 export async function searchOrders(search: OrderSearch): Promise<OrderAnswer | undefined> {
-  const { problem, flat, seed, deadline, bound, start, refine = true, signal } = search;
+  const { problem, flat, seed, deadline, bound, refine = true, signal } = search;
+  // Equal shares of the work are an answer at once, whatever becomes of the rest.
+  const start = search.start ?? sharesOfWork(problem);
   const { parts, devices } = flat;
   const table = new OrderCut(flat);
   const measure = loadMeter(flat);

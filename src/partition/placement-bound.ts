@@ -8,7 +8,8 @@ import { FlowNetwork } from './min-cut.ts';
  * 1. *Work*: Σ work / Σ speeds, and the part that takes longest on its best device (`workBound`).
  * 2. *Crowding*: of the m·k + 1 longest parts, some device of k equal ones holds m + 1.
  * 3. *Company*: the device of part p has at least the load of the lightest set that holds p, transfers included: a minimum
- *    cut, as computing and transfers are together a submodular function of the set.
+ *    cut, as computing and transfers are together a submodular function of the set. Where they overlap, so is any mean of
+ *    computing and one direction of transfers, which the largest of them is not below.
  * 4. *Boundaries*, contiguous: see `boundaryBound`.
  */
 export function partBound(flat: FlatProblem, deadline: number): number {
@@ -42,24 +43,51 @@ export function crowds({ parts, devices, classes }: FlatProblem, most = 2): Crow
 /** Parts whose cut is computed: those with the largest work and transfers, which alone can give much. */
 const companions = 32;
 
+/** What counts of a load, and how much: where transfers overlap with computing, any weights whose sum is 1 bound it. */
+interface Mix {
+  readonly work: number;
+  readonly incoming: number;
+  readonly outgoing: number;
+}
+
+const added: Mix = { work: 1, incoming: 1, outgoing: 1 };
+
+/** max(work, in, out) ≥ a · work + (1 − a) · in, and the same with out. */
+const overlapped: readonly Mix[] = [0.5, 0.7, 0.3].flatMap((work) => [
+  { work, incoming: 1 - work, outgoing: 0 },
+  { work, incoming: 0, outgoing: 1 - work },
+]);
+
 function company(flat: FlatProblem, deadline: number): number {
-  const { parts, classes, touching, cost, overlap, devices } = flat;
-  // Values that overlap with computing do not add to it; a device that pays no transfers adds none.
-  if (overlap || devices < 2 || classes.some(({ transfer }) => transfer === 0)) return 0;
+  const { classes, overlap, devices, cost } = flat;
+  // A device that pays no transfers adds none.
+  if (devices < 2 || cost.length === 0 || classes.some(({ transfer }) => transfer === 0)) return 0;
+  const mixes = overlap ? overlapped : [added];
+  let bound = 0;
+  for (const mix of mixes) bound = companyOf(flat, mix, bound, Math.ceil(companions / mixes.length), deadline);
+  return bound;
+}
+
+function companyOf(flat: FlatProblem, mix: Mix, atLeast: number, most: number, deadline: number): number {
+  const { parts, classes, touching, ends, cost } = flat;
   const alone = Float64Array.from({ length: parts }, (_, p) => {
-    let load = Math.min(...classes.map(({ time }) => time[p]!));
-    for (let t = touching.start[p]!; t < touching.start[p + 1]!; t++) load += cost[touching.items[t]!]!;
+    let load = mix.work * Math.min(...classes.map(({ time }) => time[p]!));
+    for (let t = touching.start[p]!; t < touching.start[p + 1]!; t++) {
+      const v = touching.items[t]!;
+      load += cost[v]! * (ends.items[ends.start[v]!] === p ? mix.outgoing : mix.incoming);
+    }
     return load;
   });
   const likely = Array.from({ length: parts }, (_, p) => p).sort((a, b) => alone[b]! - alone[a]!);
-  const networks = classes.map((_, c) => setNetwork(flat, c));
-  let bound = 0;
-  for (const p of likely.slice(0, companions)) {
+  let bound = atLeast;
+  let networks: FlowNetwork[] | undefined;
+  for (const p of likely.slice(0, most)) {
     if (alone[p]! <= bound || performance.now() > deadline) break;
+    networks ??= classes.map((_, c) => setNetwork(flat, c, mix));
     let lightest = Number.POSITIVE_INFINITY;
     classes.forEach(({ time }, c) => {
       if (time[p]! < Number.POSITIVE_INFINITY) {
-        lightest = Math.min(lightest, networks[c]!.maximumFlow(p, parts, { deadline }));
+        lightest = Math.min(lightest, networks![c]!.maximumFlow(p, parts, { deadline }));
       }
     });
     bound = Math.max(bound, lightest);
@@ -71,12 +99,34 @@ function company(flat: FlatProblem, deadline: number): number {
  * Sets of parts as cuts: what lies on the source's side of a cut is a set, and the cut costs its load on a device of the
  * class. Nodes 0 … parts − 1 are the parts, node `parts` is the sink, and the arc from part p to it has the number 2p.
  */
-export function setNetwork({ parts, classes, ends, cost }: FlatProblem, c: number): FlowNetwork {
+export function setNetwork({ parts, classes, ends, cost }: FlatProblem, c: number, mix: Mix = added): FlowNetwork {
   const { time, transfer } = classes[c]!;
   const network = new FlowNetwork(1 + parts + 2 * cost.length);
-  for (let p = 0; p < parts; p++) network.connect(p, parts, time[p]!);
-  for (let v = 0; v < cost.length; v++) addValue(network, ends, v, cost[v]! * transfer, parts + 1 + 2 * v, (p) => p);
+  for (let p = 0; p < parts; p++) network.connect(p, parts, time[p]! * mix.work);
+  for (let v = 0; v < cost.length; v++) {
+    const node = parts + 1 + 2 * v;
+    if (mix === added) addValue(network, ends, v, cost[v]! * transfer, node, (p) => p);
+    else addDirected(network, ends, v, cost[v]! * transfer, node, mix);
+  }
   return network;
+}
+
+/** A value whose two directions cost differently: in where an end that reads it is in the set and its producer is not. */
+function addDirected(network: FlowNetwork, ends: Rows, value: number, cost: number, node: number, mix: Mix): void {
+  const begin = ends.start[value]!;
+  const producer = ends.items[begin]!;
+  const [into, out] = [cost * mix.incoming, cost * mix.outgoing];
+  const end = ends.start[value + 1]!;
+  if (end - begin === 2) {
+    network.connect(producer, ends.items[begin + 1]!, out, into);
+    return;
+  }
+  if (into > 0) network.connect(node, producer, into);
+  if (out > 0) network.connect(producer, node + 1, out);
+  for (let e = begin + 1; e < end; e++) {
+    if (into > 0) network.connect(ends.items[e]!, node, Number.POSITIVE_INFINITY);
+    if (out > 0) network.connect(node + 1, ends.items[e]!, Number.POSITIVE_INFINITY);
+  }
 }
 
 /**

@@ -80,7 +80,7 @@ export interface Placement {
 export interface PlacementOptions {
   /** Devices in order hold convex parts: an edge never leads to an earlier device. Default true. */
   readonly contiguous?: boolean;
-  /** Default 60, or 20 beyond 20,000 choices of a device for a part. Then the best so far, with its bound. */
+  /** Default 60, or 18 beyond 20,000 choices of a device for a part. Then the best so far, with its bound. */
   readonly timeLimitSeconds?: number;
   /** Seed of what is random. Default 0. */
   readonly seed?: number;

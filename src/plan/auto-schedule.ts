@@ -2,12 +2,16 @@
 import { PlanError } from '../core/errors.ts';
 import type { CostModel } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
+import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
+import type { PlacedPartition } from '../partition/index.ts';
+import { stageMap } from '../partition/stage-of.ts';
 import { autoSchedule } from '../schedule/auto.ts';
 import type { Schedule, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import { limitOf } from './capacity.ts';
-import type { Compiled, PlannedDevice } from './plan.ts';
+import type { Compiled, PlannedDevice, ScheduledRequest } from './plan.ts';
 import type { StageChain } from './schedules.ts';
-import { linkSeconds, type StageCosts, stageCosts, taskSeconds } from './stage-costs.ts';
+import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds, updateSeconds } from './stage-costs.ts';
+import { listedPlacements, placedStages } from './stages.ts';
 
 export interface ListingOptions {
   readonly figures: StageCosts;
@@ -24,6 +28,7 @@ const EFFORT = 375_000;
 /** A schedule under budgets for what is in flight, with what it holds of them, both in bytes a device. */
 export interface Listed {
   readonly schedule: Schedule;
+  readonly makespan: number;
   readonly held: readonly number[];
 }
 
@@ -55,6 +60,44 @@ export interface ListedStages {
   readonly chain: StageChain;
   readonly devices: readonly PlannedDevice[];
   readonly costs: CostModel;
+}
+
+/** Effort for a placement that is only weighed. */
+const WEIGHING = 23_000;
+
+/**
+ * Cuts and places the stages: where `auto` may choose between placements, each is cut for, listed, and the one taken whose
+ * schedule is the shortest by its own clock, updates included, of those within the memories if there are such.
+ */
+export function placedForListing(
+  graph: Graph,
+  request: ScheduledRequest,
+  options: { readonly microbatches: number; readonly costs: CostModel; readonly room?: readonly number[] | undefined },
+): PlacedPartition {
+  const rules = listedPlacements(graph, request);
+  if (!rules) return placedStages(graph, request, options);
+  const { devices } = request;
+  const { microbatches, costs } = options;
+  const order = highestOrder(graph);
+  let best: { readonly placed: PlacedPartition; readonly seconds: number; readonly missing: number } | undefined;
+  for (const rule of rules) {
+    const placed = placedStages(graph, request, { ...options, rule });
+    const own = placed.partition.stages;
+    const [stages, placement] = [foldedStages(own, order), foldedPlacement(placed.placement, order)];
+    const figures = stageCosts(graph, stageMap(graph, placed.partition), { stages, own, costs });
+    const budget = devices.map((d, i) => {
+      const fixed = figures.fixedBytes.reduce((sum, bytes, s) => (placement[s] === i ? sum + bytes : sum), 0);
+      return Math.max(0, limitOf(d) - fixed);
+    });
+    const shape = { stages, microbatches, placement, devices: devices.length };
+    const listing = { figures, edges: forwardEdges(figures), devices, costs, effort: WEIGHING };
+    const { makespan, held } = listSchedule(shape, budget, listing);
+    const seconds = makespan + updateSeconds(figures, placement, devices);
+    const missing = held.reduce((sum, bytes, d) => sum + Math.max(0, bytes - budget[d]!), 0);
+    if (!best || missing < best.missing || (missing === best.missing && seconds < best.seconds))
+      best = { placed, seconds, missing };
+  }
+  return best!.placed;
 }
 
 /** Attempts at a schedule that fits; each takes a compilation. */

@@ -3,7 +3,19 @@
  * compiling; the planned bytes of every device must come out the same.
  */
 import { FormatError, PlanError } from '../core/errors.ts';
-import { any, choice, type Infer, integer, list, object, optional, parse, record, string } from '../core/schema.ts';
+import {
+  any,
+  choice,
+  type Infer,
+  integer,
+  list,
+  number,
+  object,
+  optional,
+  parse,
+  record,
+  string,
+} from '../core/schema.ts';
 import { isScheduleName } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import { parseTaskKey, taskKey } from '../schedule/task.ts';
@@ -37,6 +49,8 @@ const schema = object({
     ),
     /** Where the model holds gradients of itself: its chain of stages, folded over the devices of the partition's. */
     placement: optional(list(integer({ min: 0 }))),
+    /** Seconds of F, B and W of each stage, by which messages got their places. */
+    seconds: optional(list(list(number({ min: 0 })))),
   }),
   devices: list(
     object({
@@ -85,6 +99,7 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
               }),
             ),
       placement: main.stages === plan.partition.stages ? undefined : [...main.placement],
+      seconds: plan.stageSeconds.map(({ F, B, W }) => [F, B, W]),
     },
     devices: plan.memory.map((m, d) => ({
       backend: plan.request.devices[d]!.backend,
@@ -136,6 +151,7 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
     placement: file.placement,
     // The placement says it.
     stagesPerDevice: undefined,
+    stageSeconds: file.schedule.seconds?.map(([F = 0, B = 0, W = 0]) => ({ F, B, W })),
     ...schedulesOf(file),
   };
 }

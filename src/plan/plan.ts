@@ -18,16 +18,15 @@ import { buildProgram } from '../program/build.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
-import type { Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
+import type { Durations, Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import type { Cluster } from '../simulate/cluster.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
-import { compileWithin } from './auto-schedule.ts';
+import { compileWithin, placedForListing } from './auto-schedule.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
-import { placedStages } from './stages.ts';
 
 export { capacityOf } from './capacity.ts';
 
@@ -78,6 +77,8 @@ export interface PlanRequest {
   readonly stagesPerDevice?: number;
   /** Schedules of programs that were decided before: those of a stored plan, but for the first program's. */
   readonly decided?: Readonly<Record<string, Schedule>>;
+  /** Times of the schedule's stages on a device of speed 1, by which messages get their places. Default: by `costs`. */
+  readonly stageSeconds?: readonly Durations[];
   readonly optimizer?: Optimizer;
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;
@@ -118,6 +119,8 @@ export interface Plan {
   readonly memory: readonly DeviceMemoryPlan[];
   readonly constants: ReadonlyMap<string, HostTensor>;
   readonly stageEdges: readonly StageEdge[];
+  /** Of one microbatch on a device of speed 1: what the places for messages were made by. */
+  readonly stageSeconds: readonly Durations[];
   readonly prediction: Prediction;
 }
 
@@ -216,7 +219,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
   const request = { ...asked, schedule: scheduleAskedFor(asked, byWholeBatch) };
 
   const microbatches = builds[mainName]!.chunks.length;
-  const { partition, placement } = placedStages(mainGraph, request, { microbatches, costs, room });
+  const { partition, placement } = placedForListing(mainGraph, request, { microbatches, costs, room });
   const order = highestOrder(mainGraph);
   const chain: StageChain = {
     stages: foldedStages(partition.stages, order),
@@ -231,9 +234,12 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
     Object.entries(builds).map(([name, { graphs }]) => [name, stagesOf(graphs.values(), partition, mainGraph)]),
   );
   const mainStageOf = stageMap(mainGraph, partition);
-  // Rooflines, whatever the costs: else the program, and its memory, would depend on what was measured.
-  const typical = { stages: chain.stages, own: chain.modelStages, costs: analyticCosts() };
-  const durations = taskSeconds(stageCosts(mainGraph, mainStageOf, typical), chain.placement, request.devices);
+  // Stages whose times are not what the places for messages were made by wait for each other.
+  const stageSeconds =
+    request.stageSeconds?.length === chain.stages
+      ? request.stageSeconds
+      : stageCosts(mainGraph, mainStageOf, { stages: chain.stages, own: chain.modelStages, costs }).durations;
+  const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
   const compile = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
     const schedules: Record<string, Schedule> = {};
     const programs: Record<string, StepProgram> = {};
@@ -280,6 +286,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
     memory,
     constants,
     stageEdges: chain.edges,
+    stageSeconds,
     prediction: predict(programs[mainName]!, played.devices, played.costs, played.media),
   };
 }

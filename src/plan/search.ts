@@ -14,8 +14,8 @@ import { partitionByBalance } from '../partition/balance.ts';
 import { convexStages, type PlacedPartition } from '../partition/convex.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { solvePlacement } from '../partition/methods.ts';
-import { pauses } from '../partition/pause.ts';
 import type { Balance, Partition } from '../partition/partition.ts';
+import { pauses } from '../partition/pause.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { type TrainingProblem, trainingProblem } from '../partition/training-problem.ts';
 import {
@@ -41,7 +41,7 @@ import {
   shortages,
 } from './plan.ts';
 import { forwardsFirst } from './schedules.ts';
-import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds } from './stage-costs.ts';
+import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds, updateSeconds } from './stage-costs.ts';
 import { placedStages, relativeSpeed } from './stages.ts';
 import { stepBoundOf } from './step-bound.ts';
 
@@ -440,17 +440,12 @@ export function estimateSeconds(
   { devices }: Pick<PlanRequest, 'devices'>,
   costs: CostModel,
 ): number {
-  const speed = (stage: number) => relativeSpeed(devices[schedule.placement[stage]!]);
   const clock = playClock(schedule, {
     durations: taskSeconds(figures, schedule.placement, devices),
     dependencies: forwardEdges(figures),
     link: linkSeconds(figures, schedule.placement, costs),
   });
-  const updates = new Array<number>(schedule.devices).fill(0);
-  figures.stepSeconds.forEach((seconds, s) => {
-    updates[schedule.placement[s]!]! += seconds / speed(s);
-  });
-  return clock.makespan + Math.max(...updates);
+  return clock.makespan + updateSeconds(figures, schedule.placement, devices);
 }
 
 /** Bytes of each device: what its stages keep, and what they hold for the microbatches in flight. */

@@ -79,7 +79,7 @@ export function stageCosts(
 
 /** Seconds of each task on the device of its stage. */
 export function taskSeconds(
-  { durations }: StageCosts,
+  { durations }: Pick<StageCosts, 'durations'>,
   placement: readonly number[],
   devices: readonly PlannedDevice[],
 ): (task: Task) => number {
@@ -88,6 +88,20 @@ export function taskSeconds(
     const { F, B, W } = durations[stage]!;
     return { F, B, W, BW: B + W }[kind] / speeds[stage]!;
   };
+}
+
+/** Seconds of the updates behind a step's tasks, on the device where they take longest. */
+export function updateSeconds(
+  { stepSeconds }: StageCosts,
+  placement: readonly number[],
+  devices: readonly PlannedDevice[],
+): number {
+  const updates = devices.map(() => 0);
+  stepSeconds.forEach((seconds, s) => {
+    const d = placement[s]!;
+    updates[d]! += seconds / relativeSpeed(devices[d]);
+  });
+  return Math.max(...updates);
 }
 
 /** Seconds from the end of a task on one stage to its use on another, for the stages' own devices. */

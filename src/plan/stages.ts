@@ -21,8 +21,11 @@ export function placedStages(
     readonly costs: CostModel;
     /** Bytes of each device that stages may take, where they are cut by time. */
     readonly room?: readonly number[] | undefined;
+    /** Where stages lie that nothing else places. Default: as the schedule wants them. */
+    readonly rule?: PlacementRule | undefined;
   },
 ): PlacedPartition {
+  const { rule } = options;
   const { partition: spec, placement } = request;
   refuseContradictions(request);
   if (typeof spec === 'object' && 'devices' in spec) {
@@ -32,7 +35,7 @@ export function placedStages(
   }
   if (typeof spec === 'object' && !('balance' in spec)) {
     const partition = makePartition(graph, spec, { stages: request.devices.length });
-    return { partition, placement: placementOf(partition, graph, request) };
+    return { partition, placement: placementOf(partition, graph, request, rule) };
   }
   /** All devices that were asked for are used, even where transfers cost more than they save: how many is the user's study. */
   const cut = (devices: readonly number[]): Partition =>
@@ -50,12 +53,12 @@ export function placedStages(
     const partition = cut(placement);
     return { partition, placement: placementOf(partition, graph, request) };
   }
-  const devices = defaultPlacement(graph, request, request.devices.length);
+  const devices = defaultPlacement(graph, request, request.devices.length, rule);
   const partition = cut(devices);
   if (partition.stages === devices.length) return { partition, placement: checkDevices(devices, request) };
   // A graph of fewer nodes than stages: as many devices as can have all of theirs.
   const perDevice = devices.length / request.devices.length;
-  const fewer = defaultPlacement(graph, request, Math.max(1, Math.floor(partition.stages / perDevice)));
+  const fewer = defaultPlacement(graph, request, Math.max(1, Math.floor(partition.stages / perDevice)), rule);
   const kept = fewer.slice(0, partition.stages);
   return { partition: kept.length === partition.stages ? partition : cut(kept), placement: kept };
 }
@@ -64,7 +67,7 @@ export function placedStages(
 export const defaultStagesPerDevice = (schedule: string | object | undefined): number =>
   typeof schedule === 'string' && isScheduleName(schedule) ? namedSchedules[schedule].stagesPerDevice : 1;
 
-/** The list scheduler goes by no order of stages; with several on a device, first and last share one, as in ZB-V. */
+/** The list scheduler goes by no order of stages: `listedPlacements`. */
 const ruleOf = (schedule: ScheduleChoice, perDevice: number): PlacementRule =>
   typeof schedule === 'string' && isScheduleName(schedule)
     ? namedSchedules[schedule].placement
@@ -72,12 +75,28 @@ const ruleOf = (schedule: ScheduleChoice, perDevice: number): PlacementRule =>
       ? 'v'
       : 'straight';
 
+/**
+ * Rules of the placements that the list scheduler may choose from: with several stages on a device there and back as in
+ * ZB-V, in rounds, or in blocks. Undefined where the placement is settled.
+ */
+export function listedPlacements(graph: Graph, request: ScheduledRequest): readonly PlacementRule[] | undefined {
+  const { schedule, partition, placement, devices } = request;
+  const byDevices = typeof partition === 'object' && 'devices' in partition;
+  if (schedule !== 'auto' || placement || byDevices || devices.length < 2) return undefined;
+  return stagesOfEachDevice(graph, request) > 1 ? ['v', 'looped', 'straight'] : undefined;
+}
+
 /** Of a schedule from a file its own stages (of a folded chain the model's); else the rule's, on so many devices. */
-function defaultPlacement(graph: Graph, request: ScheduledRequest, devices: number): readonly number[] {
+function defaultPlacement(
+  graph: Graph,
+  request: ScheduledRequest,
+  devices: number,
+  rule: PlacementRule | undefined,
+): readonly number[] {
   const own = placementOfFile(graph, request.schedule);
   if (own) return own;
   const perDevice = stagesOfEachDevice(graph, request);
-  return placementBy(ruleOf(request.schedule, perDevice), devices, perDevice);
+  return placementBy(rule ?? ruleOf(request.schedule, perDevice), devices, perDevice);
 }
 
 /** Where the model holds gradients of itself its stages are folded: each is several of the schedule's. */
@@ -105,7 +124,12 @@ function inFlightOf(schedule: ScheduleChoice, microbatches: number, placement: r
 }
 
 /** Placement of a partition whose number of stages is settled. */
-function placementOf({ stages }: Partition, graph: Graph, request: ScheduledRequest): readonly number[] {
+function placementOf(
+  { stages }: Partition,
+  graph: Graph,
+  request: ScheduledRequest,
+  rule?: PlacementRule,
+): readonly number[] {
   const { placement, devices } = request;
   if (placement) {
     if (placement.length === stages) return checkDevices(placement, request);
@@ -118,7 +142,7 @@ function placementOf({ stages }: Partition, graph: Graph, request: ScheduledRequ
   const own = placementOfFile(graph, request.schedule);
   if (own?.length === stages) return checkDevices(own, request);
   const perDevice = stagesOfEachDevice(graph, request);
-  const all = placementBy(ruleOf(request.schedule, perDevice), devices.length, perDevice);
+  const all = placementBy(rule ?? ruleOf(request.schedule, perDevice), devices.length, perDevice);
   if (stages <= all.length) return all.slice(0, stages);
   throw new UsageError(
     'placement-stages',

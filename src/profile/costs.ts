@@ -9,7 +9,7 @@ import type { MeasurementCache } from './cache.ts';
 import { onOneDevice, profileModel } from './kernels.ts';
 import { measureMachine } from './machine.ts';
 import type { Feed, RecordOptions } from './record.ts';
-import { runDelaySeconds } from './run-delay.ts';
+import { watchRunDelay } from './run-delay.ts';
 
 export interface MeasuringOptions extends RecordOptions {
   readonly cache: MeasurementCache;
@@ -32,10 +32,10 @@ const BUSY_SHARE = 0.1;
 
 /** Tells where others have taken the cores meanwhile: what is kept stays until it is deleted. */
 async function watched<T>(cache: MeasurementCache, measure: () => Promise<T>): Promise<T> {
-  const [delay, begin] = [runDelaySeconds() ?? 0, performance.now()];
+  const [delay, begin] = [watchRunDelay(), performance.now()];
   const result = await measure();
   const seconds = (performance.now() - begin) / 1000;
-  if ((runDelaySeconds() ?? 0) - delay > BUSY_SHARE * seconds) {
+  if (delay() > BUSY_SHARE * seconds) {
     const again = cache.folder === undefined ? '' : `; to measure again when it is idle, delete ${cache.folder}`;
     cache.warn(`the machine was busy while it was measured, so times may be too long${again}`);
   }

@@ -16,5 +16,5 @@ export {
   type Statistic,
   StepRecorder,
 } from './record.ts';
-export { isUndisturbed, leastDisturbed, runDelaySeconds, type Timed } from './run-delay.ts';
+export { isUndisturbed, leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
 export { speedTraces } from './speeds.ts';

@@ -14,7 +14,7 @@ import type { Instruction } from '../program/instruction.ts';
 import { Session } from '../train/session.ts';
 import { machineIdentity } from './identity.ts';
 import { type RecordedSteps, recordSteps } from './record.ts';
-import { leastDisturbed, runDelaySeconds, type Timed } from './run-delay.ts';
+import { leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
 
 export interface MeasureOptions {
   /** Recorded steps of each program. Default 20. */
@@ -148,9 +148,9 @@ async function idleStepSeconds(plan: Plan, steps: number, signal?: AbortSignal):
   await using session = await Session.open(plan, { audit: false });
   const runs: Timed[] = [];
   for (let step = 0; step < 30 + 3 * steps; step++) {
-    const before = runDelaySeconds() ?? 0;
+    const delay = watchRunDelay();
     const { seconds, reports } = await session.run('forward', {}, { step, signal });
-    const delaySeconds = (runDelaySeconds() ?? 0) - before;
+    const delaySeconds = delay();
     if (step >= 30) runs.push({ seconds: seconds - Math.max(...reports.map((r) => r.busySeconds)), delaySeconds });
   }
   return quantile(
@@ -173,9 +173,9 @@ async function measureLink(steps: number, signal?: AbortSignal): Promise<Machine
   await using session = await Session.open(plan, { audit: false });
   const runs: (Timed & { times: readonly Float64Array[] })[] = [];
   for (let step = 0; step < 5 + steps; step++) {
-    const before = runDelaySeconds() ?? 0;
+    const delay = watchRunDelay();
     const { seconds, reports } = await session.run('forward', {}, { step, profile: true, signal });
-    const delaySeconds = (runDelaySeconds() ?? 0) - before;
+    const delaySeconds = delay();
     if (step >= 5) runs.push({ seconds, delaySeconds, times: reports.map((r) => r.times!) });
   }
   for (const { times } of leastDisturbed(runs)) {

@@ -4,7 +4,7 @@ import type { HostTensor } from '../core/types.ts';
 import type { Plan } from '../plan/plan.ts';
 import type { StepReport } from '../runtime/device-image.ts';
 import { Session } from '../train/session.ts';
-import { isUndisturbed, leastDisturbed, runDelaySeconds, type Timed } from './run-delay.ts';
+import { isUndisturbed, leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
 
 /** What steps take: the batch of each, and what else a step is told. */
 export interface Feed {
@@ -105,37 +105,34 @@ export class StepRecorder {
     return new StepRecorder(plan, sessions, feed, options);
   }
 
-  /** Each copy runs `warmUp` steps, then twice `steps`: every second one recorded instruction by instruction. */
+  /**
+   * Each copy runs `warmUp` steps, then twice `steps`: every second one recorded instruction by instruction. All begin a
+   * step together, so that all compute at once and the host sleeps meanwhile: it would take a core from them.
+   */
   async run(steps: number, warmUp = 0): Promise<RecordedWindow> {
-    const total = warmUp + 2 * steps;
-    const first = this.#step;
-    this.#step += total;
-    let running = this.#sessions.length;
     const { signal, progress } = this.#options;
-    const play = async (session: Session) => {
-      const recorded: Run[] = [];
-      const plain: Run[] = [];
-      // Who is through first goes on until the last is, so that as many are busy for all steps that count.
-      for (let step = 0; step < total || running > 0; step++) {
-        const profile = step >= warmUp && (step - warmUp) % 2 === 0;
-        const number = first + (step % total);
-        const before = runDelaySeconds() ?? 0;
-        const { seconds, reports } = await session.run(this.program, this.#feed.tensorsAt(number), {
-          step: number,
-          lr: this.#feed.rateAt?.(number),
-          momentum: this.#feed.momentumAt?.(number),
-          profile,
-          signal,
-        });
-        const delaySeconds = (runDelaySeconds() ?? 0) - before;
-        if (step < warmUp || step >= total) continue;
-        (profile ? recorded : plain).push({ seconds, delaySeconds, reports });
+    const copies = this.#sessions.map(() => ({ recorded: [] as Run[], plain: [] as Run[] }));
+    for (let step = 0; step < warmUp + 2 * steps; step++) {
+      const number = this.#step++;
+      const profile = step >= warmUp && (step - warmUp) % 2 === 0;
+      const tensors = this.#feed.tensorsAt(number);
+      const options = {
+        step: number,
+        lr: this.#feed.rateAt?.(number),
+        momentum: this.#feed.momentumAt?.(number),
+        profile,
+        signal,
+      };
+      const delay = watchRunDelay();
+      const runs = await Promise.all(this.#sessions.map((s) => s.run(this.program, tensors, options)));
+      const delaySeconds = delay();
+      if (step < warmUp) continue;
+      runs.forEach(({ seconds, reports }, i) => {
+        copies[i]![profile ? 'recorded' : 'plain'].push({ seconds, delaySeconds, reports });
         progress?.();
-        if (step === total - 1) running--;
-      }
-      return { recorded, plain };
-    };
-    return { copies: await Promise.all(this.#sessions.map(play)) };
+      });
+    }
+    return { copies };
   }
 
   async summary(windows: readonly RecordedWindow[], statistic: Statistic = 'median'): Promise<RecordedSteps> {

@@ -1,24 +1,48 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/**
- * Seconds that threads of this process have so far been ready to run and had no core, by the system's own account
- * (Linux: second figure of /proc/PID/task/TID/schedstat). undefined where the system does not tell. The difference around
- * a step says whether others have disturbed it.
- */
-export function runDelaySeconds(): number | undefined {
+/** Threads that have run for less than this share of a while are not what was measured. */
+const IDLE_SHARE = 0.02;
+
+/** Nanoseconds for which each of this process's threads has run so far, and was ready to run and had no core. */
+type Account = ReadonlyMap<string, readonly [ran: number, waited: number]>;
+
+/** By the system's own account (Linux: /proc/PID/task/TID/schedstat); undefined where it keeps none. */
+function readAccount(): Account | undefined {
   try {
-    let nanoseconds = 0;
+    const account = new Map<string, readonly [number, number]>();
     for (const thread of readdirSync('/proc/self/task')) {
       try {
-        nanoseconds += Number(readFileSync(`/proc/self/task/${thread}/schedstat`, 'latin1').split(' ')[1]);
+        const [ran, waited] = readFileSync(`/proc/self/task/${thread}/schedstat`, 'latin1').split(' ').map(Number);
+        if (!Number.isFinite(ran! + waited!)) return undefined;
+        account.set(thread, [ran!, waited!]);
       } catch {
         // A thread that has ended since the folder was read.
       }
     }
-    return Number.isFinite(nanoseconds) ? nanoseconds / 1e9 : undefined;
+    return account;
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Begins to watch whether others take the cores. What it returns gives the longest, in seconds, that since then any thread
+ * that works was ready to run and had no core: 0 where the system does not tell. The host's own thread does not count, which waits
+ * for the devices and gives way to them where they have all cores.
+ */
+export function watchRunDelay(): () => number {
+  const [begin, before] = [performance.now(), readAccount()];
+  return () => {
+    const after = readAccount();
+    if (!before || !after) return 0;
+    const least = IDLE_SHARE * 1e6 * (performance.now() - begin);
+    let longest = 0;
+    for (const [thread, [ran, waited]] of after) {
+      const [ranBefore, waitedBefore] = before.get(thread) ?? [0, 0];
+      if (thread !== String(process.pid) && ran - ranBefore > least) longest = Math.max(longest, waited - waitedBefore);
+    }
+    return longest / 1e9;
+  };
 }
 
 /** A measurement with the seconds for which it was held up. */
@@ -27,8 +51,8 @@ export interface Timed {
   readonly delaySeconds: number;
 }
 
-/** A step counts as undisturbed where its threads waited for cores for less than this share of it. */
-const TOLERATED = 0.01;
+/** A step counts as undisturbed where no thread waited for a core for more than this share of it. */
+const TOLERATED = 0.02;
 
 const delayShare = ({ seconds, delaySeconds }: Timed): number => delaySeconds / seconds;
 

@@ -217,6 +217,7 @@ function namesOf({ stages, placement }: ScheduleShape): ScheduleName[] {
   const devices = new Set(placement).size;
   const own = scheduleNames.filter((name) => {
     const rule = namedSchedules[name].placement;
+    if (stages === devices) return rule === 'straight';
     return renaming(layStages(rule, stages, devices), placement!) !== undefined;
   });
   const splits = (name: ScheduleName): boolean => name.startsWith('zb-') || name === 'dualpipe-v';

@@ -54,6 +54,41 @@ describe('the cut of an order', () => {
     );
   });
 
+  it('counts a value once, however many readers it has and in whichever order they stand', () => {
+    const parts = 60;
+    const reversed = Int32Array.from({ length: parts }, (_, i) => (i === 0 ? 0 : parts - i));
+    const hub: PlacementProblem = {
+      parts: Array.from({ length: parts }, (_, p) => ({ name: `p${p}`, work: 1 + (p % 3), bytes: 0 })),
+      values: [
+        { producer: 0, consumers: Array.from({ length: parts - 1 }, (_, i) => i + 1), cost: 5 },
+        { producer: 30, consumers: Array.from({ length: 29 }, (_, i) => i + 1), cost: 2 },
+      ],
+      edges: [],
+      devices: Array.from({ length: 4 }, () => ({ kind: 'accelerator', speed: 1, capacity: Infinity, linkSpeed: 1 })),
+      load: 'sum',
+      unit: '',
+    };
+    const flat = flatten(hub);
+    const cut = new OrderCut(flat).use(reversed);
+    const measure = loadMeter(flat);
+    const best = bestCut(flat, cut, 0, Infinity, Infinity, measure)!;
+    expect(plainObjective(hub, Array.from(best.deviceOf), false)).toBeCloseTo(best.objective, 9);
+    // Every cut of the order into four.
+    let least = Number.POSITIVE_INFINITY;
+    for (let a = 0; a <= parts; a++) {
+      for (let b = a; b <= parts; b++) {
+        for (let c = b; c <= parts; c++) {
+          const deviceOf = new Int32Array(parts);
+          reversed.forEach((p, i) => {
+            deviceOf[p] = i < a ? 0 : i < b ? 1 : i < c ? 2 : 3;
+          });
+          least = Math.min(least, measure(deviceOf));
+        }
+      }
+    }
+    expect(best.objective).toBeCloseTo(least, 9);
+  });
+
   it('is found at its best below a limit, from any bound that holds, and not where there is none', () => {
     const below = fc.constantFrom(Number.POSITIVE_INFINITY, 1.5, 1.01, 1);
     const share = fc.constantFrom(0, 0.4, 0.9, 1);

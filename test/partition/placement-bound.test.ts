@@ -49,6 +49,21 @@ describe('lower bounds', () => {
     expect(partBound(flatten(chain([3, 4, 3, 0, 0, 0, 0], [5, 5, 0, 0, 0, 0], 7)), never)).toBeCloseTo(10, 6);
   });
 
+  it('company where transfers overlap: the reader of many values waits for them or computes what makes them', () => {
+    // Part 8 reads eight values of 4 whose parts take 4 each: with n of them on its device, max(4n, 4(8 − n)).
+    const many: PlacementProblem = {
+      ...chain([4, 4, 4, 4, 4, 4, 4, 4, 0], [], 9),
+      values: Array.from({ length: 8 }, (_, producer) => ({ producer, consumers: [8], cost: 4 })),
+      load: 'max',
+    };
+    expect(partBound(flatten(many), never)).toBeCloseTo(16, 6);
+    const turned = {
+      ...many,
+      values: many.values.map(({ producer }) => ({ producer: 8, consumers: [producer], cost: 4 })),
+    };
+    expect(partBound(flatten(turned), never)).toBeCloseTo(16, 6);
+  });
+
   it('boundaries: what every cut of the window costs', () => {
     // Work 40 on 2 devices; within a load of 24 the cut lies at a cost of 2 at least: (40 + 2 · 2) / 2.
     const problem = chain([10, 10, 10, 10], [9, 2, 9], 2);

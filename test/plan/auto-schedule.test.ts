@@ -51,6 +51,23 @@ describe('the schedule auto', () => {
     expect(draftPlan(request).memory[0]!.peakBytes).toBeLessThan(peaks[0]!);
   });
 
+  it('with several stages a device has the placement by rule whose step is the shortest', () => {
+    const several = { ...shared, costs, schedule: 'auto', stagesPerDevice: 2 } as const;
+    const free = planOf(model, several);
+    const placements = [
+      [0, 1, 1, 0],
+      [0, 1, 0, 1],
+      [0, 0, 1, 1],
+    ];
+    const steps = placements.map(
+      (placement) => planOf(model, { ...several, stagesPerDevice: undefined, placement }).prediction.stepSeconds,
+    );
+    expect(placements).toContainEqual(free.placement);
+    // Placements are weighed by the clock of tasks, the prediction plays every instruction.
+    expect(free.prediction.stepSeconds).toBeLessThan(1.02 * Math.min(...steps));
+    expect(Math.max(...steps)).toBeGreaterThan(1.05 * free.prediction.stepSeconds);
+  });
+
   it('depends on nothing but the request', () => {
     expect(planOf(model, { ...shared, ...cut, schedule: 'auto' }).schedules).toEqual(free.schedules);
   });

@@ -1,14 +1,26 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { transferSeconds } from '../../src/cost/analytic.ts';
 import { analyticCosts } from '../../src/cost/model.ts';
-import { forwardNodes, makePartition, stageMap, trainingProblem } from '../../src/partition/index.ts';
+import { Graph } from '../../src/graph/graph.ts';
+import { mul, tanh } from '../../src/ops/elementwise.ts';
+import { matmul } from '../../src/ops/matmul.ts';
+import type { Model } from '../../src/optim/model.ts';
+import {
+  evaluatePlacement,
+  forwardNodes,
+  makePartition,
+  stageMap,
+  trainingProblem,
+} from '../../src/partition/index.ts';
 import { draftPlan, type PlanRequest } from '../../src/plan/plan.ts';
 import { estimateBytes, estimateSeconds, searchPlan } from '../../src/plan/search.ts';
 import { forwardEdges, linkSeconds, stageCosts, taskSeconds } from '../../src/plan/stage-costs.ts';
 import { stepBoundOf, stepTimeBound } from '../../src/plan/step-bound.ts';
 import { chainEdges, makeSchedule, scheduleNames } from '../../src/schedule/index.ts';
 import { simulate } from '../../src/simulate/index.ts';
-import { planOf, threeLayers } from '../support/models.ts';
+import { smallModels } from '../support/built-in.ts';
+import { planOf, squaredError, threeLayers } from '../support/models.ts';
 import { Choices, randomModel, randomStages } from '../support/random-model.ts';
 
 /** A slow core: arithmetic dominates, as in models of a useful size. */
@@ -45,6 +57,87 @@ describe('a training graph as a placement problem', () => {
       }),
       { numRuns: 60 },
     );
+  });
+});
+
+describe('loads of a training graph on two devices', () => {
+  it('are the work of each, and what the compiled program sends between them', () => {
+    const microbatches = 2;
+    const models = [threeLayers, smallModels.gpt, smallModels.unet, randomModel(3), randomModel(11), randomModel(26)];
+    for (const [n, model] of models.entries()) {
+      const whole = planOf(model, { batch: 8, microbatches }).graphs.train!;
+      const speeds = [1, 2];
+      const devices = speeds.map((speed) => ({ speed, memory: null }));
+      const { problem, assignmentOf } = trainingProblem(whole, { costs, devices, microbatches });
+      const cut = 1 + (n % (problem.parts.length - 1));
+      const deviceOf = problem.parts.map((_, i) => (i < cut ? 0 : 1));
+      const partition = { ready: { stages: 2, assignment: assignmentOf(deviceOf), method: 'half' } };
+      const plan = planOf(model, { batch: 8, microbatches, devices: 2, partition, placement: [0, 1] });
+      const { durations, stepSeconds } = stageCosts(whole, stageMap(whole, plan.partition), { stages: 2, costs });
+      let moved = 0;
+      for (const { instructions, buffers } of plan.programs.train!.devices) {
+        for (const i of instructions) {
+          if (i.kind !== 'send' || (i.microbatch !== null && i.microbatch > 0)) continue;
+          moved += transferSeconds(buffers[i.buffer]!.bytes, 1, costs.link(0, 1)) / (i.microbatch === null ? 2 : 1);
+        }
+      }
+      expect(moved).toBeGreaterThan(0);
+      const { loads } = evaluatePlacement(problem, deviceOf);
+      durations.forEach(({ F, B, W }, d) => {
+        const work = (F + B + W + stepSeconds[d]! / microbatches) / speeds[d]!;
+        expect(loads[d]).toBeCloseTo(work + moved, 12);
+      });
+    }
+  });
+
+  it('take capacity, speed and microbatches in flight from the devices, and of links the slowest of each device', () => {
+    const seconds = [
+      [0, 1, 2],
+      [4, 0, 8],
+      [3, 5, 0],
+    ];
+    const link = (from: number, to: number) => ({
+      bytesPerSecond: Number.POSITIVE_INFINITY,
+      secondsLatency: seconds[from]![to]!,
+    });
+    const graph = planOf(threeLayers).graphs.train!;
+    const { problem } = trainingProblem(graph, {
+      costs: { ...costs, link },
+      microbatches: 1,
+      devices: [
+        { speed: 2, memory: 7 },
+        { speed: 1, memory: null, inFlight: 3 },
+        { speed: 1, memory: null },
+      ],
+    });
+    const { devices, values } = problem;
+    expect(devices.map((d) => [d.speed, d.capacity, d.inFlight])).toEqual([
+      [2, 7, 1],
+      [1, Infinity, 3],
+      [1, Infinity, 1],
+    ]);
+    // 0 is reached from 1 in 4; the others have the slowest link of all.
+    expect(devices.map((d) => d.linkSpeed)).toEqual([2, 1, 1]);
+    for (const { cost } of values) expect(cost % 8).toBe(0);
+  });
+
+  it('are held where they are made; what is fed, where it is read first', () => {
+    const model: Model = {
+      name: 'reads its input twice',
+      build: (n) => {
+        const graph = new Graph();
+        const x = graph.input('x', { shape: [n, 4] });
+        const h = tanh(matmul(x, graph.parameter('w', [4, 4], { kind: 'uniform', low: -1, high: 1 })));
+        const y = graph.output('y', mul(h, x));
+        return { graph, objective: [{ loss: squaredError(y, graph.input('t', { shape: [n, 4] })), weight: 1 }] };
+      },
+    };
+    const graph = planOf(model, { batch: 8 }).graphs.train!;
+    const { problem } = trainingProblem(graph, { costs, microbatches: 1, devices: [{ speed: 1, memory: null }] });
+    const held = Object.fromEntries(problem.parts.map((p) => [p.name, p.heldBytes]));
+    // x for the gradients of w and of h, h for that of tanh; what is squared, for the loss.
+    const value = 8 * 4 * 4;
+    expect([held.matmul, held.tanh, held.mul, held.sub]).toEqual([value, value, 0, value]);
   });
 });
 
@@ -148,6 +241,25 @@ describe('estimates on paper', () => {
     expect([link(0, 1), link(1, 2), link(1, 0)]).toEqual([1 + 2e-6, 0, 0]);
   });
 
+  it('add the updates of the device that takes longest for them, each at its speed', () => {
+    const durations = [0, 1].map(() => ({ F: 2, B: 4, W: 6 }));
+    const traffic = new Map([['0>1', { bytes: 0, messages: 0 }]]);
+    const figures = { durations, traffic, stepSeconds: [3, 8], fixedBytes: [10, 20], heldBytes: [1, 2] };
+    const of = (placement: number[], speeds: number[]) => {
+      const shape = { stages: 2, microbatches: 1, placement, devices: 2 };
+      const devices = speeds.map((speed) => ({ backend: 'wasm', memory: null, speed }) as const);
+      const schedule = makeSchedule('gpipe', shape);
+      return [estimateSeconds(schedule, figures, { devices }, costs), ...estimateBytes(schedule, figures)];
+    };
+    // One behind the other: 2 + 10 of the first stage, half of 12 of the second; then 3, or half of 8.
+    expect(of([0, 1], [1, 2])).toEqual([12 + 6 + 4, 11, 22]);
+    expect(of([1, 0], [1, 2])).toEqual([6 + 12 + 8, 22, 11]);
+    expect(of([1, 1], [1, 2])).toEqual([(24 + 11) / 2, 0, 33]);
+    // Of three microbatches, gpipe has all in flight.
+    const three = makeSchedule('gpipe', { stages: 2, microbatches: 3, placement: [0, 1], devices: 2 });
+    expect(estimateBytes(three, figures)).toEqual([10 + 3 * 1, 20 + 3 * 2]);
+  });
+
   it('of time and memory are near those of the compiled plan', () => {
     for (const schedule of scheduleNames) {
       const plan = planOf(threeLayers, { batch: 64, devices: 2, microbatches: 8, costs, schedule });
@@ -222,6 +334,31 @@ describe('the search for a plan', () => {
     expect(found.evaluated).toHaveLength(1);
     expect(found.best).toMatchObject({ microbatches: 4, schedule: 'gpipe', partition: 'given' });
     expect(found.plan.partition.assignment).toEqual(draftPlan(given).partition.assignment);
+  });
+
+  it('ends within its step where it is interrupted: with the best so far, or before there is one with the reason', async () => {
+    const controller = new AbortController();
+    const found = await searchPlan(request, {
+      microbatches: [4],
+      signal: controller.signal,
+      onEvaluated: (_, count) => count === 2 && controller.abort(new Error('SIGINT')),
+    });
+    expect(found.interrupted).toBe(true);
+    expect(found.evaluated).toHaveLength(2);
+    expect(found.best.fits).toBe(true);
+    const early = AbortSignal.abort(new Error('SIGINT'));
+    await expect(searchPlan(request, { signal: early })).rejects.toThrow('SIGINT');
+  });
+
+  it('hears a signal that comes while it computes', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new Error('SIGINT')), 0);
+    const options = { signal: controller.signal, microbatches: [1, 2, 4, 8], evaluations: 1e5 };
+    const outcome = await searchPlan(request, options).then(
+      ({ interrupted }) => interrupted,
+      (error: Error) => error.message,
+    );
+    expect([true, 'SIGINT']).toContain(outcome);
   });
 
   it('ranks by the steps on the cluster: a medium that all share can make fewer devices the better plan', async () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { analyticCosts } from '../../src/cost/model.ts';
+import { partitionByBalance } from '../../src/partition/index.ts';
 import { makePlan } from '../../src/plan/plan.ts';
 import { checkSamePlan, readPlanFile, withDecisions, writePlanFile } from '../../src/plan/plan-file.ts';
 import { readScheduleCsv } from '../../src/schedule/csv.ts';
@@ -27,6 +28,25 @@ describe('stages of a device', () => {
     expect(plan.placement).toEqual(placement);
     expect(plan.partition.stages).toBe(placement.length);
   });
+
+  const models = Object.entries(smallModels);
+  it.each(models)(
+    'of %s are cut so that devices have equal loads, as far as one piece does not outweigh them',
+    (_, m) => {
+      for (const schedule of ['zb-v', 'dualpipe-v', 'interleaved-1f1b'] as const) {
+        const { partition, placement } = planOf(m, { batch: 8, devices: 2, microbatches: 4, schedule });
+        const { value, lowerBound, deviceLoads, loads } = partition.objective!;
+        expect(lowerBound).toBe(value);
+        expect(value).toBeCloseTo(Math.max(...deviceLoads!) + Math.max(...loads) / 4, 12);
+        // No worse than what comes of balancing stages, whoever owns them.
+        const graph = planOf(m, { batch: 8, devices: 2, microbatches: 4 }).graphs.train!;
+        const byStage = partitionByBalance(graph, 'time', { stages: 4, exactly: true, microbatches: 4 }).objective!;
+        const sums = [0, 1].map((d) => byStage.loads.reduce((sum, x, s) => (placement[s] === d ? sum + x : sum), 0));
+        expect(value).toBeLessThanOrEqual((Math.max(...sums) + byStage.value / 4) * (1 + 1e-12));
+        for (const [s, d] of placement.entries()) expect(deviceLoads![d]).toBeGreaterThanOrEqual(loads[s]!);
+      }
+    },
+  );
 
   it('of a graph with few nodes: as many devices as can have all of theirs', () => {
     const nodes = planOf(threeLayers).partition.assignment;

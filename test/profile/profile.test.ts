@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { measuredCosts, threadLink } from '../../src/cost/machine.ts';
 import { kernelKey, missingKeys, newProfile, profiledCosts } from '../../src/cost/profile.ts';
@@ -16,7 +17,7 @@ import { costsOfProfile, kernelRuns, profileFor, withMeasuredLinks } from '../..
 import { onOneDevice, profileModel, profileOf } from '../../src/profile/kernels.ts';
 import { fitSends, measureMachine } from '../../src/profile/machine.ts';
 import { type Feed, recordSteps } from '../../src/profile/record.ts';
-import { leastDisturbed, runDelaySeconds } from '../../src/profile/run-delay.ts';
+import { leastDisturbed, watchRunDelay } from '../../src/profile/run-delay.ts';
 import { predict } from '../../src/simulate/predict.ts';
 import { someMachine } from '../cost/machine.ts';
 
@@ -170,11 +171,19 @@ describe('disturbed steps', () => {
     const all = [run(4, 3), run(2, 0.5), run(3, 1), run(10, 1), run(6, 5)];
     expect(leastDisturbed(all)).toEqual([run(10, 1), run(2, 0.5), run(3, 1)]);
   });
-  it('are told by the system, where it tells', () => {
-    const seconds = runDelaySeconds();
-    if (process.platform === 'linux') expect(seconds).toBeGreaterThanOrEqual(0);
-    else expect(seconds).toBeUndefined();
-  });
+  it.skipIf(process.platform !== 'linux')(
+    'are told by the system: more threads that work than cores wait',
+    async () => {
+      const spin = 'const end = Date.now() + 400; while (Date.now() < end);';
+      const delay = watchRunDelay();
+      const workers = Array.from({ length: 3 * availableParallelism() }, () => new Worker(spin, { eval: true }));
+      await Promise.all(workers.map((w) => new Promise((resolve) => w.once('online', resolve))));
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(delay()).toBeGreaterThan(0.05);
+      await Promise.all(workers.map((w) => w.terminate()));
+      expect(watchRunDelay()()).toBeLessThan(0.05);
+    },
+  );
 });
 
 describe('the cache', () => {

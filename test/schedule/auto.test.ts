@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  type AutoSchedule,
   type AutoScheduleOptions,
   autoSchedule,
   clockUntilStuck,
   makeSchedule,
+  placementOver,
   playClock,
   type Schedule,
   type ScheduleShape,
@@ -412,6 +414,49 @@ describe('what is known', () => {
     expect(again).toEqual(some);
     expect(some!.makespan).toBeLessThanOrEqual(none!.makespan);
     expect(more!.makespan).toBeLessThan(none!.makespan);
+  });
+
+  it('does with more effort all that it does with less: never a longer step, nor at the same length more idle', () => {
+    const times = [3, 1, 4, 2, 2, 3];
+    const durations = ({ kind, stage }: Task): number => times[(stage + { F: 0, B: 1, W: 3, BW: 0 }[kind]) % 6]!;
+    for (const objective of ['makespan', 'span'] as const) {
+      for (const budget of [3, 8]) {
+        const memory = { perMicrobatch: new Array(6).fill(1), budget: new Array(3).fill(budget) };
+        const shape = { stages: 6, microbatches: 9, placement: [0, 1, 2, 2, 1, 0] };
+        const other = objective === 'span' ? 'makespan' : 'span';
+        let before: AutoSchedule | undefined;
+        for (let effort = 250; effort < 60_000; effort *= 1.7) {
+          const found = autoSchedule(shape, { durations, objective, memory, link: 0.25, splitBackward: true, effort });
+          if (before) {
+            expect(found[objective]).toBeLessThanOrEqual(before[objective]);
+            if (found[objective] === before[objective]) expect(found[other]).toBeLessThanOrEqual(before[other]);
+          }
+          before = found;
+        }
+      }
+    }
+  });
+
+  it('without a placement takes the best of those by rule, each with its share of the effort', () => {
+    const durations = ({ kind, stage }: Task): number => (stage === 0 ? 3 : 1) * { F: 1, B: 2, W: 1, BW: 3 }[kind];
+    const shape = { stages: 6, microbatches: 6, devices: 3 };
+    const found = autoSchedule(shape, { durations, link: 0.5, effort: 30_000 });
+    const all = (['looped', 'v', 'straight'] as const).map((rule) =>
+      autoSchedule({ ...shape, placement: placementOver(rule, 6, 3) }, { durations, link: 0.5, effort: 10_000 }),
+    );
+    expect(found.makespan).toBe(Math.min(...all.map((a) => a.makespan)));
+    expect(all.map((a) => a.makespan)).not.toEqual(new Array(3).fill(found.makespan));
+    expect(found.searched.placements).toEqual(['looped', 'v', 'straight']);
+  });
+
+  it('of very many tasks tries few orders, and says so', () => {
+    const { searched, gap } = autoSchedule({ stages: 16, microbatches: 11_000 }, { ...equal, effort: 600_000 });
+    expect(searched).toMatchObject({ named: ['zb-h1'], isLarge: true, orders: 1 });
+    expect(gap).toBe(0);
+    expect(autoSchedule({ stages: 4, microbatches: 4 }, equal).searched).toMatchObject({
+      named: [...scheduleNames],
+      isLarge: false,
+    });
   });
 
   it('lays stages over fewer devices in rounds', () => {

@@ -138,6 +138,32 @@ describe('generated pipelines', () => {
     expect(kinds(1)).toBe('prCpCsrCpCsrCCs');
   });
 
+  it('post no more than they are told, where that is more than is posted at once', () => {
+    const microbatches = 60;
+    const schedule = makeSchedule('gpipe', { stages: 2, microbatches });
+    const actions = programOf(schedule, () => 1, 40).actions(1);
+    let posts = 0;
+    for (let a = actions.next(); !a.done && a.value.kind === 'post'; a = actions.next()) posts++;
+    // The task at hand, and those that are 40 ahead of it.
+    expect(posts).toBe(41);
+  });
+
+  it('send what each direction has to send', () => {
+    const schedule = makeSchedule('gpipe', { stages: 3, microbatches: 2 });
+    const messageBytes = (from: number, to: number) => 10 * from + to;
+    const program = pipelineProgram({ ...schedule, row: (d) => schedule.rows[d]!, seconds: () => 1, messageBytes });
+    const sent = [0, 1, 2].map((device) => {
+      const actions = program.actions(device);
+      const all = Array.from({ [Symbol.iterator]: () => actions }, (a) => a);
+      return all.flatMap((a) => (a.kind === 'send' ? [`${a.peer}:${a.bytes}`] : []));
+    });
+    expect(sent).toEqual([
+      ['1:1', '1:1'],
+      ['2:12', '2:12', '0:10', '0:10'],
+      ['1:21', '1:21'],
+    ]);
+  });
+
   it('end in updates behind a barrier, and run on devices of different speeds', () => {
     const schedule = makeSchedule('gpipe', { stages: 2, microbatches: 2 });
     const program = pipelineProgram({

@@ -60,8 +60,9 @@ export class Search {
 
   /** Plays rows and keeps them where they are the best; undefined where they break a rule or cannot finish. */
   try(rows: Rows, policy?: Policy): Found | undefined {
-    if (!rows.every((row, d) => this.#check.check(row, d))) return undefined;
-    return this.#judge(rows, policy);
+    if (rows.every((row, d) => this.#check.check(row, d))) return this.#judge(rows, policy);
+    this.spent += rows.reduce((n, row) => n + row.length, 0);
+    return undefined;
   }
 
   #judge(rows: Rows, policy?: Policy): Found | undefined {
