@@ -87,8 +87,8 @@ function jsonOf(plan: Plan) {
     costs: (plan.request.costs ?? analyticCosts()).source,
     ...figures,
     devices: figures.devices.map((d, i) => {
-      const { naiveSumBytes, maxLiveBytes, peakAt, peakProgram, largest } = summary.devices[i]!;
-      return { ...d, naiveSumBytes, maxLiveBytes, peakAt, peakProgram, largest };
+      const { naiveSumBytes, maxLiveBytes, layoutRatio, peakAt, peakProgram, largest } = summary.devices[i]!;
+      return { ...d, naiveSumBytes, maxLiveBytes, layoutRatio, peakAt, peakProgram, largest };
     }),
   };
 }

@@ -12,8 +12,6 @@ export interface PackRequest {
   readonly shouldStop?: () => boolean;
   /** Offsets of a layout to begin with, instead of greedy ones. */
   readonly known?: readonly number[];
-  /** Hears of every lower layout. */
-  readonly onLower?: (packing: Packing) => void;
 }
 
 export interface Packing {
@@ -29,6 +27,8 @@ export interface Packing {
 /** Beyond so many blocks alive together in pairs, or in one row, the search would need more memory, or stack, than it is worth. */
 const MOST_PAIRS = 4_000_000;
 const MOST_BLOCKS = 2000;
+/** Of the first attempt where there is no limit of work: about ten seconds. */
+const FIRST_WORK = 2e8;
 
 /**
  * Static layout: greedy orders, then the exact search at the capacity or, minimising, at max-live; where it does not get
@@ -46,7 +46,6 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
   });
   const enough = capacity ?? maxLive;
   let best = packed(request.known ?? greedyLayout(blocks, unit, 0, enough).offsets);
-  request.onLower?.(best);
   const filled = blocks.flatMap(({ bytes }, i) => (bytes > 0 ? [i] : []));
   if (best.height <= Math.max(enough, lowerBound) || !isSearchable(filled.map((i) => blocks[i]!))) return best;
 
@@ -61,6 +60,10 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
   const heightInUnits = (): number => Math.ceil(best.height / unit);
   /** No layout of `low − 1` units is possible; none of `doubtful − 1` has been found. */
   let low = search.maxLive;
+  const finished = (): Packing => {
+    lowerBound = Math.max(lowerBound, Math.min(best.height, (low - 1) * unit + 1));
+    return { ...best, lowerBound };
+  };
   /** Tries a height; false where there is no layout, or none was found within the share of the work. */
   const attempt = (height: number, share: number): boolean => {
     const limit = { work: share, shouldStop };
@@ -72,29 +75,29 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
         offsets[block] = found[k]! * unit;
       });
       best = packed(offsets);
-      request.onLower?.(best);
     } else if (found === null) low = Math.max(low, height + 1);
     return found instanceof Float64Array;
   };
 
-  const goal = capacity === undefined ? low : Math.floor(capacity / unit);
+  if (capacity !== undefined) {
+    const goal = Math.floor(capacity / unit);
+    if (goal >= low) attempt(goal, total);
+    return finished();
+  }
   // Without a limit of work the shares still have to end.
   const first = Number.isFinite(total) ? total / 4 : FIRST_WORK;
-  let isReached = goal >= low && attempt(goal, capacity === undefined ? first : total);
-  for (let share = first / 4; !isReached && work > 0 && !shouldStop?.(); share *= 2) {
+  let isLeast = attempt(low, first);
+  for (let share = first / 4; !isLeast && work > 0 && !shouldStop?.(); share *= 2) {
     let doubtful = low;
     while (doubtful < heightInUnits() && work > 0 && !shouldStop?.()) {
       // The last step below what is known: the lowest height that is in doubt.
       const height = Math.floor((doubtful + heightInUnits() - 1) / 2);
       if (!attempt(height, Math.min(share, work))) doubtful = Math.max(height + 1, low);
     }
-    isReached = heightInUnits() <= low;
+    isLeast = heightInUnits() <= low;
   }
-  lowerBound = Math.max(lowerBound, Math.min(best.height, (low - 1) * unit + 1));
-  return { ...best, lowerBound };
+  return finished();
 }
-
-const FIRST_WORK = 2e8;
 
 function isSearchable(blocks: readonly Block[]): boolean {
   if (blocks.length > MOST_BLOCKS) return false;

@@ -40,6 +40,8 @@ export interface DeviceSummary {
   readonly naiveSumBytes: number;
   /** Most bytes alive at once: no layout is smaller. */
   readonly maxLiveBytes: number;
+  /** Peak over most alive: 1 where the layout wastes nothing. */
+  readonly layoutRatio: number;
   readonly busySecondsPredicted: number;
   readonly bubbleFractionPredicted: number;
 }
@@ -106,6 +108,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
         largest: memory.largest,
         naiveSumBytes: layout.naiveSum,
         maxLiveBytes: layout.maxLive,
+        layoutRatio: layout.maxLive > 0 ? memory.peakBytes / layout.maxLive : 1,
         busySecondsPredicted: busy,
         bubbleFractionPredicted: prediction.stepSeconds > 0 ? 1 - busy / prediction.stepSeconds : 0,
       };

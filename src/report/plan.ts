@@ -112,6 +112,7 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     ['peak', bytes((d) => d.peakBytesPlanned)],
     ['capacity', rows((d) => (d.capacityBytes === null ? 'as needed' : formatBytes(d.capacityBytes)))],
     ['most alive at once', bytes((d) => d.maxLiveBytes)],
+    ['peak / most alive', rows((d) => d.layoutRatio.toFixed(3))],
     ['sum without reuse', bytes((d) => d.naiveSumBytes)],
   ];
   const holders = devices.map((d) => {
@@ -126,7 +127,15 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     lines.map(([name, cells]) => [name, ...cells]),
     { align },
   );
-  return `${body}\nThe peak, and what holds it:\n${holders.join('\n')}`;
+  return `${[body, ...gapLines(devices)].join('\n')}\nThe peak, and what holds it:\n${holders.join('\n')}`;
+}
+
+/** Where the layout takes more than what is alive at once, how much. */
+function gapLines(devices: readonly DeviceSummary[]): string[] {
+  const gaps = devices
+    .filter((d) => d.peakBytesPlanned > d.maxLiveBytes)
+    .map((d) => `device ${d.device} ${formatCount(d.peakBytesPlanned - d.maxLiveBytes)} B`);
+  return gaps.length > 0 ? [`The layout wastes: ${gaps.join(', ')}`] : [];
 }
 
 /** The closing table of a run: planned against measured. */
