@@ -50,6 +50,7 @@ if (!only || only === 'workers') {
   run(bin('esbuild'), [
     'workers/device.node.ts',
     'workers/milp.node.ts',
+    'workers/pack.node.ts',
     '--bundle',
     '--platform=node',
     '--format=esm',

@@ -94,10 +94,10 @@ function jsonOf(plan: Plan) {
     costs: (plan.request.costs ?? analyticCosts()).source,
     ...figures,
     devices: figures.devices.map((d, i) => {
-      const { naiveSumBytes, maxLiveBytes, layoutWasteBytes, peakAt, peakProgram, largest } = summary.devices[i]!;
+      const { naiveSumBytes, maxLiveBytes, layoutWasteBytes, layoutRatio, peakAt, peakProgram, largest } = summary.devices[i]!;
       const { holders, otherHolders, order } = summary.devices[i]!;
       const place = { peakAt, peakProgram, largest, holders, otherHolders };
-      return { ...d, naiveSumBytes, maxLiveBytes, layoutWasteBytes, order, ...place };
+      return { ...d, naiveSumBytes, maxLiveBytes, layoutWasteBytes, layoutRatio, order, ...place };
     }),
   };
 }

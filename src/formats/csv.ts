@@ -54,14 +54,14 @@ export function parseCsv(text: string, where: string, options: CsvOptions = {}):
   return { names, rows: body.length, columns, values };
 }
 
-interface CsvRecord {
+export interface CsvRecord {
   readonly fields: string[];
   /** Where the record begins, from 1. */
   readonly line: number;
 }
 
 /** Lines → fields; empty lines are left out. */
-function splitRecords(text: string, delimiter: string, where: string): CsvRecord[] {
+export function splitRecords(text: string, delimiter: string, where: string): CsvRecord[] {
   const records: CsvRecord[] = [];
   let at = text.charCodeAt(0) === 0xfeff ? 1 : 0; // byte-order mark
   let line = 1;

@@ -48,6 +48,8 @@ export interface DeviceSummary {
   readonly order: OrderSummary;
   /** What the layout adds to them: gaps, and rounding to 16 bytes. */
   readonly layoutWasteBytes: number;
+  /** Peak over most alive: 1 where the layout wastes nothing. */
+  readonly layoutRatio: number;
   readonly busySecondsPredicted: number;
   readonly bubbleFractionPredicted: number;
 }
@@ -147,6 +149,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
           exact: order.exact,
         },
         layoutWasteBytes: layout.height - layout.maxLive,
+        layoutRatio: layout.maxLive > 0 ? memory.peakBytes / layout.maxLive : 1,
         busySecondsPredicted: busy,
         bubbleFractionPredicted: prediction.stepSeconds > 0 ? 1 - busy / prediction.stepSeconds : 0,
       };

@@ -124,7 +124,7 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     ['capacity', rows((d) => (d.capacityBytes === null ? 'as needed' : formatBytes(d.capacityBytes)))],
     ['most alive at once', bytes((d) => d.maxLiveBytes)],
     ["  in the graph's order", bytes((d) => d.order.graphOrderBytes)],
-    ['peak over most alive', rows((d) => (d.peakBytesPlanned / Math.max(1, d.maxLiveBytes)).toFixed(3))],
+    ['peak / most alive', rows((d) => d.layoutRatio.toFixed(3))],
     ['sum without reuse', bytes((d) => d.naiveSumBytes)],
   ];
   const head = ['memory', ...devices.map((d) => `device ${d.device}`)];
@@ -134,7 +134,7 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     lines.map(([name, cells]) => [name, ...cells]),
     { align },
   );
-  const text = `${body}\n\nThe peak, and what holds it:\n${devices.map(holdersOf).join('\n')}`;
+  const text = `${[body, ...gapLines(devices)].join('\n')}\n\nThe peak, and what holds it:\n${devices.map(holdersOf).join('\n')}`;
   return [text, ...orderLines(devices, width)].join('\n');
 }
 
@@ -177,6 +177,14 @@ function orderLines(devices: readonly DeviceSummary[], width: number): string[] 
     return `  device ${device}: ${formatBytes(order.graphOrderBytes)} → ${formatBytes(maxLiveBytes)} alive at once${proof}, in\n${tasks}`;
   });
   return ["Nodes run in another order than the graph's:", ...lines];
+}
+
+/** Where the layout takes more than what is alive at once, how much. */
+function gapLines(devices: readonly DeviceSummary[]): string[] {
+  const gaps = devices
+    .filter((d) => d.peakBytesPlanned > d.maxLiveBytes)
+    .map((d) => `device ${d.device} ${formatCount(d.peakBytesPlanned - d.maxLiveBytes)} B`);
+  return gaps.length > 0 ? [`The layout wastes: ${gaps.join(', ')}`] : [];
 }
 
 /** The closing table of a run: planned against measured. */

@@ -1,0 +1,156 @@
+/** Something that needs `bytes` at one offset during [first, last]. */
+export interface Block {
+  readonly first: number;
+  readonly last: number;
+  readonly bytes: number;
+}
+
+/** Beyond this many blocks only the first orders are tried. */
+const MANY_BLOCKS = 4000;
+
+/**
+ * Static layout by a portfolio of greedy orders (best fit: the lowest gap that is free for the whole lifetime), offsets in
+ * multiples of `unit` from `start` on. The lowest result wins; ties by order, so that the answer is deterministic. Ends early
+ * at a height of `enough`.
+ */
+export function greedyLayout(
+  blocks: readonly Block[],
+  unit: number,
+  start = 0,
+  enough = 0,
+): { offsets: number[]; height: number } {
+  let best: { offsets: number[]; height: number } = { offsets: [], height: start };
+  let tried = 0;
+  for (const order of orders(blocks)) {
+    // Each order costs time, at worst in the square of the blocks.
+    if (blocks.length > MANY_BLOCKS && tried === 2) break;
+    const candidate = place(blocks, order, start, unit);
+    if (tried++ === 0 || candidate.height < best.height) best = candidate;
+    if (best.height <= enough) break;
+  }
+  return best;
+}
+
+function* orders(blocks: readonly Block[]): Generator<number[]> {
+  const all = blocks.map((_, i) => i);
+  const by = (...keys: ((b: Block) => number)[]) =>
+    [...all].sort((i, j) => {
+      for (const key of keys) {
+        const d = key(blocks[i]!) - key(blocks[j]!);
+        if (d !== 0) return d;
+      }
+      return i - j;
+    });
+  const life = (b: Block) => b.last - b.first + 1;
+  yield by(
+    (b) => -b.bytes,
+    (b) => b.first,
+  );
+  yield by(
+    (b) => b.first,
+    (b) => -b.bytes,
+  );
+  yield by(
+    (b) => -life(b),
+    (b) => -b.bytes,
+  );
+  yield by(
+    (b) => -life(b) * b.bytes,
+    (b) => b.first,
+  );
+  yield by(
+    (b) => -b.last,
+    (b) => -b.bytes,
+  );
+  yield by(
+    (b) => b.last,
+    (b) => -b.bytes,
+  );
+}
+
+function place(
+  blocks: readonly Block[],
+  order: readonly number[],
+  start: number,
+  unit: number,
+): { offsets: number[]; height: number } {
+  const offsets = new Array<number>(blocks.length).fill(start);
+  const placed = new PlacedBlocks(blocks.length, unit);
+  let height = start;
+  for (const i of order) {
+    const block = blocks[i]!;
+    const offset = placed.bestFit(block, start);
+    offsets[i] = offset;
+    height = Math.max(height, offset + block.bytes);
+    placed.add(block, offset);
+  }
+  return { offsets, height };
+}
+
+/**
+ * The placed blocks in the order of their offsets, as arrays of numbers: a block is compared with every one of them, which
+ * is quadratic, but one pass over packed numbers, without a search for those alive beside it and without sorting them.
+ */
+class PlacedBlocks {
+  readonly #offsets: Float64Array;
+  /** Where the next block could begin behind each. */
+  readonly #ends: Float64Array;
+  readonly #firsts: Int32Array;
+  readonly #lasts: Int32Array;
+  readonly #unit: number;
+  #count = 0;
+
+  constructor(most: number, unit: number) {
+    this.#unit = unit;
+    this.#offsets = new Float64Array(most);
+    this.#ends = new Float64Array(most);
+    this.#firsts = new Int32Array(most);
+    this.#lasts = new Int32Array(most);
+  }
+
+  /** Start of the smallest gap that is free for the block's whole life, or of what is free above all gaps. */
+  bestFit({ first, last, bytes }: Block, start: number): number {
+    const [offsets, ends, firsts, lasts] = [this.#offsets, this.#ends, this.#firsts, this.#lasts];
+    let at = start;
+    let chosen = -1;
+    let tightest = Number.POSITIVE_INFINITY;
+    for (let k = 0; k < this.#count; k++) {
+      if (lasts[k]! < first || firsts[k]! > last) continue;
+      const gap = offsets[k]! - at;
+      if (gap >= bytes && gap < tightest) {
+        chosen = at;
+        tightest = gap;
+      }
+      if (ends[k]! > at) at = ends[k]!;
+    }
+    return chosen >= 0 ? chosen : at;
+  }
+
+  add({ first, last, bytes }: Block, offset: number): void {
+    let low = 0;
+    for (let high = this.#count; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if (this.#offsets[middle]! <= offset) low = middle + 1;
+      else high = middle;
+    }
+    const values = [offset, Math.ceil((offset + bytes) / this.#unit) * this.#unit, first, last];
+    for (const [i, list] of [this.#offsets, this.#ends, this.#firsts, this.#lasts].entries()) {
+      list.copyWithin(low + 1, low, this.#count);
+      list[low] = values[i]!;
+    }
+    this.#count++;
+  }
+}
+
+/** The largest sum of bytes alive together. */
+export function largestLiveSum(blocks: readonly Block[]): number {
+  const events = blocks.flatMap((b) => [
+    { at: b.first, bytes: b.bytes },
+    { at: b.last + 1, bytes: -b.bytes },
+  ]);
+  events.sort((a, b) => a.at - b.at || a.bytes - b.bytes);
+  let live = 0;
+  let most = 0;
+  for (const { bytes } of events) most = Math.max(most, (live += bytes));
+  return most;
+}
