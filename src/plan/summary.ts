@@ -6,6 +6,7 @@ import { wholeBatchNorms } from '../optim/batch-norm.ts';
 import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
 import { describe, type MemoryCategory } from '../program/instruction.ts';
+import { type Binding, bindingOf } from './binding.ts';
 import { capacityOf, type Plan } from './plan.ts';
 import { stepBoundOf } from './step-bound.ts';
 
@@ -67,6 +68,8 @@ export interface PlanSummary {
   readonly partition: string;
   readonly stages: readonly StageSummary[];
   readonly devices: readonly DeviceSummary[];
+  /** What has the least room; null: nothing limits. */
+  readonly binding: Binding | null;
   readonly surplus: readonly number[];
   readonly stepSecondsPredicted: number;
   /** No partition, placement or schedule with so many microbatches is predicted to be faster: `step-bound.ts`. */
@@ -110,6 +113,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
         bubbleFractionPredicted: prediction.stepSeconds > 0 ? 1 - busy / prediction.stepSeconds : 0,
       };
     }),
+    binding: bindingOf(plan) ?? null,
     surplus: plan.surplus,
     stepSecondsPredicted: prediction.stepSeconds,
     stepSecondsLowerBound: Math.min(

@@ -1,6 +1,7 @@
 /** A plan as people read it. */
 import { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from '../core/format.ts';
 import type { PartitionObjective } from '../partition/partition.ts';
+import { type Binding, categoryName, wordsOfShares } from '../plan/binding.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
 import { memoryCategories } from '../program/instruction.ts';
@@ -27,6 +28,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
     )}`,
     ...barrierLines(summary, width),
     memoryTable(summary, width),
+    ...(summary.binding ? [bindingLine(summary.binding)] : []),
     `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}; no plan of ${countOf(summary)} below ${formatSeconds(summary.stepSecondsLowerBound)} (gap ${formatPercent(gapOf({ value: summary.stepSecondsPredicted, lowerBound: summary.stepSecondsLowerBound }))})`,
   ];
   if (summary.surplus.length > 0) {
@@ -96,17 +98,12 @@ function formatFlops(flops: number): string {
   return `${unit === 0 ? flops : flops.toFixed(1)} ${units[unit]}`.trimEnd();
 }
 
-const categoryNames: Readonly<Record<string, string>> = {
-  optimizerState: 'optimizer state',
-  savedActivations: 'saved activations',
-};
-
 function memoryTable({ devices }: PlanSummary, width: number): string {
   const rows = (of: (d: DeviceSummary) => Cell) => devices.map(of);
   const bytes = (of: (d: DeviceSummary) => number) => rows((d) => formatBytes(of(d)));
   const lines: [string, Cell[]][] = [
     ...[...memoryCategories, 'padding' as const].map((c): [string, Cell[]] => [
-      `  ${categoryNames[c] ?? c}`,
+      `  ${categoryName(c)}`,
       bytes((d) => d.byCategory[c]),
     ]),
     ['peak', bytes((d) => d.peakBytesPlanned)],
@@ -127,6 +124,13 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     { align },
   );
   return `${body}\nThe peak, and what holds it:\n${holders.join('\n')}`;
+}
+
+/** Which device has the least room, how much, and what fills it; its tensors stand above. */
+function bindingLine({ device, peakBytes, capacityBytes, categories }: Binding): string {
+  const room = capacityBytes - peakBytes;
+  const said = room < 0 ? `${formatBytes(-room)} too few` : `${formatBytes(room)} to spare`;
+  return `Binds: device ${device}, ${formatBytes(peakBytes)} of ${formatBytes(capacityBytes)}, ${said}: ${wordsOfShares(categories)}`;
 }
 
 /** The closing table of a run: planned against measured. */
