@@ -39,6 +39,7 @@ export { makeOptimizer, type Optimizer, type OptimizerConfig } from './optim/opt
 export { buildTrainingGraph } from './optim/training-graph.ts';
 export * as partition from './partition/index.ts';
 export * as plan from './plan/index.ts';
+export { type LeastMemory, type LeastMemoryOptions, leastMemory } from './plan/least-memory.ts';
 export { draftPlan, makePlan, type Plan, type PlanRequest, type ProgramSpec } from './plan/plan.ts';
 export {
   type Candidate,

@@ -93,10 +93,24 @@ export const commands: readonly CommandSpec[] = [
         flags: '--search',
         doc: 'chooses what the experiment leaves open of partition, schedule and microbatches, for the least predicted step time within the memories; shows the Pareto front of time and memory',
       },
-      { flags: '--search-microbatches <a,b>', doc: 'numbers of microbatches to try; default powers of two to 32' },
-      { flags: '--search-schedules <a,b>', doc: 'schedules to try; default all' },
-      { flags: '--evaluations <n>', doc: 'plans that the search compiles and simulates; default 40' },
-      { flags: '--time-limit <s>', doc: 'seconds after which the search begins no further plan; default 60' },
+      {
+        flags: '--least-memory',
+        doc: 'finds the smallest capacity, the same for every device, at which the model trains; with the lists below a table of them',
+      },
+      {
+        flags: '--search-devices <a,b>',
+        doc: 'numbers of devices to find the least memory of; default those of the experiment',
+      },
+      {
+        flags: '--search-microbatches <a,b>',
+        doc: "numbers of microbatches to try; default powers of two to 32, for the least memory the experiment's",
+      },
+      {
+        flags: '--search-schedules <a,b>',
+        doc: "schedules to try; default all, for the least memory the experiment's",
+      },
+      { flags: '--evaluations <n>', doc: 'plans that a search compiles; default 40' },
+      { flags: '--time-limit <s>', doc: 'seconds after which a search begins no further plan; default 60' },
       {
         flags: '--recompute-curve',
         doc: 'step time against capacity for every way to recompute, on the partition of this plan (docs/recompute.md)',

@@ -1,25 +1,26 @@
 /** `partita plan --search`: its flags, and its progress. */
 import { UsageError } from '../core/errors.ts';
 import { formatSeconds } from '../core/format.ts';
-import type { PlanRequest } from '../plan/plan.ts';
+import type { PlanRequest, ScheduleWord } from '../plan/plan.ts';
 import { type EvaluatedCandidate, type SearchResult, searchedMicrobatches, searchPlan } from '../plan/search.ts';
 import { scheduleNames } from '../schedule/named.ts';
 import { type Invocation, listOf, numberOf, textOf, wholeNumberOf } from './invocation.ts';
 
 const flagsOfSearch = [
+  ['searchDevices', 'search-devices'],
   ['searchMicrobatches', 'search-microbatches'],
   ['searchSchedules', 'search-schedules'],
   ['evaluations', 'evaluations'],
   ['timeLimit', 'time-limit'],
 ] as const;
 
-/** Flags that only a search obeys. */
+/** Flags that only a search obeys, for a plan or for the least memory. */
 export function refuseSearchFlags(invocation: Invocation): void {
   const asked = flagsOfSearch.find(([name]) => textOf(invocation, name) !== undefined);
   if (!asked) return;
   throw new UsageError('command-line', `--${asked[1]} is of a search, and there is none`, {
     fields: { flag: asked[1] },
-    remedy: '--search',
+    remedy: asked[1] === 'search-devices' ? '--least-memory' : '--search, or --least-memory',
   });
 }
 
@@ -36,12 +37,9 @@ export async function searchOf(
       remedy: 'leave out schedule, or --search',
     });
   }
-  const schedules =
-    listOf(invocation, 'searchSchedules', 'search-schedules', [...scheduleNames, 'auto']) ??
-    (schedule ? [schedule] : undefined);
+  const schedules = schedulesToTry(invocation) ?? (schedule ? [schedule] : undefined);
   const microbatches = countsOfSearch(request, given, invocation);
-  const evaluations = wholeNumberOf(invocation, 'evaluations', 'evaluations', 1);
-  const timeLimitSeconds = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY);
+  const { evaluations, timeLimitSeconds } = limitsOf(invocation);
   return await searchPlan(request, {
     ...(schedules ? { schedules } : {}),
     microbatches,
@@ -60,9 +58,21 @@ export const countsOfSearch = (
   given: ReadonlySet<string>,
   invocation: Invocation,
 ): readonly number[] =>
-  countsOf(invocation, request) ?? (given.has('microbatches') ? [request.microbatches] : searchedMicrobatches(request));
+  microbatchesToTry(invocation, request) ??
+  (given.has('microbatches') ? [request.microbatches] : searchedMicrobatches(request));
 
-function countsOf(invocation: Invocation, { programs }: PlanRequest): number[] | undefined {
+export const schedulesToTry = (invocation: Invocation): ScheduleWord[] | undefined =>
+  listOf(invocation, 'searchSchedules', 'search-schedules', [...scheduleNames, 'auto']);
+
+/** How much work a search may take. */
+export function limitsOf(invocation: Invocation) {
+  return {
+    evaluations: wholeNumberOf(invocation, 'evaluations', 'evaluations', 1),
+    timeLimitSeconds: numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY),
+  };
+}
+
+export function microbatchesToTry(invocation: Invocation, { programs }: PlanRequest): number[] | undefined {
   const text = textOf(invocation, 'searchMicrobatches');
   if (text === undefined) return undefined;
   const { batch } = Object.values(programs)[0]!;

@@ -1,17 +1,19 @@
-import { PlanError, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import { analyticCosts } from '../cost/model.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
-import { draftPlan, makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
+import { draftPlan, type Plan, type PlanRequest, refuseWhatDoesNotFit } from '../plan/plan.ts';
 import { writePlanFile } from '../plan/plan-file.ts';
 import { recomputeCurve } from '../plan/recompute-curve.ts';
 import { summarizePlan } from '../plan/summary.ts';
 import { figuresOf } from '../report/figures.ts';
+import { jsonOfLeastMemory, printLeastMemory } from '../report/least-memory.ts';
 import { gapOf, printPlan } from '../report/plan.ts';
 import { printRecomputeCurve } from '../report/recompute-curve.ts';
 import { jsonOfSearch, printSearch } from '../report/search.ts';
 import { printGrid } from '../schedule/grid.ts';
 import { requestAsked } from './cluster.ts';
 import { type Invocation, textOf } from './invocation.ts';
+import { leastMemoryOf } from './least-memory.ts';
 import { refuseSwallowedExperiment } from './measuring.ts';
 import { refuseSearchFlags, searchOf } from './plan-search.ts';
 
@@ -29,8 +31,25 @@ export async function run(invocation: Invocation): Promise<number> {
   const print = (plan: Plan) => {
     if (show) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n`);
   };
+  if (out !== undefined && invocation.own.leastMemory === true) {
+    throw new UsageError('command-line', '--plan-out stores one plan, and --least-memory makes many', {
+      fields: { flag: 'plan-out' },
+      remedy: 'leave out --plan-out; then make the plan of the capacity found, with the flags printed and --plan-out',
+    });
+  }
+  const least = invocation.own.leastMemory === true ? await leastMemoryOf(request, invocation) : undefined;
   const found = invocation.own.search === true ? await searchOf(request, given, invocation) : undefined;
-  if (!found) refuseSearchFlags(invocation);
+  if (!found && !least) refuseSearchFlags(invocation);
+  if (least) {
+    const only = least.length === 1 ? least[0]!.found : undefined;
+    if (only && show) print(only.plan);
+    if (show) process.stdout.write(`${only ? '\n' : ''}${printLeastMemory(least)}\n`);
+    if (invocation.json) {
+      const shown = only ? jsonOf(only.plan) : { version: 1, command: 'plan', model: request.model.name };
+      process.stdout.write(`${JSON.stringify({ ...shown, leastMemory: jsonOfLeastMemory(least) })}\n`);
+    }
+    return 0;
+  }
   const plan = found ? found.plan : planOrShow(request, print);
   if (found && show) {
     print(plan);
@@ -48,14 +67,9 @@ export async function run(invocation: Invocation): Promise<number> {
 
 /** Shows the plan whether it fits or not; throws where it does not. */
 function planOrShow(request: PlanRequest, show: (plan: Plan) => void): Plan {
-  try {
-    const plan = makePlan(request);
-    show(plan);
-    return plan;
-  } catch (error) {
-    if (error instanceof PlanError && error.code === 'plan-does-not-fit') show(draftPlan(request));
-    throw error;
-  }
+  const plan = draftPlan(request);
+  show(plan);
+  return refuseWhatDoesNotFit(plan);
 }
 
 function jsonOf(plan: Plan) {
@@ -90,11 +104,13 @@ function jsonOf(plan: Plan) {
     stages: summary.stages,
     recompute: summary.recompute,
     surplus: summary.surplus,
+    binding: summary.binding,
     stepSecondsLowerBound: summary.stepSecondsLowerBound,
     costs: (plan.request.costs ?? analyticCosts()).source,
     ...figures,
     devices: figures.devices.map((d, i) => {
-      const { naiveSumBytes, maxLiveBytes, layoutWasteBytes, layoutRatio, peakAt, peakProgram, largest } = summary.devices[i]!;
+      const { naiveSumBytes, maxLiveBytes, layoutWasteBytes, layoutRatio, peakAt, peakProgram, largest } =
+        summary.devices[i]!;
       const { holders, otherHolders, order } = summary.devices[i]!;
       const place = { peakAt, peakProgram, largest, holders, otherHolders };
       return { ...d, naiveSumBytes, maxLiveBytes, layoutWasteBytes, layoutRatio, order, ...place };

@@ -130,18 +130,32 @@ export function liveBytesOverTime(
   });
 }
 
+/** The first instruction with the most live bytes, and those by category. */
 function peakOf(
   program: DeviceProgram,
   moving: readonly Interval[],
   persistent: readonly PersistentBuffer[],
 ): { peakAt: number; atPeak: CategoryBytes } {
-  const live = liveBytesOverTime(program, moving, persistent);
-  const total = (c: CategoryBytes) => memoryCategories.reduce((sum, k) => sum + c[k], 0);
+  const change = new Float64Array(program.instructions.length + 1);
+  for (const { buffer, first, last } of moving) {
+    const { bytes } = program.buffers[buffer]!;
+    change[first]! += bytes;
+    change[last + 1]! -= bytes;
+  }
   let peakAt = 0;
-  for (let i = 1; i < live.length; i++) if (total(live[i]!) > total(live[peakAt]!)) peakAt = i;
-  const idle = Object.fromEntries(memoryCategories.map((c) => [c, 0])) as Record<MemoryCategory, number>;
-  for (const p of persistent) idle[p.category] += p.bytes;
-  return { peakAt, atPeak: live[peakAt] ?? idle };
+  let most = Number.NEGATIVE_INFINITY;
+  let live = 0;
+  for (let at = 0; at < program.instructions.length; at++) {
+    live += change[at]!;
+    if (live > most) [peakAt, most] = [at, live];
+  }
+  const atPeak = Object.fromEntries(memoryCategories.map((c) => [c, 0])) as Record<MemoryCategory, number>;
+  for (const p of persistent) atPeak[p.category] += p.bytes;
+  for (const { buffer, first, last } of moving) {
+    const { category, bytes } = program.buffers[buffer]!;
+    if (first <= peakAt && last >= peakAt) atPeak[category] += bytes;
+  }
+  return { peakAt, atPeak };
 }
 
 function largestAtPeak(program: DeviceProgram, layout: DeviceLayout) {

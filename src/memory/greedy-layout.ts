@@ -75,7 +75,7 @@ function place(
   unit: number,
 ): { offsets: number[]; height: number } {
   const offsets = new Array<number>(blocks.length).fill(start);
-  const placed = new PlacedBlocks(blocks.length, unit);
+  const placed = new PlacedBlocks(blocks, unit);
   let height = start;
   for (const i of order) {
     const block = blocks[i]!;
@@ -87,28 +87,57 @@ function place(
   return { offsets, height };
 }
 
+/** Numbers of equal spans of time, from coarse to fine, by which placed blocks are kept. */
+const SPANS = [1, 8, 64];
+/** Fewer blocks are kept in one list: a long-lived one stands in many. */
+const BLOCKS_BY_SPANS = 2000;
+
 /**
- * The placed blocks in the order of their offsets, as arrays of numbers: a block is compared with every one of them, which
- * is quadratic, but one pass over packed numbers, without a search for those alive beside it and without sorting them.
+ * The placed blocks by spans of time: a block is compared with those that touch the finest span in which it lies whole, and
+ * of short-lived ones these are few. Every list is in the order of offsets, so that the answer is the same as with one.
  */
 class PlacedBlocks {
-  readonly #offsets: Float64Array;
-  /** Where the next block could begin behind each. */
-  readonly #ends: Float64Array;
-  readonly #firsts: Int32Array;
-  readonly #lasts: Int32Array;
-  readonly #unit: number;
-  #count = 0;
+  readonly #levels: { readonly width: number; readonly lists: PlacedList[] }[];
 
-  constructor(most: number, unit: number) {
-    this.#unit = unit;
-    this.#offsets = new Float64Array(most);
-    this.#ends = new Float64Array(most);
-    this.#firsts = new Int32Array(most);
-    this.#lasts = new Int32Array(most);
+  constructor(blocks: readonly Block[], unit: number) {
+    const end = blocks.reduce((end, { last }) => Math.max(end, last + 1), 1);
+    this.#levels = SPANS.filter((spans) => spans === 1 || blocks.length >= BLOCKS_BY_SPANS).map((spans) => ({
+      width: Math.ceil(end / spans),
+      lists: Array.from({ length: spans }, () => new PlacedList(unit)),
+    }));
   }
 
   /** Start of the smallest gap that is free for the block's whole life, or of what is free above all gaps. */
+  bestFit(block: Block, start: number): number {
+    for (let level = this.#levels.length - 1; ; level--) {
+      const { width, lists } = this.#levels[level]!;
+      const span = Math.floor(block.first / width);
+      if (level === 0 || Math.floor(block.last / width) === span) return lists[span]!.bestFit(block, start);
+    }
+  }
+
+  add(block: Block, offset: number): void {
+    for (const { width, lists } of this.#levels) {
+      const to = Math.floor(block.last / width);
+      for (let span = Math.floor(block.first / width); span <= to; span++) lists[span]!.add(block, offset);
+    }
+  }
+}
+
+/** Placed blocks in the order of their offsets, as arrays of numbers: one pass over them, without sorting. */
+class PlacedList {
+  #offsets = new Float64Array(16);
+  /** Where the next block could begin behind each. */
+  #ends = new Float64Array(16);
+  #firsts = new Int32Array(16);
+  #lasts = new Int32Array(16);
+  readonly #unit: number;
+  #count = 0;
+
+  constructor(unit: number) {
+    this.#unit = unit;
+  }
+
   bestFit({ first, last, bytes }: Block, start: number): number {
     const [offsets, ends, firsts, lasts] = [this.#offsets, this.#ends, this.#firsts, this.#lasts];
     let at = start;
@@ -127,6 +156,7 @@ class PlacedBlocks {
   }
 
   add({ first, last, bytes }: Block, offset: number): void {
+    if (this.#count === this.#offsets.length) this.#grow();
     let low = 0;
     for (let high = this.#count; low < high; ) {
       const middle = (low + high) >>> 1;
@@ -139,6 +169,18 @@ class PlacedBlocks {
       list[low] = values[i]!;
     }
     this.#count++;
+  }
+
+  #grow(): void {
+    const twice = <T extends Float64Array | Int32Array>(old: T, made: T): T => {
+      made.set(old);
+      return made;
+    };
+    const room = 2 * this.#count;
+    this.#offsets = twice(this.#offsets, new Float64Array(room));
+    this.#ends = twice(this.#ends, new Float64Array(room));
+    this.#firsts = twice(this.#firsts, new Int32Array(room));
+    this.#lasts = twice(this.#lasts, new Int32Array(room));
   }
 }
 

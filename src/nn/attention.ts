@@ -118,8 +118,20 @@ function attentionWeights(scores: Tensor, sizes: Sizes, { causal, attnMask, keyP
 
 /** [T, S]: 0 where column ≤ row, −∞ elsewhere; added to the scores, it leaves weight 0 for later positions. */
 function causalMask(graph: Graph, t: number, s: number): Tensor {
-  const data = Float32Array.from({ length: t * s }, (_, i) => (i % s <= Math.floor(i / s) ? 0 : -Infinity));
-  return graph.constant({ type: { dtype: 'f32', shape: [t, s] }, data }, 'causalMask');
+  return graph.constant({ type: { dtype: 'f32', shape: [t, s] }, data: causalValues(t, s) }, 'causalMask');
+}
+
+/** The masks in use, by sizes: every layer of every graph has the same values, and a long context has many. */
+const causalMasks = new Map<string, WeakRef<Float32Array>>();
+
+function causalValues(t: number, s: number): Float32Array {
+  const key = `${t} ${s}`;
+  const known = causalMasks.get(key)?.deref();
+  if (known) return known;
+  const data = new Float32Array(t * s);
+  for (let row = 0; row < t; row++) data.fill(-Infinity, row * s + Math.min(s, row + 1), (row + 1) * s);
+  causalMasks.set(key, new WeakRef(data));
+  return data;
 }
 
 interface Sizes {

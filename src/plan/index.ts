@@ -1,6 +1,8 @@
 /** Plans: made from a request, read as numbers, stored as JSON. */
 
 export { type Prediction, predict } from '../simulate/predict.ts';
+export { type Binding, bindingOf, type CategoryShare } from './binding.ts';
+export { type LeastMemory, type LeastMemoryOptions, leastMemory } from './least-memory.ts';
 export {
   draftPlan,
   makePlan,

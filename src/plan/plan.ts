@@ -23,6 +23,7 @@ import type { Durations, Schedule, ScheduleName, ScheduleShape, StageEdge } from
 import type { Cluster } from '../simulate/cluster.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
 import { compileWithin, placedForListing } from './auto-schedule.ts';
+import { sharesOf, wordsOfShares } from './binding.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
@@ -136,9 +137,7 @@ export interface Plan {
 
 /** Makes a plan. Throws PlanError where a device's memory does not suffice, before anything has started. */
 export function makePlan(request: PlanRequest): Plan {
-  const plan = draftPlan(request);
-  refuseWhatDoesNotFit(plan);
-  return plan;
+  return refuseWhatDoesNotFit(draftPlan(request));
 }
 
 /** Callers in JavaScript may leave out what TypeScript asks for; a device without a number would fail far from here. */
@@ -487,18 +486,23 @@ export function shortages(plan: Plan): Shortage[] {
   });
 }
 
-function refuseWhatDoesNotFit(plan: Plan): void {
+/** The plan, where its devices have room for it; else throws PlanError with what binds and a remedy that was tried. */
+export function refuseWhatDoesNotFit(plan: Plan): Plan {
   const short = shortages(plan);
-  if (short.length === 0) return;
+  if (short.length === 0) return plan;
   const lines = short.map((s) => {
     const top = plan.memory[s.device]!.largest.map((t) => `${t.name} ${formatBytes(t.bytes)} (${t.category})`).join(
       ', ',
     );
-    return `device ${s.device} needs ${formatBytes(s.needBytes)} and has ${formatBytes(s.capacityBytes)}; largest: ${top}`;
+    const held = wordsOfShares(sharesOf(plan.memory[s.device]!));
+    return `device ${s.device} needs ${formatBytes(s.needBytes)} (${held}) and has ${formatBytes(s.capacityBytes)}; largest: ${top}`;
   });
   throw new PlanError('plan-does-not-fit', `the plan does not fit: ${lines.join('; ')}`, {
     fields: {
-      devices: short.map((s) => ({ ...s, largest: plan.memory[s.device]!.largest })),
+      devices: short.map((s) => {
+        const { byCategory, largest } = plan.memory[s.device]!;
+        return { ...s, byCategory, largest };
+      }),
     },
     remedy: remedyFor(plan),
   });

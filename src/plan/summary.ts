@@ -8,6 +8,7 @@ import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
 import { describe, type MemoryCategory } from '../program/instruction.ts';
 import { type RecomputeMode, recomputedStages, type StageReport } from '../recompute/index.ts';
+import { type Binding, bindingOf } from './binding.ts';
 import { capacityOf, type Plan } from './plan.ts';
 import { stepBoundOf } from './step-bound.ts';
 
@@ -101,6 +102,8 @@ export interface PlanSummary {
   readonly stages: readonly StageSummary[];
   readonly recompute: RecomputeSummary;
   readonly devices: readonly DeviceSummary[];
+  /** What has the least room; null: nothing limits. */
+  readonly binding: Binding | null;
   readonly surplus: readonly number[];
   readonly stepSecondsPredicted: number;
   /** No partition, placement or schedule with so many microbatches is predicted to be faster: `step-bound.ts`. */
@@ -154,6 +157,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
         bubbleFractionPredicted: prediction.stepSeconds > 0 ? 1 - busy / prediction.stepSeconds : 0,
       };
     }),
+    binding: bindingOf(plan) ?? null,
     surplus: plan.surplus,
     stepSecondsPredicted: prediction.stepSeconds,
     stepSecondsLowerBound: Math.min(

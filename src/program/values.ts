@@ -23,23 +23,23 @@ export const valueName = (root: Tensor, microbatch: number | null): string =>
 /** Nodes that need no instruction: sources and aliases. */
 export const isSilent = (node: Node): boolean => node.source !== undefined || node.op!.alias === true;
 
-const constantNames = new WeakMap<Tensor, string>();
+/** By the values themselves, which many constants share: a mask of a long context has megabytes. */
+const hashes = new WeakMap<object, string>();
 
 /** Constants are known by content: equal ones are stored once a device, whatever graph or chunk size they come from. */
 export function constantName(tensor: Tensor): string {
-  let name = constantNames.get(tensor);
-  if (!name) {
-    const { value } = tensor.node.source!;
-    const bytes = new Uint8Array(value!.buffer, value!.byteOffset, value!.byteLength);
-    // FNV-1a, two streams of 32 bits
-    let [a, b] = [0x811c9dc5, 0xcbf29ce4];
-    for (const byte of bytes) {
-      a = Math.imul(a ^ byte, 0x01000193);
-      b = Math.imul(b ^ (byte + 0x5b), 0x01000193);
-    }
-    const hash = [a, b].map((x) => (x >>> 0).toString(16).padStart(8, '0')).join('');
-    name = `constant ${formatType(tensor.type)} ${hash}`;
-    constantNames.set(tensor, name);
+  const value = tensor.node.source!.value!;
+  let hash = hashes.get(value);
+  if (hash === undefined) hashes.set(value, (hash = hashOf(value)));
+  return `constant ${formatType(tensor.type)} ${hash}`;
+}
+
+function hashOf({ buffer, byteOffset, byteLength }: ArrayBufferView): string {
+  // FNV-1a, two streams of 32 bits
+  let [a, b] = [0x811c9dc5, 0xcbf29ce4];
+  for (const byte of new Uint8Array(buffer, byteOffset, byteLength)) {
+    a = Math.imul(a ^ byte, 0x01000193);
+    b = Math.imul(b ^ (byte + 0x5b), 0x01000193);
   }
-  return name;
+  return [a, b].map((x) => (x >>> 0).toString(16).padStart(8, '0')).join('');
 }

@@ -2,6 +2,7 @@
 import { formatBytes, formatCount, formatFlops, formatPercent, formatSeconds, wrap } from '../core/format.ts';
 import { formatType } from '../core/types.ts';
 import type { PartitionObjective } from '../partition/partition.ts';
+import { type Binding, categoryName, wordsOfShares } from '../plan/binding.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
 import { memoryCategories } from '../program/instruction.ts';
@@ -29,6 +30,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
     )}`,
     ...barrierLines(summary, width),
     memoryTable(summary, width),
+    ...(summary.binding ? [bindingLine(summary.binding)] : []),
     `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}; no plan of ${countOf(summary)} below ${formatSeconds(summary.stepSecondsLowerBound)} (gap ${formatPercent(gapOf({ value: summary.stepSecondsPredicted, lowerBound: summary.stepSecondsLowerBound }))})`,
   ];
   if (summary.surplus.length > 0) {
@@ -107,17 +109,12 @@ function recomputeLines({ recompute: { mode, stages }, stages: all }: PlanSummar
   return [`Recompute ${mode}, ${formatPercent(total > 0 ? again / total : 0)} of all FLOPs:\n${body}`];
 }
 
-const categoryNames: Readonly<Record<string, string>> = {
-  optimizerState: 'optimizer state',
-  savedActivations: 'saved activations',
-};
-
 function memoryTable({ devices }: PlanSummary, width: number): string {
   const rows = (of: (d: DeviceSummary) => Cell) => devices.map(of);
   const bytes = (of: (d: DeviceSummary) => number) => rows((d) => formatBytes(of(d)));
   const lines: [string, Cell[]][] = [
     ...[...memoryCategories, 'padding' as const].map((c): [string, Cell[]] => [
-      `  ${categoryNames[c] ?? c}`,
+      `  ${categoryName(c)}`,
       bytes((d) => d.byCategory[c]),
     ]),
     ['peak', bytes((d) => d.peakBytesPlanned)],
@@ -146,13 +143,7 @@ function holdersOf({ device, peakAt, peakProgram, holders, otherHolders }: Devic
   const rest = holders.slice(SHOWN);
   const rows = holders.slice(0, SHOWN).map((h) => {
     const until = h.to === null ? 'always' : `until ${h.to.split(' ', 1)[0]}`;
-    return [
-      h.name,
-      h.type ? formatType(h.type) : '',
-      formatBytes(h.bytes),
-      categoryNames[h.category] ?? h.category,
-      until,
-    ];
+    return [h.name, h.type ? formatType(h.type) : '', formatBytes(h.bytes), categoryName(h.category), until];
   });
   const tensors = rest.length + otherHolders.tensors;
   const bytes = rest.reduce((sum, h) => sum + h.bytes, otherHolders.bytes);
@@ -185,6 +176,13 @@ function gapLines(devices: readonly DeviceSummary[]): string[] {
     .filter((d) => d.peakBytesPlanned > d.maxLiveBytes)
     .map((d) => `device ${d.device} ${formatCount(d.peakBytesPlanned - d.maxLiveBytes)} B`);
   return gaps.length > 0 ? [`The layout wastes: ${gaps.join(', ')}`] : [];
+}
+
+/** Which device has the least room, how much, and what fills it; its tensors stand above. */
+function bindingLine({ device, peakBytes, capacityBytes, categories }: Binding): string {
+  const room = capacityBytes - peakBytes;
+  const said = room < 0 ? `${formatBytes(-room)} too few` : `${formatBytes(room)} to spare`;
+  return `Binds: device ${device}, ${formatBytes(peakBytes)} of ${formatBytes(capacityBytes)}, ${said}: ${wordsOfShares(categories)}`;
 }
 
 /** The closing table of a run: planned against measured. */

@@ -1,0 +1,170 @@
+/**
+ * The smallest capacity, the same for every device, at which a model trains: by bisection over pages of 64 KiB, with plans
+ * that are compiled and laid out like any other.
+ *
+ * More memory need not make a plan fit: partitions and schedules are made for the capacities. What is reported is the
+ * smallest capacity found whose own plan fits; that the next smaller page was refused does not prove all below it so.
+ */
+import { PlanError, UsageError } from '../core/errors.ts';
+import type { PartitionSpec } from '../partition/index.ts';
+import { pauses } from '../partition/pause.ts';
+import { limitOf } from './capacity.ts';
+import { draftPlan, type GraphCache, type Plan, type PlannedDevice, type PlanRequest, shortages } from './plan.ts';
+
+const PAGE_BYTES = 65536;
+
+export interface LeastMemoryOptions {
+  /** How many devices like the request's. Default: as many as there are. */
+  readonly devices?: number;
+  /** Plans that are made at most; where they do not suffice, the answer is the best so far. Default 40. */
+  readonly evaluations?: number;
+  /** No further plan is begun after this time. Default 60. */
+  readonly timeLimitSeconds?: number;
+  /** Graphs that calls for the same model and programs share. */
+  readonly cache?: GraphCache;
+  /** Ends it, with the signal's reason as the error. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface LeastMemory {
+  readonly devices: number;
+  readonly microbatches: number;
+  /** Of every device: whole pages. */
+  readonly capacityBytes: number;
+  /** The plan at this capacity. It fits. */
+  readonly plan: Plan;
+  /** No plan on so many devices does with less a device: parameters and optimizer state lie somewhere. */
+  readonly lowerBound: number;
+  /** The largest smaller capacity that was tried and refused, and what the fullest device needed there. */
+  readonly refused: { readonly capacityBytes: number; readonly needBytes: number } | undefined;
+  /** The bisection came to its end: nothing more to try, or one page between refused and fitting. */
+  readonly complete: boolean;
+  /** Plans made. */
+  readonly evaluated: number;
+}
+
+/**
+ * Capacities of the request's devices do not count. Throws UsageError where the devices differ, PlanError where nothing
+ * fits what a device can address.
+ */
+export async function leastMemory(request: PlanRequest, options: LeastMemoryOptions = {}): Promise<LeastMemory> {
+  const { evaluations = 40, timeLimitSeconds = 60, cache = new Map(), signal } = options;
+  const device = oneOf(request.devices);
+  const count = options.devices ?? request.devices.length;
+  const deadline = performance.now() + 1000 * timeLimitSeconds;
+  const mostPages = Math.floor(limitOf({ ...device, memory: null }) / PAGE_BYTES);
+  const pause = pauses();
+  let evaluated = 0;
+
+  const planAt = async (memory: number | null, partition: PartitionSpec): Promise<Plan> => {
+    await pause();
+    signal?.throwIfAborted();
+    evaluated++;
+    const { cluster } = request;
+    const played = count === cluster?.devices.length ? { cluster } : { cluster: undefined };
+    const devices = Array.from({ length: count }, () => ({ ...device, memory }));
+    return draftPlan({ ...request, partition, devices, ...played }, cache);
+  };
+  const isOver = (): boolean => evaluated >= evaluations || performance.now() > deadline;
+
+  // An automatic partition is the fastest with room; that of the most even memory may fit where no such one was found.
+  const partitions: readonly PartitionSpec[] =
+    request.partition === 'auto' ? ['auto', { balance: 'memory' }] : [request.partition];
+  let best: { readonly pages: number; readonly plan: Plan } | undefined;
+  const refusals = new Map<number, number>();
+  let complete = true;
+  let lowerBound = 0;
+  let needed = Number.POSITIVE_INFINITY;
+  for (const partition of partitions) {
+    if (best && isOver()) {
+      complete = false;
+      break;
+    }
+    const free = await planAt(null, partition);
+    lowerBound = keptBytes(free) / count;
+    let low = Math.ceil(lowerBound / PAGE_BYTES) - 1;
+    let high = Math.min(pagesOf(free), mostPages);
+    const tried = new Set<number>();
+    /** Capacities from here on are no better than what is known. */
+    const end = (): number => (best ? Math.min(best.pages, high) : high);
+    let next = best ? Math.min(high, best.pages - 1) : high;
+    while (next > low && !tried.has(next)) {
+      if (best && isOver()) {
+        complete = false;
+        break;
+      }
+      const plan = await planAt(next * PAGE_BYTES, partition);
+      const need = pagesOf(plan);
+      tried.add(next);
+      if (shortages(plan).length === 0) {
+        if (!best || next < best.pages) best = { pages: next, plan };
+        high = Math.min(high, next);
+        // What needs less than it might have: perhaps it is also what is made for that.
+        next = need < next && need > low ? need : middle(low, end());
+        continue;
+      }
+      needed = Math.min(needed, peakOf(plan));
+      refusals.set(next, peakOf(plan));
+      if (next === high && !best) {
+        // Made for less than it turned out to need.
+        if (high === mostPages) break;
+        low = next;
+        next = high = Math.min(mostPages, Math.max(need, 2 * high));
+        continue;
+      }
+      low = next;
+      // The same plan also where it has too little: it knows no capacities, and has no other to offer.
+      if (partition !== 'auto' && peakOf(plan) === peakOf(free)) break;
+      next = need > low && need < end() && !tried.has(need) ? need : middle(low, end());
+    }
+  }
+  if (!best) throw nothingFits(count, needed);
+  const under = Math.max(...[...refusals.keys()].filter((pages) => pages < best.pages));
+  return {
+    devices: count,
+    microbatches: Object.values(best.plan.programs)[0]!.microbatches,
+    capacityBytes: best.pages * PAGE_BYTES,
+    plan: best.plan,
+    lowerBound,
+    refused: refusals.has(under) ? { capacityBytes: under * PAGE_BYTES, needBytes: refusals.get(under)! } : undefined,
+    complete,
+    evaluated,
+  };
+}
+
+const middle = (low: number, high: number): number => Math.floor((low + high) / 2);
+
+const peakOf = ({ memory }: Plan): number => Math.max(...memory.map((m) => m.peakBytes));
+
+const pagesOf = (plan: Plan): number => Math.max(1, Math.ceil(peakOf(plan) / PAGE_BYTES));
+
+/** Parameters, constants and optimizer state of all devices, each once. */
+function keptBytes({ memory }: Plan): number {
+  const kept = new Map<string, number>();
+  for (const { name, bytes, category } of memory.flatMap((m) => m.persistent)) {
+    // A constant lies on every device that reads it: one of them at least.
+    if (category === 'parameters' || category === 'optimizerState') kept.set(name, bytes);
+  }
+  return [...kept.values()].reduce((sum, bytes) => sum + bytes, 0);
+}
+
+function oneOf(devices: readonly PlannedDevice[]): PlannedDevice {
+  const [first, ...rest] = devices;
+  if (!first) throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
+  const other = rest.findIndex(
+    (d) => d.backend !== first.backend || d.speed !== first.speed || d.simulated !== first.simulated,
+  );
+  if (other < 0) return first;
+  throw new UsageError(
+    'least-memory-devices',
+    `the smallest equal capacity is looked for on equal devices, and device ${other + 1} is not like device 0`,
+    { fields: { device: other + 1, devices: devices.length }, remedy: `--devices ${devices.length}` },
+  );
+}
+
+const nothingFits = (devices: number, needBytes: number): PlanError =>
+  new PlanError(
+    'least-memory-none',
+    `on ${devices} ${devices === 1 ? 'device' : 'devices'} no plan was found that each of them can address; the smallest needs ${needBytes} bytes on its fullest`,
+    { fields: { devices, needBytes }, remedy: `--devices ${2 * devices}, or more microbatches, or a smaller batch` },
+  );
