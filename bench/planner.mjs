@@ -11,7 +11,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { experiment, mergeProfiles, profile, profiledCosts, Session, searchPlan, table } from 'partita';
+import { experiment, profile, profiledCosts, Session, searchPlan, table } from 'partita';
 
 const { values: flags } = parseArgs({
   options: {
@@ -41,13 +41,10 @@ async function compare(name) {
   const asked = experiment.planRequestOf(prepared, 'train');
   const request = { ...asked, programs: { train: asked.programs.train } };
   const feed = profile.feedOf(prepared);
-  const machine = await profile.measureMachine();
-  // Microbatches of every size, on two devices at once, in one profile.
-  let timed;
-  for (const microbatches of counts) {
-    const found = await profile.profileModel({ ...request, microbatches }, feed, machine, { steps: 20, warmUp: 6 });
-    timed = timed ? mergeProfiles(timed, found) : found;
-  }
+  const machine = await profile.measureMachine({ quantile: 0.5 });
+  // Microbatches of every size, on two devices at once, in turns.
+  const requests = counts.map((microbatches) => ({ ...request, microbatches }));
+  const timed = await profile.profileModels(requests, feed, machine, { steps: 40, warmUp: 6, statistic: 'mean' });
   const costs = profiledCosts(timed);
   const limits = { microbatches: counts, evaluations: 60, timeLimitSeconds: 60 };
   const chosen = await searchPlan({ ...request, costs }, limits);

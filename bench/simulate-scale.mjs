@@ -1,6 +1,7 @@
 // How long does it take to simulate a pipeline that nobody has? 1F1B over devices and microbatches, generated as it is read.
 //
 //   node bench/simulate-scale.mjs [--devices 64,256,1024] [--microbatches 64,256,1024] [--sums] [--out bench/simulate-scale.md]
+//       [--csv bench/simulate-scale.csv]
 //
 // Each size runs in a process of its own, so that its memory is its own. `--sums` keeps no timeline: a critical path and
 // causes of idling need one.
@@ -17,6 +18,7 @@ const { values: flags } = parseArgs({
     microbatches: { type: 'string', default: '64,256,1024' },
     sums: { type: 'boolean', default: false },
     out: { type: 'string' },
+    csv: { type: 'string' },
     one: { type: 'string' },
   },
 });
@@ -68,6 +70,7 @@ if (flags.one) {
 } else {
   const numbers = (text) => text.split(',').map(Number);
   const rows = [];
+  const lines = ['devices,microbatches,actions,seconds,cpuSeconds,peakBytes'];
   for (const devices of numbers(flags.devices)) {
     for (const microbatches of numbers(flags.microbatches)) {
       const args = [
@@ -88,6 +91,7 @@ if (flags.one) {
         `${Math.round(r.peakBytes / 2 ** 20)} MiB`,
       ];
       rows.push([r.devices, r.microbatches, ...shown, ...spent]);
+      lines.push([devices, microbatches, r.actions, r.seconds, r.cpuSeconds, r.peakBytes].join());
       process.stderr.write(`${devices} devices, ${microbatches} microbatches: ${formatSeconds(r.seconds)}\n`);
     }
   }
@@ -104,6 +108,7 @@ if (flags.one) {
   ];
   const text = `${table(head, rows, { align: head.map(() => 'right') })}\n`;
   process.stdout.write(text);
+  if (flags.csv) writeFileSync(flags.csv, `${lines.join('\n')}\n`);
   if (flags.out) {
     const about = `1F1B on ${cpus()[0].model}, Node ${process.versions.node}, ${flags.sums ? 'sums only' : 'with the timeline'}.`;
     writeFileSync(flags.out, `# Simulating large pipelines\n\n${about}\n\n\`\`\`\n${text}\`\`\`\n`);

@@ -50,6 +50,7 @@ export {
 export * as profile from './profile/index.ts';
 export { printProgram } from './program/print.ts';
 export { validateProgram } from './program/validate.ts';
+export * as recompute from './recompute/index.ts';
 export { batchStudyPage } from './report/batch-study/page.ts';
 export { type Chart, drawChart } from './report/chart.ts';
 export { figuresOf, meanOfSteps } from './report/figures.ts';

@@ -15,6 +15,7 @@ const rooms = [
   ['lower'],
   ['cost'],
   ['partition', 'schedule'],
+  ['recompute'],
   ['program'],
   ['memory'],
   ['simulate'],

@@ -11,6 +11,7 @@ import type { Experiment } from '../train/experiment/schema.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
 import { withCosts } from './measuring.ts';
+import { countsOfSearch } from './plan-search.ts';
 
 export interface AskedPlan {
   readonly request: PlanRequest;
@@ -37,7 +38,9 @@ export async function requestAsked(invocation: Invocation): Promise<AskedPlan> {
       : experiment,
     { where, needsData: false, batch: wholeNumberOf(invocation, 'batch', 'batch', 1) },
   );
-  const asked = await withCosts(planRequestOf(prepared, 'train'), prepared, invocation);
+  const bare = planRequestOf(prepared, 'train');
+  const counts = invocation.own.search === true ? countsOfSearch(bare, given, invocation) : undefined;
+  const asked = await withCosts(bare, prepared, invocation, counts);
   const request = found && used ? onCluster(asked, found, used, invocation.own.profile !== undefined) : asked;
   return { request, experiment, given };
 }

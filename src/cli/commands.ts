@@ -97,6 +97,10 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--search-schedules <a,b>', doc: 'schedules to try; default all' },
       { flags: '--evaluations <n>', doc: 'plans that the search compiles and simulates; default 40' },
       { flags: '--time-limit <s>', doc: 'seconds after which the search begins no further plan; default 60' },
+      {
+        flags: '--recompute-curve',
+        doc: 'step time against capacity for every way to recompute, on the partition of this plan (docs/recompute.md)',
+      },
       ...profileFlags,
       quiet,
       json,

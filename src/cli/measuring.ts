@@ -24,13 +24,15 @@ export const announcer =
   };
 
 /**
- * The request with costs by --profile: of a file, or measured where the cache lacks them. Without the flag the machine's
+ * The request with costs by --profile: of a file, or measured where the cache lacks them, for each number of microbatches
+ * that may be chosen. Without the flag the machine's
  * links, where the cache has them.
  */
 export async function withCosts(
   request: PlanRequest,
   prepared: PreparedExperiment,
   invocation: Invocation,
+  microbatches: readonly number[] = [request.microbatches],
 ): Promise<PlanRequest> {
   const { profile } = invocation.own;
   const cache = cacheOf(invocation);
@@ -40,6 +42,7 @@ export async function withCosts(
       ? readProfile(readText(profile, { remedy: MAKE_IT }), profile)
       : await profileFor(request, () => feedOf(prepared), {
           cache,
+          microbatches,
           announce: announcer(invocation),
           seed: prepared.experiment.seed,
           signal: invocation.signal,

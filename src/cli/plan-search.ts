@@ -2,7 +2,7 @@
 import { UsageError } from '../core/errors.ts';
 import { formatSeconds } from '../core/format.ts';
 import type { PlanRequest } from '../plan/plan.ts';
-import { type EvaluatedCandidate, type SearchResult, searchPlan } from '../plan/search.ts';
+import { type EvaluatedCandidate, type SearchResult, searchedMicrobatches, searchPlan } from '../plan/search.ts';
 import { scheduleNames } from '../schedule/named.ts';
 import { type Invocation, listOf, numberOf, textOf, wholeNumberOf } from './invocation.ts';
 
@@ -29,7 +29,7 @@ export async function searchOf(
   given: ReadonlySet<string>,
   invocation: Invocation,
 ): Promise<SearchResult> {
-  const { schedule } = request;
+  const { schedule, recompute = 'none' } = request;
   if (typeof schedule === 'object') {
     throw new UsageError('search-schedule-file', '--search: a schedule from a file leaves nothing to choose', {
       fields: { key: 'schedule' },
@@ -39,20 +39,28 @@ export async function searchOf(
   const schedules =
     listOf(invocation, 'searchSchedules', 'search-schedules', [...scheduleNames, 'auto']) ??
     (schedule ? [schedule] : undefined);
-  const microbatches =
-    countsOf(invocation, request) ?? (given.has('microbatches') ? [request.microbatches] : undefined);
+  const microbatches = countsOfSearch(request, given, invocation);
   const evaluations = wholeNumberOf(invocation, 'evaluations', 'evaluations', 1);
   const timeLimitSeconds = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY);
   return await searchPlan(request, {
     ...(schedules ? { schedules } : {}),
-    ...(microbatches ? { microbatches } : {}),
+    microbatches,
     ...(given.has('partition') && request.partition !== 'auto' ? { partitions: ['given'] } : {}),
+    ...(given.has('recompute') && typeof recompute === 'string' ? { recompute } : {}),
     ...(evaluations ? { evaluations } : {}),
     ...(timeLimitSeconds ? { timeLimitSeconds } : {}),
     signal: invocation.signal,
     ...(invocation.quiet || invocation.json ? {} : { onEvaluated: progress() }),
   });
 }
+
+/** Numbers of microbatches that a search tries: those of the flag, the experiment's, or the search's own. */
+export const countsOfSearch = (
+  request: PlanRequest,
+  given: ReadonlySet<string>,
+  invocation: Invocation,
+): readonly number[] =>
+  countsOf(invocation, request) ?? (given.has('microbatches') ? [request.microbatches] : searchedMicrobatches(request));
 
 function countsOf(invocation: Invocation, { programs }: PlanRequest): number[] | undefined {
   const text = textOf(invocation, 'searchMicrobatches');

@@ -3,9 +3,11 @@ import { analyticCosts } from '../cost/model.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { draftPlan, makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
 import { writePlanFile } from '../plan/plan-file.ts';
+import { recomputeCurve } from '../plan/recompute-curve.ts';
 import { summarizePlan } from '../plan/summary.ts';
 import { figuresOf } from '../report/figures.ts';
 import { gapOf, printPlan } from '../report/plan.ts';
+import { printRecomputeCurve } from '../report/recompute-curve.ts';
 import { jsonOfSearch, printSearch } from '../report/search.ts';
 import { printGrid } from '../schedule/grid.ts';
 import { requestAsked } from './cluster.ts';
@@ -34,9 +36,13 @@ export async function run(invocation: Invocation): Promise<number> {
     print(plan);
     process.stdout.write(`\n${printSearch(found)}\n`);
   }
+  const curve = invocation.own.recomputeCurve === true ? recomputeCurve(plan.request) : undefined;
+  if (curve && show) process.stdout.write(`\n${printRecomputeCurve(curve)}\n`);
   if (out !== undefined) await writeFileAtomic(out, writePlanFile(plan, experiment));
   if (invocation.json)
-    process.stdout.write(`${JSON.stringify({ ...jsonOf(plan), ...(found ? { search: jsonOfSearch(found) } : {}) })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ...jsonOf(plan), ...(found ? { search: jsonOfSearch(found) } : {}), ...(curve ? { recomputeCurve: curve } : {}) })}\n`,
+    );
   return 0;
 }
 
@@ -82,15 +88,16 @@ function jsonOf(plan: Plan) {
       unit: objective?.unit ?? null,
     },
     stages: summary.stages,
+    recompute: summary.recompute,
     surplus: summary.surplus,
     stepSecondsLowerBound: summary.stepSecondsLowerBound,
     costs: (plan.request.costs ?? analyticCosts()).source,
     ...figures,
     devices: figures.devices.map((d, i) => {
       const { naiveSumBytes, maxLiveBytes, layoutWasteBytes, peakAt, peakProgram, largest } = summary.devices[i]!;
-      const { holders, otherHolders } = summary.devices[i]!;
+      const { holders, otherHolders, order } = summary.devices[i]!;
       const place = { peakAt, peakProgram, largest, holders, otherHolders };
-      return { ...d, naiveSumBytes, maxLiveBytes, layoutWasteBytes, ...place };
+      return { ...d, naiveSumBytes, maxLiveBytes, layoutWasteBytes, order, ...place };
     }),
   };
 }

@@ -62,3 +62,14 @@ export function formatTensor(values: ArrayLike<number>, shape: readonly number[]
       : `[${Array.from({ length: shape[axis]! }, () => nested(axis + 1)).join(', ')}]`;
   return nested(0);
 }
+
+/** `1.2 G`: the unit's letter alone. */
+export function formatFlops(flops: number): string {
+  const units = ['', 'K', 'M', 'G', 'T', 'P'];
+  let unit = 0;
+  while (flops >= 1000 && unit < units.length - 1) {
+    flops /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? flops : flops.toFixed(1)} ${units[unit]}`.trimEnd();
+}

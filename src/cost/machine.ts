@@ -30,7 +30,10 @@ export const machineSchema = object({
   copyBytesPerSecond: positive('bytes copied within the memory of a device, or to and from the host'),
   secondsPerInstruction: seconds('what the device spends between two instructions'),
   /** Of a step: the host's word to the devices and their answers. */
-  step: object({ seconds: seconds('of any step'), secondsPerDevice: seconds('for each device') }),
+  step: object({
+    seconds: seconds('of any step beside its devices'),
+    secondsPerDevice: seconds('by which each device begins later than the one before'),
+  }),
   /** Between two devices of this process. */
   link: object({
     bytesPerSecond: positive('bytes copied from memory to memory'),
@@ -56,6 +59,7 @@ export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCost
       backend === 'wasm'
         ? machine.secondsPerInstruction + copiedBytes / machine.copyBytesPerSecond
         : analytic.instructionSeconds(backend, copiedBytes),
-    stepSeconds: (devices) => machine.step.seconds + devices * machine.step.secondsPerDevice,
+    stepSeconds: () => machine.step.seconds,
+    startSeconds: (device) => device * machine.step.secondsPerDevice,
   };
 }

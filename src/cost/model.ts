@@ -29,10 +29,11 @@ export interface CostModel {
    */
   readonly instructionSeconds: (backend: BackendName, copiedBytes?: number) => number;
   /**
-   * Seconds of a step on so many devices that lie outside their instructions: the host's word to each, and their answers.
-   * Default: none.
+   * Seconds of a step on so many devices that lie behind their instructions: the host reads their answers. Default: none.
    */
   readonly stepSeconds?: (devices: number) => number;
+  /** Seconds from a step's beginning until a device has the host's word: one is told after the other. Default: none. */
+  readonly startSeconds?: (device: number) => number;
   /** The link from one device to another. */
   readonly link: (from: number, to: number) => LinkModel;
 }

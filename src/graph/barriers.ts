@@ -36,7 +36,24 @@ export function barrierLevels(graph: Graph): BarrierLevels {
     if (!early.has(node)) continue;
     for (const t of node.inputs) if (t.node.op && t.node.region === 'step') early.add(t.node);
   }
+  sinkRecomputed(graph, of);
   return { of, barriers: of.reduce((a, b) => Math.max(a, b), 0), early };
+}
+
+/**
+ * What is computed once more waits for the first of its readers: at its own level it would be made for all microbatches
+ * before any of them is used.
+ */
+function sinkRecomputed(graph: Graph, of: number[]): void {
+  const asked = new Map<Node, number>();
+  for (let id = graph.nodes.length - 1; id >= 0; id--) {
+    const node = graph.nodes[id]!;
+    if (node.recomputes) of[id] = Math.max(of[id]!, asked.get(node) ?? 0);
+    for (const t of node.inputs) {
+      const from = t.node;
+      if (from.recomputes) asked.set(from, Math.min(asked.get(from) ?? Number.POSITIVE_INFINITY, of[id]!));
+    }
+  }
 }
 
 /** A node that runs once a microbatch; what accumulates does too, though its output is a step value. */

@@ -131,6 +131,8 @@ export interface Node {
    * the last of them arrives.
    */
   readonly joins?: true;
+  /** Computes once more, for the backward pass, what its origin computes forward. */
+  readonly recomputes?: true;
 }
 
 /** What the step leaves behind in a parameter or a state. */
@@ -462,9 +464,33 @@ export class Graph {
       pass: node.pass,
       order: node.order,
       ...(node.joins ? { joins: true } : {}),
+      ...(node.recomputes ? { recomputes: true } : {}),
     };
     return this.#register(
       copy,
+      node.outputs.map((t) => t.type),
+    );
+  }
+
+  /** Appends a forward node of this graph once more, as part of the backward pass, with inputs of the same types. */
+  recompute(node: Node, inputs: readonly Tensor[]): Node {
+    const clone: Node = {
+      graph: this,
+      id: this.nodes.length,
+      name: this.#unique(`recompute.${node.name}`),
+      op: node.op,
+      source: undefined,
+      inputs,
+      outputs: [],
+      attrs: node.attrs,
+      region: node.region,
+      origin: node,
+      pass: node.pass + 1,
+      order: node.order,
+      recomputes: true,
+    };
+    return this.#register(
+      clone,
       node.outputs.map((t) => t.type),
     );
   }

@@ -1,6 +1,8 @@
+import { byteSize } from '../core/types.ts';
 import type { BackendName, Lowered, NodeSignature } from './kernel-call.ts';
 import { lowerForReference } from './reference.ts';
 import { lowerForWasm } from './wasm/index.ts';
+import { overwritableOnWasm } from './wasm/overwrite.ts';
 
 /** Node → kernel calls, by backend. Pure: what a node becomes never depends on where or when it runs. */
 const lowerings: Readonly<Record<BackendName, (node: NodeSignature) => Lowered>> = {
@@ -9,3 +11,14 @@ const lowerings: Readonly<Record<BackendName, (node: NodeSignature) => Lowered>>
 };
 
 export const lowerNode = (backend: BackendName, node: NodeSignature): Lowered => lowerings[backend](node);
+
+const overwritable: Readonly<Record<BackendName, (node: NodeSignature, lowered: Lowered) => readonly number[]>> = {
+  wasm: overwritableOnWasm,
+  // It reads all of a node's inputs before it writes.
+  reference: ({ inputs, outputs }) =>
+    inputs.flatMap((type, i) => (byteSize(type) === byteSize(outputs[0]!) ? [i] : [])),
+};
+
+/** Inputs over which the calls may write output 0, should nobody read them later. */
+export const overwritableInputs = (backend: BackendName, node: NodeSignature, lowered: Lowered): readonly number[] =>
+  overwritable[backend](node, lowered);

@@ -1,7 +1,7 @@
 import { byteSize } from '../core/types.ts';
 import { type DeviceProgram, type MemoryCategory, memoryCategories, type StepProgram } from '../program/instruction.ts';
 import { ALIGNMENT, layOut } from './layout.ts';
-import { type Interval, liveIntervals } from './liveness.ts';
+import { type Interval, liveIntervals, tenancies } from './liveness.ts';
 
 export type CategoryBytes = Readonly<Record<MemoryCategory, number>>;
 
@@ -89,12 +89,12 @@ function layOutProgram(
 ): DeviceLayout {
   const intervals = liveIntervals(program);
   const moving = intervals.filter((i) => program.buffers[i.buffer]!.persistent === null);
-  const blocks = moving.map((i) => ({ first: i.first, last: i.last, bytes: program.buffers[i.buffer]!.bytes }));
+  const blocks = tenancies(program, moving);
   const persistentBytes = persistent.reduce((sum, p) => sum + p.bytes, 0);
   const laid = blocks.length > 0 ? layOut(blocks, base) : { offsets: [], height: base, maxLive: base };
   const offsets = program.buffers.map((b) => (b.persistent === null ? -1 : fixed.get(b.persistent)!));
-  moving.forEach((i, k) => {
-    offsets[i.buffer] = laid.offsets[k]!;
+  blocks.forEach(({ buffers }, k) => {
+    for (const id of buffers) offsets[id] = laid.offsets[k]!;
   });
   const { peakAt, atPeak } = peakOf(program, moving, persistent);
   return {
@@ -104,7 +104,7 @@ function layOutProgram(
     maxLive: laid.maxLive - base + persistentBytes,
     peakAt,
     atPeak,
-    naiveSum: persistentBytes + blocks.reduce((sum, b) => sum + b.bytes, 0),
+    naiveSum: persistentBytes + moving.reduce((sum, i) => sum + program.buffers[i.buffer]!.bytes, 0),
   };
 }
 

@@ -28,14 +28,15 @@ export function peakHolders(
 ): PeakHolder[] {
   const { instructions, buffers } = program;
   const own = new Set<string>();
-  const reason = reasons(program, peakAt);
+  const reader = lastReaders(program);
+  const reason = reasons(program, peakAt, reader);
   const held = intervals
     .filter(({ first, last }) => first <= peakAt && peakAt <= last)
     .map(({ buffer, first, last }): PeakHolder => {
       const { name, type, bytes, category, persistent: kept } = buffers[buffer]!;
       const place = { name, category, type, bytes, first, last };
       if (kept === null) {
-        const [from, to] = [first, last].map((at) => describe(instructions[at]!, program));
+        const [from, to] = [first, reader.get(buffer) ?? last].map((at) => describe(instructions[at]!, program));
         const why = reason(buffer, first, last);
         return { ...place, type: why === workspace ? null : type, from: from!, to: to!, why };
       }
@@ -56,8 +57,21 @@ export function peakHolders(
 
 const workspace = 'workspace of this instruction';
 
+/** Of buffers whose last reader writes over them: that instruction, behind their life. */
+function lastReaders({ instructions }: DeviceProgram): ReadonlyMap<number, number> {
+  const found = new Map<number, number>();
+  instructions.forEach((i, at) => {
+    if (i.kind === 'compute' && i.overwrites !== null) found.set(i.overwrites, at);
+  });
+  return found;
+}
+
 /** Says of a buffer with this life why it is alive at the peak. */
-function reasons(program: DeviceProgram, peakAt: number): (buffer: number, first: number, last: number) => string {
+function reasons(
+  program: DeviceProgram,
+  peakAt: number,
+  reader: ReadonlyMap<number, number>,
+): (buffer: number, first: number, last: number) => string {
   const { instructions } = program;
   const arrivals = new Map<number, number>();
   const read = new Set<number>();
@@ -70,6 +84,8 @@ function reasons(program: DeviceProgram, peakAt: number): (buffer: number, first
     if (arrival !== undefined && peakAt < arrival && instructions[first]!.kind === 'post')
       return `reserved for ${describe(instructions[arrival]!, program)}`;
     if (!read.has(buffer) && first === last) return workspace;
+    const over = reader.get(buffer);
+    if (over !== undefined) return `last read by ${describe(instructions[over]!, program)}`;
     const end = instructions[last]!;
     const verb = touches(end).reads.includes(buffer) ? 'read' : 'written';
     return peakAt === last ? `${verb} here for the last time` : `last ${verb} by ${describe(end, program)}`;

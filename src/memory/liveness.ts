@@ -1,39 +1,41 @@
-import { type DeviceProgram, touches } from '../program/instruction.ts';
+import type { DeviceProgram } from '../program/instruction.ts';
+import { type Interval, takeovers } from '../program/lifetimes.ts';
 
-/** Instructions [first, last] during which a buffer's bytes are its own. Persistent buffers live for the whole program. */
-export interface Interval {
-  readonly buffer: number;
-  readonly first: number;
-  readonly last: number;
-}
+export { type Interval, liveIntervals } from '../program/lifetimes.ts';
 
-/** Exact lifetimes over the instruction list: from the first write (or post) to the last use. */
-export function liveIntervals(program: DeviceProgram): Interval[] {
-  const end = program.instructions.length - 1;
-  const first = new Map<number, number>();
-  const last = new Map<number, number>();
-  program.instructions.forEach((instruction, at) => {
-    const { reads, writes } = touches(instruction);
-    for (const id of writes) {
-      if (!first.has(id)) first.set(id, at);
-      last.set(id, at);
-    }
-    for (const id of reads) last.set(id, at);
-  });
-  return program.buffers
-    .filter((b) => b.persistent !== null || first.has(b.id))
-    .map((b) =>
-      b.persistent !== null
-        ? { buffer: b.id, first: 0, last: Math.max(0, end) }
-        : { buffer: b.id, first: first.get(b.id)!, last: last.get(b.id)! },
-    );
-}
-
-/** Buffers that die behind each instruction, for audits and pictures. */
+/** Buffers that die behind each instruction, for audits and pictures; one that is overwritten hands its bytes on instead. */
 export function deaths(program: DeviceProgram, intervals: readonly Interval[]): number[][] {
   const dying = program.instructions.map(() => [] as number[]);
+  const overwritten = new Set(takeovers(program).values());
   for (const { buffer, last } of intervals) {
-    if (program.buffers[buffer]!.persistent === null) dying[last]!.push(buffer);
+    if (program.buffers[buffer]!.persistent === null && !overwritten.has(buffer)) dying[last]!.push(buffer);
   }
   return dying;
+}
+
+/** Buffers that share one place: each but the first takes over the bytes of the one in front. */
+export interface Tenancy {
+  readonly buffers: readonly number[];
+  readonly first: number;
+  readonly last: number;
+  readonly bytes: number;
+}
+
+/** What a layout places: the buffers that are not persistent, those that follow each other in the same bytes as one. */
+export function tenancies(program: DeviceProgram, intervals: readonly Interval[]): Tenancy[] {
+  const before = takeovers(program);
+  const open = new Map<number, { buffers: number[]; first: number; last: number; bytes: number }>();
+  const all: Tenancy[] = [];
+  for (const interval of [...intervals].sort((a, b) => a.first - b.first || a.buffer - b.buffer)) {
+    const { buffer, first, last } = interval;
+    if (program.buffers[buffer]!.persistent !== null) continue;
+    const previous = before.get(buffer);
+    let tenancy = previous === undefined ? undefined : open.get(previous);
+    if (tenancy) {
+      tenancy.buffers.push(buffer);
+      tenancy.last = last;
+    } else all.push((tenancy = { buffers: [buffer], first, last, bytes: program.buffers[buffer]!.bytes }));
+    open.set(buffer, tenancy);
+  }
+  return all;
 }

@@ -39,7 +39,7 @@ export const eluGradOp: OpRecord<EluAttrs> = slope<EluAttrs>({
 
 export const leakyReluGradOp: OpRecord<LeakyReluAttrs> = slope<LeakyReluAttrs>({
   name: 'leakyReluGrad',
-  doc: 'dx = dy where x > 0, else slope·dy. Gradient of LeakyRelu from its input.',
+  doc: 'dx = dy where x > 0, else slope·dy. Gradient of LeakyRelu from its input; with slope ≥ 0 from its output as well.',
   f: (x, dy, attrs) => (x > 0 ? dy : attrs.slope * dy),
   second: undefined,
   again: (x, g, attrs) => leakyReluGrad(x, g, attrs),
@@ -98,7 +98,7 @@ export const clipGradOp: OpRecord<ClipAttrs> = slope<ClipAttrs>({
 
 export const thresholdedReluGradOp: OpRecord<ThresholdedReluAttrs> = slope<ThresholdedReluAttrs>({
   name: 'thresholdedReluGrad',
-  doc: 'dx = dy where x > alpha, else 0. Gradient of ThresholdedRelu from its input.',
+  doc: 'dx = dy where x > alpha, else 0. Gradient of ThresholdedRelu from its input; with alpha ≥ 0 from its output as well.',
   f: (x, dy, { alpha }) => (x <= alpha ? 0 : dy),
   second: undefined,
   again: (x, g, attrs) => thresholdedReluGrad(x, g, attrs),

@@ -86,7 +86,8 @@ export const leakyReluOp = unary<LeakyReluAttrs>({
   name: 'leakyRelu',
   doc: 'y = x where x > 0, else slope·x; the derivative at 0 is slope. ONNX LeakyRelu, torch.nn.functional.leaky_relu.',
   f: (x, { slope }) => (x > 0 ? x : slope * x),
-  gradient: (x, _y, dy, attrs) => leakyReluGrad(x, dy, attrs),
+  // With slope ≥ 0, y > 0 exactly where x > 0: what lies behind keeps y anyway, and x may go.
+  gradient: (x, y, dy, attrs) => leakyReluGrad(attrs.slope >= 0 ? y : x, dy, attrs),
   check: ({ slope }) => requireFinite({ slope }),
   attrs: { slope: 0.15 },
   range: awayFrom(0),
@@ -193,7 +194,8 @@ export const thresholdedReluOp = unary<ThresholdedReluAttrs>({
   name: 'thresholdedRelu',
   doc: 'y = x where x > alpha, else 0; NaN passes. ONNX ThresholdedRelu, torch.nn.functional.threshold.',
   f: (x, { alpha }) => (x <= alpha ? 0 : x),
-  gradient: (x, _y, dy, attrs) => thresholdedReluGrad(x, dy, attrs),
+  // With alpha ≥ 0, y > alpha exactly where x > alpha.
+  gradient: (x, y, dy, attrs) => thresholdedReluGrad(attrs.alpha >= 0 ? y : x, dy, attrs),
   check: ({ alpha }) => requireFinite({ alpha }),
   attrs: { alpha: 0.5 },
   range: awayFrom(0.5),

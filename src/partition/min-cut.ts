@@ -1,3 +1,12 @@
+export interface FlowOptions {
+  /** Any flow of so much will do. */
+  readonly enough?: number;
+  /** An arc that counts as one that is never cut. */
+  readonly open?: number;
+  /** Of `performance.now()`. */
+  readonly deadline?: number;
+}
+
 /**
  * Minimum cut by maximum flow (Dinic, 1970), with capacities that are any non-negative numbers. Flow augments along
  * shortest paths while more than a rounding error is left, so the value found is at most that of the cut: as a lower bound
@@ -33,19 +42,24 @@ export class FlowNetwork {
   }
 
   /**
-   * Infinity where no finite cut parts them; may stop at any flow of `enough` or more, and stops at `deadline`
-   * (`performance.now()`) with the flow that it has, which bounds the cut as well. `open` is an arc that counts as one that
-   * is never cut. The network stays as it is.
+   * Infinity where no finite cut parts them. Where it stops early the flow that it has bounds the cut as well. The network
+   * stays as it is.
    */
-  maximumFlow(
+  maximumFlow(source: number, sink: number, options: FlowOptions = {}): number {
+    return this.#flow(source, sink, options).flow;
+  }
+
+  /** The nodes on the source's side of a least cut: of all least cuts the one nearest to the source. */
+  nearestCut(source: number, sink: number): (node: number) => boolean {
+    const { level } = this.#flow(source, sink, {});
+    return (node) => level[node]! >= 0;
+  }
+
+  #flow(
     source: number,
     sink: number,
-    {
-      enough = Number.POSITIVE_INFINITY,
-      open = -1,
-      deadline = Number.POSITIVE_INFINITY,
-    }: { readonly enough?: number; readonly open?: number; readonly deadline?: number } = {},
-  ): number {
+    { enough = Number.POSITIVE_INFINITY, open = -1, deadline = Number.POSITIVE_INFINITY }: FlowOptions,
+  ): { readonly flow: number; readonly level: Int32Array } {
     const nodes = this.#heads.length;
     this.#arcs ??= {
       to: Int32Array.from(this.#to),
@@ -64,7 +78,7 @@ export class FlowNetwork {
     let flow = 0;
     let steps = 0;
     for (;;) {
-      if (performance.now() > deadline) return flow;
+      if (performance.now() > deadline) return { flow, level };
       level.fill(-1);
       level[source] = 0;
       queue[0] = source;
@@ -76,18 +90,18 @@ export class FlowNetwork {
           queue[write++] = to[a]!;
         }
       }
-      if (level[sink]! < 0) return flow;
+      if (level[sink]! < 0) return { flow, level };
       current.set(heads);
       path.length = 0;
       // Depth first along rising levels, without recursion: networks are as deep as the graphs they come from.
       for (let node = source; ; ) {
-        if ((++steps & 0x3fff) === 0 && performance.now() > deadline) return flow;
+        if ((++steps & 0x3fff) === 0 && performance.now() > deadline) return { flow, level };
         if (node === sink) {
           let amount = Number.POSITIVE_INFINITY;
           for (const a of path) amount = Math.min(amount, rest[a]!);
-          if (amount === Number.POSITIVE_INFINITY) return amount;
+          if (amount === Number.POSITIVE_INFINITY) return { flow: amount, level };
           flow += amount;
-          if (flow >= enough) return flow;
+          if (flow >= enough) return { flow, level };
           let retreat = -1;
           for (let i = path.length - 1; i >= 0; i--) {
             const a = path[i]!;

@@ -11,7 +11,7 @@ import { limitOf } from './capacity.ts';
 import type { Compiled, PlannedDevice, ScheduledRequest } from './plan.ts';
 import type { StageChain } from './schedules.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds, updateSeconds } from './stage-costs.ts';
-import { listedPlacements, placedStages } from './stages.ts';
+import { listedPlacements, placedStages, type Room } from './stages.ts';
 
 export interface ListingOptions {
   readonly figures: StageCosts;
@@ -72,7 +72,7 @@ const WEIGHING = 23_000;
 export function placedForListing(
   graph: Graph,
   request: ScheduledRequest,
-  options: { readonly microbatches: number; readonly costs: CostModel; readonly room?: readonly number[] | undefined },
+  options: { readonly microbatches: number; readonly costs: CostModel; readonly room?: Room | undefined },
 ): PlacedPartition {
   const rules = listedPlacements(graph, request);
   if (!rules) return placedStages(graph, request, options);

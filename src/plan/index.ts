@@ -12,6 +12,7 @@ export {
   shortages,
 } from './plan.ts';
 export { checkSamePlan, type PlanFile, planFileOf, readPlanFile, withDecisions, writePlanFile } from './plan-file.ts';
+export { type CurvePoint, recomputeCurve } from './recompute-curve.ts';
 export {
   type Candidate,
   type EvaluatedCandidate,

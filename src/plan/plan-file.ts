@@ -16,6 +16,7 @@ import {
   record,
   string,
 } from '../core/schema.ts';
+import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import { parseTaskKey, taskKey } from '../schedule/task.ts';
@@ -52,6 +53,16 @@ const schema = object({
     /** Seconds of F, B and W of each stage, by which messages got their places. */
     seconds: optional(list(list(number({ min: 0 })))),
   }),
+  /** What stages compute again, by stage; absent: nothing. */
+  recompute: optional(
+    record(
+      object({
+        kept: list(string()),
+        blocks: optional(record(integer({ min: 0 }))),
+        retained: optional(list(list(string()))),
+      }),
+    ),
+  ),
   devices: list(
     object({
       backend: choice(['wasm', 'reference']),
@@ -101,6 +112,19 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
       placement: main.stages === plan.partition.stages ? undefined : [...main.placement],
       seconds: plan.stageSeconds.map(({ F, B, W }) => [F, B, W]),
     },
+    recompute:
+      plan.recompute.size === 0
+        ? undefined
+        : Object.fromEntries(
+            [...plan.recompute].map(([stage, { kept, blockOf, retained }]) => [
+              stage,
+              {
+                kept: [...kept],
+                blocks: blockOf && Object.fromEntries(blockOf),
+                retained: retained?.map((names) => [...names]),
+              },
+            ]),
+          ),
     devices: plan.memory.map((m, d) => ({
       backend: plan.request.devices[d]!.backend,
       capacityBytes: plan.request.devices[d]!.memory ?? undefined,
@@ -151,10 +175,24 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
     placement: file.placement,
     // The placement says it.
     stagesPerDevice: undefined,
+    recompute: recomputeOf(file),
     stageSeconds: file.schedule.seconds?.map(([F = 0, B = 0, W = 0]) => ({ F, B, W })),
     ...schedulesOf(file),
   };
 }
+
+const recomputeOf = ({ recompute = {} }: PlanFile): RecomputeChoice =>
+  new Map(
+    Object.entries(recompute).map(([stage, { kept, blocks, retained }]) => [
+      Number(stage),
+      {
+        kept: new Set(kept),
+        ...(blocks && retained
+          ? { blockOf: new Map(Object.entries(blocks)), retained: retained.map((names) => new Set(names)) }
+          : {}),
+      },
+    ]),
+  );
 
 function schedulesOf(file: PlanFile): Pick<PlanRequest, 'schedule' | 'decided'> {
   const { schedule, placement: own, microbatches, devices } = file;

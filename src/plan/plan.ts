@@ -18,6 +18,7 @@ import { buildProgram } from '../program/build.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
+import { type RecomputeChoice, type RecomputeMode, withRecompute } from '../recompute/index.ts';
 import type { Durations, Schedule, ScheduleName, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import type { Cluster } from '../simulate/cluster.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
@@ -25,8 +26,11 @@ import { compileWithin, placedForListing } from './auto-schedule.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
+import { fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
+import { withLowerPeaks } from './short-lifetimes.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
+import type { Room } from './stages.ts';
 
 export { capacityOf } from './capacity.ts';
 
@@ -83,6 +87,8 @@ export interface PlanRequest {
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;
   readonly l2?: L2Penalty;
+  /** What the backward pass computes again instead of having it kept: by a rule, or stage by stage; default `none`. Changes no bit. */
+  readonly recompute?: RecomputeMode | RecomputeChoice;
   /** What batch normalisation takes its statistics of; default `micro`. */
   readonly batchNorm?: BatchNormMode;
   readonly inputGradients?: boolean;
@@ -91,6 +97,8 @@ export interface PlanRequest {
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
    */
   readonly invariant?: boolean;
+  /** `plain`: without what shortens lifetimes (docs/memory-lifetimes.md), to compare with. Default `short`. */
+  readonly lifetimes?: 'short' | 'plain';
   /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */
   readonly costs?: CostModel;
   /**
@@ -114,8 +122,10 @@ export interface Plan {
   readonly surplus: readonly number[];
   readonly schedules: Readonly<Record<string, Schedule>>;
   readonly programs: Readonly<Record<string, StepProgram>>;
-  /** One training graph a program, at its largest chunk. */
+  /** One training graph a program, at its largest chunk, with what is computed again. */
   readonly graphs: Readonly<Record<string, Graph>>;
+  /** What each stage of the schedule computes again. */
+  readonly recompute: RecomputeChoice;
   readonly memory: readonly DeviceMemoryPlan[];
   readonly constants: ReadonlyMap<string, HostTensor>;
   readonly stageEdges: readonly StageEdge[];
@@ -165,28 +175,53 @@ const CUTS = 4;
  * The plan without the check against capacities. An automatic partition is the fastest whose stages have room by what they
  * keep and hold in flight. What counts are the planned bytes, which are more: where they exceed a capacity, the room is
  * lowered by as much and the stages are cut again. Where nothing fits, it is the plan that lacks the fewest bytes.
+ *
+ * Stages that compute again hold less: they are cut as if one microbatch were in flight. With `optimal` they need not, so both
+ * are tried, and the faster is taken.
  */
 export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Plan {
   const capacities = asked.devices.map((d) => capacityOf(d) ?? Number.POSITIVE_INFINITY);
   const isLimited = capacities.some(Number.isFinite);
   if (asked.partition !== 'auto' || !isLimited) return compilePlan(asked, cache);
-  const lacking = (plan: Plan): number =>
-    plan.memory.reduce((sum, { peakBytes }, d) => sum + Math.max(0, peakBytes - capacities[d]!), 0);
-  let room = capacities;
-  let best = compilePlan(asked, cache, room);
-  const seen = new Set([Object.values(best.partition.assignment).join()]);
-  for (let plan = best; lacking(best) > 0 && seen.size < CUTS; ) {
-    room = room.map((bytes, d) => bytes * Math.min(1, (0.99 * capacities[d]!) / plan.memory[d]!.peakBytes || 1));
-    plan = compilePlan(asked, cache, room);
-    if (lacking(plan) < lacking(best)) best = plan;
-    const key = Object.values(plan.partition.assignment).join();
-    if (seen.has(key)) break;
-    seen.add(key);
+  const { recompute = 'none' } = asked;
+  const seen: SeenPlans = new Map();
+  const kept = recompute === 'none' || recompute === 'optimal' ? [cutWithin(asked, cache, seen, capacities)] : [];
+  const lean = recompute === 'none' ? [] : [cutWithin(asked, cache, seen, capacities, 1)];
+  return [...kept, ...lean].reduce((a, b) => {
+    const [lackingA, lackingB] = [lackingBytes(a), lackingBytes(b)];
+    return lackingB < lackingA || (lackingB === lackingA && b.prediction.stepSeconds < a.prediction.stepSeconds)
+      ? b
+      : a;
+  });
+}
+
+const lackingBytes = (plan: Plan): number => shortages(plan).reduce((sum, s) => sum + s.needBytes - s.capacityBytes, 0);
+
+/** Plans of one request by their partition. */
+type SeenPlans = Map<string, Plan>;
+
+function cutWithin(
+  asked: PlanRequest,
+  cache: GraphCache,
+  seen: SeenPlans,
+  capacities: readonly number[],
+  inFlight?: number,
+): Plan {
+  let room: Room = { bytes: capacities, ...(inFlight ? { inFlight } : {}) };
+  let best = compilePlan(asked, cache, room, seen);
+  let plan = best;
+  for (let cuts = 1; lackingBytes(best) > 0 && cuts < CUTS; cuts++) {
+    const peakBytes = plan.memory.map((m) => m.peakBytes);
+    room = { ...room, bytes: room.bytes.map((b, d) => b * Math.min(1, (0.99 * capacities[d]!) / peakBytes[d]! || 1)) };
+    const before = seen.size;
+    plan = compilePlan(asked, cache, room, seen);
+    if (lackingBytes(plan) < lackingBytes(best)) best = plan;
+    if (seen.size === before) break;
   }
   return best;
 }
 
-function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly number[]): Plan {
+function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: SeenPlans = new Map()): Plan {
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
@@ -220,6 +255,9 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
 
   const microbatches = builds[mainName]!.chunks.length;
   const { partition, placement } = placedForListing(mainGraph, request, { microbatches, costs, room });
+  const key = `${placement.join()}/${Object.values(partition.assignment).join()}`;
+  const known = seen.get(key);
+  if (known) return known;
   const order = highestOrder(mainGraph);
   const chain: StageChain = {
     stages: foldedStages(partition.stages, order),
@@ -230,43 +268,72 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
     byWholeBatch,
   };
 
-  const stages = Object.fromEntries(
-    Object.entries(builds).map(([name, { graphs }]) => [name, stagesOf(graphs.values(), partition, mainGraph)]),
-  );
-  const mainStageOf = stageMap(mainGraph, partition);
-  // Stages whose times are not what the places for messages were made by wait for each other.
-  const stageSeconds =
-    request.stageSeconds?.length === chain.stages
-      ? request.stageSeconds
-      : stageCosts(mainGraph, mainStageOf, { stages: chain.stages, own: chain.modelStages, costs }).durations;
-  const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
-  const compile = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
-    const schedules: Record<string, Schedule> = {};
-    const programs: Record<string, StepProgram> = {};
-    for (const [name, { chunks, graphs }] of Object.entries(builds)) {
-      const spec = request.programs[name]!;
-      const schedule = scheduleFor(request, name, chain, chunks.length, list);
-      checkSchedule(schedule, spec, chain);
-      const program = buildProgram({
-        chunks,
-        graphs,
-        perSample: request.invariant ?? false,
-        stageOf: stages[name]!,
-        schedule,
-        edges: chain.edges,
-        durations,
-        backends: request.devices.map((d) => d.backend),
-      });
-      validateProgram(program);
-      schedules[name] = schedule;
-      programs[name] = program;
-    }
-    return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+  const stagesIn = (all: Readonly<Record<string, Build>>) =>
+    Object.fromEntries(
+      Object.entries(all).map(([name, { graphs }]) => [name, stagesOf(graphs.values(), partition, mainGraph)]),
+    );
+  const kept = stagesIn(builds);
+  const compile = (choice: RecomputeChoice): CompiledGraphs => {
+    const again = recomputeIn(builds, kept, request.programs, choice);
+    const stages = choice.size === 0 ? kept : stagesIn(again);
+    const main = choice.size === 0 ? mainGraph : again[mainName]!.largest;
+    const stageOf = stageMap(main, partition);
+    // Stages whose times are not what the places for messages were made by wait for each other.
+    const stageSeconds =
+      request.stageSeconds?.length === chain.stages
+        ? request.stageSeconds
+        : stageCosts(main, stageOf, { stages: chain.stages, own: chain.modelStages, costs }).durations;
+    const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
+    const compileWith = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
+      const schedules: Record<string, Schedule> = {};
+      for (const [name, { chunks }] of Object.entries(again)) {
+        const schedule = scheduleFor(request, name, chain, chunks.length, list);
+        checkSchedule(schedule, request.programs[name]!, chain);
+        schedules[name] = schedule;
+      }
+      const programsOf = (plainOn: ReadonlySet<number>): Compiled => {
+        const programs: Record<string, StepProgram> = {};
+        for (const [name, { chunks, graphs }] of Object.entries(again)) {
+          const program = buildProgram({
+            chunks,
+            graphs,
+            perSample: request.invariant ?? false,
+            stageOf: stages[name]!,
+            schedule: schedules[name]!,
+            edges: chain.edges,
+            durations,
+            backends: request.devices.map((d) => d.backend),
+            plainOn,
+          });
+          validateProgram(program);
+          programs[name] = program;
+        }
+        return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+      };
+      return request.lifetimes === 'plain' ? programsOf(new Set(request.devices.keys())) : withLowerPeaks(programsOf);
+    };
+    const compiled =
+      request.schedule === 'auto'
+        ? compileWithin({ graph: main, stageOf, chain, devices: request.devices, costs }, compileWith)
+        : compileWith();
+    const graphs = Object.fromEntries(Object.entries(again).map(([name, b]) => [name, b.largest]));
+    return { ...compiled, graphs, recompute: choice, stageSeconds };
   };
-  const { schedules, programs, memory } =
-    request.schedule === 'auto'
-      ? compileWithin({ graph: mainGraph, stageOf: mainStageOf, chain, devices: request.devices, costs }, compile)
-      : compile();
+  const within = {
+    graph: mainGraph,
+    stageOf: stageMap(mainGraph, partition),
+    placement: chain.placement,
+    limits: request.devices.map(limitOf),
+  };
+  const { recompute: mode = 'none' } = request;
+  const byName = (): Schedule | undefined =>
+    request.schedule === 'auto' ? undefined : scheduleFor(request, mainName, chain, microbatches, undefined);
+  const choose = (): CompiledGraphs => {
+    if (typeof mode === 'object') return compile(mode);
+    if (mode === 'optimal') return fitRecompute(within, compile, (plan) => plan.schedules[mainName]!);
+    return compile(recomputeByRule(mode, within, byName()));
+  };
+  const { schedules, programs, memory, graphs, recompute, stageSeconds } = choose();
   const played = clusterOf(request);
   const constants = new Map<string, HostTensor>();
   for (const { graphs } of Object.values(builds)) {
@@ -275,20 +342,23 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: readonly numb
         constants.set(constantName(t), { type: t.type, data: t.node.source!.value! });
     }
   }
-  return {
+  const plan: Plan = {
     request,
     partition,
     placement,
     surplus: request.devices.map((_, d) => d).filter((d) => !placement.includes(d)),
     schedules,
     programs,
-    graphs: Object.fromEntries(Object.entries(builds).map(([name, b]) => [name, b.largest])),
+    graphs,
+    recompute,
     memory,
     constants,
     stageEdges: chain.edges,
     stageSeconds,
     prediction: predict(programs[mainName]!, played.devices, played.costs, played.media),
   };
+  seen.set(key, plan);
+  return plan;
 }
 
 /** Where the steps of a request's plans are predicted. */
@@ -297,6 +367,30 @@ export const clusterOf = ({ devices, costs = analyticCosts(), cluster }: PlanReq
 
 /** What runs, and where it lies. */
 export type Compiled = Pick<Plan, 'schedules' | 'programs' | 'memory'>;
+
+interface CompiledGraphs extends Compiled, Pick<Plan, 'graphs' | 'recompute' | 'stageSeconds'> {}
+
+/** The graphs with what is computed again. What only runs forward keeps nothing, and has nothing to compute again. */
+function recomputeIn(
+  builds: Readonly<Record<string, Build>>,
+  stages: Readonly<Record<string, (node: Node) => number>>,
+  programs: PlanRequest['programs'],
+  choice: RecomputeChoice,
+): Readonly<Record<string, Build>> {
+  if (choice.size === 0) return builds;
+  return Object.fromEntries(
+    Object.entries(builds).map(([name, build]) => {
+      if (programs[name]!.mode === 'forward') return [name, build];
+      const graphs = new Map(
+        [...build.graphs].map(([size, graph]) => [size, withRecompute(graph, stages[name]!, choice)]),
+      );
+      // Computed sample by sample, the largest chunk's graph only stands for it.
+      const own = [...build.graphs].find(([, graph]) => graph === build.largest);
+      const largest = own ? graphs.get(own[0])! : withRecompute(build.largest, stages[name]!, choice);
+      return [name, { ...build, graphs, largest }];
+    }),
+  );
+}
 
 export interface Build {
   readonly chunks: readonly number[];
@@ -354,7 +448,13 @@ function stagesOf(graphs: Iterable<Graph>, partition: Partition, main: Graph): (
   // Parameters and buffers live in one place for all programs, also where another graph's first reader stands elsewhere.
   const homes = new Map(main.nodes.filter((n) => n.source).map((n) => [n.name, mainStage(n)]));
   const maps = new Map([...graphs].map((g) => [g, stageMap(g, partition, { fill: g !== main })]));
-  return (node) => (node.source ? homes.get(node.name) : undefined) ?? maps.get(node.graph)!(node);
+  return (node) => {
+    const home = node.source ? homes.get(node.name) : undefined;
+    if (home !== undefined) return home;
+    let map = maps.get(node.graph);
+    if (!map) maps.set(node.graph, (map = stageMap(node.graph, partition, { fill: true })));
+    return map(node);
+  };
 }
 
 /** Pairs of stages between which forward values pass, or derivatives that are joined pass back. */
@@ -413,7 +513,10 @@ const REMEDY_INSTRUCTIONS = 25_000;
 const instructionsOf = ({ programs }: Plan): number =>
   Object.values(programs).reduce((n, { devices }) => n + devices.reduce((m, d) => m + d.instructions.length, 0), 0);
 
-/** A change that was tried and fits: more devices of the same capacity, more microbatches, or the memory that is needed. */
+/**
+ * A change that was tried and fits: computing again, more devices of the same capacity, more microbatches, or the memory that is
+ * needed.
+ */
 function remedyFor(refused: Plan): string {
   const { request, memory: planned } = refused;
   const cache: GraphCache = new Map();
@@ -431,6 +534,7 @@ function remedyFor(refused: Plan): string {
       return false;
     }
   };
+  if (request.recompute !== 'optimal' && fits({ recompute: 'optimal' })) return '--recompute optimal';
   const mayMoveStages =
     request.placement === undefined && (typeof request.partition === 'string' || 'balance' in request.partition);
   // `--devices k` means wasm devices of speed 1: for others it would be another experiment.

@@ -8,7 +8,7 @@
  */
 import { PlanError, UsageError } from '../core/errors.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
-import type { Graph } from '../graph/graph.ts';
+import type { Graph, Node } from '../graph/graph.ts';
 import { normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import { partitionByBalance } from '../partition/balance.ts';
 import { convexStages, type PlacedPartition } from '../partition/convex.ts';
@@ -18,6 +18,7 @@ import type { Balance, Partition } from '../partition/partition.ts';
 import { pauses } from '../partition/pause.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { type TrainingProblem, trainingProblem } from '../partition/training-problem.ts';
+import { type RecomputeMode, withRecompute } from '../recompute/index.ts';
 import {
   makeSchedule,
   namedSchedules,
@@ -40,6 +41,7 @@ import {
   type ScheduleWord,
   shortages,
 } from './plan.ts';
+import { recomputeByRule } from './recompute.ts';
 import { forwardsFirst } from './schedules.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds, updateSeconds } from './stage-costs.ts';
 import { placedStages, relativeSpeed } from './stages.ts';
@@ -57,6 +59,8 @@ export interface SearchOptions {
   readonly stagesPerDevice?: readonly number[];
   /** Ways to cut. Default: all of `partitionWays`; `given` alone where the request's own partition is to be kept. */
   readonly partitions?: readonly (PartitionWay | 'given')[];
+  /** What stages may compute again. Default: as the request has it, or where a memory is limited `optimal`. */
+  readonly recompute?: RecomputeMode;
   /** Whether fewer devices than there are may be used. Default true. */
   readonly fewerDevices?: boolean;
   /** Plans that are compiled and simulated. Default 40. */
@@ -90,6 +94,7 @@ export interface Candidate {
   readonly microbatches: number;
   readonly partition: PartitionWay | 'given';
   readonly schedule: ScheduleWord;
+  readonly recompute: RecomputeMode;
   readonly stages: number;
   readonly stagesPerDevice: number;
   /** Device of each stage. */
@@ -149,7 +154,8 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const costs = request.costs ?? analyticCosts();
   const [mainName, main] = Object.entries(request.programs)[0]!;
   const cache: GraphCache = new Map();
-  const counts = options.microbatches ?? defaultCounts(main.batch, request.microbatches);
+  const recompute = options.recompute ?? recomputeAskedFor(request);
+  const counts = searchedMicrobatches(request, options);
   const byWholeBatch = normalizesByWholeBatch(
     graphsOf({ ...request, microbatches: counts[0]! }, mainName, cache).largest,
   );
@@ -166,7 +172,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
     lowerBound = Math.min(lowerBound, stepBoundOf(graph, request, microbatches));
     for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
       await breathe(pause, signal);
-      weighed.push(...weigh(layout, graph, request, costs, schedules));
+      weighed.push(...weigh(layout, graph, request, costs, schedules, recompute));
     }
   }
   if (weighed.length === 0) {
@@ -187,10 +193,12 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
       partition: { ready: layout.partition },
       placement: layout.placement,
       stagesPerDevice: undefined,
+      recompute,
     };
     const plan = draftPlan({ ...asked, programs: { [mainName]: main } }, cache);
     const found: EvaluatedCandidate = {
       ...rest,
+      recompute: plan.recompute.size > 0 ? recompute : 'none',
       stepSeconds: plan.prediction.stepSeconds,
       bubbleFraction: plan.prediction.bubbleFraction,
       peakBytes: plan.memory.map((m) => m.peakBytes),
@@ -258,7 +266,20 @@ const LISTED = 3;
 
 const largest = ({ peakBytes }: EvaluatedCandidate): number => Math.max(...peakBytes);
 
-function defaultCounts(batch: number, asked: number): number[] {
+/** Where all memories are as large as needed nothing is gained by computing again. */
+function recomputeAskedFor({ recompute, devices }: PlanRequest): RecomputeMode {
+  if (typeof recompute === 'string' && recompute !== 'none') return recompute;
+  return devices.some((d) => capacityOf(d) !== null) ? 'optimal' : 'none';
+}
+
+/** Numbers of microbatches that a search tries. */
+export function searchedMicrobatches(
+  request: PlanRequest,
+  { microbatches }: Pick<SearchOptions, 'microbatches'> = {},
+): readonly number[] {
+  if (microbatches) return microbatches;
+  const { batch } = Object.values(request.programs)[0]!;
+  const asked = request.microbatches;
   const counts = new Set([Math.min(asked, batch)]);
   for (let m = 1; m <= Math.min(batch, 32); m *= 2) counts.add(m);
   return [...counts].sort((a, b) => a - b);
@@ -394,12 +415,15 @@ function weigh(
   request: PlanRequest,
   costs: CostModel,
   schedules: readonly ScheduleWord[],
+  recompute: RecomputeMode,
 ): Weighed[] {
   const { microbatches, partition, stagesPerDevice, rule } = layout;
   const order = highestOrder(graph);
   const stages = foldedStages(partition.stages, order);
   const placement = foldedPlacement(layout.placement, order);
-  const figures = stageCosts(graph, stageMap(graph, partition), { stages, own: partition.stages, costs });
+  const stageOf = stageMap(graph, partition);
+  const sizes = { stages, own: partition.stages, costs };
+  const figures = stageCosts(...graphWeighed(graph, stageOf, partition, recompute), sizes);
   const shape = { stages, microbatches, placement, devices: request.devices.length };
   const edges = forwardEdges(figures);
   const { devices } = request;
@@ -426,11 +450,50 @@ function weigh(
         stages: partition.stages,
         stagesPerDevice,
         placement: layout.placement,
-        estimatedSeconds: estimateSeconds(schedule, figures, request, costs),
-        estimatedBytes: estimateBytes(schedule, figures),
+        recompute,
+        ...estimate(schedule, figures, request, costs, recompute),
       },
     ];
   });
+}
+
+/** The graph with what a rule has computed again; `optimal` is estimated from what is kept. */
+function graphWeighed(
+  graph: Graph,
+  stageOf: (node: Node) => number,
+  partition: Partition,
+  recompute: RecomputeMode,
+): [Graph, (node: Node) => number] {
+  if (recompute === 'none' || recompute === 'optimal') return [graph, stageOf];
+  const again = withRecompute(graph, stageOf, recomputeByRule(recompute, { graph, stageOf }, undefined));
+  return [again, stageMap(again, partition)];
+}
+
+/**
+ * Where `optimal` has to make room on a device, its stages count as if they computed their whole forward again and held one
+ * microbatch.
+ */
+function estimate(
+  schedule: Schedule,
+  figures: StageCosts,
+  request: PlanRequest,
+  costs: CostModel,
+  recompute: RecomputeMode,
+): Pick<Candidate, 'estimatedSeconds' | 'estimatedBytes'> {
+  const bytes = estimateBytes(schedule, figures);
+  const isOver = bytes.map((b, d) => b > (capacityOf(request.devices[d]!) ?? Number.POSITIVE_INFINITY));
+  if (recompute !== 'optimal' || !isOver.includes(true)) {
+    return { estimatedSeconds: estimateSeconds(schedule, figures, request, costs), estimatedBytes: bytes };
+  }
+  const durations = figures.durations.map((d, s) => (isOver[schedule.placement[s]!] ? { ...d, B: d.B + d.F } : d));
+  const lean = new Array<number>(schedule.devices).fill(0);
+  figures.fixedBytes.forEach((fixed, s) => {
+    lean[schedule.placement[s]!]! += fixed + figures.heldBytes[s]!;
+  });
+  return {
+    estimatedSeconds: estimateSeconds(schedule, { ...figures, durations }, request, costs),
+    estimatedBytes: bytes.map((b, d) => (isOver[d] ? Math.min(b, lean[d]!) : b)),
+  };
 }
 
 /** The clock of the schedule over the stages' times, and the updates behind it. Seconds a step. */

@@ -9,6 +9,13 @@ import type { Partition } from '../partition/partition.ts';
 import { inFlightBounds, isScheduleName, namedSchedules, type PlacementRule, placementBy } from '../schedule/index.ts';
 import type { PlannedDevice, ScheduleChoice, ScheduledRequest } from './plan.ts';
 
+export interface Room {
+  /** Bytes of each device. */
+  readonly bytes: readonly number[];
+  /** Microbatches that every stage holds at once. Default: as the schedule has them. */
+  readonly inFlight?: number;
+}
+
 /**
  * Cuts the graph as the request says, and places the stages: by hand, by the devices asked for node by node, as a schedule
  * from a file has them, or by the rule of the schedule with `stagesPerDevice` stages on every device.
@@ -19,8 +26,8 @@ export function placedStages(
   options: {
     readonly microbatches: number;
     readonly costs: CostModel;
-    /** Bytes of each device that stages may take, where they are cut by time. */
-    readonly room?: readonly number[] | undefined;
+    /** What stages may take, where they are cut by time. */
+    readonly room?: Room | undefined;
     /** Where stages lie that nothing else places. Default: as the schedule wants them. */
     readonly rule?: PlacementRule | undefined;
   },
@@ -46,8 +53,9 @@ export function placedStages(
       costs: options.costs,
       devices,
       speeds: devices.map((d) => relativeSpeed(request.devices[d])),
-      ...(options.room ? { capacities: devices.map((d) => options.room![d]!) } : {}),
+      ...(options.room ? { capacities: devices.map((d) => options.room!.bytes[d]!) } : {}),
       ...inFlightOf(request.schedule, options.microbatches, devices),
+      ...(options.room?.inFlight ? { inFlight: () => options.room!.inFlight! } : {}),
     });
   if (placement) {
     const partition = cut(placement);

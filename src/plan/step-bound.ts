@@ -25,7 +25,8 @@ export interface StepBoundOptions {
  */
 export function stepTimeBound(graph: Graph, { costs, speeds, microbatches: M }: StepBoundOptions): number {
   const fastest = Math.max(...speeds);
-  const seconds = graph.nodes.map((n) => nodeSeconds(n, costs));
+  // What is computed again need not be: another plan may keep it.
+  const seconds = graph.nodes.map((n) => (n.recomputes ? 0 : nodeSeconds(n, costs)));
   const head = new Float64Array(graph.nodes.length);
   const tail = new Float64Array(graph.nodes.length);
   const isMicro = (n: Node) => n.source === undefined && n.region === 'micro';
@@ -46,7 +47,7 @@ export function stepTimeBound(graph: Graph, { costs, speeds, microbatches: M }: 
   const parts = new Map<Node, { work: number; head: number; tail: number }>();
   let total = 0;
   for (const node of graph.nodes) {
-    if (!node.op || node.op.alias) continue;
+    if (!node.op || node.op.alias || node.recomputes) continue;
     if (!isMicro(node)) {
       total += seconds[node.id]!;
       continue;

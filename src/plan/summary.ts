@@ -7,6 +7,7 @@ import { wholeBatchNorms } from '../optim/batch-norm.ts';
 import { columnOf } from '../partition/fold.ts';
 import { forwardNodes, stageMap } from '../partition/stage-of.ts';
 import { describe, type MemoryCategory } from '../program/instruction.ts';
+import { type RecomputeMode, recomputedStages, type StageReport } from '../recompute/index.ts';
 import { capacityOf, type Plan } from './plan.ts';
 import { stepBoundOf } from './step-bound.ts';
 
@@ -44,10 +45,21 @@ export interface DeviceSummary {
   readonly naiveSumBytes: number;
   /** Most bytes alive at once: no layout is smaller. */
   readonly maxLiveBytes: number;
+  readonly order: OrderSummary;
   /** What the layout adds to them: gaps, and rounding to 16 bytes. */
   readonly layoutWasteBytes: number;
   readonly busySecondsPredicted: number;
   readonly bubbleFractionPredicted: number;
+}
+
+/** What another order of nodes within tasks does to a device's memory (`program/order.ts`). */
+export interface OrderSummary {
+  /** Most bytes alive at once with every task in the order of the graph; `maxLiveBytes` is what came of it. */
+  readonly graphOrderBytes: number;
+  /** The tasks that run in another order. */
+  readonly tasks: readonly string[];
+  /** No order within the task that holds the peak is lower. */
+  readonly exact: boolean;
 }
 
 /** Places at which all microbatches wait for each other, one behind the other. */
@@ -56,6 +68,19 @@ export interface BarrierSummary {
   readonly backward: number;
   /** The batch normalisations by the whole batch; several may share a barrier. */
   readonly nodes: readonly string[];
+}
+
+/** What a stage of the schedule computes again. Bytes are of one microbatch. */
+export interface RecomputeStageSummary extends StageReport {
+  /** Of one step of the main program. */
+  readonly flops: number;
+}
+
+export interface RecomputeSummary {
+  /** `given`: stage by stage, by hand or from a stored plan. */
+  readonly mode: RecomputeMode | 'given';
+  /** Those that compute anything again. */
+  readonly stages: readonly RecomputeStageSummary[];
 }
 
 /** A plan in numbers, as JSON. */
@@ -72,6 +97,7 @@ export interface PlanSummary {
   readonly barriers: BarrierSummary | null;
   readonly partition: string;
   readonly stages: readonly StageSummary[];
+  readonly recompute: RecomputeSummary;
   readonly devices: readonly DeviceSummary[];
   readonly surplus: readonly number[];
   readonly stepSecondsPredicted: number;
@@ -95,10 +121,12 @@ export function summarizePlan(plan: Plan): PlanSummary {
     barriers: summarizeBarriers(plan.graphs[main!]!),
     partition: plan.partition.method,
     stages: summarizeStages(plan, main!),
+    recompute: summarizeRecompute(plan, main!),
     devices: plan.memory.map((memory, device) => {
       const [peakProgram, layout] = Object.entries(memory.layouts).sort((a, b) => b[1].height - a[1].height)[0]!;
       const program = plan.programs[peakProgram]!.devices[device]!;
       const instruction = program.instructions[layout.peakAt];
+      const order = plan.programs[peakProgram]!.orders[device]!;
       const busy = prediction.busySeconds[device]!;
       return {
         device,
@@ -113,6 +141,11 @@ export function summarizePlan(plan: Plan): PlanSummary {
         ...shownHolders(peakHolders(program, layout, memory.persistent)),
         naiveSumBytes: layout.naiveSum,
         maxLiveBytes: layout.maxLive,
+        order: {
+          graphOrderBytes: layout.maxLive + order.graphOrderBytes - order.bytes,
+          tasks: order.tasks,
+          exact: order.exact,
+        },
         layoutWasteBytes: layout.height - layout.maxLive,
         busySecondsPredicted: busy,
         bubbleFractionPredicted: prediction.stepSeconds > 0 ? 1 - busy / prediction.stepSeconds : 0,
@@ -144,6 +177,24 @@ function summarizeBarriers(graph: Graph): BarrierSummary | null {
   if (barriers === 0) return null;
   const forward = Math.max(...graph.nodes.filter((n) => n.region === 'micro' && n.pass === 0).map((n) => of[n.id]!));
   return { forward, backward: barriers - forward, nodes: wholeBatchNorms(graph).map((n) => n.name) };
+}
+
+function summarizeRecompute(plan: Plan, main: string): RecomputeSummary {
+  const { recompute = 'none' } = plan.request;
+  const graph = plan.graphs[main]!;
+  const stageOf = stageMap(graph, plan.partition);
+  const flops = new Map<number, number>();
+  for (const { instructions } of plan.programs[main]!.devices) {
+    for (const i of instructions) {
+      const node = i.kind === 'compute' ? graph.node(i.node) : undefined;
+      if (i.kind !== 'compute' || !node?.recomputes) continue;
+      flops.set(stageOf(node), (flops.get(stageOf(node)) ?? 0) + i.flops);
+    }
+  }
+  return {
+    mode: typeof recompute === 'string' ? recompute : 'given',
+    stages: recomputedStages(graph, stageOf).map((s) => ({ ...s, flops: flops.get(s.stage) ?? 0 })),
+  };
 }
 
 function summarizeStages(plan: Plan, main: string): StageSummary[] {

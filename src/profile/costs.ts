@@ -6,13 +6,15 @@ import { mergeProfiles, missingKeys, type Profile, profiledCosts } from '../cost
 import type { BackendName } from '../lower/kernel-call.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
 import type { MeasurementCache } from './cache.ts';
-import { onOneDevice, profileModel } from './kernels.ts';
+import { onOneDevice, profileModels } from './kernels.ts';
 import { measureMachine } from './machine.ts';
 import type { Feed, RecordOptions } from './record.ts';
 import { watchRunDelay } from './run-delay.ts';
 
 export interface MeasuringOptions extends RecordOptions {
   readonly cache: MeasurementCache;
+  /** Numbers of microbatches whose kernels are wanted. Default: the request's. */
+  readonly microbatches?: readonly number[];
   /** Told before something is measured. */
   readonly announce?: (what: string) => void;
 }
@@ -47,10 +49,12 @@ export async function profileFor(request: PlanRequest, feed: () => Feed, options
   const { cache, announce } = options;
   const busyDevices = options.busyDevices ?? Math.min(request.devices.length, availableParallelism());
   const known = cache.profile(busyDevices);
-  if (known && missingKeys(known, kernelRuns(request)).length === 0) return known;
+  const wanted = (options.microbatches ?? [request.microbatches]).map((microbatches) => ({ ...request, microbatches }));
+  const lacking = wanted.filter((r) => !known || missingKeys(known, kernelRuns(r)).length > 0);
+  if (known && lacking.length === 0) return known;
   const machine = await machineCosts(options);
   announce?.(`timing the kernels of ${request.model.name}`);
-  const measured = await watched(cache, () => profileModel(request, feed(), machine, { ...options, busyDevices }));
+  const measured = await watched(cache, () => profileModels(lacking, feed(), machine, { ...options, busyDevices }));
   const profile = known ? mergeProfiles(known, measured) : measured;
   await cache.keepProfile(profile);
   return profile;

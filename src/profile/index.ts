@@ -4,7 +4,7 @@ export { cacheFolder, MeasurementCache } from './cache.ts';
 export { costsOfProfile, machineCosts, profileFor, withMeasuredLinks } from './costs.ts';
 export { feedOf } from './feed.ts';
 export { machineIdentity } from './identity.ts';
-export { onOneDevice, profileModel, profileOf } from './kernels.ts';
+export { onOneDevice, type ProfileOptions, profileModel, profileModels, profileOf } from './kernels.ts';
 export { type MeasureOptions, measureMachine } from './machine.ts';
 export {
   type Feed,

@@ -3,10 +3,25 @@ import { median } from '../core/statistics.ts';
 import { costSeconds } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import type { KernelRun } from '../cost/model.ts';
-import { kernelKey, newProfile, type Profile, type ProfileEntry, profileEntry } from '../cost/profile.ts';
+import {
+  kernelKey,
+  mergeProfiles,
+  newProfile,
+  type Profile,
+  type ProfileEntry,
+  profileEntry,
+} from '../cost/profile.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
-import { type Feed, type RecordedSteps, type RecordOptions, recordSteps } from './record.ts';
+import {
+  type Feed,
+  type RecordedSteps,
+  type RecordedWindow,
+  type RecordOptions,
+  refuseSteps,
+  type Statistic,
+  StepRecorder,
+} from './record.ts';
 
 /** How far the sum of recorded instructions may lie from steps that were not recorded, before it is the machine's noise. */
 const LARGEST_CORRECTION = 1.1;
@@ -68,24 +83,66 @@ function correction(recorded: RecordedSteps, device: number): number {
   return Math.min(LARGEST_CORRECTION, Math.max(1 / LARGEST_CORRECTION, plain / sum));
 }
 
+/** Steps that a plan records before another has its turn. */
+const TURN = 4;
+
 /**
  * Times every kernel of a request's first program, for every size of its microbatches, by running its steps on a single
  * device of each backend: what a kernel finds in the caches is what the step left there. As many devices run at once as the
  * request has, up to the machine's cores.
  */
-export async function profileModel(
+export const profileModel = (
   request: PlanRequest,
   feed: Feed,
   machine: MachineCosts,
-  options: RecordOptions = {},
+  options: ProfileOptions = {},
+): Promise<Profile> => profileModels([request], feed, machine, options);
+
+export interface ProfileOptions extends RecordOptions {
+  /** What of many runs counts. Default `median`. */
+  readonly statistic?: Statistic;
+}
+
+/**
+ * The kernels of several requests for the same data, in one profile: of other numbers of microbatches. They are timed in
+ * turns of a few steps, so that one is not measured at a better moment of the machine than another, and preferred for it.
+ */
+export async function profileModels(
+  requests: readonly PlanRequest[],
+  feed: Feed,
+  machine: MachineCosts,
+  options: ProfileOptions = {},
 ): Promise<Profile> {
-  const { busyDevices = Math.min(request.devices.length, availableParallelism()) } = options;
-  const profiles: Profile[] = [];
-  for (const backend of new Set(request.devices.map((d) => d.backend))) {
-    const plan = makePlan(onOneDevice(request, backend));
-    profiles.push(profileOf(await recordSteps(plan, feed, { ...options, busyDevices }), machine));
+  const { steps = 20, warmUp = 5, statistic, progress, ...rest } = options;
+  refuseSteps(steps, warmUp);
+  const [{ devices }] = requests as [PlanRequest];
+  const { busyDevices = Math.min(devices.length, availableParallelism()) } = rest;
+  const runs: { readonly recorder: StepRecorder; readonly windows: RecordedWindow[] }[] = [];
+  const plans = [...new Set(devices.map((d) => d.backend))].flatMap((backend) =>
+    requests.map((request) => makePlan(onOneDevice(request, backend))),
+  );
+  let done = 0;
+  const counted = () => progress?.(++done, 2 * steps * busyDevices * plans.length);
+  try {
+    for (const plan of plans) {
+      const recorder = await StepRecorder.open(plan, feed, { ...rest, busyDevices, progress: counted });
+      runs.push({ recorder, windows: [] });
+    }
+    for (let recorded = 0; recorded < steps; recorded += TURN) {
+      for (const { recorder, windows } of runs) {
+        // The first step of a turn finds another plan's data in the caches.
+        const settling = recorded === 0 ? warmUp : plans.length > 1 ? 1 : 0;
+        windows.push(await recorder.run(Math.min(TURN, steps - recorded), settling));
+      }
+    }
+    const profiles: Profile[] = [];
+    for (const { recorder, windows } of runs) {
+      profiles.push(profileOf(await recorder.summary(windows, statistic), machine));
+    }
+    return profiles.reduce(mergeProfiles);
+  } finally {
+    await Promise.all(runs.map(({ recorder }) => recorder.close()));
   }
-  return { ...profiles[0]!, entries: Object.assign({}, ...profiles.map((p) => p.entries)) as Profile['entries'] };
 }
 
 /** The same step on one device: the whole model in one stage, as much memory as needed. */

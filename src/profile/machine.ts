@@ -19,23 +19,27 @@ import { leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
 export interface MeasureOptions {
   /** Recorded steps of each program. Default 20. */
   readonly steps?: number;
+  /**
+   * Which quantile of waking, copying and the host's share counts. Default 0.1: on a busy machine most wakes are late, and
+   * the constants are those of the few that are not. 0.5 is what a step meets on the whole.
+   */
+  readonly quantile?: number;
   readonly signal?: AbortSignal;
 }
-
-/** On a busy machine most wakes are late: the constants are those of the few that are not. */
-const UNDISTURBED = 0.1;
 
 const noInputs = { tensorsAt: () => ({}) };
 const init = { kind: 'ones' } as const;
 
 /** A few seconds of work on one device, then on two. */
-export async function measureMachine({ steps = 20, signal }: MeasureOptions = {}): Promise<MachineCosts> {
+export async function measureMachine({
+  steps = 20,
+  quantile: q = 0.1,
+  signal,
+}: MeasureOptions = {}): Promise<MachineCosts> {
   const options = { steps, warmUp: 5, signal };
   const kernels = await recordSteps(planOf(kernelModel, 1), noInputs, options);
   const tiny = await recordSteps(planOf(tinyModel, 1), noInputs, options);
-  const one = await idleStepSeconds(planOf(idleModel(1), 1), steps, signal);
-  const two = await idleStepSeconds(planOf(idleModel(2), 2), steps, signal);
-  const secondsPerDevice = Math.max(0, two - one);
+  const { host, late } = await hostSeconds(planOf(apartModel, 2), steps, q, signal);
   return {
     identity: machineIdentity(),
     device: {
@@ -45,8 +49,8 @@ export async function measureMachine({ steps = 20, signal }: MeasureOptions = {}
     },
     copyBytesPerSecond: copyRate(kernels),
     secondsPerInstruction: tiny.secondsBetween,
-    step: { seconds: Math.max(0, one - secondsPerDevice), secondsPerDevice },
-    link: await measureLink(steps, signal),
+    step: { seconds: host, secondsPerDevice: late },
+    link: await measureLink(steps, q, signal),
   };
 }
 
@@ -87,20 +91,23 @@ const tinyModel: Model = {
   },
 };
 
-/** A step in which each device has next to nothing to do, and waits for no other. */
-const idleModel = (devices: number): Model => ({
-  name: 'idle',
+/** Some milliseconds of work on each device, which waits for no other: so long that the host sleeps meanwhile, as in a real step. */
+const apartModel: Model = {
+  name: 'apart',
   build() {
     const graph = new Graph();
-    const names = ['first', 'second'].slice(0, devices);
-    for (const name of names) {
+    const square = (name: string) => graph.parameter(name, [256, 256], init);
+    for (const name of ['first', 'second']) {
       graph.scope(name, () => {
-        graph.output(name, sum(graph.parameter('w', [4], init)), { batchAxis: null });
+        const w = square('w');
+        let h: Tensor = w;
+        for (let i = 0; i < 4; i++) h = matmul(h, w);
+        graph.output(name, sum(h), { batchAxis: null });
       });
     }
     return { graph, objective: [] };
   },
-});
+};
 
 /** Messages of few and of many bytes, each behind enough work that its receiver has fallen asleep. */
 const linkModel: Model = {
@@ -143,26 +150,28 @@ function copyRate({ plan, program, instructions }: RecordedSteps): number {
   );
 }
 
-/** Wall time of a step beyond the longest of its devices. */
-async function idleStepSeconds(plan: Plan, steps: number, signal?: AbortSignal): Promise<number> {
+/** What a step takes beside its devices, and how much later the last of them begins than the first. */
+async function hostSeconds(plan: Plan, steps: number, q: number, signal?: AbortSignal) {
   await using session = await Session.open(plan, { audit: false });
-  const runs: Timed[] = [];
-  for (let step = 0; step < 30 + 3 * steps; step++) {
+  const runs: (Timed & { readonly host: number; readonly late: number })[] = [];
+  for (let step = 0; step < 5 + steps; step++) {
     const delay = watchRunDelay();
-    const { seconds, reports } = await session.run('forward', {}, { step, signal });
+    const { seconds, reports } = await session.run('forward', {}, { step, profile: true, signal });
     const delaySeconds = delay();
-    if (step >= 30) runs.push({ seconds: seconds - Math.max(...reports.map((r) => r.busySeconds)), delaySeconds });
+    const begins = reports.map((r) => r.times![0]!);
+    const span = (Math.max(...reports.map((r) => r.times!.at(-1)!)) - Math.min(...begins)) / 1000;
+    const late = (begins.at(-1)! - begins[0]!) / 1000;
+    if (step >= 5) runs.push({ seconds, delaySeconds, host: seconds - span, late });
   }
-  return quantile(
-    leastDisturbed(runs).map((r) => r.seconds),
-    UNDISTURBED,
-  );
+  const counted = leastDisturbed(runs);
+  const of = (values: readonly number[]) => Math.max(0, quantile(values, q));
+  return { host: of(counted.map((r) => r.host)), late: of(counted.map((r) => r.late)) };
 }
 
 /** A receiver that has waited so long sleeps: it has stopped to look. */
 const ASLEEP_SECONDS = 20e-6;
 
-async function measureLink(steps: number, signal?: AbortSignal): Promise<MachineCosts['link']> {
+async function measureLink(steps: number, q: number, signal?: AbortSignal): Promise<MachineCosts['link']> {
   const plan = planOf(linkModel, 2);
   const [sender, receiver] = plan.programs.forward!.devices;
   const receives = new Map(
@@ -189,18 +198,21 @@ async function measureLink(steps: number, signal?: AbortSignal): Promise<Machine
       wakes.push((received[2 * to + 1]! - end) / 1000);
     });
   }
-  return { ...fitSends(sends), secondsLatency: Math.max(0, quantile(wakes, UNDISTURBED)) };
+  return { ...fitSends(sends, q), secondsLatency: Math.max(0, quantile(wakes, q)) };
 }
 
-/** seconds = secondsSend + bytes / bytesPerSecond, through the first deciles of the smallest and of each larger size. */
-export function fitSends(sends: readonly { bytes: number; seconds: number }[]): {
+/** seconds = secondsSend + bytes / bytesPerSecond, through quantiles of the smallest and of each larger size. */
+export function fitSends(
+  sends: readonly { bytes: number; seconds: number }[],
+  q = 0.1,
+): {
   bytesPerSecond: number;
   secondsSend: number;
 } {
   const bySize = new Map<number, number[]>();
   for (const { bytes, seconds } of sends) bySize.set(bytes, [...(bySize.get(bytes) ?? []), seconds]);
   const points = [...bySize]
-    .map(([bytes, all]) => ({ bytes, seconds: quantile(all, UNDISTURBED) }))
+    .map(([bytes, all]) => ({ bytes, seconds: quantile(all, q) }))
     .sort((a, b) => a.bytes - b.bytes);
   const [least] = points;
   if (!least || points.length < 2) return { bytesPerSecond: 8e9, secondsSend: 0 };

@@ -148,12 +148,7 @@ export class StepRecorder {
   }
 }
 
-/**
- * Runs a plan's first program on devices, every second step recorded instruction by instruction. Steps that other
- * processes have disturbed do not count, where the system tells.
- */
-export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions = {}): Promise<RecordedSteps> {
-  const { steps = 20, warmUp = 5, progress, ...rest } = options;
+export function refuseSteps(steps: number, warmUp: number): void {
   if (!Number.isInteger(steps) || steps < 1 || !Number.isInteger(warmUp) || warmUp < 0) {
     throw new UsageError(
       'profile-steps',
@@ -164,6 +159,15 @@ export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions
       },
     );
   }
+}
+
+/**
+ * Runs a plan's first program on devices, every second step recorded instruction by instruction. Steps that other
+ * processes have disturbed do not count, where the system tells.
+ */
+export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions = {}): Promise<RecordedSteps> {
+  const { steps = 20, warmUp = 5, progress, ...rest } = options;
+  refuseSteps(steps, warmUp);
   let done = 0;
   const recorder = await StepRecorder.open(plan, feed, {
     ...rest,

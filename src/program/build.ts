@@ -8,6 +8,8 @@ import type { Task } from '../schedule/task.ts';
 import { BuildContext, type BuildOptions, runsOf } from './context.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
 import { connect, type DraftDevice, type SegmentTimes } from './messages.ts';
+import { orderTasks } from './order.ts';
+import { overwriteDyingInputs } from './overwrite.ts';
 import { type Addition, PairwiseSum } from './pairwise.ts';
 import { sampleGroups } from './sample-groups.ts';
 import { type Chunk, stage } from './staging.ts';
@@ -19,7 +21,12 @@ export function buildProgram(options: BuildOptions): StepProgram {
   const context = new BuildContext(options);
   const { graphs } = context;
   const drafts = Array.from({ length: schedule.devices }, (_, device) => new DeviceBuilder(context, device).build());
-  const devices = connect(drafts, options.postAhead ?? 1, segmentTimes(options, drafts));
+  const times = segmentTimes(options, drafts);
+  const isShort = (device: number): boolean => !options.plainOn?.has(device);
+  const assemble = (list: readonly DraftDevice[]) =>
+    connect(list, options.postAhead ?? 1, times).map((d) => (isShort(d.device) ? overwriteDyingInputs(d) : d));
+  // Samples that are computed one by one join their sums in the graph's order.
+  const { devices, orders } = orderTasks(drafts, assemble, (device) => isShort(device) && !options.perSample);
 
   const chunksOf = (tensors: readonly Tensor[]): Chunk[] =>
     tensors.map((tensor, m) => ({ tensor, samples: context.samplesOf(rootOf(tensor), m) }));
@@ -40,6 +47,7 @@ export function buildProgram(options: BuildOptions): StepProgram {
     microbatches: chunks.length,
     chunks,
     devices,
+    orders,
     feeds: feeds.staged,
     results: results.staged,
     feedBytes: feeds.bytes,
@@ -148,7 +156,11 @@ class DeviceBuilder {
   #compute(node: Node, microbatch: number | null, task: string): void {
     const { options } = this.#context;
     const isFirst = node.op!.accumulates ? microbatch === 0 : null;
-    const { signature, lowered, cost } = this.#context.lower(node, isFirst, options.backends[this.#device]!);
+    const { signature, lowered, overwritable, cost } = this.#context.lower(
+      node,
+      isFirst,
+      options.backends[this.#device]!,
+    );
     const inputs = node.inputs.map((t) => this.#need(t, microbatch));
     const outputs = node.outputs.map((t) => this.#produce(t, microbatch));
     const samples = Math.max(...node.outputs.map((t) => this.#context.samplesOf(t, microbatch)));
@@ -158,6 +170,7 @@ class DeviceBuilder {
       calls: lowered.calls,
       inputs: inputs.map((buffer, i) => place(buffer, node.inputs[i]!)),
       outputs: outputs.map((buffer, i) => place(buffer, node.outputs[i]!)),
+      overwritable,
       repeat: samples,
       ...cost,
     };
@@ -174,6 +187,7 @@ class DeviceBuilder {
       inputs,
       outputs,
       workspace,
+      overwrites: null,
       ...totalCost([part]),
     });
     // A sum over microbatches is complete, and may leave, behind the last of them.
@@ -240,7 +254,15 @@ class DeviceBuilder {
     let workspaceBytes = 0;
     const run = (node: Node, first: boolean | null, from: readonly Place[], to: readonly Place[]) => {
       const { signature, lowered, cost } = this.#context.lower(node, first, backend);
-      parts.push({ signature, calls: lowered.calls, inputs: from, outputs: to, repeat: 1, ...cost });
+      parts.push({
+        signature,
+        calls: lowered.calls,
+        inputs: from,
+        outputs: to,
+        overwritable: [],
+        repeat: 1,
+        ...cost,
+      });
       workspaceBytes = Math.max(workspaceBytes, lowered.workspaceBytes);
     };
     const sums = new Map(group.filter((n) => n.op!.accumulates).map((n) => [n, this.#treeSum(n)]));
@@ -278,6 +300,7 @@ class DeviceBuilder {
       inputs: [...inputs],
       outputs: [...outputs],
       workspace: this.#workspace(last.name, workspaceBytes),
+      overwrites: null,
       ...totalCost(parts),
     });
     for (const node of kept) this.#leave(node, microbatch);

@@ -4,7 +4,7 @@ import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import type { Cost } from '../graph/op-record.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
-import { lowerNode } from '../lower/lower.ts';
+import { lowerNode, overwritableInputs } from '../lower/lower.ts';
 import type { ClockOptions } from '../schedule/clock.ts';
 import type { StageEdge } from '../schedule/dependencies.ts';
 import type { Schedule } from '../schedule/schedule.ts';
@@ -33,6 +33,11 @@ export interface BuildOptions {
   /** Which stages feed which, and what tasks take: the clock by which buffers are posted. Default: a chain, F = B = W. */
   readonly edges?: readonly StageEdge[];
   readonly durations?: NonNullable<ClockOptions['durations']>;
+  /**
+   * Devices whose tasks run in the order of the graph, every value in bytes of its own. Elsewhere nodes run in the order that
+   * keeps the fewest bytes alive, and outputs lie over inputs that die.
+   */
+  readonly plainOn?: ReadonlySet<number>;
   /** Tasks ahead of its use at which a receive buffer is posted at least; more where the sender or all would wait for it. Default 1. */
   readonly postAhead?: number;
 }
@@ -56,6 +61,8 @@ interface ChunkGraph {
 export interface LoweredNode {
   readonly signature: NodeSignature;
   readonly lowered: Lowered;
+  /** Positions of the inputs that output 0 may be written over. */
+  readonly overwritable: readonly number[];
   /** FLOPs and bytes of one run. */
   readonly cost: Cost;
 }
@@ -206,7 +213,9 @@ export class BuildContext {
       const outputs = node.outputs.map((t) => t.type);
       const attrs = isFirst === null ? node.attrs : { ...node.attrs, first: isFirst };
       const signature = { op: node.op!.name, inputs, outputs, attrs };
-      found = { signature, lowered: lowerNode(backend, signature), cost: node.op!.cost(inputs, outputs, node.attrs) };
+      const lowered = lowerNode(backend, signature);
+      const overwritable = overwritableInputs(backend, signature, lowered);
+      found = { signature, lowered, overwritable, cost: node.op!.cost(inputs, outputs, node.attrs) };
       known.set(node, found);
     }
     return found;

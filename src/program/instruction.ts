@@ -62,6 +62,8 @@ export interface ComputeInstruction {
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
   readonly workspace: number | null;
+  /** The input that dies here and whose bytes `outputs[0]` takes over; null: the output has bytes of its own. */
+  readonly overwrites: number | null;
   /** FLOPs and bytes of all parts. */
   readonly flops: number;
   readonly bytes: number;
@@ -73,6 +75,8 @@ export interface Part {
   readonly calls: readonly KernelCall[];
   readonly inputs: readonly Place[];
   readonly outputs: readonly Place[];
+  /** Positions of the inputs that output 0 may be written over, element by element in the same places. */
+  readonly overwritable: readonly number[];
   readonly repeat: number;
   /** Of one repetition, for cost models. */
   readonly flops: number;
@@ -113,6 +117,17 @@ export interface Buffer {
   readonly persistent: string | null;
 }
 
+/** What the order of a device's tasks does to its memory. */
+export interface TaskOrder {
+  /** Most bytes alive at once, without what lives from load to close: with all tasks in the graph's order, and as they run. */
+  readonly graphOrderBytes: number;
+  readonly bytes: number;
+  /** The tasks that run in another order, such as `0BW1`. */
+  readonly tasks: readonly string[];
+  /** No order within the task that holds the peak is better. */
+  readonly exact: boolean;
+}
+
 export interface DeviceProgram {
   readonly device: number;
   readonly buffers: readonly Buffer[];
@@ -137,6 +152,8 @@ export interface StepProgram {
   /** Samples in each microbatch. */
   readonly chunks: readonly number[];
   readonly devices: readonly DeviceProgram[];
+  /** By device. */
+  readonly orders: readonly TaskOrder[];
   readonly feeds: readonly StagedTensor[];
   readonly results: readonly StagedTensor[];
   readonly feedBytes: number;

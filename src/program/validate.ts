@@ -1,5 +1,6 @@
 import { PlanError } from '../core/errors.ts';
-import { type DeviceProgram, describe, type StepProgram, touches } from './instruction.ts';
+import { type ComputeInstruction, type DeviceProgram, describe, type StepProgram, touches } from './instruction.ts';
+import { overwritable } from './overwrite.ts';
 
 export interface Deadlock {
   /** Devices of the circle, each waiting for the next. */
@@ -109,9 +110,20 @@ export function validateProgram(program: StepProgram): void {
 function checkDevice(program: DeviceProgram, problems: string[]): void {
   const written = new Set(program.buffers.filter((b) => b.persistent !== null).map((b) => b.id));
   const posted = new Set<number>();
+  /** Buffers whose bytes an output has taken over, and those that any instruction has used. */
+  const gone = new Set<number>();
+  const touched = new Set<number>();
   program.instructions.forEach((instruction, at) => {
     const where = () => `device ${program.device}, instruction ${at} (${describe(instruction, program)})`;
     const { reads, writes } = touches(instruction);
+    for (const id of [...reads, ...writes]) {
+      if (gone.has(id)) problems.push(`${where()} touches ${program.buffers[id]!.name}, which has been overwritten`);
+    }
+    if (instruction.kind === 'compute' && instruction.overwrites !== null) {
+      checkOverwriting(instruction, program, touched, (problem) => problems.push(`${where()} ${problem}`));
+      gone.add(instruction.overwrites);
+    }
+    for (const id of [...reads, ...writes]) touched.add(id);
     for (const id of reads) {
       if (!written.has(id)) problems.push(`${where()} reads ${program.buffers[id]?.name ?? id} before it is written`);
     }
@@ -122,6 +134,21 @@ function checkDevice(program: DeviceProgram, problems: string[]): void {
     if (instruction.kind === 'receive' && !posted.has(instruction.buffer)) problems.push(`${where()} was never posted`);
     for (const id of writes) written.add(id);
   });
+}
+
+/** An output may only take over all bytes of an input that moves, where the kernels allow it, and as its first value. */
+function checkOverwriting(
+  instruction: ComputeInstruction,
+  { buffers }: DeviceProgram,
+  touched: ReadonlySet<number>,
+  report: (problem: string) => void,
+): void {
+  const [from, to] = [buffers[instruction.overwrites!]!, buffers[instruction.outputs[0]!]!];
+  const over = `overwrites ${from.name} by ${to.name}`;
+  if (!overwritable(instruction).includes(from.id)) report(`${over}, which its kernels do not allow`);
+  if (from.persistent !== null || to.persistent !== null) report(`${over}, and what is persistent has its own bytes`);
+  if (from.bytes !== to.bytes) report(`${over}, which is ${to.bytes} bytes long and not ${from.bytes}`);
+  if (touched.has(to.id)) report(`${over}, which has bytes already`);
 }
 
 /** A send, a post or a receive; only a send knows the other side's buffer. */

@@ -1,5 +1,5 @@
 /** A plan as people read it. */
-import { formatBytes, formatCount, formatPercent, formatSeconds, wrap } from '../core/format.ts';
+import { formatBytes, formatCount, formatFlops, formatPercent, formatSeconds, wrap } from '../core/format.ts';
 import { formatType } from '../core/types.ts';
 import type { PartitionObjective } from '../partition/partition.ts';
 import type { Plan } from '../plan/plan.ts';
@@ -17,6 +17,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
   const parts = [
     heading(summary, plan),
     stageTable(summary),
+    ...recomputeLines(summary),
     ...foldedStagesLine(plan, main!),
     `Schedule ${summary.schedule}${summary.barriers?.nodes.length ? ' (batchNorm exact)' : ''}, one column a task:\n${printGrid(
       plan.schedules[main!]!,
@@ -27,7 +28,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
       },
     )}`,
     ...barrierLines(summary, width),
-    memoryTable(summary),
+    memoryTable(summary, width),
     `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}; no plan of ${countOf(summary)} below ${formatSeconds(summary.stepSecondsLowerBound)} (gap ${formatPercent(gapOf({ value: summary.stepSecondsPredicted, lowerBound: summary.stepSecondsLowerBound }))})`,
   ];
   if (summary.surplus.length > 0) {
@@ -87,14 +88,23 @@ function stageTable({ stages }: PlanSummary): string {
   );
 }
 
-function formatFlops(flops: number): string {
-  const units = ['', 'K', 'M', 'G', 'T', 'P'];
-  let unit = 0;
-  while (flops >= 1000 && unit < units.length - 1) {
-    flops /= 1000;
-    unit++;
+/** What stages compute again, with its price and what it frees. */
+function recomputeLines({ recompute: { mode, stages }, stages: all }: PlanSummary): string[] {
+  if (mode === 'none' || (mode === 'given' && stages.length === 0)) return [];
+  if (stages.length === 0) {
+    const why =
+      mode === 'optimal'
+        ? 'everything that the backward pass reads fits, and is kept'
+        : 'no stage holds what it could compute again';
+    return [`Recompute ${mode}: ${why}`];
   }
-  return `${unit === 0 ? flops : flops.toFixed(1)} ${units[unit]}`.trimEnd();
+  const total = all.reduce((sum, s) => sum + s.flops, 0);
+  const again = stages.reduce((sum, s) => sum + s.flops, 0);
+  const body = table(
+    ['stage', 'nodes again', 'FLOPs again a step', 'kept a microbatch', 'instead of'],
+    stages.map((s) => [s.stage, s.nodes, formatFlops(s.flops), formatBytes(s.keptBytes), formatBytes(s.fullBytes)]),
+  );
+  return [`Recompute ${mode}, ${formatPercent(total > 0 ? again / total : 0)} of all FLOPs:\n${body}`];
 }
 
 const categoryNames: Readonly<Record<string, string>> = {
@@ -102,7 +112,7 @@ const categoryNames: Readonly<Record<string, string>> = {
   savedActivations: 'saved activations',
 };
 
-function memoryTable({ devices }: PlanSummary): string {
+function memoryTable({ devices }: PlanSummary, width: number): string {
   const rows = (of: (d: DeviceSummary) => Cell) => devices.map(of);
   const bytes = (of: (d: DeviceSummary) => number) => rows((d) => formatBytes(of(d)));
   const lines: [string, Cell[]][] = [
@@ -113,6 +123,7 @@ function memoryTable({ devices }: PlanSummary): string {
     ['peak', bytes((d) => d.peakBytesPlanned)],
     ['capacity', rows((d) => (d.capacityBytes === null ? 'as needed' : formatBytes(d.capacityBytes)))],
     ['most alive at once', bytes((d) => d.maxLiveBytes)],
+    ["  in the graph's order", bytes((d) => d.order.graphOrderBytes)],
     ['peak over most alive', rows((d) => (d.peakBytesPlanned / Math.max(1, d.maxLiveBytes)).toFixed(3))],
     ['sum without reuse', bytes((d) => d.naiveSumBytes)],
   ];
@@ -123,7 +134,8 @@ function memoryTable({ devices }: PlanSummary): string {
     lines.map(([name, cells]) => [name, ...cells]),
     { align },
   );
-  return `${body}\n\nThe peak, and what holds it:\n${devices.map(holdersOf).join('\n')}`;
+  const text = `${body}\n\nThe peak, and what holds it:\n${devices.map(holdersOf).join('\n')}`;
+  return [text, ...orderLines(devices, width)].join('\n');
 }
 
 /** Tensors of each device's peak that the printed plan shows. */
@@ -153,6 +165,18 @@ function holdersOf({ device, peakAt, peakProgram, holders, otherHolders }: Devic
           .filter((l) => l !== '')
       : ['    nothing'];
   return `  device ${device}: at ${peakAt} of ${peakProgram}\n${lines.join('\n')}`;
+}
+
+/** Before → after, where another order of a task's nodes lowers a device's peak. */
+function orderLines(devices: readonly DeviceSummary[], width: number): string[] {
+  const changed = devices.filter((d) => d.order.tasks.length > 0);
+  if (changed.length === 0) return [];
+  const lines = changed.map(({ device, maxLiveBytes, order }) => {
+    const proof = order.exact ? ', and no order of its highest task is lower' : '';
+    const tasks = wrap(order.tasks.join(', '), '    ', width);
+    return `  device ${device}: ${formatBytes(order.graphOrderBytes)} → ${formatBytes(maxLiveBytes)} alive at once${proof}, in\n${tasks}`;
+  });
+  return ["Nodes run in another order than the graph's:", ...lines];
 }
 
 /** The closing table of a run: planned against measured. */

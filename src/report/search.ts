@@ -10,7 +10,7 @@ export function printSearch(result: SearchResult): string {
   const { best, evaluated, pareto, lowerBound, gap, considered, interrupted, seconds } = result;
   const shown = evaluated.filter((c, i) => i < SHOWN || pareto.includes(c));
   const body = table(
-    ['', 'step', 'bubble', 'largest peak', 'M', 'schedule', 'partition', 'devices', 'stages'],
+    ['', 'step', 'bubble', 'largest peak', 'M', 'schedule', 'recompute', 'partition', 'devices', 'stages'],
     shown.map((c) => [
       c === best ? 'best' : !c.fits ? 'too large' : pareto.includes(c) ? 'Pareto' : '',
       formatSeconds(c.stepSeconds),
@@ -18,11 +18,12 @@ export function printSearch(result: SearchResult): string {
       formatBytes(Math.max(...c.peakBytes)),
       c.microbatches,
       c.schedule,
+      c.recompute,
       c.partition,
       new Set(c.placement).size,
       c.stages,
     ]),
-    { align: ['left', 'right', 'right', 'right', 'right', 'left', 'left', 'right', 'right'] },
+    { align: ['left', 'right', 'right', 'right', 'right', 'left', 'left', 'left', 'right', 'right'] },
   );
   return [
     `Search: ${considered} combinations weighed, ${evaluated.length} compiled and simulated, ${formatSeconds(seconds)}${interrupted ? '; interrupted, this is the best so far' : ''}`,
@@ -52,6 +53,7 @@ const jsonOfCandidate = (c: EvaluatedCandidate) => ({
   microbatches: c.microbatches,
   partition: c.partition,
   schedule: c.schedule,
+  recompute: c.recompute,
   stages: c.stages,
   placement: c.placement,
   stepSeconds: c.stepSeconds,

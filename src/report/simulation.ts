@@ -146,6 +146,7 @@ const DEVICES_SHOWN = 8;
 const CAUSES_SHOWN = 20;
 
 const waitNames: Readonly<Record<WaitKind, string>> = {
+  start: "for the host's word to begin",
   post: 'for a place to send to',
   receive: 'for a value',
   barrier: 'for all, at a barrier',

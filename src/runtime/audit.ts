@@ -52,6 +52,8 @@ export class Audit {
     for (const id of touches(instruction).writes) {
       if (image.program.buffers[id]!.persistent === null) this.#alive.add(id);
     }
+    // From here on its bytes are the output's.
+    if (instruction.kind === 'compute' && instruction.overwrites !== null) this.#alive.delete(instruction.overwrites);
     if (instruction.kind === 'post') {
       this.#reserve(image, instruction.buffer);
       this.#posted.add(instruction.buffer);

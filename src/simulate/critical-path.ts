@@ -4,7 +4,7 @@ import type { Timeline } from './timeline.ts';
 
 /**
  * What a stretch of time went to: `contention` is the part of a transfer that is due to others, `latency` a link's, `host`
- * what a step takes behind its devices.
+ * what a step takes before and behind its devices.
  */
 export type PathKind = 'compute' | 'other' | 'send' | 'contention' | 'latency' | 'host';
 
@@ -35,12 +35,12 @@ export interface CriticalPath {
 export function criticalPath(simulation: Simulation): CriticalPath {
   const timeline = timelineOf(simulation);
   const segments: PathSegment[] = [];
-  let device = lastDevice(timeline);
+  let device = lastDevice(timeline, simulation.startSeconds);
   let index = timeline.count(device) - 1;
   let hops = 0;
   const { stepSeconds, hostSeconds } = simulation;
   if (hostSeconds > 0) {
-    const begin = index < 0 ? 0 : timeline.at(device, index).end;
+    const begin = index < 0 ? simulation.startSeconds[device]! : timeline.at(device, index).end;
     segments.push({ device: null, index: null, kind: 'host', to: null, begin, end: stepSeconds });
   }
   while (index >= 0) {
@@ -61,6 +61,8 @@ export function criticalPath(simulation: Simulation): CriticalPath {
     index = kind === 'barrier' ? heldBy.index - 1 : heldBy.index;
     device = heldBy.device;
   }
+  const start = simulation.startSeconds[device]!;
+  if (start > 0) segments.push({ device: null, index: null, kind: 'host', to: null, begin: 0, end: start });
   segments.reverse();
   const secondsByKind = { compute: 0, other: 0, send: 0, contention: 0, latency: 0, host: 0 };
   const secondsByDevice = new Array<number>(timeline.devices).fill(0);
@@ -74,11 +76,11 @@ export function criticalPath(simulation: Simulation): CriticalPath {
 const pathKind = (kind: string): PathKind => (kind === 'compute' || kind === 'send' ? kind : 'other');
 
 /** The first of the devices that end with the step. */
-export function lastDevice(timeline: Timeline): number {
+export function lastDevice(timeline: Timeline, startSeconds: readonly number[]): number {
   let [last, latest] = [0, -1];
   for (let d = 0; d < timeline.devices; d++) {
     const n = timeline.count(d);
-    const end = n === 0 ? 0 : timeline.at(d, n - 1).end;
+    const end = n === 0 ? startSeconds[d]! : timeline.at(d, n - 1).end;
     if (end > latest) [last, latest] = [d, end];
   }
   return last;

@@ -40,29 +40,39 @@ type Piece = { readonly begin: number; readonly end: number } & (
   | { readonly root: 'host'; readonly wait: Wait }
 );
 
-/** The device that ends last, and when. */
-interface Last {
-  readonly device: number;
-  readonly seconds: number;
+/** When the host lets each device begin, which one ends last, and when. */
+interface Host {
+  readonly begins: readonly number[];
+  readonly last: number;
+  readonly ends: number;
 }
 
-const lastOf = ({ stepSeconds, hostSeconds }: Simulation, timeline: Timeline): Last => ({
-  device: lastDevice(timeline),
-  seconds: stepSeconds - hostSeconds,
+const hostOf = ({ stepSeconds, hostSeconds, startSeconds }: Simulation, timeline: Timeline): Host => ({
+  last: lastDevice(timeline, startSeconds),
+  ends: stepSeconds - hostSeconds,
+  begins: startSeconds,
 });
 
 /**
  * A device's time from `begin` to `end`, cut where what it does or waits for changes. A wait is the affair of whoever ends
  * it until that has happened, and the link's from there on; one for the step's end is that of the device that ends last,
- * and then the host's.
+ * and then the host's, whose word it also
+ * waits for before its first action.
  */
-function* pieces(timeline: Timeline, device: number, begin: number, end: number, last: Last): Generator<Piece> {
+function* pieces(timeline: Timeline, device: number, begin: number, end: number, host: Host): Generator<Piece> {
   const count = timeline.count(device);
   let index = timeline.indexAt(device, begin);
-  for (let now = begin; now < end; index++) {
+  let now = begin;
+  const told = Math.min(end, host.begins[device]!);
+  if (now < told) {
+    const wait = { device, index: count > 0 ? 0 : null, kind: 'start', for: device } as const;
+    yield { root: 'host', wait, begin: now, end: told };
+    now = told;
+  }
+  for (; now < end; index++) {
     if (index === count) {
-      const wait = { device, index: null, kind: 'end', for: last.device } as const;
-      const ended = Math.max(now, Math.min(end, last.seconds));
+      const wait = { device, index: null, kind: 'end', for: host.last } as const;
+      const ended = Math.max(now, Math.min(end, host.ends));
       if (now < ended) yield { root: null, wait, begin: now, end: ended };
       if (ended < end) yield { root: 'host', wait, begin: ended, end };
       return;
@@ -94,14 +104,14 @@ const rootKind = (kind: ActionKind): 'compute' | 'send' | 'other' =>
 export function whyIdle(simulation: Simulation, device: number, seconds: number): IdleReason | null {
   const timeline = timelineOf(simulation);
   if (!(seconds >= 0 && seconds < simulation.stepSeconds)) return null;
-  const last = lastOf(simulation, timeline);
+  const host = hostOf(simulation, timeline);
   const chain: Wait[] = [];
   let [begin, end, at] = [0, simulation.stepSeconds, device];
   for (;;) {
     const index = timeline.indexAt(at, seconds);
     const from = index === 0 ? 0 : timeline.at(at, index - 1).end;
     const until = index === timeline.count(at) ? simulation.stepSeconds : timeline.at(at, index).end;
-    const here = [...pieces(timeline, at, from, until, last)].find((p) => p.begin <= seconds && seconds < p.end)!;
+    const here = [...pieces(timeline, at, from, until, host)].find((p) => p.begin <= seconds && seconds < p.end)!;
     begin = Math.max(begin, here.begin);
     end = Math.min(end, here.end);
     if (here.root === 'busy' && chain.length === 0) return null;
@@ -135,7 +145,7 @@ export interface IdleCause {
 /** All idle time of a step by its root causes, the largest first; it sums to devices · step − Σ busy. */
 export function idleCauses(simulation: Simulation): IdleCause[] {
   const timeline = timelineOf(simulation);
-  const last = lastOf(simulation, timeline);
+  const host = hostOf(simulation, timeline);
   const sums = new Map<string, { -readonly [K in keyof IdleCause]: IdleCause[K] }>();
   const add = (wait: WaitKind, kind: RootKind, device: number | null, seconds: number): void => {
     if (seconds <= 0) return;
@@ -148,7 +158,7 @@ export function idleCauses(simulation: Simulation): IdleCause[] {
   for (let device = 0; device < timeline.devices; device++) {
     rest.push({ device, begin: 0, end: simulation.stepSeconds, wait: null });
     for (let span = rest.pop(); span; span = rest.pop()) {
-      for (const piece of pieces(timeline, span.device, span.begin, span.end, last)) {
+      for (const piece of pieces(timeline, span.device, span.begin, span.end, host)) {
         const { begin, end } = piece;
         if (piece.root === null) {
           const wait = span.wait ?? piece.wait.kind;

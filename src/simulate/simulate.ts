@@ -17,8 +17,8 @@ export interface SimulateOptions {
   readonly record?: boolean;
 }
 
-/** What a device waits for: a place to send to, a value, all others, or the step's end when its own work is done. */
-export type WaitKind = 'post' | 'receive' | 'barrier' | 'end';
+/** What a device waits for: the host's word to begin, a place to send to, a value, all others, or the step's end when its own work is done. */
+export type WaitKind = 'start' | 'post' | 'receive' | 'barrier' | 'end';
 
 export interface SimulatedTimes {
   readonly computeSeconds: number;
@@ -36,11 +36,13 @@ export interface SimulatedTimes {
   readonly bubbleFraction: number;
 }
 
-/** A step on paper. All devices begin at 0, and it ends with the last of them, as the coordinator measures it. */
+/** A step on paper. Devices begin at 0, or as the host gets to them, and it ends with the last, as the coordinator measures it. */
 export interface Simulation {
   readonly stepSeconds: number;
   /** The part behind the last device: the host's own, by the cost model. */
   readonly hostSeconds: number;
+  /** When each device begins. */
+  readonly startSeconds: readonly number[];
   /** 1 − Σ busy / (devices · step). */
   readonly bubbleFraction: number;
   readonly devices: readonly SimulatedTimes[];
@@ -107,6 +109,7 @@ interface DeviceOptions {
   readonly factor: ((index: number) => number) | undefined;
   readonly speed: SpeedTrace | undefined;
   readonly begin: number;
+  readonly start: number;
 }
 
 class Device {
@@ -115,6 +118,7 @@ class Device {
   readonly factor: ((index: number) => number) | undefined;
   readonly speed: SpeedTrace | undefined;
   readonly begin: number;
+  readonly start: number;
   action: Action | undefined;
   index = 0;
   clock = 0;
@@ -142,6 +146,7 @@ class Device {
     this.factor = options.factor;
     this.speed = options.speed;
     this.begin = options.begin;
+    this.start = this.clock = options.start;
     this.advance();
   }
 
@@ -176,7 +181,13 @@ class Player {
     const factors = jitter && jitter.variation !== 0 ? jitterOf(jitter) : undefined;
     this.#devices = Array.from(
       { length: source.devices },
-      (_, d) => new Device(d, source, { factor: factors?.(d), speed: speeds?.[d], begin }),
+      (_, d) =>
+        new Device(d, source, {
+          factor: factors?.(d),
+          speed: speeds?.[d],
+          begin,
+          start: cluster.costs.startSeconds?.(d) ?? 0,
+        }),
     );
     this.#queue = [...this.#devices].reverse();
     this.#sharing = cluster.media && cluster.media.length > 0 ? new Sharing(cluster.media) : undefined;
@@ -431,6 +442,7 @@ class Player {
         otherSeconds: d.other,
         busySeconds,
         waiting: {
+          start: d.start,
           post: d.waitsForPosts,
           receive: d.waitsForMessages,
           barrier: d.waitsAtBarriers,
@@ -443,6 +455,7 @@ class Player {
     return {
       stepSeconds,
       hostSeconds,
+      startSeconds: this.#devices.map((d) => d.start),
       bubbleFraction: idleShare(busy, devices.length * stepSeconds),
       devices,
       messages: this.#devices.reduce((sum, d) => sum + d.messages, 0),

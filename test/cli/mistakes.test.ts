@@ -50,7 +50,7 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['an unknown model', { model: { kind: 'mpl' } }, 2, 'model.kind', '"mlp"'],
   ['an ONNX model that is not there', { model: 'net.onnx' }, 2, 'model.file', 'no such file', 'net.onnx'],
   ['an unknown schedule', { schedule: 'gpip' }, 2, 'schedule', '"gpipe"'],
-  ['recompute', { recompute: 'optimal' }, 2, 'recompute', 'has not got "optimal"'],
+  ['an unknown way to recompute', { recompute: 'optimum' }, 2, 'recompute', '"optimal"'],
   ['checkpoints nowhere', { checkpoint: { every: 1 } }, 2, 'checkpoint.dir', 'required'],
   ['checkpoints after no steps', { checkpoint: { dir: 'c', every: 0 } }, 2, 'checkpoint.every', '≥ 1'],
   ['resuming from no folder', { resume: 'c' }, 2, 'no such folder'],

@@ -115,7 +115,8 @@ describe('profiled costs', () => {
     expect(model.kernelSeconds(matmulThere, 'reference')).toBe(fallback.kernelSeconds(matmulThere, 'reference'));
     expect(model.instructionSeconds('wasm', 1000)).toBe(fallback.instructionSeconds('wasm', 1000));
     expect(model.link(0, 1)).toEqual({ ...machine.link, wakes: true });
-    expect(model.stepSeconds!(2)).toBeCloseTo(machine.step.seconds + 2 * machine.step.secondsPerDevice, 15);
+    expect(model.stepSeconds!(2)).toBe(machine.step.seconds);
+    expect([0, 1, 3].map(model.startSeconds!)).toEqual([0, 1, 3].map((d) => d * machine.step.secondsPerDevice));
     expect(model.source).toBe('profile');
   });
 

@@ -76,14 +76,34 @@ describe('liveness', () => {
       const mentions = program.instructions.flatMap((i, at) =>
         JSON.stringify(namesOf(i)).includes(`[${buffer}]`) ? [at] : [],
       );
-      expect([first, last]).toEqual([mentions[0], mentions.at(-1)]);
+      const end = mentions.at(-1)!;
+      const overwriting = program.instructions.some((i) => i.kind === 'compute' && i.overwrites === buffer);
+      expect([first, last]).toEqual([mentions[0], overwriting ? end - 1 : end]);
     }
   });
 
-  it('every temporary dies once', () => {
+  it('every temporary dies once, or is overwritten', () => {
     const dead = deaths(program, intervals).flat();
-    expect(new Set(dead).size).toBe(dead.length);
-    expect(dead.length).toBe(intervals.filter((i) => program.buffers[i.buffer]!.persistent === null).length);
+    const overwritten = program.instructions.flatMap((i) =>
+      i.kind === 'compute' && i.overwrites !== null ? [i.overwrites] : [],
+    );
+    expect(overwritten.length).toBeGreaterThan(5);
+    const ends = [...dead, ...overwritten];
+    expect(new Set(ends).size).toBe(ends.length);
+    expect(ends.length).toBe(intervals.filter((i) => program.buffers[i.buffer]!.persistent === null).length);
+  });
+
+  it('an output that overwrites begins where the input ends, in the same place', () => {
+    const plan = planOf(threeLayers, { devices: 2, microbatches: 2 });
+    plan.memory.forEach(({ layouts }, d) => {
+      const { offsets, intervals: lives } = layouts.train!;
+      const life = new Map(lives.map((i) => [i.buffer, i]));
+      plan.programs.train!.devices[d]!.instructions.forEach((i, at) => {
+        if (i.kind !== 'compute' || i.overwrites === null) return;
+        expect([life.get(i.overwrites)!.last, life.get(i.outputs[0]!)!.first]).toEqual([at - 1, at]);
+        expect(offsets[i.outputs[0]!]).toBe(offsets[i.overwrites]);
+      });
+    });
   });
 });
 

@@ -214,6 +214,9 @@ describe('the cache', () => {
     // A smaller microbatch has kernels of its own: they are timed, the others stay.
     const more = await profileFor(request({ microbatches: 3 }), () => feed, options);
     expect(Object.keys(more.entries)).toEqual(expect.arrayContaining(Object.keys(first.entries)));
+    const counts = [1, 2, 4];
+    const all = await profileFor(request(), () => feed, { ...options, microbatches: counts });
+    for (const microbatches of counts) expect(missingKeys(all, kernelRuns(request({ microbatches })))).toEqual([]);
     const file = readdirSync(cache.folder!).find((name) => name.startsWith('kernels-'))!;
     const text = readFileSync(join(cache.folder!, file), 'utf8');
     writeFileSync(join(cache.folder!, file), text.slice(0, text.length / 2));

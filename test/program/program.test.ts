@@ -5,7 +5,7 @@ import { add, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
 import type { Model } from '../../src/optim/model.ts';
 import { chunkSizes } from '../../src/plan/chunks.ts';
-import type { DeviceProgram, Instruction, StepProgram } from '../../src/program/instruction.ts';
+import type { ComputeInstruction, DeviceProgram, Instruction, StepProgram } from '../../src/program/instruction.ts';
 import { printProgram } from '../../src/program/print.ts';
 import { findDeadlock, validateProgram } from '../../src/program/validate.ts';
 import { Session } from '../../src/train/session.ts';
@@ -77,6 +77,22 @@ describe('validateProgram', () => {
   it('sees a receive that was never posted', () => {
     const broken = edit(train, 1, (list) => list.filter((i) => i.kind !== 'post'));
     expect(refusal(broken).message).toContain('was never posted');
+  });
+  it('sees what is used behind its overwriting, and what may not be overwritten', () => {
+    const { instructions } = train.devices[1]!;
+    const relu = instructions.find((i): i is ComputeInstruction => i.kind === 'compute' && i.op === 'relu')!;
+    const [input, output] = [relu.inputs[0]!, relu.outputs[0]!];
+    expect(relu.overwrites).toBe(input);
+    const behind = instructions.indexOf(relu) + 1;
+    const late = edit(train, 1, (list) => list.toSpliced(behind, 0, { kind: 'copy', from: input, buffer: output }));
+    expect(refusal(late).message).toContain('which has been overwritten');
+
+    const changed = (change: (i: ComputeInstruction) => ComputeInstruction) =>
+      refusal(edit(train, 1, (list) => list.map((i) => (i.kind === 'compute' ? change(i) : i)))).message;
+    const product = (i: ComputeInstruction) => i.op === 'matmul' && i.overwrites === null;
+    expect(changed((i) => (product(i) ? { ...i, overwrites: i.inputs[0]! } : i))).toContain('its kernels do not allow');
+    const update = (i: ComputeInstruction) => i.op === 'sgdUpdate';
+    expect(changed((i) => (update(i) ? { ...i, overwrites: i.inputs[1]! } : i))).toContain('has its own bytes');
   });
   it('sees messages sent in another order than posted', () => {
     const broken = edit(train, 0, (list) => {

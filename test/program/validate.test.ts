@@ -57,6 +57,7 @@ describe('the check of a program for many devices', () => {
         microbatches: 1,
         chunks: [1],
         devices,
+        orders: [],
         feeds: [],
         results: [],
         feedBytes: 0,

@@ -33,11 +33,11 @@ describe('the rules, by hand', () => {
       computeSeconds: 4,
       sendSeconds: 2,
       busySeconds: 6,
-      waiting: { post: 0, receive: 0, barrier: 0, end: 1.5 },
+      waiting: { start: 0, post: 0, receive: 0, barrier: 0, end: 1.5 },
     });
     expect(simulation.devices[1]).toMatchObject({
       busySeconds: 3,
-      waiting: { post: 0, receive: 4.5, barrier: 0, end: 0 },
+      waiting: { start: 0, post: 0, receive: 4.5, barrier: 0, end: 0 },
     });
   });
 
@@ -53,7 +53,7 @@ describe('the rules, by hand', () => {
     const simulation = simulate(late, clusterOf(2));
     expect(timesOf(simulation, 0)[1]).toEqual([3, 4]);
     expect(simulation.stepSeconds).toBe(4.5);
-    expect(simulation.devices[0]!.waiting).toEqual({ post: 2, receive: 0, barrier: 0, end: 0.5 });
+    expect(simulation.devices[0]!.waiting).toEqual({ start: 0, post: 2, receive: 0, barrier: 0, end: 0.5 });
   });
 
   it('a barrier opens for all when the last device has come, in whatever order they are looked at', () => {
@@ -148,6 +148,32 @@ describe('the rules, by hand', () => {
     expect(criticalPath(simulation)).toMatchObject({ seconds: 9.5, secondsByKind: { host: 2 } });
     expect(idleCauses(simulation)).toContainEqual({ wait: 'end', kind: 'host', device: null, seconds: 4 });
     expect(whyIdle(simulation, 0, 9)).toMatchObject({ root: { kind: 'host', device: null }, begin: 7.5, end: 9.5 });
+  });
+
+  it('begins where the host gets to a device', () => {
+    const cluster = clusterOf(2);
+    const late = (seconds: readonly number[]) =>
+      simulate(pair, { ...cluster, costs: { ...cluster.costs, startSeconds: (d) => seconds[d]! } });
+    // Device 1 waits for device 0 until 5.5 anyway.
+    expect(late([0, 1])).toMatchObject({ stepSeconds: 7.5, startSeconds: [0, 1] });
+    expect(late([0, 1]).devices[1]!.waiting).toMatchObject({ start: 1, receive: 3.5 });
+    expect(criticalPath(late([0, 1])).secondsByKind.host).toBe(0);
+    const both = late([0.25, 6]);
+    expect(both.stepSeconds).toBeGreaterThan(7.75);
+    const path = criticalPath(both);
+    expect(path.segments[0]).toMatchObject({ kind: 'host', device: null, begin: 0 });
+    expect(path.segments.reduce((sum, s) => sum + s.end - s.begin, 0)).toBeCloseTo(both.stepSeconds, 12);
+    for (const simulation of [late([0, 1]), both]) {
+      const { stepSeconds, devices } = simulation;
+      for (const d of devices) {
+        const waited = Object.values(d.waiting).reduce((a, b) => a + b, 0);
+        expect(waited + d.busySeconds).toBeCloseTo(stepSeconds, 12);
+      }
+      const idle = 2 * stepSeconds - devices.reduce((sum, d) => sum + d.busySeconds, 0);
+      expect(idleCauses(simulation).reduce((sum, c) => sum + c.seconds, 0)).toBeCloseTo(idle, 12);
+    }
+    expect(idleCauses(both)).toContainEqual({ wait: 'start', kind: 'host', device: null, seconds: 6.25 });
+    expect(whyIdle(both, 1, 5)).toMatchObject({ root: { kind: 'host', device: null }, begin: 0, end: 6 });
   });
 
   it('the critical path is the chain from 0 to the end', () => {

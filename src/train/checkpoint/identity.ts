@@ -33,6 +33,7 @@ const layoutKeys: ReadonlySet<string> = new Set<keyof PlanRequest>([
   'placement',
   'stagesPerDevice',
   'decided',
+  'recompute',
   'costs',
 ]);
 

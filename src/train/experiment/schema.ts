@@ -21,6 +21,7 @@ import {
 } from '../../core/schema.ts';
 import { batchNormModes } from '../../optim/batch-norm.ts';
 import { optimizerSchema } from '../../optim/optimizer-schema.ts';
+import { recomputeModes } from '../../recompute/index.ts';
 import { scheduleNames } from '../../schedule/named.ts';
 import { learningRateSchema } from '../learning-rate-schema.ts';
 import { defaultNoiseDecay } from '../noise-tracker.ts';
@@ -271,7 +272,10 @@ export const experimentSchema = object({
     integer({ min: 1, doc: 'stages that each device owns; default: as the schedule has them, one or two' }),
   ),
   partition: { ...partition, default: 'auto', doc: 'which stage, or which device, computes what' },
-  recompute: choice(['none'], { default: 'none', doc: 'activations computed again instead of kept' }),
+  recompute: choice(recomputeModes, {
+    default: 'none',
+    doc: 'activations computed again instead of kept: all but what comes into a stage (stage), the cheap (selective), or as few as the memory needs (optimal)',
+  }),
   batchNorm: choice(batchNormModes, {
     default: 'micro',
     doc: 'statistics of each microbatch (micro), the same with running ones of the whole batch (deferred), or all of the whole batch (exact)',

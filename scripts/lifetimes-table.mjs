@@ -1,0 +1,55 @@
+// Writes the table of docs/memory-lifetimes.md: `npm run build && node scripts/lifetimes-table.mjs`.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { makeOptimizer, plan } from '../dist/index.js';
+import { modelOf } from '../dist/nn/models/index.js';
+
+const models = [
+  { kind: 'mlp', inputs: 784, hidden: [256, 256], classes: 10 },
+  { kind: 'lenet', size: 28, classes: 10 },
+  { kind: 'resnet', size: 16, classes: 10, widths: [16, 32], blocks: 2 },
+  { kind: 'unet', size: 32, classes: 2, depth: 2, width: 8 },
+  { kind: 'gpt', vocab: 64, context: 64, layers: 4, heads: 4, width: 64 },
+  { kind: 'lstm', vocab: 64, context: 32, hidden: 64, numLayers: 2 },
+];
+
+const planOf = (model, schedule, microbatches, devices, lifetimes) =>
+  plan.draftPlan({
+    model: modelOf(model),
+    programs: { train: { batch: 8, mode: 'train', outputs: true } },
+    microbatches,
+    schedule,
+    partition: 'auto',
+    devices: Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 })),
+    optimizer: makeOptimizer({ kind: 'adam', lr: 0.001 }),
+    lifetimes,
+  });
+
+const kib = (list) => list.map((bytes) => (bytes / 1024).toFixed(0)).join(' + ');
+const rows = [];
+for (const model of models) {
+  for (const [schedule, microbatches, devices] of [
+    ['gpipe', 1, 1],
+    ['gpipe', 4, 1],
+    ['1f1b', 4, 1],
+    ['gpipe', 4, 2],
+    ['1f1b', 4, 2],
+  ]) {
+    const [before, after] = ['plain', 'short'].map((l) => planOf(model, schedule, microbatches, devices, l));
+    const cells = [before, after].flatMap(({ memory }) => [
+      kib(memory.map((m) => m.maxLive)),
+      kib(memory.map((m) => m.peakBytes)),
+    ]);
+    const ordered = after.programs.train.orders.some((o) => o.tasks.length > 0);
+    rows.push(
+      `| ${[model.kind, `${schedule}, M = ${microbatches}`, devices, ...cells, ordered ? 'yes' : ''].join(' | ')} |`,
+    );
+  }
+}
+const file = new URL('../docs/memory-lifetimes.md', import.meta.url);
+const head =
+  '| model | schedule | devices | alive before | peak before | alive after | peak after | reordered |\n|---|---|---|---|---|---|---|---|';
+const text = readFileSync(file, 'utf8').replace(
+  /(?<=<!-- table -->\n).*(?=<!-- end -->)/s,
+  () => `${head}\n${rows.join('\n')}\n`,
+);
+writeFileSync(file, text);

@@ -1,0 +1,140 @@
+/** What each stage of a plan computes again: by a rule, or as little as the devices' memories allow. */
+import type { Graph, Node } from '../graph/graph.ts';
+import {
+  type RecomputeChoice,
+  type RecomputeMode,
+  type StageOption,
+  type StageRecompute,
+  selectiveRecompute,
+  stageForwards,
+  stageOptions,
+} from '../recompute/index.ts';
+import { peakInFlight, type Schedule } from '../schedule/index.ts';
+
+export interface RecomputeContext {
+  readonly graph: Graph;
+  readonly stageOf: (node: Node) => number;
+  /** Device of each stage of the schedule. */
+  readonly placement: readonly number[];
+  /** Bytes of each device; Infinity: as much as needed. */
+  readonly limits: readonly number[];
+}
+
+/** What is computed again by a rule that no capacity changes. `schedule` is absent where it is made for the choice. */
+export function recomputeByRule(
+  mode: Exclude<RecomputeMode, 'optimal'>,
+  { graph, stageOf }: Pick<RecomputeContext, 'graph' | 'stageOf'>,
+  schedule: Schedule | undefined,
+): RecomputeChoice {
+  const choice = new Map<number, StageRecompute>();
+  if (mode === 'none') return choice;
+  for (const [stage, forward] of stageForwards(graph, stageOf)) {
+    if (schedule && !holds(schedule, stage)) continue;
+    choice.set(stage, mode === 'stage' ? { kept: new Set() } : selectiveRecompute(forward));
+  }
+  return choice;
+}
+
+/** Whether anything runs between a stage's forward and the backward of the same microbatch: else nothing is held, and nothing gained. */
+function holds({ rows, placement }: Schedule, stage: number): boolean {
+  const row = rows[placement[stage]!]!;
+  return row.some((task, i) => {
+    if (task.kind !== 'F' || task.stage !== stage) return false;
+    const next = row[i + 1];
+    return next?.stage !== stage || next.kind === 'F' || next.microbatch !== task.microbatch;
+  });
+}
+
+/** What `fitRecompute` needs to know of a compiled plan. */
+interface Sized {
+  readonly memory: readonly { readonly peakBytes: number }[];
+}
+
+/**
+ * The least time of computing again with which each device's planned bytes are within its limit. The options of a device's
+ * stages are ordered from keeping everything to needing least, a step each where a byte costs least time; what counts is
+ * the compiled plan, so the first option that fits is searched for between those that do not and those that do, on all devices at once. A device on which
+ * nothing fits has the option that needs least.
+ */
+export function fitRecompute<P extends Sized>(
+  { graph, stageOf, placement, limits }: RecomputeContext,
+  compile: (choice: RecomputeChoice) => P,
+  scheduleOf: (plan: P) => Schedule,
+): P {
+  const first = compile(new Map());
+  const isOver = (plan: P, d: number): boolean => plan.memory[d]!.peakBytes > limits[d]!;
+  if (!limits.some((_, d) => isOver(first, d))) return first;
+  const inFlight = peakInFlight(scheduleOf(first));
+  const forwards = stageForwards(graph, stageOf);
+  const paths = limits.map((_, d) => {
+    if (!isOver(first, d)) return [{ bytes: 0, choice: new Map() }];
+    const own = placement.flatMap((device, stage) => (device === d && forwards.has(stage) ? [stage] : []));
+    return pathOf(new Map(own.map((s) => [s, stageOptions(forwards.get(s)!, Math.max(1, inFlight[s]!))])));
+  });
+  const known = new Map<string, P>();
+  const compiledAt = (at: readonly number[]): P => {
+    let plan = known.get(at.join());
+    if (!plan) known.set(at.join(), (plan = compile(new Map(at.flatMap((i, d) => [...paths[d]![i]!.choice])))));
+    return plan;
+  };
+  // Of each device the last option known not to fit, and the first that is taken to.
+  const low = paths.map(() => 0);
+  const high = paths.map((path) => path.length - 1);
+  let fitting = compiledAt(high);
+  const hopeless = limits.map((_, d) => isOver(fitting, d));
+  const fits = (plan: P): boolean => limits.every((_, d) => hopeless[d] || !isOver(plan, d));
+  /** The next option to try: by the stages' own bytes the first that saves what is lacking, or the last for which there is room. */
+  const next = (plan: P, d: number, i: number): number => {
+    const wanted = paths[d]![i]!.bytes - (plan.memory[d]!.peakBytes - limits[d]!);
+    const first = paths[d]!.findIndex(({ bytes }) => bytes <= wanted);
+    return Math.min(high[d]! - 1, Math.max(low[d]! + 1, first < 0 ? high[d]! : first));
+  };
+  let at = paths.map((_, d) => (hopeless[d] || high[d]! === 0 ? high[d]! : next(first, d, 0)));
+  for (let round = 0; round < ROUNDS && at.some((i, d) => low[d]! < i && i < high[d]!); round++) {
+    const plan = compiledAt(at);
+    if (fits(plan)) fitting = plan;
+    at = at.map((i, d) => {
+      if (i <= low[d]! || i >= high[d]!) return high[d]!;
+      if (isOver(plan, d)) low[d] = i;
+      else high[d] = i;
+      return high[d]! - low[d]! > 1 ? next(plan, d, i) : high[d]!;
+    });
+  }
+  const best = compiledAt(high);
+  // What one device keeps may move the messages of another.
+  return fits(best) ? best : fitting;
+}
+
+/** Compilations at most, on the way to the first options that fit. */
+const ROUNDS = 6;
+
+interface PathStep {
+  readonly bytes: number;
+  readonly choice: RecomputeChoice;
+}
+
+/** From keeping everything to needing least: next is the stage that gives a byte for the least time. */
+function pathOf(options: ReadonlyMap<number, readonly StageOption[]>): PathStep[] {
+  const at = new Map([...options.keys()].map((stage) => [stage, 0]));
+  const path: PathStep[] = [];
+  for (;;) {
+    let bytes = 0;
+    const choice = new Map<number, StageRecompute>();
+    for (const [stage, i] of at) {
+      const { bytes: own, recompute } = options.get(stage)![i]!;
+      bytes += own;
+      if (recompute) choice.set(stage, recompute);
+    }
+    path.push({ bytes, choice });
+    let next: number | undefined;
+    let least = Number.POSITIVE_INFINITY;
+    for (const [stage, i] of at) {
+      const [here, behind] = [options.get(stage)![i]!, options.get(stage)![i + 1]];
+      if (!behind) continue;
+      const rate = (behind.seconds - here.seconds) / (here.bytes - behind.bytes);
+      if (rate < least) [least, next] = [rate, stage];
+    }
+    if (next === undefined) return path;
+    at.set(next, at.get(next)! + 1);
+  }
+}

@@ -1,0 +1,60 @@
+import { type DeviceProgram, touches } from './instruction.ts';
+
+/** Instructions [first, last] during which a buffer's bytes are its own. Persistent buffers live for the whole program. */
+export interface Interval {
+  readonly buffer: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** The instructions that touch each buffer first and last, by id; −1 where none does. */
+export function mentions({ buffers, instructions }: DeviceProgram): { first: Int32Array; last: Int32Array } {
+  const first = new Int32Array(buffers.length).fill(-1);
+  const last = new Int32Array(buffers.length).fill(-1);
+  instructions.forEach((instruction, at) => {
+    const { reads, writes } = touches(instruction);
+    for (const ids of [writes, reads]) {
+      for (const id of ids) {
+        if (first[id]! < 0) first[id] = at;
+        last[id] = at;
+      }
+    }
+  });
+  return { first, last };
+}
+
+/**
+ * Exact lifetimes over the instruction list: from the first write (or post) to the last use. A buffer that is overwritten
+ * ends in front of that instruction, where the output's life begins in the same bytes.
+ */
+export function liveIntervals(program: DeviceProgram): Interval[] {
+  const end = Math.max(0, program.instructions.length - 1);
+  const { first, last } = mentions(program);
+  for (const from of takeovers(program).values()) last[from]!--;
+  return program.buffers
+    .filter((b) => b.persistent !== null || first[b.id]! >= 0)
+    .map(({ id, persistent }) =>
+      persistent !== null ? { buffer: id, first: 0, last: end } : { buffer: id, first: first[id]!, last: last[id]! },
+    );
+}
+
+/** By output, the buffer whose bytes it takes over. */
+export function takeovers({ instructions }: DeviceProgram): Map<number, number> {
+  const from = new Map<number, number>();
+  for (const i of instructions)
+    if (i.kind === 'compute' && i.overwrites !== null) from.set(i.outputs[0]!, i.overwrites);
+  return from;
+}
+
+/** Bytes alive at each instruction, without what is persistent: how full memory is but for the layout's gaps. */
+export function liveBytes(program: DeviceProgram): Float64Array {
+  const change = new Float64Array(program.instructions.length + 1);
+  for (const { buffer, first, last } of liveIntervals(program)) {
+    const { bytes, persistent } = program.buffers[buffer]!;
+    if (persistent !== null) continue;
+    change[first]! += bytes;
+    change[last + 1]! -= bytes;
+  }
+  for (let at = 1; at < change.length; at++) change[at]! += change[at - 1]!;
+  return change.subarray(0, program.instructions.length);
+}

@@ -1,0 +1,270 @@
+/**
+ * The order of a task's nodes that keeps the fewest bytes alive at once. States are ideals: sets of nodes closed under
+ * "comes before", each with the lowest peak by which it can be reached. They are searched by size; while no more than
+ * `width` of one size are kept, and none had to go, the answer is exact (dynamic programming over ideals); beyond, the
+ * most promising stay (beam search).
+ *
+ * What keeps them few: a node that raises neither peak nor live bytes is computed as soon as it is ready (some best order
+ * does so: computing it earlier never makes anything else worse); what reaches the best known peak is dropped; and the
+ * search ends where a peak meets the bound that no order can pass.
+ */
+export interface OrderUnit {
+  /** Units that come before it. */
+  readonly after: readonly number[];
+  /** Every value that it reads or writes, its own outputs among them. */
+  readonly uses: readonly number[];
+  /** Values that begin here. */
+  readonly makes: readonly number[];
+  /** Bytes that are only alive while it runs. */
+  readonly scratch: number;
+  /** The made value that may take over the bytes of one of `over`, should that die here. */
+  readonly output: number;
+  readonly over: readonly number[];
+}
+
+export interface OrderValue {
+  readonly bytes: number;
+  /** Alive in front of the task; else made by a unit, or fetched in front of its first use. */
+  readonly atStart: boolean;
+  /** Alive behind it. */
+  readonly stays: boolean;
+}
+
+export interface OrderProblem {
+  /** In the graph's order, which is legal. */
+  readonly units: readonly OrderUnit[];
+  readonly values: readonly OrderValue[];
+}
+
+export interface FoundOrder {
+  /** Units in the order to run them. */
+  readonly order: readonly number[];
+  readonly peak: number;
+  /** No order has a lower peak. */
+  readonly exact: boolean;
+}
+
+/** States of one size that are kept, round by round. */
+const WIDTHS = [1, 8, 64, 512];
+/** All rounds together: steps from state to state, times units. Some tenths of a second, but counted, so that answers are fixed. */
+const WORK = 2_000_000;
+
+/** Never above the peak of the graph's order, which is the answer where nothing better is found. */
+export function findOrder(problem: OrderProblem): FoundOrder {
+  const task = new Task(problem);
+  const asGiven = problem.units.map((_, u) => u);
+  let best: FoundOrder = { order: asGiven, peak: task.peakOf(asGiven), exact: false };
+  const bound = task.lowerBound();
+  const budget = { steps: Math.ceil(WORK / problem.units.length) };
+  for (const width of WIDTHS) {
+    if (best.peak <= bound || budget.steps <= 0) break;
+    const { order, peak, complete } = search(task, bound, best.peak, width, budget);
+    if (order) best = { order, peak, exact: false };
+    if (complete) return { ...best, exact: true };
+  }
+  return { ...best, exact: best.peak <= bound };
+}
+
+/** The peak of one order. */
+export const peakOfOrder = (problem: OrderProblem, order: readonly number[]): number => new Task(problem).peakOf(order);
+
+interface State {
+  readonly live: number;
+  readonly peak: number;
+  readonly done: number;
+  /** Uses of each value to come, and units that each unit still waits for (−1: it has run). */
+  readonly uses: Int32Array;
+  readonly waits: Int32Array;
+  /** Two hashes of the set of units that have run. */
+  readonly hash: readonly [number, number];
+  readonly from: State | undefined;
+  readonly ran: readonly number[];
+}
+
+class Task {
+  readonly units: readonly OrderUnit[];
+  readonly #values: readonly OrderValue[];
+  readonly #uses: Int32Array;
+  readonly #readers: readonly (readonly number[])[];
+  readonly #made: readonly boolean[];
+  readonly #marks: readonly (readonly [number, number])[];
+
+  constructor({ units, values }: OrderProblem) {
+    this.units = units;
+    this.#values = values;
+    this.#uses = new Int32Array(values.length);
+    for (const { uses } of units) for (const v of uses) this.#uses[v]!++;
+    const readers: number[][] = units.map(() => []);
+    units.forEach(({ after }, u) => {
+      for (const b of after) readers[b]!.push(u);
+    });
+    this.#readers = readers;
+    const made = values.map(({ atStart }) => atStart);
+    for (const { makes } of units) for (const v of makes) made[v] = true;
+    this.#made = made;
+    this.#marks = units.map((_, u) => [scramble(2 * u + 1), scramble(2 * u + 2)]);
+  }
+
+  start(): State {
+    const live = this.#values.reduce((sum, { bytes, atStart }) => sum + (atStart ? bytes : 0), 0);
+    return {
+      live,
+      peak: live,
+      done: 0,
+      uses: this.#uses,
+      waits: Int32Array.from(this.units, ({ after }) => after.length),
+      hash: [0, 0],
+      from: undefined,
+      ran: [],
+    };
+  }
+
+  /** Live bytes while a unit runs, and behind it. */
+  weigh({ live, uses }: Pick<State, 'live' | 'uses'>, u: number): { during: number; behind: number } {
+    const { uses: touched, makes, scratch, output, over } = this.units[u]!;
+    let born = 0;
+    for (const v of makes) born += this.#values[v]!.bytes;
+    let dead = 0;
+    for (const v of touched) {
+      const { bytes, stays } = this.#values[v]!;
+      if (!this.#made[v] && uses[v] === this.#uses[v]) born += bytes;
+      if (uses[v] === 1 && !stays) dead += bytes;
+    }
+    const shared = over.some((v) => this.#isShared(uses, v, output)) ? this.#values[output]!.bytes : 0;
+    return { during: live + born + scratch - shared, behind: live + born - dead };
+  }
+
+  #isShared(uses: Int32Array, from: number, to: number): boolean {
+    const { bytes, stays } = this.#values[from]!;
+    return uses[from] === 1 && !stays && bytes === this.#values[to]!.bytes;
+  }
+
+  peakOf(order: readonly number[]): number {
+    const { live, peak: first } = this.start();
+    const uses = this.#uses.slice();
+    let now = live;
+    let peak = first;
+    for (const u of order) {
+      const { during, behind } = this.weigh({ live: now, uses }, u);
+      peak = Math.max(peak, during);
+      now = behind;
+      for (const v of this.units[u]!.uses) uses[v]!--;
+    }
+    return peak;
+  }
+
+  /** What is alive beside each unit in every order: made by it or before it, and used by it or behind it. */
+  lowerBound(): number {
+    const count = this.units.length;
+    const words = Math.ceil(count / 32);
+    const before = this.units.map(() => new Uint32Array(words));
+    const mark = (set: Uint32Array, u: number) => {
+      set[u >>> 5]! |= 1 << (u & 31);
+    };
+    this.units.forEach(({ after }, u) => {
+      for (const b of after) {
+        before[b]!.forEach((word, i) => {
+          before[u]![i]! |= word;
+        });
+        mark(before[u]!, b);
+      }
+      mark(before[u]!, u);
+    });
+    // Of each value, who makes it, and who uses it.
+    const makers = new Int32Array(this.#values.length).fill(-1);
+    const users: number[][] = this.#values.map(() => []);
+    this.units.forEach(({ makes, uses }, u) => {
+      for (const v of makes) makers[v] = u;
+      for (const v of uses) users[v]!.push(u);
+    });
+    const isBefore = (a: number, b: number): boolean => (before[b]![a >>> 5]! & (1 << (a & 31))) !== 0;
+    const start = this.start();
+    let bound = start.live;
+    const end = this.#values.reduce((sum, { bytes, stays }, v) => sum + (stays && users[v]!.length > 0 ? bytes : 0), 0);
+    bound = Math.max(bound, end);
+    for (let u = 0; u < count; u++) {
+      const { scratch, output, over } = this.units[u]!;
+      let sum = scratch;
+      this.#values.forEach(({ bytes, atStart, stays }, v) => {
+        const isMade =
+          atStart || (makers[v]! >= 0 ? isBefore(makers[v]!, u) : users[v]!.some((w) => w === u || isBefore(w, u)));
+        if (isMade && (stays || users[v]!.some((w) => isBefore(u, w)))) sum += bytes;
+      });
+      const shares = over.some(
+        (v) => !this.#values[v]!.stays && this.#values[v]!.bytes === this.#values[output]!.bytes,
+      );
+      bound = Math.max(bound, shares ? sum - this.#values[output]!.bytes : sum);
+    }
+    return bound;
+  }
+
+  /** A unit runs, and behind it all that neither raise the peak nor the live bytes. */
+  advance(state: State, first: number, { during, behind }: { during: number; behind: number }): State {
+    const uses = state.uses.slice();
+    const waits = state.waits.slice();
+    let [h, k] = state.hash;
+    let live = behind;
+    const peak = Math.max(state.peak, during);
+    const ran: number[] = [];
+    const run = (u: number) => {
+      ran.push(u);
+      waits[u] = -1;
+      for (const v of this.units[u]!.uses) uses[v]!--;
+      for (const r of this.#readers[u]!) waits[r]!--;
+      h ^= this.#marks[u]![0];
+      k ^= this.#marks[u]![1];
+    };
+    run(first);
+    for (let u = 0; u < waits.length; u++) {
+      if (waits[u] !== 0) continue;
+      const free = this.weigh({ live, uses }, u);
+      if (free.during > peak || free.behind > live) continue;
+      live = free.behind;
+      run(u);
+      u = -1; // others may have become ready, or cheaper
+    }
+    return { live, peak, done: state.done + ran.length, uses, waits, hash: [h, k], from: state, ran };
+  }
+}
+
+/** A fixed pseudo-random word for a number (the finaliser of MurmurHash3). */
+function scramble(n: number): number {
+  let x = Math.imul(n, 0x9e3779b9);
+  x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+  return x ^ (x >>> 16);
+}
+
+/** Looks for a peak below `limit`. `complete`: none was left out, so that without a find there is no such order. */
+function search(task: Task, bound: number, limit: number, width: number, budget: { steps: number }) {
+  const count = task.units.length;
+  const bySize: Map<string, State>[] = Array.from({ length: count + 1 }, () => new Map());
+  const first = task.start();
+  bySize[0]!.set('', { ...first, peak: Math.max(first.peak, bound) });
+  let complete = true;
+  for (let size = 0; size < count; size++) {
+    let states = [...bySize[size]!.values()];
+    bySize[size]!.clear();
+    if (states.length > width) {
+      complete = false;
+      states = states.sort((a, b) => a.peak - b.peak || a.live - b.live).slice(0, width);
+    }
+    for (const state of states) {
+      for (let u = 0; u < count; u++) {
+        if (state.waits[u] !== 0) continue;
+        const weight = task.weigh(state, u);
+        if (weight.during >= limit) continue;
+        if (budget.steps-- <= 0) return { order: undefined, peak: limit, complete: false };
+        const next = task.advance(state, u, weight);
+        const key = `${next.hash[0]},${next.hash[1]}`;
+        const known = bySize[next.done]!.get(key);
+        if (!known || next.peak < known.peak) bySize[next.done]!.set(key, next);
+      }
+    }
+  }
+  const [end] = bySize[count]!.values();
+  if (!end) return { order: undefined, peak: limit, complete };
+  const order: number[] = [];
+  for (let s: State | undefined = end; s; s = s.from) order.unshift(...s.ran);
+  return { order, peak: end.peak, complete };
+}

@@ -1,0 +1,170 @@
+import { describe, expect, it } from 'vitest';
+import { PlanError } from '../../src/core/errors.ts';
+import { modelOf } from '../../src/nn/models/index.ts';
+import { makeOptimizer } from '../../src/optim/optimizer.ts';
+import { draftPlan, makePlan, type Plan, type PlanRequest, shortages } from '../../src/plan/plan.ts';
+import { checkSamePlan, readPlanFile, withDecisions, writePlanFile } from '../../src/plan/plan-file.ts';
+import { recomputeCurve } from '../../src/plan/recompute-curve.ts';
+import { searchPlan } from '../../src/plan/search.ts';
+import { summarizePlan } from '../../src/plan/summary.ts';
+import { memoryCategories } from '../../src/program/instruction.ts';
+import { printPlan } from '../../src/report/plan.ts';
+import { Session } from '../../src/train/session.ts';
+import { batchFor } from '../support/built-in.ts';
+import { toHex } from '../support/models.ts';
+
+const KiB = 1024;
+/** Too little to keep everything on either of two devices, and enough to compute again. */
+const LIMIT = 576 * KiB;
+
+/** A chain of equal layers whose activations are more than its parameters. */
+const deep = (layers: number, width = 32) =>
+  modelOf({ kind: 'mlp', inputs: width, hidden: new Array<number>(layers).fill(width), classes: 4 });
+
+function requestOf(
+  over: Partial<PlanRequest> & { count?: number; memory?: number | null; batch?: number } = {},
+): PlanRequest {
+  const { count = 2, memory = null, batch = 1024, ...rest } = over;
+  return {
+    model: deep(12),
+    programs: { train: { batch, mode: 'train' } },
+    microbatches: 4,
+    schedule: 'gpipe',
+    partition: 'auto',
+    devices: Array.from({ length: count }, () => ({ backend: 'wasm' as const, memory, speed: 1 })),
+    optimizer: makeOptimizer({ kind: 'sgd', lr: 0.1 }),
+    ...rest,
+  };
+}
+
+const peakOf = (plan: Plan): number => Math.max(...plan.memory.map((m) => m.peakBytes));
+
+describe('recompute optimal', () => {
+  it('keeps everything where it fits, takes more time the less memory there is, and never more bytes', () => {
+    const whole = makePlan(requestOf({ recompute: 'optimal' }));
+    expect(whole.recompute.size).toBe(0);
+    const stage = makePlan(requestOf({ recompute: 'stage' }));
+    const [most, least] = [peakOf(whole), peakOf(stage)];
+    expect(least).toBeLessThan(most / 2);
+    let slowest = 0;
+    for (const share of [1, 0.7, 0.4, 0]) {
+      const memory = Math.ceil((least + share * (most - least)) / (64 * KiB)) * 64 * KiB;
+      const plan = makePlan(requestOf({ recompute: 'optimal', memory, partition: { ready: whole.partition } }));
+      expect(peakOf(plan)).toBeLessThanOrEqual(memory);
+      expect(plan.prediction.stepSeconds).toBeGreaterThanOrEqual(slowest);
+      slowest = plan.prediction.stepSeconds;
+    }
+    expect(slowest).toBeGreaterThan(whole.prediction.stepSeconds);
+    expect(slowest).toBeLessThanOrEqual(stage.prediction.stepSeconds * 1.001);
+  });
+
+  it('keeps the bits and the planned bytes', async () => {
+    const one = makePlan(requestOf({ count: 1 }));
+    const fitting = makePlan(requestOf({ memory: LIMIT, recompute: 'optimal' }));
+    expect(fitting.recompute.size).toBeGreaterThan(0);
+    const bits = async (plan: Plan) => {
+      await using session = await Session.open(plan, { seed: 1, transport: 'local' });
+      const { results } = await session.run('train', batchFor(plan, 'train', 5), { step: 0 });
+      expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
+      return [...results, ...(await session.parameters())].map(([name, t]) => `${name} ${toHex(t)}`).sort();
+    };
+    expect(await bits(fitting)).toEqual(await bits(one));
+  });
+
+  it('is the remedy of a plan that does not fit without it', () => {
+    const request = requestOf({ memory: LIMIT });
+    let error: unknown;
+    try {
+      makePlan(request);
+    } catch (e) {
+      error = e;
+    }
+    expect(error).toBeInstanceOf(PlanError);
+    expect(error).toMatchObject({ code: 'plan-does-not-fit', remedy: '--recompute optimal' });
+    expect(shortages(draftPlan({ ...request, recompute: 'optimal' }))).toEqual([]);
+  });
+
+  it('is stored, printed and told in numbers', () => {
+    const request = requestOf({ memory: LIMIT, recompute: 'optimal' });
+    const plan = makePlan(request);
+    const file = readPlanFile(writePlanFile(plan, {}), 'plan.json');
+    const again = makePlan(withDecisions(request, file));
+    checkSamePlan(again, file, 'plan.json');
+    expect([...again.recompute.keys()]).toEqual([...plan.recompute.keys()]);
+    const { recompute } = summarizePlan(plan);
+    expect(recompute.mode).toBe('optimal');
+    for (const s of recompute.stages) {
+      expect(s.keptBytes).toBeLessThan(s.fullBytes);
+      expect(s.flops).toBeGreaterThan(0);
+    }
+    expect(printPlan(plan)).toMatch(
+      /Recompute optimal, [\d.]+ % of all FLOPs:\nstage +nodes again +FLOPs again a step/,
+    );
+    // Without the choice it is another plan.
+    const without = { ...file, recompute: undefined };
+    expect(() => checkSamePlan(draftPlan(withDecisions(request, without)), file, 'plan.json')).toThrow('stored are');
+  });
+
+  it('is chosen by a search where memories are limited, and not where they are not', async () => {
+    const options = { microbatches: [4], schedules: ['gpipe'] as const, stagesPerDevice: [1], evaluations: 6 };
+    const { best } = await searchPlan({ ...requestOf({ memory: LIMIT }), schedule: undefined }, options);
+    expect(best).toMatchObject({ fits: true, recompute: 'optimal' });
+    const free = await searchPlan({ ...requestOf(), schedule: undefined }, options);
+    expect(free.evaluated.map((c) => c.recompute)).toEqual(free.evaluated.map(() => 'none'));
+  });
+
+  it('has a curve from keeping everything to the least, with the rules and √n beside it', () => {
+    const points = recomputeCurve(requestOf(), 3);
+    expect(points.map((p) => p.mode).slice(0, 4)).toEqual(['none', 'stage', 'selective', 'sqrt']);
+    const optimal = points.slice(4);
+    expect(optimal.length).toBe(3);
+    expect(optimal[0]).toMatchObject({ overhead: 0, flopsAgain: 0 });
+    expect(optimal.at(-1)!.peakBytes).toBeLessThan(optimal[0]!.peakBytes / 2);
+    for (const p of optimal) expect(p.peakBytes).toBeLessThanOrEqual(p.budgetBytes!);
+  });
+});
+
+describe('recompute stage', () => {
+  it('brings the peak to O(N + (L/K)(N/M))', () => {
+    // What is held at the peak beside parameters, gradients and state, of the fullest device.
+    const held = (K: number, M: number, N: number): number => {
+      const plan = makePlan(
+        requestOf({
+          model: deep(24),
+          count: K,
+          microbatches: M,
+          batch: N,
+          recompute: 'stage',
+          partition: { balance: 'memory' },
+        }),
+      );
+      const moving = memoryCategories.filter((c) => !['parameters', 'gradients', 'optimizerState'].includes(c));
+      return Math.max(...plan.memory.map((m) => moving.reduce((sum, c) => sum + m.byCategory[c], 0)));
+    };
+    const L = 24;
+    const cases = [
+      [2, 2, 256],
+      [2, 4, 256],
+      [2, 8, 256],
+      [4, 4, 256],
+      [4, 8, 256],
+      [4, 8, 512],
+      [2, 8, 512],
+      [6, 4, 512],
+    ].map(([K, M, N]) => ({ a: N!, b: (L / K!) * (N! / M!), y: held(K!, M!, N!) }));
+    // Least squares of y = α·N + β·(L/K)(N/M).
+    const sum = (f: (c: (typeof cases)[number]) => number): number => cases.reduce((s, c) => s + f(c), 0);
+    const [aa, ab, bb, ay, by] = [
+      sum((c) => c.a * c.a),
+      sum((c) => c.a * c.b),
+      sum((c) => c.b * c.b),
+      sum((c) => c.a * c.y),
+      sum((c) => c.b * c.y),
+    ];
+    const alpha = (ay * bb - by * ab) / (aa * bb - ab * ab);
+    const beta = (by * aa - ay * ab) / (aa * bb - ab * ab);
+    expect(alpha).toBeGreaterThan(0);
+    expect(beta).toBeGreaterThan(0);
+    for (const c of cases) expect(Math.abs(alpha * c.a + beta * c.b - c.y) / c.y).toBeLessThan(0.25);
+  });
+});

@@ -1,0 +1,141 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { analyticCosts, nodeSeconds } from '../../src/cost/model.ts';
+import type { Graph, Node } from '../../src/graph/graph.ts';
+import { rootOf } from '../../src/graph/values.ts';
+import { modelOf } from '../../src/nn/models/index.ts';
+import { ColumnList, RowList } from '../../src/partition/milp-rows.ts';
+import { solveMilp } from '../../src/partition/milp-solver.ts';
+import {
+  recomputedStages,
+  type StageForward,
+  selectiveRecompute,
+  sqrtRecompute,
+  stageForwards,
+  stageOptions,
+  weigh,
+  withRecompute,
+} from '../../src/recompute/index.ts';
+import { smallModelKinds, smallModels } from '../support/built-in.ts';
+import { planOf } from '../support/models.ts';
+import { randomModel } from '../support/random-model.ts';
+
+const onOne = (): number => 0;
+const graphOf = (model: Parameters<typeof planOf>[0], batch = 4): Graph => planOf(model, { batch }).graphs.train!;
+const forwardOf = (graph: Graph): StageForward => stageForwards(graph, onOne).get(0)!;
+
+describe('the options of a stage', () => {
+  it.each(smallModelKinds)('weigh what the rewritten graph of %s does', (kind) => {
+    const graph = graphOf(smallModels[kind]);
+    const forward = forwardOf(graph);
+    const costs = analyticCosts();
+    const options = stageOptions(forward, 3);
+    for (const { recompute } of options.filter((_, i) => i % Math.ceil(options.length / 6) === 0)) {
+      if (!recompute) continue;
+      const again = withRecompute(graph, onOne, new Map([[0, recompute]]));
+      const clones = again.nodes.filter((n) => n.recomputes);
+      const { seconds, keptBytes } = weigh(forward, recompute);
+      expect(seconds).toBeCloseTo(
+        clones.reduce((sum, n) => sum + nodeSeconds(n, costs), 0),
+        12,
+      );
+      // What arrives at the stage is kept beside what the choice keeps.
+      const [report] = recomputedStages(again, onOne);
+      const arriving = [...forward.values.values()].filter((v) => v.arrives && isRead(again, v.root.name));
+      expect(report!.keptBytes).toBe(keptBytes + arriving.reduce((sum, v) => sum + v.bytes, 0));
+    }
+  });
+
+  it('begin with keeping everything, and need less the more time they take', () => {
+    for (const kind of smallModelKinds) {
+      const options = stageOptions(forwardOf(graphOf(smallModels[kind])), 4);
+      expect(options.length).toBeGreaterThan(2);
+      expect(options[0]).toMatchObject({ seconds: 0, recompute: undefined });
+      options.slice(1).forEach((o, i) => {
+        expect(o.seconds).toBeGreaterThan(options[i]!.seconds);
+        expect(o.bytes).toBeLessThan(options[i]!.bytes);
+      });
+    }
+  });
+
+  it('are never slower than a checkpoint at every √n-th block, or the cheap again, in as much memory', () => {
+    const chain = modelOf({ kind: 'mlp', inputs: 8, hidden: new Array<number>(16).fill(8), classes: 3 });
+    for (const model of [chain, smallModels.gpt, smallModels.resnet]) {
+      const forward = forwardOf(graphOf(model));
+      for (const inFlight of [1, 4]) {
+        const options = stageOptions(forward, inFlight);
+        for (const other of [sqrtRecompute(forward), selectiveRecompute(forward), { kept: new Set<string>() }]) {
+          const { keptBytes, peakBytes, seconds } = weigh(forward, other);
+          const within = options.filter((o) => o.bytes <= (inFlight - 1) * keptBytes + peakBytes);
+          expect(Math.min(...within.map((o) => o.seconds))).toBeLessThanOrEqual(seconds);
+        }
+      }
+    }
+  });
+
+  it('are on small graphs what HiGHS finds: least time for what many microbatches keep', async () => {
+    let compared = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 1_000_000 }), async (seed) => {
+        const forward = forwardOf(graphOf(randomModel(seed), 3));
+        if ([...forward.values.values()].filter((v) => !v.arrives).length > 9) return;
+        // So many in flight that the one which is gone back through does not count.
+        const options = stageOptions(forward, 1e6);
+        const least = new Map<number, number>();
+        for (const { bytes, seconds } of options) {
+          const kept = Math.floor(bytes / (1e6 - 1));
+          least.set(kept, Math.min(seconds, least.get(kept) ?? Number.POSITIVE_INFINITY));
+        }
+        // The first few, and the last.
+        for (const [budget, seconds] of [...least].filter((_, i) => i < 3 || i === least.size - 1)) {
+          const found = await leastAgain(forward, budget);
+          if (found === undefined) return;
+          expect(seconds).toBeCloseTo(found, 9);
+          compared++;
+        }
+      }),
+      { numRuns: 8 },
+    );
+    expect(compared).toBeGreaterThan(3);
+  });
+});
+
+/** Whether the backward pass reads a forward value, or makes a clone from it. */
+const isRead = (graph: Graph, name: string): boolean =>
+  graph.nodes.some(
+    (n) => n.pass > 0 && n.region === 'micro' && !n.op?.accumulates && n.inputs.some((t) => rootOf(t).name === name),
+  );
+
+/** A MILP: which values are kept within a budget and which nodes run again, all that is asked for being there, in least time. */
+async function leastAgain({ nodes, values, seconds }: StageForward, budget: number): Promise<number | undefined> {
+  const columns = new ColumnList();
+  const rows = new RowList();
+  const runs = nodes.filter((n) => !n.op!.alias);
+  const scale = 1e6;
+  const total = columns.add(0, scale, false);
+  const again = new Map(runs.map((n) => [n, columns.add(0, 1, true)]));
+  const made = [...values.values()].filter((v) => !v.arrives);
+  const kept = new Map(made.map((v) => [v.root, columns.add(0, 1, true)]));
+  const sourceOf = (node: Node): number => again.get(node)!;
+  // total = Σ seconds of what runs again, in µs
+  rows.add([total, ...runs.map(sourceOf)], [1, ...runs.map((n) => -seconds(n) * 1e6)], 0, 0);
+  rows.add(
+    made.map((v) => kept.get(v.root)!),
+    made.map((v) => v.bytes),
+    0,
+    budget,
+  );
+  for (const v of made) {
+    const there = [kept.get(v.root)!, sourceOf(v.root.node)];
+    if (v.backward.length > 0) rows.add(there, [1, 1], 1, 2);
+    for (const reader of runs) {
+      if (!reader.inputs.some((t) => rootOf(t) === v.root)) continue;
+      rows.add([...there, sourceOf(reader)], [1, 1, -1], 0, 2);
+    }
+  }
+  const answer = await solveMilp(
+    { columns: columns.count, ...columns.data(), ...rows.data() },
+    { deadline: performance.now() + 20_000, seed: 0 },
+  );
+  return answer === 'missing' ? undefined : answer.bound / 1e6;
+}
