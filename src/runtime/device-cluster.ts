@@ -17,6 +17,8 @@ export interface DeviceCluster extends AsyncDisposable {
   load(name: string, images: readonly DeviceImage[]): Promise<void>;
   attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): Promise<void>;
   write(device: number, offset: number, data: Uint8Array): Promise<void>;
+  /** Has `fill` write these bytes, where it can be in the device's memory itself. */
+  fill(device: number, offset: number, bytes: number, fill: (target: Uint8Array) => void): Promise<void>;
   read(device: number, offset: number, bytes: number): Promise<Uint8Array>;
   /** The end of the highest byte each device has ever written, found in its memory. */
   measurePeaks(): Promise<number[]>;

@@ -73,6 +73,12 @@ export class LocalCluster implements DeviceCluster {
     this.#members[device]!.write(offset, data);
   }
 
+  async fill(device: number, offset: number, bytes: number, fill: (target: Uint8Array) => void): Promise<void> {
+    const data = new Uint8Array(bytes);
+    fill(data);
+    await this.write(device, offset, data);
+  }
+
   async read(device: number, offset: number, bytes: number): Promise<Uint8Array> {
     this.#failure.throwIfAny();
     return this.#members[device]!.read(offset, bytes);

@@ -137,6 +137,10 @@ export class ThreadCluster implements DeviceCluster {
     this.#view(device).set(data, offset);
   }
 
+  async fill(device: number, offset: number, bytes: number, fill: (target: Uint8Array) => void): Promise<void> {
+    fill(this.#view(device).subarray(offset, offset + bytes));
+  }
+
   async read(device: number, offset: number, bytes: number): Promise<Uint8Array> {
     return this.#view(device).slice(offset, offset + bytes);
   }

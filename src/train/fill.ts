@@ -1,17 +1,29 @@
 import { normal, uniform } from '../core/random.ts';
-import { allocate, elementCount, type HostTensor, type TensorType } from '../core/types.ts';
+import { allocate, elementCount, type HostTensor, type TensorData, type TensorType } from '../core/types.ts';
 import type { ParameterInit } from '../graph/graph.ts';
+
+/** First values of a parameter, as `fillInitial` writes them. */
+export function initialValue(type: TensorType, init: ParameterInit, seed: number, name: string): HostTensor {
+  const data = allocate(type);
+  fillInitial(data, type, init, seed, name);
+  return { type, data };
+}
+
+/** Numbers drawn at once: what is drawn in f64 stays small beside a large parameter. */
+const DRAWN = 2 ** 14;
 
 /**
  * First values of a parameter: from its own counter-based stream, keyed by (seed, name), so that they depend neither on
- * the partition nor on other parameters.
+ * the partition nor on other parameters. Writes all of `data`.
  */
-export function initialValue(type: TensorType, init: ParameterInit, seed: number, name: string): HostTensor {
-  const data = allocate(type);
-  const n = elementCount(type.shape);
+export function fillInitial(data: TensorData, type: TensorType, init: ParameterInit, seed: number, name: string): void {
   const key = { seed, stream: `init/${name}` };
+  const inParts = (draw: (n: number, start: number) => Float64Array): void => {
+    for (let at = 0; at < data.length; at += DRAWN) data.set(draw(Math.min(DRAWN, data.length - at), at), at);
+  };
   switch (init.kind) {
     case 'zeros':
+      data.fill(0);
       break;
     case 'ones':
       data.fill(1);
@@ -20,19 +32,18 @@ export function initialValue(type: TensorType, init: ParameterInit, seed: number
       data.fill(init.value);
       break;
     case 'uniform':
-      data.set(uniform(key, n).map((u) => init.low + (init.high - init.low) * u));
+      inParts((n, start) => uniform(key, n, start).map((u) => init.low + (init.high - init.low) * u));
       break;
     case 'normal':
-      data.set(normal(key, n).map((z) => init.mean + init.std * z));
+      inParts((n, start) => normal(key, n, start).map((z) => init.mean + init.std * z));
       break;
     case 'data':
       data.set(init.data);
       break;
     case 'zeroRow': {
       const width = elementCount(type.shape.slice(1));
-      data.set(initialValue(type, init.of, seed, name).data);
+      fillInitial(data, type, init.of, seed, name);
       data.fill(0, init.row * width, (init.row + 1) * width);
     }
   }
-  return { type, data };
 }

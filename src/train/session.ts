@@ -12,7 +12,7 @@ import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
 import { instructionSeconds } from '../simulate/cluster.ts';
 import { feedValue, type WholeBatch } from './feeds.ts';
-import { initialValue } from './fill.ts';
+import { fillInitial } from './fill.ts';
 import { noiseOfResults, type StepNoise } from './noise-tracker.ts';
 import { packFeed, unpackResult } from './staging-area.ts';
 
@@ -140,7 +140,13 @@ export class Session implements AsyncDisposable {
       for (const [name, home] of homes) {
         const { init } = home.tensor.node.source!;
         const given = options.parameters?.get(name);
-        await session.#write(home, given ?? initialValue(home.tensor.type, init!, options.seed ?? 0, name));
+        if (given) await session.#write(home, given);
+        else {
+          const { type } = home.tensor;
+          await cluster.fill(home.device, home.offset, home.bytes, (target) =>
+            fillInitial(viewOf(type, target), type, init!, session.seed, name),
+          );
+        }
       }
       return session;
     } catch (error) {
@@ -406,11 +412,13 @@ function findHomes(plan: Plan): Map<string, Home> {
   return homes;
 }
 
-function viewAs(type: TensorType, bytes: Uint8Array): TensorData {
-  const copy = bytes.slice();
-  return type.dtype === 'f32'
-    ? new Float32Array(copy.buffer)
-    : type.dtype === 'i32'
-      ? new Int32Array(copy.buffer)
-      : copy;
+const viewAs = (type: TensorType, bytes: Uint8Array): TensorData => viewOf(type, bytes.slice());
+
+/** The same bytes as numbers. */
+function viewOf({ dtype }: TensorType, { buffer, byteOffset, byteLength }: Uint8Array): TensorData {
+  return dtype === 'f32'
+    ? new Float32Array(buffer, byteOffset, byteLength / 4)
+    : dtype === 'i32'
+      ? new Int32Array(buffer, byteOffset, byteLength / 4)
+      : new Uint8Array(buffer, byteOffset, byteLength);
 }
