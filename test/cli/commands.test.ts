@@ -217,6 +217,35 @@ describe('plan', () => {
     expect((await partita(folder, remedied)).code).toBe(0);
   });
 
+  it('finds the least memory, in a table and with flags that make the plan', async () => {
+    const folder = workFolder();
+    const model = ['--model.kind', 'mlp', '--model.inputs', '64', '--model.classes', '10', '--model.hidden', '256'];
+    const plan = ['plan', ...model, '--batch', '32'];
+    const lists = ['--search-devices', '1,2', '--search-microbatches', '1,4', '--search-schedules', 'gpipe,1f1b'];
+    const { code, stdout } = await partita(folder, [...plan, '--least-memory', ...lists, '--json']);
+    expect(code).toBe(0);
+    const { leastMemory } = JSON.parse(stdout);
+    expect(leastMemory.map((e: { devices: number; microbatches: number }) => [e.devices, e.microbatches])).toEqual([
+      [1, 1],
+      [1, 4],
+      [2, 1],
+      [2, 4],
+    ]);
+    const last = leastMemory[3];
+    expect(last.complete).toBe(true);
+    expect(Math.max(...last.peakBytes)).toBeLessThanOrEqual(last.capacityBytes);
+    const made = await partita(folder, [...plan, ...last.flags.split(' '), '--json']);
+    expect([made.code, JSON.parse(made.stdout).binding.capacityBytes]).toEqual([0, last.capacityBytes]);
+
+    const refusals = [
+      ['--least-memory', '--memory', '1MiB'],
+      ['--least-memory', '--search'],
+      ['--least-memory', '--plan-out', 'x.json'],
+      ['--search-devices', '2'],
+    ];
+    for (const flags of refusals) expect((await partita(folder, [...plan, ...flags])).code).toBe(2);
+  });
+
   it('is searched: what the experiment leaves open is chosen, stored and run', async () => {
     const folder = workFolder();
     const search = [...digits, '--devices', '2', '--search', '--evaluations', '6'];
