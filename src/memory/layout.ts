@@ -14,7 +14,9 @@ export interface Layout {
 /** Every payload starts here-aligned: what 128-bit loads and the fastest copies want. */
 export const ALIGNMENT = 16;
 /** Of the exact search, where greedy orders leave a gap: bounded by work and not by time, so that a request has one plan. */
-const SEARCH_WORK = 300_000;
+const SEARCH_WORK = 1_500_000;
+/** A waste below this part of max-live is not worth a search. */
+const NEGLIGIBLE = 0.0005;
 const align = (n: number): number => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
 
 /** Static layout of a device: offsets for blocks such that blocks alive together do not overlap, above `base`. */
@@ -22,7 +24,7 @@ export function layOut(blocks: readonly Block[], base = 0): Layout {
   const start = align(base);
   const maxLive = base + largestLiveSum(blocks);
   let { offsets, height } = greedyLayout(blocks, ALIGNMENT, start, maxLive);
-  if (height > maxLive) {
+  if (height > maxLive * (1 + NEGLIGIBLE)) {
     const packed = packBlocks(blocks, { unit: ALIGNMENT, work: SEARCH_WORK, known: offsets.map((o) => o - start) });
     if (start + packed.height < height) {
       offsets = packed.offsets.map((o) => o + start);

@@ -79,13 +79,14 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
     return found instanceof Float64Array;
   };
 
+  if (heightInUnits() <= low) return finished();
   if (capacity !== undefined) {
     const goal = Math.floor(capacity / unit);
     if (goal >= low) attempt(goal, total);
     return finished();
   }
   // Without a limit of work the shares still have to end.
-  const first = Number.isFinite(total) ? total / 4 : FIRST_WORK;
+  const first = Number.isFinite(total) ? (2 * total) / 3 : FIRST_WORK;
   let isLeast = attempt(low, first);
   for (let share = first / 4; !isLeast && work > 0 && !shouldStop?.(); share *= 2) {
     let doubtful = low;
