@@ -3,6 +3,7 @@
  * device's peak are changed, and only where the whole device's peak falls; the order of a sum over microbatches is the
  * schedule's and stays, so that no bit changes.
  */
+import { PlanError } from '../core/errors.ts';
 import type { Buffer, ComputeInstruction, DeviceProgram, TaskOrder } from './instruction.ts';
 import { liveBytes, mentions } from './lifetimes.ts';
 import type { DraftDevice, DraftInstruction } from './messages.ts';
@@ -30,7 +31,13 @@ export function orderTasks(
   );
   let devices = given;
   while (found.some(({ tasks }) => tasks.length > 0)) {
-    devices = assemble(found.map(({ draft }) => draft));
+    const assembled = withoutCircle(() => assemble(found.map(({ draft }) => draft)));
+    if (!assembled) {
+      found = found.map((one, d) => ({ ...one, draft: drafts[d]!, tasks: [] }));
+      devices = given;
+      break;
+    }
+    devices = assembled;
     // Posts stand by the messages of several devices, so what comes of it is measured on the programs themselves.
     const useless = devices.map((device, d) => found[d]!.tasks.length > 0 && peakOf(device) >= before[d]!);
     const worse = devices.some((device, d) => found[d]!.tasks.length === 0 && peakOf(device) > before[d]!);
@@ -47,6 +54,19 @@ export function orderTasks(
       exact: found[d]!.exact,
     })),
   };
+}
+
+/**
+ * undefined where the devices would wait for each other in a circle: tasks that wait for other devices in their midst (a
+ * value that is needed back) may do so in one order of their nodes and not in another.
+ */
+function withoutCircle(assemble: () => DeviceProgram[]): DeviceProgram[] | undefined {
+  try {
+    return assemble();
+  } catch (error) {
+    if (error instanceof PlanError && error.code === 'program-deadlock') return undefined;
+    throw error;
+  }
 }
 
 const peakOf = (program: DeviceProgram): number => liveBytes(program).reduce((a, b) => Math.max(a, b), 0);

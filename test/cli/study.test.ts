@@ -144,8 +144,8 @@ describe('study batch', () => {
         'data.batchSize 2, microbatches 4',
       ],
       [['study', 'batch', ...digits, '--sweep.seed', '1,2'], '--seeds'],
-      [['study', 'bath', ...digits], 'expected batch, partition, schedule, scaling, got'],
-      [['study'], 'expected batch, partition, schedule, scaling, got nothing'],
+      [['study', 'bath', ...digits], 'expected batch, memory, partition, schedule, scaling, got'],
+      [['study'], 'expected batch, memory, partition, schedule, scaling, got nothing'],
       [
         ['study', 'schedule', ...digits, '--seeds', '2'],
         '--seeds: is of the study batch; study schedule does not obey it',

@@ -22,20 +22,29 @@ export interface IdentityOptions {
   readonly evaluation?: { readonly contents?: ((visit: ContentVisitor) => void) | undefined } | undefined;
 }
 
-/**
- * Parts of a request that only say where and when something is computed. Every other part, of later versions too, counts
- * as one that decides bits.
- */
-const layoutKeys: ReadonlySet<string> = new Set<keyof PlanRequest>([
-  'devices',
-  'schedule',
-  'partition',
-  'placement',
-  'stagesPerDevice',
-  'decided',
-  'recompute',
-  'costs',
-]);
+/** Whether a part of a request only says where and when something is computed, and decides no bits. */
+const isLayout: Readonly<Record<keyof PlanRequest, boolean>> = {
+  model: false,
+  programs: false,
+  microbatches: false,
+  optimizer: false,
+  clip: false,
+  l2: false,
+  batchNorm: false,
+  inputGradients: false,
+  invariant: false,
+  devices: true,
+  schedule: true,
+  partition: true,
+  placement: true,
+  stagesPerDevice: true,
+  decided: true,
+  stageSeconds: true,
+  recompute: true,
+  lifetimes: true,
+  costs: true,
+  cluster: true,
+};
 
 export function trainingIdentity({ plan, seed, data, noise, evaluation }: IdentityOptions): TrainingIdentity {
   const { model, optimizer, programs, microbatches, batchNorm = 'micro', ...rest } = plan.request;
@@ -44,7 +53,7 @@ export function trainingIdentity({ plan, seed, data, noise, evaluation }: Identi
   const normalizes = graph.nodes.some(({ op }) => op?.name === batchNormOp.name);
   const identity = {
     // What is switched off may as well not be there.
-    ...Object.fromEntries(Object.entries(rest).filter(([key, value]) => !layoutKeys.has(key) && value)),
+    ...Object.fromEntries(Object.entries(rest).filter(([key, value]) => !isLayout[key as keyof PlanRequest] && value)),
     // In invariant mode every number of microbatches gives the same bits.
     ...(rest.invariant ? {} : { microbatches }),
     // Without batch normalisation all its modes are the same.
