@@ -1,16 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { balancerRatios } from '../../src/partition/baselines/balancers.ts';
 import { solvePlacement } from '../../src/partition/methods.ts';
 import { readOperatorGraph } from '../../src/partition/read-operator-graph.ts';
 
-/** The folder of public instances beside the project; a few small ones are kept here as well. */
-const folder = process.env.PARTITA_INSTANCES ?? fileURLToPath(new URL('../../../shared/instances', import.meta.url));
-const shared = (path: string): string => `${folder}/${path}`;
+/** Public instances, with their licences. */
 const own = (path: string): string => fileURLToPath(new URL(`instances/${path}`, import.meta.url));
-/** A checkout without that folder beside it skips what needs it. */
-const absent = !existsSync(shared('operator-graphs'));
 
 const pipedream = async (file: string, published: number) => {
   const { problem } = readOperatorGraph(readFileSync(file, 'utf8'), file);
@@ -20,11 +16,7 @@ const pipedream = async (file: string, published: number) => {
 
 describe("PipeDream's baseline on operator graphs, as Tarnawski et al. publish it", () => {
   it.each([
-    ['resnet50_inference', 39.3981],
     ['bert_l-3_training', 122.987],
-  ])('%s: %d', (name, published) => pipedream(own(`operator-graphs/${name}.json`), published));
-
-  it.skipIf(absent).each([
     ['layer/bert24_inference', 17.7899],
     ['layer/resnet50_inference', 39.3981],
     ['layer/resnet50_training', 83.6744],
@@ -32,7 +24,7 @@ describe("PipeDream's baseline on operator graphs, as Tarnawski et al. publish i
     ['op/bert_l-3_training', 122.987],
     ['op/bert_l-6_inference', 65.5647],
     ['op/resnet50_inference', 129.155],
-  ])('%s: %d', (name, published) => pipedream(shared(`operator-graphs/${name}.json`), published));
+  ])('%s: %d', (name, published) => pipedream(own(`operator-graphs/${name}.json`), published));
 });
 
 describe('balancers against the best cut of their own sequence of layers', () => {
@@ -44,12 +36,12 @@ describe('balancers against the best cut of their own sequence of layers', () =>
     expect(ratios(own('layer-profiles/resnet18.txt'), 8).blocks).toBeCloseTo(1.223, 3);
   });
 
-  it.skipIf(absent)('all profiles of the folder keep to the published ranges and reach their ends', () => {
+  it('all profiles of the folder keep to the published ranges and reach their ends', () => {
     const names = ['alexnet', 'vgg16', 'resnet18', 'resnet50', 'densenet121', 'gnmt'];
-    const all = names.flatMap((name) => [2, 4, 8].map((n) => ratios(shared(`layer-profiles/${name}.txt`), n)));
+    const all = names.flatMap((name) => [2, 4, 8].map((n) => ratios(own(`layer-profiles/${name}.txt`), n)));
     const blocks = all.map((r) => r.blocks);
     expect([Math.min(...blocks), Math.max(...blocks)].map((x) => x.toFixed(3))).toEqual(['1.000', '1.285']);
     expect(Math.max(...all.map((r) => r.parameters)).toFixed(3)).toBe('5.149');
-    expect(ratios(shared('layer-profiles/resnet50.txt'), 8).parameters.toFixed(3)).toBe('5.149');
+    expect(ratios(own('layer-profiles/resnet50.txt'), 8).parameters.toFixed(3)).toBe('5.149');
   });
 });
