@@ -210,8 +210,8 @@ function timePanel({ samples, own, step, used, unit, divisor, highest }: TimePan
   const end = Math.max(step, samples.at(-1)!.seconds);
   // The last sample holds until the step ends.
   const points = [...samples, { ...samples.at(-1)!, seconds: end }];
-  const areas = points.flatMap((s, at) =>
-    used.map((c) => ({ at, t: time.factor * s.seconds, category: nameOf(c), bytes: s[c as 'inputs'] / divisor })),
+  const areas = points.flatMap((s) =>
+    used.map((c) => ({ t: time.factor * s.seconds, category: nameOf(c), bytes: s[c as 'inputs'] / divisor })),
   );
   const reach = points.map((s, at) => ({ at, t: time.factor * s.seconds, bytes: s.reachBytes / divisor }));
   const live = own.maxLiveBytes / divisor;
@@ -242,8 +242,8 @@ function timePanel({ samples, own, step, used, unit, divisor, highest }: TimePan
         encoding: {
           x: x('t'),
           y: { ...y, stack: 'zero' },
+          // No order: of areas it would group as well, an area for each moment. They are sorted by time.
           color: categoryChannel(used),
-          order: { field: 'at' },
         },
       },
       {
