@@ -121,8 +121,8 @@ export class NullDevice {
     for (const id of reads) ledger.expect(at(id), buffers[id]!.bytes, id, buffers[id]!.persistent !== null);
     switch (instruction.kind) {
       case 'post': {
-        const { bytes, category } = buffers[instruction.buffer]!;
-        ledger.reserve(at(instruction.buffer), bytes, instruction.buffer, category);
+        this.#write(instruction.buffer, image);
+        ledger.await(at(instruction.buffer), buffers[instruction.buffer]!.bytes);
         return channel.post(instruction.from, instruction.message);
       }
       case 'receive': {
