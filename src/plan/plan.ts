@@ -27,6 +27,7 @@ import { sharesOf, wordsOfShares } from './binding.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
+import { hasNullDevices, refuseMixedDevices } from './null-devices.ts';
 import { fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import { withLowerPeaks } from './short-lifetimes.ts';
@@ -224,6 +225,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
+  refuseMixedDevices(asked.devices);
   if (asked.cluster && asked.cluster.devices.length !== asked.devices.length) {
     throw new UsageError(
       'cluster-devices',
@@ -562,7 +564,7 @@ function remedyFor(refused: Plan): string {
   }
   const need = planned.map((m) => m.peakBytes);
   if (isSimulated) return `give the devices of the cluster ${formatBytes(Math.max(...need))}, or more of them`;
-  return need.some((bytes) => bytes > ADDRESSABLE_BYTES)
+  return need.some((bytes) => bytes > ADDRESSABLE_BYTES) && !hasNullDevices(request.devices)
     ? 'a device addresses at most 4 GiB: use more devices, more microbatches or a smaller batch'
     : memoryFlag(need);
 }
