@@ -141,7 +141,7 @@ function checkDevice(program: DeviceProgram, problems: string[]): void {
     }
     for (const id of [...reads, ...writes]) touched.add(id);
     for (const id of reads) {
-      const state = bytes.stateOf(id);
+      const state = bytes.read(id);
       if (state === 'none') problems.push(`${where()} reads ${buffers[id]?.name ?? id} before it is written`);
       if (state === 'lost') problems.push(`${where()} reads ${buffers[id]!.name}, part of which has been overwritten`);
     }
@@ -178,6 +178,8 @@ class WrittenBytes {
   /** Views that instructions write; the others are what their owner holds. */
   readonly #made = new Set<number>();
   readonly #states = new Map<number, 'whole' | 'lost'>();
+  /** Owners that have been read, themselves or by what is cut from them. */
+  readonly #used = new Set<number>();
   /** Of owners that are written view by view: the bytes written so far, by where they begin. */
   readonly #filled = new Map<number, Map<number, number>>();
 
@@ -193,31 +195,38 @@ class WrittenBytes {
   }
 
   /** `lost`: it held its value, and part of its bytes hold another now. */
-  stateOf(id: number): 'none' | 'whole' | 'lost' {
+  read(id: number): 'none' | 'whole' | 'lost' {
+    if (!this.#made.has(id)) this.#used.add(ownerOf(this.#buffers, id));
     return this.#states.get(id) ?? 'none';
   }
 
   write(id: number): void {
     const owner = ownerOf(this.#buffers, id);
-    if (id !== owner && !this.#states.has(owner)) this.#fill(owner, id);
-    else if (id !== owner) this.#states.set(owner, 'lost');
+    const isPart = id !== owner && this.#fill(owner, id);
+    if (id !== owner && !isPart) this.#states.set(owner, 'lost');
     this.#states.set(id, 'whole');
     for (const other of this.#family.get(owner) ?? []) {
       if (other === id || other === owner || !this.#overlap(other, id)) continue;
-      if (id === owner && !this.#made.has(other)) this.#states.set(other, 'whole');
-      else if (this.#states.has(other)) this.#states.set(other, 'lost');
+      const isGiven = !this.#made.has(other);
+      if (id === owner && isGiven) this.#states.set(other, 'whole');
+      else if (this.#states.has(other) && !(isPart && isGiven)) this.#states.set(other, 'lost');
     }
   }
 
-  /** A part of an owner that holds nothing as a whole yet; the last makes it complete, and with it what is cut from it. */
-  #fill(owner: number, part: number): void {
+  /**
+   * Whether it is a part of an owner that nobody has written as a whole, or read: the last of them makes it complete, and with
+   * it what is cut from it.
+   */
+  #fill(owner: number, part: number): boolean {
     let filled = this.#filled.get(owner);
+    if (this.#used.has(owner) || (!filled && this.#states.has(owner))) return false;
     if (!filled) this.#filled.set(owner, (filled = new Map()));
     filled.set(this.#start(part), this.#buffers[part]!.bytes);
     const sum = [...filled.values()].reduce((a, b) => a + b, 0);
-    if (sum < this.#buffers[owner]!.bytes) return;
+    if (sum < this.#buffers[owner]!.bytes) return true;
     this.#states.set(owner, 'whole');
     for (const id of this.#family.get(owner)!) if (id !== owner && !this.#made.has(id)) this.#states.set(id, 'whole');
+    return true;
   }
 
   /** An input in the bytes of an output, where the kernels do not read each element before they write it. */
