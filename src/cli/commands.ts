@@ -116,6 +116,10 @@ export const commands: readonly CommandSpec[] = [
         flags: '--search-schedules <a,b>',
         doc: "schedules to try; default all, for the least memory the experiment's",
       },
+      {
+        flags: '--search-recompute <a,b>',
+        doc: "ways to recompute to find the least memory with (none, stage, selective, optimal); default the experiment's",
+      },
       { flags: '--evaluations <n>', doc: 'plans that a search compiles; default 40' },
       { flags: '--time-limit <s>', doc: 'seconds after which a search begins no further plan; default 60' },
       {

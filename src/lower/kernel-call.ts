@@ -44,6 +44,25 @@ export interface NodeSignature {
   readonly attrs: Attrs;
 }
 
+/** Bytes that a node takes from an input as they are. */
+export interface Copy {
+  readonly bytes: number;
+  readonly from: Operand & { readonly plus?: number };
+  readonly to: Operand & { readonly plus?: number };
+}
+
+/** What calls that do nothing but copy bytes copy; undefined where any call does more. */
+export function copiesOf(list: readonly KernelCall[]): Copy[] | undefined {
+  const copies: Copy[] = [];
+  for (const { kernel, args } of list) {
+    const [bytes, from, to] = args;
+    if (kernel !== 'copyBytes' || typeof bytes !== 'number') return undefined;
+    if (typeof from !== 'object' || typeof to !== 'object') return undefined;
+    copies.push({ bytes, from, to });
+  }
+  return copies;
+}
+
 export type LowerRule = (node: NodeSignature) => Lowered;
 
 export const input = (i: number, plus = 0): Arg => (plus ? { input: i, plus } : { input: i });

@@ -23,7 +23,7 @@ import type { Durations, Schedule, ScheduleName, ScheduleShape, StageEdge } from
 import type { Cluster } from '../simulate/cluster.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
 import { compileWithin, placedForListing } from './auto-schedule.ts';
-import { sharesOf, wordsOfShares } from './binding.ts';
+import { categoryName, sharesOf, wordsOfShares } from './binding.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
@@ -499,9 +499,9 @@ export function refuseWhatDoesNotFit(plan: Plan): Plan {
   const short = shortages(plan);
   if (short.length === 0) return plan;
   const lines = short.map((s) => {
-    const top = plan.memory[s.device]!.largest.map((t) => `${t.name} ${formatBytes(t.bytes)} (${t.category})`).join(
-      ', ',
-    );
+    const top = plan.memory[s.device]!.largest.map(
+      (t) => `${t.name} ${formatBytes(t.bytes)} (${categoryName(t.category)})`,
+    ).join(', ');
     const held = wordsOfShares(sharesOf(plan.memory[s.device]!));
     return `device ${s.device} needs ${formatBytes(s.needBytes)} (${held}) and has ${formatBytes(s.capacityBytes)}; largest: ${top}`;
   });
@@ -583,8 +583,9 @@ function remedyFor(refused: Plan): string {
     : `${memoryFlag(need)}${untried}`;
 }
 
-/** Sizes rounded up to pages, as people write them: `--memory 896KiB,2MiB`. */
+/** Sizes rounded up to pages, as people write them: `--memory 896KiB,2MiB`; one for all where they are equal. */
 function memoryFlag(bytes: readonly number[]): string {
-  const sizes = bytes.map((b) => Math.ceil(b / 65536) * 64);
+  const all = bytes.map((b) => Math.ceil(b / 65536) * 64);
+  const sizes = new Set(all).size === 1 ? all.slice(0, 1) : all;
   return `--memory ${sizes.map((kib) => (kib % 1024 === 0 ? `${kib / 1024}MiB` : `${kib}KiB`)).join(',')}`;
 }

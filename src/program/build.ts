@@ -7,6 +7,7 @@ import { timesUntilStuck } from '../schedule/clock.ts';
 import type { Task } from '../schedule/task.ts';
 import { BuildContext, type BuildOptions, runsOf } from './context.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
+import { mostAlive } from './lifetimes.ts';
 import { connect, type DraftDevice, type SegmentTimes } from './messages.ts';
 import { orderTasks } from './order.ts';
 import { overwriteDyingInputs } from './overwrite.ts';
@@ -14,6 +15,7 @@ import { type Addition, PairwiseSum } from './pairwise.ts';
 import { sampleGroups } from './sample-groups.ts';
 import { type Chunk, stage } from './staging.ts';
 import { constantName, valueKey, valueName } from './values.ts';
+import { shareBytes } from './views.ts';
 
 /** Compiles stages and a schedule into one program a device. Throws PlanError where graph and schedule do not fit. */
 export function buildProgram(options: BuildOptions): StepProgram {
@@ -26,7 +28,11 @@ export function buildProgram(options: BuildOptions): StepProgram {
   const assemble = (list: readonly DraftDevice[]) =>
     connect(list, options.postAhead ?? 1, times).map((d) => (isShort(d.device) ? overwriteDyingInputs(d) : d));
   // Samples that are computed one by one join their sums in the graph's order.
-  const { devices, orders } = orderTasks(drafts, assemble, (device) => isShort(device) && !options.perSample);
+  const ordered = orderTasks(drafts, assemble, (device) => isShort(device) && !options.perSample);
+  const devices = ordered.devices.map((d) => (isShort(d.device) ? shareBytes(d) : d));
+  const orders = ordered.orders.map((order, d) =>
+    devices[d] === ordered.devices[d] ? order : { ...order, bytes: mostAlive(devices[d]!) },
+  );
 
   const chunksOf = (tensors: readonly Tensor[]): Chunk[] =>
     tensors.map((tensor, m) => ({ tensor, samples: context.samplesOf(rootOf(tensor), m) }));

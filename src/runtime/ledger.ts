@@ -72,10 +72,17 @@ export class Ledger {
     const isThere =
       extent !== undefined &&
       extent.end === start + bytes &&
-      !this.#awaited.has(start) &&
       extent.buffer === (kept ? KEPT : buffer);
     if (isThere) return;
     throw new DeviceError('null-lost-value', `bytes ${start} to ${start + bytes} do not hold the value that is read`, {
+      fields: { offset: start, bytes, buffer },
+    });
+  }
+
+  /** Throws DeviceError where a message to these bytes has not come yet. */
+  expectArrived(start: number, bytes: number, buffer: number): void {
+    if (!this.#awaited.has(start)) return;
+    throw new DeviceError('null-lost-value', `the message to bytes ${start} to ${start + bytes} has not come`, {
       fields: { offset: start, bytes, buffer },
     });
   }

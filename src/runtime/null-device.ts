@@ -1,5 +1,5 @@
 import { DeviceError } from '../core/errors.ts';
-import { describe, type Instruction, type MemoryCategory, touches } from '../program/instruction.ts';
+import { describe, type Instruction, type MemoryCategory, ownerOf, touches } from '../program/instruction.ts';
 import type { Channel } from './channel.ts';
 import { type Control, StepAborted } from './control.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
@@ -118,7 +118,7 @@ export class NullDevice {
     const at = (id: number) => image.offsets[id]!;
     const ledger = this.#ledger;
     const { reads, writes } = touches(instruction);
-    for (const id of reads) ledger.expect(at(id), buffers[id]!.bytes, id, buffers[id]!.persistent !== null);
+    for (const id of reads) this.#expect(id, image);
     switch (instruction.kind) {
       case 'post': {
         this.#write(instruction.buffer, image);
@@ -127,7 +127,7 @@ export class NullDevice {
       }
       case 'receive': {
         const { buffer, from, message } = instruction;
-        const arrived = () => ledger.expect(at(buffer), buffers[buffer]!.bytes, buffer, false);
+        const arrived = () => this.#expect(buffer, image);
         return channel.receive(from, message)?.then(arrived) ?? arrived();
       }
       case 'send': {
@@ -150,10 +150,20 @@ export class NullDevice {
     }
   }
 
+  /** A view is there where the buffer is that has its bytes, and no message to it is on the way. */
+  #expect(id: number, { program, offsets }: DeviceImage): void {
+    const owner = ownerOf(program.buffers, id);
+    const { bytes, persistent } = program.buffers[owner]!;
+    this.#ledger.expect(offsets[owner]!, bytes, owner, persistent !== null);
+    this.#ledger.expectArrived(offsets[id]!, program.buffers[id]!.bytes, id);
+  }
+
+  /** With the first bytes that are written the whole buffer is in use. */
   #write(id: number, { program, offsets }: DeviceImage): void {
-    const { bytes, category, persistent } = program.buffers[id]!;
-    if (persistent === null) this.#ledger.write(offsets[id]!, bytes, id, category);
-    else this.#ledger.keep(offsets[id]!, bytes, category);
+    const owner = ownerOf(program.buffers, id);
+    const { bytes, category, persistent } = program.buffers[owner]!;
+    if (persistent === null) this.#ledger.write(offsets[owner]!, bytes, owner, category);
+    else this.#ledger.keep(offsets[owner]!, bytes, category);
   }
 
   #free(id: number, { program, offsets }: DeviceImage): void {

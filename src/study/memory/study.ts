@@ -9,6 +9,7 @@ import { peakHolders } from '../../memory/footprint.ts';
 import { type Model, someGraph } from '../../optim/model.ts';
 import { hasNullDevices } from '../../plan/null-devices.ts';
 import { capacityOf, clusterOf, type Plan, type PlanRequest } from '../../plan/plan.ts';
+import { flopsAgainOf } from '../../plan/recompute-curve.ts';
 import { describe, memoryCategories } from '../../program/instruction.ts';
 import { peakInFlightOfDevices } from '../../schedule/index.ts';
 import { memoryOverTime, simulate } from '../../simulate/index.ts';
@@ -240,6 +241,8 @@ function addRows(planned: Planned, recorder: StudyRecorder<MemoryTables, Purpose
     stages: plan.partition.stages,
     schedule: scheduleName(plan),
     partition: plan.partition.method,
+    recompute: key.purpose === 'training' ? prepared.experiment.recompute : null,
+    flopsAgain: flopsAgainOf(plan, name),
     optimizer: key.purpose === 'training' ? prepared.optimizer.config.kind : null,
     parameterCount: parametersOf(prepared),
     fits,
