@@ -167,6 +167,8 @@ export class NullDevice {
   }
 
   #free(id: number, { program, offsets }: DeviceImage): void {
+    // A view's bytes are its owner's, and stay in use as long as that is.
+    if (program.buffers[id]!.view) return;
     this.#ledger.free(offsets[id]!, program.buffers[id]!.bytes, id);
   }
 
