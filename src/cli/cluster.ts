@@ -58,7 +58,7 @@ function devicesUsed(
     throw new UsageError('cluster-devices', 'devices: with --cluster, the cluster says what they are', {
       fields: { key: hasMemory ? 'memory' : 'devices' },
       remedy:
-        'leave out the list of devices and --memory, or --cluster; a count of devices takes the first of the cluster',
+        'leave out the list of devices, --memory and --backend, or --cluster; a count of devices takes the first of the cluster',
     });
   }
   if (!given.has('devices')) return devices;

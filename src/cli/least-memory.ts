@@ -1,17 +1,21 @@
-/** `partita plan --least-memory`: its flags, and the table of numbers of devices and microbatches. */
+/** `partita plan --least-memory`: its flags, and the table of numbers of devices and microbatches, and of ways to recompute. */
 import { PlanError, UsageError } from '../core/errors.ts';
 import { type LeastMemory, leastMemory } from '../plan/least-memory.ts';
 import type { GraphCache, PlanRequest } from '../plan/plan.ts';
+import { recomputeModes } from '../recompute/index.ts';
 import type { LeastMemoryEntry } from '../report/least-memory.ts';
-import { type Invocation, textOf } from './invocation.ts';
+import { type Invocation, listOf, textOf } from './invocation.ts';
 import { limitsOf, microbatchesToTry, schedulesToTry } from './plan-search.ts';
 
-/** One entry for each number of devices and microbatches: of the schedules to try, the one that needs least. */
+/** One entry for each number of devices and microbatches and way to recompute: of the schedules to try, the one that needs least. */
 export async function leastMemoryOf(request: PlanRequest, invocation: Invocation): Promise<LeastMemoryEntry[]> {
   refuseContradictions(invocation, request);
   const counts = devicesToTry(invocation, request);
   const microbatches = microbatchesToTry(invocation, request) ?? [request.microbatches];
   const schedules = schedulesToTry(invocation) ?? [request.schedule];
+  const modes = listOf(invocation, 'searchRecompute', 'search-recompute', recomputeModes) ?? [
+    request.recompute ?? 'none',
+  ];
   const { evaluations, timeLimitSeconds = 60 } = limitsOf(invocation);
   const deadline = performance.now() + 1000 * timeLimitSeconds;
   const cache: GraphCache = new Map();
@@ -19,24 +23,26 @@ export async function leastMemoryOf(request: PlanRequest, invocation: Invocation
 
   const entries: LeastMemoryEntry[] = [];
   let refusal: unknown;
-  for (const devices of counts) {
-    for (const m of microbatches) {
-      let found: LeastMemory | undefined;
-      for (const schedule of schedules) {
-        const left = Math.max(0, deadline - performance.now()) / 1000;
-        try {
-          const asked = { ...request, microbatches: m, ...(schedule ? { schedule } : {}) };
-          const one = await leastMemory(asked, { devices, cache, signal, timeLimitSeconds: left, evaluations });
-          if (!found || one.capacityBytes < found.capacityBytes) found = one;
-        } catch (error) {
-          // Some schedules have rules that not all numbers of devices and microbatches keep.
-          const isOneOfMany = counts.length * microbatches.length * schedules.length > 1;
-          if (!isOneOfMany || !(error instanceof PlanError || error instanceof UsageError)) throw error;
-          refusal ??= error;
-        }
+  const rows = counts.flatMap((devices) =>
+    microbatches.flatMap((m) => modes.map((recompute) => ({ devices, microbatches: m, recompute }))),
+  );
+  for (const row of rows) {
+    let found: LeastMemory | undefined;
+    for (const schedule of schedules) {
+      const left = Math.max(0, deadline - performance.now()) / 1000;
+      const { devices, ...own } = row;
+      try {
+        const asked = { ...request, ...own, ...(schedule ? { schedule } : {}) };
+        const one = await leastMemory(asked, { devices, cache, signal, timeLimitSeconds: left, evaluations });
+        if (!found || one.capacityBytes < found.capacityBytes) found = one;
+      } catch (error) {
+        // Some schedules have rules that not all numbers of devices and microbatches keep.
+        const isOneOfMany = rows.length * schedules.length > 1;
+        if (!isOneOfMany || !(error instanceof PlanError || error instanceof UsageError)) throw error;
+        refusal ??= error;
       }
-      entries.push({ devices, microbatches: m, found });
     }
+    entries.push({ ...row, found });
   }
   if (entries.every(({ found }) => !found)) throw refusal;
   return entries;

@@ -6,8 +6,13 @@ import { type EvaluatedCandidate, type SearchResult, searchedMicrobatches, searc
 import { scheduleNames } from '../schedule/named.ts';
 import { type Invocation, listOf, numberOf, textOf, wholeNumberOf } from './invocation.ts';
 
-const flagsOfSearch = [
+/** Of these, `--search` makes its own. */
+const flagsOfLeastMemory = [
   ['searchDevices', 'search-devices'],
+  ['searchRecompute', 'search-recompute'],
+] as const;
+const flagsOfSearch = [
+  ...flagsOfLeastMemory,
   ['searchMicrobatches', 'search-microbatches'],
   ['searchSchedules', 'search-schedules'],
   ['evaluations', 'evaluations'],
@@ -20,7 +25,7 @@ export function refuseSearchFlags(invocation: Invocation): void {
   if (!asked) return;
   throw new UsageError('command-line', `--${asked[1]} is of a search, and there is none`, {
     fields: { flag: asked[1] },
-    remedy: asked[1] === 'search-devices' ? '--least-memory' : '--search, or --least-memory',
+    remedy: flagsOfLeastMemory.some(([name]) => name === asked[0]) ? '--least-memory' : '--search, or --least-memory',
   });
 }
 
@@ -31,6 +36,14 @@ export async function searchOf(
   invocation: Invocation,
 ): Promise<SearchResult> {
   const { schedule, recompute = 'none' } = request;
+  const other = flagsOfLeastMemory.find(([name]) => textOf(invocation, name) !== undefined);
+  if (other) {
+    const own = other[0] === 'searchDevices' ? '--devices' : '--recompute';
+    throw new UsageError('command-line', `--${other[1]} is of --least-memory, and --search does not obey it`, {
+      fields: { flag: other[1] },
+      remedy: `${own} with --search, or --least-memory`,
+    });
+  }
   if (typeof schedule === 'object') {
     throw new UsageError('search-schedule-file', '--search: a schedule from a file leaves nothing to choose', {
       fields: { key: 'schedule' },

@@ -1,8 +1,17 @@
 import type { TensorType } from '../core/types.ts';
 import type { Attrs } from '../graph/op-record.ts';
 
-/** What executes kernel calls; each has its own lowering table. */
-export type BackendName = 'wasm' | 'reference';
+/**
+ * What executes kernel calls. `null`: nothing does. Its devices play their instructions and count bytes, and neither compute nor
+ * hold any, so that what no machine can hold is played too.
+ */
+export type BackendName = 'wasm' | 'reference' | 'null';
+
+/** Those that compute; each has its own lowering table. */
+export type ComputingBackend = Exclude<BackendName, 'null'>;
+
+/** Whose kernels a device's programs are made of: a null device stands for a WebAssembly device, to the byte. */
+export const kernelsOf = (backend: BackendName): ComputingBackend => (backend === 'null' ? 'wasm' : backend);
 
 /** Where an argument's byte offset comes from, once the memory plan knows it. */
 export type Operand =

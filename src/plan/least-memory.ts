@@ -6,6 +6,9 @@
  * smallest capacity found whose own plan fits; that the next smaller page was refused does not prove all below it so.
  */
 import { PlanError, UsageError } from '../core/errors.ts';
+import { byteSize } from '../core/types.ts';
+import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { rootOf } from '../graph/values.ts';
 import type { PartitionSpec } from '../partition/index.ts';
 import { pauses } from '../partition/pause.ts';
 import { limitOf } from './capacity.ts';
@@ -33,7 +36,7 @@ export interface LeastMemory {
   readonly capacityBytes: number;
   /** The plan at this capacity. It fits. */
   readonly plan: Plan;
-  /** No plan on so many devices does with less a device: parameters and optimizer state lie somewhere. */
+  /** No plan on so many devices does with less a device: parameters, gradients and optimizer state lie somewhere. */
   readonly lowerBound: number;
   /** The largest smaller capacity that was tried and refused, and what the fullest device needed there. */
   readonly refused: { readonly capacityBytes: number; readonly needBytes: number } | undefined;
@@ -138,14 +141,34 @@ const peakOf = ({ memory }: Plan): number => Math.max(...memory.map((m) => m.pea
 
 const pagesOf = (plan: Plan): number => Math.max(1, Math.ceil(peakOf(plan) / PAGE_BYTES));
 
-/** Parameters, constants and optimizer state of all devices, each once. */
-function keptBytes({ memory }: Plan): number {
+/**
+ * What all devices hold together when the updates begin, on any partition: parameters, constants and optimizer state, each once,
+ * and what is made in front of the barrier and read behind it, which are the gradients.
+ */
+function keptBytes({ memory, graphs, programs }: Plan): number {
   const kept = new Map<string, number>();
   for (const { name, bytes, category } of memory.flatMap((m) => m.persistent)) {
     // A constant lies on every device that reads it: one of them at least.
     if (category === 'parameters' || category === 'optimizerState') kept.set(name, bytes);
   }
-  return [...kept.values()].reduce((sum, bytes) => sum + bytes, 0);
+  const gradients = Object.keys(programs).map((name) => gradientBytes(graphs[name]!));
+  return [...kept.values()].reduce((sum, bytes) => sum + bytes, Math.max(...gradients));
+}
+
+/** Bytes that the updates of a graph wait for (`program/context.ts` has them behind the barrier). */
+function gradientBytes(graph: Graph): number {
+  const updates = new Set<Node>();
+  const held = new Set<Tensor>();
+  for (const node of graph.nodes) {
+    if (node.region !== 'step' || !node.op || node.op.alias) continue;
+    if (!node.op.inPlace && !node.inputs.some((t) => updates.has(t.node))) continue;
+    updates.add(node);
+    for (const t of node.inputs) {
+      const root = rootOf(t);
+      if (!root.node.source && !updates.has(root.node)) held.add(root);
+    }
+  }
+  return [...held].reduce((sum, t) => sum + byteSize(t.type), 0);
 }
 
 function oneOf(devices: readonly PlannedDevice[]): PlannedDevice {

@@ -23,10 +23,11 @@ import type { Durations, Schedule, ScheduleName, ScheduleShape, StageEdge } from
 import type { Cluster } from '../simulate/cluster.ts';
 import { type Prediction, predict } from '../simulate/predict.ts';
 import { compileWithin, placedForListing } from './auto-schedule.ts';
-import { sharesOf, wordsOfShares } from './binding.ts';
+import { categoryName, sharesOf, wordsOfShares } from './binding.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
+import { hasNullDevices, refuseMixedDevices } from './null-devices.ts';
 import { fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import { withLowerPeaks } from './short-lifetimes.ts';
@@ -224,6 +225,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
+  refuseMixedDevices(asked.devices);
   if (asked.cluster && asked.cluster.devices.length !== asked.devices.length) {
     throw new UsageError(
       'cluster-devices',
@@ -491,9 +493,9 @@ export function refuseWhatDoesNotFit(plan: Plan): Plan {
   const short = shortages(plan);
   if (short.length === 0) return plan;
   const lines = short.map((s) => {
-    const top = plan.memory[s.device]!.largest.map((t) => `${t.name} ${formatBytes(t.bytes)} (${t.category})`).join(
-      ', ',
-    );
+    const top = plan.memory[s.device]!.largest.map(
+      (t) => `${t.name} ${formatBytes(t.bytes)} (${categoryName(t.category)})`,
+    ).join(', ');
     const held = wordsOfShares(sharesOf(plan.memory[s.device]!));
     return `device ${s.device} needs ${formatBytes(s.needBytes)} (${held}) and has ${formatBytes(s.capacityBytes)}; largest: ${top}`;
   });
@@ -562,13 +564,14 @@ function remedyFor(refused: Plan): string {
   }
   const need = planned.map((m) => m.peakBytes);
   if (isSimulated) return `give the devices of the cluster ${formatBytes(Math.max(...need))}, or more of them`;
-  return need.some((bytes) => bytes > ADDRESSABLE_BYTES)
+  return need.some((bytes) => bytes > ADDRESSABLE_BYTES) && !hasNullDevices(request.devices)
     ? 'a device addresses at most 4 GiB: use more devices, more microbatches or a smaller batch'
     : memoryFlag(need);
 }
 
-/** Sizes rounded up to pages, as people write them: `--memory 896KiB,2MiB`. */
+/** Sizes rounded up to pages, as people write them: `--memory 896KiB,2MiB`; one for all where they are equal. */
 function memoryFlag(bytes: readonly number[]): string {
-  const sizes = bytes.map((b) => Math.ceil(b / 65536) * 64);
+  const all = bytes.map((b) => Math.ceil(b / 65536) * 64);
+  const sizes = new Set(all).size === 1 ? all.slice(0, 1) : all;
   return `--memory ${sizes.map((kib) => (kib % 1024 === 0 ? `${kib / 1024}MiB` : `${kib}KiB`)).join(',')}`;
 }

@@ -76,7 +76,8 @@ const pageOf = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
 
 const peakOf = (plan: Plan): number => Math.max(...plan.memory.map((m) => m.peakBytes));
 
-function flopsAgainOf(plan: Plan, program: string): number {
+/** FLOPs of a step of a program that are computed again. */
+export function flopsAgainOf(plan: Plan, program: string): number {
   const graph = plan.graphs[program]!;
   let flops = 0;
   for (const { instructions } of plan.programs[program]!.devices) {

@@ -4,10 +4,10 @@ import {
   type RecomputeChoice,
   type RecomputeMode,
   type StageOption,
+  StageOptions,
   type StageRecompute,
   selectiveRecompute,
   stageForwards,
-  stageOptions,
 } from '../recompute/index.ts';
 import { peakInFlight, type Schedule } from '../schedule/index.ts';
 
@@ -66,10 +66,13 @@ export function fitRecompute<P extends Sized>(
   if (!limits.some((_, d) => isOver(first, d))) return first;
   const inFlight = peakInFlight(scheduleOf(first));
   const forwards = stageForwards(graph, stageOf);
+  const options = new StageOptions();
+  const stagesOn = (d: number): number[] =>
+    placement.flatMap((device, stage) => (device === d && forwards.has(stage) ? [stage] : []));
   const paths = limits.map((_, d) => {
-    if (!isOver(first, d)) return [{ bytes: 0, choice: new Map() }];
-    const own = placement.flatMap((device, stage) => (device === d && forwards.has(stage) ? [stage] : []));
-    return pathOf(new Map(own.map((s) => [s, stageOptions(forwards.get(s)!, Math.max(1, inFlight[s]!))])));
+    if (!isOver(first, d)) return [{ bytes: 0, seconds: 0, choice: new Map() }];
+    const own = stagesOn(d);
+    return pathOf(new Map(own.map((s) => [s, options.of(forwards.get(s)!, Math.max(1, inFlight[s]!))])));
   });
   const known = new Map<string, P>();
   const compiledAt = (at: readonly number[]): P => {
@@ -81,6 +84,7 @@ export function fitRecompute<P extends Sized>(
   const low = paths.map(() => 0);
   const high = paths.map((path) => path.length - 1);
   let fitting = compiledAt(high);
+  let fittingAt: readonly number[] = [...high];
   const hopeless = limits.map((_, d) => isOver(fitting, d));
   const fits = (plan: P): boolean => limits.every((_, d) => hopeless[d] || !isOver(plan, d));
   /** The next option to try: by the stages' own bytes the first that saves what is lacking, or the last for which there is room. */
@@ -92,7 +96,7 @@ export function fitRecompute<P extends Sized>(
   let at = paths.map((_, d) => (hopeless[d] || high[d]! === 0 ? high[d]! : next(first, d, 0)));
   for (let round = 0; round < ROUNDS && at.some((i, d) => low[d]! < i && i < high[d]!); round++) {
     const plan = compiledAt(at);
-    if (fits(plan)) fitting = plan;
+    if (fits(plan)) [fitting, fittingAt] = [plan, at];
     at = at.map((i, d) => {
       if (i <= low[d]! || i >= high[d]!) return high[d]!;
       if (isOver(plan, d)) low[d] = i;
@@ -100,16 +104,47 @@ export function fitRecompute<P extends Sized>(
       return high[d]! - low[d]! > 1 ? next(plan, d, i) : high[d]!;
     });
   }
-  const best = compiledAt(high);
+  const last = compiledAt(high);
   // What one device keeps may move the messages of another.
-  return fits(best) ? best : fitting;
+  const found = fits(last) ? { plan: last, at: high } : { plan: fitting, at: fittingAt };
+  // Options are ordered by their own bytes, which are not the whole program's: a rule may fit that takes less time than what was found.
+  let { plan: best } = found;
+  const taken = found.at.map((i, d) => paths[d]![i]!);
+  for (let rule = 0; rule < RULES; rule++) {
+    const ruled = paths.map((path, d): PathStep | undefined => {
+      if (path.length === 1 || hopeless[d]) return undefined;
+      const stages = stagesOn(d).flatMap((s) => {
+        const own = options.rules(forwards.get(s)!)[rule];
+        return own ? [[s, own] as const] : [];
+      });
+      const seconds = stages.reduce((sum, [, own]) => sum + own.seconds, 0);
+      if (seconds >= taken[d]!.seconds) return undefined;
+      return { bytes: 0, seconds, choice: new Map(stages.map(([s, { recompute }]) => [s, recompute])) };
+    });
+    for (let round = 0; round < 2 && ruled.some(Boolean); round++) {
+      const plan = compile(new Map(taken.flatMap((step, d) => [...(ruled[d] ?? step).choice])));
+      if (fits(plan)) {
+        best = plan;
+        for (const [d, step] of ruled.entries()) if (step) taken[d] = step;
+        break;
+      }
+      // Where it fits it may stay, if that makes the others fit.
+      for (const d of ruled.keys()) if (isOver(plan, d)) ruled[d] = undefined;
+    }
+  }
+  return best;
 }
+
+/** Those of `StageOptions.rules`. */
+const RULES = 3;
 
 /** Compilations at most, on the way to the first options that fit. */
 const ROUNDS = 6;
 
 interface PathStep {
   readonly bytes: number;
+  /** Of what a microbatch computes again. */
+  readonly seconds: number;
   readonly choice: RecomputeChoice;
 }
 
@@ -118,14 +153,15 @@ function pathOf(options: ReadonlyMap<number, readonly StageOption[]>): PathStep[
   const at = new Map([...options.keys()].map((stage) => [stage, 0]));
   const path: PathStep[] = [];
   for (;;) {
-    let bytes = 0;
+    let [bytes, seconds] = [0, 0];
     const choice = new Map<number, StageRecompute>();
     for (const [stage, i] of at) {
-      const { bytes: own, recompute } = options.get(stage)![i]!;
+      const { bytes: own, seconds: time, recompute } = options.get(stage)![i]!;
       bytes += own;
+      seconds += time;
       if (recompute) choice.set(stage, recompute);
     }
-    path.push({ bytes, choice });
+    path.push({ bytes, seconds, choice });
     let next: number | undefined;
     let least = Number.POSITIVE_INFINITY;
     for (const [stage, i] of at) {

@@ -3,7 +3,7 @@ export { type Blocks, blocksOf } from './blocks.ts';
 export { BackwardTable, type ForwardPlan, forwardPlans, type RecomputeChain } from './chain.ts';
 export { type RecomputeChoice, type RecomputeMode, recomputeModes, type StageRecompute } from './choice.ts';
 export { cutRecompute } from './cut.ts';
-export { type StageOption, stageOptions } from './optimal.ts';
+export { type RuledStage, type StageOption, StageOptions, stageOptions } from './optimal.ts';
 export { withRecompute } from './rewrite.ts';
 export { selectiveRecompute } from './selective.ts';
 export { sqrtRecompute } from './sqrt.ts';

@@ -1,3 +1,4 @@
+import { renamed, type StageNames, shapeOf } from './alike.ts';
 import { type Blocks, blocksOf } from './blocks.ts';
 import { BackwardTable, type ForwardPlan, forwardPlans, type RecomputeChain } from './chain.ts';
 import type { StageRecompute } from './choice.ts';
@@ -5,7 +6,7 @@ import { cutRecompute } from './cut.ts';
 import { selectiveRecompute } from './selective.ts';
 import { sqrtRecompute } from './sqrt.ts';
 import type { StageForward } from './stage-forward.ts';
-import { weigh } from './weigh.ts';
+import { type Weight, weigh } from './weigh.ts';
 
 /** A way to go back through a stage. */
 export interface StageOption {
@@ -27,31 +28,117 @@ const MOST_PLANS = 32;
 const PRICES = [64, 16, 8, 4, 2, 1, 1 / 2, 1 / 4, 1 / 8, 1 / 32];
 
 /**
+ * The options of a plan's stages. Most stages of a deep model are alike, and are looked at once.
+ */
+export class StageOptions {
+  readonly #known = new Map<string, { readonly ways: StageWays; readonly names: StageNames }>();
+
+  /** As `stageOptions`. */
+  of(forward: StageForward, inFlight: number): readonly StageOption[] {
+    return this.#named(forward, (ways) => ways.options(inFlight));
+  }
+
+  /** What others do: everything again, the cheap again, √n checkpoints. */
+  rules(forward: StageForward): readonly RuledStage[] {
+    return this.#named(forward, (ways) => ways.rules);
+  }
+
+  /** What is found for the first stage of this shape, under the names of this one. */
+  #named<O extends { readonly recompute: StageRecompute | undefined }>(
+    forward: StageForward,
+    find: (ways: StageWays) => readonly O[],
+  ): readonly O[] {
+    const { key, names } = shapeOf(forward);
+    const { ways, names: own } = this.#waysOf(forward, key, names);
+    const found = find(ways);
+    if (names.values.every((name, i) => name === own.values[i])) return found;
+    return found.map((o) => (o.recompute ? { ...o, recompute: renamed(o.recompute, own, names) } : o));
+  }
+
+  #waysOf(forward: StageForward, key: string, names: StageNames): { ways: StageWays; names: StageNames } {
+    let known = this.#known.get(key);
+    if (!known) this.#known.set(key, (known = { ways: new StageWays(forward), names }));
+    return known;
+  }
+}
+
+/**
  * The ways that no other beats in bytes and time, from the one that keeps everything to the one that needs least, with so many
  * microbatches in flight: cuts of the stage's graph, which make each value again once at most, and what the dynamic programme
  * finds for the stage as a chain of blocks, with all that is worth keeping or with what the cheap cannot be made from; of a
  * stage with few values every set of them. Each is weighed node by node.
  */
-export function stageOptions(forward: StageForward, inFlight: number): StageOption[] {
-  const optionOf = (recompute: StageRecompute): StageOption => {
-    const { keptBytes, peakBytes, seconds } = weigh(forward, recompute);
-    return { bytes: (inFlight - 1) * keptBytes + peakBytes, seconds, recompute };
-  };
-  const names = [...forward.values.values()].map((v) => v.root.name);
-  const everything: StageOption = { ...optionOf({ kept: new Set(names) }), recompute: undefined };
-  if (everything.bytes === 0) return [everything];
-  const selective = selectiveRecompute(forward);
-  const options = [
-    everything,
-    optionOf({ kept: new Set() }),
-    optionOf(selective),
-    optionOf(sqrtRecompute(forward)),
-    ...everyWay(forward).map(optionOf),
-    ...cuts(forward).map(optionOf),
-    ...chains(forward, inFlight).map(optionOf),
-    ...chains(forward, inFlight, selective.kept).map(optionOf),
-  ];
-  return paretoFront(options);
+export const stageOptions = (forward: StageForward, inFlight: number): readonly StageOption[] =>
+  new StageWays(forward).options(inFlight);
+
+/** A rule's choice, and the seconds of what a microbatch computes again. */
+export interface RuledStage {
+  readonly recompute: StageRecompute;
+  readonly seconds: number;
+}
+
+/** A choice with its weight; `recompute` undefined: nothing is computed again. */
+interface Weighed extends Weight, Pick<StageOption, 'recompute'> {}
+
+/** Every way that is looked at for one stage. What does not depend on the number in flight is found once. */
+class StageWays {
+  readonly #forward: StageForward;
+  readonly #everything: Weighed;
+  readonly #chains: readonly ChainWays[];
+  readonly #others: readonly Weighed[];
+  readonly rules: readonly RuledStage[];
+  readonly #options = new Map<number, readonly StageOption[]>();
+
+  constructor(forward: StageForward) {
+    this.#forward = forward;
+    const names = [...forward.values.values()].map((v) => v.root.name);
+    this.#everything = { ...this.#weighed({ kept: new Set(names) }), recompute: undefined };
+    if (this.#everything.peakBytes === 0) {
+      this.rules = this.#others = this.#chains = [];
+      return;
+    }
+    const selective = selectiveRecompute(forward);
+    const rules = [{ kept: new Set<string>() }, selective, sqrtRecompute(forward)].map(this.#weighed);
+    this.rules = rules;
+    this.#others = [...rules, ...[...everyWay(forward), ...cuts(forward)].map(this.#weighed)];
+    this.#chains = [undefined, selective.kept].map((worth) => chainWays(forward, worth));
+  }
+
+  options(inFlight: number): readonly StageOption[] {
+    let known = this.#options.get(inFlight);
+    if (!known) {
+      const optionOf = ({ keptBytes, peakBytes, seconds, recompute }: Weighed): StageOption => {
+        return { bytes: (inFlight - 1) * keptBytes + peakBytes, seconds, recompute };
+      };
+      const ways = [this.#everything, ...this.#others, ...this.#chains.flatMap((c) => this.#ofChain(c, inFlight))];
+      this.#options.set(inFlight, (known = paretoFront(ways.map(optionOf))));
+    }
+    return known;
+  }
+
+  /** The best of the chain by its blocks' sizes. */
+  #ofChain({ plans, choiceOf, weighed }: ChainWays, inFlight: number): Weighed[] {
+    const byTime = plans
+      .map((plan) => ({ bytes: (inFlight - 1) * plan.kept + plan.units, plan }))
+      .sort((a, b) => a.plan.seconds - b.plan.seconds || a.bytes - b.bytes);
+    const front: ForwardPlan[] = [];
+    let least = Number.POSITIVE_INFINITY;
+    for (const { bytes, plan } of byTime) {
+      if (bytes < least) front.push(plan);
+      least = Math.min(least, bytes);
+    }
+    const step = Math.max(1, front.length / MOST_PLANS);
+    const chosen = front.filter(
+      (_, i) => i === front.length - 1 || Math.floor(i / step) !== Math.floor((i - 1) / step),
+    );
+    return chosen.map((plan) => {
+      let known = weighed.get(plan);
+      if (!known) weighed.set(plan, (known = this.#weighed(choiceOf(plan))));
+      return known;
+    });
+  }
+
+  readonly #weighed = (recompute: StageRecompute) => ({ ...weigh(this.#forward, recompute), recompute });
 }
 
 function paretoFront(options: readonly StageOption[]): StageOption[] {
@@ -81,29 +168,25 @@ function cuts(forward: StageForward): StageRecompute[] {
   return PRICES.map((price) => cutRecompute(forward, (node) => ((price * bytes) / total) * forward.seconds(node)));
 }
 
-/** The best of the chain by its blocks' sizes. */
-function chains(forward: StageForward, inFlight: number, worth?: ReadonlySet<string>): StageRecompute[] {
+/** What the dynamic programme finds for a stage as a chain. */
+interface ChainWays {
+  readonly plans: readonly ForwardPlan[];
+  readonly choiceOf: (plan: ForwardPlan) => StageRecompute;
+  /** Those of them that were weighed. */
+  readonly weighed: Map<ForwardPlan, Weighed>;
+}
+
+function chainWays(forward: StageForward, worth: ReadonlySet<string> | undefined): ChainWays {
   const blocks = blocksOf(forward, worth);
   const unit = Math.ceil((1.25 * blocksOf(forward).bytes) / UNITS);
   const chain = blocks.chain(unit);
   const table = new BackwardTable(chain, UNITS);
-  const found: { readonly bytes: number; readonly seconds: number; readonly plan: ForwardPlan }[] = [];
-  for (let size = 1; size <= SIZES; size++) {
-    for (const plan of forwardPlans(chain, table, Math.ceil((size * UNITS) / SIZES))) {
-      const { kept, units, seconds } = plan;
-      if (Number.isFinite(seconds)) found.push({ bytes: (inFlight - 1) * kept + units, seconds, plan });
-    }
-  }
-  const front: ForwardPlan[] = [];
-  let least = Number.POSITIVE_INFINITY;
-  for (const { bytes, plan } of found.sort((a, b) => a.seconds - b.seconds || a.bytes - b.bytes)) {
-    if (bytes < least) front.push(plan);
-    least = Math.min(least, bytes);
-  }
-  const step = Math.max(1, front.length / MOST_PLANS);
-  return front
-    .filter((_, i) => i === front.length - 1 || Math.floor(i / step) !== Math.floor((i - 1) / step))
-    .map((plan) => recomputeOf(blocks, chain, table, plan));
+  const sizes = Array.from({ length: SIZES }, (_, i) => Math.ceil(((i + 1) * UNITS) / SIZES));
+  return {
+    plans: sizes.flatMap((size) => forwardPlans(chain, table, size)).filter((p) => Number.isFinite(p.seconds)),
+    choiceOf: (plan) => recomputeOf(blocks, chain, table, plan),
+    weighed: new Map(),
+  };
 }
 
 /** A plan of the dynamic programme as names: what the forward pass keeps, and what is there when each block is gone back through. */

@@ -2,23 +2,26 @@
 import { formatBytes, formatSeconds } from '../core/format.ts';
 import { bindingOf, categoryName } from '../plan/binding.ts';
 import type { LeastMemory } from '../plan/least-memory.ts';
+import type { PlanRequest } from '../plan/plan.ts';
 import { table } from './table.ts';
 
 export interface LeastMemoryEntry {
   readonly devices: number;
   readonly microbatches: number;
+  readonly recompute: NonNullable<PlanRequest['recompute']>;
   /** Undefined: no plan. */
   readonly found: LeastMemory | undefined;
 }
 
 export function printLeastMemory(entries: readonly LeastMemoryEntry[]): string {
   const body = table(
-    ['devices', 'M', 'each', 'together', 'none below', 'schedule', 'step', 'binds'],
-    entries.map(({ devices, microbatches, found }) =>
+    ['devices', 'M', 'recompute', 'each', 'together', 'none below', 'schedule', 'step', 'binds'],
+    entries.map(({ devices, microbatches, recompute, found }) =>
       found
         ? [
             devices,
             microbatches,
+            modeOf(recompute),
             `${formatBytes(found.capacityBytes)}${found.complete ? '' : ' or less'}`,
             formatBytes(found.devices * found.capacityBytes),
             formatBytes(Math.ceil(found.lowerBound)),
@@ -26,9 +29,9 @@ export function printLeastMemory(entries: readonly LeastMemoryEntry[]): string {
             formatSeconds(found.plan.prediction.stepSeconds),
             bindingWords(found),
           ]
-        : [devices, microbatches, 'no plan', null, null, null, null, null],
+        : [devices, microbatches, modeOf(recompute), 'no plan', null, null, null, null, null],
     ),
-    { align: ['right', 'right', 'right', 'right', 'right', 'left', 'right', 'left'] },
+    { align: ['right', 'right', 'left', 'right', 'right', 'right', 'left', 'right', 'left'] },
   );
   const found = entries.flatMap((e) => e.found ?? []);
   const best = found.reduce((a, b) => (b.capacityBytes < a.capacityBytes ? b : a));
@@ -37,15 +40,16 @@ export function printLeastMemory(entries: readonly LeastMemoryEntry[]): string {
     'Smallest equal capacity of the devices, in pages of 64 KiB:',
     body,
     `${plans} plans made. Each capacity has a plan that fits it; smaller ones were refused as far as they were tried, and need`,
-    'not all be: partitions and schedules are made for the capacity. "none below": parameters and optimizer state, shared out evenly.',
+    'not all be: partitions and schedules are made for the capacity. "none below": parameters, gradients and optimizer state, shared out evenly.',
     `${found.length > 1 ? 'The smallest' : 'This one'}: ${flagsOf(best)}`,
   ].join('\n');
 }
 
 export const jsonOfLeastMemory = (entries: readonly LeastMemoryEntry[]) =>
-  entries.map(({ devices, microbatches, found }) => ({
+  entries.map(({ devices, microbatches, recompute, found }) => ({
     devices,
     microbatches,
+    recompute: modeOf(recompute),
     capacityBytes: found?.capacityBytes ?? null,
     ...(found
       ? {
@@ -63,6 +67,10 @@ export const jsonOfLeastMemory = (entries: readonly LeastMemoryEntry[]) =>
       : {}),
   }));
 
+/** `given`: stage by stage, by hand. */
+const modeOf = (recompute: LeastMemoryEntry['recompute']): string =>
+  typeof recompute === 'string' ? recompute : 'given';
+
 const scheduleOf = ({ plan }: LeastMemory): string => Object.values(plan.schedules)[0]!.name;
 
 function bindingWords({ plan }: LeastMemory): string {
@@ -78,6 +86,9 @@ function flagsOf({ plan: { request }, devices, capacityBytes }: LeastMemory): st
     ...(request.cluster ? [] : [`--devices ${devices}`]),
     `--microbatches ${request.microbatches}`,
     ...(typeof request.schedule === 'string' ? [`--schedule ${request.schedule}`] : []),
+    ...(typeof request.recompute === 'string' && request.recompute !== 'none'
+      ? [`--recompute ${request.recompute}`]
+      : []),
     ...(balance ? [`--partition.balance ${balance}`] : []),
     request.devices[0]!.simulated
       ? `with "memory": "${kib}KiB" in the cluster`

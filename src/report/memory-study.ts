@@ -1,12 +1,14 @@
 /** The page of a study of memory. */
-import { formatBytes, formatCount } from '../core/format.ts';
+import { formatCount } from '../core/format.ts';
 import { type Scale, scalesOf } from '../study/memory/scales.ts';
 import type { MemoryStudy } from '../study/memory/study.ts';
 import { type MemoryDeviceRow, type MemoryKey, type MemoryLayoutRow, memoryColumns } from '../study/memory/tables.ts';
 import { countAxis, cycle, panel, type Spec } from './axes.ts';
 import { type Chart, dashes, ink, palette, shapes } from './chart.ts';
 import { htmlPage } from './html.ts';
-import { byteUnit, categories, categoryColours, categoryNames } from './memory-style.ts';
+import { categoryChannel, nameOf, overTimeCharts, picturedDevices } from './memory-over-time.ts';
+import { sideBySideChart } from './memory-side-by-side.ts';
+import { byteUnit, capacityColour, categories } from './memory-style.ts';
 import {
   byteForms,
   type ColumnForms,
@@ -21,7 +23,14 @@ export async function memoryStudyPage(study: MemoryStudy, warn?: (text: string) 
   const { settings, tables, machine, seconds, model, parameters } = study;
   const columns = memoryColumns(settings.swept);
   const shown = picturedLayouts(study);
+  const beside = sideBySideChart(study);
   const sections: Section[] = [
+    {
+      title: 'Side by side',
+      text: `Every layout on one scale of bytes, ${settings.purposes[0]}: live bytes by category on each device over the step. Red is the capacity; a layout in which a device needs more is refused before anything runs. The dashed line is the end of the highest value alive.`,
+      charts: beside ? [beside] : [],
+      tables: [],
+    },
     ...shown.map(
       (layout, i): Section => ({
         title: `Over a step${layout === '' ? '' : `: ${layout}`}`,
@@ -90,6 +99,7 @@ const forms = (swept: readonly string[]): ColumnForms => ({
   peakAt: { title: 'which is' },
   stepSecondsPredicted: { title: 'predicted step', unit: 'ms', form: (v) => (1000 * v).toFixed(3) },
   parameterCount: { title: 'parameters', form: formatCount },
+  flopsAgain: { title: 'computed again', unit: 'FLOPs', form: formatCount },
   statesFormulaBytes: { title: 'formula: weights, gradients, state', unit: 'bytes', form: formatCount },
   korthikanti16Bytes: { title: 'formula: Korthikanti, 16 bit', unit: 'bytes', form: rounded },
   korthikantiF32Bytes: { title: 'formula: Korthikanti, doubled', unit: 'bytes', form: rounded },
@@ -122,154 +132,6 @@ function picturedLayouts({ tables }: MemoryStudy): string[] {
   const most = by((a, b) => a.peakBytes > b.peakBytes);
   return [...new Set([rows[0]!.layout, least, most])];
 }
-
-const MOST_DEVICES = 4;
-
-/** All, or of many the first, the last and the fullest ones between them. */
-function picturedDevices({ tables }: MemoryStudy, layout: string): number[] {
-  const rows = tables.devices.filter((d) => d.layout === layout);
-  const all = [...new Set(rows.map((r) => r.device))];
-  if (all.length <= MOST_DEVICES) return all;
-  const peak = (d: number) => Math.max(...rows.filter((r) => r.device === d).map((r) => r.peakBytes));
-  const between = all.slice(1, -1).sort((a, b) => peak(b) - peak(a) || a - b);
-  return [all[0]!, ...between.slice(0, MOST_DEVICES - 2), all.at(-1)!].sort((a, b) => a - b);
-}
-
-const ofLayout =
-  (layout: string) =>
-  (row: MemoryKey): boolean =>
-    row.layout === layout;
-
-const nameOf = (category: string): string => categoryNames[category] ?? category;
-
-/** Colours by category, those that occur; `order` stacks them as the legend lists them. */
-function categoryChannel(used: readonly string[]): Spec {
-  const kept = categories.filter((c) => used.includes(c));
-  return {
-    field: 'category',
-    type: 'nominal',
-    title: null,
-    sort: null,
-    scale: { domain: kept.map(nameOf), range: kept.map((c) => categoryColours[categories.indexOf(c)]) },
-  };
-}
-
-function timeUnit(seconds: number): { unit: string; factor: number } {
-  return seconds < 1e-3
-    ? { unit: 'µs', factor: 1e6 }
-    : seconds < 1
-      ? { unit: 'ms', factor: 1e3 }
-      : { unit: 's', factor: 1 };
-}
-
-/** A row a device; training on the left, prediction on the right, on the same scale of bytes. */
-export function overTimeCharts(study: MemoryStudy, layout: string): Chart[] {
-  const { tables, settings } = study;
-  const rows = tables.overTime.filter(ofLayout(layout));
-  const devices = tables.devices.filter(ofLayout(layout));
-  const highest = Math.max(...devices.map((d) => d.peakBytes));
-  const { unit, divisor } = byteUnit(highest);
-  const used = categories.filter((c) => c !== 'padding' && rows.some((r) => r[c] > 0));
-  return picturedDevices(study, layout).map((device): Chart => {
-    const panels = settings.purposes.flatMap((purpose) => {
-      const samples = rows.filter((r) => r.purpose === purpose && r.device === device);
-      const own = devices.find((d) => d.purpose === purpose && d.device === device);
-      const step = tables.layouts.find((r) => r.layout === layout && r.purpose === purpose)?.stepSecondsPredicted ?? 0;
-      if (samples.length === 0 || !own) return [];
-      return [
-        timePanel({
-          samples,
-          own,
-          step,
-          used,
-          unit,
-          divisor,
-          highest,
-        }),
-      ];
-    });
-    return {
-      label: `Live bytes of device ${device} over a step, by category`,
-      spec: { hconcat: panels, spacing: 24 } as unknown as Chart['spec'],
-    };
-  });
-}
-
-interface TimePanel {
-  readonly samples: MemoryStudy['tables']['overTime'];
-  readonly own: MemoryDeviceRow;
-  readonly step: number;
-  readonly used: readonly (typeof categories)[number][];
-  readonly unit: string;
-  readonly divisor: number;
-  readonly highest: number;
-}
-
-function timePanel({ samples, own, step, used, unit, divisor, highest }: TimePanel): Spec {
-  const time = timeUnit(step);
-  const end = Math.max(step, samples.at(-1)!.seconds);
-  // The last sample holds until the step ends.
-  const points = [...samples, { ...samples.at(-1)!, seconds: end }];
-  const areas = points.flatMap((s) =>
-    used.map((c) => ({ t: time.factor * s.seconds, category: nameOf(c), bytes: s[c as 'inputs'] / divisor })),
-  );
-  const reach = points.map((s, at) => ({ at, t: time.factor * s.seconds, bytes: s.reachBytes / divisor }));
-  const live = own.maxLiveBytes / divisor;
-  const capacity = own.capacityBytes !== null && own.capacityBytes < 2.5 * highest ? own.capacityBytes / divisor : null;
-  const above = own.capacityBytes !== null && capacity === null ? `, capacity ${formatBytes(own.capacityBytes)}` : '';
-  const top = (1.08 * Math.max(highest, capacity === null ? 0 : capacity * divisor)) / divisor;
-  const x = (field: string): Spec => ({
-    field,
-    type: 'quantitative',
-    title: `time / ${time.unit}`,
-    scale: { domain: [0, time.factor * end], nice: false },
-    axis: { grid: false, tickCount: 6 },
-  });
-  const y: Spec = {
-    field: 'bytes',
-    type: 'quantitative',
-    title: `live / ${unit}`,
-    scale: { domain: [0, top], nice: false },
-  };
-  return {
-    title: `Device ${own.device}, ${own.purpose}: ${formatBytes(own.peakBytes)}${above}`,
-    width: 380,
-    height: 170,
-    layer: [
-      {
-        data: { values: areas },
-        mark: { type: 'area', interpolate: 'step-after', opacity: 0.9 },
-        encoding: {
-          x: x('t'),
-          y: { ...y, stack: 'zero' },
-          // No order: of areas it would group as well, an area for each moment. They are sorted by time.
-          color: categoryChannel(used),
-        },
-      },
-      {
-        data: { values: reach },
-        mark: { type: 'line', interpolate: 'step-after', color: '#000', strokeWidth: 1, strokeDash: [3, 2] },
-        encoding: { x: x('t'), y, order: { field: 'at' } },
-      },
-      ...(capacity === null
-        ? []
-        : [
-            {
-              data: { values: [{ bytes: capacity }] },
-              mark: { type: 'rule', color: capacityColour, strokeWidth: 2 },
-              encoding: { y },
-            },
-          ]),
-      {
-        data: { values: [{ t: time.factor * own.peakSeconds, bytes: live }] },
-        mark: { type: 'point', shape: 'circle', size: 90, filled: false, color: '#000', strokeWidth: 1.8 },
-        encoding: { x: x('t'), y },
-      },
-    ],
-  };
-}
-
-const capacityColour = '#B00020';
 
 /** Of each pictured device the tensors of its peak, for the first purpose and the second. */
 function holderTables(study: MemoryStudy, layout: string): string[] {

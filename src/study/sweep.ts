@@ -77,7 +77,7 @@ export function experimentWith(
 
 /**
  * Sets a key as a flag does: another kind has other settings, so those of the old one go; `steps` and `epochs` replace each
- * other; and a place in `devices` makes a list of their count.
+ * other; a place in `devices` makes a list of their count, and a count of devices keeps what they are like.
  */
 function setKey(raw: Record<string, unknown>, key: string, value: unknown): void {
   const [first] = key.split('.');
@@ -88,7 +88,30 @@ function setKey(raw: Record<string, unknown>, key: string, value: unknown): void
   if (key === `${first}.kind` && holder?.kind !== value) raw[first!] = {};
   if (key === 'steps') delete raw.epochs;
   if (key === 'epochs') delete raw.steps;
+  if (key === 'devices' && typeof value === 'number' && Array.isArray(raw.devices)) {
+    raw.devices = devicesLike(raw.devices, value);
+    return;
+  }
   setPath(raw, key, structuredClone(value));
+}
+
+/**
+ * So many devices like the listed ones, with their memory and speed: the first of the list, as a count over a cluster takes
+ * them; more than are listed where all are alike.
+ */
+function devicesLike(listed: readonly unknown[], count: number): unknown[] {
+  if (count <= listed.length) return listed.slice(0, count);
+  const texts = listed.map((device) => JSON.stringify(device));
+  const other = texts.findIndex((text) => text !== texts[0]);
+  if (other < 0) return Array.from({ length: count }, () => structuredClone(listed[0]));
+  throw new UsageError(
+    'sweep-devices',
+    `devices ${count}: the experiment lists ${listed.length} devices that differ (${other} from 0), so it does not say what more of them would be like`,
+    {
+      fields: { key: 'devices', count, listed: listed.length },
+      remedy: `counts up to ${listed.length}, lists of devices in the sweep, or one size for all: --memory 64MiB`,
+    },
+  );
 }
 
 /** `schedule gpipe, devices 2`. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { leastMemory } from '../../src/plan/least-memory.ts';
-import { makePlan, type PlanRequest } from '../../src/plan/plan.ts';
+import { clusterOf, makePlan, type PlanRequest } from '../../src/plan/plan.ts';
+import { memoryOverTime, simulate } from '../../src/simulate/index.ts';
 import { planOf, threeLayers } from '../support/models.ts';
 
 const page = 65536;
@@ -40,6 +41,26 @@ describe('the smallest equal capacity', () => {
     const need = Math.max(...free.memory.map((m) => m.peakBytes));
     expect(found.capacityBytes).toBe(page * Math.ceil(need / page));
     expect(found.evaluated).toBeLessThanOrEqual(3);
+  });
+
+  it('is never below what all devices hold when the updates begin: parameters, gradients and state', async () => {
+    for (const optimizer of [{ kind: 'sgd', lr: 0.1 }, { kind: 'adam' }] as const) {
+      for (const more of [{}, { clip: { globalNorm: 1 } }, { l2: { lambda: 0.1, parameters: ['a', 'b'] } }]) {
+        const { request } = planOf(threeLayers, { batch: 8, microbatches: 2, devices: 2, optimizer, ...more });
+        const { lowerBound, plan } = await leastMemory({ ...request, partition: 'auto' });
+        const program = plan.programs.train!;
+        const atBarrier = plan.memory.map(({ device, layouts, persistent }) => {
+          const own = program.devices[device]!;
+          const barrier = own.instructions.findIndex((i) => i.kind === 'barrier' && i.name === 'gradients');
+          const { samples } = memoryOverTime(own, layouts.train!, persistent, simulate(program, clusterOf(request)));
+          return Object.values(samples[barrier]!.live).reduce((x, y) => x + y, 0);
+        });
+        const scalars = 6 * 10 + 10 * 7 + 7 + 7 * 3;
+        const states = optimizer.kind === 'adam' ? 2 : 0;
+        expect(2 * lowerBound).toBeGreaterThanOrEqual((2 + states) * 4 * scalars);
+        expect(2 * lowerBound).toBeLessThanOrEqual(atBarrier.reduce((x, y) => x + y, 0));
+      }
+    }
   });
 
   it('takes as many devices as it is asked for, and says where it was cut short', async () => {

@@ -2,16 +2,25 @@ import { describe, expect, it } from 'vitest';
 import { PlanError } from '../../src/core/errors.ts';
 import { modelOf } from '../../src/nn/models/index.ts';
 import { makeOptimizer } from '../../src/optim/optimizer.ts';
+import { stageMap } from '../../src/partition/stage-of.ts';
 import { draftPlan, makePlan, type Plan, type PlanRequest, shortages } from '../../src/plan/plan.ts';
 import { checkSamePlan, readPlanFile, withDecisions, writePlanFile } from '../../src/plan/plan-file.ts';
 import { recomputeCurve } from '../../src/plan/recompute-curve.ts';
 import { searchPlan } from '../../src/plan/search.ts';
 import { summarizePlan } from '../../src/plan/summary.ts';
 import { memoryCategories } from '../../src/program/instruction.ts';
+import {
+  type RecomputeChoice,
+  type StageForward,
+  type StageRecompute,
+  selectiveRecompute,
+  sqrtRecompute,
+  stageForwards,
+} from '../../src/recompute/index.ts';
 import { printPlan } from '../../src/report/plan.ts';
 import { Session } from '../../src/train/session.ts';
-import { batchFor } from '../support/built-in.ts';
-import { toHex } from '../support/models.ts';
+import { batchFor, smallModels } from '../support/built-in.ts';
+import { planOf, toHex } from '../support/models.ts';
 
 const KiB = 1024;
 /** Too little to keep everything on either of two devices, and enough to compute again. */
@@ -39,6 +48,14 @@ function requestOf(
 
 const peakOf = (plan: Plan): number => Math.max(...plan.memory.map((m) => m.peakBytes));
 
+/** Of one step; the peaks that devices find are held against the plan. */
+async function bitsOf(plan: Plan): Promise<string[]> {
+  await using session = await Session.open(plan, { seed: 1, transport: 'local' });
+  const { results } = await session.run('train', batchFor(plan, 'train', 5), { step: 0 });
+  expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
+  return [...results, ...(await session.parameters())].map(([name, t]) => `${name} ${toHex(t)}`).sort();
+}
+
 describe('recompute optimal', () => {
   it('keeps everything where it fits, takes more time the less memory there is, and never more bytes', () => {
     const whole = makePlan(requestOf({ recompute: 'optimal' }));
@@ -62,13 +79,7 @@ describe('recompute optimal', () => {
     const one = makePlan(requestOf({ count: 1 }));
     const fitting = makePlan(requestOf({ memory: LIMIT, recompute: 'optimal' }));
     expect(fitting.recompute.size).toBeGreaterThan(0);
-    const bits = async (plan: Plan) => {
-      await using session = await Session.open(plan, { seed: 1, transport: 'local' });
-      const { results } = await session.run('train', batchFor(plan, 'train', 5), { step: 0 });
-      expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
-      return [...results, ...(await session.parameters())].map(([name, t]) => `${name} ${toHex(t)}`).sort();
-    };
-    expect(await bits(fitting)).toEqual(await bits(one));
+    expect(await bitsOf(fitting)).toEqual(await bitsOf(one));
   });
 
   it('is the remedy of a plan that does not fit without it', () => {
@@ -122,6 +133,50 @@ describe('recompute optimal', () => {
     expect(optimal.at(-1)!.peakBytes).toBeLessThan(optimal[0]!.peakBytes / 2);
     for (const p of optimal) expect(p.peakBytes).toBeLessThanOrEqual(p.budgetBytes!);
   });
+});
+
+describe('recompute optimal beyond chains', () => {
+  // Skips, a tied weight, running statistics, a scan; schedules that split the backward pass too.
+  const cases = [
+    ['gpt', '1f1b', 1024],
+    ['resnet', '1f1b', 2048],
+    ['unet', 'zb-h1', 4096],
+    ['lstm', '1f1b', 4096],
+  ] as const;
+
+  it.each(cases)(
+    '%s, %s: only the device that lacks memory computes again, and never longer than √n checkpoints or a rule',
+    async (kind, schedule, batch) => {
+      const shared = { batch, devices: 2, microbatches: 4, schedule };
+      const whole = planOf(smallModels[kind], shared);
+      const request = { ...whole.request, partition: { ready: whole.partition }, placement: whole.placement };
+      const stageOf = stageMap(whole.graphs.train!, whole.partition);
+      const forwards = stageForwards(whole.graphs.train!, stageOf);
+      const own = (rule: (forward: StageForward) => StageRecompute, device: number): RecomputeChoice =>
+        new Map([...forwards].filter(([s]) => whole.placement[s] === device).map(([s, f]) => [s, rule(f)]));
+      const peakOn = (plan: Plan, d: number): number => plan.memory[d]!.peakBytes;
+      const rules = [sqrtRecompute, selectiveRecompute];
+      const least = (d: number): number => peakOn(draftPlan({ ...request, recompute: own(() => ({ kept: new Set() }), d) }), d);
+      const gains = [0, 1].map((d) => peakOn(whole, d) - least(d));
+      const device = gains[0]! >= gains[1]! ? 0 : 1;
+      expect(gains[device]).toBeGreaterThan(2 * 64 * KiB);
+
+      const within = (bytes: number): Plan => {
+        const memory = Math.ceil(bytes / (64 * KiB)) * 64 * KiB;
+        const devices = request.devices.map((d, i) => ({ ...d, memory: i === device ? memory : null }));
+        return makePlan({ ...request, devices, recompute: 'optimal' });
+      };
+      for (const rule of rules) {
+        const theirs = draftPlan({ ...request, recompute: own(rule, device) });
+        const ours = within(peakOn(theirs, device));
+        expect(ours.prediction.stepSeconds).toBeLessThanOrEqual(theirs.prediction.stepSeconds * (1 + 1e-9));
+      }
+      const plan = within(peakOn(whole, device) - gains[device]! / 2);
+      expect(plan.recompute.size).toBeGreaterThan(0);
+      for (const stage of plan.recompute.keys()) expect(whole.placement[stage]).toBe(device);
+      expect(await bitsOf(plan)).toEqual(await bitsOf(whole));
+    },
+  );
 });
 
 describe('recompute stage', () => {

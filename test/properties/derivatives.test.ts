@@ -26,6 +26,7 @@ interface Case {
   readonly microbatches: number;
   readonly schedule: 'gpipe' | '1f1b' | 'random';
   readonly kind: (typeof kinds)[number];
+  readonly recompute: 'none' | 'stage' | 'selective';
 }
 
 const cases = fc.record<Case>({
@@ -35,6 +36,7 @@ const cases = fc.record<Case>({
   microbatches: fc.integer({ min: 1, max: 4 }),
   schedule: fc.constantFrom('gpipe', '1f1b', 'random'),
   kind: fc.constantFrom(...kinds),
+  recompute: fc.constantFrom('none', 'stage', 'selective'),
 });
 
 const samples = 7; // uneven chunks wherever M does not divide them
@@ -59,14 +61,15 @@ function plans(c: Case): { one: Plan; many: Plan } {
     penalty: () => gradientPenaltyModel(base, 'x'),
     perExample: () => perExampleModel(base, samples),
   }[c.kind]();
-  const request = (more: Pick<PlanRequest, 'devices' | 'schedule' | 'partition' | 'placement'>): Plan =>
+  const request = (more: Pick<PlanRequest, 'devices' | 'schedule' | 'partition' | 'placement' | 'recompute'>): Plan =>
     makePlan({
       model,
       programs: { gradients: { batch: samples, mode: 'gradients', outputs: c.kind === 'perExample' } },
       microbatches: c.kind === 'perExample' ? samples : c.microbatches,
       ...more,
     });
-  const layout = { devices: Array.from({ length: c.devices }, () => device), ...layoutOf(base, c) };
+  const { recompute } = c;
+  const layout = { devices: Array.from({ length: c.devices }, () => device), ...layoutOf(base, c), recompute };
   return {
     one: request({ devices: [device], schedule: 'gpipe', partition: 'auto' }),
     many: scheduled(c, (schedule) => request({ ...layout, schedule })),
@@ -83,6 +86,9 @@ function feedsOf(plan: Plan, seed: number): Record<string, HostTensor> {
   const feeds = Object.values(plan.programs)[0]!.feeds.filter((f) => f.name.length <= 1 || f.name.startsWith('v/'));
   return Object.fromEntries(feeds.map((f, i) => [f.name, f32(f.type.shape, seed + i)]));
 }
+
+/** Nodes that run again. */
+const clones = (plan: Plan): number => Object.values(plan.graphs)[0]!.nodes.filter((n) => n.recomputes).length;
 
 /** Values of one step, with every access of the devices audited and their peaks held against the plan. */
 async function run(plan: Plan, seed: number, audit: boolean): Promise<string[]> {
@@ -206,14 +212,32 @@ describe('plans of models that hold their gradients', () => {
 });
 
 describe('derivatives within a model, same bits for every layout', () => {
+  it('and with as little computed again as a memory needs', async () => {
+    const model = hessianVectorModel(randomModel(5));
+    const program = { gradients: { batch: 2048, mode: 'gradients' } } as const;
+    const shared = { model, programs: program, microbatches: 4, schedule: 'gpipe', partition: 'auto' } as const;
+    const one = makePlan({ ...shared, devices: [device] });
+    const most = one.memory[0]!.peakBytes;
+    const least = makePlan({ ...shared, devices: [device], recompute: 'stage' }).memory[0]!.peakBytes;
+    const memory = 65536 * Math.ceil((most + least) / 2 / 65536);
+    expect(memory).toBeLessThan(most);
+    const fitted = makePlan({ ...shared, devices: [{ ...device, memory }], recompute: 'optimal' });
+    expect(fitted.memory[0]!.peakBytes).toBeLessThanOrEqual(memory);
+    expect(clones(fitted)).toBeGreaterThan(0);
+    expect(await run(fitted, 1, true)).toEqual(await run(one, 1, false));
+  });
+
   it('Hessian-vector products, gradient penalties, per-example gradients', { timeout: 300_000 }, async () => {
+    const again = { hvp: 0, penalty: 0, perExample: 0 };
     await fc.assert(
       fc.asyncProperty(cases, async (c) => {
         const { one, many } = plans(c);
+        again[c.kind] += clones(many);
         expect(await run(many, c.seed, true)).toEqual(await run(one, c.seed, false));
       }),
       { numRuns: 60 },
     );
+    for (const [kind, count] of Object.entries(again)) expect(count, kind).toBeGreaterThan(0);
   });
 
   it('training on third derivatives', { timeout: 300_000 }, async () => {
@@ -226,11 +250,13 @@ describe('derivatives within a model, same bits for every layout', () => {
           optimizer: { kind: 'adamw', lr: 0.01 } as const,
         };
         const one = planOf(model, { ...shared, devices: 1, schedule: 'gpipe' });
-        const layout = { ...shared, devices: c.devices, ...layoutOf(randomModel(c.seed), c) };
+        const { devices, recompute } = c;
+        const layout = { ...shared, devices, recompute, ...layoutOf(randomModel(c.seed), c) };
         const many = scheduled(c, (schedule) => planOf(model, { ...layout, schedule }));
         const trained = async (plan: Plan, audit: boolean) => {
           await using session = await Session.open(plan, { seed: c.seed, transport: 'local', audit });
           for (let step = 0; step < 2; step++) await session.run('train', feedsOf(plan, c.seed + step), { step });
+          expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
           return [...(await session.parameters())].map(([name, t]) => `${name} ${toHex(t)}`);
         };
         expect(await trained(many, true)).toEqual(await trained(one, false));

@@ -6,9 +6,12 @@ import { rootOf } from '../../src/graph/values.ts';
 import { modelOf } from '../../src/nn/models/index.ts';
 import { ColumnList, RowList } from '../../src/partition/milp-rows.ts';
 import { solveMilp } from '../../src/partition/milp-solver.ts';
+import { stageMap } from '../../src/partition/stage-of.ts';
+import { shapeOf } from '../../src/recompute/alike.ts';
 import {
   recomputedStages,
   type StageForward,
+  StageOptions,
   selectiveRecompute,
   sqrtRecompute,
   stageForwards,
@@ -60,7 +63,7 @@ describe('the options of a stage', () => {
 
   it('are never slower than a checkpoint at every √n-th block, or the cheap again, in as much memory', () => {
     const chain = modelOf({ kind: 'mlp', inputs: 8, hidden: new Array<number>(16).fill(8), classes: 3 });
-    for (const model of [chain, smallModels.gpt, smallModels.resnet]) {
+    for (const model of [chain, ...smallModelKinds.map((kind) => smallModels[kind])]) {
       const forward = forwardOf(graphOf(model));
       for (const inFlight of [1, 4]) {
         const options = stageOptions(forward, inFlight);
@@ -97,6 +100,60 @@ describe('the options of a stage', () => {
       { numRuns: 8 },
     );
     expect(compared).toBeGreaterThan(3);
+  });
+});
+
+describe('stages that are alike', () => {
+  /** A chain cut into stages of two layers each, the stages from `wide` on of another width. */
+  const cutByLayers = (stages: number, wide = stages) => {
+    const hidden = Array.from({ length: 2 * stages }, (_, i) => (i < 2 * wide ? 8 : 12));
+    const model = modelOf({ kind: 'mlp', inputs: 8, hidden, classes: 3 });
+    const cuts = Array.from({ length: stages - 1 }, (_, i) => `layer.${2 * i + 2}`);
+    const plan = planOf(model, { batch: 8, devices: stages, partition: { cuts }, microbatches: 2 });
+    const graph = plan.graphs.train!;
+    const stageOf = stageMap(graph, plan.partition);
+    return { graph, stageOf, forwards: stageForwards(graph, stageOf) };
+  };
+
+  it('have the options of one of them, under their own names', () => {
+    const { forwards } = cutByLayers(6);
+    const options = new StageOptions();
+    for (const [stage, forward] of forwards) {
+      for (const inFlight of [1, 3]) {
+        const own = stageOptions(forward, inFlight);
+        expect(options.of(forward, inFlight), `stage ${stage}`).toEqual(own);
+      }
+    }
+    const keys = [...forwards.values()].map((f) => shapeOf(f).key);
+    // The first reads the batch, the last the targets.
+    expect(new Set(keys.slice(1, -1)).size).toBe(1);
+    expect(new Set(keys).size).toBe(3);
+  });
+
+  it('are not those of other sizes, times or readers', () => {
+    const { forwards } = cutByLayers(6, 3);
+    const keys = [...forwards.values()].map((f) => shapeOf(f).key);
+    expect(keys[1]).toBe(keys[2]);
+    expect(keys[4]).not.toBe(keys[1]);
+    const forward = forwards.get(1)!;
+    const slower = { ...forward, seconds: (n: Node) => 2 * forward.seconds(n) };
+    expect(shapeOf(slower).key).not.toBe(shapeOf(forward).key);
+    const unread = new Map([...forward.values].map(([t, v]) => [t, { ...v, backward: v.backward.slice(1) }]));
+    expect(shapeOf({ ...forward, values: unread }).key).not.toBe(shapeOf(forward).key);
+    expect(shapeOf({ ...forward, asking: forward.asking.slice(1) }).key).not.toBe(shapeOf(forward).key);
+  });
+
+  it('are rewritten alike: an option made for one runs again the same nodes of another', () => {
+    const { graph, stageOf, forwards } = cutByLayers(5);
+    const options = new StageOptions();
+    const again = [1, 2, 3].map((stage) => {
+      const { recompute } = options.of(forwards.get(stage)!, 2).at(-1)!;
+      const rewritten = withRecompute(graph, stageOf, new Map([[stage, recompute!]]));
+      return rewritten.nodes.filter((n) => n.recomputes).map((n) => n.op!.name);
+    });
+    expect(again[0]!.length).toBeGreaterThan(0);
+    expect(again[1]).toEqual(again[0]);
+    expect(again[2]).toEqual(again[0]);
   });
 });
 

@@ -1,12 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import { memoryCategories } from '../../src/program/instruction.ts';
+import { drawChart } from '../../src/report/chart.ts';
+import { sideBySideChart } from '../../src/report/memory-side-by-side.ts';
 import { memoryStudyPage } from '../../src/report/memory-study.ts';
+import { lackingOf } from '../../src/study/memory/fit.ts';
 import { korthikantiBytes, textbookBytes, trainingStateBytes } from '../../src/study/memory/formulas.ts';
 import { samplesOf } from '../../src/study/memory/over-time.ts';
 import { scalesOf } from '../../src/study/memory/scales.ts';
 import { designMemoryStudy, type MemoryStudy, runMemoryStudy } from '../../src/study/memory/study.ts';
 import { memoryColumns, purposes } from '../../src/study/memory/tables.ts';
 import { parseExperiment } from '../../src/train/experiment/parse.ts';
+
+interface Cell {
+  readonly title: { readonly subtitle: readonly string[] };
+  readonly vconcat: {
+    readonly layer: { readonly mark: { type: string }; readonly encoding: { readonly y: { scale: object } } }[];
+  }[];
+}
 
 const studyOf = (more: object, options: object = {}): Promise<MemoryStudy> => {
   const base = { model: { kind: 'mlp', hidden: [24], activation: 'tanh' }, data: { kind: 'digits', batchSize: 16 } };
@@ -72,6 +82,52 @@ describe('a study of memory', () => {
     const [training, prediction] = [known[1]!, known[3]!];
     expect([training.purpose, prediction.purpose]).toEqual(['training', 'prediction']);
     expect(training.peakBytes).toBeGreaterThan(prediction.peakBytes);
+  });
+
+  it('stands layouts side by side, and says which are refused, and what computing again brings', async () => {
+    const study = await studyOf(
+      {
+        model: { kind: 'mlp', hidden: [32, 32, 32, 32, 32, 32] },
+        data: { kind: 'digits', batchSize: 256 },
+        devices: [{ memory: '192KiB' }],
+        microbatches: 4,
+        schedule: 'gpipe',
+        sweep: { recompute: ['none', 'optimal'], devices: [1, 3] },
+      },
+      { purposes: ['training'] },
+    );
+    const { layouts, devices } = study.tables;
+    expect(layouts.map((r) => [r.recompute, r.devices, r.fits, r.flopsAgain > 0])).toEqual([
+      ['none', 1, false, false],
+      ['none', 3, true, false],
+      ['optimal', 1, true, true],
+      ['optimal', 3, true, false],
+    ]);
+    for (const row of layouts) {
+      const lacking = lackingOf(study.tables, row);
+      expect(lacking.length > 0).toBe(!row.fits);
+      for (const { device, bytes, needBytes } of lacking) {
+        const own = devices.find((d) => d.layout === row.layout && d.device === device)!;
+        expect([needBytes, bytes]).toEqual([own.peakBytes, own.peakBytes - 192 * 1024]);
+      }
+    }
+    const fit = study.summary.find((c) => c.question === 'Which layouts fit the devices?')!.text;
+    expect(fit).toMatch(/^3 of 4\. Refused before anything runs: recompute none, devices 1 \(device 0 needs /);
+
+    const chart = sideBySideChart(study)!;
+    const rows = (chart.spec as unknown as { vconcat: { hconcat: Cell[] }[] }).vconcat;
+    expect(rows.map((r) => r.hconcat.map((cell) => cell.vconcat.length))).toEqual([
+      [1, 3],
+      [1, 3],
+    ]);
+    const cells = rows.flatMap((r) => r.hconcat);
+    expect(cells.map((c) => c.title.subtitle[0])).toEqual(['refused', 'fits', 'fits', 'fits']);
+    // One scale of bytes for all, the capacity on it.
+    const scales = cells.flatMap((c) => c.vconcat.map((p) => JSON.stringify(p.layer[0]!.encoding.y.scale)));
+    expect(new Set(scales).size).toBe(1);
+    for (const c of cells) for (const p of c.vconcat) expect(p.layer.some((l) => l.mark.type === 'rule')).toBe(true);
+    const drawn = await drawChart(chart, (text) => expect.fail(text));
+    expect(drawn.match(/>refused</g)).toHaveLength(1);
   });
 
   it('measures what it planned when asked to', async () => {

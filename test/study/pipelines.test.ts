@@ -60,6 +60,22 @@ describe('a study of partitions', () => {
     loadsNothing(html);
   });
 
+  it('and of schedules sweeps what is computed again: less memory for more time, layout by layout', async () => {
+    const sweep = { recompute: ['none', 'stage'] };
+    const experiment = base({ data: { kind: 'digits', batchSize: 256 }, schedule: 'gpipe', microbatches: 4, sweep });
+    const partitions = { ...onPaper, methods: ['chain-time'], timeLimitSeconds: 1 };
+    const cut = await runPartitionStudy(designPartitionStudy(experiment, partitions, 'test'), partitions);
+    const ordered = await runScheduleStudy(
+      designScheduleStudy({ ...experiment, sweep: { ...sweep, schedule: ['gpipe'] } }, onPaper, 'test'),
+      onPaper,
+    );
+    for (const rows of [cut.tables.partitions, ordered.tables.schedules.filter((r) => r.microbatches === 4)]) {
+      expect(rows.map((r) => r.series)).toEqual(['recompute none', 'recompute stage']);
+      expect(rows[1]!.peakBytesPlanned).toBeLessThan(rows[0]!.peakBytesPlanned);
+      expect(rows[1]!.predictedSeconds).toBeGreaterThan(rows[0]!.predictedSeconds);
+    }
+  });
+
   it('has the split by layers among them, where there are layers enough', async () => {
     const options = { ...onPaper, methods: ['layers'], timeLimitSeconds: 1 };
     const design = designPartitionStudy(base({ sweep: { devices: [4, 5] } }), options, 'test');

@@ -48,6 +48,19 @@ describe('a sweep', () => {
     expect(found[1]!.label).toBe('data.batchSize 16, optimizer.kind adam, devices.1.memory 1MiB');
   });
 
+  it('takes counts of devices like the listed ones, and no more of unlike ones than are listed', () => {
+    const alike = expandSweep(base({ devices: [{ memory: '1MiB', speed: 2 }] }), { devices: [1, 3] }, 'test');
+    expect(alike.map((c) => c.label)).toEqual(['devices 1', 'devices 3']);
+    expect(alike[1]!.experiment.devices).toEqual(new Array(3).fill({ backend: 'wasm', memory: 2 ** 20, speed: 2 }));
+    const unlike = base({ devices: [{ memory: '1MiB' }, { memory: '2MiB' }] });
+    const [first] = expandSweep(unlike, { devices: [1, 2] }, 'test');
+    expect(first!.experiment.devices).toMatchObject([{ memory: 2 ** 20 }]);
+    const error = thrown(() => expandSweep(unlike, { devices: [3] }, 'test'));
+    expect(error.message).toContain('devices 3: the experiment lists 2 devices that differ (1 from 0)');
+    expect(error.remedy).toContain('--memory');
+    expect(expandSweep(base({ devices: 2 }), { devices: [3] }, 'test')[0]!.experiment.devices).toBe(3);
+  });
+
   it('names a key that no experiment has, with the nearest one, and values that its key does not take', () => {
     const unknown = thrown(() => design({ sweep: { microbatch: [1, 2] } }));
     expect(unknown.message).toContain('sweep.microbatch: expected a key of the experiment');

@@ -7,7 +7,9 @@ import { elementCount, formatType } from '../../core/types.ts';
 import { analyticCosts } from '../../cost/model.ts';
 import { peakHolders } from '../../memory/footprint.ts';
 import { type Model, someGraph } from '../../optim/model.ts';
+import { hasNullDevices } from '../../plan/null-devices.ts';
 import { capacityOf, clusterOf, type Plan, type PlanRequest } from '../../plan/plan.ts';
+import { flopsAgainOf } from '../../plan/recompute-curve.ts';
 import { describe, memoryCategories } from '../../program/instruction.ts';
 import { peakInFlightOfDevices } from '../../schedule/index.ts';
 import { memoryOverTime, simulate } from '../../simulate/index.ts';
@@ -119,7 +121,7 @@ export async function runMemoryStudy(
       }
       const { plan, shortages } = planned;
       costs = (plan.request.costs ?? analyticCosts()).source;
-      const why = !options.measure ? undefined : unmeasured(prepared, shortages.length > 0);
+      const why = !options.measure ? undefined : unmeasured(prepared, plan, shortages.length > 0);
       if (why !== undefined) noteOnce(skipped, { what: `measuring ${label || 'it'}`, why });
       const measured =
         options.measure && why === undefined
@@ -239,6 +241,8 @@ function addRows(planned: Planned, recorder: StudyRecorder<MemoryTables, Purpose
     stages: plan.partition.stages,
     schedule: scheduleName(plan),
     partition: plan.partition.method,
+    recompute: key.purpose === 'training' ? prepared.experiment.recompute : null,
+    flopsAgain: flopsAgainOf(plan, name),
     optimizer: key.purpose === 'training' ? prepared.optimizer.config.kind : null,
     parameterCount: parametersOf(prepared),
     fits,
@@ -297,13 +301,19 @@ function formulasOf({ key: { purpose }, plan, prepared }: Planned): Formulas {
   };
 }
 
-const unmeasured = ({ source }: PreparedExperiment, tooLarge: boolean): string | undefined =>
-  !source ? 'the experiment has no data' : tooLarge ? 'a device has too little memory' : undefined;
+/** Null devices are fed nothing. */
+const unmeasured = ({ source }: PreparedExperiment, plan: Plan, tooLarge: boolean): string | undefined =>
+  !source && !hasNullDevices(plan.request.devices)
+    ? 'the experiment has no data'
+    : tooLarge
+      ? 'a device has too little memory'
+      : undefined;
 
 /** Highest byte that each device has written in two steps: what the first leaves for the second is in it. */
 async function measure({ source, experiment }: PreparedExperiment, plan: Plan): Promise<readonly number[]> {
   const [program] = Object.keys(plan.programs);
   await using session = await Session.open(plan, { seed: experiment.seed });
-  for (let step = 0; step < 2; step++) await session.run(program!, source!.batchAt(0).tensors, { step });
+  const tensors = source?.batchAt(0).tensors ?? {};
+  for (let step = 0; step < 2; step++) await session.run(program!, tensors, { step });
   return await session.measuredPeaks();
 }

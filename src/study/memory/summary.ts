@@ -1,5 +1,6 @@
-import { formatBytes, formatPercent } from '../../core/format.ts';
+import { formatBytes, formatPercent, formatSeconds } from '../../core/format.ts';
 import type { Claim } from '../pipeline.ts';
+import { lackingOf } from './fit.ts';
 import { scalesOf } from './scales.ts';
 import type { MemoryStudy } from './study.ts';
 import type { MemoryDeviceRow, MemoryLayoutRow, MemoryTables } from './tables.ts';
@@ -15,6 +16,7 @@ export function summarizeMemory(study: Told): Claim[] {
   const first = training[0] ?? tables.layouts[0]!;
   const answers = [
     whereClaim(tables, first),
+    ...fitClaim(tables, training.length > 0 ? training : tables.layouts),
     ...rangeClaim(training.length > 0 ? training : tables.layouts),
     ...growthClaim(training, settings.swept),
     ...predictionClaim(tables.layouts),
@@ -63,26 +65,52 @@ function whereClaim(tables: MemoryTables, row: MemoryLayoutRow): Claim {
   };
 }
 
+/** Layouts that are told of by name; the table has all. */
+const MOST_NAMED = 6;
+
+/** Which layouts run where memories are limited, what the others lack, and the fastest of those that run. */
+function fitClaim(tables: MemoryTables, rows: readonly MemoryLayoutRow[]): Claim[] {
+  if (tables.devices.every((d) => d.capacityBytes === null)) return [];
+  const refused = rows.filter((r) => !r.fits);
+  const fitting = rows.filter((r) => r.fits);
+  const short = refused.slice(0, MOST_NAMED).map((row) => {
+    const worst = lackingOf(tables, row).reduce((a, b) => (b.bytes > a.bytes ? b : a));
+    return `${called(row)} (device ${worst.device} needs ${formatBytes(worst.needBytes)}, ${formatBytes(worst.bytes)} more than it has)`;
+  });
+  if (refused.length > MOST_NAMED) short.push(`and ${refused.length - MOST_NAMED} more`);
+  const fastest = fitting.reduce<MemoryLayoutRow | undefined>(
+    (a, b) => (a && a.stepSecondsPredicted <= b.stepSecondsPredicted ? a : b),
+    undefined,
+  );
+  const counts =
+    refused.length === 0
+      ? 'All do.'
+      : `${fitting.length} of ${rows.length}. Refused before anything runs: ${short.join('; ')}.`;
+  const best =
+    fastest && fitting.length > 1
+      ? ` Of those that fit, the shortest predicted step is ${formatSeconds(fastest.stepSecondsPredicted)}, with ${called(fastest)}.`
+      : '';
+  return [{ about: 'answer', question: 'Which layouts fit the devices?', text: `${counts}${best}` }];
+}
+
 function rangeClaim(rows: readonly MemoryLayoutRow[]): Claim[] {
   if (rows.length < 2) return [];
   const least = rows.reduce((a, b) => (b.peakBytes < a.peakBytes ? b : a));
   const most = rows.reduce((a, b) => (b.peakBytes > a.peakBytes ? b : a));
   if (least.peakBytes === most.peakBytes) return [];
-  const tooLarge = rows.filter((r) => !r.fits);
   return [
     {
       about: 'answer',
       question: 'Which layout needs least?',
-      text: `${called(least)}: ${formatBytes(least.peakBytes)} on the fullest device; ${called(most)} needs ${formatBytes(most.peakBytes)}, ${(most.peakBytes / least.peakBytes).toFixed(2)} times as much.${
-        tooLarge.length > 0 ? ` ${tooLarge.length} of ${rows.length} layouts exceed a capacity.` : ''
-      }`,
+      text: `${called(least)}: ${formatBytes(least.peakBytes)} on the fullest device; ${called(most)} needs ${formatBytes(most.peakBytes)}, ${(most.peakBytes / least.peakBytes).toFixed(2)} times as much.`,
     },
   ];
 }
 
-/** How saved activations grow with each swept number: log of their ratio over log of its ratio, the others held. */
+/** How saved activations grow with each swept number but of devices: log of their ratio over log of its ratio, the others held. */
 function growthClaim(rows: readonly MemoryLayoutRow[], swept: readonly string[]): Claim[] {
-  const found = scalesOf(rows, swept).flatMap(({ key, title, of }) => {
+  const sizes = scalesOf(rows, swept).filter(({ key }) => key !== 'devices');
+  const found = sizes.flatMap(({ key, title, of }) => {
     const others = (r: MemoryLayoutRow) => JSON.stringify(swept.filter((k) => k !== key).map((k) => r[`sweep.${k}`]));
     const lines = [...new Set(rows.map(others))].map((name) => rows.filter((r) => others(r) === name));
     const powers = lines.flatMap((line) => {

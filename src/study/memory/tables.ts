@@ -23,6 +23,10 @@ export type MemoryLayoutRow = MemoryKey & {
   readonly stages: number;
   readonly schedule: string;
   readonly partition: string;
+  /** The experiment's mode; null where there is no backward pass. */
+  readonly recompute: string | null;
+  /** FLOPs of a step that are computed again. */
+  readonly flopsAgain: number;
   /** null where nothing is updated. */
   readonly optimizer: string | null;
   /** Scalars of the model's parameters. */
@@ -107,7 +111,8 @@ export function memoryColumns(swept: readonly string[]): MemoryColumns {
   return {
     layouts: [
       ...key,
-      ...(['batch', 'microbatches', 'devices', 'stages', 'schedule', 'partition', 'optimizer'] as const),
+      ...(['batch', 'microbatches', 'devices', 'stages', 'schedule', 'partition'] as const),
+      ...(['recompute', 'flopsAgain', 'optimizer'] as const),
       ...(['parameterCount', 'fits', 'stepSecondsPredicted', 'peakBytes', 'peakBytesMeasured'] as const),
       ...(['sumOfPeakBytes', 'naiveSumBytes', 'savedBytes', 'heightOverMaxLive'] as const),
       ...(['statesFormulaBytes', 'korthikanti16Bytes', 'korthikantiF32Bytes', 'textbookBytes'] as const),

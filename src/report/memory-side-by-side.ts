@@ -1,0 +1,87 @@
+/** The layouts of a study of memory beside each other: what fits where, and what it takes. */
+import { formatBytes, formatSeconds } from '../core/format.ts';
+import { lackingOf } from '../study/memory/fit.ts';
+import type { MemoryStudy } from '../study/memory/study.ts';
+import type { MemoryLayoutRow } from '../study/memory/tables.ts';
+import type { Spec } from './axes.ts';
+import { type Chart, ink } from './chart.ts';
+import { picturedDevices, timePanel } from './memory-over-time.ts';
+import { byteUnit, capacityColour, categories } from './memory-style.ts';
+
+/** Layouts that a grid holds. */
+const MOST_LAYOUTS = 12;
+const [COLUMNS, WIDEST] = [3, 4];
+/** Of a step longer than this many of the shortest, the areas of the short ones would be a line. */
+const MOST_STRETCH = 6;
+
+/**
+ * A cell a layout, its devices below each other, all on one scale of bytes, and of time where their steps are alike. Undefined
+ * where there is one layout, or too many.
+ */
+export function sideBySideChart(study: MemoryStudy): Chart | undefined {
+  const { tables, settings } = study;
+  const [purpose] = settings.purposes;
+  const layouts = tables.layouts.filter((r) => r.purpose === purpose);
+  if (layouts.length < 2 || layouts.length > MOST_LAYOUTS) return undefined;
+  const devices = tables.devices.filter((d) => d.purpose === purpose);
+  const samples = tables.overTime.filter((r) => r.purpose === purpose);
+  const highest = Math.max(...devices.map((d) => d.peakBytes));
+  const { unit, divisor } = byteUnit(highest);
+  const used = categories.filter((c) => c !== 'padding' && samples.some((r) => r[c] > 0));
+  const steps = layouts.map((r) => r.stepSecondsPredicted);
+  const [shortest, longest] = [Math.min(...steps), Math.max(...steps)];
+  const untilSeconds = longest <= MOST_STRETCH * shortest ? longest : undefined;
+  const columns = columnsOf(layouts, settings.swept);
+  const cellOf = (layout: MemoryLayoutRow): Spec => ({
+    title: titleOf(study, layout),
+    spacing: 8,
+    vconcat: picturedDevices(study, layout.layout).flatMap((device) => {
+      const own = devices.find((d) => d.layout === layout.layout && d.device === device);
+      const mine = samples.filter((r) => r.layout === layout.layout && r.device === device);
+      if (!own || mine.length === 0) return [];
+      return [
+        timePanel({
+          samples: mine,
+          own,
+          step: layout.stepSecondsPredicted,
+          used,
+          unit,
+          divisor,
+          highest,
+          title: `device ${device}: ${formatBytes(own.peakBytes)}`,
+          width: columns > COLUMNS ? 170 : 230,
+          height: 110,
+          ...(untilSeconds === undefined ? {} : { untilSeconds }),
+        }),
+      ];
+    }),
+  });
+  const rows = Array.from({ length: Math.ceil(layouts.length / columns) }, (_, i): Spec => {
+    return { hconcat: layouts.slice(i * columns, (i + 1) * columns).map(cellOf), spacing: 28 };
+  });
+  return {
+    label: `Live bytes of every layout beside each other, ${purpose}`,
+    spec: { vconcat: rows, spacing: 28 } as unknown as Chart['spec'],
+  };
+}
+
+/** A row of the grid goes through the values of the key that changes fastest, where those are few. */
+function columnsOf(layouts: readonly MemoryLayoutRow[], swept: readonly string[]): number {
+  const last = swept.at(-1);
+  const values = new Set(layouts.map((r) => r[`sweep.${last}`])).size;
+  return values >= 2 && values <= WIDEST ? values : Math.min(COLUMNS, layouts.length);
+}
+
+/** The layout, and whether it runs: what the first device lacks, or the predicted step. */
+function titleOf({ tables }: MemoryStudy, row: MemoryLayoutRow): Spec {
+  const [first, ...others] = lackingOf(tables, row);
+  const more = others.length > 0 ? `, and ${others.length} more` : '';
+  return {
+    text: row.layout.split(', '),
+    subtitle: first
+      ? ['refused', `device ${first.device} lacks ${formatBytes(first.bytes)}${more}`]
+      : ['fits', `${formatSeconds(row.stepSecondsPredicted)} a step`],
+    subtitleColor: first ? capacityColour : ink,
+    subtitleFontWeight: first ? 600 : 400,
+  };
+}
