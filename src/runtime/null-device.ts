@@ -1,5 +1,5 @@
 import { DeviceError } from '../core/errors.ts';
-import { describe, type Instruction, type MemoryCategory, touches } from '../program/instruction.ts';
+import { describe, type Instruction, type MemoryCategory, ownerOf, touches } from '../program/instruction.ts';
 import type { Channel } from './channel.ts';
 import { type Control, StepAborted } from './control.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
@@ -118,7 +118,10 @@ export class NullDevice {
     const at = (id: number) => image.offsets[id]!;
     const ledger = this.#ledger;
     const { reads, writes } = touches(instruction);
-    for (const id of reads) ledger.expect(at(id), buffers[id]!.bytes, id, buffers[id]!.persistent !== null);
+    for (const named of reads) {
+      const id = ownerOf(buffers, named);
+      ledger.expect(at(id), buffers[id]!.bytes, id, buffers[id]!.persistent !== null);
+    }
     switch (instruction.kind) {
       case 'post': {
         const { bytes, category } = buffers[instruction.buffer]!;
@@ -150,7 +153,9 @@ export class NullDevice {
     }
   }
 
-  #write(id: number, { program, offsets }: DeviceImage): void {
+  /** A part of a value that is written part by part puts all its bytes in use. */
+  #write(named: number, { program, offsets }: DeviceImage): void {
+    const id = ownerOf(program.buffers, named);
     const { bytes, category, persistent } = program.buffers[id]!;
     if (persistent === null) this.#ledger.write(offsets[id]!, bytes, id, category);
     else this.#ledger.keep(offsets[id]!, bytes, category);
