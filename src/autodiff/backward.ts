@@ -152,7 +152,7 @@ const total = (list: readonly Contribution[] | undefined): Tensor | undefined =>
  */
 function joined(list: readonly Contribution[]): Tensor | undefined {
   const parts = list.map(({ cotangent: { node, shape } }) => {
-    if (node.op !== sliceScatterOp) return undefined;
+    if (node.op?.name !== sliceScatterOp.name) return undefined;
     const { starts, steps } = node.attrs as { starts: readonly number[]; steps: readonly number[] };
     const [x] = node.inputs as [Tensor];
     const cut = shape.flatMap((size, axis) => (x.shape[axis] === size ? [] : [axis]));

@@ -383,11 +383,11 @@ class DeviceBuilder {
     const root = rootOf(tensor);
     const { source } = root.node;
     if (source?.kind === 'constant') return this.#constant(root);
-    const key = valueKey(root, microbatch);
+    const key = source?.kind === 'input' ? this.#inputKey(root, microbatch) : valueKey(root, microbatch);
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
     if (source?.kind === 'input') {
-      const buffer = this.#buffer(root, microbatch, 'inputs', null);
+      const buffer = this.#buffer(root, microbatch, 'inputs', null, key);
       this.#push({ kind: 'input', feed: source.name, microbatch: isStepValue(root) ? null : microbatch, buffer });
       return buffer;
     }
@@ -405,6 +405,13 @@ class DeviceBuilder {
     const buffer = this.#buffer(root, microbatch, this.#receivedCategory(root), null);
     this.#push({ kind: 'receive', from, key, buffer, microbatch: isStepValue(root) ? null : microbatch });
     return buffer;
+  }
+
+  /** The host keeps what it feeds for the whole step: a microbatch's share is fetched by each task that reads it, and not kept. */
+  #inputKey(root: Tensor, microbatch: number | null): string {
+    const key = valueKey(root, microbatch);
+    const isKept = isStepValue(root) || this.#context.options.plainOn?.has(this.#device);
+    return isKept ? key : `${key} in segment ${this.#draft.segments.length}`;
   }
 
   #constant(tensor: Tensor): number {
@@ -491,7 +498,13 @@ class DeviceBuilder {
     return local === 'savedActivations' && !isStepValue(root) ? 'savedActivations' : 'communication';
   }
 
-  #buffer(root: Tensor, microbatch: number | null, category: MemoryCategory, persistent: string | null): number {
+  #buffer(
+    root: Tensor,
+    microbatch: number | null,
+    category: MemoryCategory,
+    persistent: string | null,
+    key: string = valueKey(root, microbatch),
+  ): number {
     const samples = this.#context.samplesOf(root, microbatch);
     const { dtype, shape } = root.type;
     const type = samples === 1 ? root.type : { dtype, shape: [samples, ...shape] };
@@ -502,7 +515,7 @@ class DeviceBuilder {
       category,
       persistent,
     });
-    this.#byKey.set(valueKey(root, microbatch), id);
+    this.#byKey.set(key, id);
     return id;
   }
 
