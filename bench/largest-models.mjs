@@ -69,11 +69,23 @@ function largest(fits, guess) {
 /** Layers of the only, the first, an inner and the last device. */
 function rolesOf(options) {
   const fitsAt = (device, of) => (n) => peaks(of(n), options)[device] <= capacity;
-  const only = largest(fitsAt(0, (n) => [n]), 8);
+  const only = largest(
+    fitsAt(0, (n) => [n]),
+    8,
+  );
   if (Number(flags.devices.split(',').at(-1)) === 1) return { only };
-  const inner = largest(fitsAt(1, (n) => [1, n, 1]), Math.max(2, only));
-  const first = largest(fitsAt(0, (n) => [n, 1, 1]), Math.max(1, inner));
-  const last = largest(fitsAt(2, (n) => [1, 1, n]), Math.max(1, only));
+  const inner = largest(
+    fitsAt(1, (n) => [1, n, 1]),
+    Math.max(2, only),
+  );
+  const first = largest(
+    fitsAt(0, (n) => [n, 1, 1]),
+    Math.max(1, inner),
+  );
+  const last = largest(
+    fitsAt(2, (n) => [1, 1, n]),
+    Math.max(1, only),
+  );
   return { only, first, inner, last };
 }
 
@@ -112,7 +124,10 @@ const sizeOf = (layers) => {
 };
 const cell = (row) => (row.layers === 0 ? 'none fits' : `${formatCount(row.layers)} (${sizeOf(row.layers)})`);
 const by = (name, devices) => rows.find((r) => r.name === name && r.devices === devices);
-const lines = ['| devices | GPipe: L | ours, `recompute` `stage`: L | `none`: L | `none`, M = 1: L |', '|---|---|---|---|---|'];
+const lines = [
+  '| devices | GPipe: L | ours, `recompute` `stage`: L | `none`: L | `none`, M = 1: L |',
+  '|---|---|---|---|---|',
+];
 for (const devices of flags.devices.split(',').map(Number)) {
   const [layers, size] = theirs[devices] ?? [];
   const published = layers ? `${formatCount(layers)} (${size})` : '–';

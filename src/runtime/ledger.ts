@@ -69,10 +69,7 @@ export class Ledger {
   expect(start: number, bytes: number, buffer: number, kept: boolean): void {
     if (bytes === 0) return;
     const extent = this.#at(start);
-    const isThere =
-      extent !== undefined &&
-      extent.end === start + bytes &&
-      extent.buffer === (kept ? KEPT : buffer);
+    const isThere = extent !== undefined && extent.end === start + bytes && extent.buffer === (kept ? KEPT : buffer);
     if (isThere) return;
     throw new DeviceError('null-lost-value', `bytes ${start} to ${start + bytes} do not hold the value that is read`, {
       fields: { offset: start, bytes, buffer },

@@ -18,8 +18,12 @@ describe('null devices on the command line', () => {
       expect(d.backend).toBe('null');
       expect(d.played.messages).toBe(4);
     }
-    expect(Math.max(...result.devices.map((d: { peakBytesPlanned: number }) => d.peakBytesPlanned))).toBeGreaterThan(2 ** 34);
-    const log = readFileSync(join(folder, 'large', 'log.jsonl'), 'utf8').trim().split('\n');
+    expect(Math.max(...result.devices.map((d: { peakBytesPlanned: number }) => d.peakBytesPlanned))).toBeGreaterThan(
+      2 ** 34,
+    );
+    const log = readFileSync(join(folder, 'large', 'log.jsonl'), 'utf8')
+      .trim()
+      .split('\n');
     expect(log.map((line) => JSON.parse(line))).toMatchObject([
       { step: 0, loss: null },
       { step: 1, loss: null },
@@ -28,8 +32,26 @@ describe('null devices on the command line', () => {
   });
 
   it('say that nothing is learnt, by a stored plan too, and with data', async () => {
-    await partita(folder, ['plan', ...digits, '--devices', '2', '--backend', 'null', '--plan-out', 'null.json', '--quiet']);
-    const { code, stdout } = await partita(folder, ['train', '--plan', 'null.json', '--steps', '57', '--run-dir', 'stored']);
+    await partita(folder, [
+      'plan',
+      ...digits,
+      '--devices',
+      '2',
+      '--backend',
+      'null',
+      '--plan-out',
+      'null.json',
+      '--quiet',
+    ]);
+    const { code, stdout } = await partita(folder, [
+      'train',
+      '--plan',
+      'null.json',
+      '--steps',
+      '57',
+      '--run-dir',
+      'stored',
+    ]);
     expect(code).toBe(0);
     expect(stdout).toContain('nothing is learnt');
     expect(stdout).toContain('57 steps played');
@@ -42,7 +64,14 @@ describe('null devices on the command line', () => {
     ['train', ['--out', 'x.safetensors'], 'there are no losses and parameters to write'],
     ['train', ['--batch', '8'], 'the data say the batch'],
   ] as const)('%s %j is refused by name', async (command, more, what) => {
-    const { code, stdout, stderr } = await partita(folder, [command, ...digits, '--backend', 'null', ...more, '--json']);
+    const { code, stdout, stderr } = await partita(folder, [
+      command,
+      ...digits,
+      '--backend',
+      'null',
+      ...more,
+      '--json',
+    ]);
     expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining(what) });
     expect(JSON.parse(stdout).error.remedy).toBeTruthy();
   });

@@ -13,7 +13,12 @@ const rows = page
   .slice(page.indexOf('<!-- table -->'), page.indexOf('<!-- end -->'))
   .split('\n')
   .filter((line) => /^\| \d/.test(line))
-  .map((line) => line.split('|').slice(1, -1).map((cell) => cell.trim()));
+  .map((line) =>
+    line
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
 const layersIn = (cell: string): number => Number(cell.split(' ')[0]!.replaceAll(',', ''));
 const ours = new Map(rows.map(([devices, , stage]) => [Number(devices), layersIn(stage!)]));
 
