@@ -28,7 +28,7 @@ import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
 import { hasNullDevices, refuseMixedDevices } from './null-devices.ts';
-import { fitRecompute, recomputeByRule } from './recompute.ts';
+import { checkChoice, fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import { withLowerPeaks } from './short-lifetimes.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
@@ -336,7 +336,10 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
   const byName = (): Schedule | undefined =>
     request.schedule === 'auto' ? undefined : scheduleFor(request, mainName, chain, microbatches, undefined);
   const choose = (): CompiledGraphs => {
-    if (typeof mode === 'object') return compile(mode);
+    if (typeof mode === 'object') {
+      checkChoice(mode, mainGraph, chain.stages);
+      return compile(mode);
+    }
     if (mode === 'optimal') return fitRecompute(within, compile, (plan) => plan.schedules[mainName]!);
     return compile(recomputeByRule(mode, within, byName()));
   };

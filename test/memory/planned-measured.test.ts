@@ -43,7 +43,8 @@ describe('planned bytes are measured bytes, by device and category', () => {
     it.each(schedules.map((schedule, s) => [schedule, s] as const))(`${kind}, %s`, async (schedule, s) => {
       for (const [r, recompute] of modes.entries()) {
         const options = { batch: 5, microbatches: microbatchesAt(k + s + r), schedule, devices: 2 } as const;
-        const plan = recompute === 'optimal' ? optimal(kind, options) : planOf(smallModels[kind], { ...options, recompute });
+        const plan =
+          recompute === 'optimal' ? optimal(kind, options) : planOf(smallModels[kind], { ...options, recompute });
         await measure(plan);
       }
     });
