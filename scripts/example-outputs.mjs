@@ -13,10 +13,12 @@ const command = join(root, 'dist', 'cli', 'main.js');
 const env = { ...process.env, PARTITA_CACHE: 'off' };
 
 const named = process.argv.slice(2);
-const short = ['mlp-digits', 'cnn-digits', 'gpt-text', 'lstm-alphabet', 'textbook', 'memory-study'];
+const short = ['mlp-digits', 'cnn-digits', 'gpt-text', 'lstm-alphabet', 'textbook', 'memory-study', 'too-large'];
+// Not trainings whose progress is shown.
+const others = ['textbook', 'memory-study', 'too-large'];
 const chosen = named.length > 0 ? named : short;
 
-for (const name of chosen.filter((n) => n !== 'textbook' && n !== 'memory-study')) {
+for (const name of chosen.filter((n) => !others.includes(n))) {
   // A fresh folder, so that the run's is the first of its name.
   const cwd = mkdtempSync(join(tmpdir(), 'partita-examples-'));
   symlinkSync(join(root, 'examples'), join(cwd, 'examples'));
@@ -63,6 +65,24 @@ if (chosen.includes('memory-study')) {
   writeFileSync(
     file,
     text.replace(/(?<=^```text\n).*?(?=^```$)/ms, () => `${answers}\n`),
+  );
+  console.log(file);
+}
+
+// A refusal, what it says on standard error, and a study's answers: the first and the last command that are followed by output.
+if (chosen.includes('too-large')) {
+  const cwd = mkdtempSync(join(tmpdir(), 'partita-examples-'));
+  symlinkSync(join(root, 'examples'), join(cwd, 'examples'));
+  const file = join(root, 'examples', 'too-large', 'README.md');
+  const text = readFileSync(file, 'utf8');
+  const lines = [...text.matchAll(/^npx partita .*$/gm)].map(([line]) => line);
+  const outputs = [lines[0], lines.find((l) => l.includes(' study '))].map((line) => {
+    const run = spawnSync(process.execPath, [command, ...line.split(' ').slice(2)], { cwd, env, encoding: 'utf8' });
+    return run.status === 0 ? `${run.stdout.split('\n\nHow far to trust this')[0]}\n` : run.stderr;
+  });
+  writeFileSync(
+    file,
+    text.replace(/(?<=^```text\n).*?(?=^```$)/gms, () => outputs.shift()),
   );
   console.log(file);
 }

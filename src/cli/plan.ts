@@ -1,7 +1,7 @@
 import { UsageError } from '../core/errors.ts';
 import { analyticCosts } from '../cost/model.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
-import { draftPlan, type Plan, type PlanRequest, refuseWhatDoesNotFit } from '../plan/plan.ts';
+import { capacityOf, draftPlan, type Plan, refuseWhatDoesNotFit } from '../plan/plan.ts';
 import { writePlanFile } from '../plan/plan-file.ts';
 import { recomputeCurve } from '../plan/recompute-curve.ts';
 import { summarizePlan } from '../plan/summary.ts';
@@ -50,26 +50,20 @@ export async function run(invocation: Invocation): Promise<number> {
     }
     return 0;
   }
-  const plan = found ? found.plan : planOrShow(request, print);
-  if (found && show) {
-    print(plan);
-    process.stdout.write(`\n${printSearch(found)}\n`);
-  }
+  const plan = found ? found.plan : draftPlan(request);
+  print(plan);
+  if (found && show) process.stdout.write(`\n${printSearch(found)}\n`);
+  // The curve knows no capacities, and tells most where a plan exceeds them: it is shown before that is refused.
   const curve = invocation.own.recomputeCurve === true ? recomputeCurve(plan.request) : undefined;
-  if (curve && show) process.stdout.write(`\n${printRecomputeCurve(curve)}\n`);
+  const capacities = plan.request.devices.flatMap((d) => capacityOf(d) ?? []);
+  if (curve && show) process.stdout.write(`\n${printRecomputeCurve(curve, capacities)}\n`);
+  refuseWhatDoesNotFit(plan);
   if (out !== undefined) await writeFileAtomic(out, writePlanFile(plan, experiment));
   if (invocation.json)
     process.stdout.write(
       `${JSON.stringify({ ...jsonOf(plan), ...(found ? { search: jsonOfSearch(found) } : {}), ...(curve ? { recomputeCurve: curve } : {}) })}\n`,
     );
   return 0;
-}
-
-/** Shows the plan whether it fits or not; throws where it does not. */
-function planOrShow(request: PlanRequest, show: (plan: Plan) => void): Plan {
-  const plan = draftPlan(request);
-  show(plan);
-  return refuseWhatDoesNotFit(plan);
 }
 
 function jsonOf(plan: Plan) {

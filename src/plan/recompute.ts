@@ -1,4 +1,5 @@
 /** What each stage of a plan computes again: by a rule, or as little as the devices' memories allow. */
+import { nearest, UsageError } from '../core/errors.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import {
   type RecomputeChoice,
@@ -33,6 +34,31 @@ export function recomputeByRule(
     choice.set(stage, mode === 'stage' ? { kept: new Set() } : selectiveRecompute(forward));
   }
   return choice;
+}
+
+/** A choice by hand names stages and values that there are: another name would have everything computed again, unsaid. */
+export function checkChoice(choice: RecomputeChoice, graph: Graph, stages: number): void {
+  const names = new Set(graph.nodes.flatMap((n) => n.outputs.map((t) => t.name)));
+  for (const [stage, { kept }] of choice) {
+    if (!Number.isSafeInteger(stage) || stage < 0 || stage >= stages) {
+      throw new UsageError('recompute-stage', `recompute: stage ${stage} of a plan with ${stages}`, {
+        fields: { stage, stages },
+        remedy: `stages are numbered from 0 to ${stages - 1}`,
+      });
+    }
+    for (const name of kept) {
+      if (names.has(name)) continue;
+      const near = nearest(name, [...names]);
+      throw new UsageError(
+        'recompute-value',
+        `recompute: stage ${stage} keeps ${name}, which the graph does not have`,
+        {
+          fields: { stage, name, ...(near ? { nearest: near } : {}) },
+          remedy: near ? `did you mean ${near}?` : 'partita graph lists the values of a model',
+        },
+      );
+    }
+  }
 }
 
 /** Whether anything runs between a stage's forward and the backward of the same microbatch: else nothing is held, and nothing gained. */

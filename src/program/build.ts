@@ -90,6 +90,7 @@ class DeviceBuilder {
   readonly #device: number;
   readonly #buffers: Buffer[] = [];
   readonly #byKey = new Map<string, number>();
+  readonly #wholes: Place[] = [];
   readonly #draft: DraftDevice;
   /** Sums over samples under way, by the name of their total. */
   readonly #sums = new Map<string, TreeSum>();
@@ -170,7 +171,10 @@ class DeviceBuilder {
     const inputs = node.inputs.map((t) => this.#need(t, microbatch));
     const outputs = node.outputs.map((t) => this.#produce(t, microbatch));
     const samples = Math.max(...node.outputs.map((t) => this.#context.samplesOf(t, microbatch)));
-    const place = (buffer: number, t: Tensor): Place => ({ buffer, plus: 0, stride: this.#stride(t, microbatch) });
+    const place = (buffer: number, t: Tensor): Place => {
+      const stride = this.#stride(t, microbatch);
+      return stride === 0 ? this.#whole(buffer) : { buffer, plus: 0, stride };
+    };
     const part: Part = {
       signature,
       calls: lowered.calls,
@@ -198,6 +202,12 @@ class DeviceBuilder {
     });
     // A sum over microbatches is complete, and may leave, behind the last of them.
     if (!node.op!.accumulates || microbatch === options.chunks.length - 1) this.#leave(node, microbatch);
+  }
+
+  /** One object a buffer: a step has a million of them. */
+  #whole(buffer: number): Place {
+    this.#wholes[buffer] ??= whole(buffer);
+    return this.#wholes[buffer];
   }
 
   /** Results and values that others wait for. */

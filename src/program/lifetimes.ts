@@ -7,8 +7,28 @@ export interface Interval {
   readonly last: number;
 }
 
-/** The instructions that touch each buffer, or a view of it, first and last, by id; −1 where none does. */
-export function mentions({ buffers, instructions }: DeviceProgram): { first: Int32Array; last: Int32Array } {
+/** Of programs, which do not change once they are made, and are asked for again and again. */
+const known = new WeakMap<DeviceProgram, Mentions>();
+
+export interface Mentions {
+  readonly first: Int32Array;
+  readonly last: Int32Array;
+}
+
+/** The instructions that touch each buffer, or a view of it, first and last, by id; −1 where none does. Not to be written to. */
+export function mentions(program: DeviceProgram): Mentions {
+  let found = known.get(program);
+  if (!found) known.set(program, (found = findMentions(program)));
+  return found;
+}
+
+/** Of a program whose instructions touch what those did from which they were made. */
+export function withMentions(program: DeviceProgram, of: Mentions): DeviceProgram {
+  known.set(program, of);
+  return program;
+}
+
+function findMentions({ buffers, instructions }: DeviceProgram): Mentions {
   const first = new Int32Array(buffers.length).fill(-1);
   const last = new Int32Array(buffers.length).fill(-1);
   instructions.forEach((instruction, at) => {
@@ -30,7 +50,8 @@ export function mentions({ buffers, instructions }: DeviceProgram): { first: Int
  */
 export function liveIntervals(program: DeviceProgram): Interval[] {
   const end = Math.max(0, program.instructions.length - 1);
-  const { first, last } = mentions(program);
+  const { first, last: lastOf } = mentions(program);
+  const last = lastOf.slice();
   for (const from of takeovers(program).values()) last[from]!--;
   return program.buffers
     .filter((b) => b.persistent !== null || (b.view === undefined && first[b.id]! >= 0))

@@ -1,6 +1,7 @@
 /** The layouts of a study of memory beside each other: what fits where, and what it takes. */
 import { formatBytes, formatSeconds } from '../core/format.ts';
 import { lackingOf } from '../study/memory/fit.ts';
+import { highestOf } from '../study/memory/over-time.ts';
 import type { MemoryStudy } from '../study/memory/study.ts';
 import type { MemoryLayoutRow } from '../study/memory/tables.ts';
 import type { Spec } from './axes.ts';
@@ -11,6 +12,8 @@ import { byteUnit, capacityColour, categories } from './memory-style.ts';
 /** Layouts that a grid holds. */
 const MOST_LAYOUTS = 12;
 const [COLUMNS, WIDEST] = [3, 4];
+/** Points in time of a panel, two to three pixels apart. */
+const MOST_SAMPLES = 90;
 /** Of a step longer than this many of the shortest, the areas of the short ones would be a line. */
 const MOST_STRETCH = 6;
 
@@ -41,7 +44,7 @@ export function sideBySideChart(study: MemoryStudy): Chart | undefined {
       if (!own || mine.length === 0) return [];
       return [
         timePanel({
-          samples: mine,
+          samples: highestOf(mine, MOST_SAMPLES),
           own,
           step: layout.stepSecondsPredicted,
           used,

@@ -3,11 +3,12 @@ import { formatBytes, formatFlops, formatPercent, formatSeconds } from '../core/
 import type { CurvePoint } from '../plan/recompute-curve.ts';
 import { table } from './table.ts';
 
-export function printRecomputeCurve(points: readonly CurvePoint[]): string {
+/** `capacities`: those that the devices have; the fastest way within the least of them is told. */
+export function printRecomputeCurve(points: readonly CurvePoint[], capacities: readonly number[] = []): string {
   const body = table(
     ['recompute', 'capacity', 'largest peak', 'step', 'more time', 'FLOPs again a step'],
     points.map((p) => [
-      p.mode === 'sqrt' ? '√n checkpoints' : p.mode,
+      nameOf(p),
       p.budgetBytes === null ? 'as needed' : formatBytes(p.budgetBytes),
       formatBytes(p.peakBytes),
       formatSeconds(p.stepSeconds),
@@ -16,5 +17,16 @@ export function printRecomputeCurve(points: readonly CurvePoint[]): string {
     ]),
     { align: ['left', 'right', 'right', 'right', 'right', 'right'] },
   );
-  return `Recompute on one partition, step time against the capacity of every device:\n${body}`;
+  const lines = ['Recompute on one partition, step time against the capacity of every device:', body];
+  if (capacities.length > 0) lines.push(withinLine(points, Math.min(...capacities)));
+  return lines.join('\n');
+}
+
+const nameOf = ({ mode }: CurvePoint): string => (mode === 'sqrt' ? '√n checkpoints' : mode);
+
+function withinLine(points: readonly CurvePoint[], capacity: number): string {
+  const within = points.filter((p) => p.peakBytes <= capacity);
+  if (within.length === 0) return `Within ${formatBytes(capacity)} a device: none of these, on this partition`;
+  const best = within.reduce((a, b) => (b.stepSeconds < a.stepSeconds ? b : a));
+  return `Within ${formatBytes(capacity)} a device: ${nameOf(best)}, ${formatPercent(best.overhead)} more time`;
 }

@@ -1,14 +1,13 @@
 import { DeviceError } from '../core/errors.ts';
 import { type MemoryCategory, memoryCategories } from '../program/instruction.ts';
 
-/** Bytes that hold something, or are promised to a sender. */
+/** Bytes in use. */
 interface Extent {
   readonly start: number;
   readonly end: number;
   /** The program's buffer; −1: lives from load to close. */
   readonly buffer: number;
   readonly category: MemoryCategory;
-  state: 'written' | 'reserved';
 }
 
 /** Of bytes that live from load to close: a program knows them by their place. */
@@ -23,6 +22,8 @@ export class Ledger {
   /** Sorted by start, without overlaps. */
   readonly #extents: Extent[] = [];
   readonly #live = memoryCategories.map(() => 0);
+  /** Bytes of messages that are still to come, by their place. */
+  readonly #awaited = new Map<number, number>();
   #peakBytes = 0;
 
   /** The end of the highest byte that was ever written or reserved. */
@@ -37,19 +38,18 @@ export class Ledger {
 
   /** Values from load to close; writing them again changes nothing. */
   keep(start: number, bytes: number, category: MemoryCategory): void {
-    this.#put(start, bytes, KEPT, category, 'written');
+    this.#put(start, bytes, KEPT, category);
   }
 
-  /** From here on the bytes are the sender's. */
-  reserve(start: number, bytes: number, buffer: number, category: MemoryCategory): void {
-    this.#put(start, bytes, buffer, category, 'reserved');
+  /** From here on these bytes, which are written, are the sender's. */
+  await(start: number, bytes: number): void {
+    if (bytes > 0) this.#awaited.set(start, bytes);
   }
 
-  /** A message has come: to bytes that were reserved for one of its size. */
+  /** A message has come: to bytes where one of its size is awaited. */
   deliver(start: number, bytes: number): void {
     if (bytes === 0) return;
-    const extent = this.#at(start);
-    if (extent?.state !== 'reserved' || extent.end !== start + bytes) {
+    if (this.#awaited.get(start) !== bytes) {
       throw new DeviceError(
         'null-unposted',
         `a message of ${bytes} bytes comes to byte ${start}, where none is awaited`,
@@ -58,24 +58,28 @@ export class Ledger {
         },
       );
     }
-    extent.state = 'written';
+    this.#awaited.delete(start);
   }
 
   write(start: number, bytes: number, buffer: number, category: MemoryCategory): void {
-    this.#put(start, bytes, buffer, category, 'written');
+    this.#put(start, bytes, buffer, category);
   }
 
   /** Throws DeviceError where these bytes do not hold all of this buffer. `kept`: a value that lives from load to close. */
   expect(start: number, bytes: number, buffer: number, kept: boolean): void {
     if (bytes === 0) return;
     const extent = this.#at(start);
-    const isThere =
-      extent !== undefined &&
-      extent.end === start + bytes &&
-      extent.state === 'written' &&
-      extent.buffer === (kept ? KEPT : buffer);
+    const isThere = extent !== undefined && extent.end === start + bytes && extent.buffer === (kept ? KEPT : buffer);
     if (isThere) return;
     throw new DeviceError('null-lost-value', `bytes ${start} to ${start + bytes} do not hold the value that is read`, {
+      fields: { offset: start, bytes, buffer },
+    });
+  }
+
+  /** Throws DeviceError where a message to these bytes has not come yet. */
+  expectArrived(start: number, bytes: number, buffer: number): void {
+    if (!this.#awaited.has(start)) return;
+    throw new DeviceError('null-lost-value', `the message to bytes ${start} to ${start + bytes} has not come`, {
       fields: { offset: start, bytes, buffer },
     });
   }
@@ -103,13 +107,13 @@ export class Ledger {
     });
   }
 
-  #put(start: number, bytes: number, buffer: number, category: MemoryCategory, state: Extent['state']): void {
+  #put(start: number, bytes: number, buffer: number, category: MemoryCategory): void {
     if (bytes === 0) return;
     const end = start + bytes;
     const i = this.#firstBehind(start);
     const other = this.#extents[i];
     if (other && other.start < end) {
-      const isSame = other.start === start && other.end === end && other.buffer === buffer && other.state === state;
+      const isSame = other.start === start && other.end === end && other.buffer === buffer;
       if (isSame) return;
       throw new DeviceError(
         'null-overwrite',
@@ -117,7 +121,7 @@ export class Ledger {
         { fields: { offset: start, bytes, buffer, inUse: { offset: other.start, buffer: other.buffer } } },
       );
     }
-    this.#extents.splice(i, 0, { start, end, buffer, category, state });
+    this.#extents.splice(i, 0, { start, end, buffer, category });
     this.#live[memoryCategories.indexOf(category)]! += bytes;
     this.#peakBytes = Math.max(this.#peakBytes, end);
   }

@@ -118,19 +118,16 @@ export class NullDevice {
     const at = (id: number) => image.offsets[id]!;
     const ledger = this.#ledger;
     const { reads, writes } = touches(instruction);
-    for (const named of reads) {
-      const id = ownerOf(buffers, named);
-      ledger.expect(at(id), buffers[id]!.bytes, id, buffers[id]!.persistent !== null);
-    }
+    for (const id of reads) this.#expect(id, image);
     switch (instruction.kind) {
       case 'post': {
-        const { bytes, category } = buffers[instruction.buffer]!;
-        ledger.reserve(at(instruction.buffer), bytes, instruction.buffer, category);
+        this.#write(instruction.buffer, image);
+        ledger.await(at(instruction.buffer), buffers[instruction.buffer]!.bytes);
         return channel.post(instruction.from, instruction.message);
       }
       case 'receive': {
         const { buffer, from, message } = instruction;
-        const arrived = () => ledger.expect(at(buffer), buffers[buffer]!.bytes, buffer, false);
+        const arrived = () => this.#expect(buffer, image);
         return channel.receive(from, message)?.then(arrived) ?? arrived();
       }
       case 'send': {
@@ -153,15 +150,25 @@ export class NullDevice {
     }
   }
 
-  /** A part of a value that is written part by part puts all its bytes in use. */
-  #write(named: number, { program, offsets }: DeviceImage): void {
-    const id = ownerOf(program.buffers, named);
-    const { bytes, category, persistent } = program.buffers[id]!;
-    if (persistent === null) this.#ledger.write(offsets[id]!, bytes, id, category);
-    else this.#ledger.keep(offsets[id]!, bytes, category);
+  /** A view is there where the buffer is that has its bytes, and no message to it is on the way. */
+  #expect(id: number, { program, offsets }: DeviceImage): void {
+    const owner = ownerOf(program.buffers, id);
+    const { bytes, persistent } = program.buffers[owner]!;
+    this.#ledger.expect(offsets[owner]!, bytes, owner, persistent !== null);
+    this.#ledger.expectArrived(offsets[id]!, program.buffers[id]!.bytes, id);
+  }
+
+  /** With the first bytes that are written the whole buffer is in use. */
+  #write(id: number, { program, offsets }: DeviceImage): void {
+    const owner = ownerOf(program.buffers, id);
+    const { bytes, category, persistent } = program.buffers[owner]!;
+    if (persistent === null) this.#ledger.write(offsets[owner]!, bytes, owner, category);
+    else this.#ledger.keep(offsets[owner]!, bytes, category);
   }
 
   #free(id: number, { program, offsets }: DeviceImage): void {
+    // A view's bytes are its owner's, and stay in use as long as that is.
+    if (program.buffers[id]!.view) return;
     this.#ledger.free(offsets[id]!, program.buffers[id]!.bytes, id);
   }
 

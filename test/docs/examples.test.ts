@@ -80,6 +80,41 @@ describe('examples/lstm-alphabet', () => {
   });
 });
 
+describe('examples/too-large', () => {
+  const page = textOf('examples/too-large/README.md');
+  const commands = blocksOf(page, 'sh').flatMap((block) => block.trim().split('\n'));
+  const [refusal, answers] = blocksOf(page, 'text');
+
+  it('is refused on one device, and trains on more or with recompute, to the same bits', async () => {
+    const folder = documentedFolder();
+    const [first, ...trainings] = commands.filter((line) => line.startsWith('npx partita train'));
+    expect(await documented(first!, folder)).toEqual({ code: 1, stdout: expect.any(String), stderr: refusal });
+    // The next command is the refusal's remedy.
+    const [, remedy] = /^ {2}try: (.*)$/m.exec(refusal!)!;
+    expect(trainings[0]).toContain(remedy);
+    expect(trainings).toHaveLength(4);
+    const files: Buffer[] = [];
+    for (const line of trainings) {
+      const { code, stdout } = await documented(line, folder, '--steps', '2', '--quiet', '--json');
+      expect(code, line).toBe(0);
+      for (const d of (JSON.parse(stdout) as Figures).devices) expect(d.peakBytesMeasured).toBe(d.peakBytesPlanned);
+      files.push(readFileSync(join(folder, line.split(' ').at(-1)!)));
+    }
+    for (const file of files) expect(file.equals(files[0]!)).toBe(true);
+  });
+
+  it('has the footprints that its README tells of', async () => {
+    const study = commands.find((line) => line.startsWith('npx partita study'));
+    const { code, stdout } = await documented(study!, documentedFolder(), '--quiet', '--json');
+    expect(code).toBe(0);
+    const words = (text: string) => text.replaceAll(/\s+/g, ' ');
+    const { summary } = JSON.parse(stdout) as { summary: { about: string; question: string; text: string }[] };
+    for (const { question, text } of summary.filter((c) => c.about === 'answer')) {
+      expect(words(answers!)).toContain(words(`${question} ${text}`));
+    }
+  });
+});
+
 describe('examples/optimizers', () => {
   it('prints the table and draws the picture of its README', async () => {
     const folder = documentedFolder();

@@ -8,7 +8,6 @@ import { checkSamePlan, readPlanFile, withDecisions, writePlanFile } from '../..
 import { recomputeCurve } from '../../src/plan/recompute-curve.ts';
 import { searchPlan } from '../../src/plan/search.ts';
 import { summarizePlan } from '../../src/plan/summary.ts';
-import { memoryCategories } from '../../src/program/instruction.ts';
 import {
   type RecomputeChoice,
   type StageForward,
@@ -135,6 +134,16 @@ describe('recompute optimal', () => {
   });
 });
 
+describe('recompute by hand', () => {
+  it('names values and stages that there are', () => {
+    const by = (stage: number, name: string) => () =>
+      makePlan(requestOf({ recompute: new Map([[stage, { kept: new Set([name]) }]]) }));
+    expect(by(0, 'layer.1.add')).not.toThrow();
+    expect(by(0, 'layer.1.ad')).toThrow(/stage 0 keeps layer\.1\.ad, which the graph does not have/);
+    expect(by(2, 'layer.1.add')).toThrow(/stage 2 of a plan with 2/);
+  });
+});
+
 describe('recompute optimal beyond chains', () => {
   // Skips, a tied weight, running statistics, a scan; schedules that split the backward pass too.
   const cases = [
@@ -155,8 +164,10 @@ describe('recompute optimal beyond chains', () => {
       const own = (rule: (forward: StageForward) => StageRecompute, device: number): RecomputeChoice =>
         new Map([...forwards].filter(([s]) => whole.placement[s] === device).map(([s, f]) => [s, rule(f)]));
       const peakOn = (plan: Plan, d: number): number => plan.memory[d]!.peakBytes;
-      const rules = [sqrtRecompute, selectiveRecompute];
-      const least = (d: number): number => peakOn(draftPlan({ ...request, recompute: own(() => ({ kept: new Set() }), d) }), d);
+      // The larger model's plans take seconds.
+      const rules = kind === 'gpt' ? [sqrtRecompute] : [sqrtRecompute, selectiveRecompute];
+      const least = (d: number): number =>
+        peakOn(draftPlan({ ...request, recompute: own(() => ({ kept: new Set() }), d) }), d);
       const gains = [0, 1].map((d) => peakOn(whole, d) - least(d));
       const device = gains[0]! >= gains[1]! ? 0 : 1;
       expect(gains[device]).toBeGreaterThan(2 * 64 * KiB);
@@ -177,51 +188,4 @@ describe('recompute optimal beyond chains', () => {
       expect(await bitsOf(plan)).toEqual(await bitsOf(whole));
     },
   );
-});
-
-describe('recompute stage', () => {
-  it('brings the peak to O(N + (L/K)(N/M))', () => {
-    // What is held at the peak beside parameters, gradients and state, of the fullest device that receives what it keeps: the
-    // first fetches its inputs from the host again.
-    const held = (K: number, M: number, N: number): number => {
-      const plan = makePlan(
-        requestOf({
-          model: deep(24),
-          count: K,
-          microbatches: M,
-          batch: N,
-          recompute: 'stage',
-          partition: { balance: 'memory' },
-        }),
-      );
-      const moving = memoryCategories.filter((c) => !['parameters', 'gradients', 'optimizerState'].includes(c));
-      const bytes = plan.memory.map((m) => moving.reduce((sum, c) => sum + m.byCategory[c], 0));
-      return Math.max(...bytes.slice(1));
-    };
-    const L = 24;
-    const cases = [
-      [2, 2, 256],
-      [2, 4, 256],
-      [2, 8, 256],
-      [4, 4, 256],
-      [4, 8, 256],
-      [4, 8, 512],
-      [2, 8, 512],
-      [6, 4, 512],
-    ].map(([K, M, N]) => ({ a: N!, b: (L / K!) * (N! / M!), y: held(K!, M!, N!) }));
-    // Least squares of y = α·N + β·(L/K)(N/M).
-    const sum = (f: (c: (typeof cases)[number]) => number): number => cases.reduce((s, c) => s + f(c), 0);
-    const [aa, ab, bb, ay, by] = [
-      sum((c) => c.a * c.a),
-      sum((c) => c.a * c.b),
-      sum((c) => c.b * c.b),
-      sum((c) => c.a * c.y),
-      sum((c) => c.b * c.y),
-    ];
-    const alpha = (ay * bb - by * ab) / (aa * bb - ab * ab);
-    const beta = (by * aa - ay * ab) / (aa * bb - ab * ab);
-    expect(alpha).toBeGreaterThan(0);
-    expect(beta).toBeGreaterThan(0);
-    for (const c of cases) expect(Math.abs(alpha * c.a + beta * c.b - c.y) / c.y).toBeLessThan(0.25);
-  });
 });

@@ -46,6 +46,8 @@ export interface MemoryStudyOptions {
 export interface MemorySettings {
   readonly purposes: readonly Purpose[];
   readonly measured: boolean;
+  /** On null devices: what is measured was played, and computed nothing. */
+  readonly played: boolean;
   /** Swept keys in order, `batch` among them where it was given. */
   readonly swept: readonly string[];
   readonly costs: string;
@@ -108,6 +110,7 @@ export async function runMemoryStudy(
   const skipped: Skipped[] = [];
   const samples = Math.floor(TIME_ROWS / (layouts.length * options.purposes.length));
   let costs = '';
+  let played = false;
   for (const purpose of options.purposes) {
     for (const [i, layout] of layouts.entries()) {
       recorder.signal?.throwIfAborted();
@@ -120,6 +123,7 @@ export async function runMemoryStudy(
         continue;
       }
       const { plan, shortages } = planned;
+      played ||= hasNullDevices(plan.request.devices);
       costs = (plan.request.costs ?? analyticCosts()).source;
       const why = !options.measure ? undefined : unmeasured(prepared, plan, shortages.length > 0);
       if (why !== undefined) noteOnce(skipped, { what: `measuring ${label || 'it'}`, why });
@@ -143,7 +147,7 @@ export async function runMemoryStudy(
     command: 'study',
     study: 'memory',
     ...frameOf(layouts[0]!.prepared),
-    settings: { purposes: options.purposes, measured: options.measure, swept, costs },
+    settings: { purposes: options.purposes, measured: options.measure, played, swept, costs },
     machine: machineNow(loadBefore),
     skipped,
     tables,
