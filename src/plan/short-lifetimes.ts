@@ -25,6 +25,7 @@ const isShortened = ({ programs }: Compiled, device: number): boolean =>
   Object.values(programs).some(
     ({ orders, devices }) =>
       orders[device]!.tasks.length > 0 ||
+      devices[device]!.buffers.some((b) => b.view) ||
       devices[device]!.instructions.some((i) => i.kind === 'compute' && i.overwrites !== null),
   );
 
