@@ -247,6 +247,12 @@ describe('plan', () => {
     expect(stage.flags).toContain('--recompute stage');
     expect((await partita(folder, [...plan, ...deep, ...stage.flags.split(' '), '--quiet'])).code).toBe(0);
 
+    // The curve stands beside a plan that is refused.
+    const tight = [...plan, ...deep, '--microbatches', '4', '--schedule', 'gpipe', '--memory', '128KiB'];
+    const curve = await partita(folder, [...tight, '--recompute-curve']);
+    expect(curve).toMatchObject({ code: 1, stderr: expect.stringContaining('the plan does not fit') });
+    expect(curve.stdout).toMatch(/^optimal +\d.*\nWithin 128\.0 KiB a device: none of these/m);
+
     const refusals = [
       ['--least-memory', '--memory', '1MiB'],
       ['--search-recompute', 'none'],

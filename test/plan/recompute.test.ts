@@ -165,7 +165,7 @@ describe('recompute optimal beyond chains', () => {
         new Map([...forwards].filter(([s]) => whole.placement[s] === device).map(([s, f]) => [s, rule(f)]));
       const peakOn = (plan: Plan, d: number): number => plan.memory[d]!.peakBytes;
       // The larger model's plans take seconds.
-    const rules = kind === 'gpt' ? [sqrtRecompute] : [sqrtRecompute, selectiveRecompute];
+      const rules = kind === 'gpt' ? [sqrtRecompute] : [sqrtRecompute, selectiveRecompute];
       const least = (d: number): number =>
         peakOn(draftPlan({ ...request, recompute: own(() => ({ kept: new Set() }), d) }), d);
       const gains = [0, 1].map((d) => peakOn(whole, d) - least(d));
