@@ -1,7 +1,7 @@
-// Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types) and the
-// bundled worker. Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
+// Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types), the command
+// and the workers (bundled). Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -44,6 +44,24 @@ if (!only || only === 'kernels') {
 }
 if (!only || only === 'library') {
   run(bin('tsc'), ['-p', 'tsconfig.build.json']);
+  // Loading hundreds of modules takes longer than most plans: what starts as a process or thread of its own is a few files,
+  // those of other commands are not read, and the library's modules stay as they are.
+  rmSync(join(root, 'dist', 'chunks'), { recursive: true, force: true });
+  run(bin('esbuild'), [
+    'src/cli/main.ts',
+    'src/study/worker.ts',
+    '--bundle',
+    '--splitting',
+    '--platform=node',
+    '--format=esm',
+    '--target=node20',
+    '--packages=external',
+    '--outbase=src',
+    '--outdir=dist',
+    '--chunk-names=chunks/[name]-[hash]',
+    '--allow-overwrite',
+    '--log-level=warning',
+  ]);
   chmodSync(join(root, 'dist', 'cli', 'main.js'), 0o755);
 }
 if (!only || only === 'workers') {

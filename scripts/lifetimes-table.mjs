@@ -2,15 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { makeOptimizer, plan } from '../dist/index.js';
 import { modelOf } from '../dist/nn/models/index.js';
-
-const models = [
-  { kind: 'mlp', inputs: 784, hidden: [256, 256], classes: 10 },
-  { kind: 'lenet', size: 28, classes: 10 },
-  { kind: 'resnet', size: 16, classes: 10, widths: [16, 32], blocks: 2 },
-  { kind: 'unet', size: 32, classes: 2, depth: 2, width: 8 },
-  { kind: 'gpt', vocab: 64, context: 64, layers: 4, heads: 4, width: 64 },
-  { kind: 'lstm', vocab: 64, context: 32, hidden: 64, numLayers: 2 },
-];
+import { models } from './table-models.mjs';
 
 const planOf = (model, schedule, microbatches, devices, lifetimes) =>
   plan.draftPlan({

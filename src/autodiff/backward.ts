@@ -3,6 +3,7 @@ import { sameShape } from '../core/types.ts';
 import type { Node, Tensor } from '../graph/graph.ts';
 import { dependsOnBatch } from '../graph/values.ts';
 import { add } from '../ops/elementwise.ts';
+import { concat, sliceScatterOp } from '../ops/shape.ts';
 
 /** A place where differentiation starts: d(objective)/d(tensor) = cotangent. */
 export interface Root {
@@ -143,7 +144,36 @@ function take<V>(map: Map<Tensor, V>, key: Tensor): V | undefined {
 
 /** Sum in order; the walk meets later uses first, so contributions arrive from the last use to the first. */
 const total = (list: readonly Contribution[] | undefined): Tensor | undefined =>
-  list?.length ? list.map((c) => c.cotangent).reduce((sum, t) => add(sum, t)) : undefined;
+  list?.length ? (joined(list) ?? list.map((c) => c.cotangent).reduce((sum, t) => add(sum, t))) : undefined;
+
+/**
+ * The gradients of slices that divide all of a tensor among them, one behind the other: what adding them up between zeros
+ * would give.
+ */
+function joined(list: readonly Contribution[]): Tensor | undefined {
+  const parts = list.map(({ cotangent: { node, shape } }) => {
+    if (node.op?.name !== sliceScatterOp.name) return undefined;
+    const { starts, steps } = node.attrs as { starts: readonly number[]; steps: readonly number[] };
+    const [x] = node.inputs as [Tensor];
+    const cut = shape.flatMap((size, axis) => (x.shape[axis] === size ? [] : [axis]));
+    const isRun = cut.length === 1 && steps.every((step) => step === 1);
+    return isRun ? { x, axis: cut[0]!, start: starts[cut[0]!]! } : undefined;
+  });
+  const axis = parts[0]?.axis;
+  if (axis === undefined || parts.some((part) => part?.axis !== axis)) return undefined;
+  const sorted = parts.map((part) => part!).sort((a, b) => a.start - b.start);
+  let end = 0;
+  for (const { x, start } of sorted) {
+    if (start !== end) return undefined;
+    end += x.shape[axis]!;
+  }
+  return end === list[0]!.cotangent.shape[axis]
+    ? concat(
+        sorted.map(({ x }) => x),
+        { axis },
+      )
+    : undefined;
+}
 
 /** Nodes on a path from `wrt` to a root. */
 function dependents(wrt: ReadonlySet<Tensor>, roots: readonly Root[], since: number): Set<Node> {

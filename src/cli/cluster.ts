@@ -58,7 +58,7 @@ function devicesUsed(
     throw new UsageError('cluster-devices', 'devices: with --cluster, the cluster says what they are', {
       fields: { key: hasMemory ? 'memory' : 'devices' },
       remedy:
-        'leave out the list of devices and --memory, or --cluster; a count of devices takes the first of the cluster',
+        'leave out the list of devices, --memory and --backend, or --cluster; a count of devices takes the first of the cluster',
     });
   }
   if (!given.has('devices')) return devices;
@@ -74,7 +74,7 @@ function devicesUsed(
  * The planner knows one roofline and a speed a device: of devices with rooflines of their own, the first's is the measure,
  * and the others' speeds are by their arithmetic. The simulation takes each as it is.
  */
-function onCluster(
+export function onCluster(
   asked: PlanRequest,
   { link, media }: ClusterFile,
   used: readonly ClusterDevice[],
@@ -84,7 +84,7 @@ function onCluster(
   const links = link ?? asked.costs?.link ?? (() => defaultLink);
   const kernels = isProfiled ? asked.costs! : analyticCosts({ device: measure });
   // A host that drives a cluster is not this machine's.
-  const costs = { ...withLinks(kernels, links), stepSeconds: undefined };
+  const costs = { ...withLinks(kernels, links), stepSeconds: undefined, startSeconds: undefined };
   const planned = used.map(({ backend, memory, speed, model }) => ({
     backend,
     memory,

@@ -51,6 +51,12 @@ export const memoryFlag: OwnFlag = {
   doc: 'capacities of the devices in order (32MiB,64MiB); a single one is that of every device',
 };
 
+/** Likewise. */
+export const backendFlag: OwnFlag = {
+  flags: '--backend <name>',
+  doc: 'what computes on every device: wasm, reference, or null, which plays models that no machine holds and computes nothing (docs/null-device.md)',
+};
+
 /** Of `src/partition/methods.ts`, which the help does not load. */
 const methodNames =
   'auto (default), ideals, orders, moves, milp; or a baseline: pipedream, blocks, parameters, equal, single';
@@ -70,6 +76,7 @@ export const commands: readonly CommandSpec[] = [
         doc: 'folder for params.safetensors, result.json, log.jsonl, plan.json, experiment.json; default runs/MODEL-N',
       },
       { flags: '--plan <file>', doc: 'run a plan stored by "partita plan --plan-out"; without an experiment, its own' },
+      { flags: '--batch <n>', doc: 'of null devices: samples a step where the experiment has no data; default 32' },
       params,
       audit,
       quiet,

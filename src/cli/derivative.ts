@@ -15,7 +15,7 @@ import {
   readParameters,
 } from '../train/experiment/prepare.ts';
 import { Session, type SessionOptions } from '../train/session.ts';
-import { loadExperiment } from './experiment.ts';
+import { loadExperiment, refuseNullExperiment } from './experiment.ts';
 import { type Invocation, textOf } from './invocation.ts';
 import { cacheOf } from './measuring.ts';
 
@@ -54,6 +54,7 @@ export interface Computed {
 /** Runs one derivation of the experiment's first batch; writes `--out`, prints figures or JSON. Resolves to the exit code. */
 export async function runDerivation(invocation: Invocation, { request, compute }: Derivation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
+  refuseNullExperiment(experiment, `${invocation.command}: there are no derivatives to compute`);
   const prepared = prepareExperiment(experiment, { where });
   const asked = request(planRequestOf(prepared, 'gradients'), prepared);
   const plan = makePlan(withMeasuredLinks(asked, cacheOf(invocation)));

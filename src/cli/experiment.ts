@@ -5,6 +5,7 @@ import { parseBytes } from '../core/memory-size.ts';
 import { any } from '../core/schema.ts';
 import { coerce, setPath } from '../core/schema-flags.ts';
 import { readText } from '../formats/read-file.ts';
+import { refuseNullDevices } from '../plan/null-devices.ts';
 import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
 import { isPathKey, resolvePaths } from '../train/experiment/paths.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
@@ -21,7 +22,7 @@ export interface LoadedExperiment {
 
 /** `own`: the experiment that a stored plan or a checkpoint brings, for where no file is given. */
 export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExperiment {
-  const { file, keys, memory } = invocation;
+  const { file, keys, memory, backend } = invocation;
   const where = file ?? 'command line';
   if (file === undefined && own === undefined && keys.length === 0) {
     const asked = [invocation.command, ...(invocation.topic === undefined ? [] : [invocation.topic])].join(' ');
@@ -51,11 +52,17 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   }
   letFlagsWin(experiment, keys, kindBefore);
   resolvePaths(experiment, process.cwd());
+  if (backend !== undefined) setBackend(experiment, backend);
   if (memory !== undefined) setMemory(experiment, memory);
   const parsed = parseExperiment(experiment, where);
   refuseResume(parsed, invocation);
   if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
   return { experiment: parsed, where, given: new Set(Object.keys(experiment)) };
+}
+
+/** Of commands that need the arithmetic, before data are read and plans made. */
+export function refuseNullExperiment({ devices }: Experiment, what: string, remedy?: string): void {
+  if (typeof devices !== 'number') refuseNullDevices(devices, what, remedy);
 }
 
 /** `--schedule s.csv` names a file, as it does where stages are simulated. */
@@ -117,6 +124,12 @@ function readJson(file: string): unknown {
 /** A count as a list, so that a flag can name one of them. */
 function listOfDevices(devices: unknown = 1): unknown {
   return Number.isSafeInteger(devices) ? Array.from({ length: devices as number }, () => ({})) : devices;
+}
+
+function setBackend(experiment: Record<string, unknown>, backend: string): void {
+  const devices = listOfDevices(experiment.devices);
+  if (!Array.isArray(devices)) return; // told by the schema
+  experiment.devices = devices.map((d) => (typeof d === 'object' ? { ...d, backend } : d));
 }
 
 function setMemory(experiment: Record<string, unknown>, text: string): void {

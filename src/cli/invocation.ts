@@ -13,6 +13,8 @@ export interface Invocation {
   readonly keys: readonly (readonly [path: string, text: string])[];
   /** Capacities of the devices. */
   readonly memory: string | undefined;
+  /** What computes on every device. */
+  readonly backend?: string | undefined;
   readonly own: Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
   readonly json: boolean;
   readonly quiet: boolean;

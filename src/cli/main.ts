@@ -2,7 +2,7 @@
 /** The command `partita`: finds the command, parses its flags and turns failures into exit codes. */
 import { Command, CommanderError, Option } from 'commander';
 import { UsageError } from '../core/errors.ts';
-import { type CommandSpec, commands, memoryFlag, type OwnFlag } from './commands.ts';
+import { backendFlag, type CommandSpec, commands, memoryFlag, type OwnFlag } from './commands.ts';
 import { exitCodeOf, printFailure } from './failure.ts';
 import { type Invocation, refuseMissingFolder, textOf } from './invocation.ts';
 import { packageVersion } from './package-version.ts';
@@ -99,7 +99,7 @@ async function define(command: Command, spec: CommandSpec, args: string[]): Prom
   const { experimentFlags, prepareArguments } = await import('./flags.ts');
   if (spec.topics) command.argument(`[${spec.topics.join('|')}]`, 'what to study');
   command.argument('[experiment]', 'experiment file (JSON); flags win over it');
-  for (const flag of [...spec.flags, memoryFlag]) command.addOption(ownOption(flag));
+  for (const flag of [...spec.flags, memoryFlag, backendFlag]) command.addOption(ownOption(flag));
   const options = experimentFlags();
   const prepared = prepareArguments(args, new Set(options.map((o) => o.long!.slice(2))));
   for (const option of [...options, ...prepared.more]) command.addOption(option);
@@ -136,13 +136,14 @@ function invocationOf(
   options: Record<string, unknown>,
 ): Invocation {
   const own = new Set(spec.flags.map(({ flags }) => new Option(flags).attributeName()));
-  const given = Object.entries(options).filter(([name]) => name !== 'memory' && !own.has(name));
+  const given = Object.entries(options).filter(([name]) => name !== 'memory' && name !== 'backend' && !own.has(name));
   return {
     command: spec.name,
     topic,
     file,
     keys: given.map(([path, text]) => [path, String(text)] as const),
     memory: own.has('memory') ? undefined : (options.memory as string | undefined),
+    backend: options.backend as string | undefined,
     own: Object.fromEntries(
       [...own].map((name) => [name, options[name] as string | boolean | readonly string[] | undefined]),
     ),

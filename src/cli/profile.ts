@@ -9,12 +9,13 @@ import { recordSteps } from '../profile/record.ts';
 import { printProfile } from '../report/profile.ts';
 import { bubbleOf } from '../train/bubble.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
-import { loadExperiment } from './experiment.ts';
+import { loadExperiment, refuseNullExperiment } from './experiment.ts';
 import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
 import { announcer, cacheOf } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
+  refuseNullExperiment(experiment, 'profile: there are no kernels to time');
   const steps = wholeNumberOf(invocation, 'timedSteps', 'timed-steps', 1) ?? 20;
   const warmUp = wholeNumberOf(invocation, 'warmUp', 'warm-up', 0) ?? 5;
   const rows = wholeNumberOf(invocation, 'rows', 'rows', 1) ?? 20;

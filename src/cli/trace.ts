@@ -7,12 +7,13 @@ import { bubbleOf } from '../train/bubble.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
 import { Session } from '../train/session.ts';
 import { programFor, train } from '../train/trainer.ts';
-import { loadExperiment } from './experiment.ts';
+import { loadExperiment, refuseNullExperiment } from './experiment.ts';
 import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
 import { cacheOf } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
+  refuseNullExperiment(experiment, 'trace: there are no times to record', 'partita simulate --trace FILE');
   const warmUp = wholeNumberOf(invocation, 'warmUp', 'warm-up', 0) ?? 3;
   const prepared = prepareExperiment(
     { ...experiment, steps: warmUp + 1, epochs: undefined, eval: undefined },

@@ -5,6 +5,7 @@ import type { HostTensor } from '../core/types.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { readText } from '../formats/read-file.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
+import { hasNullDevices } from '../plan/null-devices.ts';
 import { makePlan, type Plan } from '../plan/plan.ts';
 import { checkSamePlan, type PlanFile, readPlanFile, withDecisions, writePlanFile } from '../plan/plan-file.ts';
 import { withMeasuredLinks } from '../profile/costs.ts';
@@ -28,9 +29,11 @@ import { type Invocation, textOf } from './invocation.ts';
 import { cacheOf } from './measuring.ts';
 import { evaluationText, makeProgress } from './progress.ts';
 import { RunFolder } from './run-folder.ts';
+import { batchOfNullTraining, playTraining } from './train-null.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { prepared, plan, checkpoint } = planTraining(invocation);
+  if (hasNullDevices(plan.request.devices)) return await playTraining(invocation, prepared, plan);
   const silent = invocation.quiet || invocation.json;
   if (!silent) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
 
@@ -199,7 +202,11 @@ export function planTraining(invocation: Invocation): PlannedTraining {
   const { experiment, where } = loadExperiment(invocation, own);
   const resume = checkpoint ?? (experiment.resume === undefined ? undefined : readCheckpoint(experiment.resume));
   if (stored) refuseOtherModel(experiment, stored, planPath!, where);
-  const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where });
+  const { devices } = experiment;
+  const specs = stored?.devices ?? (typeof devices === 'number' ? [] : devices);
+  const batch = batchOfNullTraining(invocation, experiment, specs);
+  const needsData = !hasNullDevices(specs);
+  const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where, needsData, batch });
   const request = planRequestOf(prepared, 'train');
   if (!stored) {
     return { prepared, plan: makePlan(withMeasuredLinks(request, cacheOf(invocation))), checkpoint: resume };
@@ -253,9 +260,10 @@ const layoutKeys = [
   'batchNorm',
 ];
 
-function refuseOtherLayout({ keys, memory }: Invocation): void {
+function refuseOtherLayout({ keys, memory, backend }: Invocation): void {
   const given = keys.map(([path]) => path).filter((path) => layoutKeys.includes(path.split('.')[0]!));
   if (memory !== undefined) given.push('memory');
+  if (backend !== undefined) given.push('backend');
   if (given.length === 0) return;
   throw new UsageError(
     'plan-and-layout',

@@ -1,6 +1,6 @@
 /** What was measured of a machine, independent of any model: the constants of its cost model. */
 import { type Infer, integer, number, object, string } from '../core/schema.ts';
-import type { BackendName } from '../lower/kernel-call.ts';
+import { type BackendName, kernelsOf } from '../lower/kernel-call.ts';
 import type { DeviceModel, LinkModel } from './analytic.ts';
 import { type AnalyticCostOptions, analyticCosts, type CostModel } from './model.ts';
 
@@ -56,7 +56,7 @@ export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCost
     ...analytic,
     source: 'machine',
     instructionSeconds: (backend: BackendName, copiedBytes = 0) =>
-      backend === 'wasm'
+      kernelsOf(backend) === 'wasm'
         ? machine.secondsPerInstruction + copiedBytes / machine.copyBytesPerSecond
         : analytic.instructionSeconds(backend, copiedBytes),
     stepSeconds: () => machine.step.seconds,

@@ -1,5 +1,5 @@
 import type { Node } from '../graph/graph.ts';
-import type { BackendName, NodeSignature } from '../lower/kernel-call.ts';
+import { type BackendName, kernelsOf, type NodeSignature } from '../lower/kernel-call.ts';
 import {
   costSeconds,
   type DeviceModel,
@@ -46,7 +46,7 @@ export interface AnalyticCostOptions {
 
 /** Rooflines: nothing was measured for the model at hand. */
 export function analyticCosts({ device = defaultDevice, link = defaultLink }: AnalyticCostOptions = {}): CostModel {
-  const modelOf = (backend: BackendName): DeviceModel => (backend === 'wasm' ? device : referenceDevice);
+  const modelOf = (backend: BackendName): DeviceModel => (kernelsOf(backend) === 'wasm' ? device : referenceDevice);
   return {
     source: 'analytic',
     kernelSeconds: (run, backend) => costSeconds(run, modelOf(backend)),

@@ -6,7 +6,7 @@ import { FormatError, UsageError } from '../core/errors.ts';
 import { choice, type Infer, integer, list, number, object, parse, record, string } from '../core/schema.ts';
 import { type DType, formatType, type TensorType } from '../core/types.ts';
 import type { AttrValue } from '../graph/op-record.ts';
-import type { BackendName, NodeSignature } from '../lower/kernel-call.ts';
+import { type BackendName, type ComputingBackend, kernelsOf, type NodeSignature } from '../lower/kernel-call.ts';
 import { machineSchema, measuredCosts } from './machine.ts';
 import type { CostModel, KernelRun } from './model.ts';
 
@@ -47,7 +47,7 @@ export type Profile = Infer<typeof profileSchema>;
 /** Names a run by all that its time depends on; equal runs have equal keys, whatever the order of their attributes. */
 export const kernelKey = (signature: NodeSignature, backend: BackendName): string => {
   const { op, inputs, outputs, attrs } = signature;
-  return keyOf({ backend, op, inputs, outputs, attrs: sortedJson(attrs) });
+  return keyOf({ backend: kernelsOf(backend), op, inputs, outputs, attrs: sortedJson(attrs) });
 };
 
 interface KeyParts {
@@ -72,7 +72,7 @@ export function sortedJson(value: AttrValue): string {
 /** An entry for a run of a node. */
 export function profileEntry(
   { signature, flops, bytes }: KernelRun,
-  backend: BackendName,
+  backend: ComputingBackend,
   timed: Pick<ProfileEntry, 'seconds' | 'samples' | 'mad'>,
 ): ProfileEntry {
   const types = (of: readonly TensorType[]) => of.map(({ dtype, shape }) => ({ dtype, shape: [...shape] }));
@@ -113,7 +113,7 @@ export function profiledCosts(profile: Profile, fallback: CostModel = measuredCo
     bytes: entry.bytes,
   });
   const estimate = (run: KernelRun, backend: BackendName): number => {
-    const candidates = byOp.get(`${backend} ${run.signature.op}`);
+    const candidates = byOp.get(`${kernelsOf(backend)} ${run.signature.op}`);
     const nearest = candidates && nearestEntry(candidates, run);
     const seconds = fallback.kernelSeconds(run, backend);
     if (!nearest) return seconds;
@@ -125,7 +125,7 @@ export function profiledCosts(profile: Profile, fallback: CostModel = measuredCo
     source: 'profile',
     kernelSeconds: (run, backend) => {
       let key = keys.get(run.signature);
-      if (key === undefined || !key.startsWith(backend)) {
+      if (key === undefined || !key.startsWith(kernelsOf(backend))) {
         key = kernelKey(run.signature, backend);
         keys.set(run.signature, key);
       }

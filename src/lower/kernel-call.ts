@@ -1,8 +1,17 @@
 import type { TensorType } from '../core/types.ts';
 import type { Attrs } from '../graph/op-record.ts';
 
-/** What executes kernel calls; each has its own lowering table. */
-export type BackendName = 'wasm' | 'reference';
+/**
+ * What executes kernel calls. `null`: nothing does. Its devices play their instructions and count bytes, and neither compute nor
+ * hold any, so that what no machine can hold is played too.
+ */
+export type BackendName = 'wasm' | 'reference' | 'null';
+
+/** Those that compute; each has its own lowering table. */
+export type ComputingBackend = Exclude<BackendName, 'null'>;
+
+/** Whose kernels a device's programs are made of: a null device stands for a WebAssembly device, to the byte. */
+export const kernelsOf = (backend: BackendName): ComputingBackend => (backend === 'null' ? 'wasm' : backend);
 
 /** Where an argument's byte offset comes from, once the memory plan knows it. */
 export type Operand =
@@ -33,6 +42,25 @@ export interface NodeSignature {
   readonly inputs: readonly TensorType[];
   readonly outputs: readonly TensorType[];
   readonly attrs: Attrs;
+}
+
+/** Bytes that a node takes from an input as they are. */
+export interface Copy {
+  readonly bytes: number;
+  readonly from: Operand & { readonly plus?: number };
+  readonly to: Operand & { readonly plus?: number };
+}
+
+/** What calls that do nothing but copy bytes copy; undefined where any call does more. */
+export function copiesOf(list: readonly KernelCall[]): Copy[] | undefined {
+  const copies: Copy[] = [];
+  for (const { kernel, args } of list) {
+    const [bytes, from, to] = args;
+    if (kernel !== 'copyBytes' || typeof bytes !== 'number') return undefined;
+    if (typeof from !== 'object' || typeof to !== 'object') return undefined;
+    copies.push({ bytes, from, to });
+  }
+  return copies;
 }
 
 export type LowerRule = (node: NodeSignature) => Lowered;

@@ -1,18 +1,18 @@
 import { byteSize } from '../core/types.ts';
-import type { BackendName, Lowered, NodeSignature } from './kernel-call.ts';
+import { type BackendName, type ComputingBackend, kernelsOf, type Lowered, type NodeSignature } from './kernel-call.ts';
 import { lowerForReference } from './reference.ts';
 import { lowerForWasm } from './wasm/index.ts';
 import { overwritableOnWasm } from './wasm/overwrite.ts';
 
 /** Node → kernel calls, by backend. Pure: what a node becomes never depends on where or when it runs. */
-const lowerings: Readonly<Record<BackendName, (node: NodeSignature) => Lowered>> = {
+const lowerings: Readonly<Record<ComputingBackend, (node: NodeSignature) => Lowered>> = {
   wasm: lowerForWasm,
   reference: lowerForReference,
 };
 
-export const lowerNode = (backend: BackendName, node: NodeSignature): Lowered => lowerings[backend](node);
+export const lowerNode = (backend: BackendName, node: NodeSignature): Lowered => lowerings[kernelsOf(backend)](node);
 
-const overwritable: Readonly<Record<BackendName, (node: NodeSignature, lowered: Lowered) => readonly number[]>> = {
+const overwritable: Readonly<Record<ComputingBackend, (node: NodeSignature, lowered: Lowered) => readonly number[]>> = {
   wasm: overwritableOnWasm,
   // It reads all of a node's inputs before it writes.
   reference: ({ inputs, outputs }) =>
@@ -21,4 +21,4 @@ const overwritable: Readonly<Record<BackendName, (node: NodeSignature, lowered: 
 
 /** Inputs over which the calls may write output 0, should nobody read them later. */
 export const overwritableInputs = (backend: BackendName, node: NodeSignature, lowered: Lowered): readonly number[] =>
-  overwritable[backend](node, lowered);
+  overwritable[kernelsOf(backend)](node, lowered);

@@ -96,6 +96,7 @@ function layOutProgram(
   blocks.forEach(({ buffers }, k) => {
     for (const id of buffers) offsets[id] = laid.offsets[k]!;
   });
+  for (const { id, view } of program.buffers) if (view) offsets[id] = offsets[view.of]! + view.plus;
   const { peakAt, atPeak } = peakOf(program, moving, persistent);
   return {
     offsets,

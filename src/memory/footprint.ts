@@ -1,6 +1,6 @@
 /** What holds a device's memory at its peak, tensor by tensor, and why each is alive there. */
 import type { TensorType } from '../core/types.ts';
-import { type DeviceProgram, describe, type MemoryCategory, touches } from '../program/instruction.ts';
+import { type DeviceProgram, describe, type MemoryCategory, ownerOf, touches } from '../program/instruction.ts';
 import type { DeviceLayout, PersistentBuffer } from './device-memory.ts';
 
 /** A tensor alive at the peak of a program. */
@@ -72,12 +72,12 @@ function reasons(
   peakAt: number,
   reader: ReadonlyMap<number, number>,
 ): (buffer: number, first: number, last: number) => string {
-  const { instructions } = program;
+  const { instructions, buffers } = program;
   const arrivals = new Map<number, number>();
   const read = new Set<number>();
   instructions.forEach((i, at) => {
     if (i.kind === 'receive') arrivals.set(i.buffer, at);
-    for (const id of touches(i).reads) read.add(id);
+    for (const id of touches(i).reads) read.add(ownerOf(buffers, id));
   });
   return (buffer, first, last) => {
     const arrival = arrivals.get(buffer);
@@ -87,7 +87,7 @@ function reasons(
     const over = reader.get(buffer);
     if (over !== undefined) return `last read by ${describe(instructions[over]!, program)}`;
     const end = instructions[last]!;
-    const verb = touches(end).reads.includes(buffer) ? 'read' : 'written';
+    const verb = touches(end).reads.some((id) => ownerOf(buffers, id) === buffer) ? 'read' : 'written';
     return peakAt === last ? `${verb} here for the last time` : `last ${verb} by ${describe(end, program)}`;
   };
 }

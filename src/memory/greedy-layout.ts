@@ -11,19 +11,20 @@ const MANY_BLOCKS = 4000;
 /**
  * Static layout by a portfolio of greedy orders (best fit: the lowest gap that is free for the whole lifetime), offsets in
  * multiples of `unit` from `start` on. The lowest result wins; ties by order, so that the answer is deterministic. Ends early
- * at a height of `enough`.
+ * at a height of `enough`. `ofMany`: orders that are tried of many blocks.
  */
 export function greedyLayout(
   blocks: readonly Block[],
   unit: number,
   start = 0,
   enough = 0,
+  ofMany = 2,
 ): { offsets: number[]; height: number } {
   let best: { offsets: number[]; height: number } = { offsets: [], height: start };
   let tried = 0;
   for (const order of orders(blocks)) {
     // Each order costs time, at worst in the square of the blocks.
-    if (blocks.length > MANY_BLOCKS && tried === 2) break;
+    if (blocks.length > MANY_BLOCKS && tried === ofMany) break;
     const candidate = place(blocks, order, start, unit);
     if (tried++ === 0 || candidate.height < best.height) best = candidate;
     if (best.height <= enough) break;

@@ -15,6 +15,8 @@ export interface Layout {
 export const ALIGNMENT = 16;
 /** Of the exact search, where greedy orders leave a gap: bounded by work and not by time, so that a request has one plan. */
 const SEARCH_WORK = 1_500_000;
+/** The second order has never been the lower one for the thousands of values of a large step, and costs as much again. */
+const ORDERS_OF_MANY = 1;
 /** A waste below this part of max-live is not worth a search. */
 const NEGLIGIBLE = 0.0005;
 const align = (n: number): number => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
@@ -23,7 +25,7 @@ const align = (n: number): number => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
 export function layOut(blocks: readonly Block[], base = 0): Layout {
   const start = align(base);
   const maxLive = base + largestLiveSum(blocks);
-  let { offsets, height } = greedyLayout(blocks, ALIGNMENT, start, maxLive);
+  let { offsets, height } = greedyLayout(blocks, ALIGNMENT, start, maxLive, ORDERS_OF_MANY);
   if (height > maxLive * (1 + NEGLIGIBLE)) {
     const packed = packBlocks(blocks, { unit: ALIGNMENT, work: SEARCH_WORK, known: offsets.map((o) => o - start) });
     if (start + packed.height < height) {

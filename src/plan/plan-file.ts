@@ -65,7 +65,7 @@ const schema = object({
   ),
   devices: list(
     object({
-      backend: choice(['wasm', 'reference']),
+      backend: choice(['wasm', 'reference', 'null']),
       capacityBytes: optional(integer({ min: 0 })),
       plannedBytes: integer({ min: 0 }),
     }),

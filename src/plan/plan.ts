@@ -27,6 +27,7 @@ import { categoryName, sharesOf, wordsOfShares } from './binding.ts';
 import { ADDRESSABLE_BYTES, capacityOf, limitOf } from './capacity.ts';
 import { chunkSizes } from './chunks.ts';
 import { refuseMixedSamples } from './mixed-samples.ts';
+import { hasNullDevices, refuseMixedDevices } from './null-devices.ts';
 import { checkChoice, fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import { withLowerPeaks } from './short-lifetimes.ts';
@@ -170,6 +171,9 @@ export function graphsOf(request: PlanRequest, name: string, cache: GraphCache):
 /** Cuts that are tried where the first, fastest one exceeds a device's memory. */
 const CUTS = 4;
 
+/** No third cut is tried once those tried have so many instructions: half a minute, but counted in work. */
+const CUT_INSTRUCTIONS = 500_000;
+
 /**
  * The plan without the check against capacities. An automatic partition is the fastest whose stages have room by what they
  * keep and hold in flight. What counts are the planned bytes, which are more: where they exceed a capacity, the room is
@@ -209,11 +213,14 @@ function cutWithin(
   let room: Room = { bytes: capacities, ...(inFlight ? { inFlight } : {}) };
   let best = compilePlan(asked, cache, room, seen);
   let plan = best;
+  let tried = instructionsOf(plan);
   for (let cuts = 1; lackingBytes(best) > 0 && cuts < CUTS; cuts++) {
+    if (cuts > 1 && tried > CUT_INSTRUCTIONS) break;
     const peakBytes = plan.memory.map((m) => m.peakBytes);
     room = { ...room, bytes: room.bytes.map((b, d) => b * Math.min(1, (0.99 * capacities[d]!) / peakBytes[d]! || 1)) };
     const before = seen.size;
     plan = compilePlan(asked, cache, room, seen);
+    tried += instructionsOf(plan);
     if (lackingBytes(plan) < lackingBytes(best)) best = plan;
     if (seen.size === before) break;
   }
@@ -224,6 +231,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
+  refuseMixedDevices(asked.devices);
   if (asked.cluster && asked.cluster.devices.length !== asked.devices.length) {
     throw new UsageError(
       'cluster-devices',
@@ -519,6 +527,9 @@ export function refuseWhatDoesNotFit(plan: Plan): Plan {
  */
 const REMEDY_INSTRUCTIONS = 25_000;
 
+/** Of plans with more, none is tried: every remedy is several plans of their size. */
+const MOST_REMEDIED = 200_000;
+
 const instructionsOf = ({ programs }: Plan): number =>
   Object.values(programs).reduce((n, { devices }) => n + devices.reduce((m, d) => m + d.instructions.length, 0), 0);
 
@@ -532,7 +543,7 @@ function remedyFor(refused: Plan): string {
   const least = instructionsOf(refused);
   let tried = 0;
   const fits = (change: Partial<PlanRequest>): boolean => {
-    if (tried > REMEDY_INSTRUCTIONS) return false;
+    if (tried > REMEDY_INSTRUCTIONS || least > MOST_REMEDIED) return false;
     tried += least;
     try {
       // Whether it fits has nothing to do with where it is played.
@@ -566,10 +577,15 @@ function remedyFor(refused: Plan): string {
     if (fits({ microbatches: m })) return `--microbatches ${m}`;
   }
   const need = planned.map((m) => m.peakBytes);
-  if (isSimulated) return `give the devices of the cluster ${formatBytes(Math.max(...need))}, or more of them`;
-  return need.some((bytes) => bytes > ADDRESSABLE_BYTES)
-    ? 'a device addresses at most 4 GiB: use more devices, more microbatches or a smaller batch'
-    : memoryFlag(need);
+  // Of a large plan that computes nothing again, what is likely to help is told untried.
+  const { recompute = 'none' } = request;
+  const untried = least > MOST_REMEDIED && recompute === 'none' ? '; or try --recompute stage' : '';
+  if (isSimulated) {
+    return `give the devices of the cluster ${formatBytes(Math.max(...need))}, or more of them${untried}`;
+  }
+  return need.some((bytes) => bytes > ADDRESSABLE_BYTES) && !hasNullDevices(request.devices)
+    ? `a device addresses at most 4 GiB: use more devices, more microbatches or a smaller batch${untried}`
+    : `${memoryFlag(need)}${untried}`;
 }
 
 /** Sizes rounded up to pages, as people write them: `--memory 896KiB,2MiB`; one for all where they are equal. */

@@ -3,6 +3,7 @@ import { UsageError } from '../core/errors.ts';
 import { defaultDevice, referenceDevice } from '../cost/analytic.ts';
 import type { CostModel } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
+import { kernelsOf } from '../lower/kernel-call.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { makePartition, type PlacedPartition, partitionByDevices } from '../partition/index.ts';
 import type { Partition } from '../partition/partition.ts';
@@ -222,4 +223,5 @@ export function unevenDevice(
 export const relativeSpeed = (device: PlannedDevice | undefined): number =>
   device === undefined
     ? 1
-    : device.speed * (device.backend === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);
+    : device.speed *
+      (kernelsOf(device.backend) === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);

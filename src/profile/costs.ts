@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { type MachineCosts, measuredCosts, threadLink } from '../cost/machine.ts';
 import { analyticCosts, type CostModel, type KernelRun, withLinks } from '../cost/model.ts';
 import { mergeProfiles, missingKeys, type Profile, profiledCosts } from '../cost/profile.ts';
-import type { BackendName } from '../lower/kernel-call.ts';
+import { type ComputingBackend, kernelsOf } from '../lower/kernel-call.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
 import type { MeasurementCache } from './cache.ts';
 import { onOneDevice, profileModels } from './kernels.ts';
@@ -61,8 +61,8 @@ export async function profileFor(request: PlanRequest, feed: () => Feed, options
 }
 
 /** Every kernel that the first program of a request runs, with the backends that may run it. */
-export function kernelRuns(request: PlanRequest): (readonly [KernelRun, BackendName])[] {
-  return [...new Set(request.devices.map((d) => d.backend))].flatMap((backend) => {
+export function kernelRuns(request: PlanRequest): (readonly [KernelRun, ComputingBackend])[] {
+  return [...new Set(request.devices.map((d) => kernelsOf(d.backend)))].flatMap((backend) => {
     const plan = makePlan(onOneDevice(request, backend));
     const [program] = Object.values(plan.programs);
     return program!.devices.flatMap(({ instructions }) =>

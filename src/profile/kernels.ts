@@ -11,7 +11,7 @@ import {
   type ProfileEntry,
   profileEntry,
 } from '../cost/profile.ts';
-import type { BackendName } from '../lower/kernel-call.ts';
+import { type ComputingBackend, kernelsOf } from '../lower/kernel-call.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
 import {
   type Feed,
@@ -35,7 +35,8 @@ export function profileOf(recorded: RecordedSteps, machine: MachineCosts): Profi
   const { plan, program } = recorded;
   const found = new Map<string, KernelSum>();
   plan.programs[program]!.devices.forEach(({ instructions }, device) => {
-    const { backend, speed } = plan.request.devices[device]!;
+    const { backend: own, speed } = plan.request.devices[device]!;
+    const backend = kernelsOf(own);
     const scale = speed * correction(recorded, device);
     instructions.forEach((instruction, i) => {
       if (instruction.kind !== 'compute') return;
@@ -64,7 +65,7 @@ export function profileOf(recorded: RecordedSteps, machine: MachineCosts): Profi
 /** All runs of one key in a step. */
 interface KernelSum {
   readonly run: KernelRun;
-  readonly backend: BackendName;
+  readonly backend: ComputingBackend;
   seconds: number;
   runs: number;
   readonly mads: number[];
@@ -118,7 +119,7 @@ export async function profileModels(
   const [{ devices }] = requests as [PlanRequest];
   const { busyDevices = Math.min(devices.length, availableParallelism()) } = rest;
   const runs: { readonly recorder: StepRecorder; readonly windows: RecordedWindow[] }[] = [];
-  const plans = [...new Set(devices.map((d) => d.backend))].flatMap((backend) =>
+  const plans = [...new Set(devices.map((d) => kernelsOf(d.backend)))].flatMap((backend) =>
     requests.map((request) => makePlan(onOneDevice(request, backend))),
   );
   let done = 0;
@@ -146,7 +147,7 @@ export async function profileModels(
 }
 
 /** The same step on one device: the whole model in one stage, as much memory as needed. */
-export function onOneDevice(request: PlanRequest, backend: BackendName): PlanRequest {
+export function onOneDevice(request: PlanRequest, backend: ComputingBackend): PlanRequest {
   const { placement: _placement, schedule: _schedule, ...rest } = request;
   const [name, spec] = Object.entries(request.programs)[0]!;
   return {

@@ -7,6 +7,7 @@ import { timesUntilStuck } from '../schedule/clock.ts';
 import type { Task } from '../schedule/task.ts';
 import { BuildContext, type BuildOptions, runsOf } from './context.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
+import { mostAlive } from './lifetimes.ts';
 import { connect, type DraftDevice, type SegmentTimes } from './messages.ts';
 import { orderTasks } from './order.ts';
 import { overwriteDyingInputs } from './overwrite.ts';
@@ -14,6 +15,7 @@ import { type Addition, PairwiseSum } from './pairwise.ts';
 import { sampleGroups } from './sample-groups.ts';
 import { type Chunk, stage } from './staging.ts';
 import { constantName, valueKey, valueName } from './values.ts';
+import { shareBytes } from './views.ts';
 
 /** Compiles stages and a schedule into one program a device. Throws PlanError where graph and schedule do not fit. */
 export function buildProgram(options: BuildOptions): StepProgram {
@@ -26,7 +28,11 @@ export function buildProgram(options: BuildOptions): StepProgram {
   const assemble = (list: readonly DraftDevice[]) =>
     connect(list, options.postAhead ?? 1, times).map((d) => (isShort(d.device) ? overwriteDyingInputs(d) : d));
   // Samples that are computed one by one join their sums in the graph's order.
-  const { devices, orders } = orderTasks(drafts, assemble, (device) => isShort(device) && !options.perSample);
+  const ordered = orderTasks(drafts, assemble, (device) => isShort(device) && !options.perSample);
+  const devices = ordered.devices.map((d) => (isShort(d.device) ? shareBytes(d) : d));
+  const orders = ordered.orders.map((order, d) =>
+    devices[d] === ordered.devices[d] ? order : { ...order, bytes: mostAlive(devices[d]!) },
+  );
 
   const chunksOf = (tensors: readonly Tensor[]): Chunk[] =>
     tensors.map((tensor, m) => ({ tensor, samples: context.samplesOf(rootOf(tensor), m) }));
@@ -84,6 +90,7 @@ class DeviceBuilder {
   readonly #device: number;
   readonly #buffers: Buffer[] = [];
   readonly #byKey = new Map<string, number>();
+  readonly #wholes: Place[] = [];
   readonly #draft: DraftDevice;
   /** Sums over samples under way, by the name of their total. */
   readonly #sums = new Map<string, TreeSum>();
@@ -164,7 +171,10 @@ class DeviceBuilder {
     const inputs = node.inputs.map((t) => this.#need(t, microbatch));
     const outputs = node.outputs.map((t) => this.#produce(t, microbatch));
     const samples = Math.max(...node.outputs.map((t) => this.#context.samplesOf(t, microbatch)));
-    const place = (buffer: number, t: Tensor): Place => ({ buffer, plus: 0, stride: this.#stride(t, microbatch) });
+    const place = (buffer: number, t: Tensor): Place => {
+      const stride = this.#stride(t, microbatch);
+      return stride === 0 ? this.#whole(buffer) : { buffer, plus: 0, stride };
+    };
     const part: Part = {
       signature,
       calls: lowered.calls,
@@ -192,6 +202,12 @@ class DeviceBuilder {
     });
     // A sum over microbatches is complete, and may leave, behind the last of them.
     if (!node.op!.accumulates || microbatch === options.chunks.length - 1) this.#leave(node, microbatch);
+  }
+
+  /** One object a buffer: a step has a million of them. */
+  #whole(buffer: number): Place {
+    this.#wholes[buffer] ??= whole(buffer);
+    return this.#wholes[buffer];
   }
 
   /** Results and values that others wait for. */
@@ -367,11 +383,11 @@ class DeviceBuilder {
     const root = rootOf(tensor);
     const { source } = root.node;
     if (source?.kind === 'constant') return this.#constant(root);
-    const key = valueKey(root, microbatch);
+    const key = source?.kind === 'input' ? this.#inputKey(root, microbatch) : valueKey(root, microbatch);
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
     if (source?.kind === 'input') {
-      const buffer = this.#buffer(root, microbatch, 'inputs', null);
+      const buffer = this.#buffer(root, microbatch, 'inputs', null, key);
       this.#push({ kind: 'input', feed: source.name, microbatch: isStepValue(root) ? null : microbatch, buffer });
       return buffer;
     }
@@ -389,6 +405,13 @@ class DeviceBuilder {
     const buffer = this.#buffer(root, microbatch, this.#receivedCategory(root), null);
     this.#push({ kind: 'receive', from, key, buffer, microbatch: isStepValue(root) ? null : microbatch });
     return buffer;
+  }
+
+  /** The host keeps what it feeds for the whole step: a microbatch's share is fetched by each task that reads it, and not kept. */
+  #inputKey(root: Tensor, microbatch: number | null): string {
+    const key = valueKey(root, microbatch);
+    const isKept = isStepValue(root) || this.#context.options.plainOn?.has(this.#device);
+    return isKept ? key : `${key} in segment ${this.#draft.segments.length}`;
   }
 
   #constant(tensor: Tensor): number {
@@ -475,7 +498,13 @@ class DeviceBuilder {
     return local === 'savedActivations' && !isStepValue(root) ? 'savedActivations' : 'communication';
   }
 
-  #buffer(root: Tensor, microbatch: number | null, category: MemoryCategory, persistent: string | null): number {
+  #buffer(
+    root: Tensor,
+    microbatch: number | null,
+    category: MemoryCategory,
+    persistent: string | null,
+    key: string = valueKey(root, microbatch),
+  ): number {
     const samples = this.#context.samplesOf(root, microbatch);
     const { dtype, shape } = root.type;
     const type = samples === 1 ? root.type : { dtype, shape: [samples, ...shape] };
@@ -486,7 +515,7 @@ class DeviceBuilder {
       category,
       persistent,
     });
-    this.#byKey.set(valueKey(root, microbatch), id);
+    this.#byKey.set(key, id);
     return id;
   }
 

@@ -115,7 +115,12 @@ export interface Buffer {
   readonly category: MemoryCategory;
   /** Lives from load to close: the name of its parameter, state or constant. */
   readonly persistent: string | null;
+  /** Where its bytes are some of another buffer's, which lives as long as it does; absent: they are its own. */
+  readonly view?: { readonly of: number; readonly plus: number };
 }
+
+/** The buffer whose bytes a buffer has: itself, or what it is a view of. */
+export const ownerOf = (buffers: readonly Buffer[], id: number): number => buffers[id]!.view?.of ?? id;
 
 /** What the order of a device's tasks does to its memory. */
 export interface TaskOrder {

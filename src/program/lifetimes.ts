@@ -1,4 +1,4 @@
-import { type DeviceProgram, touches } from './instruction.ts';
+import { type DeviceProgram, ownerOf, touches } from './instruction.ts';
 
 /** Instructions [first, last] during which a buffer's bytes are its own. Persistent buffers live for the whole program. */
 export interface Interval {
@@ -7,14 +7,35 @@ export interface Interval {
   readonly last: number;
 }
 
-/** The instructions that touch each buffer first and last, by id; −1 where none does. */
-export function mentions({ buffers, instructions }: DeviceProgram): { first: Int32Array; last: Int32Array } {
+/** Of programs, which do not change once they are made, and are asked for again and again. */
+const known = new WeakMap<DeviceProgram, Mentions>();
+
+export interface Mentions {
+  readonly first: Int32Array;
+  readonly last: Int32Array;
+}
+
+/** The instructions that touch each buffer, or a view of it, first and last, by id; −1 where none does. Not to be written to. */
+export function mentions(program: DeviceProgram): Mentions {
+  let found = known.get(program);
+  if (!found) known.set(program, (found = findMentions(program)));
+  return found;
+}
+
+/** Of a program whose instructions touch what those did from which they were made. */
+export function withMentions(program: DeviceProgram, of: Mentions): DeviceProgram {
+  known.set(program, of);
+  return program;
+}
+
+function findMentions({ buffers, instructions }: DeviceProgram): Mentions {
   const first = new Int32Array(buffers.length).fill(-1);
   const last = new Int32Array(buffers.length).fill(-1);
   instructions.forEach((instruction, at) => {
     const { reads, writes } = touches(instruction);
     for (const ids of [writes, reads]) {
-      for (const id of ids) {
+      for (const named of ids) {
+        const id = ownerOf(buffers, named);
         if (first[id]! < 0) first[id] = at;
         last[id] = at;
       }
@@ -24,15 +45,16 @@ export function mentions({ buffers, instructions }: DeviceProgram): { first: Int
 }
 
 /**
- * Exact lifetimes over the instruction list: from the first write (or post) to the last use. A buffer that is overwritten
- * ends in front of that instruction, where the output's life begins in the same bytes.
+ * Exact lifetimes over the instruction list: from the first write (or post) to the last use, its own or a view's. A buffer
+ * that is overwritten ends in front of that instruction, where the output's life begins in the same bytes. Views have no bytes.
  */
 export function liveIntervals(program: DeviceProgram): Interval[] {
   const end = Math.max(0, program.instructions.length - 1);
-  const { first, last } = mentions(program);
+  const { first, last: lastOf } = mentions(program);
+  const last = lastOf.slice();
   for (const from of takeovers(program).values()) last[from]!--;
   return program.buffers
-    .filter((b) => b.persistent !== null || first[b.id]! >= 0)
+    .filter((b) => b.persistent !== null || (b.view === undefined && first[b.id]! >= 0))
     .map(({ id, persistent }) =>
       persistent !== null ? { buffer: id, first: 0, last: end } : { buffer: id, first: first[id]!, last: last[id]! },
     );
@@ -58,3 +80,6 @@ export function liveBytes(program: DeviceProgram): Float64Array {
   for (let at = 1; at < change.length; at++) change[at]! += change[at - 1]!;
   return change.subarray(0, program.instructions.length);
 }
+
+/** The most of them. */
+export const mostAlive = (program: DeviceProgram): number => liveBytes(program).reduce((a, b) => Math.max(a, b), 0);

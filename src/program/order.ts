@@ -5,7 +5,7 @@
  */
 import { PlanError } from '../core/errors.ts';
 import type { Buffer, ComputeInstruction, DeviceProgram, TaskOrder } from './instruction.ts';
-import { liveBytes, mentions } from './lifetimes.ts';
+import { liveBytes, mentions, mostAlive } from './lifetimes.ts';
 import type { DraftDevice, DraftInstruction } from './messages.ts';
 import { findOrder, type OrderProblem, type OrderUnit, type OrderValue, peakOfOrder } from './order-search.ts';
 import { overwritable } from './overwrite.ts';
@@ -22,7 +22,7 @@ export function orderTasks(
   mayChange: (device: number) => boolean,
 ): OrderedDevices {
   const given = assemble(drafts);
-  const before = given.map(peakOf);
+  const before = given.map(mostAlive);
   const known: KnownOrders = new Map();
   const budget = { nodes: MOST_NODES };
   let found = drafts.map(
@@ -39,8 +39,8 @@ export function orderTasks(
     }
     devices = assembled;
     // Posts stand by the messages of several devices, so what comes of it is measured on the programs themselves.
-    const useless = devices.map((device, d) => found[d]!.tasks.length > 0 && peakOf(device) >= before[d]!);
-    const worse = devices.some((device, d) => found[d]!.tasks.length === 0 && peakOf(device) > before[d]!);
+    const useless = devices.map((device, d) => found[d]!.tasks.length > 0 && mostAlive(device) >= before[d]!);
+    const worse = devices.some((device, d) => found[d]!.tasks.length === 0 && mostAlive(device) > before[d]!);
     if (!worse && !useless.includes(true)) break;
     found = found.map((one, d) => (worse || useless[d] ? { ...one, draft: drafts[d]!, tasks: [] } : one));
     devices = given;
@@ -49,7 +49,7 @@ export function orderTasks(
     devices,
     orders: devices.map((device, d) => ({
       graphOrderBytes: before[d]!,
-      bytes: peakOf(device),
+      bytes: mostAlive(device),
       tasks: found[d]!.tasks,
       exact: found[d]!.exact,
     })),
@@ -68,8 +68,6 @@ function withoutCircle(assemble: () => DeviceProgram[]): DeviceProgram[] | undef
     throw error;
   }
 }
-
-const peakOf = (program: DeviceProgram): number => liveBytes(program).reduce((a, b) => Math.max(a, b), 0);
 
 /** Orders by what is to be ordered: microbatches in the steady state have the same task. */
 type KnownOrders = Map<string, ReturnType<typeof findOrder> & { readonly graphPeak: number }>;

@@ -1,5 +1,5 @@
 import type { ComputeInstruction, DeviceProgram, Place } from './instruction.ts';
-import { mentions } from './lifetimes.ts';
+import { mentions, withMentions } from './lifetimes.ts';
 
 /**
  * Lets outputs take over the bytes of inputs that die there, wherever the kernels allow it: an elementwise chain lives in
@@ -19,7 +19,7 @@ export function overwriteDyingInputs(program: DeviceProgram): DeviceProgram {
     );
     return overwrites === undefined ? instruction : { ...instruction, overwrites };
   });
-  return { ...program, instructions };
+  return withMentions({ ...program, instructions }, { first, last });
 }
 
 /**

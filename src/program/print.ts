@@ -19,9 +19,10 @@ export function printProgram(program: StepProgram, options: PrintOptions = {}): 
 
 function printDevice(program: DeviceProgram, offsets: readonly number[] | undefined): string {
   const place = (id: number) => {
-    const { name, type, bytes } = program.buffers[id]!;
+    const { name, type, bytes, view } = program.buffers[id]!;
     const at = offsets && offsets[id]! >= 0 ? ` @${offsets[id]}` : '';
-    return `${name} ${formatType(type)}${at} (${formatBytes(bytes)})`;
+    const part = view ? `, in ${program.buffers[view.of]!.name} + ${view.plus}` : '';
+    return `${name} ${formatType(type)}${at} (${formatBytes(bytes)}${part})`;
   };
   const width = String(program.instructions.length).length;
   const lines = program.instructions.map((instruction, at) => {

@@ -1,5 +1,13 @@
 import { PlanError } from '../core/errors.ts';
-import { type ComputeInstruction, type DeviceProgram, describe, type StepProgram, touches } from './instruction.ts';
+import {
+  type Buffer,
+  type ComputeInstruction,
+  type DeviceProgram,
+  describe,
+  ownerOf,
+  type StepProgram,
+  touches,
+} from './instruction.ts';
 import { overwritable } from './overwrite.ts';
 
 export interface Deadlock {
@@ -108,32 +116,143 @@ export function validateProgram(program: StepProgram): void {
 }
 
 function checkDevice(program: DeviceProgram, problems: string[]): void {
-  const written = new Set(program.buffers.filter((b) => b.persistent !== null).map((b) => b.id));
+  const { buffers } = program;
+  const bytes = new WrittenBytes(program);
   const posted = new Set<number>();
   /** Buffers whose bytes an output has taken over, and those that any instruction has used. */
   const gone = new Set<number>();
   const touched = new Set<number>();
+  checkViews(program, problems);
   program.instructions.forEach((instruction, at) => {
     const where = () => `device ${program.device}, instruction ${at} (${describe(instruction, program)})`;
     const { reads, writes } = touches(instruction);
     for (const id of [...reads, ...writes]) {
-      if (gone.has(id)) problems.push(`${where()} touches ${program.buffers[id]!.name}, which has been overwritten`);
+      if (gone.has(ownerOf(buffers, id))) {
+        problems.push(`${where()} touches ${buffers[id]!.name}, which has been overwritten`);
+      }
     }
     if (instruction.kind === 'compute' && instruction.overwrites !== null) {
       checkOverwriting(instruction, program, touched, (problem) => problems.push(`${where()} ${problem}`));
       gone.add(instruction.overwrites);
     }
+    if (instruction.kind === 'compute') {
+      const beside = bytes.readWhereWritten(instruction);
+      if (beside !== undefined) problems.push(`${where()} writes over ${buffers[beside]!.name}, which it reads`);
+    }
     for (const id of [...reads, ...writes]) touched.add(id);
     for (const id of reads) {
-      if (!written.has(id)) problems.push(`${where()} reads ${program.buffers[id]?.name ?? id} before it is written`);
+      const state = bytes.read(id);
+      if (state === 'none') problems.push(`${where()} reads ${buffers[id]?.name ?? id} before it is written`);
+      if (state === 'lost') problems.push(`${where()} reads ${buffers[id]!.name}, part of which has been overwritten`);
     }
     if (instruction.kind === 'post') {
       posted.add(instruction.buffer);
       return; // the bytes arrive later
     }
     if (instruction.kind === 'receive' && !posted.has(instruction.buffer)) problems.push(`${where()} was never posted`);
-    for (const id of writes) written.add(id);
+    for (const id of writes) bytes.write(id);
   });
+}
+
+/** A view is a part of a buffer that has bytes of its own, at whole words. */
+function checkViews({ device, buffers }: DeviceProgram, problems: string[]): void {
+  for (const { name, bytes, persistent, view } of buffers) {
+    if (!view) continue;
+    const owner = buffers[view.of]!;
+    const of = `device ${device}: ${name} is a view of ${owner.name}`;
+    if (owner.view) problems.push(`${of}, which is a view itself`);
+    if (persistent !== null) problems.push(`${of}, and what is persistent has its own bytes`);
+    if (view.plus < 0 || view.plus % 4 !== 0 || view.plus + bytes > owner.bytes) {
+      problems.push(
+        `${of} at ${view.plus} to ${view.plus + bytes}, which are not words among its ${owner.bytes} bytes`,
+      );
+    }
+  }
+}
+
+/** Which buffers hold their values: of those that share bytes, what was written last, and what it leaves alone. */
+class WrittenBytes {
+  readonly #buffers: readonly Buffer[];
+  /** Owners with their views, where there are any. */
+  readonly #family = new Map<number, number[]>();
+  /** Views that instructions write; the others are what their owner holds. */
+  readonly #made = new Set<number>();
+  readonly #states = new Map<number, 'whole' | 'lost'>();
+  /** Owners that have been read, themselves or by what is cut from them. */
+  readonly #used = new Set<number>();
+  /** Of owners that are written view by view: the bytes written so far, by where they begin. */
+  readonly #filled = new Map<number, Map<number, number>>();
+
+  constructor({ buffers, instructions }: DeviceProgram) {
+    this.#buffers = buffers;
+    for (const { id, view } of buffers) {
+      if (view) this.#family.set(view.of, [...(this.#family.get(view.of) ?? [view.of]), id]);
+    }
+    if (this.#family.size > 0) {
+      for (const i of instructions) for (const id of touches(i).writes) if (buffers[id]!.view) this.#made.add(id);
+    }
+    for (const { id, persistent } of buffers) if (persistent !== null) this.write(id);
+  }
+
+  /** `lost`: it held its value, and part of its bytes hold another now. */
+  read(id: number): 'none' | 'whole' | 'lost' {
+    if (!this.#made.has(id)) this.#used.add(ownerOf(this.#buffers, id));
+    return this.#states.get(id) ?? 'none';
+  }
+
+  write(id: number): void {
+    const owner = ownerOf(this.#buffers, id);
+    const isPart = id !== owner && this.#fill(owner, id);
+    if (id !== owner && !isPart) this.#states.set(owner, 'lost');
+    this.#states.set(id, 'whole');
+    for (const other of this.#family.get(owner) ?? []) {
+      if (other === id || other === owner || !this.#overlap(other, id)) continue;
+      const isGiven = !this.#made.has(other);
+      if (id === owner && isGiven) this.#states.set(other, 'whole');
+      else if (this.#states.has(other) && !(isPart && isGiven)) this.#states.set(other, 'lost');
+    }
+  }
+
+  /**
+   * Whether it is a part of an owner that nobody has written as a whole, or read: the last of them makes it complete, and with
+   * it what is cut from it.
+   */
+  #fill(owner: number, part: number): boolean {
+    let filled = this.#filled.get(owner);
+    if (this.#used.has(owner) || (!filled && this.#states.has(owner))) return false;
+    if (!filled) this.#filled.set(owner, (filled = new Map()));
+    filled.set(this.#start(part), this.#buffers[part]!.bytes);
+    const sum = [...filled.values()].reduce((a, b) => a + b, 0);
+    if (sum < this.#buffers[owner]!.bytes) return true;
+    this.#states.set(owner, 'whole');
+    for (const id of this.#family.get(owner)!) if (id !== owner && !this.#made.has(id)) this.#states.set(id, 'whole');
+    return true;
+  }
+
+  /** An input in the bytes of an output, where the kernels do not read each element before they write it. */
+  readWhereWritten(instruction: ComputeInstruction): number | undefined {
+    const allowed = overwritable(instruction);
+    for (const to of instruction.outputs) {
+      const owner = ownerOf(this.#buffers, to);
+      if (!this.#family.has(owner)) continue;
+      const found = instruction.inputs.find((id) => {
+        if (id === to || ownerOf(this.#buffers, id) !== owner || !this.#overlap(id, to)) return false;
+        const inPlace = this.#start(id) === this.#start(to) && this.#buffers[id]!.bytes === this.#buffers[to]!.bytes;
+        return !(inPlace && to === instruction.outputs[0] && allowed.includes(id));
+      });
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #start(id: number): number {
+    return this.#buffers[id]!.view?.plus ?? 0;
+  }
+
+  #overlap(a: number, b: number): boolean {
+    const [from, to] = [this.#start(a), this.#start(b)];
+    return from < to + this.#buffers[b]!.bytes && to < from + this.#buffers[a]!.bytes;
+  }
 }
 
 /** An output may only take over all bytes of an input that moves, where the kernels allow it, and as its first value. */

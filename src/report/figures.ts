@@ -10,8 +10,11 @@ export interface Measured {
   readonly stepSeconds: number;
 }
 
-/** The fields that `plan`, `grad` and `train` share in their JSON. Without a measurement, times are the plan's. */
-export function figuresOf(plan: Plan, measured?: Measured) {
+/**
+ * The fields that `plan`, `grad` and `train` share in their JSON. Without a measurement, times are the plan's; so they are where
+ * only `peaks` are measured, on null devices.
+ */
+export function figuresOf(plan: Plan, measured?: Measured, peaks = measured?.peaks) {
   const summary = summarizePlan(plan);
   const stepSeconds = measured?.stepSeconds ?? summary.stepSecondsPredicted;
   return {
@@ -23,7 +26,7 @@ export function figuresOf(plan: Plan, measured?: Measured) {
         backend: d.backend,
         stages: d.stages,
         peakBytesPlanned: d.peakBytesPlanned,
-        peakBytesMeasured: measured?.peaks[i] ?? null,
+        peakBytesMeasured: peaks?.[i] ?? null,
         byCategory: d.byCategory,
         capacityBytes: d.capacityBytes,
         busySeconds,

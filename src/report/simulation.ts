@@ -99,34 +99,34 @@ export function printSimulation(step: SimulatedStep, show: { readonly causes: bo
 
 function deviceTable({ plan, simulation }: SimulatedStep): string {
   const { devices } = figuresOf(plan);
+  // Only measured hosts keep devices waiting for their word.
+  const hasStarts = simulation.devices.some((d) => d.waiting.start > 0);
+  const waits = ([...(hasStarts ? ['start'] : []), 'post', 'receive', 'barrier', 'end'] as WaitKind[]).map(
+    (kind, i) => ({ kind, title: i === 0 ? `waits: ${kind}` : kind }),
+  );
+  const titles = [
+    'device',
+    'compute',
+    'send',
+    'other',
+    ...waits.map((w) => w.title),
+    'bubble',
+    'planned peak',
+    'capacity',
+  ];
   return table(
-    [
-      'device',
-      'compute',
-      'send',
-      'other',
-      'waits: post',
-      'receive',
-      'barrier',
-      'end',
-      'bubble',
-      'planned peak',
-      'capacity',
-    ],
+    titles,
     simulation.devices.map((d, i) => [
       i,
       formatSeconds(d.computeSeconds),
       formatSeconds(d.sendSeconds),
       formatSeconds(d.otherSeconds),
-      formatSeconds(d.waiting.post),
-      formatSeconds(d.waiting.receive),
-      formatSeconds(d.waiting.barrier),
-      formatSeconds(d.waiting.end),
+      ...waits.map((w) => formatSeconds(d.waiting[w.kind])),
       formatPercent(d.bubbleFraction),
       formatBytes(devices[i]!.peakBytesPlanned),
       devices[i]!.capacityBytes === null ? 'as needed' : formatBytes(devices[i]!.capacityBytes),
     ]),
-    { align: Array.from({ length: 11 }, () => 'right' as const) },
+    { align: titles.map(() => 'right' as const) },
   );
 }
 

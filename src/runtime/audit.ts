@@ -1,5 +1,5 @@
 import { DeviceError } from '../core/errors.ts';
-import { describe, type MemoryCategory, memoryCategories, touches } from '../program/instruction.ts';
+import { describe, type MemoryCategory, memoryCategories, ownerOf, touches } from '../program/instruction.ts';
 import type { DeviceImage } from './device-image.ts';
 import { changedBytes, fillWords, highestChanged, RESERVED_WORD } from './poison.ts';
 
@@ -50,7 +50,12 @@ export class Audit {
         );
     }
     for (const id of touches(instruction).writes) {
-      if (image.program.buffers[id]!.persistent === null) this.#alive.add(id);
+      const { buffers } = image.program;
+      const owner = ownerOf(buffers, id);
+      if (buffers[owner]!.persistent !== null || this.#alive.has(owner)) continue;
+      this.#alive.add(owner);
+      // The rest of it is written later: reserved like what is posted.
+      if (owner !== id) this.#reserve(image, owner);
     }
     // From here on its bytes are the output's.
     if (instruction.kind === 'compute' && instruction.overwrites !== null) this.#alive.delete(instruction.overwrites);

@@ -44,6 +44,15 @@ export interface StepReport {
   readonly times: Float64Array | null;
   /** Audit mode: measured live bytes behind each instruction, by category of the range they lie in. */
   readonly audit: AuditReport | null;
+  /** Of null devices, whose seconds tell nothing: what the step was made of. */
+  readonly played?: PlayedStep;
+}
+
+export interface PlayedStep {
+  readonly instructions: number;
+  /** Sent to other devices, and their bytes. */
+  readonly messages: number;
+  readonly sentBytes: number;
 }
 
 export interface AuditReport {

@@ -72,10 +72,15 @@ export class Device {
     this.#results = new Uint8Array(results);
   }
 
-  /** For transports whose coordinator cannot reach the memory itself; likewise `read`. */
+  /** For transports whose coordinator cannot reach the memory itself; likewise `fill` and `read`. */
   write(offset: number, data: Uint8Array): void {
     this.#begin();
     this.#bytes.set(data, offset);
+  }
+
+  fill(offset: number, bytes: number, fill: (target: Uint8Array) => void): void {
+    this.#begin();
+    fill(this.#bytes.subarray(offset, offset + bytes));
   }
 
   read(offset: number, bytes: number): Uint8Array {

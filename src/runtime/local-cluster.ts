@@ -1,6 +1,8 @@
 import { kernelsModule } from '../backends/kernels-module.ts';
 import { createReferenceBackend } from '../backends/reference/reference-backend.ts';
 import { createWasmBackend } from '../backends/wasm/wasm-backend.ts';
+import { UsageError } from '../core/errors.ts';
+import { pauses } from '../partition/pause.ts';
 import type { Channel } from './channel.ts';
 import { Control, StepAborted } from './control.ts';
 import { Device } from './device.ts';
@@ -15,15 +17,19 @@ import {
   type PredictSeconds,
 } from './device-cluster.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
+import { NullDevice } from './null-device.ts';
+
+/** What the cluster asks of a device. */
+type Member = Pick<Device, 'load' | 'attachStaging' | 'write' | 'fill' | 'read' | 'measurePeak' | 'step'>;
 
 /** All devices in this thread: each waits by awaiting, and the others go on meanwhile. */
 export class LocalCluster implements DeviceCluster {
-  readonly #members: readonly Device[];
+  readonly #members: readonly Member[];
   readonly #control: Control;
   readonly #hub: Hub;
   readonly #failure = new FirstFailure();
 
-  private constructor(members: readonly Device[], control: Control, hub: Hub) {
+  private constructor(members: readonly Member[], control: Control, hub: Hub) {
     this.#members = members;
     this.#control = control;
     this.#hub = hub;
@@ -34,13 +40,16 @@ export class LocalCluster implements DeviceCluster {
     const kernels = await kernelsModule();
     const control = Control.create(specs.length);
     const hub = new Hub(control);
+    const views = memories.map((m) => new Uint8Array(m.buffer));
     const members = specs.map((spec, device) => {
       const memory = memories[device]!;
       return new Device({
         device,
         memory,
         control,
-        channel: new LocalChannel(control, hub, device, memories),
+        channel: new LocalChannel(control, hub, device, (to, source, target, bytes) => {
+          views[to]!.set(views[device]!.subarray(source, source + bytes), target);
+        }),
         backend: spec.backend === 'wasm' ? createWasmBackend(kernels, memory) : createReferenceBackend(memory),
         poison: options.poison ?? 'standard',
         audit: options.audit ?? false,
@@ -51,6 +60,26 @@ export class LocalCluster implements DeviceCluster {
         },
       });
     });
+    return new LocalCluster(members, control, hub);
+  }
+
+  /** Devices that play their programs and nothing else: they need neither memories nor kernels, nor threads to compute in. */
+  static startNull(devices: number, { audit = false, faults }: ClusterOptions = {}): LocalCluster {
+    if (faults && Object.keys(faults).length > 0) {
+      throw new UsageError('null-devices', 'faults: null devices compute nothing that could fail', {
+        remedy: 'provoke faults on devices of another backend',
+      });
+    }
+    const control = Control.create(devices);
+    const hub = new Hub(control);
+    const pause = pauses();
+    const members: NullDevice[] = [];
+    for (let device = 0; device < devices; device++) {
+      const channel = new LocalChannel(control, hub, device, (to, _source, target, bytes) => {
+        members[to]!.deliver(target, bytes);
+      });
+      members.push(new NullDevice({ device, control, channel, audit, pause }));
+    }
     return new LocalCluster(members, control, hub);
   }
 
@@ -74,9 +103,8 @@ export class LocalCluster implements DeviceCluster {
   }
 
   async fill(device: number, offset: number, bytes: number, fill: (target: Uint8Array) => void): Promise<void> {
-    const data = new Uint8Array(bytes);
-    fill(data);
-    await this.write(device, offset, data);
+    this.#failure.throwIfAny();
+    this.#members[device]!.fill(offset, bytes, fill);
   }
 
   async read(device: number, offset: number, bytes: number): Promise<Uint8Array> {
@@ -168,22 +196,25 @@ class Hub {
   }
 }
 
+/** Brings bytes of the sender to a place of device `to`. */
+type Copy = (to: number, source: number, target: number, bytes: number) => void;
+
 /** The channel's contract with awaited waits: what a transport of messages looks like to a device. */
 class LocalChannel implements Channel {
   readonly waitedSeconds = 0;
   readonly #control: Control;
   readonly #hub: Hub;
   readonly #device: number;
-  readonly #memories: readonly Uint8Array[];
+  readonly #copy: Copy;
   readonly #sentBefore: number[] = [];
   readonly #receivedBefore: number[] = [];
   #arrivals = 0;
 
-  constructor(control: Control, hub: Hub, device: number, memories: readonly WebAssembly.Memory[]) {
+  constructor(control: Control, hub: Hub, device: number, copy: Copy) {
     this.#control = control;
     this.#hub = hub;
     this.#device = device;
-    this.#memories = memories.map((m) => new Uint8Array(m.buffer));
+    this.#copy = copy;
   }
 
   startStep(): void {
@@ -201,7 +232,7 @@ class LocalChannel implements Channel {
   send(to: number, message: number, source: number, target: number, bytes: number): void | Promise<void> {
     const goal = this.#sentBefore[to]! + message + 1;
     const copy = () => {
-      this.#memories[to]!.set(this.#memories[this.#device]!.subarray(source, source + bytes), target);
+      this.#copy(to, source, target, bytes);
       this.#control.countSent(this.#device, to);
       this.#hub.changed();
     };

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { BackendName } from '../lower/kernel-call.ts';
+import type { ComputingBackend } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
 import type { PoisonKind } from './poison.ts';
 
@@ -11,7 +11,7 @@ export interface DeviceStart {
   readonly version: number;
   readonly port: MessagePort;
   readonly device: number;
-  readonly backend: BackendName;
+  readonly backend: ComputingBackend;
   /** Compiled once by the coordinator. */
   readonly kernels: WebAssembly.Module;
   readonly control: SharedArrayBuffer;

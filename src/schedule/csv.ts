@@ -9,7 +9,7 @@ import { type Task, type TaskKind, task, taskKey } from './task.ts';
  *   2F0  7I0 (B)  7W0  7B3 (both)  (0F7;7B3)OVERLAP_F_B: two tasks that the device may work on at once
  *
  * PyTorch writes B for the activations' part as well: sBm is B alone where a sWm stands anywhere, else both.
- * We write I, W and B, so what we write has one reading.
+ * We write I, W and B, so what we write has one reading. 7BW3, as messages name it, is read as both.
  */
 const letters: { readonly [kind in TaskKind]: string } = { F: 'F', B: 'I', W: 'W', BW: 'B' };
 
@@ -77,11 +77,11 @@ export function readScheduleCsv(text: string, options: { name?: string } = {}): 
   const problems: CsvProblem[] = [];
   const home = new Map<number, { device: number; row: number }>();
   const microbatches = new Set<number>();
-  const rows: Task[][] = [];
+  const rows: Read[][] = [];
   const overlaps: number[][] = [];
   text.split(/\r?\n/).forEach((line, lineIndex) => {
     if (line.trim() === '') return;
-    const row: Task[] = [];
+    const row: Read[] = [];
     const device = rows.push(row) - 1;
     overlaps.push([]);
     line.split(',').forEach((raw, column) => {
@@ -90,14 +90,15 @@ export function readScheduleCsv(text: string, options: { name?: string } = {}): 
       const tasks = parseCell(cell);
       if (tasks === undefined) problems.push({ ...at, expected });
       if (tasks?.length === 2) overlaps[device]!.push(row.length);
-      for (const t of tasks ?? []) {
+      for (const read of tasks ?? []) {
+        const t = read.task;
         const owner = home.get(t.stage) ?? { device, row: at.row };
         home.set(t.stage, owner);
         microbatches.add(t.microbatch);
         if (owner.device !== device) {
           problems.push({ ...at, expected: `stage ${t.stage} only in row ${owner.row}, where it appears first` });
         }
-        row.push(t);
+        row.push(read);
       }
     });
   });
@@ -112,7 +113,7 @@ export function readScheduleCsv(text: string, options: { name?: string } = {}): 
   }
   if (problems.length > 0) throw csvError(problems, options.name);
 
-  const split = new Set(rows.flatMap((row) => row.filter((t) => t.kind === 'W').map(taskKey)));
+  const split = new Set(rows.flatMap((row) => row.filter((r) => r.task.kind === 'W').map((r) => taskKey(r.task))));
   return {
     name: options.name ?? 'file',
     stages,
@@ -120,25 +121,34 @@ export function readScheduleCsv(text: string, options: { name?: string } = {}): 
     microbatches: count,
     placement: Array.from({ length: stages }, (_, s) => home.get(s)!.device),
     rows: rows.map((row) =>
-      row.map((t) => (t.kind === 'BW' && split.has(taskKey({ ...t, kind: 'W' })) ? { ...t, kind: 'B' } : t)),
+      row.map(({ task: t, isOpen }) => (isOpen && split.has(taskKey({ ...t, kind: 'W' })) ? { ...t, kind: 'B' } : t)),
     ),
     ...(overlaps.some((cells) => cells.length > 0) ? { overlaps } : {}),
   };
 }
 
-/** The cell's tasks, `BW` for every B as yet; undefined where it is none of the forms. */
-function parseCell(cell: string): Task[] | undefined {
+/** A task as it stands in a cell. */
+interface Read {
+  readonly task: Task;
+  /** Written B: `BW` as yet, and B alone where its W stands. */
+  readonly isOpen: boolean;
+}
+
+/** The cell's tasks; undefined where it is none of the forms. */
+function parseCell(cell: string): Read[] | undefined {
   if (cell === '') return [];
   const overlap = /^\(([^;]*);([^;]*)\)OVERLAP_F_B$/.exec(cell);
   const tasks = (overlap ? overlap.slice(1) : [cell]).map((text) => {
-    const match = /^(\d{1,9})([FIWB])(\d{1,9})$/.exec(text.trim());
-    return match === null ? undefined : task(kindOf(match[2]!), Number(match[1]), Number(match[3]));
+    const match = /^(\d{1,9})([FIW]|BW?)(\d{1,9})$/.exec(text.trim());
+    if (match === null) return undefined;
+    const [, stage, word, microbatch] = match;
+    return { task: task(kindOf(word!), Number(stage), Number(microbatch)), isOpen: word === 'B' };
   });
-  return tasks.includes(undefined) ? undefined : (tasks as Task[]);
+  return tasks.includes(undefined) ? undefined : (tasks as Read[]);
 }
 
-const kindOf = (letter: string): TaskKind =>
-  (Object.keys(letters) as TaskKind[]).find((kind) => letters[kind] === letter)!;
+const kindOf = (word: string): TaskKind =>
+  word === 'BW' ? word : (Object.keys(letters) as TaskKind[]).find((kind) => letters[kind] === word)!;
 
 function firstGap(numbers: { has(n: number): boolean }): number {
   let n = 0;

@@ -76,6 +76,9 @@ export interface ClusterFile {
   readonly media: readonly Medium[];
 }
 
+/** Each is an object of its own: more would not be planned for, but would fill the memory. */
+const MOST_DEVICES = 2 ** 20;
+
 /** Reads a cluster; `where` names it in errors, which tell all problems at once. */
 export function readCluster(text: string, where: string): ClusterFile {
   let raw: unknown;
@@ -89,6 +92,8 @@ export function readCluster(text: string, where: string): ClusterFile {
     });
   }
   const { devices: kinds, links, groups } = parse(clusterSchema, raw, where);
+  const count = typeof kinds === 'number' ? kinds : kinds.reduce((sum, kind) => sum + kind.count, 0);
+  if (count > MOST_DEVICES) throw clusterError(where, 'devices', `${MOST_DEVICES} devices at most`, `${count}`);
   const devices = (typeof kinds === 'number' ? [{ count: kinds, backend: 'wasm' as const, speed: 1 }] : kinds).flatMap(
     (kind) => {
       const model = 'flopsPerSecond' in kind ? rooflineOf(kind) : undefined;

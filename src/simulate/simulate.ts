@@ -452,17 +452,18 @@ class Player {
       };
     });
     const busy = devices.reduce((sum, d) => sum + d.busySeconds, 0);
+    const startSeconds = this.#devices.map((d) => d.start);
     return {
       stepSeconds,
       hostSeconds,
-      startSeconds: this.#devices.map((d) => d.start),
+      startSeconds,
       bubbleFraction: idleShare(busy, devices.length * stepSeconds),
       devices,
       messages: this.#devices.reduce((sum, d) => sum + d.messages, 0),
       messageBytes: this.#devices.reduce((sum, d) => sum + d.bytes, 0),
       actions: this.#devices.reduce((sum, d) => sum + d.index, 0),
       source: this.#source,
-      timeline: this.#recorder?.finish() ?? null,
+      timeline: this.#recorder?.finish(startSeconds) ?? null,
     };
   }
 }

@@ -5,7 +5,7 @@ export interface TimedAction {
   readonly device: number;
   readonly index: number;
   readonly kind: ActionKind;
-  /** When the device came to it: the end of the one before. */
+  /** When the device came to it: the end of the one before, or its begin. */
   readonly reached: number;
   /** When it had what it waits for. */
   readonly begin: number;
@@ -68,9 +68,11 @@ export class TimelineRecorder {
     this.#columns[device]!.contention.set(index, seconds);
   }
 
-  finish(): Timeline {
+  /** `starts`: when each device begins; it comes to its first action then. */
+  finish(starts: readonly number[]): Timeline {
     const columns = this.#columns;
-    const endOf = (device: number, index: number): number => (index < 0 ? 0 : columns[device]!.ends[index]!);
+    const endOf = (device: number, index: number): number =>
+      index < 0 ? starts[device]! : columns[device]!.ends[index]!;
     return {
       causedAt: ({ kind, begin, heldBy }) => {
         if (heldBy === null) return begin;

@@ -1,5 +1,6 @@
 /** One layout of one training: what it is planned to need, and what its steps take. */
 import { PlanError } from '../core/errors.ts';
+import { refuseNullDevices } from '../plan/null-devices.ts';
 import { draftPlan, type Plan, type PlanRequest, type Shortage, shortages } from '../plan/plan.ts';
 import { bubbleOf } from '../train/bubble.ts';
 import { type PreparedExperiment, planRequestOf } from '../train/experiment/prepare.ts';
@@ -45,6 +46,7 @@ export async function timeLayout(
   { warmUp, steps, signal }: TimingOptions,
 ): Promise<TimedSteps> {
   const [program] = Object.keys(plan.programs);
+  refuseNullDevices(plan.request.devices, 'steps cannot be timed');
   if (!source || !program) throw new PlanError('study-no-data', 'a timing needs data and a program', {});
   // An epoch's last batch may be smaller: a session has no program for it here.
   const full = source.stepsPerEpoch > 1 ? source.stepsPerEpoch - 1 : 1;

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { PlanError, UsageError } from '../core/errors.ts';
 import { elementCount } from '../core/types.ts';
 import { someGraph } from '../optim/model.ts';
+import { hasNullDevices } from '../plan/null-devices.ts';
 import { draftPlan, type GraphCache, type Plan, type PlanRequest, type Shortage, shortages } from '../plan/plan.ts';
 import { type PreparedExperiment, prepareExperiment } from '../train/experiment/prepare.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
@@ -136,6 +137,7 @@ export function untimed(
   { devices }: PlanRequest,
   tooLarge: boolean,
 ): string | undefined {
+  if (hasNullDevices(devices)) return 'null devices compute nothing';
   if (!source) return 'the experiment has no data';
   if (devices.length > coresHere()) return `this machine has ${coresHere()} cores`;
   return tooLarge ? 'a device has too little memory' : undefined;

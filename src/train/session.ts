@@ -2,8 +2,10 @@ import { DeviceError, UsageError } from '../core/errors.ts';
 import type { HostTensor, TensorData, TensorType } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
 import type { Tensor } from '../graph/graph.ts';
+import { kernelsOf } from '../lower/kernel-call.ts';
 import { liveBytesOverTime } from '../memory/device-memory.ts';
 import { deaths } from '../memory/liveness.ts';
+import { hasNullDevices, refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
 import { memoryCategories, type StagedTensor } from '../program/instruction.ts';
 import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts';
@@ -14,7 +16,7 @@ import { instructionSeconds } from '../simulate/cluster.ts';
 import { feedValue, type WholeBatch } from './feeds.ts';
 import { fillInitial } from './fill.ts';
 import { noiseOfResults, type StepNoise } from './noise-tracker.ts';
-import { packFeed, unpackResult } from './staging-area.ts';
+import { checkFeed, packFeed, unpackResult } from './staging-area.ts';
 
 export interface SessionOptions extends ClusterOptions {
   readonly seed?: number;
@@ -22,7 +24,7 @@ export interface SessionOptions extends ClusterOptions {
   readonly parameters?: ReadonlyMap<string, HostTensor>;
   /**
    * `threads`: one worker thread a device (default). `local`: all devices in this thread, taking turns — the same programs,
-   * memory and bits without parallelism, for debugging and where threads are not to be had.
+   * memory and bits without parallelism, for debugging and where threads are not to be had. Null devices are always so.
    */
   readonly transport?: 'threads' | 'local';
   /** Called, and waited for, when the devices are up with their kernels and nothing is loaded yet. */
@@ -49,13 +51,13 @@ export interface RunOptions {
 }
 
 export interface RunResult {
-  /** Whole-batch objective before the update; NaN where the program has none. */
+  /** Whole-batch objective before the update; NaN where the program has none, and of null devices, which compute none. */
   readonly loss: number;
   /** Global 2-norm of the whole-batch gradient over all parameters; null where the program does not compute it. */
   readonly gradNorm: number | null;
   /** What the step's microbatches tell of the gradient noise; null where the program does not compute it. */
   readonly noise: StepNoise | null;
-  /** Results by name (`output/…`, `grad/…`), whole-batch tensors. */
+  /** Results by name (`output/…`, `grad/…`), whole-batch tensors; of null devices there are none. */
   readonly results: ReadonlyMap<string, HostTensor>;
   /** Wall time on the coordinator. */
   readonly seconds: number;
@@ -114,20 +116,14 @@ export class Session implements AsyncDisposable {
 
   /** Starts devices, loads all programs and writes parameters, constants and optimizer state. */
   static async open(plan: Plan, options: SessionOptions = {}): Promise<Session> {
-    const { request, memory, programs } = plan;
-    const specs = request.devices.map((d, i) => ({
-      backend: d.backend,
-      bytes: memory[i]!.peakBytes,
-      capacity: d.memory,
-    }));
+    const { programs } = plan;
     // The test suite turns audit on for every session it opens.
     const audit = options.audit ?? process.env.PARTITA_AUDIT === '1';
-    const cluster = await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, {
-      ...options,
-      audit,
-    });
+    const isNull = hasNullDevices(plan.request.devices);
+    if (isNull) refuseOfNullDevices(plan, options);
+    const cluster = await startCluster(plan, { ...options, audit });
     try {
-      const most = (of: (name: string) => number) => Math.max(16, ...Object.keys(programs).map(of));
+      const most = (of: (name: string) => number) => (isNull ? 0 : Math.max(16, ...Object.keys(programs).map(of)));
       const feeds = new SharedArrayBuffer(most((name) => programs[name]!.feedBytes));
       const results = new SharedArrayBuffer(most((name) => programs[name]!.resultBytes));
       // Answered by every device, so it is up; its memory is untouched until its first program.
@@ -176,7 +172,9 @@ export class Session implements AsyncDisposable {
       throw new UsageError('unknown-program', `the plan has no program ${program}`, {
         fields: { programs: Object.keys(this.plan.programs) },
       });
-    for (const feed of plan.feeds) packFeed(feed, this.#valueOf(program, feed, batch, options), this.#feeds);
+    const computes = !hasNullDevices(this.plan.request.devices);
+    if (!computes) this.#checkNullRun(plan.feeds, batch, options);
+    else for (const feed of plan.feeds) packFeed(feed, this.#valueOf(program, feed, batch, options), this.#feeds);
     this.#interrupted = true;
     const begin = performance.now();
     const { devices, costs = analyticCosts() } = this.plan.request;
@@ -192,7 +190,7 @@ export class Session implements AsyncDisposable {
     if (this.#audit) this.#auditCategories(program, reports);
     this.#ran.add(program);
     this.#interrupted = false;
-    const results = new Map(plan.results.map((r) => [r.name, unpackResult(r, this.#results)]));
+    const results = new Map(computes ? plan.results.map((r) => [r.name, unpackResult(r, this.#results)]) : []);
     return {
       loss: results.get('loss')?.data[0] ?? Number.NaN,
       gradNorm: normOf(results),
@@ -201,6 +199,19 @@ export class Session implements AsyncDisposable {
       seconds: (performance.now() - begin) / 1000,
       reports,
     };
+  }
+
+  /** Of a batch there need be nothing, but what is there must be what the model takes. */
+  #checkNullRun(
+    feeds: readonly StagedTensor[],
+    batch: Readonly<Record<string, HostTensor>>,
+    { profile }: RunOptions,
+  ): void {
+    if (profile) refuseNullDevices(this.plan.request.devices, 'there are no times to record');
+    for (const feed of feeds) {
+      const given = batch[feed.name];
+      if (given) checkFeed(feed, given);
+    }
   }
 
   /** Values of all parameters by name, in graph order. */
@@ -233,6 +244,7 @@ export class Session implements AsyncDisposable {
   }
 
   async #writeAll(values: ReadonlyMap<string, HostTensor>): Promise<void> {
+    refuseNullDevices(this.plan.request.devices, 'values cannot be written');
     const writes = [...values].map(([name, value]) => {
       const home = this.#homes.get(name);
       if (!home)
@@ -319,6 +331,7 @@ export class Session implements AsyncDisposable {
   }
 
   async #readAll(kind: 'parameter' | 'buffer' | 'state'): Promise<Map<string, HostTensor>> {
+    refuseNullDevices(this.plan.request.devices, `the values of ${plural[kind]} cannot be read`);
     const values = new Map<string, HostTensor>();
     for (const [name, home] of this.#homes) {
       if (home.tensor.node.source!.kind !== kind) continue;
@@ -367,6 +380,30 @@ export class Session implements AsyncDisposable {
       hyper: () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step, momentum),
     });
   }
+}
+
+const plural = { parameter: 'parameters', buffer: 'buffers', state: 'optimizer state' } as const;
+
+/** What a session with null devices cannot be asked for. */
+function refuseOfNullDevices({ request }: Plan, { parameters, transport }: SessionOptions): void {
+  const { devices, programs } = request;
+  const asksGradients = Object.values(programs).some(({ mode }) => mode === 'gradients');
+  if (asksGradients) refuseNullDevices(devices, 'there are no gradients to compute');
+  if (parameters) refuseNullDevices(devices, 'first values of parameters have no place');
+  if (transport === 'threads') {
+    refuseNullDevices(devices, "transport: 'threads' has nothing to share out", "leave transport out, or give 'local'");
+  }
+}
+
+/** Devices that compute nothing take turns in this thread. */
+async function startCluster({ request, memory }: Plan, options: SessionOptions): Promise<DeviceCluster> {
+  if (hasNullDevices(request.devices)) return LocalCluster.startNull(request.devices.length, options);
+  const specs = request.devices.map((d, i) => ({
+    backend: kernelsOf(d.backend),
+    bytes: memory[i]!.peakBytes,
+    capacity: d.memory,
+  }));
+  return await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, options);
 }
 
 function checkFits({ tensor, bytes }: Home, value: HostTensor): void {

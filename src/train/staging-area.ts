@@ -2,18 +2,22 @@ import { UsageError } from '../core/errors.ts';
 import { allocate, bytesPerElement, elementCount, formatType, type HostTensor, sameType } from '../core/types.ts';
 import type { StagedTensor } from '../program/instruction.ts';
 
+/** Throws UsageError where a tensor's type is not the graph's. */
+export function checkFeed(staged: StagedTensor, tensor: HostTensor): void {
+  if (sameType(staged.type, tensor.type)) return;
+  throw new UsageError(
+    'feed-type',
+    `input ${staged.name} is ${formatType(staged.type)} and was given ${formatType(tensor.type)}`,
+    {
+      fields: { input: staged.name, expected: formatType(staged.type), got: formatType(tensor.type) },
+      remedy: 'give the tensor the shape that the model was built for',
+    },
+  );
+}
+
 /** Copies a whole tensor into the staging area, chunk by chunk. Throws UsageError where its type is not the graph's. */
 export function packFeed(staged: StagedTensor, tensor: HostTensor, area: Uint8Array): void {
-  if (!sameType(staged.type, tensor.type)) {
-    throw new UsageError(
-      'feed-type',
-      `input ${staged.name} is ${formatType(staged.type)} and was given ${formatType(tensor.type)}`,
-      {
-        fields: { input: staged.name, expected: formatType(staged.type), got: formatType(tensor.type) },
-        remedy: 'give the tensor the shape that the model was built for',
-      },
-    );
-  }
+  checkFeed(staged, tensor);
   forEachChunk(staged, tensor.type.shape, bytesPerElement[tensor.type.dtype], (whole, chunk, bytes) => {
     area.set(bytesOf(tensor).subarray(whole, whole + bytes), chunk);
   });

@@ -1,5 +1,6 @@
 import { PartitaError, UsageError } from '../core/errors.ts';
 import { sameType } from '../core/types.ts';
+import { refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
 import { bubbleOf } from './bubble.ts';
 import type { StoredCheckpoint } from './checkpoint/folder.ts';
@@ -89,6 +90,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       remedy: `--steps ${data.steps}`,
     });
   }
+  refuseOfNullDevices(options);
   const { recorder, resumed } = await beginning(options, rate);
   // The averages are functions of the steps' estimates, which the checkpoint's records hold.
   const tracker = new NoiseTracker(
@@ -126,6 +128,16 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
     };
     await recorder?.record(record, step + 1 === steps);
     yield record;
+  }
+}
+
+/** What a training on null devices, which learns nothing, cannot be asked for. */
+function refuseOfNullDevices({ session, evaluation, noise, checkpoint, resume }: TrainOptions): void {
+  const { devices } = session.plan.request;
+  if (evaluation) refuseNullDevices(devices, 'there is nothing to evaluate', 'leave the evaluation out');
+  if (noise) refuseNullDevices(devices, 'there are no gradients to be noisy', 'leave the noise out');
+  if (checkpoint || resume !== undefined) {
+    refuseNullDevices(devices, 'there is nothing that checkpoints could keep', 'leave checkpoint and resume out');
   }
 }
 

@@ -95,6 +95,22 @@ describe('reading', () => {
     const schedule = readScheduleCsv('0F0,0F1,0B0,0B1,0W1');
     expect(keys(schedule, 0)).toBe('0F0 0F1 0BW0 0B1 0W1');
   });
+  it('takes the names of tasks in messages: what a remedy says can be pasted', () => {
+    const text = '0F0,0F1,0B0\n1F0,1B0,1F1,1I1,1W1\n';
+    let remedy = '';
+    try {
+      validateSchedule(readScheduleCsv(text));
+    } catch (error) {
+      remedy = (error as { remedy: string }).remedy;
+    }
+    const [, missing] = /^Add (\S+) to the row of device 0/.exec(remedy)!;
+    expect(missing).toBe('0BW1');
+    validateSchedule(readScheduleCsv(text.replace('0B0', `0B0,${missing}`)));
+    // Unlike B, BW is whole whatever else stands there.
+    const both = readScheduleCsv('0F0,0BW0,0W0');
+    expect(keys(both, 0)).toBe('0F0 0BW0 0W0');
+    expect(() => validateSchedule(both)).toThrow('0BW0 does the whole backward');
+  });
   it("forgives a spreadsheet's byte order mark, line ends, quotes, spaces and blank lines", () => {
     const schedule = readScheduleCsv('\uFEFF"0F0", 0B0 ,\r\n\r\n,\r\n\r\n');
     expect(schedule).toMatchObject({ devices: 2, stages: 1 });
@@ -111,6 +127,7 @@ describe('reading', () => {
       { row: 4, column: 1, cell: '(1F1;1B0;1F2)OVERLAP_F_B' },
     ]);
     expect(error.message).toContain('row 1, column 2: "0X1", expected a task such as 2F0');
+    expect(error.fields).toMatchObject({ row: 1, column: 2, cell: '0X1' });
   });
   it.each([
     ['', 'at least one task'],

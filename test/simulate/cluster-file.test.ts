@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/core/errors.ts';
+import { defaultLink } from '../../src/cost/analytic.ts';
 import { analyticCosts } from '../../src/cost/model.ts';
 import { readCluster, simulate } from '../../src/simulate/index.ts';
 import { compute, post, programOf, receive, send } from './support.ts';
@@ -44,6 +45,8 @@ describe('cluster files', () => {
       [2, 1],
     ] as const;
     expect(pairs.map(([a, b]) => link!(a, b).bytesPerSecond)).toEqual([1, 1, 2, 3]);
+    // Pairs that are not listed have the link of threads.
+    expect(link!(0, 2)).toEqual(defaultLink);
   });
 
   it('nest groups: two devices have the link of the smallest block with both', () => {
@@ -114,9 +117,19 @@ describe('cluster files', () => {
 
   it('say what is wrong, where', () => {
     expect(() => readCluster('{', 'c.json')).toThrow('c.json is not JSON');
+    for (const devices of [2 ** 20 + 1, 1e12, [{ count: 2 ** 20 }, {}]]) {
+      fails({ devices }, 'devices: expected 1048576 devices at most, got 1');
+    }
+    fails({ devices: [] }, 'devices: expected a list of at least 1');
+    fails({ devices: [{ speed: 0 }] }, 'devices.0.speed: expected a number > 0');
+    fails({ devices: 2, links: { bandwidth: 1, latency: -1 } }, 'links.latency: expected a number ≥ 0');
+    fails({ devices: 3, links: [{ from: 1, to: 1, bandwidth: 1 }] }, 'links.0: expected two different devices');
+    const again = [0, 1].map((to) => ({ from: 2, to, bandwidth: 1 }));
+    fails({ devices: 3, links: [...again, again[1]] }, 'links.2: expected each link once, got 2 to 1 again');
     fails({ devices: [{ count: 2, flops: 3 }] }, 'devices.0.flops: expected one of the keys count, backend');
     fails({ devices: 2, link: { bandwidth: 1 } }, 'did you mean "links"?');
     fails({ devices: [{ flopsPerSecond: 1e9 }] }, 'flopsPerSecond and bytesPerSecond together');
+    fails({ devices: [{ bytesPerSecond: 1e9 }] }, 'flopsPerSecond and bytesPerSecond together');
     fails({ devices: [{ secondsPerKernel: 0 }] }, 'secondsPerKernel only with');
     fails({ devices: 2, links: { bandwidth: 0 } }, 'links.bandwidth: expected a number > 0');
     fails({ devices: 2, links: [{ from: 0, to: 2, bandwidth: 1 }] }, 'links.0: expected devices 0 to 1, got 0 to 2');
@@ -127,6 +140,10 @@ describe('cluster files', () => {
     );
     fails(
       { devices: 8, groups: [{ devices: 4, bandwidth: 1 }, { devices: 6, bandwidth: 1 }, { bandwidth: 1 }] },
+      'groups.1.devices: expected a larger multiple of the 4',
+    );
+    fails(
+      { devices: 8, groups: [{ devices: 4, bandwidth: 1 }, { devices: 4, bandwidth: 1 }, { bandwidth: 1 }] },
       'groups.1.devices: expected a larger multiple of the 4',
     );
     fails({ devices: 8, groups: [{ devices: 4, bandwidth: 1 }] }, 'groups.0.devices: expected nothing: the last entry');

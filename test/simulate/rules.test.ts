@@ -242,6 +242,20 @@ describe('the rules, by hand', () => {
     ]);
   });
 
+  it('of nothing takes no time, and is no bubble', () => {
+    expect(simulate(programOf([], []), clusterOf(2))).toMatchObject({ stepSeconds: 0, bubbleFraction: 0 });
+  });
+
+  it('names few of very many that wait, and says how many more there are', () => {
+    const stuck = programOf(...Array.from({ length: 12 }, (_, d) => [receive((d + 1) % 12, 0)]));
+    expect(() => simulate(stuck, clusterOf(12))).toThrow(
+      expect.objectContaining({
+        message: expect.stringMatching(/device 7, action 0: receive 0\n {2}and 4 more$/),
+        fields: expect.objectContaining({ devices: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] }),
+      }),
+    );
+  });
+
   it('keeps only sums where nothing is recorded', () => {
     const simulation = simulate(pair, clusterOf(2), { record: false });
     expect(simulation.stepSeconds).toBe(7.5);
@@ -270,6 +284,13 @@ describe('what cannot be played', () => {
         fields: { device: 0, action: 0, message: 1, expected: 0 },
       }),
     );
+    const skipped = programOf([compute(9)], [compute(1), post(0, 1)]);
+    expect(() => simulate(skipped, clusterOf(2))).toThrow(
+      expect.objectContaining({
+        code: 'simulation-message-order',
+        fields: { device: 1, action: 1, message: 1, expected: 0 },
+      }),
+    );
   });
 
   it('refuses times that are none, and clusters that are too small', () => {
@@ -277,6 +298,15 @@ describe('what cannot be played', () => {
       expect.objectContaining({ code: 'simulation-time' }),
     );
     expect(() => simulate(programOf([compute(-1)]), clusterOf(1))).toThrow('takes -1 s');
+    for (const seconds of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      for (const media of [undefined, [{ name: 'bus', bytesPerSecond: 1, carries: () => true }]]) {
+        const sends = programOf([send(1, 0, 1, seconds)], [post(0, 0), receive(0, 0)]);
+        expect(() => simulate(sends, clusterOf(2, undefined, media))).toThrow(
+          expect.objectContaining({ code: 'simulation-time', message: expect.stringContaining('device 0, action 0') }),
+        );
+      }
+    }
+    expect(() => simulate(programOf([compute(Number.POSITIVE_INFINITY)]), clusterOf(1))).toThrow('takes Infinity s');
     expect(() => simulate(programOf([], []), clusterOf(1))).toThrow(expect.objectContaining({ code: 'cluster-small' }));
   });
 });

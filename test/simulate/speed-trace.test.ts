@@ -45,6 +45,10 @@ describe('a trace of speeds', () => {
     expect(play(2).devices[0]).toMatchObject({ computeSeconds: 1, sendSeconds: 1 });
     expect(play(3).devices[0]).toMatchObject({ computeSeconds: 1, sendSeconds: 2 });
     expect(play(3).stepSeconds).toBe(3 + 0.5 + 4);
+    // What a send takes of its own is slowed down too, and its transfer begins behind that.
+    const own = programOf([send(1, 0, 10, 1)], [post(0, 0), receive(0, 0)]);
+    const { devices } = simulate(own, clusterOf(2), { speeds: [new SpeedTrace([2, 2], [0.5, 1])] });
+    expect(devices[0]).toMatchObject({ otherSeconds: 2, sendSeconds: 1 });
   });
 
   it('refuses what is none', () => {
@@ -57,6 +61,7 @@ describe('a trace of speeds', () => {
       ],
       [[1], [0]],
       [[1], [Number.NaN]],
+      [[1], [Number.POSITIVE_INFINITY]],
     ] as const) {
       expect(() => new SpeedTrace(s, v)).toThrow(expect.objectContaining({ code: 'speed-trace-invalid' }));
     }

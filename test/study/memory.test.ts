@@ -84,6 +84,23 @@ describe('a study of memory', () => {
     expect(training.peakBytes).toBeGreaterThan(prediction.peakBytes);
   });
 
+  it('measures null devices too, without data, and models that none could hold', async () => {
+    const study = await studyOf(
+      {
+        model: { kind: 'mlp', inputs: 64, hidden: [60_000, 60_000], classes: 10 },
+        data: undefined,
+        devices: [{ backend: 'null' }, { backend: 'null' }],
+        microbatches: 4,
+      },
+      { measure: true },
+    );
+    const { devices } = study.tables;
+    expect(devices).toHaveLength(4);
+    for (const row of devices) expect(row.peakBytesMeasured).toBe(row.peakBytes);
+    expect(Math.max(...devices.map((d) => d.peakBytes))).toBeGreaterThan(2 ** 34);
+    expect(study.skipped).toEqual([]);
+  });
+
   it('stands layouts side by side, and says which are refused, and what computing again brings', async () => {
     const study = await studyOf(
       {

@@ -54,13 +54,15 @@ export const f32 = (shape: readonly number[], seed: number): HostTensor => ({
 export interface PlanOverrides extends Partial<Omit<PlanRequest, 'optimizer' | 'devices'>> {
   readonly batch?: number;
   readonly devices?: number;
+  /** Bytes of each device; default as needed. */
+  readonly memory?: number | null;
   readonly optimizer?: OptimizerConfig | Optimizer;
 }
 
 /** A training plan of a small model on equal wasm devices. */
 export function planOf(
   model: Model,
-  { batch = 8, devices = 1, optimizer = { kind: 'sgd', lr: 0.1 }, ...rest }: PlanOverrides = {},
+  { batch = 8, devices = 1, memory = null, optimizer = { kind: 'sgd', lr: 0.1 }, ...rest }: PlanOverrides = {},
 ): Plan {
   return makePlan({
     model,
@@ -68,7 +70,7 @@ export function planOf(
     microbatches: 1,
     schedule: '1f1b',
     partition: 'auto',
-    devices: Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 }) as const),
+    devices: Array.from({ length: devices }, () => ({ backend: 'wasm', memory, speed: 1 }) as const),
     optimizer: 'kind' in optimizer ? makeOptimizer(optimizer) : optimizer,
     ...rest,
   });

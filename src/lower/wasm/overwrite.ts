@@ -5,7 +5,7 @@
  */
 import { bytesPerElement, elementCount, type TensorType } from '../../core/types.ts';
 import type { OpName } from '../../ops/index.ts';
-import type { Lowered, NodeSignature } from '../kernel-call.ts';
+import { copiesOf, type Lowered, type NodeSignature, type Operand } from '../kernel-call.ts';
 import { elementwiseRules } from './elementwise.ts';
 
 /** Beside the elementwise ops, which may overwrite any input of the output's size. */
@@ -37,11 +37,11 @@ export function overwritableOnWasm(node: NodeSignature, lowered: Lowered): reado
 
 /** A copy of all of input 0, such as the first of a sum over microbatches: in one place, nothing is to be done. */
 function isCopy({ calls }: Lowered): boolean {
-  if (calls.length !== 1 || calls[0]!.kernel !== 'copyBytes') return false;
-  const [, from, to] = calls[0]!.args;
-  const whole = (arg: typeof from, side: 'input' | 'output') =>
-    typeof arg === 'object' && side in arg && Object.values(arg)[0] === 0 && (arg.plus ?? 0) === 0;
-  return whole(from, 'input') && whole(to, 'output');
+  const copies = copiesOf(calls);
+  if (copies?.length !== 1) return false;
+  const whole = (side: 'input' | 'output', arg: Operand & { readonly plus?: number }) =>
+    side in arg && Object.values(arg)[0] === 0 && (arg.plus ?? 0) === 0;
+  return whole('input', copies[0]!.from) && whole('output', copies[0]!.to);
 }
 
 const isSameSize = (a: TensorType, b: TensorType): boolean =>

@@ -1,5 +1,6 @@
 /** What a batch study will run: the experiment and its sweep become layouts and trainings, all checked before any of them begins. */
 import { UsageError } from '../../core/errors.ts';
+import { refuseNullDevices } from '../../plan/null-devices.ts';
 import { batchSizeOf, wantedTensors } from '../../train/experiment/data.ts';
 import { type PreparedExperiment, prepareExperiment } from '../../train/experiment/prepare.ts';
 import type { Experiment } from '../../train/experiment/schema.ts';
@@ -73,6 +74,8 @@ export function designBatchStudy(given: Experiment, options: BatchStudyOptions, 
   const sweep = given.sweep ?? {};
   refuseOwnKeys(sweep, where);
   const base = withDefaults(given, options);
+  if (typeof base.devices !== 'number')
+    refuseNullDevices(base.devices, 'a study of batches times, trains and compares');
   const prepared = prepareExperiment(base, { where }); // the sweep's keys and values are checked here too
   if (options.target?.metric === 'accuracy' && !prepared.evaluation) {
     throw new UsageError('study-target', `${where}: an accuracy to reach needs held-out data`, {

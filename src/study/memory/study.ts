@@ -7,6 +7,7 @@ import { elementCount, formatType } from '../../core/types.ts';
 import { analyticCosts } from '../../cost/model.ts';
 import { peakHolders } from '../../memory/footprint.ts';
 import { type Model, someGraph } from '../../optim/model.ts';
+import { hasNullDevices } from '../../plan/null-devices.ts';
 import { capacityOf, clusterOf, type Plan, type PlanRequest } from '../../plan/plan.ts';
 import { flopsAgainOf } from '../../plan/recompute-curve.ts';
 import { describe, memoryCategories } from '../../program/instruction.ts';
@@ -45,6 +46,8 @@ export interface MemoryStudyOptions {
 export interface MemorySettings {
   readonly purposes: readonly Purpose[];
   readonly measured: boolean;
+  /** On null devices: what is measured was played, and computed nothing. */
+  readonly played: boolean;
   /** Swept keys in order, `batch` among them where it was given. */
   readonly swept: readonly string[];
   readonly costs: string;
@@ -107,6 +110,7 @@ export async function runMemoryStudy(
   const skipped: Skipped[] = [];
   const samples = Math.floor(TIME_ROWS / (layouts.length * options.purposes.length));
   let costs = '';
+  let played = false;
   for (const purpose of options.purposes) {
     for (const [i, layout] of layouts.entries()) {
       recorder.signal?.throwIfAborted();
@@ -119,8 +123,9 @@ export async function runMemoryStudy(
         continue;
       }
       const { plan, shortages } = planned;
+      played ||= hasNullDevices(plan.request.devices);
       costs = (plan.request.costs ?? analyticCosts()).source;
-      const why = !options.measure ? undefined : unmeasured(prepared, shortages.length > 0);
+      const why = !options.measure ? undefined : unmeasured(prepared, plan, shortages.length > 0);
       if (why !== undefined) noteOnce(skipped, { what: `measuring ${label || 'it'}`, why });
       const measured =
         options.measure && why === undefined
@@ -142,7 +147,7 @@ export async function runMemoryStudy(
     command: 'study',
     study: 'memory',
     ...frameOf(layouts[0]!.prepared),
-    settings: { purposes: options.purposes, measured: options.measure, swept, costs },
+    settings: { purposes: options.purposes, measured: options.measure, played, swept, costs },
     machine: machineNow(loadBefore),
     skipped,
     tables,
@@ -300,13 +305,19 @@ function formulasOf({ key: { purpose }, plan, prepared }: Planned): Formulas {
   };
 }
 
-const unmeasured = ({ source }: PreparedExperiment, tooLarge: boolean): string | undefined =>
-  !source ? 'the experiment has no data' : tooLarge ? 'a device has too little memory' : undefined;
+/** Null devices are fed nothing. */
+const unmeasured = ({ source }: PreparedExperiment, plan: Plan, tooLarge: boolean): string | undefined =>
+  !source && !hasNullDevices(plan.request.devices)
+    ? 'the experiment has no data'
+    : tooLarge
+      ? 'a device has too little memory'
+      : undefined;
 
 /** Highest byte that each device has written in two steps: what the first leaves for the second is in it. */
 async function measure({ source, experiment }: PreparedExperiment, plan: Plan): Promise<readonly number[]> {
   const [program] = Object.keys(plan.programs);
   await using session = await Session.open(plan, { seed: experiment.seed });
-  for (let step = 0; step < 2; step++) await session.run(program!, source!.batchAt(0).tensors, { step });
+  const tensors = source?.batchAt(0).tensors ?? {};
+  for (let step = 0; step < 2; step++) await session.run(program!, tensors, { step });
   return await session.measuredPeaks();
 }

@@ -2,7 +2,7 @@ import { formatBytes, formatPercent, formatSeconds } from '../../core/format.ts'
 import type { Claim } from '../pipeline.ts';
 import { lackingOf } from './fit.ts';
 import { scalesOf } from './scales.ts';
-import type { MemoryStudy } from './study.ts';
+import type { MemorySettings, MemoryStudy } from './study.ts';
 import type { MemoryDeviceRow, MemoryLayoutRow, MemoryTables } from './tables.ts';
 
 type Told = Omit<MemoryStudy, 'summary'>;
@@ -21,7 +21,7 @@ export function summarizeMemory(study: Told): Claim[] {
     ...growthClaim(training, settings.swept),
     ...predictionClaim(tables.layouts),
     layoutClaim(tables.devices),
-    ...measuredClaim(tables.devices, settings.measured),
+    ...measuredClaim(tables.devices, settings),
   ];
   const notes = [
     'Bytes are the plan’s, and a plan is what runs: each device has that memory and no more.',
@@ -171,7 +171,7 @@ function layoutClaim(devices: readonly MemoryDeviceRow[]): Claim {
   };
 }
 
-function measuredClaim(devices: readonly MemoryDeviceRow[], asked: boolean): Claim[] {
+function measuredClaim(devices: readonly MemoryDeviceRow[], { measured: asked, played }: MemorySettings): Claim[] {
   const known = devices.filter((d) => d.peakBytesMeasured !== null);
   if (!asked || known.length === 0) return [];
   const off = known.filter((d) => d.peakBytesMeasured !== d.peakBytes);
@@ -181,7 +181,7 @@ function measuredClaim(devices: readonly MemoryDeviceRow[], asked: boolean): Cla
       question: 'Is it so when it runs?',
       text:
         off.length === 0
-          ? `Yes: all ${known.length} device memories that ran were used up to the planned byte.`
+          ? `Yes: all ${known.length} device memories that ran were used up to the planned byte.${played ? ' Null devices ran: they played every instruction and counted its bytes, and computed nothing.' : ''}`
           : `No: ${off.length} of ${known.length} differ.`,
     },
   ];

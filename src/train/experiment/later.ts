@@ -19,7 +19,7 @@ const among =
     names.includes(value as string);
 
 const later: readonly Later[] = [
-  { path: 'devices.*.backend', values: among('webgpu'), has: '"wasm", "reference"' },
+  { path: 'devices.*.backend', values: among('webgpu'), has: '"wasm", "reference", "null"' },
   { path: 'simd', values: among('relaxed'), has: '"strict"' },
   { path: 'blas', values: (v) => typeof v === 'string' && v !== 'off', has: '"off"' },
 ];

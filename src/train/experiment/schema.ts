@@ -209,7 +209,10 @@ const objective = union({
 });
 
 const device = object({
-  backend: choice(['wasm', 'reference'], { default: 'wasm', doc: 'what computes' }),
+  backend: choice(['wasm', 'reference', 'null'], {
+    default: 'wasm',
+    doc: 'what computes; null: nothing, to play models that no machine holds',
+  }),
   memory: optional(bytes({ doc: 'capacity, rounded down to 64 KiB pages; default as much as needed' })),
   speed: number({ above: 0, default: 1, doc: 'relative speed, for planning' }),
 });

@@ -230,6 +230,20 @@ const checks: readonly Check[] = [
       ? [{ key: 'eval.fraction', expected: 'mode "epochs" with it', got: 'mode "fixed"', remedy: '--data.mode epochs' }]
       : [],
   ({ sweep }) => sweepProblems(sweep ?? {}),
+  ({ devices }) => {
+    if (typeof devices === 'number') return [];
+    const nothing = devices.findIndex((d) => d.backend === 'null');
+    const computes = devices.findIndex((d) => d.backend !== 'null');
+    if (nothing < 0 || computes < 0) return [];
+    return [
+      {
+        key: `devices.${computes}.backend`,
+        expected: `"null" as that of device ${nothing}: what a null device sends is nothing that another could use`,
+        got: JSON.stringify(devices[computes]!.backend),
+        remedy: '--backend null',
+      },
+    ];
+  },
   ({ model, data, eval: evaluation, schedule }) =>
     [
       ['model.file', model.kind === 'onnx' ? model.file : undefined],
