@@ -509,7 +509,9 @@ export function refuseWhatDoesNotFit(plan: Plan): Plan {
       (t) => `${t.name} ${formatBytes(t.bytes)} (${categoryName(t.category)})`,
     ).join(', ');
     const held = wordsOfShares(sharesOf(plan.memory[s.device]!));
-    return `device ${s.device} needs ${formatBytes(s.needBytes)} (${held}) and has ${formatBytes(s.capacityBytes)}; largest: ${top}`;
+    const { memory } = plan.request.devices[s.device]!;
+    const inPages = memory !== null && memory < 65536 ? ` (${formatBytes(memory)} are no whole page of 64 KiB)` : '';
+    return `device ${s.device} needs ${formatBytes(s.needBytes)} (${held}) and has ${formatBytes(s.capacityBytes)}${inPages}; largest: ${top}`;
   });
   const untold = short.length - lines.length;
   if (untold > 0) lines.push(`and ${untold} more ${untold === 1 ? 'device lacks' : 'devices lack'} bytes`);
