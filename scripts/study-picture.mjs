@@ -1,33 +1,39 @@
 // Draws docs/images/batch-study.svg from the study.json of a batch study (what cutting does to memory, and what the batch size
-// does to the steps), or docs/images/memory-study.svg from that of a memory study (its first layout over time).
+// does to the steps), docs/images/memory-study.svg from that of a memory study (its first layout over time), or
+// docs/images/scaling-study.svg from that of a scaling study (what grows with the devices).
 //
 //   npx partita study batch examples/batch-study/experiment.json --study-dir studies/example
 //   node scripts/study-picture.mjs studies/example/study.json
 //
 //   npx partita study memory --model.kind gpt --data.kind text --devices 2 --memory 8MiB --microbatches 4 --study-dir studies/memory
 //   node scripts/study-picture.mjs studies/memory/study.json
+//
+//   npx partita study scaling examples/gpt-text/experiment.json --parts prediction --study-dir studies/scaling
+//   node scripts/study-picture.mjs studies/scaling/study.json
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { growthChart } from '../dist/report/batch-study/cost-charts.js';
 import { targetChart } from '../dist/report/batch-study/learning-charts.js';
 import { drawChart } from '../dist/report/chart.js';
 import { overTimeCharts } from '../dist/report/memory-study.js';
+import { weakCharts } from '../dist/report/scaling-study.js';
 
 const [file] = process.argv.slice(2);
 if (!file) {
-  process.stderr.write('study-picture: give the study.json of a batch or memory study\n');
+  process.stderr.write('study-picture: give the study.json of a batch, memory or scaling study\n');
   process.exit(2);
 }
 const study = JSON.parse(readFileSync(file, 'utf8'));
 const charts = {
   batch: () => [growthChart(study), targetChart(study, study.settings.variants[0])],
   memory: () => overTimeCharts(study, study.tables.layouts[0].layout),
+  scaling: () => weakCharts(study.tables.scaling, study),
 };
 const drawn = await Promise.all(charts[study.study]().map((c) => drawChart(c)));
 const sizes = drawn.map((svg) => /width="([\d.]+)" height="([\d.]+)"/.exec(svg).slice(1).map(Number));
 const gap = 24;
 const width = Math.max(...sizes.map(([w]) => w));
-const height = sizes.reduce((sum, [, h]) => sum + h, gap);
+const height = sizes.reduce((sum, [, h]) => sum + h, gap * (sizes.length - 1));
 let y = 0;
 const parts = drawn.map((svg, i) => {
   const placed = svg.replace('<svg ', `<svg y="${y}" `);

@@ -30,7 +30,7 @@ export async function searchOf(
   given: ReadonlySet<string>,
   invocation: Invocation,
 ): Promise<SearchResult> {
-  const { schedule, recompute = 'none' } = request;
+  const { schedule, stagesPerDevice, recompute = 'none' } = request;
   if (typeof schedule === 'object') {
     throw new UsageError('search-schedule-file', '--search: a schedule from a file leaves nothing to choose', {
       fields: { key: 'schedule' },
@@ -44,6 +44,7 @@ export async function searchOf(
     ...(schedules ? { schedules } : {}),
     microbatches,
     ...(given.has('partition') && request.partition !== 'auto' ? { partitions: ['given'] } : {}),
+    ...(given.has('stagesPerDevice') && stagesPerDevice ? { stagesPerDevice: [stagesPerDevice] } : {}),
     ...(given.has('recompute') && typeof recompute === 'string' ? { recompute } : {}),
     ...(evaluations ? { evaluations } : {}),
     ...(timeLimitSeconds ? { timeLimitSeconds } : {}),
