@@ -8,7 +8,7 @@
 //   npx partita study memory --model.kind gpt --data.kind text --devices 2 --memory 8MiB --microbatches 4 --study-dir studies/memory
 //   node scripts/study-picture.mjs studies/memory/study.json
 //
-//   npx partita study scaling examples/gpt-text/experiment.json --parts prediction --study-dir studies/scaling
+//   npx partita study scaling examples/gpt-text/experiment.json --sweep.microbatches 16,128,512 --parts weak --study-dir studies/scaling
 //   node scripts/study-picture.mjs studies/scaling/study.json
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
