@@ -35,7 +35,7 @@ export async function searchOf(
   given: ReadonlySet<string>,
   invocation: Invocation,
 ): Promise<SearchResult> {
-  const { schedule, recompute = 'none' } = request;
+  const { schedule, stagesPerDevice, recompute = 'none' } = request;
   const other = flagsOfLeastMemory.find(([name]) => textOf(invocation, name) !== undefined);
   if (other) {
     const own = other[0] === 'searchDevices' ? '--devices' : '--recompute';
@@ -57,6 +57,7 @@ export async function searchOf(
     ...(schedules ? { schedules } : {}),
     microbatches,
     ...(given.has('partition') && request.partition !== 'auto' ? { partitions: ['given'] } : {}),
+    ...(given.has('stagesPerDevice') && stagesPerDevice ? { stagesPerDevice: [stagesPerDevice] } : {}),
     ...(given.has('recompute') && typeof recompute === 'string' ? { recompute } : {}),
     ...(evaluations ? { evaluations } : {}),
     ...(timeLimitSeconds ? { timeLimitSeconds } : {}),

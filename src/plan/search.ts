@@ -6,7 +6,7 @@
  * what is in flight); the most promising, and those that promise to need little memory, are compiled, laid out and
  * simulated like any plan. What is reported of a plan is always the latter.
  */
-import { PlanError, UsageError } from '../core/errors.ts';
+import { PartitaError, PlanError, UsageError } from '../core/errors.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { normalizesByWholeBatch } from '../optim/batch-norm.ts';
@@ -296,12 +296,15 @@ async function layoutsOf(
 ): Promise<Layout[]> {
   const { stagesPerDevice = [1, 2, 4], partitions = partitionWays } = options;
   if (partitions.includes('given')) return [givenLayout(request, graph, microbatches, costs)];
+  // In blocks neighbouring stages are one to a schedule: worth trying only where there must be several.
+  const rules: PlacementRule[] = stagesPerDevice.includes(1) ? ['looped', 'v'] : ['looped', 'v', 'straight'];
   const pause = pauses();
   const layouts: Layout[] = [];
   const seen = new Set<string>();
   for (const devices of deviceSets(request, options.fewerDevices ?? true)) {
-    for (const v of devices.length === 1 ? [1] : stagesPerDevice) {
-      for (const rule of v === 1 ? (['straight'] as const) : (['looped', 'v'] as const)) {
+    // A single device gains nothing by several stages.
+    for (const v of devices.length === 1 ? [Math.min(...stagesPerDevice)] : stagesPerDevice) {
+      for (const rule of v === 1 ? (['straight'] as const) : rules) {
         const placement = placementBy(rule, devices.length, v).map((d) => devices[d]!);
         const problem = trainingProblem(graph, {
           costs,
@@ -319,7 +322,7 @@ async function layoutsOf(
           const cuts = { way, graph, problem, placement, request, microbatches, costs, deadline, signal };
           const placed = v > 1 && searching.has(way) ? undefined : await cut(cuts);
           if (!placed) continue;
-          const key = `${placed.placement.join()}/${Object.values(placed.partition.assignment).join()}`;
+          const key = `${rule}/${placed.placement.join()}/${Object.values(placed.partition.assignment).join()}`;
           if (seen.has(key)) continue;
           seen.add(key);
           layouts.push({ microbatches, way, rule, stagesPerDevice: v, ...placed });
@@ -334,7 +337,8 @@ async function layoutsOf(
 function givenLayout(request: PlanRequest, graph: Graph, microbatches: number, costs: CostModel): Layout {
   const scheduled = { ...request, schedule: request.schedule ?? '1f1b' };
   const { partition, placement } = placedStages(graph, scheduled, { microbatches, costs });
-  return { microbatches, way: 'given', rule: 'straight', stagesPerDevice: 1, partition, placement };
+  const stagesPerDevice = Math.ceil(placement.length / new Set(placement).size);
+  return { microbatches, way: 'given', rule: 'straight', stagesPerDevice, partition, placement };
 }
 
 /** All devices, and fewer: the fastest of them, in the order they are given. */
@@ -429,17 +433,21 @@ function weigh(
   const { devices } = request;
   // As if nothing else lay there: what is compiled is made within the memory that is left.
   const budget = devices.map((d) => capacityOf(d) ?? Number.POSITIVE_INFINITY);
+  const suits = (name: ScheduleWord) => name === 'auto' || namedSchedules[name].placement === rule;
+  // Stages that lie as the request has them have any schedule, but one each only what they need several for if all are such.
+  const isAny = layout.way === 'given' && (stagesPerDevice > 1 || !schedules.some(suits));
   return schedules.flatMap((name): Weighed[] => {
-    const own = name === 'auto' ? rule : namedSchedules[name].placement;
-    if (stagesPerDevice === 1 ? own !== 'straight' : own !== rule) return [];
-    const schedule =
-      name === 'auto'
-        ? listSchedule(shape, budget, { figures, edges, devices, costs, effort: 20_000 }).schedule
-        : makeSchedule(name, shape);
+    if (!isAny && !suits(name)) return [];
+    let schedule: Schedule;
     try {
+      schedule =
+        name === 'auto'
+          ? listSchedule(shape, budget, { figures, edges, devices, costs, effort: 20_000 }).schedule
+          : makeSchedule(name, shape);
       validateSchedule(schedule, { dependencies: edges });
-    } catch {
-      return []; // a rule that does not serve this placement
+    } catch (error) {
+      if (error instanceof PartitaError) return []; // a rule that does not serve this placement
+      throw error;
     }
     return [
       {

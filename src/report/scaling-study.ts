@@ -26,7 +26,7 @@ export async function scalingStudyPage(study: ScalingStudy, warn?: (text: string
       {
         title: `A model that grows with the devices (weak scaling)${suffix}`,
         text: "Every device holds as much work as the whole model is. Efficiency is one device's step over this one; the idle share of the devices stands beside the closed form of equal stages and free links (lines).",
-        charts: [weakChart(rows, study, 'efficiency'), weakChart(rows, study, 'bubble')],
+        charts: weakCharts(rows, study),
         tables: [],
       },
       {
@@ -154,6 +154,12 @@ function strongChart(all: readonly ScalingRow[], study: ScalingStudy): Chart | u
 
 /** Panels beside each other; none is alone in the last row. */
 const columnsFor = (panels: number): number => (panels > 3 && panels % 3 === 1 ? 2 : 3);
+
+/** Efficiency and idle share of the models that grow with the devices. */
+export const weakCharts = (rows: readonly ScalingRow[], study: ScalingStudy): (Chart | undefined)[] => [
+  weakChart(rows, study, 'efficiency'),
+  weakChart(rows, study, 'bubble'),
+];
 
 /** A panel for each M. */
 function weakChart(all: readonly ScalingRow[], study: ScalingStudy, what: 'efficiency' | 'bubble'): Chart | undefined {

@@ -55,6 +55,7 @@ const jsonOfCandidate = (c: EvaluatedCandidate) => ({
   schedule: c.schedule,
   recompute: c.recompute,
   stages: c.stages,
+  stagesPerDevice: c.stagesPerDevice,
   placement: c.placement,
   stepSeconds: c.stepSeconds,
   bubbleFraction: c.bubbleFraction,

@@ -287,9 +287,10 @@ describe('plan', () => {
       found.devices.map((d: { peakBytesPlanned: number }) => d.peakBytesPlanned),
     );
 
-    const kept = await partita(folder, ['plan', ...search, '--json', '--microbatches', '3', '--schedule', 'gpipe']);
+    const given = ['--microbatches', '3', '--schedule', 'gpipe', '--stagesPerDevice', '2'];
+    const kept = await partita(folder, ['plan', ...search, '--json', ...given]);
     for (const c of JSON.parse(kept.stdout).search.candidates)
-      expect(c).toMatchObject({ microbatches: 3, schedule: 'gpipe' });
+      expect(c).toMatchObject({ microbatches: 3, schedule: 'gpipe', stagesPerDevice: 2 });
     for (const [flags, text] of [
       [['--search-microbatches', '0'], '--search-microbatches'],
       [['--search-schedules', 'gpip'], 'gpipe'],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { gatherHanging } from '../../src/partition/gather.ts';
+import { gatherHanging, together } from '../../src/partition/gather.ts';
 import type { PlacementProblem } from '../../src/partition/problem.ts';
 
 /** a → b → c; d hangs on b, and e on d. */
@@ -50,5 +50,49 @@ describe('light parts that hang on one neighbour', () => {
   it('are nobody where all hang but none is light', () => {
     const heavy = { ...problem, parts: problem.parts.map((p) => ({ ...p, work: 500, bytes: 1000 })) };
     expect(gatherHanging(heavy).problem).toBe(heavy);
+  });
+
+  it('are light in work and in bytes, beside what is finite, and have one neighbour', () => {
+    const into = (change: (parts: { work: number; bytes: number }[]) => unknown, edges = problem.edges) => {
+      const parts = problem.parts.map((p) => ({ ...p }));
+      change(parts);
+      return gatherHanging({ ...problem, parts, edges }).into;
+    };
+    expect(into(() => {})).toEqual([0, 1, 2, 1, 1]);
+    // e is too long, or too large: it stays, and d between it and b as well.
+    expect(into((parts) => Object.assign(parts[4]!, { work: 9 }))).toEqual([0, 1, 2, 3, 4]);
+    expect(into((parts) => Object.assign(parts[4]!, { bytes: 9 }))).toEqual([0, 1, 2, 3, 4]);
+    // What can run nowhere here does not make all others light.
+    const endless = (parts: { work: number }[]) => Object.assign(parts[0]!, { work: Infinity });
+    expect(into((parts) => [endless(parts), Object.assign(parts[4]!, { work: 9 })])).toEqual([0, 1, 2, 3, 4]);
+    // Between two others.
+    expect(into(() => {}, [...problem.edges, [4, 2]])).toEqual([0, 1, 2, 3, 4]);
+    // Whatever the numbers: here e is 3 and d is 4.
+    expect(
+      into(() => {}, [
+        [0, 1],
+        [1, 2],
+        [1, 4],
+        [4, 3],
+      ]),
+    ).toEqual([0, 1, 2, 1, 1]);
+  });
+});
+
+describe('values together', () => {
+  it('are those of one producer for the same others, in any order and however often; none within a part', () => {
+    const values = [
+      { producer: 0, consumers: [2, 1, 2], cost: 1 },
+      { producer: 0, consumers: [1, 2], cost: 2 },
+      { producer: 3, consumers: [1, 2], cost: 4 },
+      { producer: 0, consumers: [1], cost: 8 },
+      { producer: 0, consumers: [0, 1, 2], cost: 16 },
+      { producer: 0, consumers: [0], cost: 32 },
+    ];
+    expect(together(values)).toEqual([
+      { producer: 0, consumers: [1, 2], cost: 19 },
+      { producer: 3, consumers: [1, 2], cost: 4 },
+      { producer: 0, consumers: [1], cost: 8 },
+    ]);
   });
 });

@@ -44,6 +44,53 @@ describe('lower bounds', () => {
     expect(partBound(flatten(chain([6, 6, 6], [0, 0], 2)), never)).toBeCloseTo(12, 6);
   });
 
+  it('crowding: of the longest parts, and of how many says most', () => {
+    // Of 9, 7 and 6 some device has two; of all five, three.
+    const flat = flatten(chain([1, 7, 5, 9, 6], [0, 0, 0, 0], 2));
+    expect(crowds(flat)).toEqual([
+      { of: [3, 1, 4], least: 2, together: 13 },
+      { of: [3, 1, 4, 2, 0], least: 3, together: 12 },
+    ]);
+    expect(crowds(flat, 1)).toHaveLength(1);
+    // With 7, 7, 7, 7, 7: of three, two are 14; of five, three are 21.
+    expect(crowds(flatten(chain([7, 7, 7, 7, 7], [0, 0, 0, 0], 2)), 1)).toMatchObject([{ least: 3, together: 21 }]);
+    expect(crowds(flatten(chain([7, 7, 7], [0, 0], 1)))).toEqual([]);
+  });
+
+  it('company: the lightest of all sets that hold a part, whatever counts of its load', () => {
+    fc.assert(
+      fc.property(
+        smallProblems({ parts: 6, devices: 1 }),
+        fc.constantFrom([1, 1, 1], [0.5, 0.5, 0], [0.75, 0, 0.25]),
+        (problem, [work, incoming, outgoing]) => {
+          const two = [0, 1].map(() => ({ ...device, speed: 1 }));
+          const parts = problem.parts.map((p) => ({ ...p, work: Number.isFinite(p.work) ? p.work : 5 }));
+          const isSum = incoming === 1;
+          // Where loads are sums the direction of a value is no matter, and values there and back are one.
+          const plain: PlacementProblem = { ...problem, parts, devices: two, load: isSum ? 'sum' : 'max' };
+          const flat = flatten(plain);
+          const mix = { work: work!, incoming: incoming!, outgoing: outgoing! };
+          for (let p = 0; p < parts.length; p++) {
+            const flow = setNetwork(flat, 0, ...(isSum ? [] : [mix])).maximumFlow(p, parts.length, {});
+            let lightest = Infinity;
+            for (const side of placements(plain)) {
+              if (side[p] !== 0) continue;
+              const inside = (q: number) => side[q] === 0;
+              const own = parts.reduce((sum, q, i) => sum + (inside(i) ? q.work : 0), 0);
+              const cost = (of: (v: (typeof plain.values)[number]) => boolean) =>
+                plain.values.reduce((sum, v) => sum + (of(v) ? v.cost : 0), 0);
+              const into = cost((v) => !inside(v.producer) && v.consumers.some(inside));
+              const out = cost((v) => inside(v.producer) && !v.consumers.every(inside));
+              lightest = Math.min(lightest, work! * own + incoming! * into + outgoing! * out);
+            }
+            expect(flow).toBeCloseTo(lightest, 6);
+          }
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
   it('company: whoever holds the middle pays for its values or takes their other ends', () => {
     // Alone: 4 + 5 + 5; with a neighbour: 4 + 3 + 5 + 0.
     expect(partBound(flatten(chain([3, 4, 3, 0, 0, 0, 0], [5, 5, 0, 0, 0, 0], 7)), never)).toBeCloseTo(10, 6);
@@ -69,6 +116,28 @@ describe('lower bounds', () => {
     const problem = chain([10, 10, 10, 10], [9, 2, 9], 2);
     expect(boundaryBound(flatten(problem), workBound(problem), 24, never)).toBeCloseTo(22, 3);
     expect(bruteForce(problem, true)).toBe(22);
+    // Where transfers overlap with computing, what both come to together bounds nothing.
+    const overlapped: PlacementProblem = { ...problem, load: 'max' };
+    expect(boundaryBound(flatten(overlapped), workBound(overlapped), 24, never)).toBeCloseTo(20, 6);
+    expect(bruteForce(overlapped, true)).toBe(20);
+  });
+
+  it('boundaries: a value over several of them is paid for once', () => {
+    // One value from the first of three to the last: 30 of work, and 6 at both its ends.
+    const problem = { ...chain([10, 10, 10], [0, 0], 3), values: [{ producer: 0, consumers: [2], cost: 6 }] };
+    expect(bruteForce(problem, true)).toBe(16);
+    expect(boundaryBound(flatten(problem), workBound(problem), 16, never)).toBeCloseTo(14, 3);
+  });
+
+  it('boundaries: cuts keep to the order of the parts', () => {
+    // The first and third alone would cut nothing, but the second is before the third.
+    const values = [
+      { producer: 0, consumers: [2], cost: 5 },
+      { producer: 1, consumers: [3], cost: 5 },
+    ];
+    const problem = { ...chain([10, 2, 2, 10], [0, 0, 0], 2), values };
+    expect(bruteForce(problem, true)).toBe(19);
+    expect(boundaryBound(flatten(problem), workBound(problem), 19, never)).toBeCloseTo(17, 3);
   });
 
   it('sets as cuts: the lightest set that holds one part and not another', () => {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Chain, Room } from '../../src/partition/chain.ts';
 import { cutSharedChain } from '../../src/partition/shared-chain.ts';
+import { Choices } from '../support/random-model.ts';
 
 type Held = Room['held'];
 
@@ -135,6 +136,35 @@ describe('a chain whose stages share devices', () => {
       }),
       { numRuns: 400 },
     );
+  });
+
+  it('is cut so where there are too many states to keep them all at first', () => {
+    const choices = new Choices(3);
+    for (let round = 0; round < 24; round++) {
+      const deviceOf = choices.pick([
+        [0, 1, 1, 0],
+        [0, 1, 0, 1],
+        [0, 1, 2, 0],
+        [2, 0, 1, 0],
+        [1, 0, 0, 1],
+      ]);
+      const n = 26;
+      const numbers = (length: number, max: number) => Array.from({ length }, () => 1 + choices.below(max));
+      const speedOf = [1, choices.pick([1, 2]), choices.pick([0.5, 1])];
+      const chain: Chain = {
+        weight: numbers(n, 997),
+        crossing: numbers(n + 1, 499),
+        cutCost: numbers(n + 1, 9),
+        speeds: deviceOf.map((d) => speedOf[d]!),
+      };
+      const share = choices.pick([0, 0.25, 1]);
+      const all = [...allCuts(n, 3)].map((cuts) => judge(chain, deviceOf, cuts, share));
+      const best = Math.min(...all.map((c) => c.pace));
+      const found = cutSharedChain(chain, deviceOf, { stageShare: share });
+      expect([found.objective, found.lowerBound]).toEqual([best, best]);
+      const { cost } = judge(chain, deviceOf, found.cuts, share);
+      expect(cost).toBe(Math.min(...all.filter((c) => c.pace === best).map((c) => c.cost)));
+    }
   });
 
   it('with too little effort to finish is still legal, and its bound still one', () => {

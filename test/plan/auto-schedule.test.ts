@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { analyticCosts } from '../../src/cost/model.ts';
 import { modelOf } from '../../src/nn/models/index.ts';
+import { listSchedule } from '../../src/plan/auto-schedule.ts';
 import { draftPlan, makePlan, type PlanRequest } from '../../src/plan/plan.ts';
-import { peakInFlightOfDevices, scheduleNames } from '../../src/schedule/index.ts';
+import { chainEdges, peakInFlightOfDevices, scheduleNames } from '../../src/schedule/index.ts';
 import { Session } from '../../src/train/session.ts';
 import { batchFor } from '../support/built-in.ts';
 import { planOf, toHex } from '../support/models.ts';
@@ -70,5 +71,37 @@ describe('the schedule auto', () => {
 
   it('depends on nothing but the request', () => {
     expect(planOf(model, { ...shared, ...cut, schedule: 'auto' }).schedules).toEqual(free.schedules);
+  });
+});
+
+describe('a budget that is too small', () => {
+  const figures = {
+    durations: [0, 1].map(() => ({ F: 1, B: 1, W: 1 })),
+    traffic: new Map([['0>1', { bytes: 0, messages: 0 }]]),
+    stepSeconds: [0, 0],
+    fixedBytes: [0, 0],
+    heldBytes: [10, 10],
+  };
+  const devices = [0, 1].map(() => ({ backend: 'wasm', memory: null, speed: 1 }) as const);
+  const free = analyticCosts({ link: { bytesPerSecond: Number.POSITIVE_INFINITY, secondsLatency: 0 } });
+  const shape = { stages: 2, microbatches: 6, placement: [0, 1], devices: 2 };
+  const list = (...budget: number[]) =>
+    listSchedule(shape, budget, { figures, edges: chainEdges(2), devices, costs: free, effort: 5000 });
+
+  it('is raised to the least with which there is a schedule, on its own device alone', () => {
+    expect(list(3, 40)).toEqual(list(10, 40));
+    expect(list(40, 3)).toEqual(list(40, 10));
+    // What the other device may hold counts: it is not lowered to the least.
+    expect(list(40, 3).makespan).toBeLessThan(list(10, 10).makespan);
+    expect(list(40, 3).held[1]).toBe(10);
+    expect(list(0, 0).held).toEqual([10, 10]);
+  });
+
+  it('of anything but memory is no matter of raising', () => {
+    const broken = { ...figures, durations: [0, 1].map(() => ({ F: -1, B: 1, W: 1 })) };
+    const options = { figures: broken, edges: chainEdges(2), devices, costs: free };
+    expect(() => listSchedule(shape, [40, 40], options)).toThrow(
+      expect.objectContaining({ code: 'schedule-duration' }),
+    );
   });
 });

@@ -5,6 +5,7 @@ import { analyticCosts } from '../../src/cost/model.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { mul, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
+import { reshape } from '../../src/ops/shape.ts';
 import type { Model } from '../../src/optim/model.ts';
 import {
   evaluatePlacement,
@@ -14,7 +15,13 @@ import {
   trainingProblem,
 } from '../../src/partition/index.ts';
 import { draftPlan, type PlanRequest } from '../../src/plan/plan.ts';
-import { estimateBytes, estimateSeconds, searchPlan } from '../../src/plan/search.ts';
+import {
+  estimateBytes,
+  estimateSeconds,
+  partitionWays,
+  searchedMicrobatches,
+  searchPlan,
+} from '../../src/plan/search.ts';
 import { forwardEdges, linkSeconds, stageCosts, taskSeconds } from '../../src/plan/stage-costs.ts';
 import { stepBoundOf, stepTimeBound } from '../../src/plan/step-bound.ts';
 import { chainEdges, makeSchedule, scheduleNames } from '../../src/schedule/index.ts';
@@ -38,10 +45,13 @@ describe('a training graph as a placement problem', () => {
   it('holds all work, bytes and order of the graph, whatever the graph', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 1, max: 4 }), (seed, microbatches) => {
-        const { graphs } = planOf(randomModel(seed), { batch: 8 });
+        const kind = seed % 2 === 0 ? 'adam' : 'sgd';
+        const { graphs } = planOf(randomModel(seed), { batch: 8, optimizer: { kind, lr: 0.1 } });
         const graph = graphs.train!;
         const devices = Array.from({ length: 3 }, () => ({ speed: 1, memory: null }));
         const { problem, assignmentOf } = trainingProblem(graph, { costs, devices, microbatches });
+        // In the order of the graph, forward: gradients flow back along values only.
+        for (const [from, to] of problem.edges) expect(from).toBeLessThan(to);
         const all = stageCosts(graph, () => 0, { stages: 1, costs });
         const { F, B, W } = all.durations[0]!;
         const sum = (of: (p: (typeof problem.parts)[number]) => number) => problem.parts.reduce((s, p) => s + of(p), 0);
@@ -63,7 +73,15 @@ describe('a training graph as a placement problem', () => {
 describe('loads of a training graph on two devices', () => {
   it('are the work of each, and what the compiled program sends between them', () => {
     const microbatches = 2;
-    const models = [threeLayers, smallModels.gpt, smallModels.unet, randomModel(3), randomModel(11), randomModel(26)];
+    const models = [
+      threeLayers,
+      smallModels.gpt,
+      smallModels.unet,
+      smallModels.resnet,
+      randomModel(3),
+      randomModel(11),
+      randomModel(26),
+    ];
     for (const [n, model] of models.entries()) {
       const whole = planOf(model, { batch: 8, microbatches }).graphs.train!;
       const speeds = [1, 2];
@@ -92,9 +110,9 @@ describe('loads of a training graph on two devices', () => {
 
   it('take capacity, speed and microbatches in flight from the devices, and of links the slowest of each device', () => {
     const seconds = [
-      [0, 1, 2],
-      [4, 0, 8],
-      [3, 5, 0],
+      [99, 1, 2],
+      [4, 99, 8],
+      [3, 5, 99],
     ];
     const link = (from: number, to: number) => ({
       bytesPerSecond: Number.POSITIVE_INFINITY,
@@ -119,6 +137,32 @@ describe('loads of a training graph on two devices', () => {
     // 0 is reached from 1 in 4; the others have the slowest link of all.
     expect(devices.map((d) => d.linkSpeed)).toEqual([2, 1, 1]);
     for (const { cost } of values) expect(cost % 8).toBe(0);
+  });
+
+  it('have a reshape where its value is made, and of what is fed where it is read first', () => {
+    const model: Model = {
+      name: 'reshapes',
+      build: (n) => {
+        const graph = new Graph();
+        const weight = (name: string, rows: number, columns: number) =>
+          graph.parameter(name, [rows, columns], { kind: 'uniform', low: -1, high: 1 });
+        const x = graph.input('x', { shape: [n, 2, 2] });
+        const flat = reshape(reshape(x, [n, 1, 4]), [n, 4]);
+        const h = reshape(reshape(tanh(matmul(flat, weight('w', 4, 4))), [n, 2, 2]), [n, 4]);
+        const y = graph.output('y', mul(matmul(h, weight('v', 4, 4)), flat));
+        return { graph, objective: [{ loss: squaredError(y, graph.input('t', { shape: [n, 4] })), weight: 1 }] };
+      },
+    };
+    const graph = planOf(model, { batch: 8 }).graphs.train!;
+    const options = { costs, microbatches: 1, devices: [0, 1, 2].map(() => ({ speed: 1, memory: null })) };
+    const { problem, assignmentOf } = trainingProblem(graph, options);
+    const place = new Map(problem.parts.map((p, i) => [p.name, i]));
+    const on = (of: Record<string, number>) => assignmentOf(problem.parts.map((p) => of[p.name] ?? 2));
+    // Both readers of the fed value: the first device of the two, whichever it is.
+    expect(place.has('reshape')).toBe(false);
+    const forward = on({ matmul: 0, tanh: 1, matmul_1: 1 });
+    expect(forward).toMatchObject({ reshape: 0, reshape_1: 0, reshape_2: 1, reshape_3: 1 });
+    expect(on({ matmul: 2, tanh: 0, mul: 1 })).toMatchObject({ reshape: 1, reshape_1: 1, reshape_2: 0, reshape_3: 0 });
   });
 
   it('are held where they are made; what is fed, where it is read first', () => {
@@ -282,10 +326,15 @@ describe('estimates on paper', () => {
 
 describe('the search for a plan', () => {
   const request = { ...planOf(threeLayers, { batch: 64, devices: 2, costs }).request };
+  /** A batch so large that the pages of 64 KiB of a capacity tell plans apart. */
+  const large = planOf(threeLayers, { batch: 4096, devices: 2, costs }).request;
+  /** The ways to cut that take no time. */
+  const chains = ['chain-time', 'chain-memory'] as const;
+  const quick = partitionWays.filter((way) => way !== 'contiguous' && way !== 'anywhere');
 
   it('is no slower than any plan it could have made by hand, and above its bound', async () => {
-    const found = await searchPlan(request, { microbatches: [1, 2, 4, 8] });
-    for (const microbatches of [1, 2, 4, 8]) {
+    const found = await searchPlan(request, { microbatches: [1, 8], partitions: quick });
+    for (const microbatches of [1, 8]) {
       for (const schedule of ['gpipe', '1f1b'] as const) {
         const plan = draftPlan({ ...request, microbatches, schedule });
         expect(found.best.stepSeconds).toBeLessThanOrEqual(plan.prediction.stepSeconds * (1 + 1e-9));
@@ -300,7 +349,8 @@ describe('the search for a plan', () => {
   it('gives a front on which less time costs more memory', async () => {
     // Kernels that cost much each make many small microbatches slow, and they still need the least memory.
     const dear = analyticCosts({ device: { ...slow, secondsPerKernel: 1e-3 } });
-    const { pareto, evaluated } = await searchPlan({ ...request, costs: dear }, { microbatches: [1, 2, 4, 8] });
+    const options = { microbatches: [1, 2, 4, 8], partitions: chains } as const;
+    const { pareto, evaluated } = await searchPlan({ ...request, costs: dear }, options);
     expect(pareto.length).toBeGreaterThan(1);
     const peak = (c: (typeof pareto)[number]) => Math.max(...c.peakBytes);
     pareto.slice(1).forEach((c, i) => {
@@ -313,18 +363,23 @@ describe('the search for a plan', () => {
   });
 
   it('keeps within the memory, and says what would do where nothing fits', async () => {
-    const free = await searchPlan(request, { microbatches: [1, 2, 4, 8, 16] });
+    const options = { microbatches: [1, 8], partitions: chains, evaluations: 6, recompute: 'none' } as const;
+    const free = await searchPlan(large, options);
     const leanest = free.pareto.at(-1)!;
     const memory = Math.ceil(Math.max(...leanest.peakBytes) / 65536) * 65536;
     const devices = request.devices.map((d) => ({ ...d, memory }));
-    const tight = await searchPlan({ ...request, devices }, { microbatches: [1, 2, 4, 8, 16] });
+    const tight = await searchPlan({ ...large, devices }, options);
     expect(tight.best.fits).toBe(true);
     for (const bytes of tight.best.peakBytes) expect(bytes).toBeLessThanOrEqual(memory);
     const none = request.devices.map((d) => ({ ...d, memory: 0 }));
-    await expect(searchPlan({ ...request, devices: none }, { microbatches: [1, 2] })).rejects.toMatchObject({
-      code: 'search-nothing-fits',
-      remedy: expect.stringMatching(/^--memory \d+KiB$/),
-    });
+    const refused = await searchPlan({ ...large, devices: none }, options).catch((error) => error);
+    expect(refused).toMatchObject({ code: 'search-nothing-fits', remedy: expect.stringMatching(/^--memory \d+KiB$/) });
+    // The capacity that it names is one at which there is a plan, and is the least of what was compiled.
+    const enough = Number(/\d+/.exec(refused.remedy)![0]) * 1024;
+    const { smallest } = refused.fields as { smallest: { peakBytes: number[] } };
+    expect(enough).toBe(Math.ceil(Math.max(...smallest.peakBytes) / 65536) * 65536);
+    const just = request.devices.map((d) => ({ ...d, memory: enough }));
+    expect((await searchPlan({ ...large, devices: just }, options)).best.fits).toBe(true);
   });
 
   it('keeps the partition, schedule and microbatches that are given', async () => {
@@ -334,6 +389,123 @@ describe('the search for a plan', () => {
     expect(found.evaluated).toHaveLength(1);
     expect(found.best).toMatchObject({ microbatches: 4, schedule: 'gpipe', partition: 'given' });
     expect(found.plan.partition.assignment).toEqual(draftPlan(given).partition.assignment);
+  });
+
+  it('keeps stages that lie as the request says, whatever the schedule is made for', async () => {
+    const names = forwardNodes(planOf(threeLayers).graphs.train!).map((n) => n.name);
+    const given = { ...request, partition: { cuts: [names[1]!, names[2]!, names[4]!] } };
+    for (const placement of [
+      [0, 1, 1, 0],
+      [0, 0, 1, 1],
+      [0, 1, 0, 1],
+    ]) {
+      for (const schedule of ['1f1b', 'zb-v', 'interleaved-1f1b', 'auto'] as const) {
+        const asked = { ...given, placement };
+        const found = await searchPlan(asked, { microbatches: [4], schedules: [schedule], partitions: ['given'] });
+        expect(found.evaluated).toHaveLength(1);
+        expect(found.best).toMatchObject({ schedule, placement, stages: 4, stagesPerDevice: 2 });
+        expect(found.best.stepSeconds).toBe(draftPlan({ ...asked, microbatches: 4, schedule }).prediction.stepSeconds);
+      }
+    }
+    // Where each device has one stage, of the schedules those that are made for that.
+    const straight = { ...request, partition: { cuts: [names[2]!] } };
+    const all = await searchPlan(straight, { microbatches: [4], partitions: ['given'], evaluations: 100 });
+    const tried = new Set(all.evaluated.map((c) => c.schedule));
+    expect(tried).toEqual(new Set(['gpipe', '1f1b', 'zb-h1', 'zb-h2', 'auto']));
+    const only = await searchPlan(straight, { microbatches: [4], schedules: ['zb-v'], partitions: ['given'] });
+    expect(only.best).toMatchObject({ schedule: 'zb-v', placement: [0, 1] });
+  });
+
+  it('keeps to a number of stages a device, with any schedule', async () => {
+    for (const schedule of ['gpipe', 'zb-v', 'looped-bfs'] as const) {
+      const options = { microbatches: [2], schedules: [schedule], stagesPerDevice: [2], evaluations: 100 };
+      const { evaluated } = await searchPlan(request, options);
+      for (const { placement, stagesPerDevice, stages } of evaluated) {
+        const used = [...new Set(placement)];
+        expect([stagesPerDevice, stages]).toEqual([2, 2 * used.length]);
+        for (const d of used) expect(placement.filter((e) => e === d)).toHaveLength(2);
+      }
+      expect(new Set(evaluated.map((c) => new Set(c.placement).size))).toEqual(new Set([1, 2]));
+    }
+  });
+
+  it('of devices that are not alike leaves the slowest out, and weighs each combination once', async () => {
+    const speeds = [1, 4, 2];
+    const devices = speeds.map((speed) => ({ backend: 'wasm', memory: null, speed }) as const);
+    const options = {
+      microbatches: [2],
+      partitions: ['chain-time', 'equal', 'parameters'],
+      evaluations: 1000,
+    } as const;
+    const { evaluated, considered } = await searchPlan({ ...request, devices }, options);
+    const used = new Set(evaluated.map((c) => [...new Set(c.placement)].sort().join()));
+    expect(used).toEqual(new Set(['0,1,2', '1,2', '1']));
+    const whole = await searchPlan({ ...request, devices }, { ...options, fewerDevices: false });
+    expect(new Set(whole.evaluated.map((c) => [...new Set(c.placement)].sort().join()))).toEqual(new Set(['0,1,2']));
+    // Looped and there and back, of two stages a device and of four.
+    expect(new Set(evaluated.map((c) => c.placement.join())).has('1,2,2,1')).toBe(true);
+    expect(new Set(evaluated.map((c) => c.placement.join())).has('1,2,1,2')).toBe(true);
+    // All that were weighed, and the schedule auto for the best of their cuts.
+    expect(evaluated.length - evaluated.filter((c) => c.schedule === 'auto').length).toBe(considered);
+    expect(evaluated.filter((c) => c.schedule === 'auto').length).toBe(3);
+    expect(evaluated.map((c) => c.stepSeconds)).toEqual(evaluated.map((c) => c.stepSeconds).sort((a, b) => a - b));
+  });
+
+  it('compiles as many plans as it may, a quarter of them with auto, on the best cuts', async () => {
+    const found = await searchPlan(request, {
+      microbatches: [1, 4],
+      partitions: ['chain-time', 'equal'],
+      evaluations: 8,
+    });
+    expect(found.evaluated).toHaveLength(8);
+    const listed = found.evaluated.filter((c) => c.schedule === 'auto');
+    expect(listed).toHaveLength(2);
+    for (const c of listed) expect(c.microbatches).toBeGreaterThan(1);
+    const named = await searchPlan(request, { microbatches: [4], partitions: ['equal'], schedules: ['gpipe', '1f1b'] });
+    expect(named.evaluated.some((c) => c.schedule === 'auto')).toBe(false);
+    await expect(searchPlan(request, { schedules: [], microbatches: [2] })).rejects.toMatchObject({
+      code: 'search-empty',
+    });
+  });
+
+  it('fits what it says fits, and gives the front of that alone', async () => {
+    const limited = { microbatches: [1, 8], partitions: chains, evaluations: 12, recompute: 'none' } as const;
+    const free = await searchPlan(large, limited);
+    expect(new Set(free.evaluated.map((c) => c.recompute))).toEqual(new Set(['none']));
+    const peak = (c: { peakBytes: readonly number[] }) => Math.max(...c.peakBytes);
+    const peaks = free.evaluated.map(peak).sort((a, b) => a - b);
+    const memory = Math.ceil(peaks[Math.floor(peaks.length / 3)]! / 65536) * 65536;
+    const devices = large.devices.map((d) => ({ ...d, memory }));
+    const { evaluated, pareto, best } = await searchPlan({ ...large, devices }, limited);
+    expect(evaluated.some((c) => !c.fits)).toBe(true);
+    for (const c of evaluated) expect(c.fits).toBe(peak(c) <= memory);
+    const fitting = evaluated.filter((c) => c.fits);
+    expect(best).toBe(fitting[0]);
+    const beats = (a: typeof best, b: typeof best) =>
+      a.stepSeconds <= b.stepSeconds && peak(a) <= peak(b) && (a.stepSeconds < b.stepSeconds || peak(a) < peak(b));
+    for (const c of fitting) {
+      const twin = pareto.find((p) => p.stepSeconds === c.stepSeconds && peak(p) === peak(c));
+      expect(twin !== undefined).toBe(!fitting.some((o) => beats(o, c)));
+    }
+    expect(new Set(pareto.map((p) => `${p.stepSeconds} ${peak(p)}`)).size).toBe(pareto.length);
+  });
+
+  it('tries numbers of microbatches up to the batch and 32, and that of the request', () => {
+    const of = (batch: number, microbatches: number) =>
+      searchedMicrobatches({ ...request, programs: { train: { batch, mode: 'train', outputs: true } }, microbatches });
+    expect(of(64, 1)).toEqual([1, 2, 4, 8, 16, 32]);
+    expect(of(8, 3)).toEqual([1, 2, 3, 4, 8]);
+    expect(of(7, 50)).toEqual([1, 2, 4, 7]);
+    expect(searchedMicrobatches(request, { microbatches: [5] })).toEqual([5]);
+  });
+
+  it('has only schedules with all forwards first where a batch is normalised as a whole', async () => {
+    const whole = {
+      ...planOf(smallModels.resnet, { batch: 4, devices: 2, batchNorm: 'exact', costs, schedule: 'gpipe' }).request,
+    };
+    const options = { microbatches: [2], partitions: ['chain-time'], evaluations: 30 } as const;
+    const { evaluated } = await searchPlan({ ...whole, schedule: undefined } as PlanRequest, options);
+    expect(new Set(evaluated.map((c) => c.schedule))).toEqual(new Set(['gpipe', 'looped-bfs']));
   });
 
   it('ends within its step where it is interrupted: with the best so far, or before there is one with the reason', async () => {
@@ -391,7 +563,7 @@ describe('the search for a plan', () => {
 
   it('leaves devices out where links cost more than they save', async () => {
     const far = analyticCosts({ device: slow, link: { bytesPerSecond: 1e8, secondsLatency: 1 } });
-    const found = await searchPlan({ ...request, costs: far });
+    const found = await searchPlan({ ...request, costs: far }, { microbatches: [1, 4], partitions: quick });
     expect(new Set(found.best.placement).size).toBe(1);
   });
 });

@@ -51,4 +51,21 @@ describe('the bound on step times', () => {
       expect(stepTimeBound(graph, { costs, speeds, microbatches: M })).toBeCloseTo(expected, 12);
     }
   });
+
+  it('knows that what is computed again need not be', () => {
+    let clones = 0;
+    for (const model of [threeLayers, smallModels.gpt, smallModels.resnet]) {
+      const of = (recompute: 'none' | 'stage') => {
+        const { graphs } = planOf(model, { batch: 8, devices: 2, microbatches: 4, recompute });
+        clones += graphs.train!.nodes.filter((n) => n.recomputes).length;
+        return [1, 12].map((n) => {
+          return stepTimeBound(graphs.train!, { costs, speeds: new Array<number>(n).fill(1), microbatches: 4 });
+        });
+      };
+      const [plain, again] = [of('none'), of('stage')];
+      expect(again[0]).toBeCloseTo(plain[0]!, 12);
+      expect(again[1]).toBeCloseTo(plain[1]!, 12);
+    }
+    expect(clones).toBeGreaterThan(0);
+  });
 });

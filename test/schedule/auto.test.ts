@@ -5,7 +5,6 @@ import {
   type AutoSchedule,
   type AutoScheduleOptions,
   autoSchedule,
-  clockUntilStuck,
   makeSchedule,
   placementOver,
   playClock,
@@ -16,6 +15,7 @@ import {
   type Task,
   validateSchedule,
 } from '../../src/schedule/index.ts';
+import { bruteForce, heldOf } from '../support/scheduling-problem.ts';
 
 /** Any problem: acyclic stages, unequal times, links that differ by direction, several stages a device, budgets. */
 const problems = fc
@@ -83,24 +83,6 @@ function smallestBudget(shape: ScheduleShape, options: AutoScheduleOptions): num
   }
 }
 
-/** The most that each device holds, told apart from the program's own accounting. */
-function heldOf({ rows, devices }: Schedule, memory: NonNullable<AutoScheduleOptions['memory']>): number[] {
-  const { perMicrobatch, perWeightGradient = perMicrobatch } = memory;
-  return Array.from({ length: devices }, (_, d) => {
-    let held = 0;
-    let peak = 0;
-    for (const { kind, stage } of rows[d]!) {
-      const [hold, keep] = [perMicrobatch[stage]!, perWeightGradient[stage]!];
-      if (kind === 'F') held += hold;
-      if (kind === 'B') held += keep - hold;
-      peak = Math.max(peak, held);
-      if (kind === 'W') held -= keep;
-      if (kind === 'BW') held -= hold;
-    }
-    return peak;
-  });
-}
-
 const lengthsOf = (schedule: Schedule, options: AutoScheduleOptions) => {
   const clock = playClock(schedule, options);
   const spans = clock.rows.flatMap((row) => (row.length > 0 ? [row.at(-1)!.end - row[0]!.start] : []));
@@ -152,57 +134,6 @@ function namedWithin(name: (typeof scheduleNames)[number], shape: ScheduleShape,
   } catch {
     return undefined;
   }
-}
-
-/** Every row of a device: its stages' tasks in every order that keeps each stage's own. */
-function allRows(own: readonly number[], microbatches: number, split: boolean): Task[][] {
-  const rows: Task[][] = [];
-  const counts = own.map(() => ({ F: 0, B: 0, W: 0 }));
-  const row: Task[] = [];
-  const visit = (): void => {
-    if (counts.every((c) => c.W === microbatches)) rows.push([...row]);
-    own.forEach((stage, i) => {
-      const c = counts[i]!;
-      const take = (kind: Task['kind'], ...counted: (keyof typeof c)[]): void => {
-        row.push({ kind, stage, microbatch: c[counted[0]!] });
-        for (const k of counted) c[k]++;
-        visit();
-        for (const k of counted) c[k]--;
-        row.pop();
-      };
-      if (c.F < microbatches) take('F', 'F');
-      if (split && c.B < c.F) take('B', 'B');
-      if (split && c.W < c.B) take('W', 'W');
-      if (c.B < c.F && c.W === c.B) take('BW', 'B', 'W');
-    });
-  };
-  visit();
-  return rows;
-}
-
-/** The shortest of all schedules there are. */
-function bruteForce({ stages, microbatches, placement, devices }: ScheduleShape, options: AutoScheduleOptions): number {
-  const { memory, dependencies, durations, link, splitBackward } = options;
-  const choices = Array.from({ length: devices! }, (_, d) => {
-    const own = [...Array(stages).keys()].filter((s) => placement![s] === d);
-    const rows = allRows(own, microbatches, splitBackward!);
-    if (memory === undefined) return rows;
-    const fits = (row: Task[]): boolean =>
-      heldOf({ rows: [row], devices: 1 } as unknown as Schedule, memory)[0]! <= memory.budget[d]!;
-    return rows.filter(fits);
-  });
-  let best = Infinity;
-  const visit = (rows: Task[][]): void => {
-    if (rows.length < devices!) {
-      for (const row of choices[rows.length]!) visit([...rows, row]);
-      return;
-    }
-    const schedule = { name: '', stages, microbatches, placement: placement!, devices: devices!, rows };
-    const clock = clockUntilStuck(schedule, { dependencies, durations, link });
-    if (clock.waiting.length === 0) best = Math.min(best, clock.makespan);
-  };
-  visit([]);
-  return best;
 }
 
 describe('few tasks', () => {
@@ -459,6 +390,20 @@ describe('what is known', () => {
     });
   });
 
+  it('of devices without a limit holds what it likes', () => {
+    const shape = { stages: 3, microbatches: 6 };
+    const without = autoSchedule(shape, { ...equal, effort: 3000 });
+    for (const budget of [
+      [Infinity, Infinity, Infinity],
+      [Infinity, 6, Infinity],
+    ]) {
+      const memory = { perMicrobatch: [1, 1, 1], budget };
+      const found = autoSchedule(shape, { ...equal, memory, effort: 3000 });
+      expect(found.makespan).toBe(without.makespan);
+      expect(found.held).toEqual(heldOf(found.schedule, memory));
+    }
+  });
+
   it('lays stages over fewer devices in rounds', () => {
     expect(autoSchedule({ stages: 4, devices: 2, microbatches: 1 }, { effort: 0 }).schedule.placement).toEqual([
       0, 1, 0, 1,
@@ -469,7 +414,9 @@ describe('what is known', () => {
 describe('what cannot be made', () => {
   it.each<[string, AutoScheduleOptions]>([
     ['schedule-duration', { durations: { F: 1, B: -1, W: 1 } }],
+    ['schedule-duration', { durations: { F: 1, B: 1, W: Number.POSITIVE_INFINITY } }],
     ['schedule-link', { link: Number.NaN }],
+    ['schedule-link', { link: Number.POSITIVE_INFINITY }],
     ['schedule-link', { link: (from) => (from === 1 ? -1 : 0) }],
     ['schedule-dependencies', { dependencies: [[0, 2]] }],
     ['schedule-dependencies', { dependencies: [[0, 0]] }],

@@ -87,6 +87,11 @@ describe('writing', () => {
     const short = forwardOnly({ stages: 1, microbatches: 1, devices: 2 });
     expect(writeScheduleCsv(short)).toBe('0F0,\n,\n');
     expect(readScheduleCsv(writeScheduleCsv(short), { name: short.name })).toEqual(short);
+    expect(writeScheduleCsv(short, { columns: 'packed' })).toBe('0F0,\n,\n');
+  });
+  it('gives a cell that nothing waits for one clock too', () => {
+    const text = '0F0,(0F1;0B0)OVERLAP_F_B,0B1\n';
+    expect(writeScheduleCsv(readScheduleCsv(text))).toBe(text);
   });
 });
 
@@ -112,9 +117,11 @@ describe('reading', () => {
     expect(() => validateSchedule(both)).toThrow('0BW0 does the whole backward');
   });
   it("forgives a spreadsheet's byte order mark, line ends, quotes, spaces and blank lines", () => {
-    const schedule = readScheduleCsv('\uFEFF"0F0", 0B0 ,\r\n\r\n,\r\n\r\n');
+    const schedule = readScheduleCsv('\uFEFF"0F0", 0B0 ,\r\n\r\n,\r\n  \r\n');
     expect(schedule).toMatchObject({ devices: 2, stages: 1 });
     expect(keys(schedule, 0)).toBe('0F0 0BW0');
+    const spaced = readScheduleCsv('0F0,( 0F1 ; 0B0 )OVERLAP_F_B,0B1');
+    expect(spaced.overlaps).toEqual([[1]]);
   });
   it('names row, column, cell and what was expected, for all problems at once', () => {
     const error = failure('0F0,0X1,0B0\n,1F0,0SEND_F0,0F1\n(1F1;1Q0)OVERLAP_F_B\n(1F1;1B0;1F2)OVERLAP_F_B\n');
@@ -128,6 +135,13 @@ describe('reading', () => {
     ]);
     expect(error.message).toContain('row 1, column 2: "0X1", expected a task such as 2F0');
     expect(error.fields).toMatchObject({ row: 1, column: 2, cell: '0X1' });
+  });
+  it('lists twenty problems and counts the rest', () => {
+    const error = failure(Array.from({ length: 23 }, () => 'x').join(','));
+    expect(error.fields.problems).toHaveLength(23);
+    expect(error.message).toContain('column 20: "x"');
+    expect(error.message).not.toContain('column 21');
+    expect(error.message).toMatch(/and 3 more$/);
   });
   it.each([
     ['', 'at least one task'],

@@ -30,7 +30,8 @@ function draw(seed: number): Drawn {
     programs[m.from]!.push(send(m.to, m.message, choices.below(4), short()));
     m.isSent = true;
   };
-  for (let n = choices.below(48); n > 0; n--) {
+  // Of some all or most devices have nothing to do.
+  for (let n = seed % 8 === 0 ? choices.below(3) : choices.below(48); n > 0; n--) {
     const d = choices.below(devices);
     const what = choices.below(10);
     if (what < 3) programs[d]!.push(compute(choices.below(6)));

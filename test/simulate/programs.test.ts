@@ -49,6 +49,18 @@ describe('programs of plans', () => {
           const { padding, ...live } = planned.byCategory;
           expect(memory.samples[layout.peakAt]!.live).toEqual(live);
           expect(total(live) + padding).toBe(memory.peakBytes);
+          // Whoever lives at an instruction reaches as far as its offset and bytes say.
+          const base = Math.max(0, ...planned.persistent.map((p) => p.offset + p.bytes));
+          const tops = memory.samples.map((_, i) =>
+            layout.intervals.flatMap(({ buffer, first, last }) =>
+              first <= i && i <= last ? [layout.offsets[buffer]! + own.buffers[buffer]!.bytes] : [],
+            ),
+          );
+          expect(memory.samples.map((s) => s.reachBytes)).toEqual(tops.map((t) => Math.max(base, ...t)));
+          const ends = memory.samples.map((_, i) => simulation.timeline!.at(d, i).end);
+          expect(memory.samples.map((s) => s.seconds)).toEqual([0, ...ends].slice(0, ends.length));
+          const peakAt = memory.samples.findIndex((s) => s.reachBytes === memory.peakBytes);
+          expect(memory.peakSeconds).toBe(memory.samples[peakAt]!.seconds);
           // What lives now fits below what is reached now, and time does not go back.
           memory.samples.forEach((s, i) => {
             expect(total(s.live)).toBeLessThanOrEqual(s.reachBytes);
