@@ -1,8 +1,18 @@
 import { defineConfig } from 'vitest/config';
 
+/**
+ * Folders whose tests only compute: they change nothing of their process, and start neither sessions nor processes. Their
+ * files run one behind the other in two processes that load the sources once; every other file has a process of its own.
+ */
+const computing = [
+  ...['autodiff', 'backends', 'conformance', 'core', 'cost', 'formats', 'graph', 'kernels', 'lower', 'nn', 'ops'],
+  ...['partition', 'recompute', 'report', 'schedule', 'simulate'],
+].join('|');
+/** Those in these folders that start threads or processes, or measure the process. */
+const others = ['test/formats/fuzz/*.test.ts', 'test/partition/deadline.test.ts', 'test/partition/search.test.ts'];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     testTimeout: 120_000,
     hookTimeout: 60_000,
     // Every session of the tests is audited unless it says otherwise: memory is checked instruction by instruction.
@@ -10,5 +20,25 @@ export default defineConfig({
     env: { PARTITA_AUDIT: '1', PARTITA_CACHE: 'off' },
     // Device tests start worker threads of their own: two files side by side fill the two cores this suite is sized for.
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'devices',
+          include: ['test/*.test.ts', `test/!(${computing})/**/*.test.ts`, ...others],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'computing',
+          include: [`test/@(${computing})/**/*.test.ts`],
+          exclude: others,
+          isolate: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 });

@@ -24,6 +24,9 @@ const ops = new Map();
 async function mutate(way, input, wanted) {
   const vitest = await startVitest('test', [file], {
     root,
+    // The suite's projects would not take the set-up file below.
+    config: false,
+    testTimeout: 120_000,
     watch: false,
     reporters: [{}],
     setupFiles: ['test/conformance/mutant.setup.ts'],

@@ -64,22 +64,27 @@ export function packingProblem(
 export class PackingSearch {
   readonly #problem: PackingProblem;
   readonly #count: number;
-  /** Blocks alive in each section: those of section s from #starts[s] on. */
+  /** Blocks alive in each section: those of section s from #starts[s] on, the #open[s] that are not placed in front. */
   readonly #members: Int32Array;
   readonly #starts: Int32Array;
+  readonly #open: Int32Array;
+  /** Where among them a block stands, section by section of its life: those of block i from #firstSeat[i] on. */
+  readonly #seats: Int32Array;
+  readonly #firstSeat: Int32Array;
   /** Blocks that overlap each one in time: those of block i from #firstBeside[i] on. */
   readonly #beside: Int32Array;
   readonly #firstBeside: Int32Array;
   /** All blocks by the beginning of their lives. */
   readonly #byTime: Int32Array;
   /** Place of each block in the order in which equally low ones are tried. */
-  readonly #rank: Int32Array;
+  #rank: Int32Array;
   readonly #placed: Uint8Array;
   /** Of a placed block its offset; of another the lowest that placed ones leave. */
   readonly #offsets: Float64Array;
   /** Of blocks that are not placed, what their offsets will be at least: more than what placed ones leave where passed by. */
   readonly #bounds: Float64Array;
-  /** By section, the sum of the heights of blocks that are not placed. */
+  /** By section, the sum of the heights of all blocks, and of those that are not placed. */
+  readonly #sums: Float64Array;
   readonly #left: Float64Array;
   #capacity = 0;
   #limit: SearchLimit = { work: 0 };
@@ -96,12 +101,17 @@ export class PackingSearch {
   readonly #stamp: Int32Array;
   #stamps = 0;
   readonly #passed: Uint8Array;
-  /** By section, blocks that compete for its lowest place. */
+  /** By section, how dear its lowest place is, while it is looked for. */
   readonly #counts: Int32Array;
   /** By block, how often it did not fit. */
   readonly #blame: Float64Array;
-  readonly #failed = new Float64Array(FAILED_STATES);
+  /** Keys of states that are known to fail, by slot, and the slots in use. */
+  #failed: Float64Array | undefined;
+  readonly #slots: number[] = [];
   #visited = 0;
+  /** What orders go by, and the ranks of those without blame: they do not change. */
+  readonly #keys: Readonly<Record<string, Float64Array>>;
+  readonly #ranks = new Map<string, Int32Array>();
 
   constructor(problem: PackingProblem) {
     const { sizes, from, to, sections } = problem;
@@ -111,8 +121,31 @@ export class PackingSearch {
     for (let i = 0; i < n; i++) for (let s = from[i]!; s < to[i]!; s++) this.#starts[s + 1]!++;
     for (let s = 0; s < sections; s++) this.#starts[s + 1]! += this.#starts[s]!;
     this.#members = new Int32Array(this.#starts[sections]!);
-    const at = this.#starts.slice();
-    for (let i = 0; i < n; i++) for (let s = from[i]!; s < to[i]!; s++) this.#members[at[s]!++] = i;
+    this.#seats = new Int32Array(this.#starts[sections]!);
+    this.#firstSeat = new Int32Array(n);
+    this.#open = new Int32Array(sections);
+    this.#sums = new Float64Array(sections);
+    for (let i = 0, seat = 0; i < n; i++) {
+      this.#firstSeat[i] = seat;
+      for (let s = from[i]!; s < to[i]!; s++) {
+        const at = this.#starts[s]! + this.#open[s]!++;
+        this.#members[at] = i;
+        this.#seats[seat++] = at;
+        this.#sums[s]! += sizes[i]!;
+      }
+    }
+    const tallest = (i: number): number => {
+      let most = 0;
+      for (let s = from[i]!; s < to[i]!; s++) if (this.#sums[s]! > most) most = this.#sums[s]!;
+      return most;
+    };
+    this.#blame = new Float64Array(n);
+    this.#keys = {
+      T: Float64Array.from(sizes, (_, i) => tallest(i)),
+      W: Float64Array.from(sizes, (_, i) => to[i]! - from[i]!),
+      B: this.#blame,
+      A: Float64Array.from(sizes, (size, i) => size * (to[i]! - from[i]!)),
+    };
     this.#byTime = Int32Array.from(sizes, (_, i) => i).sort((i, j) => from[i]! - from[j]! || i - j);
     const beside: number[] = [];
     this.#firstBeside = new Int32Array(n + 1);
@@ -126,9 +159,8 @@ export class PackingSearch {
     }
     this.#beside = Int32Array.from(beside);
     this.#passed = new Uint8Array(n);
-    this.#counts = new Int32Array(sections);
+    this.#counts = new Int32Array(sections + 1);
     this.#rank = new Int32Array(n);
-    this.#blame = new Float64Array(n);
     this.#placed = new Uint8Array(n);
     this.#offsets = new Float64Array(n);
     this.#bounds = new Float64Array(n);
@@ -140,21 +172,16 @@ export class PackingSearch {
 
   /** Largest sum of blocks alive together: no layout is lower. */
   get maxLive(): number {
-    return this.#sums().reduce((most, sum) => Math.max(most, sum), 0);
-  }
-
-  #sums(): Float64Array {
-    const { sizes, from, to, sections } = this.#problem;
-    const sums = new Float64Array(sections);
-    for (let i = 0; i < this.#count; i++) for (let s = from[i]!; s < to[i]!; s++) sums[s]! += sizes[i]!;
-    return sums;
+    return this.#sums.reduce((most, sum) => Math.max(most, sum), 0);
   }
 
   /** Offsets of a layout no higher than `capacity`, by the blocks' numbers. */
   solve(capacity: number, limit: SearchLimit): PackingResult {
-    for (const sum of this.#sums()) if (sum > capacity) return null;
+    if (this.maxLive > capacity) return null;
     this.#blame.fill(0);
-    this.#failed.fill(-1);
+    this.#failed ??= new Float64Array(FAILED_STATES).fill(-1);
+    for (const slot of this.#slots) this.#failed[slot] = -1;
+    this.#slots.length = 0;
     for (let share = FIRST_ROUND * this.#count; ; share *= GROWTH) {
       for (const order of orders) {
         const round = { work: Math.min(share, limit.work), shouldStop: limit.shouldStop };
@@ -174,29 +201,27 @@ export class PackingSearch {
     this.#isStopped = false;
     for (const list of [this.#lifted, this.#risen, this.#stack]) list.length = 0;
     for (const list of [this.#placed, this.#passed, this.#offsets, this.#bounds]) list.fill(0);
-    this.#left.set(this.#sums());
+    this.#left.set(this.#sums);
+    for (let s = 0; s < this.#open.length; s++) this.#open[s] = this.#starts[s + 1]! - this.#starts[s]!;
     this.#sort(order);
     const isFound = this.#split(Array.from(this.#byTime));
     return isFound ? this.#offsets.slice() : this.#isOut ? undefined : null;
   }
 
   #sort(order: string): void {
-    const { sizes, from, to } = this.#problem;
-    const keys = {
-      T: Float64Array.from(sizes, (_, i) => this.#left.subarray(from[i]!, to[i]!).reduce((a, b) => Math.max(a, b), 0)),
-      W: Float64Array.from(sizes, (_, i) => to[i]! - from[i]!),
-      B: this.#blame.slice(),
-      A: Float64Array.from(sizes, (size, i) => size * (to[i]! - from[i]!)),
-    };
-    const largestFirst = ([...order] as (keyof typeof keys)[]).map((name) => keys[name]);
-    Int32Array.from(sizes, (_, i) => i)
-      .sort((i, j) => {
-        for (const key of largestFirst) if (key[j] !== key[i]) return key[j]! - key[i]!;
-        return i - j;
-      })
-      .forEach((block, rank) => {
-        this.#rank[block] = rank;
-      });
+    const known = this.#ranks.get(order);
+    if (known) {
+      this.#rank = known;
+      return;
+    }
+    const largestFirst = [...order].map((name) => this.#keys[name]!);
+    const blocks = Int32Array.from(this.#blame, (_, i) => i).sort((i, j) => {
+      for (const key of largestFirst) if (key[j] !== key[i]) return key[j]! - key[i]!;
+      return i - j;
+    });
+    this.#rank = new Int32Array(this.#count);
+    for (let rank = 0; rank < this.#count; rank++) this.#rank[blocks[rank]!] = rank;
+    if (!order.includes('B')) this.#ranks.set(order, this.#rank);
   }
 
   /** Places blocks that are left, part by part where they fall apart in time. */
@@ -226,7 +251,8 @@ export class PackingSearch {
   #place(blocks: readonly number[]): boolean {
     if (!this.#goOn(blocks.length)) return false;
     const [key, slot] = this.#keyOf(blocks);
-    if (this.#failed[slot] === key) return false;
+    const failed = this.#failed!;
+    if (failed[slot] === key) return false;
     const start = this.#marks();
     let level = -1;
     let lowest: number[] = [];
@@ -255,7 +281,10 @@ export class PackingSearch {
       if (!this.#passBy(i, level) || !this.#fits(marks[2])) break;
     }
     this.#undo(start);
-    if (!this.#isOut) this.#failed[slot] = key;
+    if (!this.#isOut) {
+      if (failed[slot] === -1) this.#slots.push(slot);
+      failed[slot] = key;
+    }
     return false;
   }
 
@@ -279,18 +308,29 @@ export class PackingSearch {
    */
   #choose(lowest: readonly number[], level: number): number {
     const { from, to } = this.#problem;
+    if (lowest.length === 1) return lowest[0]!;
     const [ranks, counts, left] = [this.#rank, this.#counts, this.#left];
-    for (const i of lowest) counts.fill(0, from[i]!, to[i]!);
-    for (const i of lowest) for (let s = from[i]!; s < to[i]!; s++) counts[s]!++;
+    let [begin, end] = [Number.POSITIVE_INFINITY, 0];
+    for (const i of lowest) {
+      if (from[i]! < begin) begin = from[i]!;
+      if (to[i]! > end) end = to[i]!;
+    }
+    // By section how many begin less how many end there, added up to those that compete, more where waste is left.
+    counts.fill(0, begin, end + 1);
+    for (const i of lowest) {
+      counts[from[i]!]!++;
+      counts[to[i]!]!--;
+    }
     const room = this.#capacity - level;
+    for (let s = begin, competing = 0; s < end; s++) {
+      competing += counts[s]!;
+      counts[s] = left[s] === room ? competing : this.#count + competing;
+    }
     let chosen = lowest[0]!;
     let fewest = Number.POSITIVE_INFINITY;
     for (const i of lowest) {
       let own = Number.POSITIVE_INFINITY;
-      for (let s = from[i]!; s < to[i]!; s++) {
-        const score = left[s] === room ? counts[s]! : this.#count + counts[s]!;
-        if (score < own) own = score;
-      }
+      for (let s = from[i]!; s < to[i]!; s++) if (counts[s]! < own) own = counts[s]!;
       if (own < fewest || (own === fewest && ranks[i]! < ranks[chosen]!)) {
         fewest = own;
         chosen = i;
@@ -309,7 +349,7 @@ export class PackingSearch {
       low = Math.imul(low + code, 0x27d4eb2f);
       low ^= low >>> 13;
     }
-    return [(high >>> 0) * 2 ** 21 + (low >>> 11), low & (this.#failed.length - 1)];
+    return [(high >>> 0) * 2 ** 21 + (low >>> 11), low & (FAILED_STATES - 1)];
   }
 
   /**
@@ -352,12 +392,12 @@ export class PackingSearch {
 
   /** Places a block at its lowest offset and lifts those that overlap it. False where what is left no longer fits. */
   #put(i: number): boolean {
-    const { sizes, from, to } = this.#problem;
+    const { sizes } = this.#problem;
     const [placed, offsets, capacity] = [this.#placed, this.#offsets, this.#capacity];
     const top = offsets[i]! + sizes[i]!;
     placed[i] = 1;
     this.#stack.push(i);
-    for (let s = from[i]!; s < to[i]!; s++) this.#left[s]! -= sizes[i]!;
+    this.#leave(i);
     const begin = this.#risen.length;
     const end = this.#firstBeside[i + 1]!;
     this.#limit.work -= end - this.#firstBeside[i]!;
@@ -377,6 +417,23 @@ export class PackingSearch {
     return this.#fits(begin);
   }
 
+  /** Takes a block that is placed out of what is left in its sections, behind those that still are. */
+  #leave(i: number): void {
+    const { sizes, from, to } = this.#problem;
+    const [members, seats, firstSeat, starts] = [this.#members, this.#seats, this.#firstSeat, this.#starts];
+    for (let s = from[i]!; s < to[i]!; s++) {
+      this.#left[s]! -= sizes[i]!;
+      const own = firstSeat[i]! + s - from[i]!;
+      const at = seats[own]!;
+      const last = starts[s]! + --this.#open[s]!;
+      const other = members[last]!;
+      members[at] = other;
+      members[last] = i;
+      seats[firstSeat[other]! + s - from[other]!] = at;
+      seats[own] = last;
+    }
+  }
+
   /** Whether all sections in which bounds have been raised, those from `begin` on, still hold what is left in them. */
   #fits(begin: number): boolean {
     const { from, to } = this.#problem;
@@ -394,27 +451,36 @@ export class PackingSearch {
   /** Whether what is left in a section fits one above the other, each from its bound on. */
   #holds(section: number): boolean {
     const { sizes } = this.#problem;
-    const [members, placed, bounds] = [this.#members, this.#placed, this.#bounds];
+    const [members, bounds, capacity] = [this.#members, this.#bounds, this.#capacity];
+    const begin = this.#starts[section]!;
+    const end = begin + this.#open[section]!;
+    this.#limit.work -= this.#starts[section + 1]! - begin;
+    let highest = 0;
+    for (let k = begin; k < end; k++) if (bounds[members[k]!]! > highest) highest = bounds[members[k]!]!;
+    if (highest + this.#left[section]! <= capacity) return true;
+    // Heights by bound, the lowest first: few are different.
     const [releases, heights] = [this.#releases, this.#heights];
-    const [begin, end] = [this.#starts[section]!, this.#starts[section + 1]!];
     let count = 0;
     for (let k = begin; k < end; k++) {
-      const j = members[k]!;
-      if (placed[j] === 1) continue;
-      let at = count++;
-      const bound = bounds[j]!;
-      for (; at > 0 && releases[at - 1]! > bound; at--) {
-        releases[at] = releases[at - 1]!;
-        heights[at] = heights[at - 1]!;
+      const bound = bounds[members[k]!]!;
+      const size = sizes[members[k]!]!;
+      let at = count;
+      while (at > 0 && releases[at - 1]! > bound) at--;
+      if (at > 0 && releases[at - 1] === bound) {
+        heights[at - 1]! += size;
+        continue;
+      }
+      for (let m = count++; m > at; m--) {
+        releases[m] = releases[m - 1]!;
+        heights[m] = heights[m - 1]!;
       }
       releases[at] = bound;
-      heights[at] = sizes[j]!;
+      heights[at] = size;
     }
-    this.#limit.work -= end - begin;
     let top = 0;
     for (let k = 0; k < count; k++) top = (top > releases[k]! ? top : releases[k]!) + heights[k]!;
-    if (top <= this.#capacity) return true;
-    for (let k = begin; k < end; k++) if (placed[members[k]!] === 0) this.#blame[members[k]!]!++;
+    if (top <= capacity) return true;
+    for (let k = begin; k < end; k++) this.#blame[members[k]!]!++;
     return false;
   }
 
@@ -438,7 +504,11 @@ export class PackingSearch {
     while (this.#stack.length > height) {
       const i = this.#stack.pop()!;
       this.#placed[i] = 0;
-      for (let s = from[i]!; s < to[i]!; s++) this.#left[s]! += sizes[i]!;
+      // In the order of the stack, so that it still stands right behind what is left.
+      for (let s = from[i]!; s < to[i]!; s++) {
+        this.#left[s]! += sizes[i]!;
+        this.#open[s]!++;
+      }
     }
   }
 }

@@ -1,3 +1,4 @@
+import { Memo } from '../core/memo.ts';
 import { type Block, greedyLayout, largestLiveSum } from './greedy-layout.ts';
 import { packBlocks } from './pack-blocks.ts';
 
@@ -21,8 +22,16 @@ const ORDERS_OF_MANY = 1;
 const NEGLIGIBLE = 0.0005;
 const align = (n: number): number => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
 
+/** Plans of one request, as a search compiles them, have the same devices again and again. */
+const known = new Memo<Layout>(4_000_000);
+
 /** Static layout of a device: offsets for blocks such that blocks alive together do not overlap, above `base`. */
 export function layOut(blocks: readonly Block[], base = 0): Layout {
+  const question = `${base}/${blocks.map(({ first, last, bytes }) => `${first},${last},${bytes}`).join()}`;
+  return known.get(question, () => findLayout(blocks, base));
+}
+
+function findLayout(blocks: readonly Block[], base: number): Layout {
   const start = align(base);
   const maxLive = base + largestLiveSum(blocks);
   let { offsets, height } = greedyLayout(blocks, ALIGNMENT, start, maxLive, ORDERS_OF_MANY);

@@ -68,30 +68,41 @@ export function findOrder(problem: OrderProblem): FoundOrder {
 /** The peak of one order. */
 export const peakOfOrder = (problem: OrderProblem, order: readonly number[]): number => new Task(problem).peakOf(order);
 
+/** A state is told by its way: most are dropped before they are looked at, and only the others need their `Progress`. */
 interface State {
   readonly live: number;
   readonly peak: number;
   readonly done: number;
-  /** Uses of each value to come, and units that each unit still waits for (−1: it has run). */
-  readonly uses: Int32Array;
-  readonly waits: Int32Array;
   /** Two hashes of the set of units that have run. */
   readonly hash: readonly [number, number];
   readonly from: State | undefined;
   readonly ran: readonly number[];
+  progress: Progress | undefined;
+}
+
+interface Progress {
+  /** Uses of each value to come, and units that each unit still waits for. */
+  readonly uses: Int32Array;
+  readonly waits: Int32Array;
+  /** Units that wait for none, in the graph's order. */
+  readonly ready: number[];
 }
 
 class Task {
   readonly units: readonly OrderUnit[];
   readonly #values: readonly OrderValue[];
+  readonly #bytes: Float64Array;
+  readonly #stays: Uint8Array;
   readonly #uses: Int32Array;
   readonly #readers: readonly (readonly number[])[];
-  readonly #made: readonly boolean[];
+  readonly #made: Uint8Array;
   readonly #marks: readonly (readonly [number, number])[];
 
   constructor({ units, values }: OrderProblem) {
     this.units = units;
     this.#values = values;
+    this.#bytes = Float64Array.from(values, ({ bytes }) => bytes);
+    this.#stays = Uint8Array.from(values, ({ stays }) => (stays ? 1 : 0));
     this.#uses = new Int32Array(values.length);
     for (const { uses } of units) for (const v of uses) this.#uses[v]!++;
     const readers: number[][] = units.map(() => []);
@@ -99,44 +110,37 @@ class Task {
       for (const b of after) readers[b]!.push(u);
     });
     this.#readers = readers;
-    const made = values.map(({ atStart }) => atStart);
-    for (const { makes } of units) for (const v of makes) made[v] = true;
-    this.#made = made;
+    this.#made = Uint8Array.from(values, ({ atStart }) => (atStart ? 1 : 0));
+    for (const { makes } of units) for (const v of makes) this.#made[v] = 1;
     this.#marks = units.map((_, u) => [scramble(2 * u + 1), scramble(2 * u + 2)]);
   }
 
   start(): State {
     const live = this.#values.reduce((sum, { bytes, atStart }) => sum + (atStart ? bytes : 0), 0);
-    return {
-      live,
-      peak: live,
-      done: 0,
-      uses: this.#uses,
+    const progress = {
+      uses: this.#uses.slice(),
       waits: Int32Array.from(this.units, ({ after }) => after.length),
-      hash: [0, 0],
-      from: undefined,
-      ran: [],
+      ready: this.units.flatMap(({ after }, u) => (after.length === 0 ? [u] : [])),
     };
+    return { live, peak: live, done: 0, hash: [0, 0], from: undefined, ran: [], progress };
   }
 
   /** Live bytes while a unit runs, and behind it. */
-  weigh({ live, uses }: Pick<State, 'live' | 'uses'>, u: number): { during: number; behind: number } {
+  weigh(live: number, uses: Int32Array, u: number): { during: number; behind: number } {
     const { uses: touched, makes, scratch, output, over } = this.units[u]!;
+    const [bytes, stays, made, all] = [this.#bytes, this.#stays, this.#made, this.#uses];
     let born = 0;
-    for (const v of makes) born += this.#values[v]!.bytes;
+    for (const v of makes) born += bytes[v]!;
     let dead = 0;
     for (const v of touched) {
-      const { bytes, stays } = this.#values[v]!;
-      if (!this.#made[v] && uses[v] === this.#uses[v]) born += bytes;
-      if (uses[v] === 1 && !stays) dead += bytes;
+      if (made[v] === 0 && uses[v] === all[v]) born += bytes[v]!;
+      if (uses[v] === 1 && stays[v] === 0) dead += bytes[v]!;
     }
-    const shared = over.some((v) => this.#isShared(uses, v, output)) ? this.#values[output]!.bytes : 0;
+    let shared = 0;
+    for (const v of over) {
+      if (uses[v] === 1 && stays[v] === 0 && bytes[v] === bytes[output]) shared = bytes[output]!;
+    }
     return { during: live + born + scratch - shared, behind: live + born - dead };
-  }
-
-  #isShared(uses: Int32Array, from: number, to: number): boolean {
-    const { bytes, stays } = this.#values[from]!;
-    return uses[from] === 1 && !stays && bytes === this.#values[to]!.bytes;
   }
 
   peakOf(order: readonly number[]): number {
@@ -145,7 +149,7 @@ class Task {
     let now = live;
     let peak = first;
     for (const u of order) {
-      const { during, behind } = this.weigh({ live: now, uses }, u);
+      const { during, behind } = this.weigh(now, uses, u);
       peak = Math.max(peak, during);
       now = behind;
       for (const v of this.units[u]!.uses) uses[v]!--;
@@ -200,30 +204,52 @@ class Task {
 
   /** A unit runs, and behind it all that neither raise the peak nor the live bytes. */
   advance(state: State, first: number, { during, behind }: { during: number; behind: number }): State {
-    const uses = state.uses.slice();
-    const waits = state.waits.slice();
+    const { uses, waits, ready: before } = this.progressOf(state);
+    const ready = before.slice();
     let [h, k] = state.hash;
     let live = behind;
     const peak = Math.max(state.peak, during);
     const ran: number[] = [];
-    const run = (u: number) => {
+    for (let u = first; ; ) {
       ran.push(u);
-      waits[u] = -1;
-      for (const v of this.units[u]!.uses) uses[v]!--;
-      for (const r of this.#readers[u]!) waits[r]!--;
+      this.#run(u, uses, waits, ready);
       h ^= this.#marks[u]![0];
       k ^= this.#marks[u]![1];
-    };
-    run(first);
-    for (let u = 0; u < waits.length; u++) {
-      if (waits[u] !== 0) continue;
-      const free = this.weigh({ live, uses }, u);
-      if (free.during > peak || free.behind > live) continue;
-      live = free.behind;
-      run(u);
-      u = -1; // others may have become ready, or cheaper
+      // From the first on: others may have become ready, or cheaper.
+      const next = ready.find((r) => {
+        const free = this.weigh(live, uses, r);
+        if (free.during > peak || free.behind > live) return false;
+        live = free.behind;
+        return true;
+      });
+      if (next === undefined) break;
+      u = next;
     }
-    return { live, peak, done: state.done + ran.length, uses, waits, hash: [h, k], from: state, ran };
+    for (const u of ran) {
+      for (const v of this.units[u]!.uses) uses[v]!++;
+      for (const r of this.#readers[u]!) waits[r]!++;
+    }
+    const done = state.done + ran.length;
+    return { live, peak, done, hash: [h, k], from: state, ran, progress: undefined };
+  }
+
+  progressOf(state: State): Progress {
+    if (state.progress) return state.progress;
+    const { uses, waits, ready } = this.progressOf(state.from!);
+    state.progress = { uses: uses.slice(), waits: waits.slice(), ready: ready.slice() };
+    for (const u of state.ran) this.#run(u, state.progress.uses, state.progress.waits, state.progress.ready);
+    return state.progress;
+  }
+
+  #run(u: number, uses: Int32Array, waits: Int32Array, ready: number[]): void {
+    ready.splice(ready.indexOf(u), 1);
+    for (const v of this.units[u]!.uses) uses[v]!--;
+    for (const r of this.#readers[u]!) {
+      if (--waits[r]! > 0) continue;
+      let at = ready.length;
+      while (at > 0 && ready[at - 1]! > r) at--;
+      ready.splice(at, 0, r);
+    }
   }
 }
 
@@ -238,9 +264,9 @@ function scramble(n: number): number {
 /** Looks for a peak below `limit`. `complete`: none was left out, so that without a find there is no such order. */
 function search(task: Task, bound: number, limit: number, width: number, budget: { steps: number }) {
   const count = task.units.length;
-  const bySize: Map<string, State>[] = Array.from({ length: count + 1 }, () => new Map());
+  const bySize: Map<number, State>[] = Array.from({ length: count + 1 }, () => new Map());
   const first = task.start();
-  bySize[0]!.set('', { ...first, peak: Math.max(first.peak, bound) });
+  bySize[0]!.set(0, { ...first, peak: Math.max(first.peak, bound) });
   let complete = true;
   for (let size = 0; size < count; size++) {
     let states = [...bySize[size]!.values()];
@@ -250,13 +276,13 @@ function search(task: Task, bound: number, limit: number, width: number, budget:
       states = states.sort((a, b) => a.peak - b.peak || a.live - b.live).slice(0, width);
     }
     for (const state of states) {
-      for (let u = 0; u < count; u++) {
-        if (state.waits[u] !== 0) continue;
-        const weight = task.weigh(state, u);
+      const { uses, ready } = task.progressOf(state);
+      for (const u of ready) {
+        const weight = task.weigh(state.live, uses, u);
         if (weight.during >= limit) continue;
         if (budget.steps-- <= 0) return { order: undefined, peak: limit, complete: false };
         const next = task.advance(state, u, weight);
-        const key = `${next.hash[0]},${next.hash[1]}`;
+        const key = (next.hash[0] >>> 0) * 2 ** 21 + (next.hash[1] >>> 11);
         const known = bySize[next.done]!.get(key);
         if (!known || next.peak < known.peak) bySize[next.done]!.set(key, next);
       }

@@ -4,6 +4,7 @@
  * schedule's and stays, so that no bit changes.
  */
 import { PlanError } from '../core/errors.ts';
+import { Memo } from '../core/memo.ts';
 import type { Buffer, ComputeInstruction, DeviceProgram, TaskOrder } from './instruction.ts';
 import { liveBytes, mentions, mostAlive } from './lifetimes.ts';
 import type { DraftDevice, DraftInstruction } from './messages.ts';
@@ -23,11 +24,10 @@ export function orderTasks(
 ): OrderedDevices {
   const given = assemble(drafts);
   const before = given.map(mostAlive);
-  const known: KnownOrders = new Map();
   const budget = { nodes: MOST_NODES };
   let found = drafts.map(
     (draft, d): Improved =>
-      mayChange(draft.device) ? improve(draft, given[d]!, known, budget) : { draft, tasks: [], exact: false },
+      mayChange(draft.device) ? improve(draft, given[d]!, budget) : { draft, tasks: [], exact: false },
   );
   let devices = given;
   while (found.some(({ tasks }) => tasks.length > 0)) {
@@ -69,8 +69,8 @@ function withoutCircle(assemble: () => DeviceProgram[]): DeviceProgram[] | undef
   }
 }
 
-/** Orders by what is to be ordered: microbatches in the steady state have the same task. */
-type KnownOrders = Map<string, ReturnType<typeof findOrder> & { readonly graphPeak: number }>;
+/** Orders by what is to be ordered: microbatches in the steady state have the same task, and so do plans of one model. */
+const known = new Memo<ReturnType<typeof findOrder> & { readonly graphPeak: number }>(8_000_000);
 
 interface Improved {
   readonly draft: DraftDevice;
@@ -82,7 +82,7 @@ interface Improved {
 const MOST_NODES = 200_000;
 
 /** Lowers the highest task, then the one that is highest then, until one cannot be lowered. */
-function improve(draft: DraftDevice, program: DeviceProgram, known: KnownOrders, budget: { nodes: number }): Improved {
+function improve(draft: DraftDevice, program: DeviceProgram, budget: { nodes: number }): Improved {
   const live = liveBytes(program);
   const ranges = segmentRanges(draft, program);
   const peaks = ranges.map(({ from, to }) => live.subarray(from, to).reduce((a, b) => Math.max(a, b), 0));
@@ -99,9 +99,10 @@ function improve(draft: DraftDevice, program: DeviceProgram, known: KnownOrders,
     budget.nodes -= units.computes.length;
     if (budget.nodes < 0) return { draft, tasks: [], exact: false };
     const problem = problemOf(units, program.buffers, facts, ranges[top]!);
-    const key = JSON.stringify(problem);
-    let answer = known.get(key);
-    if (!answer) known.set(key, (answer = { ...findOrder(problem), graphPeak: graphPeakOf(problem) }));
+    const answer = known.get(JSON.stringify(problem), () => ({
+      ...findOrder(problem),
+      graphPeak: graphPeakOf(problem),
+    }));
     exact &&= answer.exact;
     if (answer.peak >= answer.graphPeak) break;
     peaks[top]! -= answer.graphPeak - answer.peak;
