@@ -75,16 +75,15 @@ function columnsOf(layouts: readonly MemoryLayoutRow[], swept: readonly string[]
   return values >= 2 && values <= WIDEST ? values : Math.min(COLUMNS, layouts.length);
 }
 
-/** The layout, and whether it runs: what the first device lacks, or the predicted step. */
+/** The layout, and whether it runs: what the device lacks that lacks most, or the predicted step. */
 function titleOf({ tables }: MemoryStudy, row: MemoryLayoutRow): Spec {
-  const [first, ...others] = lackingOf(tables, row);
-  const more = others.length > 0 ? `, and ${others.length} more` : '';
+  const [worst] = lackingOf(tables, row).sort((a, b) => b.bytes - a.bytes);
   return {
     text: row.layout.split(', '),
-    subtitle: first
-      ? ['refused', `device ${first.device} lacks ${formatBytes(first.bytes)}${more}`]
+    subtitle: worst
+      ? ['refused', `device ${worst.device} lacks ${formatBytes(worst.bytes)}`]
       : ['fits', `${formatSeconds(row.stepSecondsPredicted)} a step`],
-    subtitleColor: first ? capacityColour : ink,
-    subtitleFontWeight: first ? 600 : 400,
+    subtitleColor: worst ? capacityColour : ink,
+    subtitleFontWeight: worst ? 600 : 400,
   };
 }

@@ -73,7 +73,7 @@ export async function memoryStudyPage(study: MemoryStudy, warn?: (text: string) 
   for (const section of sections) body.push(...(await drawSection(section, warn)));
   body.push(
     methodBlock(machine, seconds, [
-      ['bytes', settings.measured ? 'planned, and found by the devices in their own memories' : 'planned; nothing ran'],
+      ['bytes', measuredText(settings)],
       ['costs of the times', settings.costs],
     ]),
   );
@@ -116,6 +116,13 @@ const titles: Readonly<Record<string, string>> = {
   maxLiveBytes: 'most live',
   layoutWasteBytes: 'layout adds',
   capacityBytes: 'capacity',
+};
+
+const measuredText = ({ measured, played }: MemoryStudy['settings']): string => {
+  if (!measured) return 'planned; nothing ran';
+  return played
+    ? 'planned, and counted by null devices as they played the steps'
+    : 'planned, and found by the devices in their own memories';
 };
 
 function rounded(value: number): string {

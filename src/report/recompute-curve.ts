@@ -18,6 +18,11 @@ export function printRecomputeCurve(points: readonly CurvePoint[], capacities: r
     { align: ['left', 'right', 'right', 'right', 'right', 'right'] },
   );
   const lines = ['Recompute on one partition, step time against the capacity of every device:', body];
+  const [whole] = points;
+  if (points.every((p) => p.peakBytes >= whole!.peakBytes))
+    lines.push(
+      'No way needs less than keeping everything: the largest peak holds nothing that could be computed again',
+    );
   if (capacities.length > 0) lines.push(withinLine(points, Math.min(...capacities)));
   return lines.join('\n');
 }

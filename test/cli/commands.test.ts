@@ -239,20 +239,21 @@ describe('plan', () => {
 
     // A row for each way to recompute, and flags that make its plan.
     const modes = ['--microbatches', '4', '--schedule', 'gpipe', '--search-recompute', 'none,stage'];
-    const deep = ['--model.hidden', '[64,64,64,64]', '--batch', '512'];
+    const deep = ['--model.hidden', '[64,64,64,64]', '--batch', '512', '--evaluations', '3'];
     const ways = await partita(folder, [...plan, ...deep, '--least-memory', ...modes, '--json']);
     const [none, stage] = JSON.parse(ways.stdout).leastMemory;
     expect([none.recompute, stage.recompute]).toEqual(['none', 'stage']);
     expect(stage.capacityBytes).toBeLessThan(none.capacityBytes);
     expect(stage.flags).toContain('--recompute stage');
-    expect((await partita(folder, [...plan, ...deep, ...stage.flags.split(' '), '--quiet'])).code).toBe(0);
+
+    // The curve stands beside a plan that is refused.
+    const curve = await partita(folder, [...plan, '--memory', '64KiB', '--recompute-curve']);
+    expect(curve).toMatchObject({ code: 1, stderr: expect.stringContaining('the plan does not fit') });
+    expect(curve.stdout).toMatch(/^optimal +\d[^]*\nWithin 64\.0 KiB a device: none of these/m);
 
     const refusals = [
       ['--least-memory', '--memory', '1MiB'],
-      ['--search-recompute', 'none'],
       ['--search', '--search-recompute', 'none'],
-      ['--search', '--search-devices', '1,2'],
-      ['--least-memory', '--search-recompute', 'al'],
       ['--least-memory', '--search'],
       ['--least-memory', '--plan-out', 'x.json'],
       ['--search-devices', '2'],

@@ -214,7 +214,7 @@ describe('plans of models that hold their gradients', () => {
 describe('derivatives within a model, same bits for every layout', () => {
   it('and with as little computed again as a memory needs', async () => {
     const model = hessianVectorModel(randomModel(5));
-    const program = { gradients: { batch: 2048, mode: 'gradients' } } as const;
+    const program = { gradients: { batch: 8192, mode: 'gradients' } } as const;
     const shared = { model, programs: program, microbatches: 4, schedule: 'gpipe', partition: 'auto' } as const;
     const one = makePlan({ ...shared, devices: [device] });
     const most = one.memory[0]!.peakBytes;
@@ -237,7 +237,8 @@ describe('derivatives within a model, same bits for every layout', () => {
       }),
       { numRuns: 60 },
     );
-    for (const [kind, count] of Object.entries(again)) expect(count, kind).toBeGreaterThan(0);
+    // Per-example gradients are the last that is computed: nothing behind them asks again.
+    for (const kind of ['hvp', 'penalty'] as const) expect(again[kind], kind).toBeGreaterThan(0);
   });
 
   it('training on third derivatives', { timeout: 300_000 }, async () => {

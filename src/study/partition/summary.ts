@@ -16,8 +16,13 @@ export function summarizePartitions(study: Omit<PartitionStudy, 'summary'>): Cla
     const fitting = group.filter((r) => r.fits);
     const [best, worst] = [fitting[0], fitting.at(-1)];
     if (!best || !worst) {
-      if (group.length > 0)
-        claims.push({ about: 'answer', question: `Which cut on ${devices} devices?`, text: 'None fits the devices.' });
+      if (group.length === 0) continue;
+      const least = group.reduce((a, b) => (b.peakBytesPlanned < a.peakBytesPlanned ? b : a));
+      claims.push({
+        about: 'answer',
+        question: `Which cut on ${devices} devices?`,
+        text: `None fits the devices; ${least.method} needs least, ${formatBytes(least.peakBytesPlanned)} on its fullest device.`,
+      });
       continue;
     }
     const equal = fitting.filter((r) => r.predictedSeconds <= best.predictedSeconds * (1 + same)).map((r) => r.method);

@@ -17,7 +17,7 @@ export function summarizeScaling(study: Omit<ScalingStudy, 'summary'>): Claim[] 
     settings.quick,
     settings.costs,
   );
-  notes.push('Devices are equal and every pair has a link of its own.');
+  notes.push('Devices are equal, have as much memory as they need, and every pair has a link of its own.');
   for (const { what, why } of skipped.slice(0, 6)) notes.push(`Without ${what}: ${why}.`);
   if (skipped.length > 6) notes.push(`${skipped.length - 6} more were left out: see study.json.`);
   return [...claims, { about: 'caveat', question: 'How far to trust this', text: notes.join(' ') }];
