@@ -62,7 +62,7 @@ describe('recompute stage', () => {
     expect(told).toBe(`${Math.round(alpha)}·N + ${Math.round(beta)}·(L/K)(N/M)`);
     for (const c of cases) {
       expect(Math.round(alpha * c.a + beta * c.b)).toBe(c.fit);
-      expect(Math.abs(c.fit - c.y) / c.y).toBeLessThan(0.25);
+      expect(Math.abs(c.fit - c.y) / c.y).toBeLessThan(0.3);
     }
   });
 });
