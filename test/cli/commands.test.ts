@@ -249,7 +249,7 @@ describe('plan', () => {
     // The curve stands beside a plan that is refused.
     const curve = await partita(folder, [...plan, '--memory', '64KiB', '--recompute-curve']);
     expect(curve).toMatchObject({ code: 1, stderr: expect.stringContaining('the plan does not fit') });
-    expect(curve.stdout).toMatch(/^optimal +\d[^]*\nWithin 64\.0 KiB a device: none of these/m);
+    expect(curve.stdout).toMatch(/^optimal +\d[\s\S]*\nWithin 64\.0 KiB a device: none of these/m);
 
     const refusals = [
       ['--least-memory', '--memory', '1MiB'],
