@@ -13,7 +13,10 @@ function play(
     asked.push([...plainOn]);
     const program = {
       orders: peaks.map((_, d) => ({ tasks: reordered && !plainOn.has(d) ? ['0F0'] : [] })),
-      devices: peaks.map(() => ({ instructions: Array.from({ length: instructions }, () => ({ kind: 'barrier' })) })),
+      devices: peaks.map(() => ({
+        buffers: [],
+        instructions: Array.from({ length: instructions }, () => ({ kind: 'barrier' })),
+      })),
     };
     const memory = peaks.map(({ short, plain }, device) =>
       plainOn.has(device) ? { device, peakBytes: plain, maxLive: 1100 } : { device, peakBytes: short, maxLive: 1000 },

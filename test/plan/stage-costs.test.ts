@@ -66,10 +66,11 @@ describe('costs of stages', () => {
         schedule: seed % 2 === 0 ? 'zb-h1' : '1f1b',
         partition: { stages: randomStages(randomModel(seed + 1), 3, seed) },
         optimizer: { kind: seed % 3 === 0 ? 'adam' : 'sgd', lr: 0.1 },
+        lifetimes: 'plain',
       }),
     );
     for (const model of [threeLayers, smallModels.gpt, smallModels.lstm])
-      plans.push(planOf(model, { batch: 8, devices: 3, microbatches: 2 }));
+      plans.push(planOf(model, { batch: 8, devices: 3, microbatches: 2, lifetimes: 'plain' }));
     for (const plan of plans) {
       const graph = plan.graphs.train!;
       const { stages } = plan.partition;
@@ -84,6 +85,22 @@ describe('costs of stages', () => {
         expect([figures.fixedBytes[s], figures.heldBytes[s]]).toEqual([own.fixedBytes, own.heldBytes]);
       });
     }
+  });
+
+  it('are no less than the compiled program’s where slices are views, which it does not copy', () => {
+    const options = { batch: 8, devices: 3, microbatches: 2 };
+    const plan = planOf(smallModels.gpt, options);
+    const isView = plan.programs.train!.devices.some((d) => d.buffers.some((b) => b.view));
+    expect(isView).toBe(true);
+    const graph = plan.graphs.train!;
+    const figures = stageCosts(graph, stageMap(graph, plan.partition), { stages: plan.partition.stages, costs });
+    const less = compiled(plan).stages.map((own, s) => {
+      const { F, B, W } = figures.durations[s]!;
+      expect(own.forward).toBeLessThanOrEqual(F * (1 + 1e-9));
+      expect(own.backward).toBeLessThanOrEqual((B + W) * (1 + 1e-9));
+      return F + B + W - own.forward - own.backward;
+    });
+    expect(Math.max(...less)).toBeGreaterThan(0);
   });
 
   it('are kept where the model’s stage is, also those of gradients within the model', () => {
