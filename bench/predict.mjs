@@ -1,7 +1,7 @@
 // Does the prediction hold? Predicted against measured step time of this machine, over models, partitions, schedules and
 // microbatches.
 //
-//   node bench/predict.mjs [--minutes 7] [--models mlp,lenet] [--out bench/predict.md] [--json predict.json]
+//   node bench/predict.mjs [--minutes 16] [--models mlp,lenet] [--out bench/predict.md] [--json predict.json]
 //
 // For each model, in turns of some steps: its kernels are timed on one device (on two at once for layouts of two), then a
 // layout that they predict runs. Means over all turns are compared: a shared machine's cores change their speed within
@@ -15,7 +15,7 @@ import { experiment, makePlan, profile, profiledCosts, Session, schedule, simula
 
 const { values: flags } = parseArgs({
   options: {
-    minutes: { type: 'string', default: '7' },
+    minutes: { type: 'string', default: '16' },
     models: { type: 'string' },
     out: { type: 'string' },
     json: { type: 'string' },
