@@ -63,6 +63,8 @@ const schema = object({
       }),
     ),
   ),
+  /** What the planned bytes are of: a training of fewer steps may do without the smaller last batch, or an evaluation. */
+  programs: optional(list(string())),
   devices: list(
     object({
       backend: choice(['wasm', 'reference', 'null']),
@@ -125,6 +127,7 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
               },
             ]),
           ),
+    programs: Object.keys(plan.programs),
     devices: plan.memory.map((m, d) => ({
       backend: plan.request.devices[d]!.backend,
       capacityBytes: plan.request.devices[d]!.memory ?? undefined,
@@ -213,21 +216,30 @@ function schedulesOf(file: PlanFile): Pick<PlanRequest, 'schedule' | 'decided'> 
   };
 }
 
-/** Whether the plan made again is the stored one: the same assignment, order of tasks and bytes. Throws PlanError. */
+/**
+ * Whether the plan made again is the stored one: the same assignment, order of tasks and bytes; where flags have changed what
+ * programs there are, of those that both have, and without the bytes, which are of all programs together. Throws PlanError.
+ */
 export function checkSamePlan(plan: Plan, file: PlanFile, where: string): void {
   const differences: string[] = [];
   const again = planFileOf(plan, null);
   const nodes = new Set([...Object.keys(file.partition.assignment), ...Object.keys(again.partition.assignment)]);
   const moved = [...nodes].filter((n) => file.partition.assignment[n] !== again.partition.assignment[n]);
   if (moved.length > 0) differences.push(`${moved.length} nodes are on other stages, first ${moved[0]}`);
-  const order = ({ schedule: { rows, overlaps, others } }: PlanFile) => JSON.stringify([rows, overlaps, others]);
+  const isBoth = (name: string): boolean =>
+    [file, again].every(({ programs }) => programs === undefined || programs.includes(name));
+  const order = ({ schedule: { rows, overlaps, others = {} } }: PlanFile) =>
+    JSON.stringify([rows, overlaps, Object.entries(others).filter(([name]) => isBoth(name))]);
   if (order(file) !== order(again)) differences.push('the schedule differs');
-  file.devices.forEach((d, i) => {
-    const planned = again.devices[i]?.plannedBytes;
-    if (planned !== d.plannedBytes) {
-      differences.push(`device ${i} is planned with ${planned} bytes, stored are ${d.plannedBytes}`);
-    }
-  });
+  const isSame = file.programs === undefined || file.programs.join() === again.programs!.join();
+  if (file.devices.length !== again.devices.length) differences.push('the number of devices differs');
+  else if (isSame)
+    file.devices.forEach((d, i) => {
+      const planned = again.devices[i]?.plannedBytes;
+      if (planned !== d.plannedBytes) {
+        differences.push(`device ${i} is planned with ${planned} bytes, stored are ${d.plannedBytes}`);
+      }
+    });
   if (differences.length === 0) return;
   throw new PlanError('plan-differs', `${where} is not the plan of this experiment: ${differences.join('; ')}`, {
     fields: { file: where, differences },

@@ -328,6 +328,20 @@ describe('plan', () => {
       readPlanFile(readFileSync(join(folder, f), 'utf8'), f),
     );
     expect(again!.devices).toEqual(stored!.devices);
+    // One step needs no smaller last batch; without the flag the stored bytes have to be met.
+    const epoch = ['--model.kind', 'mlp', '--data.kind', 'digits', '--data.batchSize', '500', '--devices', '2'];
+    await partita(folder, ['plan', ...epoch, '--plan-out', 'epoch.json', '--quiet']);
+    const text = readFileSync(join(folder, 'epoch.json'), 'utf8');
+    expect(readPlanFile(text, 'epoch.json').programs).toEqual(['train', 'tail']);
+    const short = await partita(folder, ['train', '--plan', 'epoch.json', '--steps', '1', '--quiet', '--run-dir', 'c']);
+    expect(short).toMatchObject({ code: 0, stderr: '' });
+    expect(readPlanFile(readFileSync(join(folder, 'c/plan.json'), 'utf8'), 'c').programs).toEqual(['train']);
+    const fuller = text.replace(/"plannedBytes": \d/, (found) => `${found}0`);
+    writeFileSync(join(folder, 'other.json'), fuller);
+    expect(await partita(folder, ['train', '--plan', 'other.json', '--quiet'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('is not the plan of this experiment: device 0 is planned with'),
+    });
     expect(again!.schedule).toEqual(stored!.schedule);
 
     const layout = await partita(folder, ['train', '--plan', 'plan.json', '--devices', '3']);
