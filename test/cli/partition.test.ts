@@ -6,7 +6,9 @@ import { partita, workFolder } from './run.ts';
 
 const graphFile = fileURLToPath(new URL('../../examples/placement/graph.json', import.meta.url));
 const profileFile = fileURLToPath(new URL('../../examples/placement/profile.txt', import.meta.url));
-const instance = fileURLToPath(new URL('../partition/instances/operator-graphs/bert24_training.json', import.meta.url));
+const instance = fileURLToPath(
+  new URL('../partition/instances/operator-graphs/layer/bert24_training.json', import.meta.url),
+);
 const onnxFile = fileURLToPath(new URL('../oracle/cases/training/mlp_sgd/model.onnx', import.meta.url));
 
 async function json(args: readonly string[], folder = workFolder()) {

@@ -16,7 +16,6 @@ const pipedream = async (file: string, published: number) => {
 
 describe("PipeDream's baseline on operator graphs, as Tarnawski et al. publish it", () => {
   it.each([
-    ['bert_l-3_training', 122.987],
     ['layer/bert24_inference', 17.7899],
     ['layer/resnet50_inference', 39.3981],
     ['layer/resnet50_training', 83.6744],

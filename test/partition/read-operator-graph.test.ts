@@ -44,9 +44,9 @@ function partsOf(graph: ReturnType<typeof read>): string[] {
 describe('operator graphs', () => {
   // Published optima; contiguous, without and with one CPU.
   it.each([
-    ['bert24_training', 41.7458, 41.7458],
-    ['resnet50_inference', 34.2229, 33.7747],
-    ['bert_l-3_training', 65.3031, 65.3031],
+    ['layer/bert24_training', 41.7458, 41.7458],
+    ['layer/resnet50_inference', 34.2229, 33.7747],
+    ['op/bert_l-3_training', 65.3031, 65.3031],
   ])(
     '%s: the published optimum',
     async (name, alone, withCpu) => {
@@ -64,7 +64,7 @@ describe('operator graphs', () => {
   );
 
   it('bert24_training on one device: the published sum', async () => {
-    const { problem } = readOperatorGraph(instance('bert24_training'), 'g.json');
+    const { problem } = readOperatorGraph(instance('layer/bert24_training'), 'g.json');
     expect((await solvePlacement(problem, { method: 'single' })).objective).toBeCloseTo(217.813, 3);
   });
 

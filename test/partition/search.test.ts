@@ -196,8 +196,8 @@ describe('operator graphs of Tarnawski et al., any placement', () => {
   };
 
   it.each([
-    ['bert24_training', 39.7895],
-    ['bert_l-3_training', 54.2074],
+    ['layer/bert24_training', 39.7895],
+    ['op/bert_l-3_training', 54.2074],
   ])(
     '%s: the best known value, proved',
     async (name, known) => {
