@@ -6,7 +6,8 @@
 // Windows may hang over any edge; the padding behind an axis follows from its output size. A convolution by windows of one
 // element, of stride 1 and without padding, is its own cols.
 //
-// Workspace, in bytes:  [cols, rounded up to 16][gemm's workspace]
+// Workspace, in bytes:  [cols, rounded up to 16][gemm's workspace]; of a narrow weight gradient [cols]
+import { dotRows } from './dotRows';
 import { gemm, gemmWorkspace } from './gemm';
 import { addIntoRow, columns, fromColumns } from './im2col';
 
@@ -18,6 +19,12 @@ function isPlain(
   return (kd | kh | kw | sd | sh | sw) == 1 && (pd | ph | pw) == 0 && od == D && oh == H && ow == W;
 }
 
+/** A weight gradient too narrow for gemm's tiles: dot products of rows, which need no packed copies. */
+@inline
+function isNarrow(o: i32, depth: i32): bool {
+  return o < 8 || depth < 16;
+}
+
 /** kind: 0 forward, 1 input gradient, 2 weight gradient. Exact bytes; every call writes the last of them. */
 export function convWorkspace(
   kind: i32, N: i32, C: i32, D: i32, H: i32, W: i32, O: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32,
@@ -27,6 +34,7 @@ export function convWorkspace(
   const depth = (C / groups) * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (kind == 2 && isNarrow(o, depth)) return plain ? 0 : depth * pixels * 4;
   const cols = plain ? 0 : (depth * pixels * 4 + 15) & ~15;
   if (kind == 0) return cols + gemmWorkspace(o, pixels, depth);
   if (kind == 1) return cols + gemmWorkspace(depth, pixels, o);
@@ -102,7 +110,9 @@ export function convWeightGrad(
     let weights = dweight;
     for (let g = 0; g < groups; g++) {
       if (!plain) columns(c, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, ws);
-      gemm(o, depth, pixels, dy, pixels, 1, plain ? x : ws, 1, pixels, weights, depth, n > 0 ? 1 : 0, scratch);
+      const cols = plain ? x : ws;
+      if (isNarrow(o, depth)) dotRows(o, depth, pixels, dy, cols, weights, n > 0);
+      else gemm(o, depth, pixels, dy, pixels, 1, cols, 1, pixels, weights, depth, n > 0 ? 1 : 0, scratch);
       weights += <usize>(o * depth) * 4;
       x += <usize>(c * D * H * W) * 4;
       dy += <usize>(o * pixels) * 4;

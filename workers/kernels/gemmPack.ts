@@ -50,8 +50,38 @@ export function packB8(k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: u
   packB(8, k, cols, b, rs, cs, out);
 }
 
+/** Sixteen rows that lie side by side, column by column: each cache line is read once, however far apart columns are. */
+function packA16(k: i32, a: usize, cs: usize, out: usize): void {
+  const pair = <usize>k * 8;
+  let out4 = out + 4 * pair;
+  for (; k > 0; k--) {
+    const v0 = v128.load(a);
+    const v1 = v128.load(a, 16);
+    const v2 = v128.load(a, 32);
+    const v3 = v128.load(a, 48);
+    v128.store_lane<u64>(out, v0, 0);
+    v128.store_lane<u64>(out + pair, v0, 1);
+    v128.store_lane<u64>(out + 2 * pair, v1, 0);
+    v128.store_lane<u64>(out + 3 * pair, v1, 1);
+    v128.store_lane<u64>(out4, v2, 0);
+    v128.store_lane<u64>(out4 + pair, v2, 1);
+    v128.store_lane<u64>(out4 + 2 * pair, v3, 0);
+    v128.store_lane<u64>(out4 + 3 * pair, v3, 1);
+    a += cs;
+    out += 8;
+    out4 += 8;
+  }
+}
+
 /** m × k of A → pairs of rows, [⌈m/2⌉][k][2]. */
 export function packA(m: i32, k: i32, a: usize, rs: usize, cs: usize, out: usize): void {
+  if (rs == 4 && cs != 4) {
+    for (; m >= 16; m -= 16) {
+      packA16(k, a, cs, out);
+      a += 64;
+      out += <usize>k * 64;
+    }
+  }
   for (; m >= 2; m -= 2) {
     let s = a;
     let n = k;

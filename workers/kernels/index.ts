@@ -18,7 +18,7 @@ export { crossEntropy, crossEntropyGrad } from './loss';
 export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
 export { adadelta, adagrad, adam, clipFactor, rmsprop, sgd } from './optim';
 export { argMax, argMaxI32, argMin, argMinI32, topK, topKI32 } from './order';
-export { peakMulAdd, peakMulAddChained } from './peak';
+export { clockChain, peakMulAdd, peakMulAddChained } from './peak';
 export { avgPool, avgPoolGrad, maxPool, maxPoolGather, maxPoolGrad } from './pool';
 export { gruBlend, gruBlendGrad, gruCell, gruCellGrad, gruGates, gruGatesGrad, lstmCell, lstmCellGrad } from './recurrent';
 export { reduceMax, reduceMaxI32, reduceMin, reduceMinI32, reduceProd, reduceProdI32, reduceSum, reduceSumI32 } from './reduce';

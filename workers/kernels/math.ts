@@ -116,11 +116,15 @@ export function vtanh(x: v128): v128 {
   p = mulAdd(p, z, splat(1.33314422036e-1));
   p = mulAdd(p, z, splat(-3.33332819422e-1));
   const small = mulAdd(f32x4.mul(p, z), x, x);
-  // otherwise 1 − 2 / (e^2|x| + 1): the quotient is small enough not to carry the error of exp into the result.
-  const e = f32x4.add(vexp(f32x4.add(a, a)), splat(1));
-  const large = f32x4.sub(splat(1), f32x4.div(splat(2), e));
+  // otherwise 1 − 2 / (e^2|x| + 1): the quotient is small enough not to carry the error of exp into the result, and from
+  // 2|x| = 19 on the result is 1. Without exp's own limits: none is met.
+  const twice = f32x4.pmin(f32x4.add(a, a), splat(19));
+  const n = expInteger(twice);
+  const power = i32x4.add(f32x4.add(expFraction(twice, n, splat(0)), splat(1)), i32x4.shl(n, 23));
+  const large = f32x4.sub(splat(1), f32x4.div(splat(2), f32x4.add(power, splat(1))));
   const signed = v128.or(large, v128.and(x, i32x4.splat(i32.MIN_VALUE)));
-  return v128.bitselect(small, signed, f32x4.lt(a, splat(0.625)));
+  // NaN is not ≥ 0.625, and the polynomial keeps it.
+  return v128.bitselect(signed, small, f32x4.ge(a, splat(0.625)));
 }
 
 /** Two lanes of x < 0 ? e / (1 + e) : 1 / (1 + e), e = (1 + fraction)·2^n = e^−|x|, in f64. */

@@ -65,6 +65,17 @@ export function sgd(
   const factor = factorAt(clip);
   const decay = f32x4.splat(weightDecay);
   const decays = weightDecay != 0;
+  if (!hasBuf && !decays) {
+    // As below, and four vectors a turn: this update is all traffic.
+    for (; n >= 16; n -= 16) {
+      v128.store(w, f32x4.sub(v128.load(w), f32x4.mul(lr, f32x4.mul(factor, v128.load(g)))));
+      v128.store(w, f32x4.sub(v128.load(w, 16), f32x4.mul(lr, f32x4.mul(factor, v128.load(g, 16)))), 16);
+      v128.store(w, f32x4.sub(v128.load(w, 32), f32x4.mul(lr, f32x4.mul(factor, v128.load(g, 32)))), 32);
+      v128.store(w, f32x4.sub(v128.load(w, 48), f32x4.mul(lr, f32x4.mul(factor, v128.load(g, 48)))), 48);
+      w += 64;
+      g += 64;
+    }
+  }
   for (; n >= 4; n -= 4) {
     sgd4(4, w, g, buf, lr, first, mu, t, hasBuf, nesterov != 0, factor, decay, decays);
     w += 16;

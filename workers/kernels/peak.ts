@@ -78,3 +78,18 @@ export function peakMulAddChained(n: i32): f32 {
   const sum = f32x4.add(f32x4.add(f32x4.add(c0, c1), f32x4.add(c2, c3)), f32x4.add(c4, c5));
   return f32x4.extract_lane(sum, 0);
 }
+
+/** n rounds of eight dependent steps of two instructions, 16 cycles a round on every processor of today: the clock's rate. */
+export function clockChain(n: i32, x: i32): i32 {
+  do {
+    x = rotl(x, 3) ^ n;
+    x = rotl(x, 5) ^ n;
+    x = rotl(x, 7) ^ n;
+    x = rotl(x, 3) ^ n;
+    x = rotl(x, 5) ^ n;
+    x = rotl(x, 7) ^ n;
+    x = rotl(x, 3) ^ n;
+    x = rotl(x, 5) ^ n;
+  } while (--n);
+  return x;
+}

@@ -26,6 +26,39 @@ function runOf(left: i32, stride: i32, reach: i32, size: i32, most: i32): i32 {
   return left < 0 || room < 0 ? 1 : min(most, room / stride + 1);
 }
 
+/** Four elements of x `stride` elements apart, the first at k; nothing behind the fourth is read. */
+@inline
+function everyStride(x: usize, k: i32, stride: i32): v128 {
+  const p = x + <usize>k * 4;
+  if (stride == 1) return v128.load(p);
+  if (stride == 2) return v128.shuffle<f32>(v128.load(p), v128.load(p, 12), 0, 2, 5, 7);
+  return gather4(p, <usize>stride * 4, 4);
+}
+
+/** maxRun for four windows at once, a lane each. */
+@inline
+function maxFour(
+  fresh: bool, at: i32, rows: i32, rowStep: i32, taps: i32, tapStep: i32, stride: i32, x: usize, y: usize, idx: usize,
+): void {
+  const lanes = i32x4.mul(i32x4(0, 1, 2, 3), i32x4.splat(stride));
+  let place = fresh ? i32x4.add(i32x4.splat(at), lanes) : v128.load(idx);
+  let best = fresh ? f32x4.splat(-Infinity) : v128.load(y);
+  for (; rows > 0; rows--) {
+    let k = at;
+    for (let q = taps; q > 0; q--) {
+      const v = everyStride(x, k, stride);
+      // As below: not v ≤ best, and no NaN in best.
+      const better = v128.andnot(f32x4.eq(best, best), f32x4.le(v, best));
+      best = v128.bitselect(v, best, better);
+      place = v128.bitselect(i32x4.add(i32x4.splat(k), lanes), place, better);
+      k += tapStep;
+    }
+    at += rowStep;
+  }
+  v128.store(y, best);
+  v128.store(idx, place);
+}
+
 /**
  * y, idx (=|+=) maximum and its place over `rows` × `taps` elements of x for `count` windows `stride` apart, the first
  * from element `at` on. `fresh`: the first slice of the windows.
@@ -34,6 +67,25 @@ function maxRun(
   fresh: bool, count: i32, at: i32, rows: i32, rowStep: i32, taps: i32, tapStep: i32, stride: i32,
   x: usize, y: usize, idx: usize,
 ): void {
+  const all = count;
+  for (; count >= 4; count -= 4) {
+    if (stride == 2) maxFour(fresh, at, rows, rowStep, taps, tapStep, 2, x, y, idx);
+    else if (stride == 1) maxFour(fresh, at, rows, rowStep, taps, tapStep, 1, x, y, idx);
+    else maxFour(fresh, at, rows, rowStep, taps, tapStep, stride, x, y, idx);
+    y += 16;
+    idx += 16;
+    at += 4 * stride;
+  }
+  if (count > 0 && all >= 4) {
+    // The last four once more: what is taken twice changes nothing.
+    const back = 4 - count;
+    y -= <usize>back * 4;
+    idx -= <usize>back * 4;
+    at -= back * stride;
+    if (stride == 2) maxFour(fresh, at, rows, rowStep, taps, tapStep, 2, x, y, idx);
+    else maxFour(fresh, at, rows, rowStep, taps, tapStep, stride, x, y, idx);
+    return;
+  }
   for (; count > 0; count--) {
     // A window of nothing but −∞ still needs an index: its first cell.
     let place = fresh ? at : load<i32>(idx);

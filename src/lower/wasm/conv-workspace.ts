@@ -8,7 +8,7 @@ export const convKinds = ['conv', 'convInputGrad', 'convWeightGrad'] as const;
 export type ConvKind = (typeof convKinds)[number];
 
 /**
- * Exact scratch bytes of a convolution kernel: `[columns, rounded up to 16][gemm's workspace]`. The same formula as the
+ * Exact scratch bytes of a convolution kernel: `[columns, rounded up to 16][gemm's workspace]`; of narrow weight gradients `[columns]`. The same formula as the
  * WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test holds it to
  * the export.
  */
@@ -23,6 +23,8 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
     case 'convInputGrad':
       return columns + gemmWorkspace(depth, pixels, outputs);
     case 'convWeightGrad':
+      // Too narrow for gemm's tiles: dot products of rows.
+      if (outputs < 8 || depth < 16) return isPlain(g, attrs) ? 0 : 4 * depth * pixels;
       return columns + gemmWorkspace(outputs, depth, pixels);
   }
 }

@@ -1,0 +1,110 @@
+// C (=|+=) A·Bᵀ where both operands have k contiguous: dot products of rows, four k a lane, nothing packed. For the weight
+// gradient of a convolution, whose k are the pixels of a sample: packing their transpose would cost more than the product.
+//
+// Order of every sum, depending on K alone: for each block of DEPTH consecutive k, in ascending order, lane l adds the products
+// of k ≡ l (mod 4) from zero in ascending k; (0 + 2) + (1 + 3) is then added to C once.
+import { multiplyAdd } from './fused';
+import { loadTail, storeTail } from './lanes';
+
+const DEPTH = 1024; // of a block: four rows of B, 16 KiB, in L1
+
+/** Lanes (0 + 2) + (1 + 3) of each of four vectors, as one. */
+@inline
+function sums4(v0: v128, v1: v128, v2: v128, v3: v128): v128 {
+  const v01 = f32x4.add(v128.shuffle<f32>(v0, v1, 0, 4, 1, 5), v128.shuffle<f32>(v0, v1, 2, 6, 3, 7));
+  const v23 = f32x4.add(v128.shuffle<f32>(v2, v3, 0, 4, 1, 5), v128.shuffle<f32>(v2, v3, 2, 6, 3, 7));
+  return f32x4.add(v128.shuffle<f32>(v01, v23, 0, 1, 4, 5), v128.shuffle<f32>(v01, v23, 2, 3, 6, 7));
+}
+
+/** Up to four columns of a row of C. */
+@inline
+function put(c: usize, columns: i32, v: v128, add: bool): void {
+  if (columns >= 4) {
+    v128.store(c, add ? f32x4.add(v128.load(c), v) : v);
+  } else {
+    storeTail(c, columns, add ? f32x4.add(loadTail(c, columns), v) : v);
+  }
+}
+
+/**
+ * Two rows of C by up to four columns. `d`: the second row of C, the first one again where there is no second; likewise the
+ * pointers to rows of A and B that are not there.
+ */
+function tile2x4(
+  k: i32, a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, b3: usize, c: usize, d: usize, columns: i32, add: bool,
+): void {
+  let c00 = f32x4.splat(0);
+  let c01 = c00;
+  let c02 = c00;
+  let c03 = c00;
+  let c10 = c00;
+  let c11 = c00;
+  let c12 = c00;
+  let c13 = c00;
+  for (; k >= 4; k -= 4) {
+    const x0 = v128.load(a0);
+    const x1 = v128.load(a1);
+    const y0 = v128.load(b0);
+    c00 = multiplyAdd(x0, y0, c00);
+    c10 = multiplyAdd(x1, y0, c10);
+    const y1 = v128.load(b1);
+    c01 = multiplyAdd(x0, y1, c01);
+    c11 = multiplyAdd(x1, y1, c11);
+    const y2 = v128.load(b2);
+    c02 = multiplyAdd(x0, y2, c02);
+    c12 = multiplyAdd(x1, y2, c12);
+    const y3 = v128.load(b3);
+    c03 = multiplyAdd(x0, y3, c03);
+    c13 = multiplyAdd(x1, y3, c13);
+    a0 += 16;
+    a1 += 16;
+    b0 += 16;
+    b1 += 16;
+    b2 += 16;
+    b3 += 16;
+  }
+  if (k > 0) {
+    // Lanes that are not there add 0·0: no bit changes but −0's sign, and that not behind a first sum from 0.
+    const x0 = loadTail(a0, k);
+    const x1 = loadTail(a1, k);
+    const y0 = loadTail(b0, k);
+    const y1 = loadTail(b1, k);
+    const y2 = loadTail(b2, k);
+    const y3 = loadTail(b3, k);
+    c00 = multiplyAdd(x0, y0, c00);
+    c10 = multiplyAdd(x1, y0, c10);
+    c01 = multiplyAdd(x0, y1, c01);
+    c11 = multiplyAdd(x1, y1, c11);
+    c02 = multiplyAdd(x0, y2, c02);
+    c12 = multiplyAdd(x1, y2, c12);
+    c03 = multiplyAdd(x0, y3, c03);
+    c13 = multiplyAdd(x1, y3, c13);
+  }
+  put(c, columns, sums4(c00, c01, c02, c03), add);
+  if (d != c) put(d, columns, sums4(c10, c11, c12, c13), add);
+}
+
+/** C[M, N] = (add ? C : 0) + A[M, K]·B[N, K]ᵀ, all of contiguous rows. */
+export function dotRows(M: i32, N: i32, K: i32, a: usize, b: usize, c: usize, add: bool): void {
+  const row = <usize>K * 4;
+  const cRow = <usize>N * 4;
+  for (let from = 0; from < K; from += DEPTH) {
+    const k = min(DEPTH, K - from);
+    const at = <usize>from * 4;
+    for (let j = 0; j < N; j += 4) {
+      const columns = min(4, N - j);
+      const b0 = b + at + <usize>j * row;
+      const b1 = b0 + (columns > 1 ? row : 0);
+      const b2 = b1 + (columns > 2 ? row : 0);
+      const b3 = b2 + (columns > 3 ? row : 0);
+      let x = a + at;
+      let y = c + <usize>j * 4;
+      for (let i = M; i > 0; i -= 2) {
+        const more: usize = i > 1 ? 1 : 0;
+        tile2x4(k, x, x + more * row, b0, b1, b2, b3, y, y + more * cRow, columns, add || from > 0);
+        x += 2 * row;
+        y += 2 * cRow;
+      }
+    }
+  }
+}
