@@ -49,6 +49,7 @@ const CASES: Conv[] = [
   { N: 1, C: 40, O: 3, size: plane(4, 4), k: plane(3, 3), p: [0, 1, 1] },
   { N: 2, C: 3, O: 4, size: plane(1, 17), k: plane(1, 4), s: [1, 1, 2], p: [0, 0, 2], d: [1, 1, 3] },
   { N: 2, C: 2, O: 3, size: [4, 5, 6], k: [2, 3, 2] },
+  { N: 2, C: 1, O: 3, size: plane(41, 27), k: plane(3, 3), p: [0, 1, 1] }, // more than 1024 pixels
   {
     N: 1,
     C: 4,
@@ -102,6 +103,29 @@ describe('conv', () => {
   });
 });
 
+it('a narrow weight gradient adds four pixels a lane, 1024 of them a block, each from zero', () => {
+  const [N, pixels] = [2, 1030];
+  const x = normal(N * pixels, 1);
+  const dy = normal(N * pixels, 2);
+  let expected = 0;
+  for (let n = 0; n < N; n++) {
+    for (let from = 0; from < pixels; from += 1024) {
+      const lanes = [0, 0, 0, 0];
+      for (let k = from; k < Math.min(pixels, from + 1024); k++) {
+        const at = n * pixels + k;
+        lanes[k % 4] = Math.fround(lanes[k % 4]! + Math.fround(x[at]! * dy[at]!));
+      }
+      const [a, b, c, d] = lanes as [number, number, number, number];
+      const block = Math.fround(Math.fround(a + c) + Math.fround(b + d));
+      expected = n + from === 0 ? block : Math.fround(expected + block);
+    }
+  }
+  const ints = [N, 1, 1, 1, pixels, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, pixels];
+  expect(kernels.convWorkspace!(2, ...ints)).toBe(0);
+  const y = run('convWeightGrad', ...ints, { in: x }, { in: dy }, f32(1), { ws: 0 })[0]!;
+  expect(y[0]).toBe(expected);
+});
+
 describe('pools', () => {
   const POOLS: (Window & { NC: number })[] = [
     { NC: 3, size: plane(6, 6), k: plane(2, 2), s: [1, 2, 2] },
@@ -113,6 +137,8 @@ describe('pools', () => {
     { NC: 2, size: [4, 5, 6], k: [2, 2, 3], s: [2, 1, 1] },
     { NC: 1, size: [5, 4, 9], k: [3, 2, 2], s: [1, 2, 1], p: [2, 1, 0], e: [1, 0, 1], d: [2, 1, 3] },
     { NC: 2, size: [7, 1, 1], k: [7, 1, 1] },
+    { NC: 2, size: plane(4, 15), k: plane(2, 2), s: [1, 2, 2] },
+    { NC: 2, size: [4, 4, 15], k: [2, 2, 2], s: [2, 2, 2] },
   ];
   POOLS.forEach(({ NC, ...c }, index) => {
     const w = slide(c);
