@@ -20,7 +20,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const warmUp = wholeNumberOf(invocation, 'warmUp', 'warm-up', 0) ?? 5;
   const rows = wholeNumberOf(invocation, 'rows', 'rows', 1) ?? 20;
   const prepared = prepareExperiment({ ...experiment, eval: undefined }, { where });
-  const cache = cacheOf(invocation);
+  const cache = cacheOf(invocation, experiment);
   const request = planRequestOf(prepared, 'train');
   const plan = makePlan(withMeasuredLinks({ ...request, programs: { train: request.programs.train! } }, cache));
   const announce = announcer(invocation);

@@ -3,7 +3,7 @@ import { formatBytes } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
-import type { BackendName } from '../lower/kernel-call.ts';
+import type { BackendName, SimdVariant } from '../lower/kernel-call.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
 import { type BatchNormMode, normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import type { ClipConfig } from '../optim/clip.ts';
@@ -94,6 +94,8 @@ export interface PlanRequest {
   /** What batch normalisation takes its statistics of; default `micro`. */
   readonly batchNorm?: BatchNormMode;
   readonly inputGradients?: boolean;
+  /** Which build of the kernels WebAssembly devices run; default `strict`. `relaxed` has bits of its own. */
+  readonly simd?: SimdVariant;
   /**
    * The same bits for every number of microbatches: each sample is computed by itself, and sums over the batch are one
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.

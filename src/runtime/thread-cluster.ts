@@ -66,7 +66,7 @@ export class ThreadCluster implements DeviceCluster {
 
   static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<ThreadCluster> {
     const memories = specs.map((spec, device) => createMemory(device, spec));
-    const kernels = await kernelsModule();
+    const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const cluster = new ThreadCluster(memories, options);
     const filename = pathToFileURL(join(packageRoot(), 'dist', 'workers', 'device.node.js')).href;
     specs.forEach((spec, device) => {
@@ -85,7 +85,7 @@ export class ThreadCluster implements DeviceCluster {
         port: port2,
         device,
         backend: spec.backend,
-        kernels,
+        kernels: kernels[device]!,
         control: cluster.#control.buffer,
         devices: specs.length,
         memories,
