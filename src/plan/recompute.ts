@@ -19,7 +19,12 @@ export interface RecomputeContext {
   readonly placement: readonly number[];
   /** Bytes of each device; Infinity: as much as needed. */
   readonly limits: readonly number[];
+  /** What was found for stages of other plans. */
+  readonly options?: StageOptions;
 }
+
+/** `best`: the least time within the limits; `fits`: whether anything is within them, so the first that is. */
+export type FitGoal = 'best' | 'fits';
 
 /** What is computed again by a rule that no capacity changes. `schedule` is absent where it is made for the choice. */
 export function recomputeByRule(
@@ -83,16 +88,16 @@ interface Sized {
  * nothing fits has the option that needs least.
  */
 export function fitRecompute<P extends Sized>(
-  { graph, stageOf, placement, limits }: RecomputeContext,
+  { graph, stageOf, placement, limits, options = new StageOptions() }: RecomputeContext,
   compile: (choice: RecomputeChoice) => P,
   scheduleOf: (plan: P) => Schedule,
+  goal: FitGoal = 'best',
 ): P {
   const first = compile(new Map());
   const isOver = (plan: P, d: number): boolean => plan.memory[d]!.peakBytes > limits[d]!;
   if (!limits.some((_, d) => isOver(first, d))) return first;
   const inFlight = peakInFlight(scheduleOf(first));
   const forwards = stageForwards(graph, stageOf);
-  const options = new StageOptions();
   const stagesOn = (d: number): number[] =>
     placement.flatMap((device, stage) => (device === d && forwards.has(stage) ? [stage] : []));
   const paths = limits.map((_, d) => {
@@ -112,6 +117,7 @@ export function fitRecompute<P extends Sized>(
   let fitting = compiledAt(high);
   let fittingAt: readonly number[] = [...high];
   const hopeless = limits.map((_, d) => isOver(fitting, d));
+  if (goal === 'fits') return fitting;
   const fits = (plan: P): boolean => limits.every((_, d) => hopeless[d] || !isOver(plan, d));
   /** The next option to try: by the stages' own bytes the first that saves what is lacking, or the last for which there is room. */
   const next = (plan: P, d: number, i: number): number => {

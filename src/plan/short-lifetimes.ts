@@ -1,4 +1,4 @@
-import type { Compiled } from './plan.ts';
+import type { Compiled } from './compile.ts';
 
 /** Above the most bytes alive at once, by so much of them, a layout's gaps are worth a second compilation. */
 const GAP = 0.002;

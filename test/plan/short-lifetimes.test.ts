@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Compiled } from '../../src/plan/plan.ts';
+import type { Compiled } from '../../src/plan/compile.ts';
 import { withLowerPeaks } from '../../src/plan/short-lifetimes.ts';
 
 /** Peaks of each device with short and with plain lifetimes, above 1,000 and 1,100 bytes alive; what is asked of `compile`. */
