@@ -106,7 +106,6 @@ export async function run(invocation: Invocation): Promise<number> {
     epochs: last.epoch + 1,
     microbatches: plan.request.microbatches,
     simd: plan.request.simd ?? 'strict',
-    simd: plan.request.simd ?? 'strict',
     schedule: plan.schedules[Object.keys(plan.programs)[0]!]!.name,
     firstLoss: records[0]!.loss,
     loss: last.loss,
