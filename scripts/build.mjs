@@ -49,6 +49,7 @@ if (!only || only === 'library') {
   rmSync(join(root, 'dist', 'chunks'), { recursive: true, force: true });
   run(bin('esbuild'), [
     'src/cli/main.ts',
+    'src/cli/command-line.ts',
     'src/study/worker.ts',
     '--bundle',
     '--splitting',
