@@ -105,6 +105,7 @@ export async function run(invocation: Invocation): Promise<number> {
     steps,
     epochs: last.epoch + 1,
     microbatches: plan.request.microbatches,
+    simd: plan.request.simd ?? 'strict',
     schedule: plan.schedules[Object.keys(plan.programs)[0]!]!.name,
     firstLoss: records[0]!.loss,
     loss: last.loss,
@@ -209,7 +210,11 @@ export function planTraining(invocation: Invocation): PlannedTraining {
   const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where, needsData, batch });
   const request = planRequestOf(prepared, 'train');
   if (!stored) {
-    return { prepared, plan: makePlan(withMeasuredLinks(request, cacheOf(invocation))), checkpoint: resume };
+    return {
+      prepared,
+      plan: makePlan(withMeasuredLinks(request, cacheOf(invocation, experiment))),
+      checkpoint: resume,
+    };
   }
   const plan = makePlan(withDecisions(request, stored));
   checkSamePlan(plan, stored, planPath!);
@@ -258,6 +263,7 @@ const layoutKeys = [
   'partition',
   'recompute',
   'batchNorm',
+  'simd',
 ];
 
 function refuseOtherLayout({ keys, memory, backend }: Invocation): void {

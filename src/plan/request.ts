@@ -1,7 +1,7 @@
 /** What a plan is asked for. */
 import { UsageError } from '../core/errors.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
-import type { BackendName } from '../lower/kernel-call.ts';
+import type { BackendName, SimdVariant } from '../lower/kernel-call.ts';
 import type { BatchNormMode } from '../optim/batch-norm.ts';
 import type { ClipConfig } from '../optim/clip.ts';
 import type { Model } from '../optim/model.ts';
@@ -71,6 +71,8 @@ export interface PlanRequest {
   /** What batch normalisation takes its statistics of; default `micro`. */
   readonly batchNorm?: BatchNormMode;
   readonly inputGradients?: boolean;
+  /** Which build of the kernels WebAssembly devices run; default `strict`. `relaxed` has bits of its own. */
+  readonly simd?: SimdVariant;
   /**
    * The same bits for every number of microbatches: each sample is computed by itself, and sums over the batch are one
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
