@@ -72,7 +72,10 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
       Object.entries(all).map(([name, { graphs }]) => [name, stagesOf(graphs.values(), partition, mainGraph)]),
     );
   const kept = stagesIn(builds);
-  const compile = (choice: RecomputeChoice): CompiledGraphs => {
+  const limits = request.devices.map(limitOf);
+  /** `quick`: peaks only say whether they are within the limits. Schedules that are made for the peaks need all of them. */
+  const compile = (choice: RecomputeChoice, quick = false): CompiledGraphs => {
+    const within = quick && request.schedule !== 'auto' ? limits : undefined;
     const again = recomputeIn(builds, kept, request.programs, choice);
     const stages = choice.size === 0 ? kept : stagesIn(again);
     const main = choice.size === 0 ? mainGraph : again[mainName]!.largest;
@@ -107,9 +110,15 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
           validateProgram(program);
           programs[name] = program;
         }
-        return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
+        return {
+          schedules,
+          programs,
+          memory: request.devices.map((_, d) => planDeviceMemory(d, programs, within?.[d])),
+        };
       };
-      return request.lifetimes === 'plain' ? programsOf(new Set(request.devices.keys())) : withLowerPeaks(programsOf);
+      return request.lifetimes === 'plain'
+        ? programsOf(new Set(request.devices.keys()))
+        : withLowerPeaks(programsOf, within);
     };
     const compiled =
       request.schedule === 'auto'
@@ -123,7 +132,7 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
     graph: mainGraph,
     stageOf: stageMap(mainGraph, partition),
     placement: chain.placement,
-    limits: request.devices.map(limitOf),
+    limits,
     options: cache.recompute,
   };
   const { recompute: mode = 'none' } = request;
