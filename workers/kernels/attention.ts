@@ -1,0 +1,224 @@
+// softmax(scale·q·kᵀ)·v without its matrix of weights (Dao et al., "FlashAttention", 2022): blocks of ROWS queries meet
+// blocks of KEYS keys one after the other, each row's maximum and sum running along (Milakov, Gimelshein 2018). Kept is the
+// logarithm of each row's Σ e^score, from which the gradient makes the weights again. Causal: query i sees the keys j ≤ i;
+// a block of queries does not meet keys behind its last one, and within the block on the diagonal what is hidden is 0.
+//
+// Order of every sum, depending on the sizes alone: products as gemm's, with q scaled first; a block's Σ e^(score − top) in
+// f32 vectors, their lanes and the last 1–3 terms in f64; blocks of keys in ascending order, each added to what came before
+// scaled by e^(old top − new top), the sum in f64. Gradients: dk and dv add blocks of queries, dq blocks of keys, ascending,
+// dk and dv from zero.
+import { fillRow, loadTail, storeTail } from './lanes';
+import { vexp } from './math';
+import { gemm, gemmWorkspace } from './gemm';
+import { maxRow } from './reduce';
+import { dotRow, logOne, scaleRow } from './softmax';
+
+const ROWS = 64; // queries a block
+const KEYS = 256; // keys a block: one block of gemm's depth
+
+/** The least f32: what a running maximum starts from, so that a block of nothing but −∞ adds 0 and no NaN. */
+const LEAST: f32 = -3.4028234663852886e38;
+
+@inline
+function up16(n: i32): i32 {
+  return (n + 15) & ~15;
+}
+
+@inline
+function keysSeen(T: i32, S: i32, causal: i32): i32 {
+  return causal ? min(T, S) : S;
+}
+
+/**
+ * Exact bytes of `ws`; every call writes the last of them.
+ * Forward:  [scaled q][scores][f32 top a row][f64 sum a row][gemm]
+ * Gradient: [scaled q][weights][their cotangents][f32 Σ dy·y a row][gemm]
+ */
+export function attentionWorkspace(gradient: i32, T: i32, S: i32, D: i32, V: i32, causal: i32): i32 {
+  const m = min(T, ROWS);
+  const n = min(keysSeen(T, S, causal), KEYS);
+  const scores = up16(4 * m * n);
+  const shared = up16(4 * m * D) + scores + up16(4 * m);
+  if (!gradient) return shared + up16(8 * m) + max(gemmWorkspace(m, n, D), gemmWorkspace(m, V, n));
+  let product = max(gemmWorkspace(m, n, max(D, V)), gemmWorkspace(n, max(D, V), m));
+  product = max(product, gemmWorkspace(m, D, n));
+  return shared + scores + product;
+}
+
+/** y = x·factor. */
+@inline
+function scaledCopy(n: i32, x: usize, factor: f32, y: usize): void {
+  const f = f32x4.splat(factor);
+  for (; n >= 4; n -= 4) {
+    v128.store(y, f32x4.mul(v128.load(x), f));
+    x += 16;
+    y += 16;
+  }
+  if (n > 0) storeTail(y, n, f32x4.mul(loadTail(x, n), f));
+}
+
+/** x becomes e^(x − shift), n ≤ KEYS; their sum. */
+function expSumRow(n: i32, x: usize, shift: f32): f64 {
+  const m = f32x4.splat(shift);
+  let s = f32x4.splat(0);
+  for (; n >= 4; n -= 4) {
+    const e = vexp(f32x4.sub(v128.load(x), m));
+    v128.store(x, e);
+    s = f32x4.add(s, e);
+    x += 16;
+  }
+  let total = <f64>f32x4.extract_lane(s, 0) + <f64>f32x4.extract_lane(s, 1);
+  total += <f64>f32x4.extract_lane(s, 2) + <f64>f32x4.extract_lane(s, 3);
+  if (n > 0) {
+    const e = vexp(f32x4.sub(loadTail(x, n), m));
+    storeTail(x, n, e);
+    total += <f64>f32x4.extract_lane(e, 0);
+    if (n > 1) total += <f64>f32x4.extract_lane(e, 1);
+    if (n > 2) total += <f64>f32x4.extract_lane(e, 2);
+  }
+  return total;
+}
+
+/** x becomes e^(x − shift). */
+function expRowInPlace(n: i32, x: usize, shift: f32): void {
+  const m = f32x4.splat(shift);
+  for (; n >= 4; n -= 4) {
+    v128.store(x, vexp(f32x4.sub(v128.load(x), m)));
+    x += 16;
+  }
+  if (n > 0) storeTail(x, n, vexp(f32x4.sub(loadTail(x, n), m)));
+}
+
+/** dp becomes p·(dp − delta): the cotangents of the scores. */
+function weightGradRow(n: i32, p: usize, dp: usize, delta: f32): void {
+  const d = f32x4.splat(delta);
+  for (; n >= 4; n -= 4) {
+    v128.store(dp, f32x4.mul(v128.load(p), f32x4.sub(v128.load(dp), d)));
+    p += 16;
+    dp += 16;
+  }
+  if (n > 0) storeTail(dp, n, f32x4.mul(loadTail(p, n), f32x4.sub(loadTail(dp, n), d)));
+}
+
+/** Of `cols` keys from key `first` on, those that query `row` sees. */
+@inline
+function visible(causal: i32, row: i32, first: i32, cols: i32): i32 {
+  return causal ? max(0, min(cols, row + 1 - first)) : cols;
+}
+
+/** q [B, T, D], k [B, S, D], v [B, S, V] → y [B, T, V], lse [B, T]. */
+export function attention(
+  B: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize, lse: usize,
+  ws: usize,
+): void {
+  const m = min(T, ROWS);
+  const scores = ws + <usize>up16(4 * m * D);
+  const tops = scores + <usize>up16(4 * m * min(keysSeen(T, S, causal), KEYS));
+  const sums = tops + <usize>up16(4 * m);
+  const product = sums + <usize>up16(8 * m);
+  store<u8>(ws + <usize>attentionWorkspace(0, T, S, D, V, causal) - 1, 0);
+  const yRow = <usize>V * 4;
+  for (; B > 0; B--) {
+    for (let i = 0; i < T; i += ROWS) {
+      const rows = min(ROWS, T - i);
+      scaledCopy(rows * D, q, scale, ws);
+      const end = keysSeen(i + rows, S, causal);
+      for (let j = 0; j < end; j += KEYS) {
+        const cols = min(KEYS, end - j);
+        gemm(rows, cols, D, ws, D, 1, k + <usize>j * <usize>D * 4, 1, D, scores, cols, 0, product);
+        let row = scores;
+        for (let r = 0; r < rows; r++) {
+          const n = visible(causal, i + r, j, cols);
+          if (n > 0) {
+            const topAt = tops + <usize>r * 4;
+            const sumAt = sums + <usize>r * 8;
+            const before = j > 0 ? load<f32>(topAt) : LEAST;
+            const top = max(before, maxRow(n, row));
+            let total = expSumRow(n, row, top);
+            if (j > 0) {
+              const factor = f32x4.extract_lane(vexp(f32x4.splat(before - top)), 0);
+              total += load<f64>(sumAt) * <f64>factor;
+              if (factor != 1) scaleRow(V, y + <usize>r * yRow, factor);
+            }
+            store<f32>(topAt, top);
+            store<f64>(sumAt, total);
+          }
+          if (n < cols) fillRow(cols - n, f32x4.splat(0), row + <usize>n * 4);
+          row += <usize>cols * 4;
+        }
+        gemm(rows, V, cols, scores, cols, 1, v + <usize>j * yRow, V, 1, y, V, j > 0 ? 1 : 0, product);
+      }
+      for (let r = 0; r < rows; r++) {
+        const total = load<f64>(sums + <usize>r * 8);
+        scaleRow(V, y, <f32>(1 / total));
+        store<f32>(lse, load<f32>(tops + <usize>r * 4) + logOne(<f32>total));
+        y += yRow;
+        lse += 4;
+      }
+      q += <usize>(rows * D) * 4;
+    }
+    k += <usize>S * <usize>D * 4;
+    v += <usize>S * yRow;
+  }
+}
+
+/** dq, dk and dv of `attention` from its inputs, its outputs y and lse, and y's cotangent dy. */
+export function attentionGrad(
+  B: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize, lse: usize,
+  dy: usize, dq: usize, dk: usize, dv: usize, ws: usize,
+): void {
+  const m = min(T, ROWS);
+  const block = <usize>up16(4 * m * min(keysSeen(T, S, causal), KEYS));
+  const weights = ws + <usize>up16(4 * m * D);
+  const grads = weights + block;
+  const deltas = grads + block;
+  const product = deltas + <usize>up16(4 * m);
+  store<u8>(ws + <usize>attentionWorkspace(1, T, S, D, V, causal) - 1, 0);
+  const kRow = <usize>D * 4;
+  const vRow = <usize>V * 4;
+  for (; B > 0; B--) {
+    memory.fill(dk, 0, <usize>S * kRow);
+    memory.fill(dv, 0, <usize>S * vRow);
+    for (let i = 0; i < T; i += ROWS) {
+      const rows = min(ROWS, T - i);
+      scaledCopy(rows * D, q, scale, ws);
+      for (let r = 0; r < rows; r++) {
+        store<f32>(deltas + <usize>r * 4, <f32>dotRow(V, dy + <usize>r * vRow, y + <usize>r * vRow));
+      }
+      const end = keysSeen(i + rows, S, causal);
+      for (let j = 0; j < end; j += KEYS) {
+        const cols = min(KEYS, end - j);
+        const kAt = <usize>j * kRow;
+        const vAt = <usize>j * vRow;
+        const step = <usize>cols * 4;
+        gemm(rows, cols, D, ws, D, 1, k + kAt, 1, D, weights, cols, 0, product);
+        gemm(rows, cols, V, dy, V, 1, v + vAt, 1, V, grads, cols, 0, product);
+        for (let r = 0; r < rows; r++) {
+          const n = visible(causal, i + r, j, cols);
+          const p = weights + <usize>r * step;
+          const dp = grads + <usize>r * step;
+          expRowInPlace(n, p, load<f32>(lse + <usize>r * 4));
+          weightGradRow(n, p, dp, load<f32>(deltas + <usize>r * 4));
+          if (n < cols) {
+            fillRow(cols - n, f32x4.splat(0), p + <usize>n * 4);
+            fillRow(cols - n, f32x4.splat(0), dp + <usize>n * 4);
+          }
+        }
+        gemm(cols, V, rows, weights, 1, cols, dy, V, 1, dv + vAt, V, 1, product);
+        gemm(cols, D, rows, grads, 1, cols, ws, D, 1, dk + kAt, D, 1, product);
+        gemm(rows, D, cols, grads, cols, 1, k + kAt, D, 1, dq, D, j > 0 ? 1 : 0, product);
+      }
+      scaleRow(rows * D, dq, scale);
+      const moved = <usize>rows;
+      q += moved * kRow;
+      dq += moved * kRow;
+      y += moved * vRow;
+      dy += moved * vRow;
+      lse += moved * 4;
+    }
+    k += <usize>S * kRow;
+    dk += <usize>S * kRow;
+    v += <usize>S * vRow;
+    dv += <usize>S * vRow;
+  }
+}
