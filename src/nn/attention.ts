@@ -70,15 +70,17 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
         });
     const inBias = bias ? graph.parameter('in_proj_bias', [3 * d], zeros) : undefined;
 
-    /** Projections `from` to `to` of queries, keys and values, as one product: each [N, heads, length, D / heads]. */
+    const fused = isFused(graph.mode, options);
+    /** Projections `from` to `to` of queries, keys and values, as one product: each [N, length, heads, D / heads] if fused, else heads first. */
     const project = (x: Tensor, from: number, to: number): Tensor[] => {
       const rows = (w: Tensor): Tensor => (to - from === 3 ? w : slice(w, { 0: [from * d, to * d] }));
       const [length, count] = [x.shape[1]!, to - from];
       const y = affine(x, packed ? rows(weights[0]!) : weights[from]!, inBias && rows(inBias));
-      // [N, length, count·D] → [count, N, heads, length, D / heads]
-      const parts = transpose(reshape(y, [n, length, count, heads, size]), [2, 0, 3, 1, 4]);
+      // [N, length, count·D] → [count, N, length, heads, D / heads] or [count, N, heads, length, D / heads]
+      const parts = transpose(reshape(y, [n, length, count, heads, size]), fused ? [2, 0, 1, 3, 4] : [2, 0, 3, 1, 4]);
+      const shape = fused ? [n, length, heads, size] : [n, heads, length, size];
       return Array.from({ length: count }, (_, i) =>
-        reshape(count === 1 ? parts : slice(parts, { 0: [i, i + 1] }), [n, heads, length, size]),
+        reshape(count === 1 ? parts : slice(parts, { 0: [i, i + 1] }), shape),
       );
     };
     const [q, k, v] = (
@@ -89,10 +91,10 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
           : [...project(query, 0, 1), ...project(key, 1, 2), ...project(value, 2, 3)]
     ) as [Tensor, Tensor, Tensor];
 
-    const attended = isFused(graph.mode, options)
-      ? scaledDotProductAttention(q, k, v, { causal: options.causal })
-      : unfused(q, k, v, { n, heads, t, s }, options);
-    const joined = reshape(transpose(attended, [0, 2, 1, 3]), [n, t, d]);
+    const attended = fused
+      ? scaledDotProductAttention(q, k, v, { causal: options.causal, layout: 'NTHD' })
+      : transpose(unfused(q, k, v, { n, heads, t, s }, options), [0, 2, 1, 3]);
+    const joined = reshape(attended, [n, t, d]);
     return graph.scope('out_proj', () =>
       affine(
         joined,

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { attentionWorkspace } from '../../src/lower/wasm/attention.ts';
 import { expectClose, f32, kernels, normal, run } from './harness.ts';
 
-/** Matrices, queries, keys, and sizes of a key and a value. */
+/** Matrices (samples, or `H` heads of one), queries, keys, and sizes of a key and a value. */
 interface Case {
   B: number;
   T: number;
@@ -47,7 +47,7 @@ function direct({ B, T, S, D, V, causal }: Case, q: Float32Array, k: Float32Arra
   return { y, lse, dq, dk, dv };
 }
 
-const sizesOf = ({ B, T, S, D, V, causal }: Case): number[] => [B, T, S, D, V, causal ? 1 : 0, scale];
+const sizesOf = ({ B, T, S, D, V, causal }: Case): number[] => [B, 1, T, S, D, V, causal ? 1 : 0, scale];
 const bytesOf = (gradient: 0 | 1, { T, S, D, V, causal }: Case): number =>
   kernels.attentionWorkspace!(gradient, T, S, D, V, causal ? 1 : 0);
 
@@ -135,6 +135,29 @@ describe('attention', () => {
     const inputs = [q, k, v].map(second) as [Float32Array, Float32Array, Float32Array];
     const [y1, lse1] = forward(one, ...inputs);
     expect([y1, lse1, ...backward(one, ...inputs, y1, lse1, second(dy))]).toEqual(together.map(second));
+  });
+
+  it('finds heads that lie side by side, with the same bits', () => {
+    const c: Case = { B: 3, T: 66, S: 70, D: 5, V: 6, causal: true };
+    const [q, k, v, dy] = drawn(c);
+    const [y, lse] = forward(c, q, k, v);
+    const apart = [y, lse, ...backward(c, q, k, v, y, lse, dy)];
+    /** [heads, rows, size] → [rows, heads, size] */
+    const beside = (t: Float32Array, rows: number): Float32Array => {
+      const size = t.length / 3 / rows;
+      return Float32Array.from(t, (_, i) => {
+        const [row, h, d] = [Math.floor(i / size / 3), Math.floor(i / size) % 3, i % size];
+        return t[(h * rows + row) * size + d]!;
+      });
+    };
+    const sizes = [1, 3, ...sizesOf(c).slice(2)];
+    const inputs = [beside(q, 66), beside(k, 70), beside(v, 70)].map((data) => ({ in: data }));
+    const outputs = run('attention', ...sizes, ...inputs, f32(y.length), f32(lse.length), { ws: bytesOf(0, c) });
+    expect(outputs).toEqual([beside(y, 66), lse]);
+    const more = [outputs[0]!, lse, beside(dy, 66)].map((data) => ({ in: data }));
+    const grads = [q, k, v].map((t) => f32(t.length));
+    const found = run('attentionGrad', ...sizes, ...inputs, ...more, ...grads, { ws: bytesOf(1, c) });
+    expect(found).toEqual([beside(apart[2]!, 66), beside(apart[3]!, 70), beside(apart[4]!, 70)]);
   });
 
   it('does not read keys that no query sees', () => {

@@ -45,16 +45,23 @@ export function attentionWorkspace(gradient: i32, T: i32, S: i32, D: i32, V: i32
   return shared + scores + product;
 }
 
-/** y = x·factor. */
-@inline
-function scaledCopy(n: i32, x: usize, factor: f32, y: usize): void {
+/** y = x·factor for `rows` rows of n, xStep bytes apart in x and side by side in y. */
+function scaledRows(rows: i32, n: i32, x: usize, xStep: usize, factor: f32, y: usize): void {
   const f = f32x4.splat(factor);
-  for (; n >= 4; n -= 4) {
-    v128.store(y, f32x4.mul(v128.load(x), f));
-    x += 16;
-    y += 16;
+  for (; rows > 0; rows--) {
+    let from = x;
+    let left = n;
+    for (; left >= 4; left -= 4) {
+      v128.store(y, f32x4.mul(v128.load(from), f));
+      from += 16;
+      y += 16;
+    }
+    if (left > 0) {
+      storeTail(y, left, f32x4.mul(loadTail(from, left), f));
+      y += <usize>left * 4;
+    }
+    x += xStep;
   }
-  if (n > 0) storeTail(y, n, f32x4.mul(loadTail(x, n), f));
 }
 
 /** x becomes e^(x − shift), n ≤ KEYS; their sum. */
@@ -79,25 +86,22 @@ function expSumRow(n: i32, x: usize, shift: f32): f64 {
   return total;
 }
 
-/** x becomes e^(x − shift). */
-function expRowInPlace(n: i32, x: usize, shift: f32): void {
-  const m = f32x4.splat(shift);
-  for (; n >= 4; n -= 4) {
-    v128.store(x, vexp(f32x4.sub(v128.load(x), m)));
-    x += 16;
-  }
-  if (n > 0) storeTail(x, n, vexp(f32x4.sub(loadTail(x, n), m)));
-}
-
-/** dp becomes p·(dp − delta): the cotangents of the scores. */
-function weightGradRow(n: i32, p: usize, dp: usize, delta: f32): void {
+/** A row of scores p becomes its weights e^(p − lse), and dp, their cotangents, becomes the scores': p·(dp − delta). */
+function weightGradRow(n: i32, p: usize, dp: usize, lse: f32, delta: f32): void {
+  const shift = f32x4.splat(lse);
   const d = f32x4.splat(delta);
   for (; n >= 4; n -= 4) {
-    v128.store(dp, f32x4.mul(v128.load(p), f32x4.sub(v128.load(dp), d)));
+    const w = vexp(f32x4.sub(v128.load(p), shift));
+    v128.store(p, w);
+    v128.store(dp, f32x4.mul(w, f32x4.sub(v128.load(dp), d)));
     p += 16;
     dp += 16;
   }
-  if (n > 0) storeTail(dp, n, f32x4.mul(loadTail(p, n), f32x4.sub(loadTail(dp, n), d)));
+  if (n > 0) {
+    const w = vexp(f32x4.sub(loadTail(p, n), shift));
+    storeTail(p, n, w);
+    storeTail(dp, n, f32x4.mul(w, f32x4.sub(loadTail(dp, n), d)));
+  }
 }
 
 /** Of `cols` keys from key `first` on, those that query `row` sees. */
@@ -106,66 +110,114 @@ function visible(causal: i32, row: i32, first: i32, cols: i32): i32 {
   return causal ? max(0, min(cols, row + 1 - first)) : cols;
 }
 
-/** q [B, T, D], k [B, S, D], v [B, S, V] → y [B, T, V], lse [B, T]. */
+/** q [N, T, H, D], k [N, S, H, D], v [N, S, H, V] → y [N, T, H, V], lse [N, H, T]. */
 export function attention(
-  B: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize, lse: usize,
-  ws: usize,
+  N: i32, H: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
+  lse: usize, ws: usize,
+): void {
+  store<u8>(ws + <usize>attentionWorkspace(0, T, S, D, V, causal) - 1, 0);
+  for (; N > 0; N--) {
+    for (let h: usize = 0; h < <usize>H; h++) {
+      const keyAt = h * <usize>D * 4;
+      const valueAt = h * <usize>V * 4;
+      head(T, S, D, V, H * D, H * V, causal, scale, q + keyAt, k + keyAt, v + valueAt, y + valueAt, lse, ws);
+      lse += <usize>T * 4;
+    }
+    q += <usize>(T * H) * <usize>D * 4;
+    k += <usize>(S * H) * <usize>D * 4;
+    v += <usize>(S * H) * <usize>V * 4;
+    y += <usize>(T * H) * <usize>V * 4;
+  }
+}
+
+/** One head of one sample: `ldk` elements from a query or key to the next, `ldv` from a value or result to the next. */
+function head(
+  T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
+  lse: usize, ws: usize,
 ): void {
   const m = min(T, ROWS);
   const scores = ws + <usize>up16(4 * m * D);
   const tops = scores + <usize>up16(4 * m * min(keysSeen(T, S, causal), KEYS));
   const sums = tops + <usize>up16(4 * m);
   const product = sums + <usize>up16(8 * m);
-  store<u8>(ws + <usize>attentionWorkspace(0, T, S, D, V, causal) - 1, 0);
-  const yRow = <usize>V * 4;
-  for (; B > 0; B--) {
-    for (let i = 0; i < T; i += ROWS) {
-      const rows = min(ROWS, T - i);
-      scaledCopy(rows * D, q, scale, ws);
-      const end = keysSeen(i + rows, S, causal);
-      for (let j = 0; j < end; j += KEYS) {
-        const cols = min(KEYS, end - j);
-        gemm(rows, cols, D, ws, D, 1, k + <usize>j * <usize>D * 4, 1, D, scores, cols, 0, product);
-        let row = scores;
-        for (let r = 0; r < rows; r++) {
-          const n = visible(causal, i + r, j, cols);
-          if (n > 0) {
-            const topAt = tops + <usize>r * 4;
-            const sumAt = sums + <usize>r * 8;
-            const before = j > 0 ? load<f32>(topAt) : LEAST;
-            const top = max(before, maxRow(n, row));
-            let total = expSumRow(n, row, top);
-            if (j > 0) {
-              const factor = f32x4.extract_lane(vexp(f32x4.splat(before - top)), 0);
-              total += load<f64>(sumAt) * <f64>factor;
-              if (factor != 1) scaleRow(V, y + <usize>r * yRow, factor);
-            }
-            store<f32>(topAt, top);
-            store<f64>(sumAt, total);
-          }
-          if (n < cols) fillRow(cols - n, f32x4.splat(0), row + <usize>n * 4);
-          row += <usize>cols * 4;
-        }
-        gemm(rows, V, cols, scores, cols, 1, v + <usize>j * yRow, V, 1, y, V, j > 0 ? 1 : 0, product);
-      }
+  const kRow = <usize>ldk * 4;
+  const vRow = <usize>ldv * 4;
+  for (let i = 0; i < T; i += ROWS) {
+    const rows = min(ROWS, T - i);
+    scaledRows(rows, D, q, kRow, scale, ws);
+    const end = keysSeen(i + rows, S, causal);
+    for (let j = 0; j < end; j += KEYS) {
+      const cols = min(KEYS, end - j);
+      gemm(rows, cols, D, ws, D, 1, k + <usize>j * kRow, 1, ldk, scores, cols, 0, product);
+      let row = scores;
       for (let r = 0; r < rows; r++) {
-        const total = load<f64>(sums + <usize>r * 8);
-        scaleRow(V, y, <f32>(1 / total));
-        store<f32>(lse, load<f32>(tops + <usize>r * 4) + logOne(<f32>total));
-        y += yRow;
-        lse += 4;
+        const n = visible(causal, i + r, j, cols);
+        if (n > 0) {
+          const topAt = tops + <usize>r * 4;
+          const sumAt = sums + <usize>r * 8;
+          const before = j > 0 ? load<f32>(topAt) : LEAST;
+          const top = max(before, maxRow(n, row));
+          let total = expSumRow(n, row, top);
+          if (j > 0) {
+            const factor = f32x4.extract_lane(vexp(f32x4.splat(before - top)), 0);
+            total += load<f64>(sumAt) * <f64>factor;
+            if (factor != 1) scaleRow(V, y + <usize>r * vRow, factor);
+          }
+          store<f32>(topAt, top);
+          store<f64>(sumAt, total);
+        }
+        if (n < cols) fillRow(cols - n, f32x4.splat(0), row + <usize>n * 4);
+        row += <usize>cols * 4;
       }
-      q += <usize>(rows * D) * 4;
+      gemm(rows, V, cols, scores, cols, 1, v + <usize>j * vRow, ldv, 1, y, ldv, j > 0 ? 1 : 0, product);
     }
-    k += <usize>S * <usize>D * 4;
-    v += <usize>S * yRow;
+    for (let r = 0; r < rows; r++) {
+      const total = load<f64>(sums + <usize>r * 8);
+      scaleRow(V, y, <f32>(1 / total));
+      store<f32>(lse, load<f32>(tops + <usize>r * 4) + logOne(<f32>total));
+      y += vRow;
+      lse += 4;
+    }
+    q += <usize>rows * kRow;
   }
 }
 
 /** dq, dk and dv of `attention` from its inputs, its outputs y and lse, and y's cotangent dy. */
 export function attentionGrad(
-  B: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize, lse: usize,
-  dy: usize, dq: usize, dk: usize, dv: usize, ws: usize,
+  N: i32, H: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
+  lse: usize, dy: usize, dq: usize, dk: usize, dv: usize, ws: usize,
+): void {
+  store<u8>(ws + <usize>attentionWorkspace(1, T, S, D, V, causal) - 1, 0);
+  const queries = <usize>(T * H) * <usize>D * 4;
+  const keys = <usize>(S * H) * <usize>D * 4;
+  const values = <usize>(S * H) * <usize>V * 4;
+  const results = <usize>(T * H) * <usize>V * 4;
+  memory.fill(dk, 0, <usize>N * keys);
+  memory.fill(dv, 0, <usize>N * values);
+  for (; N > 0; N--) {
+    for (let h: usize = 0; h < <usize>H; h++) {
+      const a = h * <usize>D * 4;
+      const b = h * <usize>V * 4;
+      headGrad(
+        T, S, D, V, H * D, H * V, causal, scale, q + a, k + a, v + b, y + b, lse, dy + b, dq + a, dk + a, dv + b, ws,
+      );
+      lse += <usize>T * 4;
+    }
+    q += queries;
+    dq += queries;
+    k += keys;
+    dk += keys;
+    v += values;
+    dv += values;
+    y += results;
+    dy += results;
+  }
+}
+
+/** As `head`; dk and dv are added to. */
+function headGrad(
+  T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
+  lse: usize, dy: usize, dq: usize, dk: usize, dv: usize, ws: usize,
 ): void {
   const m = min(T, ROWS);
   const block = <usize>up16(4 * m * min(keysSeen(T, S, causal), KEYS));
@@ -173,52 +225,43 @@ export function attentionGrad(
   const grads = weights + block;
   const deltas = grads + block;
   const product = deltas + <usize>up16(4 * m);
-  store<u8>(ws + <usize>attentionWorkspace(1, T, S, D, V, causal) - 1, 0);
-  const kRow = <usize>D * 4;
-  const vRow = <usize>V * 4;
-  for (; B > 0; B--) {
-    memory.fill(dk, 0, <usize>S * kRow);
-    memory.fill(dv, 0, <usize>S * vRow);
-    for (let i = 0; i < T; i += ROWS) {
-      const rows = min(ROWS, T - i);
-      scaledCopy(rows * D, q, scale, ws);
-      for (let r = 0; r < rows; r++) {
-        store<f32>(deltas + <usize>r * 4, <f32>dotRow(V, dy + <usize>r * vRow, y + <usize>r * vRow));
-      }
-      const end = keysSeen(i + rows, S, causal);
-      for (let j = 0; j < end; j += KEYS) {
-        const cols = min(KEYS, end - j);
-        const kAt = <usize>j * kRow;
-        const vAt = <usize>j * vRow;
-        const step = <usize>cols * 4;
-        gemm(rows, cols, D, ws, D, 1, k + kAt, 1, D, weights, cols, 0, product);
-        gemm(rows, cols, V, dy, V, 1, v + vAt, 1, V, grads, cols, 0, product);
-        for (let r = 0; r < rows; r++) {
-          const n = visible(causal, i + r, j, cols);
-          const p = weights + <usize>r * step;
-          const dp = grads + <usize>r * step;
-          expRowInPlace(n, p, load<f32>(lse + <usize>r * 4));
-          weightGradRow(n, p, dp, load<f32>(deltas + <usize>r * 4));
-          if (n < cols) {
-            fillRow(cols - n, f32x4.splat(0), p + <usize>n * 4);
-            fillRow(cols - n, f32x4.splat(0), dp + <usize>n * 4);
-          }
-        }
-        gemm(cols, V, rows, weights, 1, cols, dy, V, 1, dv + vAt, V, 1, product);
-        gemm(cols, D, rows, grads, 1, cols, ws, D, 1, dk + kAt, D, 1, product);
-        gemm(rows, D, cols, grads, cols, 1, k + kAt, D, 1, dq, D, j > 0 ? 1 : 0, product);
-      }
-      scaleRow(rows * D, dq, scale);
-      const moved = <usize>rows;
-      q += moved * kRow;
-      dq += moved * kRow;
-      y += moved * vRow;
-      dy += moved * vRow;
-      lse += moved * 4;
+  const kRow = <usize>ldk * 4;
+  const vRow = <usize>ldv * 4;
+  for (let i = 0; i < T; i += ROWS) {
+    const rows = min(ROWS, T - i);
+    scaledRows(rows, D, q, kRow, scale, ws);
+    for (let r = 0; r < rows; r++) {
+      store<f32>(deltas + <usize>r * 4, <f32>dotRow(V, dy + <usize>r * vRow, y + <usize>r * vRow));
     }
-    k += <usize>S * kRow;
-    dk += <usize>S * kRow;
-    v += <usize>S * vRow;
-    dv += <usize>S * vRow;
+    const end = keysSeen(i + rows, S, causal);
+    for (let j = 0; j < end; j += KEYS) {
+      const cols = min(KEYS, end - j);
+      const kAt = <usize>j * kRow;
+      const vAt = <usize>j * vRow;
+      const step = <usize>cols * 4;
+      gemm(rows, cols, D, ws, D, 1, k + kAt, 1, ldk, weights, cols, 0, product);
+      gemm(rows, cols, V, dy, ldv, 1, v + vAt, 1, ldv, grads, cols, 0, product);
+      for (let r = 0; r < rows; r++) {
+        const n = visible(causal, i + r, j, cols);
+        const p = weights + <usize>r * step;
+        const dp = grads + <usize>r * step;
+        weightGradRow(n, p, dp, load<f32>(lse + <usize>r * 4), load<f32>(deltas + <usize>r * 4));
+        if (n < cols) {
+          fillRow(cols - n, f32x4.splat(0), p + <usize>n * 4);
+          fillRow(cols - n, f32x4.splat(0), dp + <usize>n * 4);
+        }
+      }
+      gemm(cols, V, rows, weights, 1, cols, dy, ldv, 1, dv + vAt, ldv, 1, product);
+      gemm(cols, D, rows, grads, 1, cols, ws, D, 1, dk + kAt, ldk, 1, product);
+      gemm(rows, D, cols, grads, cols, 1, k + kAt, ldk, 1, dq, ldk, j > 0 ? 1 : 0, product);
+    }
+    for (let r = 0; r < rows; r++) {
+      scaleRow(D, dq, scale);
+      dq += kRow;
+    }
+    q += <usize>rows * kRow;
+    y += <usize>rows * vRow;
+    dy += <usize>rows * vRow;
+    lse += <usize>rows * 4;
   }
 }

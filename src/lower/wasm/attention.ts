@@ -15,7 +15,7 @@ const up16 = (n: number): number => Math.ceil(n / 16) * 16;
  */
 export function attentionWorkspace(
   kind: 'attention' | 'attentionGrad',
-  { queries, keys, size, valueSize }: Omit<AttentionSizes, 'matrices'>,
+  { queries, keys, size, valueSize }: Omit<AttentionSizes, 'samples' | 'heads'>,
   causal: boolean,
 ): number {
   const m = Math.min(queries, queryBlock);
@@ -36,11 +36,11 @@ export function attentionWorkspace(
 const attention =
   (kernel: 'attention' | 'attentionGrad'): LowerRule =>
   ({ inputs, outputs, attrs }) => {
-    const { causal, scale } = attrs as AttentionAttrs;
+    const { causal, scale, layout } = attrs as AttentionAttrs;
     const [q, k, v] = inputs as [(typeof inputs)[number], (typeof inputs)[number], (typeof inputs)[number]];
-    const sizes = attentionSizes(q.shape, k.shape, v.shape);
+    const sizes = attentionSizes(q.shape, k.shape, v.shape, layout);
     const args = [
-      ...[sizes.matrices, sizes.queries, sizes.keys, sizes.size, sizes.valueSize, causal ? 1 : 0, scale],
+      ...[sizes.samples, sizes.heads, sizes.queries, sizes.keys, sizes.size, sizes.valueSize, causal ? 1 : 0, scale],
       ...inputs.map((_, i) => input(i)),
       ...outputs.map((_, i) => output(i)),
       workspace(),

@@ -1,17 +1,15 @@
 /** Products, convolutions, pooling, softmax, attention and the loss of classes. */
 import { elementCount, type Shape } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
-import { attentionScores, scaledDotProductAttentionGradOp } from '../../../ops/attention.ts';
+import { scaledDotProductAttentionGradOp, unfusedAttention } from '../../../ops/attention.ts';
 import { type AvgPoolAttrs, divisors } from '../../../ops/avg-pool.ts';
 import { type ConvAttrs, conv, convGeometry, convInputGrad } from '../../../ops/conv.ts';
 import { exp, mul, sub } from '../../../ops/elementwise.ts';
 import { gatherElements, scatterElements } from '../../../ops/gather-elements.ts';
 import { crossEntropyGradOp } from '../../../ops/loss.ts';
-import { matmul } from '../../../ops/matmul.ts';
-import { logSumExp, sum } from '../../../ops/reduce.ts';
+import { sum } from '../../../ops/reduce.ts';
 import { filled } from '../../../ops/scatter.ts';
 import { slice, transpose, view } from '../../../ops/shape.ts';
-import { softmax } from '../../../ops/softmax.ts';
 import { type Sliding, spanOf } from '../../../ops/window.ts';
 import { onnxDTypes } from '../model.ts';
 import { choice, decomposed, type ExportContext, type ExportTable, nodes, parts } from './exporter.ts';
@@ -183,12 +181,7 @@ export const nnExporters = {
     return [view(sums, inputShape)];
   }),
   // Operators before version 23 have no attention: its weights are made.
-  scaledDotProductAttention: choice(({ wants }) =>
-    parts(([q, k, v], attrs) => {
-      const scores = attentionScores(q!, k!, attrs);
-      return [matmul(softmax(scores), v!), wants(1) ? logSumExp(scores, { axes: [-1] }) : undefined];
-    }),
-  ),
+  scaledDotProductAttention: choice(({ wants }) => parts((inputs, attrs) => unfusedAttention(inputs, attrs, wants(1)))),
   scaledDotProductAttentionGrad: decomposed(scaledDotProductAttentionGradOp),
   softmax: nodes(({ emit, inputs }) => [emit('Softmax', inputs, { axis: -1 })]),
   softmaxGrad: parts(([y, dy]) => [mul(y!, sub(dy!, rowSum(mul(y!, dy!))))]),
