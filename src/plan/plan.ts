@@ -174,15 +174,31 @@ const CUTS = 4;
 /** No third cut is tried once those tried have so many instructions: half a minute, but counted in work. */
 const CUT_INSTRUCTIONS = 500_000;
 
+/** The plan without the check against capacities. */
+export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Plan {
+  return laidOutThoroughly(roughPlan(asked, cache));
+}
+
+/** The plan with its final layouts: a rough one's where they have no gaps to speak of. No peak rises by it. */
+export function laidOutThoroughly(plan: Plan): Plan {
+  const memory = plan.memory.map((rough) =>
+    Object.values(rough.layouts).some(({ height, mayShrink }) => mayShrink && height > rough.maxLive)
+      ? planDeviceMemory(rough.device, plan.programs, 'thorough')
+      : rough,
+  );
+  return memory.some((m, d) => m !== plan.memory[d]) ? { ...plan, memory } : plan;
+}
+
 /**
- * The plan without the check against capacities. An automatic partition is the fastest whose stages have room by what they
+ * A plan among many that are weighed: its layouts are those that take no time to speak of, and those of the answer, which
+ * `laidOutThoroughly` makes, are as low or lower. An automatic partition is the fastest whose stages have room by what they
  * keep and hold in flight. What counts are the planned bytes, which are more: where they exceed a capacity, the room is
  * lowered by as much and the stages are cut again. Where nothing fits, it is the plan that lacks the fewest bytes.
  *
  * Stages that compute again hold less: they are cut as if one microbatch were in flight. With `optimal` they need not, so both
  * are tried, and the faster is taken.
  */
-export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Plan {
+export function roughPlan(asked: PlanRequest, cache: GraphCache = new Map()): Plan {
   const capacities = asked.devices.map((d) => capacityOf(d) ?? Number.POSITIVE_INFINITY);
   const isLimited = capacities.some(Number.isFinite);
   if (asked.partition !== 'auto' || !isLimited) return compilePlan(asked, cache);
@@ -552,7 +568,7 @@ function remedyFor(refused: Plan): string {
     tried += least;
     try {
       // Whether it fits has nothing to do with where it is played.
-      const plan = draftPlan({ ...request, cluster: undefined, ...change }, cache);
+      const plan = roughPlan({ ...request, cluster: undefined, ...change }, cache);
       tried += Math.max(0, instructionsOf(plan) - least);
       return shortages(plan).length === 0;
     } catch {

@@ -38,6 +38,7 @@ import {
   graphsOf,
   type Plan,
   type PlanRequest,
+  roughPlan,
   type ScheduleWord,
   shortages,
 } from './plan.ts';
@@ -195,7 +196,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
       stagesPerDevice: undefined,
       recompute,
     };
-    const plan = draftPlan({ ...asked, programs: { [mainName]: main } }, cache);
+    const plan = roughPlan({ ...asked, programs: { [mainName]: main } }, cache);
     const found: EvaluatedCandidate = {
       ...rest,
       recompute: plan.recompute.size > 0 ? recompute : 'none',
