@@ -123,7 +123,7 @@ async function deviceCore() {
     now: () => performance.now(),
     exit: () => {},
   });
-  const n = 4000;
+  const n = 500;
   core.load('one', emptyProgram(n, 1));
   core.load('ten', emptyProgram(n, 10));
   const bare = () => {
@@ -132,11 +132,11 @@ async function deviceCore() {
     return (performance.now() - begin) / 1000;
   };
   const times = { one: [], ten: [], bare: [] };
-  for (let i = 0; i < 20 * rounds; i++) {
+  for (let i = 0; i < 100 * rounds; i++) {
     for (const program of ['one', 'ten']) times[program].push((await core.step({ program, step: i })).seconds / n);
     times.bare.push(bare() / n);
   }
-  const [one, ten, call] = ['one', 'ten', 'bare'].map((k) => median(times[k].slice(5 * rounds)));
+  const [one, ten, call] = ['one', 'ten', 'bare'].map((k) => median(times[k].slice(25 * rounds)));
   const perCall = (ten - one) / 9;
   result.call = { seconds: perCall, beyondSeconds: perCall - call, bareSeconds: call };
   result.instruction = { seconds: one - perCall };
@@ -175,13 +175,14 @@ function pingPong(hops, work) {
 }
 
 async function openPingPong(hops, work) {
-  const stages = Object.fromEntries(Array.from({ length: hops + 1 }, (_, i) => [`hop${i}*`, i]));
+  const stages = Object.fromEntries(Array.from({ length: hops + 1 }, (_, i) => [`hop${i}.*`, i]));
   const plan = makePlan({
     model: pingPong(hops, work),
     programs: { forward: { batch: 1, mode: 'forward', outputs: true } },
     microbatches: 1,
     devices: [device, device],
-    partition: { stages: { ...stages, '*': hops }, placement: Array.from({ length: hops + 1 }, (_, i) => i % 2) },
+    partition: { stages: { ...stages, '*': hops } },
+    placement: Array.from({ length: hops + 1 }, (_, i) => i % 2),
   });
   return { plan, session: await Session.open(plan, { audit: false }) };
 }
