@@ -36,8 +36,12 @@ export async function run(invocation: Invocation): Promise<number> {
   });
   const breakdown = breakdownOf(recorded, machine);
   const profile = profileOf(recorded, machine);
-  const out = textOf(invocation, 'out');
+  const [out, html] = [textOf(invocation, 'out'), textOf(invocation, 'html')];
   if (out !== undefined) await writeFileAtomic(out, writeProfile(profile));
+  if (html !== undefined) {
+    const { profilePage } = await import('../report/profile-page.ts');
+    await writeFileAtomic(html, await profilePage(breakdown, recorded, machine));
+  }
   if (invocation.json) {
     const { counted, peaks, busySeconds, stepSeconds } = recorded;
     const result = {
@@ -56,10 +60,12 @@ export async function run(invocation: Invocation): Promise<number> {
       counted,
       machine,
       out: out ?? null,
+      html: html ?? null,
     };
     process.stdout.write(`${JSON.stringify(result)}\n`);
   } else if (!invocation.quiet) {
     process.stdout.write(`${printProfile(breakdown, recorded, machine, { rows })}\n`);
+    if (html !== undefined) process.stdout.write(`\nWritten to ${html}\n`);
   }
   return 0;
 }
