@@ -5,6 +5,7 @@ import type { HostTensor } from '../core/types.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { readText } from '../formats/read-file.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
+import type { SimdVariant } from '../lower/kernel-call.ts';
 import { hasNullDevices } from '../plan/null-devices.ts';
 import { makePlan, type Plan } from '../plan/plan.ts';
 import { checkSamePlan, type PlanFile, readPlanFile, withDecisions, writePlanFile } from '../plan/plan-file.ts';
@@ -34,7 +35,7 @@ import { batchOfNullTraining, playTraining } from './train-null.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   await using threads = new DeviceThreads();
-  const { prepared, plan, checkpoint } = planTraining(invocation, (devices) => threads.start(devices));
+  const { prepared, plan, checkpoint } = planTraining(invocation, (devices, simd) => threads.start(devices, simd));
   if (hasNullDevices(plan.request.devices)) return await playTraining(invocation, prepared, plan);
   const silent = invocation.quiet || invocation.json;
   if (!silent) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
@@ -197,7 +198,10 @@ export interface PlannedTraining {
 }
 
 /** Plans a training: as the experiment says, or as a stored plan does. Null devices need no threads: `beforePlan` hears of others. */
-export function planTraining(invocation: Invocation, beforePlan?: (devices: number) => void): PlannedTraining {
+export function planTraining(
+  invocation: Invocation,
+  beforePlan?: (devices: number, simd: SimdVariant) => void,
+): PlannedTraining {
   const planPath = textOf(invocation, 'plan');
   const stored = planPath === undefined ? undefined : readPlanFile(readText(planPath), planPath);
   if (stored) refuseOtherLayout(invocation);
@@ -212,7 +216,7 @@ export function planTraining(invocation: Invocation, beforePlan?: (devices: numb
   const needsData = !hasNullDevices(specs);
   const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where, needsData, batch });
   const request = planRequestOf(prepared, 'train');
-  if (needsData) beforePlan?.(request.devices.length);
+  if (needsData) beforePlan?.(request.devices.length, experiment.simd);
   if (!stored) {
     return {
       prepared,

@@ -4,6 +4,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { kernelsModule } from '../backends/kernels-module.ts';
 import { packageRoot } from '../core/package-root.ts';
+import type { SimdVariant } from '../lower/kernel-call.ts';
 
 /** A thread that waits on its port for word of the device it is to be (`DeviceStart`). */
 export interface DeviceThread {
@@ -63,9 +64,9 @@ const reasonOf = (error: Error & { code?: string }): string =>
 export class DeviceThreads implements AsyncDisposable {
   readonly #waiting: DeviceThread[] = [];
 
-  start(count: number): void {
+  start(count: number, simd: SimdVariant = 'strict'): void {
     // Whoever waits for the kernels hears of a failure.
-    void kernelsModule().catch(() => {});
+    void kernelsModule(simd).catch(() => {});
     for (let i = 0; i < count; i++) this.#waiting.push(startThread());
   }
 

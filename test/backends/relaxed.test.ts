@@ -37,6 +37,8 @@ async function train(of: Plan): Promise<{ losses: number[]; bits: string[] }> {
   await using session = await Session.open(of, { seed: 3, transport: 'local' });
   const losses: number[] = [];
   for (let step = 0; step < 3; step++) losses.push((await session.run('train', batch)).loss!);
+  // The same workspaces as the strict ones', to the byte.
+  expect(await session.measuredPeaks()).toEqual(of.memory.map((m) => m.peakBytes));
   return { losses, bits: [...(await session.parameters())].map(([name, t]) => `${name} ${toHex(t)}`).sort() };
 }
 

@@ -1,6 +1,7 @@
-// Packing for gemm: blocks of A and B copied into the order in which the register tiles read them, padded with zeros.
+// Packing for gemm: blocks of A and B copied into the order in which the register tiles read them; what pads a ragged edge is
+// computed with and not kept.
 // Strides in bytes.
-import { transpose4 } from './lanes';
+import { loadTail, transpose4, transposeRows } from './lanes';
 
 /** k rows × `width` (8 or 16) columns of B, of which `cols` exist → [k][width]. */
 @inline
@@ -26,6 +27,32 @@ function packB(width: i32, k: i32, cols: i32, b: usize, rs: usize, cs: usize, ou
       if (width == 16) {
         transpose4(b + 8 * cs, cs, out + 32, bytes);
         transpose4(b + 12 * cs, cs, out + 48, bytes);
+      }
+      b += 16;
+      out += 4 * bytes;
+    }
+  }
+  if (cols < width && cs == 4) {
+    for (; k > 0; k--) {
+      for (let q = 0; q < width; q += 4) {
+        const left = cols - q;
+        const at = <usize>q * 4;
+        v128.store(out + at, left >= 4 ? v128.load(b + at) : left > 0 ? loadTail(b + at, left) : f32x4.splat(0));
+      }
+      b += rs;
+      out += bytes;
+    }
+    return;
+  }
+  if (cols < width && rs == 4) {
+    for (; k >= 4; k -= 4) {
+      for (let q = 0; q < width; q += 4) {
+        // Columns that are not there repeat the last one: what comes of them is not kept.
+        const s0 = b + <usize>min(q, cols - 1) * cs;
+        const s1 = b + <usize>min(q + 1, cols - 1) * cs;
+        const s2 = b + <usize>min(q + 2, cols - 1) * cs;
+        const s3 = b + <usize>min(q + 3, cols - 1) * cs;
+        transposeRows(s0, s1, s2, s3, out + <usize>q * 4, bytes);
       }
       b += 16;
       out += 4 * bytes;

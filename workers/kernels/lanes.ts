@@ -87,10 +87,16 @@ export function min4(v: v128): f32 {
 /** 4×4 transpose of 4-byte elements; row steps in bytes. */
 @inline
 export function transpose4(s: usize, sStep: usize, d: usize, dStep: usize): void {
-  const r0 = v128.load(s);
-  const r1 = v128.load(s + sStep);
-  const r2 = v128.load(s + 2 * sStep);
-  const r3 = v128.load(s + 3 * sStep);
+  transposeRows(s, s + sStep, s + 2 * sStep, s + 3 * sStep, d, dStep);
+}
+
+/** The same of four rows wherever they lie. */
+@inline
+export function transposeRows(s0: usize, s1: usize, s2: usize, s3: usize, d: usize, dStep: usize): void {
+  const r0 = v128.load(s0);
+  const r1 = v128.load(s1);
+  const r2 = v128.load(s2);
+  const r3 = v128.load(s3);
   const t0 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
   const t1 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
   const t2 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
