@@ -35,7 +35,7 @@ export function recomputeByRule(
   const choice = new Map<number, StageRecompute>();
   if (mode === 'none') return choice;
   for (const [stage, forward] of stageForwards(graph, stageOf)) {
-    if (schedule && !holds(schedule, stage)) continue;
+    if (mode === 'stage' && schedule && !holds(schedule, stage)) continue;
     choice.set(stage, mode === 'stage' ? { kept: new Set() } : selectiveRecompute(forward));
   }
   return choice;
