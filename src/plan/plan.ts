@@ -15,6 +15,7 @@ import type { PartitionSpec } from '../partition/index.ts';
 import type { Partition } from '../partition/partition.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { buildProgram } from '../program/build.ts';
+import type { Lifetimes } from '../program/context.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
@@ -30,7 +31,7 @@ import { refuseMixedSamples } from './mixed-samples.ts';
 import { hasNullDevices, refuseMixedDevices } from './null-devices.ts';
 import { checkChoice, fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
-import { withLowerPeaks } from './short-lifetimes.ts';
+import { withFinalLayouts, withLayoutsThatFit, withLowerPeaks } from './short-lifetimes.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
 import type { Room } from './stages.ts';
 
@@ -179,14 +180,14 @@ export function draftPlan(asked: PlanRequest, cache: GraphCache = new Map()): Pl
   return laidOutThoroughly(roughPlan(asked, cache));
 }
 
-/** The plan with its final layouts: a rough one's where they have no gaps to speak of. No peak rises by it. */
-export function laidOutThoroughly(plan: Plan): Plan {
-  const memory = plan.memory.map((rough) =>
-    Object.values(rough.layouts).some(({ height, mayShrink }) => mayShrink && height > rough.maxLive)
-      ? planDeviceMemory(rough.device, plan.programs, 'thorough')
-      : rough,
-  );
-  return memory.some((m, d) => m !== plan.memory[d]) ? { ...plan, memory } : plan;
+/** The plan with its final programs and layouts, where a rough one's have gaps to speak of. No peak rises by it. */
+export function laidOutThoroughly(rough: Plan): Plan {
+  const found = withFinalLayouts(rough);
+  if (found === rough) return rough;
+  const { devices, costs, media } = clusterOf(rough.request);
+  const main = found.programs[Object.keys(rough.request.programs)[0]!]!;
+  const isSame = found.programs === rough.programs;
+  return { ...rough, ...found, prediction: isSame ? rough.prediction : predict(main, devices, costs, media) };
 }
 
 /**
@@ -296,6 +297,12 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
       Object.entries(all).map(([name, { graphs }]) => [name, stagesOf(graphs.values(), partition, mainGraph)]),
     );
   const kept = stagesIn(builds);
+  const within = {
+    graph: mainGraph,
+    stageOf: stageMap(mainGraph, partition),
+    placement: chain.placement,
+    limits: request.devices.map(limitOf),
+  };
   const compile = (choice: RecomputeChoice): CompiledGraphs => {
     const again = recomputeIn(builds, kept, request.programs, choice);
     const stages = choice.size === 0 ? kept : stagesIn(again);
@@ -314,7 +321,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
         checkSchedule(schedule, request.programs[name]!, chain);
         schedules[name] = schedule;
       }
-      const programsOf = (plainOn: ReadonlySet<number>): Compiled => {
+      const programsOf = (lifetimes: readonly Lifetimes[]): Compiled => {
         const programs: Record<string, StepProgram> = {};
         for (const [name, { chunks, graphs }] of Object.entries(again)) {
           const program = buildProgram({
@@ -326,14 +333,18 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
             edges: chain.edges,
             durations,
             backends: request.devices.map((d) => d.backend),
-            plainOn,
+            lifetimes,
           });
           validateProgram(program);
           programs[name] = program;
         }
         return { schedules, programs, memory: request.devices.map((_, device) => planDeviceMemory(device, programs)) };
       };
-      return request.lifetimes === 'plain' ? programsOf(new Set(request.devices.keys())) : withLowerPeaks(programsOf);
+      const rough =
+        request.lifetimes === 'plain'
+          ? programsOf(request.devices.map(() => 'plain'))
+          : withLowerPeaks(programsOf, request.devices.length);
+      return withLayoutsThatFit(rough, within.limits);
     };
     const compiled =
       request.schedule === 'auto'
@@ -342,25 +353,25 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
     const graphs = Object.fromEntries(Object.entries(again).map(([name, b]) => [name, b.largest]));
     return { ...compiled, graphs, recompute: choice, stageSeconds };
   };
-  const within = {
-    graph: mainGraph,
-    stageOf: stageMap(mainGraph, partition),
-    placement: chain.placement,
-    limits: request.devices.map(limitOf),
-  };
   const { recompute: mode = 'none' } = request;
   const byName = (): Schedule | undefined =>
     request.schedule === 'auto' ? undefined : scheduleFor(request, mainName, chain, microbatches, undefined);
+  const played = clusterOf(request);
   const choose = (): CompiledGraphs => {
     if (typeof mode === 'object') {
       checkChoice(mode, mainGraph, chain.stages);
       return compile(mode);
     }
-    if (mode === 'optimal') return fitRecompute(within, compile, (plan) => plan.schedules[mainName]!);
+    if (mode === 'optimal') {
+      return fitRecompute(within, compile, {
+        scheduleOf: (plan) => plan.schedules[mainName]!,
+        secondsOf: ({ programs }) =>
+          predict(programs[mainName]!, played.devices, played.costs, played.media).stepSeconds,
+      });
+    }
     return compile(recomputeByRule(mode, within, byName()));
   };
   const { schedules, programs, memory, graphs, recompute, stageSeconds } = choose();
-  const played = clusterOf(request);
   const constants = new Map<string, HostTensor>();
   for (const { graphs } of Object.values(builds)) {
     for (const graph of graphs.values()) {
