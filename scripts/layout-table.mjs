@@ -7,7 +7,7 @@ import { models } from './table-models.mjs';
 const schedules = ['gpipe', '1f1b', 'zb-h1', 'zb-h2', 'interleaved-1f1b'];
 const rows = [];
 for (const model of models) {
-  for (const microbatches of [1, 4]) {
+  for (const microbatches of [1, 2, 4]) {
     const cells = schedules.map((schedule) => {
       const { memory } = plan.draftPlan({
         model: modelOf(model),

@@ -16,10 +16,10 @@ export interface Layout {
 export const ALIGNMENT = 16;
 /**
  * Of the exact search, where greedy orders leave a gap: bounded by work and not by time, so that a request has one plan. A
- * `thorough` layout, of plans that are reported or run, may take half a second where a `quick` one, of the many that are only
+ * `thorough` layout, of plans that are reported or run, may take a quarter of a second where a `quick` one, of the many that are only
  * weighed, leaves a gap worth it.
  */
-const SEARCH_WORK = { quick: 1_500_000, thorough: 40_000_000 };
+const SEARCH_WORK = { quick: 1_500_000, thorough: 20_000_000 };
 export type LayoutEffort = keyof typeof SEARCH_WORK;
 /** The second order has never been the lower one for the thousands of values of a large step, and costs as much again. */
 const ORDERS_OF_MANY = 1;

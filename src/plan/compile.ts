@@ -6,6 +6,7 @@ import { normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { buildProgram } from '../program/build.ts';
+import type { Lifetimes } from '../program/context.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
@@ -20,7 +21,7 @@ import type { Plan } from './plan.ts';
 import { checkChoice, type FitGoal, fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkRequest, clusterOf, type PlanRequest } from './request.ts';
 import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
-import { withLowerPeaks } from './short-lifetimes.ts';
+import { withLayoutsThatFit, withLowerPeaks } from './short-lifetimes.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
 import type { Room } from './stages.ts';
 
@@ -93,7 +94,7 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
         checkSchedule(schedule, request.programs[name]!, chain);
         schedules[name] = schedule;
       }
-      const programsOf = (plainOn: ReadonlySet<number>): Compiled => {
+      const programsOf = (lifetimes: readonly Lifetimes[]): Compiled => {
         const programs: Record<string, StepProgram> = {};
         for (const [name, { chunks, graphs }] of Object.entries(again)) {
           const program = buildProgram({
@@ -105,7 +106,7 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
             edges: chain.edges,
             durations,
             backends: request.devices.map((d) => d.backend),
-            plainOn,
+            lifetimes,
           });
           validateProgram(program);
           programs[name] = program;
@@ -116,9 +117,11 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
           memory: request.devices.map((_, d) => planDeviceMemory(d, programs, { limit: within?.[d] })),
         };
       };
-      return request.lifetimes === 'plain'
-        ? programsOf(new Set(request.devices.keys()))
-        : withLowerPeaks(programsOf, within);
+      const rough =
+        request.lifetimes === 'plain'
+          ? programsOf(request.devices.map(() => 'plain'))
+          : withLowerPeaks(programsOf, request.devices.length, within);
+      return within ? rough : withLayoutsThatFit(rough, limits);
     };
     const compiled =
       request.schedule === 'auto'
@@ -138,16 +141,23 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
   const { recompute: mode = 'none' } = request;
   const byName = (): Schedule | undefined =>
     request.schedule === 'auto' ? undefined : scheduleFor(request, mainName, chain, microbatches, undefined);
+  const played = clusterOf(request);
   const choose = (): CompiledGraphs => {
     if (typeof mode === 'object') {
       checkChoice(mode, mainGraph, chain.stages);
       return compile(mode);
     }
-    if (mode === 'optimal') return fitRecompute(within, compile, (plan) => plan.schedules[mainName]!, goal);
+    if (mode === 'optimal') {
+      const readers = {
+        scheduleOf: (plan: Compiled) => plan.schedules[mainName]!,
+        secondsOf: ({ programs }: Compiled) =>
+          predict(programs[mainName]!, played.devices, played.costs, played.media).stepSeconds,
+      };
+      return fitRecompute(within, compile, readers, goal);
+    }
     return compile(recomputeByRule(mode, within, byName()));
   };
   const compiled = choose();
-  const played = clusterOf(request);
   const plan: Plan = {
     ...compiled,
     request,

@@ -1,11 +1,12 @@
 /** Plans for devices whose memories may not suffice: an automatic partition is cut anew until it fits, or lacks least. */
-import { planDeviceMemory } from '../memory/device-memory.ts';
+import { predict } from '../simulate/predict.ts';
 import { PlanCache } from './cache.ts';
 import { capacityOf } from './capacity.ts';
 import { type CompileOptions, compilePlan, instructionsOf, type SeenPlans } from './compile.ts';
 import type { Plan } from './plan.ts';
 import type { FitGoal } from './recompute.ts';
-import type { PlanRequest } from './request.ts';
+import { clusterOf, type PlanRequest } from './request.ts';
+import { withFinalLayouts } from './short-lifetimes.ts';
 import { lackingBytes } from './shortage.ts';
 import type { Room } from './stages.ts';
 
@@ -19,14 +20,14 @@ const CUT_INSTRUCTIONS = 500_000;
 export const draftPlan = (asked: PlanRequest, cache?: PlanCache, goal?: FitGoal): Plan =>
   laidOutThoroughly(roughPlan(asked, cache, goal));
 
-/** The plan with its final layouts: a rough one's where they have no gaps to speak of. No peak rises by it. */
-export function laidOutThoroughly(plan: Plan): Plan {
-  const memory = plan.memory.map((rough) =>
-    Object.values(rough.layouts).some(({ height, mayShrink }) => mayShrink && height > rough.maxLive)
-      ? planDeviceMemory(rough.device, plan.programs, { effort: 'thorough' })
-      : rough,
-  );
-  return memory.some((m, d) => m !== plan.memory[d]) ? { ...plan, memory } : plan;
+/** The plan with its final programs and layouts, where a rough one's have gaps to speak of. No peak rises by it. */
+export function laidOutThoroughly(rough: Plan): Plan {
+  const found = withFinalLayouts(rough);
+  if (found === rough) return rough;
+  const { devices, costs, media } = clusterOf(rough.request);
+  const main = found.programs[Object.keys(rough.request.programs)[0]!]!;
+  const isSame = found.programs === rough.programs;
+  return { ...rough, ...found, prediction: isSame ? rough.prediction : predict(main, devices, costs, media) };
 }
 
 /**

@@ -35,7 +35,7 @@ export function recomputeByRule(
   const choice = new Map<number, StageRecompute>();
   if (mode === 'none') return choice;
   for (const [stage, forward] of stageForwards(graph, stageOf)) {
-    if (schedule && !holds(schedule, stage)) continue;
+    if (mode === 'stage' && schedule && !holds(schedule, stage)) continue;
     choice.set(stage, mode === 'stage' ? { kept: new Set() } : selectiveRecompute(forward));
   }
   return choice;
@@ -85,14 +85,15 @@ interface Sized {
  * The least time of computing again with which each device's planned bytes are within its limit. The options of a device's
  * stages are ordered from keeping everything to needing least, a step each where a byte costs least time; what counts is
  * the compiled plan, so the first option that fits is searched for between those that do not and those that do, on all devices at once. A device on which
- * nothing fits has the option that needs least, or keeps everything where that needs no more.
+ * nothing fits has the option that needs least, or keeps everything where that needs no more. Stages' own times leave out who
+ * waits for whom: of all plans tried that fit, the answer is the one whose step is the shortest.
  *
  * `compile` is asked for `quick` plans, whose peaks only say whether they are within the limits, until the choice is made.
  */
 export function fitRecompute<P extends Sized>(
   { graph, stageOf, placement, limits, options = new StageOptions() }: RecomputeContext,
   compile: (choice: RecomputeChoice, quick: boolean) => P,
-  scheduleOf: (plan: P) => Schedule,
+  { scheduleOf, secondsOf }: { readonly scheduleOf: (plan: P) => Schedule; readonly secondsOf: (plan: P) => number },
   goal: FitGoal = 'best',
 ): P {
   const first = compile(new Map(), false);
@@ -155,7 +156,7 @@ export function fitRecompute<P extends Sized>(
   // What one device keeps may move the messages of another.
   const found = fits(last) ? { plan: last, at: high } : { plan: fitting, at: fittingAt };
   // Options are ordered by their own bytes, which are not the whole program's: a rule may fit that takes less time than what was found.
-  let { plan: best } = found;
+  let best = [...known.values()].filter(fits).reduce((a, b) => (secondsOf(b) < secondsOf(a) ? b : a), found.plan);
   const taken = found.at.map((i, d) => paths[d]![i]!);
   for (let rule = 0; rule < RULES; rule++) {
     const ruled = paths.map((path, d): PathStep | undefined => {
@@ -165,12 +166,13 @@ export function fitRecompute<P extends Sized>(
         return own ? [[s, own] as const] : [];
       });
       const seconds = stages.reduce((sum, [, own]) => sum + own.seconds, 0);
-      if (seconds >= taken[d]!.seconds) return undefined;
+      if (seconds === taken[d]!.seconds) return undefined;
       return { bytes: 0, seconds, choice: new Map(stages.map(([s, { recompute }]) => [s, recompute])) };
     });
     for (let round = 0; round < 2 && ruled.some(Boolean); round++) {
       const plan = weighed(new Map(taken.flatMap((step, d) => [...(ruled[d] ?? step).choice])));
       if (fits(plan)) {
+        if (secondsOf(plan) >= secondsOf(best)) break;
         best = plan;
         for (const [d, step] of ruled.entries()) if (step) taken[d] = step;
         break;

@@ -5,7 +5,7 @@ import type { Cost } from '../graph/op-record.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import { timesUntilStuck } from '../schedule/clock.ts';
 import type { Task } from '../schedule/task.ts';
-import { BuildContext, type BuildOptions, runsOf } from './context.ts';
+import { BuildContext, type BuildOptions, type Lifetimes, runsOf } from './context.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
 import { mostAlive } from './lifetimes.ts';
 import { connect, type DraftDevice, type SegmentTimes } from './messages.ts';
@@ -24,12 +24,15 @@ export function buildProgram(options: BuildOptions): StepProgram {
   const { graphs } = context;
   const drafts = Array.from({ length: schedule.devices }, (_, device) => new DeviceBuilder(context, device).build());
   const times = segmentTimes(options, drafts);
-  const isShort = (device: number): boolean => !options.plainOn?.has(device);
+  const lifetimesOf = (device: number): Lifetimes => options.lifetimes?.[device] ?? 'short';
+  const isShort = (device: number): boolean => lifetimesOf(device) !== 'plain';
+  const isOrdered = (device: number): boolean => ['short', 'unshared'].includes(lifetimesOf(device));
+  const hasViews = (device: number): boolean => ['short', 'unordered'].includes(lifetimesOf(device));
   const assemble = (list: readonly DraftDevice[]) =>
     connect(list, options.postAhead ?? 1, times).map((d) => (isShort(d.device) ? overwriteDyingInputs(d) : d));
   // Samples that are computed one by one join their sums in the graph's order.
-  const ordered = orderTasks(drafts, assemble, (device) => isShort(device) && !options.perSample);
-  const devices = ordered.devices.map((d) => (isShort(d.device) ? shareBytes(d) : d));
+  const ordered = orderTasks(drafts, assemble, (device) => isOrdered(device) && !options.perSample);
+  const devices = ordered.devices.map((d) => (hasViews(d.device) ? shareBytes(d) : d));
   const orders = ordered.orders.map((order, d) =>
     devices[d] === ordered.devices[d] ? order : { ...order, bytes: mostAlive(devices[d]!) },
   );
@@ -410,7 +413,7 @@ class DeviceBuilder {
   /** The host keeps what it feeds for the whole step: a microbatch's share is fetched by each task that reads it, and not kept. */
   #inputKey(root: Tensor, microbatch: number | null): string {
     const key = valueKey(root, microbatch);
-    const isKept = isStepValue(root) || this.#context.options.plainOn?.has(this.#device);
+    const isKept = isStepValue(root) || this.#context.options.lifetimes?.[this.#device] === 'plain';
     return isKept ? key : `${key} in segment ${this.#draft.segments.length}`;
   }
 

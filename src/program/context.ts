@@ -13,6 +13,13 @@ import { divideIntoTasks, type StageTasks } from './stage-tasks.ts';
 import { batchAxisOf } from './staging.ts';
 import { isSilent, valueKey } from './values.ts';
 
+/**
+ * `short`: a device's nodes run in the order that keeps the fewest bytes alive, outputs lie over inputs that die, and views
+ * over what they are a part of. `unshared`: no views, which join lives. `unordered`: in the order of the graph. `plain`: tasks in the order of the graph, every value in
+ * bytes of its own.
+ */
+export type Lifetimes = 'short' | 'unshared' | 'unordered' | 'plain';
+
 export interface BuildOptions {
   /** Samples of each microbatch, in order. */
   readonly chunks: readonly number[];
@@ -33,11 +40,8 @@ export interface BuildOptions {
   /** Which stages feed which, and what tasks take: the clock by which buffers are posted. Default: a chain, F = B = W. */
   readonly edges?: readonly StageEdge[];
   readonly durations?: NonNullable<ClockOptions['durations']>;
-  /**
-   * Devices whose tasks run in the order of the graph, every value in bytes of its own. Elsewhere nodes run in the order that
-   * keeps the fewest bytes alive, and outputs lie over inputs that die.
-   */
-  readonly plainOn?: ReadonlySet<number>;
+  /** By device; default `short`. */
+  readonly lifetimes?: readonly Lifetimes[];
   /** Tasks ahead of its use at which a receive buffer is posted at least; more where the sender or all would wait for it. Default 1. */
   readonly postAhead?: number;
 }

@@ -46,16 +46,30 @@ export interface FoundOrder {
 
 /** States of one size that are kept, round by round. */
 const WIDTHS = [1, 8, 64, 512];
+/** Units around a peak that are ordered anew, one size after the other until it falls. */
+const WINDOWS = [24, 48];
+/** Of one window; and how many are looked at. */
+const WINDOW_WORK = 200_000;
+const WINDOW_ROUNDS = 60;
 /** All rounds together: steps from state to state, times units. Some tenths of a second, but counted, so that answers are fixed. */
 const WORK = 2_000_000;
 
-/** Never above the peak of the graph's order, which is the answer where nothing better is found. */
+/**
+ * Never above the peak of the graph's order, which is the answer where nothing better is found. A task of many units is
+ * improved around its peak first, and then as a whole.
+ */
 export function findOrder(problem: OrderProblem): FoundOrder {
   const task = new Task(problem);
   const asGiven = problem.units.map((_, u) => u);
-  let best: FoundOrder = { order: asGiven, peak: task.peakOf(asGiven), exact: false };
   const bound = task.lowerBound();
-  const budget = { steps: Math.ceil(WORK / problem.units.length) };
+  const from: FoundOrder = { order: asGiven, peak: task.peakOf(asGiven), exact: false };
+  const local = problem.units.length > WINDOWS[0]! ? byWindows(problem, task, from, bound) : from;
+  return searchWhole(task, local, bound, WORK);
+}
+
+function searchWhole(task: Task, from: FoundOrder, bound: number, work: number): FoundOrder {
+  let best = from;
+  const budget = { steps: Math.ceil(work / task.units.length) };
   for (const width of WIDTHS) {
     if (best.peak <= bound || budget.steps <= 0) break;
     const { order, peak, complete } = search(task, bound, best.peak, width, budget);
@@ -63,6 +77,58 @@ export function findOrder(problem: OrderProblem): FoundOrder {
     if (complete) return { ...best, exact: true };
   }
   return { ...best, exact: best.peak <= bound };
+}
+
+/**
+ * Lowers the highest place of an order by ordering anew what stands around it, then the place that is highest then, until
+ * one cannot be lowered: the states of a whole task are too many where it is long, and those of a window few.
+ */
+function byWindows(problem: OrderProblem, task: Task, from: FoundOrder, bound: number): FoundOrder {
+  const order = [...from.order];
+  const rounds = { left: WINDOW_ROUNDS };
+  let peak = from.peak;
+  const lower = (): boolean => {
+    const at = task.profileOf(order).indexOf(peak);
+    return WINDOWS.some((size) => {
+      if (rounds.left-- <= 0) return false;
+      const begin = Math.max(0, Math.min(at - (size >> 1), order.length - size));
+      const window = order.slice(begin, begin + size);
+      const part = new Task(windowOf(problem, order, begin, window));
+      const asIs = { order: window.map((_, i) => i), peak, exact: false };
+      const found = searchWhole(part, asIs, part.lowerBound(), WINDOW_WORK);
+      if (found.peak >= peak) return false;
+      order.splice(begin, window.length, ...found.order.map((i) => window[i]!));
+      return true;
+    });
+  };
+  while (peak > bound && lower()) peak = Math.max(...task.profileOf(order));
+  return peak < from.peak ? { order, peak, exact: peak <= bound } : from;
+}
+
+/** The units of a window as a task of their own: values that are alive in front of it and behind it are so at its ends. */
+function windowOf(
+  { units, values }: OrderProblem,
+  order: readonly number[],
+  begin: number,
+  window: readonly number[],
+): OrderProblem {
+  const place = new Map(window.map((u, i) => [u, i]));
+  const before = new Uint8Array(values.length);
+  const behind = new Uint8Array(values.length);
+  for (const u of order.slice(0, begin)) for (const v of units[u]!.uses) before[v] = 1;
+  for (const u of order.slice(begin + window.length)) for (const v of units[u]!.uses) behind[v] = 1;
+  const used = new Set(window.flatMap((u) => units[u]!.uses));
+  return {
+    units: window.map((u) => ({ ...units[u]!, after: units[u]!.after.flatMap((b) => place.get(b) ?? []) })),
+    values: values.map(({ bytes, atStart, stays }, v) => {
+      const isOver = before[v] === 1 && behind[v] === 0 && !used.has(v) && !stays; // dead in front of it
+      return {
+        bytes: isOver ? 0 : bytes,
+        atStart: (atStart || before[v] === 1) && !isOver,
+        stays: stays || behind[v] === 1,
+      };
+    }),
+  };
 }
 
 /** The peak of one order. */
@@ -144,17 +210,19 @@ class Task {
   }
 
   peakOf(order: readonly number[]): number {
-    const { live, peak: first } = this.start();
+    return this.profileOf(order).reduce((a, b) => Math.max(a, b), this.start().live);
+  }
+
+  /** Live bytes while each unit of an order runs. */
+  profileOf(order: readonly number[]): number[] {
     const uses = this.#uses.slice();
-    let now = live;
-    let peak = first;
-    for (const u of order) {
+    let now = this.start().live;
+    return order.map((u) => {
       const { during, behind } = this.weigh(now, uses, u);
-      peak = Math.max(peak, during);
       now = behind;
       for (const v of this.units[u]!.uses) uses[v]!--;
-    }
-    return peak;
+      return during;
+    });
   }
 
   /** What is alive beside each unit in every order: made by it or before it, and used by it or behind it. */

@@ -46,7 +46,7 @@ describe('nodes in an order that keeps fewer bytes alive', () => {
     schedule: plan.schedules.run!,
     backends: ['wasm' as const],
   };
-  const asGraph = buildProgram({ ...options, plainOn: new Set([0]) });
+  const asGraph = buildProgram({ ...options, lifetimes: ['plain'] });
   const ordered = buildProgram(options);
 
   it('runs one branch to its end before the next, and says so', () => {
