@@ -129,10 +129,11 @@ describe('the control block between steps', () => {
 
   it.each(['give', 'countMail'] as const)('%s wakes a device that sleeps', async (wake) => {
     const control = Control.create(1);
-    // Waits as a device does: on the first word of its block, until it changes.
+    // Waits as a device does: says that it sleeps, and waits on the first word of its block until that changes.
     const sleeper = new Worker(
       `const { parentPort, workerData } = require('node:worker_threads');
        const bell = new Int32Array(workerData);
+       Atomics.store(bell, 16 + 23, 1);
        parentPort.postMessage('asleep');
        parentPort.postMessage(Atomics.wait(bell, 16, 0, 10000));`,
       { eval: true, workerData: control.buffer },
