@@ -22,25 +22,31 @@ mkdirSync(join(root, 'dist'), { recursive: true });
 
 if (!only || only === 'kernels') {
   // No allocator, no static data, no stack: a kernel touches only the offsets it is given (see workers/kernels/README.md).
-  run(bin('asc'), [
-    'workers/kernels/index.ts',
-    '--outFile',
-    'dist/kernels.wasm',
-    '--enable',
-    'simd,threads',
-    '--importMemory',
-    '--noExportMemory',
-    '--sharedMemory',
-    '--maximumMemory',
-    '65536',
-    '--runtime',
-    'stub',
-    '--noAssert',
-    '--uncheckedBehavior',
-    'always',
-    '-O3',
-    '--converge',
-  ]);
+  // Two builds of the same sources; where they differ, workers/kernels/fused.ts says.
+  const variants = {
+    'dist/kernels.wasm': ['--enable', 'simd,threads'],
+    'dist/kernels-relaxed.wasm': ['--enable', 'simd,threads,relaxed-simd', '--use', 'RELAXED_SIMD=1'],
+  };
+  for (const [file, features] of Object.entries(variants)) {
+    run(bin('asc'), [
+      'workers/kernels/index.ts',
+      '--outFile',
+      file,
+      ...features,
+      '--importMemory',
+      '--noExportMemory',
+      '--sharedMemory',
+      '--maximumMemory',
+      '65536',
+      '--runtime',
+      'stub',
+      '--noAssert',
+      '--uncheckedBehavior',
+      'always',
+      '-O3',
+      '--converge',
+    ]);
+  }
 }
 if (!only || only === 'library') {
   run(bin('tsc'), ['-p', 'tsconfig.build.json']);

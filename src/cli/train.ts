@@ -108,6 +108,7 @@ export async function run(invocation: Invocation): Promise<number> {
     steps,
     epochs: last.epoch + 1,
     microbatches: plan.request.microbatches,
+    simd: plan.request.simd ?? 'strict',
     schedule: plan.schedules[Object.keys(plan.programs)[0]!]!.name,
     firstLoss: records[0]!.loss,
     loss: last.loss,
@@ -213,7 +214,11 @@ export function planTraining(invocation: Invocation, beforePlan?: (devices: numb
   const request = planRequestOf(prepared, 'train');
   if (needsData) beforePlan?.(request.devices.length);
   if (!stored) {
-    return { prepared, plan: makePlan(withMeasuredLinks(request, cacheOf(invocation))), checkpoint: resume };
+    return {
+      prepared,
+      plan: makePlan(withMeasuredLinks(request, cacheOf(invocation, experiment))),
+      checkpoint: resume,
+    };
   }
   const plan = makePlan(withDecisions(request, stored));
   checkSamePlan(plan, stored, planPath!);
@@ -262,6 +267,7 @@ const layoutKeys = [
   'partition',
   'recompute',
   'batchNorm',
+  'simd',
 ];
 
 function refuseOtherLayout({ keys, memory, backend }: Invocation): void {

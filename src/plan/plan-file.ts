@@ -16,6 +16,7 @@ import {
   record,
   string,
 } from '../core/schema.ts';
+import { simdVariants } from '../lower/kernel-call.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
@@ -63,6 +64,8 @@ const schema = object({
       }),
     ),
   ),
+  /** The kernels of its WebAssembly devices; absent: `strict`. */
+  simd: optional(choice(simdVariants)),
   /** What the planned bytes are of: a training of fewer steps may do without the smaller last batch, or an evaluation. */
   programs: optional(list(string())),
   devices: list(
@@ -127,6 +130,7 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
               },
             ]),
           ),
+    simd: plan.request.simd === 'relaxed' ? 'relaxed' : undefined,
     programs: Object.keys(plan.programs),
     devices: plan.memory.map((m, d) => ({
       backend: plan.request.devices[d]!.backend,
@@ -176,6 +180,7 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
     })),
     partition: { ready: file.partition },
     placement: file.placement,
+    simd: file.simd ?? 'strict',
     // The placement says it.
     stagesPerDevice: undefined,
     recompute: recomputeOf(file),

@@ -34,10 +34,11 @@ import { listSchedule } from './auto-schedule.ts';
 import { capacityOf } from './capacity.ts';
 import {
   draftPlan,
-  type GraphCache,
   graphsOf,
   type Plan,
+  PlanCache,
   type PlanRequest,
+  roughPlan,
   type ScheduleWord,
   shortages,
 } from './plan.ts';
@@ -153,7 +154,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const deadline = begin + 1000 * timeLimitSeconds;
   const costs = request.costs ?? analyticCosts();
   const [mainName, main] = Object.entries(request.programs)[0]!;
-  const cache: GraphCache = new Map();
+  const cache = new PlanCache();
   const recompute = options.recompute ?? recomputeAskedFor(request);
   const counts = searchedMicrobatches(request, options);
   const byWholeBatch = normalizesByWholeBatch(
@@ -195,7 +196,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
       stagesPerDevice: undefined,
       recompute,
     };
-    const plan = draftPlan({ ...asked, programs: { [mainName]: main } }, cache);
+    const plan = roughPlan({ ...asked, programs: { [mainName]: main } }, cache);
     const found: EvaluatedCandidate = {
       ...rest,
       recompute: plan.recompute.size > 0 ? recompute : 'none',

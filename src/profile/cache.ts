@@ -12,6 +12,7 @@ import { choice, integer, object, parse } from '../core/schema.ts';
 import { type MachineCosts, machineSchema } from '../cost/machine.ts';
 import { type Profile, readProfile, writeProfile } from '../cost/profile.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
+import type { SimdVariant } from '../lower/kernel-call.ts';
 import { machineIdentity } from './identity.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -39,13 +40,19 @@ const machineFile = object({
 export class MeasurementCache {
   readonly folder: string | undefined;
   readonly warn: (message: string) => void;
+  /** The kernels whose times these are. */
+  readonly simd: SimdVariant;
   readonly #id: string;
 
   /** `folder` undefined: nothing is found, nothing kept. */
-  constructor(folder: string | undefined, warn: (message: string) => void) {
+  constructor(folder: string | undefined, warn: (message: string) => void, simd: SimdVariant = 'strict') {
     this.folder = folder;
     this.warn = warn;
-    this.#id = createHash('sha256').update(JSON.stringify(machineIdentity())).digest('hex').slice(0, 16);
+    this.simd = simd;
+    this.#id = createHash('sha256')
+      .update(JSON.stringify(machineIdentity(simd)))
+      .digest('hex')
+      .slice(0, 16);
   }
 
   machine(): MachineCosts | undefined {

@@ -68,7 +68,8 @@ function heading({ model, programs }: PlanSummary, plan: Plan): string {
   const quality = objective ? qualityOf(objective) : '';
   const chunks = `batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}`;
   const invariant = plan.request.invariant ? ', invariant: sample by sample, the same bits for any number of them' : '';
-  return `Model ${model}, ${chunks}${invariant}\nPartition ${method}${quality}`;
+  const relaxed = plan.request.simd === 'relaxed' ? ', relaxed SIMD' : '';
+  return `Model ${model}, ${chunks}${invariant}${relaxed}\nPartition ${method}${quality}`;
 }
 
 function qualityOf(objective: PartitionObjective): string {

@@ -1,6 +1,6 @@
 import { DeviceError, PlanError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
-import type { ComputingBackend } from '../lower/kernel-call.ts';
+import type { ComputingBackend, SimdVariant } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
 import type { DeviceThreads } from './device-threads.ts';
 import type { PoisonKind } from './poison.ts';
@@ -33,6 +33,8 @@ export interface DeviceCluster extends AsyncDisposable {
 
 export interface DeviceSpec {
   readonly backend: ComputingBackend;
+  /** Which kernels a WebAssembly device runs; default `strict`. */
+  readonly simd?: SimdVariant | undefined;
   /** Planned bytes: the memory has just the pages this needs. */
   readonly bytes: number;
   /** Capacity in bytes, rounded down to pages: the memory's maximum. null: as much as needed. */

@@ -37,7 +37,7 @@ export class LocalCluster implements DeviceCluster {
 
   static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<LocalCluster> {
     const memories = specs.map((spec, device) => createMemory(device, spec));
-    const kernels = await kernelsModule();
+    const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const control = Control.create(specs.length);
     const hub = new Hub(control);
     const views = memories.map((m) => new Uint8Array(m.buffer));
@@ -50,7 +50,7 @@ export class LocalCluster implements DeviceCluster {
         channel: new LocalChannel(control, hub, device, (to, source, target, bytes) => {
           views[to]!.set(views[device]!.subarray(source, source + bytes), target);
         }),
-        backend: spec.backend === 'wasm' ? createWasmBackend(kernels, memory) : createReferenceBackend(memory),
+        backend: spec.backend === 'wasm' ? createWasmBackend(kernels[device]!, memory) : createReferenceBackend(memory),
         poison: options.poison ?? 'standard',
         audit: options.audit ?? false,
         faults: options.faults?.[device] ?? [],

@@ -69,7 +69,7 @@ export class ThreadCluster implements DeviceCluster {
 
   static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<ThreadCluster> {
     const memories = specs.map((spec, device) => createMemory(device, spec));
-    const kernels = await kernelsModule();
+    const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const cluster = new ThreadCluster(memories, options);
     specs.forEach((spec, device) => {
       const ready = options.heapMegabytes === undefined ? options.threads?.take() : undefined;
@@ -79,7 +79,7 @@ export class ThreadCluster implements DeviceCluster {
         version: WIRE_VERSION,
         device,
         backend: spec.backend,
-        kernels,
+        kernels: kernels[device]!,
         control: cluster.#control.buffer,
         devices: specs.length,
         memories,

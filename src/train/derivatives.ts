@@ -26,7 +26,7 @@ export interface DerivativeOptions
   extends Partial<
       Pick<
         PlanRequest,
-        'microbatches' | 'schedule' | 'partition' | 'placement' | 'l2' | 'costs' | 'batchNorm' | 'invariant'
+        'microbatches' | 'schedule' | 'partition' | 'placement' | 'l2' | 'costs' | 'batchNorm' | 'invariant' | 'simd'
       >
     >,
     Pick<SessionOptions, 'seed' | 'parameters' | 'transport' | 'audit'> {
@@ -272,7 +272,7 @@ export const gradientRequest = (options: DerivativeOptions): PlanRequest => requ
 
 function requestOf(options: DerivativeOptions): PlanRequest {
   const { model, devices = 1, microbatches = 1, schedule, partition = 'auto' } = options;
-  const { placement, l2, costs, batchNorm, invariant } = options;
+  const { placement, l2, costs, batchNorm, invariant, simd } = options;
   return {
     model,
     programs: { gradients: { batch: batchOf(options), mode: 'gradients' } },
@@ -288,6 +288,7 @@ function requestOf(options: DerivativeOptions): PlanRequest {
     ...(costs ? { costs } : {}),
     ...(invariant ? { invariant } : {}),
     ...(batchNorm ? { batchNorm } : {}),
+    ...(simd ? { simd } : {}),
   };
 }
 

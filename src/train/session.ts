@@ -488,6 +488,7 @@ async function startCluster({ request, memory }: Plan, options: SessionOptions):
   if (hasNullDevices(request.devices)) return LocalCluster.startNull(request.devices.length, options);
   const specs = request.devices.map((d, i) => ({
     backend: kernelsOf(d.backend),
+    simd: request.simd,
     bytes: memory[i]!.peakBytes,
     capacity: d.memory,
   }));
