@@ -1,6 +1,6 @@
 // What a step costs beside its kernels: calls, instructions, hand-overs, the step's own start and end.
 //
-//   node bench/overhead.mjs [--rounds 15] [--json FILE] [--models mlp,gpt,cnn]
+//   node bench/overhead.mjs [--rounds 15] [--json FILE] [--parts core,hand-over,ends,launch,models] [--models mlp,gpt,cnn]
 //
 // 1. Device core: lists of instructions whose kernel is empty, one call and ten calls an instruction, and the bare call in
 //    a loop, in turns. Two unknowns, two lists: what a call and what an instruction takes.
@@ -9,8 +9,14 @@
 // 3. A step's start and end on two devices, beside a message to each of two bare threads and one back from each.
 // 4. Whole steps of the models in the peers' table against the sum of their kernels, as recorded in steps in between.
 //
+// 5. From the launch of the command to its help and to the first step of the digits model, beside Node alone.
+//
 // Medians of several rounds, in alternation; run it on an idle machine with at least two cores.
-import { writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { Graph, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
@@ -23,6 +29,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '15' },
     json: { type: 'string' },
     models: { type: 'string', default: 'mlp,gpt,cnn' },
+    parts: { type: 'string', default: 'core,hand-over,ends,launch,models' },
   },
 });
 const rounds = Number(flags.rounds);
@@ -248,14 +255,21 @@ async function handOver() {
   const x = { x: { type: { dtype: 'f32', shape: [1, 4] }, data: new Float32Array(4) } };
   const instructions = quick.plan.programs.forward.devices.reduce((sum, d) => sum + d.instructions.length, 0);
   const times = { quick: [], bareQuick: [], asleep: [], bareAsleep: [] };
-  for (let i = 0; i < 4 * rounds; i++) {
+  // Compilers of JavaScript want some hundred steps.
+  for (let i = 0; i < 300; i++) {
+    await quick.session.run('forward', x, { step: i });
+    await bare.run({ spins: 2000, seconds: 0 });
+  }
+  for (let i = 0; i < 20 * rounds; i++) {
     const { reports } = await quick.session.run('forward', x, { step: i });
     times.quick.push(Math.max(...reports.map((r) => r.seconds)) / hops);
-    times.bareQuick.push((await bare.run({ spins: 200, seconds: 0 })) / (2 * hops));
+    times.bareQuick.push((await bare.run({ spins: 2000, seconds: 0 })) / (2 * hops));
+  }
+  for (let i = 0; i < 4 * rounds; i++) {
     const recorded = await slow.session.run('forward', x, { step: i, profile: true });
     times.asleep.push(median(latencies(slow.plan, recorded.reports)));
     const work = 200e-6;
-    times.bareAsleep.push((await bare.run({ spins: 200, seconds: work })) / (2 * hops) - work);
+    times.bareAsleep.push((await bare.run({ spins: 2000, seconds: work })) / (2 * hops) - work);
   }
   await Promise.all([quick.session.close(), slow.session.close(), bare.close()]);
   const [q, bq, s, bs] = ['quick', 'bareQuick', 'asleep', 'bareAsleep'].map((k) => median(times[k].slice(rounds)));
@@ -320,7 +334,7 @@ async function stepEnds() {
     return (performance.now() - begin - 2) / 1000;
   };
   const times = { host: [], late: [], messages: [] };
-  for (let i = 0; i < 8 * rounds; i++) {
+  for (let i = 0; i < 100 + 8 * rounds; i++) {
     const { seconds, reports } = await session.run('forward', {}, { step: i, profile: true });
     const begins = reports.map((r) => r.times[0]);
     times.host.push(seconds - (Math.max(...reports.map((r) => r.times.at(-1))) - Math.min(...begins)) / 1000);
@@ -329,7 +343,7 @@ async function stepEnds() {
   }
   await session.close();
   await Promise.all(threads.map((t) => t.terminate()));
-  const [host, late, bare] = ['host', 'late', 'messages'].map((k) => median(times[k].slice(2 * rounds)));
+  const [host, late, bare] = ['host', 'late', 'messages'].map((k) => median(times[k].slice(100)));
   result.step = { hostSeconds: host, lateSeconds: late, messagesSeconds: bare };
   console.log('A step of 2 ms on two devices');
   console.log(`  start and end ${us(host)}, the second device ${us(late)} behind the first; bare messages ${us(bare)}`);
@@ -399,9 +413,64 @@ async function steps(name) {
   );
 }
 
-await deviceCore();
-await handOver();
-await stepEnds();
-console.log('Steps on one device against their kernels');
-for (const name of flags.models.split(',')) await steps(name);
+// 5 ─ From launch to the first step
+
+/** Seconds from the start of a process to its end, or to the first word on standard error that holds `until`. */
+function launched(args, until) {
+  const begin = performance.now();
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    child.on('error', reject);
+    let [said, seen] = ['', until === undefined];
+    let seconds;
+    child.stderr.on('data', (chunk) => {
+      said += chunk;
+      if (seen || !said.includes(until)) return;
+      seen = true;
+      seconds = (performance.now() - begin) / 1000;
+    });
+    child.on('close', (code) => {
+      if (code !== 0 || !seen) reject(new Error(`${args.join(' ')} ended with ${code}: ${said}`));
+      else resolve(seconds ?? (performance.now() - begin) / 1000);
+    });
+  });
+}
+
+async function launch() {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  const command = join(root, 'dist', 'cli', 'main.js');
+  const folder = mkdtempSync(join(tmpdir(), 'partita-launch-'));
+  const train = [
+    command,
+    'train',
+    join(root, 'examples/mlp-digits/experiment.json'),
+    '--steps',
+    '1',
+    '--run-dir',
+    folder,
+  ];
+  const times = { bare: [], help: [], step: [] };
+  for (let i = 0; i < rounds; i++) {
+    times.bare.push(await launched(['-e', '0']));
+    times.help.push(await launched([command, '--help']));
+    times.step.push(await launched(train, 'step 1/'));
+  }
+  rmSync(folder, { recursive: true });
+  const [bare, help, step] = ['bare', 'help', 'step'].map((k) => median(times[k]));
+  result.launch = { bareSeconds: bare, helpSeconds: help, firstStepSeconds: step };
+  const ms = (s) => `${(s * 1e3).toFixed(0)} ms`;
+  console.log('From launch');
+  console.log(`  --help ${ms(help)} (goal ≤ 150 ms), Node alone ${ms(bare)}`);
+  console.log(`  to the first step of examples/mlp-digits ${ms(step)} (goal ≤ 1 s)`);
+}
+
+const parts = flags.parts.split(',');
+if (parts.includes('core')) await deviceCore();
+if (parts.includes('hand-over')) await handOver();
+if (parts.includes('ends')) await stepEnds();
+if (parts.includes('launch')) await launch();
+if (parts.includes('models')) {
+  console.log('Steps on one device against their kernels');
+  for (const name of flags.models.split(',')) await steps(name);
+}
 if (flags.json) writeFileSync(flags.json, `${JSON.stringify(result, null, 2)}\n`);

@@ -1,5 +1,6 @@
 // What a device's worker thread runs: a Piscina task that lasts as long as the device. It only ties the device core to
 // this thread's port, memory and kernels.
+import { availableParallelism } from 'node:os';
 import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { createReferenceBackend } from '../src/backends/reference/reference-backend.ts';
@@ -54,7 +55,7 @@ function makeDevice(start: DeviceStart, control: Control): Device {
  */
 function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): void {
   const at = start.device;
-  const control = new Control(start.control, start.devices);
+  const control = new Control(start.control, start.devices, availableParallelism());
   const device = makeDevice(start, control);
   let [played, read] = [0, 0];
   /** The thread sleeps or plays, or is about to. */

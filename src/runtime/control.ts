@@ -4,9 +4,10 @@
  *
  * A device ever waits on one futex, its bell. Whoever changes something a device may wait for rings its bell:
  *
- *     for (;;) { seen = bell; if (abort) throw; if (ready()) return; wait(bell, seen) }
+ *     asleep = 1; for (;;) { seen = bell; if (abort) throw; if (ready()) return; wait(bell, seen) }
  *
- * The bell is read before the condition, so that a change between the check and the wait makes the wait return at once.
+ * The bell is read before the condition, so that a change between the check and the wait makes the wait return at once; and
+ * who changes something reads `asleep` behind it, so that a device which is not called looks at the condition afterwards.
  */
 const HEADER = 16;
 /** The step that all devices are to play: a counter of orders, behind it what the latest asks. */
@@ -27,6 +28,7 @@ const ARRIVED = 19;
 const WAITS = 20;
 const OUTCOME = 21;
 const MAIL = 22;
+const ASLEEP = 23;
 /** Two f64: seconds of the step, and of its waits. */
 const SECONDS = 24;
 const PAIR = 32;
@@ -55,8 +57,12 @@ export interface StepOrder {
 
 /** Upper bound of one sleep: should the coordinator vanish, the device still looks up. */
 const BACKSTOP_MS = 1000;
-/** Checks before sleeping; a hand-over between free cores takes about this long. Must stay small: cores may be short. */
-const SPINS = 200;
+/**
+ * Checks before sleeping: some 10 µs, what falling asleep and being woken takes, so that looking on costs no more than it may
+ * save. Where cores are short each check is time that whoever is waited for has not got.
+ */
+const SPINS = 2000;
+const SPINS_SHORT_OF_CORES = 20;
 
 export class StepAborted extends Error {
   /** The device whose failure ended the step; −1: the coordinator's wish. */
@@ -72,12 +78,15 @@ export class Control {
   readonly words: Int32Array;
   readonly devices: number;
   readonly #numbers: Float64Array;
+  readonly #spins: number;
 
   static create(devices: number): Control {
     return new Control(new SharedArrayBuffer(4 * (HEADER + devices * DEVICE + devices * devices * PAIR)), devices);
   }
 
-  constructor(buffer: SharedArrayBuffer, devices: number) {
+  /** `cores`: those that the devices share. */
+  constructor(buffer: SharedArrayBuffer, devices: number, cores = devices) {
+    this.#spins = devices <= cores ? SPINS : SPINS_SHORT_OF_CORES;
     this.words = new Int32Array(buffer);
     this.#numbers = new Float64Array(buffer);
     this.devices = devices;
@@ -146,7 +155,7 @@ export class Control {
   ring(device: number): void {
     const bell = this.#device(device, BELL);
     Atomics.add(this.words, bell, 1);
-    Atomics.notify(this.words, bell);
+    if (Atomics.load(this.words, this.#device(device, ASLEEP)) === 1) Atomics.notify(this.words, bell);
   }
 
   /** Ends the step everywhere; the first culprit is kept. `culprit` −1: nobody's fault. */
@@ -210,10 +219,11 @@ export class Control {
    * so that the thread's event loop has a turn. Blocks the thread: for worker threads only.
    */
   waitForWork(device: number, orders: number, mail: number): boolean {
-    const bell = this.#device(device, BELL);
+    const [bell, asleep] = [this.#device(device, BELL), this.#device(device, ASLEEP)];
+    Atomics.store(this.words, asleep, 1);
     const seen = Atomics.load(this.words, bell);
-    if (this.orders !== orders || this.hasMail(device, mail)) return true;
-    Atomics.wait(this.words, bell, seen, BACKSTOP_MS);
+    if (this.orders === orders && !this.hasMail(device, mail)) Atomics.wait(this.words, bell, seen, BACKSTOP_MS);
+    Atomics.store(this.words, asleep, 0);
     return this.orders !== orders || this.hasMail(device, mail);
   }
   /** Of `read` messages that have been taken: one may be read before it is counted. */
@@ -242,15 +252,17 @@ export class Control {
    * only. Returns at once where it has already.
    */
   waitUntil(device: number, waitingOn: number, word: number, goal: number): void {
-    for (let i = 0; i < SPINS; i++) if (this.reached(word, goal)) return;
-    const bell = this.#device(device, BELL);
+    for (let i = this.#spins; i > 0; i--) if (this.reached(word, goal)) return;
+    const [bell, asleep] = [this.#device(device, BELL), this.#device(device, ASLEEP)];
     this.setState(device, 'waiting', waitingOn);
+    Atomics.store(this.words, asleep, 1);
     for (;;) {
       const seen = Atomics.load(this.words, bell);
       this.throwIfAborted();
       if (this.reached(word, goal)) break;
       Atomics.wait(this.words, bell, seen, BACKSTOP_MS);
     }
+    Atomics.store(this.words, asleep, 0);
     Atomics.add(this.words, this.#device(device, WAITS), 1);
     this.setState(device, 'running');
   }
