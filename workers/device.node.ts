@@ -1,5 +1,6 @@
 // What a device's worker thread runs: a Piscina task that lasts as long as the device. It only ties the device core to
 // this thread's port, memory and kernels.
+import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { createReferenceBackend } from '../src/backends/reference/reference-backend.ts';
 import { createWasmBackend } from '../src/backends/wasm/wasm-backend.ts';
@@ -11,12 +12,28 @@ import { nodeEndpoint } from '../src/runtime/node-endpoint.ts';
 import '../src/runtime/remote-errors.ts';
 import { type DeviceApi, type DeviceStart, STEP_ENDED, WIRE_VERSION } from '../src/runtime/wire.ts';
 
-export default function runDevice(start: DeviceStart): Promise<number> {
+/** Waits for word of the device that it is, and lasts as long. */
+export default function runDevice(port: MessagePort): Promise<number> {
+  return new Promise((finished, failed) => {
+    port.once('message', (start: DeviceStart) => {
+      try {
+        const end = () => {
+          port.close();
+          finished(start.device);
+        };
+        answerCalls(port, start, end);
+      } catch (error) {
+        failed(error);
+      }
+    });
+  });
+}
+
+function makeDevice(start: DeviceStart, control: Control): Device {
   if (start.version !== WIRE_VERSION)
     throw new Error(`device speaks wire version ${WIRE_VERSION}, coordinator ${start.version}`);
   const memory = start.memories[start.device]!;
-  const control = new Control(start.control, start.devices);
-  const device = new Device({
+  return new Device({
     device: start.device,
     memory,
     control,
@@ -29,22 +46,16 @@ export default function runDevice(start: DeviceStart): Promise<number> {
     now: () => Number(process.hrtime.bigint()) / 1e6,
     exit: () => process.exit(9),
   });
-  return new Promise((finished) => {
-    answer(start, control, device, () => {
-      // Answer first, then end the task and with it the thread.
-      setImmediate(() => {
-        start.port.close();
-        finished(start.device);
-      });
-    });
-  });
 }
 
 /**
  * Plays steps and answers calls. Between two steps the thread sleeps on the device's bell: a futex wakes it sooner, and all
  * devices closer together, than messages do. Mail wakes it too, and then its event loop has a turn.
  */
-function answer({ port, device: at }: DeviceStart, control: Control, device: Device, end: () => void): void {
+function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): void {
+  const at = start.device;
+  const control = new Control(start.control, start.devices);
+  const device = makeDevice(start, control);
   let [played, read] = [0, 0];
   /** The thread sleeps or plays, or is about to. */
   let isServing = false;
@@ -100,7 +111,7 @@ function answer({ port, device: at }: DeviceStart, control: Control, device: Dev
     measurePeak: call(() => device.measurePeak()),
     shutdown: call(() => {
       isOver = true;
-      end();
+      setImmediate(end); // behind the answer
     }),
   };
   Comlink.expose(api, nodeEndpoint(port));

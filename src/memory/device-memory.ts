@@ -1,6 +1,6 @@
 import { byteSize } from '../core/types.ts';
 import { type DeviceProgram, type MemoryCategory, memoryCategories, type StepProgram } from '../program/instruction.ts';
-import { ALIGNMENT, hasWideGap, type LayoutEffort, layOut } from './layout.ts';
+import { ALIGNMENT, hasWideGap, type LayoutGoal, layOut } from './layout.ts';
 import { type Interval, liveIntervals, tenancies } from './liveness.ts';
 import { MOST_BLOCKS } from './pack-blocks.ts';
 
@@ -45,21 +45,19 @@ export interface PersistentBuffer {
 
 /**
  * Lays out one device over several programs (training, a smaller last batch, evaluation). With a `limit` the peak only says
- * whether the quick layout's is within it (`layOut`).
+ * whether the lowest one is within it (`layOut`).
  */
 export function planDeviceMemory(
   device: number,
   programs: Readonly<Record<string, StepProgram>>,
-  effort: LayoutEffort = 'quick',
-  limit?: number,
+  goal: LayoutGoal = {},
 ): DeviceMemoryPlan {
   const own = Object.entries(programs).map(([name, p]) => [name, p.devices[device]!] as const);
   const persistent = placePersistent(own.map(([, p]) => p));
   const base = Math.max(0, ...persistent.map((p) => p.offset + p.bytes));
   const fixed = new Map(persistent.map((p) => [p.name, p.offset]));
   const layouts: Record<string, DeviceLayout> = {};
-  const surroundings = { fixed, base, persistent, effort, limit };
-  for (const [name, program] of own) layouts[name] = layOutProgram(program, surroundings);
+  for (const [name, program] of own) layouts[name] = layOutProgram(program, { fixed, base, persistent, goal });
 
   const ranked = Object.entries(layouts).sort((a, b) => b[1].height - a[1].height);
   const [topName, top] = ranked[0]!;
@@ -99,17 +97,15 @@ interface Surroundings {
   readonly fixed: ReadonlyMap<string, number>;
   readonly base: number;
   readonly persistent: readonly PersistentBuffer[];
-  readonly effort: LayoutEffort;
-  readonly limit: number | undefined;
+  readonly goal: LayoutGoal;
 }
 
-function layOutProgram(program: DeviceProgram, surroundings: Surroundings): DeviceLayout {
-  const { fixed, base, persistent, effort, limit } = surroundings;
+function layOutProgram(program: DeviceProgram, { fixed, base, persistent, goal }: Surroundings): DeviceLayout {
   const intervals = liveIntervals(program);
   const moving = intervals.filter((i) => program.buffers[i.buffer]!.persistent === null);
   const blocks = tenancies(program, moving);
   const persistentBytes = persistent.reduce((sum, p) => sum + p.bytes, 0);
-  const laid = blocks.length > 0 ? layOut(blocks, base, effort, limit) : { offsets: [], height: base, maxLive: base };
+  const laid = blocks.length > 0 ? layOut(blocks, base, goal) : { offsets: [], height: base, maxLive: base };
   const offsets = program.buffers.map((b) => (b.persistent === null ? -1 : fixed.get(b.persistent)!));
   blocks.forEach(({ buffers }, k) => {
     for (const id of buffers) offsets[id] = laid.offsets[k]!;
@@ -120,7 +116,7 @@ function layOutProgram(program: DeviceProgram, surroundings: Surroundings): Devi
     offsets,
     intervals,
     height: laid.height,
-    mayShrink: effort === 'quick' && blocks.length <= MOST_BLOCKS && hasWideGap(laid),
+    mayShrink: goal.effort !== 'thorough' && blocks.length <= MOST_BLOCKS && hasWideGap(laid),
     maxLive: laid.maxLive - base + persistentBytes,
     peakAt,
     atPeak,

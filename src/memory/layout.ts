@@ -32,17 +32,21 @@ const align = (n: number): number => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
 /** Plans of one request, as a search compiles them, have the same devices again and again. */
 const known = new Memo<Layout>(4_000_000);
 
-/**
- * Static layout of a device: offsets for blocks such that blocks alive together do not overlap, above `base`. With a `limit` a
- * quick one is within it where it is without, and looked for no longer than it takes to know that.
- */
-export function layOut(blocks: readonly Block[], base = 0, effort: LayoutEffort = 'quick', limit?: number): Layout {
+/** How far a layout is looked for. */
+export interface LayoutGoal {
+  /** Default `quick`. */
+  readonly effort?: LayoutEffort;
+  /**
+   * For plans that are only weighed: the layout is within it where the lowest is, and looked for no longer than it takes to
+   * know that.
+   */
+  readonly limit?: number | undefined;
+}
+
+/** Static layout of a device: offsets for blocks such that blocks alive together do not overlap, above `base`. */
+export function layOut(blocks: readonly Block[], base = 0, { effort = 'quick', limit }: LayoutGoal = {}): Layout {
   const question = `${base}/${blocks.map(({ first, last, bytes }) => `${first},${last},${bytes}`).join()}`;
-  if (limit !== undefined) {
-    const simple = known.get(`within ${limit} ${question}`, () => greedy(blocks, base, limit));
-    // Where what is alive is beyond the limit any layout says so.
-    if (simple.maxLive > limit || simple.height <= limit) return simple;
-  }
+  if (limit !== undefined) return known.get(`within ${limit} ${question}`, () => within(limit, blocks, base));
   const quick = known.get(question, () => improved(greedy(blocks, base), blocks, base, SEARCH_WORK.quick));
   return effort === 'quick' || !hasWideGap(quick)
     ? quick
@@ -53,10 +57,17 @@ export function layOut(blocks: readonly Block[], base = 0, effort: LayoutEffort 
 export const hasWideGap = ({ height, maxLive }: Pick<Layout, 'height' | 'maxLive'>): boolean =>
   height - maxLive > Math.max(WIDE.bytes, WIDE.part * maxLive);
 
-function greedy(blocks: readonly Block[], base: number, limit?: number): Layout {
+function within(limit: number, blocks: readonly Block[], base: number): Layout {
   const maxLive = base + largestLiveSum(blocks);
-  const enough = limit === undefined ? maxLive : limit < maxLive ? Number.POSITIVE_INFINITY : limit;
-  const { offsets, height } = greedyLayout(blocks, ALIGNMENT, align(base), enough, ORDERS_OF_MANY);
+  // Where what is alive is beyond the limit any layout says so.
+  const found = greedy(blocks, base, limit < maxLive ? Number.POSITIVE_INFINITY : limit);
+  return limit < maxLive || found.height <= limit ? found : improved(found, blocks, base, SEARCH_WORK.quick);
+}
+
+/** `enough`: a height that need not be lowered; default the least there can be. */
+function greedy(blocks: readonly Block[], base: number, enough?: number): Layout {
+  const maxLive = base + largestLiveSum(blocks);
+  const { offsets, height } = greedyLayout(blocks, ALIGNMENT, align(base), enough ?? maxLive, ORDERS_OF_MANY);
   return { offsets, height: Math.max(height, base), maxLive };
 }
 

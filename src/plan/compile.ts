@@ -88,9 +88,9 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
     const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
     // Whether a device has room is not left to a quick layout, where what is alive has.
     const memoryOf = (device: number, programs: Readonly<Record<string, StepProgram>>): DeviceMemoryPlan => {
-      const found = planDeviceMemory(device, programs, 'quick', within?.[device]);
+      const found = planDeviceMemory(device, programs, { limit: within?.[device] });
       const isDoubtful = found.peakBytes > limits[device]! && found.maxLive <= limits[device]!;
-      return isDoubtful ? planDeviceMemory(device, programs, 'thorough') : found;
+      return isDoubtful ? planDeviceMemory(device, programs, { effort: 'thorough' }) : found;
     };
     const compileWith = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
       const schedules: Record<string, Schedule> = {};

@@ -16,15 +16,14 @@ const CUTS = 4;
 const CUT_INSTRUCTIONS = 500_000;
 
 /** The plan without the check against capacities. */
-export function draftPlan(asked: PlanRequest, cache: PlanCache = new PlanCache()): Plan {
-  return laidOutThoroughly(roughPlan(asked, cache));
-}
+export const draftPlan = (asked: PlanRequest, cache?: PlanCache, goal?: FitGoal): Plan =>
+  laidOutThoroughly(roughPlan(asked, cache, goal));
 
 /** The plan with its final layouts: a rough one's where they have no gaps to speak of. No peak rises by it. */
 export function laidOutThoroughly(plan: Plan): Plan {
   const memory = plan.memory.map((rough) =>
     Object.values(rough.layouts).some(({ height, mayShrink }) => mayShrink && height > rough.maxLive)
-      ? planDeviceMemory(rough.device, plan.programs, 'thorough')
+      ? planDeviceMemory(rough.device, plan.programs, { effort: 'thorough' })
       : rough,
   );
   return memory.some((m, d) => m !== plan.memory[d]) ? { ...plan, memory } : plan;

@@ -2,6 +2,7 @@ import { DeviceError, PlanError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { ComputingBackend, SimdVariant } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
+import type { DeviceThreads } from './device-threads.ts';
 import type { PoisonKind } from './poison.ts';
 
 /**
@@ -49,6 +50,8 @@ export interface ClusterOptions {
   readonly hangFactor?: number;
   /** JavaScript heap of a device's thread, MB; tensors lie outside it. Default 512. */
   readonly heapMegabytes?: number;
+  /** Threads that were started before there was a plan; where they do not suffice, more are started. */
+  readonly threads?: Pick<DeviceThreads, 'take'> | undefined;
 }
 
 /** Seconds an instruction is expected to take, for the hang limit. */

@@ -1,11 +1,8 @@
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import { kernelsModule } from '../backends/kernels-module.ts';
 import { DeviceError } from '../core/errors.ts';
-import { packageRoot } from '../core/package-root.ts';
 import { describe } from '../program/instruction.ts';
 import { Control, StepAborted } from './control.ts';
 import {
@@ -19,6 +16,7 @@ import {
   type PredictSeconds,
 } from './device-cluster.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
+import { startThread } from './device-threads.ts';
 import { nodeEndpoint } from './node-endpoint.ts';
 import './remote-errors.ts';
 import { Watchdog } from './watchdog.ts';
@@ -73,21 +71,12 @@ export class ThreadCluster implements DeviceCluster {
     const memories = specs.map((spec, device) => createMemory(device, spec));
     const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const cluster = new ThreadCluster(memories, options);
-    const filename = pathToFileURL(join(packageRoot(), 'dist', 'workers', 'device.node.js')).href;
     specs.forEach((spec, device) => {
-      const pool = new Piscina({
-        filename,
-        minThreads: 0,
-        maxThreads: 1,
-        idleTimeout: Number.POSITIVE_INFINITY,
-        atomics: 'disabled',
-        recordTiming: false,
-        resourceLimits: { maxOldGenerationSizeMb: options.heapMegabytes ?? 512 },
-      });
-      const { port1, port2 } = new MessageChannel();
+      const ready = options.heapMegabytes === undefined ? options.threads?.take() : undefined;
+      const thread = ready ?? startThread(options.heapMegabytes);
+      const { port } = thread;
       const start: DeviceStart = {
         version: WIRE_VERSION,
-        port: port2,
         device,
         backend: spec.backend,
         kernels: kernels[device]!,
@@ -98,32 +87,30 @@ export class ThreadCluster implements DeviceCluster {
         audit: options.audit ?? false,
         faults: options.faults?.[device] ?? [],
       };
-      const task = pool.run(start, { transferList: [port2] });
+      port.postMessage(start);
       const member: Member = {
         device,
-        pool,
-        port: port1,
-        api: Comlink.wrap<DeviceApi>(nodeEndpoint(port1)),
-        task,
-        portClosed: new Promise((resolve) => port1.once('close', () => resolve())),
+        pool: thread.pool,
+        port,
+        api: Comlink.wrap<DeviceApi>(nodeEndpoint(port)),
+        task: thread.task,
+        portClosed: new Promise((resolve) => port.once('close', () => resolve())),
         pending: new Set(),
         ended: undefined,
         gone: undefined,
         closing: false,
       };
-      // A thread that cannot even load its code dies before it takes the task, which would wait for ever.
-      pool.on('error', (error: Error & { code?: string }) => cluster.#lost(member, reasonOf(error), error));
-      task.then(
-        () => cluster.#lost(member, 'its thread ended'),
-        (error: Error & { code?: string }) => cluster.#lost(member, reasonOf(error), error),
-      );
-      // The thread's own end says more, and follows within milliseconds.
-      port1.on('close', () => setTimeout(() => cluster.#lost(member, 'its control channel closed'), 100).unref());
-      port1.on('message', (message: unknown) => {
+      thread.onLost((why, cause) => cluster.#lost(member, why, cause));
+      port.on('message', (message: unknown) => {
         if (message === STEP_ENDED) cluster.#stepEnded();
       });
       cluster.#members.push(member);
     });
+    const { error } = cluster.#failure;
+    if (error) {
+      await cluster.close();
+      throw error;
+    }
     return cluster;
   }
 
@@ -360,9 +347,6 @@ export class ThreadCluster implements DeviceCluster {
 
 /** How long devices that compute may take to notice that a step has failed; a step ends within 2 s of a failure. */
 const GRACE_MS = 1200;
-
-const reasonOf = (error: Error & { code?: string }): string =>
-  error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message;
 
 async function withTimeout(promise: Promise<unknown>, milliseconds: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

@@ -1,4 +1,3 @@
-import type { MessagePort } from 'node:worker_threads';
 import type { ComputingBackend } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepReport } from './device-image.ts';
 import type { PoisonKind } from './poison.ts';
@@ -6,10 +5,9 @@ import type { PoisonKind } from './poison.ts';
 /** The protocol between coordinator and device worker. A change of meaning raises the version. */
 export const WIRE_VERSION = 3;
 
-/** What a worker is started with. */
+/** The first message on a worker's port: what device it is. */
 export interface DeviceStart {
   readonly version: number;
-  readonly port: MessagePort;
   readonly device: number;
   readonly backend: ComputingBackend;
   /** Compiled once by the coordinator. */

@@ -101,6 +101,10 @@ const model = union(
       mlpRatio: number({ above: 0, default: 4, doc: "width of a block's perceptron over width" }),
       tied: boolean({ default: true, doc: 'the output layer shares the token embedding' }),
       dropout,
+      attention: choice(['fused', 'unfused'], {
+        default: 'fused',
+        doc: 'without the matrix of its weights where none is dropped, or always with it',
+      }),
     },
     lstm: {
       vocab: optional(positive("tokens there are; default: the data's")),
