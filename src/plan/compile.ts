@@ -1,7 +1,7 @@
 /** A request compiled: stages, schedules, programs and their memory, whether they fit or not. */
 import type { HostTensor } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
-import { planDeviceMemory } from '../memory/device-memory.ts';
+import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
 import { normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
 import { stageMap } from '../partition/stage-of.ts';
@@ -12,7 +12,7 @@ import { validateProgram } from '../program/validate.ts';
 import { constantName } from '../program/values.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
 import type { Schedule, ScheduleShape } from '../schedule/index.ts';
-import { predict } from '../simulate/predict.ts';
+import { type Prediction, predict } from '../simulate/predict.ts';
 import { compileWithin, placedForListing } from './auto-schedule.ts';
 import type { PlanCache } from './cache.ts';
 import { limitOf } from './capacity.ts';
@@ -87,6 +87,12 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
         ? request.stageSeconds
         : stageCosts(main, stageOf, { stages: chain.stages, own: chain.modelStages, costs }).durations;
     const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
+    // Whether a device has room is not left to a quick layout, where what is alive has.
+    const memoryOf = (device: number, programs: Readonly<Record<string, StepProgram>>): DeviceMemoryPlan => {
+      const found = planDeviceMemory(device, programs, { limit: within?.[device] });
+      const isDoubtful = found.peakBytes > limits[device]! && found.maxLive <= limits[device]!;
+      return isDoubtful ? planDeviceMemory(device, programs, { effort: 'thorough' }) : found;
+    };
     const compileWith = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
       const schedules: Record<string, Schedule> = {};
       for (const [name, { chunks }] of Object.entries(again)) {
@@ -114,7 +120,7 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
         return {
           schedules,
           programs,
-          memory: request.devices.map((_, d) => planDeviceMemory(d, programs, { limit: within?.[d] })),
+          memory: request.devices.map((_, d) => memoryOf(d, programs)),
         };
       };
       const rough =
@@ -139,21 +145,22 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
     options: cache.recompute,
   };
   const { recompute: mode = 'none' } = request;
+  const played = clusterOf(request);
+  const predictionOf = ({ programs }: Compiled): Prediction =>
+    predict(programs[mainName]!, played.devices, played.costs, played.media);
   const byName = (): Schedule | undefined =>
     request.schedule === 'auto' ? undefined : scheduleFor(request, mainName, chain, microbatches, undefined);
-  const played = clusterOf(request);
   const choose = (): CompiledGraphs => {
     if (typeof mode === 'object') {
       checkChoice(mode, mainGraph, chain.stages);
       return compile(mode);
     }
     if (mode === 'optimal') {
-      const readers = {
-        scheduleOf: (plan: Compiled) => plan.schedules[mainName]!,
-        secondsOf: ({ programs }: Compiled) =>
-          predict(programs[mainName]!, played.devices, played.costs, played.media).stepSeconds,
-      };
-      return fitRecompute(within, compile, readers, goal);
+      return fitRecompute(within, compile, {
+        scheduleOf: (plan) => plan.schedules[mainName]!,
+        secondsOf: (plan) => predictionOf(plan).stepSeconds,
+        goal,
+      });
     }
     return compile(recomputeByRule(mode, within, byName()));
   };
@@ -166,7 +173,7 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
     surplus: request.devices.map((_, d) => d).filter((d) => !placement.includes(d)),
     constants: constantsOf(builds),
     stageEdges: chain.edges,
-    prediction: predict(compiled.programs[mainName]!, played.devices, played.costs, played.media),
+    prediction: predictionOf(compiled),
   };
   seen?.set(key, plan);
   return plan;

@@ -76,6 +76,14 @@ function holds({ rows, placement }: Schedule, stage: number): boolean {
   });
 }
 
+interface FitOptions<P> {
+  readonly scheduleOf: (plan: P) => Schedule;
+  /** Predicted, of a step. */
+  readonly secondsOf: (plan: P) => number;
+  /** Default `best`. */
+  readonly goal?: FitGoal;
+}
+
 /** What `fitRecompute` needs to know of a compiled plan. */
 interface Sized {
   readonly memory: readonly { readonly peakBytes: number; readonly maxLive: number }[];
@@ -93,8 +101,7 @@ interface Sized {
 export function fitRecompute<P extends Sized>(
   { graph, stageOf, placement, limits, options = new StageOptions() }: RecomputeContext,
   compile: (choice: RecomputeChoice, quick: boolean) => P,
-  { scheduleOf, secondsOf }: { readonly scheduleOf: (plan: P) => Schedule; readonly secondsOf: (plan: P) => number },
-  goal: FitGoal = 'best',
+  { scheduleOf, secondsOf, goal = 'best' }: FitOptions<P>,
 ): P {
   const first = compile(new Map(), false);
   const isOver = (plan: P, d: number): boolean => plan.memory[d]!.peakBytes > limits[d]!;
@@ -155,8 +162,8 @@ export function fitRecompute<P extends Sized>(
   const last = compiledAt(high);
   // What one device keeps may move the messages of another.
   const found = fits(last) ? { plan: last, at: high } : { plan: fitting, at: fittingAt };
-  // Options are ordered by their own bytes, which are not the whole program's: a rule may fit that takes less time than what was found.
-  let best = [...known.values()].filter(fits).reduce((a, b) => (secondsOf(b) < secondsOf(a) ? b : a), found.plan);
+  // Options are ordered by their own bytes and times, which are not the whole program's: a rule may fit and take less than what was found.
+  let { plan: best } = found;
   const taken = found.at.map((i, d) => paths[d]![i]!);
   for (let rule = 0; rule < RULES; rule++) {
     const ruled = paths.map((path, d): PathStep | undefined => {
@@ -166,7 +173,7 @@ export function fitRecompute<P extends Sized>(
         return own ? [[s, own] as const] : [];
       });
       const seconds = stages.reduce((sum, [, own]) => sum + own.seconds, 0);
-      if (seconds === taken[d]!.seconds) return undefined;
+      if (seconds >= NEAR * taken[d]!.seconds) return undefined;
       return { bytes: 0, seconds, choice: new Map(stages.map(([s, { recompute }]) => [s, recompute])) };
     });
     for (let round = 0; round < 2 && ruled.some(Boolean); round++) {
@@ -183,6 +190,12 @@ export function fitRecompute<P extends Sized>(
   }
   return compile(choices.get(best)!, false);
 }
+
+/**
+ * A rule that takes less than so many times what was found may make the step shorter all the same: it computes again while the
+ * device waits for a gradient, where a chain of blocks does so in between.
+ */
+const NEAR = 1.5;
 
 /** Those of `StageOptions.rules`. */
 const RULES = 3;

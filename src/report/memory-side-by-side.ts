@@ -59,12 +59,10 @@ export function sideBySideChart(study: MemoryStudy): Chart | undefined {
       ];
     }),
   });
-  const rows = Array.from({ length: Math.ceil(layouts.length / columns) }, (_, i): Spec => {
-    return { hconcat: layouts.slice(i * columns, (i + 1) * columns).map(cellOf), spacing: 28 };
-  });
   return {
     label: `Live bytes of every layout beside each other, ${purpose}`,
-    spec: { vconcat: rows, spacing: 28 } as unknown as Chart['spec'],
+    // Columns are as wide as their widest cell, in every row.
+    spec: { concat: layouts.map(cellOf), columns, align: 'each', spacing: 28 } as unknown as Chart['spec'],
   };
 }
 

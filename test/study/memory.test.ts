@@ -134,12 +134,9 @@ describe('a study of memory', () => {
     expect(fit).toMatch(/^3 of 4\. Refused before anything runs: recompute none, devices 1 \(device 0 needs /);
 
     const chart = sideBySideChart(study)!;
-    const rows = (chart.spec as unknown as { vconcat: { hconcat: Cell[] }[] }).vconcat;
-    expect(rows.map((r) => r.hconcat.map((cell) => cell.vconcat.length))).toEqual([
-      [1, 3],
-      [1, 3],
-    ]);
-    const cells = rows.flatMap((r) => r.hconcat);
+    const { concat: cells, ...grid } = chart.spec as unknown as { concat: Cell[]; columns: number; align: string };
+    expect(cells.map((cell) => cell.vconcat.length)).toEqual([1, 3, 1, 3]);
+    expect(grid).toMatchObject({ columns: 2, align: 'each' });
     expect(cells.map((c) => c.title.subtitle[0])).toEqual(['refused', 'fits', 'fits', 'fits']);
     // One scale of bytes for all, the capacity on it.
     const scales = cells.flatMap((c) => c.vconcat.map((p) => JSON.stringify(p.layer[0]!.encoding.y.scale)));
