@@ -1,8 +1,7 @@
 // What a device's worker thread runs: a Piscina task that lasts as long as the device. It only ties the device core to
 // this thread's port, memory and kernels.
 import * as Comlink from 'comlink';
-import { createReferenceBackend } from '../src/backends/reference/reference-backend.ts';
-import { createWasmBackend } from '../src/backends/wasm/wasm-backend.ts';
+import { createBackend } from '../src/backends/create-backend.ts';
 import { SharedMemoryChannel } from '../src/runtime/channel.ts';
 import { Control } from '../src/runtime/control.ts';
 import { Device } from '../src/runtime/device.ts';
@@ -20,7 +19,7 @@ export default function runDevice(start: DeviceStart): Promise<number> {
     memory,
     control,
     channel: new SharedMemoryChannel(control, start.device, start.memories),
-    backend: start.backend === 'wasm' ? createWasmBackend(start.kernels, memory) : createReferenceBackend(memory),
+    backend: createBackend(start.backend, { kernels: start.kernels, memory, blas: start.blas }),
     poison: start.poison,
     audit: start.audit,
     faults: start.faults,

@@ -113,6 +113,7 @@ export async function run(invocation: Invocation): Promise<number> {
     resumed: resumed ? { step: resumed.step, folder: resumed.folder } : null,
     checkpoints: experiment.checkpoint?.dir ?? null,
     noise: records.findLast((r) => r.noise)?.noise ?? null,
+    blas: plan.request.blas ?? null,
     ...figures,
     seconds: (performance.now() - began) / 1000,
     runDir: folder.path,
@@ -258,6 +259,7 @@ const layoutKeys = [
   'partition',
   'recompute',
   'batchNorm',
+  'blas',
 ];
 
 function refuseOtherLayout({ keys, memory, backend }: Invocation): void {

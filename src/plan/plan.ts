@@ -3,6 +3,7 @@ import { formatBytes } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
+import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
 import { type BatchNormMode, normalizesByWholeBatch } from '../optim/batch-norm.ts';
@@ -85,6 +86,8 @@ export interface PlanRequest {
   readonly decided?: Readonly<Record<string, Schedule>>;
   /** Times of the schedule's stages on a device of speed 1, by which messages get their places. Default: by `costs`. */
   readonly stageSeconds?: readonly Durations[];
+  /** What devices with the backend `blas` call for products (`findBlas`). */
+  readonly blas?: BlasLibrary | undefined;
   readonly optimizer?: Optimizer;
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;
@@ -152,6 +155,15 @@ function refuseUnknownDevice({ memory, speed }: PlannedDevice, device: number): 
       : `devices.${device}.memory must be bytes, or null for as much as needed, not ${memory}`,
     { fields: { device, memory, speed }, remedy: "{ backend: 'wasm', memory: null, speed: 1 }" },
   );
+}
+
+function refuseMissingLibrary({ devices, blas }: PlanRequest): void {
+  const device = devices.findIndex(({ backend }) => backend === 'blas');
+  if (device < 0 || blas) return;
+  throw new UsageError('blas-library', `device ${device} has the backend "blas", and the request names no library`, {
+    fields: { device },
+    remedy: "blas: findBlas('auto')",
+  });
 }
 
 /** Training graphs by program and number of microbatches, for several plans of one request that differ in other things. */
@@ -231,6 +243,7 @@ function compilePlan(asked: PlanRequest, cache: GraphCache, room?: Room, seen: S
   if (asked.devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   asked.devices.forEach(refuseUnknownDevice);
+  refuseMissingLibrary(asked);
   refuseMixedDevices(asked.devices);
   if (asked.cluster && asked.cluster.devices.length !== asked.devices.length) {
     throw new UsageError(
@@ -562,9 +575,10 @@ function remedyFor(refused: Plan): string {
   if (request.recompute !== 'optimal' && fits({ recompute: 'optimal' })) return '--recompute optimal';
   const mayMoveStages =
     request.placement === undefined && (typeof request.partition === 'string' || 'balance' in request.partition);
-  // `--devices k` means wasm devices of speed 1: for others it would be another experiment.
+  // `--devices k` means wasm devices of speed 1, as `blas` has them: for others it would be another experiment.
+  const own = request.blas ? 'blas' : 'wasm';
   const isSimulated = request.devices.some((d) => d.simulated);
-  const areAlike = !isSimulated && request.devices.every((d) => d.backend === 'wasm' && d.speed === 1);
+  const areAlike = !isSimulated && request.devices.every(({ backend, speed }) => backend === own && speed === 1);
   if (mayMoveStages && areAlike && typeof request.schedule === 'string') {
     const smallest = request.devices.reduce((a, b) =>
       (b.memory ?? Number.POSITIVE_INFINITY) < (a.memory ?? Number.POSITIVE_INFINITY) ? b : a,

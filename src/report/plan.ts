@@ -68,7 +68,9 @@ function heading({ model, programs }: PlanSummary, plan: Plan): string {
   const quality = objective ? qualityOf(objective) : '';
   const chunks = `batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}`;
   const invariant = plan.request.invariant ? ', invariant: sample by sample, the same bits for any number of them' : '';
-  return `Model ${model}, ${chunks}${invariant}\nPartition ${method}${quality}`;
+  const { blas } = plan.request;
+  const products = blas ? `\nProducts by ${blas.version}, ${blas.file}` : '';
+  return `Model ${model}, ${chunks}${invariant}${products}\nPartition ${method}${quality}`;
 }
 
 function qualityOf(objective: PartitionObjective): string {

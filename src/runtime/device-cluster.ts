@@ -1,5 +1,6 @@
 import { DeviceError, PlanError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
+import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { ComputingBackend } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
 import type { PoisonKind } from './poison.ts';
@@ -38,6 +39,8 @@ export interface DeviceSpec {
 }
 
 export interface ClusterOptions {
+  /** For devices with the backend `blas`; proven to bear several threads at once. */
+  readonly blas?: BlasLibrary | undefined;
   readonly audit?: boolean;
   readonly poison?: PoisonKind;
   /** Faults to provoke, by device; for tests of the failure paths. */

@@ -86,6 +86,7 @@ export class ThreadCluster implements DeviceCluster {
         device,
         backend: spec.backend,
         kernels,
+        blas: options.blas,
         control: cluster.#control.buffer,
         devices: specs.length,
         memories,

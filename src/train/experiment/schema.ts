@@ -337,7 +337,10 @@ export const experimentSchema = object({
     string({ doc: 'goes on from the newest checkpoint in this folder, or from the one that it is (DIR/step-120)' }),
   ),
   simd: choice(['strict'], { default: 'strict', doc: 'SIMD without instructions whose results differ by machine' }),
-  blas: choice(['off'], { default: 'off', doc: 'external BLAS' }),
+  blas: either([choice(['off', 'auto']), string()] as const, {
+    default: 'off',
+    doc: 'native BLAS for products: none, the one that is installed (auto), or the path of a library; bits depend on it',
+  }),
   sweep: optional(
     record(list(any(), { minLength: 1 }), {
       doc: 'for studies: lists of values by key, dots for nested ones; or --sweep.KEY a,b',

@@ -230,6 +230,17 @@ const checks: readonly Check[] = [
       ? [{ key: 'eval.fraction', expected: 'mode "epochs" with it', got: 'mode "fixed"', remedy: '--data.mode epochs' }]
       : [],
   ({ sweep }) => sweepProblems(sweep ?? {}),
+  ({ devices, blas }) =>
+    blas === 'off' || typeof devices === 'number' || devices.some((d) => d.backend === 'wasm')
+      ? []
+      : [
+          {
+            key: 'blas',
+            expected: '"off" where no device has the backend "wasm", whose products it takes over',
+            got: JSON.stringify(blas),
+            remedy: '--blas off',
+          },
+        ],
   ({ devices }) => {
     if (typeof devices === 'number') return [];
     const nothing = devices.findIndex((d) => d.backend === 'null');
