@@ -20,6 +20,8 @@ export default defineConfig({
     env: { PARTITA_AUDIT: '1', PARTITA_CACHE: 'off' },
     // Device tests start worker threads of their own: two files side by side fill the two cores this suite is sized for.
     maxWorkers: 2,
+    // The built command is run as it is.
+    server: { deps: { external: [/\/dist\//] } },
     projects: [
       {
         extends: true,

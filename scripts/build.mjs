@@ -1,7 +1,7 @@
 // Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types), the command
 // and the workers (bundled). Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -22,25 +22,31 @@ mkdirSync(join(root, 'dist'), { recursive: true });
 
 if (!only || only === 'kernels') {
   // No allocator, no static data, no stack: a kernel touches only the offsets it is given (see workers/kernels/README.md).
-  run(bin('asc'), [
-    'workers/kernels/index.ts',
-    '--outFile',
-    'dist/kernels.wasm',
-    '--enable',
-    'simd,threads',
-    '--importMemory',
-    '--noExportMemory',
-    '--sharedMemory',
-    '--maximumMemory',
-    '65536',
-    '--runtime',
-    'stub',
-    '--noAssert',
-    '--uncheckedBehavior',
-    'always',
-    '-O3',
-    '--converge',
-  ]);
+  // Two builds of the same sources; where they differ, workers/kernels/fused.ts says.
+  const variants = {
+    'dist/kernels.wasm': ['--enable', 'simd,threads'],
+    'dist/kernels-relaxed.wasm': ['--enable', 'simd,threads,relaxed-simd', '--use', 'RELAXED_SIMD=1'],
+  };
+  for (const [file, features] of Object.entries(variants)) {
+    run(bin('asc'), [
+      'workers/kernels/index.ts',
+      '--outFile',
+      file,
+      ...features,
+      '--importMemory',
+      '--noExportMemory',
+      '--sharedMemory',
+      '--maximumMemory',
+      '65536',
+      '--runtime',
+      'stub',
+      '--noAssert',
+      '--uncheckedBehavior',
+      'always',
+      '-O3',
+      '--converge',
+    ]);
+  }
 }
 if (!only || only === 'library') {
   run(bin('tsc'), ['-p', 'tsconfig.build.json']);
@@ -49,13 +55,19 @@ if (!only || only === 'library') {
   rmSync(join(root, 'dist', 'chunks'), { recursive: true, force: true });
   run(bin('esbuild'), [
     'src/cli/main.ts',
+    'src/cli/command-line.ts',
     'src/study/worker.ts',
     '--bundle',
     '--splitting',
     '--platform=node',
     '--format=esm',
     '--target=node20',
-    '--packages=external',
+    // Finding and reading a hundred files of other packages takes longer than running them. Not those that find files of
+    // their own beside them, nor what few commands want.
+    ...['piscina', 'highs', 'vega', 'vega-lite', '@dagrejs/dagre'].map((name) => `--external:${name}`),
+    // What is CommonJS among them asks for Node's modules by `require`.
+    "--banner:js=import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    '--metafile=dist/bundled.json',
     '--outbase=src',
     '--outdir=dist',
     '--chunk-names=chunks/[name]-[hash]',
@@ -63,6 +75,7 @@ if (!only || only === 'library') {
     '--log-level=warning',
   ]);
   chmodSync(join(root, 'dist', 'cli', 'main.js'), 0o755);
+  writeLicences();
 }
 if (!only || only === 'workers') {
   run(bin('esbuild'), [
@@ -80,4 +93,19 @@ if (!only || only === 'workers') {
     '--sourcemap',
     '--log-level=warning',
   ]);
+}
+
+/** What was bundled is passed on with dist/, and so are its licences. */
+function writeLicences() {
+  const metafile = join(root, 'dist', 'bundled.json');
+  const { inputs } = JSON.parse(readFileSync(metafile, 'utf8'));
+  rmSync(metafile);
+  const folders = Object.keys(inputs).flatMap((file) => file.match(/^.*node_modules\/(?:@[^/]+\/)?[^/]+/)?.[0] ?? []);
+  const texts = [...new Set(folders)].sort().map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
+    const files = readdirSync(join(root, folder)).filter((file) => /^(licen[cs]e|notice)/i.test(file));
+    const own = files.map((file) => readFileSync(join(root, folder, file), 'utf8').trim());
+    return [`${name} ${version}: ${license}`, ...own].join('\n\n');
+  });
+  writeFileSync(join(root, 'dist', 'THIRD-PARTY-LICENSES.txt'), `${texts.join(`\n\n${'-'.repeat(80)}\n\n`)}\n`);
 }

@@ -113,5 +113,13 @@ export {
   noiseOfStep,
   type StepNoise,
 } from './train/noise-tracker.ts';
-export { type RunOptions, type RunResult, Session, type SessionOptions } from './train/session.ts';
+export {
+  type RunOptions,
+  type RunResult,
+  Session,
+  type SessionOptions,
+  type StagedBatch,
+  type StagedRunOptions,
+  type StageOptions,
+} from './train/session.ts';
 export { programFor, type StepRecord, type TrainOptions, train } from './train/trainer.ts';

@@ -1,20 +1,38 @@
 // What a device's worker thread runs: a Piscina task that lasts as long as the device. It only ties the device core to
 // this thread's port, memory and kernels.
+import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { createBackend } from '../src/backends/create-backend.ts';
 import { SharedMemoryChannel } from '../src/runtime/channel.ts';
 import { Control } from '../src/runtime/control.ts';
 import { Device } from '../src/runtime/device.ts';
+import type { StepReport } from '../src/runtime/device-image.ts';
 import { nodeEndpoint } from '../src/runtime/node-endpoint.ts';
 import '../src/runtime/remote-errors.ts';
-import { type DeviceApi, type DeviceStart, WIRE_VERSION } from '../src/runtime/wire.ts';
+import { type DeviceApi, type DeviceStart, STEP_ENDED, WIRE_VERSION } from '../src/runtime/wire.ts';
 
-export default function runDevice(start: DeviceStart): Promise<number> {
+/** Waits for word of the device that it is, and lasts as long. */
+export default function runDevice(port: MessagePort): Promise<number> {
+  return new Promise((finished, failed) => {
+    port.once('message', (start: DeviceStart) => {
+      try {
+        const end = () => {
+          port.close();
+          finished(start.device);
+        };
+        answerCalls(port, start, end);
+      } catch (error) {
+        failed(error);
+      }
+    });
+  });
+}
+
+function makeDevice(start: DeviceStart, control: Control): Device {
   if (start.version !== WIRE_VERSION)
     throw new Error(`device speaks wire version ${WIRE_VERSION}, coordinator ${start.version}`);
   const memory = start.memories[start.device]!;
-  const control = new Control(start.control, start.devices);
-  const device = new Device({
+  return new Device({
     device: start.device,
     memory,
     control,
@@ -27,20 +45,73 @@ export default function runDevice(start: DeviceStart): Promise<number> {
     now: () => Number(process.hrtime.bigint()) / 1e6,
     exit: () => process.exit(9),
   });
-  return new Promise((finished) => {
-    const api: DeviceApi = {
-      load: (name, image) => device.load(name, image),
-      attachStaging: (feeds, results) => device.attachStaging(feeds, results),
-      step: (options) => device.step(options),
-      measurePeak: () => device.measurePeak(),
-      shutdown: () => {
-        // Answer first, then end the task and with it the thread.
-        setImmediate(() => {
-          start.port.close();
-          finished(start.device);
-        });
-      },
+}
+
+/**
+ * Plays steps and answers calls. Between two steps the thread sleeps on the device's bell: a futex wakes it sooner, and all
+ * devices closer together, than messages do. Mail wakes it too, and then its event loop has a turn.
+ */
+function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): void {
+  const at = start.device;
+  const control = new Control(start.control, start.devices);
+  const device = makeDevice(start, control);
+  let [played, read] = [0, 0];
+  /** The thread sleeps or plays, or is about to. */
+  let isServing = false;
+  let isOver = false;
+  let latest: { report: StepReport } | { error: unknown } | undefined;
+
+  const sleep = async (): Promise<void> => {
+    while (!isOver && control.waitForWork(at, played, read)) {
+      if (control.orders === played) {
+        isServing = false; // mail: whoever answers it comes back
+        return;
+      }
+      played = control.orders;
+      await play();
+    }
+    if (!isOver) setImmediate(sleep);
+  };
+  const serve = () => {
+    if (isServing || isOver) return;
+    isServing = true;
+    setImmediate(sleep);
+  };
+  const play = async (): Promise<void> => {
+    const { program, ...options } = control.order;
+    let isLast: boolean;
+    try {
+      const report = await device.step({ ...options, program: device.programs[program]! });
+      latest = report.audit ? { report } : undefined;
+      isLast = control.end(at, latest ? 'detailed' : 'plain', report.seconds, report.busySeconds);
+    } catch (error) {
+      latest = { error };
+      control.end(at, 'detailed');
+      isLast = true;
+    }
+    if (isLast) port.postMessage(STEP_ENDED);
+  };
+  const call = <A extends unknown[], R>(reply: (...args: A) => R) => {
+    return (...args: A): R => {
+      read = (read + 1) | 0;
+      serve(); // behind the answer
+      return reply(...args);
     };
-    Comlink.expose(api, nodeEndpoint(start.port));
-  });
+  };
+
+  const api: DeviceApi = {
+    load: call((name, image, times) => device.load(name, image, times)),
+    attachStaging: call((feeds, results) => device.attachStaging(feeds, results)),
+    takeReport: call(() => {
+      if (!latest) throw new Error('no report is kept');
+      if ('error' in latest) throw latest.error;
+      return latest.report;
+    }),
+    measurePeak: call(() => device.measurePeak()),
+    shutdown: call(() => {
+      isOver = true;
+      setImmediate(end); // behind the answer
+    }),
+  };
+  Comlink.expose(api, nodeEndpoint(port));
 }

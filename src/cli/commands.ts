@@ -387,6 +387,7 @@ export const commands: readonly CommandSpec[] = [
       'Runs steps on devices, records every instruction, and prints where the time went, beside the roofline of this machine. Every second step runs without the recorder: its time is the one that is told.',
     flags: [
       { flags: '--out <file>', doc: 'the times of the kernels, for "--profile FILE" of other commands' },
+      { flags: '--html <file>', doc: 'a page with the roofline, where the time of a step goes, and all tables' },
       { flags: '--timed-steps <n>', doc: 'recorded steps, and as many that are not; default 20' },
       { flags: '--warm-up <n>', doc: 'steps before them; default 5' },
       { flags: '--rows <n>', doc: 'shapes in the table, the largest first; default 20. --json has all' },

@@ -57,7 +57,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
   refuseNullExperiment(experiment, `${invocation.command}: there are no derivatives to compute`);
   const prepared = prepareExperiment(experiment, { where });
   const asked = request(planRequestOf(prepared, 'gradients'), prepared);
-  const plan = makePlan(withMeasuredLinks(asked, cacheOf(invocation)));
+  const plan = makePlan(withMeasuredLinks(asked, cacheOf(invocation, experiment)));
   const params = textOf(invocation, 'params');
   const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const batch = prepared.source!.batchAt(0);
@@ -81,6 +81,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
       model: plan.request.model.name,
       batch: prepared.batch,
       microbatches: plan.request.microbatches,
+      simd: plan.request.simd ?? 'strict',
       ...scalars,
       ...(summary === undefined ? {} : { summary }),
       ...fields,

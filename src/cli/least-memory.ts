@@ -1,7 +1,7 @@
 /** `partita plan --least-memory`: its flags, and the table of numbers of devices and microbatches, and of ways to recompute. */
 import { PlanError, UsageError } from '../core/errors.ts';
 import { type LeastMemory, leastMemory } from '../plan/least-memory.ts';
-import type { GraphCache, PlanRequest } from '../plan/plan.ts';
+import { PlanCache, type PlanRequest } from '../plan/plan.ts';
 import { recomputeModes } from '../recompute/index.ts';
 import type { LeastMemoryEntry } from '../report/least-memory.ts';
 import { type Invocation, listOf, textOf } from './invocation.ts';
@@ -18,7 +18,7 @@ export async function leastMemoryOf(request: PlanRequest, invocation: Invocation
   ];
   const { evaluations, timeLimitSeconds = 60 } = limitsOf(invocation);
   const deadline = performance.now() + 1000 * timeLimitSeconds;
-  const cache: GraphCache = new Map();
+  const cache = new PlanCache();
   const { signal } = invocation;
 
   const entries: LeastMemoryEntry[] = [];

@@ -7,15 +7,20 @@ import { cacheFolder, MeasurementCache } from '../profile/cache.ts';
 import { costsOfProfile, profileFor, withMeasuredLinks } from '../profile/costs.ts';
 import { feedOf } from '../profile/feed.ts';
 import type { PreparedExperiment } from '../train/experiment/prepare.ts';
+import type { Experiment } from '../train/experiment/schema.ts';
 import type { Invocation } from './invocation.ts';
 
 const MAKE_IT = 'make it with: partita profile experiment.json --out profile.json';
 
-/** The user's cache, or none with --no-cache; warnings go to standard error. */
-export const cacheOf = (invocation: Invocation): MeasurementCache =>
-  new MeasurementCache(invocation.own.cache === false ? undefined : cacheFolder(), (message) => {
-    process.stderr.write(`partita: ${message}\n`);
-  });
+/** The user's cache of the experiment's kernels, or none with --no-cache; warnings go to standard error. */
+export const cacheOf = (invocation: Invocation, { simd }: Pick<Experiment, 'simd'>): MeasurementCache =>
+  new MeasurementCache(
+    invocation.own.cache === false ? undefined : cacheFolder(),
+    (message) => {
+      process.stderr.write(`partita: ${message}\n`);
+    },
+    simd,
+  );
 
 export const announcer =
   (invocation: Invocation) =>
@@ -35,7 +40,7 @@ export async function withCosts(
   microbatches: readonly number[] = [request.microbatches],
 ): Promise<PlanRequest> {
   const { profile } = invocation.own;
-  const cache = cacheOf(invocation);
+  const cache = cacheOf(invocation, prepared.experiment);
   if (profile === undefined) return withMeasuredLinks(request, cache);
   const costs =
     typeof profile === 'string'

@@ -78,6 +78,7 @@ function jsonOf(plan: Plan) {
     programs: summary.programs,
     microbatches: plan.request.microbatches,
     schedule: summary.schedule,
+    simd: summary.simd,
     batchNorm: plan.request.batchNorm ?? 'micro',
     barriers: summary.barriers,
     grid: printGrid(plan.schedules[main!]!, {

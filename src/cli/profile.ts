@@ -20,7 +20,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const warmUp = wholeNumberOf(invocation, 'warmUp', 'warm-up', 0) ?? 5;
   const rows = wholeNumberOf(invocation, 'rows', 'rows', 1) ?? 20;
   const prepared = prepareExperiment({ ...experiment, eval: undefined }, { where });
-  const cache = cacheOf(invocation);
+  const cache = cacheOf(invocation, experiment);
   const request = planRequestOf(prepared, 'train');
   const plan = makePlan(withMeasuredLinks({ ...request, programs: { train: request.programs.train! } }, cache));
   const announce = announcer(invocation);
@@ -36,8 +36,12 @@ export async function run(invocation: Invocation): Promise<number> {
   });
   const breakdown = breakdownOf(recorded, machine);
   const profile = profileOf(recorded, machine);
-  const out = textOf(invocation, 'out');
+  const [out, html] = [textOf(invocation, 'out'), textOf(invocation, 'html')];
   if (out !== undefined) await writeFileAtomic(out, writeProfile(profile));
+  if (html !== undefined) {
+    const { profilePage } = await import('../report/profile-page.ts');
+    await writeFileAtomic(html, await profilePage(breakdown, recorded, machine));
+  }
   if (invocation.json) {
     const { counted, peaks, busySeconds, stepSeconds } = recorded;
     const result = {
@@ -57,10 +61,12 @@ export async function run(invocation: Invocation): Promise<number> {
       counted,
       machine,
       out: out ?? null,
+      html: html ?? null,
     };
     process.stdout.write(`${JSON.stringify(result)}\n`);
   } else if (!invocation.quiet) {
     process.stdout.write(`${printProfile(breakdown, recorded, machine, { rows })}\n`);
+    if (html !== undefined) process.stdout.write(`\nWritten to ${html}\n`);
   }
   return 0;
 }

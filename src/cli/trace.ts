@@ -19,7 +19,7 @@ export async function run(invocation: Invocation): Promise<number> {
     { ...experiment, steps: warmUp + 1, epochs: undefined, eval: undefined },
     { where },
   );
-  const plan = makePlan(withMeasuredLinks(planRequestOf(prepared, 'train'), cacheOf(invocation)));
+  const plan = makePlan(withMeasuredLinks(planRequestOf(prepared, 'train'), cacheOf(invocation, experiment)));
   const params = textOf(invocation, 'params');
   await using session = await Session.open(plan, {
     seed: experiment.seed,

@@ -11,6 +11,7 @@ import { checkSamePlan, type PlanFile, readPlanFile, withDecisions, writePlanFil
 import { withMeasuredLinks } from '../profile/costs.ts';
 import { figuresOf, meanOfSteps } from '../report/figures.ts';
 import { printFigures, printPlan } from '../report/plan.ts';
+import { DeviceThreads } from '../runtime/device-threads.ts';
 import { type BestEvaluation, isBetter } from '../train/checkpoint/checkpoint.ts';
 import { newestStep, readCheckpoint, type StoredCheckpoint } from '../train/checkpoint/folder.ts';
 import { takeUp } from '../train/checkpoint/resume.ts';
@@ -32,7 +33,8 @@ import { RunFolder } from './run-folder.ts';
 import { batchOfNullTraining, playTraining } from './train-null.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
-  const { prepared, plan, checkpoint } = planTraining(invocation);
+  await using threads = new DeviceThreads();
+  const { prepared, plan, checkpoint } = planTraining(invocation, (devices) => threads.start(devices));
   if (hasNullDevices(plan.request.devices)) return await playTraining(invocation, prepared, plan);
   const silent = invocation.quiet || invocation.json;
   if (!silent) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
@@ -58,6 +60,7 @@ export async function run(invocation: Invocation): Promise<number> {
   await using session = await Session.open(plan, {
     seed: experiment.seed,
     parameters,
+    threads,
     audit: invocation.own.audit === true ? true : undefined,
   });
   const progress = makeProgress(
@@ -105,6 +108,7 @@ export async function run(invocation: Invocation): Promise<number> {
     steps,
     epochs: last.epoch + 1,
     microbatches: plan.request.microbatches,
+    simd: plan.request.simd ?? 'strict',
     schedule: plan.schedules[Object.keys(plan.programs)[0]!]!.name,
     firstLoss: records[0]!.loss,
     loss: last.loss,
@@ -193,8 +197,8 @@ export interface PlannedTraining {
   readonly checkpoint: StoredCheckpoint | undefined;
 }
 
-/** Plans a training: as the experiment says, or as a stored plan does. */
-export function planTraining(invocation: Invocation): PlannedTraining {
+/** Plans a training: as the experiment says, or as a stored plan does. Null devices need no threads: `beforePlan` hears of others. */
+export function planTraining(invocation: Invocation, beforePlan?: (devices: number) => void): PlannedTraining {
   const planPath = textOf(invocation, 'plan');
   const stored = planPath === undefined ? undefined : readPlanFile(readText(planPath), planPath);
   if (stored) refuseOtherLayout(invocation);
@@ -209,8 +213,13 @@ export function planTraining(invocation: Invocation): PlannedTraining {
   const needsData = !hasNullDevices(specs);
   const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where, needsData, batch });
   const request = planRequestOf(prepared, 'train');
+  if (needsData) beforePlan?.(request.devices.length);
   if (!stored) {
-    return { prepared, plan: makePlan(withMeasuredLinks(request, cacheOf(invocation))), checkpoint: resume };
+    return {
+      prepared,
+      plan: makePlan(withMeasuredLinks(request, cacheOf(invocation, experiment))),
+      checkpoint: resume,
+    };
   }
   const plan = makePlan(withDecisions(request, stored));
   checkSamePlan(plan, stored, planPath!);
@@ -259,6 +268,7 @@ const layoutKeys = [
   'partition',
   'recompute',
   'batchNorm',
+  'simd',
   'blas',
 ];
 

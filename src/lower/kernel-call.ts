@@ -13,6 +13,13 @@ export type ComputingBackend = Exclude<BackendName, 'null'>;
 /** Whose kernels a device's programs are made of: a null device stands for a WebAssembly device, to the byte. */
 export const kernelsOf = (backend: BackendName): ComputingBackend => (backend === 'null' ? 'wasm' : backend);
 
+/**
+ * Builds of the WebAssembly kernels. `strict`: multiply, round, add, round: the same bits on every machine. `relaxed`: one
+ * instruction for both in matrix products and convolutions, whose rounding the processor chooses.
+ */
+export const simdVariants = ['strict', 'relaxed'] as const;
+export type SimdVariant = (typeof simdVariants)[number];
+
 /** Where an argument's byte offset comes from, once the memory plan knows it. */
 export type Operand =
   | { readonly input: number }

@@ -40,14 +40,21 @@ export interface PersistentBuffer {
   readonly category: MemoryCategory;
 }
 
-/** Lays out one device over several programs (training, a smaller last batch, evaluation). */
-export function planDeviceMemory(device: number, programs: Readonly<Record<string, StepProgram>>): DeviceMemoryPlan {
+/**
+ * Lays out one device over several programs (training, a smaller last batch, evaluation). With a `limit` the peak only says
+ * whether the lowest one is within it (`layOut`).
+ */
+export function planDeviceMemory(
+  device: number,
+  programs: Readonly<Record<string, StepProgram>>,
+  limit?: number,
+): DeviceMemoryPlan {
   const own = Object.entries(programs).map(([name, p]) => [name, p.devices[device]!] as const);
   const persistent = placePersistent(own.map(([, p]) => p));
   const base = Math.max(0, ...persistent.map((p) => p.offset + p.bytes));
   const fixed = new Map(persistent.map((p) => [p.name, p.offset]));
   const layouts: Record<string, DeviceLayout> = {};
-  for (const [name, program] of own) layouts[name] = layOutProgram(program, fixed, base, persistent);
+  for (const [name, program] of own) layouts[name] = layOutProgram(program, fixed, base, persistent, limit);
 
   const ranked = Object.entries(layouts).sort((a, b) => b[1].height - a[1].height);
   const [topName, top] = ranked[0]!;
@@ -86,12 +93,13 @@ function layOutProgram(
   fixed: ReadonlyMap<string, number>,
   base: number,
   persistent: readonly PersistentBuffer[],
+  limit: number | undefined,
 ): DeviceLayout {
   const intervals = liveIntervals(program);
   const moving = intervals.filter((i) => program.buffers[i.buffer]!.persistent === null);
   const blocks = tenancies(program, moving);
   const persistentBytes = persistent.reduce((sum, p) => sum + p.bytes, 0);
-  const laid = blocks.length > 0 ? layOut(blocks, base) : { offsets: [], height: base, maxLive: base };
+  const laid = blocks.length > 0 ? layOut(blocks, base, limit) : { offsets: [], height: base, maxLive: base };
   const offsets = program.buffers.map((b) => (b.persistent === null ? -1 : fixed.get(b.persistent)!));
   blocks.forEach(({ buffers }, k) => {
     for (const id of buffers) offsets[id] = laid.offsets[k]!;

@@ -164,12 +164,16 @@ class PlacedList {
       if (this.#offsets[middle]! <= offset) low = middle + 1;
       else high = middle;
     }
-    const values = [offset, Math.ceil((offset + bytes) / this.#unit) * this.#unit, first, last];
-    for (const [i, list] of [this.#offsets, this.#ends, this.#firsts, this.#lasts].entries()) {
-      list.copyWithin(low + 1, low, this.#count);
-      list[low] = values[i]!;
-    }
+    this.#insert(this.#offsets, low, offset);
+    this.#insert(this.#ends, low, Math.ceil((offset + bytes) / this.#unit) * this.#unit);
+    this.#insert(this.#firsts, low, first);
+    this.#insert(this.#lasts, low, last);
     this.#count++;
+  }
+
+  #insert(list: Float64Array | Int32Array, at: number, value: number): void {
+    list.copyWithin(at + 1, at, this.#count);
+    list[at] = value;
   }
 
   #grow(): void {
@@ -187,13 +191,12 @@ class PlacedList {
 
 /** The largest sum of bytes alive together. */
 export function largestLiveSum(blocks: readonly Block[]): number {
-  const events = blocks.flatMap((b) => [
-    { at: b.first, bytes: b.bytes },
-    { at: b.last + 1, bytes: -b.bytes },
-  ]);
-  events.sort((a, b) => a.at - b.at || a.bytes - b.bytes);
-  let live = 0;
-  let most = 0;
-  for (const { bytes } of events) most = Math.max(most, (live += bytes));
+  const byBirth = blocks.map((_, i) => i).sort((i, j) => blocks[i]!.first - blocks[j]!.first);
+  const byDeath = blocks.map((_, i) => i).sort((i, j) => blocks[i]!.last - blocks[j]!.last);
+  let [live, most, dead] = [0, 0, 0];
+  for (const i of byBirth) {
+    for (; blocks[byDeath[dead]!]!.last < blocks[i]!.first; dead++) live -= blocks[byDeath[dead]!]!.bytes;
+    most = Math.max(most, (live += blocks[i]!.bytes));
+  }
   return most;
 }

@@ -25,17 +25,22 @@ const align = (n: number): number => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
 /** Plans of one request, as a search compiles them, have the same devices again and again. */
 const known = new Memo<Layout>(4_000_000);
 
-/** Static layout of a device: offsets for blocks such that blocks alive together do not overlap, above `base`. */
-export function layOut(blocks: readonly Block[], base = 0): Layout {
-  const question = `${base}/${blocks.map(({ first, last, bytes }) => `${first},${last},${bytes}`).join()}`;
-  return known.get(question, () => findLayout(blocks, base));
+/**
+ * Static layout of a device: offsets for blocks such that blocks alive together do not overlap, above `base`. With a `limit` it
+ * is within it where the lowest is, and looked for no longer than it takes to know that: for plans that are only weighed.
+ */
+export function layOut(blocks: readonly Block[], base = 0, limit?: number): Layout {
+  const question = `${base}/${limit ?? ''}/${blocks.map(({ first, last, bytes }) => `${first},${last},${bytes}`).join()}`;
+  return known.get(question, () => findLayout(blocks, base, limit));
 }
 
-function findLayout(blocks: readonly Block[], base: number): Layout {
+function findLayout(blocks: readonly Block[], base: number, limit: number | undefined): Layout {
   const start = align(base);
   const maxLive = base + largestLiveSum(blocks);
-  let { offsets, height } = greedyLayout(blocks, ALIGNMENT, start, maxLive, ORDERS_OF_MANY);
-  if (height > maxLive * (1 + NEGLIGIBLE)) {
+  // Where what is alive is beyond the limit any layout says so.
+  const enough = limit === undefined ? maxLive : limit < maxLive ? Number.POSITIVE_INFINITY : limit;
+  let { offsets, height } = greedyLayout(blocks, ALIGNMENT, start, enough, ORDERS_OF_MANY);
+  if (height > enough && height > maxLive * (1 + NEGLIGIBLE)) {
     const packed = packBlocks(blocks, { unit: ALIGNMENT, work: SEARCH_WORK, known: offsets.map((o) => o - start) });
     if (start + packed.height < height) {
       offsets = packed.offsets.map((o) => o + start);

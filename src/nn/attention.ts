@@ -3,6 +3,7 @@ import { formatShape, formatType, sameShape } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 import { kaimingUniform, xavierUniform, zeros } from '../init/index.ts';
+import { causalMask, scaledDotProductAttention } from '../ops/attention.ts';
 import { equal, or, where } from '../ops/compare.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { matmul } from '../ops/matmul.ts';
@@ -36,6 +37,11 @@ export interface AttentionOptions extends LayerOptions, AttentionMasks {
   readonly dropout?: number;
   /** Biases of all four projections; default true. */
   readonly bias?: boolean;
+  /**
+   * By `scaledDotProductAttention`, which never holds the [T, S] weights, where no mask but `causal` is given and nothing is
+   * dropped; with masks, or dropout in training, the weights are made whatever this says. Default true.
+   */
+  readonly fused?: boolean;
 }
 
 /**
@@ -64,15 +70,17 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
         });
     const inBias = bias ? graph.parameter('in_proj_bias', [3 * d], zeros) : undefined;
 
-    /** Projections `from` to `to` of queries, keys and values, as one product: each [N, heads, length, D / heads]. */
+    const fused = isFused(graph.mode, options);
+    /** Projections `from` to `to` of queries, keys and values, as one product: each [N, length, heads, D / heads] if fused, else heads first. */
     const project = (x: Tensor, from: number, to: number): Tensor[] => {
       const rows = (w: Tensor): Tensor => (to - from === 3 ? w : slice(w, { 0: [from * d, to * d] }));
       const [length, count] = [x.shape[1]!, to - from];
       const y = affine(x, packed ? rows(weights[0]!) : weights[from]!, inBias && rows(inBias));
-      // [N, length, count·D] → [count, N, heads, length, D / heads]
-      const parts = transpose(reshape(y, [n, length, count, heads, size]), [2, 0, 3, 1, 4]);
+      // [N, length, count·D] → [count, N, length, heads, D / heads] or [count, N, heads, length, D / heads]
+      const parts = transpose(reshape(y, [n, length, count, heads, size]), fused ? [2, 0, 1, 3, 4] : [2, 0, 3, 1, 4]);
+      const shape = fused ? [n, length, heads, size] : [n, heads, length, size];
       return Array.from({ length: count }, (_, i) =>
-        reshape(count === 1 ? parts : slice(parts, { 0: [i, i + 1] }), [n, heads, length, size]),
+        reshape(count === 1 ? parts : slice(parts, { 0: [i, i + 1] }), shape),
       );
     };
     const [q, k, v] = (
@@ -83,9 +91,10 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
           : [...project(query, 0, 1), ...project(key, 1, 2), ...project(value, 2, 3)]
     ) as [Tensor, Tensor, Tensor];
 
-    const scores = matmul(mul(q, 1 / Math.sqrt(size)), k, { transB: true });
-    const seen = dropout(attentionWeights(scores, { n, heads, t, s }, options), { p: options.dropout ?? 0 });
-    const joined = reshape(transpose(matmul(seen, v), [0, 2, 1, 3]), [n, t, d]);
+    const attended = fused
+      ? scaledDotProductAttention(q, k, v, { causal: options.causal, layout: 'NTHD' })
+      : transpose(unfused(q, k, v, { n, heads, t, s }, options), [0, 2, 1, 3]);
+    const joined = reshape(attended, [n, t, d]);
     return graph.scope('out_proj', () =>
       affine(
         joined,
@@ -94,6 +103,17 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
       ),
     );
   });
+
+const isFused = (
+  mode: Graph['mode'],
+  { fused = true, attnMask, keyPaddingMask, dropout: p = 0 }: AttentionOptions,
+): boolean => fused && !attnMask && !keyPaddingMask && (p === 0 || mode !== 'training');
+
+/** The same with its weights as a tensor, which masks hide and dropout drops. */
+function unfused(q: Tensor, k: Tensor, v: Tensor, sizes: Sizes, options: AttentionOptions): Tensor {
+  const scores = matmul(mul(q, 1 / Math.sqrt(q.shape[3]!)), k, { transB: true });
+  return matmul(dropout(attentionWeights(scores, sizes, options), { p: options.dropout ?? 0 }), v);
+}
 
 /** The least f32: softmax makes an exact 0 of it beside any score, and no NaN where a row has nothing else. */
 const least = -3.4028234663852886e38;
@@ -114,24 +134,6 @@ function attentionWeights(scores: Tensor, sizes: Sizes, { causal, attnMask, keyP
     .map((mask) => (mask.dtype === 'bool' ? mask : equal(mask, -Infinity)))
     .reduce((a, b) => or(a, b));
   return where(hidden, 0, softmax(where(hidden, least, added)));
-}
-
-/** [T, S]: 0 where column ≤ row, −∞ elsewhere; added to the scores, it leaves weight 0 for later positions. */
-function causalMask(graph: Graph, t: number, s: number): Tensor {
-  return graph.constant({ type: { dtype: 'f32', shape: [t, s] }, data: causalValues(t, s) }, 'causalMask');
-}
-
-/** The masks in use, by sizes: every layer of every graph has the same values, and a long context has many. */
-const causalMasks = new Map<string, WeakRef<Float32Array>>();
-
-function causalValues(t: number, s: number): Float32Array {
-  const key = `${t} ${s}`;
-  const known = causalMasks.get(key)?.deref();
-  if (known) return known;
-  const data = new Float32Array(t * s);
-  for (let row = 0; row < t; row++) data.fill(-Infinity, row * s + Math.min(s, row + 1), (row + 1) * s);
-  causalMasks.set(key, new WeakRef(data));
-  return data;
 }
 
 interface Sizes {

@@ -8,7 +8,7 @@ import { layerNorm } from './norm.ts';
 import { refuse } from './refuse.ts';
 import { type LayerOptions, scoped } from './scope.ts';
 
-export interface TransformerBlockOptions extends LayerOptions, Pick<AttentionOptions, 'heads' | 'causal'> {
+export interface TransformerBlockOptions extends LayerOptions, Pick<AttentionOptions, 'heads' | 'causal' | 'fused'> {
   /** Width of the hidden layer over the block's width; default 4. */
   readonly mlpRatio?: number;
   /** Dropout in training, of the attention's weights and of what both parts add to the shortcut; default 0. */
@@ -21,11 +21,12 @@ export interface TransformerBlockOptions extends LayerOptions, Pick<AttentionOpt
  */
 export const transformerBlock = (x: Tensor, options: TransformerBlockOptions): Tensor =>
   scoped(x, options, () => {
-    const { heads, causal, mlpRatio = 4, dropout: p = 0 } = options;
+    const { heads, causal, fused, mlpRatio = 4, dropout: p = 0 } = options;
     const width = x.shape.at(-1)!;
     const attention = multiheadAttention(layerNorm(x, { name: 'norm1' }), {
       heads,
       causal,
+      fused,
       dropout: p,
       name: 'self_attn',
     });
@@ -35,7 +36,7 @@ export const transformerBlock = (x: Tensor, options: TransformerBlockOptions): T
   });
 
 /** What encoder and decoder layers share; PyTorch's defaults. */
-interface TransformerLayerOptions extends LayerOptions {
+interface TransformerLayerOptions extends LayerOptions, Pick<AttentionOptions, 'fused'> {
   readonly heads: number;
   /** Width of the hidden layer; default 2048. */
   readonly dimFeedforward?: number;
@@ -85,9 +86,14 @@ function inParts(x: Tensor, options: TransformerLayerOptions, parts: readonly La
 }
 
 const attentionPart =
-  (name: string, masks: AttentionMasks, { heads, dropout: p = 0.1 }: TransformerLayerOptions, memory?: Tensor): Layer =>
+  (
+    name: string,
+    masks: AttentionMasks,
+    { heads, fused, dropout: p = 0.1 }: TransformerLayerOptions,
+    memory?: Tensor,
+  ): Layer =>
   (x) =>
-    multiheadAttention(x, { heads, dropout: p, ...masks, ...(memory ? { key: memory } : {}), name });
+    multiheadAttention(x, { heads, fused, dropout: p, ...masks, ...(memory ? { key: memory } : {}), name });
 
 const feedForward =
   ({ dimFeedforward = 2048, activation = 'relu', dropout: p = 0.1 }: TransformerLayerOptions): Layer =>

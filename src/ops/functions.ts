@@ -10,6 +10,7 @@ export {
   globalAvgPool,
   globalMaxPool,
 } from './adaptive-pool.ts';
+export { type ScaledDotProductAttentionOptions, scaledDotProductAttention } from './attention.ts';
 export { avgPool1d, avgPool2d, avgPool3d } from './avg-pool.ts';
 export { batchNorm, batchNormInference } from './batch-norm.ts';
 export { crossEntropyLoss, nllLoss } from './class-loss.ts';

@@ -29,6 +29,7 @@ import {
 import { adadeltaUpdateOp } from './adadelta-update.ts';
 import { adagradUpdateOp } from './adagrad-update.ts';
 import { adamUpdateOp } from './adam-update.ts';
+import { scaledDotProductAttentionGradOp, scaledDotProductAttentionOp } from './attention.ts';
 import { avgPoolGradOp, avgPoolOp } from './avg-pool.ts';
 import { accumulateMomentsOp, channelMomentsOp, joinMomentsOp, runningMomentsOp } from './batch-moments.ts';
 import { batchNormInferenceOp, batchNormInputGradOp, batchNormOp, batchNormWeightGradOp } from './batch-norm.ts';
@@ -209,6 +210,8 @@ export const records = {
   round: roundOp,
   runningAverage: runningAverageOp,
   runningMoments: runningMomentsOp,
+  scaledDotProductAttention: scaledDotProductAttentionOp,
+  scaledDotProductAttentionGrad: scaledDotProductAttentionGradOp,
   scatterAdd: scatterAddOp,
   scatterElements: scatterElementsOp,
   scatterND: scatterNDOp,

@@ -1,4 +1,4 @@
-import type { PlannedDevice } from './plan.ts';
+import type { PlannedDevice } from './request.ts';
 
 /** What a WebAssembly memory can hold: 32-bit addresses. */
 export const ADDRESSABLE_BYTES = 4 * 2 ** 30;

@@ -6,13 +6,11 @@
  * smallest capacity found whose own plan fits; that the next smaller page was refused does not prove all below it so.
  */
 import { PlanError, UsageError } from '../core/errors.ts';
-import { byteSize } from '../core/types.ts';
-import type { Graph, Node, Tensor } from '../graph/graph.ts';
-import { rootOf } from '../graph/values.ts';
 import type { PartitionSpec } from '../partition/index.ts';
 import { pauses } from '../partition/pause.ts';
 import { limitOf } from './capacity.ts';
-import { draftPlan, type GraphCache, type Plan, type PlannedDevice, type PlanRequest, shortages } from './plan.ts';
+import { keptBytes } from './kept-bytes.ts';
+import { draftPlan, type Plan, PlanCache, type PlannedDevice, type PlanRequest, shortages } from './plan.ts';
 
 const PAGE_BYTES = 65536;
 
@@ -23,8 +21,8 @@ export interface LeastMemoryOptions {
   readonly evaluations?: number;
   /** No further plan is begun after this time. Default 60. */
   readonly timeLimitSeconds?: number;
-  /** Graphs that calls for the same model and programs share. */
-  readonly cache?: GraphCache;
+  /** What calls for the same model and programs share. */
+  readonly cache?: PlanCache;
   /** Ends it, with the signal's reason as the error. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -51,7 +49,7 @@ export interface LeastMemory {
  * fits what a device can address.
  */
 export async function leastMemory(request: PlanRequest, options: LeastMemoryOptions = {}): Promise<LeastMemory> {
-  const { evaluations = 40, timeLimitSeconds = 60, cache = new Map(), signal } = options;
+  const { evaluations = 40, timeLimitSeconds = 60, cache = new PlanCache(), signal } = options;
   const device = oneOf(request.devices);
   const count = options.devices ?? request.devices.length;
   const deadline = performance.now() + 1000 * timeLimitSeconds;
@@ -140,36 +138,6 @@ const middle = (low: number, high: number): number => Math.floor((low + high) / 
 const peakOf = ({ memory }: Plan): number => Math.max(...memory.map((m) => m.peakBytes));
 
 const pagesOf = (plan: Plan): number => Math.max(1, Math.ceil(peakOf(plan) / PAGE_BYTES));
-
-/**
- * What all devices hold together when the updates begin, on any partition: parameters, constants and optimizer state, each once,
- * and what is made in front of the barrier and read behind it, which are the gradients.
- */
-function keptBytes({ memory, graphs, programs }: Plan): number {
-  const kept = new Map<string, number>();
-  for (const { name, bytes, category } of memory.flatMap((m) => m.persistent)) {
-    // A constant lies on every device that reads it: one of them at least.
-    if (category === 'parameters' || category === 'optimizerState') kept.set(name, bytes);
-  }
-  const gradients = Object.keys(programs).map((name) => gradientBytes(graphs[name]!));
-  return [...kept.values()].reduce((sum, bytes) => sum + bytes, Math.max(...gradients));
-}
-
-/** Bytes that the updates of a graph wait for (`program/context.ts` has them behind the barrier). */
-function gradientBytes(graph: Graph): number {
-  const updates = new Set<Node>();
-  const held = new Set<Tensor>();
-  for (const node of graph.nodes) {
-    if (node.region !== 'step' || !node.op || node.op.alias) continue;
-    if (!node.op.inPlace && !node.inputs.some((t) => updates.has(t.node))) continue;
-    updates.add(node);
-    for (const t of node.inputs) {
-      const root = rootOf(t);
-      if (!root.node.source && !updates.has(root.node)) held.add(root);
-    }
-  }
-  return [...held].reduce((sum, t) => sum + byteSize(t.type), 0);
-}
 
 function oneOf(devices: readonly PlannedDevice[]): PlannedDevice {
   const [first, ...rest] = devices;

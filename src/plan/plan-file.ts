@@ -16,6 +16,7 @@ import {
   record,
   string,
 } from '../core/schema.ts';
+import { simdVariants } from '../lower/kernel-call.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
@@ -63,6 +64,8 @@ const schema = object({
       }),
     ),
   ),
+  /** The kernels of its WebAssembly devices; absent: `strict`. */
+  simd: optional(choice(simdVariants)),
   /** The library of devices with the backend `blas`: their bits depend on it. */
   blas: optional(object({ file: string(), version: string() })),
   /** What the planned bytes are of: a training of fewer steps may do without the smaller last batch, or an evaluation. */
@@ -129,6 +132,7 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
               },
             ]),
           ),
+    simd: plan.request.simd === 'relaxed' ? 'relaxed' : undefined,
     blas: plan.request.blas && { ...plan.request.blas },
     programs: Object.keys(plan.programs),
     devices: plan.memory.map((m, d) => ({
@@ -190,6 +194,7 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
     })),
     partition: { ready: file.partition },
     placement: file.placement,
+    simd: file.simd ?? 'strict',
     // The placement says it.
     stagesPerDevice: undefined,
     recompute: recomputeOf(file),

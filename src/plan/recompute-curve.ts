@@ -2,7 +2,7 @@
 
 import { stageMap } from '../partition/stage-of.ts';
 import { type RecomputeMode, sqrtRecompute, stageForwards } from '../recompute/index.ts';
-import { draftPlan, type GraphCache, type Plan, type PlanRequest, shortages } from './plan.ts';
+import { draftPlan, type Plan, PlanCache, type PlanRequest, shortages } from './plan.ts';
 
 /** One way to run the step. */
 export interface CurvePoint {
@@ -28,7 +28,7 @@ const NOTHING = PAGE;
  * all on the partition that the request has without a limit of memory. The schedule is the request's.
  */
 export function recomputeCurve(request: PlanRequest, points = 8): CurvePoint[] {
-  const cache: GraphCache = new Map();
+  const cache = new PlanCache();
   const [mainName, main] = Object.entries(request.programs)[0]!;
   const devices = request.devices.map((d) => ({ ...d, memory: null }));
   const whole = draftPlan({ ...request, devices, recompute: 'none', programs: { [mainName]: main } }, cache);

@@ -19,7 +19,12 @@ export interface RecomputeContext {
   readonly placement: readonly number[];
   /** Bytes of each device; Infinity: as much as needed. */
   readonly limits: readonly number[];
+  /** What was found for stages of other plans. */
+  readonly options?: StageOptions;
 }
+
+/** `best`: the least time within the limits; `fits`: whether anything is within them, so the first that is. */
+export type FitGoal = 'best' | 'fits';
 
 /** What is computed again by a rule that no capacity changes. `schedule` is absent where it is made for the choice. */
 export function recomputeByRule(
@@ -73,26 +78,28 @@ function holds({ rows, placement }: Schedule, stage: number): boolean {
 
 /** What `fitRecompute` needs to know of a compiled plan. */
 interface Sized {
-  readonly memory: readonly { readonly peakBytes: number }[];
+  readonly memory: readonly { readonly peakBytes: number; readonly maxLive: number }[];
 }
 
 /**
  * The least time of computing again with which each device's planned bytes are within its limit. The options of a device's
  * stages are ordered from keeping everything to needing least, a step each where a byte costs least time; what counts is
  * the compiled plan, so the first option that fits is searched for between those that do not and those that do, on all devices at once. A device on which
- * nothing fits has the option that needs least.
+ * nothing fits has the option that needs least, or keeps everything where that needs no more.
+ *
+ * `compile` is asked for `quick` plans, whose peaks only say whether they are within the limits, until the choice is made.
  */
 export function fitRecompute<P extends Sized>(
-  { graph, stageOf, placement, limits }: RecomputeContext,
-  compile: (choice: RecomputeChoice) => P,
+  { graph, stageOf, placement, limits, options = new StageOptions() }: RecomputeContext,
+  compile: (choice: RecomputeChoice, quick: boolean) => P,
   scheduleOf: (plan: P) => Schedule,
+  goal: FitGoal = 'best',
 ): P {
-  const first = compile(new Map());
+  const first = compile(new Map(), false);
   const isOver = (plan: P, d: number): boolean => plan.memory[d]!.peakBytes > limits[d]!;
   if (!limits.some((_, d) => isOver(first, d))) return first;
   const inFlight = peakInFlight(scheduleOf(first));
   const forwards = stageForwards(graph, stageOf);
-  const options = new StageOptions();
   const stagesOn = (d: number): number[] =>
     placement.flatMap((device, stage) => (device === d && forwards.has(stage) ? [stage] : []));
   const paths = limits.map((_, d) => {
@@ -100,10 +107,16 @@ export function fitRecompute<P extends Sized>(
     const own = stagesOn(d);
     return pathOf(new Map(own.map((s) => [s, options.of(forwards.get(s)!, Math.max(1, inFlight[s]!))])));
   });
+  const choices = new Map<P, RecomputeChoice>();
+  const weighed = (choice: RecomputeChoice): P => {
+    const plan = compile(choice, true);
+    choices.set(plan, choice);
+    return plan;
+  };
   const known = new Map<string, P>();
   const compiledAt = (at: readonly number[]): P => {
     let plan = known.get(at.join());
-    if (!plan) known.set(at.join(), (plan = compile(new Map(at.flatMap((i, d) => [...paths[d]![i]!.choice])))));
+    if (!plan) known.set(at.join(), (plan = weighed(new Map(at.flatMap((i, d) => [...paths[d]![i]!.choice])))));
     return plan;
   };
   // Of each device the last option known not to fit, and the first that is taken to.
@@ -112,6 +125,14 @@ export function fitRecompute<P extends Sized>(
   let fitting = compiledAt(high);
   let fittingAt: readonly number[] = [...high];
   const hopeless = limits.map((_, d) => isOver(fitting, d));
+  if (goal === 'fits') return fitting;
+  // By its own bytes an option needs least; of the whole program that is no promise.
+  const inVain = hopeless.map((is, d) => is && fitting.memory[d]!.maxLive >= first.memory[d]!.maxLive);
+  if (inVain.includes(true)) {
+    for (const [d, is] of inVain.entries()) if (is) high[d] = 0;
+    fitting = compiledAt(high);
+    fittingAt = [...high];
+  }
   const fits = (plan: P): boolean => limits.every((_, d) => hopeless[d] || !isOver(plan, d));
   /** The next option to try: by the stages' own bytes the first that saves what is lacking, or the last for which there is room. */
   const next = (plan: P, d: number, i: number): number => {
@@ -148,7 +169,7 @@ export function fitRecompute<P extends Sized>(
       return { bytes: 0, seconds, choice: new Map(stages.map(([s, { recompute }]) => [s, recompute])) };
     });
     for (let round = 0; round < 2 && ruled.some(Boolean); round++) {
-      const plan = compile(new Map(taken.flatMap((step, d) => [...(ruled[d] ?? step).choice])));
+      const plan = weighed(new Map(taken.flatMap((step, d) => [...(ruled[d] ?? step).choice])));
       if (fits(plan)) {
         best = plan;
         for (const [d, step] of ruled.entries()) if (step) taken[d] = step;
@@ -158,7 +179,7 @@ export function fitRecompute<P extends Sized>(
       for (const d of ruled.keys()) if (isOver(plan, d)) ruled[d] = undefined;
     }
   }
-  return best;
+  return compile(choices.get(best)!, false);
 }
 
 /** Those of `StageOptions.rules`. */

@@ -11,7 +11,7 @@ import {
   type StageEdge,
   validateSchedule,
 } from '../schedule/index.ts';
-import type { PlanRequest, ProgramSpec, ScheduleChoice, ScheduledRequest } from './plan.ts';
+import type { PlanRequest, ProgramSpec, ScheduleChoice, ScheduledRequest } from './request.ts';
 
 /** The stages as a schedule sees them: where the model holds gradients of itself, the partition's folded over its devices. */
 export interface StageChain {

@@ -32,15 +32,7 @@ import {
 } from '../schedule/index.ts';
 import { listSchedule } from './auto-schedule.ts';
 import { capacityOf } from './capacity.ts';
-import {
-  draftPlan,
-  type GraphCache,
-  graphsOf,
-  type Plan,
-  type PlanRequest,
-  type ScheduleWord,
-  shortages,
-} from './plan.ts';
+import { draftPlan, graphsOf, type Plan, PlanCache, type PlanRequest, type ScheduleWord, shortages } from './plan.ts';
 import { recomputeByRule } from './recompute.ts';
 import { forwardsFirst } from './schedules.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds, updateSeconds } from './stage-costs.ts';
@@ -153,7 +145,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
   const deadline = begin + 1000 * timeLimitSeconds;
   const costs = request.costs ?? analyticCosts();
   const [mainName, main] = Object.entries(request.programs)[0]!;
-  const cache: GraphCache = new Map();
+  const cache = new PlanCache();
   const recompute = options.recompute ?? recomputeAskedFor(request);
   const counts = searchedMicrobatches(request, options);
   const byWholeBatch = normalizesByWholeBatch(

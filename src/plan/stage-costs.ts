@@ -7,7 +7,7 @@ import { isStepValue, rootOf } from '../graph/values.ts';
 import { columnOf } from '../partition/fold.ts';
 import { divideIntoTasks } from '../program/stage-tasks.ts';
 import type { Durations, StageEdge, Task } from '../schedule/index.ts';
-import type { PlannedDevice } from './plan.ts';
+import type { PlannedDevice } from './request.ts';
 import { relativeSpeed } from './stages.ts';
 
 /** Figures of one microbatch on devices of speed 1 with the WebAssembly backend. */

@@ -8,7 +8,7 @@ import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.t
 import { makePartition, type PlacedPartition, partitionByDevices } from '../partition/index.ts';
 import type { Partition } from '../partition/partition.ts';
 import { inFlightBounds, isScheduleName, namedSchedules, type PlacementRule, placementBy } from '../schedule/index.ts';
-import type { PlannedDevice, ScheduleChoice, ScheduledRequest } from './plan.ts';
+import type { PlannedDevice, ScheduleChoice, ScheduledRequest } from './request.ts';
 
 export interface Room {
   /** Bytes of each device. */

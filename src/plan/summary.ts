@@ -1,6 +1,7 @@
 import { elementCount } from '../core/types.ts';
 import { barrierLevels } from '../graph/barriers.ts';
 import type { Graph } from '../graph/graph.ts';
+import type { SimdVariant } from '../lower/kernel-call.ts';
 import type { CategoryBytes } from '../memory/device-memory.ts';
 import { type PeakHolder, peakHolders } from '../memory/footprint.ts';
 import { wholeBatchNorms } from '../optim/batch-norm.ts';
@@ -89,6 +90,8 @@ export interface RecomputeSummary {
 /** A plan in numbers, as JSON. */
 export interface PlanSummary {
   readonly model: string;
+  /** The kernels of WebAssembly devices. */
+  readonly simd: SimdVariant;
   readonly programs: readonly {
     readonly name: string;
     readonly mode: string;
@@ -116,6 +119,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
   const [main] = Object.keys(plan.programs);
   return {
     model: request.model.name,
+    simd: request.simd ?? 'strict',
     programs: Object.entries(plan.programs).map(([name, program]) => ({
       name,
       mode: request.programs[name]!.mode,

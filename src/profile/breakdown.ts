@@ -1,5 +1,5 @@
 /** Where the time of recorded steps went. */
-import { formatType } from '../core/types.ts';
+import { formatType, type TensorType } from '../core/types.ts';
 import { costSeconds, type DeviceModel, referenceDevice, withNativeProducts } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
@@ -17,6 +17,8 @@ export interface ProfileRow {
   readonly share: number;
   readonly flopsPerSecond: number;
   readonly bytesPerSecond: number;
+  /** FLOPs over bytes, its place on the roofline; null where it moves none. */
+  readonly intensity: number | null;
   /** Time of the roofline over the measured one: 1 is as fast as the machine allows by its measured peaks. */
   readonly roofline: number;
 }
@@ -38,10 +40,14 @@ export interface DeviceRow {
   readonly copySeconds: number;
   /** In sends, receives and barriers: copying to others, and waiting for them. */
   readonly exchangeSeconds: number;
+  /** Between its instructions. */
+  readonly overheadSeconds: number;
 }
 
 export interface ProfileBreakdown {
   readonly stepSeconds: number;
+  /** Of all devices' work, the share that lies between instructions. */
+  readonly overheadShare: number;
   readonly devices: readonly DeviceRow[];
   /** Largest first. */
   readonly ops: readonly ProfileRow[];
@@ -103,6 +109,7 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
       computeSeconds: spent.compute,
       copySeconds: spent.copy,
       exchangeSeconds: spent.exchange,
+      overheadSeconds: instructions.length * recorded.secondsBetween,
     };
   });
   const rowsOf = (map: ReadonlyMap<string, Sum>): (ProfileRow & { part: Part })[] =>
@@ -114,13 +121,16 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
         share: total > 0 ? seconds / total : 0,
         flopsPerSecond: seconds > 0 ? flops / seconds : 0,
         bytesPerSecond: seconds > 0 ? bytes / seconds : 0,
+        intensity: bytes > 0 ? flops / bytes : null,
         roofline: seconds > 0 ? rooflineSeconds / seconds : 0,
         part,
       }))
       .sort((a, b) => b.seconds - a.seconds || (a.name < b.name ? -1 : 1));
   const plain = (map: ReadonlyMap<string, Sum>) => rowsOf(map).map(({ part: _, ...row }) => row);
+  const overhead = devices.reduce((sum, d) => sum + d.overheadSeconds, 0);
   return {
     stepSeconds: recorded.stepSeconds,
+    overheadShare: overhead / (overhead + total),
     devices,
     ops: plain(sums.ops),
     kernels: plain(sums.kernels),
@@ -143,5 +153,9 @@ function rooflineOf(backend: BackendName, wasm: DeviceModel): DeviceModel {
 const kernelsOf = ({ calls, signature }: Part): string =>
   [...new Set(calls.map((c) => c.kernel))].join(' + ') || signature.op;
 
+/** `matmul 64×784, 512×784 → 64×512`: f32 where nothing else is said. */
 const shapeName = ({ signature: { op, inputs, outputs } }: Part): string =>
-  `${op}(${inputs.map(formatType).join(', ')}) -> ${outputs.map(formatType).join(', ')}`;
+  `${op} ${inputs.map(shortType).join(', ')} → ${outputs.map(shortType).join(', ')}`;
+
+const shortType = ({ dtype, shape }: TensorType): string =>
+  `${dtype === 'f32' ? '' : `${dtype} `}${shape.length === 0 ? 'scalar' : shape.join('×')}`;

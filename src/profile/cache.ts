@@ -13,6 +13,7 @@ import { type MachineCosts, machineSchema } from '../cost/machine.ts';
 import { type Profile, readProfile, writeProfile } from '../cost/profile.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
+import type { SimdVariant } from '../lower/kernel-call.ts';
 import { machineIdentity } from './identity.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -42,13 +43,16 @@ const machineFile = object({
 export class MeasurementCache {
   readonly folder: string | undefined;
   readonly warn: (message: string) => void;
+  /** The kernels whose times these are. */
+  readonly simd: SimdVariant;
   readonly #id: string;
 
   /** `folder` undefined: nothing is found, nothing kept. */
-  constructor(folder: string | undefined, warn: (message: string) => void) {
+  constructor(folder: string | undefined, warn: (message: string) => void, simd: SimdVariant = 'strict') {
     this.folder = folder;
     this.warn = warn;
-    this.#id = shortHash(JSON.stringify(machineIdentity()));
+    this.simd = simd;
+    this.#id = shortHash(JSON.stringify(machineIdentity(simd)));
   }
 
   machine(): MachineCosts | undefined {

@@ -24,7 +24,7 @@ export async function machineCosts({ cache, announce, signal }: MeasuringOptions
   const known = cache.machine();
   if (known) return known;
   announce?.('measuring this machine');
-  const machine = await watched(cache, () => measureMachine({ signal }));
+  const machine = await watched(cache, () => measureMachine({ signal, simd: cache.simd }));
   await cache.keepMachine(machine);
   return machine;
 }

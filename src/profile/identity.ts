@@ -3,11 +3,14 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
+import { kernelsFile } from '../backends/kernels-module.ts';
 import { PartitaError } from '../core/errors.ts';
 import { packageRoot } from '../core/package-root.ts';
 import type { MachineIdentity } from '../cost/machine.ts';
+import type { SimdVariant } from '../lower/kernel-call.ts';
 
-export function machineIdentity(): MachineIdentity {
+/** With the kernels that its devices run. */
+export function machineIdentity(simd: SimdVariant = 'strict'): MachineIdentity {
   const root = packageRoot();
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   return {
@@ -16,12 +19,12 @@ export function machineIdentity(): MachineIdentity {
     platform: `${process.platform} ${process.arch}`,
     node: process.versions.node,
     partita: version,
-    kernels: createHash('sha256').update(kernelBytes(root)).digest('hex').slice(0, 16),
+    kernels: createHash('sha256').update(kernelBytes(simd)).digest('hex').slice(0, 16),
   };
 }
 
-function kernelBytes(root: string): Uint8Array {
-  const file = join(root, 'dist', 'kernels.wasm');
+function kernelBytes(simd: SimdVariant): Uint8Array {
+  const file = kernelsFile(simd);
   try {
     return readFileSync(file);
   } catch (cause) {

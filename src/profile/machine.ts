@@ -5,6 +5,7 @@
 import { median, quantile } from '../core/statistics.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
+import type { SimdVariant } from '../lower/kernel-call.ts';
 import { add, mul, tanh } from '../ops/elementwise.ts';
 import { matmul } from '../ops/matmul.ts';
 import { sum } from '../ops/reduce.ts';
@@ -25,6 +26,8 @@ export interface MeasureOptions {
    */
   readonly quantile?: number;
   readonly signal?: AbortSignal;
+  /** The kernels to measure; default `strict`. */
+  readonly simd?: SimdVariant;
 }
 
 const noInputs = { tensorsAt: () => ({}) };
@@ -35,13 +38,14 @@ export async function measureMachine({
   steps = 20,
   quantile: q = 0.1,
   signal,
+  simd = 'strict',
 }: MeasureOptions = {}): Promise<MachineCosts> {
   const options = { steps, warmUp: 5, signal };
-  const kernels = await recordSteps(planOf(kernelModel, 1), noInputs, options);
+  const kernels = await recordSteps(planOf(kernelModel, 1, simd), noInputs, options);
   const tiny = await recordSteps(planOf(tinyModel, 1), noInputs, options);
   const { host, late } = await hostSeconds(planOf(apartModel, 2), steps, q, signal);
   return {
-    identity: machineIdentity(),
+    identity: machineIdentity(simd),
     device: {
       flopsPerSecond: rate(kernels, 'matmul', (i) => i.flops),
       bytesPerSecond: rate(kernels, 'add', (i) => i.bytes),
@@ -54,11 +58,12 @@ export async function measureMachine({
   };
 }
 
-function planOf(model: Model, devices: number): Plan {
+function planOf(model: Model, devices: number, simd: SimdVariant = 'strict'): Plan {
   return makePlan({
     model,
     programs: { forward: { batch: 1, mode: 'forward', outputs: true } },
     microbatches: 1,
+    simd,
     devices: Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 })),
     partition: devices === 1 ? 'auto' : { stages: { 'first*': 0, '*': 1 } },
   });

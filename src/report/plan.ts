@@ -68,9 +68,10 @@ function heading({ model, programs }: PlanSummary, plan: Plan): string {
   const quality = objective ? qualityOf(objective) : '';
   const chunks = `batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}`;
   const invariant = plan.request.invariant ? ', invariant: sample by sample, the same bits for any number of them' : '';
-  const { blas } = plan.request;
+  const { blas, simd } = plan.request;
+  const relaxed = simd === 'relaxed' ? ', relaxed SIMD' : '';
   const products = blas ? `\nProducts by ${blas.version}, ${blas.file}` : '';
-  return `Model ${model}, ${chunks}${invariant}${products}\nPartition ${method}${quality}`;
+  return `Model ${model}, ${chunks}${invariant}${relaxed}${products}\nPartition ${method}${quality}`;
 }
 
 function qualityOf(objective: PartitionObjective): string {

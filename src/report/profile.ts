@@ -9,7 +9,7 @@ const rate = (perSecond: number): string => (perSecond / 1e9).toFixed(perSecond 
 
 /** `rows`: how many shapes are listed, the largest first. */
 export function printProfile(
-  { stepSeconds, devices, ops, kernels, shapes }: ProfileBreakdown,
+  { stepSeconds, overheadShare, devices, ops, kernels, shapes }: ProfileBreakdown,
   { counted }: RecordedSteps,
   machine: MachineCosts,
   { rows = 20 }: { rows?: number } = {},
@@ -30,7 +30,7 @@ export function printProfile(
   return [
     `A step: ${formatSeconds(stepSeconds)} (median; ${counted.steps} of ${counted.of} steps counted${disturbed})`,
     table(
-      ['device', 'backend', 'busy', 'kernels', 'copies', 'exchange and waiting'],
+      ['device', 'backend', 'busy', 'kernels', 'copies', 'exchange and waiting', 'overhead'],
       devices.map((d) => [
         d.device,
         d.backend,
@@ -38,8 +38,10 @@ export function printProfile(
         formatSeconds(d.computeSeconds),
         formatSeconds(d.copySeconds),
         formatSeconds(d.exchangeSeconds),
+        formatSeconds(d.overheadSeconds),
       ]),
     ),
+    `Overhead, between instructions: ${formatPercent(overheadShare)} of the devices' work`,
     list('op', ops),
     list('kernels', kernels),
     list(shapes.length > rows ? `shape (${rows} of ${shapes.length})` : 'shape', shapes.slice(0, rows)),

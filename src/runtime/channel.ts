@@ -1,8 +1,11 @@
 import type { Control } from './control.ts';
 
+/** Runs a bound exchange; a promise (messages, MPI) or nothing: on shared memory all are synchronous, and a device never awaits. */
+export type Exchange = () => void | Promise<void>;
+
 /**
- * How a device exchanges values with the others. One channel a device. Every method may return a promise (messages, MPI);
- * on shared memory all are synchronous, and a device never awaits within a step.
+ * How a device exchanges values with the others. One channel a device. Each method binds one instruction's exchange when
+ * the program is loaded, and what it returns runs in every step, so that a step allocates nothing:
  *
  * - `post` announces that message `message` of `from` may be written to its buffer, and returns at once.
  * - `send` waits until the receiver has posted that message, copies, and returns when the source may be overwritten.
@@ -13,10 +16,10 @@ import type { Control } from './control.ts';
  */
 export interface Channel {
   startStep(): void;
-  post(from: number, message: number): void | Promise<void>;
-  send(to: number, message: number, source: number, target: number, bytes: number): void | Promise<void>;
-  receive(from: number, message: number): void | Promise<void>;
-  barrier(): void | Promise<void>;
+  post(from: number, message: number): Exchange;
+  send(to: number, message: number, source: number, target: number, bytes: number): Exchange;
+  receive(from: number, message: number): Exchange;
+  barrier(): Exchange;
   /** Seconds spent waiting since the step began. */
   readonly waitedSeconds: number;
 }
@@ -53,34 +56,41 @@ export class SharedMemoryChannel implements Channel {
     }
   }
 
-  post(from: number): void {
-    this.#control.countPosted(from, this.#device);
+  post(from: number): Exchange {
+    return () => this.#control.countPosted(from, this.#device);
   }
 
-  send(to: number, message: number, source: number, target: number, bytes: number): void {
-    const goal = (this.#sentBefore[to]! + message + 1) | 0;
-    this.#wait(to, () => ((this.#control.posted(this.#device, to) - goal) | 0) >= 0);
-    this.#memories[to]!.set(this.#memories[this.#device]!.subarray(source, source + bytes), target);
-    this.#control.countSent(this.#device, to);
+  send(to: number, message: number, source: number, target: number, bytes: number): Exchange {
+    const posted = this.#control.postedWord(this.#device, to);
+    const value = this.#memories[this.#device]!.subarray(source, source + bytes);
+    const there = this.#memories[to]!;
+    return () => {
+      this.#wait(to, posted, (this.#sentBefore[to]! + message + 1) | 0);
+      there.set(value, target);
+      this.#control.countSent(this.#device, to);
+    };
   }
 
-  receive(from: number, message: number): void {
-    const goal = (this.#receivedBefore[from]! + message + 1) | 0;
-    this.#wait(from, () => ((this.#control.sent(from, this.#device) - goal) | 0) >= 0);
+  receive(from: number, message: number): Exchange {
+    const sent = this.#control.sentWord(from, this.#device);
+    return () => this.#wait(from, sent, (this.#receivedBefore[from]! + message + 1) | 0);
   }
 
-  barrier(): void {
-    this.#control.countArrived(this.#device);
-    this.#arrivals = (this.#arrivals + 1) | 0;
-    for (let d = 0; d < this.#control.devices; d++) {
-      if (d !== this.#device) this.#wait(d, () => ((this.#control.arrived(d) - this.#arrivals) | 0) >= 0);
-    }
+  barrier(): Exchange {
+    const { devices } = this.#control;
+    return () => {
+      this.#control.countArrived(this.#device);
+      this.#arrivals = (this.#arrivals + 1) | 0;
+      for (let d = 0; d < devices; d++) {
+        if (d !== this.#device) this.#wait(d, this.#control.arrivedWord(d), this.#arrivals);
+      }
+    };
   }
 
-  #wait(peer: number, ready: () => boolean): void {
-    if (ready()) return;
+  #wait(peer: number, word: number, goal: number): void {
+    if (this.#control.reached(word, goal)) return;
     const start = performance.now();
-    this.#control.waitUntil(this.#device, peer, ready);
+    this.#control.waitUntil(this.#device, peer, word, goal);
     this.#waited += (performance.now() - start) / 1000;
   }
 }

@@ -1,8 +1,9 @@
 import { DeviceError, PlanError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
-import type { ComputingBackend } from '../lower/kernel-call.ts';
+import type { ComputingBackend, SimdVariant } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
+import type { DeviceThreads } from './device-threads.ts';
 import type { PoisonKind } from './poison.ts';
 
 /**
@@ -16,14 +17,15 @@ export interface DeviceCluster extends AsyncDisposable {
   readonly devices: number;
   /** Gives every device its program of this name. */
   load(name: string, images: readonly DeviceImage[]): Promise<void>;
-  attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): Promise<void>;
+  /** Areas shared with the host, before the first program: those that tensors are fed through, and that of the results. */
+  attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): Promise<void>;
   write(device: number, offset: number, data: Uint8Array): Promise<void>;
   /** Has `fill` write these bytes, where it can be in the device's memory itself. */
   fill(device: number, offset: number, bytes: number, fill: (target: Uint8Array) => void): Promise<void>;
   read(device: number, offset: number, bytes: number): Promise<Uint8Array>;
   /** The end of the highest byte each device has ever written, found in its memory. */
   measurePeaks(): Promise<number[]>;
-  /** Runs one step on all devices; `predict` gives the hang limit. */
+  /** Runs one step on all devices, which have begun when this returns; `predict` gives the hang limit. */
   step(options: StepOptions, predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]>;
   /** Ends the step under way on every device; the group is failed from then on. */
   abort(reason?: unknown): void;
@@ -32,6 +34,8 @@ export interface DeviceCluster extends AsyncDisposable {
 
 export interface DeviceSpec {
   readonly backend: ComputingBackend;
+  /** Which kernels a WebAssembly device runs; default `strict`. */
+  readonly simd?: SimdVariant | undefined;
   /** Planned bytes: the memory has just the pages this needs. */
   readonly bytes: number;
   /** Capacity in bytes, rounded down to pages: the memory's maximum. null: as much as needed. */
@@ -49,6 +53,8 @@ export interface ClusterOptions {
   readonly hangFactor?: number;
   /** JavaScript heap of a device's thread, MB; tensors lie outside it. Default 512. */
   readonly heapMegabytes?: number;
+  /** Threads that were started before there was a plan; where they do not suffice, more are started. */
+  readonly threads?: Pick<DeviceThreads, 'take'> | undefined;
 }
 
 /** Seconds an instruction is expected to take, for the hang limit. */

@@ -34,6 +34,8 @@ export interface StepOptions {
   readonly step: number;
   /** Record start and end of every instruction. */
   readonly profile?: boolean;
+  /** Which of the staging areas its feeds lie in; default the first. */
+  readonly area?: number;
 }
 
 export interface StepReport {

@@ -28,6 +28,8 @@ type Step = () => void | Promise<void>;
 interface Loaded {
   readonly image: DeviceImage;
   readonly steps: readonly Step[];
+  /** Start and end of every instruction of the latest step that was to record them. */
+  readonly times: Float64Array;
 }
 
 /**
@@ -40,8 +42,10 @@ export class Device {
   readonly #programs = new Map<string, Loaded>();
   readonly #audit: Audit | undefined;
   #begun = false;
-  #feeds: Uint8Array = new Uint8Array(0);
+  #feeds: readonly Uint8Array[] = [];
   #results: Uint8Array = new Uint8Array(0);
+  /** Which of `#feeds` the step reads. */
+  #area = 0;
 
   constructor(setup: DeviceSetup) {
     this.#setup = setup;
@@ -59,17 +63,30 @@ export class Device {
     fillWords(this.#setup.memory.buffer, 0, this.#bytes.length, poisonWord(this.#setup.poison));
   }
 
-  /** Takes a program; kernel calls are bound to their offsets here, so that a step allocates nothing. */
-  load(name: string, image: DeviceImage): void {
+  /**
+   * Takes a program; what an instruction does is bound to its offsets here, so that a step allocates nothing. `times` takes
+   * two f64 an instruction; default: room of its own.
+   */
+  load(name: string, image: DeviceImage, times?: SharedArrayBuffer): void {
     this.#begin();
-    const steps = image.program.instructions.map((i) => this.#prepare(i, image));
-    this.#programs.set(name, { image, steps });
+    const { instructions } = image.program;
+    const steps = instructions.map((i) => this.#prepare(i, image));
+    this.#programs.set(name, {
+      image,
+      steps,
+      times: new Float64Array(times ?? new SharedArrayBuffer(16 * instructions.length)),
+    });
   }
 
-  /** The area shared with the host: fed tensors in, results out. */
-  attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): void {
-    this.#feeds = new Uint8Array(feeds);
+  /** The areas shared with the host, before the first program: fed tensors in, results out. */
+  attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): void {
+    this.#feeds = feeds.map((area) => new Uint8Array(area));
     this.#results = new Uint8Array(results);
+  }
+
+  /** Of the programs, in the order of loading. */
+  get programs(): readonly string[] {
+    return [...this.#programs.keys()];
   }
 
   /** For transports whose coordinator cannot reach the memory itself; likewise `fill` and `read`. */
@@ -103,9 +120,10 @@ export class Device {
         fields: { device },
       });
     const { image, steps } = loaded;
-    const faults = new Map(this.#setup.faults.filter((f) => f.step === options.step).map((f) => [f.instruction, f]));
-    const times = options.profile ? new Float64Array(2 * steps.length) : null;
+    const faults = this.#faultsOf(options.step);
+    const times = options.profile ? loaded.times : null;
     const audit = this.#audit;
+    this.#area = options.area ?? 0;
     audit?.start();
     const begin = performance.now();
     control.setState(device, 'running');
@@ -115,7 +133,7 @@ export class Device {
       for (; at < steps.length; at++) {
         control.setPosition(device, at);
         control.throwIfAborted(); // a device that computes without waiting notices an abort here
-        const fault = faults.get(at);
+        const fault = faults?.get(at);
         if (fault) this.#provoke(fault);
         audit?.before(image, at);
         if (times) times[2 * at] = this.#setup.now();
@@ -149,7 +167,13 @@ export class Device {
     }
     audit?.finish(image);
     const seconds = (performance.now() - begin) / 1000;
-    return { seconds, busySeconds: seconds - channel.waitedSeconds, times, audit: audit ? audit.report() : null };
+    const busySeconds = seconds - channel.waitedSeconds;
+    return { seconds, busySeconds, times: times ? times.slice() : null, audit: audit ? audit.report() : null };
+  }
+
+  #faultsOf(step: number): ReadonlyMap<number, Fault> | undefined {
+    const faults = this.#setup.faults.filter((f) => f.step === step);
+    return faults.length > 0 ? new Map(faults.map((f) => [f.instruction, f])) : undefined;
   }
 
   /** Why a kernel has trapped that takes indices: they are the only values that it checks. */
@@ -182,28 +206,31 @@ export class Device {
         return inSequence(bound);
       }
       case 'post':
-        return () => channel.post(instruction.from, instruction.message);
+        return channel.post(instruction.from, instruction.message);
       case 'receive':
-        return () => channel.receive(instruction.from, instruction.message);
+        return channel.receive(instruction.from, instruction.message);
       case 'send': {
         const target = image.peerOffsets[instruction.to]![instruction.toBuffer]!;
         const [source, bytes] = [at(instruction.buffer), bytesOf(instruction.buffer)];
-        return () => channel.send(instruction.to, instruction.message, source, target, bytes);
+        return channel.send(instruction.to, instruction.message, source, target, bytes);
       }
       case 'input': {
         const feed = image.feeds.find((f) => f.name === instruction.feed)!;
         const source = feed.offsets[instruction.microbatch ?? 0]!;
         const [target, bytes] = [at(instruction.buffer), bytesOf(instruction.buffer)];
-        return () => this.#bytes.set(this.#feeds.subarray(source, source + bytes), target);
+        const chunks = this.#feeds.map((area) => area.subarray(source, source + bytes));
+        return () => this.#bytes.set(chunks[this.#area]!, target);
       }
       case 'output': {
         const result = image.results.find((r) => r.name === instruction.result)!;
         const target = result.offsets[instruction.microbatch ?? 0]!;
         const [source, bytes] = [at(instruction.buffer), bytesOf(instruction.buffer)];
-        return () => this.#results.set(this.#bytes.subarray(source, source + bytes), target);
+        const value = this.#bytes.subarray(source, source + bytes);
+        const results = this.#results;
+        return () => results.set(value, target);
       }
       case 'barrier':
-        return () => channel.barrier();
+        return channel.barrier();
       case 'copy': {
         const [source, target, bytes] = [at(instruction.from), at(instruction.buffer), bytesOf(instruction.from)];
         return () => {

@@ -2,7 +2,7 @@ import { createBackend } from '../backends/create-backend.ts';
 import { kernelsModule } from '../backends/kernels-module.ts';
 import { UsageError } from '../core/errors.ts';
 import { pauses } from '../partition/pause.ts';
-import type { Channel } from './channel.ts';
+import type { Channel, Exchange } from './channel.ts';
 import { Control, StepAborted } from './control.ts';
 import { Device } from './device.ts';
 import {
@@ -36,7 +36,7 @@ export class LocalCluster implements DeviceCluster {
 
   static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<LocalCluster> {
     const memories = specs.map((spec, device) => createMemory(device, spec));
-    const kernels = await kernelsModule();
+    const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const control = Control.create(specs.length);
     const hub = new Hub(control);
     const views = memories.map((m) => new Uint8Array(m.buffer));
@@ -49,7 +49,7 @@ export class LocalCluster implements DeviceCluster {
         channel: new LocalChannel(control, hub, device, (to, source, target, bytes) => {
           views[to]!.set(views[device]!.subarray(source, source + bytes), target);
         }),
-        backend: createBackend(spec.backend, { kernels, memory, blas: options.blas }),
+        backend: createBackend(spec.backend, { kernels: kernels[device]!, memory, blas: options.blas }),
         poison: options.poison ?? 'standard',
         audit: options.audit ?? false,
         faults: options.faults?.[device] ?? [],
@@ -91,7 +91,7 @@ export class LocalCluster implements DeviceCluster {
     for (const [d, m] of this.#members.entries()) m.load(name, images[d]!);
   }
 
-  async attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): Promise<void> {
+  async attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): Promise<void> {
     this.#failure.throwIfAny();
     for (const m of this.#members) m.attachStaging(feeds, results);
   }
@@ -223,33 +223,41 @@ class LocalChannel implements Channel {
     }
   }
 
-  post(from: number): void {
-    this.#control.countPosted(from, this.#device);
-    this.#hub.changed();
+  post(from: number): Exchange {
+    return () => {
+      this.#control.countPosted(from, this.#device);
+      this.#hub.changed();
+    };
   }
 
-  send(to: number, message: number, source: number, target: number, bytes: number): void | Promise<void> {
-    const goal = this.#sentBefore[to]! + message + 1;
+  send(to: number, message: number, source: number, target: number, bytes: number): Exchange {
     const copy = () => {
       this.#copy(to, source, target, bytes);
       this.#control.countSent(this.#device, to);
       this.#hub.changed();
     };
-    return this.#hub.until(() => this.#control.posted(this.#device, to) >= goal)?.then(copy) ?? copy();
+    return () => {
+      const goal = this.#sentBefore[to]! + message + 1;
+      return this.#hub.until(() => this.#control.posted(this.#device, to) >= goal)?.then(copy) ?? copy();
+    };
   }
 
-  receive(from: number, message: number): void | Promise<void> {
-    const goal = this.#receivedBefore[from]! + message + 1;
-    return this.#hub.until(() => this.#control.sent(from, this.#device) >= goal);
+  receive(from: number, message: number): Exchange {
+    return () => {
+      const goal = this.#receivedBefore[from]! + message + 1;
+      return this.#hub.until(() => this.#control.sent(from, this.#device) >= goal);
+    };
   }
 
-  barrier(): void | Promise<void> {
-    this.#control.countArrived(this.#device);
-    this.#arrivals++;
-    this.#hub.changed();
-    return this.#hub.until(() => {
-      for (let d = 0; d < this.#control.devices; d++) if (this.#control.arrived(d) < this.#arrivals) return false;
-      return true;
-    });
+  barrier(): Exchange {
+    return () => {
+      this.#control.countArrived(this.#device);
+      this.#arrivals++;
+      this.#hub.changed();
+      return this.#hub.until(() => {
+        for (let d = 0; d < this.#control.devices; d++) if (this.#control.arrived(d) < this.#arrivals) return false;
+        return true;
+      });
+    };
   }
 }

@@ -123,19 +123,19 @@ export class NullDevice {
       case 'post': {
         this.#write(instruction.buffer, image);
         ledger.await(at(instruction.buffer), buffers[instruction.buffer]!.bytes);
-        return channel.post(instruction.from, instruction.message);
+        return channel.post(instruction.from, instruction.message)();
       }
       case 'receive': {
         const { buffer, from, message } = instruction;
         const arrived = () => this.#expect(buffer, image);
-        return channel.receive(from, message)?.then(arrived) ?? arrived();
+        return channel.receive(from, message)()?.then(arrived) ?? arrived();
       }
       case 'send': {
         const { buffer, to, toBuffer, message } = instruction;
-        return channel.send(to, message, at(buffer), image.peerOffsets[to]![toBuffer]!, buffers[buffer]!.bytes);
+        return channel.send(to, message, at(buffer), image.peerOffsets[to]![toBuffer]!, buffers[buffer]!.bytes)();
       }
       case 'barrier':
-        return channel.barrier();
+        return channel.barrier()();
       case 'compute':
         // From here on its bytes are the output's.
         if (instruction.overwrites !== null) this.#free(instruction.overwrites, image);

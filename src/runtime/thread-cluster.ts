@@ -1,11 +1,8 @@
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import { kernelsModule } from '../backends/kernels-module.ts';
 import { DeviceError } from '../core/errors.ts';
-import { packageRoot } from '../core/package-root.ts';
 import { describe } from '../program/instruction.ts';
 import { Control, StepAborted } from './control.ts';
 import {
@@ -19,10 +16,11 @@ import {
   type PredictSeconds,
 } from './device-cluster.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
+import { startThread } from './device-threads.ts';
 import { nodeEndpoint } from './node-endpoint.ts';
 import './remote-errors.ts';
 import { Watchdog } from './watchdog.ts';
-import { type DeviceApi, type DeviceStart, WIRE_VERSION } from './wire.ts';
+import { type DeviceApi, type DeviceStart, STEP_ENDED, WIRE_VERSION } from './wire.ts';
 
 interface Member {
   readonly device: number;
@@ -35,13 +33,16 @@ interface Member {
   readonly portClosed: Promise<void>;
   /** Rejecters of calls under way: a dead worker would leave them pending for ever. */
   readonly pending: Set<(error: Error) => void>;
+  /** Told when the device has ended the step under way. */
+  ended: (() => void) | undefined;
   gone: DeviceError | undefined;
   closing: boolean;
 }
 
 /**
  * The coordinator's side of the devices: one Piscina of one thread each, Comlink as the typed control channel. It starts,
- * loads, steps, reads, aborts and joins them; data between devices never passes here.
+ * loads, steps, reads, aborts and joins them; data between devices never passes here. A step begins and ends in the control
+ * block: a message to each device and one from each would cost more than many a step.
  *
  * The first failure ends the cluster: every device is told (control block), every call under way is rejected, and from
  * then on each call fails with that first error, so that nothing half-updated is ever read.
@@ -52,6 +53,8 @@ export class ThreadCluster implements DeviceCluster {
   /** Shared with the devices: parameters go in and out without a message, whose copies would wait in heaps for their collection. */
   readonly #memories: readonly WebAssembly.Memory[];
   readonly #images = new Map<string, readonly DeviceImage[]>();
+  /** Recorded times of each program's devices, which write them there. */
+  readonly #times = new Map<string, readonly SharedArrayBuffer[]>();
   readonly #options: ClusterOptions;
   readonly #failure = new FirstFailure();
   #closed: Promise<void> | undefined;
@@ -66,26 +69,17 @@ export class ThreadCluster implements DeviceCluster {
 
   static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<ThreadCluster> {
     const memories = specs.map((spec, device) => createMemory(device, spec));
-    const kernels = await kernelsModule();
+    const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const cluster = new ThreadCluster(memories, options);
-    const filename = pathToFileURL(join(packageRoot(), 'dist', 'workers', 'device.node.js')).href;
     specs.forEach((spec, device) => {
-      const pool = new Piscina({
-        filename,
-        minThreads: 0,
-        maxThreads: 1,
-        idleTimeout: Number.POSITIVE_INFINITY,
-        atomics: 'disabled',
-        recordTiming: false,
-        resourceLimits: { maxOldGenerationSizeMb: options.heapMegabytes ?? 512 },
-      });
-      const { port1, port2 } = new MessageChannel();
+      const ready = options.heapMegabytes === undefined ? options.threads?.take() : undefined;
+      const thread = ready ?? startThread(options.heapMegabytes);
+      const { port } = thread;
       const start: DeviceStart = {
         version: WIRE_VERSION,
-        port: port2,
         device,
         backend: spec.backend,
-        kernels,
+        kernels: kernels[device]!,
         blas: options.blas,
         control: cluster.#control.buffer,
         devices: specs.length,
@@ -94,28 +88,30 @@ export class ThreadCluster implements DeviceCluster {
         audit: options.audit ?? false,
         faults: options.faults?.[device] ?? [],
       };
-      const task = pool.run(start, { transferList: [port2] });
+      port.postMessage(start);
       const member: Member = {
         device,
-        pool,
-        port: port1,
-        api: Comlink.wrap<DeviceApi>(nodeEndpoint(port1)),
-        task,
-        portClosed: new Promise((resolve) => port1.once('close', () => resolve())),
+        pool: thread.pool,
+        port,
+        api: Comlink.wrap<DeviceApi>(nodeEndpoint(port)),
+        task: thread.task,
+        portClosed: new Promise((resolve) => port.once('close', () => resolve())),
         pending: new Set(),
+        ended: undefined,
         gone: undefined,
         closing: false,
       };
-      // A thread that cannot even load its code dies before it takes the task, which would wait for ever.
-      pool.on('error', (error: Error & { code?: string }) => cluster.#lost(member, reasonOf(error), error));
-      task.then(
-        () => cluster.#lost(member, 'its thread ended'),
-        (error: Error & { code?: string }) => cluster.#lost(member, reasonOf(error), error),
-      );
-      // The thread's own end says more, and follows within milliseconds.
-      port1.on('close', () => setTimeout(() => cluster.#lost(member, 'its control channel closed'), 100).unref());
+      thread.onLost((why, cause) => cluster.#lost(member, why, cause));
+      port.on('message', (message: unknown) => {
+        if (message === STEP_ENDED) cluster.#stepEnded();
+      });
       cluster.#members.push(member);
     });
+    const { error } = cluster.#failure;
+    if (error) {
+      await cluster.close();
+      throw error;
+    }
     return cluster;
   }
 
@@ -125,12 +121,14 @@ export class ThreadCluster implements DeviceCluster {
 
   /** Gives every device its program of this name. */
   async load(name: string, images: readonly DeviceImage[]): Promise<void> {
+    const times = images.map(({ program }) => new SharedArrayBuffer(16 * program.instructions.length));
     this.#images.set(name, images);
-    await this.#all((m) => m.api.load(name, images[m.device]!) as Promise<void>);
+    this.#times.set(name, times);
+    await this.#all((m) => this.#ask(m, (api) => api.load(name, images[m.device]!, times[m.device]!) as Promise<void>));
   }
 
-  async attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): Promise<void> {
-    await this.#all((m) => m.api.attachStaging(feeds, results) as Promise<void>);
+  async attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): Promise<void> {
+    await this.#all((m) => this.#ask(m, (api) => api.attachStaging(feeds, results) as Promise<void>));
   }
 
   /** Between steps only, and behind the first program: a device fills its memory when that comes. */
@@ -153,7 +151,7 @@ export class ThreadCluster implements DeviceCluster {
   }
 
   async measurePeaks(): Promise<number[]> {
-    return this.#all((m) => m.api.measurePeak() as Promise<number>);
+    return this.#all((m) => this.#ask(m, (api) => api.measurePeak() as Promise<number>));
   }
 
   /**
@@ -163,6 +161,9 @@ export class ThreadCluster implements DeviceCluster {
   async step(options: StepOptions, predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]> {
     this.#failure.throwIfAny();
     if (signal?.aborted) throw abortedBy(signal.reason); // nothing has started: the session lives on
+    const { step, profile = false, area = 0 } = options;
+    const program = [...this.#images.keys()].indexOf(options.program);
+    if (program < 0) throw new DeviceError('unknown-program', `no program ${options.program} has been loaded`);
     const onAbort = () => this.abort(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#step = { program: options.program };
@@ -175,12 +176,18 @@ export class ThreadCluster implements DeviceCluster {
       },
     });
     try {
-      const reports = await this.#all((m) =>
-        (m.api.step(options) as Promise<StepReport>).catch((error: Error) => {
-          if (!(error instanceof StepAborted)) this.#fail(error, m.device);
-          throw error;
-        }),
+      const ended = this.#all((m) =>
+        new Promise<void>((resolve) => {
+          m.ended = resolve;
+        })
+          .then(() => this.#reportOf(m, options))
+          .catch((error: Error) => {
+            if (!(error instanceof StepAborted)) this.#fail(error, m.device);
+            throw error;
+          }),
       );
+      this.#control.give({ program, step, profile, area });
+      const reports = await ended;
       if (this.#failure.error) throw this.#failure.error; // aborted behind the last instruction
       return reports;
     } finally {
@@ -189,6 +196,27 @@ export class ThreadCluster implements DeviceCluster {
       this.#step = undefined;
       signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** Some device says that it, or all, have ended the step. */
+  #stepEnded(): void {
+    for (const m of this.#members) if (this.#control.outcome(m.device) !== 'none') m.ended?.();
+  }
+
+  async #reportOf(member: Member, { program, profile }: StepOptions): Promise<StepReport> {
+    const { device } = member;
+    if (this.#control.outcome(device) === 'detailed') {
+      return await this.#ask(member, (api) => api.takeReport() as Promise<StepReport>);
+    }
+    const times = profile ? new Float64Array(this.#times.get(program)![device]!).slice() : null;
+    return { ...this.#control.seconds(device), times, audit: null };
+  }
+
+  /** A call, and word of it in the control block: the device may sleep there. */
+  #ask<T>({ api, device }: Member, call: (api: Comlink.Remote<DeviceApi>) => Promise<T>): Promise<T> {
+    const answer = call(api);
+    this.#control.countMail(device);
+    return answer;
   }
 
   /** Ends the step under way on every device; the cluster is failed from then on. */
@@ -218,7 +246,7 @@ export class ThreadCluster implements DeviceCluster {
       this.#members.map(async (m) => {
         const ended = m.task.catch(() => {});
         if (!m.gone) {
-          void Promise.resolve(m.api.shutdown() as Promise<void>).catch(() => {});
+          void this.#ask(m, (api) => api.shutdown() as Promise<void>).catch(() => {});
           await withTimeout(ended, 1000);
         }
         await m.pool.destroy().catch(() => {});
@@ -320,9 +348,6 @@ export class ThreadCluster implements DeviceCluster {
 
 /** How long devices that compute may take to notice that a step has failed; a step ends within 2 s of a failure. */
 const GRACE_MS = 1200;
-
-const reasonOf = (error: Error & { code?: string }): string =>
-  error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message;
 
 async function withTimeout(promise: Promise<unknown>, milliseconds: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

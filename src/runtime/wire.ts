@@ -1,16 +1,14 @@
-import type { MessagePort } from 'node:worker_threads';
 import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { ComputingBackend } from '../lower/kernel-call.ts';
-import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
+import type { DeviceImage, Fault, StepReport } from './device-image.ts';
 import type { PoisonKind } from './poison.ts';
 
 /** The protocol between coordinator and device worker. A change of meaning raises the version. */
 export const WIRE_VERSION = 3;
 
-/** What a worker is started with. */
+/** The first message on a worker's port: what device it is. */
 export interface DeviceStart {
   readonly version: number;
-  readonly port: MessagePort;
   readonly device: number;
   readonly backend: ComputingBackend;
   /** Compiled once by the coordinator. */
@@ -26,11 +24,19 @@ export interface DeviceStart {
   readonly faults: readonly Fault[];
 }
 
-/** What the coordinator asks of a device; each call is answered or rejected. */
+/**
+ * What the coordinator asks of a device between steps; each call is answered or rejected. Behind each it counts mail in the
+ * control block, since a device sleeps there. Steps are no calls: they are given in the control block (`Control.give`), and the
+ * last device to end one, or any that fails, sends STEP_ENDED.
+ */
 export interface DeviceApi {
-  load(name: string, image: DeviceImage): void;
-  attachStaging(feeds: SharedArrayBuffer, results: SharedArrayBuffer): void;
-  step(options: StepOptions): Promise<StepReport>;
+  load(name: string, image: DeviceImage, times: SharedArrayBuffer): void;
+  attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): void;
+  /** Of a step whose outcome is `detailed`; throws the error that ended it. */
+  takeReport(): StepReport;
   measurePeak(): number;
   shutdown(): void;
 }
+
+/** Beside the calls' answers, which are objects. */
+export const STEP_ENDED = 'step ended';

@@ -4,7 +4,7 @@ import { PlanError, UsageError } from '../core/errors.ts';
 import { elementCount } from '../core/types.ts';
 import { someGraph } from '../optim/model.ts';
 import { hasNullDevices } from '../plan/null-devices.ts';
-import { draftPlan, type GraphCache, type Plan, type PlanRequest, type Shortage, shortages } from '../plan/plan.ts';
+import { draftPlan, type Plan, type PlanCache, type PlanRequest, type Shortage, shortages } from '../plan/plan.ts';
 import { type PreparedExperiment, prepareExperiment } from '../train/experiment/prepare.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import type { TimedSteps } from './layout.ts';
@@ -111,7 +111,7 @@ export const validValues = <V>(base: Experiment, key: string, values: readonly V
 /** The plan, whether it fits or not; a text where there is none. */
 export function planOrReason(
   request: PlanRequest,
-  cache?: GraphCache,
+  cache?: PlanCache,
 ): { plan: Plan; shortages: readonly Shortage[] } | { why: string } {
   try {
     const plan = draftPlan(request, cache);

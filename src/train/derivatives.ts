@@ -26,7 +26,16 @@ export interface DerivativeOptions
   extends Partial<
       Pick<
         PlanRequest,
-        'microbatches' | 'schedule' | 'partition' | 'placement' | 'l2' | 'costs' | 'batchNorm' | 'invariant' | 'blas'
+        | 'microbatches'
+        | 'schedule'
+        | 'partition'
+        | 'placement'
+        | 'l2'
+        | 'costs'
+        | 'batchNorm'
+        | 'invariant'
+        | 'simd'
+        | 'blas'
       >
     >,
     Pick<SessionOptions, 'seed' | 'parameters' | 'transport' | 'audit'> {
@@ -272,7 +281,7 @@ export const gradientRequest = (options: DerivativeOptions): PlanRequest => requ
 
 function requestOf(options: DerivativeOptions): PlanRequest {
   const { model, devices = 1, microbatches = 1, schedule, partition = 'auto' } = options;
-  const { placement, l2, costs, batchNorm, invariant, blas } = options;
+  const { placement, l2, costs, batchNorm, invariant, simd, blas } = options;
   return {
     model,
     programs: { gradients: { batch: batchOf(options), mode: 'gradients' } },
@@ -293,6 +302,7 @@ function requestOf(options: DerivativeOptions): PlanRequest {
     ...(blas ? { blas } : {}),
     ...(invariant ? { invariant } : {}),
     ...(batchNorm ? { batchNorm } : {}),
+    ...(simd ? { simd } : {}),
   };
 }
 

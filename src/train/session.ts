@@ -2,7 +2,7 @@ import { proveBlas } from '../backends/blas/self-test.ts';
 import { DeviceError, UsageError } from '../core/errors.ts';
 import type { HostTensor, TensorData, TensorType } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
-import type { Tensor } from '../graph/graph.ts';
+import type { Source, Tensor } from '../graph/graph.ts';
 import { kernelsOf } from '../lower/kernel-call.ts';
 import { liveBytesOverTime } from '../memory/device-memory.ts';
 import { deaths } from '../memory/liveness.ts';
@@ -49,7 +49,21 @@ export interface RunOptions {
   /** The batch that the given one is a part of; default: it is the whole. */
   readonly whole?: WholeBatch;
   readonly signal?: AbortSignal;
+  /** Called once the devices are at work: what the host does meanwhile, such as staging the next batch. */
+  readonly meanwhile?: () => void;
 }
+
+/** A batch that lies ready for a program's next run: `Session.stage` makes one. */
+export interface StagedBatch {
+  readonly program: string;
+  readonly options: StageOptions;
+}
+
+/** What a batch's feeds depend on. */
+export type StageOptions = Pick<RunOptions, 'step' | 'whole'>;
+
+/** Of a run of a staged batch. */
+export type StagedRunOptions = Omit<RunOptions, keyof StageOptions>;
 
 export interface RunResult {
   /** Whole-batch objective before the update; NaN where the program has none, and of null devices, which compute none. */
@@ -84,8 +98,14 @@ export class Session implements AsyncDisposable {
   readonly plan: Plan;
   readonly #cluster: DeviceCluster;
   readonly #homes: ReadonlyMap<string, Home>;
-  readonly #feeds: Uint8Array;
+  /** Two areas: while the devices read one, the next batch is put into the other. */
+  readonly #feeds: readonly Uint8Array[];
   readonly #results: Uint8Array;
+  /** The area that a step under way reads. */
+  #reading: number | undefined;
+  /** What lies ready, and in which area. */
+  #staged: { readonly batch: StagedBatch; readonly area: number } | undefined;
+  readonly #sources = new Map<string, readonly { readonly feed: StagedTensor; readonly source: Source }[]>();
   readonly #ran = new Set<string>();
   readonly #audit: boolean;
   /** Of first values and of random numbers within the model. */
@@ -101,7 +121,7 @@ export class Session implements AsyncDisposable {
     plan: Plan,
     cluster: DeviceCluster,
     homes: ReadonlyMap<string, Home>,
-    feeds: SharedArrayBuffer,
+    feeds: readonly SharedArrayBuffer[],
     results: SharedArrayBuffer,
     audit: boolean,
     seed: number,
@@ -109,7 +129,7 @@ export class Session implements AsyncDisposable {
     this.plan = plan;
     this.#cluster = cluster;
     this.#homes = homes;
-    this.#feeds = new Uint8Array(feeds);
+    this.#feeds = feeds.map((area) => new Uint8Array(area));
     this.#results = new Uint8Array(results);
     this.#audit = audit;
     this.seed = seed;
@@ -125,7 +145,8 @@ export class Session implements AsyncDisposable {
     const cluster = await startCluster(plan, { ...options, audit });
     try {
       const most = (of: (name: string) => number) => (isNull ? 0 : Math.max(16, ...Object.keys(programs).map(of)));
-      const feeds = new SharedArrayBuffer(most((name) => programs[name]!.feedBytes));
+      // The second takes no memory until a batch is staged.
+      const feeds = [0, 1].map(() => new SharedArrayBuffer(most((name) => programs[name]!.feedBytes)));
       const results = new SharedArrayBuffer(most((name) => programs[name]!.resultBytes));
       // Answered by every device, so it is up; its memory is untouched until its first program.
       await cluster.attachStaging(feeds, results);
@@ -157,7 +178,47 @@ export class Session implements AsyncDisposable {
    * the parameters before it or behind it, never some of each.
    */
   run(program: string, batch: Readonly<Record<string, HostTensor>>, options: RunOptions = {}): Promise<RunResult> {
-    return this.#inTurn(() => this.#run(program, batch, options));
+    return this.#inTurn(() => {
+      // Beside what is staged, which another run is for.
+      const area = this.#staged?.area === 0 ? 1 : 0;
+      this.#pack(program, batch, options, area);
+      return this.#run(program, area, options, options);
+    });
+  }
+
+  /**
+   * Puts a batch beside the one that a step under way reads, for `runStaged`: so a training reads, shuffles and copies its
+   * next batch while the devices compute. The tensors may be changed afterwards. One batch is kept: another takes its place.
+   */
+  stage(program: string, batch: Readonly<Record<string, HostTensor>>, options: StageOptions = {}): StagedBatch {
+    const area = this.#reading === 0 ? 1 : 0;
+    this.#staged = undefined;
+    this.#pack(program, batch, options, area);
+    const staged = { program, options };
+    this.#staged = { batch: staged, area };
+    return staged;
+  }
+
+  /** Runs the batch that was staged last. */
+  runStaged(staged: StagedBatch, options: StagedRunOptions = {}): Promise<RunResult> {
+    return this.#inTurn(() => {
+      if (this.#staged?.batch !== staged) {
+        throw new UsageError('staged-batch', 'this staged batch has run, or another was staged in its place', {
+          fields: { program: staged.program },
+          remedy: 'run a staged batch before the next is staged',
+        });
+      }
+      const { area } = this.#staged;
+      this.#staged = undefined;
+      return this.#run(staged.program, area, staged.options, options);
+    });
+  }
+
+  /** Everything that is fed but the update's scalars, which the rate decides that a run is given. */
+  #pack(program: string, batch: Readonly<Record<string, HostTensor>>, options: StageOptions, area: number): void {
+    const { feeds } = this.#programOf(program);
+    if (!this.#computes) this.#checkNullBatch(feeds, batch);
+    else this.#feed(program, area, batch, options, (source) => source.feed!.kind !== 'hyper');
   }
 
   /** Runs `call` when all earlier calls have ended, however they ended. */
@@ -167,15 +228,13 @@ export class Session implements AsyncDisposable {
     return result;
   }
 
-  async #run(program: string, batch: Readonly<Record<string, HostTensor>>, options: RunOptions): Promise<RunResult> {
-    const plan = this.plan.programs[program];
-    if (!plan)
-      throw new UsageError('unknown-program', `the plan has no program ${program}`, {
-        fields: { programs: Object.keys(this.plan.programs) },
-      });
-    const computes = !hasNullDevices(this.plan.request.devices);
-    if (!computes) this.#checkNullRun(plan.feeds, batch, options);
-    else for (const feed of plan.feeds) packFeed(feed, this.#valueOf(program, feed, batch, options), this.#feeds);
+  async #run(program: string, area: number, staged: StageOptions, options: StagedRunOptions): Promise<RunResult> {
+    const plan = this.#programOf(program);
+    if (!this.#computes && options.profile)
+      refuseNullDevices(this.plan.request.devices, 'there are no times to record');
+    const { lr, momentum } = options;
+    if (this.#computes)
+      this.#feed(program, area, {}, { ...staged, lr, momentum }, (source) => source.feed!.kind === 'hyper');
     this.#interrupted = true;
     const begin = performance.now();
     const { devices, costs = analyticCosts() } = this.plan.request;
@@ -186,12 +245,26 @@ export class Session implements AsyncDisposable {
       // An audit looks at the whole memory behind every instruction.
       return this.#audit ? seconds + this.plan.memory[device]!.peakBytes * AUDIT_SECONDS_PER_BYTE : seconds;
     };
-    const step = { program, step: this.#steps++, profile: options.profile ?? false };
-    const reports = await this.#cluster.step(step, predict, options.signal);
+    const step = { program, step: this.#steps++, profile: options.profile ?? false, area };
+    this.#reading = area;
+    let reports: StepReport[];
+    let failure: { error: unknown } | undefined;
+    try {
+      const running = this.#cluster.step(step, predict, options.signal);
+      try {
+        options.meanwhile?.();
+      } catch (error) {
+        failure = { error }; // the step is none the worse for it
+      }
+      reports = await running;
+    } finally {
+      this.#reading = undefined;
+    }
     if (this.#audit) this.#auditCategories(program, reports);
     this.#ran.add(program);
     this.#interrupted = false;
-    const results = new Map(computes ? plan.results.map((r) => [r.name, unpackResult(r, this.#results)]) : []);
+    if (failure) throw failure.error;
+    const results = new Map(this.#computes ? plan.results.map((r) => [r.name, unpackResult(r, this.#results)]) : []);
     return {
       loss: results.get('loss')?.data[0] ?? Number.NaN,
       gradNorm: normOf(results),
@@ -202,13 +275,20 @@ export class Session implements AsyncDisposable {
     };
   }
 
+  get #computes(): boolean {
+    return !hasNullDevices(this.plan.request.devices);
+  }
+
+  #programOf(program: string): Plan['programs'][string] {
+    const plan = this.plan.programs[program];
+    if (plan) return plan;
+    throw new UsageError('unknown-program', `the plan has no program ${program}`, {
+      fields: { programs: Object.keys(this.plan.programs) },
+    });
+  }
+
   /** Of a batch there need be nothing, but what is there must be what the model takes. */
-  #checkNullRun(
-    feeds: readonly StagedTensor[],
-    batch: Readonly<Record<string, HostTensor>>,
-    { profile }: RunOptions,
-  ): void {
-    if (profile) refuseNullDevices(this.plan.request.devices, 'there are no times to record');
+  #checkNullBatch(feeds: readonly StagedTensor[], batch: Readonly<Record<string, HostTensor>>): void {
     for (const feed of feeds) {
       const given = batch[feed.name];
       if (given) checkFeed(feed, given);
@@ -362,24 +442,32 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  #valueOf(
+  /** A program's feeds, each with the input of the graph that it is the value of. */
+  #sourcesOf(program: string): readonly { readonly feed: StagedTensor; readonly source: Source }[] {
+    const known = this.#sources.get(program);
+    if (known) return known;
+    const inputs = new Map(
+      this.plan.graphs[program]!.sources('input').map((t) => [t.node.source!.name, t.node.source!]),
+    );
+    const sources = this.plan.programs[program]!.feeds.map((feed) => ({ feed, source: inputs.get(feed.name)! }));
+    this.#sources.set(program, sources);
+    return sources;
+  }
+
+  /** Puts the values of the program's inputs that are `wanted` into a staging area. */
+  #feed(
     program: string,
-    feed: StagedTensor,
-    batch: Readonly<Record<string, HostTensor>>,
-    options: RunOptions,
-  ): HostTensor {
-    const source = this.plan.graphs[program]!.sources('input').find((t) => t.node.source!.name === feed.name)!.node
-      .source!;
+    area: number,
+    tensors: Readonly<Record<string, HostTensor>>,
+    { step = 0, whole, lr, momentum }: Pick<RunOptions, 'step' | 'whole' | 'lr' | 'momentum'>,
+    wanted: (source: Source) => boolean,
+  ): void {
     const { optimizer, programs } = this.plan.request;
-    const { step = 0, lr, momentum, whole } = options;
-    return feedValue(source, {
-      tensors: batch,
-      samples: programs[program]!.batch,
-      whole,
-      seed: this.seed,
-      step,
-      hyper: () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step, momentum),
-    });
+    const hyper = () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step, momentum);
+    const context = { tensors, samples: programs[program]!.batch, whole, seed: this.seed, step, hyper };
+    for (const { feed, source } of this.#sourcesOf(program)) {
+      if (wanted(source)) packFeed(feed, feedValue(source, context), this.#feeds[area]!);
+    }
   }
 }
 
@@ -403,6 +491,7 @@ async function startCluster({ request, memory }: Plan, options: SessionOptions):
   if (blas) await proveBlas(blas);
   const specs = request.devices.map((d, i) => ({
     backend: kernelsOf(d.backend),
+    simd: request.simd,
     bytes: memory[i]!.peakBytes,
     capacity: d.memory,
   }));

@@ -10,7 +10,7 @@ import type { BatchSource, SourceBatch } from './data/source.ts';
 import type { EvaluationRecord, Evaluator } from './evaluate.ts';
 import type { LearningRate } from './learning-rate.ts';
 import { type NoiseAverageOptions, type NoiseRecord, NoiseTracker } from './noise-tracker.ts';
-import type { Session } from './session.ts';
+import type { Session, StagedBatch } from './session.ts';
 
 export interface TrainOptions {
   readonly session: Session;
@@ -71,7 +71,7 @@ export interface StepRecord {
  *     await using session = await Session.open(plan);
  *     for await (const { step, loss } of train({ session, data, steps: 100 })) console.log(step, loss);
  *
- * Leaving the loop early leaves the session as it is behind the last record. A resumed training yields the steps behind its
+ * The next step's batch is read while the devices compute. Leaving the loop early leaves the session as it is behind the last record. A resumed training yields the steps behind its
  * checkpoint only; those before are the checkpoint's `records`.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, void, undefined> {
@@ -97,25 +97,32 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
     options.noise,
     resumed?.records.flatMap((r) => r.noise ?? []),
   );
-  for (let step = resumed?.step ?? 0; step < steps; step++) {
+  const load = (step: number): Loaded | undefined => {
+    if (step >= steps) return undefined;
     const batch = data.batchAt(step);
+    const staged = session.stage(programFor(session.plan, 'train', batch), batch.tensors, { step });
+    return { epoch: batch.epoch, staged };
+  };
+  const first = resumed?.step ?? 0;
+  let next = attempt(() => load(first));
+  for (let step = first; step < steps; step++) {
+    const { epoch, staged } = next()!;
     const lr = rate(step);
     const momentum = options.momentum?.(step);
-    const { loss, gradNorm, noise, seconds, reports } = await session.run(
-      programFor(session.plan, 'train', batch),
-      batch.tensors,
-      {
-        step,
-        lr,
-        momentum,
-        signal,
+    const { loss, gradNorm, noise, seconds, reports } = await session.runStaged(staged, {
+      lr,
+      momentum,
+      signal,
+      // What fails here is the next step's.
+      meanwhile: () => {
+        next = attempt(() => load(step + 1));
       },
-    );
+    });
     const busySeconds = reports.map((r) => r.busySeconds);
     const due = evaluation !== undefined && ((step + 1) % evaluation.every === 0 || step + 1 === steps);
     const record: StepRecord = {
       step,
-      epoch: batch.epoch,
+      epoch,
       loss,
       lr,
       ...(momentum === undefined ? {} : { momentum }),
@@ -128,6 +135,24 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
     };
     await recorder?.record(record, step + 1 === steps);
     yield record;
+  }
+}
+
+/** A step's batch, where the devices find it. */
+interface Loaded {
+  readonly epoch: number;
+  readonly staged: StagedBatch;
+}
+
+/** Calls now, and gives or throws what came of it when it is asked. */
+function attempt<T>(call: () => T): () => T {
+  try {
+    const value = call();
+    return () => value;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
   }
 }
 

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { digits, partita, workFolder } from './run.ts';
+import { digits, partita, spawned, workFolder } from './run.ts';
 
 const folder = workFolder();
 const bytesOf = (name: string) => readFileSync(join(folder, name)).toString('hex');
@@ -168,7 +168,7 @@ describe('SIGINT', () => {
   it('tells how to go on, and that works', async () => {
     const dir = ['--checkpoint.dir', 'interrupted', '--checkpoint.every', '2'];
     const args = ['train', ...flags, '--epochs', '2000', ...dir, '--quiet'];
-    const { code, stderr } = await partita(folder, args, (child) => {
+    const { code, stderr } = await spawned(folder, args, (child) => {
       const timer = setInterval(() => {
         if (!existsSync(join(folder, 'interrupted', 'step-4'))) return;
         clearInterval(timer);

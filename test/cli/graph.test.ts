@@ -96,6 +96,8 @@ describe('partita graph', () => {
       ...gpt,
       '--model.layers',
       '1',
+      '--model.attention',
+      'unfused',
       '--values',
       '--input',
       'x=1',

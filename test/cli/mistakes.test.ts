@@ -56,8 +56,9 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['resuming from no folder', { resume: 'c' }, 2, 'no such folder'],
   ['no .npy files', { data: { kind: 'npy', files: {} } }, 2, 'data.files', 'at least one file'],
   ['a missing .npy file', { data: { kind: 'npy', files: { x: 'no.npy' } } }, 2, 'data.files.x', 'no such file'],
-  ['relaxed SIMD', { simd: 'relaxed' }, 2, 'simd', 'has not got'],
-  ['a BLAS that is no path', { blas: 1 }, 2, 'blas', '"off", "auto"', 'got 1'],
+  ['unknown SIMD', { simd: 'loose' }, 2, 'simd', '"relaxed"'],
+  ['relaxed SIMD on the reference', { simd: 'relaxed', devices: [{ backend: 'reference' }] }, 2, 'simd', '"strict"'],
+  ['a BLAS that is no path', { blas: 1 }, 2, 'blas', '"off" | "auto"', 'got 1'],
   ['a link without a bandwidth', { links: [{ from: 0, to: 1 }] }, 2, 'links.0.bandwidth', '> 0', 'required'],
   [
     'a link to no device',

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { partita, workFolder } from './run.ts';
+import { partita, spawned, workFolder } from './run.ts';
 
 const instance = (name: string): string =>
   fileURLToPath(new URL(`../memory/instances/packing/${name}.csv`, import.meta.url));
@@ -104,7 +104,7 @@ describe('pack', () => {
     expect(limited).toMatchObject({ code: 0, fits: true, interrupted: false });
     expect(limited.height).toBeGreaterThanOrEqual(limited.lowerBound);
     let child: { kill(signal: 'SIGINT'): boolean } | undefined;
-    const running = partita(folder, ['pack', 'in.csv', '--out', 'out.csv', '--json'], (process) => {
+    const running = spawned(folder, ['pack', 'in.csv', '--out', 'out.csv', '--json'], (process) => {
       child = process;
     });
     setTimeout(() => child!.kill('SIGINT'), 2500);

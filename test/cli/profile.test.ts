@@ -12,7 +12,7 @@ interface Result {
   readonly stepSeconds: number;
   readonly error: { readonly message: string; readonly remedy: string | null };
   readonly devices: readonly { readonly peakBytesPlanned: number; readonly peakBytesMeasured: number }[];
-  readonly ops: readonly { readonly share: number }[];
+  readonly ops: readonly { readonly name: string; readonly share: number }[];
   readonly kernels: Result['ops'];
   readonly shapes: Result['ops'];
 }
@@ -31,12 +31,32 @@ describe('partita profile', () => {
   });
 
   it('tells where the time goes, and stores it for a plan', async () => {
-    const args = ['profile', ...digits, '--devices', '2', '--microbatches', '2', '--out', 'p.json', '--json', ...quick];
+    const args = [
+      'profile',
+      ...digits,
+      '--devices',
+      '2',
+      '--microbatches',
+      '2',
+      '--out',
+      'p.json',
+      '--json',
+      ...quick,
+      '--html',
+      'p.html',
+    ];
     const { code, stdout, stderr } = await partita(cwd, args);
     // What this machine is was measured before.
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const result = json(stdout);
-    expect(result).toMatchObject({ version: 1, command: 'profile', model: 'mlp', out: 'p.json' });
+    expect(result).toMatchObject({ version: 1, command: 'profile', model: 'mlp', out: 'p.json', html: 'p.html' });
+    // The page opens from disk, and draws each op and device that the numbers have.
+    const page = readFileSync(join(cwd, 'p.html'), 'utf8');
+    expect(page).toMatch(/^<!doctype html>/);
+    expect(page).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/);
+    expect(page.match(/<svg/g)?.length).toBe(4);
+    for (const { name } of [...result.ops, ...result.kernels]) expect(page).toContain(`>${name}<`);
+    expect(page).toContain('>device 1<');
     const shares = (rows: Result['ops']) => rows.reduce((sum, r) => sum + r.share, 0);
     for (const rows of [result.ops, result.kernels, result.shapes]) {
       expect(shares(rows)).toBeGreaterThan(0);

@@ -3,20 +3,20 @@ import { existsSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../src/core/package-root.ts';
+import { type Outcome, runCommand } from '../support/command.ts';
+
+export type { Outcome };
 
 const main = join(packageRoot(), 'dist', 'cli', 'main.js');
-
-export interface Outcome {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 /** A folder of its own for the files of a test. */
 export const workFolder = (): string => mkdtempSync(join(tmpdir(), 'partita-cli-'));
 
-/** Runs the built command as a user does: a process, its exit code, what it prints. */
-export function partita(
+/** Runs the built command: its exit code, and what it prints. */
+export const partita = (cwd: string, args: readonly string[]): Promise<Outcome> => runCommand(cwd, args);
+
+/** Runs it as a user does, in a process of its own, which has to end by itself. */
+export function spawned(
   cwd: string,
   args: readonly string[],
   started?: (child: ChildProcess) => void,

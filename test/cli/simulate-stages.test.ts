@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/cli/failure.ts';
 import { run } from '../../src/cli/simulate-stages.ts';
 import { PartitaError } from '../../src/core/errors.ts';
-import { partita, workFolder } from './run.ts';
+import { partita, spawned, workFolder } from './run.ts';
 
 const folder = workFolder();
 const data = new URL('../schedule/data/', import.meta.url).pathname;
@@ -141,7 +141,7 @@ describe('partita simulate of stages', () => {
   it('ends on SIGINT in the midst of a search', async () => {
     const args = '--stages 512 --microbatches 512 --schedule auto --times 1,1,1'.split(' ');
     let sent = 0;
-    const { code } = await partita(folder, ['simulate', ...args], (child) => {
+    const { code } = await spawned(folder, ['simulate', ...args], (child) => {
       setTimeout(() => {
         sent = performance.now();
         child.kill('SIGINT');

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { newestStep, readCheckpoint } from '../../src/train/checkpoint/folder.ts';
-import { partita, workFolder } from '../cli/run.ts';
+import { spawned, workFolder } from '../cli/run.ts';
 import { Choices } from '../support/random-model.ts';
 
 const steps = 300;
@@ -32,7 +32,7 @@ async function killed(
 ): Promise<boolean> {
   const before = newestStep(dir);
   let ended = false;
-  const { code } = await partita(folder, args, async (child) => {
+  const { code } = await spawned(folder, args, async (child) => {
     child.once('exit', () => (ended = true));
     while (!ended && behind === 'checkpoint' && newestStep(dir) === before) await setTimeout(2);
     await setTimeout(seconds * 1000);
@@ -44,7 +44,7 @@ async function killed(
 describe('a training that is killed', () => {
   it('is resumed every time, and ends with the same bits', { timeout: 600_000 }, async () => {
     const folder = workFolder();
-    const whole = await partita(folder, ['train', ...experiment, '--out', 'whole', '--run-dir', 'run-whole']);
+    const whole = await spawned(folder, ['train', ...experiment, '--out', 'whole', '--run-dir', 'run-whole']);
     expect(whole).toMatchObject({ code: 0, stderr: '' });
     const expected = readFileSync(join(folder, 'whole')).toString('hex');
     const [seen, halves]: [kills: number[], halves: number[]] = [[], []];
@@ -74,7 +74,7 @@ describe('a training that is killed', () => {
         if (newestStep(dir) !== undefined) expect(readCheckpoint(dir).step).toBe(newestStep(dir));
       }
       const out = `out-${c}`;
-      const last = await partita(folder, [...args(steps), '--out', out]);
+      const last = await spawned(folder, [...args(steps), '--out', out]);
       expect(last).toMatchObject({ code: 0, stderr: '' });
       expect(readFileSync(join(folder, out)).toString('hex')).toBe(expected);
       // Nothing half is left, every step is told once.

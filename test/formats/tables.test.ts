@@ -23,6 +23,20 @@ describe('csv', () => {
     expect([...table.values]).toEqual([1.5, -2000, 0.5, 7]);
   });
 
+  it.each([
+    ['several lines', '1,2\n30,400\n'],
+    ['no last line end', '1,2\n30,400'],
+    ['one column', '1\n2\n3\n'],
+    ['leading zeros', '007,08\n9,10\n'],
+    ['fifteen digits and more', '999999999999999,1\n12345678901234567890,2\n'],
+    ['empty lines', '1,2\n\n3,4\n\n'],
+    ['line ends of Windows', '1,2\r\n3,4\r\n'],
+  ])('reads whole numbers at once as it reads them one by one: %s', (_what, text) => {
+    const quoted = text.replace(/^\d+/, '"$&"'); // quotes take the long way
+    expect(parseCsv(text, 't')).toEqual(parseCsv(quoted, 't'));
+    expect(parseCsv(text, 't', { header: 'no' })).toEqual(parseCsv(quoted, 't', { header: 'no' }));
+  });
+
   it('takes another delimiter', () => {
     expect([...parseCsv('1;2\n3;4', 't', { delimiter: ';' }).values]).toEqual([1, 2, 3, 4]);
   });

@@ -33,6 +33,14 @@ describe('layOut', () => {
     );
   });
 
+  it('is within a limit where the lowest layout is', () => {
+    fc.assert(
+      fc.property(blocks, fc.nat(3000), (list, limit) => {
+        expect(layOut(list, 0, limit).height <= limit).toBe(layOut(list, 0).height <= limit);
+      }),
+    );
+  });
+
   it('keeps thousands of blocks apart, short-lived and long-lived ones', () => {
     // Deterministic: lives of a few instructions, and every tenth of many.
     let seed = 7;

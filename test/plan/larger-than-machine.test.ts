@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { PlanError } from '../../src/core/errors.ts';
 import { modelOf } from '../../src/nn/models/index.ts';
+import { makeOptimizer } from '../../src/optim/optimizer.ts';
 import { draftPlan, makePlan, type PlanRequest, refuseWhatDoesNotFit } from '../../src/plan/plan.ts';
 import { Session } from '../../src/train/session.ts';
 
@@ -38,6 +39,8 @@ if (process.env.PARTITA_LONG) {
       microbatches: 64,
       schedule: '1f1b',
       partition: 'auto',
+      // Without one there would be nothing to go back for.
+      optimizer: makeOptimizer({ kind: 'sgd' }),
       devices: Array.from({ length: 64 }, () => ({ backend: 'null', memory, speed: 1 })),
     });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Compiled } from '../../src/plan/plan.ts';
+import type { Compiled } from '../../src/plan/compile.ts';
 import { withLowerPeaks } from '../../src/plan/short-lifetimes.ts';
 
 /** Peaks of each device with short and with plain lifetimes, above 1,000 and 1,100 bytes alive; what is asked of `compile`. */
@@ -7,6 +7,7 @@ function play(
   peaks: readonly { readonly short: number; readonly plain: number }[],
   reordered = true,
   instructions = 1,
+  limits?: readonly number[],
 ) {
   const asked: number[][] = [];
   const compile = (plainOn: ReadonlySet<number>): Compiled => {
@@ -23,7 +24,7 @@ function play(
     );
     return { schedules: {}, programs: { train: program }, memory } as unknown as Compiled;
   };
-  return { peaks: withLowerPeaks(compile).memory.map((m) => m.peakBytes), asked };
+  return { peaks: withLowerPeaks(compile, limits).memory.map((m) => m.peakBytes), asked };
 }
 
 describe('lifetimes of a plan', () => {
@@ -49,5 +50,11 @@ describe('lifetimes of a plan', () => {
   });
   it('are compiled once where nothing was shortened', () => {
     expect(play([{ short: 1200, plain: 1100 }], false)).toEqual({ peaks: [1200], asked: [[]] });
+  });
+  it('are looked at again only where what is alive is within a limit and the peak is not', () => {
+    const compiled = (short: number, limit: number) => play([{ short, plain: 1100 }], true, 1, [limit]).asked;
+    expect(compiled(1200, 1150)).toEqual([[], [0]]);
+    expect(compiled(1200, 1200)).toEqual([[]]);
+    expect(compiled(1200, 999)).toEqual([[]]);
   });
 });

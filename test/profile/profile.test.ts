@@ -80,8 +80,17 @@ describe('recorded steps', () => {
     const plan = makePlan(request());
     const recorded = await recordSteps(plan, feed, quick);
     expect(recorded.peaks.measured).toEqual(recorded.peaks.planned);
-    const { devices, ops, kernels, shapes } = breakdownOf(recorded, someMachine);
+    const { devices, ops, kernels, shapes, overheadShare } = breakdownOf(recorded, someMachine);
     expect(devices.length).toBe(2);
+    const sizes = plan.programs.train!.devices.map((d) => d.instructions.length);
+    const work = devices.reduce((sum, d) => sum + d.computeSeconds + d.copySeconds + d.overheadSeconds, 0);
+    for (const [d, { overheadSeconds }] of devices.entries()) {
+      expect(overheadSeconds).toBeCloseTo(sizes[d]! * recorded.secondsBetween, 12);
+    }
+    expect(overheadShare * work).toBeCloseTo(
+      sizes.reduce((sum, size) => sum + size * recorded.secondsBetween, 0),
+      12,
+    );
     const computed = devices.reduce((sum, d) => sum + d.computeSeconds, 0);
     const runs = plan.programs.train!.devices.flatMap((d) => d.instructions).filter((i) => i.kind === 'compute').length;
     for (const rows of [ops, kernels, shapes]) {
@@ -91,6 +100,10 @@ describe('recorded steps', () => {
     }
     expect(ops.map((row) => row.name)).toContain('matmul');
     expect(kernels.map((row) => row.name)).toContain('gemm');
+    const product = ops.find((row) => row.name === 'matmul')!;
+    expect(product.intensity).toBeCloseTo(product.flopsPerSecond / product.bytesPerSecond, 9);
+    // Shapes are told without f32, which most are.
+    expect(shapes.map((row) => row.name)).toContain('matmul 3×4, 8×4 → 3×8');
   });
 
   it('share an instruction of several nodes out among them', async () => {

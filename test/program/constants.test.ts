@@ -4,7 +4,7 @@ import { constantName } from '../../src/program/values.ts';
 
 describe('constants of a deep model', () => {
   const gpt = (context: number) =>
-    modelOf({ kind: 'gpt', vocab: 11, context, layers: 3, heads: 2, width: 8 }).build(2).graph;
+    modelOf({ kind: 'gpt', vocab: 11, context, layers: 3, heads: 2, width: 8, attention: 'unfused' }).build(2).graph;
   const masksOf = (context: number) =>
     gpt(context)
       .sources('constant')

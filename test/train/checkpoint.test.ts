@@ -247,6 +247,7 @@ describe('a checkpoint of another training', () => {
       'optimizer.betas is [0.9,0.999] in the checkpoint and [0.8,0.9] here',
     ],
     ['other microbatches', { microbatches: 3 }, 'microbatches is 2 in the checkpoint and 3 here', 'another order'],
+    ['other kernels', { simd: 'relaxed' }, 'simd is strict in the checkpoint and relaxed here', 'rounds otherwise'],
     ['another seed', { seed: 4 }, 'seed is 3 in the checkpoint and 4 here'],
     ['other batches', { batchSize: 5 }, 'batches of 6', 'batches of 5'],
     ['other samples', { samplesSeed: 12 }, 'the data hold other samples'],

@@ -84,6 +84,40 @@ describe('train', () => {
     );
   });
 
+  it("reads the next batch while a step runs, the rate when its step begins; what fails is the failing step's", async () => {
+    const { session, data } = await open();
+    await using _ = session;
+    const events: string[] = [];
+    const source = {
+      ...data,
+      batchAt: (step: number) => {
+        events.push(`batch ${step}`);
+        if (step === 2) throw new Error('the disk is gone');
+        return data.batchAt(step);
+      },
+    };
+    const learningRate = (step: number) => {
+      events.push(`rate ${step}`);
+      return 0.1;
+    };
+    const run = async () => {
+      for await (const { step } of train({ session, data: source, steps: 3, learningRate }))
+        events.push(`record ${step}`);
+    };
+    await expect(run()).rejects.toThrow('the disk is gone');
+    expect(events).toEqual(['batch 0', 'rate 0', 'batch 1', 'record 0', 'rate 1', 'batch 2', 'record 1']);
+    expect((await session.parameters()).size).toBeGreaterThan(0); // both steps are whole, and may be read
+  });
+
+  it('asks for no batch behind the last step', async () => {
+    const { session, data } = await open();
+    await using _ = session;
+    const asked: number[] = [];
+    const source = { ...data, batchAt: (step: number) => data.batchAt(asked.push(step) - 1) };
+    await take(train({ session, data: source, steps: 2 }));
+    expect(asked).toEqual([0, 1]);
+  });
+
   it('refuses more steps than the data hold before the first', async () => {
     const { session } = await open();
     await using _ = session;

@@ -1,6 +1,7 @@
 // The register tiles of gemm: 2×16 and 2×8 of C from packed A ([k][2]) and rows of B. V8 has 15 usable vector registers
 // and hoists a body's loads above its arithmetic, so rows + columns/4 + their product + 1 must stay within 15; A is read by
 // load_splat, k is not unrolled. Exported as functions of their own: inlined into the caller the counter would spill.
+import { multiplyAdd } from './fused';
 
 /**
  * C tile (=|+=) Σ_k a[k]·b[k], k ascending from 0. `bStep` bytes lie between rows of B: 64 if packed, else B's own stride.
@@ -20,15 +21,15 @@ export function tile2x16(k: i32, a: usize, b: usize, bStep: usize, c: usize, ldc
     const b2 = v128.load(b, 32);
     const b3 = v128.load(b, 48);
     const a0 = v128.load32_splat(a);
-    c00 = f32x4.add(c00, f32x4.mul(a0, b0));
-    c01 = f32x4.add(c01, f32x4.mul(a0, b1));
-    c02 = f32x4.add(c02, f32x4.mul(a0, b2));
-    c03 = f32x4.add(c03, f32x4.mul(a0, b3));
+    c00 = multiplyAdd(a0, b0, c00);
+    c01 = multiplyAdd(a0, b1, c01);
+    c02 = multiplyAdd(a0, b2, c02);
+    c03 = multiplyAdd(a0, b3, c03);
     const a1 = v128.load32_splat(a, 4);
-    c10 = f32x4.add(c10, f32x4.mul(a1, b0));
-    c11 = f32x4.add(c11, f32x4.mul(a1, b1));
-    c12 = f32x4.add(c12, f32x4.mul(a1, b2));
-    c13 = f32x4.add(c13, f32x4.mul(a1, b3));
+    c10 = multiplyAdd(a1, b0, c10);
+    c11 = multiplyAdd(a1, b1, c11);
+    c12 = multiplyAdd(a1, b2, c12);
+    c13 = multiplyAdd(a1, b3, c13);
     b += bStep;
     a += 8;
   } while (--k);
@@ -61,10 +62,10 @@ export function tile1x16(k: i32, a: usize, b: usize, bStep: usize, c: usize, add
   let c3 = f32x4.splat(0);
   do {
     const a0 = v128.load32_splat(a);
-    c0 = f32x4.add(c0, f32x4.mul(a0, v128.load(b)));
-    c1 = f32x4.add(c1, f32x4.mul(a0, v128.load(b, 16)));
-    c2 = f32x4.add(c2, f32x4.mul(a0, v128.load(b, 32)));
-    c3 = f32x4.add(c3, f32x4.mul(a0, v128.load(b, 48)));
+    c0 = multiplyAdd(a0, v128.load(b), c0);
+    c1 = multiplyAdd(a0, v128.load(b, 16), c1);
+    c2 = multiplyAdd(a0, v128.load(b, 32), c2);
+    c3 = multiplyAdd(a0, v128.load(b, 48), c3);
     b += bStep;
     a += 8;
   } while (--k);
@@ -89,11 +90,11 @@ export function tile2x8(k: i32, a: usize, b: usize, c: usize, ldc: usize, add: b
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
     const a0 = v128.load32_splat(a);
-    c00 = f32x4.add(c00, f32x4.mul(a0, b0));
-    c01 = f32x4.add(c01, f32x4.mul(a0, b1));
+    c00 = multiplyAdd(a0, b0, c00);
+    c01 = multiplyAdd(a0, b1, c01);
     const a1 = v128.load32_splat(a, 4);
-    c10 = f32x4.add(c10, f32x4.mul(a1, b0));
-    c11 = f32x4.add(c11, f32x4.mul(a1, b1));
+    c10 = multiplyAdd(a1, b0, c10);
+    c11 = multiplyAdd(a1, b1, c11);
     b += 32;
     a += 8;
   } while (--k);

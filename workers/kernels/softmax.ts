@@ -71,7 +71,7 @@ export function softmax(rows: i32, cols: i32, x: usize, y: usize): void {
 }
 
 /** Σ a·b in f64: f32 products, f32 vectors over blocks of 256 terms. */
-function dotRow(n: i32, a: usize, b: usize): f64 {
+export function dotRow(n: i32, a: usize, b: usize): f64 {
   let total: f64 = 0;
   while (n > 0) {
     let s = f32x4.splat(0);

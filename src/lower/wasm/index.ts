@@ -1,6 +1,7 @@
 import { GraphError } from '../../core/errors.ts';
 import { isOpName, type OpName } from '../../ops/index.ts';
 import type { Lowered, LowerRule, NodeSignature } from '../kernel-call.ts';
+import { attentionRules } from './attention.ts';
 import { basicRules } from './basic.ts';
 import { elementwiseRules } from './elementwise.ts';
 import { indexingRules } from './indexing.ts';
@@ -12,6 +13,7 @@ import { windowRules } from './window.ts';
 
 /** How every op becomes kernel calls on the WebAssembly backend. An op without a rule does not compile. */
 const rules: Readonly<Record<OpName, LowerRule>> = {
+  ...attentionRules,
   ...basicRules,
   ...elementwiseRules,
   ...indexingRules,

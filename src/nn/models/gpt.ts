@@ -6,7 +6,7 @@ import { linear } from '../linear.ts';
 import { layerNorm } from '../norm.ts';
 import { transformerBlock } from '../transformer.ts';
 import { classifier, type ModelBuilder } from './built.ts';
-import { type Check, flag, positive, positiveNumber, share } from './config.ts';
+import { type Check, flag, oneOf, positive, positiveNumber, share } from './config.ts';
 
 export interface GptConfig {
   /** Tokens there are. */
@@ -26,6 +26,11 @@ export interface GptConfig {
    * of a block adds to the shortcut (GPT-2's embd, attn and resid dropout); default 0.
    */
   readonly dropout?: number;
+  /**
+   * `fused`: attention without its matrix of weights, where none is dropped in training; `unfused`: always with it, as a
+   * graph of ordinary ops. Default fused.
+   */
+  readonly attention?: 'fused' | 'unfused';
 }
 
 export const gptChecks: Readonly<Record<keyof GptConfig, Check>> = {
@@ -37,6 +42,7 @@ export const gptChecks: Readonly<Record<keyof GptConfig, Check>> = {
   mlpRatio: positiveNumber,
   tied: flag,
   dropout: share,
+  attention: oneOf('fused', 'unfused'),
 };
 
 /**
@@ -46,7 +52,7 @@ export const gptChecks: Readonly<Record<keyof GptConfig, Check>> = {
  * [N, context, vocab]. Layers `embedding`, `block.0` …, `norm`, `head`.
  */
 export const gpt: ModelBuilder<GptConfig> = (graph, batch, config, options) => {
-  const { vocab, context, layers, heads, width, mlpRatio, tied = true, dropout: p = 0 } = config;
+  const { vocab, context, layers, heads, width, mlpRatio, tied = true, dropout: p = 0, attention = 'fused' } = config;
   const init = normal(0, 0.02);
   const x = graph.input('x', { dtype: 'i32', shape: [batch, context] });
   const { tokens, embedded } = graph.scope('embedding', () => {
@@ -56,7 +62,8 @@ export const gpt: ModelBuilder<GptConfig> = (graph, batch, config, options) => {
   });
   let h = embedded;
   for (let i = 0; i < layers; i++) {
-    h = transformerBlock(h, { heads, mlpRatio, causal: true, dropout: p, name: `block.${i}` });
+    const fused = attention === 'fused';
+    h = transformerBlock(h, { heads, mlpRatio, causal: true, fused, dropout: p, name: `block.${i}` });
   }
   const last = layerNorm(h, { name: 'norm' });
   const logits = linear(last, vocab, { bias: false, weight: tied ? tokens : undefined, name: 'head' });

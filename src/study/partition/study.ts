@@ -5,7 +5,7 @@
 import { UsageError } from '../../core/errors.ts';
 import { analyticCosts } from '../../cost/model.ts';
 import { stageMap } from '../../partition/stage-of.ts';
-import { capacityOf, type GraphCache, graphsOf, type PlanRequest } from '../../plan/plan.ts';
+import { capacityOf, graphsOf, PlanCache, type PlanRequest } from '../../plan/plan.ts';
 import { stageCosts } from '../../plan/stage-costs.ts';
 import { stepBoundOf } from '../../plan/step-bound.ts';
 import { memoryCategories } from '../../program/instruction.ts';
@@ -122,7 +122,7 @@ export async function runPartitionStudy(
   const bounds = new Map<PreparedExperiment, number>();
   let done = 0;
   for (const { series, prepared, request } of combinations) {
-    const cache: GraphCache = new Map();
+    const cache = new PlanCache();
     const [name] = Object.keys(request.programs);
     const costs = request.costs ?? analyticCosts();
     const { largest: graph, chunks } = graphsOf(request, name!, cache);

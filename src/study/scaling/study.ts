@@ -5,7 +5,7 @@
  */
 import { UsageError } from '../../core/errors.ts';
 import { analyticCosts } from '../../cost/model.ts';
-import { type GraphCache, graphsOf } from '../../plan/plan.ts';
+import { graphsOf, PlanCache } from '../../plan/plan.ts';
 import { isScheduleName, type ScheduleName, scheduleNames } from '../../schedule/index.ts';
 import type { PreparedExperiment } from '../../train/experiment/prepare.ts';
 import type { Experiment } from '../../train/experiment/schema.ts';
@@ -197,7 +197,7 @@ export async function runScalingStudy(
 /** The training graph of one microbatch. */
 function graphOf(prepared: PreparedExperiment) {
   const request = stepRequestOf(prepared);
-  return graphsOf(request, Object.keys(request.programs)[0]!, new Map() satisfies GraphCache).largest;
+  return graphsOf(request, Object.keys(request.programs)[0]!, new PlanCache()).largest;
 }
 
 const samplesOf = ({ batch, experiment }: PreparedExperiment): number => Math.ceil(batch / experiment.microbatches);

@@ -6,7 +6,7 @@ import { UsageError } from '../../core/errors.ts';
 import { analyticCosts } from '../../cost/model.ts';
 import { normalizesByWholeBatch } from '../../optim/batch-norm.ts';
 import { stageMap } from '../../partition/stage-of.ts';
-import { capacityOf, type GraphCache, type Plan } from '../../plan/plan.ts';
+import { capacityOf, type Plan, PlanCache } from '../../plan/plan.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts } from '../../plan/stage-costs.ts';
 import { relativeSpeed } from '../../plan/stages.ts';
 import { memoryCategories } from '../../program/instruction.ts';
@@ -107,7 +107,7 @@ export function designScheduleStudy(
     ({ combination, prepared }): ScheduleRun[] => {
       const request = stepRequestOf(prepared);
       const { label, values } = combination;
-      const planned = planOrReason(request, new Map() satisfies GraphCache);
+      const planned = planOrReason(request, new PlanCache());
       if ('why' in planned) {
         // A schedule that the user named must be possible; of our own list, some may not go with the model.
         if (chosen.schedule) skipped.push({ what: label, why: planned.why });

@@ -33,6 +33,7 @@ const isLayout: Readonly<Record<keyof PlanRequest, boolean>> = {
   batchNorm: false,
   inputGradients: false,
   invariant: false,
+  simd: false,
   devices: true,
   schedule: true,
   partition: true,
@@ -48,7 +49,16 @@ const isLayout: Readonly<Record<keyof PlanRequest, boolean>> = {
 };
 
 export function trainingIdentity({ plan, seed, data, noise, evaluation }: IdentityOptions): TrainingIdentity {
-  const { model, optimizer, programs, microbatches, batchNorm = 'micro', blas, ...rest } = plan.request;
+  const {
+    model,
+    optimizer,
+    programs,
+    microbatches,
+    batchNorm = 'micro',
+    simd = 'strict',
+    blas,
+    ...rest
+  } = plan.request;
   const graph = someGraph(model, 'training');
   const program = Object.values(programs).find(({ mode }) => mode === 'train');
   const normalizes = graph.nodes.some(({ op }) => op?.name === batchNormOp.name);
@@ -57,6 +67,8 @@ export function trainingIdentity({ plan, seed, data, noise, evaluation }: Identi
     ...Object.fromEntries(Object.entries(rest).filter(([key, value]) => !isLayout[key as keyof PlanRequest] && value)),
     // In invariant mode every number of microbatches gives the same bits.
     ...(rest.invariant ? {} : { microbatches }),
+    // Not named before there was a choice.
+    ...(simd === 'strict' ? {} : { simd }),
     // Without batch normalisation all its modes are the same.
     ...(normalizes ? { batchNorm } : {}),
     // Decides no parameter, but what is told of every step.
@@ -119,6 +131,8 @@ function explain(key: string, saved: unknown, here: unknown): string {
       return saved === null || here === null
         ? `${here === null ? 'the checkpoint has' : 'the checkpoint has no'} evaluation`
         : 'the held-out data hold other samples';
+    case 'simd':
+      return `simd is ${saved ?? 'strict'} in the checkpoint and ${here ?? 'strict'} here, which rounds otherwise`;
     case 'microbatches':
       return `microbatches is ${saved} in the checkpoint and ${here} here, which adds in another order`;
     default: {

@@ -208,6 +208,7 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
     ...(mode === 'train' ? { optimizer: prepared.optimizer, clip } : { inputGradients: true }),
     ...(l2 ? { l2 } : {}),
     ...(experiment.invariant ? { invariant: true } : {}),
+    ...(experiment.simd === 'strict' ? {} : { simd: experiment.simd }),
     ...(experiment.recompute === 'none' ? {} : { recompute: experiment.recompute }),
     batchNorm: experiment.batchNorm,
     ...linksOf(experiment),

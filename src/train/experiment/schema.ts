@@ -19,6 +19,7 @@ import {
   string,
   union,
 } from '../../core/schema.ts';
+import { simdVariants } from '../../lower/kernel-call.ts';
 import { batchNormModes } from '../../optim/batch-norm.ts';
 import { optimizerSchema } from '../../optim/optimizer-schema.ts';
 import { recomputeModes } from '../../recompute/index.ts';
@@ -100,6 +101,10 @@ const model = union(
       mlpRatio: number({ above: 0, default: 4, doc: "width of a block's perceptron over width" }),
       tied: boolean({ default: true, doc: 'the output layer shares the token embedding' }),
       dropout,
+      attention: choice(['fused', 'unfused'], {
+        default: 'fused',
+        doc: 'without the matrix of its weights where none is dropped, or always with it',
+      }),
     },
     lstm: {
       vocab: optional(positive("tokens there are; default: the data's")),
@@ -336,7 +341,10 @@ export const experimentSchema = object({
   resume: optional(
     string({ doc: 'goes on from the newest checkpoint in this folder, or from the one that it is (DIR/step-120)' }),
   ),
-  simd: choice(['strict'], { default: 'strict', doc: 'SIMD without instructions whose results differ by machine' }),
+  simd: choice(simdVariants, {
+    default: 'strict',
+    doc: 'kernels of WebAssembly devices: strict has the same bits on every machine; relaxed multiplies and adds in one instruction, faster on most processors, with bits of its own',
+  }),
   blas: either([choice(['off', 'auto']), string()] as const, {
     default: 'off',
     doc: 'native BLAS for products: none, the one that is installed (auto), or the path of a library; bits depend on it',

@@ -229,6 +229,17 @@ const checks: readonly Check[] = [
     evaluation?.fraction !== undefined && data?.mode === 'fixed'
       ? [{ key: 'eval.fraction', expected: 'mode "epochs" with it', got: 'mode "fixed"', remedy: '--data.mode epochs' }]
       : [],
+  ({ simd, devices }) =>
+    simd === 'relaxed' && typeof devices !== 'number' && devices.every(({ backend }) => backend === 'reference')
+      ? [
+          {
+            key: 'simd',
+            expected: '"strict" with devices of backend "reference", which run none of these kernels',
+            got: JSON.stringify(simd),
+            remedy: '--simd strict, or --backend wasm',
+          },
+        ]
+      : [],
   ({ sweep }) => sweepProblems(sweep ?? {}),
   ({ devices, blas }) =>
     blas === 'off' || typeof devices === 'number' || devices.some((d) => d.backend === 'wasm')

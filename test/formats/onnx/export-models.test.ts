@@ -35,13 +35,17 @@ const models: readonly (readonly [name: string, config: ModelConfig])[] = [
     { kind: 'unet', size: [4, 8], classes: 3, width: 4, upsampling: 'bilinear', norm: 'group', groups: 4 },
   ],
   ['unet, transposed', { kind: 'unet', size: 4, classes: 3, depth: 1, width: 4, dropout: 0.5 }],
-  ['gpt', { kind: 'gpt', vocab: 11, context: 6, layers: 2, heads: 2, width: 8 }],
+  ['gpt', { kind: 'gpt', vocab: 11, context: 6, layers: 2, heads: 2, width: 8, attention: 'unfused' }],
+  ['gpt with fused attention, in parts', { kind: 'gpt', vocab: 11, context: 6, layers: 1, heads: 2, width: 8 }],
   ['lstm', { kind: 'lstm', vocab: 11, context: 5, hidden: 6, numLayers: 2 }],
   [
     'gru, both directions',
     { kind: 'lstm', inputs: 3, context: 4, hidden: [4, 5], classes: 2, cell: 'gru', bidirectional: true },
   ],
-  ['gpt, untied', { kind: 'gpt', vocab: 11, context: 6, layers: 1, heads: 2, width: 8, tied: false }],
+  [
+    'gpt, untied',
+    { kind: 'gpt', vocab: 11, context: 6, layers: 1, heads: 2, width: 8, tied: false, attention: 'unfused' },
+  ],
 ];
 
 /** First values of all parameters and buffers. */

@@ -1,6 +1,7 @@
-/** Products, convolutions, pooling, softmax and the loss of classes. */
+/** Products, convolutions, pooling, softmax, attention and the loss of classes. */
 import { elementCount, type Shape } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
+import { scaledDotProductAttentionGradOp, unfusedAttention } from '../../../ops/attention.ts';
 import { type AvgPoolAttrs, divisors } from '../../../ops/avg-pool.ts';
 import { type ConvAttrs, conv, convGeometry, convInputGrad } from '../../../ops/conv.ts';
 import { exp, mul, sub } from '../../../ops/elementwise.ts';
@@ -179,6 +180,9 @@ export const nnExporters = {
     const sums = scatterElements(zeros, planes(indices!), planes(dy!), { axis: 2, reduction: 'add' });
     return [view(sums, inputShape)];
   }),
+  // Operators before version 23 have no attention: its weights are made.
+  scaledDotProductAttention: choice(({ wants }) => parts((inputs, attrs) => unfusedAttention(inputs, attrs, wants(1)))),
+  scaledDotProductAttentionGrad: decomposed(scaledDotProductAttentionGradOp),
   softmax: nodes(({ emit, inputs }) => [emit('Softmax', inputs, { axis: -1 })]),
   softmaxGrad: parts(([y, dy]) => [mul(y!, sub(dy!, rowSum(mul(y!, dy!))))]),
 } satisfies Partial<ExportTable>;

@@ -1,0 +1,65 @@
+// node partita.mjs MODEL FLAGS, FLAGS as JSON: { devices, schedule, microbatches } and what else `makePlan` takes of variants.
+// Without `microbatches`, several devices take the plan that the planner finds best under the kernels' measured times.
+import {
+  makeOptimizer,
+  makePlan,
+  profile,
+  profiledCosts,
+  Session,
+  schedule as schedules,
+  searchPlan,
+} from '../../dist/index.js';
+import { instanceOf, learningRateOf } from './instance.mjs';
+import { decline, serve } from './serve.mjs';
+
+const [name, flags = '{}'] = process.argv.slice(2);
+const { devices = 1, microbatches, schedule = '1f1b', ...variant } = JSON.parse(flags);
+
+const { parameters, x, y, model } = instanceOf(name);
+const request = {
+  model,
+  programs: { train: { batch: x.type.shape[0], mode: 'train' } },
+  microbatches: microbatches ?? 1,
+  schedule,
+  partition: 'auto',
+  devices: Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 })),
+  optimizer: makeOptimizer({ kind: 'sgd', lr: learningRateOf(name) }),
+  ...variant,
+};
+
+async function planned() {
+  if (devices === 1 || microbatches) return makePlan(request);
+  const counts = [1, 2, 4, 8];
+  const machine = await profile.measureMachine();
+  const requests = counts.map((m) => ({ ...request, microbatches: m }));
+  const timed = await profile.profileModels(requests, { tensorsAt: () => ({ x, y }) }, machine, {
+    busyDevices: devices,
+  });
+  const { schedule: _, ...open } = request;
+  const { plan } = await searchPlan(
+    { ...open, costs: profiledCosts(timed) },
+    { microbatches: counts, fewerDevices: false, timeLimitSeconds: 30 },
+  );
+  return plan;
+}
+
+try {
+  const plan = await planned();
+  const session = await Session.open(plan, { seed: 0, parameters: new Map(Object.entries(parameters)) });
+  const { microbatches: m, schedule: chosen, stagesPerDevice } = plan.request;
+  const bubble = devices > 1 ? schedules.closedFormBubble(chosen, devices, m, { stagesPerDevice }) : 0;
+  let count = 0;
+  await serve(
+    {
+      peer: 'partita',
+      plannedBytes: plan.memory.map((device) => device.peakBytes),
+      microbatches: m,
+      ...(devices > 1 ? { schedule: chosen } : {}),
+      // Of equal stages and free links; null where that has no closed form.
+      idealSpeedUp: bubble === null ? null : devices * (1 - bubble),
+    },
+    async () => (await session.run('train', { x, y }, { step: count++ })).loss,
+  );
+} catch (error) {
+  decline(error);
+}

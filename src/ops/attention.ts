@@ -1,0 +1,452 @@
+import { elementCount, formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
+import type { Graph, Tensor } from '../graph/graph.ts';
+import { type OpRecord, type RefTensor, require, type Sample } from '../graph/op-record.ts';
+import { add, mul, sub } from './binary.ts';
+import { elementwiseBytes } from './cost.ts';
+import { defineOp } from './define.ts';
+import { matmul } from './matmul.ts';
+import { logSumExp, sum } from './reduce.ts';
+import { transpose, view } from './shape.ts';
+import { softmax } from './softmax.ts';
+import { requireFloats, requireShape } from './type-rules.ts';
+import { exp } from './unary.ts';
+
+/**
+ * Attention that never holds the matrix of its weights (Dao, Fu, Ermon, Rudra, Ré: "FlashAttention", 2022):
+ *
+ *     s = scale·q·kᵀ, −∞ at keys behind the query where it is causal
+ *     y = softmax(s)·v,  lse = log Σ e^s of each row
+ *
+ * The gradient makes the weights again, as e^(s − lse), block by block. It takes y and lse as independent inputs, so that
+ * each op's derivative stands by itself; how lse depends on q and k is in the forward op's own rule. A second derivative
+ * is that of the graph of ordinary ops, weights and all.
+ */
+export type AttentionAttrs = {
+  /** Query i sees the keys j ≤ i (PyTorch's is_causal). */
+  readonly causal: boolean;
+  /** Of the scores. */
+  readonly scale: number;
+  /**
+   * `NHTD`: q […, T, D], k […, S, D], v […, S, V], the heads among the leading axes (PyTorch's). `NTHD`: q [N, T, H, D],
+   * k [N, S, H, D], v [N, S, H, V], the heads side by side, as projections leave and take them.
+   */
+  readonly layout: AttentionLayout;
+};
+export type AttentionLayout = 'NHTD' | 'NTHD';
+
+/** Every tensor seen as [samples, queries or keys, heads, …]: in NHTD a head counts as a sample of its own. */
+export interface AttentionSizes {
+  readonly samples: number;
+  readonly heads: number;
+  readonly queries: number;
+  readonly keys: number;
+  readonly size: number;
+  readonly valueSize: number;
+}
+
+export function attentionSizes(q: Shape, k: Shape, v: Shape, layout: AttentionLayout): AttentionSizes {
+  const behind = layout === 'NTHD' ? 1 : 0;
+  return {
+    samples: elementCount(q.slice(0, -2 - behind)),
+    heads: behind ? q.at(-2)! : 1,
+    queries: q.at(-2 - behind)!,
+    keys: k.at(-2 - behind)!,
+    size: q.at(-1)!,
+    valueSize: v.at(-1)!,
+  };
+}
+
+const lseShape = (q: Shape, layout: AttentionLayout): Shape =>
+  layout === 'NTHD' ? [q[0]!, q[2]!, q[1]!] : q.slice(0, -1);
+
+const outputShape = (q: Shape, v: Shape): Shape => [...q.slice(0, -1), v.at(-1)!];
+
+/** Pairs of a query and a key that it sees. */
+function pairs({ samples, heads, queries, keys }: AttentionSizes, causal: boolean): number {
+  const matrices = samples * heads;
+  if (!causal) return matrices * queries * keys;
+  const first = Math.min(queries, keys);
+  return matrices * ((first * (first + 1)) / 2 + (queries - first) * keys);
+}
+
+function requireAttention([q, k, v]: readonly TensorType[], { scale, layout }: AttentionAttrs): void {
+  const [a, b, c] = [q!.shape, k!.shape, v!.shape];
+  const heads = layout === 'NTHD';
+  require(heads || layout === 'NHTD', `layout must be NHTD or NTHD, got ${layout}`);
+  if (heads) require(a.length === 4, `q must be [N, T, H, D], got ${formatShape(a)}`);
+  else require(a.length >= 2, `q must be […, T, D] and so have two axes or more, got ${formatShape(a)}`);
+  const at = a.length - (heads ? 3 : 2);
+  const keys = b[at];
+  /** q's shape with another length and another size of a row. */
+  const like = (length: number, size: number): Shape =>
+    a.map((d, i) => (i === at ? length : i === a.length - 1 ? size : d));
+  const say = (length: number | string, size: number | string): string =>
+    `[${a.map((d, i) => (i === at ? length : i === a.length - 1 ? size : d)).join(', ')}]`;
+  require(keys !== undefined &&
+    sameShape(b, like(keys, a.at(-1)!)), `k must be ${say('S', a.at(-1)!)}, got ${formatShape(b)}`);
+  require(c.length > 0 && sameShape(c, like(keys, c.at(-1)!)), `v must be ${say(keys, 'V')}, got ${formatShape(c)}`);
+  require(Number.isFinite(scale), `scale must be a finite number, got ${scale}`);
+}
+
+/** [N, T, H, D] as [N, H, T, D], or back. */
+function exchanged({ type, data }: RefTensor): RefTensor {
+  const [n, a, b, size] = type.shape as [number, number, number, number];
+  const out = new Float64Array(data.length);
+  for (let row = 0; row < n * a * b; row++) {
+    const [i, j, l] = [Math.floor(row / (a * b)), Math.floor(row / b) % a, row % b];
+    out.set(data.subarray(row * size, (row + 1) * size), ((i * b + l) * a + j) * size);
+  }
+  return { type: { ...type, shape: [n, b, a, size] }, data: out };
+}
+
+const isRank4 = ({ type }: RefTensor): boolean => type.shape.length === 4;
+
+/** A reference for heads in front, for any layout. lse [N, H, T] is the same in both. */
+const inLayout =
+  (reference: (inputs: readonly RefTensor[], attrs: AttentionAttrs) => readonly RefTensor[]) =>
+  (inputs: readonly RefTensor[], attrs: AttentionAttrs): readonly Float64Array[] => {
+    const moved = (t: RefTensor): RefTensor => (attrs.layout === 'NTHD' && isRank4(t) ? exchanged(t) : t);
+    return reference(inputs.map(moved), attrs).map((t) => moved(t).data);
+  };
+
+/** Calls `visit` for each query with its weights e^(s − shift) over the keys it sees; `shift` of the row from its scores. */
+function eachQuery(
+  [q, k, v]: readonly RefTensor[],
+  { causal, scale }: AttentionAttrs,
+  shift: (row: number, scores: Float64Array) => number,
+  visit: (row: number, weights: Float64Array, firstKey: number) => void,
+): void {
+  const { samples, queries, keys, size } = attentionSizes(q!.type.shape, k!.type.shape, v!.type.shape, 'NHTD');
+  for (let row = 0; row < samples * queries; row++) {
+    const firstKey = Math.floor(row / queries) * keys;
+    const scores = new Float64Array(causal ? Math.min(keys, (row % queries) + 1) : keys);
+    for (let j = 0; j < scores.length; j++) {
+      let dot = 0;
+      for (let d = 0; d < size; d++) dot += q!.data[row * size + d]! * k!.data[(firstKey + j) * size + d]!;
+      scores[j] = dot * scale;
+    }
+    const by = shift(row, scores);
+    visit(
+      row,
+      scores.map((s) => Math.exp(s - by)),
+      firstKey,
+    );
+  }
+}
+
+/** log Σ eˣ */
+function logSum(x: Float64Array): number {
+  const top = x.reduce((m, v) => Math.max(m, v), -Infinity);
+  return top + Math.log(x.reduce((s, v) => s + Math.exp(v - top), 0));
+}
+
+const plain: AttentionAttrs = { causal: false, scale: 0.5, layout: 'NHTD' };
+
+const cases: readonly { name: string; q: Shape; k: Shape; v?: Shape; attrs: AttentionAttrs }[] = [
+  { name: 'heads', q: [2, 3, 4, 5], k: [2, 3, 4, 5], attrs: plain },
+  { name: 'causal', q: [2, 2, 5, 4], k: [2, 2, 5, 4], attrs: { ...plain, causal: true } },
+  { name: 'fewer keys, wider values', q: [2, 1, 5, 2], k: [2, 1, 3, 2], v: [2, 1, 3, 6], attrs: plain },
+  { name: 'causal, fewer keys', q: [3, 6, 3], k: [3, 2, 3], attrs: { ...plain, causal: true, scale: -0.7 } },
+  { name: 'causal, keys nobody sees', q: [2, 3], k: [7, 3], v: [7, 2], attrs: { ...plain, causal: true } },
+  { name: 'one of each', q: [1, 1], k: [1, 1], attrs: plain },
+  {
+    name: 'heads side by side',
+    q: [2, 4, 3, 2],
+    k: [2, 5, 3, 2],
+    v: [2, 5, 3, 4],
+    attrs: { ...plain, layout: 'NTHD' },
+  },
+  {
+    name: 'heads side by side, causal',
+    q: [2, 5, 2, 3],
+    k: [2, 5, 2, 3],
+    attrs: { causal: true, scale: 1, layout: 'NTHD' },
+  },
+];
+
+const bad = (q: Shape, k: Shape, v: Shape, message: string, attrs: Partial<AttentionAttrs> = {}) => ({
+  inputs: [q, k, v].map((shape): TensorType => ({ dtype: 'f32', shape })),
+  attrs: { ...plain, ...attrs },
+  message,
+});
+
+export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<AttentionAttrs>({
+  name: 'scaledDotProductAttention',
+  doc: 'y = softmax(scale·q·kᵀ)·v; outputs y and lse, the log Σ e^score of each row. q […, T, D], k […, S, D], v […, S, V], y […, T, V], lse […, T], or with layout NTHD q [N, T, H, D] and so on, lse [N, H, T]; causal: query i sees the keys j ≤ i. No matrix of weights is held (FlashAttention; PyTorch scaled_dot_product_attention).',
+  infer: (inputs, attrs) => {
+    requireFloats(inputs, ['q', 'k', 'v']);
+    requireAttention(inputs, attrs);
+    const [q, , v] = inputs as [TensorType, TensorType, TensorType];
+    return [
+      { dtype: 'f32', shape: outputShape(q.shape, v.shape) },
+      { dtype: 'f32', shape: lseShape(q.shape, attrs.layout) },
+    ];
+  },
+  reference: inLayout((inputs, attrs) => {
+    const [q, , v] = inputs as [RefTensor, RefTensor, RefTensor];
+    const size = v.type.shape.at(-1)!;
+    const [yShape, rows] = [outputShape(q.type.shape, v.type.shape), q.type.shape.slice(0, -1)];
+    const y = new Float64Array(elementCount(yShape));
+    const lse = new Float64Array(elementCount(rows));
+    eachQuery(
+      inputs,
+      attrs,
+      (row, scores) => (lse[row] = logSum(scores)),
+      (row, weights, firstKey) => {
+        weights.forEach((w, j) => {
+          for (let c = 0; c < size; c++) y[row * size + c]! += w * v.data[(firstKey + j) * size + c]!;
+        });
+      },
+    );
+    return [
+      { type: { dtype: 'f32', shape: yShape }, data: y },
+      // Of rank 3 at most where a layout has heads.
+      { type: { dtype: 'f32', shape: rows }, data: lse },
+    ];
+  }),
+  gradient: {
+    kind: 'rule',
+    rule: ({ inputs, outputs, attrs, grads, needs }) => {
+      const [q, k, v] = inputs as [Tensor, Tensor, Tensor];
+      const [y, lse] = outputs as [Tensor, Tensor];
+      const [dy, dLse] = grads;
+      const [dq, dk, dv] = dy ? scaledDotProductAttentionGrad(q, k, v, y, lse, dy, attrs) : [];
+      if (!dLse) return [needs(0) ? dq : undefined, needs(1) ? dk : undefined, needs(2) ? dv : undefined];
+      // ∂lse/∂s are the weights. Only higher derivatives ask for them.
+      const move = mover(attrs.layout);
+      const [a, b] = [move(q), move(k)];
+      const ds = mul(unfusedWeights(a, b, lse, attrs), column(dLse));
+      const plus = (x: Tensor | undefined, part: Tensor): Tensor => (x ? add(x, move(part)) : move(part));
+      return [
+        needs(0) ? plus(dq, mul(matmul(ds, b), attrs.scale)) : undefined,
+        needs(1) ? plus(dk, matmul(ds, mul(a, attrs.scale), { transA: true })) : undefined,
+        needs(2) ? dv : undefined,
+      ];
+    },
+  },
+  cost: (inputs, outputs, { causal, layout }) => {
+    const sizes = attentionSizes(inputs[0]!.shape, inputs[1]!.shape, inputs[2]!.shape, layout);
+    return {
+      flops: pairs(sizes, causal) * (2 * (sizes.size + sizes.valueSize) + flopsPerWeight),
+      bytes: elementwiseBytes(inputs, outputs),
+    };
+  },
+  samples: [
+    ...cases.map(
+      ({ name, q, k, v = k, attrs }): Sample<AttentionAttrs> => ({
+        name,
+        inputs: [{ shape: q }, { shape: k }, { shape: v }],
+        attrs,
+      }),
+    ),
+    {
+      name: 'several blocks of queries',
+      inputs: [{ shape: [67, 2] }, { shape: [67, 2] }, { shape: [67, 1] }],
+      attrs: { ...plain, causal: true },
+      gradientOf: [],
+    },
+  ],
+  badSamples: [
+    bad([3], [3], [3], 'have two axes or more, got [3]'),
+    bad([2, 3, 4], [2, 5, 6], [2, 5, 4], 'k must be [2, S, 4], got [2, 5, 6]'),
+    bad([2, 3, 4], [3, 4], [3, 4], 'k must be [2, S, 4], got [3, 4]'),
+    bad([2, 3, 4], [2, 5, 4], [2, 3, 4], 'v must be [2, 5, V], got [2, 3, 4]'),
+    bad([3, 4], [3, 4], [3, 4], 'scale must be a finite number, got Infinity', { scale: Infinity }),
+    bad([3, 2, 4], [3, 2, 4], [3, 2, 4], 'q must be [N, T, H, D], got [3, 2, 4]', { layout: 'NTHD' }),
+    bad([1, 3, 2, 4], [1, 5, 3, 4], [1, 5, 3, 4], 'k must be [1, S, 2, 4], got [1, 5, 3, 4]', { layout: 'NTHD' }),
+    {
+      inputs: [{ dtype: 'f32', shape: [3, 4] }],
+      attrs: plain,
+      message: 'takes q, k, v: 3 inputs, got 1',
+    },
+  ],
+});
+
+/** An exponential and the passes over a row, as softmax counts them. */
+const flopsPerWeight = 25;
+
+export const scaledDotProductAttentionGradOp: OpRecord<AttentionAttrs> = defineOp<AttentionAttrs>({
+  name: 'scaledDotProductAttentionGrad',
+  doc: 'dq = scale·ds·k, dk = scale·dsᵀ·q and dv = pᵀ·dy with p = e^(scale·q·kᵀ − lse), made again block by block, and ds = p∘(dy·vᵀ − Σ dy∘y); inputs q, k, v, y, lse, dy.',
+  infer: (inputs, attrs) => {
+    requireFloats(inputs, ['q', 'k', 'v', 'y', 'lse', 'dy']);
+    requireAttention(inputs, attrs);
+    const [q, , v, y, lse, dy] = inputs.map((t) => t.shape) as [Shape, Shape, Shape, Shape, Shape, Shape];
+    requireShape('y', y, outputShape(q, v));
+    requireShape('lse', lse, lseShape(q, attrs.layout));
+    requireShape('dy', dy, y);
+    return inputs.slice(0, 3);
+  },
+  reference: inLayout((inputs, attrs) => {
+    const [q, k, v, y, lse, dy] = inputs as [RefTensor, RefTensor, RefTensor, RefTensor, RefTensor, RefTensor];
+    const size = q.type.shape.at(-1)!;
+    const valueSize = v.type.shape.at(-1)!;
+    const [dq, dk, dv] = [q, k, v].map((t) => new Float64Array(t.data.length)) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    eachQuery(
+      inputs,
+      attrs,
+      (row) => lse.data[row]!,
+      (row, weights, firstKey) => {
+        let delta = 0;
+        for (let c = row * valueSize; c < (row + 1) * valueSize; c++) delta += dy.data[c]! * y.data[c]!;
+        weights.forEach((w, j) => {
+          const key = firstKey + j;
+          let dp = -delta;
+          for (let c = 0; c < valueSize; c++) {
+            const g = dy.data[row * valueSize + c]!;
+            dp += g * v.data[key * valueSize + c]!;
+            dv[key * valueSize + c]! += w * g;
+          }
+          const ds = attrs.scale * w * dp;
+          for (let d = 0; d < size; d++) {
+            dq[row * size + d]! += ds * k.data[key * size + d]!;
+            dk[key * size + d]! += ds * q.data[row * size + d]!;
+          }
+        });
+      },
+    );
+    return [
+      { type: q.type, data: dq },
+      { type: k.type, data: dk },
+      { type: v.type, data: dv },
+    ];
+  }),
+  gradient: {
+    kind: 'decompose',
+    build: (inputs, attrs) => {
+      const move = mover(attrs.layout);
+      const lse = inputs[4]!;
+      const [q, k, v, y, dy] = [0, 1, 2, 3, 5].map((i) => move(inputs[i]!)) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+      const p = unfusedWeights(q, k, lse, attrs);
+      const delta = sum(mul(dy, y), { axes: [-1], keepDims: true });
+      const ds = mul(p, sub(matmul(dy, v, { transB: true }), delta));
+      return [
+        move(mul(matmul(ds, k), attrs.scale)),
+        move(matmul(ds, mul(q, attrs.scale), { transA: true })),
+        move(matmul(p, dy, { transA: true })),
+      ];
+    },
+  },
+  cost: (inputs, outputs, { causal, layout }) => {
+    const sizes = attentionSizes(inputs[0]!.shape, inputs[1]!.shape, inputs[2]!.shape, layout);
+    return {
+      // Scores again and the gradients of all three: five products.
+      flops: pairs(sizes, causal) * (6 * sizes.size + 4 * sizes.valueSize + flopsPerWeight),
+      bytes: elementwiseBytes(inputs, outputs),
+    };
+  },
+  samples: cases.map(({ name, q, k, v = k, attrs }) => {
+    const y = outputShape(q, v);
+    // lse about what log Σ e^score is, so that the weights are of the size they have.
+    const lse = { shape: lseShape(q, attrs.layout), low: 0.5, high: 1.5 };
+    return { name, inputs: [...[q, k, v, y].map((shape) => ({ shape })), lse, { shape: y }], attrs, atol: 2e-6 };
+  }),
+  badSamples: [
+    {
+      inputs: [[3, 4], [5, 4], [5, 2], [3, 4], [3], [3, 2]].map((shape) => ({ dtype: 'f32', shape })),
+      attrs: plain,
+      message: 'y must have the shape [3, 2], got [3, 4]',
+    },
+    {
+      inputs: [[3, 4], [5, 4], [5, 2], [3, 2], [5], [3, 2]].map((shape) => ({ dtype: 'f32', shape })),
+      attrs: plain,
+      message: 'lse must have the shape [3], got [5]',
+    },
+  ],
+});
+
+/** A value a row as […, T, 1]. */
+const column = (t: Tensor): Tensor => view(t, [...t.shape, 1]);
+
+/** Between a layout and heads in front: exchanging two axes, it is its own inverse. */
+const mover =
+  (layout: AttentionLayout) =>
+  (t: Tensor): Tensor =>
+    layout === 'NTHD' ? transpose(t, [0, 2, 1, 3]) : t;
+
+/** The graph of ordinary ops that the op stands for; log Σ e^score where it is asked for. */
+export function unfusedAttention(
+  inputs: readonly Tensor[],
+  attrs: AttentionAttrs,
+  wantsLogSumExp = true,
+): [y: Tensor, logSumExp: Tensor | undefined] {
+  const move = mover(attrs.layout);
+  const [q, k, v] = inputs.map(move) as [Tensor, Tensor, Tensor];
+  const scores = attentionScores(q, k, attrs);
+  return [move(matmul(softmax(scores), v)), wantsLogSumExp ? logSumExp(scores, { axes: [-1] }) : undefined];
+}
+
+/** scale·q·kᵀ of heads in front, −∞ where a query does not see the key. */
+function attentionScores(q: Tensor, k: Tensor, { causal, scale }: AttentionAttrs): Tensor {
+  const scores = matmul(mul(q, scale), k, { transB: true });
+  return causal ? add(scores, causalMask(q.graph, q.shape.at(-2)!, k.shape.at(-2)!)) : scores;
+}
+
+const unfusedWeights = (q: Tensor, k: Tensor, lse: Tensor, attrs: AttentionAttrs): Tensor =>
+  exp(sub(attentionScores(q, k, attrs), column(lse)));
+
+/** [T, S]: 0 where column ≤ row, −∞ elsewhere; added to the scores, it leaves weight 0 for later positions. */
+export function causalMask(graph: Graph, t: number, s: number): Tensor {
+  return graph.constant({ type: { dtype: 'f32', shape: [t, s] }, data: causalValues(t, s) }, 'causalMask');
+}
+
+/** The masks in use, by sizes: every layer of every graph has the same values, and a long context has many. */
+const causalMasks = new Map<string, WeakRef<Float32Array>>();
+
+function causalValues(t: number, s: number): Float32Array {
+  const key = `${t} ${s}`;
+  const known = causalMasks.get(key)?.deref();
+  if (known) return known;
+  const data = new Float32Array(t * s);
+  for (let row = 0; row < t; row++) data.fill(-Infinity, row * s + Math.min(s, row + 1), (row + 1) * s);
+  causalMasks.set(key, new WeakRef(data));
+  return data;
+}
+
+export interface ScaledDotProductAttentionOptions {
+  /** Query i sees the keys j ≤ i only; default false. */
+  readonly causal?: boolean;
+  /** Of the scores; default 1 / √D. */
+  readonly scale?: number;
+  /** NHTD: heads in front, lse […, T]; NTHD: q [N, T, H, D], y [N, T, H, V] and lse [N, H, T]. Default NHTD. */
+  readonly layout?: AttentionLayout;
+}
+
+/** `scaledDotProductAttention`, and log Σ e^score of each row. */
+export function scaledDotProductAttentionWithLogSumExp(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: ScaledDotProductAttentionOptions = {},
+): { readonly y: Tensor; readonly logSumExp: Tensor } {
+  const { causal = false, scale = 1 / Math.sqrt(q.shape.at(-1) ?? 1), layout = 'NHTD' } = options;
+  const [y, logSumExp] = q.graph.add(scaledDotProductAttentionOp, [q, k, v], { causal, scale, layout });
+  return { y: y!, logSumExp: logSumExp! };
+}
+
+/**
+ * softmax(scale·q·kᵀ)·v for q […, T, D], k […, S, D] and v […, S, V] (or `layout` NTHD), without holding the weights, as PyTorch's
+ * scaled_dot_product_attention without mask and dropout.
+ */
+export const scaledDotProductAttention = (
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: ScaledDotProductAttentionOptions = {},
+): Tensor => scaledDotProductAttentionWithLogSumExp(q, k, v, options).y;
+
+function scaledDotProductAttentionGrad(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  y: Tensor,
+  lse: Tensor,
+  dy: Tensor,
+  attrs: AttentionAttrs,
+): readonly Tensor[] {
+  return q.graph.add(scaledDotProductAttentionGradOp, [q, k, v, y, lse, dy], attrs);
+}

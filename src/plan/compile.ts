@@ -1,0 +1,178 @@
+/** A request compiled: stages, schedules, programs and their memory, whether they fit or not. */
+import type { HostTensor } from '../core/types.ts';
+import { analyticCosts } from '../cost/model.ts';
+import { planDeviceMemory } from '../memory/device-memory.ts';
+import { normalizesByWholeBatch } from '../optim/batch-norm.ts';
+import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
+import { stageMap } from '../partition/stage-of.ts';
+import { buildProgram } from '../program/build.ts';
+import type { StepProgram } from '../program/instruction.ts';
+import { validateProgram } from '../program/validate.ts';
+import { constantName } from '../program/values.ts';
+import type { RecomputeChoice } from '../recompute/index.ts';
+import type { Schedule, ScheduleShape } from '../schedule/index.ts';
+import { predict } from '../simulate/predict.ts';
+import { compileWithin, placedForListing } from './auto-schedule.ts';
+import type { PlanCache } from './cache.ts';
+import { limitOf } from './capacity.ts';
+import { type Build, edgesBetweenStages, graphsOf, recomputeIn, stagesOf } from './graphs.ts';
+import type { Plan } from './plan.ts';
+import { checkChoice, type FitGoal, fitRecompute, recomputeByRule } from './recompute.ts';
+import { checkRequest, clusterOf, type PlanRequest } from './request.ts';
+import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
+import { withLowerPeaks } from './short-lifetimes.ts';
+import { stageCosts, taskSeconds } from './stage-costs.ts';
+import type { Room } from './stages.ts';
+
+/** What runs, and where it lies. */
+export type Compiled = Pick<Plan, 'schedules' | 'programs' | 'memory'>;
+
+interface CompiledGraphs extends Compiled, Pick<Plan, 'graphs' | 'recompute' | 'stageSeconds'> {}
+
+/** Plans of one request by their partition. */
+export type SeenPlans = Map<string, Plan>;
+
+export interface CompileOptions {
+  readonly cache: PlanCache;
+  /** What an automatic partition may take. Default: as much as needed. */
+  readonly room?: Room;
+  readonly seen?: SeenPlans;
+  /** Default `best`. */
+  readonly goal?: FitGoal;
+}
+
+export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
+  checkRequest(asked);
+  const { cache, room, seen, goal = 'best' } = options;
+  const costs = asked.costs ?? analyticCosts();
+  const mainName = Object.keys(asked.programs)[0]!;
+  const builds = Object.fromEntries(Object.keys(asked.programs).map((name) => [name, graphsOf(asked, name, cache)]));
+  // A partition weighs a microbatch as it is, also where its samples are computed one by one.
+  const mainGraph = builds[mainName]!.largest;
+  const byWholeBatch = normalizesByWholeBatch(mainGraph);
+  const request = { ...asked, schedule: scheduleAskedFor(asked, byWholeBatch) };
+
+  const microbatches = builds[mainName]!.chunks.length;
+  const { partition, placement } = placedForListing(mainGraph, request, { microbatches, costs, room });
+  const key = `${placement.join()}/${Object.values(partition.assignment).join()}`;
+  const known = seen?.get(key);
+  if (known) return known;
+  const order = highestOrder(mainGraph);
+  const chain: StageChain = {
+    stages: foldedStages(partition.stages, order),
+    modelStages: partition.stages,
+    placement: foldedPlacement(placement, order),
+    edges: edgesBetweenStages(mainGraph, partition),
+    ordered: mainGraph.nodes.some((n) => n.op?.accumulates && n.pass === 0),
+    byWholeBatch,
+  };
+
+  const stagesIn = (all: Readonly<Record<string, Build>>) =>
+    Object.fromEntries(
+      Object.entries(all).map(([name, { graphs }]) => [name, stagesOf(graphs.values(), partition, mainGraph)]),
+    );
+  const kept = stagesIn(builds);
+  const limits = request.devices.map(limitOf);
+  /** `quick`: peaks only say whether they are within the limits. Schedules that are made for the peaks need all of them. */
+  const compile = (choice: RecomputeChoice, quick = false): CompiledGraphs => {
+    const within = quick && request.schedule !== 'auto' ? limits : undefined;
+    const again = recomputeIn(builds, kept, request.programs, choice);
+    const stages = choice.size === 0 ? kept : stagesIn(again);
+    const main = choice.size === 0 ? mainGraph : again[mainName]!.largest;
+    const stageOf = stageMap(main, partition);
+    // Stages whose times are not what the places for messages were made by wait for each other.
+    const stageSeconds =
+      request.stageSeconds?.length === chain.stages
+        ? request.stageSeconds
+        : stageCosts(main, stageOf, { stages: chain.stages, own: chain.modelStages, costs }).durations;
+    const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
+    const compileWith = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
+      const schedules: Record<string, Schedule> = {};
+      for (const [name, { chunks }] of Object.entries(again)) {
+        const schedule = scheduleFor(request, name, chain, chunks.length, list);
+        checkSchedule(schedule, request.programs[name]!, chain);
+        schedules[name] = schedule;
+      }
+      const programsOf = (plainOn: ReadonlySet<number>): Compiled => {
+        const programs: Record<string, StepProgram> = {};
+        for (const [name, { chunks, graphs }] of Object.entries(again)) {
+          const program = buildProgram({
+            chunks,
+            graphs,
+            perSample: request.invariant ?? false,
+            stageOf: stages[name]!,
+            schedule: schedules[name]!,
+            edges: chain.edges,
+            durations,
+            backends: request.devices.map((d) => d.backend),
+            plainOn,
+          });
+          validateProgram(program);
+          programs[name] = program;
+        }
+        return {
+          schedules,
+          programs,
+          memory: request.devices.map((_, d) => planDeviceMemory(d, programs, within?.[d])),
+        };
+      };
+      return request.lifetimes === 'plain'
+        ? programsOf(new Set(request.devices.keys()))
+        : withLowerPeaks(programsOf, within);
+    };
+    const compiled =
+      request.schedule === 'auto'
+        ? compileWithin({ graph: main, stageOf, chain, devices: request.devices, costs }, compileWith)
+        : compileWith();
+    const graphs = Object.fromEntries(Object.entries(again).map(([name, b]) => [name, b.largest]));
+    return { ...compiled, graphs, recompute: choice, stageSeconds };
+  };
+
+  const within = {
+    graph: mainGraph,
+    stageOf: stageMap(mainGraph, partition),
+    placement: chain.placement,
+    limits,
+    options: cache.recompute,
+  };
+  const { recompute: mode = 'none' } = request;
+  const byName = (): Schedule | undefined =>
+    request.schedule === 'auto' ? undefined : scheduleFor(request, mainName, chain, microbatches, undefined);
+  const choose = (): CompiledGraphs => {
+    if (typeof mode === 'object') {
+      checkChoice(mode, mainGraph, chain.stages);
+      return compile(mode);
+    }
+    if (mode === 'optimal') return fitRecompute(within, compile, (plan) => plan.schedules[mainName]!, goal);
+    return compile(recomputeByRule(mode, within, byName()));
+  };
+  const compiled = choose();
+  const played = clusterOf(request);
+  const plan: Plan = {
+    ...compiled,
+    request,
+    partition,
+    placement,
+    surplus: request.devices.map((_, d) => d).filter((d) => !placement.includes(d)),
+    constants: constantsOf(builds),
+    stageEdges: chain.edges,
+    prediction: predict(compiled.programs[mainName]!, played.devices, played.costs, played.media),
+  };
+  seen?.set(key, plan);
+  return plan;
+}
+
+function constantsOf(builds: Readonly<Record<string, Build>>): Map<string, HostTensor> {
+  const constants = new Map<string, HostTensor>();
+  for (const { graphs } of Object.values(builds)) {
+    for (const graph of graphs.values()) {
+      for (const t of graph.sources('constant'))
+        constants.set(constantName(t), { type: t.type, data: t.node.source!.value! });
+    }
+  }
+  return constants;
+}
+
+/** Instructions of all programs: what a plan costs to make, counted in work and not in time. */
+export const instructionsOf = ({ programs }: Pick<Plan, 'programs'>): number =>
+  Object.values(programs).reduce((n, { devices }) => n + devices.reduce((m, d) => m + d.instructions.length, 0), 0);
