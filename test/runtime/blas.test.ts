@@ -35,6 +35,9 @@ const conv = (rank: number, { stride = 1, pad = 0, dilation = 1, groups = 1 } = 
   groups,
 });
 
+const rows4 = (shape: Shape, count: number): Shape[] => new Array<Shape>(count).fill(shape);
+const attention = (causal: boolean, layout = 'NHTD'): Attrs => ({ causal, scale: 0.2, layout });
+
 const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Shape[], attrs: Attrs])[] = [
   ...[0, 1, 2, 3].map((t) => {
     const [transA, transB] = [(t & 1) === 1, (t & 2) === 2];
@@ -137,6 +140,34 @@ const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Sha
       [2, 32, 7, 7],
     ],
     { ...conv(2, { stride: 2, pad: 1, groups: 2 }), weightShape: [32, 8, 3, 3] },
+  ],
+  [
+    'attention, causal, of heads side by side',
+    'scaledDotProductAttention',
+    rows4([2, 70, 2, 32], 3),
+    attention(true, 'NTHD'),
+  ],
+  [
+    'attention over several blocks of keys',
+    'scaledDotProductAttention',
+    [
+      [70, 24],
+      [300, 24],
+      [300, 8],
+    ],
+    attention(false),
+  ],
+  [
+    'its gradient, causal',
+    'scaledDotProductAttentionGrad',
+    [...rows4([2, 70, 2, 32], 4), [2, 2, 70], [2, 70, 2, 32]],
+    attention(true, 'NTHD'),
+  ],
+  [
+    'its gradient over several blocks of keys',
+    'scaledDotProductAttentionGrad',
+    [[70, 24], [300, 24], [300, 8], [70, 8], [70], [70, 8]],
+    attention(false),
   ],
   [
     'a recurrent scan',

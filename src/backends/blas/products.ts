@@ -1,6 +1,7 @@
 /** The kernels that `lower/blas` names: products by a native library, in a device's memory. */
 import { columnBytes, convSizeArgs, productOf, readConvSizes } from '../../lower/blas/conv-sizes.ts';
 import type { BoundCall } from '../backend.ts';
+import { type AttentionExports, nativeAttention, nativeAttentionGrad } from './attention.ts';
 import type { Blas } from './library.ts';
 
 /** From a call's numbers, byte offsets among them, to what runs it. */
@@ -16,10 +17,11 @@ export interface ConvExports {
 }
 
 export function nativeProducts(
-  { sgemm, addressOf }: Blas,
+  blas: Blas,
   memory: WebAssembly.Memory,
-  exports: ConvExports,
+  exports: ConvExports & AttentionExports,
 ): Readonly<Record<string, BindNative>> {
+  const { sgemm, addressOf } = blas;
   // Never moves: what a shared memory may grow to is reserved.
   const base = addressOf(new Uint8Array(memory.buffer));
   const bytes = new Uint8Array(memory.buffer);
@@ -118,6 +120,8 @@ export function nativeProducts(
     sgemmConv: conv,
     sgemmConvInputGrad: inputGrad,
     sgemmConvWeightGrad: weightGrad,
+    sgemmAttention: nativeAttention(blas, base, exports),
+    sgemmAttentionGrad: nativeAttentionGrad(blas, memory, base, exports),
   };
 }
 

@@ -3,6 +3,7 @@ import { lowerForBlas } from '../../lower/blas/index.ts';
 import type { Arg } from '../../lower/kernel-call.ts';
 import { lowerForWasm } from '../../lower/wasm/index.ts';
 import type { Backend, Binding } from '../backend.ts';
+import type { AttentionExports } from '../blas/attention.ts';
 import type { Blas } from '../blas/library.ts';
 import { type ConvExports, nativeProducts } from '../blas/products.ts';
 import { close, type Kernel } from './close.ts';
@@ -13,7 +14,7 @@ import { close, type Kernel } from './close.ts';
  */
 export function createWasmBackend(module: WebAssembly.Module, memory: WebAssembly.Memory, blas?: Blas): Backend {
   const instance = new WebAssembly.Instance(module, imports(module, memory));
-  const native = blas && nativeProducts(blas, memory, instance.exports as unknown as ConvExports);
+  const native = blas && nativeProducts(blas, memory, instance.exports as unknown as ConvExports & AttentionExports);
   return {
     name: blas ? 'blas' : 'wasm',
     lower: blas ? lowerForBlas : lowerForWasm,

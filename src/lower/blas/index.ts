@@ -5,6 +5,7 @@
 import { type Arg, type KernelCall, type Lowered, type NodeSignature, workspace } from '../kernel-call.ts';
 import { lowerForWasm } from '../wasm/index.ts';
 import { gemmWorkspace } from '../wasm/workspace.ts';
+import { attentionPlaces, readAttention } from './attention-blocks.ts';
 import { columnBytes, productOf, readConvSizes } from './conv-sizes.ts';
 
 /** A library as a plan records it. */
@@ -77,6 +78,15 @@ function nativeCall({ kernel, args }: KernelCall): NativeCall | undefined {
         call: { kernel: nativeConv[kernel], args: [...operands, bytes === 0 ? 0 : workspace()] },
         workspaceBytes: bytes,
       };
+    }
+    case 'attention':
+    case 'attentionGrad': {
+      const blocks = readAttention(args as readonly number[]);
+      if (!isWorthIt(blocks.rows, blocks.columns, blocks.size)) return undefined;
+      const { forward, gradient } = attentionPlaces(blocks);
+      return kernel === 'attention'
+        ? { call: { kernel: 'sgemmAttention', args }, workspaceBytes: forward.end }
+        : { call: { kernel: 'sgemmAttentionGrad', args }, workspaceBytes: gradient.end };
     }
     default:
       return undefined;
