@@ -1,7 +1,8 @@
 import { byteSize } from '../core/types.ts';
 import { type DeviceProgram, type MemoryCategory, memoryCategories, type StepProgram } from '../program/instruction.ts';
-import { ALIGNMENT, layOut } from './layout.ts';
+import { ALIGNMENT, hasWideGap, type LayoutGoal, layOut } from './layout.ts';
 import { type Interval, liveIntervals, tenancies } from './liveness.ts';
+import { MOST_BLOCKS } from './pack-blocks.ts';
 
 export type CategoryBytes = Readonly<Record<MemoryCategory, number>>;
 
@@ -12,6 +13,8 @@ export interface DeviceLayout {
   readonly intervals: readonly Interval[];
   readonly height: number;
   readonly maxLive: number;
+  /** A thorough layout may be lower, by enough to be worth its time. */
+  readonly mayShrink: boolean;
   /** The instruction at which the live bytes are most. */
   readonly peakAt: number;
   readonly atPeak: CategoryBytes;
@@ -47,14 +50,14 @@ export interface PersistentBuffer {
 export function planDeviceMemory(
   device: number,
   programs: Readonly<Record<string, StepProgram>>,
-  limit?: number,
+  goal: LayoutGoal = {},
 ): DeviceMemoryPlan {
   const own = Object.entries(programs).map(([name, p]) => [name, p.devices[device]!] as const);
   const persistent = placePersistent(own.map(([, p]) => p));
   const base = Math.max(0, ...persistent.map((p) => p.offset + p.bytes));
   const fixed = new Map(persistent.map((p) => [p.name, p.offset]));
   const layouts: Record<string, DeviceLayout> = {};
-  for (const [name, program] of own) layouts[name] = layOutProgram(program, fixed, base, persistent, limit);
+  for (const [name, program] of own) layouts[name] = layOutProgram(program, { fixed, base, persistent, goal });
 
   const ranked = Object.entries(layouts).sort((a, b) => b[1].height - a[1].height);
   const [topName, top] = ranked[0]!;
@@ -88,18 +91,21 @@ function placePersistent(programs: readonly DeviceProgram[]): PersistentBuffer[]
   return [...seen.values()];
 }
 
-function layOutProgram(
-  program: DeviceProgram,
-  fixed: ReadonlyMap<string, number>,
-  base: number,
-  persistent: readonly PersistentBuffer[],
-  limit: number | undefined,
-): DeviceLayout {
+/** What is the same for all programs of a device. */
+interface Surroundings {
+  /** Offsets of persistent buffers by name, all below `base`. */
+  readonly fixed: ReadonlyMap<string, number>;
+  readonly base: number;
+  readonly persistent: readonly PersistentBuffer[];
+  readonly goal: LayoutGoal;
+}
+
+function layOutProgram(program: DeviceProgram, { fixed, base, persistent, goal }: Surroundings): DeviceLayout {
   const intervals = liveIntervals(program);
   const moving = intervals.filter((i) => program.buffers[i.buffer]!.persistent === null);
   const blocks = tenancies(program, moving);
   const persistentBytes = persistent.reduce((sum, p) => sum + p.bytes, 0);
-  const laid = blocks.length > 0 ? layOut(blocks, base, limit) : { offsets: [], height: base, maxLive: base };
+  const laid = blocks.length > 0 ? layOut(blocks, base, goal) : { offsets: [], height: base, maxLive: base };
   const offsets = program.buffers.map((b) => (b.persistent === null ? -1 : fixed.get(b.persistent)!));
   blocks.forEach(({ buffers }, k) => {
     for (const id of buffers) offsets[id] = laid.offsets[k]!;
@@ -110,6 +116,7 @@ function layOutProgram(
     offsets,
     intervals,
     height: laid.height,
+    mayShrink: goal.effort !== 'thorough' && blocks.length <= MOST_BLOCKS && hasWideGap(laid),
     maxLive: laid.maxLive - base + persistentBytes,
     peakAt,
     atPeak,

@@ -11,7 +11,9 @@
  *
  * Which block is taken first decides over seconds or days. First comes a section without any waste left, and of those the
  * one for whose place the fewest blocks compete (fail first); ties by a static order, or by how often a block did not fit so
- * far. The search begins anew with the next order after a limit that grows from round to round, and what is learnt stays.
+ * far. The search begins anew with the next order after a limit that grows from round to round, and what is learnt stays. Two
+ * series of rounds share the work: dives have enough of it to place all blocks once, and find most layouts of training steps
+ * in the first; short rounds are many, and learn soon which blocks are hard to place.
  */
 
 /** Blocks as arrays: alive in the sections [from[i], to[i]) of time, `sizes[i]` high. */
@@ -37,8 +39,10 @@ export type PackingResult = Float64Array | null | undefined;
  * B blame: how often it did not fit.
  */
 const orders = ['BTAW', 'TWA', 'BTWA', 'TAW', 'BWAT', 'WAT', 'BATW', 'WTA'] as const;
-/** Work of the first round, a block. */
-const FIRST_ROUND = 100;
+/** Work of the first short round, a block. */
+const SHORT_ROUND = 100;
+/** Work of the first dive, a pair of blocks: placing all of them once takes about 20. */
+const DIVE = 30;
 /** Growth of the work from round to round. */
 const GROWTH = 1.5;
 /** Of old blame, at each new beginning. */
@@ -178,19 +182,23 @@ export class PackingSearch {
   /** Offsets of a layout no higher than `capacity`, by the blocks' numbers. */
   solve(capacity: number, limit: SearchLimit): PackingResult {
     if (this.maxLive > capacity) return null;
-    this.#blame.fill(0);
     this.#failed ??= new Float64Array(FAILED_STATES).fill(-1);
     for (const slot of this.#slots) this.#failed[slot] = -1;
     this.#slots.length = 0;
-    for (let share = FIRST_ROUND * this.#count; ; share *= GROWTH) {
-      for (const order of orders) {
-        const round = { work: Math.min(share, limit.work), shouldStop: limit.shouldStop };
-        const before = round.work;
-        const result = this.#begin(capacity, order, round);
-        limit.work -= before - round.work;
-        if (result !== undefined || this.#isStopped || limit.work <= 0) return result;
-        for (let i = 0; i < this.#count; i++) this.#blame[i]! *= BLAME_KEPT;
-      }
+    const seriesOf = (share: number) => ({ share, rounds: 0, spent: 0, blame: new Float64Array(this.#count) });
+    const dives = seriesOf(DIVE * this.#count ** 2);
+    const short = seriesOf(SHORT_ROUND * this.#count);
+    for (;;) {
+      const series = short.spent < dives.spent ? short : dives;
+      const round = { work: Math.min(series.share, limit.work), shouldStop: limit.shouldStop };
+      const before = round.work;
+      this.#blame.set(series.blame);
+      const result = this.#begin(capacity, orders[series.rounds++ % orders.length]!, round);
+      series.blame = this.#blame.map((blame) => blame * BLAME_KEPT);
+      series.spent += before - round.work;
+      limit.work -= before - round.work;
+      if (result !== undefined || this.#isStopped || limit.work <= 0) return result;
+      if (series.rounds % orders.length === 0) series.share *= GROWTH;
     }
   }
 

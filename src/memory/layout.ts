@@ -14,38 +14,67 @@ export interface Layout {
 
 /** Every payload starts here-aligned: what 128-bit loads and the fastest copies want. */
 export const ALIGNMENT = 16;
-/** Of the exact search, where greedy orders leave a gap: bounded by work and not by time, so that a request has one plan. */
-const SEARCH_WORK = 1_500_000;
+/**
+ * Of the exact search, where greedy orders leave a gap: bounded by work and not by time, so that a request has one plan. A
+ * `thorough` layout, of plans that are reported or run, may take half a second where a `quick` one, of the many that are only
+ * weighed, leaves a gap worth it.
+ */
+const SEARCH_WORK = { quick: 1_500_000, thorough: 40_000_000 };
+export type LayoutEffort = keyof typeof SEARCH_WORK;
 /** The second order has never been the lower one for the thousands of values of a large step, and costs as much again. */
 const ORDERS_OF_MANY = 1;
 /** A waste below this part of max-live is not worth a search. */
 const NEGLIGIBLE = 0.0005;
+/** Worth a thorough one: more than this part of max-live, and than these bytes. */
+const WIDE = { part: 0.01, bytes: 16 * 1024 };
 const align = (n: number): number => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
 
 /** Plans of one request, as a search compiles them, have the same devices again and again. */
 const known = new Memo<Layout>(4_000_000);
 
-/**
- * Static layout of a device: offsets for blocks such that blocks alive together do not overlap, above `base`. With a `limit` it
- * is within it where the lowest is, and looked for no longer than it takes to know that: for plans that are only weighed.
- */
-export function layOut(blocks: readonly Block[], base = 0, limit?: number): Layout {
-  const question = `${base}/${limit ?? ''}/${blocks.map(({ first, last, bytes }) => `${first},${last},${bytes}`).join()}`;
-  return known.get(question, () => findLayout(blocks, base, limit));
+/** How far a layout is looked for. */
+export interface LayoutGoal {
+  /** Default `quick`. */
+  readonly effort?: LayoutEffort;
+  /**
+   * For plans that are only weighed: the layout is within it where the lowest is, and looked for no longer than it takes to
+   * know that.
+   */
+  readonly limit?: number | undefined;
 }
 
-function findLayout(blocks: readonly Block[], base: number, limit: number | undefined): Layout {
-  const start = align(base);
+/** Static layout of a device: offsets for blocks such that blocks alive together do not overlap, above `base`. */
+export function layOut(blocks: readonly Block[], base = 0, { effort = 'quick', limit }: LayoutGoal = {}): Layout {
+  const question = `${base}/${blocks.map(({ first, last, bytes }) => `${first},${last},${bytes}`).join()}`;
+  if (limit !== undefined) return known.get(`within ${limit} ${question}`, () => within(limit, blocks, base));
+  const quick = known.get(question, () => improved(greedy(blocks, base), blocks, base, SEARCH_WORK.quick));
+  return effort === 'quick' || !hasWideGap(quick)
+    ? quick
+    : known.get(`thorough ${question}`, () => improved(quick, blocks, base, SEARCH_WORK.thorough));
+}
+
+/** Whether a layout wastes so much that a thorough one may be worth its time. */
+export const hasWideGap = ({ height, maxLive }: Pick<Layout, 'height' | 'maxLive'>): boolean =>
+  height - maxLive > Math.max(WIDE.bytes, WIDE.part * maxLive);
+
+function within(limit: number, blocks: readonly Block[], base: number): Layout {
   const maxLive = base + largestLiveSum(blocks);
   // Where what is alive is beyond the limit any layout says so.
-  const enough = limit === undefined ? maxLive : limit < maxLive ? Number.POSITIVE_INFINITY : limit;
-  let { offsets, height } = greedyLayout(blocks, ALIGNMENT, start, enough, ORDERS_OF_MANY);
-  if (height > enough && height > maxLive * (1 + NEGLIGIBLE)) {
-    const packed = packBlocks(blocks, { unit: ALIGNMENT, work: SEARCH_WORK, known: offsets.map((o) => o - start) });
-    if (start + packed.height < height) {
-      offsets = packed.offsets.map((o) => o + start);
-      height = start + packed.height;
-    }
-  }
+  const found = greedy(blocks, base, limit < maxLive ? Number.POSITIVE_INFINITY : limit);
+  return limit < maxLive || found.height <= limit ? found : improved(found, blocks, base, SEARCH_WORK.quick);
+}
+
+/** `enough`: a height that need not be lowered; default the least there can be. */
+function greedy(blocks: readonly Block[], base: number, enough?: number): Layout {
+  const maxLive = base + largestLiveSum(blocks);
+  const { offsets, height } = greedyLayout(blocks, ALIGNMENT, align(base), enough ?? maxLive, ORDERS_OF_MANY);
   return { offsets, height: Math.max(height, base), maxLive };
+}
+
+function improved(from: Layout, blocks: readonly Block[], base: number, work: number): Layout {
+  if (from.height <= from.maxLive * (1 + NEGLIGIBLE)) return from;
+  const start = align(base);
+  const packed = packBlocks(blocks, { unit: ALIGNMENT, work, known: from.offsets.map((o) => o - start) });
+  if (start + packed.height >= from.height) return from;
+  return { ...from, offsets: packed.offsets.map((o) => o + start), height: Math.max(base, start + packed.height) };
 }

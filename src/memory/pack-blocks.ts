@@ -26,9 +26,11 @@ export interface Packing {
 
 /** Beyond so many blocks alive together in pairs, or in one row, the search would need more memory, or stack, than it is worth. */
 const MOST_PAIRS = 4_000_000;
-const MOST_BLOCKS = 2000;
+export const MOST_BLOCKS = 2000;
 /** Of the first attempt where there is no limit of work: about ten seconds. */
 const FIRST_WORK = 2e8;
+/** Of placing each block once, a pair of them: with less the search does not come to the end of its first layout. */
+const ONE_LAYOUT = 15;
 
 /**
  * Static layout: greedy orders, then the exact search at the capacity or, minimising, at max-live; where it does not get
@@ -47,7 +49,10 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
   const enough = capacity ?? maxLive;
   let best = packed(request.known ?? greedyLayout(blocks, unit, 0, enough).offsets);
   const filled = blocks.flatMap(({ bytes }, i) => (bytes > 0 ? [i] : []));
-  if (best.height <= Math.max(enough, lowerBound) || !isSearchable(filled.map((i) => blocks[i]!))) return best;
+  const total = request.work ?? Number.POSITIVE_INFINITY;
+  const oneLayout = ONE_LAYOUT * filled.length ** 2;
+  const isFound = best.height <= Math.max(enough, lowerBound);
+  if (isFound || total < oneLayout || !isSearchable(filled.map((i) => blocks[i]!))) return best;
 
   const search = new PackingSearch(
     packingProblem(
@@ -55,7 +60,6 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
       unit,
     ),
   );
-  const total = request.work ?? Number.POSITIVE_INFINITY;
   let work = total;
   const heightInUnits = (): number => Math.ceil(best.height / unit);
   /** No layout of `low − 1` units is possible; none of `doubtful − 1` has been found. */
@@ -86,9 +90,9 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
     return finished();
   }
   // Without a limit of work the shares still have to end.
-  const first = Number.isFinite(total) ? (2 * total) / 3 : FIRST_WORK;
+  const first = Number.isFinite(total) ? Math.max((2 * total) / 3, Math.min(total, 2 * oneLayout)) : FIRST_WORK;
   let isLeast = attempt(low, first);
-  for (let share = first / 4; !isLeast && work > 0 && !shouldStop?.(); share *= 2) {
+  for (let share = Math.max(first / 4, 2 * oneLayout); !isLeast && work > 0 && !shouldStop?.(); share *= 2) {
     let doubtful = low;
     while (doubtful < heightInUnits() && work > 0 && !shouldStop?.()) {
       // The last step below what is known: the lowest height that is in doubt.

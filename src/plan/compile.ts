@@ -113,7 +113,7 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
         return {
           schedules,
           programs,
-          memory: request.devices.map((_, d) => planDeviceMemory(d, programs, within?.[d])),
+          memory: request.devices.map((_, d) => planDeviceMemory(d, programs, { limit: within?.[d] })),
         };
       };
       return request.lifetimes === 'plain'

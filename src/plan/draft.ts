@@ -1,4 +1,5 @@
 /** Plans for devices whose memories may not suffice: an automatic partition is cut anew until it fits, or lacks least. */
+import { planDeviceMemory } from '../memory/device-memory.ts';
 import { PlanCache } from './cache.ts';
 import { capacityOf } from './capacity.ts';
 import { type CompileOptions, compilePlan, instructionsOf, type SeenPlans } from './compile.ts';
@@ -14,15 +15,30 @@ const CUTS = 4;
 /** No third cut is tried once those tried have so many instructions: half a minute, but counted in work. */
 const CUT_INSTRUCTIONS = 500_000;
 
+/** The plan without the check against capacities. */
+export const draftPlan = (asked: PlanRequest, cache?: PlanCache, goal?: FitGoal): Plan =>
+  laidOutThoroughly(roughPlan(asked, cache, goal));
+
+/** The plan with its final layouts: a rough one's where they have no gaps to speak of. No peak rises by it. */
+export function laidOutThoroughly(plan: Plan): Plan {
+  const memory = plan.memory.map((rough) =>
+    Object.values(rough.layouts).some(({ height, mayShrink }) => mayShrink && height > rough.maxLive)
+      ? planDeviceMemory(rough.device, plan.programs, { effort: 'thorough' })
+      : rough,
+  );
+  return memory.some((m, d) => m !== plan.memory[d]) ? { ...plan, memory } : plan;
+}
+
 /**
- * The plan without the check against capacities. An automatic partition is the fastest whose stages have room by what they
+ * A plan among many that are weighed: its layouts are those that take no time to speak of, and those of the answer, which
+ * `laidOutThoroughly` makes, are as low or lower. An automatic partition is the fastest whose stages have room by what they
  * keep and hold in flight. What counts are the planned bytes, which are more: where they exceed a capacity, the room is
  * lowered by as much and the stages are cut again. Where nothing fits, it is the plan that lacks the fewest bytes.
  *
  * Stages that compute again hold less: they are cut as if one microbatch were in flight. With `optimal` they need not, so both
  * are tried, and the faster is taken; with the goal `fits` the first that fits.
  */
-export function draftPlan(asked: PlanRequest, cache: PlanCache = new PlanCache(), goal: FitGoal = 'best'): Plan {
+export function roughPlan(asked: PlanRequest, cache: PlanCache = new PlanCache(), goal: FitGoal = 'best'): Plan {
   const capacities = asked.devices.map((d) => capacityOf(d) ?? Number.POSITIVE_INFINITY);
   const isLimited = capacities.some(Number.isFinite);
   if (asked.partition !== 'auto' || !isLimited) return compilePlan(asked, { cache, goal });

@@ -10,7 +10,15 @@ import type { PartitionSpec } from '../partition/index.ts';
 import { pauses } from '../partition/pause.ts';
 import { limitOf } from './capacity.ts';
 import { keptBytes } from './kept-bytes.ts';
-import { draftPlan, type Plan, PlanCache, type PlannedDevice, type PlanRequest, shortages } from './plan.ts';
+import {
+  laidOutThoroughly,
+  type Plan,
+  PlanCache,
+  type PlannedDevice,
+  type PlanRequest,
+  roughPlan,
+  shortages,
+} from './plan.ts';
 
 const PAGE_BYTES = 65536;
 
@@ -64,7 +72,7 @@ export async function leastMemory(request: PlanRequest, options: LeastMemoryOpti
     const { cluster } = request;
     const played = count === cluster?.devices.length ? { cluster } : { cluster: undefined };
     const devices = Array.from({ length: count }, () => ({ ...device, memory }));
-    return draftPlan({ ...request, partition, devices, ...played }, cache);
+    return roughPlan({ ...request, partition, devices, ...played }, cache);
   };
   const isOver = (): boolean => evaluated >= evaluations || performance.now() > deadline;
 
@@ -125,7 +133,7 @@ export async function leastMemory(request: PlanRequest, options: LeastMemoryOpti
     devices: count,
     microbatches: Object.values(best.plan.programs)[0]!.microbatches,
     capacityBytes: best.pages * PAGE_BYTES,
-    plan: best.plan,
+    plan: laidOutThoroughly(best.plan),
     lowerBound,
     refused: refusals.has(under) ? { capacityBytes: under * PAGE_BYTES, needBytes: refusals.get(under)! } : undefined,
     complete,

@@ -12,7 +12,7 @@ import type { PlanRequest, ScheduledRequest } from './request.ts';
 
 export { PlanCache } from './cache.ts';
 export { capacityOf } from './capacity.ts';
-export { draftPlan } from './draft.ts';
+export { draftPlan, laidOutThoroughly, roughPlan } from './draft.ts';
 export { graphsOf } from './graphs.ts';
 export { refuseWhatDoesNotFit } from './refusal.ts';
 export {

@@ -3,7 +3,7 @@ import { formatBytes } from '../core/format.ts';
 import { PlanCache } from './cache.ts';
 import { ADDRESSABLE_BYTES, limitOf } from './capacity.ts';
 import { instructionsOf } from './compile.ts';
-import { draftPlan } from './draft.ts';
+import { roughPlan } from './draft.ts';
 import { keptBytes } from './kept-bytes.ts';
 import { hasNullDevices } from './null-devices.ts';
 import type { Plan } from './plan.ts';
@@ -37,7 +37,7 @@ export function remedyFor(refused: Plan): string {
     if (tried > REMEDY_INSTRUCTIONS || least > MOST_REMEDIED) return false;
     tried += least;
     try {
-      const plan = draftPlan(changed, cache, 'fits');
+      const plan = roughPlan(changed, cache, 'fits');
       tried += Math.max(0, instructionsOf(plan) - least);
       return shortages(plan).length === 0;
     } catch {

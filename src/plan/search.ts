@@ -32,7 +32,16 @@ import {
 } from '../schedule/index.ts';
 import { listSchedule } from './auto-schedule.ts';
 import { capacityOf } from './capacity.ts';
-import { draftPlan, graphsOf, type Plan, PlanCache, type PlanRequest, type ScheduleWord, shortages } from './plan.ts';
+import {
+  draftPlan,
+  graphsOf,
+  type Plan,
+  PlanCache,
+  type PlanRequest,
+  roughPlan,
+  type ScheduleWord,
+  shortages,
+} from './plan.ts';
 import { recomputeByRule } from './recompute.ts';
 import { forwardsFirst } from './schedules.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds, updateSeconds } from './stage-costs.ts';
@@ -187,7 +196,7 @@ export async function searchPlan(request: PlanRequest, options: SearchOptions = 
       stagesPerDevice: undefined,
       recompute,
     };
-    const plan = draftPlan({ ...asked, programs: { [mainName]: main } }, cache);
+    const plan = roughPlan({ ...asked, programs: { [mainName]: main } }, cache);
     const found: EvaluatedCandidate = {
       ...rest,
       recompute: plan.recompute.size > 0 ? recompute : 'none',

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { keysOf } from '../../src/core/schema.ts';
 import { experimentSchema } from '../../src/train/experiment/schema.ts';
-import { blocksOf, documented, documentedFolder, node, rootFile, textOf } from './run.ts';
+import { asProcess, blocksOf, documentedFolder, node, rootFile, textOf } from './run.ts';
 
 const readme = textOf('README.md');
 
@@ -35,7 +35,7 @@ describe('README', () => {
           : line.includes('partita profile')
             ? ['--timed-steps', '2']
             : [];
-      const { code, stdout } = await documented(line, folder, ...short);
+      const { code, stdout } = await asProcess(line, folder, ...short);
       expect({ line, code }).toEqual({ line, code: 0 });
       expect(stdout).not.toContain('DIFFERENT');
     }

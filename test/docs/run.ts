@@ -3,12 +3,7 @@ import { mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../src/core/package-root.ts';
-
-export interface Outcome {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { type Outcome, runCommand } from '../support/command.ts';
 
 export const rootFile = (path: string): string => join(packageRoot(), path);
 export const textOf = (path: string): string => readFileSync(rootFile(path), 'utf8');
@@ -36,9 +31,16 @@ export function node(args: readonly string[], cwd = packageRoot()): Promise<Outc
   });
 }
 
-/** Runs a documented `npx partita …` line, with more flags behind it. */
-export function documented(line: string, cwd: string, ...more: string[]): Promise<Outcome> {
+/** Runs a documented `npx partita …` line, with more flags behind it: the built command, in this process. */
+export const documented = (line: string, cwd: string, ...more: string[]): Promise<Outcome> =>
+  runCommand(cwd, argumentsOf(line, more), { PARTITA_AUDIT: '' });
+
+/** The same as a user does it, in a process of its own. */
+export const asProcess = (line: string, cwd: string, ...more: string[]): Promise<Outcome> =>
+  node([rootFile('dist/cli/main.js'), ...argumentsOf(line, more)], cwd);
+
+function argumentsOf(line: string, more: readonly string[]): string[] {
   const [npx, partita, ...args] = line.trim().split(/\s+/);
   if (npx !== 'npx' || partita !== 'partita') throw new Error(`not a documented command: ${line}`);
-  return node([rootFile('dist/cli/main.js'), ...args, ...more], cwd);
+  return [...args, ...more];
 }

@@ -36,7 +36,7 @@ describe('layOut', () => {
   it('is within a limit where the lowest layout is', () => {
     fc.assert(
       fc.property(blocks, fc.nat(3000), (list, limit) => {
-        expect(layOut(list, 0, limit).height <= limit).toBe(layOut(list, 0).height <= limit);
+        expect(layOut(list, 0, { limit }).height <= limit).toBe(layOut(list, 0).height <= limit);
       }),
     );
   });

@@ -7,7 +7,7 @@ import { elementCount } from '../../src/core/types.ts';
 import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import * as nn from '../../src/nn/index.ts';
-import { mul } from '../../src/ops/elementwise.ts';
+import { add, mul } from '../../src/ops/elementwise.ts';
 import { sum } from '../../src/ops/reduce.ts';
 import { firstDifference } from '../conformance/compare.ts';
 import { fillParameters, generator, nodeList, ref, valuesOf } from './helpers.ts';
@@ -281,6 +281,60 @@ describe('multiheadAttention', () => {
     const integers = graph.input('i', { dtype: 'i32', shape: [t, t] });
     expect(attend({ attnMask: integers })).toThrow('bool (true: hidden) or f32 (added to the scores), got i32');
     expect(attend({ dropout: 1.5 })).toThrow('dropout must lie between 0 and 1, got 1.5');
+  });
+});
+
+describe('fused attention', () => {
+  type Options = Partial<nn.AttentionOptions>;
+  /** Output, gradients of both inputs and all parameters, and those gradients' derivative along themselves. */
+  function derivatives(options: Options, cross: boolean): number[][] {
+    const graph = new Graph();
+    const query = graph.input('x', { shape: [n, t, d] });
+    const key = graph.input('key', { shape: [n, s, 6] });
+    const y = nn.multiheadAttention(query, { heads, ...(cross ? { key } : {}), ...options });
+    const wrt = [query, ...(cross ? [key] : []), ...graph.parameters];
+    const of = (loss: Tensor): Tensor[] =>
+      gradients([{ tensor: loss, cotangent: graph.scalar(1) }], wrt).map((g) => g!);
+    const squares = (list: readonly Tensor[]): Tensor => list.map((g) => sum(mul(g, g))).reduce((a, b) => add(a, b));
+    const first = of(squares([y]));
+    const second = of(squares(first));
+    const inputs = { x: fill(n * t * d, 0.5), ...(cross ? { key: fill(n * s * 6, 0.25) } : {}) };
+    return valuesOf([y, ...first, ...second], inputs, fillParameters(graph)).map((v) => [...v]);
+  }
+
+  it.each([
+    ['self', {}, false],
+    ['causal', { causal: true }, false],
+    ['cross', {}, true],
+    ['cross, causal', { causal: true }, true],
+  ] as const)('%s: values, gradients and second derivatives of the graph with weights', (_, options, cross) => {
+    const expected = derivatives({ ...options, fused: false }, cross);
+    derivatives(options, cross).forEach((values, i) => {
+      expect(firstDifference(values, expected[i]!, { atol: 1e-10, rtol: 1e-10 }), `tensor ${i}`).toBeUndefined();
+    });
+  });
+
+  it('holds no weights in a step; masks, dropped weights and fused: false do', () => {
+    const holds = (options: Options, mode: 'training' | 'evaluation' = 'training') => {
+      const graph = new Graph({ mode });
+      const [long, width] = [11, 8];
+      const input = graph.input('x', { shape: [n, long, width] });
+      const y = nn.multiheadAttention(input, { heads, causal: true, ...options });
+      gradients([{ tensor: sum(mul(y, y)), cotangent: graph.scalar(1) }], graph.parameters);
+      const weights = graph.nodes.some(({ outputs }) => outputs.some((o) => o.shape.at(-1) === long && o.rank === 4));
+      const ops = graph.nodes.map((node) => node.op?.name);
+      expect(ops.includes('scaledDotProductAttention'), 'one or the other').toBe(!weights);
+      return weights;
+    };
+    expect(holds({})).toBe(false);
+    expect(holds({ fused: false })).toBe(true);
+    expect(holds({ dropout: 0.5 })).toBe(true);
+    expect(holds({ dropout: 0.5 }, 'evaluation')).toBe(false);
+    const graph = new Graph();
+    const input = graph.input('x', { shape: [n, t, d] });
+    nn.multiheadAttention(input, { heads, keyPaddingMask: padOwn(graph), name: 'a' });
+    nn.multiheadAttention(input, { heads, attnMask: own(graph), name: 'b' });
+    expect(graph.nodes.filter(({ op }) => op?.name === 'softmax').length).toBe(2);
   });
 });
 

@@ -1,0 +1,407 @@
+// What a step costs beside its kernels: calls, instructions, hand-overs, the step's own start and end.
+//
+//   node bench/overhead.mjs [--rounds 15] [--json FILE] [--models mlp,gpt,cnn]
+//
+// 1. Device core: lists of instructions whose kernel is empty, one call and ten calls an instruction, and the bare call in
+//    a loop, in turns. Two unknowns, two lists: what a call and what an instruction takes.
+// 2. Hand-over: a value goes to and fro between two devices. Where the other looks already, and where it has fallen asleep
+//    meanwhile, beside two bare threads that do the same with Atomics.wait and notify.
+// 3. A step's start and end on two devices, beside a message to each of two bare threads and one back from each.
+// 4. Whole steps of the models in the peers' table against the sum of their kernels, as recorded in steps in between.
+//
+// Medians of several rounds, in alternation; run it on an idle machine with at least two cores.
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { Graph, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
+import { close } from '../dist/backends/wasm/close.js';
+import { Control } from '../dist/runtime/control.js';
+import { Device } from '../dist/runtime/device.js';
+
+const { values: flags } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '15' },
+    json: { type: 'string' },
+    models: { type: 'string', default: 'mlp,gpt,cnn' },
+  },
+});
+const rounds = Number(flags.rounds);
+
+const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
+const us = (seconds) => `${(seconds * 1e6).toFixed(seconds < 1e-6 ? 3 : 1)} µs`;
+const device = { backend: 'wasm', memory: null, speed: 1 };
+const result = {};
+
+// 1 ─ Calls and instructions
+
+/** (func (param i32 × 5)) and nothing in it, exported as `f`. */
+const empty = new WebAssembly.Instance(
+  new WebAssembly.Module(
+    Uint8Array.of(
+      0,
+      97,
+      115,
+      109,
+      1,
+      0,
+      0,
+      0,
+      1,
+      9,
+      1,
+      96,
+      5,
+      127,
+      127,
+      127,
+      127,
+      127,
+      0,
+      3,
+      2,
+      1,
+      0,
+      7,
+      5,
+      1,
+      1,
+      102,
+      0,
+      0,
+      10,
+      4,
+      1,
+      2,
+      0,
+      11,
+    ),
+  ),
+).exports.f;
+
+function emptyProgram(instructions, calls) {
+  const part = {
+    signature: { op: 'empty', inputs: [], outputs: [], attrs: {} },
+    calls: Array.from({ length: calls }, () => ({ kernel: 'empty', args: [0, 16, 32, 48, 4] })),
+    inputs: [],
+    outputs: [],
+    repeat: 1,
+  };
+  const instruction = { kind: 'compute', task: '0F0', microbatch: 0, node: 'n', op: 'empty', parts: [part] };
+  return {
+    program: {
+      device: 0,
+      buffers: [],
+      instructions: Array.from({ length: instructions }, () => ({
+        ...instruction,
+        inputs: [],
+        outputs: [],
+        workspace: null,
+        overwrites: null,
+      })),
+    },
+    offsets: [],
+    peerOffsets: [],
+    deaths: [],
+    persistent: [],
+    feeds: [],
+    results: [],
+  };
+}
+
+async function deviceCore() {
+  const control = Control.create(1);
+  const channel = { startStep() {}, waitedSeconds: 0 };
+  const core = new Device({
+    device: 0,
+    memory: new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }),
+    control,
+    channel,
+    backend: { name: 'wasm', bind: (call) => close(empty, call.args) },
+    poison: 'standard',
+    audit: false,
+    faults: [],
+    now: () => performance.now(),
+    exit: () => {},
+  });
+  const n = 500;
+  core.load('one', emptyProgram(n, 1));
+  core.load('ten', emptyProgram(n, 10));
+  const bare = () => {
+    const begin = performance.now();
+    for (let i = 0; i < n; i++) empty(0, 16, 32, 48, 4);
+    return (performance.now() - begin) / 1000;
+  };
+  const times = { one: [], ten: [], bare: [] };
+  for (let i = 0; i < 100 * rounds; i++) {
+    for (const program of ['one', 'ten']) times[program].push((await core.step({ program, step: i })).seconds / n);
+    times.bare.push(bare() / n);
+  }
+  const [one, ten, call] = ['one', 'ten', 'bare'].map((k) => median(times[k].slice(25 * rounds)));
+  const perCall = (ten - one) / 9;
+  result.call = { seconds: perCall, beyondSeconds: perCall - call, bareSeconds: call };
+  result.instruction = { seconds: one - perCall };
+  console.log('Device core, empty kernel');
+  console.log(
+    `  a call within an instruction ${us(perCall)}, beyond the bare call ${us(perCall - call)} (goal ≤ 0.2 µs)`,
+  );
+  console.log(`  an instruction beside its calls ${us(one - perCall)} (goal ≤ 2 µs)`);
+}
+
+// 2 ─ Hand-overs
+
+/** `hops` times to the other device and on, with `work` products of 96 squared before each. */
+function pingPong(hops, work) {
+  return {
+    name: 'ping-pong',
+    build(batch) {
+      const graph = new Graph();
+      const w = graph.parameter('w', [96, 96], { kind: 'ones' });
+      let h = graph.input('x', { shape: [batch, 4] });
+      for (let i = 0; i <= hops; i++) {
+        graph.scope(`hop${i}`, () => {
+          h = ops.add(h, 1);
+          if (work > 0) {
+            let p = graph.parameter('p', [96, 96], { kind: 'ones' });
+            for (let k = 0; k < work; k++) p = ops.matmul(p, graph.parameter(`q${k}`, [96, 96], { kind: 'ones' }));
+            h = ops.add(h, ops.sum(p));
+          }
+        });
+      }
+      graph.output('y', h);
+      graph.output('w', ops.sum(w), { batchAxis: null });
+      return { graph, objective: [] };
+    },
+  };
+}
+
+async function openPingPong(hops, work) {
+  const stages = Object.fromEntries(Array.from({ length: hops + 1 }, (_, i) => [`hop${i}.*`, i]));
+  const plan = makePlan({
+    model: pingPong(hops, work),
+    programs: { forward: { batch: 1, mode: 'forward', outputs: true } },
+    microbatches: 1,
+    devices: [device, device],
+    partition: { stages: { ...stages, '*': hops } },
+    placement: Array.from({ length: hops + 1 }, (_, i) => i % 2),
+  });
+  return { plan, session: await Session.open(plan, { audit: false }) };
+}
+
+const bell = `
+  const { workerData: { words, me, hops } , parentPort } = require('node:worker_threads');
+  const other = 1 - me;
+  let turn = 0;
+  const ring = () => { Atomics.add(words, 16 * other, 1); Atomics.notify(words, 16 * other); };
+  const until = (goal, spins) => {
+    for (let i = 0; i < spins; i++) if (Atomics.load(words, 16 * me) - goal >= 0) return;
+    for (;;) { const seen = Atomics.load(words, 16 * me); if (seen - goal >= 0) return; Atomics.wait(words, 16 * me, seen); }
+  };
+  const work = (seconds) => { const end = performance.now() + seconds * 1000; while (performance.now() < end); };
+  parentPort.on('message', ({ spins, seconds }) => {
+    const begin = performance.now();
+    for (let i = 0; i < hops; i++) {
+      if (me === 0) { work(seconds); ring(); turn++; until(turn, spins); }
+      else { turn++; until(turn, spins); work(seconds); ring(); }
+    }
+    parentPort.postMessage((performance.now() - begin) / 1000);
+  });
+`;
+
+async function bareThreads(hops) {
+  const words = new Int32Array(new SharedArrayBuffer(256));
+  const threads = [0, 1].map((me) => new Worker(bell, { eval: true, workerData: { words, me, hops } }));
+  return {
+    run: async (options) =>
+      Math.max(
+        ...(await Promise.all(
+          threads.map(
+            (thread) =>
+              new Promise((resolve) => {
+                thread.once('message', resolve);
+                thread.postMessage(options);
+              }),
+          ),
+        )),
+      ),
+    close: () => Promise.all(threads.map((t) => t.terminate())),
+  };
+}
+
+/** From the end of a send to the end of its receive, by the clock that both devices share. */
+function latencies(plan, reports) {
+  const programs = plan.programs.forward.devices;
+  return programs.flatMap(({ instructions }, to) =>
+    instructions.flatMap((i, at) => {
+      if (i.kind !== 'receive') return [];
+      const send = programs[i.from].instructions.findIndex(
+        (s) => s.kind === 'send' && s.to === to && s.message === i.message,
+      );
+      return [(reports[to].times[2 * at + 1] - reports[i.from].times[2 * send + 1]) / 1000];
+    }),
+  );
+}
+
+async function handOver() {
+  const hops = 64;
+  const [quick, slow] = [await openPingPong(hops, 0), await openPingPong(hops, 12)];
+  const bare = await bareThreads(hops);
+  const x = { x: { type: { dtype: 'f32', shape: [1, 4] }, data: new Float32Array(4) } };
+  const instructions = quick.plan.programs.forward.devices.reduce((sum, d) => sum + d.instructions.length, 0);
+  const times = { quick: [], bareQuick: [], asleep: [], bareAsleep: [] };
+  for (let i = 0; i < 4 * rounds; i++) {
+    const { reports } = await quick.session.run('forward', x, { step: i });
+    times.quick.push(Math.max(...reports.map((r) => r.seconds)) / hops);
+    times.bareQuick.push((await bare.run({ spins: 200, seconds: 0 })) / (2 * hops));
+    const recorded = await slow.session.run('forward', x, { step: i, profile: true });
+    times.asleep.push(median(latencies(slow.plan, recorded.reports)));
+    const work = 200e-6;
+    times.bareAsleep.push((await bare.run({ spins: 200, seconds: work })) / (2 * hops) - work);
+  }
+  await Promise.all([quick.session.close(), slow.session.close(), bare.close()]);
+  const [q, bq, s, bs] = ['quick', 'bareQuick', 'asleep', 'bareAsleep'].map((k) => median(times[k].slice(rounds)));
+  result.handOver = {
+    seconds: q,
+    bareSeconds: bq,
+    asleepSeconds: s,
+    bareAsleepSeconds: bs,
+    instructionsPerHop: instructions / hops,
+  };
+  console.log('Hand-over of 16 bytes between two devices');
+  console.log(
+    `  in turns, ${(instructions / hops).toFixed(1)} instructions each: ${us(q)} (goal ≤ 5 µs); bare threads ${us(bq)}`,
+  );
+  console.log(`  to a device that sleeps: ${us(s)} from the end of the send; bare threads ${us(bs)}`);
+}
+
+// 3 ─ A step's start and end
+
+const echo = `require('node:worker_threads').parentPort.on('message', (ms) => {
+  const end = performance.now() + ms; while (performance.now() < end);
+  require('node:worker_threads').parentPort.postMessage(0);
+});`;
+
+/** Two milliseconds on each device, which waits for no other. */
+const apart = {
+  name: 'apart',
+  build() {
+    const graph = new Graph();
+    for (const name of ['first', 'second']) {
+      graph.scope(name, () => {
+        let h = graph.parameter('w', [256, 256], { kind: 'ones' });
+        for (let i = 0; i < 3; i++) h = ops.matmul(h, graph.parameter(`v${i}`, [256, 256], { kind: 'ones' }));
+        graph.output(name, ops.sum(h), { batchAxis: null });
+      });
+    }
+    return { graph, objective: [] };
+  },
+};
+
+async function stepEnds() {
+  const plan = makePlan({
+    model: apart,
+    programs: { forward: { batch: 1, mode: 'forward', outputs: true } },
+    microbatches: 1,
+    devices: [device, device],
+    partition: { stages: { 'first*': 0, '*': 1 } },
+  });
+  const session = await Session.open(plan, { audit: false });
+  const threads = [0, 1].map(() => new Worker(echo, { eval: true }));
+  const messages = async () => {
+    const begin = performance.now();
+    await Promise.all(
+      threads.map(
+        (t) =>
+          new Promise((resolve) => {
+            t.once('message', resolve);
+            t.postMessage(2);
+          }),
+      ),
+    );
+    return (performance.now() - begin - 2) / 1000;
+  };
+  const times = { host: [], late: [], messages: [] };
+  for (let i = 0; i < 8 * rounds; i++) {
+    const { seconds, reports } = await session.run('forward', {}, { step: i, profile: true });
+    const begins = reports.map((r) => r.times[0]);
+    times.host.push(seconds - (Math.max(...reports.map((r) => r.times.at(-1))) - Math.min(...begins)) / 1000);
+    times.late.push(Math.abs(begins[1] - begins[0]) / 1000);
+    times.messages.push(await messages());
+  }
+  await session.close();
+  await Promise.all(threads.map((t) => t.terminate()));
+  const [host, late, bare] = ['host', 'late', 'messages'].map((k) => median(times[k].slice(2 * rounds)));
+  result.step = { hostSeconds: host, lateSeconds: late, messagesSeconds: bare };
+  console.log('A step of 2 ms on two devices');
+  console.log(`  start and end ${us(host)}, the second device ${us(late)} behind the first; bare messages ${us(bare)}`);
+}
+
+// 4 ─ Steps against their kernels
+
+const models = {
+  mlp: [{ kind: 'mlp', inputs: 784, classes: 10, hidden: [512, 512] }, 128, [784]],
+  gpt: [{ kind: 'gpt', vocab: 96, context: 64, layers: 4, heads: 4, width: 128, tied: false }, 16, [64]],
+  cnn: [{ kind: 'lenet', size: 28, classes: 10, widths: [6, 16], hidden: [120, 84] }, 64, [1, 28, 28]],
+};
+
+async function steps(name) {
+  const [config, batch, shape] = models[name];
+  const plan = makePlan({
+    model: nn.models.modelOf(config),
+    programs: { train: { batch, mode: 'train' } },
+    microbatches: 1,
+    devices: [device],
+    partition: 'auto',
+    optimizer: makeOptimizer({ kind: 'sgd', lr: 0.01 }),
+  });
+  const size = shape.reduce((a, b) => a * b, batch);
+  const isText = name === 'gpt';
+  const data = {
+    x: isText
+      ? {
+          type: { dtype: 'i32', shape: [batch, ...shape] },
+          data: Int32Array.from({ length: size }, (_, i) => (i * 7919) % 96),
+        }
+      : {
+          type: { dtype: 'f32', shape: [batch, ...shape] },
+          data: Float32Array.from({ length: size }, (_, i) => Math.sin(i * 12.9) / 2),
+        },
+    y: {
+      type: { dtype: 'i32', shape: isText ? [batch, ...shape] : [batch] },
+      data: Int32Array.from({ length: isText ? size : batch }, (_, i) => (i * 31) % (isText ? 96 : 10)),
+    },
+  };
+  const session = await Session.open(plan, { seed: 1, audit: false });
+  const { instructions } = plan.programs.train.devices[0];
+  const times = { step: [], wall: [], kernels: [], ratio: [] };
+  const warm = 4;
+  const count = name === 'gpt' ? rounds : 3 * rounds;
+  for (let i = 0; i < warm + count; i++) {
+    const begin = performance.now();
+    const { reports } = await session.run('train', data, { step: 2 * i });
+    const wall = (performance.now() - begin) / 1000;
+    const recorded = (await session.run('train', data, { step: 2 * i + 1, profile: true })).reports[0].times;
+    if (i < warm) continue;
+    const kernels = instructions.reduce(
+      (sum, { kind }, at) => sum + (kind === 'compute' ? (recorded[2 * at + 1] - recorded[2 * at]) / 1000 : 0),
+      0,
+    );
+    times.step.push(reports[0].seconds);
+    times.wall.push(wall);
+    times.kernels.push(kernels);
+    times.ratio.push(wall / kernels);
+  }
+  await session.close();
+  const [step, wall, kernels, ratio] = ['step', 'wall', 'kernels', 'ratio'].map((k) => median(times[k]));
+  (result.steps ??= {})[name] = { instructions: instructions.length, step, wall, kernels, ratio };
+  const ms = (s) => `${(s * 1e3).toFixed(2)} ms`;
+  console.log(
+    `  ${name}  ${instructions.length} instructions: kernels ${ms(kernels)}, device ${ms(step)}, with the host ${ms(wall)}; ratio ${ratio.toFixed(3)} (goal ≤ 1.10)`,
+  );
+}
+
+await deviceCore();
+await handOver();
+await stepEnds();
+console.log('Steps on one device against their kernels');
+for (const name of flags.models.split(',')) await steps(name);
+if (flags.json) writeFileSync(flags.json, `${JSON.stringify(result, null, 2)}\n`);
