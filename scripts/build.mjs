@@ -82,11 +82,13 @@ if (!only || only === 'workers') {
     'workers/device.node.ts',
     'workers/milp.node.ts',
     'workers/pack.node.ts',
+    'workers/blas.node.ts',
     '--bundle',
     '--platform=node',
     '--format=esm',
     '--target=node20',
     '--external:highs', // optional: found at run time, or not
+    '--external:koffi',
     '--outdir=dist/workers',
     '--sourcemap',
     '--log-level=warning',

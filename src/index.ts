@@ -4,6 +4,7 @@
  *     import { Graph, losses, makeLearningRate, makeOptimizer, nn, plan, Session, train } from 'partita';
  */
 export { backward, backwardWithin, gradients } from './autodiff/backward.ts';
+export { findBlas } from './backends/blas/library.ts';
 export {
   DeviceError,
   FormatError,

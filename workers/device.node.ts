@@ -3,8 +3,7 @@
 import { availableParallelism } from 'node:os';
 import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
-import { createReferenceBackend } from '../src/backends/reference/reference-backend.ts';
-import { createWasmBackend } from '../src/backends/wasm/wasm-backend.ts';
+import { createBackend } from '../src/backends/create-backend.ts';
 import { SharedMemoryChannel } from '../src/runtime/channel.ts';
 import { Control } from '../src/runtime/control.ts';
 import { Device } from '../src/runtime/device.ts';
@@ -39,7 +38,7 @@ function makeDevice(start: DeviceStart, control: Control): Device {
     memory,
     control,
     channel: new SharedMemoryChannel(control, start.device, start.memories),
-    backend: start.backend === 'wasm' ? createWasmBackend(start.kernels, memory) : createReferenceBackend(memory),
+    backend: createBackend(start.backend, { kernels: start.kernels, memory, blas: start.blas }),
     poison: start.poison,
     audit: start.audit,
     faults: start.faults,

@@ -32,6 +32,12 @@ export async function requestAsked(invocation: Invocation): Promise<AskedPlan> {
       remedy: 'leave out one of them',
     });
   }
+  if (used && experiment.blas !== 'off') {
+    throw new UsageError('cluster-blas', 'blas: a --cluster is played on paper, and its devices call no library', {
+      fields: { key: 'blas', file },
+      remedy: '--blas off, and the rooflines of its devices in the cluster file',
+    });
+  }
   const prepared = prepareExperiment(
     used
       ? { ...experiment, devices: used.map(({ backend, speed }) => ({ backend, speed, memory: undefined })) }

@@ -86,6 +86,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
       ...(summary === undefined ? {} : { summary }),
       ...fields,
       tensors: Object.fromEntries(tensors.map(([name, t]) => [name, 'type' in t ? t.type.shape : t.shape])),
+      blas: plan.request.blas ?? null,
       ...figures,
       out: out ?? null,
     };

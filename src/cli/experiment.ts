@@ -7,7 +7,7 @@ import { coerce, setPath } from '../core/schema-flags.ts';
 import { readText } from '../formats/read-file.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
 import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
-import { isPathKey, resolvePaths } from '../train/experiment/paths.ts';
+import { isPath, resolvePaths } from '../train/experiment/paths.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import { isSweepKey, schemaOfKey, setSweep } from '../train/experiment/sweep.ts';
 import type { Invocation } from './invocation.ts';
@@ -48,7 +48,7 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
       continue;
     }
     const value = path === 'model' ? expandModel(read) : read;
-    setPath(experiment, path, isPathKey(path) && typeof value === 'string' ? resolve(value) : value);
+    setPath(experiment, path, isPath(path, value) ? resolve(value) : value);
   }
   letFlagsWin(experiment, keys, kindBefore);
   resolvePaths(experiment, process.cwd());

@@ -101,6 +101,7 @@ function jsonOf(plan: Plan) {
     surplus: summary.surplus,
     binding: summary.binding,
     stepSecondsLowerBound: summary.stepSecondsLowerBound,
+    blas: plan.request.blas ?? null,
     costs: (plan.request.costs ?? analyticCosts()).source,
     ...figures,
     devices: figures.devices.map((d, i) => {

@@ -48,6 +48,7 @@ export async function run(invocation: Invocation): Promise<number> {
       version: 1,
       command: 'profile',
       model: plan.request.model.name,
+      blas: plan.request.blas ?? null,
       ...breakdown,
       devices: breakdown.devices.map((d, i) => ({
         ...d,

@@ -118,6 +118,7 @@ export async function run(invocation: Invocation): Promise<number> {
     resumed: resumed ? { step: resumed.step, folder: resumed.folder } : null,
     checkpoints: experiment.checkpoint?.dir ?? null,
     noise: records.findLast((r) => r.noise)?.noise ?? null,
+    blas: plan.request.blas ?? null,
     ...figures,
     seconds: (performance.now() - began) / 1000,
     runDir: folder.path,
@@ -272,6 +273,7 @@ const layoutKeys = [
   'recompute',
   'batchNorm',
   'simd',
+  'blas',
 ];
 
 function refuseOtherLayout({ keys, memory, backend }: Invocation): void {

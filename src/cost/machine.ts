@@ -56,7 +56,7 @@ export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCost
     ...analytic,
     source: 'machine',
     instructionSeconds: (backend: BackendName, copiedBytes = 0) =>
-      kernelsOf(backend) === 'wasm'
+      kernelsOf(backend) !== 'reference'
         ? machine.secondsPerInstruction + copiedBytes / machine.copyBytesPerSecond
         : analytic.instructionSeconds(backend, copiedBytes),
     stepSeconds: () => machine.step.seconds,

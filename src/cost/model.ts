@@ -1,5 +1,5 @@
 import type { Node } from '../graph/graph.ts';
-import { type BackendName, kernelsOf, type NodeSignature } from '../lower/kernel-call.ts';
+import { type BackendName, type ComputingBackend, kernelsOf, type NodeSignature } from '../lower/kernel-call.ts';
 import {
   costSeconds,
   type DeviceModel,
@@ -8,6 +8,7 @@ import {
   type LinkModel,
   nodeCost,
   referenceDevice,
+  withNativeProducts,
 } from './analytic.ts';
 
 /** One run of a node's kernels, as far as its time depends on it. */
@@ -46,7 +47,12 @@ export interface AnalyticCostOptions {
 
 /** Rooflines: nothing was measured for the model at hand. */
 export function analyticCosts({ device = defaultDevice, link = defaultLink }: AnalyticCostOptions = {}): CostModel {
-  const modelOf = (backend: BackendName): DeviceModel => (kernelsOf(backend) === 'wasm' ? device : referenceDevice);
+  const models: Readonly<Record<ComputingBackend, DeviceModel>> = {
+    wasm: device,
+    blas: withNativeProducts(device),
+    reference: referenceDevice,
+  };
+  const modelOf = (backend: BackendName): DeviceModel => models[kernelsOf(backend)];
   return {
     source: 'analytic',
     kernelSeconds: (run, backend) => costSeconds(run, modelOf(backend)),

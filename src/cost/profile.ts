@@ -15,7 +15,7 @@ const VERSION = 1;
 const tensorType = object({ dtype: choice(['f32', 'i32', 'bool']), shape: list(integer({ min: 0 })) });
 
 const entrySchema = object({
-  backend: choice(['wasm', 'reference']),
+  backend: choice(['wasm', 'blas', 'reference']),
   op: string(),
   inputs: list(tensorType),
   outputs: list(tensorType),
@@ -125,7 +125,7 @@ export function profiledCosts(profile: Profile, fallback: CostModel = measuredCo
     source: 'profile',
     kernelSeconds: (run, backend) => {
       let key = keys.get(run.signature);
-      if (key === undefined || !key.startsWith(kernelsOf(backend))) {
+      if (key === undefined || !key.startsWith(`${kernelsOf(backend)} `)) {
         key = kernelKey(run.signature, backend);
         keys.set(run.signature, key);
       }

@@ -1,4 +1,5 @@
 import { byteSize } from '../core/types.ts';
+import { lowerForBlas } from './blas/index.ts';
 import { type BackendName, type ComputingBackend, kernelsOf, type Lowered, type NodeSignature } from './kernel-call.ts';
 import { lowerForReference } from './reference.ts';
 import { lowerForWasm } from './wasm/index.ts';
@@ -7,6 +8,7 @@ import { overwritableOnWasm } from './wasm/overwrite.ts';
 /** Node → kernel calls, by backend. Pure: what a node becomes never depends on where or when it runs. */
 const lowerings: Readonly<Record<ComputingBackend, (node: NodeSignature) => Lowered>> = {
   wasm: lowerForWasm,
+  blas: lowerForBlas,
   reference: lowerForReference,
 };
 
@@ -14,6 +16,7 @@ export const lowerNode = (backend: BackendName, node: NodeSignature): Lowered =>
 
 const overwritable: Readonly<Record<ComputingBackend, (node: NodeSignature, lowered: Lowered) => readonly number[]>> = {
   wasm: overwritableOnWasm,
+  blas: overwritableOnWasm,
   // It reads all of a node's inputs before it writes.
   reference: ({ inputs, outputs }) =>
     inputs.flatMap((type, i) => (byteSize(type) === byteSize(outputs[0]!) ? [i] : [])),

@@ -66,11 +66,13 @@ const schema = object({
   ),
   /** The kernels of its WebAssembly devices; absent: `strict`. */
   simd: optional(choice(simdVariants)),
+  /** The library of devices with the backend `blas`: their bits depend on it. */
+  blas: optional(object({ file: string(), version: string() })),
   /** What the planned bytes are of: a training of fewer steps may do without the smaller last batch, or an evaluation. */
   programs: optional(list(string())),
   devices: list(
     object({
-      backend: choice(['wasm', 'reference', 'null']),
+      backend: choice(['wasm', 'blas', 'reference', 'null']),
       capacityBytes: optional(integer({ min: 0 })),
       plannedBytes: integer({ min: 0 }),
     }),
@@ -131,6 +133,7 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
             ]),
           ),
     simd: plan.request.simd === 'relaxed' ? 'relaxed' : undefined,
+    blas: plan.request.blas && { ...plan.request.blas },
     programs: Object.keys(plan.programs),
     devices: plan.memory.map((m, d) => ({
       backend: plan.request.devices[d]!.backend,
@@ -168,8 +171,19 @@ export function readPlanFile(text: string, where: string): PlanFile {
   }
 }
 
-/** The request with the file's decisions in place of its own. */
+/** The request with the file's decisions in place of its own. Throws PlanError where only one of them has a native BLAS. */
 export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest {
+  if ((request.blas === undefined) !== (file.blas === undefined)) {
+    const stored = file.blas ? `made with ${file.blas.version}` : 'made without a native BLAS';
+    throw new PlanError(
+      'plan-differs',
+      `the plan was ${stored}, and the experiment has ${request.blas?.version ?? 'none'}`,
+      {
+        fields: { stored: file.blas ?? null, here: request.blas ?? null },
+        remedy: file.blas ? '--blas auto' : '--blas off',
+      },
+    );
+  }
   return {
     ...request,
     microbatches: file.microbatches,

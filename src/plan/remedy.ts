@@ -47,9 +47,10 @@ export function remedyFor(refused: Plan): string {
   if (request.recompute !== 'optimal' && fits({ recompute: 'optimal' })) return '--recompute optimal';
   const mayMoveStages =
     request.placement === undefined && (typeof request.partition === 'string' || 'balance' in request.partition);
-  // `--devices k` means wasm devices of speed 1: for others it would be another experiment.
+  // `--devices k` means wasm devices of speed 1, as `blas` has them: for others it would be another experiment.
+  const own = request.blas ? 'blas' : 'wasm';
   const isSimulated = request.devices.some((d) => d.simulated);
-  const areAlike = !isSimulated && request.devices.every((d) => d.backend === 'wasm' && d.speed === 1);
+  const areAlike = !isSimulated && request.devices.every(({ backend, speed }) => backend === own && speed === 1);
   if (mayMoveStages && areAlike && typeof request.schedule === 'string') {
     const smallest = request.devices.reduce((a, b) =>
       (b.memory ?? Number.POSITIVE_INFINITY) < (a.memory ?? Number.POSITIVE_INFINITY) ? b : a,

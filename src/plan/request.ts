@@ -1,6 +1,7 @@
 /** What a plan is asked for. */
 import { UsageError } from '../core/errors.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
+import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { BackendName, SimdVariant } from '../lower/kernel-call.ts';
 import type { BatchNormMode } from '../optim/batch-norm.ts';
 import type { ClipConfig } from '../optim/clip.ts';
@@ -73,6 +74,8 @@ export interface PlanRequest {
   readonly inputGradients?: boolean;
   /** Which build of the kernels WebAssembly devices run; default `strict`. `relaxed` has bits of its own. */
   readonly simd?: SimdVariant;
+  /** What devices with the backend `blas` call for products (`findBlas`). */
+  readonly blas?: BlasLibrary | undefined;
   /**
    * The same bits for every number of microbatches: each sample is computed by itself, and sums over the batch are one
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
@@ -98,10 +101,17 @@ export const clusterOf = ({ devices, costs = analyticCosts(), cluster }: PlanReq
   cluster ?? { devices, costs };
 
 /** Throws UsageError for devices, a cluster or a clip that no plan can be made for. */
-export function checkRequest({ devices, cluster, clip, optimizer }: PlanRequest): void {
+export function checkRequest({ devices, blas, cluster, clip, optimizer }: PlanRequest): void {
   if (devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
   devices.forEach(refuseUnknownDevice);
+  const native = devices.findIndex(({ backend }) => backend === 'blas');
+  if (native >= 0 && !blas) {
+    throw new UsageError('blas-library', `device ${native} has the backend "blas", and the request names no library`, {
+      fields: { device: native },
+      remedy: "blas: findBlas('auto')",
+    });
+  }
   refuseMixedDevices(devices);
   if (cluster && cluster.devices.length !== devices.length) {
     throw new UsageError(

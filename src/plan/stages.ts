@@ -224,4 +224,4 @@ export const relativeSpeed = (device: PlannedDevice | undefined): number =>
   device === undefined
     ? 1
     : device.speed *
-      (kernelsOf(device.backend) === 'wasm' ? 1 : referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond);
+      (kernelsOf(device.backend) === 'reference' ? referenceDevice.flopsPerSecond / defaultDevice.flopsPerSecond : 1);

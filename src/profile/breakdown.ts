@@ -1,7 +1,8 @@
 /** Where the time of recorded steps went. */
 import { formatType, type TensorType } from '../core/types.ts';
-import { costSeconds, type DeviceModel, referenceDevice } from '../cost/analytic.ts';
+import { costSeconds, type DeviceModel, referenceDevice, withNativeProducts } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
+import type { BackendName } from '../lower/kernel-call.ts';
 import type { Instruction, Part } from '../program/instruction.ts';
 import type { RecordedSteps } from './record.ts';
 
@@ -71,7 +72,7 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
   let total = 0;
   const devices = plan.programs[program]!.devices.map(({ instructions }, device): DeviceRow => {
     const { backend } = plan.request.devices[device]!;
-    const model: DeviceModel = backend === 'wasm' ? { ...machine.device, speed: 1 } : referenceDevice;
+    const model = rooflineOf(backend, { ...machine.device, speed: 1 });
     const spent = { compute: 0, copy: 0, exchange: 0 };
     instructions.forEach((instruction, i) => {
       const { seconds } = times[device]![i]!;
@@ -141,6 +142,11 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
       outputs: part.signature.outputs.map(formatType),
     })),
   };
+}
+
+function rooflineOf(backend: BackendName, wasm: DeviceModel): DeviceModel {
+  if (backend === 'reference') return referenceDevice;
+  return backend === 'blas' ? withNativeProducts(wasm) : wasm;
 }
 
 /** `im2col + gemm`: each kernel once, in order; a backend without kernels of its own computes the op itself. */

@@ -1,7 +1,7 @@
 /**
  * What was measured of this machine, kept between runs: a file for its constants, and one for the kernels that were timed
  * with so many devices busy. Their names hold a hash of the machine's identity, so that another processor, Node or build of
- * the kernels never sees them. A file that cannot be read is told and taken for missing; it is never an error.
+ * the kernels never sees them; kernels timed with a native BLAS have files of their own, by what the library says of itself. A file that cannot be read is told and taken for missing; it is never an error.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { choice, integer, object, parse } from '../core/schema.ts';
 import { type MachineCosts, machineSchema } from '../cost/machine.ts';
 import { type Profile, readProfile, writeProfile } from '../cost/profile.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
+import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { SimdVariant } from '../lower/kernel-call.ts';
 import { machineIdentity } from './identity.ts';
 
@@ -31,6 +32,8 @@ export function cacheFolder(environment: Environment = process.env): string | un
 
 const VERSION = 1;
 
+const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
+
 const machineFile = object({
   format: choice(['partita-machine']),
   version: integer({ min: 1 }),
@@ -49,10 +52,7 @@ export class MeasurementCache {
     this.folder = folder;
     this.warn = warn;
     this.simd = simd;
-    this.#id = createHash('sha256')
-      .update(JSON.stringify(machineIdentity(simd)))
-      .digest('hex')
-      .slice(0, 16);
+    this.#id = shortHash(JSON.stringify(machineIdentity(simd)));
   }
 
   machine(): MachineCosts | undefined {
@@ -69,20 +69,20 @@ export class MeasurementCache {
   }
 
   /** The kernels that were timed while so many devices were busy. */
-  profile(busyDevices: number): Profile | undefined {
-    return this.#read(this.#profileFile(busyDevices), readProfile);
+  profile(busyDevices: number, blas?: BlasLibrary): Profile | undefined {
+    return this.#read(this.#profileFile(busyDevices, blas), readProfile);
   }
 
-  async keepProfile(profile: Profile): Promise<void> {
-    await this.#write(this.#profileFile(profile.busyDevices), writeProfile(profile));
+  async keepProfile(profile: Profile, blas?: BlasLibrary): Promise<void> {
+    await this.#write(this.#profileFile(profile.busyDevices, blas), writeProfile(profile));
   }
 
   get #machineFile(): string {
     return `machine-${this.#id}.json`;
   }
 
-  #profileFile(busyDevices: number): string {
-    return `kernels-${this.#id}-${busyDevices}.json`;
+  #profileFile(busyDevices: number, blas: BlasLibrary | undefined): string {
+    return `kernels-${this.#id}-${busyDevices}${blas ? `-blas-${shortHash(blas.version)}` : ''}.json`;
   }
 
   #read<T>(name: string, read: (text: string, file: string) => T): T | undefined {

@@ -48,7 +48,7 @@ async function watched<T>(cache: MeasurementCache, measure: () => Promise<T>): P
 export async function profileFor(request: PlanRequest, feed: () => Feed, options: MeasuringOptions): Promise<Profile> {
   const { cache, announce } = options;
   const busyDevices = options.busyDevices ?? Math.min(request.devices.length, availableParallelism());
-  const known = cache.profile(busyDevices);
+  const known = cache.profile(busyDevices, request.blas);
   const wanted = (options.microbatches ?? [request.microbatches]).map((microbatches) => ({ ...request, microbatches }));
   const lacking = wanted.filter((r) => !known || missingKeys(known, kernelRuns(r)).length > 0);
   if (known && lacking.length === 0) return known;
@@ -56,7 +56,7 @@ export async function profileFor(request: PlanRequest, feed: () => Feed, options
   announce?.(`timing the kernels of ${request.model.name}`);
   const measured = await watched(cache, () => profileModels(lacking, feed(), machine, { ...options, busyDevices }));
   const profile = known ? mergeProfiles(known, measured) : measured;
-  await cache.keepProfile(profile);
+  await cache.keepProfile(profile, request.blas);
   return profile;
 }
 

@@ -68,8 +68,10 @@ function heading({ model, programs }: PlanSummary, plan: Plan): string {
   const quality = objective ? qualityOf(objective) : '';
   const chunks = `batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}`;
   const invariant = plan.request.invariant ? ', invariant: sample by sample, the same bits for any number of them' : '';
-  const relaxed = plan.request.simd === 'relaxed' ? ', relaxed SIMD' : '';
-  return `Model ${model}, ${chunks}${invariant}${relaxed}\nPartition ${method}${quality}`;
+  const { blas, simd } = plan.request;
+  const relaxed = simd === 'relaxed' ? ', relaxed SIMD' : '';
+  const products = blas ? `\nProducts by ${blas.version}, ${blas.file}` : '';
+  return `Model ${model}, ${chunks}${invariant}${relaxed}${products}\nPartition ${method}${quality}`;
 }
 
 function qualityOf(objective: PartitionObjective): string {

@@ -1,5 +1,6 @@
 import { DeviceError, PlanError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
+import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { ComputingBackend, SimdVariant } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepOptions, StepReport } from './device-image.ts';
 import type { DeviceThreads } from './device-threads.ts';
@@ -42,6 +43,8 @@ export interface DeviceSpec {
 }
 
 export interface ClusterOptions {
+  /** For devices with the backend `blas`; proven to bear several threads at once. */
+  readonly blas?: BlasLibrary | undefined;
   readonly audit?: boolean;
   readonly poison?: PoisonKind;
   /** Faults to provoke, by device; for tests of the failure paths. */

@@ -1,6 +1,5 @@
+import { createBackend } from '../backends/create-backend.ts';
 import { kernelsModule } from '../backends/kernels-module.ts';
-import { createReferenceBackend } from '../backends/reference/reference-backend.ts';
-import { createWasmBackend } from '../backends/wasm/wasm-backend.ts';
 import { UsageError } from '../core/errors.ts';
 import { pauses } from '../partition/pause.ts';
 import type { Channel, Exchange } from './channel.ts';
@@ -50,7 +49,7 @@ export class LocalCluster implements DeviceCluster {
         channel: new LocalChannel(control, hub, device, (to, source, target, bytes) => {
           views[to]!.set(views[device]!.subarray(source, source + bytes), target);
         }),
-        backend: spec.backend === 'wasm' ? createWasmBackend(kernels[device]!, memory) : createReferenceBackend(memory),
+        backend: createBackend(spec.backend, { kernels: kernels[device]!, memory, blas: options.blas }),
         poison: options.poison ?? 'standard',
         audit: options.audit ?? false,
         faults: options.faults?.[device] ?? [],

@@ -80,6 +80,7 @@ export class ThreadCluster implements DeviceCluster {
         device,
         backend: spec.backend,
         kernels: kernels[device]!,
+        blas: options.blas,
         control: cluster.#control.buffer,
         devices: specs.length,
         memories,

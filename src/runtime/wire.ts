@@ -1,3 +1,4 @@
+import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { ComputingBackend } from '../lower/kernel-call.ts';
 import type { DeviceImage, Fault, StepReport } from './device-image.ts';
 import type { PoisonKind } from './poison.ts';
@@ -12,6 +13,8 @@ export interface DeviceStart {
   readonly backend: ComputingBackend;
   /** Compiled once by the coordinator. */
   readonly kernels: WebAssembly.Module;
+  /** Of devices with the backend `blas`. */
+  readonly blas: BlasLibrary | undefined;
   readonly control: SharedArrayBuffer;
   readonly devices: number;
   /** Memories of all devices: a sender writes into the receiver's. */

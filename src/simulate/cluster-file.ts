@@ -70,7 +70,10 @@ const clusterSchema = object(
 type Group = Infer<typeof groupSchema>;
 
 export interface ClusterFile {
-  readonly devices: readonly (SimulatedDevice & { readonly memory: number | null })[];
+  readonly devices: readonly (SimulatedDevice & {
+    readonly backend: 'wasm' | 'reference';
+    readonly memory: number | null;
+  })[];
   /** Of a transfer that is alone: no faster than the media on its way. undefined: the file says nothing of links. */
   readonly link: CostModel['link'] | undefined;
   readonly media: readonly Medium[];

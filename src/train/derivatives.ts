@@ -26,14 +26,23 @@ export interface DerivativeOptions
   extends Partial<
       Pick<
         PlanRequest,
-        'microbatches' | 'schedule' | 'partition' | 'placement' | 'l2' | 'costs' | 'batchNorm' | 'invariant' | 'simd'
+        | 'microbatches'
+        | 'schedule'
+        | 'partition'
+        | 'placement'
+        | 'l2'
+        | 'costs'
+        | 'batchNorm'
+        | 'invariant'
+        | 'simd'
+        | 'blas'
       >
     >,
     Pick<SessionOptions, 'seed' | 'parameters' | 'transport' | 'audit'> {
   readonly model: Model;
   /** The whole batch: the model's inputs and targets by name. */
   readonly data: Readonly<Record<string, HostTensor>>;
-  /** Default 1. A count means wasm devices with as much memory as needed. */
+  /** Default 1. A count means wasm devices with as much memory as needed, which take products to `blas` where it is given. */
   readonly devices?: number | readonly PlannedDevice[];
   readonly signal?: AbortSignal;
 }
@@ -272,20 +281,25 @@ export const gradientRequest = (options: DerivativeOptions): PlanRequest => requ
 
 function requestOf(options: DerivativeOptions): PlanRequest {
   const { model, devices = 1, microbatches = 1, schedule, partition = 'auto' } = options;
-  const { placement, l2, costs, batchNorm, invariant, simd } = options;
+  const { placement, l2, costs, batchNorm, invariant, simd, blas } = options;
   return {
     model,
     programs: { gradients: { batch: batchOf(options), mode: 'gradients' } },
     microbatches,
     devices:
       typeof devices === 'number'
-        ? Array.from({ length: devices }, () => ({ backend: 'wasm' as const, memory: null, speed: 1 }))
+        ? Array.from({ length: devices }, () => ({
+            backend: blas ? ('blas' as const) : ('wasm' as const),
+            memory: null,
+            speed: 1,
+          }))
         : devices,
     partition,
     ...(schedule ? { schedule } : {}),
     ...(placement ? { placement } : {}),
     ...(l2 ? { l2 } : {}),
     ...(costs ? { costs } : {}),
+    ...(blas ? { blas } : {}),
     ...(invariant ? { invariant } : {}),
     ...(batchNorm ? { batchNorm } : {}),
     ...(simd ? { simd } : {}),

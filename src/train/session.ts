@@ -1,3 +1,4 @@
+import { proveBlas } from '../backends/blas/self-test.ts';
 import { DeviceError, UsageError } from '../core/errors.ts';
 import type { HostTensor, TensorData, TensorType } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
@@ -483,16 +484,18 @@ function refuseOfNullDevices({ request }: Plan, { parameters, transport }: Sessi
   }
 }
 
-/** Devices that compute nothing take turns in this thread. */
+/** Devices that compute nothing take turns in this thread. A library is tried before any device takes it. */
 async function startCluster({ request, memory }: Plan, options: SessionOptions): Promise<DeviceCluster> {
   if (hasNullDevices(request.devices)) return LocalCluster.startNull(request.devices.length, options);
+  const { blas } = request;
+  if (blas) await proveBlas(blas);
   const specs = request.devices.map((d, i) => ({
     backend: kernelsOf(d.backend),
     simd: request.simd,
     bytes: memory[i]!.peakBytes,
     capacity: d.memory,
   }));
-  return await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, options);
+  return await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, { ...options, blas });
 }
 
 function checkFits({ tensor, bytes }: Home, value: HostTensor): void {

@@ -58,7 +58,7 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['a missing .npy file', { data: { kind: 'npy', files: { x: 'no.npy' } } }, 2, 'data.files.x', 'no such file'],
   ['unknown SIMD', { simd: 'loose' }, 2, 'simd', '"relaxed"'],
   ['relaxed SIMD on the reference', { simd: 'relaxed', devices: [{ backend: 'reference' }] }, 2, 'simd', '"strict"'],
-  ['a BLAS', { blas: 'auto' }, 2, 'blas', 'has not got'],
+  ['a BLAS that is no path', { blas: 1 }, 2, 'blas', '"off" | "auto"', 'got 1'],
   ['a link without a bandwidth', { links: [{ from: 0, to: 1 }] }, 2, 'links.0.bandwidth', '> 0', 'required'],
   [
     'a link to no device',

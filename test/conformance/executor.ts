@@ -3,6 +3,7 @@
  * fresh memory is poisoned, and the workspace's last byte must be written: what the memory planner relies on.
  */
 import type { Backend } from '../../src/backends/backend.ts';
+import type { Blas } from '../../src/backends/blas/library.ts';
 import { kernelsModule } from '../../src/backends/kernels-module.ts';
 import { createReferenceBackend } from '../../src/backends/reference/reference-backend.ts';
 import { createWasmBackend } from '../../src/backends/wasm/wasm-backend.ts';
@@ -29,11 +30,13 @@ export class Executor {
     this.#bytes = new Uint8Array(memory.buffer);
   }
 
-  /** `module`: other kernels than the built ones. */
-  static async create(kind: BackendKind, module?: WebAssembly.Module): Promise<Executor> {
+  /** `module`: other kernels than the built ones; `blas`: a library for the products of `wasm`. */
+  static async create(kind: BackendKind, module?: WebAssembly.Module, blas?: Blas): Promise<Executor> {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
     const backend =
-      kind === 'wasm' ? createWasmBackend(module ?? (await kernelsModule()), memory) : createReferenceBackend(memory);
+      kind === 'wasm'
+        ? createWasmBackend(module ?? (await kernelsModule()), memory, blas)
+        : createReferenceBackend(memory);
     return new Executor(backend, memory);
   }
 

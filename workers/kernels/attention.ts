@@ -46,7 +46,7 @@ export function attentionWorkspace(gradient: i32, T: i32, S: i32, D: i32, V: i32
 }
 
 /** y = x·factor for `rows` rows of n, xStep bytes apart in x and side by side in y. */
-function scaledRows(rows: i32, n: i32, x: usize, xStep: usize, factor: f32, y: usize): void {
+export function attentionScaled(rows: i32, n: i32, x: usize, xStep: usize, factor: f32, y: usize): void {
   const f = f32x4.splat(factor);
   for (; rows > 0; rows--) {
     let from = x;
@@ -130,6 +130,48 @@ export function attention(
   }
 }
 
+/**
+ * Scores of queries i… and keys j… become e^(score − top), what is hidden 0; tops and sums run along, and y, what earlier blocks
+ * of keys have added up, is scaled to the new top.
+ */
+export function attentionRows(
+  rows: i32, cols: i32, i: i32, j: i32, causal: i32, scores: usize, tops: usize, sums: usize, V: i32, y: usize, ldv: i32,
+): void {
+  for (let r = 0; r < rows; r++) {
+    const n = visible(causal, i + r, j, cols);
+    if (n > 0) {
+      const before = j > 0 ? load<f32>(tops) : LEAST;
+      const top = max(before, maxRow(n, scores));
+      let total = expSumRow(n, scores, top);
+      if (j > 0) {
+        const factor = f32x4.extract_lane(vexp(f32x4.splat(before - top)), 0);
+        total += load<f64>(sums) * <f64>factor;
+        if (factor != 1) scaleRow(V, y, factor);
+      }
+      store<f32>(tops, top);
+      store<f64>(sums, total);
+    }
+    if (n < cols) fillRow(cols - n, f32x4.splat(0), scores + <usize>n * 4);
+    scores += <usize>cols * 4;
+    tops += 4;
+    sums += 8;
+    y += <usize>ldv * 4;
+  }
+}
+
+/** Behind the last block of keys: y over the sums, and their logarithms. */
+export function attentionFinish(rows: i32, tops: usize, sums: usize, V: i32, y: usize, ldv: i32, lse: usize): void {
+  for (; rows > 0; rows--) {
+    const total = load<f64>(sums);
+    scaleRow(V, y, <f32>(1 / total));
+    store<f32>(lse, load<f32>(tops) + logOne(<f32>total));
+    tops += 4;
+    sums += 8;
+    y += <usize>ldv * 4;
+    lse += 4;
+  }
+}
+
 /** One head of one sample: `ldk` elements from a query or key to the next, `ldv` from a value or result to the next. */
 function head(
   T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
@@ -144,40 +186,17 @@ function head(
   const vRow = <usize>ldv * 4;
   for (let i = 0; i < T; i += ROWS) {
     const rows = min(ROWS, T - i);
-    scaledRows(rows, D, q, kRow, scale, ws);
+    attentionScaled(rows, D, q, kRow, scale, ws);
     const end = keysSeen(i + rows, S, causal);
     for (let j = 0; j < end; j += KEYS) {
       const cols = min(KEYS, end - j);
       gemm(rows, cols, D, ws, D, 1, k + <usize>j * kRow, 1, ldk, scores, cols, 0, product);
-      let row = scores;
-      for (let r = 0; r < rows; r++) {
-        const n = visible(causal, i + r, j, cols);
-        if (n > 0) {
-          const topAt = tops + <usize>r * 4;
-          const sumAt = sums + <usize>r * 8;
-          const before = j > 0 ? load<f32>(topAt) : LEAST;
-          const top = max(before, maxRow(n, row));
-          let total = expSumRow(n, row, top);
-          if (j > 0) {
-            const factor = f32x4.extract_lane(vexp(f32x4.splat(before - top)), 0);
-            total += load<f64>(sumAt) * <f64>factor;
-            if (factor != 1) scaleRow(V, y + <usize>r * vRow, factor);
-          }
-          store<f32>(topAt, top);
-          store<f64>(sumAt, total);
-        }
-        if (n < cols) fillRow(cols - n, f32x4.splat(0), row + <usize>n * 4);
-        row += <usize>cols * 4;
-      }
+      attentionRows(rows, cols, i, j, causal, scores, tops, sums, V, y, ldv);
       gemm(rows, V, cols, scores, cols, 1, v + <usize>j * vRow, ldv, 1, y, ldv, j > 0 ? 1 : 0, product);
     }
-    for (let r = 0; r < rows; r++) {
-      const total = load<f64>(sums + <usize>r * 8);
-      scaleRow(V, y, <f32>(1 / total));
-      store<f32>(lse, load<f32>(tops + <usize>r * 4) + logOne(<f32>total));
-      y += vRow;
-      lse += 4;
-    }
+    attentionFinish(rows, tops, sums, V, y, ldv, lse);
+    y += <usize>rows * vRow;
+    lse += <usize>rows * 4;
     q += <usize>rows * kRow;
   }
 }
@@ -214,6 +233,42 @@ export function attentionGrad(
   }
 }
 
+/** Σ dy·y of each row. */
+export function attentionDeltas(rows: i32, V: i32, dy: usize, y: usize, ldv: i32, deltas: usize): void {
+  for (; rows > 0; rows--) {
+    store<f32>(deltas, <f32>dotRow(V, dy, y));
+    dy += <usize>ldv * 4;
+    y += <usize>ldv * 4;
+    deltas += 4;
+  }
+}
+
+/** Scores of queries i… and keys j… become weights, and these' cotangents the scores'; what is hidden is 0. */
+export function attentionWeightGrads(
+  rows: i32, cols: i32, i: i32, j: i32, causal: i32, weights: usize, grads: usize, lse: usize, deltas: usize,
+): void {
+  for (let r = 0; r < rows; r++) {
+    const n = visible(causal, i + r, j, cols);
+    weightGradRow(n, weights, grads, load<f32>(lse), load<f32>(deltas));
+    if (n < cols) {
+      fillRow(cols - n, f32x4.splat(0), weights + <usize>n * 4);
+      fillRow(cols - n, f32x4.splat(0), grads + <usize>n * 4);
+    }
+    weights += <usize>cols * 4;
+    grads += <usize>cols * 4;
+    lse += 4;
+    deltas += 4;
+  }
+}
+
+/** x·factor in place, rows `ldx` elements apart. */
+export function attentionScale(rows: i32, n: i32, x: usize, ldx: i32, factor: f32): void {
+  for (; rows > 0; rows--) {
+    scaleRow(n, x, factor);
+    x += <usize>ldx * 4;
+  }
+}
+
 /** As `head`; dk and dv are added to. */
 function headGrad(
   T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
@@ -229,36 +284,22 @@ function headGrad(
   const vRow = <usize>ldv * 4;
   for (let i = 0; i < T; i += ROWS) {
     const rows = min(ROWS, T - i);
-    scaledRows(rows, D, q, kRow, scale, ws);
-    for (let r = 0; r < rows; r++) {
-      store<f32>(deltas + <usize>r * 4, <f32>dotRow(V, dy + <usize>r * vRow, y + <usize>r * vRow));
-    }
+    attentionScaled(rows, D, q, kRow, scale, ws);
+    attentionDeltas(rows, V, dy, y, ldv, deltas);
     const end = keysSeen(i + rows, S, causal);
     for (let j = 0; j < end; j += KEYS) {
       const cols = min(KEYS, end - j);
       const kAt = <usize>j * kRow;
       const vAt = <usize>j * vRow;
-      const step = <usize>cols * 4;
       gemm(rows, cols, D, ws, D, 1, k + kAt, 1, ldk, weights, cols, 0, product);
       gemm(rows, cols, V, dy, ldv, 1, v + vAt, 1, ldv, grads, cols, 0, product);
-      for (let r = 0; r < rows; r++) {
-        const n = visible(causal, i + r, j, cols);
-        const p = weights + <usize>r * step;
-        const dp = grads + <usize>r * step;
-        weightGradRow(n, p, dp, load<f32>(lse + <usize>r * 4), load<f32>(deltas + <usize>r * 4));
-        if (n < cols) {
-          fillRow(cols - n, f32x4.splat(0), p + <usize>n * 4);
-          fillRow(cols - n, f32x4.splat(0), dp + <usize>n * 4);
-        }
-      }
+      attentionWeightGrads(rows, cols, i, j, causal, weights, grads, lse, deltas);
       gemm(cols, V, rows, weights, 1, cols, dy, ldv, 1, dv + vAt, ldv, 1, product);
       gemm(cols, D, rows, grads, 1, cols, ws, D, 1, dk + kAt, ldk, 1, product);
       gemm(rows, D, cols, grads, cols, 1, k + kAt, ldk, 1, dq, ldk, j > 0 ? 1 : 0, product);
     }
-    for (let r = 0; r < rows; r++) {
-      scaleRow(D, dq, scale);
-      dq += kRow;
-    }
+    attentionScale(rows, D, dq, ldk, scale);
+    dq += <usize>rows * kRow;
     q += <usize>rows * kRow;
     y += <usize>rows * vRow;
     dy += <usize>rows * vRow;

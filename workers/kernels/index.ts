@@ -1,6 +1,6 @@
 // Every kernel of the WebAssembly backend; the rules of the ABI are in README.md.
 export { clip, clipGrad, elu, eluGrad, hardSigmoid, hardSigmoidGrad, leakyRelu, leakyReluGrad, thresholdedRelu, thresholdedReluGrad } from './activations';
-export { attention, attentionGrad, attentionWorkspace } from './attention';
+export { attention, attentionDeltas, attentionFinish, attentionGrad, attentionRows, attentionScale, attentionScaled, attentionWeightGrads, attentionWorkspace } from './attention';
 export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad, batchNormWithMomentsInputGrad, channelMoments, mergeMoments, runningVariance } from './batchNorm';
 export { add, div, equal, equalI32, fmod, greater, greaterEqual, less, lessEqual, lessI32, maximum, minimum, mod, mul, notEqual, pow, prelu, sub } from './binary';
 export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';
@@ -12,6 +12,7 @@ export { gemm, gemmBatched, gemmWorkspace } from './gemm';
 export { groupNorm, groupNormInputGrad, groupNormWeightGrad } from './groupNorm';
 export { acosh, asinh, atanh, cosh, sinh } from './hyperbolic';
 export { absI32, addI32, clipI32, divI32, equalI32, fmodI32, lessI32, maximumI32, minimumI32, modI32, mulI32, negI32, powI32, signI32, subI32 } from './integers';
+export { addIntoRow, columns, fromColumns } from './im2col';
 export { reduceLogSumExp } from './logSumExp';
 export { acos, asin, atan } from './inverseTrig';
 export { and, castBoolF32, castBoolI32, castF32Bool, castF32I32, castI32Bool, castI32F32, not, or, where, xor } from './logic';

@@ -1,16 +1,26 @@
 import { DeviceError } from '../../core/errors.ts';
+import { lowerForBlas } from '../../lower/blas/index.ts';
 import type { Arg } from '../../lower/kernel-call.ts';
 import { lowerForWasm } from '../../lower/wasm/index.ts';
 import type { Backend, Binding } from '../backend.ts';
+import type { AttentionExports } from '../blas/attention.ts';
+import type { Blas } from '../blas/library.ts';
+import { type ConvExports, nativeProducts } from '../blas/products.ts';
 import { close, type Kernel } from './close.ts';
 
-/** The kernels, instantiated on a device's memory. They hold no state and allocate nothing. */
-export function createWasmBackend(module: WebAssembly.Module, memory: WebAssembly.Memory): Backend {
+/**
+ * The kernels, instantiated on a device's memory. They hold no state and allocate nothing. With `blas`, products are the
+ * library's.
+ */
+export function createWasmBackend(module: WebAssembly.Module, memory: WebAssembly.Memory, blas?: Blas): Backend {
   const instance = new WebAssembly.Instance(module, imports(module, memory));
+  const native = blas && nativeProducts(blas, memory, instance.exports as unknown as ConvExports & AttentionExports);
   return {
-    name: 'wasm',
-    lower: lowerForWasm,
+    name: blas ? 'blas' : 'wasm',
+    lower: blas ? lowerForBlas : lowerForWasm,
     bind: (call, node, at) => {
+      const bindNative = native?.[call.kernel];
+      if (bindNative) return bindNative(call.args.map((arg) => resolve(arg, at)));
       const kernel = instance.exports[call.kernel];
       if (typeof kernel !== 'function') {
         throw new DeviceError(

@@ -4,10 +4,10 @@ import { input, type LowerRule, output, workspace } from '../kernel-call.ts';
 import { gemmWorkspace } from './workspace.ts';
 
 /** Queries and keys a block, as in `workers/kernels/attention.ts`. */
-const queryBlock = 64;
-const keyBlock = 256;
+export const queryBlock = 64;
+export const keyBlock = 256;
 
-const up16 = (n: number): number => Math.ceil(n / 16) * 16;
+export const up16 = (n: number): number => Math.ceil(n / 16) * 16;
 
 /**
  * Exact scratch bytes of the kernels: blocks, never all keys of all queries. The same formula as the WebAssembly module's

@@ -43,12 +43,22 @@ const isLayout: Readonly<Record<keyof PlanRequest, boolean>> = {
   stageSeconds: true,
   recompute: true,
   lifetimes: true,
+  blas: false,
   costs: true,
   cluster: true,
 };
 
 export function trainingIdentity({ plan, seed, data, noise, evaluation }: IdentityOptions): TrainingIdentity {
-  const { model, optimizer, programs, microbatches, batchNorm = 'micro', simd = 'strict', ...rest } = plan.request;
+  const {
+    model,
+    optimizer,
+    programs,
+    microbatches,
+    batchNorm = 'micro',
+    simd = 'strict',
+    blas,
+    ...rest
+  } = plan.request;
   const graph = someGraph(model, 'training');
   const program = Object.values(programs).find(({ mode }) => mode === 'train');
   const normalizes = graph.nodes.some(({ op }) => op?.name === batchNormOp.name);
@@ -63,6 +73,8 @@ export function trainingIdentity({ plan, seed, data, noise, evaluation }: Identi
     ...(normalizes ? { batchNorm } : {}),
     // Decides no parameter, but what is told of every step.
     ...(program?.gradientNoise ? { noise: { decay: noise?.decay ?? defaultNoiseDecay } } : {}),
+    // Another library, or the same with kernels for another processor, rounds otherwise.
+    ...(blas ? { blas: blas.version } : {}),
     seed,
     // The rate enters by the rates of the steps themselves, which are compared one by one.
     optimizer: optimizer?.settings ?? {},

@@ -20,7 +20,6 @@ const among =
 
 const later: readonly Later[] = [
   { path: 'devices.*.backend', values: among('webgpu'), has: '"wasm", "reference", "null"' },
-  { path: 'blas', values: (v) => typeof v === 'string' && v !== 'off', has: '"off"' },
 ];
 
 /** A refused value. `covers`: other problems at or below this key come from the same. */

@@ -13,7 +13,14 @@ export const pathKeys = [
   'schedule.file',
   'checkpoint.dir',
   'resume',
+  'blas',
 ] as const;
+
+/** Words that stand where a path may. */
+const words: Readonly<Record<string, readonly string[]>> = { blas: ['off', 'auto'] };
+
+export const isPath = (key: string, value: unknown): value is string =>
+  typeof value === 'string' && isPathKey(key) && !words[key]?.includes(value);
 
 /** Each as a pattern: a name that stands for `*` may hold dots itself. */
 const patterns = pathKeys.map((key) => (key.endsWith('.*') ? { prefix: key.slice(0, -1) } : { key }));
@@ -28,7 +35,7 @@ export function resolvePaths(raw: Record<string, unknown>, folder: string): void
     const value = (key ?? prefix.slice(0, -1))
       .split('.')
       .reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], raw);
-    if (key !== undefined && typeof value === 'string') setPath(raw, key, absolute(value));
+    if (key !== undefined && isPath(key, value)) setPath(raw, key, absolute(value));
     if (prefix === undefined || typeof value !== 'object' || value === null) continue;
     for (const [name, path] of Object.entries(value)) {
       if (typeof path === 'string') (value as Record<string, unknown>)[name] = absolute(path);

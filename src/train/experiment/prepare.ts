@@ -1,3 +1,4 @@
+import { findBlas } from '../../backends/blas/library.ts';
 import { GraphError, nearest, UsageError } from '../../core/errors.ts';
 import type { HostTensor } from '../../core/types.ts';
 import { listedLinks } from '../../cost/links.ts';
@@ -199,7 +200,7 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
     model: prepared.model,
     programs,
     microbatches: experiment.microbatches,
-    devices: devicesOf(experiment),
+    ...devicesOf(experiment),
     ...scheduleOf(experiment),
     partition: cuts ? { cuts } : stages ? { stages } : devices ? { devices } : balance ? { balance } : 'auto',
     ...(placement ? { placement } : {}),
@@ -234,10 +235,19 @@ function checkNoise({ noise, microbatches, invariant, batchNorm }: Experiment): 
   );
 }
 
-const devicesOf = ({ devices }: Experiment): PlannedDevice[] =>
-  typeof devices === 'number'
-    ? Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 }))
-    : devices.map(({ backend, memory, speed }) => ({ backend, memory: memory ?? null, speed }));
+/** With a library, the WebAssembly devices call it for products. */
+function devicesOf({ devices, blas }: Experiment): Pick<PlanRequest, 'devices' | 'blas'> {
+  const wasm = blas === 'off' ? 'wasm' : 'blas';
+  const list: PlannedDevice[] =
+    typeof devices === 'number'
+      ? Array.from({ length: devices }, () => ({ backend: wasm, memory: null, speed: 1 }))
+      : devices.map(({ backend, memory, speed }) => ({
+          backend: backend === 'wasm' ? wasm : backend,
+          memory: memory ?? null,
+          speed,
+        }));
+  return blas === 'off' ? { devices: list } : { devices: list, blas: findBlas(blas) };
+}
 
 function linksOf(experiment: Experiment): Pick<PlanRequest, 'costs'> {
   const { links } = experiment;

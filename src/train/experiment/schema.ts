@@ -345,7 +345,10 @@ export const experimentSchema = object({
     default: 'strict',
     doc: 'kernels of WebAssembly devices: strict has the same bits on every machine; relaxed multiplies and adds in one instruction, faster on most processors, with bits of its own',
   }),
-  blas: choice(['off'], { default: 'off', doc: 'external BLAS' }),
+  blas: either([choice(['off', 'auto']), string()] as const, {
+    default: 'off',
+    doc: 'native BLAS for products: none, the one that is installed (auto), or the path of a library; bits depend on it',
+  }),
   sweep: optional(
     record(list(any(), { minLength: 1 }), {
       doc: 'for studies: lists of values by key, dots for nested ones; or --sweep.KEY a,b',

@@ -241,6 +241,17 @@ const checks: readonly Check[] = [
         ]
       : [],
   ({ sweep }) => sweepProblems(sweep ?? {}),
+  ({ devices, blas }) =>
+    blas === 'off' || typeof devices === 'number' || devices.some((d) => d.backend === 'wasm')
+      ? []
+      : [
+          {
+            key: 'blas',
+            expected: '"off" where no device has the backend "wasm", whose products it takes over',
+            got: JSON.stringify(blas),
+            remedy: '--blas off',
+          },
+        ],
   ({ devices }) => {
     if (typeof devices === 'number') return [];
     const nothing = devices.findIndex((d) => d.backend === 'null');

@@ -1,0 +1,122 @@
+/**
+ * Attention and its gradient with products by a native library: the walk over blocks of `workers/kernels/attention.ts`, whose
+ * exports do what lies between the products, in the same order.
+ */
+import {
+  type AttentionBlocks,
+  attentionPlaces,
+  attentionSizeArgs,
+  readAttention,
+} from '../../lower/blas/attention-blocks.ts';
+import { keyBlock, queryBlock } from '../../lower/wasm/attention.ts';
+import type { Blas } from './library.ts';
+import type { BindNative } from './products.ts';
+
+type Export = (...args: number[]) => void;
+
+/** What it takes of the WebAssembly kernels. */
+export interface AttentionExports {
+  readonly attentionScaled: Export;
+  readonly attentionRows: Export;
+  readonly attentionFinish: Export;
+  readonly attentionDeltas: Export;
+  readonly attentionWeightGrads: Export;
+  readonly attentionScale: Export;
+}
+
+/** A head's keys that any of the queries before `end` sees. */
+const keysSeen = ({ causal, keys }: AttentionBlocks, end: number): number => (causal ? Math.min(end, keys) : keys);
+
+/** Each head of each sample: byte offsets of its first query or key, its first value, and its first row. */
+function eachHead(
+  { samples, heads, queries, keys, size, valueSize }: AttentionBlocks,
+  visit: (query: number, key: number, value: number, result: number, row: number) => void,
+): void {
+  for (let n = 0; n < samples; n++) {
+    for (let h = 0; h < heads; h++) {
+      const [a, b] = [4 * h * size, 4 * h * valueSize];
+      const [query, key] = [4 * n * queries * heads, 4 * n * keys * heads];
+      visit(
+        query * size + a,
+        key * size + a,
+        key * valueSize + b,
+        query * valueSize + b,
+        4 * (n * heads + h) * queries,
+      );
+    }
+  }
+}
+
+export function nativeAttention({ sgemm }: Blas, base: number, kernels: AttentionExports): BindNative {
+  return (args) => {
+    const blocks = readAttention(args);
+    const { heads, queries, size: D, valueSize: V, causal, scale } = blocks;
+    const [q, k, v, y, lse, ws] = args.slice(attentionSizeArgs) as [number, number, number, number, number, number];
+    const { forward } = attentionPlaces(blocks);
+    const [scores, tops, sums] = [ws + forward.scores, ws + forward.tops, ws + forward.sums];
+    const [ldk, ldv] = [heads * D, heads * V];
+    const head = (qAt: number, kAt: number, vAt: number, yAt: number, lseAt: number) => {
+      for (let i = 0; i < queries; i += queryBlock) {
+        const rows = Math.min(queryBlock, queries - i);
+        const yRows = yAt + 4 * i * ldv;
+        kernels.attentionScaled(rows, D, qAt + 4 * i * ldk, 4 * ldk, scale, ws);
+        const end = keysSeen(blocks, i + rows);
+        for (let j = 0; j < end; j += keyBlock) {
+          const cols = Math.min(keyBlock, end - j);
+          sgemm(0, 1, rows, cols, D, base + ws, D, base + kAt + 4 * j * ldk, ldk, 0, base + scores, cols);
+          kernels.attentionRows(rows, cols, i, j, causal, scores, tops, sums, V, yRows, ldv);
+          const beta = j > 0 ? 1 : 0;
+          sgemm(0, 0, rows, V, cols, base + scores, cols, base + vAt + 4 * j * ldv, ldv, beta, base + yRows, ldv);
+        }
+        kernels.attentionFinish(rows, tops, sums, V, yRows, ldv, lseAt + 4 * i);
+      }
+    };
+    return () =>
+      eachHead(blocks, (query, key, value, result, row) => head(q + query, k + key, v + value, y + result, lse + row));
+  };
+}
+
+export function nativeAttentionGrad(
+  { sgemm }: Blas,
+  memory: WebAssembly.Memory,
+  base: number,
+  kernels: AttentionExports,
+): BindNative {
+  const bytes = new Uint8Array(memory.buffer);
+  return (args) => {
+    const blocks = readAttention(args);
+    const { samples, heads, queries, keys, size: D, valueSize: V, causal, scale } = blocks;
+    const [q, k, v, y, lse, dy, dq, dk, dv, ws] = args.slice(attentionSizeArgs) as Ten;
+    const { gradient } = attentionPlaces(blocks);
+    const [weights, grads, deltas] = [ws + gradient.weights, ws + gradient.grads, ws + gradient.deltas];
+    const [ldk, ldv] = [heads * D, heads * V];
+    const head = (query: number, key: number, value: number, result: number, row: number) => {
+      for (let i = 0; i < queries; i += queryBlock) {
+        const rows = Math.min(queryBlock, queries - i);
+        const [queryAt, resultAt] = [query + 4 * i * ldk, result + 4 * i * ldv];
+        const [dyAt, dqAt] = [dy + resultAt, dq + queryAt];
+        kernels.attentionScaled(rows, D, q + queryAt, 4 * ldk, scale, ws);
+        kernels.attentionDeltas(rows, V, dyAt, y + resultAt, ldv, deltas);
+        const end = keysSeen(blocks, i + rows);
+        for (let j = 0; j < end; j += keyBlock) {
+          const cols = Math.min(keyBlock, end - j);
+          const [keyAt, valueAt] = [key + 4 * j * ldk, value + 4 * j * ldv];
+          sgemm(0, 1, rows, cols, D, base + ws, D, base + k + keyAt, ldk, 0, base + weights, cols);
+          sgemm(0, 1, rows, cols, V, base + dyAt, ldv, base + v + valueAt, ldv, 0, base + grads, cols);
+          kernels.attentionWeightGrads(rows, cols, i, j, causal, weights, grads, lse + row + 4 * i, deltas);
+          sgemm(1, 0, cols, V, rows, base + weights, cols, base + dyAt, ldv, 1, base + dv + valueAt, ldv);
+          sgemm(1, 0, cols, D, rows, base + grads, cols, base + ws, D, 1, base + dk + keyAt, ldk);
+          sgemm(0, 0, rows, D, cols, base + grads, cols, base + k + keyAt, ldk, j > 0 ? 1 : 0, base + dqAt, ldk);
+        }
+        kernels.attentionScale(rows, D, dqAt, ldk, scale);
+      }
+    };
+    return () => {
+      bytes.fill(0, dk, dk + 4 * samples * keys * ldk);
+      bytes.fill(0, dv, dv + 4 * samples * keys * ldv);
+      eachHead(blocks, head);
+    };
+  };
+}
+
+type Ten = [number, number, number, number, number, number, number, number, number, number];

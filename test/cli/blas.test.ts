@@ -1,0 +1,57 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { installedBlas } from '../support/blas.ts';
+import { partita, workFolder } from './run.ts';
+
+const folder = workFolder();
+const model = ['--model.kind', 'mlp', '--model.hidden', '48', '--data.kind', 'digits'];
+
+describe('--blas on the command line', () => {
+  it('trains by the library that it finds, and tells which', async (context) => {
+    const blas = installedBlas(context);
+    const args = ['train', ...model, '--steps', '3', '--blas', 'auto', '--run-dir', 'run', '--json', '--quiet'];
+    const { code, stdout, stderr } = await partita(folder, args);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    const result = JSON.parse(stdout);
+    expect(result).toMatchObject({ blas, devices: [{ backend: 'blas' }] });
+    expect(result.devices[0].peakBytesMeasured).toBe(result.devices[0].peakBytesPlanned);
+    expect(JSON.parse(readFileSync(join(folder, 'run', 'plan.json'), 'utf8')).blas).toEqual(blas);
+    // The plan is one of this library: it runs without being told, and not without.
+    const again = await partita(folder, [
+      'train',
+      '--plan',
+      'run/plan.json',
+      '--run-dir',
+      'again',
+      '--json',
+      '--quiet',
+    ]);
+    expect(JSON.parse(again.stdout)).toMatchObject({ blas, loss: result.loss });
+    const without = await partita(folder, ['train', '--plan', 'run/plan.json', '--blas', 'off']);
+    expect(without).toMatchObject({ code: 2, stderr: expect.stringContaining('--plan says how to run; --blas') });
+  });
+
+  it('takes a path, of a file relative to it, and says in a plan what multiplies', async (context) => {
+    const { file, version } = installedBlas(context);
+    const { stdout } = await partita(folder, ['plan', ...model, '--blas', file]);
+    expect(stdout).toContain(`Products by ${version}, ${file}`);
+    writeFileSync(
+      join(folder, 'e.json'),
+      JSON.stringify({ model: { kind: 'mlp' }, data: { kind: 'digits' }, blas: 'lib/no.so' }),
+    );
+    const missing = await partita(join(folder, '..'), ['plan', join(folder, 'e.json')]);
+    expect(missing.code).toBe(2);
+    expect(missing.stderr).toContain(`cannot load ${join(folder, 'lib/no.so')}`);
+    expect(missing.stderr).toContain('apt-get install libopenblas0-pthread');
+  });
+
+  it('is refused where no device would take it', async () => {
+    const nothing = await partita(folder, ['plan', ...model, '--backend', 'null', '--blas', 'auto']);
+    expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining('blas: expected "off" where no device') });
+    writeFileSync(join(folder, 'cluster.json'), JSON.stringify({ devices: 2 }));
+    const paper = await partita(folder, ['plan', ...model, '--cluster', 'cluster.json', '--blas', 'auto']);
+    expect(paper).toMatchObject({ code: 2, stderr: expect.stringContaining('is played on paper') });
+  });
+});

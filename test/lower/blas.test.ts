@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest';
+import type { Shape } from '../../src/core/types.ts';
+import { Graph } from '../../src/graph/graph.ts';
+import type { Attrs } from '../../src/graph/op-record.ts';
+import { leastNativeFlops, lowerForBlas } from '../../src/lower/blas/index.ts';
+import { input, output, workspace } from '../../src/lower/kernel-call.ts';
+import { lowerForWasm } from '../../src/lower/wasm/index.ts';
+import { gemmWorkspace } from '../../src/lower/wasm/workspace.ts';
+import { type OpName, recordOf } from '../../src/ops/index.ts';
+
+const nodeOf = (op: OpName, shapes: readonly Shape[], attrs: Attrs) => {
+  const graph = new Graph();
+  const inputs = shapes.map((shape, i) => graph.input(`x${i}`, { shape, batchAxis: null }));
+  const outputs = graph.add(recordOf(op), inputs, attrs);
+  return { op, inputs: inputs.map((t) => t.type), outputs: outputs.map((t) => t.type), attrs };
+};
+const matmul = (a: Shape, b: Shape, transA = false, transB = false) => nodeOf('matmul', [a, b], { transA, transB });
+
+describe('products on a device with a native BLAS', () => {
+  it.each<[boolean, boolean, Shape, Shape, readonly number[]]>([
+    [false, false, [40, 50], [50, 60], [0, 0, 50, 60]],
+    [true, false, [50, 40], [50, 60], [1, 0, 40, 60]],
+    [false, true, [40, 50], [60, 50], [0, 1, 50, 50]],
+    [true, true, [50, 40], [60, 50], [1, 1, 40, 50]],
+  ])(
+    'transposes %s and %s are flags, and stored rows leading dimensions',
+    (transA, transB, a, b, [ta, tb, lda, ldb]) => {
+      expect(lowerForBlas(matmul(a, b, transA, transB))).toEqual({
+        calls: [{ kernel: 'sgemm', args: [ta, tb, 40, 60, 50, input(0), lda, input(1), ldb, 0, output(0), 60] }],
+        workspaceBytes: 0,
+      });
+    },
+  );
+
+  it('keep a leading dimension that BLAS accepts where a matrix is a row or a column', () => {
+    // A column, transposed: 1 × 4096 would have a leading dimension of 1.
+    const { calls } = lowerForBlas(matmul([4096, 8], [4096, 1], true));
+    expect(calls[0]).toMatchObject({
+      kernel: 'sgemm',
+      args: [1, 0, 8, 1, 4096, input(0), 8, input(1), 1, 0, output(0), 1],
+    });
+  });
+
+  it('of few FLOPs or rows stay with the WebAssembly kernels, to the byte', () => {
+    expect(2 * 25 * 25 * 26).toBeLessThan(leastNativeFlops);
+    for (const node of [matmul([25, 26], [26, 25]), matmul([3, 512], [512, 512])]) {
+      expect(lowerForBlas(node)).toEqual(lowerForWasm(node));
+    }
+    expect(lowerForBlas(matmul([26, 26], [26, 26])).calls[0]!.kernel).toBe('sgemm');
+    expect(lowerForBlas(matmul([4, 512], [512, 512])).calls[0]!.kernel).toBe('sgemm');
+  });
+
+  it('in batches are one call, each step as before', () => {
+    const node = matmul([3, 2, 40, 50], [2, 60, 50], false, true);
+    expect(lowerForBlas(node)).toEqual({
+      calls: [0, 1, 2].map((i) => ({
+        kernel: 'sgemmBatched',
+        args: [
+          ...[2, 0, 1, 40, 60, 50],
+          ...[input(0, i * 16000), 2000, 50, input(1), 3000, 50],
+          ...[0, output(0, i * 19200), 2400, 60],
+        ],
+      })),
+      workspaceBytes: 0,
+    });
+  });
+
+  it('of a recurrent scan go one by one, and the workspace is of those that stay', () => {
+    const gru = { gates: 'zrh', reset: 'before', reverse: false };
+    // Of 4 × 2·32 × 32 FLOPs one product is native, one of half of them is not.
+    const node = nodeOf(
+      'gruScan',
+      [
+        [2, 8, 96],
+        [96, 32],
+        [8, 32],
+      ],
+      gru,
+    );
+    const kernels = lowerForBlas(node).calls.map((call) => call.kernel);
+    expect(kernels.filter((kernel) => kernel === 'sgemm')).toHaveLength(2);
+    expect(kernels.filter((kernel) => kernel === 'gemm')).toHaveLength(2);
+    expect(lowerForBlas(node).workspaceBytes).toBe(gemmWorkspace(8, 32, 32));
+  });
+
+  it('of convolutions keep columns for workspace, none where the input is its own', () => {
+    const attrs = { stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 2 };
+    const { calls, workspaceBytes } = lowerForBlas(
+      nodeOf(
+        'conv',
+        [
+          [3, 8, 9, 7],
+          [16, 4, 3, 3],
+        ],
+        attrs,
+      ),
+    );
+    expect(calls[0]!.kernel).toBe('sgemmConv');
+    expect(calls[0]!.args.at(-1)).toEqual(workspace());
+    expect(workspaceBytes).toBe(4 * (4 * 9) * (9 * 7));
+    const plain = { stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups: 1 };
+    expect(
+      lowerForBlas(
+        nodeOf(
+          'conv',
+          [
+            [3, 32, 9, 7],
+            [16, 32, 1, 1],
+          ],
+          plain,
+        ),
+      ).workspaceBytes,
+    ).toBe(0);
+  });
+});
