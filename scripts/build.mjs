@@ -1,6 +1,6 @@
 // Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types), the command
 // and the workers (bundled). Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +12,15 @@ const run = (command, args) => {
   if (error) throw error;
   if (status !== 0) process.exit(status ?? 1); // the tool has said why
 };
+/** Resolves when the command has ended well; ends the build where it has not. */
+const runBeside = (command, args) =>
+  new Promise((done) => {
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit' });
+    child.on('error', (error) => {
+      throw error;
+    });
+    child.on('exit', (status) => (status === 0 ? done() : process.exit(status ?? 1)));
+  });
 const only = process.argv[2]; // 'kernels' | 'library' | 'workers': one part, for development
 
 // In a clone, the first `npx partita` links this very package and so runs `prepare` again: what is built stays.
@@ -27,8 +36,8 @@ if (!only || only === 'kernels') {
     'dist/kernels.wasm': ['--enable', 'simd,threads'],
     'dist/kernels-relaxed.wasm': ['--enable', 'simd,threads,relaxed-simd', '--use', 'RELAXED_SIMD=1'],
   };
-  for (const [file, features] of Object.entries(variants)) {
-    run(bin('asc'), [
+  const built = Object.entries(variants).map(([file, features]) =>
+    runBeside(bin('asc'), [
       'workers/kernels/index.ts',
       '--outFile',
       file,
@@ -45,8 +54,9 @@ if (!only || only === 'kernels') {
       'always',
       '-O3',
       '--converge',
-    ]);
-  }
+    ]),
+  );
+  await Promise.all(built); // a core each
 }
 if (!only || only === 'library') {
   run(bin('tsc'), ['-p', 'tsconfig.build.json']);
