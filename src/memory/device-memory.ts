@@ -13,7 +13,7 @@ export interface DeviceLayout {
   readonly intervals: readonly Interval[];
   readonly height: number;
   readonly maxLive: number;
-  /** A thorough layout may be lower, by enough to be worth its time. */
+  /** A better layout may be lower, by enough to be worth its time. */
   readonly mayShrink: boolean;
   /** The instruction at which the live bytes are most. */
   readonly peakAt: number;

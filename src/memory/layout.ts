@@ -15,11 +15,11 @@ export interface Layout {
 /** Every payload starts here-aligned: what 128-bit loads and the fastest copies want. */
 export const ALIGNMENT = 16;
 /**
- * Of the exact search, where greedy orders leave a gap: bounded by work and not by time, so that a request has one plan. A
- * `thorough` layout, of plans that are reported or run, may take a quarter of a second where a `quick` one, of the many that are only
- * weighed, leaves a gap worth it.
+ * Of the exact search, where greedy orders leave a gap: bounded by work and not by time, so that a request has one plan. `quick`:
+ * for the many plans that are only weighed. Where it leaves a gap worth it, `fair` decides between the lifetimes of a plan that is
+ * reported or run, and `thorough` lays it out: half a second at most.
  */
-const SEARCH_WORK = { quick: 1_500_000, thorough: 20_000_000 };
+const SEARCH_WORK = { quick: 1_500_000, fair: 8_000_000, thorough: 40_000_000 };
 export type LayoutEffort = keyof typeof SEARCH_WORK;
 /** The second order has never been the lower one for the thousands of values of a large step, and costs as much again. */
 const ORDERS_OF_MANY = 1;
@@ -50,7 +50,7 @@ export function layOut(blocks: readonly Block[], base = 0, { effort = 'quick', l
   const quick = known.get(question, () => improved(greedy(blocks, base), blocks, base, SEARCH_WORK.quick));
   return effort === 'quick' || !hasWideGap(quick)
     ? quick
-    : known.get(`thorough ${question}`, () => improved(quick, blocks, base, SEARCH_WORK.thorough));
+    : known.get(`${effort} ${question}`, () => improved(quick, blocks, base, SEARCH_WORK[effort]));
 }
 
 /** Whether a layout wastes so much that a thorough one may be worth its time. */

@@ -3,7 +3,7 @@
  * same, so each device has the lifetimes with the lowest peak: further ones are compiled where there are such gaps.
  */
 import { planDeviceMemory } from '../memory/device-memory.ts';
-import { hasWideGap } from '../memory/layout.ts';
+import { hasWideGap, type LayoutEffort } from '../memory/layout.ts';
 import type { Lifetimes } from '../program/context.ts';
 import { type Compiled, instructionsOf } from './compile.ts';
 
@@ -52,17 +52,17 @@ export function withFinalLayouts(rough: Compiled): Compiled {
   const origin = origins.get(rough.programs);
   const hasGaps = rough.memory.some(({ layouts }) => Object.values(layouts).some((l) => l.mayShrink));
   if (!hasGaps && (origin?.levels.every((level) => level === 'short') ?? true)) return rough;
-  const start = laidOut(rough);
-  if (!origin) return start;
+  const start = laidOut(rough, 'fair');
+  if (!origin) return laidOut(start, 'thorough');
   origins.delete(rough.programs);
   const found = lowest(
     { levels: origin.levels, compiled: start },
     ['short', 'unshared', 'unordered', 'plain'],
-    (levels) => laidOut(origin.compile(levels)),
+    (levels) => laidOut(origin.compile(levels), 'fair'),
     ({ peakBytes, maxLive }) => hasWideGap({ height: peakBytes, maxLive }),
   );
   const isLower = found.compiled.memory.every((m, d) => m.peakBytes <= start.memory[d]!.peakBytes);
-  return isLower ? found.compiled : start;
+  return laidOut(isLower ? found.compiled : start, 'thorough');
 }
 
 /** The final layouts where nothing but gaps of the rough ones keeps a device from having room. */
@@ -74,11 +74,11 @@ export function withLayoutsThatFit(rough: Compiled, limits: readonly number[]): 
   return rough.memory.some((m) => m.peakBytes > limits[m.device]! && mayFit(m)) ? withFinalLayouts(rough) : rough;
 }
 
-/** The same programs in thorough layouts, where those may be lower. */
-function laidOut(compiled: Compiled): Compiled {
+/** The same programs in better layouts, where those may be lower. */
+function laidOut(compiled: Compiled, effort: LayoutEffort): Compiled {
   const memory = compiled.memory.map((rough) =>
     Object.values(rough.layouts).some(({ height, mayShrink }) => mayShrink && height > rough.maxLive)
-      ? planDeviceMemory(rough.device, compiled.programs, { effort: 'thorough' })
+      ? planDeviceMemory(rough.device, compiled.programs, { effort })
       : rough,
   );
   return memory.some((m, d) => m !== compiled.memory[d]) ? { ...compiled, memory } : compiled;
