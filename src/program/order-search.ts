@@ -73,7 +73,7 @@ export function findOrder(problem: OrderProblem): FoundOrder {
     if (further.peak < local.peak) local = further;
   }
   // Orders that differ for little have other gaps in their layouts, which may cost more.
-  return local.peak <= (1 - WORTHWHILE) * whole.peak ? local : whole;
+  return local.peak <= (1 - WORTHWHILE) * whole.peak ? searchWhole(task, local, bound, WORK) : whole;
 }
 
 function searchWhole(task: Task, from: FoundOrder, bound: number, work: number): FoundOrder {
