@@ -55,14 +55,17 @@ export function withFinalLayouts(rough: Compiled): Compiled {
   const start = laidOut(rough, 'fair');
   if (!origin) return laidOut(start, 'thorough');
   origins.delete(rough.programs);
-  const found = lowest(
-    { levels: origin.levels, compiled: start },
-    ['short', 'unshared', 'unordered', 'plain'],
-    (levels) => laidOut(origin.compile(levels), 'fair'),
-    ({ peakBytes, maxLive }) => hasWideGap({ height: peakBytes, maxLive }),
-  );
+  const chosen = (from: Candidate, effort: LayoutEffort): Candidate =>
+    lowest(
+      { ...from, compiled: laidOut(from.compiled, effort) },
+      ['short', 'unshared', 'unordered', 'plain'],
+      (levels) => laidOut(origin.compile(levels), effort),
+      ({ peakBytes, maxLive }) => hasWideGap({ height: peakBytes, maxLive }),
+    );
+  // The work of thorough layouts is for devices whose gaps a fair one does not close.
+  const found = chosen(chosen({ levels: origin.levels, compiled: start }, 'fair'), 'thorough');
   const isLower = found.compiled.memory.every((m, d) => m.peakBytes <= start.memory[d]!.peakBytes);
-  return laidOut(isLower ? found.compiled : start, 'thorough');
+  return isLower ? found.compiled : laidOut(start, 'thorough');
 }
 
 /** The final layouts where nothing but gaps of the rough ones keeps a device from having room. */
