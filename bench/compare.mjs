@@ -199,6 +199,7 @@ async function steps(model) {
 const products = (shape) =>
   race(`Product ${shape.replaceAll('x', ' × ')} (M × K × N)`, [
     node('Partita', 'gemm.mjs', ['partita', ...shape.split('x')]),
+    node('Partita, fused', 'gemm.mjs', ['partita-fused', ...shape.split('x')]),
     node('jax-js', 'gemm.mjs', ['jax-js', ...shape.split('x')]),
     node('tfjs-wasm', 'gemm.mjs', ['tfjs-wasm', ...shape.split('x')]),
     torch('torch_gemm.py', shape.split('x'), 1),

@@ -1,7 +1,7 @@
 // Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types), the command
 // and the workers (bundled). Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -29,6 +29,17 @@ if (!only && process.env.npm_command === 'exec' && existsSync(join(root, 'dist',
 
 mkdirSync(join(root, 'dist'), { recursive: true });
 
+/** Whether a file is newer than what it is made of: the kernels take longest and change least. */
+function isFresh(file, sources) {
+  const time = (name) => statSync(join(root, name), { throwIfNoEntry: false })?.mtimeMs ?? Number.POSITIVE_INFINITY;
+  return existsSync(join(root, file)) && sources.every((source) => time(source) < time(file));
+}
+const kernelSources = [
+  ...readdirSync(join(root, 'workers', 'kernels')).map((name) => `workers/kernels/${name}`),
+  'scripts/build.mjs',
+  'package-lock.json',
+];
+
 if (!only || only === 'kernels') {
   // No allocator, no static data, no stack: a kernel touches only the offsets it is given (see workers/kernels/README.md).
   // Two builds of the same sources; where they differ, workers/kernels/fused.ts says.
@@ -36,7 +47,8 @@ if (!only || only === 'kernels') {
     'dist/kernels.wasm': ['--enable', 'simd,threads'],
     'dist/kernels-relaxed.wasm': ['--enable', 'simd,threads,relaxed-simd', '--use', 'RELAXED_SIMD=1'],
   };
-  const built = Object.entries(variants).map(([file, features]) =>
+  const stale = Object.entries(variants).filter(([file]) => !isFresh(file, kernelSources));
+  const built = stale.map(([file, features]) =>
     runBeside(bin('asc'), [
       'workers/kernels/index.ts',
       '--outFile',

@@ -1,8 +1,9 @@
-// node gemm.mjs partita|jax-js|tfjs-wasm M K N: products of f32 matrices, as contenders of compare.mjs. A "step" is as many
+// node gemm.mjs partita|partita-fused|jax-js|tfjs-wasm M K N: products of f32 matrices, as contenders of compare.mjs. A "step" is as many
 // products as make some 20 million operations; its "loss" the first element, which all must agree on.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { uniform } from './instance.mjs';
 import { decline, serve } from './serve.mjs';
 
@@ -14,8 +15,8 @@ const a = Float32Array.from({ length: m * k }, () => next() * 2 - 1);
 const b = Float32Array.from({ length: k * n }, () => next() * 2 - 1);
 
 const contenders = {
-  partita() {
-    const module = new WebAssembly.Module(readFileSync(new URL('../../dist/kernels.wasm', import.meta.url)));
+  partita: (file = 'kernels.wasm') => {
+    const module = new WebAssembly.Module(readFileSync(new URL(`../../dist/${file}`, import.meta.url)));
     const probe = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true });
     const at = (memory) => new WebAssembly.Instance(module, { env: { memory } }).exports;
     const workspace = at(probe).gemmWorkspace(m, k, n);
@@ -31,6 +32,10 @@ const contenders = {
       for (let i = 0; i < times; i++) gemm(m, n, k, offsets[0], k, 1, offsets[1], n, 1, offsets[2], n, 0, offsets[3]);
       return c[0];
     };
+  },
+  'partita-fused': () => {
+    setFlagsFromString('--experimental-wasm-relaxed-simd');
+    return contenders.partita('kernels-relaxed.wasm');
   },
   async 'jax-js'() {
     const jax = await import('@jax-js/jax');

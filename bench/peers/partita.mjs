@@ -1,6 +1,7 @@
 // node partita.mjs MODEL FLAGS, FLAGS as JSON: { devices, schedule, microbatches } and what else `makePlan` takes of variants.
 // Without `microbatches`, several devices take the plan that the planner finds best under the kernels' measured times.
 import {
+  findBlas,
   makeOptimizer,
   makePlan,
   profile,
@@ -13,17 +14,24 @@ import { instanceOf, learningRateOf } from './instance.mjs';
 import { decline, serve } from './serve.mjs';
 
 const [name, flags = '{}'] = process.argv.slice(2);
-const { devices = 1, microbatches, schedule = '1f1b', ...variant } = JSON.parse(flags);
+const { devices = 1, microbatches, schedule = '1f1b', blas, ...variant } = JSON.parse(flags);
 
 const { parameters, x, y, model } = instanceOf(name);
+let library;
+try {
+  library = blas ? findBlas(blas) : undefined;
+} catch (error) {
+  decline(error);
+}
 const request = {
   model,
   programs: { train: { batch: x.type.shape[0], mode: 'train' } },
   microbatches: microbatches ?? 1,
   schedule,
   partition: 'auto',
-  devices: Array.from({ length: devices }, () => ({ backend: 'wasm', memory: null, speed: 1 })),
+  devices: Array.from({ length: devices }, () => ({ backend: library ? 'blas' : 'wasm', memory: null, speed: 1 })),
   optimizer: makeOptimizer({ kind: 'sgd', lr: learningRateOf(name) }),
+  ...(library ? { blas: library } : {}),
   ...variant,
 };
 
