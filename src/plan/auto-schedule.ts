@@ -8,7 +8,7 @@ import { stageMap } from '../partition/stage-of.ts';
 import { autoSchedule } from '../schedule/auto.ts';
 import type { Schedule, ScheduleShape, StageEdge } from '../schedule/index.ts';
 import { limitOf } from './capacity.ts';
-import type { Compiled } from './compile.ts';
+import type { Compiled } from './compiled.ts';
 import type { PlannedDevice, ScheduledRequest } from './request.ts';
 import type { StageChain } from './schedules.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts, taskSeconds, updateSeconds } from './stage-costs.ts';

@@ -16,6 +16,7 @@ import { type Prediction, predict } from '../simulate/predict.ts';
 import { compileWithin, placedForListing } from './auto-schedule.ts';
 import type { PlanCache } from './cache.ts';
 import { limitOf } from './capacity.ts';
+import type { Compiled } from './compiled.ts';
 import { type Build, edgesBetweenStages, graphsOf, recomputeIn, stagesOf } from './graphs.ts';
 import type { Plan } from './plan.ts';
 import { checkChoice, type FitGoal, fitRecompute, recomputeByRule } from './recompute.ts';
@@ -24,9 +25,6 @@ import { checkSchedule, type StageChain, scheduleAskedFor, scheduleFor } from '.
 import { withLayoutsThatFit, withLowerPeaks } from './short-lifetimes.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
 import type { Room } from './stages.ts';
-
-/** What runs, and where it lies. */
-export type Compiled = Pick<Plan, 'schedules' | 'programs' | 'memory'>;
 
 interface CompiledGraphs extends Compiled, Pick<Plan, 'graphs' | 'recompute' | 'stageSeconds'> {}
 
@@ -189,7 +187,3 @@ function constantsOf(builds: Readonly<Record<string, Build>>): Map<string, HostT
   }
   return constants;
 }
-
-/** Instructions of all programs: what a plan costs to make, counted in work and not in time. */
-export const instructionsOf = ({ programs }: Pick<Plan, 'programs'>): number =>
-  Object.values(programs).reduce((n, { devices }) => n + devices.reduce((m, d) => m + d.instructions.length, 0), 0);

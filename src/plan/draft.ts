@@ -2,7 +2,8 @@
 import { predict } from '../simulate/predict.ts';
 import { PlanCache } from './cache.ts';
 import { capacityOf } from './capacity.ts';
-import { type CompileOptions, compilePlan, instructionsOf, type SeenPlans } from './compile.ts';
+import { type CompileOptions, compilePlan, type SeenPlans } from './compile.ts';
+import { instructionsOf } from './compiled.ts';
 import type { Plan } from './plan.ts';
 import type { FitGoal } from './recompute.ts';
 import { clusterOf, type PlanRequest } from './request.ts';

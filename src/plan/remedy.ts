@@ -2,7 +2,7 @@
 import { formatBytes } from '../core/format.ts';
 import { PlanCache } from './cache.ts';
 import { ADDRESSABLE_BYTES, limitOf } from './capacity.ts';
-import { instructionsOf } from './compile.ts';
+import { instructionsOf } from './compiled.ts';
 import { roughPlan } from './draft.ts';
 import { keptBytes } from './kept-bytes.ts';
 import { hasNullDevices } from './null-devices.ts';

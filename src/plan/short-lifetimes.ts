@@ -5,7 +5,7 @@
 import { planDeviceMemory } from '../memory/device-memory.ts';
 import { hasWideGap, type LayoutEffort } from '../memory/layout.ts';
 import type { Lifetimes } from '../program/context.ts';
-import { type Compiled, instructionsOf } from './compile.ts';
+import { type Compiled, instructionsOf } from './compiled.ts';
 
 /** By device. */
 type Levels = readonly Lifetimes[];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { modelOf } from '../../src/nn/models/index.ts';
 import { makeOptimizer } from '../../src/optim/optimizer.ts';
-import type { Compiled } from '../../src/plan/compile.ts';
+import type { Compiled } from '../../src/plan/compiled.ts';
 import { draftPlan, type PlanRequest, roughPlan } from '../../src/plan/plan.ts';
 import { withFinalLayouts, withLowerPeaks } from '../../src/plan/short-lifetimes.ts';
 import type { Lifetimes } from '../../src/program/context.ts';
