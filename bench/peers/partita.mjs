@@ -55,14 +55,16 @@ try {
   const plan = await planned();
   const session = await Session.open(plan, { seed: 0, parameters: new Map(Object.entries(parameters)) });
   const { microbatches: m, schedule: chosen, stagesPerDevice } = plan.request;
-  const bubble = devices > 1 ? schedules.closedFormBubble(chosen, devices, m, { stagesPerDevice }) : 0;
+  const hasForm = typeof chosen === 'string' && chosen !== 'auto';
+  const bubble =
+    devices === 1 ? 0 : hasForm ? schedules.closedFormBubble(chosen, devices, m, { stagesPerDevice }) : null;
   let count = 0;
   await serve(
     {
       peer: 'partita',
       plannedBytes: plan.memory.map((device) => device.peakBytes),
       microbatches: m,
-      ...(devices > 1 ? { schedule: chosen } : {}),
+      ...(devices > 1 ? { schedule: typeof chosen === 'string' ? chosen : chosen.name } : {}),
       // Of equal stages and free links; null where that has no closed form.
       idealSpeedUp: bubble === null ? null : devices * (1 - bubble),
     },
