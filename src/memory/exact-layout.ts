@@ -29,6 +29,8 @@ export interface SearchLimit {
   work: number;
   /** Asked now and then; true stops the search as well. */
   readonly shouldStop?: () => boolean;
+  /** Half of the work for dives; default true. Where there is much work, short rounds alone come further with hard instances. */
+  readonly dives?: boolean;
 }
 
 /** `null`: there is none; `undefined`: the limit came first. */
@@ -189,7 +191,7 @@ export class PackingSearch {
     const dives = seriesOf(DIVE * this.#count ** 2);
     const short = seriesOf(SHORT_ROUND * this.#count);
     for (;;) {
-      const series = short.spent < dives.spent ? short : dives;
+      const series = limit.dives === false || short.spent < dives.spent ? short : dives;
       const round = { work: Math.min(series.share, limit.work), shouldStop: limit.shouldStop };
       const before = round.work;
       this.#blame.set(series.blame);

@@ -70,7 +70,7 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
   };
   /** Tries a height; false where there is no layout, or none was found within the share of the work. */
   const attempt = (height: number, share: number): boolean => {
-    const limit = { work: share, shouldStop };
+    const limit = { work: share, shouldStop, dives: Number.isFinite(total) };
     const found = search.solve(height, limit);
     work -= share - Math.max(0, limit.work);
     if (found) {

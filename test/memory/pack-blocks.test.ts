@@ -107,6 +107,15 @@ describe('packBlocks', () => {
     expect(readdirSync(folder)).toContain('LICENSE');
   });
 
+  it('finds max-live of the largest of them by time, without a limit of work', () => {
+    const blocks = instance('K.1048576');
+    const end = performance.now() + 60_000;
+    const capacity = 1_048_576;
+    const packed = packBlocks(blocks, { unit: 1024, capacity, shouldStop: () => performance.now() > end });
+    expect(packed.height).toBe(capacity);
+    expectSound(blocks, packed.offsets, capacity);
+  });
+
   it('finds the optimum of rectangles that were cut', () => {
     fc.assert(
       fc.property(cutRectangles, (blocks) => {
