@@ -2,22 +2,16 @@
 
 import json
 import math
-import resource
 import struct
 import sys
-import time
 
-
-def say(value):
-    print(json.dumps(value), flush=True)
-
+from serve import decline, serve
 
 try:
     import torch
     import torch.nn.functional as F
 except ImportError as error:
-    say({"declined": str(error)})
-    sys.exit(0)
+    decline(error)
 
 name, file, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
 torch.set_num_threads(threads)
@@ -117,18 +111,5 @@ def step():
     return loss.item()
 
 
-say({"peer": "torch", "version": torch.__version__, "threads": threads, "losses": [step() for _ in range(11)]})
-for line in sys.stdin:
-    words = line.split()
-    if words[0] == "end":
-        break
-    milliseconds, end = [], time.perf_counter() + float(words[1])
-    while True:
-        start = time.perf_counter()
-        step()
-        now = time.perf_counter()
-        milliseconds.append(1e3 * (now - start))
-        if now >= end:
-            break
-    say({"milliseconds": milliseconds})
-say({"peakResidentBytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
+losses = [step() for _ in range(11)]
+serve({"peer": "torch", "version": torch.__version__, "threads": threads}, losses, step)

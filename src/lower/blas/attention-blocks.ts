@@ -1,13 +1,8 @@
 /** Attention as its kernels take it (`workers/kernels/attention.ts`), block by block of queries and keys. */
+import type { AttentionSizes } from '../../ops/attention.ts';
 import { keyBlock, queryBlock, up16 } from '../wasm/attention.ts';
 
-export interface AttentionBlocks {
-  readonly samples: number;
-  readonly heads: number;
-  readonly queries: number;
-  readonly keys: number;
-  readonly size: number;
-  readonly valueSize: number;
+export interface AttentionBlocks extends AttentionSizes {
   readonly causal: number;
   readonly scale: number;
   /** Rows and columns of the largest block of scores. */
