@@ -1,5 +1,6 @@
 import { proveBlas } from '../backends/blas/self-test.ts';
 import { DeviceError, UsageError } from '../core/errors.ts';
+import { checkOptions, type OptionNames } from '../core/options.ts';
 import type { HostTensor, TensorData, TensorType } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
 import type { Source, Tensor } from '../graph/graph.ts';
@@ -31,6 +32,30 @@ export interface SessionOptions extends ClusterOptions {
   /** Called, and waited for, when the devices are up with their kernels and nothing is loaded yet. */
   readonly onStart?: () => void | Promise<void>;
 }
+
+const sessionNames: OptionNames<SessionOptions> = {
+  seed: true,
+  parameters: true,
+  transport: true,
+  onStart: true,
+  blas: true,
+  audit: true,
+  poison: true,
+  faults: true,
+  hangFactor: true,
+  heapMegabytes: true,
+  threads: true,
+};
+const runNames: OptionNames<RunOptions> = {
+  step: true,
+  lr: true,
+  momentum: true,
+  profile: true,
+  whole: true,
+  signal: true,
+  meanwhile: true,
+};
+const { step: _step, whole: _whole, ...stagedRunNames } = runNames;
 
 /** All that a session holds between two steps, by name. */
 export interface SessionState {
@@ -137,6 +162,7 @@ export class Session implements AsyncDisposable {
 
   /** Starts devices, loads all programs and writes parameters, constants and optimizer state. */
   static async open(plan: Plan, options: SessionOptions = {}): Promise<Session> {
+    checkOptions('Session.open', options, sessionNames);
     const { programs } = plan;
     // The test suite turns audit on for every session it opens.
     const audit = options.audit ?? process.env.PARTITA_AUDIT === '1';
@@ -179,6 +205,7 @@ export class Session implements AsyncDisposable {
    */
   run(program: string, batch: Readonly<Record<string, HostTensor>>, options: RunOptions = {}): Promise<RunResult> {
     return this.#inTurn(() => {
+      checkOptions('Session.run', options, runNames);
       // Beside what is staged, which another run is for.
       const area = this.#staged?.area === 0 ? 1 : 0;
       this.#pack(program, batch, options, area);
@@ -191,6 +218,7 @@ export class Session implements AsyncDisposable {
    * next batch while the devices compute. The tensors may be changed afterwards. One batch is kept: another takes its place.
    */
   stage(program: string, batch: Readonly<Record<string, HostTensor>>, options: StageOptions = {}): StagedBatch {
+    checkOptions('Session.stage', options, { step: true, whole: true });
     const area = this.#reading === 0 ? 1 : 0;
     this.#staged = undefined;
     this.#pack(program, batch, options, area);
@@ -202,6 +230,7 @@ export class Session implements AsyncDisposable {
   /** Runs the batch that was staged last. */
   runStaged(staged: StagedBatch, options: StagedRunOptions = {}): Promise<RunResult> {
     return this.#inTurn(() => {
+      checkOptions('Session.runStaged', options, stagedRunNames);
       if (this.#staged?.batch !== staged) {
         throw new UsageError('staged-batch', 'this staged batch has run, or another was staged in its place', {
           fields: { program: staged.program },
