@@ -1,6 +1,7 @@
 // Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types), the command
 // and the workers (bundled). Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
 import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -98,6 +99,7 @@ if (!only || only === 'library') {
   ]);
   chmodSync(join(root, 'dist', 'cli', 'main.js'), 0o755);
   writeLicences();
+  writeSourcesHash();
 }
 if (!only || only === 'workers') {
   run(bin('esbuild'), [
@@ -115,6 +117,15 @@ if (!only || only === 'workers') {
     '--sourcemap',
     '--log-level=warning',
   ]);
+}
+
+/** By which plans of other sources are told apart (src/profile/identity.ts). */
+function writeSourcesHash() {
+  const hash = createHash('sha256');
+  const files = readdirSync(join(root, 'src'), { recursive: true }).filter((name) => name.endsWith('.ts'));
+  for (const name of files.sort()) hash.update(`${name}\n`).update(readFileSync(join(root, 'src', name)));
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  writeFileSync(join(root, 'dist', 'sources.txt'), `${version} ${hash.digest('hex').slice(0, 32)}\n`);
 }
 
 /** What was bundled is passed on with dist/, and so are its licences. */
