@@ -5,10 +5,10 @@ const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 /** Milliseconds of a step from which on nobody waits for eleven of them, nor for windows. */
 const slowest = 1000 * Number(process.env.SLOWEST_STEP_SECONDS ?? 5);
 
-/** Up to eleven steps: `losses`, and where they take too long `slow`, what each behind the first took. */
-async function firstSteps(step) {
+/** So many steps: `losses`, and where they take too long `slow`, what each behind the first took. */
+async function firstSteps(step, count) {
   const [losses, slow] = [[], []];
-  for (let i = 0; i < 11; i++) {
+  for (let i = 0; i < count; i++) {
     const start = performance.now();
     losses.push(await step());
     const milliseconds = performance.now() - start;
@@ -23,12 +23,16 @@ async function firstSteps(step) {
  * answered with { milliseconds: […] }, one a step; `end` with { peakResidentBytes }, and the process ends. Whose steps take
  * longer than SLOWEST_STEP_SECONDS says so in `slow`. `step` resolves to the loss before the update.
  */
-export const serve = (info, step) => serveTasks(info, { '': { step } });
+export const serve = (info, step) => serveTasks(info, { '': { step } }, 11);
 
-/** The same for several kinds of steps: each task is { step, …info }, told in `tasks`; `run SECONDS TASK` picks one. */
-export async function serveTasks(info, tasks) {
+/**
+ * The same for several kinds of steps, two first steps of each: a task is { step, …info }, told in `tasks`; `run SECONDS TASK`
+ * picks one.
+ */
+export async function serveTasks(info, tasks, count = 2) {
   const told = {};
-  for (const [name, { step, ...rest }] of Object.entries(tasks)) told[name] = { ...rest, ...(await firstSteps(step)) };
+  for (const [name, { step, readings, ...rest }] of Object.entries(tasks))
+    told[name] = { ...rest, ...(await firstSteps(step, count)) };
   say(told[''] ? { ...info, ...told[''] } : { ...info, tasks: told });
   for await (const line of createInterface({ input: process.stdin })) {
     const [word, seconds, task = ''] = line.split(' ');
