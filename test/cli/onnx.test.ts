@@ -33,13 +33,13 @@ describe('an ONNX model', () => {
   });
 
   it('that is made for one batch is refused where samples are computed singly, with a remedy that works', async () => {
-    await ok('export', '--model.kind', 'mlp', '--data.kind', 'digits', '--batch', '8', '--out', 'static.onnx');
+    await ok('export', '--model.kind', 'mlp', '--data.kind', 'digits', '--batch', '3', '--out', 'static.onnx');
     const objective = [{ kind: 'crossEntropy', output: 'logits', target: 'y' }];
-    write('static.json', { model: 'static.onnx', data: { kind: 'digits', batchSize: 8 }, objective, invariant: true });
-    const asked = ['grad', 'static.json', '--microbatches', '2', '--json'];
+    write('static.json', { model: 'static.onnx', data: { kind: 'digits', batchSize: 3 }, objective, invariant: true });
+    const asked = ['grad', 'static.json', '--microbatches', '3', '--json'];
     const { code, stdout } = await partita(folder, asked);
     const { error } = JSON.parse(stdout);
-    expect({ exit: code, ...error }).toMatchObject({ exit: 1, code: 'onnx-batch-size', fileBatch: 8 });
+    expect({ exit: code, ...error }).toMatchObject({ exit: 1, code: 'onnx-batch-size', fileBatch: 3 });
     expect(error.message).toContain('invariant: each sample is computed by itself');
     const [remedy] = error.remedy.split(',');
     await ok(...asked, ...remedy.split(' '));
