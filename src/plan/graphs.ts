@@ -1,5 +1,5 @@
 /** The training graphs of a request's programs, one for each size of microbatch, and the stages of their nodes. */
-import { UsageError } from '../core/errors.ts';
+import { GraphError, UsageError } from '../core/errors.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { buildModel } from '../optim/model.ts';
 import { buildTrainingGraph } from '../optim/training-graph.ts';
@@ -55,12 +55,27 @@ function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): 
     });
   };
   if (request.invariant) {
-    const single = graphOf(1);
+    const single = ofOneSample(() => graphOf(1));
     if (spec.batch > 1) refuseMixedSamples(single, graphOf(2));
     return { chunks, graphs: new Map([[1, single]]), largest: chunks[0] === 1 ? single : graphOf(chunks[0]!) };
   }
   const graphs = new Map([...new Set(chunks)].map((size) => [size, graphOf(size)]));
   return { chunks, graphs, largest: graphs.get(chunks[0]!)! };
+}
+
+/** A model that is made for one size of batch cannot be computed sample by sample: other batches are no remedy then. */
+function ofOneSample(build: () => Graph): Graph {
+  try {
+    return build();
+  } catch (error) {
+    if (!(error instanceof GraphError) || error.code !== 'onnx-batch-size') throw error;
+    throw new GraphError(error.code, `invariant: each sample is computed by itself, and ${error.message}`, {
+      fields: error.fields,
+      remedy:
+        '--invariant false --microbatches 1, or export the model with a symbolic batch in all places (dynamic_axes)',
+      cause: error,
+    });
+  }
 }
 
 function refuseWholeBatchGradients({ gradientsOfWholeBatch }: Graph, microbatches: number): void {
