@@ -14,6 +14,9 @@ import type { Durations, Schedule, ScheduleName } from '../schedule/index.ts';
 import type { Cluster } from '../simulate/cluster.ts';
 import { refuseMixedDevices } from './null-devices.ts';
 
+export const fusionModes = ['off', 'on'] as const;
+export type FusionMode = (typeof fusionModes)[number];
+
 export interface PlannedDevice {
   readonly backend: BackendName;
   /** Capacity in bytes; null: as much as needed. */
@@ -81,6 +84,8 @@ export interface PlanRequest {
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
    */
   readonly invariant?: boolean;
+  /** Elementwise nodes that follow each other run as one pass over memory (`fusion/`); default `off`. Changes no bit. */
+  readonly fusion?: FusionMode;
   /** `plain`: without what shortens lifetimes (docs/memory-lifetimes.md), to compare with. Default `short`. */
   readonly lifetimes?: 'short' | 'plain';
   /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */
