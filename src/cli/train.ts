@@ -271,6 +271,7 @@ const layoutKeys = [
   'stagesPerDevice',
   'partition',
   'recompute',
+  'fusion',
   'batchNorm',
   'simd',
   'blas',

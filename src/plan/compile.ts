@@ -1,6 +1,7 @@
 /** A request compiled: stages, schedules, programs and their memory, whether they fit or not. */
 import type { HostTensor } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
+import { defaultFusion } from '../fusion/modes.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
 import { normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
@@ -78,7 +79,7 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
     const again = recomputeIn(builds, kept, request.programs, choice);
     const stagesAgain = choice.size === 0 ? kept : stagesIn(again);
     const { builds: run, stages } =
-      request.fusion === 'on' ? fusedIn(again, stagesAgain) : { builds: again, stages: stagesAgain };
+      (request.fusion ?? defaultFusion) === 'on' ? fusedIn(again, stagesAgain) : { builds: again, stages: stagesAgain };
     const main = run[mainName]!.largest;
     const stageOf = stages[mainName]!;
     // Stages whose times are not what the places for messages were made by wait for each other.

@@ -1,6 +1,7 @@
 /** What a plan is asked for. */
 import { UsageError } from '../core/errors.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
+import type { FusionMode } from '../fusion/modes.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { BackendName, SimdVariant } from '../lower/kernel-call.ts';
 import type { BatchNormMode } from '../optim/batch-norm.ts';
@@ -13,9 +14,6 @@ import type { RecomputeChoice, RecomputeMode } from '../recompute/index.ts';
 import type { Durations, Schedule, ScheduleName } from '../schedule/index.ts';
 import type { Cluster } from '../simulate/cluster.ts';
 import { refuseMixedDevices } from './null-devices.ts';
-
-export const fusionModes = ['off', 'on'] as const;
-export type FusionMode = (typeof fusionModes)[number];
 
 export interface PlannedDevice {
   readonly backend: BackendName;

@@ -1,12 +1,12 @@
 /** A step time that no plan goes below, whatever its partition, placement and schedule. */
 import { analyticCosts, type CostModel, nodeSeconds } from '../cost/model.ts';
 import { mayFuse } from '../fusion/index.ts';
+import { defaultFusion, type FusionMode } from '../fusion/modes.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { isForward } from '../graph/values.ts';
 import { leaders } from '../partition/stage-of.ts';
 import { type Cluster, deviceCosts } from '../simulate/cluster.ts';
 import { clusterOf, type PlanRequest } from './plan.ts';
-import type { FusionMode } from './request.ts';
 
 export interface StepBoundOptions {
   readonly costs: CostModel;
@@ -76,7 +76,7 @@ export function stepTimeBound(graph: Graph, { costs, speeds, microbatches: M, fu
 export function stepBoundOf(graph: Graph, request: PlanRequest, microbatches: number): number {
   const costs = request.costs ?? analyticCosts();
   const speeds = greatestSpeeds(graph, clusterOf(request), costs);
-  return stepTimeBound(graph, { costs, speeds, microbatches, fusion: request.fusion });
+  return stepTimeBound(graph, { costs, speeds, microbatches, fusion: request.fusion ?? defaultFusion });
 }
 
 /**
