@@ -21,19 +21,23 @@ async function firstSteps(step) {
 /**
  * What each contender's process does, in lines of JSON. It says { losses, …info } of its first eleven steps; `run SECONDS` is
  * answered with { milliseconds: […] }, one a step; `end` with { peakResidentBytes }, and the process ends. Whose steps take
- * longer than SLOWEST_STEP_SECONDS says so in `slow`. `step` resolves to the loss before the update.
+ * longer than SLOWEST_STEP_SECONDS says so in `slow`. `step` resolves to the loss before the update; `rest`, if given, when
+ * nothing of a step is left that has been begun ahead: the next turn is another's.
  */
-export const serve = (info, step) => serveTasks(info, { '': { step } });
+export const serve = (info, step, rest) => serveTasks(info, { '': { step, rest } });
 
 /** The same for several kinds of steps: each task is { step, …info }, told in `tasks`; `run SECONDS TASK` picks one. */
 export async function serveTasks(info, tasks) {
   const told = {};
-  for (const [name, { step, ...rest }] of Object.entries(tasks)) told[name] = { ...rest, ...(await firstSteps(step)) };
+  for (const [name, { step, rest, ...own }] of Object.entries(tasks)) {
+    told[name] = { ...own, ...(await firstSteps(step)) };
+    await rest?.();
+  }
   say(told[''] ? { ...info, ...told[''] } : { ...info, tasks: told });
   for await (const line of createInterface({ input: process.stdin })) {
     const [word, seconds, task = ''] = line.split(' ');
     if (word === 'end') break;
-    const { step, readings } = tasks[task];
+    const { step, rest, readings } = tasks[task];
     const milliseconds = [];
     const end = performance.now() + 1000 * Number(seconds);
     do {
@@ -41,6 +45,7 @@ export async function serveTasks(info, tasks) {
       await step();
       milliseconds.push(performance.now() - start);
     } while (performance.now() < end);
+    await rest?.();
     say({ milliseconds, ...readings?.() });
   }
   say({ peakResidentBytes: 1024 * process.resourceUsage().maxRSS });
