@@ -66,6 +66,14 @@ const CASES: Conv[] = [
   { N: 1, C: 2, O: 3, size: plane(4, 41), k: plane(2, 3), p: [0, 1, 1] }, // rows too long for strips
   { N: 1, C: 1, O: 2, size: plane(3, 81), k: plane(3, 3), s: [1, 1, 2], p: [0, 1, 1] },
   { N: 1, C: 2, O: 2, size: plane(3, 31), k: plane(2, 3), p: [0, 0, 1] },
+  // One channel a group: whole and overlapping strips, few rows, uneven padding, more than the taps' own, and strides.
+  { N: 2, C: 3, O: 3, size: plane(7, 9), k: plane(3, 3), p: [0, 1, 1], groups: 3 },
+  { N: 1, C: 2, O: 4, size: plane(2, 6), k: plane(2, 3), p: [0, 1, 2], e: [0, 0, 1], groups: 2 },
+  { N: 1, C: 2, O: 2, size: plane(5, 6), k: plane(2, 2), p: [0, 2, 3], groups: 2 },
+  { N: 1, C: 2, O: 2, size: plane(9, 13), k: plane(3, 3), s: [1, 2, 2], p: [0, 1, 1], groups: 2 },
+  { N: 1, C: 2, O: 2, size: plane(5, 17), k: plane(2, 2), s: [1, 1, 3], groups: 2 },
+  { N: 1, C: 2, O: 2, size: [4, 6, 7], k: [2, 3, 2], p: [1, 0, 1], d: [1, 2, 2], groups: 2 },
+  { N: 1, C: 2, O: 2, size: plane(3, 2), k: plane(1, 1), groups: 2 },
   { N: 1, C: 2, O: 2, size: [2, 3, 3], k: [3, 1, 2], p: [2, 1, 0] },
 ];
 

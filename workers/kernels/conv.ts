@@ -6,7 +6,10 @@
 // Windows may hang over any edge; the padding behind an axis follows from its output size. A convolution by windows of one
 // element, of stride 1 and without padding, is its own cols.
 //
-// Workspace, in bytes:  [cols, rounded up to 16][gemm's workspace]; of a narrow weight gradient [cols]
+// Of groups of one channel each, outputs and the input's gradient (by stride 1) are added tap by tap (depthwise.ts).
+//
+// Workspace, in bytes:  [cols, rounded up to 16][gemm's workspace]; of a narrow weight gradient [cols]; tap by tap [a frame]
+import { depthwise, frameOf, isDepthwise, reach } from './depthwise';
 import { dotRows } from './dotRows';
 import { gemm, gemmWorkspace } from './gemm';
 import { addIntoRow, columns, fromColumns } from './im2col';
@@ -25,6 +28,14 @@ function isNarrow(o: i32, depth: i32): bool {
   return o < 8 || depth < 16;
 }
 
+/** Whether an input gradient is a convolution of dy within a frame: stride 1, one output a channel, no more padding than taps. */
+@inline
+function isFramed(
+  o: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32,
+): bool {
+  return o == 1 && (sd | sh | sw) == 1 && pd <= (kd - 1) * dd && ph <= (kh - 1) * dh && pw <= (kw - 1) * dw;
+}
+
 /** kind: 0 forward, 1 input gradient, 2 weight gradient. Exact bytes; every call writes the last of them. */
 export function convWorkspace(
   kind: i32, N: i32, C: i32, D: i32, H: i32, W: i32, O: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32,
@@ -35,6 +46,11 @@ export function convWorkspace(
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
   if (kind == 2 && isNarrow(o, depth)) return plain ? 0 : depth * pixels * 4;
+  if (isDepthwise(C / groups, groups)) {
+    if (kind == 0) return 4 * reach(od, sd, kd, dd) * reach(oh, sh, kh, dh) * reach(ow, sw, kw, dw);
+    if (kind == 1 && isFramed(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw))
+      return 4 * reach(D, 1, kd, dd) * reach(H, 1, kh, dh) * reach(W, 1, kw, dw);
+  }
   const cols = plain ? 0 : (depth * pixels * 4 + 15) & ~15;
   if (kind == 0) return cols + gemmWorkspace(o, pixels, depth);
   if (kind == 1) return cols + gemmWorkspace(depth, pixels, o);
@@ -51,6 +67,26 @@ export function conv(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (isDepthwise(c, groups)) {
+    const FD = reach(od, sd, kd, dd);
+    const FH = reach(oh, sh, kh, dh);
+    const FW = reach(ow, sw, kw, dw);
+    for (let n = 0; n < N; n++) {
+      let weights = w;
+      let b = bias;
+      for (let g = 0; g < groups; g++) {
+        frameOf(D, H, W, pd, ph, pw, FD, FH, FW, x, ws);
+        for (let i = 0; i < o; i++) {
+          depthwise(kd, kh, kw, sd, sh, sw, dd, dh, dw, od, oh, ow, FH, FW, false, ws, weights, b, y);
+          weights += <usize>depth * 4;
+          if (b != usize.MAX_VALUE) b += 4;
+          y += <usize>pixels * 4;
+        }
+        x += <usize>(D * H * W) * 4;
+      }
+    }
+    return;
+  }
   const scratch = ws + (plain ? 0 : (<usize>(depth * pixels) * 4 + 15) & ~15);
   for (let n = 0; n < N; n++) {
     let weights = w;
@@ -81,6 +117,25 @@ export function convInputGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (isDepthwise(c, groups) && isFramed(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw)) {
+    const FD = reach(D, 1, kd, dd);
+    const FH = reach(H, 1, kh, dh);
+    const FW = reach(W, 1, kw, dw);
+    const front = (kd - 1) * dd - pd;
+    const top = (kh - 1) * dh - ph;
+    const left = (kw - 1) * dw - pw;
+    for (let n = 0; n < N; n++) {
+      let weights = w;
+      for (let g = 0; g < groups; g++) {
+        frameOf(od, oh, ow, front, top, left, FD, FH, FW, dy, ws);
+        depthwise(kd, kh, kw, 1, 1, 1, dd, dh, dw, D, H, W, FH, FW, true, ws, weights, usize.MAX_VALUE, dx);
+        weights += <usize>depth * 4;
+        dx += <usize>(D * H * W) * 4;
+        dy += <usize>pixels * 4;
+      }
+    }
+    return;
+  }
   const scratch = ws + (plain ? 0 : (<usize>(depth * pixels) * 4 + 15) & ~15);
   if (!plain) memory.fill(dx, 0, <usize>(N * C * D * H * W) * 4);
   for (let n = 0; n < N; n++) {

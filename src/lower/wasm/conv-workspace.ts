@@ -8,11 +8,14 @@ export const convKinds = ['conv', 'convInputGrad', 'convWeightGrad'] as const;
 export type ConvKind = (typeof convKinds)[number];
 
 /**
- * Exact scratch bytes of a convolution kernel: `[columns, rounded up to 16][gemm's workspace]`; of narrow weight gradients `[columns]`. The same formula as the
+ * Exact scratch bytes of a convolution kernel: `[columns, rounded up to 16][gemm's workspace]`; of narrow weight gradients
+ * `[columns]`; of groups of one channel that are added tap by tap `[a frame of zeros around a plane]`. The same formula as the
  * WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test holds it to
  * the export.
  */
 export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs): number {
+  const frame = frameElements(kind, g, attrs);
+  if (frame !== undefined) return 4 * frame;
   const outputs = g.o / attrs.groups;
   const depth = (g.c / attrs.groups) * elementCount(g.kernel);
   const pixels = elementCount(g.out);
@@ -34,3 +37,13 @@ const isPlain = (g: ConvGeometry, attrs: ConvAttrs): boolean =>
   [...g.kernel, ...attrs.stride].every((v) => v === 1) &&
   begins(attrs).every((p) => p === 0) &&
   sameShape(g.out, g.size);
+
+/** Elements of the frame around a plane where groups have one channel each and are added tap by tap; undefined where not. */
+function frameElements(kind: ConvKind, g: ConvGeometry, { groups, stride, dilation, padding }: ConvAttrs) {
+  if (g.c !== groups || groups === 1 || kind === 'convWeightGrad') return undefined;
+  const span = g.kernel.map((taps, axis) => (taps - 1) * dilation[axis]!);
+  if (kind === 'conv') return elementCount(g.out.map((n, axis) => (n - 1) * stride[axis]! + span[axis]! + 1));
+  const framed =
+    g.o === groups && stride.every((s) => s === 1) && begins({ padding }).every((p, axis) => p <= span[axis]!);
+  return framed ? elementCount(g.size.map((n, axis) => n + span[axis]!)) : undefined;
+}
