@@ -56,6 +56,7 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   if (memory !== undefined) setMemory(experiment, memory);
   const parsed = parseExperiment(experiment, where);
   refuseResume(parsed, invocation);
+  refuseCheckpointFlag(invocation);
   if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
   return { experiment: parsed, where, given: new Set(Object.keys(experiment)) };
 }
@@ -76,6 +77,23 @@ function refuseResume({ resume }: Experiment, { command }: Invocation): void {
     fields: { key: 'resume', command },
     remedy: `leave it out; a checkpoint's parameters are taken by --params ${resume}/step-N/params.safetensors`,
   });
+}
+
+/**
+ * An experiment file serves every command, which reads of it what it needs. A flag is meant for this one; a plan keeps it for
+ * its training.
+ */
+function refuseCheckpointFlag({ command, keys }: Invocation): void {
+  const flag = keys.map(([path]) => path).find((path) => path.split('.')[0] === 'checkpoint');
+  if (flag === undefined || command === 'train' || command === 'plan') return;
+  throw new UsageError(
+    'checkpoint-not-training',
+    `--${flag}: "partita ${command}" does not train, so it keeps nothing`,
+    {
+      fields: { key: flag, command },
+      remedy: `leave it out, or partita train with it`,
+    },
+  );
 }
 
 /** A sweep is many experiments, and every command but `study` is about one. */

@@ -84,6 +84,7 @@ function jsonOf(plan: Plan) {
     microbatches: plan.request.microbatches,
     schedule: summary.schedule,
     simd: summary.simd,
+    fusion: summary.fusion,
     batchNorm: plan.request.batchNorm ?? 'micro',
     barriers: summary.barriers,
     grid: printGrid(plan.schedules[main!]!, {

@@ -274,6 +274,7 @@ const layoutKeys = [
   'stagesPerDevice',
   'partition',
   'recompute',
+  'fusion',
   'batchNorm',
   'simd',
   'blas',

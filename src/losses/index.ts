@@ -9,8 +9,10 @@
  *     objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }]
  */
 import { GraphError } from '../core/errors.ts';
+import { type OptionNames, optionProblem } from '../core/options.ts';
 import { elementCount, formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
+import { callerLine } from '../graph/source-line.ts';
 import { negativeLogProbability } from '../ops/class-loss.ts';
 import { add, log, maximum, mul, neg, sub } from '../ops/elementwise.ts';
 import { crossEntropy as crossEntropySum } from '../ops/loss.ts';
@@ -40,6 +42,19 @@ export interface ClassLossOptions extends BatchedLossOptions {
 
 const inScope = (like: Tensor, options: LossOptions, build: () => Tensor): Tensor =>
   like.graph.scope(options.name ?? 'loss', build);
+
+const lossOptions = { name: true } as const;
+const batchedOptions = { ...lossOptions, batchAxis: true, samples: true } as const;
+const classOptions = { ...batchedOptions, ignoreIndex: true } as const;
+
+function checkOptions<O>(loss: string, like: Tensor, options: O, names: OptionNames<O>): void {
+  const problem = optionProblem(options, names);
+  if (!problem) return;
+  throw new GraphError('loss-options', `${loss}(${formatType(like.type)}): ${problem.text}${callerLine()}`, {
+    fields: { loss, unknown: problem.unknown },
+    remedy: problem.remedy,
+  });
+}
 
 /** The class indices for logits […, C]: an input of the graph, or its name (made where it is not there yet). */
 function classTarget(
@@ -117,6 +132,7 @@ function likeTarget(output: Tensor, target: Tensor | string, { batchAxis = 0 }: 
  * logits […, C], target i32 […].
  */
 export const crossEntropy = (logits: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
+  checkOptions('crossEntropy', logits, options, classOptions);
   const { ignoreIndex = null } = options;
   const { target: indices, name } = classTarget(logits, target, options);
   const scale = inverseCount(logits, name, ignoreIndex);
@@ -128,6 +144,7 @@ export const crossEntropy = (logits: Tensor, target: Tensor | string, options: C
  * A target that is no class makes the loss NaN.
  */
 export const nll = (logProbabilities: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
+  checkOptions('nll', logProbabilities, options, classOptions);
   const { ignoreIndex = null } = options;
   const { target: indices, name } = classTarget(logProbabilities, target, options);
   const scale = inverseCount(logProbabilities, name, ignoreIndex);
@@ -138,6 +155,7 @@ export const nll = (logProbabilities: Tensor, target: Tensor | string, options: 
 
 /** Mean of (output − target)² over all elements of the whole batch. */
 export const mse = (output: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
+  checkOptions('mse', output, options, batchedOptions);
   const wanted = likeTarget(output, target, options);
   const scale = inverseElements(output, options);
   return inScope(output, options, () => {
@@ -156,6 +174,7 @@ const leastFloat = 2 ** -149;
  * −(t·log p + (1 − t)·log(1 − p)), logarithms cut at −100 (where their gradient is 0).
  */
 export const bce = (probabilities: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
+  checkOptions('bce', probabilities, options, batchedOptions);
   const wanted = likeTarget(probabilities, target, options);
   const scale = inverseElements(probabilities, options);
   return inScope(probabilities, options, () => {
@@ -168,6 +187,7 @@ export const bce = (probabilities: Tensor, target: Tensor | string, options: Bat
 
 /** `bce` of sigmoid(logits), without its overflow: the two-class cross entropy of [x, 0] with targets [t, 1 − t]. */
 export const bceWithLogits = (logits: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
+  checkOptions('bceWithLogits', logits, options, batchedOptions);
   const wanted = likeTarget(logits, target, options);
   const scale = inverseElements(logits, options);
   return inScope(logits, options, () => {
@@ -182,11 +202,14 @@ export const bceWithLogits = (logits: Tensor, target: Tensor | string, options: 
 };
 
 /** Sum of all elements. */
-export const sum = (output: Tensor, options: LossOptions = {}): Tensor =>
-  inScope(output, options, () => sumOver(output));
+export const sum = (output: Tensor, options: LossOptions = {}): Tensor => {
+  checkOptions('sum', output, options, lossOptions);
+  return inScope(output, options, () => sumOver(output));
+};
 
 /** Mean of all elements of the whole batch. */
 export const mean = (output: Tensor, options: BatchedLossOptions = {}): Tensor => {
+  checkOptions('mean', output, options, batchedOptions);
   const scale = inverseElements(output, options);
   return inScope(output, options, () => mul(sumOver(output), scale));
 };

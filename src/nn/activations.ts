@@ -5,10 +5,11 @@ import * as ops from '../ops/elementwise.ts';
 import { reshape, slice } from '../ops/shape.ts';
 import { softmax } from '../ops/softmax.ts';
 import { refuse } from './refuse.ts';
-import { type LayerOptions, scoped } from './scope.ts';
+import { checkOptions, type LayerOptions, scoped } from './scope.ts';
 
 /** x·Φ(x), or with `approximate: 'tanh'` its approximation (Hendrycks, Gimpel, 2016; PyTorch GELU). */
 export const gelu = (x: Tensor, options: { readonly approximate?: 'none' | 'tanh' } = {}): Tensor => {
+  checkOptions('gelu', x, options, { approximate: true });
   const { approximate = 'none' } = options;
   if (approximate !== 'none' && approximate !== 'tanh') {
     refuse('gelu', x, `approximate must be "none" or "tanh", got ${JSON.stringify(approximate)}`);
@@ -17,8 +18,10 @@ export const gelu = (x: Tensor, options: { readonly approximate?: 'none' | 'tanh
 };
 
 /** x above 0, negativeSlope·x below (PyTorch LeakyReLU). Default 0.01. */
-export const leakyRelu = (x: Tensor, options: { readonly negativeSlope?: number } = {}): Tensor =>
-  ops.leakyRelu(x, { slope: options.negativeSlope ?? 0.01 });
+export const leakyRelu = (x: Tensor, options: { readonly negativeSlope?: number } = {}): Tensor => {
+  checkOptions('leakyRelu', x, options, { negativeSlope: true });
+  return ops.leakyRelu(x, { slope: options.negativeSlope ?? 0.01 });
+};
 
 export interface PreluOptions extends LayerOptions {
   /** 1, or one slope for each channel (axis 1) of x; default 1. */
@@ -29,7 +32,7 @@ export interface PreluOptions extends LayerOptions {
 
 /** x above 0, slope·x below, the slope being learned (He et al., 2015; PyTorch PReLU). weight [numParameters]. */
 export const prelu = (x: Tensor, options: PreluOptions = {}): Tensor =>
-  scoped(x, options, () => {
+  scoped('prelu', x, options, { name: true, numParameters: true, init: true }, () => {
     const { numParameters = 1, init = 0.25 } = options;
     const channels = x.rank > 1 ? x.shape[1] : 1;
     if (numParameters !== 1 && numParameters !== channels) {
@@ -47,6 +50,7 @@ export const silu = (x: Tensor): Tensor => ops.mul(x, ops.sigmoid(x));
 
 /** x limited to [minVal, maxVal] (PyTorch Hardtanh). Defaults −1 and 1. At the limits themselves the gradient is 1. */
 export const hardtanh = (x: Tensor, options: { readonly minVal?: number; readonly maxVal?: number } = {}): Tensor => {
+  checkOptions('hardtanh', x, options, { minVal: true, maxVal: true });
   const { minVal = -1, maxVal = 1 } = options;
   if (!(minVal < maxVal)) refuse('hardtanh', x, `minVal ${minVal} must be less than maxVal ${maxVal}`);
   return ops.clip(x, { low: minVal, high: maxVal });
@@ -66,6 +70,7 @@ export const softmin = (x: Tensor, options: { readonly axis?: number } = {}): Te
 
 /** a·σ(b) of the halves a, b of an axis (Dauphin et al., 2017; PyTorch GLU). Default the last axis. */
 export const glu = (x: Tensor, options: { readonly axis?: number } = {}): Tensor => {
+  checkOptions('glu', x, options, { axis: true });
   const { axis = -1 } = options;
   const at = axis < 0 ? axis + x.rank : axis;
   const size = x.shape[at] ?? refuse('glu', x, `there is no axis ${axis}`);

@@ -44,6 +44,19 @@ export interface AttentionOptions extends LayerOptions, AttentionMasks {
   readonly fused?: boolean;
 }
 
+const attentionOptions = {
+  name: true,
+  heads: 'required',
+  key: true,
+  value: true,
+  dropout: true,
+  bias: true,
+  fused: true,
+  causal: true,
+  attnMask: true,
+  keyPaddingMask: true,
+} as const;
+
 /**
  * Attention (Vaswani et al., "Attention Is All You Need", 2017; PyTorch MultiheadAttention with batch_first): query
  * [N, T, D] → [N, T, D], over itself or over `key` and `value`. Parameters as PyTorch's: in_proj_weight [3·D, D] (queries,
@@ -54,7 +67,7 @@ export interface AttentionOptions extends LayerOptions, AttentionMasks {
  * PyTorch from 2.5 on (before, it was NaN). `addBiasKv` and `addZeroAttn` are not here.
  */
 export const multiheadAttention = (query: Tensor, options: AttentionOptions): Tensor =>
-  scoped(query, options, () => {
+  scoped('multiheadAttention', query, options, attentionOptions, () => {
     const { graph } = query;
     const { heads, key = query, value = key, bias = true } = options;
     check(query, key, value, options);

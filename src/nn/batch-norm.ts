@@ -2,7 +2,7 @@ import { elementCount } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { batchNormInference, batchNorm as normalize } from '../ops/batch-norm.ts';
 import { trackStatistics } from '../ops/running-statistics.ts';
-import { type ChannelNormOptions, channelAffine, runningStatistics } from './norm.ts';
+import { type ChannelNormOptions, channelAffine, runningNormOptions, runningStatistics } from './norm.ts';
 import { refuse, requireShare } from './refuse.ts';
 import { scoped } from './scope.ts';
 
@@ -24,7 +24,7 @@ export interface BatchNormOptions extends ChannelNormOptions {
 const batchNorm =
   (layer: string, takes: string, ...ranks: readonly number[]) =>
   (x: Tensor, options: BatchNormOptions = {}): Tensor =>
-    scoped(x, options, () => {
+    scoped(layer, x, options, runningNormOptions, () => {
       const { eps, momentum = 0.1, affine = true, trackRunningStats = true } = options;
       if (!ranks.includes(x.rank)) refuse(layer, x, `takes ${takes}`);
       requireShare(layer, x, 'momentum', momentum);

@@ -3,7 +3,7 @@ import type { Tensor } from '../graph/graph.ts';
 import { add } from '../ops/elementwise.ts';
 import { flatten as flattenAxes } from '../ops/shape.ts';
 import { refuse } from './refuse.ts';
-import { type LayerOptions, scoped } from './scope.ts';
+import { checkOptions, type LayerOptions, scoped } from './scope.ts';
 
 export type Layer = (x: Tensor) => Tensor;
 
@@ -16,8 +16,8 @@ export type Layer = (x: Tensor) => Tensor;
 export const sequential =
   (layers: readonly Layer[] | Readonly<Record<string, Layer>>, options: LayerOptions = {}): Layer =>
   (x) =>
-    scoped(x, options, () =>
-      Object.entries(layers).reduce((y, [name, layer]) => scoped(y, { name }, () => layer(y)), x),
+    scoped('sequential', x, options, { name: true }, () =>
+      Object.entries(layers).reduce((y, [name, layer]) => y.graph.scope(name, () => layer(y)), x),
     );
 
 export interface ResidualOptions extends LayerOptions {
@@ -29,7 +29,7 @@ export interface ResidualOptions extends LayerOptions {
 export const residual =
   (layer: Layer, options: ResidualOptions = {}): Layer =>
   (x) =>
-    scoped(x, options, () => {
+    scoped('residual', x, options, { name: true, shortcut: true }, () => {
       const y = layer(x);
       const beside = options.shortcut ? options.shortcut(x) : x;
       // Broadcasting would add them all the same.
@@ -49,5 +49,10 @@ export const residual =
 export const identity: Layer = (x) => x;
 
 /** All axes but the batch's joined (PyTorch Flatten); other axes by startAxis and endAxis. */
-export const flatten = (x: Tensor, options: { readonly startAxis?: number; readonly endAxis?: number } = {}): Tensor =>
-  flattenAxes(x, { startAxis: 1, ...options });
+export const flatten = (
+  x: Tensor,
+  options: { readonly startAxis?: number; readonly endAxis?: number } = {},
+): Tensor => {
+  checkOptions('flatten', x, options, { startAxis: true, endAxis: true });
+  return flattenAxes(x, { startAxis: 1, ...options });
+};

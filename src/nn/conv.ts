@@ -84,10 +84,22 @@ function padded(layer: string, x: Tensor, mode: Exclude<PaddingMode, 'zeros'>, p
   return pad(x, Object.fromEntries(sidesOf.map((pair, i) => [i + 2, pair])), { mode: padModes[mode] });
 }
 
+const convOptions = {
+  name: true,
+  kernel: 'required',
+  bias: true,
+  init: true,
+  stride: true,
+  dilation: true,
+  groups: true,
+  padding: true,
+  paddingMode: true,
+} as const;
+
 const convLayer =
   (layer: string, rank: number, convolve: typeof ops.conv1d) =>
   (x: Tensor, outChannels: number, options: ConvLayerOptions): Tensor =>
-    scoped(x, options, () => {
+    scoped(layer, x, options, convOptions, () => {
       const { stride, dilation, groups = 1, paddingMode = 'zeros' } = options;
       if (paddingMode !== 'zeros' && !Object.hasOwn(padModes, paddingMode)) {
         refuse(
@@ -108,7 +120,7 @@ const convLayer =
 const convTransposeLayer =
   (layer: string, rank: number, convolve: typeof transposed.convTranspose1d) =>
   (x: Tensor, outChannels: number, options: ConvTransposeLayerOptions): Tensor =>
-    scoped(x, options, () => {
+    scoped(layer, x, options, { ...convOptions, outputPadding: true }, () => {
       const { stride, dilation, groups = 1, padding, outputPadding, paddingMode = 'zeros' } = options;
       if (paddingMode !== 'zeros') {
         refuse(layer, x, `paddingMode must be zeros, got ${JSON.stringify(paddingMode)}`);

@@ -47,15 +47,17 @@ const isActive = (layer: string, x: Tensor, { p = 0.5 }: DropoutOptions): boolea
  * the place in the sample alone, so no layout, schedule or number of microbatches changes it.
  */
 export const dropout = (x: Tensor, options: DropoutOptions = {}): Tensor =>
-  isActive('dropout', x, options) ? scoped(x, options, () => masked('dropout', x, x, options)) : x;
+  scoped('dropout', x, options, { name: true, p: true, axis: true }, () =>
+    isActive('dropout', x, options) ? masked('dropout', x, x, options) : x,
+  );
 
 /** As `dropout`, but whole channels of [N, C, …] at once. */
 const channelDropout =
   (layer: string, takes: string, rank: number) =>
   (x: Tensor, options: Omit<DropoutOptions, 'axis'> = {}): Tensor => {
     if (x.rank !== rank) refuse(layer, x, `takes ${takes}`);
-    if (!isActive(layer, x, options)) return x;
-    return scoped(x, options, () => {
+    return scoped(layer, x, options, { name: true, p: true }, () => {
+      if (!isActive(layer, x, options)) return x;
       const kept = masked(layer, x, broadcastTo(x.graph.scalar(1), x.shape.slice(0, 2)), options);
       return mul(
         x,

@@ -23,6 +23,9 @@ export interface EmbeddingWeight {
   readonly name?: string;
 }
 
+const tableOptions = { name: true, rows: 'required', dim: 'required', init: true, paddingIdx: true } as const;
+const sharedOptions = { name: true, weight: 'required', paddingIdx: true } as const;
+
 const rowOf = (paddingIdx: number, rows: number): number => (paddingIdx < 0 ? paddingIdx + rows : paddingIdx);
 
 /** The weight [rows, dim] of an embedding, by itself: to be passed to `embedding` and, tied, to `linear`. */
@@ -39,7 +42,7 @@ export function embeddingWeight(graph: Graph, options: EmbeddingTable): Tensor {
  * `paddingIdx`, the row is read but gets no gradient.
  */
 export const embedding = (indices: Tensor, options: EmbeddingTable | EmbeddingWeight): Tensor =>
-  scoped(indices, options, () => {
+  scoped('embedding', indices, options, 'weight' in options ? sharedOptions : tableOptions, () => {
     const { paddingIdx } = options;
     const rows = 'weight' in options ? options.weight.shape[0]! : options.rows;
     if (paddingIdx !== undefined && !(Number.isInteger(paddingIdx) && paddingIdx >= -rows && paddingIdx < rows)) {

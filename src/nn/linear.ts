@@ -15,7 +15,7 @@ export interface LinearOptions extends LayerOptions {
 
 /** y = x·weightᵀ + bias over the last axis (PyTorch Linear). weight [out, in], bias [out]. */
 export const linear = (x: Tensor, outFeatures: number, options: LinearOptions = {}): Tensor =>
-  scoped(x, options, () => {
+  scoped('linear', x, options, { name: true, bias: true, weight: true }, () => {
     const inFeatures = x.shape.at(-1)!;
     const shape = [outFeatures, inFeatures];
     const weight = options.weight ?? x.graph.parameter('weight', shape, kaimingUniform(shape));

@@ -23,9 +23,11 @@ export interface LayerNormOptions extends LayerOptions {
   readonly bias?: boolean;
 }
 
+const layerNormOptions = { name: true, normalizedShape: true, eps: true, elementwiseAffine: true, bias: true } as const;
+
 /** Layer normalisation of the last axes (PyTorch LayerNorm). weight and bias have the normalised axes' shape. */
 export const layerNorm = (x: Tensor, options: LayerNormOptions = {}): Tensor =>
-  scoped(x, options, () => {
+  scoped('layerNorm', x, options, layerNormOptions, () => {
     const { normalizedShape = x.shape.slice(-1), eps, elementwiseAffine = true, bias = true } = options;
     const shape = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
     if (shape.length === 0 || !sameShape(shape, x.shape.slice(-shape.length))) {
@@ -46,6 +48,10 @@ export interface ChannelNormOptions extends LayerOptions {
   readonly init?: ParameterInit;
 }
 
+const channelNormOptions = { name: true, eps: true, affine: true, init: true } as const;
+/** Those of normalisations that keep running statistics. */
+export const runningNormOptions = { ...channelNormOptions, momentum: true, trackRunningStats: true } as const;
+
 /** weight and bias of every channel. */
 export function channelAffine(x: Tensor, { init = ones }: ChannelNormOptions): readonly [weight: Tensor, bias: Tensor] {
   const shape = [x.shape[1]!];
@@ -60,7 +66,7 @@ export function runningStatistics(x: Tensor): { readonly mean: Tensor; readonly 
 
 /** Normalisation of [N, C, …] over `numGroups` groups of channels (PyTorch GroupNorm). weight and bias [C]. */
 export const groupNorm = (x: Tensor, numGroups: number, options: ChannelNormOptions = {}): Tensor =>
-  scoped(x, options, () => {
+  scoped('groupNorm', x, options, channelNormOptions, () => {
     const { eps, affine = true } = options;
     const channels = x.shape[1] ?? refuse('groupNorm', x, 'takes [N, C, …]');
     if (!Number.isInteger(numGroups) || numGroups < 1 || channels % numGroups !== 0) {
@@ -80,7 +86,7 @@ export interface InstanceNormOptions extends ChannelNormOptions {
 const instanceNorm =
   (layer: string, axes: readonly string[]) =>
   (x: Tensor, options: InstanceNormOptions = {}): Tensor =>
-    scoped(x, options, () => {
+    scoped(layer, x, options, runningNormOptions, () => {
       const { eps, momentum = 0.1, affine = false, trackRunningStats = false } = options;
       if (x.rank !== axes.length) refuse(layer, x, `takes [${axes.join(', ')}]`);
       requireShare(layer, x, 'momentum', momentum);

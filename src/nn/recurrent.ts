@@ -3,6 +3,7 @@
  * `bias_ih_l0`, `bias_hh_l0` of the first layer, with `_reverse` behind those of the other direction.
  */
 import { GraphError } from '../core/errors.ts';
+import type { OptionNames } from '../core/options.ts';
 import { formatShape, formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
@@ -47,6 +48,19 @@ export interface RecurrentLayerResult {
   readonly hN: Tensor;
 }
 
+const layerOptions = {
+  name: true,
+  numLayers: true,
+  bidirectional: true,
+  batchFirst: true,
+  bias: true,
+  h0: true,
+  lengths: true,
+  between: true,
+} as const;
+const lstmOptions: OptionNames<LstmLayerOptions> = { ...layerOptions, c0: true };
+const rnnOptions: OptionNames<RnnLayerOptions> = { ...layerOptions, nonlinearity: true };
+
 /** One direction of one layer. */
 type Run<R> = (x: Tensor, weights: ops.RecurrentWeights, options: ops.RecurrentOptions & { readonly at: number }) => R;
 
@@ -57,22 +71,29 @@ export function lstm(
   options: LstmLayerOptions = {},
 ): RecurrentLayerResult & { readonly cN: Tensor } {
   const cell = (at: number): Tensor | undefined => options.c0 && stateAt(options.c0, at);
-  const { output, runs } = layers('lstm', x, hiddenSize, 4, options, [options.h0, options.c0], (y, weights, run) =>
-    ops.lstm(y, weights, { ...run, c0: cell(run.at) }),
+  const { output, runs } = layers(
+    'lstm',
+    x,
+    hiddenSize,
+    4,
+    options,
+    lstmOptions,
+    [options.h0, options.c0],
+    (y, weights, run) => ops.lstm(y, weights, { ...run, c0: cell(run.at) }),
   );
   return { output, hN: states(runs.map((r) => r.hN)), cN: states(runs.map((r) => r.cN)) };
 }
 
 /** Gated recurrent unit (PyTorch GRU); gates in its order r, z, n. */
 export function gru(x: Tensor, hiddenSize: number, options: RecurrentLayerOptions = {}): RecurrentLayerResult {
-  const { output, runs } = layers('gru', x, hiddenSize, 3, options, [options.h0], ops.gru);
+  const { output, runs } = layers('gru', x, hiddenSize, 3, options, layerOptions, [options.h0], ops.gru);
   return { output, hN: states(runs.map((r) => r.hN)) };
 }
 
 /** Plain recurrent layer (PyTorch RNN). */
 export function rnn(x: Tensor, hiddenSize: number, options: RnnLayerOptions = {}): RecurrentLayerResult {
   const { nonlinearity: activation = 'tanh' } = options;
-  const { output, runs } = layers('rnn', x, hiddenSize, 1, options, [options.h0], (y, weights, run) =>
+  const { output, runs } = layers('rnn', x, hiddenSize, 1, options, rnnOptions, [options.h0], (y, weights, run) =>
     ops.rnn(y, weights, { ...run, activation }),
   );
   return { output, hN: states(runs.map((r) => r.hN)) };
@@ -94,10 +115,11 @@ function layers<R extends ops.RecurrentResult>(
   size: number,
   gates: number,
   options: RecurrentLayerOptions,
+  names: OptionNames<RecurrentLayerOptions>,
   initial: readonly (Tensor | undefined)[],
   run: Run<R>,
 ): { readonly output: Tensor; readonly runs: readonly R[] } {
-  return scoped(x, options, () => {
+  return scoped(kind, x, options, names, () => {
     const { numLayers = 1, bidirectional = false, batchFirst = false, bias = true, h0, lengths } = options;
     const directions = bidirectional ? [false, true] : [false];
     check(kind, x, size, numLayers, initial, [numLayers * directions.length, x.shape[batchFirst ? 0 : 1]!, size]);

@@ -1,4 +1,6 @@
+import { type OptionNames, optionProblem } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
+import { refuse } from './refuse.ts';
 
 /** What every layer takes. */
 export interface LayerOptions {
@@ -9,6 +11,20 @@ export interface LayerOptions {
   readonly name?: string;
 }
 
-/** Builds in the scope of the layer's name, if it has one. */
-export const scoped = <T>(like: Tensor, { name }: LayerOptions, build: () => T): T =>
-  name === undefined ? build() : like.graph.scope(name, build);
+/** Throws GraphError for options that the layer has not. */
+export function checkOptions<O>(layer: string, like: Tensor, options: O, names: OptionNames<O>): void {
+  const problem = optionProblem(options, names);
+  if (problem) refuse(layer, like, problem.text, problem.remedy);
+}
+
+/** A layer: refuses options that it has not, and builds in the scope of its name, if it has one. */
+export function scoped<T, O extends LayerOptions>(
+  layer: string,
+  like: Tensor,
+  options: O,
+  names: OptionNames<O>,
+  build: () => T,
+): T {
+  checkOptions(layer, like, options, names);
+  return options.name === undefined ? build() : like.graph.scope(options.name, build);
+}

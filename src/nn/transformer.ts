@@ -1,3 +1,4 @@
+import type { OptionNames } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { add, gelu, relu } from '../ops/elementwise.ts';
 import { type AttentionMasks, type AttentionOptions, multiheadAttention } from './attention.ts';
@@ -15,12 +16,14 @@ export interface TransformerBlockOptions extends LayerOptions, Pick<AttentionOpt
   readonly dropout?: number;
 }
 
+const blockOptions = { name: true, heads: 'required', causal: true, fused: true, mlpRatio: true, dropout: true } as const;
+
 /**
  * Attention and a two-layer perceptron, each behind a normalisation and beside a shortcut ("pre-norm"). Parameters as
  * PyTorch's TransformerEncoderLayer with norm_first and gelu: norm1, self_attn, norm2, linear1, linear2.
  */
 export const transformerBlock = (x: Tensor, options: TransformerBlockOptions): Tensor =>
-  scoped(x, options, () => {
+  scoped('transformerBlock', x, options, blockOptions, () => {
     const { heads, causal, fused, mlpRatio = 4, dropout: p = 0 } = options;
     const width = x.shape.at(-1)!;
     const attention = multiheadAttention(layerNorm(x, { name: 'norm1' }), {
@@ -70,6 +73,27 @@ export interface TransformerDecoderLayerOptions extends TransformerLayerOptions 
   readonly memoryKeyPaddingMask?: Tensor;
 }
 
+const layerOptions = {
+  name: true,
+  heads: 'required',
+  fused: true,
+  dimFeedforward: true,
+  dropout: true,
+  activation: true,
+  layerNormEps: true,
+  normFirst: true,
+  causal: true,
+} as const;
+const encoderOptions = { ...layerOptions, srcMask: true, srcKeyPaddingMask: true } as const;
+const decoderOptions = {
+  ...layerOptions,
+  tgtMask: true,
+  tgtKeyPaddingMask: true,
+  memoryMask: true,
+  memoryKeyPaddingMask: true,
+} as const;
+const stackOptions = { numLayers: 'required', norm: true } as const;
+
 /**
  * The parts of a layer one after the other, each beside a shortcut and with its normalisation and dropout:
  *
@@ -111,7 +135,7 @@ const feedForward =
  * Parameters as PyTorch's: self_attn, linear1, linear2, norm1, norm2.
  */
 export const transformerEncoderLayer = (src: Tensor, options: TransformerEncoderLayerOptions): Tensor =>
-  scoped(src, options, () => {
+  scoped('transformerEncoderLayer', src, options, encoderOptions, () => {
     const { causal, srcMask: attnMask, srcKeyPaddingMask: keyPaddingMask } = options;
     const masks = { causal, attnMask, keyPaddingMask };
     return inParts(src, options, [attentionPart('self_attn', masks, options), feedForward(options)]);
@@ -123,7 +147,7 @@ export const transformerEncoderLayer = (src: Tensor, options: TransformerEncoder
  * linear2, norm1, norm2, norm3.
  */
 export const transformerDecoderLayer = (tgt: Tensor, memory: Tensor, options: TransformerDecoderLayerOptions): Tensor =>
-  scoped(tgt, options, () => {
+  scoped('transformerDecoderLayer', tgt, options, decoderOptions, () => {
     const { causal, tgtMask, tgtKeyPaddingMask, memoryMask, memoryKeyPaddingMask } = options;
     const own = { causal, attnMask: tgtMask, keyPaddingMask: tgtKeyPaddingMask };
     const other = { attnMask: memoryMask, keyPaddingMask: memoryKeyPaddingMask };
@@ -143,26 +167,30 @@ export type TransformerEncoderOptions = TransformerEncoderLayerOptions & StackOp
 export type TransformerDecoderOptions = TransformerDecoderLayerOptions & StackOptions;
 
 /** Layers `layers.0`, `layers.1` … and the last normalisation, named as in PyTorch; each has first values of its own. */
-function stack<O extends TransformerLayerOptions & StackOptions>(
+function stack<O extends TransformerLayerOptions>(
+  kind: string,
   x: Tensor,
-  options: O,
+  options: O & StackOptions,
+  names: OptionNames<O & StackOptions>,
   layer: (h: Tensor, options: O) => Tensor,
 ): Tensor {
-  return scoped(x, options, () => {
-    const { numLayers, norm = false, layerNormEps: eps } = options;
+  return scoped(kind, x, options, names, () => {
+    const { numLayers, norm = false, ...each } = options;
     if (!Number.isInteger(numLayers) || numLayers < 1) {
-      refuse('transformer', x, `numLayers must be a positive integer, got ${numLayers}`);
+      refuse(kind, x, `numLayers must be a positive integer, got ${numLayers}`);
     }
     let h = x;
-    for (let i = 0; i < numLayers; i++) h = layer(h, { ...options, name: `layers.${i}` });
-    return norm ? layerNorm(h, { eps, name: 'norm' }) : h;
+    for (let i = 0; i < numLayers; i++) h = layer(h, { ...(each as unknown as O), name: `layers.${i}` });
+    return norm ? layerNorm(h, { eps: options.layerNormEps, name: 'norm' }) : h;
   });
 }
 
 /** `numLayers` encoder layers (PyTorch TransformerEncoder). */
 export const transformerEncoder = (src: Tensor, options: TransformerEncoderOptions): Tensor =>
-  stack(src, options, transformerEncoderLayer);
+  stack('transformerEncoder', src, options, { ...encoderOptions, ...stackOptions }, transformerEncoderLayer);
 
 /** `numLayers` decoder layers over one memory (PyTorch TransformerDecoder). */
 export const transformerDecoder = (tgt: Tensor, memory: Tensor, options: TransformerDecoderOptions): Tensor =>
-  stack(tgt, options, (h, layer) => transformerDecoderLayer(h, memory, layer));
+  stack('transformerDecoder', tgt, options, { ...decoderOptions, ...stackOptions }, (h, layer) =>
+    transformerDecoderLayer(h, memory, layer),
+  );

@@ -2,6 +2,7 @@ import type { Tensor } from '../graph/graph.ts';
 import { type ResizeOptions, resize } from '../ops/resize.ts';
 import { type PerAxis, perAxis } from '../ops/window.ts';
 import { refuse } from './refuse.ts';
+import { checkOptions } from './scope.ts';
 
 export type UpsampleMode = 'nearest' | 'nearestExact' | 'linear' | 'bilinear' | 'bicubic' | 'trilinear';
 
@@ -28,6 +29,7 @@ const modes: Readonly<Record<UpsampleMode, { readonly axes?: number } & Pick<Res
 
 /** The spatial axes of [N, C, …] at other sizes, larger or smaller (PyTorch Upsample and interpolate). */
 export function upsample(x: Tensor, options: UpsampleOptions): Tensor {
+  checkOptions('upsample', x, options, { size: true, scaleFactor: true, mode: true, alignCorners: true });
   const { size, scaleFactor, mode = 'nearest', alignCorners = false } = options;
   const rank = x.rank - 2;
   if (rank < 1 || rank > 3) refuse('upsample', x, 'takes [N, C] and one to three spatial axes');

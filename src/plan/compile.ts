@@ -1,6 +1,7 @@
 /** A request compiled: stages, schedules, programs and their memory, whether they fit or not. */
 import type { HostTensor } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
+import { defaultFusion } from '../fusion/modes.ts';
 import { type DeviceMemoryPlan, type KnownLayout, planDeviceMemory } from '../memory/device-memory.ts';
 import { normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
@@ -18,7 +19,7 @@ import { compileWithin, placedForListing } from './auto-schedule.ts';
 import type { PlanCache } from './cache.ts';
 import { limitOf } from './capacity.ts';
 import type { Compiled } from './compiled.ts';
-import { type Build, edgesBetweenStages, graphsOf, recomputeIn, stagesOf } from './graphs.ts';
+import { type Build, edgesBetweenStages, fusedIn, graphsOf, recomputeIn, stagesOf } from './graphs.ts';
 import type { Plan } from './plan.ts';
 import { checkChoice, type FitGoal, fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkRequest, clusterOf, type PlanRequest } from './request.ts';
@@ -93,9 +94,11 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
   const compile = (choice: RecomputeChoice, quick = false): CompiledGraphs => {
     const within = quick && request.schedule !== 'auto' ? limits : undefined;
     const again = recomputeIn(builds, kept, request.programs, choice);
-    const stages = choice.size === 0 ? kept : stagesIn(again);
-    const main = choice.size === 0 ? mainGraph : again[mainName]!.largest;
-    const stageOf = stageMap(main, partition);
+    const stagesAgain = choice.size === 0 ? kept : stagesIn(again);
+    const { builds: run, stages } =
+      (request.fusion ?? defaultFusion) === 'on' ? fusedIn(again, stagesAgain) : { builds: again, stages: stagesAgain };
+    const main = run[mainName]!.largest;
+    const stageOf = stages[mainName]!;
     // Stages whose times are not what the places for messages were made by wait for each other.
     const stageSeconds =
       request.stageSeconds?.length === chain.stages
@@ -111,14 +114,14 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
     };
     const compileWith = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
       const schedules: Record<string, Schedule> = {};
-      for (const [name, { chunks }] of Object.entries(again)) {
+      for (const [name, { chunks }] of Object.entries(run)) {
         const schedule = scheduleFor(request, name, chain, chunks.length, list);
         checkSchedule(schedule, request.programs[name]!, chain);
         schedules[name] = schedule;
       }
       const programsOf = (lifetimes: readonly Lifetimes[]): Compiled => {
         const programs: Record<string, StepProgram> = {};
-        for (const [name, { chunks, graphs }] of Object.entries(again)) {
+        for (const [name, { chunks, graphs }] of Object.entries(run)) {
           const program = buildProgram({
             chunks,
             graphs,

@@ -6,7 +6,7 @@ import { type CompileOptions, compilePlan, type SeenPlans } from './compile.ts';
 import { instructionsOf } from './compiled.ts';
 import type { Plan } from './plan.ts';
 import type { FitGoal } from './recompute.ts';
-import { clusterOf, type PlanRequest } from './request.ts';
+import { checkRequestKeys, clusterOf, type PlanRequest } from './request.ts';
 import { withFinalLayouts } from './short-lifetimes.ts';
 import { lackingBytes } from './shortage.ts';
 import type { Room } from './stages.ts';
@@ -41,6 +41,7 @@ export function laidOutThoroughly(rough: Plan): Plan {
  * are tried, and the faster is taken; with the goal `fits` the first that fits.
  */
 export function roughPlan(asked: PlanRequest, cache: PlanCache = new PlanCache(), goal: FitGoal = 'best'): Plan {
+  checkRequestKeys(asked);
   const capacities = asked.devices.map((d) => capacityOf(d) ?? Number.POSITIVE_INFINITY);
   const isLimited = capacities.some(Number.isFinite);
   if (asked.partition !== 'auto' || !isLimited) return compilePlan(asked, { cache, goal });

@@ -37,7 +37,7 @@ export interface Plan {
   readonly surplus: readonly number[];
   readonly schedules: Readonly<Record<string, Schedule>>;
   readonly programs: Readonly<Record<string, StepProgram>>;
-  /** One training graph a program, at its largest chunk, with what is computed again. */
+  /** One training graph a program, at its largest chunk, with what is computed again; nothing in it is fused yet. */
   readonly graphs: Readonly<Record<string, Graph>>;
   /** What each stage of the schedule computes again. */
   readonly recompute: RecomputeChoice;

@@ -1,6 +1,8 @@
 /** What a plan is asked for. */
 import { UsageError } from '../core/errors.ts';
+import { checkOptions, type OptionNames } from '../core/options.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
+import type { FusionMode } from '../fusion/modes.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { BackendName, SimdVariant } from '../lower/kernel-call.ts';
 import type { BatchNormMode } from '../optim/batch-norm.ts';
@@ -81,6 +83,8 @@ export interface PlanRequest {
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
    */
   readonly invariant?: boolean;
+  /** Elementwise nodes that follow each other run as one pass over memory (`fusion/`); default `off`. Changes no bit. */
+  readonly fusion?: FusionMode;
   /** `plain`: without what shortens lifetimes (docs/memory-lifetimes.md), to compare with. Default `short`. */
   readonly lifetimes?: 'short' | 'plain';
   /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */
@@ -99,6 +103,56 @@ export interface ScheduledRequest extends PlanRequest {
 /** Where the steps of a request's plans are predicted. */
 export const clusterOf = ({ devices, costs = analyticCosts(), cluster }: PlanRequest): Cluster =>
   cluster ?? { devices, costs };
+
+const requestNames: OptionNames<PlanRequest> = {
+  model: 'required',
+  programs: 'required',
+  microbatches: 'required',
+  devices: 'required',
+  schedule: true,
+  partition: 'required',
+  placement: true,
+  stagesPerDevice: true,
+  decided: true,
+  stageSeconds: true,
+  optimizer: true,
+  clip: true,
+  l2: true,
+  recompute: true,
+  batchNorm: true,
+  inputGradients: true,
+  simd: true,
+  blas: true,
+  fusion: true,
+  invariant: true,
+  lifetimes: true,
+  costs: true,
+  cluster: true,
+};
+const programNames: OptionNames<ProgramSpec> = {
+  batch: 'required',
+  mode: 'required',
+  outputs: true,
+  gradientNorm: true,
+  gradientNoise: true,
+};
+const deviceNames: OptionNames<PlannedDevice> = {
+  backend: 'required',
+  memory: 'required',
+  speed: 'required',
+  simulated: true,
+};
+
+/** Throws UsageError for a request with keys that are none, or without one that must be there. */
+export function checkRequestKeys(request: PlanRequest): void {
+  checkOptions('makePlan', request, requestNames);
+  for (const [name, spec] of Object.entries(request.programs)) {
+    checkOptions('makePlan', spec, programNames, `programs.${name}`);
+  }
+  for (const [i, device] of request.devices.entries()) {
+    checkOptions('makePlan', device, deviceNames, `devices.${i}`);
+  }
+}
 
 /** Throws UsageError for devices, a cluster or a clip that no plan can be made for. */
 export function checkRequest({ devices, blas, cluster, clip, optimizer }: PlanRequest): void {

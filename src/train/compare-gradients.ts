@@ -6,6 +6,7 @@
  *     for (const { parameter, maxDifference, bound, within } of four.rows) …
  */
 import { UsageError } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import { allocate, elementCount, type HostTensor, sameShape, type TensorData } from '../core/types.ts';
 import { withBatchNorm } from '../optim/batch-norm.ts';
 import {
@@ -17,7 +18,7 @@ import {
 } from '../optim/gradient-terms.ts';
 import { chunkSizes } from '../plan/chunks.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
-import { type DerivativeOptions, gradientRequest } from './derivatives.ts';
+import { type DerivativeOptions, derivativeNames, gradientRequest, sessionPart } from './derivatives.ts';
 import { Session, type SessionOptions } from './session.ts';
 
 type Tensors = ReadonlyMap<string, HostTensor>;
@@ -128,7 +129,8 @@ export interface CompareOptions extends Omit<DerivativeOptions, 'microbatches'> 
  * they do where a layer looks at its whole microbatch. In invariant mode the order is the same too, and the bound 0. The
  * whole batch has to fit on the devices.
  */
-export function compareMicrobatches(options: CompareOptions): Promise<MicrobatchComparison[]> {
+export async function compareMicrobatches(options: CompareOptions): Promise<MicrobatchComparison[]> {
+  checkOptions('compareMicrobatches', options, { ...derivativeNames, microbatches: 'required' });
   return compareMicrobatchesOf(gradientRequest({ ...options, microbatches: 1 }), options);
 }
 
@@ -152,7 +154,10 @@ export async function compareMicrobatchesOf(
     // A schedule from a file is one for its own number of microbatches.
     const { schedule: asked } = request;
     const schedule = typeof asked === 'object' && asked.microbatches !== microbatches ? undefined : asked;
-    await using session = await Session.open(makePlan({ ...bare, model, microbatches, schedule }), options);
+    await using session = await Session.open(
+      makePlan({ ...bare, model, microbatches, schedule }),
+      sessionPart(options),
+    );
     const { loss, results } = await session.run('gradients', options.data, { signal: options.signal });
     return { loss, results, parameters: await session.parameters() };
   };

@@ -6,6 +6,7 @@
  *     const { hvp } = await hessianVectorProduct({ model, data: { x, y }, direction: gradients, devices: 3 });
  */
 import { UsageError } from '../core/errors.ts';
+import { checkOptions, type OptionNames } from '../core/options.ts';
 import { elementCount, type HostTensor, sameShape } from '../core/types.ts';
 import type { Graph } from '../graph/graph.ts';
 import { normalizesByWholeBatch, withBatchNorm } from '../optim/batch-norm.ts';
@@ -47,6 +48,35 @@ export interface DerivativeOptions
   readonly signal?: AbortSignal;
 }
 
+export const derivativeNames: OptionNames<DerivativeOptions> = {
+  model: 'required',
+  data: 'required',
+  devices: true,
+  signal: true,
+  microbatches: true,
+  schedule: true,
+  partition: true,
+  placement: true,
+  l2: true,
+  costs: true,
+  batchNorm: true,
+  invariant: true,
+  simd: true,
+  blas: true,
+  seed: true,
+  parameters: true,
+  transport: true,
+  audit: true,
+};
+
+/** What is the session's own among the options of a derivative. */
+export const sessionPart = ({ seed, parameters, transport, audit }: SessionOptions): SessionOptions => ({
+  seed,
+  parameters,
+  transport,
+  audit,
+});
+
 export interface GradientResult {
   readonly loss: number;
   /** By parameter, whole batch; zeros where the objective does not depend on one. */
@@ -64,6 +94,7 @@ export const grad = async (options: DerivativeOptions): Promise<Tensors> => (awa
 
 /** The objective and its gradients by every parameter and f32 input (JAX's `value_and_grad`). */
 export async function valueAndGrad(options: DerivativeOptions): Promise<GradientResult> {
+  checkOptions('valueAndGrad', options, derivativeNames);
   const request: PlanRequest = {
     ...requestOf(options),
     programs: { gradients: { batch: batchOf(options), mode: 'gradients', outputs: true } },
@@ -95,6 +126,7 @@ export interface HessianVectorResult {
 export async function hessianVectorProduct(
   options: DerivativeOptions & { readonly direction: Tensors },
 ): Promise<HessianVectorResult> {
+  checkOptions('hvp', options, { ...derivativeNames, direction: 'required' });
   const request = hessianVectorRequest(requestOf(options));
   const fed = directionFeeds(someGraph(request.model), options.direction, 'direction');
   const results = await runOnce(request, options, { ...options.data, ...fed });
@@ -118,6 +150,7 @@ export interface GradientPenaltyResult {
 export async function gradientPenalty(
   options: DerivativeOptions & { readonly at: string },
 ): Promise<GradientPenaltyResult> {
+  checkOptions('gradientPenalty', options, { ...derivativeNames, at: 'required' });
   const results = await runOnce(gradientPenaltyRequest(requestOf(options), options.at), options, options.data);
   return {
     loss: results.get('loss')!.data[0]!,
@@ -138,9 +171,10 @@ export interface Hessian {
  * n Hessian-vector products; throws UsageError where the matrix would not fit (n above 16,384).
  */
 export async function hessian(options: DerivativeOptions): Promise<Hessian> {
+  checkOptions('hessian', options, derivativeNames);
   const request = hessianVectorRequest(requestOf(options));
   const plan = makePlan(request);
-  await using session = await Session.open(plan, options);
+  await using session = await Session.open(plan, sessionPart(options));
   return await hessianOf(session, options.data, { signal: options.signal });
 }
 
@@ -195,6 +229,7 @@ const largestHessian = 2 ** 14;
  * Runs one sample a microbatch.
  */
 export async function perExampleGradients(options: DerivativeOptions): Promise<Tensors> {
+  checkOptions('perExampleGradients', options, derivativeNames);
   const results = await runOnce(perExampleRequest(requestOf(options)), options, options.data);
   return below('output/per_example_grad/', results);
 }
@@ -325,7 +360,7 @@ async function runOnce(
   options: DerivativeOptions,
   data: DerivativeOptions['data'],
 ): Promise<Tensors> {
-  await using session = await Session.open(makePlan(request), options);
+  await using session = await Session.open(makePlan(request), sessionPart(options));
   const { results } = await session.run('gradients', data, { signal: options.signal });
   return results;
 }

@@ -1,4 +1,5 @@
 import { PartitaError, UsageError } from '../core/errors.ts';
+import { checkOptions, type OptionNames } from '../core/options.ts';
 import { sameType } from '../core/types.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
@@ -41,6 +42,25 @@ export interface TrainOptions {
   readonly signal?: AbortSignal;
 }
 
+const trainNames: OptionNames<TrainOptions> = {
+  session: 'required',
+  data: 'required',
+  steps: 'required',
+  learningRate: true,
+  momentum: true,
+  noise: true,
+  evaluation: true,
+  checkpoint: true,
+  resume: true,
+  signal: true,
+};
+const checkpointNames: OptionNames<CheckpointOptions> = { dir: 'required', every: true, keep: true, experiment: true };
+const evaluationNames: OptionNames<NonNullable<TrainOptions['evaluation']>> = {
+  evaluate: 'required',
+  every: 'required',
+  contents: true,
+};
+
 /** One update. */
 export interface StepRecord {
   /** From 0. */
@@ -75,6 +95,9 @@ export interface StepRecord {
  * checkpoint only; those before are the checkpoint's `records`.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, void, undefined> {
+  checkOptions('train', options, trainNames);
+  if (options.checkpoint) checkOptions('train', options.checkpoint, checkpointNames, 'checkpoint');
+  if (options.evaluation) checkOptions('train', options.evaluation, evaluationNames, 'evaluation');
   const { session, data, steps, evaluation, signal } = options;
   const { optimizer } = session.plan.request;
   const rate = options.learningRate ?? (() => optimizer?.defaultRate ?? 0);
@@ -91,16 +114,21 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
     });
   }
   refuseOfNullDevices(options);
-  const { recorder, resumed } = await beginning(options, rate);
+  const { recorder, resumed, lock } = await beginning(options, rate);
+  using _held = lock;
   // The averages are functions of the steps' estimates, which the checkpoint's records hold.
   const tracker = new NoiseTracker(
     options.noise,
     resumed?.records.flatMap((r) => r.noise ?? []),
   );
+  const isDue = (step: number): boolean =>
+    evaluation !== undefined && ((step + 1) % evaluation.every === 0 || step + 1 === steps);
   const load = (step: number): Loaded | undefined => {
     if (step >= steps) return undefined;
     const batch = data.batchAt(step);
-    const staged = session.stage(programFor(session.plan, 'train', batch), batch.tensors, { step });
+    // An evaluation behind the step before would be in its way.
+    const ahead = !isDue(step - 1);
+    const staged = session.stage(programFor(session.plan, 'train', batch), batch.tensors, { step, ahead });
     return { epoch: batch.epoch, staged };
   };
   const first = resumed?.step ?? 0;
@@ -119,7 +147,6 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       },
     });
     const busySeconds = reports.map((r) => r.busySeconds);
-    const due = evaluation !== undefined && ((step + 1) % evaluation.every === 0 || step + 1 === steps);
     const record: StepRecord = {
       step,
       epoch,
@@ -131,7 +158,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       seconds,
       busySeconds,
       bubbleFraction: bubbleOf(busySeconds, seconds),
-      ...(due ? { evaluation: await evaluation.evaluate(session, signal) } : {}),
+      ...(evaluation && isDue(step) ? { evaluation: await evaluation.evaluate(session, signal) } : {}),
     };
     await recorder?.record(record, step + 1 === steps);
     yield record;
@@ -188,15 +215,21 @@ async function beginning(options: TrainOptions, learningRate: LearningRate) {
     evaluation,
     checkpoint,
     resume,
+    hold: true,
   });
-  const { resumed } = begun;
-  const recorder =
-    checkpoint &&
-    new CheckpointRecorder(session, begun, { ...checkpoint, every: checkpoint.every ?? data.stepsPerEpoch });
-  if (resumed) {
-    await session.write(new Map([...resumed.parameters, ...resumed.buffers, ...resumed.optimizerState]));
+  const { resumed, lock } = begun;
+  try {
+    const recorder =
+      checkpoint &&
+      new CheckpointRecorder(session, begun, { ...checkpoint, every: checkpoint.every ?? data.stepsPerEpoch });
+    if (resumed) {
+      await session.write(new Map([...resumed.parameters, ...resumed.buffers, ...resumed.optimizerState]));
+    }
+    return { recorder, resumed, lock };
+  } catch (error) {
+    lock?.[Symbol.dispose]();
+    throw error;
   }
-  return { recorder, resumed };
 }
 
 /**

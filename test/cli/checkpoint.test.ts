@@ -132,6 +132,7 @@ describe('train --resume', () => {
     ['fewer steps', ['train', '--resume', 'ckpt', '--steps', '3'], 2, 'checkpoint-steps', 'step 8', '3 steps'],
     ['first values', ['train', '--resume', 'ckpt', '--params', 'x'], 2, 'params-and-resume', '--params'],
     ['another command', ['grad', ...digits, '--resume', 'ckpt'], 2, 'resume-not-training', 'grad'],
+    ['checkpoints of a gradient', ['grad', ...digits, '--checkpoint.dir', 'x'], 2, 'checkpoint-not-training', 'grad'],
     ['a folder that is taken', ['train', ...flags, '--checkpoint.dir', 'ckpt'], 2, 'checkpoint-dir-taken', 'step 8'],
     ['a folder that is a file', ['train', ...flags, '--checkpoint.dir', 'whole.safetensors'], 1, 'checkpoint-dir'],
   ];

@@ -6,10 +6,8 @@ describe('devices of a plan', () => {
   const good = { backend: 'wasm', memory: null, speed: 1 };
 
   it.each([
-    ['memory', { backend: 'wasm', speed: 1 }],
     ['memory', { ...good, memory: '1MiB' }],
     ['memory', { ...good, memory: Number.NaN }],
-    ['speed', { backend: 'wasm', memory: null }],
     ['speed', { ...good, speed: 0 }],
   ])('need their %s, and the one that lacks it is named: %j', (key, bad) => {
     const devices = [good, bad] as PlannedDevice[];
@@ -17,6 +15,14 @@ describe('devices of a plan', () => {
       expect.objectContaining({ code: 'device-invalid', message: expect.stringContaining(`devices.1.${key}`) }),
     );
   });
+});
+
+it.each(['backend', 'memory', 'speed'])('devices of a plan are refused without their %s, by number', (key) => {
+  const device = { backend: 'wasm', memory: null, speed: 1 } as const;
+  const devices = [device, { ...device, [key]: undefined }];
+  expect(() => makePlan({ ...planOf(threeLayers).request, devices })).toThrow(
+    expect.objectContaining({ code: 'options-invalid', message: `makePlan: devices.1: option ${key} is missing` }),
+  );
 });
 
 describe('an automatic partition', () => {

@@ -118,7 +118,7 @@ describe('a failing disk', () => {
       process.seteuid?.(nobody);
     }
     try {
-      await expect(run({}, { steps: 1, checkpoint: { dir } })).rejects.toThrow(failing('checkpoint-write', 'EACCES'));
+      await expect(run({}, { steps: 1, checkpoint: { dir } })).rejects.toThrow(failing('checkpoint-dir', 'EACCES'));
     } finally {
       if (isRoot) process.seteuid?.(0);
     }

@@ -1,4 +1,5 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../src/core/types.ts';
@@ -19,7 +20,9 @@ describe('checkpoints', () => {
     const { plan, seed, training } = stateful();
     await using session = await Session.open(plan, { seed, transport: 'local', audit: false });
     for await (const _ of train({ session, ...training, steps: 8, checkpoint: { dir, every: 3 } })) {
-      seen.push(readdirSync(dir).sort().join());
+      const names = readdirSync(dir).sort();
+      expect(names[0]).toBe('.lock');
+      seen.push(names.slice(1).join());
     }
     expect(seen).toEqual(['', '', 'step-3', 'step-3', 'step-3', 'step-3,step-6', 'step-3,step-6', 'step-6,step-8']);
     expect(readdirSync(join(dir, 'step-8')).sort()).toEqual([
@@ -102,6 +105,50 @@ describe('checkpoints', () => {
     writeFileSync(join(dir, dead, 'params.safetensors'), 'half');
     await run({}, { steps: 1, checkpoint: { dir } });
     expect(readdirSync(dir).sort()).toEqual([living, 'step-1']);
+  });
+
+  it('are those of one training: a second one in their folder is refused as long as the first runs', async () => {
+    const dir = newFolder();
+    const { plan, seed, training } = stateful();
+    const checkpoint = { dir, every: 1 };
+    await using session = await Session.open(plan, { seed, transport: 'local', audit: false });
+    for await (const { step } of train({ session, ...training, steps: 8, checkpoint })) {
+      const other = run({}, { steps: 4, checkpoint, ...(step > 0 ? { resume: dir } : {}) });
+      await expect(other).rejects.toThrow(failing('checkpoint-dir-locked', 'a training of this process'));
+      if (step === 1) break;
+    }
+    await run({}, { steps: 4, checkpoint, resume: dir });
+    expect(readdirSync(dir).sort()).toEqual(['step-3', 'step-4']);
+    await expect(run({}, { steps: 4, checkpoint })).rejects.toThrow(failing('checkpoint-dir-taken'));
+    await expect(run({}, { steps: 5, checkpoint: { dir, every: 0 }, resume: dir })).rejects.toThrow('every');
+    expect(readdirSync(dir).sort()).toEqual(['step-3', 'step-4']);
+  });
+
+  it('take over the lock of a training that is gone, and no other', async () => {
+    const host = hostname();
+    const gone = [
+      JSON.stringify({ pid: 999_999_999, host, began: null }),
+      // A number that has been given again.
+      ...(process.platform === 'linux' ? [JSON.stringify({ pid: process.pid, host, began: '1' })] : []),
+      '',
+    ];
+    for (const lock of gone) {
+      const dir = newFolder();
+      writeFileSync(join(dir, '.lock'), lock);
+      await run({}, { steps: 1, checkpoint: { dir } });
+      expect(readdirSync(dir)).toEqual(['step-1']);
+    }
+    const held = [
+      { pid: process.ppid, host, began: null },
+      { pid: 999_999_999, host: `not-${host}`, began: null },
+    ];
+    for (const lock of held) {
+      const dir = newFolder();
+      writeFileSync(join(dir, '.lock'), JSON.stringify(lock));
+      const refused = run({}, { steps: 1, checkpoint: { dir } });
+      await expect(refused).rejects.toThrow(failing('checkpoint-dir-locked', `process ${lock.pid}`));
+      expect(readFileSync(join(dir, '.lock'), 'utf8')).toBe(JSON.stringify(lock));
+    }
   });
 
   it('refuse options that mean nothing', async () => {

@@ -9,6 +9,7 @@ import { removeFolder, removeLeftovers, writeFolderAtomic } from '../../formats/
 import { makeFolder } from '../../formats/make-folder.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { decodeCheckpoint, encodeCheckpoint, stateFile } from './files.ts';
+import { type FolderLock, lockFolder, refuseHeldFolder } from './lock.ts';
 
 /** A checkpoint that was read from disk. */
 export interface StoredCheckpoint extends Checkpoint {
@@ -80,35 +81,54 @@ function wholeBefore(damaged: string): string | undefined {
 }
 
 /**
- * Makes the folder ready for a training's checkpoints: made where it is missing, rid of what killed processes left. Throws
- * UsageError where it holds checkpoints that this training does not go on from: they would be mixed up.
+ * Makes the folder ready for a training's checkpoints: made where it is missing, rid of what killed processes left, and
+ * with `hold` kept from others until the lock is disposed of. Throws UsageError where it holds checkpoints that this
+ * training does not go on from, as they would be mixed up, and PartitaError where another training holds it.
  */
 export async function openCheckpointFolder(
   dir: string,
   resumed: { readonly folder: string } | undefined,
-): Promise<void> {
-  const existing = entriesOf(dir);
-  if (existing.length > 0 && !(resumed && isIn(resumed.folder, dir))) {
-    throw new UsageError(
-      'checkpoint-dir-taken',
-      `${dir} holds checkpoints of a training that this one does not resume (up to step ${existing.at(-1)!.step})`,
-      {
-        fields: { dir, steps: existing.map(({ step }) => step) },
-        remedy: `--resume ${dir}, or another --checkpoint.dir`,
-      },
-    );
-  }
+  hold: boolean,
+): Promise<FolderLock | undefined> {
+  // What is found behind the lock stays so.
+  const lock = hold ? lockCheckpointFolder(dir) : undefined;
   try {
+    if (!hold) refuseHeldFolder(dir);
+    const existing = entriesOf(dir);
+    if (existing.length > 0 && !(resumed && isIn(resumed.folder, dir))) {
+      throw new UsageError(
+        'checkpoint-dir-taken',
+        `${dir} holds checkpoints of a training that this one does not resume (up to step ${existing.at(-1)!.step})`,
+        {
+          fields: { dir, steps: existing.map(({ step }) => step) },
+          remedy: `--resume ${dir}, or another --checkpoint.dir`,
+        },
+      );
+    }
     makeFolder(dir);
     await removeLeftovers(dir);
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    throw new PartitaError('checkpoint-dir', `cannot keep checkpoints in ${dir}: ${message}`, {
-      fields: { dir, cause: code ?? null },
-      remedy: '--checkpoint.dir FOLDER',
-      cause,
-    });
+    return lock;
+  } catch (error) {
+    lock?.[Symbol.dispose]();
+    throw error instanceof PartitaError ? error : cannotKeep(dir, error);
   }
+}
+
+function lockCheckpointFolder(dir: string): FolderLock {
+  try {
+    return lockFolder(makeFolder(dir));
+  } catch (error) {
+    throw error instanceof PartitaError ? error : cannotKeep(dir, error);
+  }
+}
+
+function cannotKeep(dir: string, cause: unknown): PartitaError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  return new PartitaError('checkpoint-dir', `cannot keep checkpoints in ${dir}: ${message}`, {
+    fields: { dir, cause: code ?? null },
+    remedy: '--checkpoint.dir FOLDER',
+    cause,
+  });
 }
 
 const isIn = (folder: string, dir: string): boolean =>

@@ -6,6 +6,7 @@ import type { LearningRate } from '../learning-rate.ts';
 import type { StepRecord } from '../trainer.ts';
 import { openCheckpointFolder, readCheckpoint, type StoredCheckpoint } from './folder.ts';
 import { differencesOf, type IdentityOptions, type TrainingIdentity, trainingIdentity } from './identity.ts';
+import type { FolderLock } from './lock.ts';
 
 export interface CheckpointOptions {
   /** Folder of the checkpoints; made where it is missing. */
@@ -25,12 +26,16 @@ export interface TakeUpOptions extends IdentityOptions {
   readonly checkpoint?: CheckpointOptions | undefined;
   /** A folder of checkpoints, a checkpoint's own folder, or what `readCheckpoint` read. */
   readonly resume?: string | StoredCheckpoint | undefined;
+  /** Keeps the folder of the checkpoints from other trainings. Default false: it is only looked at. */
+  readonly hold?: boolean;
 }
 
 /** How a training begins: with which identity, and behind which checkpoint. */
 export interface Beginning {
   readonly identity: TrainingIdentity;
   readonly resumed: StoredCheckpoint | undefined;
+  /** Of the folder of the checkpoints, where it is to be held. */
+  readonly lock: FolderLock | undefined;
 }
 
 /**
@@ -38,7 +43,7 @@ export interface Beginning {
  * another training's, where it is behind the last step, or where the folder is not free.
  */
 export async function takeUp(options: TakeUpOptions): Promise<Beginning> {
-  const { plan, resume, checkpoint } = options;
+  const { plan, resume, checkpoint, hold = false } = options;
   const resumed = typeof resume === 'string' ? readCheckpoint(resume) : resume;
   const identity = trainingIdentity(options);
   if (resumed) {
@@ -46,8 +51,8 @@ export async function takeUp(options: TakeUpOptions): Promise<Beginning> {
     refuseOtherTensors(resumed, plan);
     refuseOtherSteps(resumed, options);
   }
-  if (checkpoint) await openCheckpointFolder(checkpoint.dir, resumed);
-  return { identity, resumed };
+  const lock = checkpoint && (await openCheckpointFolder(checkpoint.dir, resumed, hold));
+  return { identity, resumed, lock };
 }
 
 function refuseOther(checkpoint: StoredCheckpoint, here: TrainingIdentity): void {

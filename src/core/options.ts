@@ -1,0 +1,49 @@
+/**
+ * Options of functions, held to their names as the keys of an experiment file are: an option that a function has not is an
+ * error that names the nearest one, never ignored; so is one that is missing.
+ */
+import { nearest, UsageError } from './errors.ts';
+
+/** The names of the options O, for when types are gone: one that is missing here, or that O has not, does not compile. */
+export type OptionNames<O> = { readonly [K in keyof O]-?: {} extends Pick<O, K> ? true : 'required' };
+
+export interface OptionProblem {
+  readonly text: string;
+  readonly remedy: string;
+  readonly unknown: readonly string[];
+  readonly missing: readonly string[];
+}
+
+/** What is wrong with the names of what was given as options; undefined where nothing is. */
+export function optionProblem(
+  options: unknown,
+  names: Readonly<Record<string, true | 'required'>>,
+): OptionProblem | undefined {
+  const known = Object.keys(names);
+  const remedy = `options: ${known.join(', ')}`;
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    const got = options === undefined ? 'nothing' : (JSON.stringify(options) ?? typeof options);
+    return { text: `options must be an object, got ${got}`, remedy, unknown: [], missing: [] };
+  }
+  const given = options as Readonly<Record<string, unknown>>;
+  const unknown = Object.keys(given).filter((name) => !Object.hasOwn(names, name));
+  const missing = known.filter((name) => names[name] === 'required' && given[name] === undefined);
+  if (unknown.length === 0 && missing.length === 0) return undefined;
+  const told = unknown.map((name) => {
+    const meant = nearest(name, known);
+    return meant === undefined ? `unknown option ${name}` : `unknown option ${name}, did you mean "${meant}"?`;
+  });
+  const text = [...told, ...missing.map((name) => `option ${name} is missing`)].join('; ');
+  return { text, remedy, unknown, missing };
+}
+
+/** Throws UsageError for the options of a function that are not its own, or that it lacks; `where` is within them. */
+export function checkOptions<O extends object>(what: string, options: O, names: OptionNames<O>, where = ''): void {
+  const problem = optionProblem(options, names as Readonly<Record<string, true | 'required'>>);
+  if (!problem) return;
+  const { text, remedy, unknown, missing } = problem;
+  throw new UsageError('options-invalid', `${what}: ${where === '' ? '' : `${where}: `}${text}`, {
+    fields: { function: what, where, unknown, missing },
+    remedy,
+  });
+}
