@@ -91,6 +91,7 @@ describe('plans kept between runs', () => {
             recompute,
             microbatches,
             devices: devices(2, isLimited ? 65536 : null),
+            fusion: microbatches % 2 === 0 ? ('on' as const) : ('off' as const),
           };
           const { plan } = await store.draft(request);
           const again = await store.draft(request);
