@@ -9,17 +9,15 @@
  * reverse, so that a machine that slows down slows all of them; medians are over all timed steps. Two cores must be free:
  * where they are shared, waiting for a core counts as computing, and the figures say nothing.
  */
-import { parseArgs } from 'node:util';
 import { makeOptimizer, makePlan, Session } from '../dist/index.js';
 import { modelOf } from '../dist/nn/models/index.js';
+import { flagsOf } from './flags.mjs';
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '7' },
-    steps: { type: 'string', default: '5' },
-    microbatches: { type: 'string', default: '8' },
-    schedules: { type: 'string', default: '1f1b,zb-h1,zb-v,auto' },
-  },
+const { values } = flagsOf(import.meta.url, {
+  rounds: { type: 'string', default: '7' },
+  steps: { type: 'string', default: '5' },
+  microbatches: { type: 'string', default: '8' },
+  schedules: { type: 'string', default: '1f1b,zb-h1,zb-v,auto' },
 });
 const [rounds, steps, microbatches] = [values.rounds, values.steps, values.microbatches].map(Number);
 const names = values.schedules.split(',');

@@ -4,9 +4,12 @@
 // processor has separate multipliers and adders). All are timed in alternation, since clock rates drift; medians over the
 // rounds. The ratios are the shares reached. Run it on an idle machine.
 import { readFileSync } from 'node:fs';
+import { flagsOf, numberOf } from './flags.mjs';
 
-const sizes = (process.argv[2] ?? '64,128,256,512,1024').split(',').map(Number);
-const rounds = Number(process.argv[3] ?? 9);
+const { positionals } = flagsOf(import.meta.url, {}, { positionals: 2 });
+const whole = (name, text) => numberOf(import.meta.url, name, text, { atLeast: 1, whole: true });
+const sizes = (positionals[0] ?? '64,128,256,512,1024').split(',').map((size) => whole('sizes', size));
+const rounds = whole('rounds', positionals[1] ?? '9');
 const largest = Math.max(...sizes);
 
 const module = new WebAssembly.Module(readFileSync(new URL('../dist/kernels.wasm', import.meta.url)));

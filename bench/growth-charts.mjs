@@ -8,6 +8,9 @@
 // are printed.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { drawChart } from 'partita';
+import { flagsOf } from './flags.mjs';
+
+flagsOf(import.meta.url);
 
 const rowsOf = (file) => {
   const [head, ...lines] = readFileSync(new URL(`../${file}`, import.meta.url), 'utf8')

@@ -15,10 +15,12 @@ import { fileURLToPath } from 'node:url';
 import { fitPositive } from '../dist/cost/fit-positive.js';
 import { transformerTimes } from '../dist/cost/transformer.js';
 import { transformerIteration } from '../dist/simulate/transformer-iteration.js';
+import { flagsOf } from './flags.mjs';
 
-const args = process.argv.slice(2);
-const outAt = args.indexOf('--out');
-const out = outAt >= 0 ? args.splice(outAt, 2)[1] : undefined;
+const {
+  values: { out },
+  positionals: args,
+} = flagsOf(import.meta.url, { out: { type: 'string' } }, { positionals: 1 });
 const file =
   args[0] ?? fileURLToPath(new URL('../../shared/instances/measured-iterations/a100-single-node.csv', import.meta.url));
 

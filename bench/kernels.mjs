@@ -5,23 +5,22 @@
 // the clock, one right behind the other, since a machine's speed may change within a second. Printed are medians over the
 // rounds, ± half the distance of their quartiles, and the medians of the ratios. Cycles are ns × clock. Run it on an idle machine.
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
+import { flagsOf, numberOf, refuse } from './flags.mjs';
 
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
+const { values: flags, positionals } = flagsOf(
+  import.meta.url,
+  {
     rounds: { type: 'string', default: '15' },
     simd: { type: 'string', default: 'strict' },
     against: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
-});
-const rounds = Number(flags.rounds);
-if (!Number.isInteger(rounds) || rounds < 1)
-  throw new Error(`--rounds ${flags.rounds}: a whole number ≥ 1 was expected`);
+  { positionals: 99 },
+);
+const rounds = numberOf(import.meta.url, 'rounds', flags.rounds, { atLeast: 1, whole: true });
 if (!['strict', 'relaxed'].includes(flags.simd))
-  throw new Error(`--simd ${flags.simd}: strict or relaxed was expected`);
+  refuse(import.meta.url, `--simd ${flags.simd}: strict or relaxed was expected`);
 if (flags.simd === 'relaxed') setFlagsFromString('--experimental-wasm-relaxed-simd');
 const wanted = positionals.flatMap((names) => names.split(','));
 

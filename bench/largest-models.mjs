@@ -9,18 +9,16 @@
 // on its own layers only, and on whether it has the embedding or the output: beyond three devices the plans of three say how many
 // layers each takes. For up to --verify devices the whole plan is compiled too, and one layer more anywhere must not fit.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { draftPlan, formatCount, makeOptimizer, nn } from 'partita';
+import { flagsOf } from './flags.mjs';
 
-const { values: flags } = parseArgs({
-  options: {
-    devices: { type: 'string', default: '1,2,4,8,32,128' },
-    memory: { type: 'string', default: '16' },
-    batch: { type: 'string', default: '32' },
-    microbatches: { type: 'string', default: '32' },
-    verify: { type: 'string', default: '8' },
-    out: { type: 'string' },
-  },
+const { values: flags } = flagsOf(import.meta.url, {
+  devices: { type: 'string', default: '1,2,4,8,32,128' },
+  memory: { type: 'string', default: '16' },
+  batch: { type: 'string', default: '32' },
+  microbatches: { type: 'string', default: '32' },
+  verify: { type: 'string', default: '8' },
+  out: { type: 'string' },
 });
 const capacity = Number(flags.memory) * 2 ** 30;
 const batch = Number(flags.batch);

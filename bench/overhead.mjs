@@ -17,20 +17,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { Graph, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
 import { close } from '../dist/backends/wasm/close.js';
 import { Control } from '../dist/runtime/control.js';
 import { Device } from '../dist/runtime/device.js';
+import { flagsOf } from './flags.mjs';
 
-const { values: flags } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '15' },
-    json: { type: 'string' },
-    models: { type: 'string', default: 'mlp,gpt,cnn' },
-    parts: { type: 'string', default: 'core,hand-over,ends,launch,models' },
-  },
+const { values: flags } = flagsOf(import.meta.url, {
+  rounds: { type: 'string', default: '15' },
+  json: { type: 'string' },
+  models: { type: 'string', default: 'mlp,gpt,cnn' },
+  parts: { type: 'string', default: 'core,hand-over,ends,launch,models' },
 });
 const rounds = Number(flags.rounds);
 

@@ -20,6 +20,7 @@ import { fastRandom, flatten } from '../dist/partition/flat.js';
 import { solvePlacement } from '../dist/partition/methods.js';
 import { searchOrders } from '../dist/partition/orders.js';
 import { workBound } from '../dist/partition/work-bound.js';
+import { flagsOf, numberOf } from './flags.mjs';
 
 /** A graph that grows part by part until it has `size`. */
 class Growing {
@@ -227,8 +228,12 @@ async function growth(seconds, largest) {
   }
 }
 
-const [first, ...rest] = process.argv.slice(2);
-if (first === 'command') {
+const [word, ...rest] = process.argv.slice(2);
+if (word === 'command') {
   const nodes = /^\d/.test(rest[0] ?? '') ? Number(rest.shift()) : 10_000;
   await commands(nodes, rest.length > 0 ? rest : ['--contiguous']);
-} else await growth(Number(first ?? 20), Number(rest[0] ?? 10_000));
+} else {
+  const [seconds = '20', largest = '10000'] = flagsOf(import.meta.url, {}, { positionals: 2 }).positionals;
+  const read = (name, text) => numberOf(import.meta.url, name, text, { atLeast: 1 });
+  await growth(read('seconds', seconds), read('largest', largest));
+}

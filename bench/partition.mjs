@@ -6,13 +6,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { partition } from 'partita';
+import { flagsOf, namesOf, refuse } from './flags.mjs';
 
 const { balancerRatios, readLayerProfile, readOperatorGraph, solvePlacement, tryPlacement } = partition;
-const [folder, only] = process.argv.slice(2);
-if (!folder) {
-  console.error('node bench/partition.mjs INSTANCES [operator|layers|balancers]');
-  process.exit(2);
-}
+const {
+  positionals: [folder, only],
+} = flagsOf(import.meta.url, {}, { positionals: 2 });
+if (!folder) refuse(import.meta.url, 'the folder of the instances is missing');
+if (only) namesOf(import.meta.url, 'tables', only, ['operator', 'layers', 'balancers']);
 
 const row = (...cells) => console.log(`| ${cells.join(' | ')} |`);
 const head = (...cells) => {

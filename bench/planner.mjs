@@ -10,17 +10,15 @@
 // free.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
 import { experiment, profile, profiledCosts, Session, searchPlan, table } from 'partita';
+import { flagsOf } from './flags.mjs';
 
-const { values: flags } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '9' },
-    steps: { type: 'string', default: '4' },
-    models: { type: 'string', default: 'unet,resnet,lstm' },
-    microbatches: { type: 'string', default: '2,4,8' },
-    out: { type: 'string' },
-  },
+const { values: flags } = flagsOf(import.meta.url, {
+  rounds: { type: 'string', default: '9' },
+  steps: { type: 'string', default: '4' },
+  models: { type: 'string', default: 'unet,resnet,lstm' },
+  microbatches: { type: 'string', default: '2,4,8' },
+  out: { type: 'string' },
 });
 const counts = flags.microbatches.split(',').map(Number);
 

@@ -10,16 +10,14 @@
 // tells) do not count. Run it on an idle machine with at least two cores.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
 import { experiment, makePlan, profile, profiledCosts, Session, schedule, simulate, table } from 'partita';
+import { flagsOf } from './flags.mjs';
 
-const { values: flags } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '16' },
-    models: { type: 'string' },
-    out: { type: 'string' },
-    json: { type: 'string' },
-  },
+const { values: flags } = flagsOf(import.meta.url, {
+  minutes: { type: 'string', default: '16' },
+  models: { type: 'string' },
+  out: { type: 'string' },
+  json: { type: 'string' },
 });
 
 const digits = (batchSize) => ({ kind: 'digits', batchSize });

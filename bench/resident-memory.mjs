@@ -10,17 +10,15 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { experiment, makePlan, Session, table } from 'partita';
+import { flagsOf } from './flags.mjs';
 
-const { values: flags } = parseArgs({
-  options: {
-    steps: { type: 'string', default: '4' },
-    models: { type: 'string', default: 'mlp,gpt,resnet' },
-    devices: { type: 'string', default: '1,2,3' },
-    /** Of a process of its own. */
-    case: { type: 'string' },
-  },
+const { values: flags } = flagsOf(import.meta.url, {
+  steps: { type: 'string', default: '4' },
+  models: { type: 'string', default: 'mlp,gpt,resnet' },
+  devices: { type: 'string', default: '1,2,3' },
+  /** Of a process of its own. */
+  case: { type: 'string' },
 });
 
 // Parameters are nearly all of the first, activations of the last; the second has both. Beside each a small one.

@@ -9,18 +9,16 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { formatCount, formatSeconds, schedule, simulate, table } from 'partita';
+import { flagsOf } from './flags.mjs';
 
-const { values: flags } = parseArgs({
-  options: {
-    devices: { type: 'string', default: '64,256,1024' },
-    microbatches: { type: 'string', default: '64,256,1024' },
-    sums: { type: 'boolean', default: false },
-    out: { type: 'string' },
-    csv: { type: 'string' },
-    one: { type: 'string' },
-  },
+const { values: flags } = flagsOf(import.meta.url, {
+  devices: { type: 'string', default: '64,256,1024' },
+  microbatches: { type: 'string', default: '64,256,1024' },
+  sums: { type: 'boolean', default: false },
+  out: { type: 'string' },
+  csv: { type: 'string' },
+  one: { type: 'string' },
 });
 
 /** The row of a device under 1F1B: warm-up, one forward one backward, cool-down. */
