@@ -6,7 +6,7 @@ import * as Comlink from 'comlink';
 import { createBackend } from '../src/backends/create-backend.ts';
 import { SharedMemoryChannel } from '../src/runtime/channel.ts';
 import { Control } from '../src/runtime/control.ts';
-import { Device } from '../src/runtime/device.ts';
+import { Device, StepForgone } from '../src/runtime/device.ts';
 import type { StepReport } from '../src/runtime/device-image.ts';
 import { nodeEndpoint } from '../src/runtime/node-endpoint.ts';
 import '../src/runtime/remote-errors.ts';
@@ -60,7 +60,8 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
   /** The thread sleeps or plays, or is about to. */
   let isServing = false;
   let isOver = false;
-  let latest: { report: StepReport } | { error: unknown } | undefined;
+  /** Of the latest two orders, where there is more to say than the control block holds. */
+  const kept: ({ report: StepReport } | { error: unknown } | undefined)[] = [undefined, undefined];
 
   const sleep = async (): Promise<void> => {
     while (!isOver && control.waitForWork(at, played, read)) {
@@ -68,8 +69,8 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
         isServing = false; // mail: whoever answers it comes back
         return;
       }
-      played = control.orders;
-      await play();
+      played = (played + 1) | 0;
+      await play(played);
     }
     if (!isOver) setImmediate(sleep);
   };
@@ -78,17 +79,25 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
     isServing = true;
     setImmediate(sleep);
   };
-  const play = async (): Promise<void> => {
-    const { program, ...options } = control.order;
+  const play = async (order: number): Promise<void> => {
+    const { program, isAhead, ...options } = control.orderAt(order);
+    const ahead = isAhead ? order : undefined;
     let isLast: boolean;
+    kept[order & 1] = undefined;
     try {
-      const report = await device.step({ ...options, program: device.programs[program]! });
-      latest = report.audit ? { report } : undefined;
-      isLast = control.end(at, latest ? 'detailed' : 'plain', report.seconds, report.busySeconds);
+      const report = await device.step({ ...options, ahead, program: device.programs[program]! });
+      if (report.audit) kept[order & 1] = { report };
+      isLast = control.end(at, order, report.audit ? 'detailed' : 'plain', report.seconds, report.busySeconds);
     } catch (error) {
-      latest = { error };
-      control.end(at, 'detailed');
-      isLast = true;
+      if (error instanceof StepForgone) isLast = control.end(at, order, 'plain');
+      else {
+        kept[order & 1] = { error };
+        control.end(at, order, 'detailed');
+        // The next order may be here already, and nobody may wait in it for who has failed. Of a step that nobody has asked for
+        // yet the host hears when it asks: others may still be at the one before.
+        if (!isAhead || control.isDecided(order)) control.abort(at);
+        isLast = true;
+      }
     }
     if (isLast) port.postMessage(STEP_ENDED);
   };
@@ -103,10 +112,11 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
   const api: DeviceApi = {
     load: call((name, image, times) => device.load(name, image, times)),
     attachStaging: call((feeds, results) => device.attachStaging(feeds, results)),
-    takeReport: call(() => {
-      if (!latest) throw new Error('no report is kept');
-      if ('error' in latest) throw latest.error;
-      return latest.report;
+    takeReport: call((order) => {
+      const said = kept[order & 1];
+      if (!said) throw new Error('no report is kept');
+      if ('error' in said) throw said.error;
+      return said.report;
     }),
     measurePeak: call(() => device.measurePeak()),
     shutdown: call(() => {

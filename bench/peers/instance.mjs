@@ -196,7 +196,13 @@ export const modelNames = Object.keys(makers);
 export const instanceOf = (name) => makers[name]();
 
 /** Every update is plain SGD. With batch normalisation, 0.1 is so much that rounding decides where the losses go. */
-export const learningRateOf = (name) => (name === 'resnet' ? 0.001 : 0.1);
+export const learningRateOf = (name) => (name === 'resnet' ? 1e-4 : 0.1);
+
+/** Batch normalisation of each microbatch by itself: with several, other losses than with the whole batch. */
+export const hasOwnStatistics = (name) => name === 'resnet';
+
+/** Models with images and filters, which may lie in memory in more than one order. */
+export const hasImages = (name) => name === 'cnn' || name === 'resnet';
 
 /** One file with all that a contender needs. */
 export function writeInstance({ parameters, x, y }) {

@@ -39,18 +39,26 @@ try {
     const [n, c, height, width] = h.shape;
     return h.reshape([n, c, height / 2, 2, width / 2, 2]).max([3, 5]);
   };
-  const conv = (p, h, layer, padding) =>
-    lax
-      .convGeneralDilated(
-        h,
-        p[`${layer}.weight`].ref,
-        [1, 1],
-        [
-          [padding, padding],
-          [padding, padding],
-        ],
-      )
-      .add(p[`${layer}.bias`].ref.reshape([1, p[`${layer}.bias`].shape[0], 1, 1]));
+  const filtered = (p, h, layer, padding, stride = 1) =>
+    lax.convGeneralDilated(
+      h,
+      p[`${layer}.weight`].ref,
+      [stride, stride],
+      [
+        [padding, padding],
+        [padding, padding],
+      ],
+    );
+  const perChannel = (p, name) => p[name].ref.reshape([1, p[name].shape[0], 1, 1]);
+  const conv = (p, h, layer, padding) => filtered(p, h, layer, padding).add(perChannel(p, `${layer}.bias`));
+  const batchNorm = (p, h, layer) => {
+    const centred = h.ref.sub(h.mean([0, 2, 3], { keepdims: true }));
+    const variance = np.square(centred.ref).mean([0, 2, 3], { keepdims: true });
+    return centred
+      .div(np.sqrt(variance.add(1e-5)))
+      .mul(perChannel(p, `${layer}.weight`))
+      .add(perChannel(p, `${layer}.bias`));
+  };
 
   const forwards = {
     mlp: (p, x) => linear(p, nn.relu(linear(p, nn.relu(linear(p, x, 'l0')), 'l1')), 'l2'),
@@ -96,17 +104,62 @@ try {
       }
       return linear(p, layerNorm(p, h, 'norm'), 'head');
     },
+    resnet: (p, x) => {
+      let h = nn.relu(batchNorm(p, filtered(p, x, 'conv1', 1), 'bn1'));
+      for (let stage = 1; stage <= 4; stage++)
+        for (let block = 0; block < 2; block++) {
+          const at = `layer${stage}.${block}`;
+          const stride = stage > 1 && block === 0 ? 2 : 1;
+          const short =
+            stride === 2 ? batchNorm(p, filtered(p, h.ref, `${at}.downsample.0`, 0, 2), `${at}.downsample.1`) : h.ref;
+          const g = nn.relu(batchNorm(p, filtered(p, h, `${at}.conv1`, 1, stride), `${at}.bn1`));
+          h = nn.relu(batchNorm(p, filtered(p, g, `${at}.conv2`, 1), `${at}.bn2`).add(short));
+        }
+      return linear(p, h.mean([2, 3]), 'fc');
+    },
+    // There is no scan: the steps are written out. x has the first steps of all sequences first.
+    lstm: (p, x) => {
+      const [n, t] = instance.x.shape;
+      const width = instance.parameters['layer.0.weight_hh_l0'].shape[1];
+      const weight = (which) => p[`layer.0.weight_${which}_l0`].ref.transpose([1, 0]);
+      const inputs = np
+        .matmul(np.matmul(x, p['embedding.weight'].ref), weight('ih'))
+        .add(p['layer.0.bias_ih_l0'].ref)
+        .add(p['layer.0.bias_hh_l0'].ref)
+        .reshape([t, n, 4 * width]);
+      let h = np.zeros([n, width]);
+      let c = np.zeros([n, width]);
+      const outputs = [];
+      for (let i = 0; i < t; i++) {
+        const gates = inputs.ref.slice(i).add(np.matmul(h, weight('hh')));
+        const [input, forget, cell, output] = np.split(gates, 4, 1);
+        c = nn
+          .sigmoid(forget)
+          .mul(c)
+          .add(nn.sigmoid(input).mul(np.tanh(cell)));
+        h = nn.sigmoid(output).mul(np.tanh(c.ref));
+        outputs.push(h.ref);
+      }
+      for (const value of [inputs, h, c]) value.dispose();
+      return linear(p, np.concatenate(outputs, 0), 'head');
+    },
   };
   const forward = forwards[name];
-  if (!forward) throw new Error('not written for jax-js: its gradients of convolutions and scans take seconds');
 
   const rate = learningRateOf(name);
   const names = Object.keys(instance.parameters);
   let parameters = Object.fromEntries(names.map((n) => [n, array(instance.parameters[n])]));
   const rows = instance.y.data.length;
   const count = instance.parameters['head.weight']?.shape[0] ?? 10;
-  const hot = nn.oneHot(np.array(instance.y.data), count);
-  const x = name === 'gpt' ? nn.oneHot(np.array(instance.x.data), 96) : array(instance.x);
+  /** Of sequences, the other order: first steps first. */
+  const stepsFirst = ({ shape: [n, t], data }) => data.map((_, i) => data[(i % n) * t + Math.floor(i / n)]);
+  const hot = nn.oneHot(np.array(name === 'lstm' ? stepsFirst(instance.y) : instance.y.data), count);
+  const x =
+    name === 'gpt'
+      ? nn.oneHot(np.array(instance.x.data), 96)
+      : name === 'lstm'
+        ? nn.oneHot(np.array(stepsFirst(instance.x)), 96)
+        : array(instance.x);
 
   const objective = (p, input, target) => {
     const loss = crossEntropy(forward(p, input), target, rows);

@@ -7,8 +7,8 @@ import {
   profile,
   profiledCosts,
   Session,
-  schedule as schedules,
   searchPlan,
+  simulate,
 } from '../../dist/index.js';
 import { instanceOf, learningRateOf } from './instance.mjs';
 import { decline, serve } from './serve.mjs';
@@ -51,13 +51,21 @@ async function planned() {
   return plan;
 }
 
+/**
+ * What the plan's schedule would speed up a step by on links that take no time: the program played with the stages' times as
+ * they were measured, however unequal they are. Null without measured times.
+ */
+function idealOf({ request, programs }) {
+  if (devices === 1) return 1;
+  if (!request.costs) return null;
+  const free = { ...request.costs, link: () => ({ bytesPerSecond: Number.POSITIVE_INFINITY, secondsLatency: 0 }) };
+  return devices * (1 - simulate.predict(programs.train, request.devices, free).bubbleFraction);
+}
+
 try {
   const plan = await planned();
   const session = await Session.open(plan, { seed: 0, parameters: new Map(Object.entries(parameters)) });
-  const { microbatches: m, schedule: chosen, stagesPerDevice } = plan.request;
-  const hasForm = typeof chosen === 'string' && chosen !== 'auto';
-  const bubble =
-    devices === 1 ? 0 : hasForm ? schedules.closedFormBubble(chosen, devices, m, { stagesPerDevice }) : null;
+  const { microbatches: m, schedule: chosen } = plan.request;
   let count = 0;
   await serve(
     {
@@ -65,8 +73,8 @@ try {
       plannedBytes: plan.memory.map((device) => device.peakBytes),
       microbatches: m,
       ...(devices > 1 ? { schedule: typeof chosen === 'string' ? chosen : chosen.name } : {}),
-      // Of equal stages and free links; null where that has no closed form.
-      idealSpeedUp: bubble === null ? null : devices * (1 - bubble),
+      ...(library ? { blas: library.version } : {}),
+      idealSpeedUp: idealOf(plan),
     },
     async () => (await session.run('train', { x, y }, { step: count++ })).loss,
   );

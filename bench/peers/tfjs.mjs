@@ -2,7 +2,8 @@
 //
 // tuned: what its backend lacks or does slowly, written with what it does fast. Products with a transposed operand (what its
 // gradients ask for) are a scalar loop: transposed by a kernel first. Gradients of convolutions and of max pooling are
-// missing: convolutions as slices, concatenation and a product; pooling as maxima of slices. Gathers: one-hot products.
+// missing: convolutions as slices, concatenation and a product; pooling as maxima of slices; strides as every other row of
+// pairs, since strided slices have no gradient either. Gathers: one-hot products.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
@@ -29,7 +30,7 @@ try {
     if (name === 'cnn' && n === 'l0.weight') {
       value = tf.reshape(tf.transpose(tf.reshape(value, [120, 16, 5, 5]), [0, 2, 3, 1]), [120, 400]);
     }
-    if (shape.length === 2 && !/^(token|position)\./.test(n)) value = tf.transpose(value, [1, 0]);
+    if (shape.length === 2 && !/^(token|position|embedding)\./.test(n)) value = tf.transpose(value, [1, 0]);
     variables[n] = tf.variable(value, true, n);
   }
 
@@ -58,10 +59,22 @@ try {
     const inner = tf.mul(Math.sqrt(2 / Math.PI), tf.add(v, tf.mul(0.044715, tf.mul(v, tf.square(v)))));
     return tf.mul(tf.mul(0.5, v), tf.add(1, tf.tanh(inner)));
   };
-  const conv = (h, layer, padding) => {
+  /** Rows and columns from (i, j) on, `rows` × `columns` of them, every one or every other. */
+  const window = (h, i, j, rows, columns, stride) => {
+    const [n, , , c] = h.shape;
+    const near = tf.slice(h, [0, i, j, 0], [n, stride * rows, stride * columns, c]);
+    if (stride === 1) return near;
+    const pairs = tf.reshape(near, [n * rows, 2, 2 * columns * c]);
+    const lines = tf.reshape(tf.slice(pairs, [0, 0, 0], [n * rows, 1, 2 * columns * c]), [n * rows * columns, 2, c]);
+    return tf.reshape(tf.slice(lines, [0, 0, 0], [n * rows * columns, 1, c]), [n, rows, columns, c]);
+  };
+  const filtered = (h, layer, padding, stride = 1) => {
     const weight = variables[`${layer}.weight`];
-    const bias = variables[`${layer}.bias`];
-    if (!tuned) return tf.add(tf.conv2d(h, weight, 1, padding > 0 ? 'same' : 'valid'), bias);
+    const [kernelHeight, kernelWidth, into, out] = weight.shape;
+    const [n, height, width] = h.shape;
+    if (!tuned) return tf.conv2d(h, weight, stride, padding);
+    const rows = Math.floor((height + 2 * padding - kernelHeight) / stride) + 1;
+    const columns = Math.floor((width + 2 * padding - kernelWidth) / stride) + 1;
     if (padding > 0)
       h = tf.pad(h, [
         [0, 0],
@@ -69,15 +82,20 @@ try {
         [padding, padding],
         [0, 0],
       ]);
-    const [kernelHeight, kernelWidth, into, out] = weight.shape;
-    const [n, height, width] = h.shape;
-    const [rows, columns] = [height - kernelHeight + 1, width - kernelWidth + 1];
     const patches = [];
     for (let i = 0; i < kernelHeight; i++)
-      for (let j = 0; j < kernelWidth; j++) patches.push(tf.slice(h, [0, i, j, 0], [n, rows, columns, into]));
+      for (let j = 0; j < kernelWidth; j++) patches.push(window(h, i, j, rows, columns, stride));
     const size = kernelHeight * kernelWidth * into;
-    const flat = tf.reshape(tf.concat(patches, 3), [n * rows * columns, size]);
-    return tf.reshape(tf.add(matmul(flat, tf.reshape(weight, [size, out])), bias), [n, rows, columns, out]);
+    const flat = tf.reshape(patches.length > 1 ? tf.concat(patches, 3) : patches[0], [n * rows * columns, size]);
+    return tf.reshape(matmul(flat, tf.reshape(weight, [size, out])), [n, rows, columns, out]);
+  };
+  const conv = (h, layer, padding) => tf.add(filtered(h, layer, padding), variables[`${layer}.bias`]);
+  const batchNorm = (h, layer) => {
+    const c = h.shape.at(-1);
+    const flat = tf.reshape(h, [h.size / c, c]);
+    const centred = tf.sub(flat, tf.mean(flat, 0, true));
+    const normed = tf.mul(centred, tf.rsqrt(tf.add(tf.mean(tf.square(centred), 0, true), 1e-5)));
+    return tf.reshape(tf.add(tf.mul(normed, variables[`${layer}.weight`]), variables[`${layer}.bias`]), h.shape);
   };
   const pool = (h) => {
     if (!tuned) return tf.maxPool(h, 2, 2, 'valid');
@@ -89,6 +107,9 @@ try {
     const column = (i) => tf.slice(columns, [0, i, 0], [(rows * width) / 2, 1, c]);
     return tf.reshape(tf.maximum(column(0), column(1)), [n, height / 2, width / 2, c]);
   };
+
+  /** Of sequences, the other order: first steps first. */
+  const stepsFirst = ({ shape: [n, t], data }) => data.map((_, i) => data[(i % n) * t + Math.floor(i / n)]);
 
   const forwards = {
     mlp() {
@@ -135,13 +156,51 @@ try {
         return linear(layerNorm(h, 'norm'), 'head');
       };
     },
+    resnet() {
+      const input = tf.transpose(tf.tensor(x.data, x.shape), [0, 2, 3, 1]);
+      return () => {
+        let h = tf.relu(batchNorm(filtered(input, 'conv1', 1), 'bn1'));
+        for (let stage = 1; stage <= 4; stage++)
+          for (let block = 0; block < 2; block++) {
+            const at = `layer${stage}.${block}`;
+            const stride = stage > 1 && block === 0 ? 2 : 1;
+            const short = stride === 2 ? batchNorm(filtered(h, `${at}.downsample.0`, 0, 2), `${at}.downsample.1`) : h;
+            const g = tf.relu(batchNorm(filtered(h, `${at}.conv1`, 1, stride), `${at}.bn1`));
+            h = tf.relu(tf.add(batchNorm(filtered(g, `${at}.conv2`, 1), `${at}.bn2`), short));
+          }
+        const [n, height, width, c] = h.shape;
+        return linear(tf.mean(tf.reshape(h, [n, height * width, c]), 1), 'fc');
+      };
+    },
+    lstm() {
+      const [n, t] = x.shape;
+      const [vocab] = parameters['embedding.weight'].shape;
+      const width = parameters['layer.0.weight_hh_l0'].shape[1];
+      const ids = tf.tensor1d(stepsFirst(x), 'int32');
+      const hotIds = tf.cast(tf.oneHot(ids, vocab), 'float32');
+      const weight = (which) => variables[`layer.0.weight_${which}_l0`];
+      const embedded = tuned
+        ? () => matmul(hotIds, variables['embedding.weight'])
+        : () => tf.gather(variables['embedding.weight'], ids);
+      return () => {
+        const bias = tf.add(variables['layer.0.bias_ih_l0'], variables['layer.0.bias_hh_l0']);
+        const inputs = tf.split(tf.add(matmul(embedded(), weight('ih')), bias), t, 0);
+        let h = tf.zeros([n, width]);
+        let c = tf.zeros([n, width]);
+        const outputs = inputs.map((values) => {
+          const [input, forget, cell, output] = tf.split(tf.add(values, matmul(h, weight('hh'))), 4, 1);
+          c = tf.add(tf.mul(tf.sigmoid(forget), c), tf.mul(tf.sigmoid(input), tf.tanh(cell)));
+          h = tf.mul(tf.sigmoid(output), tf.tanh(c));
+          return h;
+        });
+        return linear(tf.concat(outputs, 0), 'head');
+      };
+    },
   };
-  if (!forwards[name])
-    throw new Error('not written for TensorFlow.js: its WebAssembly has no gradient of what it needs');
   const forward = forwards[name]();
 
   const count = parameters['head.weight']?.shape[0] ?? 10;
-  const hot = tf.cast(tf.oneHot(tf.tensor1d(y.data, 'int32'), count), 'float32');
+  const hot = tf.cast(tf.oneHot(tf.tensor1d(name === 'lstm' ? stepsFirst(y) : y.data, 'int32'), count), 'float32');
   const crossEntropy = (logits) => {
     const shifted = tf.sub(logits, tf.max(logits, 1, true));
     const logProbabilities = tf.sub(shifted, tf.log(tf.sum(tf.exp(shifted), 1, true)));

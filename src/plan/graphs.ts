@@ -1,5 +1,6 @@
 /** The training graphs of a request's programs, one for each size of microbatch, and the stages of their nodes. */
 import { GraphError, UsageError } from '../core/errors.ts';
+import { fuseElementwise } from '../fusion/index.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { buildModel } from '../optim/model.ts';
 import { buildTrainingGraph } from '../optim/training-graph.ts';
@@ -108,6 +109,29 @@ export function recomputeIn(
       return [name, { ...build, graphs, largest }];
     }),
   );
+}
+
+/** What the programs run, where elementwise nodes are fused: the builds, and the stages of their nodes. */
+export function fusedIn(
+  builds: Readonly<Record<string, Build>>,
+  stages: Readonly<Record<string, (node: Node) => number>>,
+): { readonly builds: Readonly<Record<string, Build>>; readonly stages: typeof stages } {
+  const stagesOfGraph = new Map<Graph, (node: Node) => number>();
+  const fuse = (graph: Graph, stageOf: (node: Node) => number): Graph => {
+    const fused = fuseElementwise(graph, stageOf);
+    stagesOfGraph.set(fused.graph, fused.stageOf);
+    return fused.graph;
+  };
+  const fused = Object.entries(builds).map(([name, build]): [string, Build] => {
+    const graphs = new Map([...build.graphs].map(([size, graph]) => [size, fuse(graph, stages[name]!)]));
+    const own = [...build.graphs].find(([, graph]) => graph === build.largest);
+    return [name, { ...build, graphs, largest: own ? graphs.get(own[0])! : fuse(build.largest, stages[name]!) }];
+  });
+  const stageOf = (node: Node): number => stagesOfGraph.get(node.graph)!(node);
+  return {
+    builds: Object.fromEntries(fused),
+    stages: Object.fromEntries(Object.keys(builds).map((name) => [name, stageOf])),
+  };
 }
 
 /** Stage of any node of any of the graphs; only the main graph must be known to the partition node by node. */

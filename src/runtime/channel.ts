@@ -32,7 +32,6 @@ export class SharedMemoryChannel implements Channel {
   /** Messages of earlier steps, by peer: a step's numbers start behind them. */
   readonly #sentBefore: Int32Array;
   readonly #receivedBefore: Int32Array;
-  #arrivals = 0;
   #waited = 0;
 
   constructor(control: Control, device: number, memories: readonly WebAssembly.Memory[]) {
@@ -80,9 +79,9 @@ export class SharedMemoryChannel implements Channel {
     const { devices } = this.#control;
     return () => {
       this.#control.countArrived(this.#device);
-      this.#arrivals = (this.#arrivals + 1) | 0;
+      const arrivals = this.#control.arrived(this.#device);
       for (let d = 0; d < devices; d++) {
-        if (d !== this.#device) this.#wait(d, this.#control.arrivedWord(d), this.#arrivals);
+        if (d !== this.#device) this.#wait(d, this.#control.arrivedWord(d), arrivals);
       }
     };
   }

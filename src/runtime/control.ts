@@ -10,14 +10,22 @@
  * who changes something reads `asleep` behind it, so that a device which is not called looks at the condition afterwards.
  */
 const HEADER = 16;
-/** The step that all devices are to play: a counter of orders, behind it what the latest asks. */
+/**
+ * Orders: steps that all devices are to play. A counter of them; then, of the latest two, what each asks, since one may be given
+ * while devices play the one before.
+ */
 const ORDER = 1;
-const PROGRAM = 2;
-const STEP = 3;
-const PROFILE = 4;
-const AREA = 5;
-/** Devices that have not ended the latest order. */
-const LEFT = 6;
+const ORDERS = [2, 8] as const;
+const PROGRAM = 0;
+const STEP = 1;
+const PROFILE = 2;
+const AREA = 3;
+const AHEAD = 4;
+/** Devices that have not ended the order. */
+const LEFT = 5;
+/** The latest order ahead that the host has come to a decision on, and which. */
+const DECIDED = 14;
+const IS_WANTED = 15;
 /** Words a device: one 256-byte block each, against false sharing. */
 const DEVICE = 64;
 const BELL = 0;
@@ -26,11 +34,12 @@ const WAITING_ON = 17;
 const POSITION = 18;
 const ARRIVED = 19;
 const WAITS = 20;
-const OUTCOME = 21;
 const MAIL = 22;
 const ASLEEP = 23;
-/** Two f64: seconds of the step, and of its waits. */
+/** Of the latest two orders, two f64 each: seconds of the step, and of its waits. */
 const SECONDS = 24;
+/** Of the latest two orders. */
+const OUTCOME = 32;
 const PAIR = 32;
 const SENT = 0;
 const POSTED = 16;
@@ -51,8 +60,13 @@ export interface StepOrder {
   readonly program: number;
   readonly step: number;
   readonly profile: boolean;
-  /** Which staging area its feeds lie in. */
+  /** Which staging areas its feeds and results lie in. */
   readonly area: number;
+  /**
+   * Given before anybody asked for the step: devices hold it at the barrier, with all gradients and nothing changed, until
+   * the host has decided (`decide`).
+   */
+  readonly isAhead: boolean;
 }
 
 /** Upper bound of one sleep: should the coordinator vanish, the device still looks up. */
@@ -63,6 +77,9 @@ const BACKSTOP_MS = 1000;
  */
 const SPINS = 2000;
 const SPINS_SHORT_OF_CORES = 20;
+
+/** Where what is said of an order stands: the latest two have places. */
+const slot = (order: number): 0 | 1 => (order & 1) as 0 | 1;
 
 export class StepAborted extends Error {
   /** The device whose failure ended the step; −1: the coordinator's wish. */
@@ -177,41 +194,83 @@ export class Control {
     this.ring(device);
   }
 
-  /** Has every device play a step; all of them have ended the one before. */
-  give({ program, step, profile, area }: StepOrder): void {
+  /**
+   * Has every device play a step, behind the one it plays: all of them have ended the one before that. Returns its number,
+   * from 1.
+   */
+  give({ program, step, profile, area, isAhead }: StepOrder): number {
     const { words, devices } = this;
-    for (let d = 0; d < devices; d++) Atomics.store(words, this.#device(d, OUTCOME), 0);
-    Atomics.store(words, PROGRAM, program);
-    Atomics.store(words, STEP, step);
-    Atomics.store(words, PROFILE, profile ? 1 : 0);
-    Atomics.store(words, AREA, area);
-    Atomics.store(words, LEFT, devices);
-    Atomics.add(words, ORDER, 1);
+    const order = (this.orders + 1) | 0;
+    for (let d = 0; d < devices; d++) Atomics.store(words, this.#device(d, OUTCOME) + slot(order), 0);
+    const at = ORDERS[slot(order)];
+    Atomics.store(words, at + PROGRAM, program);
+    Atomics.store(words, at + STEP, step);
+    Atomics.store(words, at + PROFILE, profile ? 1 : 0);
+    Atomics.store(words, at + AREA, area);
+    Atomics.store(words, at + AHEAD, isAhead ? 1 : 0);
+    Atomics.store(words, at + LEFT, devices);
+    Atomics.store(words, ORDER, order);
     for (let d = 0; d < devices; d++) this.ring(d);
+    return order;
   }
   /** How many steps have been given. */
   get orders(): number {
     return Atomics.load(this.words, ORDER);
   }
-  get order(): StepOrder {
-    const at = (word: number) => Atomics.load(this.words, word);
-    return { program: at(PROGRAM), step: at(STEP), profile: at(PROFILE) === 1, area: at(AREA) };
+  /** What an order asks: one of the latest two. */
+  orderAt(order: number): StepOrder {
+    const at = (word: number) => Atomics.load(this.words, ORDERS[slot(order)] + word);
+    return {
+      program: at(PROGRAM),
+      step: at(STEP),
+      profile: at(PROFILE) === 1,
+      area: at(AREA),
+      isAhead: at(AHEAD) === 1,
+    };
   }
 
-  /** Notes how a device's step has ended; true for the last device. */
-  end(device: number, outcome: Outcome, seconds = 0, busySeconds = 0): boolean {
-    const at = this.#device(device, SECONDS) / 2;
+  /** Whether devices go on with an order ahead, or let it be. */
+  decide(order: number, isWanted: boolean): void {
+    Atomics.store(this.words, IS_WANTED, isWanted ? 1 : 0);
+    Atomics.store(this.words, DECIDED, order);
+    for (let d = 0; d < this.devices; d++) this.ring(d);
+  }
+  isDecided(order: number): boolean {
+    return this.reached(DECIDED, order);
+  }
+  /** Blocks `device` until that is decided; true to go on. Otherwise as `waitUntil`. */
+  waitForDecision(device: number, order: number): boolean {
+    this.waitUntil(device, -1, DECIDED, order);
+    return Atomics.load(this.words, IS_WANTED) === 1;
+  }
+
+  /** Notes how a device has ended an order; true for the last device. */
+  end(device: number, order: number, outcome: Outcome, seconds = 0, busySeconds = 0): boolean {
+    const at = this.#device(device, SECONDS) / 2 + 2 * slot(order);
     this.#numbers[at] = seconds;
     this.#numbers[at + 1] = busySeconds;
-    Atomics.store(this.words, this.#device(device, OUTCOME), outcomes.indexOf(outcome));
-    return Atomics.sub(this.words, LEFT, 1) === 1;
+    Atomics.store(this.words, this.#device(device, OUTCOME) + slot(order), outcomes.indexOf(outcome));
+    return Atomics.sub(this.words, ORDERS[slot(order)] + LEFT, 1) === 1;
   }
-  outcome(device: number): Outcome {
-    return outcomes[Atomics.load(this.words, this.#device(device, OUTCOME))]!;
+  outcome(device: number, order: number): Outcome {
+    return outcomes[Atomics.load(this.words, this.#device(device, OUTCOME) + slot(order))]!;
   }
-  seconds(device: number): { seconds: number; busySeconds: number } {
-    const at = this.#device(device, SECONDS) / 2;
+  seconds(device: number, order: number): { seconds: number; busySeconds: number } {
+    const at = this.#device(device, SECONDS) / 2 + 2 * slot(order);
     return { seconds: this.#numbers[at]!, busySeconds: this.#numbers[at + 1]! };
+  }
+
+  /** As in the beginning, but for orders and mail: behind a step that was given up midway, when every device has ended it. */
+  reset(): void {
+    const { words, devices } = this;
+    for (let d = 0; d < devices; d++) {
+      Atomics.store(words, this.#device(d, ARRIVED), 0);
+      for (let peer = 0; peer < devices; peer++) {
+        Atomics.store(words, this.#pair(d, peer, SENT), 0);
+        Atomics.store(words, this.#pair(d, peer, POSTED), 0);
+      }
+    }
+    Atomics.store(words, 0, 0);
   }
 
   /**

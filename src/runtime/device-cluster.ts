@@ -17,8 +17,8 @@ export interface DeviceCluster extends AsyncDisposable {
   readonly devices: number;
   /** Gives every device its program of this name. */
   load(name: string, images: readonly DeviceImage[]): Promise<void>;
-  /** Areas shared with the host, before the first program: those that tensors are fed through, and that of the results. */
-  attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): Promise<void>;
+  /** Areas shared with the host, before the first program: those that tensors are fed through, and those of the results. */
+  attachStaging(feeds: readonly SharedArrayBuffer[], results: readonly SharedArrayBuffer[]): Promise<void>;
   write(device: number, offset: number, data: Uint8Array): Promise<void>;
   /** Has `fill` write these bytes, where it can be in the device's memory itself. */
   fill(device: number, offset: number, bytes: number, fill: (target: Uint8Array) => void): Promise<void>;
@@ -27,6 +27,17 @@ export interface DeviceCluster extends AsyncDisposable {
   measurePeaks(): Promise<number[]>;
   /** Runs one step on all devices, which have begun when this returns; `predict` gives the hang limit. */
   step(options: StepOptions, predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]>;
+  /**
+   * Has the devices begin a step behind the one under way, before it is asked for: they hold it at its barrier. The next
+   * `step` is to be of the same options, and takes it up; a failure in it is that step's. False where the group cannot. The
+   * program must be one that may (`mayBeginAhead`).
+   */
+  begin(options: StepOptions, predict: PredictSeconds): boolean;
+  /**
+   * Has the devices leave what they have begun and nobody has asked for: to be called before anything but that step and
+   * reading. Resolves when nothing of it is left, a failure in it included.
+   */
+  forgo(): Promise<void>;
   /** Ends the step under way on every device; the group is failed from then on. */
   abort(reason?: unknown): void;
   close(): Promise<void>;

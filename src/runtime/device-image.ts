@@ -34,8 +34,10 @@ export interface StepOptions {
   readonly step: number;
   /** Record start and end of every instruction. */
   readonly profile?: boolean;
-  /** Which of the staging areas its feeds lie in; default the first. */
+  /** Which of the staging areas its feeds and results lie in; default the first. */
   readonly area?: number;
+  /** The order that the device holds at the barrier until the host has decided on it; default: it goes on by itself. */
+  readonly ahead?: number;
 }
 
 export interface StepReport {

@@ -22,6 +22,14 @@ export interface DeviceSetup {
   readonly exit: () => void;
 }
 
+/** How a step ends at its barrier that was begun ahead and is not wanted. */
+export class StepForgone extends Error {
+  constructor() {
+    super('the step was begun ahead and is not wanted');
+    this.name = 'StepForgone';
+  }
+}
+
 /** An instruction ready to run: returns a promise only where the backend or the transport is asynchronous. */
 type Step = () => void | Promise<void>;
 
@@ -43,9 +51,13 @@ export class Device {
   readonly #audit: Audit | undefined;
   #begun = false;
   #feeds: readonly Uint8Array[] = [];
-  #results: Uint8Array = new Uint8Array(0);
-  /** Which of `#feeds` the step reads. */
+  #results: readonly Uint8Array[] = [];
+  /** Which of `#feeds` the step reads, and of `#results` it writes. */
   #area = 0;
+  /** The order under way, where it is one ahead. */
+  #ahead: number | undefined;
+  /** Seconds for which the step was held: the host's, and no part of it. */
+  #heldSeconds = 0;
 
   constructor(setup: DeviceSetup) {
     this.#setup = setup;
@@ -79,9 +91,9 @@ export class Device {
   }
 
   /** The areas shared with the host, before the first program: fed tensors in, results out. */
-  attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): void {
+  attachStaging(feeds: readonly SharedArrayBuffer[], results: readonly SharedArrayBuffer[]): void {
     this.#feeds = feeds.map((area) => new Uint8Array(area));
-    this.#results = new Uint8Array(results);
+    this.#results = results.map((area) => new Uint8Array(area));
   }
 
   /** Of the programs, in the order of loading. */
@@ -124,6 +136,8 @@ export class Device {
     const times = options.profile ? loaded.times : null;
     const audit = this.#audit;
     this.#area = options.area ?? 0;
+    this.#ahead = options.ahead;
+    this.#heldSeconds = 0;
     audit?.start();
     const begin = performance.now();
     control.setState(device, 'running');
@@ -144,7 +158,7 @@ export class Device {
         audit?.after(image, at);
       }
     } catch (error) {
-      if (error instanceof StepAborted || error instanceof DeviceError) throw error;
+      if (error instanceof StepAborted || error instanceof StepForgone || error instanceof DeviceError) throw error;
       const instruction = image.program.instructions[at]!;
       const indices = isRefusal(error) ? this.#indicesOf(instruction, image) : undefined;
       const what = indices ?? (error as Error).message;
@@ -166,7 +180,7 @@ export class Device {
       control.setState(device, 'idle');
     }
     audit?.finish(image);
-    const seconds = (performance.now() - begin) / 1000;
+    const seconds = (performance.now() - begin) / 1000 - this.#heldSeconds;
     const busySeconds = seconds - channel.waitedSeconds;
     return { seconds, busySeconds, times: times ? times.slice() : null, audit: audit ? audit.report() : null };
   }
@@ -227,10 +241,12 @@ export class Device {
         const [source, bytes] = [at(instruction.buffer), bytesOf(instruction.buffer)];
         const value = this.#bytes.subarray(source, source + bytes);
         const results = this.#results;
-        return () => results.set(value, target);
+        return () => results[this.#area]!.set(value, target);
       }
-      case 'barrier':
-        return channel.barrier();
+      case 'barrier': {
+        const meet = channel.barrier();
+        return () => meet() ?? this.#hold();
+      }
       case 'copy': {
         const [source, target, bytes] = [at(instruction.from), at(instruction.buffer), bytesOf(instruction.from)];
         return () => {
@@ -238,6 +254,15 @@ export class Device {
         };
       }
     }
+  }
+
+  /** With all gradients and nothing changed yet, a step that nobody had asked for waits until somebody does. */
+  #hold(): void {
+    if (this.#ahead === undefined) return;
+    const start = performance.now();
+    const isWanted = this.#setup.control.waitForDecision(this.#setup.device, this.#ahead);
+    this.#heldSeconds = (performance.now() - start) / 1000;
+    if (!isWanted) throw new StepForgone();
   }
 
   #provoke(fault: Fault): void {

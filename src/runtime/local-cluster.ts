@@ -91,7 +91,7 @@ export class LocalCluster implements DeviceCluster {
     for (const [d, m] of this.#members.entries()) m.load(name, images[d]!);
   }
 
-  async attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): Promise<void> {
+  async attachStaging(feeds: readonly SharedArrayBuffer[], results: readonly SharedArrayBuffer[]): Promise<void> {
     this.#failure.throwIfAny();
     for (const m of this.#members) m.attachStaging(feeds, results);
   }
@@ -138,6 +138,13 @@ export class LocalCluster implements DeviceCluster {
       signal?.removeEventListener('abort', onAbort);
     }
   }
+
+  /** Devices that take turns in the host's thread gain nothing by it. */
+  begin(): boolean {
+    return false;
+  }
+
+  async forgo(): Promise<void> {}
 
   abort(reason?: unknown): void {
     if (this.#failure.error) return;

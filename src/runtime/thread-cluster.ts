@@ -22,6 +22,14 @@ import './remote-errors.ts';
 import { Watchdog } from './watchdog.ts';
 import { type DeviceApi, type DeviceStart, STEP_ENDED, WIRE_VERSION } from './wire.ts';
 
+/** An order whose end the host waits for. */
+interface Underway {
+  readonly order: number;
+  readonly program: string;
+  /** It was begun ahead and is not wanted. */
+  readonly isForgone?: boolean;
+}
+
 interface Member {
   readonly device: number;
   readonly pool: Piscina;
@@ -58,7 +66,10 @@ export class ThreadCluster implements DeviceCluster {
   readonly #options: ClusterOptions;
   readonly #failure = new FirstFailure();
   #closed: Promise<void> | undefined;
-  #step: { program: string } | undefined;
+  /** What the host waits for. */
+  #step: Underway | undefined;
+  /** What devices have begun and nobody has asked for yet. */
+  #ahead: { readonly order: number; readonly program: string; readonly predict: PredictSeconds } | undefined;
   #overdue: NodeJS.Timeout | undefined;
 
   private constructor(memories: readonly WebAssembly.Memory[], options: ClusterOptions) {
@@ -127,7 +138,7 @@ export class ThreadCluster implements DeviceCluster {
     await this.#all((m) => this.#ask(m, (api) => api.load(name, images[m.device]!, times[m.device]!) as Promise<void>));
   }
 
-  async attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): Promise<void> {
+  async attachStaging(feeds: readonly SharedArrayBuffer[], results: readonly SharedArrayBuffer[]): Promise<void> {
     await this.#all((m) => this.#ask(m, (api) => api.attachStaging(feeds, results) as Promise<void>));
   }
 
@@ -161,12 +172,57 @@ export class ThreadCluster implements DeviceCluster {
   async step(options: StepOptions, predict: PredictSeconds, signal?: AbortSignal): Promise<StepReport[]> {
     this.#failure.throwIfAny();
     if (signal?.aborted) throw abortedBy(signal.reason); // nothing has started: the session lives on
-    const { step, profile = false, area = 0 } = options;
-    const program = [...this.#images.keys()].indexOf(options.program);
-    if (program < 0) throw new DeviceError('unknown-program', `no program ${options.program} has been loaded`);
     const onAbort = () => this.abort(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
-    this.#step = { program: options.program };
+    try {
+      const ahead = this.#ahead;
+      this.#ahead = undefined;
+      const order = ahead?.order ?? this.#give(options, false);
+      if (ahead) this.#control.decide(order, true);
+      const reports = await this.#ended({ order, program: options.program }, predict, (m) =>
+        this.#reportOf(m, order, options).catch((error: Error) => {
+          if (!(error instanceof StepAborted)) this.#fail(error, m.device);
+          throw error;
+        }),
+      );
+      if (this.#failure.error) throw this.#failure.error; // aborted behind the last instruction
+      return reports;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  begin(options: StepOptions, predict: PredictSeconds): boolean {
+    // A device that has failed in the step under way is to be asked what it died of, not to play on.
+    const { order } = this.#step ?? {};
+    const isWhole =
+      order === undefined || this.#members.every((m) => this.#control.outcome(m.device, order) !== 'detailed');
+    if (this.#failure.error || this.#ahead || !isWhole) return false;
+    this.#ahead = { order: this.#give(options, true), program: options.program, predict };
+    return true;
+  }
+
+  async forgo(): Promise<void> {
+    const { order, program, predict } = this.#ahead ?? {};
+    if (order === undefined) return;
+    this.#ahead = undefined;
+    if (this.#failure.error) return;
+    this.#control.decide(order, false);
+    const underway = { order, program: program!, isForgone: true };
+    const outcomes = await this.#ended(underway, predict!, async (m) => this.#control.outcome(m.device, order));
+    // Some device has failed, and the others have waited for it in vain: all is as if it had never begun.
+    if (!this.#failure.error && outcomes.includes('detailed')) this.#control.reset();
+  }
+
+  #give({ program: name, step, profile = false, area = 0 }: StepOptions, isAhead: boolean): number {
+    const program = [...this.#images.keys()].indexOf(name);
+    if (program < 0) throw new DeviceError('unknown-program', `no program ${name} has been loaded`);
+    return this.#control.give({ program, step, profile, area, isAhead });
+  }
+
+  /** Waits for every device to end an order, and asks each for what comes of it. */
+  async #ended<T>(underway: Underway, predict: PredictSeconds, result: (m: Member) => Promise<T>): Promise<T[]> {
+    this.#step = underway;
     const watchdog = new Watchdog(this.#control, this.devices, predict, this.#options.hangFactor ?? 100, {
       describe: (device) => this.#describe(device),
       microbatch: (device) => this.#microbatchAt(device),
@@ -176,40 +232,39 @@ export class ThreadCluster implements DeviceCluster {
       },
     });
     try {
-      const ended = this.#all((m) =>
+      const results = this.#all((m) =>
         new Promise<void>((resolve) => {
           m.ended = resolve;
-        })
-          .then(() => this.#reportOf(m, options))
-          .catch((error: Error) => {
-            if (!(error instanceof StepAborted)) this.#fail(error, m.device);
-            throw error;
-          }),
+        }).then(() => result(m)),
       );
-      this.#control.give({ program, step, profile, area });
-      const reports = await ended;
-      if (this.#failure.error) throw this.#failure.error; // aborted behind the last instruction
-      return reports;
+      this.#stepEnded(); // what was begun ahead may have ended
+      return await results;
     } finally {
       watchdog.stop();
       clearTimeout(this.#overdue);
       this.#step = undefined;
-      signal?.removeEventListener('abort', onAbort);
     }
   }
 
-  /** Some device says that it, or all, have ended the step. */
+  /** Some device says that it, or all, have ended a step. */
   #stepEnded(): void {
-    for (const m of this.#members) if (this.#control.outcome(m.device) !== 'none') m.ended?.();
+    const { order, isForgone } = this.#step ?? {};
+    if (order === undefined) return;
+    for (const m of this.#members) {
+      const outcome = this.#control.outcome(m.device, order);
+      if (outcome === 'none') continue;
+      if (isForgone && outcome === 'detailed') this.#control.abort(m.device);
+      m.ended?.();
+    }
   }
 
-  async #reportOf(member: Member, { program, profile }: StepOptions): Promise<StepReport> {
+  async #reportOf(member: Member, order: number, { program, profile }: StepOptions): Promise<StepReport> {
     const { device } = member;
-    if (this.#control.outcome(device) === 'detailed') {
-      return await this.#ask(member, (api) => api.takeReport() as Promise<StepReport>);
+    if (this.#control.outcome(device, order) === 'detailed') {
+      return await this.#ask(member, (api) => api.takeReport(order) as Promise<StepReport>);
     }
     const times = profile ? new Float64Array(this.#times.get(program)![device]!).slice() : null;
-    return { ...this.#control.seconds(device), times, audit: null };
+    return { ...this.#control.seconds(device, order), times, audit: null };
   }
 
   /** A call, and word of it in the control block: the device may sleep there. */
@@ -237,6 +292,7 @@ export class ThreadCluster implements DeviceCluster {
 
   async #close(): Promise<void> {
     const interrupted = this.#step !== undefined;
+    if (this.#ahead) this.#control.abort(-1);
     for (const m of this.#members) m.closing = true;
     if (interrupted) {
       this.#failure.note(new DeviceError('closed', 'the session was closed during a step'));

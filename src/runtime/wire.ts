@@ -4,7 +4,7 @@ import type { DeviceImage, Fault, StepReport } from './device-image.ts';
 import type { PoisonKind } from './poison.ts';
 
 /** The protocol between coordinator and device worker. A change of meaning raises the version. */
-export const WIRE_VERSION = 3;
+export const WIRE_VERSION = 4;
 
 /** The first message on a worker's port: what device it is. */
 export interface DeviceStart {
@@ -31,9 +31,9 @@ export interface DeviceStart {
  */
 export interface DeviceApi {
   load(name: string, image: DeviceImage, times: SharedArrayBuffer): void;
-  attachStaging(feeds: readonly SharedArrayBuffer[], results: SharedArrayBuffer): void;
-  /** Of a step whose outcome is `detailed`; throws the error that ended it. */
-  takeReport(): StepReport;
+  attachStaging(feeds: readonly SharedArrayBuffer[], results: readonly SharedArrayBuffer[]): void;
+  /** Of an order whose outcome is `detailed`, one of the latest two; throws the error that ended it. */
+  takeReport(order: number): StepReport;
   measurePeak(): number;
   shutdown(): void;
 }

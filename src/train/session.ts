@@ -9,8 +9,9 @@ import { liveBytesOverTime } from '../memory/device-memory.ts';
 import { deaths } from '../memory/liveness.ts';
 import { hasNullDevices, refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
+import { mayBeginAhead } from '../program/ahead.ts';
 import { memoryCategories, type StagedTensor } from '../program/instruction.ts';
-import type { ClusterOptions, DeviceCluster } from '../runtime/device-cluster.ts';
+import type { ClusterOptions, DeviceCluster, PredictSeconds } from '../runtime/device-cluster.ts';
 import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
 import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
@@ -84,8 +85,15 @@ export interface StagedBatch {
   readonly options: StageOptions;
 }
 
-/** What a batch's feeds depend on. */
-export type StageOptions = Pick<RunOptions, 'step' | 'whole'>;
+export interface StageOptions extends Pick<RunOptions, 'step' | 'whole'> {
+  /**
+   * Has the devices begin this step as soon as they have ended the one under way, without waiting for the host: default
+   * false. They change nothing until `runStaged` asks for it, which gives its rate; any other call but reading makes them leave
+   * it, and costs what they have computed. Without effect where no step is under way, in an audit, and for programs that
+   * have not run yet or that update nothing.
+   */
+  readonly ahead?: boolean;
+}
 
 /** Of a run of a staged batch. */
 export type StagedRunOptions = Omit<RunOptions, keyof StageOptions>;
@@ -125,11 +133,16 @@ export class Session implements AsyncDisposable {
   readonly #homes: ReadonlyMap<string, Home>;
   /** Two areas: while the devices read one, the next batch is put into the other. */
   readonly #feeds: readonly Uint8Array[];
-  readonly #results: Uint8Array;
+  /** Likewise: devices may write those of the next step while these are read. */
+  readonly #results: readonly Uint8Array[];
   /** The area that a step under way reads. */
   #reading: number | undefined;
   /** What lies ready, and in which area. */
   #staged: { readonly batch: StagedBatch; readonly area: number } | undefined;
+  /** The staged batch that devices have begun, though nobody has asked for it yet, and its area. */
+  #begun: { readonly batch: StagedBatch; readonly area: number } | undefined;
+  /** Programs that may be begun so. */
+  readonly #mayBegin = new Map<string, boolean>();
   readonly #sources = new Map<string, readonly { readonly feed: StagedTensor; readonly source: Source }[]>();
   readonly #ran = new Set<string>();
   readonly #audit: boolean;
@@ -147,7 +160,7 @@ export class Session implements AsyncDisposable {
     cluster: DeviceCluster,
     homes: ReadonlyMap<string, Home>,
     feeds: readonly SharedArrayBuffer[],
-    results: SharedArrayBuffer,
+    results: readonly SharedArrayBuffer[],
     audit: boolean,
     seed: number,
   ) {
@@ -155,7 +168,7 @@ export class Session implements AsyncDisposable {
     this.#cluster = cluster;
     this.#homes = homes;
     this.#feeds = feeds.map((area) => new Uint8Array(area));
-    this.#results = new Uint8Array(results);
+    this.#results = results.map((area) => new Uint8Array(area));
     this.#audit = audit;
     this.seed = seed;
   }
@@ -173,7 +186,7 @@ export class Session implements AsyncDisposable {
       const most = (of: (name: string) => number) => (isNull ? 0 : Math.max(16, ...Object.keys(programs).map(of)));
       // The second takes no memory until a batch is staged.
       const feeds = [0, 1].map(() => new SharedArrayBuffer(most((name) => programs[name]!.feedBytes)));
-      const results = new SharedArrayBuffer(most((name) => programs[name]!.resultBytes));
+      const results = [0, 1].map(() => new SharedArrayBuffer(most((name) => programs[name]!.resultBytes)));
       // Answered by every device, so it is up; its memory is untouched until its first program.
       await cluster.attachStaging(feeds, results);
       await options.onStart?.();
@@ -204,8 +217,9 @@ export class Session implements AsyncDisposable {
    * the parameters before it or behind it, never some of each.
    */
   run(program: string, batch: Readonly<Record<string, HostTensor>>, options: RunOptions = {}): Promise<RunResult> {
-    return this.#inTurn(() => {
+    return this.#inTurn(async () => {
       checkOptions('Session.run', options, runNames);
+      await this.#forgo();
       // Beside what is staged, which another run is for.
       const area = this.#staged?.area === 0 ? 1 : 0;
       this.#pack(program, batch, options, area);
@@ -215,21 +229,33 @@ export class Session implements AsyncDisposable {
 
   /**
    * Puts a batch beside the one that a step under way reads, for `runStaged`: so a training reads, shuffles and copies its
-   * next batch while the devices compute. The tensors may be changed afterwards. One batch is kept: another takes its place.
+   * next batch while the devices compute. The tensors may be changed afterwards. One batch is kept: another takes its place,
+   * but not of one that devices are to begin behind the step under way.
    */
   stage(program: string, batch: Readonly<Record<string, HostTensor>>, options: StageOptions = {}): StagedBatch {
-    checkOptions('Session.stage', options, { step: true, whole: true });
-    const area = this.#reading === 0 ? 1 : 0;
+    checkOptions('Session.stage', options, { step: true, whole: true, ahead: true });
+    if (this.#begun && this.#reading !== undefined) {
+      throw new UsageError('staged-batch', 'a batch is staged already that devices begin behind the step under way', {
+        fields: { program: this.#begun.batch.program },
+        remedy: 'stage one batch with `ahead` while a step is under way, or wait for the step',
+      });
+    }
+    const taken = this.#reading ?? this.#begun?.area;
+    const area = taken === 0 ? 1 : 0;
     this.#staged = undefined;
     this.#pack(program, batch, options, area);
     const staged = { program, options };
     this.#staged = { batch: staged, area };
+    if (options.ahead && this.#reading !== undefined && this.#canBegin(program)) {
+      const step = { program, step: this.#steps, area };
+      if (this.#cluster.begin(step, this.#predictOf(program))) this.#begun = this.#staged;
+    }
     return staged;
   }
 
   /** Runs the batch that was staged last. */
   runStaged(staged: StagedBatch, options: StagedRunOptions = {}): Promise<RunResult> {
-    return this.#inTurn(() => {
+    return this.#inTurn(async () => {
       checkOptions('Session.runStaged', options, stagedRunNames);
       if (this.#staged?.batch !== staged) {
         throw new UsageError('staged-batch', 'this staged batch has run, or another was staged in its place', {
@@ -238,6 +264,8 @@ export class Session implements AsyncDisposable {
         });
       }
       const { area } = this.#staged;
+      // Begun without a record of its times.
+      if (this.#begun?.batch !== staged || options.profile) await this.#forgo();
       this.#staged = undefined;
       return this.#run(staged.program, area, staged.options, options);
     });
@@ -266,20 +294,14 @@ export class Session implements AsyncDisposable {
       this.#feed(program, area, {}, { ...staged, lr, momentum }, (source) => source.feed!.kind === 'hyper');
     this.#interrupted = true;
     const begin = performance.now();
-    const { devices, costs = analyticCosts() } = this.plan.request;
-    const predict = (device: number, instruction: number): number => {
-      const { instructions, buffers } = plan.devices[device]!;
-      const i = instructions[instruction];
-      const seconds = i ? instructionSeconds(i, devices[device]!, costs, buffers) : 0;
-      // An audit looks at the whole memory behind every instruction.
-      return this.#audit ? seconds + this.plan.memory[device]!.peakBytes * AUDIT_SECONDS_PER_BYTE : seconds;
-    };
+    const predict = this.#predictOf(program);
     const step = { program, step: this.#steps++, profile: options.profile ?? false, area };
     this.#reading = area;
     let reports: StepReport[];
     let failure: { error: unknown } | undefined;
     try {
       const running = this.#cluster.step(step, predict, options.signal);
+      this.#begun = undefined;
       try {
         options.meanwhile?.();
       } catch (error) {
@@ -293,15 +315,55 @@ export class Session implements AsyncDisposable {
     this.#ran.add(program);
     this.#interrupted = false;
     if (failure) throw failure.error;
-    const results = new Map(this.#computes ? plan.results.map((r) => [r.name, unpackResult(r, this.#results)]) : []);
+    const results = new Map(
+      this.#computes ? plan.results.map((r) => [r.name, unpackResult(r, this.#results[area]!)]) : [],
+    );
     return {
       loss: results.get('loss')?.data[0] ?? Number.NaN,
       gradNorm: normOf(results),
       noise: noiseOfResults(results, plan.chunks) ?? null,
       results,
-      seconds: (performance.now() - begin) / 1000,
+      // A step that was begun ahead began when the one before had ended.
+      seconds: Math.max((performance.now() - begin) / 1000, ...reports.map((r) => r.seconds)),
       reports,
     };
+  }
+
+  /** How long an instruction is expected to take. */
+  #predictOf(program: string): PredictSeconds {
+    const { devices, costs = analyticCosts() } = this.plan.request;
+    const plan = this.#programOf(program);
+    return (device, instruction) => {
+      const { instructions, buffers } = plan.devices[device]!;
+      const i = instructions[instruction];
+      const seconds = i ? instructionSeconds(i, devices[device]!, costs, buffers) : 0;
+      // An audit looks at the whole memory behind every instruction.
+      return this.#audit ? seconds + this.plan.memory[device]!.peakBytes * AUDIT_SECONDS_PER_BYTE : seconds;
+    };
+  }
+
+  /** An audit follows one step at a time; a program's peak is its planned one only when it has run to its end. */
+  #canBegin(program: string): boolean {
+    if (this.#audit || !this.#ran.has(program)) return false;
+    let may = this.#mayBegin.get(program);
+    if (may === undefined) {
+      const late = this.#sourcesOf(program).flatMap(({ feed, source }) =>
+        source.feed!.kind === 'hyper' ? [feed.name] : [],
+      );
+      may = mayBeginAhead(this.#programOf(program), new Set(late));
+      this.#mayBegin.set(program, may);
+    }
+    return may;
+  }
+
+  /** Before anything but reading and the very step that devices have begun. */
+  async #forgo(): Promise<void> {
+    if (!this.#begun) return;
+    try {
+      await this.#cluster.forgo();
+    } finally {
+      this.#begun = undefined;
+    }
   }
 
   get #computes(): boolean {
@@ -350,7 +412,10 @@ export class Session implements AsyncDisposable {
 
   /** Overwrites parameters, buffers or optimizer state by name: all of them, or none where one does not fit. */
   write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
-    return this.#inTurn(() => this.#writeAll(values));
+    return this.#inTurn(async () => {
+      await this.#forgo();
+      await this.#writeAll(values);
+    });
   }
 
   async #writeAll(values: ReadonlyMap<string, HostTensor>): Promise<void> {
@@ -369,7 +434,10 @@ export class Session implements AsyncDisposable {
 
   /** Highest byte each device has ever written, as it finds itself. */
   measuredPeaks(): Promise<number[]> {
-    return this.#inTurn(() => this.#cluster.measurePeaks());
+    return this.#inTurn(async () => {
+      await this.#forgo();
+      return await this.#cluster.measurePeaks();
+    });
   }
 
   /** The planned peak of the programs that have run so far: what `measuredPeaks` must equal. */
@@ -396,7 +464,10 @@ export class Session implements AsyncDisposable {
 
   async #close(): Promise<void> {
     try {
-      if (!this.#interrupted && this.#ran.size > 0) await this.#checkPeaks();
+      if (!this.#interrupted && this.#ran.size > 0) {
+        await this.#forgo();
+        await this.#checkPeaks();
+      }
     } finally {
       await this.#cluster.close();
     }

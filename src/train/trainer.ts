@@ -121,10 +121,14 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
     options.noise,
     resumed?.records.flatMap((r) => r.noise ?? []),
   );
+  const isDue = (step: number): boolean =>
+    evaluation !== undefined && ((step + 1) % evaluation.every === 0 || step + 1 === steps);
   const load = (step: number): Loaded | undefined => {
     if (step >= steps) return undefined;
     const batch = data.batchAt(step);
-    const staged = session.stage(programFor(session.plan, 'train', batch), batch.tensors, { step });
+    // An evaluation behind the step before would be in its way.
+    const ahead = !isDue(step - 1);
+    const staged = session.stage(programFor(session.plan, 'train', batch), batch.tensors, { step, ahead });
     return { epoch: batch.epoch, staged };
   };
   const first = resumed?.step ?? 0;
@@ -143,7 +147,6 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       },
     });
     const busySeconds = reports.map((r) => r.busySeconds);
-    const due = evaluation !== undefined && ((step + 1) % evaluation.every === 0 || step + 1 === steps);
     const record: StepRecord = {
       step,
       epoch,
@@ -155,7 +158,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       seconds,
       busySeconds,
       bubbleFraction: bubbleOf(busySeconds, seconds),
-      ...(due ? { evaluation: await evaluation.evaluate(session, signal) } : {}),
+      ...(evaluation && isDue(step) ? { evaluation: await evaluation.evaluate(session, signal) } : {}),
     };
     await recorder?.record(record, step + 1 === steps);
     yield record;

@@ -135,16 +135,26 @@ describe('the control block between steps', () => {
 
   it('carries an order and how each device has ended it', () => {
     const control = Control.create(2);
-    const order = { program: 1, step: 7, profile: true, area: 1 };
-    control.give(order);
-    expect([control.orders, control.order]).toEqual([1, order]);
-    expect(control.outcome(1)).toBe('none');
-    expect(control.end(1, 'plain', 0.5, 0.25)).toBe(false);
-    expect(control.end(0, 'detailed')).toBe(true);
-    expect([control.outcome(0), control.outcome(1)]).toEqual(['detailed', 'plain']);
-    expect(control.seconds(1)).toEqual({ seconds: 0.5, busySeconds: 0.25 });
-    control.give(order);
-    expect(control.outcome(1)).toBe('none');
+    const first = { program: 1, step: 7, profile: true, area: 1, isAhead: false };
+    const second = { program: 2, step: 8, profile: false, area: 0, isAhead: true };
+    expect([control.give(first), control.orders, control.orderAt(1)]).toEqual([1, 1, first]);
+    expect(control.outcome(1, 1)).toBe('none');
+    expect(control.end(1, 1, 'plain', 0.5, 0.25)).toBe(false);
+    // The next is given, and ended by one device, before the other has ended the first.
+    expect([control.give(second), control.orders, control.orderAt(2), control.orderAt(1)]).toEqual([
+      2,
+      2,
+      second,
+      first,
+    ]);
+    expect([control.outcome(1, 1), control.outcome(1, 2)]).toEqual(['plain', 'none']);
+    expect(control.end(1, 2, 'detailed', 4, 3)).toBe(false);
+    expect(control.end(0, 1, 'detailed')).toBe(true);
+    expect([control.outcome(0, 1), control.outcome(1, 1)]).toEqual(['detailed', 'plain']);
+    expect(control.seconds(1, 1)).toEqual({ seconds: 0.5, busySeconds: 0.25 });
+    expect(control.seconds(1, 2)).toEqual({ seconds: 4, busySeconds: 3 });
+    control.give(first);
+    expect([control.outcome(1, 3), control.outcome(1, 2)]).toEqual(['none', 'detailed']);
   });
 
   it.each(['give', 'countMail'] as const)('%s wakes a device that sleeps', async (wake) => {
@@ -166,7 +176,9 @@ describe('the control block between steps', () => {
         else
           setTimeout(
             () =>
-              wake === 'give' ? control.give({ program: 0, step: 0, profile: false, area: 0 }) : control.countMail(0),
+              wake === 'give'
+                ? control.give({ program: 0, step: 0, profile: false, area: 0, isAhead: false })
+                : control.countMail(0),
             20,
           );
       });

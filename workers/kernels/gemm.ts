@@ -6,7 +6,7 @@
 // Workspace, in bytes:  [edge tile 128][packed B][packed A]
 // Packed A comes last because its first block is always written to its end, zero padding included.
 import { packA, packB16, packB8 } from './gemmPack';
-import { tile1x16, tile2x16, tile2x8 } from './gemmTile';
+import { tile1x16, tile2x16, tile2x16of, tile2x8 } from './gemmTile';
 
 const MC = 128; // rows of A a block: MC·KC·4 = 128 KiB, in L2
 const KC = 256; // depth of a block: a panel of B, KC·16·4 = 16 KiB, in L1
@@ -48,25 +48,33 @@ function spill(m: i32, n: i32, tile: usize, tileStep: usize, c: usize, ldc: usiz
 }
 
 /** All rows of one panel of up to 16 columns. */
-function rows16(
-  m: i32, n: i32, k: i32, a: usize, b: usize, bStep: usize, c: usize, ldc: usize, add: bool, edge: usize,
-): void {
+function rows16(m: i32, n: i32, k: i32, a: usize, b: usize, c: usize, ldc: usize, add: bool, edge: usize): void {
   const aStep = <usize>k * 8;
   if (n >= 16) {
     for (; m >= 2; m -= 2) {
-      tile2x16(k, a, b, bStep, c, ldc, add);
+      tile2x16(k, a, b, c, ldc, add);
       a += aStep;
       c += 2 * ldc;
     }
-    if (m > 0) tile1x16(k, a, b, bStep, c, add);
+    if (m > 0) tile1x16(k, a, b, 64, c, add);
     return;
   }
   for (; m > 0; m -= 2) {
-    tile2x16(k, a, b, bStep, edge, 64, false);
+    tile2x16(k, a, b, edge, 64, false);
     spill(min(m, 2), n, edge, 64, c, ldc, add);
     a += aStep;
     c += 2 * ldc;
   }
+}
+
+/** All rows of 16 columns of B where it lies, `bStep` bytes from row to row. */
+function rows16of(m: i32, k: i32, a: usize, b: usize, bStep: usize, c: usize, ldc: usize, add: bool): void {
+  for (; m >= 2; m -= 2) {
+    tile2x16of(k, a, b, bStep, c, ldc, add);
+    a += <usize>k * 8;
+    c += 2 * ldc;
+  }
+  if (m > 0) tile1x16(k, a, b, bStep, c, add);
 }
 
 /** All rows of one panel of up to 8 columns. */
@@ -111,7 +119,7 @@ export function gemm(
       const bBlock = b + <usize>pc * bRow + <usize>jc * bCol;
       const cBlock = c + <usize>jc * 4;
       if (direct && n == 16) {
-        rows16(M, 16, k, packedA, bBlock, bRow, cBlock, cRow, add, ws);
+        rows16of(M, k, packedA, bBlock, bRow, cBlock, cRow, add);
         continue;
       }
       let out = packedB;
@@ -128,7 +136,7 @@ export function gemm(
         for (let j = 0; j < n; j += 16) {
           const cols = min(16, n - j);
           const cTile = cBlock + <usize>ic * cRow + <usize>j * 4;
-          if (cols > 8) rows16(m, cols, k, packedA, panel, 64, cTile, cRow, add, ws);
+          if (cols > 8) rows16(m, cols, k, packedA, panel, cTile, cRow, add, ws);
           else rows8(m, cols, k, packedA, panel, cTile, cRow, add, ws);
           panel += <usize>k * 64;
         }

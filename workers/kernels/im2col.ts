@@ -1,7 +1,7 @@
 // Windows of a volume as columns of a matrix and back:
 // cols[(c, p, q, r), (i, j, k)] = x[c, i·sd − pd + p·dd, j·sh − ph + q·dh, k·sw − pw + r·dw], 0 outside the volume.
 import { accumulate } from './elementwise';
-import { copyRow, fillRow } from './lanes';
+import { copyRow, fillRow, gather4 } from './lanes';
 
 /** First output position whose input position (pos·stride + offset) is ≥ 0, at most `count`. */
 @inline
@@ -15,14 +15,136 @@ function endInside(offset: i32, stride: i32, size: i32, count: i32, from: i32): 
   return offset >= size ? from : max(from, min(count, (size - 1 - offset) / stride + 1));
 }
 
+/** Rows no longer than this are copied in strips down the image: a loop over rows costs more than what such a row holds. */
+const SHORT = 32;
+
+/** Four elements `stride` elements apart; nothing behind the fourth is read. */
+@inline
+function four(stride: i32, s: usize): v128 {
+  if (stride == 1) return v128.load(s);
+  if (stride == 2) return v128.shuffle<f32>(v128.load(s), v128.load(s, 12), 0, 2, 5, 7);
+  return gather4(s, <usize>stride * 4, 4);
+}
+
+/** A strip of `vectors` times four elements of each row. */
+@inline
+function copyStrip(vectors: i32, stride: i32, rows: i32, s: usize, sStep: usize, d: usize, dStep: usize): void {
+  const next = <usize>stride * 16;
+  for (; rows > 0; rows--) {
+    v128.store(d, four(stride, s));
+    if (vectors > 1) v128.store(d, four(stride, s + next), 16);
+    if (vectors > 2) {
+      v128.store(d, four(stride, s + 2 * next), 32);
+      v128.store(d, four(stride, s + 3 * next), 48);
+    }
+    s += sStep;
+    d += dStep;
+  }
+}
+
+/** n elements `stride` apart of each row, side by side. */
+@inline
+function copyStrips(n: i32, stride: i32, rows: i32, s: usize, sStep: usize, d: usize, dStep: usize): void {
+  const element = <usize>stride * 4;
+  if (n < 4) {
+    for (; n > 0; n--) {
+      let from = s;
+      let to = d;
+      for (let i = rows; i > 0; i--) {
+        store<f32>(to, load<f32>(from));
+        from += sStep;
+        to += dStep;
+      }
+      s += element;
+      d += 4;
+    }
+    return;
+  }
+  for (; n >= 16; n -= 16) {
+    copyStrip(4, stride, rows, s, sStep, d, dStep);
+    s += 16 * element;
+    d += 64;
+  }
+  if (n >= 8) {
+    copyStrip(2, stride, rows, s, sStep, d, dStep);
+    n -= 8;
+    s += 8 * element;
+    d += 32;
+  }
+  if (n >= 4) {
+    copyStrip(1, stride, rows, s, sStep, d, dStep);
+    n -= 4;
+    s += 4 * element;
+    d += 16;
+  }
+  if (n > 0) {
+    // The last four once more.
+    const back = <usize>(4 - n);
+    copyStrip(1, stride, rows, s - back * element, sStep, d - 4 * back, dStep);
+  }
+}
+
+/** `count` zeros in each row. */
+@inline
+function zeroStrips(count: i32, rows: i32, d: usize, dStep: usize): void {
+  for (; count > 0; count--) {
+    let to = d;
+    for (let i = rows; i > 0; i--) {
+      store<f32>(to, 0);
+      to += dStep;
+    }
+    d += 4;
+  }
+}
+
+/** `rows` rows of columns: zeros before `from` and from `to` on, between them elements of x from s on. */
+function copyRows(
+  rows: i32, ow: i32, from: i32, to: i32, stride: i32, s: usize, sStep: usize, d: usize,
+): void {
+  const dStep = <usize>ow * 4;
+  const n = to - from;
+  if (ow <= SHORT) {
+    zeroStrips(from, rows, d, dStep);
+    zeroStrips(ow - to, rows, d + <usize>to * 4, dStep);
+    const inside = d + <usize>from * 4;
+    if (stride == 1) copyStrips(n, 1, rows, s, sStep, inside, dStep);
+    else if (stride == 2) copyStrips(n, 2, rows, s, sStep, inside, dStep);
+    else copyStrips(n, stride, rows, s, sStep, inside, dStep);
+    return;
+  }
+  const zero = f32x4.splat(0);
+  for (; rows > 0; rows--) {
+    fillRow(from, zero, d);
+    d += <usize>from * 4;
+    if (stride == 1) {
+      copyRow(n, s, d);
+      d += <usize>n * 4;
+    } else {
+      let at = s;
+      for (let k = n; k > 0; k--) {
+        store<f32>(d, load<f32>(at));
+        d += 4;
+        at += <usize>stride * 4;
+      }
+    }
+    fillRow(ow - to, zero, d);
+    d += <usize>(ow - to) * 4;
+    s += sStep;
+  }
+}
+
 export function columns(
   C: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
   dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, x: usize, cols: usize,
 ): void {
   const zero = f32x4.splat(0);
+  const step = <usize>(sh * W) * 4;
   for (; C > 0; C--) {
     for (let p = 0; p < kd; p++) {
       for (let q = 0; q < kh; q++) {
+        const above = q * dh - ph;
+        const top = firstInside(above, sh, oh);
+        const bottom = endInside(above, sh, H, oh, top);
         for (let r = 0; r < kw; r++) {
           const offset = r * dw - pw;
           const from = firstInside(offset, sw, ow);
@@ -31,36 +153,13 @@ export function columns(
             const slice = i * sd - pd + p * dd;
             if (<u32>slice >= <u32>D) {
               fillRow(oh * ow, zero, cols);
-              cols += <usize>(oh * ow) * 4;
-              continue;
+            } else {
+              fillRow(top * ow, zero, cols);
+              const s = x + <usize>((slice * H + top * sh + above) * W + from * sw + offset) * 4;
+              copyRows(bottom - top, ow, from, to, sw, s, step, cols + <usize>(top * ow) * 4);
+              fillRow((oh - bottom) * ow, zero, cols + <usize>(bottom * ow) * 4);
             }
-            for (let j = 0; j < oh; j++) {
-              const row = j * sh - ph + q * dh;
-              if (<u32>row >= <u32>H) {
-                fillRow(ow, zero, cols);
-                cols += <usize>ow * 4;
-                continue;
-              }
-              for (let k = 0; k < from; k++) {
-                store<f32>(cols, 0);
-                cols += 4;
-              }
-              let s = x + <usize>((slice * H + row) * W + from * sw + offset) * 4;
-              if (sw == 1) {
-                copyRow(to - from, s, cols);
-                cols += <usize>(to - from) * 4;
-              } else {
-                for (let k = from; k < to; k++) {
-                  store<f32>(cols, load<f32>(s));
-                  cols += 4;
-                  s += <usize>sw * 4;
-                }
-              }
-              for (let k = to; k < ow; k++) {
-                store<f32>(cols, 0);
-                cols += 4;
-              }
-            }
+            cols += <usize>(oh * ow) * 4;
           }
         }
       }
@@ -69,41 +168,113 @@ export function columns(
   }
 }
 
+/** A strip of `vectors` times four elements of each row; of those to add, `kept` says where they are not −0. */
+@inline
+function addStrip(vectors: i32, whole: bool, kept: v128, rows: i32, s: usize, sStep: usize, d: usize, dStep: usize): void {
+  for (; rows > 0; rows--) {
+    const v = v128.load(s);
+    v128.store(d, f32x4.add(v128.load(d), whole ? v : v128.bitselect(v, f32x4.splat(-0.0), kept)));
+    if (vectors > 1) v128.store(d, f32x4.add(v128.load(d, 16), v128.load(s, 16)), 16);
+    if (vectors > 2) {
+      v128.store(d, f32x4.add(v128.load(d, 32), v128.load(s, 32)), 32);
+      v128.store(d, f32x4.add(v128.load(d, 48), v128.load(s, 48)), 48);
+    }
+    s += sStep;
+    d += dStep;
+  }
+}
+
+/** Adds n elements of each row to elements `stride` apart. */
+@inline
+function addStrips(n: i32, stride: i32, rows: i32, s: usize, sStep: usize, d: usize, dStep: usize): void {
+  if (n < 4 || stride != 1) {
+    for (; n > 0; n--) {
+      let from = s;
+      let to = d;
+      for (let i = rows; i > 0; i--) {
+        store<f32>(to, load<f32>(to) + load<f32>(from));
+        from += sStep;
+        to += dStep;
+      }
+      s += 4;
+      d += <usize>stride * 4;
+    }
+    return;
+  }
+  const none = f32x4.splat(0);
+  for (; n >= 16; n -= 16) {
+    addStrip(4, true, none, rows, s, sStep, d, dStep);
+    s += 64;
+    d += 64;
+  }
+  if (n >= 8) {
+    addStrip(2, true, none, rows, s, sStep, d, dStep);
+    n -= 8;
+    s += 32;
+    d += 32;
+  }
+  if (n >= 4) {
+    addStrip(1, true, none, rows, s, sStep, d, dStep);
+    n -= 4;
+    s += 16;
+    d += 16;
+  }
+  if (n > 0) {
+    // The last four once more, but −0 to what has been added to: x + −0 is x, whatever x is.
+    const back = <usize>(4 - n) * 4;
+    const kept = i32x4.gt_s(i32x4(0, 1, 2, 3), i32x4.splat(3 - n));
+    addStrip(1, false, kept, rows, s - back, sStep, d - back, dStep);
+  }
+}
+
+/** What copyRows does, the other way round: n elements of each row of columns, from s on, are added to x, from d on. */
+function addRows(rows: i32, ow: i32, n: i32, stride: i32, s: usize, d: usize, dStep: usize): void {
+  const sStep = <usize>ow * 4;
+  if (ow <= SHORT) {
+    if (stride == 1) addStrips(n, 1, rows, s, sStep, d, dStep);
+    else addStrips(n, stride, rows, s, sStep, d, dStep);
+    return;
+  }
+  for (; rows > 0; rows--) {
+    if (stride == 1) {
+      accumulate(n, d, s);
+    } else {
+      let from = s;
+      let to = d;
+      for (let k = n; k > 0; k--) {
+        store<f32>(to, load<f32>(to) + load<f32>(from));
+        from += 4;
+        to += <usize>stride * 4;
+      }
+    }
+    s += sStep;
+    d += dStep;
+  }
+}
+
 /** x += the columns, in row-major order of cols. */
 export function fromColumns(
   C: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
   dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, cols: usize, x: usize,
 ): void {
+  const step = <usize>(sh * W) * 4;
   for (; C > 0; C--) {
     for (let p = 0; p < kd; p++) {
       for (let q = 0; q < kh; q++) {
+        const above = q * dh - ph;
+        const top = firstInside(above, sh, oh);
+        const bottom = endInside(above, sh, H, oh, top);
         for (let r = 0; r < kw; r++) {
           const offset = r * dw - pw;
           const from = firstInside(offset, sw, ow);
           const to = endInside(offset, sw, W, ow, from);
           for (let i = 0; i < od; i++) {
             const slice = i * sd - pd + p * dd;
-            if (<u32>slice >= <u32>D) {
-              cols += <usize>(oh * ow) * 4;
-              continue;
+            if (<u32>slice < <u32>D) {
+              const d = x + <usize>((slice * H + top * sh + above) * W + from * sw + offset) * 4;
+              addRows(bottom - top, ow, to - from, sw, cols + <usize>(top * ow + from) * 4, d, step);
             }
-            for (let j = 0; j < oh; j++) {
-              const row = j * sh - ph + q * dh;
-              if (<u32>row < <u32>H) {
-                let s = cols + <usize>from * 4;
-                let d = x + <usize>((slice * H + row) * W + from * sw + offset) * 4;
-                if (sw == 1) {
-                  accumulate(to - from, d, s);
-                } else {
-                  for (let k = from; k < to; k++) {
-                    store<f32>(d, load<f32>(d) + load<f32>(s));
-                    s += 4;
-                    d += <usize>sw * 4;
-                  }
-                }
-              }
-              cols += <usize>ow * 4;
-            }
+            cols += <usize>(oh * ow) * 4;
           }
         }
       }
