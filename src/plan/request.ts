@@ -125,6 +125,7 @@ const requestNames: OptionNames<PlanRequest> = {
   blas: true,
   invariant: true,
   lifetimes: true,
+  fusion: true,
   costs: true,
   cluster: true,
 };
