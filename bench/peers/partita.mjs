@@ -66,7 +66,13 @@ try {
   const plan = await planned();
   const session = await Session.open(plan, { seed: 0, parameters: new Map(Object.entries(parameters)) });
   const { microbatches: m, schedule: chosen } = plan.request;
+  // As a training runs: the next batch is staged while the devices compute, and begun without waiting for the host.
   let count = 0;
+  const stage = (ahead) => session.stage('train', { x, y }, { step: count++, ahead });
+  let next;
+  const meanwhile = () => {
+    next = stage(true);
+  };
   await serve(
     {
       peer: 'partita',
@@ -76,7 +82,8 @@ try {
       ...(library ? { blas: library.version } : {}),
       idealSpeedUp: idealOf(plan),
     },
-    async () => (await session.run('train', { x, y }, { step: count++ })).loss,
+    async () => (await session.runStaged((next ??= stage(false)), { meanwhile })).loss,
+    () => session.measuredPeaks(),
   );
 } catch (error) {
   decline(error);

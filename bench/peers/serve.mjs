@@ -21,9 +21,10 @@ async function firstSteps(step, count) {
 /**
  * What each contender's process does, in lines of JSON. It says { losses, …info } of its first eleven steps; `run SECONDS` is
  * answered with { milliseconds: […] }, one a step; `end` with { peakResidentBytes }, and the process ends. Whose steps take
- * longer than SLOWEST_STEP_SECONDS says so in `slow`. `step` resolves to the loss before the update.
+ * longer than SLOWEST_STEP_SECONDS says so in `slow`. `step` resolves to the loss before the update; `rest`, if given, when
+ * nothing of a step is left that has been begun ahead: the next turn is another's.
  */
-export const serve = (info, step) => serveTasks(info, { '': { step } }, 11);
+export const serve = (info, step, rest) => serveTasks(info, { '': { step, rest } }, 11);
 
 /**
  * The same for several kinds of steps, two first steps of each: a task is { step, …info }, told in `tasks`; `run SECONDS TASK`
@@ -31,13 +32,15 @@ export const serve = (info, step) => serveTasks(info, { '': { step } }, 11);
  */
 export async function serveTasks(info, tasks, count = 2) {
   const told = {};
-  for (const [name, { step, readings, ...rest }] of Object.entries(tasks))
-    told[name] = { ...rest, ...(await firstSteps(step, count)) };
+  for (const [name, { step, rest, readings, ...own }] of Object.entries(tasks)) {
+    told[name] = { ...own, ...(await firstSteps(step, count)) };
+    await rest?.();
+  }
   say(told[''] ? { ...info, ...told[''] } : { ...info, tasks: told });
   for await (const line of createInterface({ input: process.stdin })) {
     const [word, seconds, task = ''] = line.split(' ');
     if (word === 'end') break;
-    const { step, readings } = tasks[task];
+    const { step, rest, readings } = tasks[task];
     const milliseconds = [];
     const end = performance.now() + 1000 * Number(seconds);
     do {
@@ -45,6 +48,7 @@ export async function serveTasks(info, tasks, count = 2) {
       await step();
       milliseconds.push(performance.now() - start);
     } while (performance.now() < end);
+    await rest?.();
     say({ milliseconds, ...readings?.() });
   }
   say({ peakResidentBytes: 1024 * process.resourceUsage().maxRSS });

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { median } from '../core/statistics.ts';
+import { mean, median } from '../core/statistics.ts';
 import { costSeconds } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import type { KernelRun } from '../cost/model.ts';
@@ -29,15 +29,15 @@ const LARGEST_CORRECTION = 1.1;
 /**
  * The kernels of recorded steps: an entry's seconds are those of all runs of its key in a step over their number, so that
  * the step's kernels sum to what they took. An instruction of several nodes (samples computed one by one) is shared out by
- * their rooflines.
+ * their rooflines. All times are multiplied by `factor`.
  */
-export function profileOf(recorded: RecordedSteps, machine: MachineCosts): Profile {
+export function profileOf(recorded: RecordedSteps, machine: MachineCosts, factor = 1): Profile {
   const { plan, program } = recorded;
   const found = new Map<string, KernelSum>();
   plan.programs[program]!.devices.forEach(({ instructions }, device) => {
     const { backend: own, speed } = plan.request.devices[device]!;
     const backend = kernelsOf(own);
-    const scale = speed * correction(recorded, device);
+    const scale = factor * speed * correction(recorded, device);
     instructions.forEach((instruction, i) => {
       if (instruction.kind !== 'compute') return;
       const time = recorded.instructions[device]![i]!;
@@ -84,8 +84,8 @@ function correction(recorded: RecordedSteps, device: number): number {
   return Math.min(LARGEST_CORRECTION, Math.max(1 / LARGEST_CORRECTION, plain / sum));
 }
 
-/** Steps that a plan records before another has its turn. */
-const TURN = 4;
+/** Steps that a plan records before another has its turn: machines that others share change their speed within 100 ms. */
+const TURN = 1;
 
 /**
  * Times every kernel of a request's first program, for every size of its microbatches, by running its steps on a single
@@ -106,7 +106,8 @@ export interface ProfileOptions extends RecordOptions {
 
 /**
  * The kernels of several requests for the same data, in one profile: of other numbers of microbatches. They are timed in
- * turns of a few steps, so that one is not measured at a better moment of the machine than another, and preferred for it.
+ * turns, and scaled by how their steps compare within each round of turns, so that one is not measured at a better moment of
+ * the machine than another, and preferred for it.
  */
 export async function profileModels(
   requests: readonly PlanRequest[],
@@ -136,15 +137,40 @@ export async function profileModels(
         windows.push(await recorder.run(Math.min(TURN, steps - recorded), settling));
       }
     }
-    const profiles: Profile[] = [];
-    for (const { recorder, windows } of runs) {
-      profiles.push(profileOf(await recorder.summary(windows, statistic), machine));
-    }
-    return profiles.reduce(mergeProfiles);
+    const recorded: RecordedSteps[] = [];
+    for (const { recorder, windows } of runs) recorded.push(await recorder.summary(windows, statistic));
+    const rounds = runs[0]!.windows.map((_, round) => runs.map(({ windows }) => windowSeconds(windows[round]!)));
+    const factors = comparable(recorded.map(kernelSeconds), rounds);
+    return recorded.map((r, i) => profileOf(r, machine, factors[i])).reduce(mergeProfiles);
   } finally {
     await Promise.all(runs.map(({ recorder }) => recorder.close()));
   }
 }
+
+/**
+ * Factors on `totals`, each a plan's seconds as it was measured by itself, after which they compare as the plans did within
+ * rounds, by the median; `rounds` are seconds by round and plan. Their geometric mean stays. Where a machine has two speeds,
+ * the median of a few steps of one plan falls on either, and of another plan on the other: within a round that is noise on
+ * both sides, between totals it looks like a difference.
+ */
+export function comparable(totals: readonly number[], rounds: readonly (readonly number[])[]): number[] {
+  const logs = rounds.map((round) => {
+    const own = round.map(Math.log);
+    const middle = mean(own);
+    return own.map((l) => l - middle);
+  });
+  const wanted = totals.map((total, p) => median(logs.map((round) => round[p]!)) - Math.log(total));
+  const middle = mean(wanted);
+  return wanted.map((w) => Math.exp(w - middle));
+}
+
+/** A device's step within a window: the mean of all. */
+const windowSeconds = ({ copies }: RecordedWindow): number =>
+  mean(copies.flatMap((c) => [...c.recorded, ...c.plain].flatMap((run) => run.reports.map((r) => r.seconds))));
+
+/** All that the instructions of a plan on one device take. */
+const kernelSeconds = (recorded: RecordedSteps): number =>
+  correction(recorded, 0) * recorded.instructions[0]!.reduce((sum, { seconds }) => sum + seconds, 0);
 
 /** The same step on one device: the whole model in one stage, as much memory as needed. */
 export function onOneDevice(request: PlanRequest, backend: ComputingBackend): PlanRequest {

@@ -14,7 +14,7 @@ import { makePlan, type PlanRequest } from '../../src/plan/plan.ts';
 import { breakdownOf } from '../../src/profile/breakdown.ts';
 import { cacheFolder, MeasurementCache } from '../../src/profile/cache.ts';
 import { costsOfProfile, kernelRuns, profileFor, withMeasuredLinks } from '../../src/profile/costs.ts';
-import { onOneDevice, profileModel, profileOf } from '../../src/profile/kernels.ts';
+import { comparable, onOneDevice, profileModel, profileOf } from '../../src/profile/kernels.ts';
 import { fitSends, measureMachine } from '../../src/profile/machine.ts';
 import { type Feed, recordSteps } from '../../src/profile/record.ts';
 import { leastDisturbed, watchRunDelay } from '../../src/profile/run-delay.ts';
@@ -117,6 +117,19 @@ describe('recorded steps', () => {
     const measured = breakdownOf(recorded, someMachine).devices[0]!.computeSeconds;
     expect(parts.some((p) => p.repeat > 1)).toBe(true);
     expect(total).toBeCloseTo(measured, 12);
+  });
+
+  it('of several plans compare as they do within rounds, whichever speed of the machine each median has met', () => {
+    const truth = [1, 2, 1.5];
+    const speeds = [1, 1.9, 1, 1, 1.9, 1.9, 1.9];
+    const rounds = speeds.map((slow, r) => truth.map((t, p) => t * slow * (1 + 0.01 * ((r * 3 + p * 5) % 7))));
+    const totals = [1.9, 2, 1.5]; // the first was mostly met when the machine was slow
+    const scaled = comparable(totals, rounds).map((f, p) => f * totals[p]!);
+    expect(scaled[0]! / scaled[1]!).toBeCloseTo(0.5, 1);
+    expect(scaled[2]! / scaled[1]!).toBeCloseTo(0.75, 1);
+    const product = (list: readonly number[]) => list.reduce((a, b) => a * b, 1);
+    expect(product(scaled)).toBeCloseTo(product(totals), 9);
+    expect(comparable([3], [[4], [5]])).toEqual([1]);
   });
 
   it('refuse to be none', async () => {
