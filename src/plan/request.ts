@@ -126,7 +126,6 @@ const requestNames: OptionNames<PlanRequest> = {
   fusion: true,
   invariant: true,
   lifetimes: true,
-  fusion: true,
   costs: true,
   cluster: true,
 };
