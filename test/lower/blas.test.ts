@@ -83,6 +83,21 @@ describe('products on a device with a native BLAS', () => {
     expect(lowerForBlas(node).workspaceBytes).toBe(gemmWorkspace(8, 32, 32));
   });
 
+  it('of attention are native by the sizes of its largest block, the width of a head among them', () => {
+    const attrs = { causal: false, scale: 1, layout: 'NHTD' };
+    const kernelFor = (queries: number, keys: number, size: number) => {
+      const [q, k] = [
+        [4096, queries, size],
+        [4096, keys, size],
+      ];
+      return lowerForBlas(nodeOf('scaledDotProductAttention', [q, k, k], attrs)).calls[0]!.kernel;
+    };
+    expect(leastNativeFlops).toBe(2 * 32 * 32 * 16);
+    expect(kernelFor(32, 32, 16)).toBe('sgemmAttention');
+    expect(kernelFor(32, 32, 15)).toBe('attention');
+    expect(kernelFor(3, 512, 64)).toBe('attention');
+  });
+
   it('of convolutions keep columns for workspace, none where the input is its own', () => {
     const attrs = { stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 2 };
     const { calls, workspaceBytes } = lowerForBlas(
@@ -111,5 +126,15 @@ describe('products on a device with a native BLAS', () => {
         ),
       ).workspaceBytes,
     ).toBe(0);
+    // Padding at the ends alone: windows of one element, and yet more of them than the input has.
+    const wider = nodeOf(
+      'conv',
+      [
+        [3, 32, 9, 7],
+        [16, 32, 1, 1],
+      ],
+      { ...plain, padding: [0, 0, 1, 1] },
+    );
+    expect(lowerForBlas(wider).workspaceBytes).toBe(4 * 32 * (10 * 8));
   });
 });

@@ -53,6 +53,13 @@ describe.each(['threads', 'local'] as const)('a batch staged while the devices c
     await expect(session.runStaged(second)).rejects.toMatchObject({ code: 'staged-batch' });
   });
 
+  it('is lost where the next one cannot be staged: its area is half overwritten', async () => {
+    const first = session.stage('train', batchOf(0));
+    expect(() => session.stage('train', { ...batchOf(1), t: f32([8, 4], 1) })).toThrow('input t is');
+    await expect(session.runStaged(first)).rejects.toMatchObject({ code: 'staged-batch' });
+    expect((await session.run('train', batchOf(0))).loss).toBe((await plain.run('train', batchOf(0))).loss);
+  });
+
   it('leaves the step whole where what the host does meanwhile fails', async () => {
     const failing = session.run('train', batchOf(0), {
       meanwhile: () => {
