@@ -37,6 +37,7 @@ const conv = (rank: number, { stride = 1, pad = 0, dilation = 1, groups = 1 } = 
 
 const rows4 = (shape: Shape, count: number): Shape[] => new Array<Shape>(count).fill(shape);
 const attention = (causal: boolean, layout = 'NHTD'): Attrs => ({ causal, scale: 0.2, layout });
+const dropout = { ratio: 0.3, stream: [5, 6], axis: 0 };
 
 const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Shape[], attrs: Attrs])[] = [
   ...[0, 1, 2, 3].map((t) => {
