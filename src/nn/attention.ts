@@ -1,15 +1,16 @@
 import { GraphError } from '../core/errors.ts';
 import { formatShape, formatType, sameShape } from '../core/types.ts';
-import type { Graph, Tensor } from '../graph/graph.ts';
+import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 import { kaimingUniform, xavierUniform, zeros } from '../init/index.ts';
-import { causalMask, scaledDotProductAttention } from '../ops/attention.ts';
+import { causalMask, scaledDotProductAttention, scaledDotProductAttentionOp } from '../ops/attention.ts';
 import { equal, or, where } from '../ops/compare.ts';
+import { dropout as drop } from '../ops/dropout.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { matmul } from '../ops/matmul.ts';
 import { reshape, slice, transpose } from '../ops/shape.ts';
 import { softmax } from '../ops/softmax.ts';
-import { dropout } from './dropout.ts';
+import { dropoutOf } from './dropout.ts';
 import { affine } from './linear.ts';
 import { requireShare } from './refuse.ts';
 import { type LayerOptions, scoped } from './scope.ts';
@@ -38,8 +39,8 @@ export interface AttentionOptions extends LayerOptions, AttentionMasks {
   /** Biases of all four projections; default true. */
   readonly bias?: boolean;
   /**
-   * By `scaledDotProductAttention`, which never holds the [T, S] weights, where no mask but `causal` is given and nothing is
-   * dropped; with masks, or dropout in training, the weights are made whatever this says. Default true.
+   * By `scaledDotProductAttention`, which never holds the [T, S] weights, where no mask but `causal` is given; with others
+   * the weights are made whatever this says. Both drop the same weights. Default true.
    */
   readonly fused?: boolean;
 }
@@ -69,7 +70,7 @@ const attentionOptions = {
 export const multiheadAttention = (query: Tensor, options: AttentionOptions): Tensor =>
   scoped('multiheadAttention', query, options, attentionOptions, () => {
     const { graph } = query;
-    const { heads, key = query, value = key, bias = true } = options;
+    const { heads, key = query, value = key, bias = true, dropout: p = 0 } = options;
     check(query, key, value, options);
     const [n, t, d] = query.shape as [number, number, number];
     const s = key.shape[1]!;
@@ -83,7 +84,8 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
         });
     const inBias = bias ? graph.parameter('in_proj_bias', [3 * d], zeros) : undefined;
 
-    const fused = isFused(graph.mode, options);
+    const fused = isFused(options);
+    const drops = graph.mode === 'training' && p > 0;
     /** Projections `from` to `to` of queries, keys and values, as one product: each [N, length, heads, D / heads] if fused, else heads first. */
     const project = (x: Tensor, from: number, to: number): Tensor[] => {
       const rows = (w: Tensor): Tensor => (to - from === 3 ? w : slice(w, { 0: [from * d, to * d] }));
@@ -105,8 +107,12 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
     ) as [Tensor, Tensor, Tensor];
 
     const attended = fused
-      ? scaledDotProductAttention(q, k, v, { causal: options.causal, layout: 'NTHD' })
-      : transpose(unfused(q, k, v, { n, heads, t, s }, options), [0, 2, 1, 3]);
+      ? scaledDotProductAttention(q, k, v, {
+          causal: options.causal,
+          layout: 'NTHD',
+          dropout: drops ? dropoutOf('multiheadAttention', q, { p }) : undefined,
+        })
+      : transpose(unfused(q, k, v, { n, heads, t, s }, options, drops), [0, 2, 1, 3]);
     const joined = reshape(attended, [n, t, d]);
     return graph.scope('out_proj', () =>
       affine(
@@ -117,15 +123,17 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
     );
   });
 
-const isFused = (
-  mode: Graph['mode'],
-  { fused = true, attnMask, keyPaddingMask, dropout: p = 0 }: AttentionOptions,
-): boolean => fused && !attnMask && !keyPaddingMask && (p === 0 || mode !== 'training');
+const isFused = ({ fused = true, attnMask, keyPaddingMask }: AttentionOptions): boolean =>
+  fused && !attnMask && !keyPaddingMask;
 
 /** The same with its weights as a tensor, which masks hide and dropout drops. */
-function unfused(q: Tensor, k: Tensor, v: Tensor, sizes: Sizes, options: AttentionOptions): Tensor {
+function unfused(q: Tensor, k: Tensor, v: Tensor, sizes: Sizes, options: AttentionOptions, drops: boolean): Tensor {
   const scores = matmul(mul(q, 1 / Math.sqrt(q.shape[3]!)), k, { transB: true });
-  return matmul(dropout(attentionWeights(scores, sizes, options), { p: options.dropout ?? 0 }), v);
+  const weights = attentionWeights(scores, sizes, options);
+  if (!drops) return matmul(weights, v);
+  // Named as the fused op would be, so that both draw the same mask.
+  const { name } = scaledDotProductAttentionOp;
+  return matmul(drop(weights, { ...dropoutOf('multiheadAttention', q, { p: options.dropout }), name }), v);
 }
 
 /** The least f32: softmax makes an exact 0 of it beside any score, and no NaN where a row has nothing else. */

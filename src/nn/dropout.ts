@@ -1,5 +1,5 @@
 import type { Tensor } from '../graph/graph.ts';
-import { dropout as drop } from '../ops/dropout.ts';
+import { dropout as drop, type DropoutOptions as OpOptions } from '../ops/dropout.ts';
 import { mul } from '../ops/elementwise.ts';
 import { broadcastTo, reshape } from '../ops/shape.ts';
 import { refuse, requireShare } from './refuse.ts';
@@ -24,16 +24,16 @@ function samplesOf(x: Tensor): number | undefined {
   return undefined;
 }
 
-/** x's mask applied to `t`, of which each sample owns an equal part of the axis. */
-function masked(layer: string, x: Tensor, t: Tensor, { p = 0.5, axis = 0 }: DropoutOptions): Tensor {
+/** How x is dropped from, of which each sample owns an equal part of the axis. */
+export function dropoutOf(layer: string, x: Tensor, { p = 0.5, axis = 0 }: DropoutOptions): OpOptions {
   const samples = axis === null ? undefined : samplesOf(x);
-  if (samples === undefined) return drop(t, { ratio: p, axis: null });
+  if (samples === undefined) return { ratio: p, axis: null };
   const size = x.shape[axis! < 0 ? axis! + x.rank : axis!];
   if (size === undefined || size % samples !== 0) {
     const what = size === undefined ? `there is no axis ${axis}` : `axis ${axis} does not hold ${samples} samples`;
     refuse(layer, x, what, '{ axis } names the axis of the samples; { axis: null } is for what is not batched');
   }
-  return drop(t, { ratio: p, axis, samples });
+  return { ratio: p, axis, samples };
 }
 
 const isActive = (layer: string, x: Tensor, { p = 0.5 }: DropoutOptions): boolean => {
@@ -48,7 +48,7 @@ const isActive = (layer: string, x: Tensor, { p = 0.5 }: DropoutOptions): boolea
  */
 export const dropout = (x: Tensor, options: DropoutOptions = {}): Tensor =>
   scoped('dropout', x, options, { name: true, p: true, axis: true }, () =>
-    isActive('dropout', x, options) ? masked('dropout', x, x, options) : x,
+    isActive('dropout', x, options) ? drop(x, dropoutOf('dropout', x, options)) : x,
   );
 
 /** As `dropout`, but whole channels of [N, C, …] at once. */
@@ -58,7 +58,7 @@ const channelDropout =
     if (x.rank !== rank) refuse(layer, x, `takes ${takes}`);
     return scoped(layer, x, options, { name: true, p: true }, () => {
       if (!isActive(layer, x, options)) return x;
-      const kept = masked(layer, x, broadcastTo(x.graph.scalar(1), x.shape.slice(0, 2)), options);
+      const kept = drop(broadcastTo(x.graph.scalar(1), x.shape.slice(0, 2)), dropoutOf(layer, x, options));
       return mul(
         x,
         reshape(

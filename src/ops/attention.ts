@@ -1,9 +1,19 @@
 import { elementCount, formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
-import { type OpRecord, type RefTensor, require, type Sample } from '../graph/op-record.ts';
+import { type OpRecord, type RefTensor, require, type Sample, type SampleInput } from '../graph/op-record.ts';
 import { add, mul, sub } from './binary.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
+import {
+  type DropoutAttrs,
+  type DropoutOptions,
+  dropoutDraw,
+  dropoutLayout,
+  dropoutMaskValues,
+  dropoutOp,
+  flopsPerDraw,
+  requireDropout,
+} from './dropout.ts';
 import { matmul } from './matmul.ts';
 import { logSumExp, sum } from './reduce.ts';
 import { transpose, view } from './shape.ts';
@@ -20,6 +30,9 @@ import { exp } from './unary.ts';
  * The gradient makes the weights again, as e^(s − lse), block by block. It takes y and lse as independent inputs, so that
  * each op's derivative stands by itself; how lse depends on q and k is in the forward op's own rule. A second derivative
  * is that of the graph of ordinary ops, weights and all.
+ *
+ * With `dropout`, y = dropout(softmax(s))·v: two more inputs, samples and key, draw the mask of the weights, and draw it
+ * again for the gradient; lse is that of all scores.
  */
 export type AttentionAttrs = {
   /** Query i sees the keys j ≤ i (PyTorch's is_causal). */
@@ -31,6 +44,8 @@ export type AttentionAttrs = {
    * k [N, S, H, D], v [N, S, H, V], the heads side by side, as projections leave and take them.
    */
   readonly layout: AttentionLayout;
+  /** Of the weights […, T, S], or [N, H, T, S] in either layout, by `dropout`'s rule; its axis stands before T. */
+  readonly dropout?: DropoutAttrs;
 };
 export type AttentionLayout = 'NHTD' | 'NTHD';
 
@@ -59,6 +74,12 @@ export function attentionSizes(q: Shape, k: Shape, v: Shape, layout: AttentionLa
 const lseShape = (q: Shape, layout: AttentionLayout): Shape =>
   layout === 'NTHD' ? [q[0]!, q[2]!, q[1]!] : q.slice(0, -1);
 
+/** Of the weights that are never held. */
+const weightsShape = (q: Shape, k: Shape, layout: AttentionLayout): Shape => [
+  ...lseShape(q, layout),
+  k.at(layout === 'NTHD' ? -3 : -2)!,
+];
+
 const outputShape = (q: Shape, v: Shape): Shape => [...q.slice(0, -1), v.at(-1)!];
 
 /** Pairs of a query and a key that it sees. */
@@ -86,6 +107,44 @@ function requireAttention([q, k, v]: readonly TensorType[], { scale, layout }: A
     sameShape(b, like(keys, a.at(-1)!)), `k must be ${say('S', a.at(-1)!)}, got ${formatShape(b)}`);
   require(c.length > 0 && sameShape(c, like(keys, c.at(-1)!)), `v must be ${say(keys, 'V')}, got ${formatShape(c)}`);
   require(Number.isFinite(scale), `scale must be a finite number, got ${scale}`);
+}
+
+/** The number of the first element that a sample's counters cannot tell from another: 2³² blocks of four. */
+const dropoutPlaces = 2 ** 34;
+
+/** Tensors of these names, and behind them what dropout draws from, where there is any. */
+function requireInputs(inputs: readonly TensorType[], names: readonly string[], attrs: AttentionAttrs): void {
+  const { dropout, layout } = attrs;
+  const count = names.length + (dropout ? 2 : 0);
+  const all = dropout ? [...names, 'samples', 'key'] : names;
+  require(inputs.length === count, `takes ${all.join(', ')}: ${count} inputs, got ${inputs.length}`);
+  requireFloats(inputs.slice(0, names.length), names);
+  requireAttention(inputs, attrs);
+  if (!dropout) return;
+  const weights = weightsShape(inputs[0]!.shape, inputs[1]!.shape, layout);
+  const [samples, key] = inputs.slice(-2) as [TensorType, TensorType];
+  requireDropout(weights, samples, key, dropout);
+  const { ratio, axis } = dropout;
+  require(ratio > 0, `the ratio of dropout must lie in (0, 1), got ${ratio}`);
+  require(axis === null ||
+    axis < weights.length - 2, `axis ${axis} of weights ${formatShape(weights)} is none of samples`);
+  const { outer, run } = dropoutLayout(weights, axis, samples.shape[0]!);
+  require(outer * run <= dropoutPlaces, `a sample has ${outer * run} weights, more than dropout can tell apart: 2^34`);
+}
+
+/** How many matrices of weights in a row are a sample's. */
+export function dropoutMatrices(q: Shape, k: Shape, { layout, dropout }: AttentionAttrs, samples: number): number {
+  const shape = weightsShape(q, k, layout);
+  return dropoutLayout(shape, dropout!.axis, samples).run / (shape.at(-1)! * shape.at(-2)!);
+}
+
+/** Factors of the weights, heads in front, in the order of their matrix; undefined where none is dropped. */
+function dropoutFactors(inputs: readonly RefTensor[], { dropout }: AttentionAttrs): Float64Array | undefined {
+  if (!dropout) return undefined;
+  const [q, k] = inputs as [RefTensor, RefTensor];
+  const [samples, key] = inputs.slice(-2) as [RefTensor, RefTensor];
+  const shape = weightsShape(q.type.shape, k.type.shape, 'NHTD');
+  return dropoutMaskValues(shape, samples, key, dropout).map((kept) => kept / (1 - dropout.ratio));
 }
 
 /** [N, T, H, D] as [N, H, T, D], or back. */
@@ -142,7 +201,18 @@ function logSum(x: Float64Array): number {
 
 const plain: AttentionAttrs = { causal: false, scale: 0.5, layout: 'NHTD' };
 
-const cases: readonly { name: string; q: Shape; k: Shape; v?: Shape; attrs: AttentionAttrs }[] = [
+interface Case {
+  readonly name: string;
+  readonly q: Shape;
+  readonly k: Shape;
+  readonly v?: Shape;
+  readonly attrs: AttentionAttrs;
+  /** Whose weights are dropped. */
+  readonly samples?: readonly number[];
+}
+const half: DropoutAttrs = { ratio: 0.5, stream: [0x2545f491, 0x4f6cdd1d], axis: 0 };
+
+const cases: readonly Case[] = [
   { name: 'heads', q: [2, 3, 4, 5], k: [2, 3, 4, 5], attrs: plain },
   { name: 'causal', q: [2, 2, 5, 4], k: [2, 2, 5, 4], attrs: { ...plain, causal: true } },
   { name: 'fewer keys, wider values', q: [2, 1, 5, 2], k: [2, 1, 3, 2], v: [2, 1, 3, 6], attrs: plain },
@@ -162,7 +232,38 @@ const cases: readonly { name: string; q: Shape; k: Shape; v?: Shape; attrs: Atte
     k: [2, 5, 2, 3],
     attrs: { causal: true, scale: 1, layout: 'NTHD' },
   },
+  { name: 'dropped', q: [2, 3, 5, 4], k: [2, 3, 7, 4], attrs: { ...plain, dropout: half }, samples: [4, 70_000] },
+  {
+    name: 'dropped, causal, not batched',
+    q: [2, 6, 3],
+    k: [2, 6, 3],
+    attrs: { ...plain, causal: true, dropout: { ...half, axis: null } },
+    samples: [0],
+  },
+  {
+    name: 'dropped, heads side by side',
+    q: [4, 5, 2, 3],
+    k: [4, 5, 2, 3],
+    attrs: { causal: true, scale: 1, layout: 'NTHD', dropout: { ...half, ratio: 0.25 } },
+    samples: [8, 3],
+  },
+  {
+    name: 'dropped, samples behind another axis',
+    q: [2, 2, 3, 2],
+    k: [2, 2, 5, 2],
+    attrs: { ...plain, dropout: { ...half, axis: 1 } },
+    samples: [6, 1],
+  },
 ];
+
+/** samples and key, where weights are dropped. */
+const drawn = ({ samples }: Case): SampleInput[] =>
+  samples
+    ? [
+        { shape: [samples.length], dtype: 'i32', values: samples },
+        { shape: [4], dtype: 'i32', values: [7, 0, 3, 0] },
+      ]
+    : [];
 
 const bad = (q: Shape, k: Shape, v: Shape, message: string, attrs: Partial<AttentionAttrs> = {}) => ({
   inputs: [q, k, v].map((shape): TensorType => ({ dtype: 'f32', shape })),
@@ -170,12 +271,17 @@ const bad = (q: Shape, k: Shape, v: Shape, message: string, attrs: Partial<Atten
   message,
 });
 
+/** Of weights [6, 4, 5]. */
+const dropping = (message: string, draw: readonly Shape[], dropout = half) => {
+  const { inputs, attrs } = bad([6, 4, 3], [6, 5, 3], [6, 5, 3], message, { dropout });
+  return { inputs: [...inputs, ...draw.map((shape): TensorType => ({ dtype: 'i32', shape }))], attrs, message };
+};
+
 export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<AttentionAttrs>({
   name: 'scaledDotProductAttention',
-  doc: 'y = softmax(scale·q·kᵀ)·v; outputs y and lse, the log Σ e^score of each row. q […, T, D], k […, S, D], v […, S, V], y […, T, V], lse […, T], or with layout NTHD q [N, T, H, D] and so on, lse [N, H, T]; causal: query i sees the keys j ≤ i. No matrix of weights is held (FlashAttention; PyTorch scaled_dot_product_attention).',
+  doc: 'y = softmax(scale·q·kᵀ)·v; outputs y and lse, the log Σ e^score of each row. q […, T, D], k […, S, D], v […, S, V], y […, T, V], lse […, T], or with layout NTHD q [N, T, H, D] and so on, lse [N, H, T]; causal: query i sees the keys j ≤ i. With `dropout`, samples i32 [N] and key i32 [4] follow, and weights are dropped behind the softmax. No matrix of weights is held (FlashAttention; PyTorch scaled_dot_product_attention).',
   infer: (inputs, attrs) => {
-    requireFloats(inputs, ['q', 'k', 'v']);
-    requireAttention(inputs, attrs);
+    requireInputs(inputs, ['q', 'k', 'v'], attrs);
     const [q, , v] = inputs as [TensorType, TensorType, TensorType];
     return [
       { dtype: 'f32', shape: outputShape(q.shape, v.shape) },
@@ -188,12 +294,15 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
     const [yShape, rows] = [outputShape(q.type.shape, v.type.shape), q.type.shape.slice(0, -1)];
     const y = new Float64Array(elementCount(yShape));
     const lse = new Float64Array(elementCount(rows));
+    const factors = dropoutFactors(inputs, attrs);
+    const keys = v.type.shape.at(-2)!;
     eachQuery(
       inputs,
       attrs,
       (row, scores) => (lse[row] = logSum(scores)),
       (row, weights, firstKey) => {
-        weights.forEach((w, j) => {
+        weights.forEach((weight, j) => {
+          const w = factors ? weight * factors[row * keys + j]! : weight;
           for (let c = 0; c < size; c++) y[row * size + c]! += w * v.data[(firstKey + j) * size + c]!;
         });
       },
@@ -207,11 +316,14 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
   gradient: {
     kind: 'rule',
     rule: ({ inputs, outputs, attrs, grads, needs }) => {
-      const [q, k, v] = inputs as [Tensor, Tensor, Tensor];
+      const [q, k, v, ...draw] = inputs as [Tensor, Tensor, Tensor, ...Tensor[]];
       const [y, lse] = outputs as [Tensor, Tensor];
       const [dy, dLse] = grads;
-      const [dq, dk, dv] = dy ? scaledDotProductAttentionGrad(q, k, v, y, lse, dy, attrs) : [];
-      if (!dLse) return [needs(0) ? dq : undefined, needs(1) ? dk : undefined, needs(2) ? dv : undefined];
+      const [dq, dk, dv] = dy
+        ? q.graph.add(scaledDotProductAttentionGradOp, [q, k, v, y, lse, dy, ...draw], attrs)
+        : [];
+      const none = draw.map(() => undefined);
+      if (!dLse) return [needs(0) ? dq : undefined, needs(1) ? dk : undefined, needs(2) ? dv : undefined, ...none];
       // ∂lse/∂s are the weights. Only higher derivatives ask for them.
       const move = mover(attrs.layout);
       const [a, b] = [move(q), move(k)];
@@ -221,22 +333,23 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
         needs(0) ? plus(dq, mul(matmul(ds, b), attrs.scale)) : undefined,
         needs(1) ? plus(dk, matmul(ds, mul(a, attrs.scale), { transA: true })) : undefined,
         needs(2) ? dv : undefined,
+        ...none,
       ];
     },
   },
-  cost: (inputs, outputs, { causal, layout }) => {
+  cost: (inputs, outputs, { causal, layout, dropout }) => {
     const sizes = attentionSizes(inputs[0]!.shape, inputs[1]!.shape, inputs[2]!.shape, layout);
     return {
-      flops: pairs(sizes, causal) * (2 * (sizes.size + sizes.valueSize) + flopsPerWeight),
+      flops: pairs(sizes, causal) * (2 * (sizes.size + sizes.valueSize) + weightFlops(dropout)),
       bytes: elementwiseBytes(inputs, outputs),
     };
   },
   samples: [
     ...cases.map(
-      ({ name, q, k, v = k, attrs }): Sample<AttentionAttrs> => ({
-        name,
-        inputs: [{ shape: q }, { shape: k }, { shape: v }],
-        attrs,
+      (c): Sample<AttentionAttrs> => ({
+        name: c.name,
+        inputs: [{ shape: c.q }, { shape: c.k }, { shape: c.v ?? c.k }, ...drawn(c)],
+        attrs: c.attrs,
       }),
     ),
     {
@@ -253,6 +366,22 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
     bad([2, 3, 4], [2, 5, 4], [2, 3, 4], 'v must be [2, 5, V], got [2, 3, 4]'),
     bad([3, 4], [3, 4], [3, 4], 'scale must be a finite number, got Infinity', { scale: Infinity }),
     bad([3, 2, 4], [3, 2, 4], [3, 2, 4], 'q must be [N, T, H, D], got [3, 2, 4]', { layout: 'NTHD' }),
+    dropping('takes q, k, v, samples, key: 5 inputs, got 3', []),
+    dropping('axis 1 of weights [6, 4, 5] is none of samples', [[4], [4]], { ...half, axis: 1 }),
+    dropping('axis 0 of size 6 does not hold 4 samples', [[4], [4]]),
+    dropping('the ratio of dropout must lie in (0, 1), got 0', [[6], [4]], { ...half, ratio: 0 }),
+    {
+      inputs: [
+        ...[
+          [1, 2 ** 18, 1],
+          [1, 2 ** 17, 1],
+          [1, 2 ** 17, 1],
+        ].map((shape): TensorType => ({ dtype: 'f32', shape })),
+        ...[[1], [4]].map((shape): TensorType => ({ dtype: 'i32', shape })),
+      ],
+      attrs: { ...plain, dropout: half },
+      message: 'more than dropout can tell apart',
+    },
     bad([1, 3, 2, 4], [1, 5, 3, 4], [1, 5, 3, 4], 'k must be [1, S, 2, 4], got [1, 5, 3, 4]', { layout: 'NTHD' }),
     {
       inputs: [{ dtype: 'f32', shape: [3, 4] }],
@@ -262,15 +391,14 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
   ],
 });
 
-/** An exponential and the passes over a row, as softmax counts them. */
-const flopsPerWeight = 25;
+/** An exponential and the passes over a row, as softmax counts them, and what draws a weight's mask. */
+const weightFlops = (dropout: DropoutAttrs | undefined): number => 25 + (dropout ? flopsPerDraw : 0);
 
 export const scaledDotProductAttentionGradOp: OpRecord<AttentionAttrs> = defineOp<AttentionAttrs>({
   name: 'scaledDotProductAttentionGrad',
-  doc: 'dq = scale·ds·k, dk = scale·dsᵀ·q and dv = pᵀ·dy with p = e^(scale·q·kᵀ − lse), made again block by block, and ds = p∘(dy·vᵀ − Σ dy∘y); inputs q, k, v, y, lse, dy.',
+  doc: 'dq = scale·ds·k, dk = scale·dsᵀ·q and dv = pᵀ·dy with p = e^(scale·q·kᵀ − lse), made again block by block, and ds = p∘(dy·vᵀ − Σ dy∘y); inputs q, k, v, y, lse, dy. With `dropout`, samples and key follow, p in dv and dy·vᵀ are dropped.',
   infer: (inputs, attrs) => {
-    requireFloats(inputs, ['q', 'k', 'v', 'y', 'lse', 'dy']);
-    requireAttention(inputs, attrs);
+    requireInputs(inputs, ['q', 'k', 'v', 'y', 'lse', 'dy'], attrs);
     const [q, , v, y, lse, dy] = inputs.map((t) => t.shape) as [Shape, Shape, Shape, Shape, Shape, Shape];
     requireShape('y', y, outputShape(q, v));
     requireShape('lse', lse, lseShape(q, attrs.layout));
@@ -281,6 +409,8 @@ export const scaledDotProductAttentionGradOp: OpRecord<AttentionAttrs> = defineO
     const [q, k, v, y, lse, dy] = inputs as [RefTensor, RefTensor, RefTensor, RefTensor, RefTensor, RefTensor];
     const size = q.type.shape.at(-1)!;
     const valueSize = v.type.shape.at(-1)!;
+    const keys = v.type.shape.at(-2)!;
+    const factors = dropoutFactors(inputs, attrs);
     const [dq, dk, dv] = [q, k, v].map((t) => new Float64Array(t.data.length)) as [
       Float64Array,
       Float64Array,
@@ -295,9 +425,10 @@ export const scaledDotProductAttentionGradOp: OpRecord<AttentionAttrs> = defineO
         for (let c = row * valueSize; c < (row + 1) * valueSize; c++) delta += dy.data[c]! * y.data[c]!;
         weights.forEach((w, j) => {
           const key = firstKey + j;
+          const factor = factors ? factors[row * keys + j]! : 1;
           let dp = -delta;
           for (let c = 0; c < valueSize; c++) {
-            const g = dy.data[row * valueSize + c]!;
+            const g = factor * dy.data[row * valueSize + c]!;
             dp += g * v.data[key * valueSize + c]!;
             dv[key * valueSize + c]! += w * g;
           }
@@ -321,29 +452,36 @@ export const scaledDotProductAttentionGradOp: OpRecord<AttentionAttrs> = defineO
       const move = mover(attrs.layout);
       const lse = inputs[4]!;
       const [q, k, v, y, dy] = [0, 1, 2, 3, 5].map((i) => move(inputs[i]!)) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+      const draw = inputs.slice(6);
       const p = unfusedWeights(q, k, lse, attrs);
       const delta = sum(mul(dy, y), { axes: [-1], keepDims: true });
-      const ds = mul(p, sub(matmul(dy, v, { transB: true }), delta));
+      const ds = mul(p, sub(dropped(matmul(dy, v, { transB: true }), draw, attrs), delta));
       return [
         move(mul(matmul(ds, k), attrs.scale)),
         move(matmul(ds, mul(q, attrs.scale), { transA: true })),
-        move(matmul(p, dy, { transA: true })),
+        move(matmul(dropped(p, draw, attrs), dy, { transA: true })),
       ];
     },
   },
-  cost: (inputs, outputs, { causal, layout }) => {
+  cost: (inputs, outputs, { causal, layout, dropout }) => {
     const sizes = attentionSizes(inputs[0]!.shape, inputs[1]!.shape, inputs[2]!.shape, layout);
     return {
       // Scores again and the gradients of all three: five products.
-      flops: pairs(sizes, causal) * (6 * sizes.size + 4 * sizes.valueSize + flopsPerWeight),
+      flops: pairs(sizes, causal) * (6 * sizes.size + 4 * sizes.valueSize + weightFlops(dropout)),
       bytes: elementwiseBytes(inputs, outputs),
     };
   },
-  samples: cases.map(({ name, q, k, v = k, attrs }) => {
+  samples: cases.map((c) => {
+    const { name, q, k, v = k, attrs } = c;
     const y = outputShape(q, v);
     // lse about what log Σ e^score is, so that the weights are of the size they have.
     const lse = { shape: lseShape(q, attrs.layout), low: 0.5, high: 1.5 };
-    return { name, inputs: [...[q, k, v, y].map((shape) => ({ shape })), lse, { shape: y }], attrs, atol: 2e-6 };
+    return {
+      name,
+      inputs: [...[q, k, v, y].map((shape) => ({ shape })), lse, { shape: y }, ...drawn(c)],
+      attrs,
+      atol: 2e-6,
+    };
   }),
   badSamples: [
     {
@@ -368,6 +506,10 @@ const mover =
   (t: Tensor): Tensor =>
     layout === 'NTHD' ? transpose(t, [0, 2, 1, 3]) : t;
 
+/** Weights, or their cotangents, heads in front, as dropout leaves them: the same mask as the op's own. */
+const dropped = (t: Tensor, draw: readonly Tensor[], { dropout }: AttentionAttrs): Tensor =>
+  dropout ? t.graph.add(dropoutOp, [t, ...draw], dropout)[0]! : t;
+
 /** The graph of ordinary ops that the op stands for; log Σ e^score where it is asked for. */
 export function unfusedAttention(
   inputs: readonly Tensor[],
@@ -375,9 +517,10 @@ export function unfusedAttention(
   wantsLogSumExp = true,
 ): [y: Tensor, logSumExp: Tensor | undefined] {
   const move = mover(attrs.layout);
-  const [q, k, v] = inputs.map(move) as [Tensor, Tensor, Tensor];
+  const [q, k, v] = inputs.slice(0, 3).map(move) as [Tensor, Tensor, Tensor];
   const scores = attentionScores(q, k, attrs);
-  return [move(matmul(softmax(scores), v)), wantsLogSumExp ? logSumExp(scores, { axes: [-1] }) : undefined];
+  const weights = dropped(softmax(scores), inputs.slice(3), attrs);
+  return [move(matmul(weights, v)), wantsLogSumExp ? logSumExp(scores, { axes: [-1] }) : undefined];
 }
 
 /** scale·q·kᵀ of heads in front, −∞ where a query does not see the key. */
@@ -414,6 +557,11 @@ export interface ScaledDotProductAttentionOptions {
   readonly scale?: number;
   /** NHTD: heads in front, lse […, T]; NTHD: q [N, T, H, D], y [N, T, H, V] and lse [N, H, T]. Default NHTD. */
   readonly layout?: AttentionLayout;
+  /**
+   * Of the weights […, T, S] ([N, H, T, S] in NTHD), behind the softmax (PyTorch's dropout_p); default none. The axis is the
+   * batch's, in front of T and S; the mask's stream follows from the node's name.
+   */
+  readonly dropout?: Omit<DropoutOptions, 'name'>;
 }
 
 /** `scaledDotProductAttention`, and log Σ e^score of each row. */
@@ -423,14 +571,24 @@ export function scaledDotProductAttentionWithLogSumExp(
   v: Tensor,
   options: ScaledDotProductAttentionOptions = {},
 ): { readonly y: Tensor; readonly logSumExp: Tensor } {
-  const { causal = false, scale = 1 / Math.sqrt(q.shape.at(-1) ?? 1), layout = 'NHTD' } = options;
-  const [y, logSumExp] = q.graph.add(scaledDotProductAttentionOp, [q, k, v], { causal, scale, layout });
+  const { causal = false, scale = 1 / Math.sqrt(q.shape.at(-1) ?? 1), layout = 'NHTD', dropout } = options;
+  const { graph } = q;
+  const plain: AttentionAttrs = { causal, scale, layout };
+  if (!dropout || dropout.ratio === 0 || dropout.ratio === 1) {
+    const [y, logSumExp] = graph.add(scaledDotProductAttentionOp, [q, k, v], plain) as [Tensor, Tensor];
+    // All dropped: the limit, which the scale 1 / 0 would hide.
+    return { y: dropout?.ratio === 1 ? mul(y, 0) : y, logSumExp };
+  }
+  const { name } = scaledDotProductAttentionOp;
+  const draw = dropoutDraw(graph, weightsShape(q.shape, k.shape, layout), { ...dropout, name });
+  const attrs: AttentionAttrs = { ...plain, dropout: draw.attrs };
+  const [y, logSumExp] = graph.add(scaledDotProductAttentionOp, [q, k, v, ...draw.inputs], attrs);
   return { y: y!, logSumExp: logSumExp! };
 }
 
 /**
  * softmax(scale·q·kᵀ)·v for q […, T, D], k […, S, D] and v […, S, V] (or `layout` NTHD), without holding the weights, as PyTorch's
- * scaled_dot_product_attention without mask and dropout.
+ * scaled_dot_product_attention without a mask of its own.
  */
 export const scaledDotProductAttention = (
   q: Tensor,
@@ -438,15 +596,3 @@ export const scaledDotProductAttention = (
   v: Tensor,
   options: ScaledDotProductAttentionOptions = {},
 ): Tensor => scaledDotProductAttentionWithLogSumExp(q, k, v, options).y;
-
-function scaledDotProductAttentionGrad(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  y: Tensor,
-  lse: Tensor,
-  dy: Tensor,
-  attrs: AttentionAttrs,
-): readonly Tensor[] {
-  return q.graph.add(scaledDotProductAttentionGradOp, [q, k, v, y, lse, dy], attrs);
-}

@@ -1,6 +1,6 @@
 import { hashName, philox4x32 } from '../core/random.ts';
 import { elementCount, formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
-import type { Tensor } from '../graph/graph.ts';
+import type { Graph, Tensor } from '../graph/graph.ts';
 import { type BadSample, type OpRecord, type RefTensor, require, type Sample } from '../graph/op-record.ts';
 import { normalAxis } from './axes.ts';
 import { mul } from './binary.ts';
@@ -45,7 +45,12 @@ export function dropoutLayout(x: Shape, axis: number | null, samples: number): {
 /** Words below it are dropped. */
 export const dropoutThreshold = (ratio: number): number => Math.floor(ratio * 2 ** 32);
 
-function requireDropout(x: Shape, samples: TensorType, key: TensorType, { ratio, stream, axis }: DropoutAttrs): void {
+export function requireDropout(
+  x: Shape,
+  samples: TensorType,
+  key: TensorType,
+  { ratio, stream, axis }: DropoutAttrs,
+): void {
   require(samples.dtype === 'i32' &&
     samples.shape.length === 1, `samples must be i32 [N], got ${samples.dtype}${formatShape(samples.shape)}`);
   require(key.dtype === 'i32' &&
@@ -65,8 +70,13 @@ function requireDropout(x: Shape, samples: TensorType, key: TensorType, { ratio,
   require(x[axis]! % n === 0, `axis ${axis} of size ${x[axis]} does not hold ${n} samples of equal size`);
 }
 
-/** 1 where an element is kept. */
-function maskOf(shape: Shape, samples: RefTensor, key: RefTensor, { ratio, stream, axis }: DropoutAttrs): Float64Array {
+/** 1 where an element of an x of that shape is kept. */
+export function dropoutMaskValues(
+  shape: Shape,
+  samples: RefTensor,
+  key: RefTensor,
+  { ratio, stream, axis }: DropoutAttrs,
+): Float64Array {
   const n = samples.data.length;
   const { outer, run } = dropoutLayout(shape, axis, n);
   const threshold = dropoutThreshold(ratio);
@@ -92,7 +102,7 @@ function maskOf(shape: Shape, samples: RefTensor, key: RefTensor, { ratio, strea
 }
 
 /** Ten rounds of two multiplications and four exclusive ors make four words. */
-const flopsPerElement = 20;
+export const flopsPerDraw = 20;
 
 const sampleStream = hashName('sample');
 const seed = { shape: [4], dtype: 'i32' as const, values: [7, 0, 3, 0] };
@@ -142,7 +152,7 @@ export const dropoutOp: OpRecord<DropoutAttrs> = defineOp<DropoutAttrs>({
   },
   reference: ([x, samples, key], attrs) => {
     const factor = 1 / (1 - attrs.ratio);
-    return [maskOf(x!.type.shape, samples!, key!, attrs).map((kept, i) => x!.data[i]! * (kept * factor))];
+    return [dropoutMaskValues(x!.type.shape, samples!, key!, attrs).map((kept, i) => x!.data[i]! * (kept * factor))];
   },
   gradient: {
     kind: 'rule',
@@ -153,7 +163,7 @@ export const dropoutOp: OpRecord<DropoutAttrs> = defineOp<DropoutAttrs>({
     ],
   },
   cost: (inputs, outputs) => ({
-    flops: flopsPerElement * elementCount(outputs[0]!.shape),
+    flops: flopsPerDraw * elementCount(outputs[0]!.shape),
     bytes: elementwiseBytes(inputs, outputs),
   }),
   samples: [
@@ -207,10 +217,10 @@ export const dropoutMaskOp = defineOp<MaskAttrs>({
     requireDropout(shape, inputs[0]!, inputs[1]!, attrs);
     return [{ dtype: 'bool', shape }];
   },
-  reference: ([samples, key], attrs) => [maskOf(attrs.shape, samples!, key!, attrs)],
+  reference: ([samples, key], attrs) => [dropoutMaskValues(attrs.shape, samples!, key!, attrs)],
   gradient: { kind: 'none', why: 'it draws random booleans from integers' },
   cost: (inputs, outputs) => ({
-    flops: flopsPerElement * elementCount(outputs[0]!.shape),
+    flops: flopsPerDraw * elementCount(outputs[0]!.shape),
     bytes: elementwiseBytes(inputs, outputs),
   }),
   samples: cases.map(({ name, shape, samples, attrs, key }) => ({
@@ -244,15 +254,18 @@ export interface DropoutOptions {
   readonly name?: string;
 }
 
-/** What a node of this name draws from, and how. */
-function drawOf(x: Tensor, { ratio = 0.5, axis = 0, samples, name = 'dropout' }: DropoutOptions) {
-  const { graph } = x;
-  const at = axis === null ? null : normalAxis(axis, x.rank);
+/** What a node of this name draws from for an x of that shape, and how. */
+export function dropoutDraw(
+  graph: Graph,
+  shape: Shape,
+  { ratio = 0.5, axis = 0, samples, name = 'dropout' }: DropoutOptions,
+) {
+  const at = axis === null ? null : normalAxis(axis, shape.length);
   // Not batched: one sample, the same in every microbatch.
   const owners =
     at === null
       ? graph.constant({ type: { dtype: 'i32', shape: [1] }, data: Int32Array.of(0) }, 'sample')
-      : graph.sampleIndices(samples ?? x.shape[at] ?? 1);
+      : graph.sampleIndices(samples ?? shape[at] ?? 1);
   const attrs: DropoutAttrs = { ratio, stream: hashName(graph.nextName(name)), axis: at };
   return { name, attrs, inputs: [owners, graph.randomKey()] };
 }
@@ -271,7 +284,7 @@ export function dropoutWithMask(
   { mask = true, ...options }: DropoutOptions & { readonly mask?: boolean } = {},
 ): { readonly y: Tensor; readonly mask: Tensor | undefined } {
   const { graph } = x;
-  const { name, attrs, inputs } = drawOf(x, options);
+  const { name, attrs, inputs } = dropoutDraw(graph, x.shape, options);
   // All dropped: the limit, which the scale 1 / 0 would hide.
   if (attrs.ratio === 1) {
     const none = graph.constant({

@@ -17,7 +17,7 @@ export interface Model {
 /** The model's graph for some batch size: for names, and for all that does not depend on the batch. */
 export const someGraph = (model: Model, mode?: ModelMode): Graph => model.build(model.ownBatch ?? 1, mode).graph;
 
-/** Ops that only training has. */
+/** Ops that only training has; and attention that drops weights. */
 const trainingOps: ReadonlySet<string> = new Set(['dropout', 'dropoutMask', 'runningAverage']);
 
 /**
@@ -27,7 +27,7 @@ const trainingOps: ReadonlySet<string> = new Set(['dropout', 'dropoutMask', 'run
 export function buildModel(model: Model, batch: number, mode: ModelMode): ModelGraph {
   const built = model.build(batch, mode);
   if (mode === 'training' || built.graph.mode === mode) return built;
-  const layer = built.graph.nodes.find((n) => n.op && trainingOps.has(n.op.name));
+  const layer = built.graph.nodes.find((n) => n.op && (trainingOps.has(n.op.name) || n.attrs.dropout !== undefined));
   if (!layer) return built;
   throw new GraphError(
     'training-graph',

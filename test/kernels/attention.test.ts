@@ -14,8 +14,16 @@ interface Case {
 }
 const scale = 0.6;
 
-/** Outputs and, for the cotangent dy, gradients. */
-function direct({ B, T, S, D, V, causal }: Case, q: Float32Array, k: Float32Array, v: Float32Array, dy: Float32Array) {
+/** Outputs and, for the cotangent dy, gradients; weights times their factors, where there are any. */
+function direct(
+  { B, T, S, D, V, causal }: Case,
+  q: Float32Array,
+  k: Float32Array,
+  v: Float32Array,
+  dy: Float32Array,
+  factors?: Float32Array,
+) {
+  const factor = (row: number, j: number): number => factors?.[row * S + j] ?? 1;
   const [y, lse] = [new Float64Array(B * T * V), new Float64Array(B * T)];
   const [dq, dk, dv] = [q, k, v].map((t) => new Float64Array(t.length)) as [Float64Array, Float64Array, Float64Array];
   const dot = (n: number, a: Float32Array, i: number, b: Float32Array, j: number): number => {
@@ -30,13 +38,13 @@ function direct({ B, T, S, D, V, causal }: Case, q: Float32Array, k: Float32Arra
     const top = Math.max(...scores);
     lse[row] = top + Math.log(scores.reduce((sum, s) => sum + Math.exp(s - top), 0));
     const weights = scores.map((s) => Math.exp(s - lse[row]!));
-    const dp = seen.map((key) => dot(V, dy, row, v, key));
+    const dp = seen.map((key, j) => factor(row, j) * dot(V, dy, row, v, key));
     const delta = weights.reduce((sum, w, j) => sum + w * dp[j]!, 0);
     seen.forEach((key, j) => {
       const ds = scale * weights[j]! * (dp[j]! - delta);
       for (let c = 0; c < V; c++) {
-        y[row * V + c]! += weights[j]! * v[key * V + c]!;
-        dv[key * V + c]! += weights[j]! * dy[row * V + c]!;
+        y[row * V + c]! += factor(row, j) * weights[j]! * v[key * V + c]!;
+        dv[key * V + c]! += factor(row, j) * weights[j]! * dy[row * V + c]!;
       }
       for (let d = 0; d < D; d++) {
         dq[row * D + d]! += ds * k[key * D + d]!;
@@ -49,7 +57,7 @@ function direct({ B, T, S, D, V, causal }: Case, q: Float32Array, k: Float32Arra
 
 const sizesOf = ({ B, T, S, D, V, causal }: Case): number[] => [B, 1, T, S, D, V, causal ? 1 : 0, scale];
 const bytesOf = (gradient: 0 | 1, { T, S, D, V, causal }: Case): number =>
-  kernels.attentionWorkspace!(gradient, T, S, D, V, causal ? 1 : 0);
+  kernels.attentionWorkspace!(gradient, T, S, D, V, causal ? 1 : 0, 0);
 
 const forward = (c: Case, q: Float32Array, k: Float32Array, v: Float32Array) =>
   run('attention', ...sizesOf(c), { in: q }, { in: k }, { in: v }, f32(c.B * c.T * c.V), f32(c.B * c.T), {
@@ -81,7 +89,7 @@ const drawn = ({ B, T, S, D, V }: Case) =>
 const cases: readonly Case[] = [
   { B: 2, T: 5, S: 7, D: 3, V: 4, causal: false },
   { B: 3, T: 1, S: 1, D: 1, V: 1, causal: true },
-  // Blocks of 64 queries and 256 keys, and what is left.
+  // Blocks of 64 queries, causal 16, 32 and 64, of 256 keys, and what is left.
   { B: 2, T: 130, S: 300, D: 8, V: 5, causal: false },
   { B: 1, T: 330, S: 330, D: 6, V: 16, causal: true },
   { B: 1, T: 64, S: 256, D: 32, V: 32, causal: false },
@@ -109,6 +117,10 @@ describe('attention', () => {
       const sizes = { queries: c.T, keys: c.S, size: c.D, valueSize: c.V };
       expect(attentionWorkspace('attention', sizes, c.causal), title(c)).toBe(bytesOf(0, c));
       expect(attentionWorkspace('attentionGrad', sizes, c.causal), title(c)).toBe(bytesOf(1, c));
+      for (const [gradient, kind] of (['attention', 'attentionGrad'] as const).entries()) {
+        const found = kernels.attentionWorkspace!(gradient, c.T, c.S, c.D, c.V, c.causal ? 1 : 0, 1);
+        expect(attentionWorkspace(kind, sizes, c.causal, true), title(c)).toBe(found);
+      }
     }
     for (const [size, valueSize] of [
       [7, 300],
@@ -122,7 +134,7 @@ describe('attention', () => {
     }
     const long = (length: number): number =>
       attentionWorkspace('attentionGrad', { queries: length, keys: length, size: 64, valueSize: 64 }, true);
-    expect(long(1 << 20)).toBe(long(256));
+    expect(long(1 << 20)).toBe(long(257));
   });
 
   it('gives each matrix the same bits whatever lies beside it', () => {
@@ -187,5 +199,55 @@ describe('attention', () => {
     k.fill(-Infinity);
     const [none, minus] = forward(row, q.slice(3), k, v);
     expect([none[0], minus[0]]).toEqual([Number.NaN, -Infinity]);
+  });
+
+  /** A forward and a backward call of `n` samples that own `own` matrices each, with weights dropped. */
+  function dropped(c: Case, samples: number[], own: number, data: readonly Float32Array[], ratio = 0.4) {
+    const key = { in: Int32Array.of(7, 0, 3, 0) };
+    const who = { in: Int32Array.from(samples) };
+    const threshold = Math.floor(ratio * 2 ** 32) | 0;
+    const draw = [samples.length, own, 11, 22, threshold, 1 / (1 - ratio)];
+    const [q, k, v, dy] = data as [Float32Array, Float32Array, Float32Array, Float32Array];
+    const inputs = [q, k, v].map((t) => ({ in: t }));
+    const bytes = (gradient: number) => kernels.attentionWorkspace!(gradient, c.T, c.S, c.D, c.V, c.causal ? 1 : 0, 1);
+    const [y, lse] = run(
+      'attentionDropout',
+      ...[...sizesOf(c), ...draw, ...inputs, who, key, f32(c.B * c.T * c.V), f32(c.B * c.T), { ws: bytes(0) }],
+    ) as [Float32Array, Float32Array];
+    const grads = run(
+      'attentionDropoutGrad',
+      ...[...sizesOf(c), ...draw, ...inputs, { in: y }, { in: lse }, { in: dy }, who, key],
+      ...[q, k, v].map((t) => f32(t.length)),
+      { ws: bytes(1) },
+    ) as Float32Array[];
+    const ones = { in: new Float32Array(c.B * c.T * c.S).fill(1) };
+    const [runLength, matrix] = [own * c.T * c.S, f32(c.B * c.T * c.S)];
+    const [factors] = run('dropout', samples.length, 1, runLength, ones, who, key, matrix, ...draw.slice(2)) as [
+      Float32Array,
+    ];
+    return { y, lse, grads, factors };
+  }
+
+  it.each(cases.map((c) => [title(c), c] as const))('drops by the mask that dropout draws: %s', (_, c) => {
+    const data = drawn(c);
+    const [q, k, v, dy] = data;
+    const { y, lse, grads, factors } = dropped(c, [5], c.B, data);
+    const expected = direct(c, q, k, v, dy, factors);
+    expectClose(lse, expected.lse, 2e-6, 2e-6);
+    expectClose(y, expected.y, 3e-5, 3e-6);
+    expectClose(grads[0]!, expected.dq, 8e-5, 4e-5);
+    expectClose(grads[1]!, expected.dk, 8e-5, 8e-5);
+    expectClose(grads[2]!, expected.dv, 8e-5, 4e-5);
+  });
+
+  it('gives each sample its own mask and the same bits whatever lies beside it', () => {
+    const c: Case = { B: 6, T: 21, S: 27, D: 5, V: 6, causal: false };
+    const data = drawn(c);
+    const all = dropped(c, [40, 41, 42], 2, data);
+    const second = (t: Float32Array): Float32Array => t.slice(t.length / 3, (2 * t.length) / 3);
+    const alone = dropped({ ...c, B: 2 }, [41], 2, data.map(second));
+    expect([alone.y, alone.lse, ...alone.grads]).toEqual([all.y, all.lse, ...all.grads].map(second));
+    expect(second(all.factors)).toEqual(alone.factors);
+    expect(all.factors.slice(0, alone.factors.length)).not.toEqual(alone.factors);
   });
 });

@@ -7,8 +7,10 @@ import { elementCount } from '../../src/core/types.ts';
 import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import * as nn from '../../src/nn/index.ts';
+import { scaledDotProductAttention } from '../../src/ops/attention.ts';
 import { add, mul } from '../../src/ops/elementwise.ts';
 import { sum } from '../../src/ops/reduce.ts';
+import { reshape } from '../../src/ops/shape.ts';
 import { firstDifference } from '../conformance/compare.ts';
 import { fillParameters, generator, nodeList, ref, valuesOf } from './helpers.ts';
 
@@ -239,11 +241,11 @@ describe('multiheadAttention', () => {
       const input = graph.input('x', { shape: [n, t, d] });
       nn.multiheadAttention(input, { heads, dropout: p, name: 'attn' });
       return {
-        ops: graph.nodes.flatMap((node) => (node.op?.name === 'dropout' ? [node.inputs[0]!.shape] : [])),
+        ops: graph.nodes.flatMap((node) => (node.attrs.dropout ? [node.attrs.dropout] : [])),
         parameters: graph.parameters.map((p) => p.name),
       };
     };
-    expect(listOf('training', 0.25).ops).toEqual([[n, heads, t, t]]);
+    expect(listOf('training', 0.25).ops).toMatchObject([{ ratio: 0.25, axis: 0 }]);
     expect(listOf('training', 0).ops).toEqual([]);
     expect(listOf('evaluation', 0.25)).toEqual(listOf('evaluation', 0));
     expect(listOf('evaluation', 0.25).parameters).toEqual(listOf('training', 0.25).parameters);
@@ -298,7 +300,12 @@ describe('fused attention', () => {
     const squares = (list: readonly Tensor[]): Tensor => list.map((g) => sum(mul(g, g))).reduce((a, b) => add(a, b));
     const first = of(squares([y]));
     const second = of(squares(first));
-    const inputs = { x: fill(n * t * d, 0.5), ...(cross ? { key: fill(n * s * 6, 0.25) } : {}) };
+    const drawn = { 'random/samples': [3, 8], 'random/key': [7, 0, 3, 0] };
+    const inputs = {
+      x: fill(n * t * d, 0.5),
+      ...(cross ? { key: fill(n * s * 6, 0.25) } : {}),
+      ...(options.dropout ? drawn : {}),
+    };
     return valuesOf([y, ...first, ...second], inputs, fillParameters(graph)).map((v) => [...v]);
   }
 
@@ -314,7 +321,31 @@ describe('fused attention', () => {
     });
   });
 
-  it('holds no weights in a step; masks, dropped weights and fused: false do', () => {
+  it.each([
+    ['self', {}, false],
+    ['cross, causal', { causal: true }, true],
+  ] as const)('%s: drops the same weights as the graph with weights', (_, options, cross) => {
+    const expected = derivatives({ ...options, dropout: 0.4, fused: false }, cross);
+    derivatives({ ...options, dropout: 0.4 }, cross).forEach((values, i) => {
+      expect(firstDifference(values, expected[i]!, { atol: 1e-10, rtol: 1e-10 }), `tensor ${i}`).toBeUndefined();
+    });
+    expect(expected[0]).not.toEqual(derivatives({ ...options, fused: false }, cross)[0]);
+  });
+
+  it('draws for each node of a scope by itself, and drops all where all is to be dropped', () => {
+    const graph = new Graph();
+    const input = graph.input('x', { shape: [n, t, d] });
+    const [q, k, v] = [0, 1, 2].map(() => reshape(input, [n, t, heads, d / heads])) as [Tensor, Tensor, Tensor];
+    const attend = (ratio: number) =>
+      scaledDotProductAttention(q, k, v, { layout: 'NTHD', dropout: { ratio, axis: null } });
+    const [a, b, none] = [attend(0.5), attend(0.5), attend(1)];
+    const streams = [a, b].map(({ node }) => (node.attrs.dropout as { stream: number[] }).stream);
+    expect(streams[0]).not.toEqual(streams[1]);
+    const [dropped] = valuesOf([none], { x: fill(n * t * d, 0.5) }, fillParameters(graph));
+    expect(dropped!.every((value) => value === 0)).toBe(true);
+  });
+
+  it('holds no weights in a step; masks and fused: false do', () => {
     const holds = (options: Options, mode: 'training' | 'evaluation' = 'training') => {
       const graph = new Graph({ mode });
       const [long, width] = [11, 8];
@@ -328,7 +359,8 @@ describe('fused attention', () => {
     };
     expect(holds({})).toBe(false);
     expect(holds({ fused: false })).toBe(true);
-    expect(holds({ dropout: 0.5 })).toBe(true);
+    expect(holds({ dropout: 0.5 })).toBe(false);
+    expect(holds({ dropout: 0.5, fused: false })).toBe(true);
     expect(holds({ dropout: 0.5 }, 'evaluation')).toBe(false);
     const graph = new Graph();
     const input = graph.input('x', { shape: [n, t, d] });
@@ -343,9 +375,15 @@ it('transformer layers have PyTorch’s defaults and refuse what is none of thei
   const input = graph.input('x', { shape: [n, t, d] });
   nn.transformerEncoderLayer(input, { heads, name: 'layer' });
   expect(graph.node('layer.linear1.weight').outputs[0]!.shape).toEqual([2048, d]);
-  const ratios = graph.nodes.flatMap((node) => (node.op?.name === 'dropout' ? [[node.name, node.attrs.ratio]] : []));
+  const ratios = graph.nodes.flatMap(({ name, op, attrs }) =>
+    op?.name === 'dropout'
+      ? [[name, attrs.ratio]]
+      : attrs.dropout
+        ? [[name, (attrs.dropout as typeof attrs).ratio]]
+        : [],
+  );
   expect(ratios).toEqual([
-    ['layer.self_attn.dropout', 0.1],
+    ['layer.self_attn.scaledDotProductAttention', 0.1],
     ['layer.dropout1.dropout', 0.1],
     ['layer.dropout.dropout', 0.1],
     ['layer.dropout2.dropout', 0.1],

@@ -37,6 +37,7 @@ const conv = (rank: number, { stride = 1, pad = 0, dilation = 1, groups = 1 } = 
 
 const rows4 = (shape: Shape, count: number): Shape[] => new Array<Shape>(count).fill(shape);
 const attention = (causal: boolean, layout = 'NHTD'): Attrs => ({ causal, scale: 0.2, layout });
+const dropout = { ratio: 0.3, stream: [5, 6], axis: 0 };
 
 const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Shape[], attrs: Attrs])[] = [
   ...[0, 1, 2, 3].map((t) => {
@@ -170,6 +171,18 @@ const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Sha
     attention(false),
   ],
   [
+    'attention that drops weights',
+    'scaledDotProductAttention',
+    rows4([2, 70, 2, 32], 3),
+    { ...attention(true, 'NTHD'), dropout },
+  ],
+  [
+    'its gradient',
+    'scaledDotProductAttentionGrad',
+    [...rows4([2, 70, 2, 32], 4), [2, 2, 70], [2, 70, 2, 32]],
+    { ...attention(true, 'NTHD'), dropout },
+  ],
+  [
     'a recurrent scan',
     'gruScan',
     [
@@ -190,6 +203,14 @@ function outputsOf(executor: Executor, op: OpName, shapes: readonly Shape[], att
     feeds.set(tensor, f32(shape, i + 1));
     return tensor;
   });
+  if (attrs.dropout) {
+    const draw = { samples: Int32Array.of(5, 9), key: Int32Array.of(7, 0, 3, 0) };
+    for (const [name, data] of Object.entries(draw)) {
+      const type = { dtype: 'i32', shape: [data.length] } as const;
+      inputs.push(graph.input(name, { ...type, batchAxis: null }));
+      feeds.set(inputs.at(-1)!, { type, data });
+    }
+  }
   return executor.run(graph.add(recordOf(op), inputs, attrs), feeds);
 }
 

@@ -75,6 +75,7 @@ function isLight(op: i32): bool {
   return op == RELU || op == NEG || op == ABS;
 }
 
+/** V8 makes constants anew every turn: two vectors a turn share them, and one's latency hides behind the other's. */
 @inline
 function map(op: i32, n: i32, x: usize, y: usize): void {
   if (isLight(op)) {
@@ -87,8 +88,17 @@ function map(op: i32, n: i32, x: usize, y: usize): void {
       y += 64;
     }
   }
-  for (; n >= 4; n -= 4) {
+  for (; n >= 8; n -= 8) {
+    const y0 = unary(op, v128.load(x));
+    const y1 = unary(op, v128.load(x, 16));
+    v128.store(y, y0);
+    v128.store(y, y1, 16);
+    x += 32;
+    y += 32;
+  }
+  if (n >= 4) {
     v128.store(y, unary(op, v128.load(x)));
+    n -= 4;
     x += 16;
     y += 16;
   }
@@ -213,8 +223,18 @@ export function slope(op: i32, a: v128, dy: v128): v128 {
 
 @inline
 function mapSlope(op: i32, n: i32, a: usize, dy: usize, dx: usize): void {
-  for (; n >= 4; n -= 4) {
+  for (; n >= 8; n -= 8) {
+    const dx0 = slope(op, v128.load(a), v128.load(dy));
+    const dx1 = slope(op, v128.load(a, 16), v128.load(dy, 16));
+    v128.store(dx, dx0);
+    v128.store(dx, dx1, 16);
+    a += 32;
+    dy += 32;
+    dx += 32;
+  }
+  if (n >= 4) {
     v128.store(dx, slope(op, v128.load(a), v128.load(dy)));
+    n -= 4;
     a += 16;
     dy += 16;
     dx += 16;

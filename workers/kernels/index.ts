@@ -1,11 +1,11 @@
 // Every kernel of the WebAssembly backend; the rules of the ABI are in README.md.
 export { clip, clipGrad, elu, eluGrad, hardSigmoid, hardSigmoidGrad, leakyRelu, leakyReluGrad, thresholdedRelu, thresholdedReluGrad } from './activations';
-export { attention, attentionDeltas, attentionFinish, attentionGrad, attentionRows, attentionScale, attentionScaled, attentionWeightGrads, attentionWorkspace } from './attention';
+export { attention, attentionDeltas, attentionDropout, attentionDropoutGrad, attentionDrops, attentionFinish, attentionGrad, attentionRows, attentionScale, attentionScaled, attentionWeightGrads, attentionWorkspace } from './attention';
 export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad, batchNormWithMomentsInputGrad, channelMoments, mergeMoments, runningVariance } from './batchNorm';
 export { add, div, equal, equalI32, fmod, greater, greaterEqual, less, lessEqual, lessI32, maximum, minimum, mod, mul, notEqual, pow, prelu, sub } from './binary';
 export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';
 export { copy32, copy8, copyBytes, copyInto32, copyInto8, fill32, fill8 } from './copy';
-export { dropout, dropoutMask } from './dropout';
+export { dropMatrix, dropState, dropout, dropoutMask } from './dropout';
 export { abs, accumulate, ceil, erf, exp, floor, gelu, geluGrad, geluTanh, geluTanhGrad, hardSwish, hardSwishGrad, log, neg, reciprocal, relu, reluGrad, round, runningAverage, sigmoid, sigmoidGrad, sign, softplus, softsign, softsignGrad, sqrt, tanh, tanhGrad } from './elementwise';
 export { gather32, gather8, scatterAdd } from './gather';
 export { gemm, gemmBatched, gemmWorkspace } from './gemm';

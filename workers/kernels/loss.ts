@@ -2,7 +2,7 @@
 // tensors of one element.
 import { fillRow } from './lanes';
 import { maxRow, sumRow } from './reduce';
-import { expRow, logOne, scaleRow, sumExp } from './softmax';
+import { expRow, logOne, sumExp } from './softmax';
 
 /**
  * out[0] = scale[0]·Σ (log Σ e^logit − logit[target]) over the rows whose target is not ignoreIndex, added in order of
@@ -26,6 +26,21 @@ export function crossEntropy(
   store<f32>(out, <f32>(total * <f64>load<f32>(scale)));
 }
 
+/** x·first, rounded, ·second. */
+function scaleRowTwice(n: i32, x: usize, first: f32, second: f32): void {
+  const p = f32x4.splat(first);
+  const q = f32x4.splat(second);
+  for (; n >= 8; n -= 8) {
+    v128.store(x, f32x4.mul(f32x4.mul(v128.load(x), p), q));
+    v128.store(x, f32x4.mul(f32x4.mul(v128.load(x, 16), p), q), 16);
+    x += 32;
+  }
+  for (; n > 0; n--) {
+    store<f32>(x, load<f32>(x) * first * second);
+    x += 4;
+  }
+}
+
 /** dx = (softmax − onehot)·scale[0]·dy[0]; rows of ignoreIndex are 0. */
 export function crossEntropyGrad(
   rows: i32, cols: i32, logits: usize, target: usize, scale: usize, dy: usize, ignoreIndex: i32, dx: usize,
@@ -38,10 +53,11 @@ export function crossEntropyGrad(
     } else {
       if (<u32>t >= <u32>cols) unreachable();
       expRow(cols, logits, dx, maxRow(cols, logits));
-      scaleRow(cols, dx, <f32>(1 / sumRow(cols, dx)));
+      const inverse = <f32>(1 / sumRow(cols, dx));
       const hit = dx + <usize>t * 4;
-      store<f32>(hit, load<f32>(hit) - 1);
-      scaleRow(cols, dx, factor);
+      const gradient = (load<f32>(hit) * inverse - 1) * factor;
+      scaleRowTwice(cols, dx, inverse, factor);
+      store<f32>(hit, gradient);
     }
     logits += <usize>cols * 4;
     dx += <usize>cols * 4;

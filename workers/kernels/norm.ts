@@ -72,6 +72,11 @@ export function layerNorm(
   }
 }
 
+@inline
+function normalized(x: v128, mean: v128, rstd: v128): v128 {
+  return f32x4.mul(f32x4.sub(x, mean), rstd);
+}
+
 /**
  * With h = (x − mean)·rstd and g = dy·gamma:  dx = rstd·(g − mean(g) − h·mean(g·h)), means over the row.
  * Ba, Kiros, Hinton, "Layer Normalization" (2016), differentiated. Sums in blocks of 4·BLOCK terms in f32, totals in f64.
@@ -82,43 +87,39 @@ export function inputGradRow(cols: i32, x: usize, gamma: usize, mean: f32, rstd:
   const r = f32x4.splat(rstd);
   let sumG: f64 = 0;
   let sumGH: f64 = 0;
+  const whole = cols & ~3;
   for (let from = 0; from < cols; from += 4 * BLOCK) {
     let sg = f32x4.splat(0);
     let sgh = sg;
-    const to = min(cols, from + 4 * BLOCK);
-    for (let i = from; i < to; i += 4) {
-      const at = <usize>i * 4;
-      const k = to - i;
-      let g: v128;
-      let h: v128;
-      if (k >= 4) {
-        g = f32x4.mul(v128.load(dy + at), v128.load(gamma + at));
-        h = v128.load(x + at);
-      } else {
-        // Missing lanes of g are 0 and leave both sums alone.
-        g = f32x4.mul(loadTail(dy + at, k), loadTail(gamma + at, k));
-        h = loadTail(x + at, k);
-      }
+    const to = <usize>min(whole, from + 4 * BLOCK) * 4;
+    for (let at = <usize>from * 4; at < to; at += 16) {
+      const g = f32x4.mul(v128.load(dy + at), v128.load(gamma + at));
       sg = f32x4.add(sg, g);
-      sgh = f32x4.add(sgh, f32x4.mul(g, f32x4.mul(f32x4.sub(h, mu), r)));
+      sgh = f32x4.add(sgh, f32x4.mul(g, normalized(v128.load(x + at), mu, r)));
+    }
+    const left = cols - whole;
+    if (left > 0 && whole - from < 4 * BLOCK) {
+      // Missing lanes of g are 0 and leave both sums alone.
+      const g = f32x4.mul(loadTail(dy + to, left), loadTail(gamma + to, left));
+      sg = f32x4.add(sg, g);
+      sgh = f32x4.add(sgh, f32x4.mul(g, normalized(loadTail(x + to, left), mu, r)));
     }
     sumG += sum4(sg);
     sumGH += sum4(sgh);
   }
   const meanG = f32x4.splat(<f32>(sumG * inverseCols));
   const meanGH = f32x4.splat(<f32>(sumGH * inverseCols));
-  for (let i = 0; i < cols; i += 4) {
-    const at = <usize>i * 4;
-    const k = cols - i;
-    const full = k >= 4;
-    const g = f32x4.mul(
-      full ? v128.load(dy + at) : loadTail(dy + at, k),
-      full ? v128.load(gamma + at) : loadTail(gamma + at, k),
-    );
-    const h = f32x4.mul(f32x4.sub(full ? v128.load(x + at) : loadTail(x + at, k), mu), r);
-    const v = f32x4.mul(r, f32x4.sub(f32x4.sub(g, meanG), f32x4.mul(h, meanGH)));
-    if (full) v128.store(dx + at, v);
-    else storeTail(dx + at, k, v);
+  const end = <usize>whole * 4;
+  for (let at: usize = 0; at < end; at += 16) {
+    const g = f32x4.mul(v128.load(dy + at), v128.load(gamma + at));
+    const h = normalized(v128.load(x + at), mu, r);
+    v128.store(dx + at, f32x4.mul(r, f32x4.sub(f32x4.sub(g, meanG), f32x4.mul(h, meanGH))));
+  }
+  if (cols > whole) {
+    const left = cols - whole;
+    const g = f32x4.mul(loadTail(dy + end, left), loadTail(gamma + end, left));
+    const h = normalized(loadTail(x + end, left), mu, r);
+    storeTail(dx + end, left, f32x4.mul(r, f32x4.sub(f32x4.sub(g, meanG), f32x4.mul(h, meanGH))));
   }
 }
 

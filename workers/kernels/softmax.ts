@@ -3,20 +3,24 @@ import { loadTail, storeTail } from './lanes';
 import { vexp, vlog } from './math';
 import { maxRow, sumRow } from './reduce';
 
-/** y = e^(x − shift). */
-@inline
-function shiftedExp(n: i32, x: usize, y: usize, shift: f32): void {
+/** y = e^(x − shift). Two vectors a turn, as in elementwise.ts. */
+export function expRow(n: i32, x: usize, y: usize, shift: f32): void {
   const m = f32x4.splat(shift);
-  for (; n >= 4; n -= 4) {
+  for (; n >= 8; n -= 8) {
+    const y0 = vexp(f32x4.sub(v128.load(x), m));
+    const y1 = vexp(f32x4.sub(v128.load(x, 16), m));
+    v128.store(y, y0);
+    v128.store(y, y1, 16);
+    x += 32;
+    y += 32;
+  }
+  if (n >= 4) {
     v128.store(y, vexp(f32x4.sub(v128.load(x), m)));
+    n -= 4;
     x += 16;
     y += 16;
   }
   if (n > 0) storeTail(y, n, vexp(f32x4.sub(loadTail(x, n), m)));
-}
-
-export function expRow(n: i32, x: usize, y: usize, shift: f32): void {
-  shiftedExp(n, x, y, shift);
 }
 
 /** Σ e^(x − shift) without storing the terms; f32 vectors over blocks of 256 terms, totals in f64. */
@@ -27,8 +31,15 @@ export function sumExp(n: i32, x: usize, shift: f32): f64 {
     let s = f32x4.splat(0);
     let block = min(n, 256);
     n -= block;
-    for (; block >= 4; block -= 4) {
+    for (; block >= 8; block -= 8) {
+      const e0 = vexp(f32x4.sub(v128.load(x), m));
+      const e1 = vexp(f32x4.sub(v128.load(x, 16), m));
+      s = f32x4.add(f32x4.add(s, e0), e1);
+      x += 32;
+    }
+    if (block >= 4) {
       s = f32x4.add(s, vexp(f32x4.sub(v128.load(x), m)));
+      block -= 4;
       x += 16;
     }
     total += <f64>f32x4.extract_lane(s, 0) + <f64>f32x4.extract_lane(s, 1);
@@ -45,6 +56,13 @@ export function sumExp(n: i32, x: usize, shift: f32): f64 {
 @inline
 export function scaleRow(n: i32, y: usize, factor: f32): void {
   const f = f32x4.splat(factor);
+  for (; n >= 16; n -= 16) {
+    v128.store(y, f32x4.mul(v128.load(y), f));
+    v128.store(y, f32x4.mul(v128.load(y, 16), f), 16);
+    v128.store(y, f32x4.mul(v128.load(y, 32), f), 32);
+    v128.store(y, f32x4.mul(v128.load(y, 48), f), 48);
+    y += 64;
+  }
   for (; n >= 4; n -= 4) {
     v128.store(y, f32x4.mul(v128.load(y), f));
     y += 16;
@@ -138,8 +156,18 @@ export function logSoftmaxGrad(rows: i32, cols: i32, y: usize, dy: usize, dx: us
   for (; rows > 0; rows--) {
     const sum = f32x4.splat(<f32>sumRow(cols, dy));
     let n = cols;
-    for (; n >= 4; n -= 4) {
+    for (; n >= 8; n -= 8) {
+      const e0 = vexp(v128.load(y));
+      const e1 = vexp(v128.load(y, 16));
+      v128.store(dx, f32x4.sub(v128.load(dy), f32x4.mul(e0, sum)));
+      v128.store(dx, f32x4.sub(v128.load(dy, 16), f32x4.mul(e1, sum)), 16);
+      y += 32;
+      dy += 32;
+      dx += 32;
+    }
+    if (n >= 4) {
       v128.store(dx, f32x4.sub(v128.load(dy), f32x4.mul(vexp(v128.load(y)), sum)));
+      n -= 4;
       y += 16;
       dy += 16;
       dx += 16;

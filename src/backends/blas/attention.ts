@@ -4,11 +4,12 @@
  */
 import {
   type AttentionBlocks,
+  attentionOperands,
   attentionPlaces,
-  attentionSizeArgs,
+  nativeQueryBlock,
   readAttention,
 } from '../../lower/blas/attention-blocks.ts';
-import { keyBlock, queryBlock } from '../../lower/wasm/attention.ts';
+import { keyBlock } from '../../lower/wasm/attention.ts';
 import type { Blas } from './library.ts';
 import type { BindNative } from './products.ts';
 
@@ -22,7 +23,13 @@ export interface AttentionExports {
   readonly attentionDeltas: Export;
   readonly attentionWeightGrads: Export;
   readonly attentionScale: Export;
+  readonly attentionDrops: Export;
+  readonly dropState: Export;
+  readonly dropMatrix: Export;
 }
+
+/** A pointer that the kernels take for none. */
+const none = -1;
 
 /** A head's keys that any of the queries before `end` sees. */
 const keysSeen = ({ causal, keys }: AttentionBlocks, end: number): number => (causal ? Math.min(end, keys) : keys);
@@ -30,7 +37,7 @@ const keysSeen = ({ causal, keys }: AttentionBlocks, end: number): number => (ca
 /** Each head of each sample: byte offsets of its first query or key, its first value, and its first row. */
 function eachHead(
   { samples, heads, queries, keys, size, valueSize }: AttentionBlocks,
-  visit: (query: number, key: number, value: number, result: number, row: number) => void,
+  visit: (query: number, key: number, value: number, result: number, row: number, matrix: number) => void,
 ): void {
   for (let n = 0; n < samples; n++) {
     for (let h = 0; h < heads; h++) {
@@ -42,37 +49,57 @@ function eachHead(
         key * valueSize + b,
         query * valueSize + b,
         4 * (n * heads + h) * queries,
+        n * heads + h,
       );
     }
   }
 }
 
-export function nativeAttention({ sgemm }: Blas, base: number, kernels: AttentionExports): BindNative {
+/** Prepares the state at `ws` for a step, and for each matrix; nothing where none is dropped. */
+function drawing({ dropout, queries, keys }: AttentionBlocks, kernels: AttentionExports, ws: number, draw: number[]) {
+  const [samples, key] = draw;
+  return {
+    begin: () => dropout && kernels.dropState(ws, key!, ...dropout.numbers),
+    matrix: (at: number) =>
+      dropout && kernels.dropMatrix(ws, samples!, dropout.samples, dropout.matrices, at, queries, keys),
+  };
+}
+
+export function nativeAttention({ sgemm }: Blas, base: number, kernels: AttentionExports, drops: boolean): BindNative {
   return (args) => {
-    const blocks = readAttention(args);
-    const { heads, queries, size: D, valueSize: V, causal, scale } = blocks;
-    const [q, k, v, y, lse, ws] = args.slice(attentionSizeArgs) as [number, number, number, number, number, number];
-    const { forward } = attentionPlaces(blocks);
+    const blocks = readAttention(args, drops);
+    const { heads, queries, keys, size: D, valueSize: V, causal, scale } = blocks;
+    const [q, k, v, ...more] = attentionOperands(args, blocks) as [number, number, number, ...number[]];
+    const [y, lse, ws] = more.slice(-3) as [number, number, number];
+    const { forward, scaled: scaledAt } = attentionPlaces(blocks);
+    const scaled = ws + scaledAt;
+    const draw = drawing(blocks, kernels, ws, more);
     const [scores, tops, sums] = [ws + forward.scores, ws + forward.tops, ws + forward.sums];
     const [ldk, ldv] = [heads * D, heads * V];
-    const head = (qAt: number, kAt: number, vAt: number, yAt: number, lseAt: number) => {
-      for (let i = 0; i < queries; i += queryBlock) {
-        const rows = Math.min(queryBlock, queries - i);
+    const head = (qAt: number, kAt: number, vAt: number, yAt: number, lseAt: number, matrix: number) => {
+      draw.matrix(matrix);
+      for (let i = 0; i < queries; i += nativeQueryBlock) {
+        const rows = Math.min(nativeQueryBlock, queries - i);
         const yRows = yAt + 4 * i * ldv;
-        kernels.attentionScaled(rows, D, qAt + 4 * i * ldk, 4 * ldk, scale, ws);
+        kernels.attentionScaled(rows, D, qAt + 4 * i * ldk, 4 * ldk, scale, scaled);
         const end = keysSeen(blocks, i + rows);
         for (let j = 0; j < end; j += keyBlock) {
           const cols = Math.min(keyBlock, end - j);
-          sgemm(0, 1, rows, cols, D, base + ws, D, base + kAt + 4 * j * ldk, ldk, 0, base + scores, cols);
+          sgemm(0, 1, rows, cols, D, base + scaled, D, base + kAt + 4 * j * ldk, ldk, 0, base + scores, cols);
           kernels.attentionRows(rows, cols, i, j, causal, scores, tops, sums, V, yRows, ldv);
+          if (drops) kernels.attentionDrops(rows, cols, i, j, keys, causal, scores, ws);
           const beta = j > 0 ? 1 : 0;
           sgemm(0, 0, rows, V, cols, base + scores, cols, base + vAt + 4 * j * ldv, ldv, beta, base + yRows, ldv);
         }
         kernels.attentionFinish(rows, tops, sums, V, yRows, ldv, lseAt + 4 * i);
       }
     };
-    return () =>
-      eachHead(blocks, (query, key, value, result, row) => head(q + query, k + key, v + value, y + result, lse + row));
+    return () => {
+      draw.begin();
+      eachHead(blocks, (query, key, value, result, row, matrix) =>
+        head(q + query, k + key, v + value, y + result, lse + row, matrix),
+      );
+    };
   };
 }
 
@@ -81,42 +108,49 @@ export function nativeAttentionGrad(
   memory: WebAssembly.Memory,
   base: number,
   kernels: AttentionExports,
+  drops: boolean,
 ): BindNative {
   const bytes = new Uint8Array(memory.buffer);
   return (args) => {
-    const blocks = readAttention(args);
+    const blocks = readAttention(args, drops);
     const { samples, heads, queries, keys, size: D, valueSize: V, causal, scale } = blocks;
-    const [q, k, v, y, lse, dy, dq, dk, dv, ws] = args.slice(attentionSizeArgs) as Ten;
-    const { gradient } = attentionPlaces(blocks);
+    const operands = attentionOperands(args, blocks);
+    const [q, k, v, y, lse, dy, ...more] = operands as [number, number, number, number, number, number, ...number[]];
+    const [dq, dk, dv, ws] = more.slice(-4) as [number, number, number, number];
+    const { gradient, scaled: scaledAt } = attentionPlaces(blocks);
+    const scaled = ws + scaledAt;
     const [weights, grads, deltas] = [ws + gradient.weights, ws + gradient.grads, ws + gradient.deltas];
+    const factors = ws + gradient.factors;
+    const [draw, drop] = [drawing(blocks, kernels, ws, more), drops ? ws : none];
     const [ldk, ldv] = [heads * D, heads * V];
-    const head = (query: number, key: number, value: number, result: number, row: number) => {
-      for (let i = 0; i < queries; i += queryBlock) {
-        const rows = Math.min(queryBlock, queries - i);
+    const head = (query: number, key: number, value: number, result: number, row: number, matrix: number) => {
+      draw.matrix(matrix);
+      for (let i = 0; i < queries; i += nativeQueryBlock) {
+        const rows = Math.min(nativeQueryBlock, queries - i);
         const [queryAt, resultAt] = [query + 4 * i * ldk, result + 4 * i * ldv];
         const [dyAt, dqAt] = [dy + resultAt, dq + queryAt];
-        kernels.attentionScaled(rows, D, q + queryAt, 4 * ldk, scale, ws);
+        kernels.attentionScaled(rows, D, q + queryAt, 4 * ldk, scale, scaled);
         kernels.attentionDeltas(rows, V, dyAt, y + resultAt, ldv, deltas);
         const end = keysSeen(blocks, i + rows);
         for (let j = 0; j < end; j += keyBlock) {
           const cols = Math.min(keyBlock, end - j);
           const [keyAt, valueAt] = [key + 4 * j * ldk, value + 4 * j * ldv];
-          sgemm(0, 1, rows, cols, D, base + ws, D, base + k + keyAt, ldk, 0, base + weights, cols);
+          sgemm(0, 1, rows, cols, D, base + scaled, D, base + k + keyAt, ldk, 0, base + weights, cols);
           sgemm(0, 1, rows, cols, V, base + dyAt, ldv, base + v + valueAt, ldv, 0, base + grads, cols);
-          kernels.attentionWeightGrads(rows, cols, i, j, causal, weights, grads, lse + row + 4 * i, deltas);
+          const rowAt = lse + row + 4 * i;
+          kernels.attentionWeightGrads(rows, cols, i, j, keys, causal, weights, grads, rowAt, deltas, factors, drop);
           sgemm(1, 0, cols, V, rows, base + weights, cols, base + dyAt, ldv, 1, base + dv + valueAt, ldv);
-          sgemm(1, 0, cols, D, rows, base + grads, cols, base + ws, D, 1, base + dk + keyAt, ldk);
+          sgemm(1, 0, cols, D, rows, base + grads, cols, base + scaled, D, 1, base + dk + keyAt, ldk);
           sgemm(0, 0, rows, D, cols, base + grads, cols, base + k + keyAt, ldk, j > 0 ? 1 : 0, base + dqAt, ldk);
         }
         kernels.attentionScale(rows, D, dqAt, ldk, scale);
       }
     };
     return () => {
+      draw.begin();
       bytes.fill(0, dk, dk + 4 * samples * keys * ldk);
       bytes.fill(0, dv, dv + 4 * samples * keys * ldv);
       eachHead(blocks, head);
     };
   };
 }
-
-type Ten = [number, number, number, number, number, number, number, number, number, number];

@@ -80,18 +80,26 @@ function nativeCall({ kernel, args }: KernelCall): NativeCall | undefined {
       };
     }
     case 'attention':
-    case 'attentionGrad': {
-      const blocks = readAttention(args as readonly number[]);
+    case 'attentionGrad':
+    case 'attentionDropout':
+    case 'attentionDropoutGrad': {
+      const blocks = readAttention(args as readonly number[], kernel.startsWith('attentionDropout'));
       if (!isWorthIt(blocks.rows, blocks.columns, blocks.size)) return undefined;
       const { forward, gradient } = attentionPlaces(blocks);
-      return kernel === 'attention'
-        ? { call: { kernel: 'sgemmAttention', args }, workspaceBytes: forward.end }
-        : { call: { kernel: 'sgemmAttentionGrad', args }, workspaceBytes: gradient.end };
+      const native = { call: { kernel: nativeAttention[kernel], args } };
+      return { ...native, workspaceBytes: kernel.endsWith('Grad') ? gradient.end : forward.end };
     }
     default:
       return undefined;
   }
 }
+
+const nativeAttention = {
+  attention: 'sgemmAttention',
+  attentionGrad: 'sgemmAttentionGrad',
+  attentionDropout: 'sgemmAttentionDropout',
+  attentionDropoutGrad: 'sgemmAttentionDropoutGrad',
+};
 
 type GemmArgs = [number, number, number, Arg, number, number, Arg, number, number, Arg, number, number];
 type BatchedArgs = [

@@ -27,8 +27,7 @@ export interface GptConfig {
    */
   readonly dropout?: number;
   /**
-   * `fused`: attention without its matrix of weights, where none is dropped in training; `unfused`: always with it, as a
-   * graph of ordinary ops. Default fused.
+   * `fused`: attention without its matrix of weights; `unfused`: with it, as a graph of ordinary ops. Default fused.
    */
   readonly attention?: 'fused' | 'unfused';
 }

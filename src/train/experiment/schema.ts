@@ -104,7 +104,7 @@ const model = union(
       dropout,
       attention: choice(['fused', 'unfused'], {
         default: 'fused',
-        doc: 'without the matrix of its weights where none is dropped, or always with it',
+        doc: 'without the matrix of its weights, or with it',
       }),
     },
     lstm: {
