@@ -39,7 +39,7 @@ import {
 
 const self = import.meta.url;
 const allShapes =
-  '64x64x64,128x128x128,256x256x256,512x512x512,1024x1024x1024,32x784x512,128x256x1024,100x77x200,9x512x33';
+  '64x64x64,128x128x128,256x256x256,512x512x512,32x784x512,128x256x1024,100x77x200,9x512x33,1024x1024x1024';
 const { values: flags } = flagsOf(self, {
   only: { type: 'string', default: ['products', ...modelNames].join() },
   shapes: { type: 'string', default: allShapes },

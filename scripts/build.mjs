@@ -1,6 +1,7 @@
 // Builds dist/: the kernels (AssemblyScript → one .wasm), the library (TypeScript → ES modules with types), the command
 // and the workers (bundled). Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
 import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,6 +41,13 @@ const kernelSources = [
   'package-lock.json',
 ];
 
+/** Adds a custom section (WebAssembly core specification, 5.5.3) at a module's end. */
+function appendSection(file, name, content) {
+  const size = (n) => (n < 128 ? [n] : [(n % 128) + 128, ...size(Math.floor(n / 128))]);
+  const body = Buffer.concat([Buffer.from([...size(name.length)]), Buffer.from(name), content]);
+  writeFileSync(file, Buffer.concat([readFileSync(file), Buffer.from([0, ...size(body.length)]), body]));
+}
+
 if (!only || only === 'kernels') {
   // No allocator, no static data, no stack: a kernel touches only the offsets it is given (see workers/kernels/README.md).
   // Two builds of the same sources; where they differ, workers/kernels/fused.ts says.
@@ -48,17 +56,12 @@ if (!only || only === 'kernels') {
     'dist/kernels-relaxed.wasm': ['--enable', 'simd,threads,relaxed-simd', '--use', 'RELAXED_SIMD=1'],
   };
   const stale = Object.entries(variants).filter(([file]) => !isFresh(file, kernelSources));
-  const built = stale.map(([file, features]) =>
+  const compile = (source, file, options) =>
     runBeside(bin('asc'), [
-      'workers/kernels/index.ts',
+      source,
       '--outFile',
       file,
-      ...features,
-      '--importMemory',
-      '--noExportMemory',
-      '--sharedMemory',
-      '--maximumMemory',
-      '65536',
+      ...options,
       '--runtime',
       'stub',
       '--noAssert',
@@ -66,9 +69,26 @@ if (!only || only === 'kernels') {
       'always',
       '-O3',
       '--converge',
-    ]),
-  );
+    ]);
+  const memory = ['--importMemory', '--noExportMemory', '--sharedMemory', '--maximumMemory', '65536'];
+  const built = stale.map(([file, features]) => compile('workers/kernels/index.ts', file, [...features, ...memory]));
+  // What fused kernels are put together from travels with the kernels (src/backends/wasm/vectors.ts), the same in both. Values
+  // of v128 do not leave WebAssembly (AS112), and these need not.
+  const vectors = join(root, 'dist', 'vectors.wasm');
+  if (stale.length > 0) {
+    built.push(
+      compile('workers/kernels/vectors.ts', vectors, [
+        '--enable',
+        'simd',
+        '--noExportMemory',
+        '--disableWarning',
+        '112',
+      ]),
+    );
+  }
   await Promise.all(built); // a core each
+  for (const [file] of stale) appendSection(join(root, file), 'vectors', readFileSync(vectors));
+  rmSync(vectors, { force: true });
 }
 if (!only || only === 'library') {
   run(bin('tsc'), ['-p', 'tsconfig.build.json']);
@@ -98,6 +118,7 @@ if (!only || only === 'library') {
   ]);
   chmodSync(join(root, 'dist', 'cli', 'main.js'), 0o755);
   writeLicences();
+  writeSourcesHash();
 }
 if (!only || only === 'workers') {
   run(bin('esbuild'), [
@@ -115,6 +136,15 @@ if (!only || only === 'workers') {
     '--sourcemap',
     '--log-level=warning',
   ]);
+}
+
+/** By which plans of other sources are told apart (src/profile/identity.ts). */
+function writeSourcesHash() {
+  const hash = createHash('sha256');
+  const files = readdirSync(join(root, 'src'), { recursive: true }).filter((name) => name.endsWith('.ts'));
+  for (const name of files.sort()) hash.update(`${name}\n`).update(readFileSync(join(root, 'src', name)));
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  writeFileSync(join(root, 'dist', 'sources.txt'), `${version} ${hash.digest('hex').slice(0, 32)}\n`);
 }
 
 /** What was bundled is passed on with dist/, and so are its licences. */

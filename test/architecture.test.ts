@@ -16,6 +16,7 @@ const rooms = [
   ['cost'],
   ['partition', 'schedule'],
   ['recompute'],
+  ['fusion'],
   ['program'],
   ['memory'],
   ['simulate'],

@@ -7,7 +7,7 @@ import { median } from './statistics.mjs';
 const peers = fileURLToPath(new URL('../peers/', import.meta.url));
 
 /** Whose first steps are not done by then is ended: compiling alone may take minutes. */
-const startSeconds = 180;
+const startSeconds = 300;
 
 export class Contender {
   /** Starts a process and waits for its first steps; `info.declined` says why it does not take part. */
@@ -22,8 +22,10 @@ export class Contender {
       self.errors = `no two steps within ${startSeconds} s`;
       child.kill('SIGKILL');
     }, startSeconds * 1000);
+    const began = performance.now();
     self.info = await self.next();
     clearTimeout(late);
+    process.stderr.write(`  … ${label}: first steps in ${((performance.now() - began) / 1000).toFixed(1)} s\n`);
     return self;
   }
 

@@ -10,13 +10,23 @@ import { decline, serveTasks } from './serve.mjs';
 
 const [peer, ...words] = process.argv.slice(2);
 
+let stock = new Float32Array(0);
+/** The first `size` of the numbers that all contenders draw. */
+function numbers(size) {
+  if (stock.length < size) {
+    const next = uniform(3);
+    stock = new Float32Array(size);
+    for (let i = 0; i < size; i++) stock[i] = next() * 2 - 1;
+  }
+  return stock;
+}
+
 /** One product: the operands as they are stored, and how often it is taken in a step. */
 function operands(word) {
   const [shape, form] = word.split('-');
   const [m, k, n] = shape.split('x').map(Number);
-  const next = uniform(3);
-  const draw = (size) => Float32Array.from({ length: size }, () => next() * 2 - 1);
-  const [a, b] = [draw(m * k), draw(k * n)];
+  const drawn = numbers(m * k + k * n);
+  const [a, b] = [drawn.slice(0, m * k), drawn.slice(m * k, m * k + k * n)];
   const times = Math.max(1, Math.round(20e6 / (2 * m * k * n)));
   return { m, k, n, a, b, ta: form[0] === 'T', tb: form[1] === 'T', times };
 }

@@ -5,10 +5,10 @@ const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 /** Milliseconds of a step from which on nobody waits for eleven of them, nor for windows. */
 const slowest = 1000 * Number(process.env.SLOWEST_STEP_SECONDS ?? 5);
 
-/** Up to eleven steps: `losses`, and where they take too long `slow`, what each behind the first took. */
-async function firstSteps(step) {
+/** So many steps: `losses`, and where they take too long `slow`, what each behind the first took. */
+async function firstSteps(step, count) {
   const [losses, slow] = [[], []];
-  for (let i = 0; i < 11; i++) {
+  for (let i = 0; i < count; i++) {
     const start = performance.now();
     losses.push(await step());
     const milliseconds = performance.now() - start;
@@ -24,13 +24,16 @@ async function firstSteps(step) {
  * longer than SLOWEST_STEP_SECONDS says so in `slow`. `step` resolves to the loss before the update; `rest`, if given, when
  * nothing of a step is left that has been begun ahead: the next turn is another's.
  */
-export const serve = (info, step, rest) => serveTasks(info, { '': { step, rest } });
+export const serve = (info, step, rest) => serveTasks(info, { '': { step, rest } }, 11);
 
-/** The same for several kinds of steps: each task is { step, …info }, told in `tasks`; `run SECONDS TASK` picks one. */
-export async function serveTasks(info, tasks) {
+/**
+ * The same for several kinds of steps, two first steps of each: a task is { step, …info }, told in `tasks`; `run SECONDS TASK`
+ * picks one.
+ */
+export async function serveTasks(info, tasks, count = 2) {
   const told = {};
-  for (const [name, { step, rest, ...own }] of Object.entries(tasks)) {
-    told[name] = { ...own, ...(await firstSteps(step)) };
+  for (const [name, { step, rest, readings, ...own }] of Object.entries(tasks)) {
+    told[name] = { ...own, ...(await firstSteps(step, count)) };
     await rest?.();
   }
   say(told[''] ? { ...info, ...told[''] } : { ...info, tasks: told });

@@ -35,9 +35,9 @@ def blas():
     return None
 
 
-def first_steps(step):
+def first_steps(step, count):
     losses, slow = [], []
-    for i in range(11):
+    for i in range(count):
         start = time.perf_counter()
         losses.append(step())
         seconds = time.perf_counter() - start
@@ -50,12 +50,12 @@ def first_steps(step):
 
 def serve(info, step):
     """Eleven first steps, then windows on demand; at the end the process's peak resident memory."""
-    serve_tasks(info, {"": ({}, step)})
+    serve_tasks(info, {"": ({}, step)}, 11)
 
 
-def serve_tasks(info, tasks):
-    """Tasks by name: what to tell of each, and its step."""
-    told = {name: {**more, **first_steps(step)} for name, (more, step) in tasks.items()}
+def serve_tasks(info, tasks, count=2):
+    """Tasks by name: what to tell of each, and its step; so many first steps of each."""
+    told = {name: {**more, **first_steps(step, count)} for name, (more, step) in tasks.items()}
     say({**info, **told[""]} if "" in told else {**info, "tasks": told})
     for line in sys.stdin:
         words = line.split()

@@ -35,7 +35,7 @@ const audit: OwnFlag = {
 };
 const noCache: OwnFlag = {
   flags: '--no-cache',
-  doc: 'measures anew: neither reads nor writes the cache of measurements (PARTITA_CACHE names its folder)',
+  doc: 'measures and plans anew: neither reads nor writes the cache of measurements and plans (PARTITA_CACHE names its folder)',
 };
 /** Of commands that predict. */
 export const profileFlags: readonly OwnFlag[] = [
@@ -77,6 +77,7 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--plan <file>', doc: 'run a plan stored by "partita plan --plan-out"; without an experiment, its own' },
       { flags: '--batch <n>', doc: 'of null devices: samples a step where the experiment has no data; default 32' },
+      noCache,
       params,
       audit,
       quiet,
@@ -283,6 +284,7 @@ export const commands: readonly CommandSpec[] = [
         flags: '--compare-full-batch',
         doc: "also computes the gradients of the batch at once, and prints beside the microbatches' bits, difference and rounding bound of each; the full batch must fit on the devices",
       },
+      noCache,
       params,
       audit,
       quiet,
@@ -301,6 +303,7 @@ export const commands: readonly CommandSpec[] = [
         doc: 'the vector v: safetensors with v/PARAM for every parameter that is not frozen',
       },
       { flags: '--out <file>', doc: 'result as safetensors: loss [], grad/PARAM, hvp/PARAM, vhv [1]' },
+      noCache,
       params,
       audit,
       quiet,
@@ -317,6 +320,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       { flags: '--at <tensor>', doc: 'z: an input, or any tensor of the model by its name' },
       { flags: '--out <file>', doc: 'result as safetensors: penalty [1], gradpen/PARAM' },
+      noCache,
       params,
       audit,
       quiet,
@@ -334,6 +338,7 @@ export const commands: readonly CommandSpec[] = [
         flags: '--out <file>',
         doc: 'result as safetensors: hessian [n, n], parameters row-major in the order of the model',
       },
+      noCache,
       params,
       audit,
       quiet,
@@ -356,6 +361,7 @@ export const commands: readonly CommandSpec[] = [
         flags: '--out <file>',
         doc: 'result as safetensors: loss [1], grad/PARAM, per_example_loss [n], per_example_grad_norm [n], mean_grad_norm_sq, tr_sigma, b_simple [1] and their variants, pairs [K, 2], pair/NAME [K], pair_first/NAME [K]',
       },
+      noCache,
       params,
       audit,
       quiet,
@@ -372,6 +378,7 @@ export const commands: readonly CommandSpec[] = [
     flags: [
       { flags: '--out <file>', doc: 'the timeline; default trace.json' },
       { flags: '--warm-up <n>', doc: 'steps before the one recorded; default 3' },
+      noCache,
       params,
       audit,
       quiet,

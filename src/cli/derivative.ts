@@ -3,7 +3,7 @@ import type { HostTensor } from '../core/types.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import type { RawTensor } from '../formats/raw-tensor.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
-import { makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
+import type { Plan, PlanRequest } from '../plan/plan.ts';
 import { withMeasuredLinks } from '../profile/costs.ts';
 import { figuresOf } from '../report/figures.ts';
 import { printFigures } from '../report/plan.ts';
@@ -17,7 +17,7 @@ import {
 import { Session, type SessionOptions } from '../train/session.ts';
 import { loadExperiment, refuseNullExperiment } from './experiment.ts';
 import { type Invocation, textOf } from './invocation.ts';
-import { cacheOf } from './measuring.ts';
+import { cacheOf, plansOf } from './measuring.ts';
 
 type Tensors = ReadonlyMap<string, HostTensor>;
 
@@ -57,7 +57,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
   refuseNullExperiment(experiment, `${invocation.command}: there are no derivatives to compute`);
   const prepared = prepareExperiment(experiment, { where });
   const asked = request(planRequestOf(prepared, 'gradients'), prepared);
-  const plan = makePlan(withMeasuredLinks(asked, cacheOf(invocation, experiment)));
+  const plan = await plansOf(invocation).make(withMeasuredLinks(asked, cacheOf(invocation, experiment)));
   const params = textOf(invocation, 'params');
   const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const batch = prepared.source!.batchAt(0);

@@ -86,10 +86,14 @@ function refuseResume({ resume }: Experiment, { command }: Invocation): void {
 function refuseCheckpointFlag({ command, keys }: Invocation): void {
   const flag = keys.map(([path]) => path).find((path) => path.split('.')[0] === 'checkpoint');
   if (flag === undefined || command === 'train' || command === 'plan') return;
-  throw new UsageError('checkpoint-not-training', `--${flag}: "partita ${command}" does not train, so it keeps nothing`, {
-    fields: { key: flag, command },
-    remedy: `leave it out, or partita train with it`,
-  });
+  throw new UsageError(
+    'checkpoint-not-training',
+    `--${flag}: "partita ${command}" does not train, so it keeps nothing`,
+    {
+      fields: { key: flag, command },
+      remedy: `leave it out, or partita train with it`,
+    },
+  );
 }
 
 /** A sweep is many experiments, and every command but `study` is about one. */

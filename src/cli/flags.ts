@@ -30,6 +30,7 @@ const groups: Readonly<Record<string, string>> = {
   stagesPerDevice: 'Devices and plan',
   partition: 'Devices and plan',
   recompute: 'Devices and plan',
+  fusion: 'Devices and plan',
   optimizer: 'Optimizer',
   learningRate: 'Optimizer',
   checkpoint: 'Checkpoints',

@@ -1,4 +1,4 @@
-/** Costs that commands take from measurements: the flags --profile and --no-cache. */
+/** What commands take from measurements and from earlier runs: the flags --profile and --no-cache. */
 import { UsageError } from '../core/errors.ts';
 import { readProfile } from '../cost/profile.ts';
 import { readText } from '../formats/read-file.ts';
@@ -6,21 +6,25 @@ import type { PlanRequest } from '../plan/plan.ts';
 import { cacheFolder, MeasurementCache } from '../profile/cache.ts';
 import { costsOfProfile, profileFor, withMeasuredLinks } from '../profile/costs.ts';
 import { feedOf } from '../profile/feed.ts';
+import { PlanStore } from '../profile/plan-store.ts';
 import type { PreparedExperiment } from '../train/experiment/prepare.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import type { Invocation } from './invocation.ts';
 
 const MAKE_IT = 'make it with: partita profile experiment.json --out profile.json';
 
+const folderOf = ({ own }: Invocation): string | undefined => (own.cache === false ? undefined : cacheFolder());
+
+const warn = (message: string): void => {
+  process.stderr.write(`partita: ${message}\n`);
+};
+
 /** The user's cache of the experiment's kernels, or none with --no-cache; warnings go to standard error. */
 export const cacheOf = (invocation: Invocation, { simd }: Pick<Experiment, 'simd'>): MeasurementCache =>
-  new MeasurementCache(
-    invocation.own.cache === false ? undefined : cacheFolder(),
-    (message) => {
-      process.stderr.write(`partita: ${message}\n`);
-    },
-    simd,
-  );
+  new MeasurementCache(folderOf(invocation), warn, simd);
+
+/** The user's plans, or none with --no-cache. */
+export const plansOf = (invocation: Invocation): PlanStore => new PlanStore(folderOf(invocation), { warn });
 
 export const announcer =
   (invocation: Invocation) =>

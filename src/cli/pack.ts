@@ -49,7 +49,7 @@ export async function run(invocation: Invocation): Promise<number> {
     seconds: (performance.now() - started) / 1000,
     out: fits ? (out ?? null) : null,
   };
-  process.stdout.write(invocation.json ? `${JSON.stringify(result)}\n` : textOfResult(file, result));
+  process.stdout.write(invocation.json ? `${JSON.stringify(result)}\n` : textOfResult(file, result, out));
   return fits ? 0 : 1;
 }
 
@@ -65,7 +65,7 @@ interface Result extends Omit<Packing, 'offsets'> {
   readonly out: string | null;
 }
 
-function textOfResult(file: string, result: Result): string {
+function textOfResult(file: string, result: Result, asked: string | undefined): string {
   const { buffers, height, maxLive, lowerBound, ratio, capacity, fits, interrupted, seconds, out } = result;
   const size = (bytes: number): string =>
     bytes < 1024 ? `${bytes} B` : `${formatCount(bytes)} B (${formatBytes(bytes)})`;
@@ -79,6 +79,9 @@ function textOfResult(file: string, result: Result): string {
     lines.push(`capacity ${size(capacity)}: ${fits ? 'fits' : missing}`);
   }
   if (out !== null) lines.push(`written to ${out}`);
+  // A table beyond the capacity that was asked for would be taken for one within it.
+  else if (asked !== undefined)
+    lines.push(`nothing is written to ${asked}: --capacity ${height} takes the layout above`);
   return `${lines.join('\n')}\n`;
 }
 

@@ -2,9 +2,10 @@
 import { UsageError } from '../core/errors.ts';
 import { formatSeconds } from '../core/format.ts';
 import type { PlanRequest, ScheduleWord } from '../plan/plan.ts';
-import { type EvaluatedCandidate, type SearchResult, searchedMicrobatches, searchPlan } from '../plan/search.ts';
+import { type EvaluatedCandidate, type SearchResult, searchedMicrobatches } from '../plan/search.ts';
 import { scheduleNames } from '../schedule/named.ts';
 import { type Invocation, listOf, numberOf, textOf, wholeNumberOf } from './invocation.ts';
+import { plansOf } from './measuring.ts';
 
 /** Of these, `--search` makes its own. */
 const flagsOfLeastMemory = [
@@ -34,7 +35,7 @@ export async function searchOf(
   request: PlanRequest,
   given: ReadonlySet<string>,
   invocation: Invocation,
-): Promise<SearchResult> {
+): Promise<{ readonly found: SearchResult; readonly cached: boolean }> {
   const { schedule, stagesPerDevice, recompute = 'none' } = request;
   const other = flagsOfLeastMemory.find(([name]) => textOf(invocation, name) !== undefined);
   if (other) {
@@ -53,7 +54,7 @@ export async function searchOf(
   const schedules = schedulesToTry(invocation) ?? (schedule ? [schedule] : undefined);
   const microbatches = countsOfSearch(request, given, invocation);
   const { evaluations, timeLimitSeconds } = limitsOf(invocation);
-  return await searchPlan(request, {
+  return await plansOf(invocation).search(request, {
     ...(schedules ? { schedules } : {}),
     microbatches,
     ...(given.has('partition') && request.partition !== 'auto' ? { partitions: ['given'] } : {}),

@@ -1,7 +1,7 @@
 import { UsageError } from '../core/errors.ts';
 import { analyticCosts } from '../cost/model.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
-import { capacityOf, draftPlan, type Plan, refuseWhatDoesNotFit } from '../plan/plan.ts';
+import { capacityOf, type Plan, refuseWhatDoesNotFit } from '../plan/plan.ts';
 import { writePlanFile } from '../plan/plan-file.ts';
 import { recomputeCurve } from '../plan/recompute-curve.ts';
 import { summarizePlan } from '../plan/summary.ts';
@@ -14,7 +14,7 @@ import { printGrid } from '../schedule/grid.ts';
 import { requestAsked } from './cluster.ts';
 import { type Invocation, textOf } from './invocation.ts';
 import { leastMemoryOf } from './least-memory.ts';
-import { refuseSwallowedExperiment } from './measuring.ts';
+import { plansOf, refuseSwallowedExperiment } from './measuring.ts';
 import { refuseSearchFlags, searchOf } from './plan-search.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
@@ -38,7 +38,10 @@ export async function run(invocation: Invocation): Promise<number> {
     });
   }
   const least = invocation.own.leastMemory === true ? await leastMemoryOf(request, invocation) : undefined;
-  const found = invocation.own.search === true ? await searchOf(request, given, invocation) : undefined;
+  const searched = invocation.own.search === true ? await searchOf(request, given, invocation) : undefined;
+  if (searched?.cached && !invocation.quiet)
+    process.stderr.write('partita: found by an earlier search with the same limits; --no-cache searches again\n');
+  const found = searched?.found;
   if (!found && !least) refuseSearchFlags(invocation);
   if (least) {
     const only = least.length === 1 ? least[0]!.found : undefined;
@@ -50,7 +53,9 @@ export async function run(invocation: Invocation): Promise<number> {
     }
     return 0;
   }
-  const plan = found ? found.plan : draftPlan(request);
+  const { plan, cached } = searched
+    ? { plan: searched.found.plan, ...searched }
+    : await plansOf(invocation).draft(request);
   print(plan);
   if (found && show) process.stdout.write(`\n${printSearch(found)}\n`);
   // The curve knows no capacities, and tells most where a plan exceeds them: it is shown before that is refused.
@@ -61,7 +66,7 @@ export async function run(invocation: Invocation): Promise<number> {
   if (out !== undefined) await writeFileAtomic(out, writePlanFile(plan, experiment));
   if (invocation.json)
     process.stdout.write(
-      `${JSON.stringify({ ...jsonOf(plan), ...(found ? { search: jsonOfSearch(found) } : {}), ...(curve ? { recomputeCurve: curve } : {}) })}\n`,
+      `${JSON.stringify({ ...jsonOf(plan), cached, ...(found ? { search: jsonOfSearch(found) } : {}), ...(curve ? { recomputeCurve: curve } : {}) })}\n`,
     );
   return 0;
 }
@@ -79,6 +84,7 @@ function jsonOf(plan: Plan) {
     microbatches: plan.request.microbatches,
     schedule: summary.schedule,
     simd: summary.simd,
+    fusion: summary.fusion,
     batchNorm: plan.request.batchNorm ?? 'micro',
     barriers: summary.barriers,
     grid: printGrid(plan.schedules[main!]!, {

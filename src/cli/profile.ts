@@ -1,6 +1,5 @@
 import { writeProfile } from '../cost/profile.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
-import { makePlan } from '../plan/plan.ts';
 import { breakdownOf } from '../profile/breakdown.ts';
 import { machineCosts, withMeasuredLinks } from '../profile/costs.ts';
 import { feedOf } from '../profile/feed.ts';
@@ -11,7 +10,7 @@ import { bubbleOf } from '../train/bubble.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
 import { loadExperiment, refuseNullExperiment } from './experiment.ts';
 import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
-import { announcer, cacheOf } from './measuring.ts';
+import { announcer, cacheOf, plansOf } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
@@ -22,7 +21,9 @@ export async function run(invocation: Invocation): Promise<number> {
   const prepared = prepareExperiment({ ...experiment, eval: undefined }, { where });
   const cache = cacheOf(invocation, experiment);
   const request = planRequestOf(prepared, 'train');
-  const plan = makePlan(withMeasuredLinks({ ...request, programs: { train: request.programs.train! } }, cache));
+  const plan = await plansOf(invocation).make(
+    withMeasuredLinks({ ...request, programs: { train: request.programs.train! } }, cache),
+  );
   const announce = announcer(invocation);
   const { signal } = invocation;
   const machine = await machineCosts({ cache, announce, signal });

@@ -1,7 +1,7 @@
 /** `partita simulate experiment.json`: its plan, played without devices. */
 import { PlanError, UsageError } from '../core/errors.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
-import { clusterOf, makePlan, type Plan } from '../plan/plan.ts';
+import { clusterOf, type Plan } from '../plan/plan.ts';
 import { printSimulation, printWhy, simulationFigures } from '../report/simulation.ts';
 import { stepTrace } from '../report/step-trace.ts';
 import {
@@ -15,7 +15,7 @@ import {
 } from '../simulate/index.ts';
 import { requestAsked } from './cluster.ts';
 import { type Invocation, numberOf, refuseMissingFolder, textOf, wholeNumberOf } from './invocation.ts';
-import { refuseSwallowedExperiment } from './measuring.ts';
+import { plansOf, refuseSwallowedExperiment } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   refuseSwallowedExperiment(invocation);
@@ -24,7 +24,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const { jitter, draws } = jitterAsked(invocation);
   const place = placeAsked(invocation);
   const { request } = await requestAsked(invocation);
-  const plan = makePlan(request);
+  const plan = await plansOf(invocation).make(request);
   const cluster = clusterOf(plan.request);
   const [name] = Object.keys(plan.programs);
   const program = plan.programs[name!]!;

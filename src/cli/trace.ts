@@ -1,6 +1,5 @@
 import { formatSeconds } from '../core/format.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
-import { makePlan } from '../plan/plan.ts';
 import { withMeasuredLinks } from '../profile/costs.ts';
 import { stepTrace } from '../report/step-trace.ts';
 import { bubbleOf } from '../train/bubble.ts';
@@ -9,7 +8,7 @@ import { Session } from '../train/session.ts';
 import { programFor, train } from '../train/trainer.ts';
 import { loadExperiment, refuseNullExperiment } from './experiment.ts';
 import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
-import { cacheOf } from './measuring.ts';
+import { cacheOf, plansOf } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
@@ -19,7 +18,9 @@ export async function run(invocation: Invocation): Promise<number> {
     { ...experiment, steps: warmUp + 1, epochs: undefined, eval: undefined },
     { where },
   );
-  const plan = makePlan(withMeasuredLinks(planRequestOf(prepared, 'train'), cacheOf(invocation, experiment)));
+  const plan = await plansOf(invocation).make(
+    withMeasuredLinks(planRequestOf(prepared, 'train'), cacheOf(invocation, experiment)),
+  );
   const params = textOf(invocation, 'params');
   await using session = await Session.open(plan, {
     seed: experiment.seed,

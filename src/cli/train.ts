@@ -7,7 +7,7 @@ import { readText } from '../formats/read-file.ts';
 import { writeSafetensors } from '../formats/safetensors.ts';
 import type { SimdVariant } from '../lower/kernel-call.ts';
 import { hasNullDevices } from '../plan/null-devices.ts';
-import { makePlan, type Plan } from '../plan/plan.ts';
+import { makePlan, type Plan, refuseWhatDoesNotFit } from '../plan/plan.ts';
 import { checkSamePlan, type PlanFile, readPlanFile, withDecisions, writePlanFile } from '../plan/plan-file.ts';
 import { withMeasuredLinks } from '../profile/costs.ts';
 import { figuresOf, meanOfSteps } from '../report/figures.ts';
@@ -28,14 +28,16 @@ import { Session } from '../train/session.ts';
 import { type StepRecord, type TrainOptions, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, textOf } from './invocation.ts';
-import { cacheOf } from './measuring.ts';
+import { cacheOf, plansOf } from './measuring.ts';
 import { evaluationText, makeProgress } from './progress.ts';
 import { RunFolder } from './run-folder.ts';
 import { batchOfNullTraining, playTraining } from './train-null.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   await using threads = new DeviceThreads();
-  const { prepared, plan, checkpoint } = planTraining(invocation, (devices, simd) => threads.start(devices, simd));
+  const { prepared, plan, cached, checkpoint } = await planTraining(invocation, (devices, simd) =>
+    threads.start(devices, simd),
+  );
   if (hasNullDevices(plan.request.devices)) return await playTraining(invocation, prepared, plan);
   const silent = invocation.quiet || invocation.json;
   if (!silent) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
@@ -111,6 +113,7 @@ export async function run(invocation: Invocation): Promise<number> {
     microbatches: plan.request.microbatches,
     simd: plan.request.simd ?? 'strict',
     schedule: plan.schedules[Object.keys(plan.programs)[0]!]!.name,
+    cached,
     firstLoss: records[0]!.loss,
     loss: last.loss,
     evaluation: last.evaluation ?? null,
@@ -194,15 +197,17 @@ function experimentFor({ keys }: Invocation, { experiment }: StoredCheckpoint): 
 export interface PlannedTraining {
   readonly prepared: PreparedExperiment;
   readonly plan: Plan;
+  /** It was made in an earlier run, and kept. */
+  readonly cached: boolean;
   /** The one to go on from. */
   readonly checkpoint: StoredCheckpoint | undefined;
 }
 
 /** Plans a training: as the experiment says, or as a stored plan does. Null devices need no threads: `beforePlan` hears of others. */
-export function planTraining(
+export async function planTraining(
   invocation: Invocation,
   beforePlan?: (devices: number, simd: SimdVariant) => void,
-): PlannedTraining {
+): Promise<PlannedTraining> {
   const planPath = textOf(invocation, 'plan');
   const stored = planPath === undefined ? undefined : readPlanFile(readText(planPath), planPath);
   if (stored) refuseOtherLayout(invocation);
@@ -219,15 +224,13 @@ export function planTraining(
   const request = planRequestOf(prepared, 'train');
   if (needsData) beforePlan?.(request.devices.length, experiment.simd);
   if (!stored) {
-    return {
-      prepared,
-      plan: makePlan(withMeasuredLinks(request, cacheOf(invocation, experiment))),
-      checkpoint: resume,
-    };
+    const asked = withMeasuredLinks(request, cacheOf(invocation, experiment));
+    const { plan, cached } = await plansOf(invocation).draft(asked);
+    return { prepared, plan: refuseWhatDoesNotFit(plan), cached, checkpoint: resume };
   }
   const plan = makePlan(withDecisions(request, stored));
   checkSamePlan(plan, stored, planPath!);
-  return { prepared, plan, checkpoint: resume };
+  return { prepared, plan, cached: false, checkpoint: resume };
 }
 
 /** The checkpoint that --resume names: without an experiment file it brings its own. */
@@ -271,6 +274,7 @@ const layoutKeys = [
   'stagesPerDevice',
   'partition',
   'recompute',
+  'fusion',
   'batchNorm',
   'simd',
   'blas',

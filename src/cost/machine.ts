@@ -2,6 +2,7 @@
 import { type Infer, integer, number, object, string } from '../core/schema.ts';
 import { type BackendName, kernelsOf } from '../lower/kernel-call.ts';
 import type { DeviceModel, LinkModel } from './analytic.ts';
+import { described } from './described.ts';
 import { type AnalyticCostOptions, analyticCosts, type CostModel } from './model.ts';
 
 const positive = (doc: string) => number({ above: 0, doc });
@@ -55,10 +56,13 @@ export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCost
   return {
     ...analytic,
     source: 'machine',
-    instructionSeconds: (backend: BackendName, copiedBytes = 0) =>
-      kernelsOf(backend) !== 'reference'
-        ? machine.secondsPerInstruction + copiedBytes / machine.copyBytesPerSecond
-        : analytic.instructionSeconds(backend, copiedBytes),
+    instructionSeconds: described(
+      (backend: BackendName, copiedBytes = 0) =>
+        kernelsOf(backend) !== 'reference'
+          ? machine.secondsPerInstruction + copiedBytes / machine.copyBytesPerSecond
+          : analytic.instructionSeconds(backend, copiedBytes),
+      () => `machine ${JSON.stringify(machine)}`,
+    ),
     stepSeconds: () => machine.step.seconds,
     startSeconds: (device) => device * machine.step.secondsPerDevice,
   };

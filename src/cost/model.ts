@@ -10,6 +10,7 @@ import {
   referenceDevice,
   withNativeProducts,
 } from './analytic.ts';
+import { described } from './described.ts';
 
 /** One run of a node's kernels, as far as its time depends on it. */
 export interface KernelRun {
@@ -53,14 +54,15 @@ export function analyticCosts({ device = defaultDevice, link = defaultLink }: An
     reference: referenceDevice,
   };
   const modelOf = (backend: BackendName): DeviceModel => models[kernelsOf(backend)];
+  const describe = (): string => `rooflines ${JSON.stringify(models)}`;
   return {
     source: 'analytic',
-    kernelSeconds: (run, backend) => costSeconds(run, modelOf(backend)),
-    instructionSeconds: (backend, copiedBytes = 0) => {
+    kernelSeconds: described((run, backend) => costSeconds(run, modelOf(backend)), describe),
+    instructionSeconds: described((backend, copiedBytes = 0) => {
       const { secondsPerKernel, bytesPerSecond, speed } = modelOf(backend);
       // A copy reads and writes each byte.
       return (secondsPerKernel + (2 * copiedBytes) / bytesPerSecond) / speed;
-    },
+    }, describe),
     link: typeof link === 'function' ? link : () => link,
   };
 }

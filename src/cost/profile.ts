@@ -7,6 +7,7 @@ import { choice, type Infer, integer, list, number, object, parse, record, strin
 import { type DType, formatType, type TensorType } from '../core/types.ts';
 import type { AttrValue } from '../graph/op-record.ts';
 import { type BackendName, type ComputingBackend, kernelsOf, type NodeSignature } from '../lower/kernel-call.ts';
+import { described, descriptionOf } from './described.ts';
 import { machineSchema, measuredCosts } from './machine.ts';
 import type { CostModel, KernelRun } from './model.ts';
 
@@ -120,10 +121,14 @@ export function profiledCosts(profile: Profile, fallback: CostModel = measuredCo
     const there = fallback.kernelSeconds(runOf(nearest), backend);
     return there > 0 ? nearest.seconds * (seconds / there) : nearest.seconds;
   };
+  const describe = (): string | undefined => {
+    const beside = descriptionOf(fallback.kernelSeconds);
+    return beside && `profile ${writeProfile(profile)} beside ${beside}`;
+  };
   return {
     ...fallback,
     source: 'profile',
-    kernelSeconds: (run, backend) => {
+    kernelSeconds: described((run, backend) => {
       let key = keys.get(run.signature);
       if (key === undefined || !key.startsWith(`${kernelsOf(backend)} `)) {
         key = kernelKey(run.signature, backend);
@@ -134,7 +139,7 @@ export function profiledCosts(profile: Profile, fallback: CostModel = measuredCo
       let seconds = known.get(key);
       if (seconds === undefined) known.set(key, (seconds = estimate(run, backend)));
       return seconds;
-    },
+    }, describe),
   };
 }
 

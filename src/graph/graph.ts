@@ -29,11 +29,14 @@ export class Tensor {
   /** Which output of the node. */
   readonly index: number;
   readonly type: TensorType;
+  readonly #name: string | undefined;
 
-  constructor(node: Node, index: number, type: TensorType) {
+  /** `name`: of an output that is known by another name than its node's. */
+  constructor(node: Node, index: number, type: TensorType, name?: string) {
     this.node = node;
     this.index = index;
     this.type = type;
+    this.#name = name;
   }
 
   get shape(): Shape {
@@ -48,8 +51,9 @@ export class Tensor {
   get graph(): Graph {
     return this.node.graph;
   }
-  /** Name of the edge: the node's, with `:index` behind it for all but the first output. */
+  /** Name of the edge: its own, or the node's, with `:index` behind it for all but the first output. */
   get name(): string {
+    if (this.#name !== undefined) return this.#name;
     return this.index === 0 ? this.node.name : `${this.node.name}:${this.index}`;
   }
   toString(): string {
@@ -495,6 +499,37 @@ export class Graph {
     );
   }
 
+  /**
+   * Appends one node in the place of several of another graph, the last of them `last`, whose name and place in the step it
+   * takes. `outputs`: tensors of that graph whose values it makes; they keep their names.
+   */
+  fuse<A extends Attrs>(
+    last: Node,
+    op: OpRecord<A>,
+    inputs: readonly Tensor[],
+    attrs: A,
+    outputs: readonly Tensor[],
+    origin: Node | undefined,
+  ): Node {
+    const node: Node = {
+      graph: this,
+      id: this.nodes.length,
+      name: last.name,
+      op: op as unknown as OpRecord,
+      source: undefined,
+      inputs,
+      outputs: [],
+      attrs,
+      region: last.region,
+      origin,
+      pass: last.pass,
+      order: last.order,
+      ...(last.recomputes ? { recomputes: true } : {}),
+    };
+    (node.outputs as Tensor[]).push(...outputs.map((t, i) => new Tensor(node, i, t.type, t.name)));
+    return this.#add(node);
+  }
+
   #source(source: Source, type: TensorType): Tensor {
     for (const d of type.shape) {
       if (!Number.isInteger(d) || d < 1) {
@@ -542,6 +577,10 @@ export class Graph {
 
   #register(node: Node, types: readonly TensorType[]): Node {
     (node.outputs as Tensor[]).push(...types.map((type, i) => new Tensor(node, i, type)));
+    return this.#add(node);
+  }
+
+  #add(node: Node): Node {
     this.nodes.push(node);
     this.#byName.set(node.name, node);
     return node;

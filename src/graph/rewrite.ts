@@ -63,18 +63,28 @@ export function rewriteWithCopies(source: Graph, hooks: RewriteHooks): Rewritten
     node.outputs.forEach((t, i) => void copies.set(t, outputs[i]!));
     places.set(node, outputs[0]!.node);
   }
+  carryOver(source, graph, copyOf, (t) => copies.get(t));
+  return { graph, copyOf };
+}
+
+/** Declares in a copied graph what the source has declared: results, labels of what is left, assignments. */
+export function carryOver(
+  source: Graph,
+  graph: Graph,
+  copyOf: (tensor: Tensor, reader: string) => Tensor,
+  copyIfLeft: (tensor: Tensor) => Tensor | undefined,
+): void {
   for (const [name, tensor] of source.outputs) {
     const copy = copyOf(tensor, `output ${name}`);
     if (source.isPerMicrobatch(name)) graph.outputPerMicrobatch(name, copy);
     else graph.output(name, copy, { batchAxis: source.batchAxisOf(name) });
   }
   for (const [name, tensor] of source.labels) {
-    const copy = copies.get(tensor);
+    const copy = copyIfLeft(tensor);
     if (copy) graph.label(name, copy);
   }
   for (const { target, value } of source.assignments) {
     graph.assign(copyOf(target, `assignment to ${target.name}`), copyOf(value, `assignment to ${target.name}`));
   }
   for (const name of source.gradientsOfWholeBatch) graph.gradientsOfWholeBatch.add(name);
-  return { graph, copyOf };
 }

@@ -1,4 +1,4 @@
-import type { TensorType } from '../core/types.ts';
+import type { DType, TensorType } from '../core/types.ts';
 import type { Attrs } from '../graph/op-record.ts';
 
 /**
@@ -30,10 +30,31 @@ export type Operand =
 /** An argument: a number as it is, or an offset; `plus` bytes are added (a slice of the operand). */
 export type Arg = number | (Operand & { readonly plus?: number });
 
+/** How a fused kernel walks an operand along the innermost dimension: all of it once, a row again and again, one element. */
+export type FusedWalk = 'full' | 'row' | 'splat';
+
+/**
+ * What a fused kernel does to each element. Its arguments: the dimensions, the inputs (each a pointer, and behind it, where it
+ * is not walked in full, strides in bytes along all dimensions but the innermost), the outputs.
+ */
+export interface FusedBody {
+  readonly rank: number;
+  readonly inputs: readonly { readonly dtype: DType; readonly walk: FusedWalk }[];
+  /** Vector functions (`workers/kernels/vectors.ts`) of inputs and earlier steps, then of f32 constants by their bits. */
+  readonly steps: readonly {
+    readonly vector: string;
+    readonly args: readonly number[];
+    readonly constants: readonly number[];
+  }[];
+  readonly outputs: readonly { readonly value: number; readonly dtype: DType }[];
+}
+
 /** One call of one kernel, as plain data. */
 export interface KernelCall {
   readonly kernel: string;
   readonly args: readonly Arg[];
+  /** Of the kernel `fused`, which is made when a program is loaded. */
+  readonly body?: FusedBody;
 }
 
 /** What a node becomes on a backend. */

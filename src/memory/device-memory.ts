@@ -1,6 +1,6 @@
 import { byteSize } from '../core/types.ts';
 import { type DeviceProgram, type MemoryCategory, memoryCategories, type StepProgram } from '../program/instruction.ts';
-import { ALIGNMENT, hasWideGap, type LayoutGoal, layOut } from './layout.ts';
+import { ALIGNMENT, hasWideGap, type LayoutGoal, layOut, layoutOf } from './layout.ts';
 import { type Interval, liveIntervals, tenancies } from './liveness.ts';
 import { MOST_BLOCKS } from './pack-blocks.ts';
 
@@ -36,6 +36,12 @@ export interface DeviceMemoryPlan {
   readonly largest: readonly { readonly name: string; readonly bytes: number; readonly category: MemoryCategory }[];
 }
 
+/** A layout that was found before: what moves, in the order of `tenancies`. */
+export interface KnownLayout {
+  readonly offsets: readonly number[];
+  readonly mayShrink: boolean;
+}
+
 export interface PersistentBuffer {
   readonly name: string;
   readonly offset: number;
@@ -45,19 +51,22 @@ export interface PersistentBuffer {
 
 /**
  * Lays out one device over several programs (training, a smaller last batch, evaluation). With a `limit` the peak only says
- * whether the lowest one is within it (`layOut`).
+ * whether the lowest one is within it (`layOut`). With layouts that are `known` nothing is looked for.
  */
 export function planDeviceMemory(
   device: number,
   programs: Readonly<Record<string, StepProgram>>,
   goal: LayoutGoal = {},
+  known?: Readonly<Record<string, KnownLayout>>,
 ): DeviceMemoryPlan {
   const own = Object.entries(programs).map(([name, p]) => [name, p.devices[device]!] as const);
   const persistent = placePersistent(own.map(([, p]) => p));
   const base = Math.max(0, ...persistent.map((p) => p.offset + p.bytes));
   const fixed = new Map(persistent.map((p) => [p.name, p.offset]));
   const layouts: Record<string, DeviceLayout> = {};
-  for (const [name, program] of own) layouts[name] = layOutProgram(program, { fixed, base, persistent, goal });
+  for (const [name, program] of own) {
+    layouts[name] = layOutProgram(program, { fixed, base, persistent, goal, known: known?.[name] });
+  }
 
   const ranked = Object.entries(layouts).sort((a, b) => b[1].height - a[1].height);
   const [topName, top] = ranked[0]!;
@@ -98,14 +107,19 @@ interface Surroundings {
   readonly base: number;
   readonly persistent: readonly PersistentBuffer[];
   readonly goal: LayoutGoal;
+  readonly known: KnownLayout | undefined;
 }
 
-function layOutProgram(program: DeviceProgram, { fixed, base, persistent, goal }: Surroundings): DeviceLayout {
+function layOutProgram(program: DeviceProgram, { fixed, base, persistent, goal, known }: Surroundings): DeviceLayout {
   const intervals = liveIntervals(program);
   const moving = intervals.filter((i) => program.buffers[i.buffer]!.persistent === null);
   const blocks = tenancies(program, moving);
   const persistentBytes = persistent.reduce((sum, p) => sum + p.bytes, 0);
-  const laid = blocks.length > 0 ? layOut(blocks, base, goal) : { offsets: [], height: base, maxLive: base };
+  const laid = known
+    ? layoutOf(blocks, base, known.offsets)
+    : blocks.length > 0
+      ? layOut(blocks, base, goal)
+      : { offsets: [], height: base, maxLive: base };
   const offsets = program.buffers.map((b) => (b.persistent === null ? -1 : fixed.get(b.persistent)!));
   blocks.forEach(({ buffers }, k) => {
     for (const id of buffers) offsets[id] = laid.offsets[k]!;
@@ -116,12 +130,25 @@ function layOutProgram(program: DeviceProgram, { fixed, base, persistent, goal }
     offsets,
     intervals,
     height: laid.height,
-    mayShrink: goal.effort !== 'thorough' && blocks.length <= MOST_BLOCKS && hasWideGap(laid),
+    mayShrink: known?.mayShrink ?? (goal.effort !== 'thorough' && blocks.length <= MOST_BLOCKS && hasWideGap(laid)),
     maxLive: laid.maxLive - base + persistentBytes,
     peakAt,
     atPeak,
     naiveSum: persistentBytes + moving.reduce((sum, i) => sum + program.buffers[i.buffer]!.bytes, 0),
   };
+}
+
+/** Of a program's layouts, what `planDeviceMemory` needs to make them again. */
+export function knownLayouts(
+  { device, layouts }: DeviceMemoryPlan,
+  programs: Readonly<Record<string, StepProgram>>,
+): Record<string, KnownLayout> {
+  return Object.fromEntries(
+    Object.entries(layouts).map(([name, { offsets, intervals, mayShrink }]) => {
+      const blocks = tenancies(programs[name]!.devices[device]!, intervals);
+      return [name, { offsets: blocks.map(({ buffers }) => offsets[buffers[0]!]!), mayShrink }];
+    }),
+  );
 }
 
 /** Live bytes by category over the instructions of a program; parameters and state of other programs count too. */

@@ -1,3 +1,4 @@
+import { PlanError } from '../core/errors.ts';
 import { Memo } from '../core/memo.ts';
 import { type Block, greedyLayout, largestLiveSum } from './greedy-layout.ts';
 import { packBlocks } from './pack-blocks.ts';
@@ -51,6 +52,36 @@ export function layOut(blocks: readonly Block[], base = 0, { effort = 'quick', l
   return effort === 'quick' || !hasWideGap(quick)
     ? quick
     : known.get(`${effort} ${question}`, () => improved(quick, blocks, base, SEARCH_WORK[effort]));
+}
+
+/** A layout by offsets that were found before. Throws PlanError where they are none of these blocks. */
+export function layoutOf(blocks: readonly Block[], base: number, offsets: readonly number[]): Layout {
+  const isLegal =
+    offsets.length === blocks.length &&
+    offsets.every((o) => o >= base && o % ALIGNMENT === 0) &&
+    !overlap(blocks, offsets);
+  if (!isLegal) {
+    throw new PlanError('layout-illegal', `${offsets.length} offsets are no layout of these ${blocks.length} blocks`, {
+      fields: { offsets: offsets.length, blocks: blocks.length },
+      remedy: 'make the layout anew: planDeviceMemory without known layouts',
+    });
+  }
+  const height = blocks.reduce((top, { bytes }, i) => Math.max(top, offsets[i]! + bytes), base);
+  return { offsets, height, maxLive: base + largestLiveSum(blocks) };
+}
+
+/** Whether two blocks that are alive together share a byte: each is compared with those alive when it begins. */
+function overlap(blocks: readonly Block[], offsets: readonly number[]): boolean {
+  const order = blocks.map((_, i) => i).sort((i, j) => blocks[i]!.first - blocks[j]!.first);
+  let alive: number[] = [];
+  for (const i of order) {
+    const { first, bytes } = blocks[i]!;
+    alive = alive.filter((j) => blocks[j]!.last >= first);
+    const [from, to] = [offsets[i]!, offsets[i]! + bytes];
+    if (alive.some((j) => offsets[j]! < to && from < offsets[j]! + blocks[j]!.bytes)) return true;
+    alive.push(i);
+  }
+  return false;
 }
 
 /** Whether a layout wastes so much that a thorough one may be worth its time. */

@@ -54,6 +54,7 @@ import { convInputGradOp, convOp, convWeightGradOp } from './conv.ts';
 import { cumSumOp } from './cum-sum.ts';
 import { detachOp } from './detach.ts';
 import { dropoutMaskOp, dropoutOp } from './dropout.ts';
+import { fusedOp } from './fused.ts';
 import { gatherOp, scatterAddOp } from './gather.ts';
 import { gatherElementsOp, scatterElementsOp } from './gather-elements.ts';
 import { gatherNDOp, scatterNDOp } from './gather-nd.ts';
@@ -147,6 +148,7 @@ export const records = {
   exp: expOp,
   floor: floorOp,
   fmod: fmodOp,
+  fused: fusedOp,
   gather: gatherOp,
   gatherElements: gatherElementsOp,
   gatherND: gatherNDOp,

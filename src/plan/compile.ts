@@ -1,9 +1,11 @@
 /** A request compiled: stages, schedules, programs and their memory, whether they fit or not. */
 import type { HostTensor } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
-import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
+import { defaultFusion } from '../fusion/modes.ts';
+import { type DeviceMemoryPlan, type KnownLayout, planDeviceMemory } from '../memory/device-memory.ts';
 import { normalizesByWholeBatch } from '../optim/batch-norm.ts';
 import { foldedPlacement, foldedStages, highestOrder } from '../partition/fold.ts';
+import type { PartitionObjective } from '../partition/partition.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { buildProgram } from '../program/build.ts';
 import type { Lifetimes } from '../program/context.ts';
@@ -17,7 +19,7 @@ import { compileWithin, placedForListing } from './auto-schedule.ts';
 import type { PlanCache } from './cache.ts';
 import { limitOf } from './capacity.ts';
 import type { Compiled } from './compiled.ts';
-import { type Build, edgesBetweenStages, graphsOf, recomputeIn, stagesOf } from './graphs.ts';
+import { type Build, edgesBetweenStages, fusedIn, graphsOf, recomputeIn, stagesOf } from './graphs.ts';
 import type { Plan } from './plan.ts';
 import { checkChoice, type FitGoal, fitRecompute, recomputeByRule } from './recompute.ts';
 import { checkRequest, clusterOf, type PlanRequest } from './request.ts';
@@ -38,21 +40,37 @@ export interface CompileOptions {
   readonly seen?: SeenPlans;
   /** Default `best`. */
   readonly goal?: FitGoal;
+  /** Decided before: nothing is searched for. */
+  readonly decided?: Decisions;
+}
+
+/** All of a plan that is found by trying; the rest follows. */
+export interface Decisions {
+  /** The request with partition, placement, schedules and what is computed again in place of what it asks for. */
+  readonly request: PlanRequest;
+  readonly objective: PartitionObjective | undefined;
+  readonly lifetimes: readonly Lifetimes[];
+  /** By device and program. */
+  readonly layouts: readonly Readonly<Record<string, KnownLayout>>[];
 }
 
 export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
   checkRequest(asked);
-  const { cache, room, seen, goal = 'best' } = options;
+  const { cache, room, seen, goal = 'best', decided } = options;
   const costs = asked.costs ?? analyticCosts();
   const mainName = Object.keys(asked.programs)[0]!;
   const builds = Object.fromEntries(Object.keys(asked.programs).map((name) => [name, graphsOf(asked, name, cache)]));
   // A partition weighs a microbatch as it is, also where its samples are computed one by one.
   const mainGraph = builds[mainName]!.largest;
   const byWholeBatch = normalizesByWholeBatch(mainGraph);
-  const request = { ...asked, schedule: scheduleAskedFor(asked, byWholeBatch) };
+  const request = {
+    ...(decided?.request ?? asked),
+    schedule: scheduleAskedFor(decided?.request ?? asked, byWholeBatch),
+  };
 
   const microbatches = builds[mainName]!.chunks.length;
-  const { partition, placement } = placedForListing(mainGraph, request, { microbatches, costs, room });
+  const { partition: found, placement } = placedForListing(mainGraph, request, { microbatches, costs, room });
+  const partition = decided?.objective ? { ...found, objective: decided.objective } : found;
   const key = `${placement.join()}/${Object.values(partition.assignment).join()}`;
   const known = seen?.get(key);
   if (known) return known;
@@ -76,9 +94,11 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
   const compile = (choice: RecomputeChoice, quick = false): CompiledGraphs => {
     const within = quick && request.schedule !== 'auto' ? limits : undefined;
     const again = recomputeIn(builds, kept, request.programs, choice);
-    const stages = choice.size === 0 ? kept : stagesIn(again);
-    const main = choice.size === 0 ? mainGraph : again[mainName]!.largest;
-    const stageOf = stageMap(main, partition);
+    const stagesAgain = choice.size === 0 ? kept : stagesIn(again);
+    const { builds: run, stages } =
+      (request.fusion ?? defaultFusion) === 'on' ? fusedIn(again, stagesAgain) : { builds: again, stages: stagesAgain };
+    const main = run[mainName]!.largest;
+    const stageOf = stages[mainName]!;
     // Stages whose times are not what the places for messages were made by wait for each other.
     const stageSeconds =
       request.stageSeconds?.length === chain.stages
@@ -87,20 +107,21 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
     const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
     // Whether a device has room is not left to a quick layout, where what is alive has.
     const memoryOf = (device: number, programs: Readonly<Record<string, StepProgram>>): DeviceMemoryPlan => {
+      if (decided) return planDeviceMemory(device, programs, {}, decided.layouts[device]);
       const found = planDeviceMemory(device, programs, { limit: within?.[device] });
       const isDoubtful = found.peakBytes > limits[device]! && found.maxLive <= limits[device]!;
       return isDoubtful ? planDeviceMemory(device, programs, { effort: 'thorough' }) : found;
     };
     const compileWith = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
       const schedules: Record<string, Schedule> = {};
-      for (const [name, { chunks }] of Object.entries(again)) {
+      for (const [name, { chunks }] of Object.entries(run)) {
         const schedule = scheduleFor(request, name, chain, chunks.length, list);
         checkSchedule(schedule, request.programs[name]!, chain);
         schedules[name] = schedule;
       }
       const programsOf = (lifetimes: readonly Lifetimes[]): Compiled => {
         const programs: Record<string, StepProgram> = {};
-        for (const [name, { chunks, graphs }] of Object.entries(again)) {
+        for (const [name, { chunks, graphs }] of Object.entries(run)) {
           const program = buildProgram({
             chunks,
             graphs,
@@ -118,9 +139,11 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
         return {
           schedules,
           programs,
+          lifetimes,
           memory: request.devices.map((_, d) => memoryOf(d, programs)),
         };
       };
+      if (decided) return programsOf(decided.lifetimes);
       const rough =
         request.lifetimes === 'plain'
           ? programsOf(request.devices.map(() => 'plain'))
@@ -165,7 +188,7 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
   const compiled = choose();
   const plan: Plan = {
     ...compiled,
-    request,
+    request: decided ? { ...asked, schedule: scheduleAskedFor(asked, byWholeBatch) } : request,
     partition,
     placement,
     surplus: request.devices.map((_, d) => d).filter((d) => !placement.includes(d)),

@@ -1,5 +1,6 @@
 /** The training graphs of a request's programs, one for each size of microbatch, and the stages of their nodes. */
-import { UsageError } from '../core/errors.ts';
+import { GraphError, UsageError } from '../core/errors.ts';
+import { fuseElementwise } from '../fusion/index.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { buildModel } from '../optim/model.ts';
 import { buildTrainingGraph } from '../optim/training-graph.ts';
@@ -55,12 +56,27 @@ function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): 
     });
   };
   if (request.invariant) {
-    const single = graphOf(1);
+    const single = ofOneSample(() => graphOf(1));
     if (spec.batch > 1) refuseMixedSamples(single, graphOf(2));
     return { chunks, graphs: new Map([[1, single]]), largest: chunks[0] === 1 ? single : graphOf(chunks[0]!) };
   }
   const graphs = new Map([...new Set(chunks)].map((size) => [size, graphOf(size)]));
   return { chunks, graphs, largest: graphs.get(chunks[0]!)! };
+}
+
+/** A model that is made for one size of batch cannot be computed sample by sample: other batches are no remedy then. */
+function ofOneSample(build: () => Graph): Graph {
+  try {
+    return build();
+  } catch (error) {
+    if (!(error instanceof GraphError) || error.code !== 'onnx-batch-size') throw error;
+    throw new GraphError(error.code, `invariant: each sample is computed by itself, and ${error.message}`, {
+      fields: error.fields,
+      remedy:
+        '--invariant false --microbatches 1, or export the model with a symbolic batch in all places (dynamic_axes)',
+      cause: error,
+    });
+  }
 }
 
 function refuseWholeBatchGradients({ gradientsOfWholeBatch }: Graph, microbatches: number): void {
@@ -93,6 +109,29 @@ export function recomputeIn(
       return [name, { ...build, graphs, largest }];
     }),
   );
+}
+
+/** What the programs run, where elementwise nodes are fused: the builds, and the stages of their nodes. */
+export function fusedIn(
+  builds: Readonly<Record<string, Build>>,
+  stages: Readonly<Record<string, (node: Node) => number>>,
+): { readonly builds: Readonly<Record<string, Build>>; readonly stages: typeof stages } {
+  const stagesOfGraph = new Map<Graph, (node: Node) => number>();
+  const fuse = (graph: Graph, stageOf: (node: Node) => number): Graph => {
+    const fused = fuseElementwise(graph, stageOf);
+    stagesOfGraph.set(fused.graph, fused.stageOf);
+    return fused.graph;
+  };
+  const fused = Object.entries(builds).map(([name, build]): [string, Build] => {
+    const graphs = new Map([...build.graphs].map(([size, graph]) => [size, fuse(graph, stages[name]!)]));
+    const own = [...build.graphs].find(([, graph]) => graph === build.largest);
+    return [name, { ...build, graphs, largest: own ? graphs.get(own[0])! : fuse(build.largest, stages[name]!) }];
+  });
+  const stageOf = (node: Node): number => stagesOfGraph.get(node.graph)!(node);
+  return {
+    builds: Object.fromEntries(fused),
+    stages: Object.fromEntries(Object.keys(builds).map((name) => [name, stageOf])),
+  };
 }
 
 /** Stage of any node of any of the graphs; only the main graph must be known to the partition node by node. */

@@ -2,6 +2,7 @@
 
 export { type Prediction, predict } from '../simulate/predict.ts';
 export { type Binding, bindingOf, type CategoryShare } from './binding.ts';
+export { type Content, contentOf } from './content.ts';
 export { type LeastMemory, type LeastMemoryOptions, leastMemory } from './least-memory.ts';
 export {
   draftPlan,
@@ -24,4 +25,5 @@ export {
   type SearchResult,
   searchPlan,
 } from './search.ts';
+export { planOfStored, type StoredPlan, storedPlanOf } from './stored-plan.ts';
 export { type DeviceSummary, type PlanSummary, type StageSummary, summarizePlan } from './summary.ts';

@@ -16,6 +16,7 @@ import {
   record,
   string,
 } from '../core/schema.ts';
+import { defaultFusion, fusionModes } from '../fusion/modes.ts';
 import { simdVariants } from '../lower/kernel-call.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName } from '../schedule/named.ts';
@@ -66,6 +67,8 @@ const schema = object({
   ),
   /** The kernels of its WebAssembly devices; absent: `strict`. */
   simd: optional(choice(simdVariants)),
+  /** Whether elementwise nodes are fused; absent: `off`. */
+  fusion: optional(choice(fusionModes)),
   /** The library of devices with the backend `blas`: their bits depend on it. */
   blas: optional(object({ file: string(), version: string() })),
   /** What the planned bytes are of: a training of fewer steps may do without the smaller last batch, or an evaluation. */
@@ -133,6 +136,7 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
             ]),
           ),
     simd: plan.request.simd === 'relaxed' ? 'relaxed' : undefined,
+    fusion: (plan.request.fusion ?? defaultFusion) === 'on' ? 'on' : undefined,
     blas: plan.request.blas && { ...plan.request.blas },
     programs: Object.keys(plan.programs),
     devices: plan.memory.map((m, d) => ({
@@ -195,6 +199,7 @@ export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest
     partition: { ready: file.partition },
     placement: file.placement,
     simd: file.simd ?? 'strict',
+    fusion: file.fusion ?? 'off',
     // The placement says it.
     stagesPerDevice: undefined,
     recompute: recomputeOf(file),

@@ -2,6 +2,7 @@ import type { HostTensor } from '../core/types.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { DeviceMemoryPlan } from '../memory/device-memory.ts';
 import type { Partition } from '../partition/partition.ts';
+import type { Lifetimes } from '../program/context.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
 import type { Durations, Schedule, StageEdge } from '../schedule/index.ts';
@@ -36,10 +37,12 @@ export interface Plan {
   readonly surplus: readonly number[];
   readonly schedules: Readonly<Record<string, Schedule>>;
   readonly programs: Readonly<Record<string, StepProgram>>;
-  /** One training graph a program, at its largest chunk, with what is computed again. */
+  /** One training graph a program, at its largest chunk, with what is computed again; nothing in it is fused yet. */
   readonly graphs: Readonly<Record<string, Graph>>;
   /** What each stage of the schedule computes again. */
   readonly recompute: RecomputeChoice;
+  /** How the programs' values live on each device. */
+  readonly lifetimes: readonly Lifetimes[];
   readonly memory: readonly DeviceMemoryPlan[];
   readonly constants: ReadonlyMap<string, HostTensor>;
   readonly stageEdges: readonly StageEdge[];

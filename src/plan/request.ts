@@ -2,6 +2,7 @@
 import { UsageError } from '../core/errors.ts';
 import { checkOptions, type OptionNames } from '../core/options.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
+import type { FusionMode } from '../fusion/modes.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { BackendName, SimdVariant } from '../lower/kernel-call.ts';
 import type { BatchNormMode } from '../optim/batch-norm.ts';
@@ -82,6 +83,8 @@ export interface PlanRequest {
    * binary tree over the samples (`program/pairwise.ts`). Slower, and log₂ of the batch partial sums a gradient.
    */
   readonly invariant?: boolean;
+  /** Elementwise nodes that follow each other run as one pass over memory (`fusion/`); default `off`. Changes no bit. */
+  readonly fusion?: FusionMode;
   /** `plain`: without what shortens lifetimes (docs/memory-lifetimes.md), to compare with. Default `short`. */
   readonly lifetimes?: 'short' | 'plain';
   /** What computing and sending cost, for the partition and the prediction. Default: rooflines of a WebAssembly core. */

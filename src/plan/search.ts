@@ -147,14 +147,17 @@ interface Weighed extends Candidate {
 }
 
 /** Throws PlanError where nothing that was tried fits the devices, UsageError where there is nothing to try. */
-export async function searchPlan(request: PlanRequest, options: SearchOptions = {}): Promise<SearchResult> {
+export async function searchPlan(
+  request: PlanRequest,
+  options: SearchOptions = {},
+  cache: PlanCache = new PlanCache(),
+): Promise<SearchResult> {
   const begin = performance.now();
   const { evaluations = 40, timeLimitSeconds = 60, signal } = options;
   const pause = pauses();
   const deadline = begin + 1000 * timeLimitSeconds;
   const costs = request.costs ?? analyticCosts();
   const [mainName, main] = Object.entries(request.programs)[0]!;
-  const cache = new PlanCache();
   const recompute = options.recompute ?? recomputeAskedFor(request);
   const counts = searchedMicrobatches(request, options);
   const byWholeBatch = normalizesByWholeBatch(

@@ -1,5 +1,7 @@
 /** A step time that no plan goes below, whatever its partition, placement and schedule. */
 import { analyticCosts, type CostModel, nodeSeconds } from '../cost/model.ts';
+import { mayFuse } from '../fusion/index.ts';
+import { defaultFusion, type FusionMode } from '../fusion/modes.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { isForward } from '../graph/values.ts';
 import { leaders } from '../partition/stage-of.ts';
@@ -11,6 +13,8 @@ export interface StepBoundOptions {
   /** Factors on a wasm core, of all devices that may be used. */
   readonly speeds: readonly number[];
   readonly microbatches: number;
+  /** Elementwise nodes may be fused: then what theirs take is not in the bound. */
+  readonly fusion?: FusionMode;
 }
 
 /**
@@ -23,10 +27,11 @@ export interface StepBoundOptions {
  *
  * Transfers, waiting for memory and the overhead of instructions are left out, so the bound is valid but not tight. Seconds.
  */
-export function stepTimeBound(graph: Graph, { costs, speeds, microbatches: M }: StepBoundOptions): number {
+export function stepTimeBound(graph: Graph, { costs, speeds, microbatches: M, fusion }: StepBoundOptions): number {
   const fastest = Math.max(...speeds);
   // What is computed again need not be: another plan may keep it.
-  const seconds = graph.nodes.map((n) => (n.recomputes ? 0 : nodeSeconds(n, costs)));
+  const fused = fusion === 'on' ? mayFuse(graph) : undefined;
+  const seconds = graph.nodes.map((n) => (n.recomputes || fused?.has(n) ? 0 : nodeSeconds(n, costs)));
   const head = new Float64Array(graph.nodes.length);
   const tail = new Float64Array(graph.nodes.length);
   const isMicro = (n: Node) => n.source === undefined && n.region === 'micro';
@@ -70,7 +75,8 @@ export function stepTimeBound(graph: Graph, { costs, speeds, microbatches: M }: 
 /** The bound for all plans of a request with so many microbatches, on the devices that predict them. */
 export function stepBoundOf(graph: Graph, request: PlanRequest, microbatches: number): number {
   const costs = request.costs ?? analyticCosts();
-  return stepTimeBound(graph, { costs, speeds: greatestSpeeds(graph, clusterOf(request), costs), microbatches });
+  const speeds = greatestSpeeds(graph, clusterOf(request), costs);
+  return stepTimeBound(graph, { costs, speeds, microbatches, fusion: request.fusion ?? defaultFusion });
 }
 
 /**

@@ -1,4 +1,5 @@
 import { elementCount } from '../core/types.ts';
+import { defaultFusion, type FusionMode } from '../fusion/modes.ts';
 import { barrierLevels } from '../graph/barriers.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { SimdVariant } from '../lower/kernel-call.ts';
@@ -92,6 +93,7 @@ export interface PlanSummary {
   readonly model: string;
   /** The kernels of WebAssembly devices. */
   readonly simd: SimdVariant;
+  readonly fusion: FusionMode;
   readonly programs: readonly {
     readonly name: string;
     readonly mode: string;
@@ -120,6 +122,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
   return {
     model: request.model.name,
     simd: request.simd ?? 'strict',
+    fusion: request.fusion ?? defaultFusion,
     programs: Object.entries(plan.programs).map(([name, program]) => ({
       name,
       mode: request.programs[name]!.mode,

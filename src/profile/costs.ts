@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { type MachineCosts, measuredCosts, threadLink } from '../cost/machine.ts';
 import { analyticCosts, type CostModel, type KernelRun, withLinks } from '../cost/model.ts';
 import { mergeProfiles, missingKeys, type Profile, profiledCosts } from '../cost/profile.ts';
+import { defaultFusion } from '../fusion/modes.ts';
 import { type ComputingBackend, kernelsOf } from '../lower/kernel-call.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
 import type { MeasurementCache } from './cache.ts';
@@ -49,7 +50,11 @@ export async function profileFor(request: PlanRequest, feed: () => Feed, options
   const { cache, announce } = options;
   const busyDevices = options.busyDevices ?? Math.min(request.devices.length, availableParallelism());
   const known = cache.profile(busyDevices, request.blas);
-  const wanted = (options.microbatches ?? [request.microbatches]).map((microbatches) => ({ ...request, microbatches }));
+  // A partition weighs ops by themselves, and what is fused on one device is not where a cut lies between.
+  const fusions = [...new Set([request.fusion ?? defaultFusion, 'off'] as const)];
+  const wanted = (options.microbatches ?? [request.microbatches]).flatMap((microbatches) =>
+    fusions.map((fusion) => ({ ...request, microbatches, fusion })),
+  );
   const lacking = wanted.filter((r) => !known || missingKeys(known, kernelRuns(r)).length > 0);
   if (known && lacking.length === 0) return known;
   const machine = await machineCosts(options);

@@ -23,6 +23,18 @@ export function machineIdentity(simd: SimdVariant = 'strict'): MachineIdentity {
   };
 }
 
+/**
+ * The code that makes plans: the package's version, and what the build says of its sources. undefined where nothing is built,
+ * so that nobody knows.
+ */
+export function plannerIdentity(): string | undefined {
+  try {
+    return readFileSync(join(packageRoot(), 'dist', 'sources.txt'), 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
 function kernelBytes(simd: SimdVariant): Uint8Array {
   const file = kernelsFile(simd);
   try {

@@ -3,9 +3,10 @@ export { breakdownOf, type ProfileBreakdown } from './breakdown.ts';
 export { cacheFolder, MeasurementCache } from './cache.ts';
 export { costsOfProfile, machineCosts, profileFor, withMeasuredLinks } from './costs.ts';
 export { feedOf } from './feed.ts';
-export { machineIdentity } from './identity.ts';
+export { machineIdentity, plannerIdentity } from './identity.ts';
 export { onOneDevice, type ProfileOptions, profileModel, profileModels, profileOf } from './kernels.ts';
 export { type MeasureOptions, measureMachine } from './machine.ts';
+export { PlanStore, type PlanStoreOptions } from './plan-store.ts';
 export {
   type Feed,
   type InstructionTime,

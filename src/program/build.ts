@@ -3,6 +3,7 @@ import { byteSize } from '../core/types.ts';
 import { feedBatchAxis, type Graph, type Node, type Tensor } from '../graph/graph.ts';
 import type { Cost } from '../graph/op-record.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
+import { opLabel } from '../ops/fused.ts';
 import { timesUntilStuck } from '../schedule/clock.ts';
 import type { Task } from '../schedule/task.ts';
 import { BuildContext, type BuildOptions, type Lifetimes, runsOf } from './context.ts';
@@ -189,7 +190,7 @@ class DeviceBuilder {
     };
     const workspace = this.#workspace(node.name, lowered.workspaceBytes);
     const { name } = node;
-    const op = node.op!.name;
+    const op = opLabel(node.op!, node.attrs);
     this.#push({
       kind: 'compute',
       task,
@@ -314,7 +315,7 @@ class DeviceBuilder {
       task,
       microbatch,
       node: last.name,
-      op: last.op!.name,
+      op: opLabel(last.op!, last.attrs),
       parts,
       inputs: [...inputs],
       outputs: [...outputs],

@@ -3,6 +3,7 @@ import { type BarrierLevels, barrierLevels } from '../graph/barriers.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import type { Cost } from '../graph/op-record.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
+import { varyingNodes } from '../graph/varying.ts';
 import type { BackendName, Lowered, NodeSignature } from '../lower/kernel-call.ts';
 import { lowerNode, overwritableInputs } from '../lower/lower.ts';
 import type { ClockOptions } from '../schedule/clock.ts';
@@ -226,19 +227,10 @@ export class BuildContext {
   }
 }
 
-/**
- * Nodes that differ from sample to sample: what depends on a batched input, and derivatives of such nodes, also where they
- * are the same for all samples (the gradient of a mean): each sample adds its own.
- */
+/** Nodes that run for each sample by itself. */
 function perSampleNodes(graph: Graph): Set<Node> {
-  const found = new Set<Node>();
+  const found = varyingNodes(graph);
   for (const node of graph.nodes) {
-    const varies = node.source
-      ? !isStepValue(node.outputs[0]!) && node.source.kind === 'input'
-      : node.region === 'micro' &&
-        ((node.origin !== undefined && node.pass > 0 && found.has(node.origin)) ||
-          node.inputs.some((t) => !isStepValue(t) && found.has(t.node)));
-    if (varies) found.add(node);
     if (node.op?.accumulates && !node.op.accumulates.associative) {
       throw new PlanError(
         'invariant-order',
@@ -246,7 +238,7 @@ function perSampleNodes(graph: Graph): Set<Node> {
         { fields: { node: node.name, op: node.op.name }, remedy: '--batchNorm exact' },
       );
     }
-    if (node.op?.accumulates && !varies) {
+    if (node.op?.accumulates && !found.has(node)) {
       throw new PlanError(
         'invariant-constant',
         `${node.inputs[0]!.name} does not depend on the batch, and would be added once a microbatch`,

@@ -1,4 +1,5 @@
 import type { Graph, Node } from '../graph/graph.ts';
+import { leadingOut } from '../graph/leading-out.ts';
 import { isSilent } from './values.ts';
 
 /** What a task of the schedule runs of a stage. */
@@ -18,23 +19,7 @@ export interface StageTasks {
  * of another stage depends on it; what only leads to accumulators and results is W and may wait.
  */
 export function divideIntoTasks(graph: Graph, stages: number, stageOf: (node: Node) => number): StageTasks[] {
-  const consumers = new Map<Node, Node[]>();
-  for (const node of graph.nodes) {
-    for (const t of node.inputs) {
-      const list = consumers.get(t.node);
-      if (list) list.push(node);
-      else consumers.set(t.node, [node]);
-    }
-  }
-  const boundary = new Set<Node>();
-  for (let id = graph.nodes.length - 1; id >= 0; id--) {
-    const node = graph.nodes[id]!;
-    if (node.source || node.region === 'step' || node.pass === 0) continue;
-    const leadsOut = (consumers.get(node) ?? []).some(
-      (c) => c.region === 'micro' && (stageOf(c) !== stageOf(node) || boundary.has(c)),
-    );
-    if (leadsOut) boundary.add(node);
-  }
+  const boundary = leadingOut(graph, stageOf);
   const tasks = Array.from({ length: stages }, () => ({
     F: [] as Node[],
     B: [] as Node[],

@@ -62,16 +62,17 @@ function barrierLines({ barriers }: PlanSummary, width: number): string[] {
   return [nodes.length > 0 ? `${head}:\n${wrap(nodes.join(', '), '  ', width)}` : head];
 }
 
-function heading({ model, programs }: PlanSummary, plan: Plan): string {
+function heading({ model, programs, fusion }: PlanSummary, plan: Plan): string {
   const [first] = programs;
   const { objective, method } = plan.partition;
   const quality = objective ? qualityOf(objective) : '';
   const chunks = `batch ${first!.batch} in ${first!.microbatches} microbatch${first!.microbatches === 1 ? '' : 'es'}`;
   const invariant = plan.request.invariant ? ', invariant: sample by sample, the same bits for any number of them' : '';
   const { blas, simd } = plan.request;
+  const fused = fusion === 'on' ? ', elementwise chains fused' : '';
   const relaxed = simd === 'relaxed' ? ', relaxed SIMD' : '';
   const products = blas ? `\nProducts by ${blas.version}, ${blas.file}` : '';
-  return `Model ${model}, ${chunks}${invariant}${relaxed}${products}\nPartition ${method}${quality}`;
+  return `Model ${model}, ${chunks}${invariant}${fused}${relaxed}${products}\nPartition ${method}${quality}`;
 }
 
 function qualityOf(objective: PartitionObjective): string {

@@ -234,11 +234,11 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['a negative seed', { seed: -1 }, 2, 'seed', '≥ 0'],
 ];
 
-function failureOf(file: string): unknown {
+async function failureOf(file: string): Promise<unknown> {
   const { signal } = new AbortController();
   const invocation = { command: 'train', file, keys: [], memory: undefined, own: {}, json: true, quiet: true, signal };
   try {
-    planTraining(invocation);
+    await planTraining(invocation);
   } catch (error) {
     return error;
   }
@@ -247,11 +247,11 @@ function failureOf(file: string): unknown {
 
 describe('a wrong experiment', () => {
   // In this process, for there are many; that the command hands errors on as they are is shown below.
-  it.each(mistakes.map((m, i) => [m[0], i] as const))('%s', (_, i) => {
+  it.each(mistakes.map((m, i) => [m[0], i] as const))('%s', async (_, i) => {
     const [name, change, exitCode, ...texts] = mistakes[i]!;
     const file = join(folder, `${name.replace(/\W/g, '-')}.json`);
     writeFileSync(file, JSON.stringify({ ...good, ...change }));
-    const error = failureOf(file);
+    const error = await failureOf(file);
     const line = lineOf(error);
     expect(line.split('\n')).toHaveLength(1);
     for (const text of texts) expect(line).toContain(text);
@@ -264,11 +264,11 @@ describe('a wrong experiment', () => {
   it('is one line, one JSON object and an exit code', async () => {
     const { code, stdout, stderr } = await partita(folder, ['train', join(folder, 'zero-microbatches.json'), '--json']);
     expect(code).toBe(2);
-    expect(stderr).toBe(`${lineOf(failureOf(join(folder, 'zero-microbatches.json')))}\n`);
+    expect(stderr).toBe(`${lineOf(await failureOf(join(folder, 'zero-microbatches.json')))}\n`);
     expect(stdout.trim().split('\n')).toHaveLength(1);
     expect(JSON.parse(stdout)).toEqual({
       version: 1,
-      error: JSON.parse(JSON.stringify(failureOf(join(folder, 'zero-microbatches.json')))),
+      error: JSON.parse(JSON.stringify(await failureOf(join(folder, 'zero-microbatches.json')))),
     });
   });
 

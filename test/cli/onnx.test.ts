@@ -32,6 +32,19 @@ describe('an ONNX model', () => {
     expect(names).toContain('final/fc1.weight');
   });
 
+  it('that is made for one batch is refused where samples are computed singly, with a remedy that works', async () => {
+    await ok('export', '--model.kind', 'mlp', '--data.kind', 'digits', '--batch', '3', '--out', 'static.onnx');
+    const objective = [{ kind: 'crossEntropy', output: 'logits', target: 'y' }];
+    write('static.json', { model: 'static.onnx', data: { kind: 'digits', batchSize: 3 }, objective, invariant: true });
+    const asked = ['grad', 'static.json', '--microbatches', '3', '--json'];
+    const { code, stdout } = await partita(folder, asked);
+    const { error } = JSON.parse(stdout);
+    expect({ exit: code, ...error }).toMatchObject({ exit: 1, code: 'onnx-batch-size', fileBatch: 3 });
+    expect(error.message).toContain('invariant: each sample is computed by itself');
+    const [remedy] = error.remedy.split(',');
+    await ok(...asked, ...remedy.split(' '));
+  });
+
   it('is planned, traced and trained from a stored plan', async () => {
     write('plan.json', { ...classifierExperiment('training/mlp_sgd', 'data.safetensors'), steps: 2 });
     const planned = await ok(

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -55,6 +55,8 @@ describe('pack', () => {
     const { code, stdout } = await partita(folder, ['pack', ...args]);
     expect(code).toBe(1);
     expect(stdout).toContain('capacity 11 B: does not fit');
+    expect(stdout).toContain('nothing is written to no.csv: --capacity 12 takes the layout above');
+    expect(existsSync(join(folder, 'no.csv'))).toBe(false);
   });
 
   it('finds columns by name, keeps others and quotes, takes CRLF and a byte-order mark', async () => {

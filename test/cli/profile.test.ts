@@ -94,6 +94,22 @@ describe('partita profile', () => {
     expect(json(second.stdout).stepSeconds).toBe(json(first.stdout).stepSeconds);
   });
 
+  it('finds a search of an earlier run, and says so', async () => {
+    // Certainly longer than what is not worth keeping.
+    const limits = ['--search-schedules', 'gpipe,1f1b', '--search-microbatches', '2', '--stagesPerDevice', '1'];
+    const args = ['plan', ...digits, '--model.hidden', '32,32,32', '--devices', '2', '--search', ...limits];
+    const first = await partita(cwd, [...args, '--json']);
+    const second = await partita(cwd, [...args, '--json']);
+    const anew = await partita(cwd, [...args, '--json', '--no-cache']);
+    expect([first, second, anew].map(({ stdout }) => (JSON.parse(stdout) as { cached: boolean }).cached)).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    expect(second.stderr).toMatch(/found by an earlier search with the same limits; --no-cache searches again/);
+    expect(JSON.parse(second.stdout)).toEqual({ ...JSON.parse(first.stdout), cached: true });
+  });
+
   it('refuses what it cannot do, with a remedy', async () => {
     const cases: readonly (readonly [args: string[], code: number, says: RegExp])[] = [
       [['profile', '--model.kind', 'mlp', '--model.inputs', '4', '--model.classes', '2'], 2, /data: required/],

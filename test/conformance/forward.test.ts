@@ -29,7 +29,8 @@ describe.each(backendKinds)('forward on %s', (kind) => {
     const results = executor.run(outputs, feeds);
     results.forEach((result, i) => {
       const reference = { type: types[i]!, data: expected[i]! };
-      const exact = kind === 'reference' || types[i]!.dtype !== 'f32';
+      // Within a chain the reference device rounds as its ops one by one would, which a test of their own holds to the bit.
+      const exact = (kind === 'reference' && c.op !== 'fused') || types[i]!.dtype !== 'f32';
       const tolerance = exact ? { atol: 0, rtol: 0 } : { atol: c.sample.atol ?? 1e-6, rtol: c.sample.rtol ?? 1e-5 };
       const wanted = exact ? stored(reference).data : reference.data;
       expect(firstDifference(result.data, wanted, tolerance), `output ${i}`).toBeUndefined();

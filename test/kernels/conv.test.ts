@@ -63,6 +63,9 @@ const CASES: Conv[] = [
     groups: 2,
   },
   { N: 2, C: 3, O: 2, size: [3, 2, 5], k: [1, 1, 1] },
+  { N: 1, C: 2, O: 3, size: plane(4, 41), k: plane(2, 3), p: [0, 1, 1] }, // rows too long for strips
+  { N: 1, C: 1, O: 2, size: plane(3, 81), k: plane(3, 3), s: [1, 1, 2], p: [0, 1, 1] },
+  { N: 1, C: 2, O: 2, size: plane(3, 31), k: plane(2, 3), p: [0, 0, 1] },
   { N: 1, C: 2, O: 2, size: [2, 3, 3], k: [3, 1, 2], p: [2, 1, 0] },
 ];
 
@@ -139,6 +142,8 @@ describe('pools', () => {
     { NC: 2, size: [7, 1, 1], k: [7, 1, 1] },
     { NC: 2, size: plane(4, 15), k: plane(2, 2), s: [1, 2, 2] },
     { NC: 2, size: [4, 4, 15], k: [2, 2, 2], s: [2, 2, 2] },
+    { NC: 2, size: [3, 5, 9], k: [1, 2, 2], s: [1, 2, 2] },
+    { NC: 1, size: plane(5, 11), k: plane(2, 2), s: [1, 2, 2], e: [0, 1, 1] },
   ];
   POOLS.forEach(({ NC, ...c }, index) => {
     const w = slide(c);

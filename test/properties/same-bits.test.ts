@@ -20,6 +20,8 @@ interface Case {
   readonly optimizer: OptimizerKind;
   /** Whether gradients are clipped, and so wait for those of all devices. */
   readonly clips: boolean;
+  /** Elementwise chains in one pass, on many devices only. */
+  readonly fuses: boolean;
 }
 
 const cases = fc.record<Case>({
@@ -30,6 +32,7 @@ const cases = fc.record<Case>({
   schedule: fc.constantFrom('gpipe', '1f1b', 'random'),
   optimizer: fc.constantFrom(...optimizerKinds),
   clips: fc.boolean(),
+  fuses: fc.boolean(),
 });
 
 function plans(c: Case): { one: Plan; many: Plan } {
@@ -45,7 +48,13 @@ function plans(c: Case): { one: Plan; many: Plan } {
   const stages = Object.fromEntries(Object.entries(wanted).map(([name, s]) => [name, used.indexOf(s)]));
   const choices = new Choices(c.seed + 1);
   const placement = used.map(() => choices.below(c.devices));
-  const layout = { ...shared, devices: c.devices, partition: { stages }, placement };
+  const layout = {
+    ...shared,
+    devices: c.devices,
+    partition: { stages },
+    placement,
+    fusion: c.fuses ? 'on' : 'off',
+  } as const;
   const named = planOf(model, { ...layout, schedule: c.schedule === 'random' ? 'gpipe' : c.schedule });
   return {
     one: planOf(model, { ...shared, devices: 1, schedule: 'gpipe' }),

@@ -3,14 +3,14 @@
 import { loadTail, storeTail } from './lanes';
 import { vexp, vexpm1Negative } from './math';
 
-const ELU = 0;
-const LEAKY_RELU = 1;
-const HARD_SIGMOID = 2;
-const CLIP = 3;
-const THRESHOLDED_RELU = 4;
+export const ELU = 0;
+export const LEAKY_RELU = 1;
+export const HARD_SIGMOID = 2;
+export const CLIP = 3;
+export const THRESHOLDED_RELU = 4;
 
 @inline
-function activation(op: i32, x: v128, p: v128, q: v128, r: v128): v128 {
+export function activation(op: i32, x: v128, p: v128, q: v128, r: v128): v128 {
   const zero = f32x4.splat(0);
   if (op == ELU) {
     const negative = f32x4.mul(q, vexpm1Negative(f32x4.mul(x, r)));
@@ -65,7 +65,7 @@ export function thresholdedRelu(n: i32, x: usize, y: usize, alpha: f32): void {
 }
 
 @inline
-function slope(op: i32, x: v128, dy: v128, p: v128, q: v128, r: v128): v128 {
+export function slope(op: i32, x: v128, dy: v128, p: v128, q: v128, r: v128): v128 {
   const zero = f32x4.splat(0);
   if (op == ELU) {
     const factor = v128.bitselect(p, f32x4.mul(q, vexp(f32x4.mul(x, r))), f32x4.gt(x, zero));

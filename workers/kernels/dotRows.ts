@@ -4,7 +4,7 @@
 // Order of every sum, depending on K alone: for each block of DEPTH consecutive k, in ascending order, lane l adds the products
 // of k ≡ l (mod 4) from zero in ascending k; (0 + 2) + (1 + 3) is then added to C once.
 import { multiplyAdd } from './fused';
-import { loadTail, storeTail } from './lanes';
+import { extended, loadTail, storeTail } from './lanes';
 
 const DEPTH = 1024; // of a block: four rows of B, 16 KiB, in L1
 
@@ -41,36 +41,102 @@ function tile2x4(
   let c11 = c00;
   let c12 = c00;
   let c13 = c00;
-  for (; k >= 4; k -= 4) {
-    const x0 = v128.load(a0);
-    const x1 = v128.load(a1);
-    const y0 = v128.load(b0);
-    c00 = multiplyAdd(x0, y0, c00);
-    c10 = multiplyAdd(x1, y0, c10);
-    const y1 = v128.load(b1);
-    c01 = multiplyAdd(x0, y1, c01);
-    c11 = multiplyAdd(x1, y1, c11);
-    const y2 = v128.load(b2);
-    c02 = multiplyAdd(x0, y2, c02);
-    c12 = multiplyAdd(x1, y2, c12);
-    const y3 = v128.load(b3);
-    c03 = multiplyAdd(x0, y3, c03);
-    c13 = multiplyAdd(x1, y3, c13);
-    a0 += 16;
-    a1 += 16;
-    b0 += 16;
-    b1 += 16;
-    b2 += 16;
-    b3 += 16;
+  a0 = extended(a0);
+  a1 = extended(a1);
+  b0 = extended(b0);
+  b1 = extended(b1);
+  b2 = extended(b2);
+  b3 = extended(b3);
+  let quads = k >> 2;
+  const tail = <usize>quads * 16;
+  k &= 3;
+  const a0End = a0 + tail;
+  const a1End = a1 + tail;
+  const b0End = b0 + tail;
+  const b1End = b1 + tail;
+  const b2End = b2 + tail;
+  const b3End = b3 + tail;
+  if (quads > 0) {
+    let x0: v128;
+    let x1: v128;
+    let y: v128;
+    // Four turns in one, kept apart as in gemm's tiles.
+    do {
+      x0 = v128.load(a0);
+      x1 = v128.load(a1);
+      y = v128.load(b0);
+      c00 = multiplyAdd(x0, y, c00);
+      c10 = multiplyAdd(x1, y, c10);
+      y = v128.load(b1);
+      c01 = multiplyAdd(x0, y, c01);
+      c11 = multiplyAdd(x1, y, c11);
+      y = v128.load(b2);
+      c02 = multiplyAdd(x0, y, c02);
+      c12 = multiplyAdd(x1, y, c12);
+      y = v128.load(b3);
+      c03 = multiplyAdd(x0, y, c03);
+      c13 = multiplyAdd(x1, y, c13);
+      if (!--quads) break;
+      x0 = v128.load(a0, 16);
+      x1 = v128.load(a1, 16);
+      y = v128.load(b0, 16);
+      c00 = multiplyAdd(x0, y, c00);
+      c10 = multiplyAdd(x1, y, c10);
+      y = v128.load(b1, 16);
+      c01 = multiplyAdd(x0, y, c01);
+      c11 = multiplyAdd(x1, y, c11);
+      y = v128.load(b2, 16);
+      c02 = multiplyAdd(x0, y, c02);
+      c12 = multiplyAdd(x1, y, c12);
+      y = v128.load(b3, 16);
+      c03 = multiplyAdd(x0, y, c03);
+      c13 = multiplyAdd(x1, y, c13);
+      if (!--quads) break;
+      x0 = v128.load(a0, 32);
+      x1 = v128.load(a1, 32);
+      y = v128.load(b0, 32);
+      c00 = multiplyAdd(x0, y, c00);
+      c10 = multiplyAdd(x1, y, c10);
+      y = v128.load(b1, 32);
+      c01 = multiplyAdd(x0, y, c01);
+      c11 = multiplyAdd(x1, y, c11);
+      y = v128.load(b2, 32);
+      c02 = multiplyAdd(x0, y, c02);
+      c12 = multiplyAdd(x1, y, c12);
+      y = v128.load(b3, 32);
+      c03 = multiplyAdd(x0, y, c03);
+      c13 = multiplyAdd(x1, y, c13);
+      if (!--quads) break;
+      x0 = v128.load(a0, 48);
+      x1 = v128.load(a1, 48);
+      y = v128.load(b0, 48);
+      c00 = multiplyAdd(x0, y, c00);
+      c10 = multiplyAdd(x1, y, c10);
+      y = v128.load(b1, 48);
+      c01 = multiplyAdd(x0, y, c01);
+      c11 = multiplyAdd(x1, y, c11);
+      y = v128.load(b2, 48);
+      c02 = multiplyAdd(x0, y, c02);
+      c12 = multiplyAdd(x1, y, c12);
+      y = v128.load(b3, 48);
+      c03 = multiplyAdd(x0, y, c03);
+      c13 = multiplyAdd(x1, y, c13);
+      a0 += 64;
+      a1 += 64;
+      b0 += 64;
+      b1 += 64;
+      b2 += 64;
+      b3 += 64;
+    } while (--quads);
   }
   if (k > 0) {
     // Lanes that are not there add 0·0: no bit changes but −0's sign, and that not behind a first sum from 0.
-    const x0 = loadTail(a0, k);
-    const x1 = loadTail(a1, k);
-    const y0 = loadTail(b0, k);
-    const y1 = loadTail(b1, k);
-    const y2 = loadTail(b2, k);
-    const y3 = loadTail(b3, k);
+    const x0 = loadTail(a0End, k);
+    const x1 = loadTail(a1End, k);
+    const y0 = loadTail(b0End, k);
+    const y1 = loadTail(b1End, k);
+    const y2 = loadTail(b2End, k);
+    const y3 = loadTail(b3End, k);
     c00 = multiplyAdd(x0, y0, c00);
     c10 = multiplyAdd(x1, y0, c10);
     c01 = multiplyAdd(x0, y1, c01);

@@ -4,25 +4,25 @@ import { loadTail, storeTail } from './lanes';
 import { verf, vexp, vlog, vlog1pUnit, vsigmoid, vtanh } from './math';
 import { vgelu, vgeluSlope, vgeluTanh, vgeluTanhSlope } from './gelu';
 
-const NEG = 0;
-const EXP = 1;
-const LOG = 2;
-const SQRT = 3;
-const TANH = 4;
-const SIGMOID = 5;
-const RELU = 6;
-const GELU = 7;
-const ERF = 8;
-const ABS = 9;
-const RECIPROCAL = 10;
-const FLOOR = 11;
-const CEIL = 12;
-const ROUND = 13;
-const SIGN = 14;
-const SOFTPLUS = 15;
-const SOFTSIGN = 16;
-const HARD_SWISH = 17;
-const GELU_TANH = 18;
+export const NEG = 0;
+export const EXP = 1;
+export const LOG = 2;
+export const SQRT = 3;
+export const TANH = 4;
+export const SIGMOID = 5;
+export const RELU = 6;
+export const GELU = 7;
+export const ERF = 8;
+export const ABS = 9;
+export const RECIPROCAL = 10;
+export const FLOOR = 11;
+export const CEIL = 12;
+export const ROUND = 13;
+export const SIGN = 14;
+export const SOFTPLUS = 15;
+export const SOFTSIGN = 16;
+export const HARD_SWISH = 17;
+export const GELU_TANH = 18;
 
 /** −1, 0 or 1; NaN stays. */
 @inline
@@ -46,7 +46,7 @@ function vhardSwish(x: v128): v128 {
 }
 
 @inline
-function unary(op: i32, x: v128): v128 {
+export function unary(op: i32, x: v128): v128 {
   if (op == NEG) return f32x4.neg(x);
   if (op == EXP) return vexp(x);
   if (op == LOG) return vlog(x);
@@ -195,7 +195,7 @@ export function geluTanh(n: i32, x: usize, y: usize): void {
 }
 
 @inline
-function slope(op: i32, a: v128, dy: v128): v128 {
+export function slope(op: i32, a: v128, dy: v128): v128 {
   if (op == RELU) return v128.and(dy, f32x4.gt(a, f32x4.splat(0)));
   if (op == TANH) return f32x4.mul(dy, f32x4.sub(f32x4.splat(1), f32x4.mul(a, a)));
   if (op == SIGMOID) return f32x4.mul(f32x4.mul(dy, a), f32x4.sub(f32x4.splat(1), a));

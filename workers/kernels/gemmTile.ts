@@ -3,12 +3,7 @@
 // load_splat. Where B is packed too, a turn of the loop is four k: the exits between them end V8's blocks, so that no load of
 // the next k takes a register of this one. Exported as functions of their own: inlined into the caller the counter would spill.
 import { multiplyAdd } from './fused';
-
-/** The pointer itself; V8 sees from it that a loop's 64-bit addresses need no extension, one instruction less a pointer. */
-@inline
-function extended(p: usize): usize {
-  return p & ~3;
-}
+import { extended } from './lanes';
 
 /** C tile (=|+=) Σ_k a[k]·b[k], k ascending from 0; B packed, 64 bytes a row. */
 export function tile2x16(k: i32, a: usize, b: usize, c: usize, ldc: usize, add: bool): void {

@@ -3,11 +3,11 @@
 import { loadTail, storeTail } from './lanes';
 import { exp2x2, highHalf, joinHalves, log2x2, lowHalf, mulAdd64, splat64 } from './math64';
 
-const ACOSH = 0;
-const ASINH = 1;
-const ATANH = 2;
-const COSH = 3;
-const SINH = 4;
+export const ACOSH = 0;
+export const ASINH = 1;
+export const ATANH = 2;
+export const COSH = 3;
+export const SINH = 4;
 
 const LOG2_E: f64 = 1.4426950408889634;
 const LN_2: f64 = 0.6931471805599453;
@@ -78,7 +78,7 @@ function hyperbolic2(op: i32, x: v128): v128 {
 }
 
 @inline
-function hyperbolic4(op: i32, x: v128): v128 {
+export function hyperbolic4(op: i32, x: v128): v128 {
   return joinHalves(hyperbolic2(op, lowHalf(x)), hyperbolic2(op, highHalf(x)));
 }
 

@@ -3,9 +3,9 @@
 import { loadTail, storeTail } from './lanes';
 import { highHalf, joinHalves, lowHalf, mulAdd64, splat64 } from './math64';
 
-const ACOS = 0;
-const ASIN = 1;
-const ATAN = 2;
+export const ACOS = 0;
+export const ASIN = 1;
+export const ATAN = 2;
 
 const HALF_PI: f64 = 1.5707963267948966;
 const SIXTH_PI: f64 = 0.5235987755982989;
@@ -54,7 +54,7 @@ function inverse2(op: i32, x: v128): v128 {
 }
 
 @inline
-function inverse4(op: i32, x: v128): v128 {
+export function inverse4(op: i32, x: v128): v128 {
   return joinHalves(inverse2(op, lowHalf(x)), inverse2(op, highHalf(x)));
 }
 

@@ -1,6 +1,12 @@
 // Loads and stores of fewer than four lanes. Tensors lie side by side to the byte, so a kernel may touch nothing beyond
 // its payload: the last 1–3 elements of an array go through these. Missing lanes read as 0 and never reach memory.
 
+/** A pointer to 4-byte elements, unchanged; V8 sees from it that a loop's addresses need no extension to 64 bits. */
+@inline
+export function extended(p: usize): usize {
+  return p & ~3;
+}
+
 /** The first `r` (1–3) of four 4-byte lanes. */
 @inline
 export function loadTail(p: usize, r: i32): v128 {

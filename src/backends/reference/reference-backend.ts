@@ -1,6 +1,7 @@
 import { DeviceError } from '../../core/errors.ts';
 import { type DType, elementCount, type TensorData, type TensorType } from '../../core/types.ts';
 import { lowerForReference } from '../../lower/reference.ts';
+import { evaluateFused, type FusedAttrs, fusedOp } from '../../ops/fused.ts';
 import { isOpName, recordOf } from '../../ops/index.ts';
 import type { Backend } from '../backend.ts';
 
@@ -29,7 +30,9 @@ export function createReferenceBackend(memory: WebAssembly.Memory): Backend {
         const values = inputs.map((data, i) => ({ type: node.inputs[i]!, data: Float64Array.from(data) }));
         const results = goesOn
           ? [accumulates.next(Float64Array.from(outputs[0]!), values, node.attrs)]
-          : record.reference(values, node.attrs, node.outputs);
+          : node.op === fusedOp.name
+            ? evaluateFused(values, node.attrs as unknown as FusedAttrs, stored)
+            : record.reference(values, node.attrs, node.outputs);
         outputs.forEach((data, i) => {
           data.set(results[i]!);
         });
@@ -38,7 +41,11 @@ export function createReferenceBackend(memory: WebAssembly.Memory): Backend {
   };
 }
 
-const views: Readonly<Record<DType, new (buffer: ArrayBufferLike, offset: number, length: number) => TensorData>> = {
+/** A fused chain's values between its ops are what its ops one by one would have left in memory. */
+const stored = (values: Float64Array, { dtype }: TensorType): Float64Array =>
+  Float64Array.from(new views[dtype](values));
+
+const views: Readonly<Record<DType, Float32ArrayConstructor | Int32ArrayConstructor | Uint8ArrayConstructor>> = {
   f32: Float32Array,
   i32: Int32Array,
   bool: Uint8Array,

@@ -7,18 +7,27 @@ import type { AttentionExports } from '../blas/attention.ts';
 import type { Blas } from '../blas/library.ts';
 import { type ConvExports, nativeProducts } from '../blas/products.ts';
 import { close, type Kernel } from './close.ts';
+import { FusedKernels } from './fused-kernel.ts';
 
 /**
- * The kernels, instantiated on a device's memory. They hold no state and allocate nothing. With `blas`, products are the
+ * The kernels, instantiated on a device's memory. They hold no state and allocate nothing there. Fused chains get kernels of their own, made of theirs. With `blas`, products are the
  * library's.
  */
 export function createWasmBackend(module: WebAssembly.Module, memory: WebAssembly.Memory, blas?: Blas): Backend {
   const instance = new WebAssembly.Instance(module, imports(module, memory));
   const native = blas && nativeProducts(blas, memory, instance.exports as unknown as ConvExports & AttentionExports);
+  const fused = new FusedKernels(module, memory);
   return {
     name: blas ? 'blas' : 'wasm',
     lower: blas ? lowerForBlas : lowerForWasm,
     bind: (call, node, at) => {
+      if (call.body) {
+        const kernel = fused.kernelOf(call.body);
+        return close(
+          kernel,
+          call.args.map((arg) => resolve(arg, at)),
+        );
+      }
       const bindNative = native?.[call.kernel];
       if (bindNative) return bindNative(call.args.map((arg) => resolve(arg, at)));
       const kernel = instance.exports[call.kernel];

@@ -32,9 +32,19 @@ interface IntegerComparison {
   readonly negate: boolean;
 }
 
+export const integerComparisons: Readonly<Record<string, IntegerComparison>> = {
+  equal: { kernel: 'equalI32', swap: false, negate: false },
+  greater: { kernel: 'lessI32', swap: true, negate: false },
+  greaterEqual: { kernel: 'lessI32', swap: false, negate: true },
+  less: { kernel: 'lessI32', swap: false, negate: false },
+  lessEqual: { kernel: 'lessI32', swap: true, negate: true },
+  notEqual: { kernel: 'equalI32', swap: false, negate: true },
+};
+
 const comparison =
-  (kernel: string, integers: IntegerComparison): LowerRule =>
+  (kernel: string): LowerRule =>
   (node) => {
+    const integers = integerComparisons[kernel]!;
     const [a, b] = operandsOf(node) as [ReturnType<typeof operandsOf>[0], ReturnType<typeof operandsOf>[0]];
     const { shape } = node.outputs[0]!;
     if (a.type.dtype === 'f32') return broadcastCall(kernel, [a, b], shape);
@@ -61,7 +71,7 @@ const logic =
     return { calls, workspaceBytes: scratch.bytes };
   };
 
-const dtypeNames: Readonly<Record<DType, string>> = { f32: 'F32', i32: 'I32', bool: 'Bool' };
+export const dtypeNames: Readonly<Record<DType, string>> = { f32: 'F32', i32: 'I32', bool: 'Bool' };
 
 const cast: LowerRule = ({ inputs, outputs }) => {
   const [from, to] = [inputs[0]!, outputs[0]!];
@@ -69,18 +79,18 @@ const cast: LowerRule = ({ inputs, outputs }) => {
 };
 
 /** Factor above 0, factor of e^(rate·x) − 1 below, rate. */
-const eluParameters = (attrs: Attrs): number[] => {
+export const eluParameters = (attrs: Attrs): number[] => {
   const { alpha, scale, inputScale } = attrs as EluAttrs;
   return [scale, scale * alpha, inputScale];
 };
 
 /** The same for the slope: below, the exponential's factor is multiplied by the rate. */
-const eluSlopes = (attrs: Attrs): number[] => {
+export const eluSlopes = (attrs: Attrs): number[] => {
   const { alpha, scale, inputScale } = attrs as EluAttrs;
   return [scale, scale * alpha * inputScale, inputScale];
 };
 
-const ramp = (attrs: Attrs): number[] => {
+export const ramp = (attrs: Attrs): number[] => {
   const { alpha, beta } = attrs as HardSigmoidAttrs;
   return [alpha, beta];
 };
@@ -91,11 +101,12 @@ const bounds =
     const { low, high } = attrs as ClipAttrs;
     return [low ?? least, high ?? most];
   };
-const floatBounds = bounds(-Infinity, Infinity);
+/** A clip's bounds on f32, none being infinite. */
+export const clipBounds = bounds(-Infinity, Infinity);
 const integerBounds = bounds(-(2 ** 31), 2 ** 31 - 1);
 
 const clip: LowerRule = (node) =>
-  node.outputs[0]!.dtype === 'i32' ? flat('clipI32', integerBounds)(node) : flat('clip', floatBounds)(node);
+  node.outputs[0]!.dtype === 'i32' ? flat('clipI32', integerBounds)(node) : flat('clip', clipBounds)(node);
 
 export const elementwiseRules = {
   abs: numeric(flat, 'abs'),
@@ -110,13 +121,13 @@ export const elementwiseRules = {
   cast,
   ceil: flat('ceil'),
   clip,
-  clipGrad: flat('clipGrad', floatBounds),
+  clipGrad: flat('clipGrad', clipBounds),
   cos: flat('cos'),
   cosh: flat('cosh'),
   div: numeric(broadcast, 'div'),
   elu: flat('elu', eluParameters),
   eluGrad: flat('eluGrad', eluSlopes),
-  equal: comparison('equal', { kernel: 'equalI32', swap: false, negate: false }),
+  equal: comparison('equal'),
   erf: flat('erf'),
   exp: flat('exp'),
   floor: flat('floor'),
@@ -125,16 +136,16 @@ export const elementwiseRules = {
   geluGrad: flat('geluGrad'),
   geluTanh: flat('geluTanh'),
   geluTanhGrad: flat('geluTanhGrad'),
-  greater: comparison('greater', { kernel: 'lessI32', swap: true, negate: false }),
-  greaterEqual: comparison('greaterEqual', { kernel: 'lessI32', swap: false, negate: true }),
+  greater: comparison('greater'),
+  greaterEqual: comparison('greaterEqual'),
   hardSigmoid: flat('hardSigmoid', ramp),
   hardSigmoidGrad: flat('hardSigmoidGrad', ramp),
   hardSwish: flat('hardSwish'),
   hardSwishGrad: flat('hardSwishGrad'),
   leakyRelu: flat('leakyRelu', ({ slope }) => [slope as number]),
   leakyReluGrad: flat('leakyReluGrad', ({ slope }) => [slope as number]),
-  less: comparison('less', { kernel: 'lessI32', swap: false, negate: false }),
-  lessEqual: comparison('lessEqual', { kernel: 'lessI32', swap: true, negate: true }),
+  less: comparison('less'),
+  lessEqual: comparison('lessEqual'),
   log: flat('log'),
   maximum: numeric(broadcast, 'maximum'),
   minimum: numeric(broadcast, 'minimum'),
@@ -142,7 +153,7 @@ export const elementwiseRules = {
   mul: numeric(broadcast, 'mul'),
   neg: numeric(flat, 'neg'),
   not: flat('not'),
-  notEqual: comparison('notEqual', { kernel: 'equalI32', swap: false, negate: true }),
+  notEqual: comparison('notEqual'),
   or: logic('or'),
   pow: numeric(broadcast, 'pow'),
   prelu: broadcast('prelu'),

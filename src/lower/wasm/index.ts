@@ -4,6 +4,7 @@ import type { Lowered, LowerRule, NodeSignature } from '../kernel-call.ts';
 import { attentionRules } from './attention.ts';
 import { basicRules } from './basic.ts';
 import { elementwiseRules } from './elementwise.ts';
+import { lowerFused } from './fused.ts';
 import { indexingRules } from './indexing.ts';
 import { nnRules } from './nn.ts';
 import { normRules } from './norm.ts';
@@ -16,6 +17,7 @@ const rules: Readonly<Record<OpName, LowerRule>> = {
   ...attentionRules,
   ...basicRules,
   ...elementwiseRules,
+  fused: lowerFused,
   ...indexingRules,
   ...nnRules,
   ...normRules,

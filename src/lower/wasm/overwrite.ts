@@ -8,7 +8,7 @@ import type { OpName } from '../../ops/index.ts';
 import { copiesOf, type Lowered, type NodeSignature, type Operand } from '../kernel-call.ts';
 import { elementwiseRules } from './elementwise.ts';
 
-/** Beside the elementwise ops, which may overwrite any input of the output's size. */
+/** Beside the elementwise ops, alone and fused, which may overwrite any input of the output's size. */
 const byPlace: Partial<Readonly<Record<OpName, readonly number[]>>> = {
   batchNorm: [0],
   batchNormInference: [0],
@@ -31,7 +31,12 @@ const byPlace: Partial<Readonly<Record<OpName, readonly number[]>>> = {
 export function overwritableOnWasm(node: NodeSignature, lowered: Lowered): readonly number[] {
   const y = node.outputs[0]!;
   const all = node.inputs.map((_, i) => i);
-  const candidates = node.op in elementwiseRules ? all : isCopy(lowered) ? [0] : (byPlace[node.op as OpName] ?? []);
+  const candidates =
+    node.op in elementwiseRules || node.op === 'fused'
+      ? all
+      : isCopy(lowered)
+        ? [0]
+        : (byPlace[node.op as OpName] ?? []);
   return candidates.filter((i) => isSameSize(node.inputs[i]!, y));
 }
 

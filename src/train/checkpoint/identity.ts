@@ -42,6 +42,7 @@ const isLayout: Readonly<Record<keyof PlanRequest, boolean>> = {
   decided: true,
   stageSeconds: true,
   recompute: true,
+  fusion: true,
   lifetimes: true,
   blas: false,
   costs: true,

@@ -210,6 +210,7 @@ export function planRequestOf(prepared: PreparedExperiment, mode: 'train' | 'gra
     ...(experiment.invariant ? { invariant: true } : {}),
     ...(experiment.simd === 'strict' ? {} : { simd: experiment.simd }),
     ...(experiment.recompute === 'none' ? {} : { recompute: experiment.recompute }),
+    fusion: experiment.fusion,
     batchNorm: experiment.batchNorm,
     ...linksOf(experiment),
   };

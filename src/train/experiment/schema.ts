@@ -19,6 +19,7 @@ import {
   string,
   union,
 } from '../../core/schema.ts';
+import { defaultFusion, fusionModes } from '../../fusion/modes.ts';
 import { simdVariants } from '../../lower/kernel-call.ts';
 import { batchNormModes } from '../../optim/batch-norm.ts';
 import { optimizerSchema } from '../../optim/optimizer-schema.ts';
@@ -283,6 +284,10 @@ export const experimentSchema = object({
   recompute: choice(recomputeModes, {
     default: 'none',
     doc: 'activations computed again instead of kept: all but what comes into a stage (stage), the cheap (selective), or as few as the memory needs (optimal)',
+  }),
+  fusion: choice(fusionModes, {
+    default: defaultFusion,
+    doc: 'elementwise operations that follow each other as one pass over memory, with the same bits',
   }),
   batchNorm: choice(batchNormModes, {
     default: 'micro',

@@ -19,6 +19,7 @@ export const refusedExporters = {
   channelMoments: none(wholeBatch),
   dropout: none(random),
   dropoutMask: none(random),
+  fused: none('it is a chain of other ops in one pass: export the graph that a plan was made of'),
   rmspropUpdate: none(`${training}: it updates a parameter`),
   runningAverage: none(`${training}: it updates running statistics`),
   joinMoments: none(wholeBatch),

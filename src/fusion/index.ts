@@ -1,0 +1,3 @@
+/** Elementwise nodes that follow each other, as one pass over memory. */
+export { type Fused, fuseElementwise } from './fuse.ts';
+export { fusionGroups, mayFuse } from './groups.ts';

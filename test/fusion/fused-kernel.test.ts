@@ -1,0 +1,166 @@
+import * as fc from 'fast-check';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { kernelsModule } from '../../src/backends/kernels-module.ts';
+import { readVectors, VECTORS_SECTION, vectorFunctions } from '../../src/backends/wasm/vectors.ts';
+import type { HostTensor } from '../../src/core/types.ts';
+import { fuseElementwise, fusionGroups } from '../../src/fusion/index.ts';
+import { Graph, type Tensor } from '../../src/graph/graph.ts';
+import { add, div, gelu, geluTanh, mul, neg, relu, sigmoid, sub, tanh } from '../../src/ops/elementwise.ts';
+import { type FusedAttrs, fusedOp, fusibleOps, isFusible } from '../../src/ops/fused.ts';
+import { recordOf } from '../../src/ops/index.ts';
+import { backendKinds, Executor } from '../conformance/executor.ts';
+import { cases, drawCase } from '../conformance/samples.ts';
+import { toHex, values } from '../support/models.ts';
+import { Choices } from '../support/random-model.ts';
+
+describe.each(backendKinds)('fused chains on %s', (kind) => {
+  let executor: Executor;
+  beforeAll(async () => {
+    executor = await Executor.create(kind);
+  });
+
+  const types = (c: (typeof cases)[number]) => c.sample.inputs.map(({ shape, dtype = 'f32' }) => ({ shape, dtype }));
+  it.each(cases.filter((c) => isFusible(c.op, types(c))))('$title has the bits of the op by itself', (c) => {
+    const graph = new Graph();
+    const drawn = drawCase(c);
+    const feeds = new Map<Tensor, HostTensor>();
+    const inputs = drawn.map((value, i) => {
+      const t = graph.input(`x${i}`, { ...value.type, batchAxis: null });
+      feeds.set(t, value);
+      return t;
+    });
+    const alone = graph.add(recordOf(c.op), inputs, c.sample.attrs);
+    const steps = [{ op: c.op, args: inputs.map((_, i) => i), attrs: c.sample.attrs }];
+    const fused = graph.add<FusedAttrs>(fusedOp, inputs, { steps, outputs: [inputs.length] });
+    const [a, f] = executor.run([alone[0]!, fused[0]!], feeds);
+    expect(toHex(f!)).toBe(toHex(a!));
+  });
+
+  it('of random ops and shapes have the bits of the ops one by one', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1_000_000 }), (seed) => {
+        const { graph, feeds, wanted } = randomChain(seed);
+        const fused = fuseElementwise(graph, () => 0).graph;
+        expect(fused.nodes.some((n) => n.op?.name === 'fused')).toBe(true);
+        const copies = new Map([...feeds].map(([t, v]) => [fused.node(t.node.name).outputs[0]!, v] as const));
+        const expected = executor.run(wanted, feeds).map(toHex);
+        expect(executor.run([...fused.outputs.values()], copies).map(toHex)).toEqual(expected);
+      }),
+      { numRuns: kind === 'wasm' ? 150 : 20 },
+    );
+  });
+});
+
+/** A small graph of elementwise ops on one shape, its operands repeated along any axes. */
+function randomChain(seed: number) {
+  const choices = new Choices(seed);
+  const graph = new Graph();
+  const feeds = new Map<Tensor, HostTensor>();
+  const shape = Array.from({ length: choices.below(5) }, () => 1 + choices.below(choices.pick([2, 5, 23])));
+  const operand = (i: number, full: boolean): Tensor => {
+    const own = full
+      ? shape
+      : shape.map((d) => (choices.below(2) === 0 ? 1 : d)).slice(choices.below(shape.length + 1));
+    const t = graph.input(`x${i}`, { shape: own, batchAxis: null });
+    const data = values(
+      own.reduce((a, b) => a * b, 1),
+      seed + i,
+    );
+    feeds.set(t, { type: t.type, data });
+    return t;
+  };
+  const operands = [operand(0, true), ...Array.from({ length: 1 + choices.below(4) }, (_, i) => operand(i + 1, false))];
+  const pool: Tensor[] = [tanh(operands[0]!)];
+  const last = () => pool[Math.max(0, pool.length - 1 - choices.below(2))]!;
+  const grow: (() => Tensor)[] = [
+    () => add(last(), choices.pick(operands)),
+    () => sub(choices.pick(operands), last()),
+    () => mul(last(), last()),
+    () => div(last(), add(mul(choices.pick(pool), choices.pick(pool)), 0.5)),
+    () => relu(last()),
+    () => gelu(last()),
+    () => geluTanh(last()),
+    () => sigmoid(neg(last())),
+  ];
+  for (let i = 2 + choices.below(9); i > 0; i--) pool.push(choices.pick(grow)());
+  const wanted = [...new Set([pool.at(-1)!, ...pool.filter(() => choices.below(4) === 0)])];
+  wanted.forEach((t, i) => void graph.output(`y${i}`, t, { batchAxis: null }));
+  return { graph, feeds, wanted: [...graph.outputs.values()] };
+}
+
+describe('vector functions', () => {
+  it('are there for every op that may be fused, the same in both builds', async () => {
+    const [strict, relaxed] = await Promise.all([kernelsModule('strict'), kernelsModule('relaxed')]);
+    const [a, b] = [strict, relaxed].map((m) => Buffer.from(WebAssembly.Module.customSections(m, VECTORS_SECTION)[0]!));
+    expect(a!.equals(b!)).toBe(true);
+    const names = [...vectorFunctions(strict).keys()];
+    const missing = fusibleOps().filter((op) => op !== 'cast' && !names.includes(op));
+    expect(missing).toEqual([]);
+  });
+
+  it('that branch, call or touch memory are refused by name', () => {
+    const module = (body: number[]) =>
+      Uint8Array.from([
+        ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+        ...[1, 6, 1, 0x60, 1, 0x7b, 1, 0x7b],
+        ...[3, 2, 1, 0],
+        ...[7, 5, 1, 1, 0x66, 0, 0],
+        ...[10, body.length + 4, 1, body.length + 2, 0, ...body, 0x0b],
+      ]);
+    expect(readVectors(module([0x20, 0])).get('f')).toMatchObject({ parameters: 1, locals: [] });
+    const straight = 'the vector function f does not run straight through';
+    for (const body of [
+      [0x10, 0],
+      [0x04, 0x40],
+      [0x41, 0, 0xfd, 0, 0, 0],
+    ]) {
+      expect(() => readVectors(module(body))).toThrow(straight);
+    }
+  });
+});
+
+describe('groups', () => {
+  const groupsOf = (graph: Graph, stageOf: (name: string) => number = () => 0) =>
+    fusionGroups(graph, (n) => stageOf(n.name)).map((g) => g.members.map((n) => n.name));
+  const chain = () => {
+    const graph = new Graph();
+    const x = graph.input('x', { shape: [4, 6] });
+    const biased = add(x, graph.parameter('bias', [6], { kind: 'zeros' }));
+    graph.output('y', gelu(biased));
+    return { graph, biased };
+  };
+
+  it('join a bias and its activation, and write what others read', () => {
+    const { graph, biased } = chain();
+    graph.output('kept', biased);
+    const { graph: fused } = fuseElementwise(graph, () => 0);
+    const node = fused.nodes.find((n) => n.op?.name === 'fused')!;
+    expect(node.name).toBe('gelu');
+    expect(node.outputs.map((t) => t.name)).toEqual(['add', 'gelu']);
+    expect(node.attrs).toEqual({
+      steps: [
+        { op: 'add', args: [0, 1], attrs: {} },
+        { op: 'gelu', args: [2], attrs: {} },
+      ],
+      outputs: [2, 3],
+    });
+  });
+
+  it('do not leave a stage', () => {
+    const { graph } = chain();
+    expect(groupsOf(graph)).toEqual([['add', 'gelu']]);
+    expect(groupsOf(graph, (name) => (name === 'gelu' ? 1 : 0))).toEqual([]);
+  });
+
+  it('make nobody wait who reads one of their values', () => {
+    const { graph, biased } = chain();
+    const other = add(biased, graph.scalar(1));
+    // It stands between the two, and reads the first: to run both behind it would be a circle.
+    add(neg(mul(other, 2)), biased);
+    for (const group of groupsOf(graph)) {
+      const ids = group.map((name) => graph.node(name).id);
+      const between = graph.nodes.filter((n) => n.id < ids.at(-1)! && !group.includes(n.name));
+      for (const n of between) expect(n.inputs.some((t) => group.includes(t.node.name))).toBe(false);
+    }
+  });
+});
