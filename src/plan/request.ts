@@ -123,6 +123,7 @@ const requestNames: OptionNames<PlanRequest> = {
   inputGradients: true,
   simd: true,
   blas: true,
+  fusion: true,
   invariant: true,
   lifetimes: true,
   costs: true,

@@ -162,6 +162,7 @@ describe('plans kept between runs', () => {
     batchNorm: [{ batchNorm: 'deferred' }],
     inputGradients: [{ inputGradients: true }],
     simd: [{ simd: 'relaxed' }],
+    fusion: [{ fusion: 'on' }],
     blas: [{ blas: { file: '/lib/b.so', version: '1' } }, { blas: { file: '/lib/b.so', version: '2' } }],
     invariant: [{ invariant: true }],
     lifetimes: [{ lifetimes: 'plain' }],
