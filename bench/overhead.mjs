@@ -6,7 +6,8 @@
 //    a loop, in turns. Two unknowns, two lists: what a call and what an instruction takes.
 // 2. Hand-over: a value goes to and fro between two devices. Where the other looks already, and where it has fallen asleep
 //    meanwhile, beside two bare threads that do the same with Atomics.wait and notify.
-// 3. A step's start and end on two devices, beside a message to each of two bare threads and one back from each.
+// 3. A step's start and end on two devices, beside a message to each of two bare threads and one back from each; and what a
+//    step takes of them that is begun ahead, as a training's are.
 // 4. Whole steps of the models in the peers' table against the sum of their kernels, as recorded in steps in between.
 //
 // 5. From the launch of the command to its help and to the first step of the digits model, beside Node alone.
@@ -292,25 +293,70 @@ const echo = `require('node:worker_threads').parentPort.on('message', (ms) => {
   require('node:worker_threads').parentPort.postMessage(0);
 });`;
 
-/** Two milliseconds on each device, which waits for no other. */
-const apart = {
+/** Two milliseconds on each device, which waits for no other; `trained` adds what there is to update: a number each. */
+const apart = (trained) => ({
   name: 'apart',
   build() {
+    const objective = [];
     const graph = new Graph();
     for (const name of ['first', 'second']) {
       graph.scope(name, () => {
         let h = graph.parameter('w', [256, 256], { kind: 'ones' });
         for (let i = 0; i < 3; i++) h = ops.matmul(h, graph.parameter(`v${i}`, [256, 256], { kind: 'ones' }));
         graph.output(name, ops.sum(h), { batchAxis: null });
+        if (!trained) return;
+        const number = graph.parameter('number', [1], { kind: 'ones' });
+        objective.push({ loss: ops.sum(ops.mul(number, number)), weight: 1 });
       });
     }
-    return { graph, objective: [] };
+    return { graph, objective };
   },
-};
+});
+
+/**
+ * Steps that are asked for one by one, and steps that devices begin by themselves: wall time beyond the devices' own work, in
+ * runs of ten that take turns.
+ */
+async function stepsAhead() {
+  const plan = makePlan({
+    model: apart(true),
+    programs: { train: { batch: 1, mode: 'train', outputs: true } },
+    microbatches: 1,
+    devices: [device, device],
+    partition: { stages: { 'first*': 0, '*': 1 } },
+    optimizer: makeOptimizer({ kind: 'sgd', lr: 0 }),
+  });
+  const session = await Session.open(plan, { audit: false });
+  const run = async (ahead) => {
+    let next = session.stage('train', {});
+    let busy = 0;
+    const begin = performance.now();
+    for (let i = 0; i < 10; i++) {
+      const last = i === 9;
+      const meanwhile = () => {
+        if (!last) next = session.stage('train', {}, { ahead });
+      };
+      const { reports } = await session.runStaged(next, { meanwhile });
+      busy += Math.max(...reports.map((r) => r.busySeconds));
+    }
+    return ((performance.now() - begin) / 1000 - busy) / 10;
+  };
+  const times = { asked: [], ahead: [] };
+  for (let i = 0; i < 4 * rounds + 15; i++) {
+    times.asked.push(await run(false));
+    times.ahead.push(await run(true));
+  }
+  await session.close();
+  const [asked, ahead] = ['asked', 'ahead'].map((k) => median(times[k].slice(15)));
+  result.ahead = { askedSeconds: asked, aheadSeconds: ahead };
+  console.log(
+    `  beyond the devices' work, in ten steps: asked for one by one ${us(asked)}, begun ahead ${us(ahead)} each`,
+  );
+}
 
 async function stepEnds() {
   const plan = makePlan({
-    model: apart,
+    model: apart(false),
     programs: { forward: { batch: 1, mode: 'forward', outputs: true } },
     microbatches: 1,
     devices: [device, device],
@@ -465,7 +511,10 @@ async function launch() {
 const parts = flags.parts.split(',');
 if (parts.includes('core')) await deviceCore();
 if (parts.includes('hand-over')) await handOver();
-if (parts.includes('ends')) await stepEnds();
+if (parts.includes('ends')) {
+  await stepEnds();
+  await stepsAhead();
+}
 if (parts.includes('launch')) await launch();
 if (parts.includes('models')) {
   console.log('Steps on one device against their kernels');
