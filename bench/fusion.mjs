@@ -4,11 +4,12 @@
 //
 // One device, Adam, the sizes of bench/peers; `chain`: a network whose activation is a chain of ten elementwise ops. Medians of the
 // ratios of neighbouring steps, with quartiles, and the planned bytes. Only ratios count: run it on an idle machine.
-import { parseArgs } from 'node:util';
 import { Graph, losses, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
+import { flagsOf } from './flags.mjs';
 
-const { values: flags } = parseArgs({
-  options: { models: { type: 'string', default: 'mlp,gpt,cnn,lstm,chain' }, seconds: { type: 'string', default: '8' } },
+const { values: flags } = flagsOf(import.meta.url, {
+  models: { type: 'string', default: 'mlp,gpt,cnn,lstm,chain' },
+  seconds: { type: 'string', default: '8' },
 });
 
 /** Ten elementwise ops a layer: scale, shift, x·σ(x) + tanh(x)/2, and so on. */
