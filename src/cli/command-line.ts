@@ -44,6 +44,7 @@ export async function runCommandLine(args: readonly string[], surroundings: Surr
         // A study makes its folder.
         if (spec.name !== 'study') refuseMissingFolder('out', textOf(invocation, 'out'));
         refuseMissingFolder('plan-out', textOf(invocation, 'planOut'));
+        refuseMissingFolder('html', textOf(invocation, 'html'));
         const { run } = await spec.load();
         exitCode = await run(invocation);
       });
