@@ -3,6 +3,7 @@ import { formatType, type TensorType } from '../core/types.ts';
 import { costSeconds, type DeviceModel, referenceDevice, withNativeProducts } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import type { BackendName } from '../lower/kernel-call.ts';
+import { opLabel } from '../ops/fused.ts';
 import type { Instruction, Part } from '../program/instruction.ts';
 import type { RecordedSteps } from './record.ts';
 
@@ -84,7 +85,7 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
       instruction.parts.forEach((part, p) => {
         // An instruction of several nodes (samples one by one) is shared out by their rooflines.
         const own = seconds * (rooflines[p]! / whole);
-        const { op } = part.signature;
+        const op = opLabel({ name: part.signature.op }, part.signature.attrs);
         const kernels = kernelsOf(part);
         for (const [map, name] of [
           [sums.ops, op],
