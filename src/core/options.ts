@@ -5,7 +5,7 @@
 import { nearest, UsageError } from './errors.ts';
 
 /** The names of the options O, for when types are gone: one that is missing here, or that O has not, does not compile. */
-export type OptionNames<O> = { readonly [K in keyof O]-?: {} extends Pick<O, K> ? true : 'required' };
+export type OptionNames<O> = { readonly [K in keyof O]-?: Record<never, never> extends Pick<O, K> ? true : 'required' };
 
 export interface OptionProblem {
   readonly text: string;

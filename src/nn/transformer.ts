@@ -16,7 +16,14 @@ export interface TransformerBlockOptions extends LayerOptions, Pick<AttentionOpt
   readonly dropout?: number;
 }
 
-const blockOptions = { name: true, heads: 'required', causal: true, fused: true, mlpRatio: true, dropout: true } as const;
+const blockOptions = {
+  name: true,
+  heads: 'required',
+  causal: true,
+  fused: true,
+  mlpRatio: true,
+  dropout: true,
+} as const;
 
 /**
  * Attention and a two-layer perceptron, each behind a normalisation and beside a shortcut ("pre-norm"). Parameters as

@@ -26,7 +26,11 @@ it.each([1, 2, 3])('the workspace of convolutions over %i axes agrees with the k
     };
     // One channel a group every fourth time, every eighth one output of it as well.
     const x = [draw(1, 4), groups * (i % 4 === 0 ? 1 : draw(1, 40)), ...list(rank, 9, largest)];
-    const w = [groups * (i % 8 === 0 ? 1 : draw(1, 80)), x[1]! / groups, ...(small ? list(rank, 1, 1) : list(rank, 1, 5))];
+    const w = [
+      groups * (i % 8 === 0 ? 1 : draw(1, 80)),
+      x[1]! / groups,
+      ...(small ? list(rank, 1, 1) : list(rank, 1, 5)),
+    ];
     const g = convGeometry(x, w, attrs);
     const window = [g.kernel, attrs.stride].flatMap((l) => toThree(l, 1));
     const sizes = [
