@@ -89,14 +89,14 @@ const planFor = (count, memory = null) =>
   });
 
 /** Trains under a plan; what came out of it, with what the devices measured. */
-async function run(plan, options = {}) {
+async function run(plan, { onStep, ...options } = {}) {
   const session = await Session.open(plan, { seed });
   try {
     const records = [];
     const evaluation = { evaluate, every: 3 * data.stepsPerEpoch };
     for await (const record of train({ session, data, steps, learningRate, evaluation, ...options })) {
       records.push(record);
-      options.onStep?.(record);
+      onStep?.(record);
     }
     const parameters = await session.parameters();
     const peaks = await session.measuredPeaks();
