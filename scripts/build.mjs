@@ -92,10 +92,12 @@ if (!only || only === 'kernels') {
 }
 if (!only || only === 'library') {
   run(bin('tsc'), ['-p', 'tsconfig.build.json']);
-  // Loading hundreds of modules takes longer than most plans: what starts as a process or thread of its own is a few files,
-  // those of other commands are not read, and the library's modules stay as they are.
+  // Loading hundreds of modules takes longer than most plans, and a third of a process's memory: what starts as a process or
+  // thread of its own and what a program imports is a few files, those of other commands are not read. All share one set of
+  // chunks, so that a class is one class wherever it comes from. Scripts may still import a single module of the library.
   rmSync(join(root, 'dist', 'chunks'), { recursive: true, force: true });
   run(bin('esbuild'), [
+    'src/index.ts',
     'src/cli/main.ts',
     'src/cli/command-line.ts',
     'src/study/worker.ts',
@@ -113,6 +115,8 @@ if (!only || only === 'library') {
     '--outbase=src',
     '--outdir=dist',
     '--chunk-names=chunks/[name]-[hash]',
+    '--sourcemap',
+    '--sources-content=false',
     '--allow-overwrite',
     '--log-level=warning',
   ]);
