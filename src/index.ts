@@ -32,7 +32,7 @@ export * as init from './init/index.ts';
 export * as losses from './losses/index.ts';
 export { type PeakHolder, peakHolders } from './memory/footprint.ts';
 export * as nn from './nn/index.ts';
-export * as ops from './ops/functions.ts';
+export { ops } from './ops/public.ts';
 export type { ClipConfig } from './optim/clip.ts';
 export type { Model, ModelGraph } from './optim/model.ts';
 export * as optim from './optim/optimizer.ts';

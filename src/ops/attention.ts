@@ -15,6 +15,7 @@ import {
   requireDropout,
 } from './dropout.ts';
 import { matmul } from './matmul.ts';
+import { requireOptions } from './options.ts';
 import { logSumExp, sum } from './reduce.ts';
 import { transpose, view } from './shape.ts';
 import { softmax } from './softmax.ts';
@@ -564,6 +565,8 @@ export interface ScaledDotProductAttentionOptions {
   readonly dropout?: Omit<DropoutOptions, 'name'>;
 }
 
+const dropoutNames = { ratio: true, axis: true, samples: true } as const;
+
 /** `scaledDotProductAttention`, and log Σ e^score of each row. */
 export function scaledDotProductAttentionWithLogSumExp(
   q: Tensor,
@@ -573,6 +576,7 @@ export function scaledDotProductAttentionWithLogSumExp(
 ): { readonly y: Tensor; readonly logSumExp: Tensor } {
   const { causal = false, scale = 1 / Math.sqrt(q.shape.at(-1) ?? 1), layout = 'NHTD', dropout } = options;
   const { graph } = q;
+  if (dropout) requireOptions('scaledDotProductAttention', q, dropout, dropoutNames, 'dropout');
   const plain: AttentionAttrs = { causal, scale, layout };
   if (!dropout || dropout.ratio === 0 || dropout.ratio === 1) {
     const [y, logSumExp] = graph.add(scaledDotProductAttentionOp, [q, k, v], plain) as [Tensor, Tensor];

@@ -1,7 +1,9 @@
 /** The functions that ONNX allows in the cells of recurrent operators. */
+import { nearest } from '../core/errors.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { elu, hardSigmoid, leakyRelu, softplus, softsign, thresholdedRelu } from './activations.ts';
 import { add, mul } from './binary.ts';
+import { refuseOptions, requireOptions } from './options.ts';
 import { relu, sigmoid, tanh } from './unary.ts';
 
 export interface CellFunction {
@@ -38,6 +40,17 @@ export interface CellActivation {
 
 /** A function of a cell, with its parameters where it has any: `'relu'`, `{ kind: 'leakyRelu', alpha: 0.1 }`. */
 export type CellActivationOption = CellFunctionName | CellActivation;
+
+/** Throws GraphError where it is no function, or has options that none has; `where` it stands in the options of `op`. */
+export function requireActivation(op: string, x: Tensor, option: CellActivationOption, where: string): void {
+  if (typeof option !== 'string') requireOptions(op, x, option, { kind: 'required', alpha: true, beta: true }, where);
+  const kind: string = typeof option === 'string' ? option : option.kind;
+  if (Object.hasOwn(cellFunctions, kind)) return;
+  const known = Object.keys(cellFunctions);
+  const meant = nearest(kind, known);
+  const reason = `${where}: no function ${kind}${meant === undefined ? '' : `, did you mean "${meant}"?`}`;
+  refuseOptions(op, x, reason, `functions: ${known.join(', ')}`, { where, unknown: [kind], missing: [] });
+}
 
 /** The name alone; undefined where the function is none of `names`. */
 export const plainActivation = <N extends CellFunctionName>(

@@ -3,16 +3,18 @@
  * fused scan, or, where a cell is asked for that the scan does not have, ordinary ops step by step.
  */
 import { GraphError } from '../core/errors.ts';
+import type { OptionNames } from '../core/options.ts';
 import { formatShape, formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 import { add } from './binary.ts';
-import { type CellActivationOption, plainActivation } from './cell-activation.ts';
+import { type CellActivationOption, plainActivation, requireActivation } from './cell-activation.ts';
 import type { GruGates, LstmGates } from './gates.ts';
 import { gruScan } from './gru-scan.ts';
 import type { GruReset } from './gru-scan-grad.ts';
 import { lstmScan } from './lstm-scan.ts';
 import { matmul } from './matmul.ts';
+import { requireOptions } from './options.ts';
 import { held, hold, stateAtEnd, whileRunning } from './recurrent-lengths.ts';
 import { unrollGru, unrollLstm, unrollRnn } from './recurrent-unrolled.ts';
 import { rnnScan } from './rnn-scan.ts';
@@ -71,6 +73,7 @@ export function lstm(
   options: LstmOptions = {},
 ): RecurrentResult & { readonly cN: Tensor } {
   const setup = prepare('lstm', 4, x, weights, options);
+  requireActivations('lstm', x, options.activations, { f: true, g: true, h: true });
   const { gates = 'ifgo', peepholes, coupled = false } = options;
   const { f = 'sigmoid', g = 'tanh', h = 'tanh' } = options.activations ?? {};
   const pre = project(x, weights.weightIh, sum(weights.biasIh, weights.biasHh));
@@ -85,6 +88,19 @@ export function lstm(
   return { output, hN: final[0], cN: final[1] };
 }
 
+function requireActivations<A extends Readonly<Record<string, CellActivationOption>>>(
+  op: string,
+  x: Tensor,
+  activations: Partial<A> | undefined,
+  places: OptionNames<Partial<A>>,
+): void {
+  if (activations === undefined) return;
+  requireOptions(op, x, activations, places, 'activations');
+  for (const [place, option] of Object.entries<CellActivationOption | undefined>(activations)) {
+    if (option !== undefined) requireActivation(op, x, option, `activations.${place}`);
+  }
+}
+
 export interface GruOptions extends RecurrentOptions {
   /** Order of the gates in weights and biases; default PyTorch's `rzn`. */
   readonly gates?: GruGates;
@@ -97,6 +113,7 @@ export interface GruOptions extends RecurrentOptions {
 /** Gated recurrent unit over x [T, N, I] (PyTorch GRU, ONNX GRU). */
 export function gru(x: Tensor, weights: RecurrentWeights, options: GruOptions = {}): RecurrentResult {
   const setup = prepare('gru', 3, x, weights, options);
+  requireActivations('gru', x, options.activations, { f: true, g: true });
   const { gates = 'rzn', reset = 'after' } = options;
   const { f = 'sigmoid', g = 'tanh' } = options.activations ?? {};
   const { biasIh, biasHh, weightHh } = weights;
@@ -126,6 +143,7 @@ export interface RnnOptions extends RecurrentOptions {
 export function rnn(x: Tensor, weights: RecurrentWeights, options: RnnOptions = {}): RecurrentResult {
   const setup = prepare('rnn', 1, x, weights, options);
   const { activation = 'tanh' } = options;
+  requireActivation('rnn', x, activation, 'activation');
   const pre = project(x, weights.weightIh, sum(weights.biasIh, weights.biasHh));
   const initial = setup.initial(options.h0, 'h0');
   const known = plainActivation(activation, 'tanh', 'relu');
