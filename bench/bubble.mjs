@@ -9,8 +9,7 @@
  * reverse, so that a machine that slows down slows all of them; medians are over all timed steps. Two cores must be free:
  * where they are shared, waiting for a core counts as computing, and the figures say nothing.
  */
-import { makeOptimizer, makePlan, Session } from '../dist/index.js';
-import { modelOf } from '../dist/nn/models/index.js';
+import { makeOptimizer, makePlan, nn, Session } from 'partita';
 import { flagsOf } from './flags.mjs';
 
 const { values } = flagsOf(import.meta.url, {
@@ -23,7 +22,7 @@ const [rounds, steps, microbatches] = [values.rounds, values.steps, values.micro
 const names = values.schedules.split(',');
 const batch = 64 * microbatches;
 
-const model = modelOf({ kind: 'mlp', inputs: 256, hidden: [512, 512, 256, 896], classes: 10 });
+const model = nn.models.modelOf({ kind: 'mlp', inputs: 256, hidden: [512, 512, 256, 896], classes: 10 });
 const device = { backend: 'wasm', memory: null, speed: 1 };
 const plans = new Map(
   names.map((schedule) => [

@@ -92,10 +92,12 @@ if (!only || only === 'kernels') {
 }
 if (!only || only === 'library') {
   run(bin('tsc'), ['-p', 'tsconfig.build.json']);
-  // Loading hundreds of modules takes longer than most plans: what starts as a process or thread of its own is a few files,
-  // those of other commands are not read, and the library's modules stay as they are.
+  // Loading hundreds of modules takes longer than most plans, and a third of a process's memory: what starts as a process or
+  // thread of its own and what a program imports is a few files, those of other commands are not read. All share one set of
+  // chunks, so that a class is one class wherever it comes from. Scripts may still import a single module of the library.
   rmSync(join(root, 'dist', 'chunks'), { recursive: true, force: true });
   run(bin('esbuild'), [
+    'src/index.ts',
     'src/cli/main.ts',
     'src/cli/command-line.ts',
     'src/study/worker.ts',
@@ -113,11 +115,24 @@ if (!only || only === 'library') {
     '--outbase=src',
     '--outdir=dist',
     '--chunk-names=chunks/[name]-[hash]',
+    '--sourcemap',
+    '--sources-content=false',
     '--allow-overwrite',
     '--log-level=warning',
   ]);
+  // Loaded by the first ONNX file alone (src/formats/onnx/messages.ts), and by `require`: its callers do not wait.
+  run(bin('esbuild'), [
+    'src/formats/onnx/protobuf.ts',
+    '--bundle',
+    '--platform=node',
+    '--format=cjs',
+    '--target=node20',
+    '--metafile=dist/bundled-onnx.json',
+    '--outfile=dist/formats/onnx/protobuf.cjs',
+    '--log-level=warning',
+  ]);
   chmodSync(join(root, 'dist', 'cli', 'main.js'), 0o755);
-  writeLicences();
+  writeLicences(['dist/bundled.json', 'dist/bundled-onnx.json']);
   writeSourcesHash();
 }
 if (!only || only === 'workers') {
@@ -148,11 +163,10 @@ function writeSourcesHash() {
 }
 
 /** What was bundled is passed on with dist/, and so are its licences. */
-function writeLicences() {
-  const metafile = join(root, 'dist', 'bundled.json');
-  const { inputs } = JSON.parse(readFileSync(metafile, 'utf8'));
-  rmSync(metafile);
-  const folders = Object.keys(inputs).flatMap((file) => file.match(/^.*node_modules\/(?:@[^/]+\/)?[^/]+/)?.[0] ?? []);
+function writeLicences(metafiles) {
+  const inputs = metafiles.flatMap((file) => Object.keys(JSON.parse(readFileSync(join(root, file), 'utf8')).inputs));
+  for (const file of metafiles) rmSync(join(root, file));
+  const folders = inputs.flatMap((file) => file.match(/^.*node_modules\/(?:@[^/]+\/)?[^/]+/)?.[0] ?? []);
   const texts = [...new Set(folders)].sort().map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
     const files = readdirSync(join(root, folder)).filter((file) => /^(licen[cs]e|notice)/i.test(file));

@@ -1,7 +1,6 @@
 // Writes the table of docs/memory-layout.md: `npm run build && node scripts/layout-table.mjs`.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { makeOptimizer, plan } from '../dist/index.js';
-import { modelOf } from '../dist/nn/models/index.js';
+import { makeOptimizer, nn, plan } from 'partita';
 import { models } from './table-models.mjs';
 
 const schedules = ['gpipe', '1f1b', 'zb-h1', 'zb-h2', 'interleaved-1f1b'];
@@ -10,7 +9,7 @@ for (const model of models) {
   for (const microbatches of [1, 2, 4]) {
     const cells = schedules.map((schedule) => {
       const { memory } = plan.draftPlan({
-        model: modelOf(model),
+        model: nn.models.modelOf(model),
         programs: { train: { batch: 8, mode: 'train', outputs: true } },
         microbatches,
         schedule,

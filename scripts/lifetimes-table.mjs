@@ -1,12 +1,11 @@
 // Writes the table of docs/memory-lifetimes.md: `npm run build && node scripts/lifetimes-table.mjs`.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { makeOptimizer, plan } from '../dist/index.js';
-import { modelOf } from '../dist/nn/models/index.js';
+import { makeOptimizer, nn, plan } from 'partita';
 import { models } from './table-models.mjs';
 
 const planOf = (model, schedule, microbatches, devices, lifetimes) =>
   plan.draftPlan({
-    model: modelOf(model),
+    model: nn.models.modelOf(model),
     programs: { train: { batch: 8, mode: 'train', outputs: true } },
     microbatches,
     schedule,

@@ -81,8 +81,11 @@ export class Audit {
       from = Math.max(from, end);
     }
     if (instruction.kind === 'receive') this.#posted.delete(instruction.buffer);
-    if (instruction.kind === 'compute' && instruction.workspace !== null)
+    if (instruction.kind === 'compute' && instruction.workspace !== null) {
       this.#checkWorkspaceEnd(image, at, instruction.workspace);
+      // What is left in it is nobody's, and may hold halves of f64 that end like poison: from here on only its extent counts.
+      this.#reserve(image, instruction.workspace);
+    }
     if (instruction.kind !== 'post') {
       for (const id of writes) {
         const { start, end } = range(image, id);

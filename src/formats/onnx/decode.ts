@@ -4,9 +4,9 @@
  *
  * Format: https://github.com/onnx/onnx/blob/main/docs/IR.md
  */
-import { fromBinary, isFieldSet } from '@bufbuild/protobuf';
 import type {
   AttributeProto,
+  AttributeProto_AttributeType,
   FunctionProto,
   GraphProto,
   ModelProto,
@@ -16,8 +16,8 @@ import type {
   TensorProto,
   ValueInfoProto,
 } from 'onnx-buf';
-import { AttributeProtoSchema, AttributeProto_AttributeType as AttributeType, ModelProtoSchema } from 'onnx-buf';
 import { FormatError } from '../../core/errors.ts';
+import { messages } from './messages.ts';
 import type {
   OnnxAttribute,
   OnnxDim,
@@ -42,6 +42,7 @@ export function decodeOnnx(bytes: Uint8Array, options: DecodeOptions): OnnxModel
   const { where } = options;
   if (bytes.length === 0)
     throw new FormatError('onnx-empty', `${where}: the file is empty`, { fields: { file: where } });
+  const { fromBinary, ModelProtoSchema } = messages();
   checkWire(ModelProtoSchema, bytes, where);
   let proto: ModelProto;
   try {
@@ -149,6 +150,7 @@ class Decoder {
   }
 
   #attributeValue(proto: AttributeProto, place: string): OnnxAttribute {
+    const { AttributeType } = messages();
     const type = proto.type || impliedType(proto);
     switch (type) {
       case AttributeType.FLOAT:
@@ -279,7 +281,8 @@ export const saturate = (value: bigint): number =>
 const limit = 2n ** 53n;
 
 /** Files of the first IR versions do not say which of its fields an attribute uses. */
-function impliedType(proto: AttributeProto): AttributeType | undefined {
+function impliedType(proto: AttributeProto): AttributeProto_AttributeType | undefined {
+  const { AttributeProtoSchema, AttributeType, isFieldSet } = messages();
   const { field } = AttributeProtoSchema;
   if (isFieldSet(proto, field.f)) return AttributeType.FLOAT;
   if (isFieldSet(proto, field.i)) return AttributeType.INT;

@@ -1,22 +1,8 @@
 /** An `OnnxModel` → the bytes of an `.onnx` file: what decode.ts reads, written. */
-import { create, toBinary } from '@bufbuild/protobuf';
-import {
-  type AttributeProto,
-  AttributeProtoSchema,
-  AttributeProto_AttributeType as AttributeType,
-  FunctionProtoSchema,
-  type GraphProto,
-  GraphProtoSchema,
-  ModelProtoSchema,
-  type NodeProto,
-  NodeProtoSchema,
-  type TensorProto,
-  TensorProtoSchema,
-  type ValueInfoProto,
-  ValueInfoProtoSchema,
-} from 'onnx-buf';
+import type { AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, ValueInfoProto } from 'onnx-buf';
 import { FormatError } from '../../core/errors.ts';
 import { formatBytes } from '../../core/format.ts';
+import { messages } from './messages.ts';
 import {
   type OnnxAttribute,
   type OnnxFunction,
@@ -39,6 +25,7 @@ export function encodeOnnx(model: OnnxModel): Uint8Array {
       fields: { bytes, maxBytes },
     });
   }
+  const { create, ModelProtoSchema, toBinary } = messages();
   const proto = create(ModelProtoSchema, {
     irVersion: BigInt(model.irVersion),
     producerName: model.producer,
@@ -52,8 +39,9 @@ export function encodeOnnx(model: OnnxModel): Uint8Array {
 const opsetImport = (opsets: ReadonlyMap<string, number>) =>
   [...opsets].map(([domain, version]) => ({ domain, version: BigInt(version) }));
 
-const graphProto = (graph: OnnxGraph): GraphProto =>
-  create(GraphProtoSchema, {
+function graphProto(graph: OnnxGraph): GraphProto {
+  const { create, GraphProtoSchema } = messages();
+  return create(GraphProtoSchema, {
     name: graph.name,
     node: graph.nodes.map(nodeProto),
     initializer: graph.initializers.map(tensorProto),
@@ -61,9 +49,11 @@ const graphProto = (graph: OnnxGraph): GraphProto =>
     output: graph.outputs.map(valueInfoProto),
     valueInfo: graph.valueInfo.map(valueInfoProto),
   });
+}
 
-const functionProto = (f: OnnxFunction) =>
-  create(FunctionProtoSchema, {
+function functionProto(f: OnnxFunction): FunctionProto {
+  const { create, FunctionProtoSchema } = messages();
+  return create(FunctionProtoSchema, {
     name: f.name,
     domain: f.domain,
     overload: f.overload,
@@ -74,9 +64,11 @@ const functionProto = (f: OnnxFunction) =>
     opsetImport: opsetImport(f.opsets),
     node: f.nodes.map(nodeProto),
   });
+}
 
-const nodeProto = (node: OnnxNode): NodeProto =>
-  create(NodeProtoSchema, {
+function nodeProto(node: OnnxNode): NodeProto {
+  const { create, NodeProtoSchema } = messages();
+  return create(NodeProtoSchema, {
     name: node.name,
     opType: node.opType,
     domain: node.domain,
@@ -85,13 +77,19 @@ const nodeProto = (node: OnnxNode): NodeProto =>
     output: [...node.outputs],
     attribute: attributeProtos(node.attributes),
   });
+}
 
-const attributeProtos = (attributes: ReadonlyMap<string, OnnxAttribute>): AttributeProto[] =>
-  [...attributes].map(([name, attribute]) => create(AttributeProtoSchema, { name, ...attributeValue(attribute) }));
+function attributeProtos(attributes: ReadonlyMap<string, OnnxAttribute>): AttributeProto[] {
+  const { create, AttributeProtoSchema } = messages();
+  return [...attributes].map(([name, attribute]) =>
+    create(AttributeProtoSchema, { name, ...attributeValue(attribute) }),
+  );
+}
 
 const utf8 = new TextEncoder();
 
 function attributeValue(attribute: OnnxAttribute) {
+  const { AttributeType } = messages();
   switch (attribute.kind) {
     case 'float':
       return { type: AttributeType.FLOAT, f: attribute.value };
@@ -116,8 +114,9 @@ function attributeValue(attribute: OnnxAttribute) {
   }
 }
 
-const tensorProto = ({ name, dtype, dims, bytes, strings }: OnnxTensor): TensorProto =>
-  create(TensorProtoSchema, {
+function tensorProto({ name, dtype, dims, bytes, strings }: OnnxTensor): TensorProto {
+  const { create, TensorProtoSchema } = messages();
+  return create(TensorProtoSchema, {
     name,
     dataType: onnxDTypes[dtype],
     dims: dims.map(BigInt),
@@ -125,8 +124,10 @@ const tensorProto = ({ name, dtype, dims, bytes, strings }: OnnxTensor): TensorP
       ? { stringData: strings.map((s) => utf8.encode(s)) }
       : { rawData: new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength) }),
   });
+}
 
 function valueInfoProto({ name, dtype, shape }: OnnxValueInfo): ValueInfoProto {
+  const { create, ValueInfoProtoSchema } = messages();
   if (!dtype) return create(ValueInfoProtoSchema, { name });
   const dim = shape?.map((d) => {
     if (d === null) return {};

@@ -1,6 +1,6 @@
 /** A TensorProto's values as bytes, whichever of its fields holds them. */
 import type { TensorProto } from 'onnx-buf';
-import { TensorProto_DataLocation } from 'onnx-buf';
+import { messages } from './messages.ts';
 import { type OnnxDType, onnxDTypes } from './model.ts';
 
 /** Bytes of one element; strings have none of their own. */
@@ -71,7 +71,7 @@ export function tensorBytes(
   fail: (code: string, what: string) => Error,
 ): Uint8Array {
   const needed = count * onnxBytesPerElement[dtype];
-  if (proto.dataLocation === TensorProto_DataLocation.EXTERNAL || proto.externalData.length > 0) {
+  if (proto.dataLocation === messages().TensorProto_DataLocation.EXTERNAL || proto.externalData.length > 0) {
     if (!external) throw fail('external', 'its data are in another file, and none can be read here');
     const entries = new Map(proto.externalData.map(({ key, value }) => [key, value]));
     return external(entries, needed, fail);

@@ -6,9 +6,9 @@
  *
  * Wire format: https://protobuf.dev/programming-guides/encoding/
  */
-import type { DescField, DescMessage } from '@bufbuild/protobuf';
-import { ScalarType } from '@bufbuild/protobuf';
+import type { DescField, DescMessage, ScalarType as Scalar } from '@bufbuild/protobuf';
 import { FormatError } from '../../core/errors.ts';
+import { messages } from './messages.ts';
 
 /** Nested messages; a subgraph within a subgraph takes three. */
 const maxDepth = 90;
@@ -61,7 +61,8 @@ function fieldShape(field: DescField): FieldShape {
   };
 }
 
-function wireTypeOf(scalar: ScalarType): number {
+function wireTypeOf(scalar: Scalar): number {
+  const { ScalarType } = messages();
   switch (scalar) {
     case ScalarType.STRING:
     case ScalarType.BYTES:

@@ -186,7 +186,6 @@ function axisOfLoss(graph: Graph, term: ObjectiveConfig, key: string, { samples,
 
 const classLosses = { crossEntropy: losses.crossEntropy, nll: losses.nll };
 const valueLosses = { mse: losses.mse, bce: losses.bce, bceWithLogits: losses.bceWithLogits };
-const plainLosses = { sum: losses.sum, mean: losses.mean };
 
 function build(
   output: Tensor,
@@ -206,8 +205,9 @@ function build(
     case 'bce':
     case 'bceWithLogits':
       return valueLosses[term.kind](output, term.target, { name, ...batch });
-    case 'sum':
     case 'mean':
-      return plainLosses[term.kind](output, { name, ...batch });
+      return losses.mean(output, { name, ...batch });
+    case 'sum':
+      return losses.sum(output, { name });
   }
 }

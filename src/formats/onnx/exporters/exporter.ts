@@ -83,6 +83,10 @@ export const choice = <A extends Attrs>(of: (signature: ExportSignature, attrs: 
 
 export const none = <A extends Attrs>(why: string): Exporter<A> => ({ kind: 'none', why });
 
+/** Why dropout has no operator. */
+export const random =
+  'its mask follows the seed and step of a session: build the model for evaluation, where dropout is the identity';
+
 /** The ONNX operator that takes the same inputs and has no attributes. */
 export const same = <A extends Attrs>(opType: string): Exporter<A> =>
   nodes(({ emit, inputs }) => [emit(opType, inputs)]);

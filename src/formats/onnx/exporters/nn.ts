@@ -12,7 +12,7 @@ import { filled } from '../../../ops/scatter.ts';
 import { slice, transpose, view } from '../../../ops/shape.ts';
 import { type Sliding, spanOf } from '../../../ops/window.ts';
 import { onnxDTypes } from '../model.ts';
-import { choice, decomposed, type ExportContext, type ExportTable, nodes, parts } from './exporter.ts';
+import { choice, decomposed, type ExportContext, type ExportTable, nodes, none, parts, random } from './exporter.ts';
 
 /** Both windows of ONNX and ours list the padding as all begins, then all ends. */
 const windowAttributes = ({ stride, padding, dilation }: Omit<Sliding, 'kernel'>) => ({
@@ -181,8 +181,12 @@ export const nnExporters = {
     return [view(sums, inputShape)];
   }),
   // Operators before version 23 have no attention: its weights are made.
-  scaledDotProductAttention: choice(({ wants }) => parts((inputs, attrs) => unfusedAttention(inputs, attrs, wants(1)))),
-  scaledDotProductAttentionGrad: decomposed(scaledDotProductAttentionGradOp),
+  scaledDotProductAttention: choice(({ wants }, { dropout }) =>
+    dropout ? none(random) : parts((inputs, attrs) => unfusedAttention(inputs, attrs, wants(1))),
+  ),
+  scaledDotProductAttentionGrad: choice((_, { dropout }) =>
+    dropout ? none(random) : decomposed(scaledDotProductAttentionGradOp),
+  ),
   softmax: nodes(({ emit, inputs }) => [emit('Softmax', inputs, { axis: -1 })]),
   softmaxGrad: parts(([y, dy]) => [mul(y!, sub(dy!, rowSum(mul(y!, dy!))))]),
 } satisfies Partial<ExportTable>;

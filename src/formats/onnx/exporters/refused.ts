@@ -1,10 +1,7 @@
 /** Ops that are no part of a model's forward graph. */
-import { type ExportTable, none } from './exporter.ts';
+import { type ExportTable, none, random } from './exporter.ts';
 
 const training = 'it belongs to a training step';
-const random =
-  'its mask follows the seed and step of a session: build the model for evaluation, where dropout is the identity';
-
 const wholeBatch = `${training}: its statistics are those of all microbatches`;
 
 export const refusedExporters = {
