@@ -15,7 +15,8 @@ export function callerLine(): string {
 }
 
 /** This file lies somewhere in `src/` or, alone or bundled, in `dist/`: everything in there is the package's own code. */
-const ours = /.*\/(?:src|dist)\//.exec(new URL(import.meta.url).pathname)?.[0] ?? new URL('.', import.meta.url).pathname;
+const ours =
+  /.*\/(?:src|dist)\//.exec(new URL(import.meta.url).pathname)?.[0] ?? new URL('.', import.meta.url).pathname;
 const isOurs = (location: string): boolean =>
   location.replace(/^file:\/\//, '').startsWith(ours) ||
   location.includes('node:internal') ||
