@@ -15,7 +15,7 @@ const model = {
     const x = graph.input('x', { shape: [n, window], dtype: 'i32' });
     const steps = nn.embedding(x, { rows: letters.length, dim: 8, name: 'letter' }); // [N, T, 8]
     const { hN } = nn.lstm(steps, hidden, { batchFirst: true, name: 'lstm' }); // [1, N, hidden]
-    const logits = graph.output('logits', nn.linear(ops.squeeze(hN, [0]), letters.length, { name: 'head' }));
+    const logits = graph.output('logits', nn.linear(ops.squeeze(hN, { axes: 0 }), letters.length, { name: 'head' }));
     return { graph, objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }] };
   },
 };

@@ -48,7 +48,7 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
       continue;
     }
     const value = path === 'model' ? expandModel(read) : read;
-    setPath(experiment, path, isPath(path, value) ? resolve(value) : value);
+    setPath(experiment, path, isPath(path, value, process.cwd()) ? resolve(value) : value);
   }
   letFlagsWin(experiment, keys, kindBefore);
   resolvePaths(experiment, process.cwd());

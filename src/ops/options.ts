@@ -29,3 +29,9 @@ export function requireOptions<O>(op: string, x: Tensor, options: O, names: Opti
   const problem = optionProblem(options, names);
   if (problem) refuseProblem(op, x, problem, where);
 }
+
+/** Throws GraphError for an option that is none of the words it can be. */
+export function requireWord(op: string, x: Tensor, name: string, value: string, words: readonly string[]): void {
+  if (words.includes(value)) return;
+  refuseOptions(op, x, `${name} must be ${words.join(' or ')}, got ${value}`, `${name}: '${words[0]}'`);
+}

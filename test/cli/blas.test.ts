@@ -45,6 +45,18 @@ describe('--blas on the command line', () => {
     expect(missing.code).toBe(2);
     expect(missing.stderr).toContain(`cannot load ${join(folder, 'lib/no.so')}`);
     expect(missing.stderr).toContain('apt-get install libopenblas0-pthread');
+    writeFileSync(join(folder, 'word'), 'a file, if not a library');
+    const word = await partita(folder, ['plan', ...model, '--blas', 'word']);
+    expect(word).toMatchObject({ code: 2, stderr: expect.stringContaining(`cannot load ${join(folder, 'word')}`) });
+  });
+
+  it('refuses a word that is no file', async () => {
+    const wrong = await partita(folder, ['plan', ...model, '--blas', 'autoo']);
+    expect(wrong).toMatchObject({ code: 2, stdout: '' });
+    expect(wrong.stderr).toContain('there is no file autoo; did you mean "auto"?');
+    expect(wrong.stderr).toContain('--blas auto, --blas off or --blas PATH');
+    const empty = await partita(folder, ['plan', ...model, '--blas', '']);
+    expect(empty).toMatchObject({ code: 2, stderr: expect.stringContaining('blas: it is empty') });
   });
 
   it('is refused where no device would take it', async () => {

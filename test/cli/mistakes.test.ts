@@ -59,6 +59,8 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['unknown SIMD', { simd: 'loose' }, 2, 'simd', '"relaxed"'],
   ['relaxed SIMD on the reference', { simd: 'relaxed', devices: [{ backend: 'reference' }] }, 2, 'simd', '"strict"'],
   ['a BLAS that is no path', { blas: 1 }, 2, 'blas', '"off" | "auto"', 'got 1'],
+  ['a misspelled way to choose a BLAS', { blas: 'autoo' }, 2, 'no file autoo', '"auto"'],
+  ['no BLAS at all', { blas: '' }, 2, 'blas: it is empty'],
   ['a link without a bandwidth', { links: [{ from: 0, to: 1 }] }, 2, 'links.0.bandwidth', '> 0', 'required'],
   [
     'a link to no device',

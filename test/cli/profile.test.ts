@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readProfile } from '../../src/cost/profile.ts';
@@ -124,6 +124,16 @@ describe('partita profile', () => {
       const outcome = await partita(cwd, [...args, '--json']);
       expect({ args, code: outcome.code }).toEqual({ args, code });
       expect(json(outcome.stdout).error.message).toMatch(says);
+    }
+    for (const flag of ['--html', '--out']) {
+      const { code, stdout } = await partita(cwd, ['profile', ...digits, ...quick, flag, 'nowhere/p.html', '--json']);
+      expect({ flag, code }).toEqual({ flag, code: 1 });
+      const { message, remedy } = json(stdout).error;
+      expect({ message, remedy }).toEqual({
+        message: `${flag}: cannot write nowhere/p.html: there is no folder nowhere`,
+        remedy: 'mkdir -p nowhere',
+      });
+      expect(existsSync(join(cwd, 'nowhere'))).toBe(false);
     }
     const missing = await partita(cwd, ['plan', ...digits, '--profile=missing.json', '--json']);
     expect(json(missing.stdout).error.remedy).toContain('partita profile');

@@ -181,6 +181,19 @@ describe('options of ops', () => {
     });
   });
 
+  it('of cells are words that they know, in the fused scan and step by step', () => {
+    for (const clip of [undefined, 1]) {
+      const own = weights(3);
+      expect(refusal('gru', sequence, own, { clip, gates: 'zrn' }).message).toContain(
+        'gates must be zrh or rzn, got zrn',
+      );
+      expect(refusal('gru', sequence, own, { clip, reset: 'never' }).message).toContain(
+        'reset must be after or before',
+      );
+      expect(refusal('lstm', sequence, weights(4), { clip, gates: 'iofg' }).message).toContain('iofc or ifgo');
+    }
+  });
+
   it('functions go where map gives them more than they take, and keep their names', () => {
     expect([x, x].map(ops.relu as (x: Tensor) => Tensor)).toHaveLength(2);
     expect(ops.sum.name).toBe('sum');

@@ -3,8 +3,9 @@
  *
  * A library is found and set to one thread once; each thread of this process opens it for itself, by the same name.
  */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { PartitaError, UsageError } from '../../core/errors.ts';
+import { nearest, PartitaError, UsageError } from '../../core/errors.ts';
 import type { BlasLibrary } from '../../lower/blas/index.ts';
 
 /**
@@ -41,8 +42,21 @@ const opened = new Map<string, Blas>();
 
 /** `choice`: `auto`, or a library's path. Throws UsageError where there is none, or it has no sgemm. */
 export function findBlas(choice: string): BlasLibrary {
+  if (choice !== 'auto' && isBareWord(choice) && !existsSync(choice)) refuseWord(choice);
   const { file, version } = choice === 'auto' ? findInstalled() : openBlas(choice);
   return { file, version };
+}
+
+/** Neither folder nor extension: a word meant for `auto` or `off` rather than the name of a library. */
+export const isBareWord = (choice: string): boolean => !/[/\\.]/.test(choice);
+
+function refuseWord(choice: string): never {
+  const meant = choice === '' ? undefined : nearest(choice, ['auto', 'off']);
+  const got = choice === '' ? 'it is empty' : `there is no file ${choice}`;
+  throw new UsageError('blas-not-found', `blas: ${got}${meant === undefined ? '' : `; did you mean "${meant}"?`}`, {
+    fields: { file: choice },
+    remedy: '--blas auto, --blas off or --blas PATH, that of a shared library',
+  });
 }
 
 /** Opens a library in this thread. `face`: C's where it has one, or Fortran's, which every BLAS has. */

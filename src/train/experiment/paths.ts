@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
+import { isBareWord } from '../../backends/blas/library.ts';
 import { setPath } from '../../core/schema-flags.ts';
 
 /** Keys of the experiment that hold a path; `*`: every key of a record. */
@@ -19,8 +21,12 @@ export const pathKeys = [
 /** Words that stand where a path may. */
 const words: Readonly<Record<string, readonly string[]>> = { blas: ['off', 'auto'] };
 
-export const isPath = (key: string, value: unknown): value is string =>
-  typeof value === 'string' && isPathKey(key) && !words[key]?.includes(value);
+/** Whether a key's value is a path. A misspelled word is none: what refuses it names what was written. */
+export const isPath = (key: string, value: unknown, folder: string): value is string =>
+  typeof value === 'string' && isPathKey(key) && !(key in words && isWord(words[key]!, value, folder));
+
+const isWord = (known: readonly string[], value: string, folder: string): boolean =>
+  known.includes(value) || value === '' || (isBareWord(value) && !existsSync(resolve(folder, value)));
 
 /** Each as a pattern: a name that stands for `*` may hold dots itself. */
 const patterns = pathKeys.map((key) => (key.endsWith('.*') ? { prefix: key.slice(0, -1) } : { key }));
@@ -35,7 +41,7 @@ export function resolvePaths(raw: Record<string, unknown>, folder: string): void
     const value = (key ?? prefix.slice(0, -1))
       .split('.')
       .reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], raw);
-    if (key !== undefined && isPath(key, value)) setPath(raw, key, absolute(value));
+    if (key !== undefined && isPath(key, value, folder)) setPath(raw, key, absolute(value));
     if (prefix === undefined || typeof value !== 'object' || value === null) continue;
     for (const [name, path] of Object.entries(value)) {
       if (typeof path === 'string') (value as Record<string, unknown>)[name] = absolute(path);

@@ -1,0 +1,168 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { Control, StepAborted, type StepOrder } from '../../src/runtime/control.ts';
+
+const order = (more: Partial<StepOrder> = {}): StepOrder => ({
+  program: 0,
+  step: 0,
+  profile: false,
+  area: 0,
+  isAhead: false,
+  ...more,
+});
+
+/** Devices that would wake up: whose bell the change rings. */
+function rung(control: Control, change: () => void): number[] {
+  const bells = () => Array.from({ length: control.devices }, (_, d) => control.words[16 + 64 * d]!);
+  const before = bells();
+  change();
+  return bells().flatMap((bell, d) => (bell === before[d] ? [] : [d]));
+}
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe('the control block', () => {
+  it('rings the bell of whoever may wait for a change', () => {
+    const control = Control.create(3);
+    expect(rung(control, () => control.countSent(0, 2))).toEqual([2]);
+    expect(rung(control, () => control.countPosted(0, 2))).toEqual([0]);
+    expect(rung(control, () => control.countArrived(1))).toEqual([0, 2]);
+    expect(rung(control, () => control.countMail(1))).toEqual([1]);
+    expect(rung(control, () => control.give(order()))).toEqual([0, 1, 2]);
+    expect(rung(control, () => control.decide(1, true))).toEqual([0, 1, 2]);
+    expect(rung(control, () => control.abort(1))).toEqual([0, 1, 2]);
+  });
+
+  it('counts each pair and direction by itself', () => {
+    const control = Control.create(3);
+    control.countSent(0, 2);
+    control.countPosted(2, 1);
+    const pairs = [0, 1, 2].flatMap((from) => [0, 1, 2].map((to) => [from, to] as const));
+    for (const [from, to] of pairs) {
+      expect(control.sent(from, to)).toBe(from === 0 && to === 2 ? 1 : 0);
+      expect(control.posted(from, to)).toBe(from === 2 && to === 1 ? 1 : 0);
+    }
+    expect(control.reached(control.sentWord(0, 2), 1)).toBe(true);
+    expect(control.reached(control.postedWord(2, 1), 2)).toBe(false);
+  });
+
+  it('keeps the latest two orders apart, and how they ended', () => {
+    const control = Control.create(2);
+    const [first, second] = [order({ program: 1, step: 7, profile: true }), order({ step: 8, area: 1, isAhead: true })];
+    expect([control.give(first), control.give(second), control.orders]).toEqual([1, 2, 2]);
+    expect([control.orderAt(1), control.orderAt(2)]).toEqual([first, second]);
+    expect(control.end(0, 1, 'plain', 0.5, 0.25)).toBe(false);
+    expect(control.end(0, 2, 'detailed', 2, 1)).toBe(false);
+    expect(control.end(1, 1, 'plain')).toBe(true);
+    expect(control.end(1, 2, 'plain')).toBe(true);
+    expect([control.outcome(0, 1), control.outcome(0, 2)]).toEqual(['plain', 'detailed']);
+    expect(control.seconds(0, 1)).toEqual({ seconds: 0.5, busySeconds: 0.25 });
+    expect(control.seconds(0, 2)).toEqual({ seconds: 2, busySeconds: 1 });
+    control.give(order());
+    expect([control.outcome(0, 3), control.outcome(0, 2)]).toEqual(['none', 'detailed']);
+  });
+
+  it('lets counters wrap', () => {
+    const control = Control.create(1);
+    const word = control.arrivedWord(0);
+    control.words[word] = 2 ** 31 - 1;
+    control.countArrived(0);
+    expect(control.arrived(0)).toBe(-(2 ** 31));
+    expect(control.reached(word, 2 ** 31 - 1)).toBe(true);
+    expect(control.reached(word, -(2 ** 31) + 1)).toBe(false);
+  });
+
+  it('knows mail that was read before it was counted', () => {
+    const control = Control.create(1);
+    expect(control.hasMail(0, 1)).toBe(false);
+    control.countMail(0);
+    expect([control.hasMail(0, 1), control.hasMail(0, 0)]).toEqual([false, true]);
+    expect(control.waitForWork(0, 0, 0)).toBe(true);
+  });
+
+  it('keeps the first culprit, whom a waiting device throws', () => {
+    const control = Control.create(2);
+    control.abort(1);
+    control.abort(-1);
+    expect(() => control.waitUntil(0, 1, control.sentWord(1, 0), 1)).toThrow(new StepAborted(1));
+    control.reset();
+    control.throwIfAborted();
+    control.abort(-1);
+    expect(() => control.throwIfAborted()).toThrow(new StepAborted(-1));
+  });
+
+  it('begins again behind a step given up, but for orders and mail', () => {
+    const control = Control.create(2);
+    control.give(order());
+    control.countMail(1);
+    control.countSent(0, 1);
+    control.countPosted(1, 0);
+    control.countArrived(1);
+    control.abort(0);
+    control.reset();
+    expect([control.sent(0, 1), control.posted(1, 0), control.arrived(1), control.aborted]).toEqual([0, 0, 0, false]);
+    expect([control.orders, control.hasMail(1, 0)]).toEqual([1, true]);
+  });
+
+  it('decides for one order ahead: to go on, or not', () => {
+    const control = Control.create(1);
+    for (const isWanted of [true, false]) {
+      const at = control.give(order({ isAhead: true }));
+      expect(control.isDecided(at)).toBe(false);
+      control.decide(at, isWanted);
+      expect(control.waitForDecision(0, at)).toBe(isWanted);
+    }
+  });
+});
+
+describe('a device that waits', () => {
+  it('sleeps on a bell read before its condition, can be called, and tells on whom it waits', () => {
+    const control = Control.create(2);
+    const before = control.progress(0);
+    const notify = vi.spyOn(Atomics, 'notify');
+    const reached = vi.spyOn(control, 'reached');
+    const word = control.sentWord(1, 0);
+    const sleep = vi.spyOn(Atomics, 'wait').mockImplementationOnce((_, bell, seen) => {
+      expect([control.state(0), control.waitingOn(0)]).toEqual(['waiting', 1]);
+      // What changes between the look and the sleep: the bell is another, and the sleep no sleep.
+      expect(notify).toHaveBeenCalledTimes(1);
+      expect(Atomics.load(control.words, bell)).toBe((seen as unknown as number) + 1);
+      control.countSent(1, 0);
+      return 'not-equal';
+    });
+    const look = Control.prototype.reached;
+    let isAsleep = false;
+    reached.mockImplementation((at, goal) => {
+      const result = look.call(control, at, goal);
+      if (!isAsleep && control.state(0) === 'waiting') {
+        isAsleep = true;
+        control.ring(0);
+      }
+      return result;
+    });
+    control.waitUntil(0, 1, word, 1);
+    expect(sleep).toHaveBeenCalledTimes(1);
+    expect(notify).toHaveBeenCalledTimes(2);
+    expect(control.state(0)).toBe('running');
+    expect(control.progress(0)).not.toBe(before);
+    control.ring(0);
+    expect(notify).toHaveBeenCalledTimes(2);
+  });
+
+  it('for work too: an order given while it lies down wakes it', () => {
+    const control = Control.create(1);
+    const notify = vi.spyOn(Atomics, 'notify');
+    const sleep = vi.spyOn(Atomics, 'wait').mockImplementationOnce(() => {
+      control.give(order());
+      return 'ok';
+    });
+    expect(control.waitForWork(0, 0, 0)).toBe(true);
+    expect([sleep.mock.calls.length, notify.mock.calls.length]).toEqual([1, 1]);
+    // There is work already: no sleep.
+    expect(control.waitForWork(0, 0, 0)).toBe(true);
+    expect(sleep).toHaveBeenCalledTimes(1);
+    sleep.mockImplementationOnce(() => 'timed-out');
+    expect(control.waitForWork(0, 1, 0)).toBe(false);
+  });
+});
