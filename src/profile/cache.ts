@@ -4,7 +4,7 @@
  * the kernels never sees them; kernels timed with a native BLAS have files of their own, by what the library says of itself. A file that cannot be read is told and taken for missing; it is never an error.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { FormatError } from '../core/errors.ts';
@@ -12,6 +12,7 @@ import { choice, integer, object, parse } from '../core/schema.ts';
 import { type MachineCosts, machineSchema } from '../cost/machine.ts';
 import { type Profile, readProfile, writeProfile } from '../cost/profile.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
+import { makeFolder } from '../formats/make-folder.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { SimdVariant } from '../lower/kernel-call.ts';
 import { machineIdentity } from './identity.ts';
@@ -108,7 +109,7 @@ export class MeasurementCache {
   async #write(name: string, text: string): Promise<void> {
     if (this.folder === undefined) return;
     try {
-      mkdirSync(this.folder, { recursive: true });
+      makeFolder(this.folder);
       await writeFileAtomic(join(this.folder, name), text);
     } catch (error) {
       this.warn(`cannot keep the measurement: ${(error as Error).message}`);

@@ -1,6 +1,8 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { measuredCosts, threadLink } from '../../src/cost/machine.ts';
@@ -251,6 +253,19 @@ describe('the cache', () => {
     expect(warnings).toEqual([expect.stringMatching(/is damaged and not used: not a profile: not JSON/)]);
     expect(cache.profile(1)).toBeDefined();
   });
+
+  it.skipIf(process.platform !== 'linux')(
+    'costs no more than a warning where the system has no folders to give, where a recursive mkdir never returns',
+    () => {
+      // In a process of its own: what hangs there hangs the whole process.
+      const module = pathToFileURL(join(import.meta.dirname, '../../dist/profile/cache.js')).href;
+      const script = `import { MeasurementCache } from '${module}';
+        await new MeasurementCache('/proc/none/partita', console.log).keepMachine(${JSON.stringify(someMachine)});`;
+      const limit = { timeout: 60_000, killSignal: 'SIGKILL', encoding: 'utf8' } as const;
+      const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], limit);
+      expect(stdout).toMatch(/^cannot keep the measurement: .*\/proc\/none/);
+    },
+  );
 
   it('gives its links to plans that say nothing of theirs', async () => {
     const cache = new MeasurementCache(temporary(), () => {});
