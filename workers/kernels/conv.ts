@@ -7,17 +7,18 @@
 // element, of stride 1 and without padding, is its own cols.
 //
 // Outputs and the weights' gradient take columns from where they lie, in the image or, where windows hang over, in a frame of
-// zeros around it (frame.ts): gemm packs them from there. The input's gradient, and weights' gradients too narrow for gemm, build
-// them. Of groups of one channel each, outputs and the input's gradient (by stride 1) are added tap by tap (depthwise.ts).
+// zeros around it (frame.ts): gemm packs them from there, and weights' gradients too narrow for gemm read them there, if outputs
+// are whole quads of each row (by stride 1). The rest, and the input's gradient, build them. Of groups of one channel each,
+// outputs and the input's gradient (by stride 1) are added tap by tap (depthwise.ts).
 //
 // Workspace, in bytes, each part but the last rounded up to 16:
 //   outputs, weight gradient    [frame, if windows hang over][places of taps][places of outputs][gemm's]
 //   input gradient              [cols][gemm's]
-//   narrow weight gradient      [cols]
+//   narrow weight gradient      [frame, if windows hang over][places of taps][places of quads of outputs], or [cols]
 //   tap by tap                  [a frame]
 //   windows of one element      [gemm's], if not narrow
 import { depthwise, isDepthwise } from './depthwise';
-import { dotRows } from './dotRows';
+import { dotRows, dotRowsOfPlaces } from './dotRows';
 import { intoFrame, placesOf, reach } from './frame';
 import { gemm, gemmOfPlaces, gemmWorkspace } from './gemm';
 import { addIntoRow, columns, fromColumns } from './im2col';
@@ -34,6 +35,12 @@ function isPlain(
 @inline
 function isNarrow(o: i32, depth: i32): bool {
   return o < 8 || depth < 16;
+}
+
+/** Whether a row's outputs are quads that lie side by side in the image. */
+@inline
+function areQuads(sw: i32, ow: i32): bool {
+  return sw == 1 && (ow & 3) == 0;
 }
 
 /** Whether an input gradient is a convolution of dy within a frame: stride 1, one output a channel, no more padding than taps. */
@@ -67,16 +74,17 @@ export function convWorkspace(
   const depth = (C / groups) * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  if (kind == 2 && isNarrow(o, depth)) return plain ? 0 : depth * pixels * 4;
+  const narrow = kind == 2 && isNarrow(o, depth);
+  if (narrow && (plain || !areQuads(sw, ow))) return plain ? 0 : depth * pixels * 4;
   if (isDepthwise(C / groups, groups)) {
     if (kind == 0) return 4 * reach(od, sd, kd, dd) * reach(oh, sh, kh, dh) * reach(ow, sw, kw, dw);
     if (kind == 1 && isFramed(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw))
       return 4 * reach(D, 1, kd, dd) * reach(H, 1, kh, dh) * reach(W, 1, kw, dw);
   }
   if (kind == 1) return (plain ? 0 : roundUp(depth * pixels * 4)) + gemmWorkspace(depth, pixels, o);
-  const product = kind == 0 ? gemmWorkspace(o, pixels, depth) : gemmWorkspace(o, depth, pixels);
+  const product = narrow ? 0 : kind == 0 ? gemmWorkspace(o, pixels, depth) : gemmWorkspace(o, depth, pixels);
   if (plain) return product;
-  const places = roundUp(depth * 4) + roundUp(pixels * 4);
+  const places = roundUp(depth * 4) + (narrow ? pixels : roundUp(pixels * 4));
   if (isInside(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) return places + product;
   const plane = reach(od, sd, kd, dd) * reach(oh, sh, kh, dh) * reach(ow, sw, kw, dw);
   return roundUp((C / groups) * plane * 4) + places + product;
@@ -202,7 +210,8 @@ export function convWeightGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  if (isNarrow(o, depth)) {
+  const narrow = isNarrow(o, depth);
+  if (narrow && (plain || !areQuads(sw, ow))) {
     for (let n = 0; n < N; n++) {
       let weights = dweight;
       for (let g = 0; g < groups; g++) {
@@ -225,7 +234,7 @@ export function convWeightGrad(
   if (!plain) {
     memory.fill(ws, 0, taps - ws);
     placesOf(c, kd, kh, kw, FD * FH * FW, dd * FH * FW, dh * FW, dw, taps);
-    placesOf(1, od, oh, ow, 0, sd * FH * FW, sh * FW, sw, outputs);
+    placesOf(1, od, oh, narrow ? ow / 4 : ow, 0, sd * FH * FW, sh * FW, narrow ? 4 : sw, outputs);
   }
   for (let n = 0; n < N; n++) {
     let weights = dweight;
@@ -235,7 +244,9 @@ export function convWeightGrad(
         gemm(o, depth, pixels, dy, pixels, 1, x, 1, pixels, weights, depth, beta, scratch);
       } else {
         if (!inside) intoFrame(c, D, H, W, pd, ph, pw, FD, FH, FW, x, ws);
-        gemmOfPlaces(o, depth, pixels, dy, inside ? x : ws, outputs, taps, weights, beta, scratch);
+        const image = inside ? x : ws;
+        if (narrow) dotRowsOfPlaces(o, depth, pixels / 4, dy, image, taps, outputs, weights, n > 0);
+        else gemmOfPlaces(o, depth, pixels, dy, image, outputs, taps, weights, beta, scratch);
       }
       weights += <usize>(o * depth) * 4;
       x += <usize>(c * D * H * W) * 4;

@@ -4,7 +4,8 @@
 // are added from zero in ascending k; the block's total is then added to C once (the first block overwrites C if beta is 0).
 //
 // Workspace, in bytes:  [edge tile 128][packed B][packed A]
-// Packed A comes last because its first block is always written to its end, zero padding included.
+// Packed A comes last because its first block is always written to its end, zero padding included. Of a tall C, packed B comes
+// last, in pairs of columns, and a panel of A's rows in front.
 import { isDense, packA, packB16, packB8, packPlaces16, packPlaces8 } from './gemmPack';
 import { loadTail, storeTail } from './lanes';
 import { tile1x16, tile2x16, tile2x16at, tile2x16of, tile2x8 } from './gemmTile';
@@ -178,11 +179,67 @@ function product(
   }
 }
 
+/** Whether C is so narrow that its columns take the place of rows: Cᵀ = Bᵀ·Aᵀ needs fewer tiles, and no more workspace. */
+@inline
+function isTall(M: i32, N: i32, K: i32): bool {
+  return N <= 4 && M >= 3 * N && gemmWorkspace(N, M, K) <= gemmWorkspace(M, N, K);
+}
+
+/** m rows by n columns of the edge tile become (or are added to) m columns by n rows of C. */
+function spillAcross(m: i32, n: i32, tile: usize, tileStep: usize, c: usize, ldc: usize, add: bool): void {
+  for (; m > 0; m--) {
+    let s = tile;
+    let d = c;
+    for (let j = n; j > 0; j--) {
+      store<f32>(d, add ? load<f32>(d) + load<f32>(s) : load<f32>(s));
+      s += 4;
+      d += ldc;
+    }
+    tile += tileStep;
+    c += 4;
+  }
+}
+
+/** gemm of a tall C, in the same order of sums: panels of sixteen rows of A, and B's columns in pairs. */
+function tall(
+  M: i32, N: i32, K: i32, a: usize, aRow: usize, aCol: usize, b: usize, bRow: usize, bCol: usize, c: usize, cRow: usize,
+  beta: i32, ws: usize, wsEnd: usize,
+): void {
+  const packedB = wsEnd - <usize>(min(K, KC) * ((N + 1) & ~1)) * 4;
+  const panel = ws + EDGE;
+  for (let pc = 0; pc < K; pc += KC) {
+    const k = min(KC, K - pc);
+    const add = pc > 0 || beta != 0;
+    packA(N, k, b, bCol, bRow, packedB);
+    for (let i = 0; i < M; i += 16) {
+      const m = min(16, M - i);
+      const rows = a + <usize>i * aRow;
+      if (m > 8) packB16(k, m, rows, aCol, aRow, panel);
+      else packB8(k, m, rows, aCol, aRow, panel);
+      let columns = packedB;
+      for (let j = 0; j < N; j += 2) {
+        const tileStep: usize = m > 8 ? 64 : 32;
+        if (m > 8) tile2x16(k, columns, panel, ws, tileStep, false);
+        else tile2x8(k, columns, panel, ws, tileStep, false);
+        spillAcross(min(2, N - j), m, ws, tileStep, c + <usize>i * cRow + <usize>j * 4, cRow, add);
+        columns += <usize>k * 8;
+      }
+    }
+    a += <usize>k * aCol;
+    b += <usize>k * bRow;
+  }
+}
+
 export function gemm(
   M: i32, N: i32, K: i32, a: usize, ars: i32, acs: i32, b: usize, brs: i32, bcs: i32, c: usize, ldc: i32, beta: i32,
   ws: usize,
 ): void {
-  product(false, M, N, K, a, ars, acs, b, brs, bcs, 0, 0, c, ldc, beta, ws);
+  if (isTall(M, N, K)) {
+    const end = ws + <usize>gemmWorkspace(M, N, K);
+    tall(M, N, K, a, <usize>ars * 4, <usize>acs * 4, b, <usize>brs * 4, <usize>bcs * 4, c, <usize>ldc * 4, beta, ws, end);
+  } else {
+    product(false, M, N, K, a, ars, acs, b, brs, bcs, 0, 0, c, ldc, beta, ws);
+  }
 }
 
 /** gemm of a B by places: of windows of an image, say, whose columns are never built. A and C are of contiguous rows. */

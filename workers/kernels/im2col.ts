@@ -139,36 +139,32 @@ export function columns(
 ): void {
   const zero = f32x4.splat(0);
   const step = <usize>(sh * W) * 4;
-  const volume = <usize>(D * H * W) * 4;
-  const nextChannel = <usize>(kd * kh * kw * od * oh * ow) * 4;
-  for (let p = 0; p < kd; p++) {
-    for (let q = 0; q < kh; q++) {
-      const above = q * dh - ph;
-      const top = firstInside(above, sh, oh);
-      const bottom = endInside(above, sh, H, oh, top);
-      for (let r = 0; r < kw; r++) {
-        const offset = r * dw - pw;
-        const from = firstInside(offset, sw, ow);
-        const to = endInside(offset, sw, W, ow, from);
-        for (let i = 0; i < od; i++) {
-          const slice = i * sd - pd + p * dd;
-          let s = x + <usize>((slice * H + top * sh + above) * W + from * sw + offset) * 4;
-          let d = cols;
-          for (let c = C; c > 0; c--) {
+  for (; C > 0; C--) {
+    for (let p = 0; p < kd; p++) {
+      for (let q = 0; q < kh; q++) {
+        const above = q * dh - ph;
+        const top = firstInside(above, sh, oh);
+        const bottom = endInside(above, sh, H, oh, top);
+        for (let r = 0; r < kw; r++) {
+          const offset = r * dw - pw;
+          const from = firstInside(offset, sw, ow);
+          const to = endInside(offset, sw, W, ow, from);
+          for (let i = 0; i < od; i++) {
+            const slice = i * sd - pd + p * dd;
             if (<u32>slice >= <u32>D) {
-              fillRow(oh * ow, zero, d);
+              fillRow(oh * ow, zero, cols);
             } else {
-              fillRow(top * ow, zero, d);
-              copyRows(bottom - top, ow, from, to, sw, s, step, d + <usize>(top * ow) * 4);
-              fillRow((oh - bottom) * ow, zero, d + <usize>(bottom * ow) * 4);
+              fillRow(top * ow, zero, cols);
+              const s = x + <usize>((slice * H + top * sh + above) * W + from * sw + offset) * 4;
+              copyRows(bottom - top, ow, from, to, sw, s, step, cols + <usize>(top * ow) * 4);
+              fillRow((oh - bottom) * ow, zero, cols + <usize>(bottom * ow) * 4);
             }
-            s += volume;
-            d += nextChannel;
+            cols += <usize>(oh * ow) * 4;
           }
-          cols += <usize>(oh * ow) * 4;
         }
       }
     }
+    x += <usize>(D * H * W) * 4;
   }
 }
 
@@ -256,41 +252,34 @@ function addRows(rows: i32, ow: i32, n: i32, stride: i32, s: usize, d: usize, dS
   }
 }
 
-/**
- * x += the columns, to each element in row-major order of its taps. Channels take turns, so that no sum waits for the one before
- * to the same elements to have been stored.
- */
+/** x += the columns, in row-major order of cols. */
 export function fromColumns(
   C: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
   dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, cols: usize, x: usize,
 ): void {
   const step = <usize>(sh * W) * 4;
-  const volume = <usize>(D * H * W) * 4;
-  const nextChannel = <usize>(kd * kh * kw * od * oh * ow) * 4;
-  for (let p = 0; p < kd; p++) {
-    for (let q = 0; q < kh; q++) {
-      const above = q * dh - ph;
-      const top = firstInside(above, sh, oh);
-      const bottom = endInside(above, sh, H, oh, top);
-      for (let r = 0; r < kw; r++) {
-        const offset = r * dw - pw;
-        const from = firstInside(offset, sw, ow);
-        const to = endInside(offset, sw, W, ow, from);
-        for (let i = 0; i < od; i++) {
-          const slice = i * sd - pd + p * dd;
-          if (<u32>slice < <u32>D) {
-            let d = x + <usize>((slice * H + top * sh + above) * W + from * sw + offset) * 4;
-            let s = cols + <usize>(top * ow + from) * 4;
-            for (let c = C; c > 0; c--) {
-              addRows(bottom - top, ow, to - from, sw, s, d, step);
-              s += nextChannel;
-              d += volume;
+  for (; C > 0; C--) {
+    for (let p = 0; p < kd; p++) {
+      for (let q = 0; q < kh; q++) {
+        const above = q * dh - ph;
+        const top = firstInside(above, sh, oh);
+        const bottom = endInside(above, sh, H, oh, top);
+        for (let r = 0; r < kw; r++) {
+          const offset = r * dw - pw;
+          const from = firstInside(offset, sw, ow);
+          const to = endInside(offset, sw, W, ow, from);
+          for (let i = 0; i < od; i++) {
+            const slice = i * sd - pd + p * dd;
+            if (<u32>slice < <u32>D) {
+              const d = x + <usize>((slice * H + top * sh + above) * W + from * sw + offset) * 4;
+              addRows(bottom - top, ow, to - from, sw, cols + <usize>(top * ow + from) * 4, d, step);
             }
+            cols += <usize>(oh * ow) * 4;
           }
-          cols += <usize>(oh * ow) * 4;
         }
       }
     }
+    x += <usize>(D * H * W) * 4;
   }
 }
 

@@ -10,7 +10,7 @@ export type ConvKind = (typeof convKinds)[number];
 /**
  * Exact scratch bytes of a convolution kernel. Outputs and weights' gradients: `[frame of zeros around an image, if windows hang
  * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient `[columns][gemm's workspace]`; narrow weight
- * gradients `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
+ * gradients `[frame][places of taps][places of quads]` or `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
  * The same formula as the WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test
  * holds it to the export.
  */
@@ -21,8 +21,12 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
   const pixels = elementCount(g.out);
   const plain = isPlain(g, attrs);
   if (kind === 'convInputGrad') return (plain ? 0 : aligned(depth * pixels)) + gemmWorkspace(depth, pixels, outputs);
-  // Too narrow for gemm's tiles: dot products of rows.
-  if (kind === 'convWeightGrad' && (outputs < 8 || depth < 16)) return plain ? 0 : 4 * depth * pixels;
+  // Too narrow for gemm's tiles: dot products of rows, read where they lie if each has whole quads of outputs.
+  if (kind === 'convWeightGrad' && (outputs < 8 || depth < 16)) {
+    if (plain) return 0;
+    const areQuads = attrs.stride.at(-1) === 1 && g.out.at(-1)! % 4 === 0;
+    return areQuads ? frameBytes(g, attrs) + aligned(depth) + pixels : 4 * depth * pixels;
+  }
   const product = kind === 'conv' ? gemmWorkspace(outputs, pixels, depth) : gemmWorkspace(outputs, depth, pixels);
   return (plain ? 0 : frameBytes(g, attrs) + aligned(depth) + aligned(pixels)) + product;
 }
