@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readProfile } from '../../src/cost/profile.ts';
@@ -134,6 +134,14 @@ describe('partita profile', () => {
         remedy: 'mkdir -p nowhere',
       });
       expect(existsSync(join(cwd, 'nowhere'))).toBe(false);
+    }
+    mkdirSync(join(cwd, 'folder'));
+    for (const [out, says, remedy] of [
+      ['folder', 'cannot write folder: it is a folder', '--out folder/FILE'],
+      ['', 'expected a file, got ""', null],
+    ] as const) {
+      const { stdout } = await partita(cwd, ['profile', ...digits, ...quick, '--out', out, '--json']);
+      expect(json(stdout).error).toMatchObject({ message: `--out: ${says}`, remedy });
     }
     const missing = await partita(cwd, ['plan', ...digits, '--profile=missing.json', '--json']);
     expect(json(missing.stdout).error.remedy).toContain('partita profile');
