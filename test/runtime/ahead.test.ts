@@ -12,6 +12,7 @@ import type { Instruction } from '../../src/program/instruction.ts';
 import type { Fault } from '../../src/runtime/device-image.ts';
 import { Session, type StagedBatch } from '../../src/train/session.ts';
 import { train } from '../../src/train/trainer.ts';
+import { onBusyMachines } from '../support/busy.ts';
 import { f32, planOf, threeLayers, toHex } from '../support/models.ts';
 
 // Steps that devices begin as soon as they have ended the one before. An audit follows one step at a time, so none here.
@@ -71,7 +72,7 @@ describe.each([1, 2])('steps begun ahead on %i device(s)', (devices) => {
   });
 });
 
-it('are computed before they are asked for', async () => {
+it('are computed before they are asked for', onBusyMachines, async () => {
   const faults = { 1: [{ kind: 'delay', step: 2, instruction: 0, seconds: 0.5 } as const] };
   await using session = await Session.open(plan, { ...options, faults });
   const staged = await begun(session);
@@ -106,7 +107,7 @@ describe('a step begun ahead is left', () => {
     expect((await session.runStaged(next)).loss).toBe((await plain.run('train', batchOf(4), { step: 4 })).loss);
   });
 
-  it('for the end of the session, whose peaks are the planned ones', async () => {
+  it('for the end of the session, whose peaks are the planned ones', onBusyMachines, async () => {
     const session = await Session.open(plan, options);
     await begun(session);
     const began = performance.now();
@@ -205,7 +206,7 @@ describe('a failure in a step begun ahead', () => {
 it.each([
   ['before its barrier', at(0)],
   ['in its update, with the other device at the next', at(1)],
-])('a device that fails %s ends the step though the next was given', async (_, instruction) => {
+])('a device that fails %s ends the step though the next was given', onBusyMachines, async (_, instruction) => {
   const faults: Record<number, Fault[]> = { 1: [{ kind: 'throw', step: 1, instruction }] };
   const session = await Session.open(plan, { ...options, faults });
   await session.run('train', batchOf(0), { step: 0 });

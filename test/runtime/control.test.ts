@@ -241,10 +241,7 @@ describe('a device that waits and who calls it, in every order of their operatio
       },
       (control) => control.give(asked),
     ],
-    mail: [
-      (control) => expect(control.waitForWork(0, 2, 0)).toBe(true),
-      (control) => control.countMail(0),
-    ],
+    mail: [(control) => expect(control.waitForWork(0, 2, 0)).toBe(true), (control) => control.countMail(0)],
     'a message': [
       (control) => control.waitUntil(0, 1, control.sentWord(1, 0), 1),
       (control) => control.countSent(1, 0),
@@ -257,10 +254,7 @@ describe('a device that waits and who calls it, in every order of their operatio
       (control) => control.waitUntil(0, 1, control.arrivedWord(1), 1),
       (control) => control.countArrived(1),
     ],
-    'a decision': [
-      (control) => expect(control.waitForDecision(0, 2)).toBe(true),
-      (control) => control.decide(2, true),
-    ],
+    'a decision': [(control) => expect(control.waitForDecision(0, 2)).toBe(true), (control) => control.decide(2, true)],
     'an end': [
       (control) => {
         try {
