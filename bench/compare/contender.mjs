@@ -7,7 +7,7 @@ import { median } from './statistics.mjs';
 const peers = fileURLToPath(new URL('../peers/', import.meta.url));
 
 /** Whose first steps are not done by then is ended: compiling alone may take minutes. */
-const startSeconds = 300;
+const startSeconds = 400;
 
 export class Contender {
   /** Starts a process and waits for its first steps; `info.declined` says why it does not take part. */

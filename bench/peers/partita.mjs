@@ -35,13 +35,31 @@ const request = {
   ...variant,
 };
 
+/** Seconds of one device's third step: how long it takes to measure kernels by steps. */
+async function stepSeconds() {
+  const session = await Session.open(makePlan({ ...request, devices: request.devices.slice(0, 1) }), { seed: 0 });
+  try {
+    let seconds = 0;
+    for (let step = 0; step < 3; step++) ({ seconds } = await session.run('train', { x, y }, { step }));
+    return seconds;
+  } finally {
+    await session.close();
+  }
+}
+
+/** As many recorded steps as take some 40 s, three of each count of microbatches in turn: 4 to 20. */
+const recordedSteps = (counts, seconds) => Math.max(4, Math.min(20, Math.round(40 / (3 * counts * seconds))));
+
 async function planned() {
   if (devices === 1 || microbatches) return makePlan(request);
   const counts = [1, 2, 4, 8];
   const machine = await profile.measureMachine();
   const requests = counts.map((m) => ({ ...request, microbatches: m }));
+  const steps = recordedSteps(counts.length, await stepSeconds());
   const timed = await profile.profileModels(requests, { tensorsAt: () => ({ x, y }) }, machine, {
     busyDevices: devices,
+    steps,
+    warmUp: Math.min(5, steps),
   });
   const { schedule: _, ...open } = request;
   const { plan } = await searchPlan(

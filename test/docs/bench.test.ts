@@ -220,24 +220,25 @@ describe('command lines', () => {
   });
 
   it('have help, and a sentence for what they do not know', async () => {
-    const help = await node(['bench/compare.mjs', '--help']);
+    const refusals: [string, string][] = [
+      ['compare.mjs --ony mlp', 'there is no --ony; did you mean --only?'],
+      ['compare.mjs --only mpl', '--only: there is no mpl; there are products, elementwise, attention, mlp, '],
+      ['compare.mjs --prototype kernels.js', '--prototype kernels.js: a file ending in .wasm or .ts was expected'],
+      ['compare.mjs --prototype none.ts', '--prototype none.ts: there is no such file'],
+      ['overhead.mjs --parts cores', '--parts: there is no cores; there are core, hand-over'],
+      ['scaling.mjs --rounds many', '--rounds many: a whole number from 1 on was expected'],
+      ['gemm.mjs 64 3 more', '"more" is one word too many'],
+    ];
+    const run = (line: string) => node(`bench/${line}`.split(' '));
+    const [help, ...refused] = await Promise.all(['compare.mjs --help', ...refusals.map(([line]) => line)].map(run));
     expect(help).toMatchObject({ code: 0, stderr: '' });
-    expect(help.stdout).toContain('--only');
-    const typo = await node(['bench/compare.mjs', '--ony', 'mlp']);
-    expect(typo.code).toBe(2);
-    expect(typo.stderr).toBe(
-      'bench/compare.mjs: there is no --ony; did you mean --only?\n  remedy: node bench/compare.mjs --help\n',
-    );
-    const model = await node(['bench/compare.mjs', '--only', 'mpl']);
-    expect(model.stderr).toContain('--only: there is no mpl; there are products, elementwise, attention, mlp');
-    const prototype = await node(['bench/compare.mjs', '--only', 'elementwise', '--prototype', 'kernels.js']);
-    expect(prototype.stderr).toContain('--prototype kernels.js: a file ending in .wasm or .ts was expected');
-    const parts = await node(['bench/overhead.mjs', '--parts', 'cores']);
-    expect(parts.stderr).toContain('--parts: there is no cores; there are core, hand-over');
-    const rounds = await node(['bench/scaling.mjs', '--rounds', 'many']);
-    expect(rounds.stderr).toContain('--rounds many: a whole number from 1 on was expected');
-    const word = await node(['bench/gemm.mjs', '64', '3', 'more']);
-    expect(word.stderr).toContain('"more" is one word too many');
+    expect(help!.stdout).toContain('--only');
+    for (const [i, [line, why]] of refusals.entries()) {
+      const file = line.split(' ')[0];
+      expect(refused[i]!.code, line).toBe(2);
+      expect(refused[i]!.stderr).toContain(`bench/${file}: ${why}`);
+      expect(refused[i]!.stderr).toContain(`\n  remedy: node bench/${file} --help\n`);
+    }
   });
 });
 
