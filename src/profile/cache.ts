@@ -47,6 +47,8 @@ export class MeasurementCache {
   /** The kernels whose times these are. */
   readonly simd: SimdVariant;
   readonly #id: string;
+  /** Warnings that need no second time. */
+  readonly #told = new Set<string>();
 
   /** `folder` undefined: nothing is found, nothing kept. */
   constructor(folder: string | undefined, warn: (message: string) => void, simd: SimdVariant = 'strict') {
@@ -101,7 +103,9 @@ export class MeasurementCache {
       return read(text, file);
     } catch (error) {
       const reason = (error as Error).message.replace(`${file}: `, '').replace(/\s+/g, ' ');
-      this.warn(`the cache ${file} is damaged and not used: ${reason}`);
+      const message = `the cache ${file} is damaged and not used: ${reason}`;
+      if (!this.#told.has(message)) this.warn(message);
+      this.#told.add(message);
       return undefined;
     }
   }
