@@ -3,7 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { UsageError } from '../core/errors.ts';
 import { backendFlag, type CommandSpec, commands, memoryFlag, type OwnFlag } from './commands.ts';
 import { exitCodeOf, printFailure } from './failure.ts';
-import { type Invocation, refuseMissingFolder, textOf } from './invocation.ts';
+import { type Invocation, refuseUnwritable, textOf } from './invocation.ts';
 import { packageVersion } from './package-version.ts';
 
 /** What a command line meets outside. */
@@ -42,9 +42,9 @@ export async function runCommandLine(args: readonly string[], surroundings: Surr
         const [file, options] = given as [string | undefined, Record<string, unknown>];
         const invocation = invocationOf(spec, topic, file, options, surroundings);
         // A study makes its folder.
-        if (spec.name !== 'study') refuseMissingFolder('out', textOf(invocation, 'out'));
-        refuseMissingFolder('plan-out', textOf(invocation, 'planOut'));
-        refuseMissingFolder('html', textOf(invocation, 'html'));
+        if (spec.name !== 'study') refuseUnwritable('out', textOf(invocation, 'out'));
+        refuseUnwritable('plan-out', textOf(invocation, 'planOut'));
+        refuseUnwritable('html', textOf(invocation, 'html'));
         const { run } = await spec.load();
         exitCode = await run(invocation);
       });

@@ -8,6 +8,7 @@ import { withMeasuredLinks } from '../profile/costs.ts';
 import { figuresOf } from '../report/figures.ts';
 import { printFigures } from '../report/plan.ts';
 import type { StepReport } from '../runtime/device-image.ts';
+import { refuseTooManyThreads } from '../runtime/device-threads.ts';
 import {
   type PreparedExperiment,
   planRequestOf,
@@ -57,6 +58,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
   refuseNullExperiment(experiment, `${invocation.command}: there are no derivatives to compute`);
   const prepared = prepareExperiment(experiment, { where });
   const asked = request(planRequestOf(prepared, 'gradients'), prepared);
+  refuseTooManyThreads(asked.devices.length);
   const plan = await plansOf(invocation).make(withMeasuredLinks(asked, cacheOf(invocation, experiment)));
   const params = textOf(invocation, 'params');
   const parameters = params === undefined ? undefined : readParameters(params, prepared.model);

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { nearest, PartitaError, UsageError } from '../core/errors.ts';
 
 /** A parsed command line: what it asks of the experiment, and the command's own flags. */
@@ -30,13 +30,27 @@ export const textOf = (invocation: Invocation, name: string): string | undefined
   return typeof value === 'string' ? value : undefined;
 };
 
-/** Before hours of work rather than behind them: a result file whose folder does not exist cannot be written. */
-export function refuseMissingFolder(flag: string, path: string | undefined): void {
-  if (path === undefined || existsSync(dirname(path))) return;
-  throw new PartitaError('write-failed', `--${flag}: cannot write ${path}: there is no folder ${dirname(path)}`, {
-    fields: { flag, path },
-    remedy: `mkdir -p ${dirname(path)}`,
-  });
+/** Before hours of work rather than behind them: whether a result file can be written where a flag says. */
+export function refuseUnwritable(flag: string, path: string | undefined): void {
+  if (path === undefined) return;
+  const folder = dirname(path);
+  const refuse = (why: string, remedy: string) => {
+    throw new PartitaError('write-failed', `--${flag}: cannot write ${path}: ${why}`, {
+      fields: { flag, path },
+      remedy,
+    });
+  };
+  if (path === '') throw new UsageError('command-line', `--${flag}: expected a file, got ""`, { fields: { flag } });
+  if (!existsSync(folder)) refuse(`there is no folder ${folder}`, `mkdir -p ${folder}`);
+  const existing = statSync(path, { throwIfNoEntry: false });
+  if (existing?.isDirectory()) refuse('it is a folder', `--${flag} ${join(path, 'FILE')}`);
+  // A regular file is written beside and renamed; anything else is written as it is.
+  const written = !existing || existing.isFile() ? folder : path;
+  try {
+    accessSync(written, constants.W_OK);
+  } catch {
+    refuse(`${written} may not be written to`, `--${flag} FILE`);
+  }
 }
 
 /** The texts of a flag that may be given several times, in order. */

@@ -6,6 +6,7 @@ import { feedOf } from '../profile/feed.ts';
 import { profileOf } from '../profile/kernels.ts';
 import { recordSteps } from '../profile/record.ts';
 import { printProfile } from '../report/profile.ts';
+import { refuseTooManyThreads } from '../runtime/device-threads.ts';
 import { bubbleOf } from '../train/bubble.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
 import { loadExperiment, refuseNullExperiment } from './experiment.ts';
@@ -21,6 +22,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const prepared = prepareExperiment({ ...experiment, eval: undefined }, { where });
   const cache = cacheOf(invocation, experiment);
   const request = planRequestOf(prepared, 'train');
+  refuseTooManyThreads(request.devices.length);
   const plan = await plansOf(invocation).make(
     withMeasuredLinks({ ...request, programs: { train: request.programs.train! } }, cache),
   );

@@ -26,7 +26,7 @@ import {
   validateSchedule,
   writeScheduleCsv,
 } from '../schedule/index.ts';
-import { choiceOf, type Invocation, numbersOf, refuseMissingFolder, textOf, wholeNumberOf } from './invocation.ts';
+import { choiceOf, type Invocation, numbersOf, refuseUnwritable, textOf, wholeNumberOf } from './invocation.ts';
 
 /** Times of one microbatch on one stage. */
 interface StageTimes {
@@ -83,7 +83,7 @@ export async function run(invocation: Invocation): Promise<number> {
     );
   }
   const out = textOf(invocation, 'scheduleOut');
-  refuseMissingFolder('schedule-out', out);
+  refuseUnwritable('schedule-out', out);
   const asked = askedFor(invocation);
   const fromFile = asked.schedule.endsWith('.csv')
     ? readScheduleCsv(readText(asked.schedule), { name: asked.schedule })

@@ -2,6 +2,7 @@ import { formatSeconds } from '../core/format.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { withMeasuredLinks } from '../profile/costs.ts';
 import { stepTrace } from '../report/step-trace.ts';
+import { refuseTooManyThreads } from '../runtime/device-threads.ts';
 import { bubbleOf } from '../train/bubble.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
 import { Session } from '../train/session.ts';
@@ -18,9 +19,9 @@ export async function run(invocation: Invocation): Promise<number> {
     { ...experiment, steps: warmUp + 1, epochs: undefined, eval: undefined },
     { where },
   );
-  const plan = await plansOf(invocation).make(
-    withMeasuredLinks(planRequestOf(prepared, 'train'), cacheOf(invocation, experiment)),
-  );
+  const request = planRequestOf(prepared, 'train');
+  refuseTooManyThreads(request.devices.length);
+  const plan = await plansOf(invocation).make(withMeasuredLinks(request, cacheOf(invocation, experiment)));
   const params = textOf(invocation, 'params');
   await using session = await Session.open(plan, {
     seed: experiment.seed,

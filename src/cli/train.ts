@@ -12,7 +12,7 @@ import { checkSamePlan, type PlanFile, readPlanFile, withDecisions, writePlanFil
 import { withMeasuredLinks } from '../profile/costs.ts';
 import { figuresOf, meanOfSteps } from '../report/figures.ts';
 import { printFigures, printPlan } from '../report/plan.ts';
-import { DeviceThreads } from '../runtime/device-threads.ts';
+import { DeviceThreads, refuseTooManyThreads } from '../runtime/device-threads.ts';
 import { type BestEvaluation, isBetter } from '../train/checkpoint/checkpoint.ts';
 import { newestStep, readCheckpoint, type StoredCheckpoint } from '../train/checkpoint/folder.ts';
 import { takeUp } from '../train/checkpoint/resume.ts';
@@ -139,7 +139,7 @@ export async function run(invocation: Invocation): Promise<number> {
         : '';
     const evaluation = last.evaluation ? `; ${evaluationText(last.evaluation)}${better}` : '';
     process.stdout.write(
-      `\n${printFigures(figures)}\n\n${resumed ? `${own.length} of ${steps}` : steps} steps in ${formatSeconds(result.seconds)}: loss ${records[0]!.loss.toPrecision(4)} to ${last.loss.toPrecision(4)}${evaluation}\nWritten to ${folder.path}\n`,
+      `\n${printFigures(figures)}\n\n${resumed ? `${own.length} of ${steps}` : steps} step${steps === 1 ? '' : 's'} in ${formatSeconds(result.seconds)}: loss ${records[0]!.loss.toPrecision(4)} to ${last.loss.toPrecision(4)}${evaluation}\nWritten to ${folder.path}\n`,
     );
   }
   return 0;
@@ -222,6 +222,7 @@ export async function planTraining(
   const needsData = !hasNullDevices(specs);
   const prepared = prepareExperiment(withMicrobatches(experiment, stored), { where, needsData, batch });
   const request = planRequestOf(prepared, 'train');
+  if (needsData) refuseTooManyThreads(request.devices.length);
   if (needsData) beforePlan?.(request.devices.length, experiment.simd);
   if (!stored) {
     const asked = withMeasuredLinks(request, cacheOf(invocation, experiment));

@@ -159,7 +159,7 @@ const table = {
     },
   },
   rnn: { 1: weights, 2: { ...recurrent, activation: true } },
-  scaledDotProductAttention: { 3: { causal: true, scale: true, layout: true, dropout: true } },
+  scaledDotProductAttention: { 3: { causal: true, attnMask: true, scale: true, layout: true, dropout: true } },
   scatterAdd: { 2: { size: 'required', axis: true } },
   scatterElements: { 3: { axis: 'required', reduction: true } },
   scatterND: { 3: { reduction: true } },

@@ -34,11 +34,20 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
     `Predicted: ${formatSeconds(summary.stepSecondsPredicted)} a step, bubble ${formatPercent(summary.bubbleFractionPredicted)}; no plan of ${countOf(summary)} below ${formatSeconds(summary.stepSecondsLowerBound)} (gap ${formatPercent(gapOf({ value: summary.stepSecondsPredicted, lowerBound: summary.stepSecondsLowerBound }))})`,
   ];
   if (summary.surplus.length > 0) {
-    parts.push(
-      `Surplus: ${summary.surplus.map((d) => `device ${d}`).join(', ')} without a stage; fewer devices are as fast`,
-    );
+    parts.push(`Surplus: ${rangesOf(summary.surplus)} without a stage; fewer devices are as fast`);
   }
   return parts.join('\n\n');
+}
+
+/** `device 2, device 5 to 9`, of numbers that rise. */
+export function rangesOf(devices: readonly number[]): string {
+  const runs: [first: number, last: number][] = [];
+  for (const device of devices) {
+    const run = runs.at(-1);
+    if (run && run[1] === device - 1) run[1] = device;
+    else runs.push([device, device]);
+  }
+  return runs.map(([first, last]) => `device ${first === last ? first : `${first} to ${last}`}`).join(', ');
 }
 
 const countOf = ({ programs: [main] }: PlanSummary): string =>
@@ -135,7 +144,10 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
     lines.map(([name, cells]) => [name, ...cells]),
     { align },
   );
-  const text = `${[body, ...gapLines(devices)].join('\n')}\n\nThe peak, and what holds it:\n${devices.map(holdersOf).join('\n')}`;
+  const text = `${[body, ...gapLines(devices)].join('\n')}\n\nThe peak, and what holds it:\n${devices
+    .filter((d) => d.peakBytesPlanned > 0)
+    .map(holdersOf)
+    .join('\n')}`;
   return [text, ...orderLines(devices, width)].join('\n');
 }
 
@@ -153,12 +165,9 @@ function holdersOf({ device, peakAt, peakProgram, holders, otherHolders }: Devic
   const bytes = rest.reduce((sum, h) => sum + h.bytes, otherHolders.bytes);
   if (tensors > 0) rows.push([`${tensors} more`, '', formatBytes(bytes), '', '']);
   const align = ['left', 'left', 'right', 'left', 'left'] as const;
-  const lines =
-    rows.length > 0
-      ? table([], rows, { align, indent: 4 })
-          .split('\n')
-          .filter((l) => l !== '')
-      : ['    nothing'];
+  const lines = table([], rows, { align, indent: 4 })
+    .split('\n')
+    .filter((l) => l !== '');
   return `  device ${device}: at ${peakAt} of ${peakProgram}\n${lines.join('\n')}`;
 }
 

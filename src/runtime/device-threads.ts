@@ -1,8 +1,11 @@
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { kernelsModule } from '../backends/kernels-module.ts';
+import { DeviceError } from '../core/errors.ts';
+import { formatBytes } from '../core/format.ts';
 import { packageRoot } from '../core/package-root.ts';
 import type { SimdVariant } from '../lower/kernel-call.ts';
 
@@ -57,6 +60,27 @@ export const DEFAULT_HEAP_MEGABYTES = 512;
 const reasonOf = (error: Error & { code?: string }): string =>
   error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message;
 
+/** Resident memory of a thread before it holds a tensor (docs/performance.md). */
+const THREAD_BYTES = 20 * 1024 ** 2;
+
+/** Ahead of their plan at most so many threads are started. */
+const MOST_AHEAD = 16;
+
+/** More threads than the machine has memory for end the process rather than the session. */
+export function refuseTooManyThreads(devices: number, memoryBytes = totalmem()): void {
+  const most = Math.floor(memoryBytes / THREAD_BYTES);
+  if (devices <= most) return;
+  const each = formatBytes(THREAD_BYTES);
+  throw new DeviceError(
+    'too-many-devices',
+    `${devices} devices are a thread each, of ${each} at least: ${formatBytes(devices * THREAD_BYTES)}, and this machine has ${formatBytes(memoryBytes)}`,
+    {
+      fields: { devices, most, memoryBytes },
+      remedy: `--devices ${most} at most, or --backend null to play their steps`,
+    },
+  );
+}
+
 /**
  * Threads ahead of their plan: a thread and the kernels take about as long to come up as a small plan does to be made, and do so
  * beside it. A session takes what it needs (`threads`); the rest end with this.
@@ -67,7 +91,7 @@ export class DeviceThreads implements AsyncDisposable {
   start(count: number, simd: SimdVariant = 'strict'): void {
     // Whoever waits for the kernels hears of a failure.
     void kernelsModule(simd).catch(() => {});
-    for (let i = 0; i < count; i++) this.#waiting.push(startThread());
+    for (let i = 0; i < Math.min(count, MOST_AHEAD); i++) this.#waiting.push(startThread());
   }
 
   take(): DeviceThread | undefined {

@@ -16,7 +16,7 @@ import {
   type PredictSeconds,
 } from './device-cluster.ts';
 import type { DeviceImage, StepOptions, StepReport } from './device-image.ts';
-import { startThread } from './device-threads.ts';
+import { refuseTooManyThreads, startThread } from './device-threads.ts';
 import { nodeEndpoint } from './node-endpoint.ts';
 import './remote-errors.ts';
 import { Watchdog } from './watchdog.ts';
@@ -79,6 +79,7 @@ export class ThreadCluster implements DeviceCluster {
   }
 
   static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<ThreadCluster> {
+    refuseTooManyThreads(specs.length);
     const memories = specs.map((spec, device) => createMemory(device, spec));
     const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const cluster = new ThreadCluster(memories, options);

@@ -44,6 +44,7 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['a key of another kind', { optimizer: { kind: 'adam', momentum: 1 } }, 2, 'optimizer.momentum'],
   ['a wrong type', { steps: '3' }, 2, 'steps', 'an integer ≥ 1', '"3"'],
   ['zero microbatches', { microbatches: 0 }, 2, 'microbatches', '≥ 1', 'got 0'],
+  ['more devices than the memory has threads for', { devices: 1e6 }, 1, '1000000 devices', 'a thread each'],
   ['half a microbatch', { microbatches: 1.5 }, 2, 'microbatches', 'an integer'],
   ['more microbatches than samples', { microbatches: 33 }, 2, 'microbatches', 'at most the batch, 32'],
   ['a negative size', { model: { kind: 'mlp', hidden: [-8] } }, 2, 'model.hidden.0', '≥ 1', 'got -8'],

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readProfile } from '../../src/cost/profile.ts';
@@ -88,7 +88,7 @@ describe('partita profile', () => {
     const args = ['plan', ...digits, '--microbatches', '2', '--json', '--profile'];
     const first = await partita(cwd, args);
     // On a busy machine it says that, too.
-    expect(first.stderr).toMatch(/^partita: timing the kernels of mlp …$/m);
+    expect(first.stderr).toMatch(/^partita: timing the kernels of mlp, 20 s at most …$/m);
     const second = await partita(cwd, args);
     expect(second.stderr).toBe('');
     expect(json(second.stdout).stepSeconds).toBe(json(first.stdout).stepSeconds);
@@ -115,6 +115,8 @@ describe('partita profile', () => {
       [['profile', '--model.kind', 'mlp', '--model.inputs', '4', '--model.classes', '2'], 2, /data: required/],
       [['profile', ...digits, '--timed-steps', '0'], 2, /--timed-steps: expected an integer ≥ 1/],
       [['plan', '--profile', 'experiment.json'], 2, /there is no experiment beside the profile/],
+      [['plan', ...digits, '--profile-time', '5'], 2, /--profile-time 5: no kernels are timed/],
+      [['plan', ...digits, '--profile-time', 'long', '--profile'], 2, /--profile-time: expected/],
       [['plan', ...digits, '--profile=missing.json'], 2, /no such file: missing\.json/],
       [['plan', ...digits, '--profile=not.json'], 1, /not\.json: not a profile/],
       [['plan', '--model.kind', 'mlp', '--model.inputs', '4', '--model.classes', '2', '--profile'], 2, /no data/],
@@ -134,6 +136,14 @@ describe('partita profile', () => {
         remedy: 'mkdir -p nowhere',
       });
       expect(existsSync(join(cwd, 'nowhere'))).toBe(false);
+    }
+    mkdirSync(join(cwd, 'folder'));
+    for (const [out, says, remedy] of [
+      ['folder', 'cannot write folder: it is a folder', '--out folder/FILE'],
+      ['', 'expected a file, got ""', null],
+    ] as const) {
+      const { stdout } = await partita(cwd, ['profile', ...digits, ...quick, '--out', out, '--json']);
+      expect(json(stdout).error).toMatchObject({ message: `--out: ${says}`, remedy });
     }
     const missing = await partita(cwd, ['plan', ...digits, '--profile=missing.json', '--json']);
     expect(json(missing.stdout).error.remedy).toContain('partita profile');

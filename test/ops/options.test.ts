@@ -95,7 +95,7 @@ const calls: Readonly<Record<string, Arguments>> = {
     signal,
     signal,
     signal,
-    { causal: true, scale: 1, layout: 'NHTD', dropout: { ratio: 0.1 } },
+    { causal: true, attnMask: input('pairs', 4, 4), scale: 1, layout: 'NHTD', dropout: { ratio: 0.1 } },
   ],
   scatterAdd: [places, x, { size: 4, axis: 0 }],
   scatterElements: [x, grid, x, { axis: 1, reduction: 'add' }],
