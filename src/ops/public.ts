@@ -181,6 +181,7 @@ const optionKinds: OptionKinds = {
   activations: 'other',
   alpha: 'number',
   antialias: 'flag',
+  attnMask: 'tensor',
   axes: 'perAxis',
   axis: 'number',
   batchDims: 'number',
