@@ -8,7 +8,7 @@ import { matmul } from '../../src/ops/matmul.ts';
 import { sum } from '../../src/ops/reduce.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { mayBeginAhead } from '../../src/program/ahead.ts';
-import type { Instruction } from '../../src/program/instruction.ts';
+import type { Buffer, Instruction } from '../../src/program/instruction.ts';
 import type { Fault } from '../../src/runtime/device-image.ts';
 import { Session, type StagedBatch } from '../../src/train/session.ts';
 import { train } from '../../src/train/trainer.ts';
@@ -313,5 +313,37 @@ describe('which programs may be begun ahead', () => {
     expect(may(swapped(() => {}))).toBe(true);
     expect(may(swapped(early))).toBe(false);
     expect(may(swapped(sendsLate))).toBe(false);
+    const postsLate = (list: Instruction[]) => {
+      const post = list.findIndex((i) => i.kind === 'post');
+      if (post >= 0) list.push(...list.splice(post, 1));
+    };
+    expect(may(swapped(postsLate))).toBe(false);
+    expect(may(swapped((list) => void list.push({ kind: 'barrier', name: 'gradients' })))).toBe(false);
+  });
+
+  it('not those that write over what lasts, copy to it or write to a view of it', () => {
+    const type = { dtype: 'f32', shape: [1] } as const;
+    const common = { type, bytes: 4, category: 'parameters' } as const;
+    const buffers: Buffer[] = [
+      { id: 0, name: 'w', persistent: 'w', ...common },
+      { id: 1, name: 'view of w', persistent: null, view: { of: 0, plus: 0 }, ...common },
+      { id: 2, name: 'y', persistent: null, ...common },
+    ];
+    const compute = (output: number, overwrites: number | null): Instruction => ({
+      ...{ kind: 'compute', task: '0F0', microbatch: 0, node: 'y', op: 'neg', parts: [], inputs: [0] },
+      ...{ outputs: [output], workspace: null, overwrites, flops: 0, bytes: 0 },
+    });
+    const mayFirst = (first: Instruction): boolean =>
+      mayBeginAhead(
+        {
+          ...plan.programs.train!,
+          devices: [{ device: 0, buffers, instructions: [first, { kind: 'barrier', name: 'gradients' }] }],
+        },
+        new Set(),
+      );
+    expect(mayFirst(compute(2, null))).toBe(true);
+    expect(mayFirst(compute(2, 0))).toBe(false);
+    expect(mayFirst(compute(1, null))).toBe(false);
+    expect(mayFirst({ kind: 'copy', from: 2, buffer: 0 })).toBe(false);
   });
 });
