@@ -348,7 +348,7 @@ describe('fused attention', () => {
     [[3, 1], 'a query sees all or nothing'],
     [[2, 1, 2, 3, 4], 'repeats between axes that do not'],
     [[4], 'one row for all'],
-  ] as const)('takes a mask %j that says who is seen: %s', (shape) => {
+  ] as const)('takes a mask %j that says who is seen: %s', (shape: readonly number[], _: string) => {
     const graph = new Graph();
     // Weights [2, 3, 2, 3, 4].
     const [q, k] = [graph.input('q', { shape: [2, 3, 2, 3, 5] }), graph.input('k', { shape: [2, 3, 2, 4, 5] })];
