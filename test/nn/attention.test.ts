@@ -344,6 +344,33 @@ describe('fused attention', () => {
     });
   });
 
+  it.each([
+    [[3, 1], 'a query sees all or nothing'],
+    [[2, 1, 2, 3, 4], 'repeats between axes that do not'],
+    [[4], 'one row for all'],
+  ] as const)('takes a mask %j that says who is seen: %s', (shape: readonly number[], _: string) => {
+    const graph = new Graph();
+    // Weights [2, 3, 2, 3, 4].
+    const [q, k] = [graph.input('q', { shape: [2, 3, 2, 3, 5] }), graph.input('k', { shape: [2, 3, 2, 4, 5] })];
+    const seen = Uint8Array.from({ length: elementCount(shape) }, (_, i) => (i % 3 === 0 ? 0 : 1));
+    const bool = graph.constant({ type: { dtype: 'bool', shape: [...shape] }, data: seen });
+    const f32 = graph.constant({
+      type: { dtype: 'f32', shape: [...shape] },
+      data: Float32Array.from(seen, (v) => (v ? 0 : -Infinity)),
+    });
+    const attend = (attnMask?: Tensor) => scaledDotProductAttention(q, k, k, { attnMask });
+    const inputs = { q: fill(180, 0.5), k: fill(240, 0.25) };
+    const [a, b, all] = valuesOf(
+      [attend(bool), attend(f32), attend()],
+      inputs,
+      fillParameters(graph),
+    ) as Float64Array[];
+    expect(a).toEqual(b);
+    expect(a).not.toEqual(all);
+    if (shape.length === 2)
+      expect([...a!.slice(0, 5), ...a!.slice(5, 15)]).toEqual([0, 0, 0, 0, 0, ...all!.slice(5, 15)]);
+  });
+
   it.each([false, true])('gives a learned mask its gradient, and others theirs (by lse too: %s)', (second) => {
     const of = (fused: boolean): number[][] => {
       const graph = new Graph();
