@@ -60,8 +60,9 @@ const image = (n, c, size, o, kernel) => {
 };
 const convFlop = (n, c, size, o, kernel) => 2 * n * o * size * size * c * kernel * kernel;
 const convolutions = [
-  [16, 1, 28, 6, 3],
-  [16, 6, 14, 16, 3],
+  [16, 1, 28, 6, 5],
+  [16, 6, 14, 16, 5],
+  [4, 16, 32, 16, 3],
   [4, 64, 32, 64, 3],
   [4, 256, 8, 256, 3],
   [4, 64, 32, 64, 1],
@@ -80,6 +81,7 @@ const kernels = [
   ),
   ['gemm 4×512×512', 2 * 4 * 512 * 512, 2048, (k) => k.gemm(4, 512, 512, x, 512, 1, y, 512, 1, out, 512, 0, ws)],
   ['gemm 512×10×512', 2 * 512 * 10 * 512, 5120, (k) => k.gemm(512, 10, 512, x, 512, 1, y, 10, 1, out, 10, 0, ws)],
+  ['gemm 512×1×512', 2 * 512 * 512, 512, (k) => k.gemm(512, 1, 512, x, 512, 1, y, 1, 1, out, 1, 0, ws)],
   [
     'gemmBatched 64 of 64×32×64',
     2 * 64 * 64 * 32 * 64,
@@ -128,6 +130,9 @@ const kernels = [
     elements,
     (k) => k.maxPool(16, 1, 32, 32, 1, 2, 2, 1, 2, 2, 0, 0, 0, 1, 1, 1, 1, 16, 16, x, out, u),
   ],
+  ['maxPoolGrad 2×2', 0, elements, (k) => k.maxPoolGrad(16, 1024, 256, x, indices, out)],
+  ['batchNorm', 0, elements, (k) => k.batchNorm(4, 16, 256, x, y, z, out, u, v, 1e-5)],
+  ['batchNormInputGrad', 0, elements, (k) => k.batchNormInputGrad(4, 16, 256, x, y, u, v, z, out, 1e-5)],
   ['sgd', 0, elements, (k) => k.sgd(elements, x, y, none, hyper, none, 1, 0, 0)],
   ['sgd, momentum', 0, elements, (k) => k.sgd(elements, x, y, z, hyper, none, 1, 0, 0)],
   ['adam', 0, elements, (k) => k.adam(elements, x, y, z, u, none, hyper, none, 0.999, 1e-3, 1e-8, 0, 0)],

@@ -1,6 +1,11 @@
 // What a step costs beside its kernels: calls, instructions, hand-overs, the step's own start and end.
 //
-//   node bench/overhead.mjs [--rounds 15] [--json FILE] [--parts core,hand-over,ends,launch,models] [--models mlp,gpt,cnn]
+//   node bench/overhead.mjs [--rounds 15] [--parts core,hand-over,ends,launch,models] [--models mlp,gpt,cnn] [--json FILE]
+//                           [--write]
+//
+//   --json    writes what was found
+//   --write   keeps the same in bench/overhead.json (parts and models that were not asked for stay), and renews
+//             docs/performance.md
 //
 // 1. Device core: lists of instructions whose kernel is empty, one call and ten calls an instruction, and the bare call in
 //    a loop, in turns. Two unknowns, two lists: what a call and what an instruction takes.
@@ -8,13 +13,13 @@
 //    meanwhile, beside two bare threads that do the same with Atomics.wait and notify.
 // 3. A step's start and end on two devices, beside a message to each of two bare threads and one back from each; and what a
 //    step takes of them that is begun ahead, as a training's are.
-// 4. Whole steps of the models in the peers' table against the sum of their kernels, as recorded in steps in between.
-//
+// 4. Whole steps of the models in the peers' table against the sum of their kernels, as recorded in steps in between: asked
+//    for one by one, and begun ahead.
 // 5. From the launch of the command to its help and to the first step of the digits model, beside Node alone.
 //
 // Medians of several rounds, in alternation; run it on an idle machine with at least two cores.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,17 +28,26 @@ import { Graph, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
 import { close } from '../dist/backends/wasm/close.js';
 import { Control } from '../dist/runtime/control.js';
 import { Device } from '../dist/runtime/device.js';
-import { flagsOf } from './flags.mjs';
+import { conditionsHere } from './compare/machine.mjs';
+import { renewPage } from './compare/renew.mjs';
+import { emptyOverheads, keptOverheads, readResults, textOfResults, writeWhole } from './compare/results.mjs';
+import { median, spreadOf } from './compare/statistics.mjs';
+import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
-const { values: flags } = flagsOf(import.meta.url, {
+const partNames = ['core', 'hand-over', 'ends', 'launch', 'models'];
+const modelNames = ['mlp', 'gpt', 'cnn'];
+const self = import.meta.url;
+const { values: flags } = flagsOf(self, {
   rounds: { type: 'string', default: '15' },
   json: { type: 'string' },
-  models: { type: 'string', default: 'mlp,gpt,cnn' },
-  parts: { type: 'string', default: 'core,hand-over,ends,launch,models' },
+  write: { type: 'boolean', default: false },
+  models: { type: 'string', default: modelNames.join() },
+  parts: { type: 'string', default: partNames.join() },
 });
-const rounds = Number(flags.rounds);
+const rounds = numberOf(self, 'rounds', flags.rounds, { atLeast: 1, whole: true });
+const parts = namesOf(self, 'parts', flags.parts, partNames);
+const chosenModels = namesOf(self, 'models', flags.models, modelNames);
 
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 const us = (seconds) => `${(seconds * 1e6).toFixed(seconds < 1e-6 ? 3 : 1)} µs`;
 const device = { backend: 'wasm', memory: null, speed: 1 };
 const result = {};
@@ -430,7 +444,27 @@ async function steps(name) {
   };
   const session = await Session.open(plan, { seed: 1, audit: false });
   const { instructions } = plan.programs.train.devices[0];
-  const times = { step: [], wall: [], kernels: [], ratio: [] };
+  const recordedKernels = (recorded) =>
+    instructions.reduce(
+      (sum, { kind }, at) => sum + (kind === 'compute' ? (recorded[2 * at + 1] - recorded[2 * at]) / 1000 : 0),
+      0,
+    );
+  /** Seconds a step of three that are begun ahead, behind one that is asked for. */
+  async function ahead() {
+    const count = 4;
+    let next = session.stage('train', data, { step: 0 });
+    let begin;
+    for (let i = 0; i < count; i++) {
+      const isLast = i === count - 1;
+      const meanwhile = () => {
+        if (!isLast) next = session.stage('train', data, { step: i + 1, ahead: true });
+      };
+      await session.runStaged(next, { meanwhile });
+      begin ??= performance.now();
+    }
+    return (performance.now() - begin) / 1000 / (count - 1);
+  }
+  const times = { step: [], wall: [], kernels: [], ratio: [], ahead: [] };
   const warm = 4;
   const count = name === 'gpt' ? rounds : 3 * rounds;
   for (let i = 0; i < warm + count; i++) {
@@ -438,22 +472,23 @@ async function steps(name) {
     const { reports } = await session.run('train', data, { step: 2 * i });
     const wall = (performance.now() - begin) / 1000;
     const recorded = (await session.run('train', data, { step: 2 * i + 1, profile: true })).reports[0].times;
+    const begunAhead = await ahead();
     if (i < warm) continue;
-    const kernels = instructions.reduce(
-      (sum, { kind }, at) => sum + (kind === 'compute' ? (recorded[2 * at + 1] - recorded[2 * at]) / 1000 : 0),
-      0,
-    );
+    const kernels = recordedKernels(recorded);
     times.step.push(reports[0].seconds);
     times.wall.push(wall);
     times.kernels.push(kernels);
     times.ratio.push(wall / kernels);
+    times.ahead.push(begunAhead / kernels);
   }
   await session.close();
-  const [step, wall, kernels, ratio] = ['step', 'wall', 'kernels', 'ratio'].map((k) => median(times[k]));
-  (result.steps ??= {})[name] = { instructions: instructions.length, step, wall, kernels, ratio };
+  const [step, wall, kernels] = ['step', 'wall', 'kernels'].map((k) => median(times[k]));
+  const [ratio, aheadRatio] = [spreadOf(times.ratio), spreadOf(times.ahead)];
+  (result.steps ??= {})[name] = { instructions: instructions.length, step, wall, kernels, ratio, ahead: aheadRatio };
   const ms = (s) => `${(s * 1e3).toFixed(2)} ms`;
   console.log(
-    `  ${name}  ${instructions.length} instructions: kernels ${ms(kernels)}, device ${ms(step)}, with the host ${ms(wall)}; ratio ${ratio.toFixed(3)} (goal ≤ 1.10)`,
+    `  ${name}  ${instructions.length} instructions: kernels ${ms(kernels)}, device ${ms(step)}, with the host ${ms(wall)}; ` +
+      `ratio ${ratio[0].toFixed(3)} (goal ≤ 1.10), begun ahead ${aheadRatio[0].toFixed(3)}`,
   );
 }
 
@@ -508,7 +543,6 @@ async function launch() {
   console.log(`  to the first step of examples/mlp-digits ${ms(step)} (goal ≤ 1 s)`);
 }
 
-const parts = flags.parts.split(',');
 if (parts.includes('core')) await deviceCore();
 if (parts.includes('hand-over')) await handOver();
 if (parts.includes('ends')) {
@@ -518,6 +552,18 @@ if (parts.includes('ends')) {
 if (parts.includes('launch')) await launch();
 if (parts.includes('models')) {
   console.log('Steps on one device against their kernels');
-  for (const name of flags.models.split(',')) await steps(name);
+  for (const name of chosenModels) await steps(name);
 }
-if (flags.json) writeFileSync(flags.json, `${JSON.stringify(result, null, 2)}\n`);
+
+const here = { ...conditionsHere(), rounds };
+const stamped = (part) =>
+  Object.fromEntries(Object.entries(part).map(([name, found]) => [name, { ...found, ...here }]));
+const { steps: foundSteps, ...foundParts } = result;
+const found = { ...stamped(foundParts), ...(foundSteps ? { steps: stamped(foundSteps) } : {}) };
+if (flags.json) writeWhole(flags.json, textOfResults({ ...emptyOverheads(), ...found }));
+if (flags.write) {
+  const before = readResults(keptOverheads, emptyOverheads());
+  const models = { ...before.steps, ...found.steps };
+  writeWhole(keptOverheads, textOfResults({ ...before, ...found, ...(foundSteps ? { steps: models } : {}) }));
+  renewPage();
+}

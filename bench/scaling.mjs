@@ -14,12 +14,13 @@
 // are the median and the quartiles of the rounds. R² is that of the median times. Peaks are planned ones, which are exact.
 // Steps on more devices than there are cores are played by the simulator with the kernels' measured times. Two minutes; run it
 // on an idle machine.
-import { readFileSync } from 'node:fs';
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { drawChart, makeOptimizer, makePlan, nn, profile, profiledCosts, Session } from 'partita';
-import { readResults, textOfResults, withSection, writeWhole } from './compare/results.mjs';
-import { fitCurve, scalingPicture, scalingSection } from './compare/scaling-page.mjs';
+import { conditionsHere } from './compare/machine.mjs';
+import { renewPage } from './compare/renew.mjs';
+import { emptyCurves, keptCurves, readResults, textOfResults, writeWhole } from './compare/results.mjs';
+import { fitCurve, scalingPicture } from './compare/scaling-page.mjs';
 import { median } from './compare/statistics.mjs';
 import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
@@ -122,19 +123,16 @@ async function measure(name) {
   return {
     points: points.map(({ session: _, feeds: __, count: ___, ...point }) => point),
     fixed: { ...base, ...other, [key]: undefined },
-    processor: cpus()[0].model,
-    cores: availableParallelism(),
+    ...conditionsHere(),
     rounds,
   };
 }
 
-const kept = fileURLToPath(new URL('scaling.json', self));
-const page = fileURLToPath(new URL('../docs/performance.md', self));
 const picture = fileURLToPath(new URL('../docs/images/scaling.svg', self));
 
 async function render() {
-  const { curves: found } = readResults(kept);
-  writeWhole(page, withSection(readFileSync(page, 'utf8'), 'scaling', scalingSection(found)));
+  const { curves: found } = readResults(keptCurves, emptyCurves());
+  renewPage();
   writeWhole(
     picture,
     `${await drawChart({ label: 'Time of a training step over five sizes', spec: scalingPicture(found) })}\n`,
@@ -142,7 +140,7 @@ async function render() {
 }
 
 if (!flags.render) {
-  const targets = [...(flags.json ? [flags.json] : []), ...(flags.write ? [kept] : [])];
+  const targets = [...(flags.json ? [flags.json] : []), ...(flags.write ? [keptCurves] : [])];
   const found = {};
   for (const name of chosen) {
     found[name] = await measure(name);
@@ -152,8 +150,8 @@ if (!flags.render) {
         `R² ${time.r2.toFixed(3)}   peak ^ ${memory.exponent.toFixed(2)}, R² ${memory.r2.toFixed(3)}`,
     );
     for (const file of targets) {
-      const before = file === kept ? (readResults(kept).curves ?? {}) : {};
-      writeWhole(file, textOfResults({ version: 1, curves: { ...before, ...found } }));
+      const before = file === keptCurves ? readResults(keptCurves, emptyCurves()).curves : {};
+      writeWhole(file, textOfResults({ ...emptyCurves(), curves: { ...before, ...found } }));
     }
   }
 }

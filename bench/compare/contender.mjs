@@ -7,7 +7,7 @@ import { median } from './statistics.mjs';
 const peers = fileURLToPath(new URL('../peers/', import.meta.url));
 
 /** Whose first steps are not done by then is ended: compiling alone may take minutes. */
-const startSeconds = 300;
+const startSeconds = 400;
 
 export class Contender {
   /** Starts a process and waits for its first steps; `info.declined` says why it does not take part. */
@@ -63,5 +63,28 @@ export class Contender {
     const { peakResidentBytes = null } = await this.next();
     this.child.kill();
     return peakResidentBytes;
+  }
+}
+
+/**
+ * Contenders that run at the same time, as one: a window's milliseconds are those of a step at their rates added up. They
+ * belong to others, who end them, but for `own`.
+ */
+export class Together {
+  constructor(label, members, own = []) {
+    this.label = label;
+    this.members = members;
+    this.own = own;
+    this.info = { peer: members[0].info.peer, losses: members[0].info.losses, atOnce: members.length };
+  }
+
+  async window(seconds, task) {
+    const times = await Promise.all(this.members.map((member) => member.window(seconds, task)));
+    return 1 / times.reduce((rate, milliseconds) => rate + 1 / milliseconds, 0);
+  }
+
+  async end() {
+    for (const member of this.own) await member.end();
+    return null;
   }
 }

@@ -1,17 +1,29 @@
 // What races have found, kept as it is found: a run that is cut off keeps what is finished, and a run of some races leaves
 // the figures of the others.
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 
-export const emptyResults = () => ({ version: 1, products: {}, models: {} });
+/** What races find, by part and name; `overheads` and `curves` are the files of overhead.mjs and scaling.mjs. */
+export const emptyResults = () => ({ version: 2, products: {}, elementwise: {}, plans: {}, models: {} });
+export const emptyOverheads = () => ({ version: 1 });
+export const emptyCurves = () => ({ version: 1, curves: {} });
 
-export function readResults(file) {
-  if (!existsSync(file)) return emptyResults();
+const beside = (file) => fileURLToPath(new URL(`../${file}`, import.meta.url));
+export const keptResults = beside('compare.json');
+export const keptOverheads = beside('overhead.json');
+export const keptCurves = beside('scaling.json');
+
+export function readResults(file, empty = emptyResults()) {
+  if (!existsSync(file)) return empty;
   const results = JSON.parse(readFileSync(file, 'utf8'));
-  if (results.version !== 1) throw new Error(`${file}: results of version ${results.version}; this script reads 1`);
-  return results;
+  if (results.version !== empty.version)
+    throw new Error(
+      `${file}: results of version ${results.version}; this script reads ${empty.version}\n  remedy: measure anew, into another file`,
+    );
+  return { ...empty, ...results };
 }
 
-/** `part` is products or models; a finished race takes the place of its own older figures alone. */
+/** A finished race takes the place of its own older figures alone. */
 export const merged = (results, part, name, found) => ({
   ...results,
   [part]: { ...results[part], [name]: found },

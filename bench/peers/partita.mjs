@@ -1,9 +1,17 @@
 // node partita.mjs MODEL FLAGS, FLAGS as JSON: { devices, schedule, microbatches } and what else `makePlan` takes of variants.
-// Without `microbatches`, several devices take the plan that the planner finds best under the kernels' measured times.
+// Without `microbatches`, several devices take the plan that the planner finds best under the kernels' measured times. It is
+// made by a process of its own, as `partita plan --search --profile --plan-out FILE` and `train --plan FILE` do: what measuring
+// and searching hold is none of the training's. That process is this script with { planOut: FILE }.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import {
   findBlas,
   makeOptimizer,
   makePlan,
+  plan as plans,
   profile,
   profiledCosts,
   Session,
@@ -14,7 +22,7 @@ import { instanceOf, learningRateOf } from './instance.mjs';
 import { decline, serve } from './serve.mjs';
 
 const [name, flags = '{}'] = process.argv.slice(2);
-const { devices = 1, microbatches, schedule = '1f1b', blas, ...variant } = JSON.parse(flags);
+const { devices = 1, microbatches, schedule = '1f1b', blas, planOut, ...variant } = JSON.parse(flags);
 
 const { parameters, x, y, model } = instanceOf(name);
 let library;
@@ -35,35 +43,58 @@ const request = {
   ...variant,
 };
 
-async function planned() {
-  if (devices === 1 || microbatches) return makePlan(request);
+/** The best plan by kernels that are measured now, and what its schedule promises. */
+async function searched() {
   const counts = [1, 2, 4, 8];
   const machine = await profile.measureMachine();
   const requests = counts.map((m) => ({ ...request, microbatches: m }));
   const timed = await profile.profileModels(requests, { tensorsAt: () => ({ x, y }) }, machine, {
     busyDevices: devices,
+    timeLimitSeconds: 30,
   });
   const { schedule: _, ...open } = request;
   const { plan } = await searchPlan(
     { ...open, costs: profiledCosts(timed) },
     { microbatches: counts, fewerDevices: false, timeLimitSeconds: 30 },
   );
-  return plan;
+  return { file: plans.planFileOf(plan, null), idealSpeedUp: idealOf(plan) };
+}
+
+/** The plan, and by how much its schedule would speed up a step; null where that was not measured. */
+function planned() {
+  if (devices === 1) return { plan: makePlan(request), idealSpeedUp: 1 };
+  if (microbatches) return { plan: makePlan(request), idealSpeedUp: null };
+  const folder = mkdtempSync(join(tmpdir(), 'partita-peer-'));
+  try {
+    const out = join(folder, 'plan.json');
+    const given = JSON.stringify({ ...JSON.parse(flags), planOut: out });
+    const { status, stderr } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), name, given]);
+    if (status !== 0) throw new Error(`no plan was found: ${stderr}`);
+    const { file, idealSpeedUp } = JSON.parse(readFileSync(out, 'utf8'));
+    const plan = makePlan(plans.withDecisions(request, plans.readPlanFile(JSON.stringify(file), out)));
+    plans.checkSamePlan(plan, file, out);
+    return { plan, idealSpeedUp };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /**
  * What the plan's schedule would speed up a step by on links that take no time: the program played with the stages' times as
- * they were measured, however unequal they are. Null without measured times.
+ * they were measured, however unequal they are.
  */
 function idealOf({ request, programs }) {
-  if (devices === 1) return 1;
-  if (!request.costs) return null;
   const free = { ...request.costs, link: () => ({ bytesPerSecond: Number.POSITIVE_INFINITY, secondsLatency: 0 }) };
   return devices * (1 - simulate.predict(programs.train, request.devices, free).bubbleFraction);
 }
 
+if (planOut) {
+  writeFileSync(planOut, JSON.stringify(await searched()));
+  process.exit(0);
+}
+
 try {
-  const plan = await planned();
+  const { plan, idealSpeedUp } = planned();
   const session = await Session.open(plan, { seed: 0, parameters: new Map(Object.entries(parameters)) });
   const { microbatches: m, schedule: chosen } = plan.request;
   // As a training runs: the next batch is staged while the devices compute, and begun without waiting for the host.
@@ -80,7 +111,7 @@ try {
       microbatches: m,
       ...(devices > 1 ? { schedule: typeof chosen === 'string' ? chosen : chosen.name } : {}),
       ...(library ? { blas: library.version } : {}),
-      idealSpeedUp: idealOf(plan),
+      idealSpeedUp,
     },
     async () => (await session.runStaged((next ??= stage(false)), { meanwhile })).loss,
     () => session.measuredPeaks(),

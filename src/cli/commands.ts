@@ -43,6 +43,10 @@ export const profileFlags: readonly OwnFlag[] = [
     flags: '--profile [file]',
     doc: 'costs by measured times: of a file that "partita profile --out" has written, or, without a file, measured on this machine where the cache lacks them',
   },
+  {
+    flags: '--profile-time <s>',
+    doc: 'seconds for which kernels are timed at most, for --profile without a file; default 20',
+  },
   noCache,
 ];
 /** Of experiments whose devices have a capacity. */

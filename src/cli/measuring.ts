@@ -6,10 +6,11 @@ import type { PlanRequest } from '../plan/plan.ts';
 import { cacheFolder, MeasurementCache } from '../profile/cache.ts';
 import { costsOfProfile, profileFor, withMeasuredLinks } from '../profile/costs.ts';
 import { feedOf } from '../profile/feed.ts';
+import { PROFILE_SECONDS } from '../profile/kernels.ts';
 import { PlanStore } from '../profile/plan-store.ts';
 import type { PreparedExperiment } from '../train/experiment/prepare.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
-import type { Invocation } from './invocation.ts';
+import { type Invocation, numberOf } from './invocation.ts';
 
 const MAKE_IT = 'make it with: partita profile experiment.json --out profile.json';
 
@@ -44,6 +45,7 @@ export async function withCosts(
   microbatches: readonly number[] = [request.microbatches],
 ): Promise<PlanRequest> {
   const { profile } = invocation.own;
+  const seconds = profileSecondsOf(invocation);
   const cache = cacheOf(invocation, prepared.experiment);
   if (profile === undefined) return withMeasuredLinks(request, cache);
   const costs =
@@ -53,10 +55,27 @@ export async function withCosts(
           cache,
           microbatches,
           announce: announcer(invocation),
+          ...(seconds === undefined ? {} : { timeLimitSeconds: seconds }),
+          onTimed: ({ turns, of, isLate }) => {
+            if (isLate && !invocation.quiet)
+              warn(
+                `timed ${turns} of ${of} turns of steps; --profile-time gives them more than ${seconds ?? PROFILE_SECONDS} s`,
+              );
+          },
           seed: prepared.experiment.seed,
           signal: invocation.signal,
         });
   return { ...request, costs: costsOfProfile(costs, request) };
+}
+
+/** Of kernels that are timed for `--profile` without a file: nothing else takes time for them. */
+function profileSecondsOf(invocation: Invocation): number | undefined {
+  const seconds = numberOf(invocation, 'profileTime', 'profile-time', 0, Number.POSITIVE_INFINITY);
+  if (seconds === undefined || invocation.own.profile === true) return seconds;
+  throw new UsageError('command-line', `--profile-time ${seconds}: no kernels are timed`, {
+    fields: { flag: 'profile-time', got: seconds },
+    remedy: `--profile without a file, --profile-time ${seconds}`,
+  });
 }
 
 /** `--profile experiment.json` takes the experiment for the profile. */

@@ -14,6 +14,16 @@ export interface OptionProblem {
   readonly missing: readonly string[];
 }
 
+/** A value of any kind in a message. */
+export function shown(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`;
+  if (Array.isArray(value)) return `[${value.map(shown).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return typeof value === 'string' ? `"${value}"` : String(value);
+  if (Object.getPrototypeOf(value) !== Object.prototype) return String(value);
+  return `an object with ${Object.keys(value).join(', ') || 'nothing'}`;
+}
+
 /** What is wrong with the names of what was given as options; undefined where nothing is. */
 export function optionProblem(
   options: unknown,
@@ -22,8 +32,7 @@ export function optionProblem(
   const known = Object.keys(names);
   const remedy = `options: ${known.join(', ')}`;
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    const got = options === undefined ? 'nothing' : (JSON.stringify(options) ?? typeof options);
-    return { text: `options must be an object, got ${got}`, remedy, unknown: [], missing: [] };
+    return { text: `options must be an object, got ${shown(options)}`, remedy, unknown: [], missing: [] };
   }
   const given = options as Readonly<Record<string, unknown>>;
   const unknown = Object.keys(given).filter((name) => !Object.hasOwn(names, name));

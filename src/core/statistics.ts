@@ -20,3 +20,10 @@ export function medianDeviation(values: readonly number[]): number {
   const middle = median(values);
   return median(values.map((v) => Math.abs(v - middle)));
 }
+
+/**
+ * The standard error of a median, by the spread that the median deviation tells: √(π/2) · 1.4826 · deviation / √n, as of a
+ * normal distribution.
+ */
+export const medianError = (values: readonly number[]): number =>
+  (1.8582 * medianDeviation(values)) / Math.sqrt(values.length);

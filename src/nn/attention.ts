@@ -3,10 +3,15 @@ import { formatShape, formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 import { kaimingUniform, xavierUniform, zeros } from '../init/index.ts';
-import { causalMask, scaledDotProductAttention, scaledDotProductAttentionOp } from '../ops/attention.ts';
-import { equal, or, where } from '../ops/compare.ts';
+import {
+  hiddenScores,
+  scaledDotProductAttentionOp,
+  scaledDotProductAttentionWithLogSumExp,
+  unhidden,
+} from '../ops/attention.ts';
+import type { AttentionMask } from '../ops/attention-masks.ts';
 import { dropout as drop } from '../ops/dropout.ts';
-import { add, mul } from '../ops/elementwise.ts';
+import { mul } from '../ops/elementwise.ts';
 import { matmul } from '../ops/matmul.ts';
 import { reshape, slice, transpose } from '../ops/shape.ts';
 import { softmax } from '../ops/softmax.ts';
@@ -39,8 +44,8 @@ export interface AttentionOptions extends LayerOptions, AttentionMasks {
   /** Biases of all four projections; default true. */
   readonly bias?: boolean;
   /**
-   * By `scaledDotProductAttention`, which never holds the [T, S] weights, where no mask but `causal` is given; with others
-   * the weights are made whatever this says. Both drop the same weights. Default true.
+   * By `scaledDotProductAttention`, which never holds the [T, S] weights; otherwise they are tensors of the graph. Both drop the
+   * same weights. Default true.
    */
   readonly fused?: boolean;
 }
@@ -84,7 +89,7 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
         });
     const inBias = bias ? graph.parameter('in_proj_bias', [3 * d], zeros) : undefined;
 
-    const fused = isFused(options);
+    const { fused = true } = options;
     const drops = graph.mode === 'training' && p > 0;
     /** Projections `from` to `to` of queries, keys and values, as one product: each [N, length, heads, D / heads] if fused, else heads first. */
     const project = (x: Tensor, from: number, to: number): Tensor[] => {
@@ -107,11 +112,12 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
     ) as [Tensor, Tensor, Tensor];
 
     const attended = fused
-      ? scaledDotProductAttention(q, k, v, {
+      ? scaledDotProductAttentionWithLogSumExp(q, k, v, {
           causal: options.causal,
           layout: 'NTHD',
+          masks: masksOf({ n, heads, t, s }, options),
           dropout: drops ? dropoutOf('multiheadAttention', q, { p }) : undefined,
-        })
+        }).y
       : transpose(unfused(q, k, v, { n, heads, t, s }, options, drops), [0, 2, 1, 3]);
     const joined = reshape(attended, [n, t, d]);
     return graph.scope('out_proj', () =>
@@ -123,38 +129,22 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
     );
   });
 
-const isFused = ({ fused = true, attnMask, keyPaddingMask }: AttentionOptions): boolean =>
-  fused && !attnMask && !keyPaddingMask;
+/** The masks of the options, as they broadcast to the weights [N, heads, T, S]. */
+function masksOf({ n, heads, t, s }: Sizes, { attnMask, keyPaddingMask }: AttentionMasks): AttentionMask[] {
+  const pairs = attnMask?.rank === 3 ? reshape(attnMask, [n, heads, t, s]) : attnMask;
+  const padding = keyPaddingMask && reshape(keyPaddingMask, [n, 1, 1, s]);
+  return [pairs, padding].flatMap((mask) => (mask ? [{ kind: mask.dtype === 'bool' ? 'hidden' : 'added', mask }] : []));
+}
 
 /** The same with its weights as a tensor, which masks hide and dropout drops. */
 function unfused(q: Tensor, k: Tensor, v: Tensor, sizes: Sizes, options: AttentionOptions, drops: boolean): Tensor {
   const scores = matmul(mul(q, 1 / Math.sqrt(q.shape[3]!)), k, { transB: true });
-  const weights = attentionWeights(scores, sizes, options);
+  const { scores: masked, hidden } = hiddenScores(scores, masksOf(sizes, options), !!options.causal);
+  const weights = unhidden(softmax(masked), hidden);
   if (!drops) return matmul(weights, v);
   // Named as the fused op would be, so that both draw the same mask.
   const { name } = scaledDotProductAttentionOp;
   return matmul(drop(weights, { ...dropoutOf('multiheadAttention', q, { p: options.dropout }), name }), v);
-}
-
-/** The least f32: softmax makes an exact 0 of it beside any score, and no NaN where a row has nothing else. */
-const least = -3.4028234663852886e38;
-
-/** Softmax of scores [N, heads, T, S] over the keys that a query sees. */
-function attentionWeights(scores: Tensor, sizes: Sizes, { causal, attnMask, keyPaddingMask }: AttentionMasks): Tensor {
-  const { graph } = scores;
-  const { n, heads, t, s } = sizes;
-  // No row of it is hidden as a whole.
-  if (causal && !attnMask && !keyPaddingMask) return softmax(add(scores, causalMask(graph, t, s)));
-  const masks: Tensor[] = [];
-  if (attnMask) masks.push(attnMask.rank === 3 ? reshape(attnMask, [n, heads, t, s]) : attnMask);
-  if (keyPaddingMask) masks.push(reshape(keyPaddingMask, [n, 1, 1, s]));
-  if (causal) masks.push(causalMask(graph, t, s));
-  if (masks.length === 0) return softmax(scores);
-  const added = masks.filter((mask) => mask.dtype === 'f32').reduce((sum, mask) => add(sum, mask), scores);
-  const hidden = masks
-    .map((mask) => (mask.dtype === 'bool' ? mask : equal(mask, -Infinity)))
-    .reduce((a, b) => or(a, b));
-  return where(hidden, 0, softmax(where(hidden, least, added)));
 }
 
 interface Sizes {

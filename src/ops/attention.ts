@@ -1,7 +1,18 @@
 import { elementCount, formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { type OpRecord, type RefTensor, require, type Sample, type SampleInput } from '../graph/op-record.ts';
+import {
+  type AttentionMask,
+  type AttentionMaskKind,
+  kernelMask,
+  leastScore,
+  maskedScores,
+  maskReference,
+  requireMasks,
+} from './attention-masks.ts';
 import { add, mul, sub } from './binary.ts';
+import { sumTo } from './broadcast.ts';
+import { where } from './compare.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
 import {
@@ -32,6 +43,10 @@ import { exp } from './unary.ts';
  * each op's derivative stands by itself; how lse depends on q and k is in the forward op's own rule. A second derivative
  * is that of the graph of ordinary ops, weights and all.
  *
+ * With `masks`, inputs behind v, keys are hidden from queries and scores added to (attention-masks.ts); a query that sees
+ * nothing has the result 0 and the least f32 as lse. Where an added mask's gradient is asked for, all gradients are those of
+ * the graph of ordinary ops, whose matrix of scores' cotangents it is.
+ *
  * With `dropout`, y = dropout(softmax(s))·v: two more inputs, samples and key, draw the mask of the weights, and draw it
  * again for the gradient; lse is that of all scores.
  */
@@ -45,6 +60,8 @@ export type AttentionAttrs = {
    * k [N, S, H, D], v [N, S, H, V], the heads side by side, as projections leave and take them.
    */
   readonly layout: AttentionLayout;
+  /** What each mask says; its shape broadcasts to the weights', heads in front in either layout, with all S keys. */
+  readonly masks?: readonly AttentionMaskKind[];
   /** Of the weights […, T, S], or [N, H, T, S] in either layout, by `dropout`'s rule; its axis stands before T. */
   readonly dropout?: DropoutAttrs;
 };
@@ -76,7 +93,7 @@ const lseShape = (q: Shape, layout: AttentionLayout): Shape =>
   layout === 'NTHD' ? [q[0]!, q[2]!, q[1]!] : q.slice(0, -1);
 
 /** Of the weights that are never held. */
-const weightsShape = (q: Shape, k: Shape, layout: AttentionLayout): Shape => [
+export const weightsShape = (q: Shape, k: Shape, layout: AttentionLayout): Shape => [
   ...lseShape(q, layout),
   k.at(layout === 'NTHD' ? -3 : -2)!,
 ];
@@ -113,17 +130,28 @@ function requireAttention([q, k, v]: readonly TensorType[], { scale, layout }: A
 /** The number of the first element that a sample's counters cannot tell from another: 2³² blocks of four. */
 const dropoutPlaces = 2 ** 34;
 
-/** Tensors of these names, and behind them what dropout draws from, where there is any. */
+/** What stands behind the `first` inputs: masks, and what dropout draws from. */
+export function maskAndDraw<T>(
+  inputs: readonly T[],
+  first: number,
+  { masks = [] }: AttentionAttrs,
+): { readonly masks: readonly T[]; readonly draw: readonly T[] } {
+  const behind = first + masks.length;
+  return { masks: inputs.slice(first, behind), draw: inputs.slice(behind) };
+}
+
+/** Tensors of these names, and behind them masks and what dropout draws from, where there are any. */
 function requireInputs(inputs: readonly TensorType[], names: readonly string[], attrs: AttentionAttrs): void {
-  const { dropout, layout } = attrs;
-  const count = names.length + (dropout ? 2 : 0);
-  const all = dropout ? [...names, 'samples', 'key'] : names;
-  require(inputs.length === count, `takes ${all.join(', ')}: ${count} inputs, got ${inputs.length}`);
+  const { dropout, layout, masks } = attrs;
+  const all = [...names, ...(masks ?? []).map((_, i) => `mask ${i}`), ...(dropout ? ['samples', 'key'] : [])];
+  require(inputs.length === all.length, `takes ${all.join(', ')}: ${all.length} inputs, got ${inputs.length}`);
   requireFloats(inputs.slice(0, names.length), names);
   requireAttention(inputs, attrs);
-  if (!dropout) return;
   const weights = weightsShape(inputs[0]!.shape, inputs[1]!.shape, layout);
-  const [samples, key] = inputs.slice(-2) as [TensorType, TensorType];
+  const more = maskAndDraw(inputs, names.length, attrs);
+  if (masks) requireMasks(more.masks, masks, weights);
+  if (!dropout) return;
+  const [samples, key] = more.draw as [TensorType, TensorType];
   requireDropout(weights, samples, key, dropout);
   const { ratio, axis } = dropout;
   require(ratio > 0, `the ratio of dropout must lie in (0, 1), got ${ratio}`);
@@ -161,34 +189,41 @@ function exchanged({ type, data }: RefTensor): RefTensor {
 
 const isRank4 = ({ type }: RefTensor): boolean => type.shape.length === 4;
 
-/** A reference for heads in front, for any layout. lse [N, H, T] is the same in both. */
+/** A reference of `count` tensors and what stands behind, heads in front, for any layout. lse [N, H, T] is the same in both. */
 const inLayout =
-  (reference: (inputs: readonly RefTensor[], attrs: AttentionAttrs) => readonly RefTensor[]) =>
+  (count: number, reference: (inputs: readonly RefTensor[], attrs: AttentionAttrs) => readonly RefTensor[]) =>
   (inputs: readonly RefTensor[], attrs: AttentionAttrs): readonly Float64Array[] => {
     const moved = (t: RefTensor): RefTensor => (attrs.layout === 'NTHD' && isRank4(t) ? exchanged(t) : t);
-    return reference(inputs.map(moved), attrs).map((t) => moved(t).data);
+    const given = inputs.map((t, i) => (i < count ? moved(t) : t));
+    return reference(given, attrs).map((t) => moved(t).data);
   };
 
-/** Calls `visit` for each query with its weights e^(s − shift) over the keys it sees; `shift` of the row from its scores. */
+/**
+ * Calls `visit` for each query with its weights e^(s − shift) over the keys it may see, 0 where one is hidden; `shift` of the
+ * row from its scores.
+ */
 function eachQuery(
   [q, k, v]: readonly RefTensor[],
-  { causal, scale }: AttentionAttrs,
+  masks: readonly RefTensor[],
+  { causal, scale, masks: kinds = [] }: AttentionAttrs,
   shift: (row: number, scores: Float64Array) => number,
   visit: (row: number, weights: Float64Array, firstKey: number) => void,
 ): void {
   const { samples, queries, keys, size } = attentionSizes(q!.type.shape, k!.type.shape, v!.type.shape, 'NHTD');
+  const { hides, adds } = maskReference(masks, kinds, weightsShape(q!.type.shape, k!.type.shape, 'NHTD'));
   for (let row = 0; row < samples * queries; row++) {
     const firstKey = Math.floor(row / queries) * keys;
     const scores = new Float64Array(causal ? Math.min(keys, (row % queries) + 1) : keys);
     for (let j = 0; j < scores.length; j++) {
       let dot = 0;
       for (let d = 0; d < size; d++) dot += q!.data[row * size + d]! * k!.data[(firstKey + j) * size + d]!;
-      scores[j] = dot * scale;
+      const at = row * keys + j;
+      scores[j] = hides(at) ? leastScore : dot * scale + adds(at);
     }
     const by = shift(row, scores);
     visit(
       row,
-      scores.map((s) => Math.exp(s - by)),
+      scores.map((s, j) => (hides(row * keys + j) ? 0 : Math.exp(s - by))),
       firstKey,
     );
   }
@@ -208,9 +243,20 @@ interface Case {
   readonly k: Shape;
   readonly v?: Shape;
   readonly attrs: AttentionAttrs;
+  readonly masks?: readonly SampleInput[];
+  /** A query sees nothing: beside the least f32 no difference in its lse shows. */
+  readonly blind?: true;
   /** Whose weights are dropped. */
   readonly samples?: readonly number[];
 }
+/** Every third key is hidden from a query, or seen; none of a query's first three is as the next. */
+const third = (shape: Shape): SampleInput => ({
+  shape,
+  dtype: 'bool',
+  values: Array.from({ length: elementCount(shape) }, (_, i) =>
+    ((i % shape.at(-1)!) + Math.floor(i / shape.at(-1)!)) % 3 === 1 ? 1 : 0,
+  ),
+});
 const half: DropoutAttrs = { ratio: 0.5, stream: [0x2545f491, 0x4f6cdd1d], axis: 0 };
 
 const cases: readonly Case[] = [
@@ -249,6 +295,37 @@ const cases: readonly Case[] = [
     samples: [8, 3],
   },
   {
+    name: 'hidden keys',
+    q: [2, 3, 4, 5],
+    k: [2, 3, 7, 5],
+    attrs: { ...plain, masks: ['hidden'] },
+    masks: [third([2, 1, 1, 7])],
+  },
+  {
+    name: 'seen keys, causal, of heads side by side',
+    q: [2, 5, 3, 2],
+    k: [2, 5, 3, 2],
+    attrs: { causal: true, scale: 1, layout: 'NTHD', masks: ['seen'] },
+    masks: [third([1, 3, 5, 5])],
+    blind: true,
+  },
+  {
+    name: 'scores added to, for all matrices',
+    q: [3, 4, 2],
+    k: [3, 6, 2],
+    v: [3, 6, 3],
+    attrs: { ...plain, masks: ['added'] },
+    masks: [{ shape: [4, 6] }],
+  },
+  {
+    name: 'two masks, dropped',
+    q: [4, 3, 5, 2],
+    k: [4, 3, 6, 2],
+    attrs: { ...plain, masks: ['added', 'hidden'], dropout: { ...half, ratio: 0.25 } },
+    masks: [{ shape: [1, 3, 5, 6] }, third([4, 1, 1, 6])],
+    samples: [8, 3],
+  },
+  {
     name: 'dropped, samples behind another axis',
     q: [2, 2, 3, 2],
     k: [2, 2, 5, 2],
@@ -257,14 +334,16 @@ const cases: readonly Case[] = [
   },
 ];
 
-/** samples and key, where weights are dropped. */
-const drawn = ({ samples }: Case): SampleInput[] =>
-  samples
+/** Masks, and samples and key where weights are dropped. */
+const drawn = ({ samples, masks = [] }: Case): SampleInput[] => [
+  ...masks,
+  ...(samples
     ? [
-        { shape: [samples.length], dtype: 'i32', values: samples },
-        { shape: [4], dtype: 'i32', values: [7, 0, 3, 0] },
+        { shape: [samples.length], dtype: 'i32' as const, values: samples },
+        { shape: [4], dtype: 'i32' as const, values: [7, 0, 3, 0] },
       ]
-    : [];
+    : []),
+];
 
 const bad = (q: Shape, k: Shape, v: Shape, message: string, attrs: Partial<AttentionAttrs> = {}) => ({
   inputs: [q, k, v].map((shape): TensorType => ({ dtype: 'f32', shape })),
@@ -278,9 +357,17 @@ const dropping = (message: string, draw: readonly Shape[], dropout = half) => {
   return { inputs: [...inputs, ...draw.map((shape): TensorType => ({ dtype: 'i32', shape }))], attrs, message };
 };
 
+const wholeMask: TensorType = { dtype: 'bool', shape: [4, 5] };
+
+/** The same with masks. */
+const masking = (message: string, masks: readonly AttentionMaskKind[], ...given: readonly TensorType[]) => {
+  const { inputs, attrs } = bad([6, 4, 3], [6, 5, 3], [6, 5, 3], message, { masks });
+  return { inputs: [...inputs, ...given], attrs, message };
+};
+
 export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<AttentionAttrs>({
   name: 'scaledDotProductAttention',
-  doc: 'y = softmax(scale·q·kᵀ)·v; outputs y and lse, the log Σ e^score of each row. q […, T, D], k […, S, D], v […, S, V], y […, T, V], lse […, T], or with layout NTHD q [N, T, H, D] and so on, lse [N, H, T]; causal: query i sees the keys j ≤ i. With `dropout`, samples i32 [N] and key i32 [4] follow, and weights are dropped behind the softmax. No matrix of weights is held (FlashAttention; PyTorch scaled_dot_product_attention).',
+  doc: 'y = softmax(scale·q·kᵀ)·v; outputs y and lse, the log Σ e^score of each row. q […, T, D], k […, S, D], v […, S, V], y […, T, V], lse […, T], or with layout NTHD q [N, T, H, D] and so on, lse [N, H, T]; causal: query i sees the keys j ≤ i. With `masks`, one or two follow: bool, keys hidden or seen, or f32, added to the scores (−∞ hides); a query that sees no key gives 0 and the least f32. With `dropout`, samples i32 [N] and key i32 [4] follow, and weights are dropped behind the softmax. No matrix of weights is held (FlashAttention; PyTorch scaled_dot_product_attention).',
   infer: (inputs, attrs) => {
     requireInputs(inputs, ['q', 'k', 'v'], attrs);
     const [q, , v] = inputs as [TensorType, TensorType, TensorType];
@@ -289,7 +376,7 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
       { dtype: 'f32', shape: lseShape(q.shape, attrs.layout) },
     ];
   },
-  reference: inLayout((inputs, attrs) => {
+  reference: inLayout(3, (inputs, attrs) => {
     const [q, , v] = inputs as [RefTensor, RefTensor, RefTensor];
     const size = v.type.shape.at(-1)!;
     const [yShape, rows] = [outputShape(q.type.shape, v.type.shape), q.type.shape.slice(0, -1)];
@@ -299,6 +386,7 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
     const keys = v.type.shape.at(-2)!;
     eachQuery(
       inputs,
+      maskAndDraw(inputs, 3, attrs).masks,
       attrs,
       (row, scores) => (lse[row] = logSum(scores)),
       (row, weights, firstKey) => {
@@ -317,31 +405,34 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
   gradient: {
     kind: 'rule',
     rule: ({ inputs, outputs, attrs, grads, needs }) => {
-      const [q, k, v, ...draw] = inputs as [Tensor, Tensor, Tensor, ...Tensor[]];
+      const [q, k, v] = inputs as [Tensor, Tensor, Tensor];
       const [y, lse] = outputs as [Tensor, Tensor];
       const [dy, dLse] = grads;
-      const [dq, dk, dv] = dy
-        ? q.graph.add(scaledDotProductAttentionGradOp, [q, k, v, y, lse, dy, ...draw], attrs)
-        : [];
-      const none = draw.map(() => undefined);
-      if (!dLse) return [needs(0) ? dq : undefined, needs(1) ? dk : undefined, needs(2) ? dv : undefined, ...none];
-      // ∂lse/∂s are the weights. Only higher derivatives ask for them.
-      const move = mover(attrs.layout);
-      const [a, b] = [move(q), move(k)];
-      const ds = mul(unfusedWeights(a, b, lse, attrs), column(dLse));
-      const plus = (x: Tensor | undefined, part: Tensor): Tensor => (x ? add(x, move(part)) : move(part));
-      return [
-        needs(0) ? plus(dq, mul(matmul(ds, b), attrs.scale)) : undefined,
-        needs(1) ? plus(dk, matmul(ds, mul(a, attrs.scale), { transA: true })) : undefined,
-        needs(2) ? dv : undefined,
-        ...none,
-      ];
+      const { masks } = maskAndDraw(inputs, 3, attrs);
+      const all = dy ? [q, k, v, y, lse, dy, ...inputs.slice(3)] : [];
+      const wantsMask = masks.some((_, i) => needs(3 + i));
+      const whole = dy && wantsMask ? unfusedGradients(all, attrs) : undefined;
+      let [dq, dk, dv] = whole?.gradients ?? (dy ? q.graph.add(scaledDotProductAttentionGradOp, all, attrs) : []);
+      let ds = whole?.ds;
+      const plus = (x: Tensor | undefined, part: Tensor): Tensor => (x ? add(x, part) : part);
+      if (dLse) {
+        // ∂lse/∂s are the weights. Only higher derivatives ask for them.
+        const move = mover(attrs.layout);
+        const [a, b] = [move(q), move(k)];
+        const part = mul(unfusedWeights(a, b, lse, masks, attrs), column(dLse));
+        if (needs(0)) dq = plus(dq, move(mul(matmul(part, b), attrs.scale)));
+        if (needs(1)) dk = plus(dk, move(matmul(part, mul(a, attrs.scale), { transA: true })));
+        if (wantsMask) ds = plus(ds, part);
+      }
+      const ofMasks = masks.map((mask, i) => (needs(3 + i) ? sumTo(ds!, mask.shape) : undefined));
+      const found = [dq, dk, dv, ...ofMasks];
+      return inputs.map((_, i) => (needs(i) ? found[i] : undefined));
     },
   },
-  cost: (inputs, outputs, { causal, layout, dropout }) => {
+  cost: (inputs, outputs, { causal, layout, masks, dropout }) => {
     const sizes = attentionSizes(inputs[0]!.shape, inputs[1]!.shape, inputs[2]!.shape, layout);
     return {
-      flops: pairs(sizes, causal) * (2 * (sizes.size + sizes.valueSize) + weightFlops(dropout)),
+      flops: pairs(sizes, causal) * (2 * (sizes.size + sizes.valueSize) + weightFlops(masks, dropout)),
       bytes: elementwiseBytes(inputs, outputs),
     };
   },
@@ -351,6 +442,7 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
         name: c.name,
         inputs: [{ shape: c.q }, { shape: c.k }, { shape: c.v ?? c.k }, ...drawn(c)],
         attrs: c.attrs,
+        ...(c.blind ? { differentiateOutputs: [0] } : {}),
       }),
     ),
     {
@@ -389,15 +481,27 @@ export const scaledDotProductAttentionOp: OpRecord<AttentionAttrs> = defineOp<At
       attrs: plain,
       message: 'takes q, k, v: 3 inputs, got 1',
     },
+    masking('takes q, k, v, mask 0: 4 inputs, got 3', ['added']),
+    masking('a mask of what is hidden must be bool, got f32', ['hidden'], { dtype: 'f32', shape: [4, 5] }),
+    masking('a mask of what is added must be f32, got bool', ['added'], { dtype: 'bool', shape: [4, 5] }),
+    masking('a mask must be [6, 4, 5] or 1', ['seen'], { dtype: 'bool', shape: [5, 5] }),
+    masking('a mask must be [6, 4, 5] or 1', ['seen'], { dtype: 'bool', shape: [4, 1] }),
+    masking(
+      'takes one or two masks where it has any, got 3',
+      ['seen', 'seen', 'seen'],
+      ...[1, 2, 3].map(() => wholeMask),
+    ),
+    masking('masks must be of hidden, seen, added, got shown', ['shown' as AttentionMaskKind], wholeMask),
   ],
 });
 
-/** An exponential and the passes over a row, as softmax counts them, and what draws a weight's mask. */
-const weightFlops = (dropout: DropoutAttrs | undefined): number => 25 + (dropout ? flopsPerDraw : 0);
+/** An exponential and the passes over a row, as softmax counts them, masks, and what draws a weight's dropping. */
+const weightFlops = (masks: readonly AttentionMaskKind[] = [], dropout: DropoutAttrs | undefined): number =>
+  25 + 2 * masks.length + (dropout ? flopsPerDraw : 0);
 
 export const scaledDotProductAttentionGradOp: OpRecord<AttentionAttrs> = defineOp<AttentionAttrs>({
   name: 'scaledDotProductAttentionGrad',
-  doc: 'dq = scale·ds·k, dk = scale·dsᵀ·q and dv = pᵀ·dy with p = e^(scale·q·kᵀ − lse), made again block by block, and ds = p∘(dy·vᵀ − Σ dy∘y); inputs q, k, v, y, lse, dy. With `dropout`, samples and key follow, p in dv and dy·vᵀ are dropped.',
+  doc: 'dq = scale·ds·k, dk = scale·dsᵀ·q and dv = pᵀ·dy with p = e^(scale·q·kᵀ − lse), made again block by block, and ds = p∘(dy·vᵀ − Σ dy∘y); inputs q, k, v, y, lse, dy, then masks as in the forward op. With `dropout`, samples and key follow, p in dv and dy·vᵀ are dropped.',
   infer: (inputs, attrs) => {
     requireInputs(inputs, ['q', 'k', 'v', 'y', 'lse', 'dy'], attrs);
     const [q, , v, y, lse, dy] = inputs.map((t) => t.shape) as [Shape, Shape, Shape, Shape, Shape, Shape];
@@ -406,7 +510,7 @@ export const scaledDotProductAttentionGradOp: OpRecord<AttentionAttrs> = defineO
     requireShape('dy', dy, y);
     return inputs.slice(0, 3);
   },
-  reference: inLayout((inputs, attrs) => {
+  reference: inLayout(6, (inputs, attrs) => {
     const [q, k, v, y, lse, dy] = inputs as [RefTensor, RefTensor, RefTensor, RefTensor, RefTensor, RefTensor];
     const size = q.type.shape.at(-1)!;
     const valueSize = v.type.shape.at(-1)!;
@@ -419,6 +523,7 @@ export const scaledDotProductAttentionGradOp: OpRecord<AttentionAttrs> = defineO
     ];
     eachQuery(
       inputs,
+      maskAndDraw(inputs, 6, attrs).masks,
       attrs,
       (row) => lse.data[row]!,
       (row, weights, firstKey) => {
@@ -449,26 +554,13 @@ export const scaledDotProductAttentionGradOp: OpRecord<AttentionAttrs> = defineO
   }),
   gradient: {
     kind: 'decompose',
-    build: (inputs, attrs) => {
-      const move = mover(attrs.layout);
-      const lse = inputs[4]!;
-      const [q, k, v, y, dy] = [0, 1, 2, 3, 5].map((i) => move(inputs[i]!)) as [Tensor, Tensor, Tensor, Tensor, Tensor];
-      const draw = inputs.slice(6);
-      const p = unfusedWeights(q, k, lse, attrs);
-      const delta = sum(mul(dy, y), { axes: [-1], keepDims: true });
-      const ds = mul(p, sub(dropped(matmul(dy, v, { transB: true }), draw, attrs), delta));
-      return [
-        move(mul(matmul(ds, k), attrs.scale)),
-        move(matmul(ds, mul(q, attrs.scale), { transA: true })),
-        move(matmul(dropped(p, draw, attrs), dy, { transA: true })),
-      ];
-    },
+    build: (inputs, attrs) => unfusedGradients(inputs, attrs).gradients,
   },
-  cost: (inputs, outputs, { causal, layout, dropout }) => {
+  cost: (inputs, outputs, { causal, layout, masks, dropout }) => {
     const sizes = attentionSizes(inputs[0]!.shape, inputs[1]!.shape, inputs[2]!.shape, layout);
     return {
       // Scores again and the gradients of all three: five products.
-      flops: pairs(sizes, causal) * (6 * sizes.size + 4 * sizes.valueSize + weightFlops(dropout)),
+      flops: pairs(sizes, causal) * (6 * sizes.size + 4 * sizes.valueSize + weightFlops(masks, dropout)),
       bytes: elementwiseBytes(inputs, outputs),
     };
   },
@@ -511,6 +603,28 @@ const mover =
 const dropped = (t: Tensor, draw: readonly Tensor[], { dropout }: AttentionAttrs): Tensor =>
   dropout ? t.graph.add(dropoutOp, [t, ...draw], dropout)[0]! : t;
 
+/** What `scaledDotProductAttentionGrad` stands for, and the scores' cotangents, heads in front. */
+function unfusedGradients(
+  inputs: readonly Tensor[],
+  attrs: AttentionAttrs,
+): { readonly gradients: readonly [dq: Tensor, dk: Tensor, dv: Tensor]; readonly ds: Tensor } {
+  const move = mover(attrs.layout);
+  const lse = inputs[4]!;
+  const [q, k, v, y, dy] = [0, 1, 2, 3, 5].map((i) => move(inputs[i]!)) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+  const { masks, draw } = maskAndDraw(inputs, 6, attrs);
+  const p = unfusedWeights(q, k, lse, masks, attrs);
+  const delta = sum(mul(dy, y), { axes: [-1], keepDims: true });
+  const ds = mul(p, sub(dropped(matmul(dy, v, { transB: true }), draw, attrs), delta));
+  return {
+    gradients: [
+      move(mul(matmul(ds, k), attrs.scale)),
+      move(matmul(ds, mul(q, attrs.scale), { transA: true })),
+      move(matmul(dropped(p, draw, attrs), dy, { transA: true })),
+    ],
+    ds,
+  };
+}
+
 /** The graph of ordinary ops that the op stands for; log Σ e^score where it is asked for. */
 export function unfusedAttention(
   inputs: readonly Tensor[],
@@ -519,19 +633,45 @@ export function unfusedAttention(
 ): [y: Tensor, logSumExp: Tensor | undefined] {
   const move = mover(attrs.layout);
   const [q, k, v] = inputs.slice(0, 3).map(move) as [Tensor, Tensor, Tensor];
-  const scores = attentionScores(q, k, attrs);
-  const weights = dropped(softmax(scores), inputs.slice(3), attrs);
+  const { masks, draw } = maskAndDraw(inputs, 3, attrs);
+  const { scores, hidden } = attentionScores(q, k, masks, attrs);
+  const weights = dropped(unhidden(softmax(scores), hidden), draw, attrs);
   return [move(matmul(weights, v)), wantsLogSumExp ? logSumExp(scores, { axes: [-1] }) : undefined];
 }
 
-/** scale·q·kᵀ of heads in front, −∞ where a query does not see the key. */
-function attentionScores(q: Tensor, k: Tensor, { causal, scale }: AttentionAttrs): Tensor {
+/** scale·q·kᵀ of heads in front with its masks; without them −∞ behind the diagonal where it is causal. */
+function attentionScores(
+  q: Tensor,
+  k: Tensor,
+  masks: readonly Tensor[],
+  { causal, scale, masks: kinds = [] }: AttentionAttrs,
+): ReturnType<typeof maskedScores> {
   const scores = matmul(mul(q, scale), k, { transB: true });
-  return causal ? add(scores, causalMask(q.graph, q.shape.at(-2)!, k.shape.at(-2)!)) : scores;
+  const given = masks.map((mask, i): AttentionMask => ({ kind: kinds[i]!, mask }));
+  return hiddenScores(scores, given, causal);
 }
 
-const unfusedWeights = (q: Tensor, k: Tensor, lse: Tensor, attrs: AttentionAttrs): Tensor =>
-  exp(sub(attentionScores(q, k, attrs), column(lse)));
+/** The masks' and the diagonal's scores. No row of the diagonal's alone is hidden as a whole, so that −∞ does for it. */
+export function hiddenScores(
+  scores: Tensor,
+  masks: readonly AttentionMask[],
+  causal: boolean,
+): ReturnType<typeof maskedScores> {
+  if (!causal) return maskedScores(scores, masks);
+  const diagonal = causalMask(scores.graph, scores.shape.at(-2)!, scores.shape.at(-1)!);
+  return masks.length === 0
+    ? { scores: add(scores, diagonal), hidden: undefined }
+    : maskedScores(scores, [...masks, { kind: 'added', mask: diagonal }]);
+}
+
+/** Nothing where it is hidden. */
+export const unhidden = (weights: Tensor, hidden: Tensor | undefined): Tensor =>
+  hidden ? where(hidden, 0, weights) : weights;
+
+function unfusedWeights(q: Tensor, k: Tensor, lse: Tensor, masks: readonly Tensor[], attrs: AttentionAttrs): Tensor {
+  const { scores, hidden } = attentionScores(q, k, masks, attrs);
+  return unhidden(exp(sub(scores, column(lse))), hidden);
+}
 
 /** [T, S]: 0 where column ≤ row, −∞ elsewhere; added to the scores, it leaves weight 0 for later positions. */
 export function causalMask(graph: Graph, t: number, s: number): Tensor {
@@ -554,6 +694,11 @@ function causalValues(t: number, s: number): Float32Array {
 export interface ScaledDotProductAttentionOptions {
   /** Query i sees the keys j ≤ i only; default false. */
   readonly causal?: boolean;
+  /**
+   * Broadcasts to the weights […, T, S] ([N, H, T, S] in NTHD): bool, true where a query sees a key, or f32, added to the scores,
+   * −∞ hiding a key (PyTorch's attn_mask; beside `causal` both hold). A query that sees no key has the result 0.
+   */
+  readonly attnMask?: Tensor;
   /** Of the scores; default 1 / √D. */
   readonly scale?: number;
   /** NHTD: heads in front, lse […, T]; NTHD: q [N, T, H, D], y [N, T, H, V] and lse [N, H, T]. Default NHTD. */
@@ -567,36 +712,41 @@ export interface ScaledDotProductAttentionOptions {
 
 const dropoutNames = { ratio: true, axis: true, samples: true } as const;
 
-/** `scaledDotProductAttention`, and log Σ e^score of each row. */
+/** `scaledDotProductAttention`, and log Σ e^score of each row; with any masks that the op takes. */
 export function scaledDotProductAttentionWithLogSumExp(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options: ScaledDotProductAttentionOptions = {},
+  options: Omit<ScaledDotProductAttentionOptions, 'attnMask'> & { readonly masks?: readonly AttentionMask[] } = {},
 ): { readonly y: Tensor; readonly logSumExp: Tensor } {
-  const { causal = false, scale = 1 / Math.sqrt(q.shape.at(-1) ?? 1), layout = 'NHTD', dropout } = options;
+  const { causal = false, scale = 1 / Math.sqrt(q.shape.at(-1) ?? 1), layout = 'NHTD', masks = [], dropout } = options;
   const { graph } = q;
   if (dropout) requireOptions('scaledDotProductAttention', q, dropout, dropoutNames, 'dropout');
   const plain: AttentionAttrs = { causal, scale, layout };
+  const masked: AttentionAttrs = masks.length > 0 ? { ...plain, masks: masks.map(({ kind }) => kind) } : plain;
+  const inputs = [q, k, v, ...masks.map(({ mask }) => kernelMask(mask, weightsShape(q.shape, k.shape, layout)))];
   if (!dropout || dropout.ratio === 0 || dropout.ratio === 1) {
-    const [y, logSumExp] = graph.add(scaledDotProductAttentionOp, [q, k, v], plain) as [Tensor, Tensor];
+    const [y, logSumExp] = graph.add(scaledDotProductAttentionOp, inputs, masked) as [Tensor, Tensor];
     // All dropped: the limit, which the scale 1 / 0 would hide.
     return { y: dropout?.ratio === 1 ? mul(y, 0) : y, logSumExp };
   }
   const { name } = scaledDotProductAttentionOp;
   const draw = dropoutDraw(graph, weightsShape(q.shape, k.shape, layout), { ...dropout, name });
-  const attrs: AttentionAttrs = { ...plain, dropout: draw.attrs };
-  const [y, logSumExp] = graph.add(scaledDotProductAttentionOp, [q, k, v, ...draw.inputs], attrs);
+  const attrs: AttentionAttrs = { ...masked, dropout: draw.attrs };
+  const [y, logSumExp] = graph.add(scaledDotProductAttentionOp, [...inputs, ...draw.inputs], attrs);
   return { y: y!, logSumExp: logSumExp! };
 }
 
 /**
- * softmax(scale·q·kᵀ)·v for q […, T, D], k […, S, D] and v […, S, V] (or `layout` NTHD), without holding the weights, as PyTorch's
- * scaled_dot_product_attention without a mask of its own.
+ * softmax(scale·q·kᵀ)·v for q […, T, D], k […, S, D] and v […, S, V] (or `layout` NTHD), without holding the weights (PyTorch's
+ * scaled_dot_product_attention).
  */
 export const scaledDotProductAttention = (
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  options: ScaledDotProductAttentionOptions = {},
-): Tensor => scaledDotProductAttentionWithLogSumExp(q, k, v, options).y;
+  { attnMask: mask, ...options }: ScaledDotProductAttentionOptions = {},
+): Tensor => {
+  const masks: AttentionMask[] = mask ? [{ kind: mask.dtype === 'bool' ? 'seen' : 'added', mask }] : [];
+  return scaledDotProductAttentionWithLogSumExp(q, k, v, { ...options, masks }).y;
+};

@@ -1,5 +1,6 @@
 /** The functions that ONNX allows in the cells of recurrent operators. */
 import { nearest } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { elu, hardSigmoid, leakyRelu, softplus, softsign, thresholdedRelu } from './activations.ts';
 import { add, mul } from './binary.ts';
@@ -44,7 +45,10 @@ export type CellActivationOption = CellFunctionName | CellActivation;
 /** Throws GraphError where it is no function, or has options that none has; `where` it stands in the options of `op`. */
 export function requireActivation(op: string, x: Tensor, option: CellActivationOption, where: string): void {
   if (typeof option !== 'string') requireOptions(op, x, option, { kind: 'required', alpha: true, beta: true }, where);
-  const kind: string = typeof option === 'string' ? option : option.kind;
+  const kind: unknown = typeof option === 'string' ? option : option.kind;
+  if (typeof kind !== 'string') {
+    refuseOptions(op, x, `${where}: kind must be a string, got ${shown(kind)}`, `${where}: 'relu'`, { where });
+  }
   if (Object.hasOwn(cellFunctions, kind)) return;
   const known = Object.keys(cellFunctions);
   const meant = nearest(kind, known);

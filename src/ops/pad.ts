@@ -7,6 +7,7 @@ import { normalAxis } from './axes.ts';
 import { indexMap } from './broadcast.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
+import { requireWord } from './options.ts';
 import { takeBy } from './resample.ts';
 import { slice } from './shape.ts';
 
@@ -140,6 +141,7 @@ export function pad(
   const cropped = crops.length > 0 ? slice(x, Object.fromEntries(crops)) : x;
   const [front, behind] = [before.map((n) => Math.max(0, n)), after.map((n) => Math.max(0, n))];
   const mode = options.mode ?? 'constant';
+  requireWord('pad', x, 'mode', mode, ['constant', ...Object.keys(outside)]);
   if (mode === 'constant') {
     return x.graph.add(padOp, [cropped], { before: front, after: behind, value: finite(options.value ?? 0) })[0]!;
   }

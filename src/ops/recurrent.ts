@@ -3,9 +3,9 @@
  * fused scan, or, where a cell is asked for that the scan does not have, ordinary ops step by step.
  */
 import { GraphError } from '../core/errors.ts';
-import type { OptionNames } from '../core/options.ts';
+import { type OptionNames, shown } from '../core/options.ts';
 import { formatShape, formatType, sameShape } from '../core/types.ts';
-import type { Tensor } from '../graph/graph.ts';
+import { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 import { add } from './binary.ts';
 import { type CellActivationOption, plainActivation, requireActivation } from './cell-activation.ts';
@@ -234,10 +234,11 @@ function lengthsOf(
   refuse: (reason: string) => never,
 ): Tensor | undefined {
   if (lengths === undefined) return undefined;
-  if ('graph' in lengths) {
+  if (lengths instanceof Tensor) {
     if (lengths.dtype === 'i32' && sameShape(lengths.shape, [batch])) return lengths;
     return refuse(`lengths must be i32[${batch}], got ${formatType(lengths.type)}`);
   }
+  if (!Array.isArray(lengths)) return refuse(`lengths must be a list or a tensor, got ${shown(lengths)}`);
   if (lengths.length !== batch) refuse(`${lengths.length} lengths for ${batch} samples`);
   const odd = lengths.find((n) => !Number.isInteger(n) || n < 0 || n > steps);
   if (odd !== undefined) refuse(`length ${odd} is not one of 0 … ${steps}`);

@@ -78,6 +78,9 @@ function scaled(from: number, scale: number): Target {
  * or alignCorners).
  */
 export function resize(x: Tensor, options: ResizeOptions): Tensor {
+  if (options.axes !== undefined && !Array.isArray(options.axes)) {
+    return refuse(x, `axes must be a list of numbers, got ${options.axes}`);
+  }
   const axes = options.axes?.map((axis) => normalAxis(axis, x.rank)) ?? x.shape.map((_, i) => i);
   if (axes.some((axis, i) => !(axis >= 0 && axis < x.rank) || axes.indexOf(axis) !== i)) {
     return refuse(x, `axes [${options.axes!.join(', ')}] must be different axes of rank ${x.rank}`);

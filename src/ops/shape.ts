@@ -6,6 +6,7 @@ import { normalAxes, normalAxis } from './axes.ts';
 import { broadcastMap, indexMap } from './broadcast.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
+import { refuseOptions } from './options.ts';
 import { sum } from './reduce.ts';
 
 const moves = (inputs: readonly TensorType[], outputs: readonly TensorType[]) => ({
@@ -447,7 +448,7 @@ export function sliceScatter(
 /** Tensors one after the other along an axis (default 0). */
 export function concat(tensors: readonly Tensor[], options: { readonly axis?: number } = {}): Tensor {
   const first = tensors[0];
-  if (!first) throw new TypeError('concat needs at least one tensor');
+  if (!first) refuseOptions('concat', undefined, 'takes at least one tensor', 'concat([a, b], { axis: 0 })');
   return first.graph.add(concatOp, tensors, { axis: normalAxis(options.axis ?? 0, first.rank) })[0]!;
 }
 

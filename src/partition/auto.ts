@@ -21,10 +21,10 @@ export const autoMethod: PlacementMethod = {
   doc: 'by the size of the graph: ideals, orders, moves, MILP, until the gap is closed or the time is over (default)',
   finds: 'any',
   solve: async (problem, options) => {
-    const { contiguous, deadline } = options;
+    const { contiguous, deadline, gap = 0 } = options;
     const begun = performance.now();
     const until = (share: number): number => begun + (deadline - begun) * share;
-    const stages = new Stages(problem, contiguous);
+    const stages = new Stages(problem, contiguous, gap);
     const milp = milpMayHelp(problem);
     await contiguousStages(problem, stages, options, until(contiguous ? (milp ? 0.75 : 1) : milp ? 0.2 : 0.4));
     if (!contiguous && !stages.proved) {
@@ -87,12 +87,15 @@ class Stages {
   #best: readonly number[] | undefined;
   #objective = Number.POSITIVE_INFINITY;
   /** Of the placements asked for, and of contiguous ones. */
-  #bound = 0;
+  #bound: number;
   #boundContiguous = 0;
+  readonly #enough: number;
 
-  constructor(problem: PlacementProblem, contiguous: boolean) {
+  constructor(problem: PlacementProblem, contiguous: boolean, gap: number) {
     this.#problem = problem;
     this.#contiguous = contiguous;
+    this.#bound = workBound(problem);
+    this.#enough = 1 + Math.max(gap, 1e-9);
   }
 
   get best(): readonly number[] | undefined {
@@ -100,11 +103,11 @@ class Stages {
   }
 
   get proved(): boolean {
-    return this.#objective <= this.#bound * (1 + 1e-9);
+    return this.#objective <= this.#bound * this.#enough;
   }
 
   get provedContiguous(): boolean {
-    return this.proved || this.#objective <= this.#boundContiguous * (1 + 1e-9);
+    return this.proved || this.#objective <= this.#boundContiguous * this.#enough;
   }
 
   get answer(): MethodAnswer | undefined {

@@ -52,13 +52,14 @@ export async function tryPlacement(
   options: SolveOptions = {},
 ): Promise<Placement | undefined> {
   const started = performance.now();
-  const { contiguous = true, timeLimitSeconds = defaultTimeLimit(problem), seed = 0, start, signal } = options;
+  const { contiguous = true, timeLimitSeconds = defaultTimeLimit(problem), seed = 0, gap, start, signal } = options;
   const method = methodNamed(options.method ?? 'auto');
   refuseImpossible(problem);
   const asked: MethodOptions = {
     contiguous,
     seed,
     deadline: started + timeLimitSeconds * 1000,
+    ...(gap === undefined ? {} : { gap }),
     ...(start ? { start } : {}),
     ...(signal ? { signal } : {}),
   };

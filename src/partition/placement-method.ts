@@ -20,6 +20,8 @@ export interface MethodOptions {
   readonly deadline: number;
   /** Ends the search with its reason as the error. */
   readonly signal?: AbortSignal;
+  /** Whether an answer is good enough: its objective this share above its bound at most. Default: none short of a proof. */
+  readonly gap?: number;
   /** Device of each part of a legal placement, to start from and to beat. */
   readonly start?: readonly number[];
 }

@@ -82,6 +82,8 @@ export interface PlacementOptions {
   readonly contiguous?: boolean;
   /** Default 60, or 18 beyond 20,000 choices of a device for a part. Then the best so far, with its bound. */
   readonly timeLimitSeconds?: number;
+  /** The method `auto` ends with an answer this share above its bound at most. Default 0: a proof. */
+  readonly gap?: number;
   /** Seed of what is random. Default 0. */
   readonly seed?: number;
   /** Ends the search with its reason as the error: within a good part of a second, as methods have steps of that length. */

@@ -375,6 +375,8 @@ interface Cut {
 /** Seconds of one search at most, and at least, so that the last have a chance too. */
 const MOST_SECONDS = 2;
 const LEAST_SECONDS = 0.1;
+/** Nearer to its bound no cut is worth seconds: the largest load is not yet the step. */
+const GOOD_ENOUGH = 0.01;
 
 /** undefined where the way finds no partition into so many stages. */
 async function cut(options: Cut): Promise<PlacedPartition | undefined> {
@@ -398,6 +400,7 @@ async function cut(options: Cut): Promise<PlacedPartition | undefined> {
       method: searching.has(way) ? 'auto' : way,
       contiguous: way !== 'anywhere',
       timeLimitSeconds: Math.min(MOST_SECONDS, Math.max(LEAST_SECONDS, left)),
+      gap: GOOD_ENOUGH,
       signal,
     });
     const assignment = problem.assignmentOf(deviceOf);

@@ -4,7 +4,7 @@
  * the kernels never sees them; kernels timed with a native BLAS have files of their own, by what the library says of itself. A file that cannot be read is told and taken for missing; it is never an error.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { FormatError } from '../core/errors.ts';
@@ -12,6 +12,7 @@ import { choice, integer, object, parse } from '../core/schema.ts';
 import { type MachineCosts, machineSchema } from '../cost/machine.ts';
 import { type Profile, readProfile, writeProfile } from '../cost/profile.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
+import { makeFolder } from '../formats/make-folder.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { SimdVariant } from '../lower/kernel-call.ts';
 import { machineIdentity } from './identity.ts';
@@ -46,6 +47,8 @@ export class MeasurementCache {
   /** The kernels whose times these are. */
   readonly simd: SimdVariant;
   readonly #id: string;
+  /** Warnings that need no second time. */
+  readonly #told = new Set<string>();
 
   /** `folder` undefined: nothing is found, nothing kept. */
   constructor(folder: string | undefined, warn: (message: string) => void, simd: SimdVariant = 'strict') {
@@ -100,7 +103,9 @@ export class MeasurementCache {
       return read(text, file);
     } catch (error) {
       const reason = (error as Error).message.replace(`${file}: `, '').replace(/\s+/g, ' ');
-      this.warn(`the cache ${file} is damaged and not used: ${reason}`);
+      const message = `the cache ${file} is damaged and not used: ${reason}`;
+      if (!this.#told.has(message)) this.warn(message);
+      this.#told.add(message);
       return undefined;
     }
   }
@@ -108,7 +113,7 @@ export class MeasurementCache {
   async #write(name: string, text: string): Promise<void> {
     if (this.folder === undefined) return;
     try {
-      mkdirSync(this.folder, { recursive: true });
+      makeFolder(this.folder);
       await writeFileAtomic(join(this.folder, name), text);
     } catch (error) {
       this.warn(`cannot keep the measurement: ${(error as Error).message}`);

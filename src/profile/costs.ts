@@ -7,12 +7,12 @@ import { defaultFusion } from '../fusion/modes.ts';
 import { type ComputingBackend, kernelsOf } from '../lower/kernel-call.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
 import type { MeasurementCache } from './cache.ts';
-import { onOneDevice, profileModels } from './kernels.ts';
+import { onOneDevice, PROFILE_SECONDS, type ProfileOptions, profileModels } from './kernels.ts';
 import { measureMachine } from './machine.ts';
-import type { Feed, RecordOptions } from './record.ts';
+import type { Feed } from './record.ts';
 import { watchRunDelay } from './run-delay.ts';
 
-export interface MeasuringOptions extends RecordOptions {
+export interface MeasuringOptions extends ProfileOptions {
   readonly cache: MeasurementCache;
   /** Numbers of microbatches whose kernels are wanted. Default: the request's. */
   readonly microbatches?: readonly number[];
@@ -58,9 +58,14 @@ export async function profileFor(request: PlanRequest, feed: () => Feed, options
   const lacking = wanted.filter((r) => !known || missingKeys(known, kernelRuns(r)).length > 0);
   if (known && lacking.length === 0) return known;
   const machine = await machineCosts(options);
-  announce?.(`timing the kernels of ${request.model.name}`);
-  const measured = await watched(cache, () => profileModels(lacking, feed(), machine, { ...options, busyDevices }));
-  const profile = known ? mergeProfiles(known, measured) : measured;
+  const { timeLimitSeconds = PROFILE_SECONDS } = options;
+  announce?.(`timing the kernels of ${request.model.name}, ${timeLimitSeconds} s at most`);
+  const measured = await watched(cache, () =>
+    profileModels(lacking, feed(), machine, { ...options, timeLimitSeconds, busyDevices }),
+  );
+  // What another process has kept meanwhile stays.
+  const latest = cache.profile(busyDevices, request.blas) ?? known;
+  const profile = latest ? mergeProfiles(latest, measured) : measured;
   await cache.keepProfile(profile, request.blas);
   return profile;
 }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { mean, median } from '../core/statistics.ts';
+import { mean, median, medianError } from '../core/statistics.ts';
 import { costSeconds } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import type { KernelRun } from '../cost/model.ts';
@@ -12,12 +12,13 @@ import {
   profileEntry,
 } from '../cost/profile.ts';
 import { type ComputingBackend, kernelsOf } from '../lower/kernel-call.ts';
-import { makePlan, type PlanRequest } from '../plan/plan.ts';
+import { makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
 import {
   type Feed,
   type RecordedSteps,
   type RecordedWindow,
   type RecordOptions,
+  recordTogether,
   refuseSteps,
   type Statistic,
   StepRecorder,
@@ -87,6 +88,16 @@ function correction(recorded: RecordedSteps, device: number): number {
 /** Steps that a plan records before another has its turn: machines that others share change their speed within 100 ms. */
 const TURN = 1;
 
+/** Seconds for which kernels are timed, unless the caller says otherwise. */
+export const PROFILE_SECONDS = 20;
+
+/** Of the time limit, what may go into steps before those that count. */
+const WARM_UP_SHARE = 0.2;
+
+/** Steps whose times compare to this share are known well enough, after so many turns at least. */
+const PRECISE = 0.01;
+const LEAST_TURNS = 6;
+
 /**
  * Times every kernel of a request's first program, for every size of its microbatches, by running its steps on a single
  * device of each backend: what a kernel finds in the caches is what the step left there. As many devices run at once as the
@@ -102,12 +113,27 @@ export const profileModel = (
 export interface ProfileOptions extends RecordOptions {
   /** What of many runs counts. Default `median`. */
   readonly statistic?: Statistic;
+  /** No further turn is begun after this time; every plan has one turn at least. Default 20. */
+  readonly timeLimitSeconds?: number;
+  /** Told at the end of how many of the turns asked for each plan had, and whether the time limit ended them. */
+  readonly onTimed?: (told: { readonly turns: number; readonly of: number; readonly isLate: boolean }) => void;
+}
+
+/** A plan among those that are timed. */
+interface Timing {
+  readonly plan: Plan;
+  /** Devices that have it: more than one where there are fewer plans than devices that are to be busy. */
+  readonly recorders: StepRecorder[];
+  /** By turn. */
+  readonly windows: RecordedWindow[][];
 }
 
 /**
  * The kernels of several requests for the same data, in one profile: of other numbers of microbatches. They are timed in
  * turns, and scaled by how their steps compare within each round of turns, so that one is not measured at a better moment of
- * the machine than another, and preferred for it.
+ * the machine than another, and preferred for it. Who keeps the other cores busy meanwhile is measured as well: each turn
+ * deals the plans anew to the devices that run at once, one device a plan. Turns end when the plans compare well enough,
+ * or with the time.
  */
 export async function profileModels(
   requests: readonly PlanRequest[],
@@ -115,36 +141,86 @@ export async function profileModels(
   machine: MachineCosts,
   options: ProfileOptions = {},
 ): Promise<Profile> {
-  const { steps = 20, warmUp = 5, statistic, progress, ...rest } = options;
+  const { steps = 20, warmUp = 5, statistic, progress, timeLimitSeconds = PROFILE_SECONDS, ...rest } = options;
+  const { onTimed, busyDevices: asked, ...recording } = rest;
   refuseSteps(steps, warmUp);
   const [{ devices }] = requests as [PlanRequest];
-  const { busyDevices = Math.min(devices.length, availableParallelism()) } = rest;
-  const runs: { readonly recorder: StepRecorder; readonly windows: RecordedWindow[] }[] = [];
-  const plans = [...new Set(devices.map((d) => kernelsOf(d.backend)))].flatMap((backend) =>
-    requests.map((request) => makePlan(onOneDevice(request, backend))),
+  const busyDevices = asked ?? Math.min(devices.length, availableParallelism());
+  const begin = performance.now();
+  const hasTime = (share: number): boolean => performance.now() - begin < 1000 * share * timeLimitSeconds;
+  const timings = [...new Set(devices.map((d) => kernelsOf(d.backend)))].flatMap((backend) =>
+    requests.map((request): Timing => ({ plan: makePlan(onOneDevice(request, backend)), recorders: [], windows: [] })),
   );
-  let done = 0;
-  const counted = () => progress?.(++done, 2 * steps * busyDevices * plans.length);
+  const seats = Array.from({ length: Math.max(timings.length, busyDevices) }, (_, i) => timings[i % timings.length]!);
+  const teamsOf = (turn: number): StepRecorder[][] =>
+    teams(
+      timings.flatMap((t) => t.recorders),
+      busyDevices,
+      turn,
+    );
   try {
-    for (const plan of plans) {
-      const recorder = await StepRecorder.open(plan, feed, { ...rest, busyDevices, progress: counted });
-      runs.push({ recorder, windows: [] });
-    }
-    for (let recorded = 0; recorded < steps; recorded += TURN) {
-      for (const { recorder, windows } of runs) {
+    for (const { plan, recorders } of seats)
+      recorders.push(await StepRecorder.open(plan, feed, { ...recording, busyDevices: 1 }));
+    for (let step = 0; step < warmUp && (step === 0 || hasTime(WARM_UP_SHARE)); step++)
+      for (const team of teamsOf(step)) await Promise.all(team.map((r) => r.begin(false)));
+    let turns = 0;
+    while (turns * TURN < steps && (turns === 0 || (hasTime(1) && !isPrecise(timings)))) {
+      const count = Math.min(TURN, steps - turns * TURN);
+      for (const { windows } of timings) windows.push([]);
+      for (const team of teamsOf(turns)) {
         // The first step of a turn finds another plan's data in the caches.
-        const settling = recorded === 0 ? warmUp : plans.length > 1 ? 1 : 0;
-        windows.push(await recorder.run(Math.min(TURN, steps - recorded), settling));
+        const found = await recordTogether(team, count, timings.length > 1 ? 1 : 0);
+        for (const [i, recorder] of team.entries()) {
+          const { windows } = timings.find((t) => t.recorders.includes(recorder))!;
+          windows.at(-1)!.push(found[i]!);
+        }
       }
+      turns++;
+      progress?.(Math.min(steps, turns * TURN), steps);
     }
+    onTimed?.({ turns, of: Math.ceil(steps / TURN), isLate: turns * TURN < steps && !hasTime(1) });
     const recorded: RecordedSteps[] = [];
-    for (const { recorder, windows } of runs) recorded.push(await recorder.summary(windows, statistic));
-    const rounds = runs[0]!.windows.map((_, round) => runs.map(({ windows }) => windowSeconds(windows[round]!)));
-    const factors = comparable(recorded.map(kernelSeconds), rounds);
+    for (const { recorders, windows } of timings)
+      recorded.push({ ...(await recorders[0]!.summary(windows.flat(), statistic)), busyDevices });
+    const factors = comparable(recorded.map(kernelSeconds), roundsOf(timings));
     return recorded.map((r, i) => profileOf(r, machine, factors[i])).reduce(mergeProfiles);
   } finally {
-    await Promise.all(runs.map(({ recorder }) => recorder.close()));
+    await Promise.all(timings.flatMap((t) => t.recorders.map((r) => r.close())));
   }
+}
+
+/**
+ * All in teams of `size`, other ones every turn: a seat stays, the others go round it (as in a tournament's table). The last
+ * team is filled up with those who have had their turn.
+ */
+export function teams<T>(all: readonly T[], size: number, turn: number): T[][] {
+  const [first, ...others] = all;
+  const gone = others.length > 0 ? turn % others.length : 0;
+  const order = [first!, ...others.slice(gone), ...others.slice(0, gone)];
+  // Opposite ends are a pair, so that everybody meets everybody.
+  const dealt = order.map((_, i) => order[i % 2 === 0 ? i / 2 : order.length - (i + 1) / 2]!);
+  const list: T[][] = [];
+  for (let i = 0; i < dealt.length; i += size) {
+    const team = dealt.slice(i, i + size);
+    list.push([...team, ...dealt.filter((one) => !team.includes(one)).slice(0, size - team.length)]);
+  }
+  return list;
+}
+
+/** A device's step by turn and plan, the mean of all within the turn: seconds. */
+const roundsOf = (timings: readonly Timing[]): number[][] =>
+  timings[0]!.windows.map((_, turn) => timings.map(({ windows }) => mean(windows[turn]!.map(windowSeconds))));
+
+/** Whether what plans take of each other's time, or a single one by itself, would hardly move with further turns. */
+function isPrecise(timings: readonly Timing[]): boolean {
+  const rounds = roundsOf(timings);
+  if (rounds.length < LEAST_TURNS) return false;
+  const logs = rounds.map((round) => {
+    const own = round.map(Math.log);
+    const middle = own.length > 1 ? mean(own) : 0;
+    return own.map((l) => l - middle);
+  });
+  return timings.every((_, p) => medianError(logs.map((l) => l[p]!)) < PRECISE);
 }
 
 /**

@@ -4,9 +4,10 @@
  * processes may read and write at once: files are whole or absent. Node only.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, statSync, unlinkSync, utimesSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, unlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeLeftovers, writeFileAtomic } from '../formats/atomic.ts';
+import { makeFolder } from '../formats/make-folder.ts';
 import { contentOf } from '../plan/content.ts';
 import { draftPlan, type Plan, PlanCache, type PlanRequest, refuseWhatDoesNotFit } from '../plan/plan.ts';
 import type { SearchOptions, SearchResult } from '../plan/search.ts';
@@ -138,7 +139,7 @@ export class PlanStore {
     if (body.length > this.#mostBytes) return;
     const head = JSON.stringify({ format: 'partita-stored-plan', version: VERSION, sha256: hashOf(body) });
     try {
-      mkdirSync(this.folder!, { recursive: true });
+      makeFolder(this.folder!);
       await writeFileAtomic(this.#fileOf(key), `${head}\n${body}`);
       await removeLeftovers(this.folder!);
       this.#evict();

@@ -92,6 +92,10 @@ export class StepRecorder {
     this.#options = options;
   }
 
+  get copies(): number {
+    return this.#sessions.length;
+  }
+
   static async open(plan: Plan, feed: Feed, options: RecorderOptions = {}): Promise<StepRecorder> {
     const { busyDevices = plan.request.devices.length, seed, parameters } = options;
     const copies = Math.max(1, Math.floor(busyDevices / plan.request.devices.length));
@@ -105,34 +109,25 @@ export class StepRecorder {
     return new StepRecorder(plan, sessions, feed, options);
   }
 
-  /**
-   * Each copy runs `warmUp` steps, then twice `steps`: every second one recorded instruction by instruction. All begin a
-   * step together, so that all compute at once and the host sleeps meanwhile: it would take a core from them.
-   */
+  /** As `recordTogether`, with nobody beside it. */
   async run(steps: number, warmUp = 0): Promise<RecordedWindow> {
-    const { signal, progress } = this.#options;
-    const copies = this.#sessions.map(() => ({ recorded: [] as Run[], plain: [] as Run[] }));
-    for (let step = 0; step < warmUp + 2 * steps; step++) {
-      const number = this.#step++;
-      const profile = step >= warmUp && (step - warmUp) % 2 === 0;
-      const tensors = this.#feed.tensorsAt(number);
-      const options = {
-        step: number,
-        lr: this.#feed.rateAt?.(number),
-        momentum: this.#feed.momentumAt?.(number),
-        profile,
-        signal,
-      };
-      const delay = watchRunDelay();
-      const runs = await Promise.all(this.#sessions.map((s) => s.run(this.program, tensors, options)));
-      const delaySeconds = delay();
-      if (step < warmUp) continue;
-      runs.forEach(({ seconds, reports }, i) => {
-        copies[i]![profile ? 'recorded' : 'plain'].push({ seconds, delaySeconds, reports });
-        progress?.();
-      });
-    }
-    return { copies };
+    return (await recordTogether([this], steps, warmUp))[0]!;
+  }
+
+  /** One step of each copy, all at once. */
+  begin(profile: boolean): Promise<readonly Omit<Run, 'delaySeconds'>[]> {
+    const step = this.#step++;
+    const tensors = this.#feed.tensorsAt(step);
+    const { signal } = this.#options;
+    const [lr, momentum] = [this.#feed.rateAt?.(step), this.#feed.momentumAt?.(step)];
+    return Promise.all(
+      this.#sessions.map((s) => s.run(this.program, tensors, { step, lr, momentum, profile, signal })),
+    );
+  }
+
+  /** A step of each copy counts. */
+  tell(): void {
+    for (const _ of this.#sessions) this.#options.progress?.();
   }
 
   async summary(windows: readonly RecordedWindow[], statistic: Statistic = 'median'): Promise<RecordedSteps> {
@@ -146,6 +141,34 @@ export class StepRecorder {
   async close(): Promise<void> {
     await Promise.all(this.#sessions.map((s) => s.close()));
   }
+}
+
+/**
+ * Every copy of each plan runs `warmUp` steps, then twice `steps`: every second one recorded instruction by instruction. All
+ * begin a step together, so that all compute at once and the host sleeps meanwhile: it would take a core from them.
+ */
+export async function recordTogether(
+  recorders: readonly StepRecorder[],
+  steps: number,
+  warmUp = 0,
+): Promise<RecordedWindow[]> {
+  const windows = recorders.map(({ copies }) => ({
+    copies: Array.from({ length: copies }, () => ({ recorded: [] as Run[], plain: [] as Run[] })),
+  }));
+  for (let step = 0; step < warmUp + 2 * steps; step++) {
+    const profile = step >= warmUp && (step - warmUp) % 2 === 0;
+    const delay = watchRunDelay();
+    const runs = await Promise.all(recorders.map((r) => r.begin(profile)));
+    const delaySeconds = delay();
+    if (step < warmUp) continue;
+    runs.forEach((copies, r) => {
+      copies.forEach(({ seconds, reports }, i) => {
+        windows[r]!.copies[i]![profile ? 'recorded' : 'plain'].push({ seconds, delaySeconds, reports });
+      });
+      recorders[r]!.tell();
+    });
+  }
+  return windows;
 }
 
 export function refuseSteps(steps: number, warmUp: number): void {

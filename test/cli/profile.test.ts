@@ -88,7 +88,7 @@ describe('partita profile', () => {
     const args = ['plan', ...digits, '--microbatches', '2', '--json', '--profile'];
     const first = await partita(cwd, args);
     // On a busy machine it says that, too.
-    expect(first.stderr).toMatch(/^partita: timing the kernels of mlp …$/m);
+    expect(first.stderr).toMatch(/^partita: timing the kernels of mlp, 20 s at most …$/m);
     const second = await partita(cwd, args);
     expect(second.stderr).toBe('');
     expect(json(second.stdout).stepSeconds).toBe(json(first.stdout).stepSeconds);
@@ -115,6 +115,8 @@ describe('partita profile', () => {
       [['profile', '--model.kind', 'mlp', '--model.inputs', '4', '--model.classes', '2'], 2, /data: required/],
       [['profile', ...digits, '--timed-steps', '0'], 2, /--timed-steps: expected an integer ≥ 1/],
       [['plan', '--profile', 'experiment.json'], 2, /there is no experiment beside the profile/],
+      [['plan', ...digits, '--profile-time', '5'], 2, /--profile-time 5: no kernels are timed/],
+      [['plan', ...digits, '--profile-time', 'long', '--profile'], 2, /--profile-time: expected/],
       [['plan', ...digits, '--profile=missing.json'], 2, /no such file: missing\.json/],
       [['plan', ...digits, '--profile=not.json'], 1, /not\.json: not a profile/],
       [['plan', '--model.kind', 'mlp', '--model.inputs', '4', '--model.classes', '2', '--profile'], 2, /no data/],

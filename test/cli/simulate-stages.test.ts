@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/cli/failure.ts';
 import { run } from '../../src/cli/simulate-stages.ts';
 import { PartitaError } from '../../src/core/errors.ts';
+import { onBusyMachines } from '../support/busy.ts';
 import { partita, spawned, workFolder } from './run.ts';
 
 const folder = workFolder();
@@ -138,7 +139,7 @@ describe('partita simulate of stages', () => {
     expect(stdout).toMatch(/in flight +held +may hold\n +0 .* 6 +6 +6\n/);
   });
 
-  it('ends on SIGINT in the midst of a search', async () => {
+  it('ends on SIGINT in the midst of a search', onBusyMachines, async () => {
     const args = '--stages 512 --microbatches 512 --schedule auto --times 1,1,1'.split(' ');
     let sent = 0;
     const { code } = await spawned(folder, ['simulate', ...args], (child) => {

@@ -4,62 +4,155 @@ import { describe, expect, it } from 'vitest';
 import { node, rootFile, textOf } from './run.ts';
 
 const load = (file: string) => import(/* @vite-ignore */ pathToFileURL(rootFile(`bench/${file}`)).href);
+const { Together } = await load('compare/contender.mjs');
 const { goalsOf, twoDevices } = await load('compare/goals.mjs');
-const { renderPage, sentences } = await load('compare/page.mjs');
-const { agree, ratios } = await load('compare/race.mjs');
-const { merged, withSection } = await load('compare/results.mjs');
-const { scalingSection, fitCurve } = await load('compare/scaling-page.mjs');
+const { machineName } = await load('compare/machine.mjs');
+const { overheadSection } = await load('compare/overhead-page.mjs');
+const { machineSection, pairsTable, productsTable, renderPage, sentences, stepsTable } = await load('compare/page.mjs');
+const { agree, race, ratios } = await load('compare/race.mjs');
+const { keptFigures } = await load('compare/renew.mjs');
+const { merged } = await load('compare/results.mjs');
+const { fitCurve } = await load('compare/scaling-page.mjs');
 const { fitPower } = await load('compare/statistics.mjs');
 const page = textOf('docs/performance.md');
-const kept = (file: string) => JSON.parse(textOf(`bench/${file}`));
+
+type Values = number[];
+interface Goal {
+  what: string;
+  of: string;
+  measured: Values;
+  note?: string;
+  reached: boolean;
+}
+const looks = (count: number) => ({
+  chained: Array(count).fill(40),
+  independent: Array(count).fill(30),
+  ghz: Array(count).fill(3),
+});
+const row = (label: string, milliseconds: Values, more = {}) => ({
+  label,
+  milliseconds,
+  machine: looks(milliseconds.length),
+  ...more,
+});
+const raceOf = (...rows: object[]) => ({ title: 'MLP 784, batch 128', rows, declined: [], processor: 'P', node: '20' });
+const toldOf = (results: object) => sentences(results, goalsOf(results));
 
 describe('the page of speed', () => {
-  it('has the tables and sentences that its races make, and no others', () => {
-    expect(renderPage(page, kept('compare.json'))).toBe(page);
+  it('has the tables and sentences that the kept figures make, and no others', () => {
+    expect(renderPage(page, keptFigures())).toBe(page);
   });
 
-  it('has the exponents that its curves make', () => {
-    expect(withSection(page, 'scaling', scalingSection(kept('scaling.json').curves))).toBe(page);
+  it('says whose figures they are, and where they are of several machines', () => {
+    const results = { models: { mlp: raceOf() } };
+    expect(machineSection({ results, overhead: {}, curves: {} })).toBe(
+      'Figures of this page are those of one machine: P, with Node 20.',
+    );
+    const overhead = { version: 1, steps: { mlp: { processor: 'Q', node: '24' } } };
+    const several = machineSection({ results, overhead, curves: {} });
+    expect(several).toContain('the races on P; what stands beside the kernels on Q');
+  });
+
+  it('names a core by what its maker counts', () => {
+    const cpuinfo = (vendor: string, family: number, model: number) =>
+      `vendor_id\t: ${vendor}\ncpu family\t: ${family}\nmodel\t\t: ${model}\nflags\t\t: fpu hypervisor\n`;
+    expect(machineName('AMD EPYC', 2, cpuinfo('AuthenticAMD', 25, 1))).toBe('AMD EPYC (Zen 3), 2 virtual cores');
+    expect(machineName('AMD EPYC', 2, cpuinfo('AuthenticAMD', 25, 17))).toContain('Zen 4');
+    expect(machineName('AMD EPYC', 2, cpuinfo('AuthenticAMD', 26, 2))).toContain('Zen 5');
+    expect(machineName('Xeon', 4, cpuinfo('GenuineIntel', 6, 85))).toBe('Xeon, 4 virtual cores');
+    expect(machineName('M2', 1)).toBe('M2, 1 core');
   });
 });
-
-const machine = { chained: 40, independent: 30, ghz: 3 };
-const row = (label: string, milliseconds: number[], more = {}) => ({ label, milliseconds, machine, ...more });
-const race = (...rows: object[]) => ({ title: 'MLP 784, batch 128', rows, declined: [] });
 
 describe('goals', () => {
   const ours = row('Partita', [10, 20, 10], { peakResidentBytes: 100 });
 
   it('compare round by round, and say so where one is missed', () => {
-    const jax = row('jax-js', [15, 31, 15]);
-    const results = { products: {}, models: { mlp: race(ours, jax) } };
+    const results = { models: { mlp: raceOf(ours, row('jax-js', [15, 31, 15])) } };
     const [goal] = goalsOf(results);
     expect(goal).toMatchObject({ of: 'MLP', goal: 1.6, reached: false });
     expect(goal.measured).toEqual([1.5, 1.5, 1.55]);
-    expect(sentences(results)).toContain('0 of 1 goals are reached; missed are one device over jax-js (MLP).');
-    const slower = { products: {}, models: { mlp: race(ours, row('jax-js', [17, 33, 17])) } };
+    expect(toldOf(results)).toContain('0 of 1 goals are reached; missed are one device over jax-js (MLP).');
+    const slower = { models: { mlp: raceOf(ours, row('jax-js', [17, 33, 17])) } };
     expect(goalsOf(slower)[0].reached).toBe(true);
-    expect(sentences(slower)).toContain('All 1 goals are reached.');
+    expect(toldOf(slower)).toContain('All 1 goals are reached.');
   });
 
-  it('have the faster of the two loops as the limit of products', () => {
-    const products = { '256x256x256-NT': race(row('Partita', [1], { flops: 36e6 })) };
-    expect(goalsOf({ products, models: {} })[0]).toMatchObject({ measured: [0.9], reached: true });
+  it('take each window of a product with the loops beside it, the faster of the two', () => {
+    // The medians of rates and of loops are 30 and 40: their quotient is nobody's share.
+    const milliseconds = [36, 30, 20].map((rate) => 36 / rate);
+    const machine = { chained: [40, 33, 20], independent: [30, 20, 22], ghz: [3, 3, 3] };
+    const product = row('Partita', milliseconds, { flops: 36e6, machine });
+    const products = { '256x256x256-NT': raceOf(product) };
+    const [goal] = goalsOf({ products });
+    expect(goal.measured.map((s: number) => s.toFixed(3))).toEqual(['0.909', '0.900', '0.909']);
+    expect(goal).toMatchObject({ reached: true, note: 'least, of 256 × 256 × 256 NT; of all in quiet windows 0.90' });
+    expect(productsTable(products)).toContain('| 0.90 (1 of 3) |');
   });
 
-  it('set what two devices reach against the ideal of their schedule', () => {
+  it('compare elements with the prototype beside them, and without it cycles', () => {
+    const exp = row('Partita', [1, 2, 1], { elements: 1e6 });
+    const [beside] = goalsOf({ elementwise: { exp: raceOf(exp, row('prototype', [2, 1, 1])) } });
+    expect(beside).toMatchObject({ of: 'exp', goal: 1.1, measured: [1, 0.5, 2], note: 'side by side', reached: true });
+    const [alone] = goalsOf({ elementwise: { exp: raceOf(exp) } });
+    expect(alone.measured[0]).toBeCloseTo((1 * 3) / (0.7 * 3.9));
+    expect(alone.note).toContain('cycles');
+  });
+
+  it('set what two devices reach against their schedule, and against what two cores give', () => {
     const pair = row('Partita, 2 devices', [6, 12, 6], { schedule: 'zb-h1', microbatches: 4, idealSpeedUp: 1.8 });
-    const { speedUp, share } = twoDevices(race(ours, pair));
+    const both = row('Partita, two at once', [6.25, 12.5, 6.25], { atOnce: 2 });
+    const { speedUp, share, atOnce, shareOfCores } = twoDevices(raceOf(ours, pair, both));
     expect(speedUp[0]).toBeCloseTo(10 / 6);
-    expect(share).toBeCloseTo(10 / 6 / 1.8);
+    expect(share[0]).toBeCloseTo(10 / 6 / 1.8);
+    expect(atOnce[0]).toBeCloseTo(1.6);
+    expect(shareOfCores[0]).toBeCloseTo(10 / 6 / (1.8 * 0.8));
+    expect(pairsTable({ mlp: raceOf(ours, pair, both) })).toContain('| 1.60 [1.60–1.60] | 1.16 [1.16–1.16] |');
+    expect(stepsTable(raceOf(ours, pair, both))).not.toContain('at once');
+  });
+
+  it('compare two devices with one that takes as many microbatches, where those decide the losses', () => {
+    const pair = row('Partita, 2 devices', [6], { microbatches: 4, idealSpeedUp: 2 });
+    const split = row('Partita, one device, M = 4', [9]);
+    expect(twoDevices(raceOf(row('Partita', [8]), pair, split)).speedUp[0]).toBe(1.5);
   });
 
   it('take memory as a bound from above', () => {
     const torch = row('torch', [5, 5, 5], { peakResidentBytes: 190 });
-    const goal = goalsOf({ products: {}, models: { mlp: race(ours, torch) } }).find((g: { what: string }) =>
-      g.what.startsWith('peak'),
-    );
+    const goal = goalsOf({ models: { mlp: raceOf(ours, torch) } }).find((g: Goal) => g.what.startsWith('peak'));
     expect(goal).toMatchObject({ atMost: true, reached: false });
+    const activationBytes = { unfused: { none: 100, selective: 50 }, fused: { none: 36, selective: 20 } };
+    const [attention] = goalsOf({ plans: { attention: { context: 512, activationBytes } } });
+    expect(attention).toMatchObject({ measured: [0.36], reached: false });
+    expect(attention.note).toBe('0.20 with `recompute: selective`, 0.40 with it in both');
+  });
+
+  it('have what stands beside the kernels, in the units of its goals', () => {
+    const overhead = {
+      call: { beyondSeconds: 0.3e-6, bareSeconds: 1e-9 },
+      launch: { helpSeconds: 0.1, firstStepSeconds: 0.5, bareSeconds: 0.08 },
+      steps: { cnn: { instructions: 65, wall: 0.011, step: 0.01, ratio: [1.2, 1.1, 1.3], ahead: [1.05, 1, 1.1] } },
+    };
+    const goals: Goal[] = goalsOf({}, overhead);
+    expect(goals.map(({ measured, reached }) => [measured[0]!.toFixed(2), reached])).toEqual([
+      ['1.20', false],
+      ['0.30', false],
+      ['100.00', true],
+      ['500.00', true],
+    ]);
+    const section = overheadSection(overhead);
+    expect(section).toContain('| 0.300 µs | the bare call 0.001 µs | ≤ 0.2 µs |');
+    expect(section).toContain("The host's part of a step that is asked for is 1.00 ms of cnn.");
+  });
+
+  it('are on the page all', () => {
+    const goals: Goal[] = goalsOf(keptFigures().results, keptFigures().overhead);
+    const count = (what: RegExp) => goals.filter((goal) => what.test(goal.what)).length;
+    const all = [/register loop/, /prototype/, /jax-js/, /TensorFlow/, /PyTorch with the same/, /two devices over one/];
+    expect(
+      [...all, /share of the ideal/, /two threads/, /resident/, /activation/, /sum of its kernels/].map(count),
+    ).toEqual([2, 6, 3, 3, 3, 3, 3, 2, 3, 1, 3]);
+    expect(goals).toHaveLength(32 + 5);
   });
 });
 
@@ -75,8 +168,35 @@ describe('races', () => {
     expect(ratios({ milliseconds: [60, 90] }, { milliseconds: [20, 30] })).toEqual([3, 3]);
   });
 
+  /** A contender whose windows take 1, 2, 3, … ms, between looks that find the loop at such rates. */
+  async function raceAt(rates: Values, rounds: number) {
+    let [window, look] = [0, 0];
+    const contender = { label: 'a', info: { losses: [1, 1] }, window: async () => window++ };
+    const machine = { ask: async () => ({ chained: rates[look++]!, independent: 1, ghz: 3 }) };
+    const [found] = await race([contender], machine, { rounds, seconds: 1 });
+    return found;
+  }
+
+  it('take a window again in which the machine changed, and say how often', async () => {
+    expect(await raceAt([40, 30, 31, 40, 40], 2)).toMatchObject({ milliseconds: [2, 4], discarded: 2 });
+    expect((await raceAt([40, 30, 31, 40, 40], 2)).machine.chained).toEqual([30.5, 40]);
+    expect(await raceAt([40, 36, 40], 2)).toMatchObject({ milliseconds: [1, 2] });
+  });
+
+  it('give up on a machine that never stands still, and say that too', async () => {
+    const found = await raceAt([40, 20, 40, 20, 40], 2);
+    expect(found).toMatchObject({ milliseconds: [3, 4], discarded: 2, unsteady: 2 });
+  });
+
+  it('add up the rates of who runs at the same time', async () => {
+    const member = (milliseconds: number) => ({ info: { losses: [] }, window: async () => milliseconds });
+    const both = new Together('both', [member(10), member(15)]);
+    expect(await both.window(1)).toBeCloseTo(6);
+    expect(await both.end()).toBe(null);
+  });
+
   it('take the place of their own older figures alone', () => {
-    const before = { version: 1, products: {}, models: { mlp: 'old', gpt: 'old' } };
+    const before = { version: 2, products: {}, models: { mlp: 'old', gpt: 'old' } };
     expect(merged(before, 'models', 'mlp', 'new').models).toEqual({ mlp: 'new', gpt: 'old' });
   });
 });
@@ -100,20 +220,25 @@ describe('command lines', () => {
   });
 
   it('have help, and a sentence for what they do not know', async () => {
-    const help = await node(['bench/compare.mjs', '--help']);
+    const refusals: [string, string][] = [
+      ['compare.mjs --ony mlp', 'there is no --ony; did you mean --only?'],
+      ['compare.mjs --only mpl', '--only: there is no mpl; there are products, elementwise, attention, mlp, '],
+      ['compare.mjs --prototype kernels.js', '--prototype kernels.js: a file ending in .wasm or .ts was expected'],
+      ['compare.mjs --prototype none.ts', '--prototype none.ts: there is no such file'],
+      ['overhead.mjs --parts cores', '--parts: there is no cores; there are core, hand-over'],
+      ['scaling.mjs --rounds many', '--rounds many: a whole number from 1 on was expected'],
+      ['gemm.mjs 64 3 more', '"more" is one word too many'],
+    ];
+    const run = (line: string) => node(`bench/${line}`.split(' '));
+    const [help, ...refused] = await Promise.all(['compare.mjs --help', ...refusals.map(([line]) => line)].map(run));
     expect(help).toMatchObject({ code: 0, stderr: '' });
-    expect(help.stdout).toContain('--only');
-    const typo = await node(['bench/compare.mjs', '--ony', 'mlp']);
-    expect(typo.code).toBe(2);
-    expect(typo.stderr).toBe(
-      'bench/compare.mjs: there is no --ony; did you mean --only?\n  remedy: node bench/compare.mjs --help\n',
-    );
-    const model = await node(['bench/compare.mjs', '--only', 'mpl']);
-    expect(model.stderr).toContain('--only: there is no mpl; there are products, mlp');
-    const rounds = await node(['bench/scaling.mjs', '--rounds', 'many']);
-    expect(rounds.stderr).toContain('--rounds many: a whole number from 1 on was expected');
-    const word = await node(['bench/gemm.mjs', '64', '3', 'more']);
-    expect(word.stderr).toContain('"more" is one word too many');
+    expect(help!.stdout).toContain('--only');
+    for (const [i, [line, why]] of refusals.entries()) {
+      const file = line.split(' ')[0];
+      expect(refused[i]!.code, line).toBe(2);
+      expect(refused[i]!.stderr).toContain(`bench/${file}: ${why}`);
+      expect(refused[i]!.stderr).toContain(`\n  remedy: node bench/${file} --help\n`);
+    }
   });
 });
 

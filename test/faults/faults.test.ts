@@ -9,6 +9,7 @@ import { sum } from '../../src/ops/reduce.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import type { Fault } from '../../src/runtime/device-image.ts';
 import { Session, type SessionOptions } from '../../src/train/session.ts';
+import { onBusyMachines } from '../support/busy.ts';
 import { f32, planOf, threeLayers, toHex } from '../support/models.ts';
 
 const batch = { x: f32([8, 6], 1), t: f32([8, 3], 2) };
@@ -38,7 +39,7 @@ async function failing(fault: Omit<Fault, 'step' | 'instruction'>, options: Sess
   }
 }
 
-describe('a failing device ends the step within 2 s, naming its place', () => {
+describe('a failing device ends the step within 2 s, naming its place', onBusyMachines, () => {
   it('throws', async () => {
     const { error, seconds } = await failing({ kind: 'throw' });
     expect(error).toBeInstanceOf(DeviceError);
@@ -153,7 +154,7 @@ describe('abort and close', () => {
     expect((await session.run('train', batch)).loss).toBeGreaterThan(0);
   });
 
-  it('ends devices that compute on: within 2 s of an abort', async () => {
+  it('ends devices that compute on: within 2 s of an abort', onBusyMachines, async () => {
     const long: Record<number, Fault[]> = { 0: [{ kind: 'delay', step: 0, instruction: 2, seconds: 6 }] };
     await using session = await Session.open(plan, { faults: long, hangFactor: 1e9 });
     const controller = new AbortController();

@@ -5,9 +5,11 @@ import { readVectors, VECTORS_SECTION, vectorFunctions } from '../../src/backend
 import type { HostTensor } from '../../src/core/types.ts';
 import { fuseElementwise, fusionGroups } from '../../src/fusion/index.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
+import { greater, where } from '../../src/ops/compare.ts';
 import { add, div, gelu, geluTanh, mul, neg, relu, sigmoid, sub, tanh } from '../../src/ops/elementwise.ts';
 import { type FusedAttrs, fusedOp, fusibleOps, isFusible } from '../../src/ops/fused.ts';
 import { recordOf } from '../../src/ops/index.ts';
+import { reshape } from '../../src/ops/shape.ts';
 import { backendKinds, Executor } from '../conformance/executor.ts';
 import { cases, drawCase } from '../conformance/samples.ts';
 import { toHex, values } from '../support/models.ts';
@@ -162,5 +164,103 @@ describe('groups', () => {
       const between = graph.nodes.filter((n) => n.id < ids.at(-1)! && !group.includes(n.name));
       for (const n of between) expect(n.inputs.some((t) => group.includes(t.node.name))).toBe(false);
     }
+  });
+
+  it('do not reach over an update', () => {
+    const build = (updates: boolean) => {
+      const graph = new Graph();
+      const w = graph.parameter('w', [4], { kind: 'ones' });
+      const twice = mul(w, 2);
+      if (updates) {
+        const rate = graph.feed('rate', { dtype: 'f32', shape: [1] }, { kind: 'hyper', rule: 'sgd' });
+        const attrs = { momentum: false, dampening: 0, nesterov: false, weightDecay: 0 };
+        graph.inStep(undefined, () => graph.add(recordOf('sgdUpdate'), [w, w, rate], attrs));
+      }
+      graph.output('y', neg(twice));
+      return groupsOf(graph);
+    };
+    expect(build(false)).toEqual([['mul', 'neg']]);
+    expect(build(true)).toEqual([]);
+  });
+
+  it('stand before what follows one of their nodes as its derivative', () => {
+    const graph = new Graph();
+    const x = graph.input('x', { shape: [4] });
+    const y = neg(x);
+    graph.derivativeOf(y.node, () => mul(x, 2));
+    graph.output('z', relu(y));
+    expect(groupsOf(graph)).toEqual([]);
+  });
+
+  it('keep what is computed again to itself', () => {
+    const graph = new Graph();
+    const x = graph.input('x', { shape: [4] });
+    const y = neg(x);
+    graph.output('y', y);
+    const again = graph.recompute(y.node, [x]).outputs[0]!;
+    graph.output(
+      'dx',
+      graph.derivativeOf(y.node, () => mul(again, x)),
+    );
+    expect(groupsOf(graph)).toEqual([]);
+  });
+
+  it('are of at most 24 steps, 8 operands and 4 results', () => {
+    const graphs = [
+      // Steps.
+      (x: Tensor) =>
+        void x.graph.output(
+          'y',
+          Array.from({ length: 30 }).reduce<Tensor>((y) => neg(y), x),
+        ),
+      // Operands: x and others.
+      (x: Tensor) => {
+        const others = Array.from({ length: 11 }, (_, i) => x.graph.input(`x${i}`, { shape: [4] }));
+        x.graph.output(
+          'y',
+          others.reduce<Tensor>((y, other) => add(y, other), x),
+        );
+      },
+      // Results: all.
+      (x: Tensor) => {
+        let y = x;
+        for (let i = 0; i < 7; i++) y = x.graph.output(`y${i}`, neg(y));
+      },
+    ];
+    const most = graphs.map((build) => {
+      const graph = new Graph();
+      build(graph.input('x', { shape: [4] }));
+      const groups = fusionGroups(graph, () => 0);
+      expect(groups.length).toBeGreaterThan(0);
+      const largest = (of: (group: (typeof groups)[number]) => number) => Math.max(...groups.map(of));
+      return [largest((g) => g.members.length), largest((g) => g.inputs.length), largest((g) => g.outputs.length)];
+    });
+    expect(most).toEqual([
+      [24, 1, 1],
+      [7, 8, 1],
+      [4, 1, 4],
+    ]);
+  });
+
+  it('write masks last, for the first result may lie over an input', () => {
+    const graph = new Graph();
+    const x = graph.input('x', { shape: [4] });
+    const isLarge = graph.output('mask', greater(neg(x), 0));
+    graph.output('y', where(isLarge, x, 1));
+    const [group] = fusionGroups(graph, () => 0);
+    expect(group!.outputs.map((t) => t.dtype)).toEqual(['f32', 'bool']);
+  });
+
+  it('go through a reshape where every operand repeats in the same way under one shape', () => {
+    const build = (operand: readonly number[]) => {
+      const graph = new Graph();
+      const column = graph.parameter('c', [4, 1], { kind: 'ones' });
+      const rows = reshape(add(graph.input('x', { shape: [4, 6] }), column), [6, 4]);
+      graph.output('y', mul(rows, graph.parameter('w', operand, { kind: 'ones' })));
+      return groupsOf(graph);
+    };
+    expect([build([6, 4]), build([1, 1])]).toEqual([[['add', 'mul']], [['add', 'mul']]]);
+    // One number for four elements in a row, beside one for six.
+    expect(build([6, 1])).toEqual([]);
   });
 });

@@ -14,14 +14,21 @@ interface Case {
 }
 const scale = 0.6;
 
-/** Outputs and, for the cotangent dy, gradients; weights times their factors, where there are any. */
+/** A weight's own: its factor, whether it is hidden, what is added to its score; by its row and key. */
+interface Pairs {
+  readonly factors?: Float32Array;
+  readonly hides?: (row: number, key: number) => boolean;
+  readonly adds?: (row: number, key: number) => number;
+}
+
+/** Outputs and, for the cotangent dy, gradients. */
 function direct(
   { B, T, S, D, V, causal }: Case,
   q: Float32Array,
   k: Float32Array,
   v: Float32Array,
   dy: Float32Array,
-  factors?: Float32Array,
+  { factors, hides = () => false, adds = () => 0 }: Pairs = {},
 ) {
   const factor = (row: number, j: number): number => factors?.[row * S + j] ?? 1;
   const [y, lse] = [new Float64Array(B * T * V), new Float64Array(B * T)];
@@ -33,18 +40,21 @@ function direct(
   };
   for (let row = 0; row < B * T; row++) {
     const first = Math.floor(row / T) * S;
-    const seen = Array.from({ length: causal ? Math.min(S, (row % T) + 1) : S }, (_, j) => first + j);
-    const scores = seen.map((key) => scale * dot(D, q, row, k, key));
+    const may = Array.from({ length: causal ? Math.min(S, (row % T) + 1) : S }, (_, j) => first + j);
+    const seen = may.filter((key) => !hides(row, key - first));
+    lse[row] = -3.4028234663852886e38;
+    if (seen.length === 0) continue;
+    const scores = seen.map((key) => scale * dot(D, q, row, k, key) + adds(row, key - first));
     const top = Math.max(...scores);
     lse[row] = top + Math.log(scores.reduce((sum, s) => sum + Math.exp(s - top), 0));
     const weights = scores.map((s) => Math.exp(s - lse[row]!));
-    const dp = seen.map((key, j) => factor(row, j) * dot(V, dy, row, v, key));
+    const dp = seen.map((key) => factor(row, key - first) * dot(V, dy, row, v, key));
     const delta = weights.reduce((sum, w, j) => sum + w * dp[j]!, 0);
     seen.forEach((key, j) => {
       const ds = scale * weights[j]! * (dp[j]! - delta);
       for (let c = 0; c < V; c++) {
-        y[row * V + c]! += factor(row, j) * weights[j]! * v[key * V + c]!;
-        dv[key * V + c]! += factor(row, j) * weights[j]! * dy[row * V + c]!;
+        y[row * V + c]! += factor(row, key - first) * weights[j]! * v[key * V + c]!;
+        dv[key * V + c]! += factor(row, key - first) * weights[j]! * dy[row * V + c]!;
       }
       for (let d = 0; d < D; d++) {
         dq[row * D + d]! += ds * k[key * D + d]!;
@@ -56,19 +66,30 @@ function direct(
 }
 
 const sizesOf = ({ B, T, S, D, V, causal }: Case): number[] => [B, 1, T, S, D, V, causal ? 1 : 0, scale];
-const bytesOf = (gradient: 0 | 1, { T, S, D, V, causal }: Case): number =>
-  kernels.attentionWorkspace!(gradient, T, S, D, V, causal ? 1 : 0, 0);
+const bytesOf = (gradient: 0 | 1, { T, S, D, V, causal }: Case, drops = 0, masks = 0): number =>
+  kernels.attentionWorkspace!(gradient, T, S, D, V, causal ? 1 : 0, drops, masks);
+
+const none = -1;
+/** Numbers and pointers of dropout and masks where there are none. */
+const noDraw = [0, 0, 0, 0, 0, 0];
+const noMask = [0, 1, 0, 0, 0];
+const plainNumbers = [...noDraw, ...noMask, ...noMask];
+const plainPointers = [none, none, none, none];
 
 const forward = (c: Case, q: Float32Array, k: Float32Array, v: Float32Array) =>
-  run('attention', ...sizesOf(c), { in: q }, { in: k }, { in: v }, f32(c.B * c.T * c.V), f32(c.B * c.T), {
-    ws: bytesOf(0, c),
-  }) as [Float32Array, Float32Array];
+  run(
+    'attention',
+    ...[...sizesOf(c), ...plainNumbers, { in: q }, { in: k }, { in: v }, ...plainPointers],
+    ...[f32(c.B * c.T * c.V), f32(c.B * c.T), { ws: bytesOf(0, c) }],
+  ) as [Float32Array, Float32Array];
 
 const backward = (c: Case, ...inputs: Float32Array[]) =>
   run(
     'attentionGrad',
     ...sizesOf(c),
+    ...plainNumbers,
     ...inputs.map((data) => ({ in: data })),
+    ...plainPointers,
     ...inputs.slice(0, 3).map((t) => f32(t.length)),
     { ws: bytesOf(1, c) },
   ) as Float32Array[];
@@ -118,8 +139,15 @@ describe('attention', () => {
       expect(attentionWorkspace('attention', sizes, c.causal), title(c)).toBe(bytesOf(0, c));
       expect(attentionWorkspace('attentionGrad', sizes, c.causal), title(c)).toBe(bytesOf(1, c));
       for (const [gradient, kind] of (['attention', 'attentionGrad'] as const).entries()) {
-        const found = kernels.attentionWorkspace!(gradient, c.T, c.S, c.D, c.V, c.causal ? 1 : 0, 1);
-        expect(attentionWorkspace(kind, sizes, c.causal, true), title(c)).toBe(found);
+        for (const [drops, masks] of [
+          [1, 0],
+          [0, 1],
+          [1, 1],
+        ] as const) {
+          const found = bytesOf(gradient as 0 | 1, c, drops, masks);
+          const has = { drops: drops === 1, masks: masks === 1 };
+          expect(attentionWorkspace(kind, sizes, c.causal, has), title(c)).toBe(found);
+        }
       }
     }
     for (const [size, valueSize] of [
@@ -164,11 +192,14 @@ describe('attention', () => {
     };
     const sizes = [1, 3, ...sizesOf(c).slice(2)];
     const inputs = [beside(q, 66), beside(k, 70), beside(v, 70)].map((data) => ({ in: data }));
-    const outputs = run('attention', ...sizes, ...inputs, f32(y.length), f32(lse.length), { ws: bytesOf(0, c) });
+    const numbers = [...sizes, ...plainNumbers];
+    const results = [f32(y.length), f32(lse.length), { ws: bytesOf(0, c) }];
+    const outputs = run('attention', ...numbers, ...inputs, ...plainPointers, ...results);
     expect(outputs).toEqual([beside(y, 66), lse]);
     const more = [outputs[0]!, lse, beside(dy, 66)].map((data) => ({ in: data }));
     const grads = [q, k, v].map((t) => f32(t.length));
-    const found = run('attentionGrad', ...sizes, ...inputs, ...more, ...grads, { ws: bytesOf(1, c) });
+    const ws = { ws: bytesOf(1, c) };
+    const found = run('attentionGrad', ...numbers, ...inputs, ...more, ...plainPointers, ...grads, ws);
     expect(found).toEqual([beside(apart[2]!, 66), beside(apart[3]!, 70), beside(apart[4]!, 70)]);
   });
 
@@ -209,16 +240,16 @@ describe('attention', () => {
     const draw = [samples.length, own, 11, 22, threshold, 1 / (1 - ratio)];
     const [q, k, v, dy] = data as [Float32Array, Float32Array, Float32Array, Float32Array];
     const inputs = [q, k, v].map((t) => ({ in: t }));
-    const bytes = (gradient: number) => kernels.attentionWorkspace!(gradient, c.T, c.S, c.D, c.V, c.causal ? 1 : 0, 1);
+    const numbers = [...sizesOf(c), ...draw, ...noMask, ...noMask];
     const [y, lse] = run(
-      'attentionDropout',
-      ...[...sizesOf(c), ...draw, ...inputs, who, key, f32(c.B * c.T * c.V), f32(c.B * c.T), { ws: bytes(0) }],
+      'attention',
+      ...[...numbers, ...inputs, none, none, who, key, f32(c.B * c.T * c.V), f32(c.B * c.T), { ws: bytesOf(0, c, 1) }],
     ) as [Float32Array, Float32Array];
     const grads = run(
-      'attentionDropoutGrad',
-      ...[...sizesOf(c), ...draw, ...inputs, { in: y }, { in: lse }, { in: dy }, who, key],
+      'attentionGrad',
+      ...[...numbers, ...inputs, { in: y }, { in: lse }, { in: dy }, none, none, who, key],
       ...[q, k, v].map((t) => f32(t.length)),
-      { ws: bytes(1) },
+      { ws: bytesOf(1, c, 1) },
     ) as Float32Array[];
     const ones = { in: new Float32Array(c.B * c.T * c.S).fill(1) };
     const [runLength, matrix] = [own * c.T * c.S, f32(c.B * c.T * c.S)];
@@ -232,7 +263,7 @@ describe('attention', () => {
     const data = drawn(c);
     const [q, k, v, dy] = data;
     const { y, lse, grads, factors } = dropped(c, [5], c.B, data);
-    const expected = direct(c, q, k, v, dy, factors);
+    const expected = direct(c, q, k, v, dy, { factors });
     expectClose(lse, expected.lse, 2e-6, 2e-6);
     expectClose(y, expected.y, 3e-5, 3e-6);
     expectClose(grads[0]!, expected.dq, 8e-5, 4e-5);
@@ -249,5 +280,71 @@ describe('attention', () => {
     expect([alone.y, alone.lse, ...alone.grads]).toEqual([all.y, all.lse, ...all.grads].map(second));
     expect(second(all.factors)).toEqual(alone.factors);
     expect(all.factors.slice(0, alone.factors.length)).not.toEqual(alone.factors);
+  });
+
+  /** Kinds as the kernels number them. */
+  const [hidden, seen, added] = [0, 1, 2];
+
+  it.each(cases.map((c) => [title(c), c] as const))('masks, of rows and of keys: %s', (_, c) => {
+    const data = drawn(c);
+    const [q, k, v, dy] = data;
+    // Hidden by 7 rows of B matrices, and by one row for all; query 2 sees nothing.
+    const rows = Uint8Array.from({ length: c.B * c.T * c.S }, (_, i) => {
+      const row = Math.floor(i / c.S);
+      return row % c.T === 2 || (i * 7 + row) % 5 === 1 ? 1 : 0;
+    });
+    const keys = Float32Array.from({ length: c.S }, (_, j) => (j % 7 === 3 ? -Infinity : Math.sin(j)));
+    const expected = direct(c, q, k, v, dy, {
+      hides: (row, j) => rows[row * c.S + j]! === 1 || keys[j] === -Infinity,
+      adds: (_, j) => keys[j]!,
+    });
+    const attend = (first: Uint8Array, kind: number): Float32Array[] => {
+      const numbers = [...sizesOf(c), ...noDraw, kind, c.B, 0, c.T * c.S, c.S, added, 1, 0, 0, 0];
+      const inputs = [q, k, v].map((t) => ({ in: t }));
+      const masks = [{ in: first }, { in: keys }, none, none];
+      const [y, lse] = run(
+        'attention',
+        ...[...numbers, ...inputs, ...masks, f32(c.B * c.T * c.V), f32(c.B * c.T), { ws: bytesOf(0, c, 0, 1) }],
+      ) as [Float32Array, Float32Array];
+      const more = [y, lse, dy].map((t) => ({ in: t }));
+      const grads = [q, k, v].map((t) => f32(t.length));
+      const found = run('attentionGrad', ...numbers, ...inputs, ...more, ...masks, ...grads, {
+        ws: bytesOf(1, c, 0, 1),
+      }) as Float32Array[];
+      return [y, lse, ...found];
+    };
+    const found = attend(rows, hidden!);
+    expectClose(found[0]!, expected.y, 2e-5, 2e-6);
+    expectClose(found[1]!, expected.lse, 2e-6, 2e-6);
+    expectClose(found[2]!, expected.dq, 5e-5, 2e-5);
+    expectClose(found[3]!, expected.dk, 5e-5, 5e-5);
+    expectClose(found[4]!, expected.dv, 5e-5, 2e-5);
+    // What is not hidden is seen; true is any byte but 0.
+    expect(
+      attend(
+        rows.map((r) => (r ? 0 : 255)),
+        seen!,
+      ),
+    ).toEqual(found);
+    expect(found.every((t) => t.every(Number.isFinite))).toBe(true);
+  });
+
+  it('finds the rows of each matrix by two steps', () => {
+    const c: Case = { B: 6, T: 2, S: 5, D: 3, V: 2, causal: false };
+    const [q, k, v] = drawn(c);
+    // [3, 1, T, S] and [2, 1, S] of weights [3, 2, T, S]
+    const bySample = Uint8Array.from({ length: 3 * 10 }, (_, i) => (i % 4 === 1 ? 1 : 0));
+    const byHead = Float32Array.from({ length: 2 * 5 }, (_, i) => Math.cos(i));
+    const { y } = direct(c, q, k, v, v, {
+      hides: (row, j) => bySample[(Math.floor(row / 4) * 2 + (row % 2)) * 5 + j]! === 1,
+      adds: (row, j) => byHead[(Math.floor(row / 2) % 2) * 5 + j]!,
+    });
+    const numbers = [...sizesOf(c), ...noDraw, hidden!, 2, 10, 0, 5, added!, 2, 0, 5, 0];
+    const [found] = run(
+      'attention',
+      ...[...numbers, { in: q }, { in: k }, { in: v }, { in: bySample }, { in: byHead }, none, none],
+      ...[f32(c.B * c.T * c.V), f32(c.B * c.T), { ws: bytesOf(0, c, 0, 1) }],
+    ) as [Float32Array];
+    expectClose(found, y, 2e-5, 2e-6);
   });
 });

@@ -75,6 +75,21 @@ const CASES: Conv[] = [
   { N: 1, C: 2, O: 2, size: [4, 6, 7], k: [2, 3, 2], p: [1, 0, 1], d: [1, 2, 2], groups: 2 },
   { N: 1, C: 2, O: 2, size: plane(3, 2), k: plane(1, 1), groups: 2 },
   { N: 1, C: 2, O: 2, size: [2, 3, 3], k: [3, 1, 2], p: [2, 1, 0] },
+  // Wide enough for gemm, which packs from the image: quads of outputs in one row, in two, in more, two and three apart, rows of
+  // whole panels, more than a block of taps or outputs, and few rows of weights.
+  { N: 2, C: 3, O: 9, size: plane(9, 10), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 2, C: 2, O: 8, size: plane(12, 14), k: plane(5, 5) },
+  { N: 1, C: 4, O: 8, size: plane(9, 4), k: plane(2, 3) },
+  { N: 2, C: 4, O: 8, size: plane(9, 16), k: plane(3, 3), s: [1, 2, 2], p: [0, 1, 1] },
+  { N: 1, C: 2, O: 17, size: plane(10, 19), k: plane(3, 3), s: [1, 2, 3], d: [1, 2, 1] },
+  { N: 1, C: 4, O: 10, size: plane(20, 34), k: plane(3, 3) },
+  { N: 1, C: 30, O: 3, size: plane(3, 21), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 1, C: 8, O: 16, size: [3, 5, 6], k: [2, 3, 2], p: [0, 1, 0], e: [1, 0, 1], groups: 2 },
+  { N: 2, C: 18, O: 8, size: plane(7, 7), k: plane(1, 1), s: [1, 2, 2] },
+  // Narrow, of whole quads: more than a block of outputs, an odd row of weights, one channel a group.
+  { N: 2, C: 1, O: 3, size: plane(42, 28), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 1, C: 2, O: 5, size: plane(5, 10), k: plane(2, 3) },
+  { N: 2, C: 3, O: 3, size: plane(6, 8), k: plane(3, 3), p: [0, 1, 1], groups: 3 },
 ];
 
 describe('conv', () => {

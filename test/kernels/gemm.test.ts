@@ -52,6 +52,20 @@ describe('gemm', () => {
       }
     }
   });
+  it('tall and narrow', () => {
+    for (const [M, N, K] of [
+      [4, 1, 3],
+      [9, 3, 5],
+      [10, 3, 6],
+      [12, 4, 2],
+      [15, 2, 9],
+      [33, 1, 258],
+      [40, 4, 17],
+      [131, 2, 300],
+    ] as const) {
+      for (const t of [0, 1, 2, 3]) check(M, N, K, (t & 1) > 0, (t & 2) > 0, t % 2, t);
+    }
+  });
   it('block edges', () => {
     for (const [M, N, K] of [
       [129, 17, 5],

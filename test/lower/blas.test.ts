@@ -4,6 +4,7 @@ import { Graph } from '../../src/graph/graph.ts';
 import type { Attrs } from '../../src/graph/op-record.ts';
 import { leastNativeFlops, lowerForBlas } from '../../src/lower/blas/index.ts';
 import { input, output, workspace } from '../../src/lower/kernel-call.ts';
+import { keyBlock } from '../../src/lower/wasm/attention.ts';
 import { lowerForWasm } from '../../src/lower/wasm/index.ts';
 import { gemmWorkspace } from '../../src/lower/wasm/workspace.ts';
 import { type OpName, recordOf } from '../../src/ops/index.ts';
@@ -85,16 +86,19 @@ describe('products on a device with a native BLAS', () => {
 
   it('of attention are native by the sizes of its largest block, the width of a head among them', () => {
     const attrs = { causal: false, scale: 1, layout: 'NHTD' };
-    const kernelFor = (queries: number, keys: number, size: number) => {
-      const [q, k] = [
+    const kernelFor = (queries: number, keys: number, size: number, valueSize = size) => {
+      const shapes = [
         [4096, queries, size],
         [4096, keys, size],
+        [4096, keys, valueSize],
       ];
-      return lowerForBlas(nodeOf('scaledDotProductAttention', [q, k, k], attrs)).calls[0]!.kernel;
+      return lowerForBlas(nodeOf('scaledDotProductAttention', shapes, attrs)).calls[0]!.kernel;
     };
     expect(leastNativeFlops).toBe(2 * 32 * 32 * 16);
     expect(kernelFor(32, 32, 16)).toBe('sgemmAttention');
     expect(kernelFor(32, 32, 15)).toBe('attention');
+    expect([kernelFor(32, 32, 16, 8), kernelFor(32, 32, 15, 64)]).toEqual(['sgemmAttention', 'attention']);
+    expect([kernelFor(32, keyBlock, 1), kernelFor(32, 2 * keyBlock, 1)]).toEqual(['attention', 'attention']);
     expect(kernelFor(3, 512, 64)).toBe('attention');
   });
 

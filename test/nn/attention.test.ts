@@ -289,8 +289,9 @@ describe('multiheadAttention', () => {
 describe('fused attention', () => {
   type Options = Partial<nn.AttentionOptions>;
   /** Output, gradients of both inputs and all parameters, and those gradients' derivative along themselves. */
-  function derivatives(options: Options, cross: boolean): number[][] {
+  function derivatives(given: Options, cross: boolean, masks: (graph: Graph) => Options = () => ({})): number[][] {
     const graph = new Graph();
+    const options = { ...given, ...masks(graph) };
     const query = graph.input('x', { shape: [n, t, d] });
     const key = graph.input('key', { shape: [n, s, 6] });
     const y = nn.multiheadAttention(query, { heads, ...(cross ? { key } : {}), ...options });
@@ -322,6 +323,50 @@ describe('fused attention', () => {
   });
 
   it.each([
+    ['bool', 0],
+    ['bool, causal', 1],
+    ['f32 and padding', 2],
+    ['f32 and padding, dropped', 3],
+  ] as const)('%s: masks as the graph with weights has them', (_, which) => {
+    const masks = (graph: Graph): Options => {
+      // Query 1 of the first sample sees nothing.
+      const bool = byHead(graph, 1, heads, t, t);
+      const padding = padOwn(graph);
+      if (which === 0) return { attnMask: bool };
+      if (which === 1)
+        return { attnMask: own(graph), keyPaddingMask: hidden(graph, [1, 1, 1], [0, 1, 0]), causal: true };
+      return { attnMask: added(graph), keyPaddingMask: padding, ...(which === 3 ? { dropout: 0.4 } : {}) };
+    };
+    const expected = derivatives({ fused: false }, false, masks);
+    derivatives({}, false, masks).forEach((values, i) => {
+      expect(values.every(Number.isFinite)).toBe(true);
+      expect(firstDifference(values, expected[i]!, { atol: 1e-10, rtol: 1e-10 }), `tensor ${i}`).toBeUndefined();
+    });
+  });
+
+  it.each([false, true])('gives a learned mask its gradient, and others theirs (by lse too: %s)', (second) => {
+    const of = (fused: boolean): number[][] => {
+      const graph = new Graph();
+      const input = graph.input('x', { shape: [n, t, d] });
+      const bias = graph.input('bias', { shape: [1, heads, t, t], batchAxis: null });
+      const options = { attnMask: bias, keyPaddingMask: padOwn(graph), fused };
+      const y = nn.multiheadAttention(input, { heads, ...options });
+      const wrt = [input, bias, ...graph.parameters];
+      const from = (loss: Tensor) => gradients([{ tensor: loss, cotangent: graph.scalar(1) }], wrt).map((g) => g!);
+      const first = from(sum(mul(y, y)));
+      const found = second ? from(first.map((g) => sum(mul(g, g))).reduce((a, b) => add(a, b))) : first;
+      expect(graph.nodes.some(({ op }) => op?.name === 'scaledDotProductAttention')).toBe(fused);
+      const data = { x: fill(n * t * d, 0.5), bias: fill(heads * t * t, 1) };
+      return valuesOf(found, data, fillParameters(graph)).map((v) => [...v]);
+    };
+    const expected = of(false);
+    of(true).forEach((values, i) => {
+      expect(firstDifference(values, expected[i]!, { atol: 1e-10, rtol: 1e-10 }), `tensor ${i}`).toBeUndefined();
+    });
+    expect(Math.max(...expected[1]!.map(Math.abs))).toBeGreaterThan(0.01);
+  });
+
+  it.each([
     ['self', {}, false],
     ['cross, causal', { causal: true }, true],
   ] as const)('%s: drops the same weights as the graph with weights', (_, options, cross) => {
@@ -345,14 +390,21 @@ describe('fused attention', () => {
     expect(dropped!.every((value) => value === 0)).toBe(true);
   });
 
-  it('holds no weights in a step; masks and fused: false do', () => {
-    const holds = (options: Options, mode: 'training' | 'evaluation' = 'training') => {
+  it('holds no weights in a step, with masks neither; fused: false does', () => {
+    const holds = (
+      options: Options,
+      mode: 'training' | 'evaluation' = 'training',
+      padding?: (graph: Graph) => Tensor,
+    ) => {
       const graph = new Graph({ mode });
+      const keyPaddingMask = padding?.(graph);
       const [long, width] = [11, 8];
       const input = graph.input('x', { shape: [n, long, width] });
-      const y = nn.multiheadAttention(input, { heads, causal: true, ...options });
+      const y = nn.multiheadAttention(input, { heads, causal: true, keyPaddingMask, ...options });
       gradients([{ tensor: sum(mul(y, y)), cotangent: graph.scalar(1) }], graph.parameters);
-      const weights = graph.nodes.some(({ outputs }) => outputs.some((o) => o.shape.at(-1) === long && o.rank === 4));
+      const weights = graph.nodes.some(({ outputs }) =>
+        outputs.some(({ shape }) => shape.at(-2) === long && shape.at(-1) === long),
+      );
       const ops = graph.nodes.map((node) => node.op?.name);
       expect(ops.includes('scaledDotProductAttention'), 'one or the other').toBe(!weights);
       return weights;
@@ -362,11 +414,8 @@ describe('fused attention', () => {
     expect(holds({ dropout: 0.5 })).toBe(false);
     expect(holds({ dropout: 0.5, fused: false })).toBe(true);
     expect(holds({ dropout: 0.5 }, 'evaluation')).toBe(false);
-    const graph = new Graph();
-    const input = graph.input('x', { shape: [n, t, d] });
-    nn.multiheadAttention(input, { heads, keyPaddingMask: padOwn(graph), name: 'a' });
-    nn.multiheadAttention(input, { heads, attnMask: own(graph), name: 'b' });
-    expect(graph.nodes.filter(({ op }) => op?.name === 'softmax').length).toBe(2);
+    const padded = (graph: Graph) => graph.input('padding', { dtype: 'bool', shape: [n, 11] });
+    expect(holds({}, 'training', padded)).toBe(false);
   });
 });
 

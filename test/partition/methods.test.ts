@@ -43,6 +43,20 @@ describe('methods', () => {
     );
   }, 30_000);
 
+  it('end with what is near enough to its bound, where less than a proof is asked for', async () => {
+    // Nothing is better than 150.5 of 150.25, which only a solver proves.
+    const problem = row(
+      [100, 50, 50.5, 100].map((work) => ({ work })),
+      2,
+    );
+    const asked = { contiguous: false, timeLimitSeconds: 20 };
+    const near = await solvePlacement(problem, { ...asked, gap: 0.01 });
+    expect([near.objective, near.method]).toEqual([150.5, 'ideals']);
+    expect(near.lowerBound).toBeCloseTo(150.25, 6);
+    expect((await solvePlacement(problem, { ...asked, gap: 0.001 })).lowerBound).toBe(150.5);
+    expect((await solvePlacement(problem, asked)).lowerBound).toBe(150.5);
+  });
+
   it('name the smallest capacity that would do', async () => {
     const sizes = [5, 3, 4, 6, 2].map((bytes) => ({ work: 1, bytes }));
     const refused = await solvePlacement(row(sizes, 2, 9)).catch((error: unknown) => error);

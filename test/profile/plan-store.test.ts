@@ -8,8 +8,10 @@ import { analyticCosts } from '../../src/cost/model.ts';
 import { newProfile, profiledCosts } from '../../src/cost/profile.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { printGraph } from '../../src/graph/print.ts';
-import { relu, tanh } from '../../src/ops/elementwise.ts';
+import { cast } from '../../src/ops/compare.ts';
+import { mul, relu, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
+import { topK } from '../../src/ops/order.ts';
 import type { Model } from '../../src/optim/model.ts';
 import { makeOptimizer } from '../../src/optim/optimizer.ts';
 import { PlanCache } from '../../src/plan/cache.ts';
@@ -202,6 +204,23 @@ describe('plans kept between runs', () => {
     expect(new Set(all).size).toBe(all.length);
     const names = [oneLayer(4, tanh), oneLayer(4, relu), oneLayer(5, tanh)].map((model) => textOf({ ...base, model }));
     expect(new Set(names).size).toBe(3);
+    // By what a graph knows beside its nodes, by values, and by which output of a node is read.
+    const varied = ['plain', 'labelled', 'constant', 'indices'].map((what) => {
+      const build: Model['build'] = (batch) => {
+        const graph = new Graph();
+        const t = graph.input('t', { shape: [batch, 2] });
+        const wide = graph.input('x', { shape: [batch, 4] });
+        const top = topK(wide, { k: 2 });
+        const y = mul(what === 'indices' ? cast(top.indices, 'f32') : top.values, what === 'constant' ? 2 : 3);
+        if (what === 'labelled') graph.label('outside', y);
+        return {
+          graph,
+          objective: [{ loss: squaredError(mul(y, graph.parameter('w', [2], { kind: 'ones' })), t), weight: 1 }],
+        };
+      };
+      return textOf({ ...base, model: { name: 'varied', build } });
+    });
+    expect(new Set(varied).size).toBe(4);
     fc.assert(
       fc.property(fc.nat(1000), fc.nat(1000), (a, b) => {
         const [one, other] = [a, b].map((seed) => textOf({ ...base, model: { ...randomModel(seed), name: 'random' } }));

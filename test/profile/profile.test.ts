@@ -1,6 +1,8 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { measuredCosts, threadLink } from '../../src/cost/machine.ts';
@@ -14,7 +16,7 @@ import { makePlan, type PlanRequest } from '../../src/plan/plan.ts';
 import { breakdownOf } from '../../src/profile/breakdown.ts';
 import { cacheFolder, MeasurementCache } from '../../src/profile/cache.ts';
 import { costsOfProfile, kernelRuns, profileFor, withMeasuredLinks } from '../../src/profile/costs.ts';
-import { comparable, onOneDevice, profileModel, profileOf } from '../../src/profile/kernels.ts';
+import { comparable, onOneDevice, profileModel, profileModels, profileOf, teams } from '../../src/profile/kernels.ts';
 import { fitSends, measureMachine } from '../../src/profile/machine.ts';
 import { type Feed, recordSteps } from '../../src/profile/record.ts';
 import { leastDisturbed, watchRunDelay } from '../../src/profile/run-delay.ts';
@@ -132,6 +134,38 @@ describe('recorded steps', () => {
     expect(comparable([3], [[4], [5]])).toEqual([1]);
   });
 
+  it('of several plans run beside each other, in other pairs every turn, and none twice where they pair off', () => {
+    const met = [0, 1, 2].flatMap((turn) => teams(['a', 'b', 'c', 'd'], 2, turn).map((t) => t.sort().join('')));
+    expect(met.sort()).toEqual(['ab', 'ac', 'ad', 'bc', 'bd', 'cd']);
+    // Odd ones out are filled up with one that has had its turn: all of a team's devices are busy.
+    for (const [many, size] of [
+      [3, 2],
+      [5, 3],
+      [4, 4],
+      [1, 1],
+    ] as const) {
+      const all = Array.from({ length: many }, (_, i) => i);
+      for (let turn = 0; turn < 7; turn++) {
+        const dealt = teams(all, size, turn);
+        expect(dealt.map((t) => new Set(t).size)).toEqual(dealt.map(() => size));
+        expect(new Set(dealt.flat()).size).toBe(many);
+        expect(dealt.length).toBe(Math.ceil(many / size));
+      }
+    }
+  });
+
+  it('end with the time, which is told, and every plan has had a turn', async () => {
+    const told: unknown[] = [];
+    const requests = [1, 2, 3].map((microbatches) => request({ microbatches }));
+    const options = { busyDevices: 2, onTimed: (t: unknown) => told.push(t) };
+    const profile = await profileModels(requests, feed, someMachine, { ...options, steps: 50, timeLimitSeconds: 0 });
+    expect(told).toEqual([{ turns: 1, of: 50, isLate: true }]);
+    expect(profile.busyDevices).toBe(2);
+    for (const r of requests) expect(missingKeys(profile, kernelRuns(r))).toEqual([]);
+    await profileModels(requests, feed, someMachine, { ...options, steps: 2, timeLimitSeconds: 60 });
+    expect(told[1]).toEqual({ turns: 2, of: 2, isLate: false });
+  });
+
   it('refuse to be none', async () => {
     await expect(recordSteps(makePlan(request()), feed, { steps: 0 })).rejects.toThrow(/at least one step/);
   });
@@ -232,7 +266,7 @@ describe('the cache', () => {
     const announced: string[] = [];
     const options = { ...quick, cache, announce: (what: string) => announced.push(what), busyDevices: 1 };
     const first = await profileFor(request(), () => feed, options);
-    expect(announced).toEqual(['timing the kernels of two layers']);
+    expect(announced).toEqual(['timing the kernels of two layers, 20 s at most']);
     const none = () => {
       throw new Error('nothing is to be measured');
     };
@@ -240,6 +274,20 @@ describe('the cache', () => {
     // A smaller microbatch has kernels of its own: they are timed, the others stay.
     const more = await profileFor(request({ microbatches: 3 }), () => feed, options);
     expect(Object.keys(more.entries)).toEqual(expect.arrayContaining(Object.keys(first.entries)));
+    // What another process has kept meanwhile stays.
+    const other = new MeasurementCache(cache.folder, () => {});
+    const busy = { ...options, cache: other, busyDevices: 2 };
+    const theirs = await profileFor(request(), () => feed, busy);
+    const ours = await profileFor(request({ microbatches: 6 }), () => feed, {
+      ...busy,
+      cache: new (class extends MeasurementCache {
+        #reads = 0;
+        override profile(...of: Parameters<MeasurementCache['profile']>) {
+          return this.#reads++ === 0 ? undefined : super.profile(...of);
+        }
+      })(cache.folder, () => {}),
+    });
+    expect(Object.keys(ours.entries)).toEqual(expect.arrayContaining(Object.keys(theirs.entries)));
     const counts = [1, 2, 4];
     const all = await profileFor(request(), () => feed, { ...options, microbatches: counts });
     for (const microbatches of counts) expect(missingKeys(all, kernelRuns(request({ microbatches })))).toEqual([]);
@@ -251,6 +299,19 @@ describe('the cache', () => {
     expect(warnings).toEqual([expect.stringMatching(/is damaged and not used: not a profile: not JSON/)]);
     expect(cache.profile(1)).toBeDefined();
   });
+
+  it.skipIf(process.platform !== 'linux')(
+    'costs no more than a warning where the system has no folders to give, where a recursive mkdir never returns',
+    () => {
+      // In a process of its own: what hangs there hangs the whole process.
+      const module = pathToFileURL(join(import.meta.dirname, '../../dist/profile/cache.js')).href;
+      const script = `import { MeasurementCache } from '${module}';
+        await new MeasurementCache('/proc/none/partita', console.log).keepMachine(${JSON.stringify(someMachine)});`;
+      const limit = { timeout: 60_000, killSignal: 'SIGKILL', encoding: 'utf8' } as const;
+      const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], limit);
+      expect(stdout).toMatch(/^cannot keep the measurement: .*\/proc\/none/);
+    },
+  );
 
   it('gives its links to plans that say nothing of theirs', async () => {
     const cache = new MeasurementCache(temporary(), () => {});

@@ -8,10 +8,11 @@ import { matmul } from '../../src/ops/matmul.ts';
 import { sum } from '../../src/ops/reduce.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { mayBeginAhead } from '../../src/program/ahead.ts';
-import type { Instruction } from '../../src/program/instruction.ts';
+import type { Buffer, Instruction } from '../../src/program/instruction.ts';
 import type { Fault } from '../../src/runtime/device-image.ts';
 import { Session, type StagedBatch } from '../../src/train/session.ts';
 import { train } from '../../src/train/trainer.ts';
+import { onBusyMachines } from '../support/busy.ts';
 import { f32, planOf, threeLayers, toHex } from '../support/models.ts';
 
 // Steps that devices begin as soon as they have ended the one before. An audit follows one step at a time, so none here.
@@ -71,7 +72,7 @@ describe.each([1, 2])('steps begun ahead on %i device(s)', (devices) => {
   });
 });
 
-it('are computed before they are asked for', async () => {
+it('are computed before they are asked for', onBusyMachines, async () => {
   const faults = { 1: [{ kind: 'delay', step: 2, instruction: 0, seconds: 0.5 } as const] };
   await using session = await Session.open(plan, { ...options, faults });
   const staged = await begun(session);
@@ -106,7 +107,7 @@ describe('a step begun ahead is left', () => {
     expect((await session.runStaged(next)).loss).toBe((await plain.run('train', batchOf(4), { step: 4 })).loss);
   });
 
-  it('for the end of the session, whose peaks are the planned ones', async () => {
+  it('for the end of the session, whose peaks are the planned ones', onBusyMachines, async () => {
     const session = await Session.open(plan, options);
     await begun(session);
     const began = performance.now();
@@ -205,7 +206,7 @@ describe('a failure in a step begun ahead', () => {
 it.each([
   ['before its barrier', at(0)],
   ['in its update, with the other device at the next', at(1)],
-])('a device that fails %s ends the step though the next was given', async (_, instruction) => {
+])('a device that fails %s ends the step though the next was given', onBusyMachines, async (_, instruction) => {
   const faults: Record<number, Fault[]> = { 1: [{ kind: 'throw', step: 1, instruction }] };
   const session = await Session.open(plan, { ...options, faults });
   await session.run('train', batchOf(0), { step: 0 });
@@ -312,5 +313,37 @@ describe('which programs may be begun ahead', () => {
     expect(may(swapped(() => {}))).toBe(true);
     expect(may(swapped(early))).toBe(false);
     expect(may(swapped(sendsLate))).toBe(false);
+    const postsLate = (list: Instruction[]) => {
+      const post = list.findIndex((i) => i.kind === 'post');
+      if (post >= 0) list.push(...list.splice(post, 1));
+    };
+    expect(may(swapped(postsLate))).toBe(false);
+    expect(may(swapped((list) => void list.push({ kind: 'barrier', name: 'gradients' })))).toBe(false);
+  });
+
+  it('not those that write over what lasts, copy to it or write to a view of it', () => {
+    const type = { dtype: 'f32', shape: [1] } as const;
+    const common = { type, bytes: 4, category: 'parameters' } as const;
+    const buffers: Buffer[] = [
+      { id: 0, name: 'w', persistent: 'w', ...common },
+      { id: 1, name: 'view of w', persistent: null, view: { of: 0, plus: 0 }, ...common },
+      { id: 2, name: 'y', persistent: null, ...common },
+    ];
+    const compute = (output: number, overwrites: number | null): Instruction => ({
+      ...{ kind: 'compute', task: '0F0', microbatch: 0, node: 'y', op: 'neg', parts: [], inputs: [0] },
+      ...{ outputs: [output], workspace: null, overwrites, flops: 0, bytes: 0 },
+    });
+    const mayFirst = (first: Instruction): boolean =>
+      mayBeginAhead(
+        {
+          ...plan.programs.train!,
+          devices: [{ device: 0, buffers, instructions: [first, { kind: 'barrier', name: 'gradients' }] }],
+        },
+        new Set(),
+      );
+    expect(mayFirst(compute(2, null))).toBe(true);
+    expect(mayFirst(compute(2, 0))).toBe(false);
+    expect(mayFirst(compute(1, null))).toBe(false);
+    expect(mayFirst({ kind: 'copy', from: 2, buffer: 0 })).toBe(false);
   });
 });

@@ -183,6 +183,24 @@ const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Sha
     { ...attention(true, 'NTHD'), dropout },
   ],
   [
+    'attention with masks',
+    'scaledDotProductAttention',
+    [
+      [2, 70, 24],
+      [2, 300, 24],
+      [2, 300, 8],
+      [70, 300],
+      [2, 1, 300],
+    ],
+    { ...attention(true), masks: ['added', 'added'] },
+  ],
+  [
+    'its gradient with masks',
+    'scaledDotProductAttentionGrad',
+    [...rows4([2, 70, 2, 32], 4), [2, 2, 70], [2, 70, 2, 32], [1, 2, 70, 70], [70]],
+    { ...attention(true, 'NTHD'), masks: ['added', 'added'] },
+  ],
+  [
     'a recurrent scan',
     'gruScan',
     [

@@ -166,3 +166,138 @@ describe('a device that waits', () => {
     expect(control.waitForWork(0, 1, 0)).toBe(false);
   });
 });
+
+class Asleep extends Error {}
+
+/**
+ * Weaves the calls of two threads: `first` is held in front of its atomic operation number `at`, `second` runs to its end
+ * or until it sleeps, `first` goes on, and who slept is woken by a notification alone. A sleep that nobody ends is an error.
+ * False where `first` has no such operation.
+ */
+function weave(at: number, first: () => void, second: () => void): boolean {
+  let count = 0;
+  let isFirst = true;
+  let isSecondDone = false;
+  let asleepAt = -1;
+  const runSecond = () => {
+    isFirst = false;
+    try {
+      second();
+      isSecondDone = true;
+    } catch (error) {
+      if (!(error instanceof Asleep)) throw error;
+    }
+    isFirst = true;
+  };
+  const step = () => {
+    if (isFirst && count++ === at && !isSecondDone) runSecond();
+  };
+  for (const name of ['load', 'store', 'add', 'sub', 'compareExchange'] as const) {
+    const real = Atomics[name] as (...args: readonly unknown[]) => unknown;
+    vi.spyOn(Atomics, name).mockImplementation(((...args: readonly unknown[]) => {
+      step();
+      return real(...args);
+    }) as never);
+  }
+  vi.spyOn(Atomics, 'notify').mockImplementation((_, bell) => {
+    step();
+    if (asleepAt !== bell) return 0;
+    asleepAt = -1;
+    return 1;
+  });
+  vi.spyOn(Atomics, 'wait').mockImplementation((words, bell, seen) => {
+    step();
+    if (words[bell] !== seen) return 'not-equal';
+    asleepAt = bell;
+    if (!isFirst) throw new Asleep();
+    if (!isSecondDone) runSecond();
+    if (asleepAt !== -1) throw new Error(`asleep for good, the other held in front of operation ${at}`);
+    return 'ok';
+  });
+  first();
+  if (asleepAt !== -1) throw new Error(`asleep for good, the other held in front of operation ${at}`);
+  vi.restoreAllMocks();
+  if (!isSecondDone && count > at) second();
+  return count > at;
+}
+
+describe('a device that waits and who calls it, in every order of their operations', () => {
+  /** Few looks before it sleeps; what was decided of an order before is the opposite. */
+  const fresh = () => {
+    const control = new Control(Control.create(2).buffer, 2, 1);
+    control.decide(control.give(order({ isAhead: true })), false);
+    control.give(order({ program: 3, step: 5 }));
+    for (const device of [0, 1]) control.end(device, 1, 'plain');
+    return control;
+  };
+  const asked = order({ program: 1, step: 9, profile: true, area: 1 });
+  const pairs: Record<string, [wait: (control: Control) => void, call: (control: Control) => void]> = {
+    'an order': [
+      (control) => {
+        expect(control.waitForWork(0, 2, 0)).toBe(true);
+        expect([control.orders, control.orderAt(3)]).toEqual([3, asked]);
+        expect(control.outcome(0, 3)).toBe('none');
+        expect([0, 1].map((device) => control.end(device, 3, 'plain'))).toEqual([false, true]);
+      },
+      (control) => control.give(asked),
+    ],
+    mail: [(control) => expect(control.waitForWork(0, 2, 0)).toBe(true), (control) => control.countMail(0)],
+    'a message': [
+      (control) => control.waitUntil(0, 1, control.sentWord(1, 0), 1),
+      (control) => control.countSent(1, 0),
+    ],
+    'a place to send to': [
+      (control) => control.waitUntil(0, 1, control.postedWord(0, 1), 1),
+      (control) => control.countPosted(0, 1),
+    ],
+    'a barrier': [
+      (control) => control.waitUntil(0, 1, control.arrivedWord(1), 1),
+      (control) => control.countArrived(1),
+    ],
+    'a decision': [(control) => expect(control.waitForDecision(0, 2)).toBe(true), (control) => control.decide(2, true)],
+    'an end': [
+      (control) => {
+        try {
+          control.waitUntil(0, 1, control.sentWord(1, 0), 1);
+          expect.unreachable();
+        } catch (error) {
+          if (error instanceof Asleep) throw error;
+          expect(error).toEqual(new StepAborted(1));
+        }
+      },
+      (control) => control.abort(1),
+    ],
+  };
+
+  it.each(Object.keys(pairs))('%s: none sleeps for good, and what is read is whole', (name) => {
+    const [wait, call] = pairs[name]!;
+    let ways = 0;
+    for (const isWaiterFirst of [true, false]) {
+      for (let at = 0; ; at++, ways++) {
+        const control = fresh();
+        const [first, second] = isWaiterFirst ? [wait, call] : [call, wait];
+        const isWoven = weave(
+          at,
+          () => first(control),
+          () => second(control),
+        );
+        if (!isWoven) break;
+      }
+    }
+    expect(ways).toBeGreaterThan(8);
+  });
+
+  it('the last device to end an order says so when all is noted', () => {
+    for (let at = 0; ; at++) {
+      const control = fresh();
+      control.end(1, 2, 'plain', 3, 2);
+      const look = () => {
+        if (control.outcome(0, 2) === 'none') return;
+        expect(control.seconds(0, 2)).toEqual({ seconds: 5, busySeconds: 4 });
+      };
+      let isLast = false;
+      if (!weave(at, () => (isLast = control.end(0, 2, 'detailed', 5, 4)), look)) break;
+      expect([isLast, control.outcome(0, 2)]).toEqual([true, 'detailed']);
+    }
+  });
+});

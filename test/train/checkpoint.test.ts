@@ -6,6 +6,7 @@ import type { HostTensor } from '../../src/core/types.ts';
 import { readSafetensors, writeSafetensors } from '../../src/formats/safetensors.ts';
 import { readCheckpoint, writeCheckpoint } from '../../src/train/checkpoint/folder.ts';
 import { trainingIdentity } from '../../src/train/checkpoint/identity.ts';
+import { lockFolder } from '../../src/train/checkpoint/lock.ts';
 import { makeLearningRate } from '../../src/train/learning-rate.ts';
 import { Session } from '../../src/train/session.ts';
 import { type TrainOptions, train } from '../../src/train/trainer.ts';
@@ -130,7 +131,7 @@ describe('checkpoints', () => {
       JSON.stringify({ pid: 999_999_999, host, began: null }),
       // A number that has been given again.
       ...(process.platform === 'linux' ? [JSON.stringify({ pid: process.pid, host, began: '1' })] : []),
-      '',
+      ...['', '{}', '3', JSON.stringify({ pid: 'none', host, began: null })],
     ];
     for (const lock of gone) {
       const dir = newFolder();
@@ -149,6 +150,18 @@ describe('checkpoints', () => {
       await expect(refused).rejects.toThrow(failing('checkpoint-dir-locked', `process ${lock.pid}`));
       expect(readFileSync(join(dir, '.lock'), 'utf8')).toBe(JSON.stringify(lock));
     }
+  });
+
+  it('leave a lock that is somebody else’s by now', () => {
+    const dir = newFolder();
+    const lock = lockFolder(dir);
+    expect(() => lockFolder(dir)).toThrow('a training of this process');
+    writeFileSync(join(dir, '.lock'), 'of another');
+    lock[Symbol.dispose]();
+    expect(readFileSync(join(dir, '.lock'), 'utf8')).toBe('of another');
+    rmSync(join(dir, '.lock'));
+    lockFolder(dir)[Symbol.dispose]();
+    expect(readdirSync(dir)).toEqual([]);
   });
 
   it('refuse options that mean nothing', async () => {

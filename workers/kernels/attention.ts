@@ -6,18 +6,35 @@
 // Dropout takes weights behind the softmax: e^score times 0 or 1 / (1 − ratio), while the sums are of all. Each is drawn by
 // its place in the matrix (dropout.ts), and drawn again for the gradient; `drop` is where its state lies, or NONE.
 //
+// Masks hide keys, whose scores become −∞ and whose weights are 0, or are added to scores; `mask` is where their state lies, or
+// NONE. A query that sees nothing has the result 0 and the logarithm LEAST, what the graph of ordinary ops has.
+//
 // Order of every sum, depending on the sizes alone: products as gemm's, with q scaled first; a block's Σ e^(score − top) in
 // two f32 vectors, their lanes and the last 1–3 terms in f64; blocks of keys in ascending order, each added to what came
 // before scaled by e^(old top − new top), the sum in f64. Gradients: dk and dv add blocks of queries, dq blocks of keys,
 // ascending, dk and dv from zero.
 import { DROP_STATE, dropFactors, dropMatrix, dropRow, dropState } from './dropout';
-import { fillRow, loadTail, storeTail, sum4 } from './lanes';
+import { fillRow, loadBool, loadTail, storeTail, sum4 } from './lanes';
 import { vexp } from './math';
 import { gemm, gemmWorkspace } from './gemm';
 import { dotRow, logOne, scaleRow } from './softmax';
 
 const KEYS = 256; // keys a block: one block of gemm's depth
 const NONE: usize = usize.MAX_VALUE;
+
+// What a mask says: where a key is hidden (bool), where it is seen (bool), what is added to its score (f32; −∞ hides).
+const HIDDEN = 0;
+const SEEN = 1;
+const ADDED = 2;
+/** Of each of two masks: its kind, bytes from row to row, its first row for this matrix, then what finds that. */
+const MASK_BYTES: usize = 32;
+const ROW_STEP = 4;
+const ROWS = 8;
+const BASE = 12;
+const INNER = 16;
+const OUTER_STEP = 20;
+const INNER_STEP = 24;
+const MASK_STATE: usize = 2 * MASK_BYTES;
 
 /** Queries a block from query i on. Causal, half a block is hidden on the diagonal: few where few keys are seen at all. */
 @inline
@@ -45,15 +62,84 @@ function keysSeen(T: i32, S: i32, causal: i32): i32 {
 }
 
 /**
- * Exact bytes of `ws`; every call writes the last of them. What stands in brackets twice is there with dropout only.
- * Forward:  [[state]][scaled q][scores][f32 top a row][f64 sum a row][gemm]
- * Gradient: [[state]][scaled q][weights][their cotangents][[factors of a row]][f32 Σ dy·y a row][gemm]
+ * Sets one of two masks; steps in elements. The rows of matrix m are ⌊m / inner⌋·outer + (m mod inner)·innerStep behind `base`,
+ * and `row` apart.
  */
-export function attentionWorkspace(gradient: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, drops: i32): i32 {
+@inline
+function setMask(state: usize, kind: i32, inner: i32, outer: i32, innerStep: i32, row: i32, base: usize): void {
+  const size = kind == ADDED ? 4 : 1;
+  store<i32>(state, kind);
+  store<i32>(state, row * size, ROW_STEP);
+  store<usize>(state, base, BASE);
+  store<i32>(state, inner, INNER);
+  store<i32>(state, outer * size, OUTER_STEP);
+  store<i32>(state, innerStep * size, INNER_STEP);
+}
+
+export function maskState(
+  state: usize, kind0: i32, inner0: i32, outer0: i32, step0: i32, row0: i32, kind1: i32, inner1: i32, outer1: i32,
+  step1: i32, row1: i32, mask0: usize, mask1: usize,
+): void {
+  setMask(state, kind0, inner0, outer0, step0, row0, mask0);
+  setMask(state + MASK_BYTES, kind1, inner1, outer1, step1, row1, mask1);
+}
+
+export function maskMatrix(state: usize, matrix: i32): void {
+  for (let i = 0; i < 2; i++, state += MASK_BYTES) {
+    const inner = load<i32>(state, INNER);
+    const outer = <usize>(matrix / inner) * <usize>load<i32>(state, OUTER_STEP);
+    const base = load<usize>(state, BASE);
+    const rows = base + outer + <usize>(matrix % inner) * <usize>load<i32>(state, INNER_STEP);
+    store<usize>(state, base == NONE ? NONE : rows, ROWS);
+  }
+}
+
+/** Four scores x, or r of them, by a mask of a kind. */
+@inline
+function maskVector(kind: i32, r: i32, mask: usize, x: v128): v128 {
+  const nothing = f32x4.splat(-Infinity);
+  if (kind == HIDDEN) return v128.bitselect(nothing, x, loadBool(mask, r));
+  if (kind == SEEN) return v128.bitselect(x, nothing, loadBool(mask, r));
+  const m = r == 4 ? v128.load(mask) : loadTail(mask, r);
+  return v128.bitselect(nothing, f32x4.add(x, m), f32x4.eq(m, nothing));
+}
+
+@inline
+function maskOne(kind: i32, n: i32, mask: usize, x: usize): void {
+  for (; n >= 4; n -= 4) {
+    v128.store(x, maskVector(kind, 4, mask, v128.load(x)));
+    x += 16;
+    mask += kind == ADDED ? 16 : 4;
+  }
+  if (n > 0) storeTail(x, n, maskVector(kind, n, mask, loadTail(x, n)));
+}
+
+/** n scores x of query `row` and keys from `key` on, by both masks. */
+function maskRow(n: i32, state: usize, row: i32, key: i32, x: usize): void {
+  for (let i = 0; i < 2; i++, state += MASK_BYTES) {
+    const kind = load<i32>(state);
+    const rows = load<usize>(state, ROWS);
+    if (rows == NONE) continue;
+    const at = rows + <usize>row * <usize>load<i32>(state, ROW_STEP);
+    if (kind == HIDDEN) maskOne(HIDDEN, n, at + <usize>key, x);
+    else if (kind == SEEN) maskOne(SEEN, n, at + <usize>key, x);
+    else maskOne(ADDED, n, at + <usize>key * 4, x);
+  }
+}
+
+/**
+ * Exact bytes of `ws`; every call writes the last of them. What stands in brackets twice is there with dropout or masks only.
+ * Forward:  [[dropout]][[masks]][scaled q][scores][f32 top a row][f64 sum a row][gemm]
+ * Gradient: [[dropout]][[masks]][scaled q][weights][their cotangents][[factors of a row]][f32 Σ dy·y a row][gemm]
+ */
+export function attentionWorkspace(
+  gradient: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, drops: i32, masks: i32,
+): i32 {
   const m = largestBlock(T, causal);
   const n = min(keysSeen(T, S, causal), KEYS);
   const scores = up16(4 * m * n);
-  const shared = (drops ? <i32>DROP_STATE : 0) + up16(4 * m * D) + scores + up16(4 * m);
+  const states = (drops ? <i32>DROP_STATE : 0) + (masks ? <i32>MASK_STATE : 0);
+  const shared = states + up16(4 * m * D) + scores + up16(4 * m);
   if (!gradient) return shared + up16(8 * m) + max(gemmWorkspace(m, n, D), gemmWorkspace(m, V, n));
   let product = max(gemmWorkspace(m, n, max(D, V)), gemmWorkspace(n, max(D, V), m));
   product = max(product, gemmWorkspace(m, D, n));
@@ -181,35 +267,34 @@ function visible(causal: i32, row: i32, first: i32, cols: i32): i32 {
   return causal ? max(0, min(cols, row + 1 - first)) : cols;
 }
 
-/** q [N, T, H, D], k [N, S, H, D], v [N, S, H, V] → y [N, T, H, V], lse [N, H, T]. */
+/**
+ * q [N, T, H, D], k [N, S, H, D], v [N, S, H, V] → y [N, T, H, V], lse [N, H, T].
+ * Dropout where there is a `key`: each of n `samples` owns `run` matrices side by side; the rest as in `dropout`. Masks where
+ * there are any: numbers as in `maskState`.
+ */
 export function attention(
-  N: i32, H: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
-  lse: usize, ws: usize,
-): void {
-  eachHead(N, H, T, S, D, V, causal, scale, q, k, v, y, lse, ws, NONE, 0, 1, 1);
-}
-
-/** The same with weights dropped. Each of n `samples` owns `run` matrices side by side; the rest as in `dropout`. */
-export function attentionDropout(
   N: i32, H: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, n: i32, run: i32, stream0: i32, stream1: i32,
-  threshold: i32, factor: f32, q: usize, k: usize, v: usize, samples: usize, key: usize, y: usize, lse: usize, ws: usize,
+  threshold: i32, factor: f32, kind0: i32, inner0: i32, outer0: i32, step0: i32, row0: i32, kind1: i32, inner1: i32,
+  outer1: i32, step1: i32, row1: i32, q: usize, k: usize, v: usize, mask0: usize, mask1: usize, samples: usize,
+  key: usize, y: usize, lse: usize, ws: usize,
 ): void {
-  dropState(ws, key, stream0, stream1, threshold, factor);
-  eachHead(N, H, T, S, D, V, causal, scale, q, k, v, y, lse, ws + DROP_STATE, ws, samples, n, run);
-}
-
-function eachHead(
-  N: i32, H: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
-  lse: usize, ws: usize, drop: usize, samples: usize, n: i32, run: i32,
-): void {
-  store<u8>(ws + <usize>attentionWorkspace(0, T, S, D, V, causal, 0) - 1, 0);
+  const drop = key != NONE ? ws : NONE;
+  if (drop != NONE) dropState(drop, key, stream0, stream1, threshold, factor);
+  const behind = drop != NONE ? ws + DROP_STATE : ws;
+  const mask = mask0 != NONE ? behind : NONE;
+  if (mask != NONE) {
+    maskState(mask, kind0, inner0, outer0, step0, row0, kind1, inner1, outer1, step1, row1, mask0, mask1);
+  }
+  store<u8>(ws + <usize>attentionWorkspace(0, T, S, D, V, causal, drop != NONE ? 1 : 0, mask != NONE ? 1 : 0) - 1, 0);
+  ws = mask != NONE ? behind + MASK_STATE : behind;
   const heads = N * H;
   for (let matrix = 0; matrix < heads; ) {
     for (let h: usize = 0; h < <usize>H; h++) {
       if (drop != NONE) dropMatrix(drop, samples, n, run, matrix, T, S);
+      if (mask != NONE) maskMatrix(mask, matrix);
       const keyAt = h * <usize>D * 4;
       const valueAt = h * <usize>V * 4;
-      head(T, S, D, V, H * D, H * V, causal, scale, q + keyAt, k + keyAt, v + valueAt, y + valueAt, lse, ws, drop);
+      head(T, S, D, V, H * D, H * V, causal, scale, q + keyAt, k + keyAt, v + valueAt, y + valueAt, lse, ws, drop, mask);
       lse += <usize>T * 4;
       matrix++;
     }
@@ -226,10 +311,12 @@ function eachHead(
  */
 export function attentionRows(
   rows: i32, cols: i32, i: i32, j: i32, causal: i32, scores: usize, tops: usize, sums: usize, V: i32, y: usize, ldv: i32,
+  mask: usize,
 ): void {
   for (let r = 0; r < rows; r++) {
     const n = visible(causal, i + r, j, cols);
     if (n > 0) {
+      if (mask != NONE) maskRow(n, mask, i + r, j, scores);
       // Whole vectors: what is hidden in the last is made nothing first.
       const whole = min(cols, (n + 7) & ~7);
       if (n < whole) fillRow(whole - n, f32x4.splat(-Infinity), scores + <usize>n * 4);
@@ -265,12 +352,15 @@ export function attentionDrops(
   }
 }
 
-/** Behind the last block of keys: y over the sums, and their logarithms. */
-export function attentionFinish(rows: i32, tops: usize, sums: usize, V: i32, y: usize, ldv: i32, lse: usize): void {
+/** Behind the last block of keys: y over the sums, and their logarithms. Masked: a row that sees nothing sums up to 0. */
+export function attentionFinish(
+  rows: i32, tops: usize, sums: usize, V: i32, y: usize, ldv: i32, lse: usize, masked: i32,
+): void {
   for (; rows > 0; rows--) {
     const total = load<f64>(sums);
-    scaleRow(V, y, <f32>(1 / total));
-    store<f32>(lse, load<f32>(tops) + logOne(<f32>total));
+    const nothing = masked != 0 && total == 0;
+    scaleRow(V, y, nothing ? 0 : <f32>(1 / total));
+    store<f32>(lse, nothing ? LEAST : load<f32>(tops) + logOne(<f32>total));
     tops += 4;
     sums += 8;
     y += <usize>ldv * 4;
@@ -281,7 +371,7 @@ export function attentionFinish(rows: i32, tops: usize, sums: usize, V: i32, y: 
 /** One head of one sample: `ldk` elements from a query or key to the next, `ldv` from a value or result to the next. */
 function head(
   T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
-  lse: usize, ws: usize, drop: usize,
+  lse: usize, ws: usize, drop: usize, mask: usize,
 ): void {
   const m = largestBlock(T, causal);
   const scores = ws + <usize>up16(4 * m * D);
@@ -297,11 +387,11 @@ function head(
     for (let j = 0; j < end; j += KEYS) {
       const cols = min(KEYS, end - j);
       gemm(rows, cols, D, ws, D, 1, k + <usize>j * kRow, 1, ldk, scores, cols, 0, product);
-      attentionRows(rows, cols, i, j, causal, scores, tops, sums, V, y, ldv);
+      attentionRows(rows, cols, i, j, causal, scores, tops, sums, V, y, ldv, mask);
       if (drop != NONE) attentionDrops(rows, cols, i, j, S, causal, scores, drop);
       gemm(rows, V, cols, scores, cols, 1, v + <usize>j * vRow, ldv, 1, y, ldv, j > 0 ? 1 : 0, product);
     }
-    attentionFinish(rows, tops, sums, V, y, ldv, lse);
+    attentionFinish(rows, tops, sums, V, y, ldv, lse, mask != NONE ? 1 : 0);
     y += <usize>rows * vRow;
     lse += <usize>rows * 4;
     q += <usize>rows * kRow;
@@ -310,29 +400,20 @@ function head(
 
 /** dq, dk and dv of `attention` from its inputs, its outputs y and lse, and y's cotangent dy. */
 export function attentionGrad(
-  N: i32, H: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
-  lse: usize, dy: usize, dq: usize, dk: usize, dv: usize, ws: usize,
-): void {
-  eachHeadGrad(N, H, T, S, D, V, causal, scale, q, k, v, y, lse, dy, dq, dk, dv, ws, NONE, 0, 1, 1);
-}
-
-/** Those of `attentionDropout`. */
-export function attentionDropoutGrad(
   N: i32, H: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, n: i32, run: i32, stream0: i32, stream1: i32,
-  threshold: i32, factor: f32, q: usize, k: usize, v: usize, y: usize, lse: usize, dy: usize, samples: usize, key: usize,
-  dq: usize, dk: usize, dv: usize, ws: usize,
+  threshold: i32, factor: f32, kind0: i32, inner0: i32, outer0: i32, step0: i32, row0: i32, kind1: i32, inner1: i32,
+  outer1: i32, step1: i32, row1: i32, q: usize, k: usize, v: usize, y: usize, lse: usize, dy: usize, mask0: usize,
+  mask1: usize, samples: usize, key: usize, dq: usize, dk: usize, dv: usize, ws: usize,
 ): void {
-  dropState(ws, key, stream0, stream1, threshold, factor);
-  const rest = ws + DROP_STATE;
-  eachHeadGrad(N, H, T, S, D, V, causal, scale, q, k, v, y, lse, dy, dq, dk, dv, rest, ws, samples, n, run);
-}
-
-function eachHeadGrad(
-  N: i32, H: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
-  lse: usize, dy: usize, dq: usize, dk: usize, dv: usize, ws: usize, drop: usize, samples: usize, n: i32, run: i32,
-): void {
-  const bytes = attentionWorkspace(1, T, S, D, V, causal, drop != NONE ? 1 : 0) - (drop != NONE ? <i32>DROP_STATE : 0);
-  store<u8>(ws + <usize>bytes - 1, 0);
+  const drop = key != NONE ? ws : NONE;
+  if (drop != NONE) dropState(drop, key, stream0, stream1, threshold, factor);
+  const behind = drop != NONE ? ws + DROP_STATE : ws;
+  const mask = mask0 != NONE ? behind : NONE;
+  if (mask != NONE) {
+    maskState(mask, kind0, inner0, outer0, step0, row0, kind1, inner1, outer1, step1, row1, mask0, mask1);
+  }
+  store<u8>(ws + <usize>attentionWorkspace(1, T, S, D, V, causal, drop != NONE ? 1 : 0, mask != NONE ? 1 : 0) - 1, 0);
+  ws = mask != NONE ? behind + MASK_STATE : behind;
   const queries = <usize>(T * H) * <usize>D * 4;
   const keys = <usize>(S * H) * <usize>D * 4;
   const values = <usize>(S * H) * <usize>V * 4;
@@ -343,11 +424,12 @@ function eachHeadGrad(
   for (let matrix = 0; matrix < heads; ) {
     for (let h: usize = 0; h < <usize>H; h++) {
       if (drop != NONE) dropMatrix(drop, samples, n, run, matrix, T, S);
+      if (mask != NONE) maskMatrix(mask, matrix);
       const a = h * <usize>D * 4;
       const b = h * <usize>V * 4;
       headGrad(
         T, S, D, V, H * D, H * V, causal, scale, q + a, k + a, v + b, y + b, lse, dy + b, dq + a, dk + a, dv + b, ws,
-        drop,
+        drop, mask,
       );
       lse += <usize>T * 4;
       matrix++;
@@ -379,10 +461,11 @@ export function attentionDeltas(rows: i32, V: i32, dy: usize, y: usize, ldv: i32
  */
 export function attentionWeightGrads(
   rows: i32, cols: i32, i: i32, j: i32, S: i32, causal: i32, weights: usize, grads: usize, lse: usize, deltas: usize,
-  factors: usize, drop: usize,
+  factors: usize, drop: usize, mask: usize,
 ): void {
   for (let r = 0; r < rows; r++) {
     const n = visible(causal, i + r, j, cols);
+    if (mask != NONE && n > 0) maskRow(n, mask, i + r, j, weights);
     if (drop == NONE) {
       weightGradRow(n, weights, grads, load<f32>(lse), load<f32>(deltas), 0, false);
     } else {
@@ -412,6 +495,7 @@ export function attentionScale(rows: i32, n: i32, x: usize, ldx: i32, factor: f3
 function headGrad(
   T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
   lse: usize, dy: usize, dq: usize, dk: usize, dv: usize, ws: usize, drop: usize,
+  mask: usize,
 ): void {
   const m = largestBlock(T, causal);
   const n = min(keysSeen(T, S, causal), KEYS);
@@ -433,7 +517,7 @@ function headGrad(
       const vAt = <usize>j * vRow;
       gemm(rows, cols, D, ws, D, 1, k + kAt, 1, ldk, weights, cols, 0, product);
       gemm(rows, cols, V, dy, ldv, 1, v + vAt, 1, ldv, grads, cols, 0, product);
-      attentionWeightGrads(rows, cols, i, j, S, causal, weights, grads, lse, deltas, factors, drop);
+      attentionWeightGrads(rows, cols, i, j, S, causal, weights, grads, lse, deltas, factors, drop, mask);
       gemm(cols, V, rows, weights, 1, cols, dy, ldv, 1, dv + vAt, ldv, 1, product);
       gemm(cols, D, rows, grads, 1, cols, ws, D, 1, dk + kAt, ldk, 1, product);
       gemm(rows, D, cols, grads, cols, 1, k + kAt, ldk, 1, dq, ldk, j > 0 ? 1 : 0, product);

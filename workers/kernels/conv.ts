@@ -6,12 +6,21 @@
 // Windows may hang over any edge; the padding behind an axis follows from its output size. A convolution by windows of one
 // element, of stride 1 and without padding, is its own cols.
 //
-// Of groups of one channel each, outputs and the input's gradient (by stride 1) are added tap by tap (depthwise.ts).
+// Outputs and the weights' gradient take columns from where they lie, in the image or, where windows hang over, in a frame of
+// zeros around it (frame.ts): gemm packs them from there, and weights' gradients too narrow for gemm read them there, if outputs
+// are whole quads of each row (by stride 1). The rest, and the input's gradient, build them. Of groups of one channel each,
+// outputs and the input's gradient (by stride 1) are added tap by tap (depthwise.ts).
 //
-// Workspace, in bytes:  [cols, rounded up to 16][gemm's workspace]; of a narrow weight gradient [cols]; tap by tap [a frame]
-import { depthwise, frameOf, isDepthwise, reach } from './depthwise';
-import { dotRows } from './dotRows';
-import { gemm, gemmWorkspace } from './gemm';
+// Workspace, in bytes, each part but the last rounded up to 16:
+//   outputs, weight gradient    [frame, if windows hang over][places of taps][places of outputs][gemm's]
+//   input gradient              [cols][gemm's]
+//   narrow weight gradient      [frame, if windows hang over][places of taps][places of quads of outputs], or [cols]
+//   tap by tap                  [a frame]
+//   windows of one element      [gemm's], if not narrow
+import { depthwise, isDepthwise } from './depthwise';
+import { dotRows, dotRowsOfPlaces } from './dotRows';
+import { intoFrame, placesOf, reach } from './frame';
+import { gemm, gemmOfPlaces, gemmWorkspace } from './gemm';
 import { addIntoRow, columns, fromColumns } from './im2col';
 
 @inline
@@ -28,12 +37,32 @@ function isNarrow(o: i32, depth: i32): bool {
   return o < 8 || depth < 16;
 }
 
+/** Whether a row's outputs are quads that lie side by side in the image. */
+@inline
+function areQuads(sw: i32, ow: i32): bool {
+  return sw == 1 && (ow & 3) == 0;
+}
+
 /** Whether an input gradient is a convolution of dy within a frame: stride 1, one output a channel, no more padding than taps. */
 @inline
 function isFramed(
   o: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32,
 ): bool {
   return o == 1 && (sd | sh | sw) == 1 && pd <= (kd - 1) * dd && ph <= (kh - 1) * dh && pw <= (kw - 1) * dw;
+}
+
+/** Whether all windows lie within the image, so that it is its own frame. */
+@inline
+function isInside(
+  kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32,
+  D: i32, H: i32, W: i32, od: i32, oh: i32, ow: i32,
+): bool {
+  return (pd | ph | pw) == 0 && reach(od, sd, kd, dd) <= D && reach(oh, sh, kh, dh) <= H && reach(ow, sw, kw, dw) <= W;
+}
+
+@inline
+function roundUp(bytes: i32): i32 {
+  return (bytes + 15) & ~15;
 }
 
 /** kind: 0 forward, 1 input gradient, 2 weight gradient. Exact bytes; every call writes the last of them. */
@@ -45,16 +74,20 @@ export function convWorkspace(
   const depth = (C / groups) * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  if (kind == 2 && isNarrow(o, depth)) return plain ? 0 : depth * pixels * 4;
+  const narrow = kind == 2 && isNarrow(o, depth);
+  if (narrow && (plain || !areQuads(sw, ow))) return plain ? 0 : depth * pixels * 4;
   if (isDepthwise(C / groups, groups)) {
     if (kind == 0) return 4 * reach(od, sd, kd, dd) * reach(oh, sh, kh, dh) * reach(ow, sw, kw, dw);
     if (kind == 1 && isFramed(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw))
       return 4 * reach(D, 1, kd, dd) * reach(H, 1, kh, dh) * reach(W, 1, kw, dw);
   }
-  const cols = plain ? 0 : (depth * pixels * 4 + 15) & ~15;
-  if (kind == 0) return cols + gemmWorkspace(o, pixels, depth);
-  if (kind == 1) return cols + gemmWorkspace(depth, pixels, o);
-  return cols + gemmWorkspace(o, depth, pixels);
+  if (kind == 1) return (plain ? 0 : roundUp(depth * pixels * 4)) + gemmWorkspace(depth, pixels, o);
+  const product = narrow ? 0 : kind == 0 ? gemmWorkspace(o, pixels, depth) : gemmWorkspace(o, depth, pixels);
+  if (plain) return product;
+  const places = roundUp(depth * 4) + (narrow ? pixels : roundUp(pixels * 4));
+  if (isInside(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) return places + product;
+  const plane = reach(od, sd, kd, dd) * reach(oh, sh, kh, dh) * reach(ow, sw, kw, dw);
+  return roundUp((C / groups) * plane * 4) + places + product;
 }
 
 export function conv(
@@ -71,11 +104,12 @@ export function conv(
     const FD = reach(od, sd, kd, dd);
     const FH = reach(oh, sh, kh, dh);
     const FW = reach(ow, sw, kw, dw);
+    memory.fill(ws, 0, <usize>(FD * FH * FW) * 4);
     for (let n = 0; n < N; n++) {
       let weights = w;
       let b = bias;
       for (let g = 0; g < groups; g++) {
-        frameOf(D, H, W, pd, ph, pw, FD, FH, FW, x, ws);
+        intoFrame(1, D, H, W, pd, ph, pw, FD, FH, FW, x, ws);
         for (let i = 0; i < o; i++) {
           depthwise(kd, kh, kw, sd, sh, sw, dd, dh, dw, od, oh, ow, FH, FW, false, ws, weights, b, y);
           weights += <usize>depth * 4;
@@ -87,13 +121,28 @@ export function conv(
     }
     return;
   }
-  const scratch = ws + (plain ? 0 : (<usize>(depth * pixels) * 4 + 15) & ~15);
+  const inside = isInside(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow);
+  const FD = inside ? D : reach(od, sd, kd, dd);
+  const FH = inside ? H : reach(oh, sh, kh, dh);
+  const FW = inside ? W : reach(ow, sw, kw, dw);
+  const taps = ws + (inside ? 0 : <usize>roundUp(c * FD * FH * FW * 4));
+  const outputs = taps + <usize>roundUp(depth * 4);
+  const scratch = plain ? ws : outputs + <usize>roundUp(pixels * 4);
+  if (!plain) {
+    memory.fill(ws, 0, taps - ws);
+    placesOf(c, kd, kh, kw, FD * FH * FW, dd * FH * FW, dh * FW, dw, taps);
+    placesOf(1, od, oh, ow, 0, sd * FH * FW, sh * FW, sw, outputs);
+  }
   for (let n = 0; n < N; n++) {
     let weights = w;
     let b = bias;
     for (let g = 0; g < groups; g++) {
-      if (!plain) columns(c, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, ws);
-      gemm(o, pixels, depth, weights, depth, 1, plain ? x : ws, pixels, 1, y, pixels, 0, scratch);
+      if (plain) {
+        gemm(o, pixels, depth, weights, depth, 1, x, pixels, 1, y, pixels, 0, scratch);
+      } else {
+        if (!inside) intoFrame(c, D, H, W, pd, ph, pw, FD, FH, FW, x, ws);
+        gemmOfPlaces(o, pixels, depth, weights, inside ? x : ws, taps, outputs, y, 0, scratch);
+      }
       if (bias != usize.MAX_VALUE) {
         for (let i = 0; i < o; i++) {
           addIntoRow(pixels, y + <usize>(i * pixels) * 4, load<f32>(b));
@@ -124,10 +173,11 @@ export function convInputGrad(
     const front = (kd - 1) * dd - pd;
     const top = (kh - 1) * dh - ph;
     const left = (kw - 1) * dw - pw;
+    memory.fill(ws, 0, <usize>(FD * FH * FW) * 4);
     for (let n = 0; n < N; n++) {
       let weights = w;
       for (let g = 0; g < groups; g++) {
-        frameOf(od, oh, ow, front, top, left, FD, FH, FW, dy, ws);
+        intoFrame(1, od, oh, ow, front, top, left, FD, FH, FW, dy, ws);
         depthwise(kd, kh, kw, 1, 1, 1, dd, dh, dw, D, H, W, FH, FW, true, ws, weights, usize.MAX_VALUE, dx);
         weights += <usize>depth * 4;
         dx += <usize>(D * H * W) * 4;
@@ -160,14 +210,44 @@ export function convWeightGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  const scratch = ws + (plain ? 0 : (<usize>(depth * pixels) * 4 + 15) & ~15);
+  const narrow = isNarrow(o, depth);
+  if (narrow && (plain || !areQuads(sw, ow))) {
+    for (let n = 0; n < N; n++) {
+      let weights = dweight;
+      for (let g = 0; g < groups; g++) {
+        if (!plain) columns(c, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, ws);
+        dotRows(o, depth, pixels, dy, plain ? x : ws, weights, n > 0);
+        weights += <usize>(o * depth) * 4;
+        x += <usize>(c * D * H * W) * 4;
+        dy += <usize>(o * pixels) * 4;
+      }
+    }
+    return;
+  }
+  const inside = isInside(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow);
+  const FD = inside ? D : reach(od, sd, kd, dd);
+  const FH = inside ? H : reach(oh, sh, kh, dh);
+  const FW = inside ? W : reach(ow, sw, kw, dw);
+  const taps = ws + (inside ? 0 : <usize>roundUp(c * FD * FH * FW * 4));
+  const outputs = taps + <usize>roundUp(depth * 4);
+  const scratch = plain ? ws : outputs + <usize>roundUp(pixels * 4);
+  if (!plain) {
+    memory.fill(ws, 0, taps - ws);
+    placesOf(c, kd, kh, kw, FD * FH * FW, dd * FH * FW, dh * FW, dw, taps);
+    placesOf(1, od, oh, narrow ? ow / 4 : ow, 0, sd * FH * FW, sh * FW, narrow ? 4 : sw, outputs);
+  }
   for (let n = 0; n < N; n++) {
     let weights = dweight;
     for (let g = 0; g < groups; g++) {
-      if (!plain) columns(c, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, ws);
-      const cols = plain ? x : ws;
-      if (isNarrow(o, depth)) dotRows(o, depth, pixels, dy, cols, weights, n > 0);
-      else gemm(o, depth, pixels, dy, pixels, 1, cols, 1, pixels, weights, depth, n > 0 ? 1 : 0, scratch);
+      const beta = n > 0 ? 1 : 0;
+      if (plain) {
+        gemm(o, depth, pixels, dy, pixels, 1, x, 1, pixels, weights, depth, beta, scratch);
+      } else {
+        if (!inside) intoFrame(c, D, H, W, pd, ph, pw, FD, FH, FW, x, ws);
+        const image = inside ? x : ws;
+        if (narrow) dotRowsOfPlaces(o, depth, pixels / 4, dy, image, taps, outputs, weights, n > 0);
+        else gemmOfPlaces(o, depth, pixels, dy, image, outputs, taps, weights, beta, scratch);
+      }
       weights += <usize>(o * depth) * 4;
       x += <usize>(c * D * H * W) * 4;
       dy += <usize>(o * pixels) * 4;

@@ -5,7 +5,7 @@
 //
 // Workspace, in bytes:  [the frame]
 import { multiplyAdd } from './fused';
-import { copyRow, gather4, loadTail, storeTail } from './lanes';
+import { everySecond, gather4, loadTail, storeTail } from './lanes';
 
 /** Whether a convolution's groups have one channel each; a single group's gemm does as well. */
 @inline
@@ -13,35 +13,12 @@ export function isDepthwise(c: i32, groups: i32): bool {
   return c == 1 && groups > 1;
 }
 
-/** Elements along an axis that the taps of `count` outputs reach. */
-@inline
-export function reach(count: i32, stride: i32, taps: i32, dilation: i32): i32 {
-  return (count - 1) * stride + (taps - 1) * dilation + 1;
-}
-
-/** frame = 0, and x in it from (fd, fh, fw) on, as far as it goes. */
-export function frameOf(
-  D: i32, H: i32, W: i32, fd: i32, fh: i32, fw: i32, FD: i32, FH: i32, FW: i32, x: usize, frame: usize,
-): void {
-  memory.fill(frame, 0, <usize>(FD * FH * FW) * 4);
-  const depth = min(D, FD - fd);
-  const height = min(H, FH - fh);
-  const width = min(W, FW - fw);
-  if (width <= 0) return;
-  for (let i = 0; i < depth; i++) {
-    for (let j = 0; j < height; j++) {
-      const at = ((i + fd) * FH + j + fh) * FW + fw;
-      copyRow(width, x + <usize>((i * H + j) * W) * 4, frame + <usize>at * 4);
-    }
-  }
-}
-
 /** Outputs side by side (r of four), `stride` elements apart in the frame. */
 @inline
 function loadOutputs(stride: i32, r: i32, p: usize): v128 {
   if (r < 4) return stride == 1 ? loadTail(p, r) : gather4(p, <usize>stride * 4, r);
   if (stride == 1) return v128.load(p);
-  if (stride == 2) return v128.shuffle<f32>(v128.load(p), v128.load(p, 12), 0, 2, 5, 7);
+  if (stride == 2) return everySecond(p);
   return gather4(p, <usize>stride * 4, 4);
 }
 

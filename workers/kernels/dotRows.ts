@@ -150,6 +150,143 @@ function tile2x4(
   if (d != c) put(d, columns, sums4(c10, c11, c12, c13), add);
 }
 
+/** tile2x4 of a B whose quads of k lie apart: B[n, 4q …] at b_n + places[q]. `two`: whether there is a second row. */
+@inline
+function tileAt(
+  two: bool, quads: i32, places: usize, a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, b3: usize, c: usize, d: usize,
+  columns: i32, add: bool,
+): void {
+  let c00 = f32x4.splat(0);
+  let c01 = c00;
+  let c02 = c00;
+  let c03 = c00;
+  let c10 = c00;
+  let c11 = c00;
+  let c12 = c00;
+  let c13 = c00;
+  let x0: v128;
+  let x1 = c00;
+  let y: v128;
+  let at: usize;
+  a0 = extended(a0);
+  a1 = extended(a1);
+  places = extended(places);
+  do {
+    at = <usize>load<i32>(places);
+    x0 = v128.load(a0);
+    if (two) x1 = v128.load(a1);
+    y = v128.load(b0 + at);
+    c00 = multiplyAdd(x0, y, c00);
+    if (two) c10 = multiplyAdd(x1, y, c10);
+    y = v128.load(b1 + at);
+    c01 = multiplyAdd(x0, y, c01);
+    if (two) c11 = multiplyAdd(x1, y, c11);
+    y = v128.load(b2 + at);
+    c02 = multiplyAdd(x0, y, c02);
+    if (two) c12 = multiplyAdd(x1, y, c12);
+    y = v128.load(b3 + at);
+    c03 = multiplyAdd(x0, y, c03);
+    if (two) c13 = multiplyAdd(x1, y, c13);
+    if (!--quads) break;
+    at = <usize>load<i32>(places, 4);
+    x0 = v128.load(a0, 16);
+    if (two) x1 = v128.load(a1, 16);
+    y = v128.load(b0 + at);
+    c00 = multiplyAdd(x0, y, c00);
+    if (two) c10 = multiplyAdd(x1, y, c10);
+    y = v128.load(b1 + at);
+    c01 = multiplyAdd(x0, y, c01);
+    if (two) c11 = multiplyAdd(x1, y, c11);
+    y = v128.load(b2 + at);
+    c02 = multiplyAdd(x0, y, c02);
+    if (two) c12 = multiplyAdd(x1, y, c12);
+    y = v128.load(b3 + at);
+    c03 = multiplyAdd(x0, y, c03);
+    if (two) c13 = multiplyAdd(x1, y, c13);
+    if (!--quads) break;
+    at = <usize>load<i32>(places, 8);
+    x0 = v128.load(a0, 32);
+    if (two) x1 = v128.load(a1, 32);
+    y = v128.load(b0 + at);
+    c00 = multiplyAdd(x0, y, c00);
+    if (two) c10 = multiplyAdd(x1, y, c10);
+    y = v128.load(b1 + at);
+    c01 = multiplyAdd(x0, y, c01);
+    if (two) c11 = multiplyAdd(x1, y, c11);
+    y = v128.load(b2 + at);
+    c02 = multiplyAdd(x0, y, c02);
+    if (two) c12 = multiplyAdd(x1, y, c12);
+    y = v128.load(b3 + at);
+    c03 = multiplyAdd(x0, y, c03);
+    if (two) c13 = multiplyAdd(x1, y, c13);
+    if (!--quads) break;
+    at = <usize>load<i32>(places, 12);
+    x0 = v128.load(a0, 48);
+    if (two) x1 = v128.load(a1, 48);
+    y = v128.load(b0 + at);
+    c00 = multiplyAdd(x0, y, c00);
+    if (two) c10 = multiplyAdd(x1, y, c10);
+    y = v128.load(b1 + at);
+    c01 = multiplyAdd(x0, y, c01);
+    if (two) c11 = multiplyAdd(x1, y, c11);
+    y = v128.load(b2 + at);
+    c02 = multiplyAdd(x0, y, c02);
+    if (two) c12 = multiplyAdd(x1, y, c12);
+    y = v128.load(b3 + at);
+    c03 = multiplyAdd(x0, y, c03);
+    if (two) c13 = multiplyAdd(x1, y, c13);
+    places += 16;
+    a0 += 64;
+    if (two) a1 += 64;
+  } while (--quads);
+  put(c, columns, sums4(c00, c01, c02, c03), add);
+  if (two) put(d, columns, sums4(c10, c11, c12, c13), add);
+}
+
+function tile2x4at(
+  quads: i32, places: usize, a0: usize, a1: usize, b0: usize, b1: usize, b2: usize, b3: usize, c: usize, d: usize,
+  columns: i32, add: bool,
+): void {
+  tileAt(true, quads, places, a0, a1, b0, b1, b2, b3, c, d, columns, add);
+}
+
+function tile1x4at(
+  quads: i32, places: usize, a0: usize, b0: usize, b1: usize, b2: usize, b3: usize, c: usize, columns: i32, add: bool,
+): void {
+  tileAt(false, quads, places, a0, a0, b0, b1, b2, b3, c, c, columns, add);
+}
+
+/**
+ * dotRows of 4·quads k of a B by places, of windows of an image: B[n, 4q …] lies at b + nPlaces[n] + quadPlaces[q], in bytes. The
+ * same order of sums.
+ */
+export function dotRowsOfPlaces(
+  M: i32, N: i32, quads: i32, a: usize, b: usize, nPlaces: usize, quadPlaces: usize, c: usize, add: bool,
+): void {
+  const aRow = <usize>quads * 16;
+  const cRow = <usize>N * 4;
+  for (let from = 0; from < quads; from += DEPTH / 4) {
+    const count = min(DEPTH / 4, quads - from);
+    const places = quadPlaces + <usize>from * 4;
+    const more = add || from > 0;
+    for (let j = 0; j < N; j += 4) {
+      const columns = min(4, N - j);
+      const b0 = b + <usize>load<i32>(nPlaces + <usize>j * 4);
+      const b1 = b + <usize>load<i32>(nPlaces + <usize>min(j + 1, N - 1) * 4);
+      const b2 = b + <usize>load<i32>(nPlaces + <usize>min(j + 2, N - 1) * 4);
+      const b3 = b + <usize>load<i32>(nPlaces + <usize>min(j + 3, N - 1) * 4);
+      let x = a + <usize>from * 16;
+      let y = c + <usize>j * 4;
+      for (let i = M; i >= 2; i -= 2) {
+        tile2x4at(count, places, x, x + aRow, b0, b1, b2, b3, y, y + cRow, columns, more);
+        x += 2 * aRow;
+        y += 2 * cRow;
+      }
+      if (M & 1) tile1x4at(count, places, x, b0, b1, b2, b3, y, columns, more);
+    }
+  }
+}
+
 /** C[M, N] = (add ? C : 0) + A[M, K]·B[N, K]ᵀ, all of contiguous rows. */
 export function dotRows(M: i32, N: i32, K: i32, a: usize, b: usize, c: usize, add: bool): void {
   const row = <usize>K * 4;

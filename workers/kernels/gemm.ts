@@ -4,9 +4,11 @@
 // are added from zero in ascending k; the block's total is then added to C once (the first block overwrites C if beta is 0).
 //
 // Workspace, in bytes:  [edge tile 128][packed B][packed A]
-// Packed A comes last because its first block is always written to its end, zero padding included.
-import { packA, packB16, packB8 } from './gemmPack';
-import { tile1x16, tile2x16, tile2x16of, tile2x8 } from './gemmTile';
+// Packed A comes last because its first block is always written to its end, zero padding included. Of a tall C, packed B comes
+// last, in pairs of columns, and a panel of A's rows in front.
+import { isDense, packA, packB16, packB8, packPlaces16, packPlaces8 } from './gemmPack';
+import { loadTail, storeTail } from './lanes';
+import { tile1x16, tile2x16, tile2x16at, tile2x16of, tile2x8 } from './gemmTile';
 
 const MC = 128; // rows of A a block: MC·KC·4 = 128 KiB, in L2
 const KC = 256; // depth of a block: a panel of B, KC·16·4 = 16 KiB, in L1
@@ -37,11 +39,15 @@ export function gemmWorkspace(M: i32, N: i32, K: i32): i32 {
 /** Copies m × n of the edge tile (row step in bytes) to C. */
 function spill(m: i32, n: i32, tile: usize, tileStep: usize, c: usize, ldc: usize, add: bool): void {
   for (; m > 0; m--) {
-    const end = <usize>n * 4;
-    for (let j: usize = 0; j < end; j += 4) {
-      const v = load<f32>(tile + j);
-      store<f32>(c + j, add ? load<f32>(c + j) + v : v);
+    let s = tile;
+    let d = c;
+    let left = n;
+    for (; left >= 4; left -= 4) {
+      v128.store(d, add ? f32x4.add(v128.load(d), v128.load(s)) : v128.load(s));
+      s += 16;
+      d += 16;
     }
+    if (left > 0) storeTail(d, left, add ? f32x4.add(loadTail(d, left), v128.load(s)) : v128.load(s));
     tile += tileStep;
     c += ldc;
   }
@@ -77,6 +83,16 @@ function rows16of(m: i32, k: i32, a: usize, b: usize, bStep: usize, c: usize, ld
   if (m > 0) tile1x16(k, a, b, bStep, c, add);
 }
 
+/** All rows of 16 columns side by side of a B by places, whose rows lie at b + places[k]. */
+function rows16at(m: i32, k: i32, a: usize, b: usize, places: usize, c: usize, ldc: usize, add: bool): void {
+  for (; m > 0; m -= 2) {
+    // Of a single row: A's second is zeros, and what comes of them goes where the first's sums then go.
+    tile2x16at(k, a, b, places, c, m > 1 ? ldc : 0, add);
+    a += <usize>k * 8;
+    c += 2 * ldc;
+  }
+}
+
 /** All rows of one panel of up to 8 columns. */
 function rows8(m: i32, n: i32, k: i32, a: usize, b: usize, c: usize, ldc: usize, add: bool, edge: usize): void {
   const aStep = <usize>k * 8;
@@ -95,10 +111,14 @@ function rows8(m: i32, n: i32, k: i32, a: usize, b: usize, c: usize, ldc: usize,
   }
 }
 
-/** C[M, N] = beta·C + A[M, K]·B[K, N], beta 0 or 1; strides and ldc in elements, C's column stride is 1. */
-export function gemm(
-  M: i32, N: i32, K: i32, a: usize, ars: i32, acs: i32, b: usize, brs: i32, bcs: i32, c: usize, ldc: i32, beta: i32,
-  ws: usize,
+/**
+ * C[M, N] = beta·C + A[M, K]·B[K, N], beta 0 or 1; strides and ldc in elements, C's column stride is 1. `placed`: B[k, n] lies
+ * at b + kPlaces[k] + nPlaces[n], tables of bytes.
+ */
+@inline
+function product(
+  placed: bool, M: i32, N: i32, K: i32, a: usize, ars: i32, acs: i32, b: usize, brs: i32, bcs: i32,
+  kPlaces: usize, nPlaces: usize, c: usize, ldc: i32, beta: i32, ws: usize,
 ): void {
   const aRow = <usize>ars * 4;
   const aCol = <usize>acs * 4;
@@ -108,7 +128,7 @@ export function gemm(
   const block = columnBlock(M);
   const packedB = ws + EDGE;
   const packedA = packedB + <usize>(min(K, KC) * padded(min(N, block))) * 4;
-  const direct = M <= FEW_ROWS && bcs == 1;
+  const direct = M <= FEW_ROWS && (placed || bcs == 1);
   for (let pc = 0; pc < K; pc += KC) {
     const k = min(KC, K - pc);
     const add = pc > 0 || beta != 0;
@@ -117,16 +137,30 @@ export function gemm(
     for (let jc = 0; jc < N; jc += block) {
       const n = min(block, N - jc);
       const bBlock = b + <usize>pc * bRow + <usize>jc * bCol;
+      const rows = kPlaces + <usize>pc * 4;
+      const columns = nPlaces + <usize>jc * 4;
       const cBlock = c + <usize>jc * 4;
       if (direct && n == 16) {
-        rows16of(M, k, packedA, bBlock, bRow, cBlock, cRow, add);
-        continue;
+        if (!placed) {
+          rows16of(M, k, packedA, bBlock, bRow, cBlock, cRow, add);
+          continue;
+        }
+        if (isDense(16, columns)) {
+          rows16at(M, k, packedA, b + <usize>load<i32>(columns), rows, cBlock, cRow, add);
+          continue;
+        }
       }
       let out = packedB;
       for (let j = 0; j < n; j += 16) {
         const cols = min(16, n - j);
-        if (cols > 8) packB16(k, cols, bBlock + <usize>j * bCol, bRow, bCol, out);
-        else packB8(k, cols, bBlock + <usize>j * bCol, bRow, bCol, out);
+        if (placed) {
+          if (cols > 8) packPlaces16(k, cols, b, rows, columns + <usize>j * 4, out);
+          else packPlaces8(k, cols, b, rows, columns + <usize>j * 4, out);
+        } else if (cols > 8) {
+          packB16(k, cols, bBlock + <usize>j * bCol, bRow, bCol, out);
+        } else {
+          packB8(k, cols, bBlock + <usize>j * bCol, bRow, bCol, out);
+        }
         out += <usize>k * 64;
       }
       for (let ic = 0; ic < M; ic += MC) {
@@ -143,6 +177,76 @@ export function gemm(
       }
     }
   }
+}
+
+/** Whether C is so narrow that its columns take the place of rows: Cᵀ = Bᵀ·Aᵀ needs fewer tiles, and no more workspace. */
+@inline
+function isTall(M: i32, N: i32, K: i32): bool {
+  return N <= 4 && M >= 3 * N && gemmWorkspace(N, M, K) <= gemmWorkspace(M, N, K);
+}
+
+/** m rows by n columns of the edge tile become (or are added to) m columns by n rows of C. */
+function spillAcross(m: i32, n: i32, tile: usize, tileStep: usize, c: usize, ldc: usize, add: bool): void {
+  for (; m > 0; m--) {
+    let s = tile;
+    let d = c;
+    for (let j = n; j > 0; j--) {
+      store<f32>(d, add ? load<f32>(d) + load<f32>(s) : load<f32>(s));
+      s += 4;
+      d += ldc;
+    }
+    tile += tileStep;
+    c += 4;
+  }
+}
+
+/** gemm of a tall C, in the same order of sums: panels of sixteen rows of A, and B's columns in pairs. */
+function tall(
+  M: i32, N: i32, K: i32, a: usize, aRow: usize, aCol: usize, b: usize, bRow: usize, bCol: usize, c: usize, cRow: usize,
+  beta: i32, ws: usize, wsEnd: usize,
+): void {
+  const packedB = wsEnd - <usize>(min(K, KC) * ((N + 1) & ~1)) * 4;
+  const panel = ws + EDGE;
+  for (let pc = 0; pc < K; pc += KC) {
+    const k = min(KC, K - pc);
+    const add = pc > 0 || beta != 0;
+    packA(N, k, b, bCol, bRow, packedB);
+    for (let i = 0; i < M; i += 16) {
+      const m = min(16, M - i);
+      const rows = a + <usize>i * aRow;
+      if (m > 8) packB16(k, m, rows, aCol, aRow, panel);
+      else packB8(k, m, rows, aCol, aRow, panel);
+      let columns = packedB;
+      for (let j = 0; j < N; j += 2) {
+        const tileStep: usize = m > 8 ? 64 : 32;
+        if (m > 8) tile2x16(k, columns, panel, ws, tileStep, false);
+        else tile2x8(k, columns, panel, ws, tileStep, false);
+        spillAcross(min(2, N - j), m, ws, tileStep, c + <usize>i * cRow + <usize>j * 4, cRow, add);
+        columns += <usize>k * 8;
+      }
+    }
+    a += <usize>k * aCol;
+    b += <usize>k * bRow;
+  }
+}
+
+export function gemm(
+  M: i32, N: i32, K: i32, a: usize, ars: i32, acs: i32, b: usize, brs: i32, bcs: i32, c: usize, ldc: i32, beta: i32,
+  ws: usize,
+): void {
+  if (isTall(M, N, K)) {
+    const end = ws + <usize>gemmWorkspace(M, N, K);
+    tall(M, N, K, a, <usize>ars * 4, <usize>acs * 4, b, <usize>brs * 4, <usize>bcs * 4, c, <usize>ldc * 4, beta, ws, end);
+  } else {
+    product(false, M, N, K, a, ars, acs, b, brs, bcs, 0, 0, c, ldc, beta, ws);
+  }
+}
+
+/** gemm of a B by places: of windows of an image, say, whose columns are never built. A and C are of contiguous rows. */
+export function gemmOfPlaces(
+  M: i32, N: i32, K: i32, a: usize, b: usize, kPlaces: usize, nPlaces: usize, c: usize, beta: i32, ws: usize,
+): void {
+  product(true, M, N, K, a, K, 1, b, 0, 0, kPlaces, nPlaces, c, N, beta, ws);
 }
 
 /** B products; batch strides in elements, 0 repeats an operand. */

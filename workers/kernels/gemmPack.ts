@@ -1,7 +1,7 @@
 // Packing for gemm: blocks of A and B copied into the order in which the register tiles read them; what pads a ragged edge is
 // computed with and not kept.
 // Strides in bytes.
-import { loadTail, transpose4, transposeRows } from './lanes';
+import { everySecond, loadTail, transpose4, transposeRows, transposeVectors } from './lanes';
 
 /** k rows × `width` (8 or 16) columns of B, of which `cols` exist → [k][width]. */
 @inline
@@ -75,6 +75,172 @@ export function packB16(k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: 
 
 export function packB8(k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: usize): void {
   packB(8, k, cols, b, rs, cs, out);
+}
+
+/** Whether `n` places are those of elements side by side. */
+@inline
+export function isDense(n: i32, places: usize): bool {
+  // Places ascend by 4 at least, as nothing lies where another does.
+  return load<i32>(places + <usize>(n - 1) * 4) - load<i32>(places) == (n - 1) * 4;
+}
+
+/** Four places of ascending elements as one vector. */
+@inline
+function four(s0: usize, s1: usize, s2: usize, s3: usize): v128 {
+  const v = i32x4.replace_lane(i32x4.splat(<i32>s0), 1, <i32>s1);
+  return i32x4.replace_lane(i32x4.replace_lane(v, 2, <i32>s2), 3, <i32>s3);
+}
+
+/** Those of four ascending places that go on from the first one, element by element: all ones. */
+@inline
+function goesOn(places: v128): v128 {
+  return i32x4.eq(places, i32x4.add(i32x4.splat(i32x4.extract_lane(places, 0)), i32x4(0, 4, 8, 12)));
+}
+
+/** Whether the others go on to the last one. */
+@inline
+function isSplit(places: v128, first: v128): bool {
+  const rest = i32x4.eq(places, i32x4.sub(i32x4.splat(i32x4.extract_lane(places, 3)), i32x4(12, 8, 4, 0)));
+  return i32x4.all_true(v128.or(first, rest));
+}
+
+@inline
+function areTwoApart(places: v128): bool {
+  return i32x4.all_true(i32x4.eq(places, i32x4.add(i32x4.splat(i32x4.extract_lane(places, 0)), i32x4(0, 8, 16, 24))));
+}
+
+/**
+ * Elements in two rows of an image, the `first` of them from p on and the rest up to the one at q: both loads lie between the
+ * first and the last element.
+ */
+@inline
+function loadSplit(p: usize, q: usize, first: v128): v128 {
+  return v128.bitselect(v128.load(p), v128.load(q - 12), first);
+}
+
+@inline
+function gatherFour(s0: usize, s1: usize, s2: usize, s3: usize, at: usize): v128 {
+  let v = v128.load_zero<u32>(s0 + at);
+  v = v128.load_lane<u32>(s1 + at, v, 1);
+  v = v128.load_lane<u32>(s2 + at, v, 2);
+  return v128.load_lane<u32>(s3 + at, v, 3);
+}
+
+const DENSE = 0;
+const SPLIT = 1;
+const TWO_APART = 2;
+
+@inline
+function loadAs(how: i32, p: usize, q: usize, first: v128): v128 {
+  if (how == DENSE) return v128.load(p);
+  return how == SPLIT ? loadSplit(p, q, first) : everySecond(p);
+}
+
+/** k rows of four columns, the first at s0 and the last at s3, four a turn. */
+@inline
+function packFour(how: i32, width: i32, k: i32, places: usize, s0: usize, s3: usize, first: v128, out: usize): void {
+  const step = <usize>width * 4;
+  for (; k >= 4; k -= 4) {
+    const r0 = <usize>load<i32>(places);
+    const r1 = <usize>load<i32>(places, 4);
+    const r2 = <usize>load<i32>(places, 8);
+    const r3 = <usize>load<i32>(places, 12);
+    v128.store(out, loadAs(how, s0 + r0, s3 + r0, first));
+    v128.store(out + step, loadAs(how, s0 + r1, s3 + r1, first));
+    v128.store(out + 2 * step, loadAs(how, s0 + r2, s3 + r2, first));
+    v128.store(out + 3 * step, loadAs(how, s0 + r3, s3 + r3, first));
+    places += 16;
+    out += 4 * step;
+  }
+  for (; k > 0; k--) {
+    const r0 = <usize>load<i32>(places);
+    v128.store(out, loadAs(how, s0 + r0, s3 + r0, first));
+    places += 4;
+    out += step;
+  }
+}
+
+/** The same of columns that are neither side by side nor two apart, whose rows may be. */
+@inline
+function packAcross(
+  width: i32, k: i32, places: usize, s0: usize, s1: usize, s2: usize, s3: usize, out: usize,
+): void {
+  const step = <usize>width * 4;
+  for (; k >= 4; k -= 4) {
+    const rows = v128.load(places);
+    const first = goesOn(rows);
+    const r0 = <usize>i32x4.extract_lane(rows, 0);
+    const r3 = <usize>i32x4.extract_lane(rows, 3);
+    if (i32x4.all_true(first)) {
+      transposeRows(s0 + r0, s1 + r0, s2 + r0, s3 + r0, out, step);
+    } else if (isSplit(rows, first)) {
+      const v0 = loadSplit(s0 + r0, s0 + r3, first);
+      const v1 = loadSplit(s1 + r0, s1 + r3, first);
+      const v2 = loadSplit(s2 + r0, s2 + r3, first);
+      transposeVectors(v0, v1, v2, loadSplit(s3 + r0, s3 + r3, first), out, step);
+    } else if (areTwoApart(rows)) {
+      transposeVectors(everySecond(s0 + r0), everySecond(s1 + r0), everySecond(s2 + r0), everySecond(s3 + r0), out, step);
+    } else {
+      v128.store(out, gatherFour(s0, s1, s2, s3, r0));
+      v128.store(out + step, gatherFour(s0, s1, s2, s3, <usize>i32x4.extract_lane(rows, 1)));
+      v128.store(out + 2 * step, gatherFour(s0, s1, s2, s3, <usize>i32x4.extract_lane(rows, 2)));
+      v128.store(out + 3 * step, gatherFour(s0, s1, s2, s3, r3));
+    }
+    places += 16;
+    out += 4 * step;
+  }
+  for (; k > 0; k--) {
+    v128.store(out, gatherFour(s0, s1, s2, s3, <usize>load<i32>(places)));
+    places += 4;
+    out += step;
+  }
+}
+
+/** k rows × `width` columns of a B by places, of which `cols` exist: element (i, j) lies at b + rows[i] + columns[j]. */
+@inline
+function packPlaces(width: i32, k: i32, cols: i32, b: usize, rows: usize, columns: usize, out: usize): void {
+  const step = <usize>width * 4;
+  if (width == 16 && cols == 16 && isDense(16, columns)) {
+    const s = b + <usize>load<i32>(columns);
+    for (; k > 0; k--) {
+      const at = s + <usize>load<i32>(rows);
+      v128.store(out, v128.load(at));
+      v128.store(out, v128.load(at, 16), 16);
+      v128.store(out, v128.load(at, 32), 32);
+      v128.store(out, v128.load(at, 48), 48);
+      rows += 4;
+      out += 64;
+    }
+    return;
+  }
+  const last = cols - 1;
+  for (let q = 0; q < width; q += 4) {
+    if (q > last) {
+      for (let to = out; to < out + <usize>k * step; to += step) v128.store(to, f32x4.splat(0));
+    } else {
+      // Columns that are not there repeat the last one: what comes of them is not kept.
+      const s0 = b + <usize>load<i32>(columns + <usize>q * 4);
+      const s1 = b + <usize>load<i32>(columns + <usize>min(q + 1, last) * 4);
+      const s2 = b + <usize>load<i32>(columns + <usize>min(q + 2, last) * 4);
+      const s3 = b + <usize>load<i32>(columns + <usize>min(q + 3, last) * 4);
+      const places = four(s0, s1, s2, s3);
+      const first = goesOn(places);
+      if (q + 3 > last) packAcross(width, k, rows, s0, s1, s2, s3, out);
+      else if (i32x4.all_true(first)) packFour(DENSE, width, k, rows, s0, s3, first, out);
+      else if (isSplit(places, first)) packFour(SPLIT, width, k, rows, s0, s3, first, out);
+      else if (areTwoApart(places)) packFour(TWO_APART, width, k, rows, s0, s3, first, out);
+      else packAcross(width, k, rows, s0, s1, s2, s3, out);
+    }
+    out += 16;
+  }
+}
+
+export function packPlaces16(k: i32, cols: i32, b: usize, rows: usize, columns: usize, out: usize): void {
+  packPlaces(16, k, cols, b, rows, columns, out);
+}
+
+export function packPlaces8(k: i32, cols: i32, b: usize, rows: usize, columns: usize, out: usize): void {
+  packPlaces(8, k, cols, b, rows, columns, out);
 }
 
 /** Sixteen rows that lie side by side, column by column: each cache line is read once, however far apart columns are. */

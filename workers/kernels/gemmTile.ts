@@ -157,6 +157,112 @@ export function tile2x16of(k: i32, a: usize, b: usize, bStep: usize, c: usize, l
   v128.store(d, c13, 48);
 }
 
+/** The same of B whose rows lie at b + places[k]. With ldc 0 the first row is what stays. */
+export function tile2x16at(k: i32, a: usize, b: usize, places: usize, c: usize, ldc: usize, add: bool): void {
+  a = extended(a);
+  places = extended(places);
+  let c00 = f32x4.splat(0);
+  let c01 = f32x4.splat(0);
+  let c02 = f32x4.splat(0);
+  let c03 = f32x4.splat(0);
+  let c10 = f32x4.splat(0);
+  let c11 = f32x4.splat(0);
+  let c12 = f32x4.splat(0);
+  let c13 = f32x4.splat(0);
+  let row: usize;
+  let s: v128;
+  let b0: v128;
+  let b1: v128;
+  let b2: v128;
+  let b3: v128;
+  do {
+    row = b + <usize>load<i32>(places);
+    b0 = v128.load(row);
+    b1 = v128.load(row, 16);
+    b2 = v128.load(row, 32);
+    b3 = v128.load(row, 48);
+    s = v128.load32_splat(a);
+    c00 = multiplyAdd(s, b0, c00);
+    c01 = multiplyAdd(s, b1, c01);
+    c02 = multiplyAdd(s, b2, c02);
+    c03 = multiplyAdd(s, b3, c03);
+    s = v128.load32_splat(a, 4);
+    c10 = multiplyAdd(s, b0, c10);
+    c11 = multiplyAdd(s, b1, c11);
+    c12 = multiplyAdd(s, b2, c12);
+    c13 = multiplyAdd(s, b3, c13);
+    if (!--k) break;
+    row = b + <usize>load<i32>(places, 4);
+    b0 = v128.load(row);
+    b1 = v128.load(row, 16);
+    b2 = v128.load(row, 32);
+    b3 = v128.load(row, 48);
+    s = v128.load32_splat(a, 8);
+    c00 = multiplyAdd(s, b0, c00);
+    c01 = multiplyAdd(s, b1, c01);
+    c02 = multiplyAdd(s, b2, c02);
+    c03 = multiplyAdd(s, b3, c03);
+    s = v128.load32_splat(a, 12);
+    c10 = multiplyAdd(s, b0, c10);
+    c11 = multiplyAdd(s, b1, c11);
+    c12 = multiplyAdd(s, b2, c12);
+    c13 = multiplyAdd(s, b3, c13);
+    if (!--k) break;
+    row = b + <usize>load<i32>(places, 8);
+    b0 = v128.load(row);
+    b1 = v128.load(row, 16);
+    b2 = v128.load(row, 32);
+    b3 = v128.load(row, 48);
+    s = v128.load32_splat(a, 16);
+    c00 = multiplyAdd(s, b0, c00);
+    c01 = multiplyAdd(s, b1, c01);
+    c02 = multiplyAdd(s, b2, c02);
+    c03 = multiplyAdd(s, b3, c03);
+    s = v128.load32_splat(a, 20);
+    c10 = multiplyAdd(s, b0, c10);
+    c11 = multiplyAdd(s, b1, c11);
+    c12 = multiplyAdd(s, b2, c12);
+    c13 = multiplyAdd(s, b3, c13);
+    if (!--k) break;
+    row = b + <usize>load<i32>(places, 12);
+    b0 = v128.load(row);
+    b1 = v128.load(row, 16);
+    b2 = v128.load(row, 32);
+    b3 = v128.load(row, 48);
+    s = v128.load32_splat(a, 24);
+    c00 = multiplyAdd(s, b0, c00);
+    c01 = multiplyAdd(s, b1, c01);
+    c02 = multiplyAdd(s, b2, c02);
+    c03 = multiplyAdd(s, b3, c03);
+    s = v128.load32_splat(a, 28);
+    c10 = multiplyAdd(s, b0, c10);
+    c11 = multiplyAdd(s, b1, c11);
+    c12 = multiplyAdd(s, b2, c12);
+    c13 = multiplyAdd(s, b3, c13);
+    a += 32;
+    places += 16;
+  } while (--k);
+  const d = c + ldc;
+  if (add) {
+    c00 = f32x4.add(v128.load(c), c00);
+    c01 = f32x4.add(v128.load(c, 16), c01);
+    c02 = f32x4.add(v128.load(c, 32), c02);
+    c03 = f32x4.add(v128.load(c, 48), c03);
+    c10 = f32x4.add(v128.load(d), c10);
+    c11 = f32x4.add(v128.load(d, 16), c11);
+    c12 = f32x4.add(v128.load(d, 32), c12);
+    c13 = f32x4.add(v128.load(d, 48), c13);
+  }
+  v128.store(d, c10);
+  v128.store(d, c11, 16);
+  v128.store(d, c12, 32);
+  v128.store(d, c13, 48);
+  v128.store(c, c00);
+  v128.store(c, c01, 16);
+  v128.store(c, c02, 32);
+  v128.store(c, c03, 48);
+}
+
 /** One row of C; A still packed in pairs. */
 export function tile1x16(k: i32, a: usize, b: usize, bStep: usize, c: usize, add: bool): void {
   a = extended(a);

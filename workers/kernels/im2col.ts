@@ -1,7 +1,7 @@
 // Windows of a volume as columns of a matrix and back:
 // cols[(c, p, q, r), (i, j, k)] = x[c, i·sd − pd + p·dd, j·sh − ph + q·dh, k·sw − pw + r·dw], 0 outside the volume.
 import { accumulate } from './elementwise';
-import { copyRow, fillRow, gather4 } from './lanes';
+import { copyRow, everySecond, fillRow, gather4 } from './lanes';
 
 /** First output position whose input position (pos·stride + offset) is ≥ 0, at most `count`. */
 @inline
@@ -22,7 +22,7 @@ const SHORT = 32;
 @inline
 function four(stride: i32, s: usize): v128 {
   if (stride == 1) return v128.load(s);
-  if (stride == 2) return v128.shuffle<f32>(v128.load(s), v128.load(s, 12), 0, 2, 5, 7);
+  if (stride == 2) return everySecond(s);
   return gather4(s, <usize>stride * 4, 4);
 }
 

@@ -1,6 +1,6 @@
 // Every kernel of the WebAssembly backend; the rules of the ABI are in README.md.
 export { clip, clipGrad, elu, eluGrad, hardSigmoid, hardSigmoidGrad, leakyRelu, leakyReluGrad, thresholdedRelu, thresholdedReluGrad } from './activations';
-export { attention, attentionDeltas, attentionDropout, attentionDropoutGrad, attentionDrops, attentionFinish, attentionGrad, attentionRows, attentionScale, attentionScaled, attentionWeightGrads, attentionWorkspace } from './attention';
+export { attention, attentionDeltas, attentionDrops, attentionFinish, attentionGrad, attentionRows, attentionScale, attentionScaled, attentionWeightGrads, attentionWorkspace, maskMatrix, maskState } from './attention';
 export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad, batchNormWithMomentsInputGrad, channelMoments, mergeMoments, runningVariance } from './batchNorm';
 export { add, div, equal, equalI32, fmod, greater, greaterEqual, less, lessEqual, lessI32, maximum, minimum, mod, mul, notEqual, pow, prelu, sub } from './binary';
 export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';

@@ -99,10 +99,11 @@ export function transpose4(s: usize, sStep: usize, d: usize, dStep: usize): void
 /** The same of four rows wherever they lie. */
 @inline
 export function transposeRows(s0: usize, s1: usize, s2: usize, s3: usize, d: usize, dStep: usize): void {
-  const r0 = v128.load(s0);
-  const r1 = v128.load(s1);
-  const r2 = v128.load(s2);
-  const r3 = v128.load(s3);
+  transposeVectors(v128.load(s0), v128.load(s1), v128.load(s2), v128.load(s3), d, dStep);
+}
+
+@inline
+export function transposeVectors(r0: v128, r1: v128, r2: v128, r3: v128, d: usize, dStep: usize): void {
   const t0 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
   const t1 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
   const t2 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
@@ -111,6 +112,12 @@ export function transposeRows(s0: usize, s1: usize, s2: usize, s3: usize, d: usi
   v128.store(d + dStep, v128.shuffle<i64>(t0, t2, 1, 3));
   v128.store(d + 2 * dStep, v128.shuffle<i64>(t1, t3, 0, 2));
   v128.store(d + 3 * dStep, v128.shuffle<i64>(t1, t3, 1, 3));
+}
+
+/** Four elements two apart; nothing behind the fourth is read. */
+@inline
+export function everySecond(p: usize): v128 {
+  return v128.shuffle<f32>(v128.load(p), v128.load(p, 12), 0, 2, 5, 7);
 }
 
 /** Copies n 4-byte elements between arrays that do not overlap; for rows too short to pay memory.copy's call. */

@@ -4,7 +4,7 @@
 // The part of a window inside the volume is a box of taps. Windows that follow each other along a row and lose no tap to
 // the padding have equal boxes, so a row of outputs is one run of these and single windows before and behind it. A helper
 // does a run against one slice of the boxes: it knows nothing of edges, and its few values fit the registers.
-import { gather4 } from './lanes';
+import { everySecond, gather4 } from './lanes';
 
 /** First kernel tap whose position first + tap·step is ≥ 0. */
 @inline
@@ -31,7 +31,7 @@ function runOf(left: i32, stride: i32, reach: i32, size: i32, most: i32): i32 {
 function everyStride(x: usize, k: i32, stride: i32): v128 {
   const p = x + <usize>k * 4;
   if (stride == 1) return v128.load(p);
-  if (stride == 2) return v128.shuffle<f32>(v128.load(p), v128.load(p, 12), 0, 2, 5, 7);
+  if (stride == 2) return everySecond(p);
   return gather4(p, <usize>stride * 4, 4);
 }
 

@@ -4,6 +4,7 @@
  */
 import {
   type AttentionBlocks,
+  type AttentionOperands,
   attentionOperands,
   attentionPlaces,
   nativeQueryBlock,
@@ -26,6 +27,8 @@ export interface AttentionExports {
   readonly attentionDrops: Export;
   readonly dropState: Export;
   readonly dropMatrix: Export;
+  readonly maskState: Export;
+  readonly maskMatrix: Export;
 }
 
 /** A pointer that the kernels take for none. */
@@ -55,29 +58,40 @@ function eachHead(
   }
 }
 
-/** Prepares the state at `ws` for a step, and for each matrix; nothing where none is dropped. */
-function drawing({ dropout, queries, keys }: AttentionBlocks, kernels: AttentionExports, ws: number, draw: number[]) {
-  const [samples, key] = draw;
+/** The states of dropout and masks at `ws`, `none` where there is none: set for a call, and for each matrix. */
+function states(blocks: AttentionBlocks, kernels: AttentionExports, ws: number, operands: AttentionOperands) {
+  const { dropout, masks, queries, keys } = blocks;
+  const drop = dropout ? ws : none;
+  const mask = masks ? ws + attentionPlaces(blocks).mask : none;
   return {
-    begin: () => dropout && kernels.dropState(ws, key!, ...dropout.numbers),
-    matrix: (at: number) =>
-      dropout && kernels.dropMatrix(ws, samples!, dropout.samples, dropout.matrices, at, queries, keys),
+    drop,
+    mask,
+    begin: () => {
+      if (dropout) kernels.dropState(ws, operands.key, ...dropout.numbers);
+      if (masks) kernels.maskState(mask, ...masks, ...operands.masks);
+    },
+    matrix: (at: number) => {
+      if (dropout) kernels.dropMatrix(ws, operands.samples, dropout.samples, dropout.matrices, at, queries, keys);
+      if (masks) kernels.maskMatrix(mask, at);
+    },
   };
 }
 
-export function nativeAttention({ sgemm }: Blas, base: number, kernels: AttentionExports, drops: boolean): BindNative {
+export function nativeAttention({ sgemm }: Blas, base: number, kernels: AttentionExports): BindNative {
   return (args) => {
-    const blocks = readAttention(args, drops);
+    const blocks = readAttention(args, false);
     const { heads, queries, keys, size: D, valueSize: V, causal, scale } = blocks;
-    const [q, k, v, ...more] = attentionOperands(args, blocks) as [number, number, number, ...number[]];
-    const [y, lse, ws] = more.slice(-3) as [number, number, number];
+    const operands = attentionOperands(args, false);
+    const [q, k, v] = operands.given as [number, number, number];
+    const [y, lse, ws] = operands.taken as [number, number, number];
     const { forward, scaled: scaledAt } = attentionPlaces(blocks);
     const scaled = ws + scaledAt;
-    const draw = drawing(blocks, kernels, ws, more);
+    const { drop, mask, begin, matrix: enter } = states(blocks, kernels, ws, operands);
+    const masked = mask === none ? 0 : 1;
     const [scores, tops, sums] = [ws + forward.scores, ws + forward.tops, ws + forward.sums];
     const [ldk, ldv] = [heads * D, heads * V];
     const head = (qAt: number, kAt: number, vAt: number, yAt: number, lseAt: number, matrix: number) => {
-      draw.matrix(matrix);
+      enter(matrix);
       for (let i = 0; i < queries; i += nativeQueryBlock) {
         const rows = Math.min(nativeQueryBlock, queries - i);
         const yRows = yAt + 4 * i * ldv;
@@ -86,16 +100,16 @@ export function nativeAttention({ sgemm }: Blas, base: number, kernels: Attentio
         for (let j = 0; j < end; j += keyBlock) {
           const cols = Math.min(keyBlock, end - j);
           sgemm(0, 1, rows, cols, D, base + scaled, D, base + kAt + 4 * j * ldk, ldk, 0, base + scores, cols);
-          kernels.attentionRows(rows, cols, i, j, causal, scores, tops, sums, V, yRows, ldv);
-          if (drops) kernels.attentionDrops(rows, cols, i, j, keys, causal, scores, ws);
+          kernels.attentionRows(rows, cols, i, j, causal, scores, tops, sums, V, yRows, ldv, mask);
+          if (drop !== none) kernels.attentionDrops(rows, cols, i, j, keys, causal, scores, drop);
           const beta = j > 0 ? 1 : 0;
           sgemm(0, 0, rows, V, cols, base + scores, cols, base + vAt + 4 * j * ldv, ldv, beta, base + yRows, ldv);
         }
-        kernels.attentionFinish(rows, tops, sums, V, yRows, ldv, lseAt + 4 * i);
+        kernels.attentionFinish(rows, tops, sums, V, yRows, ldv, lseAt + 4 * i, masked);
       }
     };
     return () => {
-      draw.begin();
+      begin();
       eachHead(blocks, (query, key, value, result, row, matrix) =>
         head(q + query, k + key, v + value, y + result, lse + row, matrix),
       );
@@ -108,23 +122,22 @@ export function nativeAttentionGrad(
   memory: WebAssembly.Memory,
   base: number,
   kernels: AttentionExports,
-  drops: boolean,
 ): BindNative {
   const bytes = new Uint8Array(memory.buffer);
   return (args) => {
-    const blocks = readAttention(args, drops);
+    const blocks = readAttention(args, true);
     const { samples, heads, queries, keys, size: D, valueSize: V, causal, scale } = blocks;
-    const operands = attentionOperands(args, blocks);
-    const [q, k, v, y, lse, dy, ...more] = operands as [number, number, number, number, number, number, ...number[]];
-    const [dq, dk, dv, ws] = more.slice(-4) as [number, number, number, number];
+    const operands = attentionOperands(args, true);
+    const [q, k, v, y, lse, dy] = operands.given as [number, number, number, number, number, number];
+    const [dq, dk, dv, ws] = operands.taken as [number, number, number, number];
     const { gradient, scaled: scaledAt } = attentionPlaces(blocks);
     const scaled = ws + scaledAt;
     const [weights, grads, deltas] = [ws + gradient.weights, ws + gradient.grads, ws + gradient.deltas];
     const factors = ws + gradient.factors;
-    const [draw, drop] = [drawing(blocks, kernels, ws, more), drops ? ws : none];
+    const { drop, mask, begin, matrix: enter } = states(blocks, kernels, ws, operands);
     const [ldk, ldv] = [heads * D, heads * V];
     const head = (query: number, key: number, value: number, result: number, row: number, matrix: number) => {
-      draw.matrix(matrix);
+      enter(matrix);
       for (let i = 0; i < queries; i += nativeQueryBlock) {
         const rows = Math.min(nativeQueryBlock, queries - i);
         const [queryAt, resultAt] = [query + 4 * i * ldk, result + 4 * i * ldv];
@@ -138,7 +151,21 @@ export function nativeAttentionGrad(
           sgemm(0, 1, rows, cols, D, base + scaled, D, base + k + keyAt, ldk, 0, base + weights, cols);
           sgemm(0, 1, rows, cols, V, base + dyAt, ldv, base + v + valueAt, ldv, 0, base + grads, cols);
           const rowAt = lse + row + 4 * i;
-          kernels.attentionWeightGrads(rows, cols, i, j, keys, causal, weights, grads, rowAt, deltas, factors, drop);
+          kernels.attentionWeightGrads(
+            rows,
+            cols,
+            i,
+            j,
+            keys,
+            causal,
+            weights,
+            grads,
+            rowAt,
+            deltas,
+            factors,
+            drop,
+            mask,
+          );
           sgemm(1, 0, cols, V, rows, base + weights, cols, base + dyAt, ldv, 1, base + dv + valueAt, ldv);
           sgemm(1, 0, cols, D, rows, base + grads, cols, base + scaled, D, 1, base + dk + keyAt, ldk);
           sgemm(0, 0, rows, D, cols, base + grads, cols, base + k + keyAt, ldk, j > 0 ? 1 : 0, base + dqAt, ldk);
@@ -147,7 +174,7 @@ export function nativeAttentionGrad(
       }
     };
     return () => {
-      draw.begin();
+      begin();
       bytes.fill(0, dk, dk + 4 * samples * keys * ldk);
       bytes.fill(0, dv, dv + 4 * samples * keys * ldv);
       eachHead(blocks, head);

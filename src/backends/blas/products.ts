@@ -120,10 +120,8 @@ export function nativeProducts(
     sgemmConv: conv,
     sgemmConvInputGrad: inputGrad,
     sgemmConvWeightGrad: weightGrad,
-    sgemmAttention: nativeAttention(blas, base, exports, false),
-    sgemmAttentionGrad: nativeAttentionGrad(blas, memory, base, exports, false),
-    sgemmAttentionDropout: nativeAttention(blas, base, exports, true),
-    sgemmAttentionDropoutGrad: nativeAttentionGrad(blas, memory, base, exports, true),
+    sgemmAttention: nativeAttention(blas, base, exports),
+    sgemmAttentionGrad: nativeAttentionGrad(blas, memory, base, exports),
   };
 }
 

@@ -80,14 +80,13 @@ function nativeCall({ kernel, args }: KernelCall): NativeCall | undefined {
       };
     }
     case 'attention':
-    case 'attentionGrad':
-    case 'attentionDropout':
-    case 'attentionDropoutGrad': {
-      const blocks = readAttention(args as readonly number[], kernel.startsWith('attentionDropout'));
+    case 'attentionGrad': {
+      const isGradient = kernel === 'attentionGrad';
+      const blocks = readAttention(args, isGradient);
       if (!isWorthIt(blocks.rows, blocks.columns, blocks.size)) return undefined;
       const { forward, gradient } = attentionPlaces(blocks);
       const native = { call: { kernel: nativeAttention[kernel], args } };
-      return { ...native, workspaceBytes: kernel.endsWith('Grad') ? gradient.end : forward.end };
+      return { ...native, workspaceBytes: isGradient ? gradient.end : forward.end };
     }
     default:
       return undefined;
@@ -97,8 +96,6 @@ function nativeCall({ kernel, args }: KernelCall): NativeCall | undefined {
 const nativeAttention = {
   attention: 'sgemmAttention',
   attentionGrad: 'sgemmAttentionGrad',
-  attentionDropout: 'sgemmAttentionDropout',
-  attentionDropoutGrad: 'sgemmAttentionDropoutGrad',
 };
 
 type GemmArgs = [number, number, number, Arg, number, number, Arg, number, number, Arg, number, number];

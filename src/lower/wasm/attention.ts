@@ -1,6 +1,14 @@
 /** Lowering of attention without its matrix of weights to the WebAssembly kernels. */
 import type { Shape } from '../../core/types.ts';
-import { type AttentionAttrs, type AttentionSizes, attentionSizes, dropoutMatrices } from '../../ops/attention.ts';
+import {
+  type AttentionAttrs,
+  type AttentionSizes,
+  attentionSizes,
+  dropoutMatrices,
+  maskAndDraw,
+  weightsShape,
+} from '../../ops/attention.ts';
+import { attentionMaskKinds, maskLayout, mostMasks } from '../../ops/attention-masks.ts';
 import { dropoutThreshold } from '../../ops/dropout.ts';
 import { type Arg, input, type LowerRule, output, workspace } from '../kernel-call.ts';
 import { gemmWorkspace } from './workspace.ts';
@@ -10,8 +18,9 @@ export const keyBlock = 256;
 /** The most queries a block, of so many. */
 const queryBlock = (queries: number, causal: boolean): number =>
   Math.min(queries, !causal || queries > 256 ? 64 : queries > 64 ? 32 : 16);
-/** What the kernels keep of a step's mask. */
+/** What the kernels keep of a step's dropout, and of masks. */
 export const dropStateBytes = 48;
+export const maskStateBytes = 64;
 
 export const up16 = (n: number): number => Math.ceil(n / 16) * 16;
 
@@ -23,12 +32,13 @@ export function attentionWorkspace(
   kind: 'attention' | 'attentionGrad',
   { queries, keys, size, valueSize }: Omit<AttentionSizes, 'samples' | 'heads'>,
   causal: boolean,
-  drops = false,
+  { drops = false, masks = false }: { readonly drops?: boolean; readonly masks?: boolean } = {},
 ): number {
   const m = queryBlock(queries, causal);
   const n = Math.min(causal ? Math.min(queries, keys) : keys, keyBlock);
   const scores = up16(4 * m * n);
-  const shared = (drops ? dropStateBytes : 0) + up16(4 * m * size) + scores + up16(4 * m);
+  const states = (drops ? dropStateBytes : 0) + (masks ? maskStateBytes : 0);
+  const shared = states + up16(4 * m * size) + scores + up16(4 * m);
   const products =
     kind === 'attention'
       ? [gemmWorkspace(m, n, size), gemmWorkspace(m, valueSize, n)]
@@ -40,24 +50,45 @@ export function attentionWorkspace(
   return shared + (kind === 'attention' ? up16(8 * m) : scores + (drops ? up16(4 * n) : 0)) + Math.max(...products);
 }
 
-/** (sizes…, dropout's numbers where there is any…, inputs…, outputs…, workspace). */
+/** A pointer that the kernels take for none. */
+const none = -1;
+
+/**
+ * (sizes…, dropout's six numbers, five of each of two masks, q, k, v, what else the gradient takes, the masks, samples, key,
+ * outputs…, workspace): zeros and no pointers where there is no dropout or mask.
+ */
 const attention =
   (kind: 'attention' | 'attentionGrad'): LowerRule =>
-  ({ inputs, outputs, attrs }) => {
-    const { causal, scale, layout, dropout } = attrs as AttentionAttrs;
+  ({ inputs, outputs, attrs: given }) => {
+    const attrs = given as AttentionAttrs;
+    const { causal, scale, layout, dropout, masks = [] } = attrs;
     const [q, k, v] = inputs.map((t) => t.shape) as [Shape, Shape, Shape];
     const sizes = attentionSizes(q, k, v, layout);
     const args: Arg[] = [sizes.samples, sizes.heads, sizes.queries, sizes.keys, sizes.size, sizes.valueSize];
     args.push(causal ? 1 : 0, scale);
+    const first = kind === 'attention' ? 3 : 6;
+    const behind = maskAndDraw(inputs, first, attrs);
     if (dropout) {
-      const samples = inputs.at(-2)!.shape[0]!;
+      const samples = behind.draw[0]!.shape[0]!;
       const { ratio, stream } = dropout;
-      args.push(samples, dropoutMatrices(q, k, attrs as AttentionAttrs, samples), ...stream);
+      args.push(samples, dropoutMatrices(q, k, attrs, samples), ...stream);
       args.push(dropoutThreshold(ratio), 1 / (1 - ratio));
+    } else {
+      args.push(0, 0, 0, 0, 0, 0);
     }
-    args.push(...inputs.map((_, i) => input(i)), ...outputs.map((_, i) => output(i)), workspace());
-    const kernel = dropout ? { attention: 'attentionDropout', attentionGrad: 'attentionDropoutGrad' }[kind] : kind;
-    return { calls: [{ kernel, args }], workspaceBytes: attentionWorkspace(kind, sizes, causal, !!dropout) };
+    for (let i = 0; i < mostMasks; i++) {
+      const mask = behind.masks[i];
+      const at = mask && maskLayout(mask.shape, weightsShape(q, k, layout))!;
+      args.push(at ? attentionMaskKinds.indexOf(masks[i]!) : 0, at?.inner ?? 1);
+      args.push(at?.outerStep ?? 0, at?.innerStep ?? 0, at?.rowStep ?? 0);
+    }
+    const operand = (i: number, isThere: boolean): Arg => (isThere ? input(i) : none);
+    for (let i = 0; i < first; i++) args.push(input(i));
+    for (let i = 0; i < mostMasks; i++) args.push(operand(first + i, i < masks.length));
+    for (let i = 0; i < 2; i++) args.push(operand(first + masks.length + i, !!dropout));
+    args.push(...outputs.map((_, i) => output(i)), workspace());
+    const has = { drops: !!dropout, masks: masks.length > 0 };
+    return { calls: [{ kernel: kind, args }], workspaceBytes: attentionWorkspace(kind, sizes, causal, has) };
   };
 
 export const attentionRules = {

@@ -8,29 +8,31 @@ export const convKinds = ['conv', 'convInputGrad', 'convWeightGrad'] as const;
 export type ConvKind = (typeof convKinds)[number];
 
 /**
- * Exact scratch bytes of a convolution kernel: `[columns, rounded up to 16][gemm's workspace]`; of narrow weight gradients
- * `[columns]`; of groups of one channel that are added tap by tap `[a frame of zeros around a plane]`. The same formula as the
- * WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test holds it to
- * the export.
+ * Exact scratch bytes of a convolution kernel. Outputs and weights' gradients: `[frame of zeros around an image, if windows hang
+ * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient `[columns][gemm's workspace]`; narrow weight
+ * gradients `[frame][places of taps][places of quads]` or `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
+ * The same formula as the WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test
+ * holds it to the export.
  */
 export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs): number {
-  const frame = frameElements(kind, g, attrs);
-  if (frame !== undefined) return 4 * frame;
+  if (isTapByTap(kind, g, attrs)) return 4 * tapByTapElements(kind, g, attrs);
   const outputs = g.o / attrs.groups;
   const depth = (g.c / attrs.groups) * elementCount(g.kernel);
   const pixels = elementCount(g.out);
-  const columns = isPlain(g, attrs) ? 0 : Math.ceil((4 * depth * pixels) / 16) * 16;
-  switch (kind) {
-    case 'conv':
-      return columns + gemmWorkspace(outputs, pixels, depth);
-    case 'convInputGrad':
-      return columns + gemmWorkspace(depth, pixels, outputs);
-    case 'convWeightGrad':
-      // Too narrow for gemm's tiles: dot products of rows.
-      if (outputs < 8 || depth < 16) return isPlain(g, attrs) ? 0 : 4 * depth * pixels;
-      return columns + gemmWorkspace(outputs, depth, pixels);
+  const plain = isPlain(g, attrs);
+  if (kind === 'convInputGrad') return (plain ? 0 : aligned(depth * pixels)) + gemmWorkspace(depth, pixels, outputs);
+  // Too narrow for gemm's tiles: dot products of rows, read where they lie if each has whole quads of outputs.
+  if (kind === 'convWeightGrad' && (outputs < 8 || depth < 16)) {
+    if (plain) return 0;
+    const areQuads = attrs.stride.at(-1) === 1 && g.out.at(-1)! % 4 === 0;
+    return areQuads ? frameBytes(g, attrs) + aligned(depth) + pixels : 4 * depth * pixels;
   }
+  const product = kind === 'conv' ? gemmWorkspace(outputs, pixels, depth) : gemmWorkspace(outputs, depth, pixels);
+  return (plain ? 0 : frameBytes(g, attrs) + aligned(depth) + aligned(pixels)) + product;
 }
+
+/** Bytes of f32 or i32 elements up to where the next part of a workspace begins. */
+const aligned = (elements: number): number => Math.ceil(elements / 4) * 16;
 
 /** Windows of one element, stride 1, no padding: the input is its own columns. */
 const isPlain = (g: ConvGeometry, attrs: ConvAttrs): boolean =>
@@ -38,12 +40,30 @@ const isPlain = (g: ConvGeometry, attrs: ConvAttrs): boolean =>
   begins(attrs).every((p) => p === 0) &&
   sameShape(g.out, g.size);
 
-/** Elements of the frame around a plane where groups have one channel each and are added tap by tap; undefined where not. */
-function frameElements(kind: ConvKind, g: ConvGeometry, { groups, stride, dilation, padding }: ConvAttrs) {
-  if (g.c !== groups || groups === 1 || kind === 'convWeightGrad') return undefined;
-  const span = g.kernel.map((taps, axis) => (taps - 1) * dilation[axis]!);
-  if (kind === 'conv') return elementCount(g.out.map((n, axis) => (n - 1) * stride[axis]! + span[axis]! + 1));
-  const framed =
-    g.o === groups && stride.every((s) => s === 1) && begins({ padding }).every((p, axis) => p <= span[axis]!);
-  return framed ? elementCount(g.size.map((n, axis) => n + span[axis]!)) : undefined;
+/** Elements along each axis that the taps of all outputs reach. */
+const reaches = (g: ConvGeometry, { stride, dilation }: ConvAttrs): number[] =>
+  g.out.map((n, axis) => (n - 1) * stride[axis]! + (g.kernel[axis]! - 1) * dilation[axis]! + 1);
+
+/** Of a group's image in zeros; nothing where no window hangs over an edge. */
+function frameBytes(g: ConvGeometry, attrs: ConvAttrs): number {
+  const reach = reaches(g, attrs);
+  const isInside = begins(attrs).every((p) => p === 0) && reach.every((n, axis) => n <= g.size[axis]!);
+  return isInside ? 0 : aligned((g.c / attrs.groups) * elementCount(reach));
 }
+
+/** Groups of one channel each: outputs, and the input's gradient where it is itself a convolution of a framed image. */
+function isTapByTap(kind: ConvKind, g: ConvGeometry, { groups, stride, dilation, padding }: ConvAttrs): boolean {
+  if (g.c !== groups || groups === 1 || kind === 'convWeightGrad') return false;
+  return (
+    kind === 'conv' ||
+    (g.o === groups &&
+      stride.every((s) => s === 1) &&
+      begins({ padding }).every((p, axis) => p <= (g.kernel[axis]! - 1) * dilation[axis]!))
+  );
+}
+
+/** Of the frame around one plane. */
+const tapByTapElements = (kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs): number =>
+  kind === 'conv'
+    ? elementCount(reaches(g, attrs))
+    : elementCount(g.size.map((n, axis) => n + (g.kernel[axis]! - 1) * attrs.dilation[axis]!));
