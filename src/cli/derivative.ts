@@ -98,7 +98,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
       ([name, value]) => `${name} ${Number.isInteger(value) ? value : value.toPrecision(7)}`,
     );
     process.stdout.write(
-      `${printFigures(figures)}\n\n${computed.table ? `${computed.table}\n\n` : ''}${[...values, `${tensors.length} tensors${out ? ` written to ${out}` : ''}`].join(', ')}\n${summary === undefined ? '' : `${summary}\n`}`,
+      `${printFigures(figures)}\n\n${computed.table ? `${computed.table}\n\n` : ''}${[...values, `${tensors.length} tensor${tensors.length === 1 ? '' : 's'}${out ? ` written to ${out}` : ''}`].join(', ')}\n${summary === undefined ? '' : `${summary}\n`}`,
     );
   }
   return 0;

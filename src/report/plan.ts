@@ -39,7 +39,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
   return parts.join('\n\n');
 }
 
-/** `device 2, device 5 to 9`, of numbers that rise. */
+/** `device 2, devices 5 to 9`, of numbers that rise. */
 export function rangesOf(devices: readonly number[]): string {
   const runs: [first: number, last: number][] = [];
   for (const device of devices) {
@@ -47,7 +47,7 @@ export function rangesOf(devices: readonly number[]): string {
     if (run && run[1] === device - 1) run[1] = device;
     else runs.push([device, device]);
   }
-  return runs.map(([first, last]) => `device ${first === last ? first : `${first} to ${last}`}`).join(', ');
+  return runs.map(([first, last]) => (first === last ? `device ${first}` : `devices ${first} to ${last}`)).join(', ');
 }
 
 const countOf = ({ programs: [main] }: PlanSummary): string =>
