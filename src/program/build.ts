@@ -6,6 +6,7 @@ import { isStepValue, rootOf } from '../graph/values.ts';
 import { opLabel } from '../ops/fused.ts';
 import { timesUntilStuck } from '../schedule/clock.ts';
 import type { Task } from '../schedule/task.ts';
+import { addProductsInPlace } from './add-in-place.ts';
 import { BuildContext, type BuildOptions, type Lifetimes, runsOf } from './context.ts';
 import type { Buffer, DeviceProgram, Instruction, MemoryCategory, Part, Place, StepProgram } from './instruction.ts';
 import { mostAlive } from './lifetimes.ts';
@@ -23,11 +24,14 @@ export function buildProgram(options: BuildOptions): StepProgram {
   const { chunks, schedule } = options;
   const context = new BuildContext(options);
   const { graphs } = context;
-  const drafts = Array.from({ length: schedule.devices }, (_, device) => new DeviceBuilder(context, device).build());
-  const times = segmentTimes(options, drafts);
   const lifetimesOf = (device: number): Lifetimes => options.lifetimes?.[device] ?? 'short';
   const isShort = (device: number): boolean => lifetimesOf(device) !== 'plain';
   const isOrdered = (device: number): boolean => ['short', 'unshared'].includes(lifetimesOf(device));
+  const drafts = Array.from({ length: schedule.devices }, (_, device) => {
+    const draft = new DeviceBuilder(context, device).build();
+    return isShort(device) ? addProductsInPlace(draft, options.backends[device]!) : draft;
+  });
+  const times = segmentTimes(options, drafts);
   const hasViews = (device: number): boolean => ['short', 'unordered'].includes(lifetimesOf(device));
   const assemble = (list: readonly DraftDevice[]) =>
     connect(list, options.postAhead ?? 1, times).map((d) => (isShort(d.device) ? overwriteDyingInputs(d) : d));

@@ -3,7 +3,8 @@
  * (`workers/kernels/gemm.ts`), written again because lowering is pure: a test holds them to the exports.
  */
 const rowBlock = 128;
-const depthBlock = 256;
+/** Products are summed in blocks of so many; with no more of them there is one sum, which is then stored or added. */
+export const depthBlock = 256;
 const columnBlock = 1024;
 const panel = 16;
 /** One 2 × 16 tile of f32 for ragged edges. */
