@@ -20,15 +20,16 @@ import { stageMap } from '../partition/stage-of.ts';
 import { type TrainingProblem, trainingProblem } from '../partition/training-problem.ts';
 import { type RecomputeMode, withRecompute } from '../recompute/index.ts';
 import {
+  givesWeightGradient,
   makeSchedule,
   namedSchedules,
   type PlacementRule,
-  peakInFlight,
   placementBy,
   playClock,
   type Schedule,
   scheduleNames,
   validateSchedule,
+  walkInFlight,
 } from '../schedule/index.ts';
 import { listSchedule } from './auto-schedule.ts';
 import { capacityOf } from './capacity.ts';
@@ -526,13 +527,27 @@ export function estimateSeconds(
   return clock.makespan + updateSeconds(figures, schedule.placement, devices);
 }
 
-/** Bytes of each device: what its stages keep, and what they hold for the microbatches in flight. */
-export function estimateBytes(schedule: Schedule, { fixedBytes, heldBytes }: StageCosts): number[] {
+/**
+ * The most bytes that each device has at once: what its stages keep, gradients from the first on, and what they hold for the
+ * microbatches in flight.
+ */
+export function estimateBytes(schedule: Schedule, { fixedBytes, gradientBytes, heldBytes }: StageCosts): number[] {
   const bytes = new Array<number>(schedule.devices).fill(0);
-  peakInFlight(schedule).forEach((held, s) => {
-    bytes[schedule.placement[s]!]! += fixedBytes[s]! + held * heldBytes[s]!;
+  const inFlight = new Array<number>(schedule.stages).fill(0);
+  const withoutGradients = new Set(inFlight.keys());
+  schedule.placement.forEach((d, s) => {
+    bytes[d]! += fixedBytes[s]! - gradientBytes[s]!;
   });
-  return bytes;
+  const peaks = [...bytes];
+  walkInFlight(schedule, (d, _index, task, held) => {
+    const { stage: s } = task;
+    bytes[d]! += (held - inFlight[s]!) * heldBytes[s]!;
+    inFlight[s] = held;
+    if (givesWeightGradient(task) && withoutGradients.delete(s)) bytes[d]! += gradientBytes[s]!;
+    peaks[d] = Math.max(peaks[d]!, bytes[d]!);
+  });
+  for (const s of withoutGradients) peaks[schedule.placement[s]!]! += gradientBytes[s]!;
+  return peaks;
 }
 
 /** The fastest on paper first, but every fourth is the next of those that nothing else on paper beats in time and memory. */

@@ -20,6 +20,8 @@ export interface StageCosts {
   readonly traffic: ReadonlyMap<string, { readonly bytes: number; readonly messages: number }>;
   /** Bytes that a stage keeps whatever the schedule: parameters, gradients and optimizer state. */
   readonly fixedBytes: readonly number[];
+  /** Bytes of `fixedBytes` that are gradients, which nobody holds before the stage's first weight gradient of a step. */
+  readonly gradientBytes: readonly number[];
   /** Bytes that a stage holds for each microbatch in flight: forward values that its derivatives read, each once. */
   readonly heldBytes: readonly number[];
 }
@@ -38,6 +40,7 @@ export function stageCosts(
   }));
   const stepSeconds = new Array<number>(stages).fill(0);
   const fixedBytes = new Array<number>(stages).fill(0);
+  const gradientBytes = new Array<number>(stages).fill(0);
   const heldBytes = new Array<number>(stages).fill(0);
   const traffic = new Map<string, { bytes: number; messages: number }>();
   /** Stages that have a value already: it is sent to each once, and kept there once. */
@@ -52,7 +55,11 @@ export function stageCosts(
       continue;
     }
     if (node.op!.alias) continue;
-    if (node.op!.accumulates) fixedBytes[home]! += byteSize(node.outputs[0]!.type);
+    if (node.op!.accumulates) {
+      const bytes = byteSize(node.outputs[0]!.type);
+      fixedBytes[home]! += bytes;
+      gradientBytes[home]! += bytes;
+    }
     if (node.region === 'step') {
       stepSeconds[stage]! += nodeSeconds(node, costs);
       continue;
@@ -74,7 +81,7 @@ export function stageCosts(
       traffic.set(pair, { bytes: known.bytes + byteSize(root.type), messages: known.messages + 1 });
     }
   }
-  return { durations, stepSeconds, traffic, fixedBytes, heldBytes };
+  return { durations, stepSeconds, traffic, fixedBytes, gradientBytes, heldBytes };
 }
 
 /** Seconds of each task on the device of its stage. */

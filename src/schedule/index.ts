@@ -11,7 +11,7 @@ export { forwardOnly } from './forward-only.ts';
 export type { GridOptions } from './grid.ts';
 export { printGrid } from './grid.ts';
 export type { InFlightPoint } from './in-flight.ts';
-export { inFlightPoints, peakHeldOfDevices, peakInFlight, peakInFlightOfDevices } from './in-flight.ts';
+export { inFlightPoints, peakHeldOfDevices, peakInFlight, peakInFlightOfDevices, walkInFlight } from './in-flight.ts';
 export type { Layout, NamedSchedule, ScheduleName } from './named.ts';
 export {
   deviceInFlightBounds,

@@ -80,6 +80,7 @@ describe('a budget that is too small', () => {
     traffic: new Map([['0>1', { bytes: 0, messages: 0 }]]),
     stepSeconds: [0, 0],
     fixedBytes: [0, 0],
+    gradientBytes: [0, 0],
     heldBytes: [10, 10],
   };
   const devices = [0, 1].map(() => ({ backend: 'wasm', memory: null, speed: 1 }) as const);

@@ -275,7 +275,7 @@ describe('estimates on paper', () => {
       ['1>2', { bytes: 1e8, messages: 1 }],
     ]);
     const durations = [0, 1, 2].map(() => ({ F: 2, B: 4, W: 6 }));
-    const figures = { durations, traffic, stepSeconds: [], fixedBytes: [], heldBytes: [] };
+    const figures = { durations, traffic, stepSeconds: [], fixedBytes: [], gradientBytes: [], heldBytes: [] };
     const devices = [1, 2].map((speed) => ({ backend: 'wasm', memory: null, speed }) as const);
     const seconds = taskSeconds(figures, [0, 1, 1], devices);
     const kinds = ['F', 'B', 'W', 'BW'] as const;
@@ -288,20 +288,23 @@ describe('estimates on paper', () => {
   it('add the updates of the device that takes longest for them, each at its speed', () => {
     const durations = [0, 1].map(() => ({ F: 2, B: 4, W: 6 }));
     const traffic = new Map([['0>1', { bytes: 0, messages: 0 }]]);
-    const figures = { durations, traffic, stepSeconds: [3, 8], fixedBytes: [10, 20], heldBytes: [1, 2] };
+    const bytes = { fixedBytes: [10, 20], gradientBytes: [4, 1], heldBytes: [1, 2] };
+    const figures = { durations, traffic, stepSeconds: [3, 8], ...bytes };
     const of = (placement: number[], speeds: number[]) => {
       const shape = { stages: 2, microbatches: 1, placement, devices: 2 };
       const devices = speeds.map((speed) => ({ backend: 'wasm', memory: null, speed }) as const);
       const schedule = makeSchedule('gpipe', shape);
       return [estimateSeconds(schedule, figures, { devices }, costs), ...estimateBytes(schedule, figures)];
     };
+    // The most bytes: the first stage's 6 and its gradients, the second's 19 and a microbatch; of both, all gradients and one.
     // One behind the other: 2 + 10 of the first stage, half of 12 of the second; then 3, or half of 8.
-    expect(of([0, 1], [1, 2])).toEqual([12 + 6 + 4, 11, 22]);
-    expect(of([1, 0], [1, 2])).toEqual([6 + 12 + 8, 22, 11]);
-    expect(of([1, 1], [1, 2])).toEqual([(24 + 11) / 2, 0, 33]);
-    // Of three microbatches, gpipe has all in flight.
-    const three = makeSchedule('gpipe', { stages: 2, microbatches: 3, placement: [0, 1], devices: 2 });
-    expect(estimateBytes(three, figures)).toEqual([10 + 3 * 1, 20 + 3 * 2]);
+    expect(of([0, 1], [1, 2])).toEqual([12 + 6 + 4, 10, 21]);
+    expect(of([1, 0], [1, 2])).toEqual([6 + 12 + 8, 21, 10]);
+    expect(of([1, 1], [1, 2])).toEqual([(24 + 11) / 2, 0, 25 + 4 + 1]);
+    // Of three microbatches, gpipe has all in flight before there is a gradient; 1f1b begins another behind the first gradient.
+    const three = { stages: 2, microbatches: 3, placement: [0, 1], devices: 2 };
+    expect(estimateBytes(makeSchedule('gpipe', three), figures)).toEqual([10 + 2 * 1, 19 + 3 * 2]);
+    expect(estimateBytes(makeSchedule('1f1b', three), figures)).toEqual([10 + 2 * 1, 20 + 2]);
   });
 
   it('of time and memory are near those of the compiled plan', () => {

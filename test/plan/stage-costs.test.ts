@@ -44,6 +44,7 @@ function compiled(plan: Plan) {
       forward: seconds.F,
       backward: seconds.B + seconds.W + seconds.BW,
       update: seconds.U,
+      gradientBytes: bytes((b) => b.category === 'gradients' && accumulators.has(b)),
       fixedBytes:
         bytes((b) => b.category === 'optimizerState' || (b.category === 'gradients' && accumulators.has(b))) +
         bytes((b) => b.category === 'parameters' && parameters.has(b.persistent!)),
