@@ -3,13 +3,9 @@ import { formatShape, formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 import { kaimingUniform, xavierUniform, zeros } from '../init/index.ts';
-import {
-  hiddenScores,
-  scaledDotProductAttentionOp,
-  scaledDotProductAttentionWithLogSumExp,
-  unhidden,
-} from '../ops/attention.ts';
+import { scaledDotProductAttentionOp, scaledDotProductAttentionWithLogSumExp } from '../ops/attention.ts';
 import type { AttentionMask } from '../ops/attention-masks.ts';
+import { hiddenScores, unhidden } from '../ops/attention-unfused.ts';
 import { dropout as drop } from '../ops/dropout.ts';
 import { mul } from '../ops/elementwise.ts';
 import { matmul } from '../ops/matmul.ts';

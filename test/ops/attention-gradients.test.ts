@@ -5,11 +5,11 @@ import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import type { RefTensor } from '../../src/graph/op-record.ts';
 import {
-  type AttentionLayout,
   scaledDotProductAttentionGradOp,
   scaledDotProductAttentionOp,
   scaledDotProductAttentionWithLogSumExp,
 } from '../../src/ops/attention.ts';
+import type { AttentionLayout } from '../../src/ops/attention-sizes.ts';
 import { mul } from '../../src/ops/elementwise.ts';
 import { sum } from '../../src/ops/reduce.ts';
 

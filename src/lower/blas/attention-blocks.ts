@@ -1,5 +1,5 @@
 /** Attention as its kernels take it (`workers/kernels/attention.ts`), block by block of queries and keys. */
-import type { AttentionSizes } from '../../ops/attention.ts';
+import type { AttentionSizes } from '../../ops/attention-sizes.ts';
 import type { Arg } from '../kernel-call.ts';
 import { dropStateBytes, keyBlock, maskStateBytes, up16 } from '../wasm/attention.ts';
 

@@ -1,5 +1,6 @@
 /** Lowering of attention without its matrix of weights to the WebAssembly kernels. */
 import type { Shape } from '../../core/types.ts';
+import { attentionMaskKinds, maskLayout, mostMasks } from '../../ops/attention-masks.ts';
 import {
   type AttentionAttrs,
   type AttentionSizes,
@@ -7,8 +8,7 @@ import {
   dropoutMatrices,
   maskAndDraw,
   weightsShape,
-} from '../../ops/attention.ts';
-import { attentionMaskKinds, maskLayout, mostMasks } from '../../ops/attention-masks.ts';
+} from '../../ops/attention-sizes.ts';
 import { dropoutThreshold } from '../../ops/dropout.ts';
 import { type Arg, input, type LowerRule, output, workspace } from '../kernel-call.ts';
 import { gemmWorkspace } from './workspace.ts';

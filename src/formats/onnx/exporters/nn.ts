@@ -1,7 +1,8 @@
 /** Products, convolutions, pooling, softmax, attention and the loss of classes. */
 import { elementCount, type Shape } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
-import { scaledDotProductAttentionGradOp, unfusedAttention } from '../../../ops/attention.ts';
+import { scaledDotProductAttentionGradOp } from '../../../ops/attention.ts';
+import { unfusedAttention } from '../../../ops/attention-unfused.ts';
 import { type AvgPoolAttrs, divisors } from '../../../ops/avg-pool.ts';
 import { type ConvAttrs, conv, convGeometry, convInputGrad } from '../../../ops/conv.ts';
 import { exp, mul, sub } from '../../../ops/elementwise.ts';
