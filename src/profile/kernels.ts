@@ -248,7 +248,10 @@ const windowSeconds = ({ copies }: RecordedWindow): number =>
 const kernelSeconds = (recorded: RecordedSteps): number =>
   correction(recorded, 0) * recorded.instructions[0]!.reduce((sum, { seconds }) => sum + seconds, 0);
 
-/** The same step on one device: the whole model in one stage, as much memory as needed. */
+/**
+ * The same step on one device: the whole model in one stage, as much memory as needed. Each op by itself, as a partition weighs
+ * them: what shortens lifetimes joins products and sums, and does so elsewhere on several devices.
+ */
 export function onOneDevice(request: PlanRequest, backend: ComputingBackend): PlanRequest {
   const { placement: _placement, schedule: _schedule, ...rest } = request;
   const [name, spec] = Object.entries(request.programs)[0]!;
@@ -257,5 +260,6 @@ export function onOneDevice(request: PlanRequest, backend: ComputingBackend): Pl
     programs: { [name]: spec },
     devices: [{ backend, memory: null, speed: 1 }],
     partition: 'auto',
+    lifetimes: 'plain',
   };
 }
