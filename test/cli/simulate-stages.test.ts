@@ -140,13 +140,13 @@ describe('partita simulate of stages', () => {
   });
 
   it('ends on SIGINT in the midst of a search', onBusyMachines, async () => {
-    const args = '--stages 512 --microbatches 512 --schedule auto --times 1,1,1'.split(' ');
+    const args = '--stages 768 --microbatches 768 --schedule auto --times 1,1,1'.split(' ');
     let sent = 0;
     const { code } = await spawned(folder, ['simulate', ...args], (child) => {
       setTimeout(() => {
         sent = performance.now();
         child.kill('SIGINT');
-      }, 4000);
+      }, 3000);
     });
     expect(code).toBe(null);
     expect(performance.now() - sent).toBeLessThan(2000);
