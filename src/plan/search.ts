@@ -221,12 +221,17 @@ export async function searchPlan(
     a.stepSeconds - b.stepSeconds || largest(a) - largest(b);
   const byPlan = new Map<EvaluatedCandidate, Weighed>();
   const listed = options.schedules === undefined && !byWholeBatch ? Math.min(LISTED, Math.floor(evaluations / 4)) : 0;
-  for (const candidate of inOrderOfPromise(weighed)) {
-    await pause();
-    if (isOver() || evaluated.length >= evaluations - listed) break;
-    evaluate(candidate);
-    byPlan.set(evaluated.at(-1)!, candidate);
-  }
+  const promising = inOrderOfPromise(weighed);
+  const evaluateUpTo = async (count: number): Promise<void> => {
+    while (!isOver() && evaluated.length < count) {
+      const { value: candidate, done } = promising.next();
+      if (done) return;
+      await pause();
+      evaluate(candidate);
+      byPlan.set(evaluated.at(-1)!, candidate);
+    }
+  };
+  await evaluateUpTo(evaluations - listed);
   const best = new Map<Layout, Weighed>();
   for (const found of [...evaluated].sort(bySpeed)) {
     const candidate = byPlan.get(found)!;
@@ -236,6 +241,8 @@ export async function searchPlan(
     await pause();
     if (!isOver()) evaluate({ ...candidate, schedule: 'auto' });
   }
+  // What was kept for such schedules, where there were fewer cuts to make them for.
+  await evaluateUpTo(evaluations);
   evaluated.sort(bySpeed);
 
   // The programs for a smaller last batch and for evaluation must fit too.
@@ -551,7 +558,7 @@ export function estimateBytes(schedule: Schedule, { fixedBytes, gradientBytes, h
 }
 
 /** The fastest on paper first, but every fourth is the next of those that nothing else on paper beats in time and memory. */
-function* inOrderOfPromise(weighed: readonly Weighed[]): Generator<Weighed> {
+function* inOrderOfPromise(weighed: readonly Weighed[]): Generator<Weighed, undefined> {
   const fast = [...weighed].sort((a, b) => a.estimatedSeconds - b.estimatedSeconds);
   const front = new Set<Weighed>();
   let least = Number.POSITIVE_INFINITY;

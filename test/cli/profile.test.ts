@@ -66,13 +66,13 @@ describe('partita profile', () => {
     const profile = readProfile(readFileSync(join(cwd, 'p.json'), 'utf8'), 'p.json');
     expect(Object.keys(profile.entries).length).toBeGreaterThanOrEqual(result.shapes.length);
 
-    // All kernels a hundred times as slow: the plan believes the file.
-    for (const entry of Object.values(profile.entries)) entry.seconds = 0.01;
+    // All kernels a thousand times as slow: the plan believes the file, which knows ops by themselves and products that add.
+    for (const entry of Object.values(profile.entries)) entry.seconds = 0.1;
     writeFileSync(join(cwd, 'slow.json'), JSON.stringify(profile));
     const plan = ['plan', ...digits, '--devices', '2', '--microbatches', '2', '--profile', 'slow.json', '--json'];
     const planned = json((await partita(cwd, plan)).stdout);
     expect(planned.costs).toBe('profile');
-    expect(planned.stepSeconds).toBeGreaterThan(0.3);
+    expect(planned.stepSeconds).toBeGreaterThan(2);
   });
 
   it('prints tables', async () => {
