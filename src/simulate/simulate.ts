@@ -32,7 +32,7 @@ export interface SimulatedTimes {
   readonly busySeconds: number;
   /** With `busySeconds` they sum to the step. */
   readonly waiting: Readonly<Record<WaitKind, number>>;
-  /** 1 − busy / step. */
+  /** Waiting / step: 1 − busy / step. */
   readonly bubbleFraction: number;
 }
 
@@ -43,7 +43,7 @@ export interface Simulation {
   readonly hostSeconds: number;
   /** When each device begins. */
   readonly startSeconds: readonly number[];
-  /** 1 − Σ busy / (devices · step). */
+  /** Σ waiting / (devices · step): 1 − Σ busy / (devices · step). */
   readonly bubbleFraction: number;
   readonly devices: readonly SimulatedTimes[];
   readonly messages: number;
@@ -434,30 +434,30 @@ class Player {
     const hostSeconds = this.#cluster.costs.stepSeconds?.(this.#devices.length) ?? 0;
     const stepSeconds = this.#devices.reduce((end, d) => Math.max(end, d.clock), 0) + hostSeconds;
     const devices = this.#devices.map((d): SimulatedTimes => {
-      const busySeconds = d.compute + d.send + d.other;
+      const waiting = {
+        start: d.start,
+        post: d.waitsForPosts,
+        receive: d.waitsForMessages,
+        barrier: d.waitsAtBarriers,
+        end: stepSeconds - d.clock,
+      };
       return {
         computeSeconds: d.compute,
         sendSeconds: d.send,
         contentionSeconds: d.contention,
         otherSeconds: d.other,
-        busySeconds,
-        waiting: {
-          start: d.start,
-          post: d.waitsForPosts,
-          receive: d.waitsForMessages,
-          barrier: d.waitsAtBarriers,
-          end: stepSeconds - d.clock,
-        },
-        bubbleFraction: idleShare(busySeconds, stepSeconds),
+        busySeconds: d.compute + d.send + d.other,
+        waiting,
+        bubbleFraction: share(idleSeconds(waiting), stepSeconds),
       };
     });
-    const busy = devices.reduce((sum, d) => sum + d.busySeconds, 0);
+    const idle = devices.reduce((sum, { waiting }) => sum + idleSeconds(waiting), 0);
     const startSeconds = this.#devices.map((d) => d.start);
     return {
       stepSeconds,
       hostSeconds,
       startSeconds,
-      bubbleFraction: idleShare(busy, devices.length * stepSeconds),
+      bubbleFraction: share(idle, devices.length * stepSeconds),
       devices,
       messages: this.#devices.reduce((sum, d) => sum + d.messages, 0),
       messageBytes: this.#devices.reduce((sum, d) => sum + d.bytes, 0),
@@ -468,5 +468,8 @@ class Player {
   }
 }
 
-/** Not below 0, where busy seconds that were summed in another order are a bit more than all. */
-const idleShare = (busy: number, all: number): number => (all > 0 ? Math.max(0, 1 - busy / all) : 0);
+/** What is summed is the waiting, so that devices that never wait idle for exactly 0. */
+const idleSeconds = (waiting: SimulatedTimes['waiting']): number =>
+  Object.values(waiting).reduce((sum, seconds) => sum + seconds, 0);
+
+const share = (part: number, all: number): number => (all > 0 ? part / all : 0);
