@@ -32,7 +32,7 @@ export interface SimulatedTimes {
   readonly busySeconds: number;
   /** With `busySeconds` they sum to the step. */
   readonly waiting: Readonly<Record<WaitKind, number>>;
-  /** Waiting / step: 1 − busy / step. */
+  /** 1 − busy / step. */
   readonly bubbleFraction: number;
 }
 
@@ -43,7 +43,7 @@ export interface Simulation {
   readonly hostSeconds: number;
   /** When each device begins. */
   readonly startSeconds: readonly number[];
-  /** Σ waiting / (devices · step): 1 − Σ busy / (devices · step). */
+  /** 1 − Σ busy / (devices · step). */
   readonly bubbleFraction: number;
   readonly devices: readonly SimulatedTimes[];
   readonly messages: number;
@@ -441,23 +441,24 @@ class Player {
         barrier: d.waitsAtBarriers,
         end: stepSeconds - d.clock,
       };
+      const busySeconds = d.compute + d.send + d.other;
       return {
         computeSeconds: d.compute,
         sendSeconds: d.send,
         contentionSeconds: d.contention,
         otherSeconds: d.other,
-        busySeconds: d.compute + d.send + d.other,
+        busySeconds,
         waiting,
-        bubbleFraction: share(idleSeconds(waiting), stepSeconds),
+        bubbleFraction: neverWaits(waiting) ? 0 : idleShare(busySeconds, stepSeconds),
       };
     });
-    const idle = devices.reduce((sum, { waiting }) => sum + idleSeconds(waiting), 0);
+    const busy = devices.reduce((sum, d) => sum + d.busySeconds, 0);
     const startSeconds = this.#devices.map((d) => d.start);
     return {
       stepSeconds,
       hostSeconds,
       startSeconds,
-      bubbleFraction: share(idle, devices.length * stepSeconds),
+      bubbleFraction: devices.every((d) => neverWaits(d.waiting)) ? 0 : idleShare(busy, devices.length * stepSeconds),
       devices,
       messages: this.#devices.reduce((sum, d) => sum + d.messages, 0),
       messageBytes: this.#devices.reduce((sum, d) => sum + d.bytes, 0),
@@ -468,8 +469,9 @@ class Player {
   }
 }
 
-/** What is summed is the waiting, so that devices that never wait idle for exactly 0. */
-const idleSeconds = (waiting: SimulatedTimes['waiting']): number =>
-  Object.values(waiting).reduce((sum, seconds) => sum + seconds, 0);
+/** Then it idles for 0, whatever the roundings of sums that are taken in another order. */
+const neverWaits = (waiting: SimulatedTimes['waiting']): boolean =>
+  Object.values(waiting).every((seconds) => seconds === 0);
 
-const share = (part: number, all: number): number => (all > 0 ? part / all : 0);
+/** Not below 0, where busy seconds that were summed in another order are a bit more than all. */
+const idleShare = (busy: number, all: number): number => (all > 0 ? Math.max(0, 1 - busy / all) : 0);
