@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Graph } from '../../src/graph/graph.ts';
+import { addingCalls, lowerNode } from '../../src/lower/lower.ts';
 import { tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
 import type { Model } from '../../src/optim/model.ts';
@@ -48,5 +49,20 @@ describe('products that add to a sum over microbatches', () => {
   it('are none where a product is deeper than one block of its sum', () => {
     const deep = (batch: number) => adding(planOf(model, { batch, microbatches: 2 })).length;
     expect([deep(512), deep(514)]).toEqual([2, 0]);
+  });
+
+  it('are none of a native library, whose order of sums is its own', () => {
+    const f32s = (...shape: number[]) => ({ dtype: 'f32' as const, shape });
+    const product = (n: number) => ({
+      op: 'matmul',
+      inputs: [f32s(n, n), f32s(n, n)],
+      outputs: [f32s(n, n)],
+      attrs: { transA: true, transB: false },
+    });
+    const kernelsOf = (n: number) => addingCalls('blas', lowerNode('blas', product(n)).calls)?.map((c) => c.kernel);
+    expect(lowerNode('blas', product(64)).calls.map((c) => c.kernel)).toEqual(['sgemm']);
+    expect(kernelsOf(64)).toBeUndefined();
+    // Too small for the library: the kernel's own, which adds.
+    expect(kernelsOf(8)).toEqual(['gemm']);
   });
 });
