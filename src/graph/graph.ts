@@ -1,4 +1,4 @@
-import { GraphError, nearest } from '../core/errors.ts';
+import { GraphError } from '../core/errors.ts';
 import {
   type DType,
   elementCount,
@@ -6,138 +6,16 @@ import {
   type HostTensor,
   type Shape,
   sameType,
-  type TensorData,
   type TensorType,
 } from '../core/types.ts';
+import { NodeNames } from './names.ts';
+import { type Node, type Region, Tensor } from './node.ts';
 import type { Attrs, OpRecord } from './op-record.ts';
 import { TypeRuleError } from './op-record.ts';
+import { type Feed, isBatched, type ParameterInit, type Source, type SourceKind } from './source.ts';
 import { callerLine } from './source-line.ts';
 
-/**
- * The static computational graph. Nodes are appended in topological order and never change; a pass makes a new graph.
- *
- * A training step's graph has two regions. `micro` nodes run once a microbatch on a chunk of the batch; `step` nodes run
- * once a step (gradient totals, updates). Values pass from micro to step only through `accumulate`, whose output is the
- * sum over microbatches in their order. A micro node that reads such a total waits for all microbatches: a barrier
- * (`barriers.ts`).
- */
-export type Region = 'micro' | 'step';
-
-/** An edge: one output of one node. Compared by identity. */
-export class Tensor {
-  readonly node: Node;
-  /** Which output of the node. */
-  readonly index: number;
-  readonly type: TensorType;
-  readonly #name: string | undefined;
-
-  /** `name`: of an output that is known by another name than its node's. */
-  constructor(node: Node, index: number, type: TensorType, name?: string) {
-    this.node = node;
-    this.index = index;
-    this.type = type;
-    this.#name = name;
-  }
-
-  get shape(): Shape {
-    return this.type.shape;
-  }
-  get dtype(): DType {
-    return this.type.dtype;
-  }
-  get rank(): number {
-    return this.type.shape.length;
-  }
-  get graph(): Graph {
-    return this.node.graph;
-  }
-  /** Name of the edge: its own, or the node's, with `:index` behind it for all but the first output. */
-  get name(): string {
-    if (this.#name !== undefined) return this.#name;
-    return this.index === 0 ? this.node.name : `${this.node.name}:${this.index}`;
-  }
-  toString(): string {
-    return `${this.name}: ${formatType(this.type)}`;
-  }
-}
-
-/**
- * Sources have no inputs and no kernel: their values come from outside the graph. A `buffer` belongs to the model and is
- * no parameter (running statistics of batch normalisation): it gets no gradient and is no optimizer's.
- */
-export type SourceKind = 'input' | 'parameter' | 'constant' | 'state' | 'buffer';
-
-/** Who fills an input each step. */
-export type Feed =
-  /** The user's tensor of this name; `batchAxis` null: not batched, whole to every microbatch. */
-  | { readonly kind: 'data'; readonly batchAxis: number | null }
-  /** 1 / (targets of the whole batch that are not `ignoreIndex`): makes a sum a mean over the whole batch. */
-  | { readonly kind: 'inverseCount'; readonly target: string; readonly ignoreIndex: number | null }
-  /** 1 / (`perSample` × samples of the whole batch). */
-  | { readonly kind: 'inverseElements'; readonly perSample: number }
-  /** i32 [batch]: place of each sample in the whole batch of the step, cut into microbatches like the data. */
-  | { readonly kind: 'sampleIndices' }
-  /** i32 [4]: low and high word of the seed, the step, 0. With the sample and the node it keys random numbers. */
-  | { readonly kind: 'randomKey' }
-  /** Scalars of the update that change from step to step (rate, bias corrections), by the optimizer's own rule. */
-  | { readonly kind: 'hyper'; readonly rule: string };
-
-/** The axis along which a fed tensor is cut into microbatches; null: it goes whole to every one. */
-export const feedBatchAxis = (feed: Feed): number | null =>
-  feed.kind === 'data' ? feed.batchAxis : feed.kind === 'sampleIndices' ? 0 : null;
-
-export type ParameterInit =
-  | { readonly kind: 'zeros' }
-  | { readonly kind: 'ones' }
-  | { readonly kind: 'constant'; readonly value: number }
-  | { readonly kind: 'uniform'; readonly low: number; readonly high: number }
-  | { readonly kind: 'normal'; readonly mean: number; readonly std: number }
-  | { readonly kind: 'data'; readonly data: TensorData }
-  /** As `of`, but row `row` of the first axis is 0. */
-  | { readonly kind: 'zeroRow'; readonly of: ParameterInit; readonly row: number };
-
-export interface Source {
-  readonly kind: SourceKind;
-  /** Name outside the graph: of the input, of the parameter. */
-  readonly name: string;
-  readonly feed?: Feed;
-  readonly init?: ParameterInit;
-  /** Gets no gradient. */
-  readonly frozen?: boolean;
-  readonly value?: TensorData;
-}
-
-export interface Node {
-  readonly graph: Graph;
-  /** Position in `graph.nodes`. */
-  readonly id: number;
-  /** Unique, with scopes: `encoder.0.attention.matmul`. */
-  readonly name: string;
-  /** undefined for sources */
-  readonly op: OpRecord | undefined;
-  readonly source: Source | undefined;
-  readonly inputs: readonly Tensor[];
-  readonly outputs: readonly Tensor[];
-  readonly attrs: Attrs;
-  readonly region: Region;
-  /** The node whose derivative (or update) this one belongs to; it follows that node's stage. */
-  readonly origin: Node | undefined;
-  /** 0: computed forward; 1: by the training step's own backward pass. */
-  readonly pass: number;
-  /**
-   * Order of derivative that a forward value is: 0 for the model itself, k for gradients within the model (`gradients`) of
-   * values of orders below k, and for what is computed from them. The gradients of a pipeline flow back through its stages,
-   * so those of order k are the second half of a chain twice as long, folded over the same devices (`partition/fold.ts`).
-   */
-  readonly order: number;
-  /**
-   * Joins derivatives of several forward nodes, its origin one of them: it stands at the earliest stage of its inputs, where
-   * the last of them arrives.
-   */
-  readonly joins?: true;
-  /** Computes once more, for the backward pass, what its origin computes forward. */
-  readonly recomputes?: true;
-}
+export { type Node, type Region, Tensor };
 
 /** What the step leaves behind in a parameter or a state. */
 export interface Assignment {
@@ -158,6 +36,10 @@ export interface InputOptions {
  */
 export type GraphMode = 'training' | 'evaluation';
 
+/** What nodes get that are made now. */
+type Place = Pick<Node, 'region' | 'origin' | 'pass' | 'order'> & { readonly joins: boolean };
+
+/** The static computational graph. Nodes are appended in topological order and never change; a pass makes a new graph. */
 export class Graph {
   readonly mode: GraphMode;
   readonly nodes: Node[] = [];
@@ -171,18 +53,14 @@ export class Graph {
    * gradient is complete only behind the last of them, so that the model can be run in one microbatch only.
    */
   readonly gradientsOfWholeBatch = new Set<string>();
-  readonly #byName = new Map<string, Node>();
-  readonly #counters = new Map<string, number>();
+  readonly #names = new NodeNames();
   /** Batch axis of each named result; null: not batched. */
   readonly #batchAxes = new Map<string, number | null>();
   /** Named results with one entry a microbatch. */
   readonly #perMicrobatch = new Set<string>();
+  /** Prefixes of the names of new nodes. */
   #scopes: string[] = [];
-  #region: Region = 'micro';
-  #origin: Node | undefined;
-  #pass = 0;
-  #order = 0;
-  #joins = false;
+  #place: Place = { region: 'micro', origin: undefined, pass: 0, order: 0, joins: false };
 
   constructor(options: { readonly mode?: GraphMode } = {}) {
     this.mode = options.mode ?? 'training';
@@ -198,28 +76,7 @@ export class Graph {
         });
       }
     }
-    let types: readonly TensorType[];
-    try {
-      types = op.infer(
-        inputs.map((t) => t.type),
-        attrs,
-      );
-    } catch (error) {
-      if (!(error instanceof TypeRuleError)) throw error;
-      const got = inputs.map((t) => formatType(t.type)).join(', ');
-      const scope = this.#scopes.length ? ` in ${this.#scopes.join('.')}` : '';
-      throw new GraphError('type-rule', `${op.name}(${got})${scope}: ${error.message}${callerLine()}`, {
-        fields: {
-          op: op.name,
-          shapes: inputs.map((t) => t.shape),
-          dtypes: inputs.map((t) => t.dtype),
-          attrs,
-          scope: this.#scopes.join('.'),
-          reason: error.message,
-          at: callerLine().replace(/^\s*at /, ''),
-        },
-      });
-    }
+    const types = inferTypes(op, inputs, attrs, this.#scopes);
     return this.#append(op as unknown as OpRecord, undefined, inputs, attrs, types, name ?? op.name).outputs;
   }
 
@@ -272,7 +129,7 @@ export class Graph {
         remedy: "graph.parameter('weight', [64, 10], { kind: 'zeros' })",
       });
     }
-    if (this.#byName.has(full)) {
+    if (this.#names.has(full)) {
       throw new GraphError('duplicate-parameter', `${kind} ${full} exists already${callerLine()}`, {
         fields: { parameter: full },
         remedy: 'give the layer another name, or pass the first tensor on to tie the weights',
@@ -290,7 +147,7 @@ export class Graph {
     if (value.data.length !== elementCount(value.type.shape)) {
       throw new GraphError('constant-size', `constant of ${formatType(value.type)} has ${value.data.length} values`);
     }
-    return this.#source({ kind: 'constant', name: this.#unique(name), value: value.data }, value.type);
+    return this.#source({ kind: 'constant', name: this.#names.take(name), value: value.data }, value.type);
   }
 
   /** An f32 scalar. */
@@ -338,10 +195,10 @@ export class Graph {
 
   /** Gives a node the name it has outside (in an ONNX file) while the graph is being built; a taken one gets a number. */
   rename(node: Node, name: string): void {
-    if (this.#byName.get(node.name) === node) this.#byName.delete(node.name);
+    this.#names.remove(node);
     // The graph is being built: nobody has read the node's name yet.
-    (node as { -readonly [K in keyof Node]: Node[K] }).name = this.#unique(name);
-    this.#byName.set(node.name, node);
+    (node as { -readonly [K in keyof Node]: Node[K] }).name = this.#names.take(name);
+    this.#names.add(node);
   }
 
   /** After the step, `target` (a parameter, state or buffer) holds `value`. */
@@ -364,57 +221,43 @@ export class Graph {
 
   /** Nodes made inside `build` run once a step instead of once a microbatch, and follow `origin`'s stage. */
   inStep<T>(origin: Node | undefined, build: () => T): T {
-    return this.#with({ region: 'step', origin, pass: this.#pass, order: this.#order }, build);
+    return this.#at({ ...this.#place, region: 'step', origin }, build);
   }
 
   /** Nodes made inside `build` are part of `origin`'s derivative: they follow its stage. */
   derivativeOf<T>(origin: Node, build: () => T): T {
-    return this.#with({ region: origin.region, origin, pass: origin.pass + 1, order: origin.order }, build);
+    return this.#at({ ...this.#placeOf(origin), pass: origin.pass + 1 }, build);
   }
 
   /** `derivativeOf` for what joins derivatives of several nodes, `origin` one of them (`Node.joins`). */
   joiningDerivatives<T>(origin: Node, build: () => T): T {
-    return this.derivativeOf(origin, () => {
-      this.#joins = true;
-      try {
-        return build();
-      } finally {
-        this.#joins = false;
-      }
-    });
+    return this.#at({ ...this.#placeOf(origin), pass: origin.pass + 1, joins: true }, build);
   }
 
   /** Nodes made inside `build` are part of `origin`'s derivative within the model: forward values of this order. */
   gradientOf<T>(origin: Node, order: number, build: () => T): T {
-    return this.#with({ region: origin.region, origin, pass: origin.pass, order }, build);
+    return this.#at({ ...this.#placeOf(origin), order }, build);
   }
 
   /** Nodes made inside `build` stand where `origin` stands: its stage, pass and order. */
   beside<T>(origin: Node, build: () => T): T {
-    return this.#with({ region: origin.region, origin, pass: origin.pass, order: origin.order }, build);
+    return this.#at(this.#placeOf(origin), build);
   }
 
-  #with<T>(state: { region: Region; origin: Node | undefined; pass: number; order: number }, build: () => T): T {
-    const saved = {
-      region: this.#region,
-      origin: this.#origin,
-      pass: this.#pass,
-      order: this.#order,
-      scopes: this.#scopes,
-    };
-    this.#region = state.region;
-    this.#origin = state.origin;
-    this.#pass = state.pass;
-    this.#order = state.order;
-    if (state.origin) this.#scopes = [state.region === 'step' ? 'update' : 'grad', state.origin.name];
+  #placeOf(node: Node): Place {
+    const { region, pass, order } = node;
+    return { ...this.#place, region, origin: node, pass, order };
+  }
+
+  #at<T>(place: Place, build: () => T): T {
+    const [outerPlace, outerScopes] = [this.#place, this.#scopes];
+    this.#place = place;
+    if (place.origin) this.#scopes = [place.region === 'step' ? 'update' : 'grad', place.origin.name];
     try {
       return build();
     } finally {
-      this.#region = saved.region;
-      this.#origin = saved.origin;
-      this.#pass = saved.pass;
-      this.#order = saved.order;
-      this.#scopes = saved.scopes;
+      this.#place = outerPlace;
+      this.#scopes = outerScopes;
     }
   }
 
@@ -423,7 +266,7 @@ export class Graph {
    * of random numbers).
    */
   nextName(name: string): string {
-    return this.#free([...this.#scopes, name].join('.')).name;
+    return this.#names.peek([...this.#scopes, name].join('.'));
   }
 
   /** Tensors of the sources of one kind, in order. */
@@ -437,16 +280,11 @@ export class Graph {
 
   /** The node of this name. Throws GraphError naming the nearest one. */
   node(name: string): Node {
-    const node = this.#byName.get(name);
-    if (node) return node;
-    const near = nearest(name, this.#byName.keys());
-    throw new GraphError('unknown-node', `no node is named ${name}${near ? `; did you mean ${near}?` : ''}`, {
-      fields: { name, nearest: near ?? null },
-    });
+    return this.#names.find(name);
   }
 
   has(name: string): boolean {
-    return this.#byName.has(name);
+    return this.#names.has(name);
   }
 
   /**
@@ -454,48 +292,21 @@ export class Graph {
    * Types are taken over: the pass's result goes through the verifier.
    */
   adopt(node: Node, inputs: readonly Tensor[], origin: Node | undefined): Node {
-    const copy: Node = {
-      graph: this,
-      id: this.nodes.length,
-      name: node.name,
-      op: node.op,
-      source: node.source,
-      inputs,
-      outputs: [],
-      attrs: node.attrs,
-      region: node.region,
-      origin,
-      pass: node.pass,
-      order: node.order,
-      ...(node.joins ? { joins: true } : {}),
-      ...(node.recomputes ? { recomputes: true } : {}),
-    };
-    return this.#register(
-      copy,
-      node.outputs.map((t) => t.type),
+    const { name, op, source, attrs, region, pass, order, joins, recomputes } = node;
+    const marks = { ...(joins ? { joins } : {}), ...(recomputes ? { recomputes } : {}) };
+    return this.#insert(
+      { name, op, source, inputs, attrs, region, origin, pass, order, ...marks },
+      node.outputs.map(({ type }) => ({ type })),
     );
   }
 
   /** Appends a forward node of this graph once more, as part of the backward pass, with inputs of the same types. */
   recompute(node: Node, inputs: readonly Tensor[]): Node {
-    const clone: Node = {
-      graph: this,
-      id: this.nodes.length,
-      name: this.#unique(`recompute.${node.name}`),
-      op: node.op,
-      source: undefined,
-      inputs,
-      outputs: [],
-      attrs: node.attrs,
-      region: node.region,
-      origin: node,
-      pass: node.pass + 1,
-      order: node.order,
-      recomputes: true,
-    };
-    return this.#register(
-      clone,
-      node.outputs.map((t) => t.type),
+    const { op, attrs, region, order } = node;
+    const [name, pass] = [this.#names.take(`recompute.${node.name}`), node.pass + 1];
+    return this.#insert(
+      { name, op, source: undefined, inputs, attrs, region, origin: node, pass, order, recomputes: true },
+      node.outputs.map(({ type }) => ({ type })),
     );
   }
 
@@ -511,23 +322,13 @@ export class Graph {
     outputs: readonly Tensor[],
     origin: Node | undefined,
   ): Node {
-    const node: Node = {
-      graph: this,
-      id: this.nodes.length,
-      name: last.name,
-      op: op as unknown as OpRecord,
-      source: undefined,
-      inputs,
-      outputs: [],
-      attrs,
-      region: last.region,
-      origin,
-      pass: last.pass,
-      order: last.order,
-      ...(last.recomputes ? { recomputes: true } : {}),
-    };
-    (node.outputs as Tensor[]).push(...outputs.map((t, i) => new Tensor(node, i, t.type, t.name)));
-    return this.#add(node);
+    const { name, region, pass, order, recomputes } = last;
+    const fused = op as unknown as OpRecord;
+    const marks = recomputes ? { recomputes } : {};
+    return this.#insert(
+      { name, op: fused, source: undefined, inputs, attrs, region, origin, pass, order, ...marks },
+      outputs,
+    );
   }
 
   #source(source: Source, type: TensorType): Tensor {
@@ -557,49 +358,66 @@ export class Graph {
     types: readonly TensorType[],
     name: string,
   ): Node {
-    const node: Node = {
-      graph: this,
-      id: this.nodes.length,
-      name: this.#unique([...this.#scopes, name].join('.')),
-      op,
-      source,
-      inputs,
-      outputs: [],
-      attrs,
-      region: source ? (isBatched(source) ? 'micro' : 'step') : this.#region,
-      origin: this.#origin,
-      pass: this.#pass,
-      order: this.#origin ? this.#order : Math.max(0, ...inputs.map((t) => t.node.order)),
-      ...(this.#joins && !source ? { joins: true } : {}),
-    };
-    return this.#register(node, types);
+    const { region, origin, pass, order, joins } = this.#place;
+    return this.#insert(
+      {
+        name: this.#names.take([...this.#scopes, name].join('.')),
+        op,
+        source,
+        inputs,
+        attrs,
+        region: source ? (isBatched(source) ? 'micro' : 'step') : region,
+        origin,
+        pass,
+        order: origin ? order : Math.max(0, ...inputs.map((t) => t.node.order)),
+        ...(joins && !source ? { joins: true } : {}),
+      },
+      types.map((type) => ({ type })),
+    );
   }
 
-  #register(node: Node, types: readonly TensorType[]): Node {
-    (node.outputs as Tensor[]).push(...types.map((type, i) => new Tensor(node, i, type)));
-    return this.#add(node);
-  }
-
-  #add(node: Node): Node {
+  #insert(
+    made: Omit<Node, 'graph' | 'id' | 'outputs'>,
+    outputs: readonly { readonly type: TensorType; readonly name?: string }[],
+  ): Node {
+    const tensors: Tensor[] = [];
+    const node: Node = { graph: this, id: this.nodes.length, ...made, outputs: tensors };
+    outputs.forEach(({ type, name }, i) => {
+      tensors.push(new Tensor(node, i, type, name));
+    });
     this.nodes.push(node);
-    this.#byName.set(node.name, node);
+    this.#names.add(node);
     return node;
-  }
-
-  #unique(name: string): string {
-    const free = this.#free(name);
-    if (free.count > 0) this.#counters.set(name, free.count + 1);
-    return free.name;
-  }
-
-  /** The first name of `name`, `name_1`, … that no node has, and the number behind it (0: none). */
-  #free(name: string): { name: string; count: number } {
-    if (!this.#byName.has(name)) return { name, count: 0 };
-    let count = this.#counters.get(name) ?? 1;
-    while (this.#byName.has(`${name}_${count}`)) count++;
-    return { name: `${name}_${count}`, count };
   }
 }
 
-/** An input that is cut into microbatches; every other source exists once a step. */
-const isBatched = (source: Source): boolean => source.feed !== undefined && feedBatchAxis(source.feed) !== null;
+/** Types of an op's outputs. Throws GraphError naming op, shapes and the caller's line where the op refuses its inputs. */
+function inferTypes<A extends Attrs>(
+  op: OpRecord<A>,
+  inputs: readonly Tensor[],
+  attrs: A,
+  scopes: readonly string[],
+): readonly TensorType[] {
+  try {
+    return op.infer(
+      inputs.map((t) => t.type),
+      attrs,
+    );
+  } catch (error) {
+    if (!(error instanceof TypeRuleError)) throw error;
+    const got = inputs.map((t) => formatType(t.type)).join(', ');
+    const scope = scopes.join('.');
+    const at = callerLine();
+    throw new GraphError('type-rule', `${op.name}(${got})${scope && ` in ${scope}`}: ${error.message}${at}`, {
+      fields: {
+        op: op.name,
+        shapes: inputs.map((t) => t.shape),
+        dtypes: inputs.map((t) => t.dtype),
+        attrs,
+        scope,
+        reason: error.message,
+        at: at.replace(/^\s*at /, ''),
+      },
+    });
+  }
+}

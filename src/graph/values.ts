@@ -1,12 +1,10 @@
-import { feedBatchAxis, type Node, type Tensor } from './graph.ts';
+import type { Node, Tensor } from './graph.ts';
+import { isBatched } from './source.ts';
 
 /** Whether a value exists once a step (parameters, totals, fed scalars) rather than once a microbatch. */
 export function isStepValue(tensor: Tensor): boolean {
   const { node } = tensor;
-  if (node.source) {
-    const { feed } = node.source;
-    return feed === undefined || feedBatchAxis(feed) === null;
-  }
+  if (node.source) return !isBatched(node.source);
   return node.region === 'step' || node.op!.accumulates !== undefined;
 }
 

@@ -3,7 +3,7 @@
  * session starts, from a stream keyed by seed and parameter name.
  */
 import { elementCount, type Shape } from '../core/types.ts';
-import type { ParameterInit } from '../graph/graph.ts';
+import type { ParameterInit } from '../graph/source.ts';
 
 export const zeros: ParameterInit = { kind: 'zeros' };
 export const ones: ParameterInit = { kind: 'ones' };

@@ -1,5 +1,6 @@
 import type { Shape } from '../core/types.ts';
-import type { ParameterInit, Tensor } from '../graph/graph.ts';
+import type { Tensor } from '../graph/graph.ts';
+import type { ParameterInit } from '../graph/source.ts';
 import { fanIn, fanInUniform, kaimingUniform } from '../init/index.ts';
 import * as ops from '../ops/conv.ts';
 import * as transposed from '../ops/conv-transpose.ts';

@@ -1,4 +1,5 @@
-import type { Graph, ParameterInit, Tensor } from '../graph/graph.ts';
+import type { Graph, Tensor } from '../graph/graph.ts';
+import type { ParameterInit } from '../graph/source.ts';
 import { normal } from '../init/index.ts';
 import { equal, where } from '../ops/compare.ts';
 import { detach } from '../ops/detach.ts';

@@ -1,6 +1,7 @@
 /** Normalisations of each sample by itself: how the batch is cut changes nothing. */
 import { elementCount, formatShape, sameShape } from '../core/types.ts';
-import type { ParameterInit, Tensor } from '../graph/graph.ts';
+import type { Tensor } from '../graph/graph.ts';
+import type { ParameterInit } from '../graph/source.ts';
 import { ones, zeros } from '../init/index.ts';
 import { batchNormInference } from '../ops/batch-norm.ts';
 import { mul, sub } from '../ops/elementwise.ts';

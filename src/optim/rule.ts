@@ -1,4 +1,5 @@
-import type { ParameterInit, Tensor } from '../graph/graph.ts';
+import type { Tensor } from '../graph/graph.ts';
+import type { ParameterInit } from '../graph/source.ts';
 import type { UpdateScalars } from '../ops/update-record.ts';
 
 /** What tells one optimizer from another. */

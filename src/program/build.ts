@@ -1,7 +1,8 @@
 import { PlanError } from '../core/errors.ts';
 import { byteSize } from '../core/types.ts';
-import { feedBatchAxis, type Graph, type Node, type Tensor } from '../graph/graph.ts';
+import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import type { Cost } from '../graph/op-record.ts';
+import { feedBatchAxis } from '../graph/source.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import { opLabel } from '../ops/fused.ts';
 import { timesUntilStuck } from '../schedule/clock.ts';

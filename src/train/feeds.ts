@@ -1,8 +1,9 @@
 import { UsageError } from '../core/errors.ts';
 import { formatType, type HostTensor, sameType } from '../core/types.ts';
 import { toReference } from '../graph/evaluate.ts';
-import type { Graph, Source, Tensor } from '../graph/graph.ts';
+import type { Graph, Tensor } from '../graph/graph.ts';
 import type { RefTensor } from '../graph/op-record.ts';
+import type { Source } from '../graph/source.ts';
 import { initialValue } from './fill.ts';
 
 /** What a step knows when it fills the graph's inputs. */

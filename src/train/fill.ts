@@ -1,6 +1,6 @@
 import { normal, uniform } from '../core/random.ts';
 import { allocate, elementCount, type HostTensor, type TensorData, type TensorType } from '../core/types.ts';
-import type { ParameterInit } from '../graph/graph.ts';
+import type { ParameterInit } from '../graph/source.ts';
 
 /** First values of a parameter, as `fillInitial` writes them. */
 export function initialValue(type: TensorType, init: ParameterInit, seed: number, name: string): HostTensor {

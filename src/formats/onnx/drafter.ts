@@ -1,8 +1,9 @@
 /** A graph → a draft of the ONNX graph, node by node, by the table of exporters. */
 import { GraphError, joinProblems, UsageError } from '../../core/errors.ts';
 import type { HostTensor, TensorType } from '../../core/types.ts';
-import { type Feed, Graph, type Node, type Tensor } from '../../graph/graph.ts';
+import { Graph, type Node, type Tensor } from '../../graph/graph.ts';
 import type { Attrs } from '../../graph/op-record.ts';
+import type { Feed } from '../../graph/source.ts';
 import { isOpName } from '../../ops/index.ts';
 import { type Draft, type DraftItem, type DraftNode, type DraftSource, Value } from './draft.ts';
 import type { ExportContext, Exporter, ExportTable, NodeAttributes, Parts } from './exporters/exporter.ts';

@@ -4,7 +4,8 @@
  */
 import { FormatError, GraphError, UsageError } from '../../core/errors.ts';
 import { allocate, formatType, type HostTensor, sameType, type TensorType } from '../../core/types.ts';
-import { feedBatchAxis, type Graph, type ParameterInit } from '../../graph/graph.ts';
+import type { Graph } from '../../graph/graph.ts';
+import { feedBatchAxis, type ParameterInit } from '../../graph/source.ts';
 import { buildModel, type Model } from '../../optim/model.ts';
 import { assemble } from './assemble.ts';
 import { compareDrafts, type Draft, fixedSizes } from './draft.ts';

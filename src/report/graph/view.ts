@@ -1,7 +1,8 @@
 import { formatValues } from '../../core/format.ts';
 import { byteSize, type DType, formatType, type Shape } from '../../core/types.ts';
-import type { Feed, Graph, Node, SourceKind, Tensor } from '../../graph/graph.ts';
+import type { Graph, Node, Tensor } from '../../graph/graph.ts';
 import type { Attrs } from '../../graph/op-record.ts';
+import type { Feed, SourceKind } from '../../graph/source.ts';
 import { isCutEdge, phaseOf } from '../../graph/values.ts';
 import type { GraphValues } from './values.ts';
 

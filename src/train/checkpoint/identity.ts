@@ -1,7 +1,8 @@
 /** What must be equal for a checkpoint to be resumed: all that decides the bits. The layout decides none. */
 import { createHash } from 'node:crypto';
 import { formatType } from '../../core/types.ts';
-import type { Graph, Source } from '../../graph/graph.ts';
+import type { Graph } from '../../graph/graph.ts';
+import type { Source } from '../../graph/source.ts';
 import { batchNormOp } from '../../ops/batch-norm.ts';
 import { someGraph } from '../../optim/model.ts';
 import type { Plan, PlanRequest } from '../../plan/plan.ts';

@@ -1,0 +1,50 @@
+import type { TensorData } from '../core/types.ts';
+
+/**
+ * Sources have no inputs and no kernel: their values come from outside the graph. A `buffer` belongs to the model and is
+ * no parameter (running statistics of batch normalisation): it gets no gradient and is no optimizer's.
+ */
+export type SourceKind = 'input' | 'parameter' | 'constant' | 'state' | 'buffer';
+
+/** Who fills an input each step. */
+export type Feed =
+  /** The user's tensor of this name; `batchAxis` null: not batched, whole to every microbatch. */
+  | { readonly kind: 'data'; readonly batchAxis: number | null }
+  /** 1 / (targets of the whole batch that are not `ignoreIndex`): makes a sum a mean over the whole batch. */
+  | { readonly kind: 'inverseCount'; readonly target: string; readonly ignoreIndex: number | null }
+  /** 1 / (`perSample` × samples of the whole batch). */
+  | { readonly kind: 'inverseElements'; readonly perSample: number }
+  /** i32 [batch]: place of each sample in the whole batch of the step, cut into microbatches like the data. */
+  | { readonly kind: 'sampleIndices' }
+  /** i32 [4]: low and high word of the seed, the step, 0. With the sample and the node it keys random numbers. */
+  | { readonly kind: 'randomKey' }
+  /** Scalars of the update that change from step to step (rate, bias corrections), by the optimizer's own rule. */
+  | { readonly kind: 'hyper'; readonly rule: string };
+
+/** The axis along which a fed tensor is cut into microbatches; null: it goes whole to every one. */
+export const feedBatchAxis = (feed: Feed): number | null =>
+  feed.kind === 'data' ? feed.batchAxis : feed.kind === 'sampleIndices' ? 0 : null;
+
+export type ParameterInit =
+  | { readonly kind: 'zeros' }
+  | { readonly kind: 'ones' }
+  | { readonly kind: 'constant'; readonly value: number }
+  | { readonly kind: 'uniform'; readonly low: number; readonly high: number }
+  | { readonly kind: 'normal'; readonly mean: number; readonly std: number }
+  | { readonly kind: 'data'; readonly data: TensorData }
+  /** As `of`, but row `row` of the first axis is 0. */
+  | { readonly kind: 'zeroRow'; readonly of: ParameterInit; readonly row: number };
+
+export interface Source {
+  readonly kind: SourceKind;
+  /** Name outside the graph: of the input, of the parameter. */
+  readonly name: string;
+  readonly feed?: Feed;
+  readonly init?: ParameterInit;
+  /** Gets no gradient. */
+  readonly frozen?: boolean;
+  readonly value?: TensorData;
+}
+
+/** An input that is cut into microbatches; every other source exists once a step. */
+export const isBatched = (source: Source): boolean => source.feed !== undefined && feedBatchAxis(source.feed) !== null;
