@@ -1,4 +1,5 @@
 import { GraphError, PlanError } from '../core/errors.ts';
+import { byteSize } from '../core/types.ts';
 import { type BarrierLevels, barrierLevels } from '../graph/barriers.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import type { Cost } from '../graph/op-record.ts';
@@ -16,8 +17,8 @@ import { isSilent, valueKey } from './values.ts';
 
 /**
  * `short`: a device's nodes run in the order that keeps the fewest bytes alive, outputs lie over inputs that die, and views
- * over what they are a part of. `unshared`: no views, which join lives. `unordered`: in the order of the graph. `plain`: tasks in the order of the graph, every value in
- * bytes of its own.
+ * over what they are a part of. `unshared`: no views, which join lives. `unordered`: in the order of the graph. `plain`:
+ * tasks in the order of the graph, every value in bytes of its own.
  */
 export type Lifetimes = 'short' | 'unshared' | 'unordered' | 'plain';
 
@@ -156,9 +157,19 @@ export class BuildContext {
 
   /** How many blocks of the value's type there are, one behind the other: a sample each where samples are computed singly. */
   samplesOf(root: Tensor, microbatch: number | null): number {
-    if (!this.options.perSample) return 1;
-    const isSingle = microbatch !== null && !isStepValue(root) && this.chunk(root.graph).perSample.has(root.node);
-    return isSingle ? this.options.chunks[microbatch]! : 1;
+    return this.#isSingle(root, microbatch) ? this.options.chunks[microbatch!]! : 1;
+  }
+
+  /** Bytes from one sample to the next; 0 where all have the same. */
+  sampleStride(tensor: Tensor, microbatch: number | null): number {
+    const root = rootOf(tensor);
+    return this.#isSingle(root, microbatch) ? byteSize(root.type) : 0;
+  }
+
+  /** Whether each sample of a value is computed by itself. */
+  #isSingle(root: Tensor, microbatch: number | null): boolean {
+    if (!this.options.perSample || microbatch === null || isStepValue(root)) return false;
+    return this.chunk(root.graph).perSample.has(root.node);
   }
 
   graphOf(microbatch: number | null): Graph {
