@@ -1,128 +1,37 @@
-import { proveBlas } from '../backends/blas/self-test.ts';
-import { DeviceError, UsageError } from '../core/errors.ts';
-import { checkOptions, type OptionNames } from '../core/options.ts';
-import type { HostTensor, TensorData, TensorType } from '../core/types.ts';
+import { UsageError } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
+import type { HostTensor } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
-import type { Tensor } from '../graph/graph.ts';
-import type { Source } from '../graph/source.ts';
-import { kernelsOf } from '../lower/kernel-call.ts';
-import { liveBytesOverTime } from '../memory/device-memory.ts';
-import { deaths } from '../memory/liveness.ts';
 import { hasNullDevices, refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
 import { mayBeginAhead } from '../program/ahead.ts';
-import { memoryCategories, type StagedTensor } from '../program/instruction.ts';
-import type { ClusterOptions, DeviceCluster, PredictSeconds } from '../runtime/device-cluster.ts';
-import type { DeviceImage, StepReport } from '../runtime/device-image.ts';
-import { LocalCluster } from '../runtime/local-cluster.ts';
-import { ThreadCluster } from '../runtime/thread-cluster.ts';
+import type { DeviceCluster, PredictSeconds } from '../runtime/device-cluster.ts';
+import type { StepReport } from '../runtime/device-image.ts';
 import { instructionSeconds } from '../simulate/cluster.ts';
-import { feedValue, type WholeBatch } from './feeds.ts';
-import { fillInitial } from './fill.ts';
-import { noiseOfResults, type StepNoise } from './noise-tracker.ts';
-import { checkFeed, packFeed, unpackResult } from './staging-area.ts';
+import { Feeder } from './feeder.ts';
+import { checkLiveBytes, checkPeaks, plannedPeaksOf } from './measured.ts';
+import { noiseOfResults } from './noise-tracker.ts';
+import { PersistentValues } from './persistent.ts';
+import {
+  type RunOptions,
+  type RunResult,
+  runNames,
+  type SessionOptions,
+  type SessionState,
+  type StagedBatch,
+  type StagedRunOptions,
+  type StageOptions,
+  sessionNames,
+  stagedRunNames,
+  stageNames,
+} from './session-options.ts';
+import { unpackResult } from './staging-area.ts';
+import { imagesOf, refuseOfNullDevices, startDevices } from './start-devices.ts';
 
-export interface SessionOptions extends ClusterOptions {
-  readonly seed?: number;
-  /** First values of parameters and buffers by name instead of the models' own initialisation. */
-  readonly parameters?: ReadonlyMap<string, HostTensor>;
-  /**
-   * `threads`: one worker thread a device (default). `local`: all devices in this thread, taking turns — the same programs,
-   * memory and bits without parallelism, for debugging and where threads are not to be had. Null devices are always so.
-   */
-  readonly transport?: 'threads' | 'local';
-  /** Called, and waited for, when the devices are up with their kernels and nothing is loaded yet. */
-  readonly onStart?: () => void | Promise<void>;
-}
-
-const sessionNames: OptionNames<SessionOptions> = {
-  seed: true,
-  parameters: true,
-  transport: true,
-  onStart: true,
-  blas: true,
-  audit: true,
-  poison: true,
-  faults: true,
-  hangFactor: true,
-  heapMegabytes: true,
-  threads: true,
-};
-const runNames: OptionNames<RunOptions> = {
-  step: true,
-  lr: true,
-  momentum: true,
-  profile: true,
-  whole: true,
-  signal: true,
-  meanwhile: true,
-};
-const { step: _step, whole: _whole, ...stagedRunNames } = runNames;
-
-/** All that a session holds between two steps, by name. */
-export interface SessionState {
-  readonly parameters: ReadonlyMap<string, HostTensor>;
-  readonly buffers: ReadonlyMap<string, HostTensor>;
-  readonly optimizerState: ReadonlyMap<string, HostTensor>;
-}
-
-export interface RunOptions {
-  /** Step number of the optimizer, from 0. */
-  readonly step?: number;
-  readonly lr?: number;
-  /** Momentum, of Adam beta1, of this step; default the optimizer's own. It must have been made for one. */
-  readonly momentum?: number;
-  readonly profile?: boolean;
-  /** The batch that the given one is a part of; default: it is the whole. */
-  readonly whole?: WholeBatch;
-  readonly signal?: AbortSignal;
-  /** Called once the devices are at work: what the host does meanwhile, such as staging the next batch. */
-  readonly meanwhile?: () => void;
-}
-
-/** A batch that lies ready for a program's next run: `Session.stage` makes one. */
-export interface StagedBatch {
-  readonly program: string;
-  readonly options: StageOptions;
-}
-
-export interface StageOptions extends Pick<RunOptions, 'step' | 'whole'> {
-  /**
-   * Has the devices begin this step as soon as they have ended the one under way, without waiting for the host: default
-   * false. They change nothing until `runStaged` asks for it, which gives its rate; any other call but reading makes them leave
-   * it, and costs what they have computed. Without effect where no step is under way, in an audit, and for programs that
-   * have not run yet or that update nothing.
-   */
-  readonly ahead?: boolean;
-}
-
-/** Of a run of a staged batch. */
-export type StagedRunOptions = Omit<RunOptions, keyof StageOptions>;
-
-export interface RunResult {
-  /** Whole-batch objective before the update; NaN where the program has none, and of null devices, which compute none. */
-  readonly loss: number;
-  /** Global 2-norm of the whole-batch gradient over all parameters; null where the program does not compute it. */
-  readonly gradNorm: number | null;
-  /** What the step's microbatches tell of the gradient noise; null where the program does not compute it. */
-  readonly noise: StepNoise | null;
-  /** Results by name (`output/…`, `grad/…`), whole-batch tensors; of null devices there are none. */
-  readonly results: ReadonlyMap<string, HostTensor>;
-  /** Wall time on the coordinator. */
-  readonly seconds: number;
-  readonly reports: readonly StepReport[];
-}
+export type { RunOptions, RunResult, SessionOptions, SessionState, StagedBatch, StagedRunOptions, StageOptions };
 
 /** What looking at a byte of memory costs an audit, with room to spare; the hang limit allows for it. */
 const AUDIT_SECONDS_PER_BYTE = 1e-9;
-
-/** Where a persistent tensor lies. */
-interface Home {
-  readonly tensor: Tensor;
-  readonly device: number;
-  readonly offset: number;
-  readonly bytes: number;
-}
 
 /**
  * A plan running on its devices: loads programs and parameters, runs steps, reads results. After a failure every call
@@ -131,9 +40,9 @@ interface Home {
 export class Session implements AsyncDisposable {
   readonly plan: Plan;
   readonly #cluster: DeviceCluster;
-  readonly #homes: ReadonlyMap<string, Home>;
+  readonly #values: PersistentValues;
   /** Two areas: while the devices read one, the next batch is put into the other. */
-  readonly #feeds: readonly Uint8Array[];
+  readonly #feeder: Feeder;
   /** Likewise: devices may write those of the next step while these are read. */
   readonly #results: readonly Uint8Array[];
   /** The area that a step under way reads. */
@@ -144,7 +53,6 @@ export class Session implements AsyncDisposable {
   #begun: { readonly batch: StagedBatch; readonly area: number } | undefined;
   /** Programs that may be begun so. */
   readonly #mayBegin = new Map<string, boolean>();
-  readonly #sources = new Map<string, readonly { readonly feed: StagedTensor; readonly source: Source }[]>();
   readonly #ran = new Set<string>();
   readonly #audit: boolean;
   /** Of first values and of random numbers within the model. */
@@ -159,7 +67,6 @@ export class Session implements AsyncDisposable {
   private constructor(
     plan: Plan,
     cluster: DeviceCluster,
-    homes: ReadonlyMap<string, Home>,
     feeds: readonly SharedArrayBuffer[],
     results: readonly SharedArrayBuffer[],
     audit: boolean,
@@ -167,8 +74,9 @@ export class Session implements AsyncDisposable {
   ) {
     this.plan = plan;
     this.#cluster = cluster;
-    this.#homes = homes;
-    this.#feeds = feeds.map((area) => new Uint8Array(area));
+    this.#values = new PersistentValues(plan, cluster);
+    const areas = feeds.map((area) => new Uint8Array(area));
+    this.#feeder = new Feeder(plan, areas, seed);
     this.#results = results.map((area) => new Uint8Array(area));
     this.#audit = audit;
     this.seed = seed;
@@ -182,7 +90,7 @@ export class Session implements AsyncDisposable {
     const audit = options.audit ?? process.env.PARTITA_AUDIT === '1';
     const isNull = hasNullDevices(plan.request.devices);
     if (isNull) refuseOfNullDevices(plan, options);
-    const cluster = await startCluster(plan, { ...options, audit });
+    const cluster = await startDevices(plan, { ...options, audit });
     try {
       const most = (of: (name: string) => number) => (isNull ? 0 : Math.max(16, ...Object.keys(programs).map(of)));
       // The second takes no memory until a batch is staged.
@@ -192,20 +100,8 @@ export class Session implements AsyncDisposable {
       await cluster.attachStaging(feeds, results);
       await options.onStart?.();
       for (const [name, program] of Object.entries(programs)) await cluster.load(name, imagesOf(plan, name, program));
-      const homes = findHomes(plan);
-      const session = new Session(plan, cluster, homes, feeds, results, audit, options.seed ?? 0);
-      await session.#writeConstants();
-      for (const [name, home] of homes) {
-        const { init } = home.tensor.node.source!;
-        const given = options.parameters?.get(name);
-        if (given) await session.#write(home, given);
-        else {
-          const { type } = home.tensor;
-          await cluster.fill(home.device, home.offset, home.bytes, (target) =>
-            fillInitial(viewOf(type, target), type, init!, session.seed, name),
-          );
-        }
-      }
+      const session = new Session(plan, cluster, feeds, results, audit, options.seed ?? 0);
+      await session.#values.initialize(session.seed, options.parameters);
       return session;
     } catch (error) {
       await cluster.close();
@@ -223,7 +119,8 @@ export class Session implements AsyncDisposable {
       await this.#forgo();
       // Beside what is staged, which another run is for.
       const area = this.#staged?.area === 0 ? 1 : 0;
-      this.#pack(program, batch, options, area);
+      this.#programOf(program);
+      this.#feeder.pack(program, area, batch, options);
       return this.#run(program, area, options, options);
     });
   }
@@ -234,7 +131,7 @@ export class Session implements AsyncDisposable {
    * but not of one that devices are to begin behind the step under way.
    */
   stage(program: string, batch: Readonly<Record<string, HostTensor>>, options: StageOptions = {}): StagedBatch {
-    checkOptions('Session.stage', options, { step: true, whole: true, ahead: true });
+    checkOptions('Session.stage', options, stageNames);
     if (this.#begun && this.#reading !== undefined) {
       throw new UsageError('staged-batch', 'a batch is staged already that devices begin behind the step under way', {
         fields: { program: this.#begun.batch.program },
@@ -244,7 +141,8 @@ export class Session implements AsyncDisposable {
     const taken = this.#reading ?? this.#begun?.area;
     const area = taken === 0 ? 1 : 0;
     this.#staged = undefined;
-    this.#pack(program, batch, options, area);
+    this.#programOf(program);
+    this.#feeder.pack(program, area, batch, options);
     const staged = { program, options };
     this.#staged = { batch: staged, area };
     if (options.ahead && this.#reading !== undefined && this.#canBegin(program)) {
@@ -272,13 +170,6 @@ export class Session implements AsyncDisposable {
     });
   }
 
-  /** Everything that is fed but the update's scalars, which the rate decides that a run is given. */
-  #pack(program: string, batch: Readonly<Record<string, HostTensor>>, options: StageOptions, area: number): void {
-    const { feeds } = this.#programOf(program);
-    if (!this.#computes) this.#checkNullBatch(feeds, batch);
-    else this.#feed(program, area, batch, options, (source) => source.feed!.kind !== 'hyper');
-  }
-
   /** Runs `call` when all earlier calls have ended, however they ended. */
   #inTurn<T>(call: () => Promise<T>): Promise<T> {
     const result = this.#last.then(call);
@@ -291,8 +182,7 @@ export class Session implements AsyncDisposable {
     if (!this.#computes && options.profile)
       refuseNullDevices(this.plan.request.devices, 'there are no times to record');
     const { lr, momentum } = options;
-    if (this.#computes)
-      this.#feed(program, area, {}, { ...staged, lr, momentum }, (source) => source.feed!.kind === 'hyper');
+    if (this.#computes) this.#feeder.packScalars(program, area, { ...staged, lr, momentum });
     this.#interrupted = true;
     const begin = performance.now();
     const predict = this.#predictOf(program);
@@ -312,7 +202,7 @@ export class Session implements AsyncDisposable {
     } finally {
       this.#reading = undefined;
     }
-    if (this.#audit) this.#auditCategories(program, reports);
+    if (this.#audit) checkLiveBytes(this.plan, program, reports);
     this.#ran.add(program);
     this.#interrupted = false;
     if (failure) throw failure.error;
@@ -348,10 +238,7 @@ export class Session implements AsyncDisposable {
     if (this.#audit || !this.#ran.has(program)) return false;
     let may = this.#mayBegin.get(program);
     if (may === undefined) {
-      const late = this.#sourcesOf(program).flatMap(({ feed, source }) =>
-        source.feed!.kind === 'hyper' ? [feed.name] : [],
-      );
-      may = mayBeginAhead(this.#programOf(program), new Set(late));
+      may = mayBeginAhead(this.#programOf(program), this.#feeder.scalarsOf(program));
       this.#mayBegin.set(program, may);
     }
     return may;
@@ -379,35 +266,27 @@ export class Session implements AsyncDisposable {
     });
   }
 
-  /** Of a batch there need be nothing, but what is there must be what the model takes. */
-  #checkNullBatch(feeds: readonly StagedTensor[], batch: Readonly<Record<string, HostTensor>>): void {
-    for (const feed of feeds) {
-      const given = batch[feed.name];
-      if (given) checkFeed(feed, given);
-    }
-  }
-
   /** Values of all parameters by name, in graph order. */
   parameters(): Promise<Map<string, HostTensor>> {
-    return this.#inTurn(() => this.#readAll('parameter'));
+    return this.#inTurn(() => this.#values.read('parameter'));
   }
 
   /** Buffers (running statistics) by name, in graph order. */
   buffers(): Promise<Map<string, HostTensor>> {
-    return this.#inTurn(() => this.#readAll('buffer'));
+    return this.#inTurn(() => this.#values.read('buffer'));
   }
 
   /** Optimizer state by name (`m/encoder.weight`). */
   optimizerState(): Promise<Map<string, HostTensor>> {
-    return this.#inTurn(() => this.#readAll('state'));
+    return this.#inTurn(() => this.#values.read('state'));
   }
 
   /** Parameters, buffers and optimizer state as one step left them. */
   state(): Promise<SessionState> {
     return this.#inTurn(async () => ({
-      parameters: await this.#readAll('parameter'),
-      buffers: await this.#readAll('buffer'),
-      optimizerState: await this.#readAll('state'),
+      parameters: await this.#values.read('parameter'),
+      buffers: await this.#values.read('buffer'),
+      optimizerState: await this.#values.read('state'),
     }));
   }
 
@@ -415,22 +294,8 @@ export class Session implements AsyncDisposable {
   write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
     return this.#inTurn(async () => {
       await this.#forgo();
-      await this.#writeAll(values);
+      await this.#values.write(values);
     });
-  }
-
-  async #writeAll(values: ReadonlyMap<string, HostTensor>): Promise<void> {
-    refuseNullDevices(this.plan.request.devices, 'values cannot be written');
-    const writes = [...values].map(([name, value]) => {
-      const home = this.#homes.get(name);
-      if (!home)
-        throw new UsageError('unknown-parameter', `the model has no parameter, buffer or state ${name}`, {
-          fields: { name },
-        });
-      checkFits(home, value);
-      return { home, value };
-    });
-    for (const { home, value } of writes) await this.#write(home, value);
   }
 
   /** Highest byte each device has ever written, as it finds itself. */
@@ -443,10 +308,7 @@ export class Session implements AsyncDisposable {
 
   /** The planned peak of the programs that have run so far: what `measuredPeaks` must equal. */
   plannedPeaks(): number[] {
-    return this.plan.memory.map((m) => {
-      const persistent = Math.max(0, ...m.persistent.map((p) => p.offset + p.bytes));
-      return Math.max(persistent, ...[...this.#ran].map((name) => m.layouts[name]!.height));
-    });
+    return plannedPeaksOf(this.plan, this.#ran);
   }
 
   /** Ends the step under way; the session is failed from then on. */
@@ -467,188 +329,20 @@ export class Session implements AsyncDisposable {
     try {
       if (!this.#interrupted && this.#ran.size > 0) {
         await this.#forgo();
-        await this.#checkPeaks();
+        checkPeaks(this.plannedPeaks(), await this.#cluster.measurePeaks());
       }
     } finally {
       await this.#cluster.close();
     }
   }
 
-  async #checkPeaks(): Promise<void> {
-    const planned = this.plannedPeaks();
-    const measured = await this.#cluster.measurePeaks();
-    const wrong = planned.findIndex((bytes, device) => bytes !== measured[device]);
-    if (wrong < 0) return;
-    throw new DeviceError(
-      'peak-mismatch',
-      `device ${wrong} has a planned peak of ${planned[wrong]} bytes and measures ${measured[wrong]}`,
-      {
-        fields: { device: wrong, plannedBytes: planned[wrong], measuredBytes: measured[wrong] },
-      },
-    );
-  }
-
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-
-  /** Measured live bytes, instruction by instruction and category by category, against the plan's. */
-  #auditCategories(program: string, reports: readonly StepReport[]): void {
-    for (const [device, report] of reports.entries()) {
-      const { layouts, persistent } = this.plan.memory[device]!;
-      const image = this.plan.programs[program]!.devices[device]!;
-      const planned = liveBytesOverTime(image, layouts[program]!.intervals, persistent);
-      planned.forEach((bytes, at) => {
-        const wrong = memoryCategories.findIndex((category, c) => bytes[category] !== report.audit!.liveBytes[at]![c]);
-        if (wrong < 0) return;
-        const category = memoryCategories[wrong]!;
-        const measured = report.audit!.liveBytes[at]![wrong];
-        throw new DeviceError(
-          'audit-live-bytes',
-          `audit: behind instruction ${at} of ${program}, device ${device} has ${measured} live bytes of ${category} and ${bytes[category]} are planned`,
-          { fields: { device, instruction: at, category, measuredBytes: measured, plannedBytes: bytes[category] } },
-        );
-      });
-    }
-  }
-
-  async #readAll(kind: 'parameter' | 'buffer' | 'state'): Promise<Map<string, HostTensor>> {
-    refuseNullDevices(this.plan.request.devices, `the values of ${plural[kind]} cannot be read`);
-    const values = new Map<string, HostTensor>();
-    for (const [name, home] of this.#homes) {
-      if (home.tensor.node.source!.kind !== kind) continue;
-      const bytes = await this.#cluster.read(home.device, home.offset, home.bytes);
-      values.set(name, { type: home.tensor.type, data: viewAs(home.tensor.type, bytes) });
-    }
-    return values;
-  }
-
-  async #write(home: Home, value: HostTensor): Promise<void> {
-    checkFits(home, value);
-    await this.#cluster.write(
-      home.device,
-      home.offset,
-      new Uint8Array(value.data.buffer, value.data.byteOffset, value.data.byteLength),
-    );
-  }
-
-  async #writeConstants(): Promise<void> {
-    for (const { device, persistent } of this.plan.memory) {
-      for (const p of persistent) {
-        const constant = this.plan.constants.get(p.name);
-        if (!constant) continue;
-        const { buffer, byteOffset, byteLength } = constant.data;
-        await this.#cluster.write(device, p.offset, new Uint8Array(buffer, byteOffset, byteLength));
-      }
-    }
-  }
-
-  /** A program's feeds, each with the input of the graph that it is the value of. */
-  #sourcesOf(program: string): readonly { readonly feed: StagedTensor; readonly source: Source }[] {
-    const known = this.#sources.get(program);
-    if (known) return known;
-    const inputs = new Map(
-      this.plan.graphs[program]!.sources('input').map((t) => [t.node.source!.name, t.node.source!]),
-    );
-    const sources = this.plan.programs[program]!.feeds.map((feed) => ({ feed, source: inputs.get(feed.name)! }));
-    this.#sources.set(program, sources);
-    return sources;
-  }
-
-  /** Puts the values of the program's inputs that are `wanted` into a staging area. */
-  #feed(
-    program: string,
-    area: number,
-    tensors: Readonly<Record<string, HostTensor>>,
-    { step = 0, whole, lr, momentum }: Pick<RunOptions, 'step' | 'whole' | 'lr' | 'momentum'>,
-    wanted: (source: Source) => boolean,
-  ): void {
-    const { optimizer, programs } = this.plan.request;
-    const hyper = () => optimizer!.hyper(lr ?? optimizer!.defaultRate, step, momentum);
-    const context = { tensors, samples: programs[program]!.batch, whole, seed: this.seed, step, hyper };
-    for (const { feed, source } of this.#sourcesOf(program)) {
-      if (wanted(source)) packFeed(feed, feedValue(source, context), this.#feeds[area]!);
-    }
-  }
-}
-
-const plural = { parameter: 'parameters', buffer: 'buffers', state: 'optimizer state' } as const;
-
-/** What a session with null devices cannot be asked for. */
-function refuseOfNullDevices({ request }: Plan, { parameters, transport }: SessionOptions): void {
-  const { devices, programs } = request;
-  const asksGradients = Object.values(programs).some(({ mode }) => mode === 'gradients');
-  if (asksGradients) refuseNullDevices(devices, 'there are no gradients to compute');
-  if (parameters) refuseNullDevices(devices, 'first values of parameters have no place');
-  if (transport === 'threads') {
-    refuseNullDevices(devices, "transport: 'threads' has nothing to share out", "leave transport out, or give 'local'");
-  }
-}
-
-/** Devices that compute nothing take turns in this thread. A library is tried before any device takes it. */
-async function startCluster({ request, memory }: Plan, options: SessionOptions): Promise<DeviceCluster> {
-  if (hasNullDevices(request.devices)) return LocalCluster.startNull(request.devices.length, options);
-  const { blas } = request;
-  if (blas) await proveBlas(blas);
-  const specs = request.devices.map((d, i) => ({
-    backend: kernelsOf(d.backend),
-    simd: request.simd,
-    bytes: memory[i]!.peakBytes,
-    capacity: d.memory,
-  }));
-  return await (options.transport === 'local' ? LocalCluster : ThreadCluster).start(specs, { ...options, blas });
-}
-
-function checkFits({ tensor, bytes }: Home, value: HostTensor): void {
-  if (value.data.byteLength === bytes && value.type.dtype === tensor.dtype) return;
-  throw new UsageError('parameter-type', `${tensor} cannot take ${value.data.length} values of ${value.type.dtype}`, {
-    fields: { name: tensor.name },
-  });
 }
 
 /** √Σ of the parameters' squared norms, added in f64 in the order of the graph. */
 function normOf(results: ReadonlyMap<string, HostTensor>): number | null {
   const squares = [...results].filter(([name]) => name.startsWith('grad_square/'));
   return squares.length > 0 ? Math.sqrt(squares.reduce((sum, [, t]) => sum + t.data[0]!, 0)) : null;
-}
-
-function imagesOf(plan: Plan, name: string, program: Plan['programs'][string]): DeviceImage[] {
-  const offsets = plan.memory.map((m) => m.layouts[name]!.offsets);
-  return program.devices.map((device, d) => ({
-    program: device,
-    offsets: offsets[d]!,
-    peerOffsets: offsets,
-    deaths: deaths(device, plan.memory[d]!.layouts[name]!.intervals),
-    persistent: plan.memory[d]!.persistent,
-    feeds: program.feeds,
-    results: program.results,
-  }));
-}
-
-/** Parameters and state by name, with their device and offset. */
-function findHomes(plan: Plan): Map<string, Home> {
-  const homes = new Map<string, Home>();
-  for (const graph of Object.values(plan.graphs)) {
-    for (const tensor of (['parameter', 'buffer', 'state'] as const).flatMap((kind) => graph.sources(kind))) {
-      const { name } = tensor.node.source!;
-      if (homes.has(name)) continue;
-      for (const { device, persistent } of plan.memory) {
-        const place = persistent.find((p) => p.name === name);
-        if (place) homes.set(name, { tensor, device, offset: place.offset, bytes: place.bytes });
-      }
-      if (!homes.has(name)) throw new DeviceError('homeless-parameter', `no device owns ${name}`, { fields: { name } });
-    }
-  }
-  return homes;
-}
-
-const viewAs = (type: TensorType, bytes: Uint8Array): TensorData => viewOf(type, bytes.slice());
-
-/** The same bytes as numbers. */
-function viewOf({ dtype }: TensorType, { buffer, byteOffset, byteLength }: Uint8Array): TensorData {
-  return dtype === 'f32'
-    ? new Float32Array(buffer, byteOffset, byteLength / 4)
-    : dtype === 'i32'
-      ? new Int32Array(buffer, byteOffset, byteLength / 4)
-      : new Uint8Array(buffer, byteOffset, byteLength);
 }
