@@ -11,18 +11,17 @@
  * value can be found by `graph.labels`.
  */
 import { FormatError, GraphError, UsageError } from '../../core/errors.ts';
-import { formatShape, type Shape, sameShape } from '../../core/types.ts';
 import { Graph, type Tensor } from '../../graph/graph.ts';
-import { concat, reshape } from '../../ops/shape.ts';
 import type { ModelMode } from '../../optim/model.ts';
 import type { BatchAxes } from './batch-axes.ts';
 import { type ContextSource, NodeContext } from './context.ts';
+import { callFunction, ModelFunctions } from './functions.ts';
 import { hostRuleOf } from './host/index.ts';
 import { constantInputs, declaredBatchAxis, fileBatch, type SizeOptions, Symbols, sizedInputs } from './interface.ts';
-import { constantOf, float32Of, graphDType, isFloatDType, known, toHostConstant } from './known.ts';
+import { constantOf, float32Of, isFloatDType, known, toHostConstant } from './known.ts';
+import { nextCondition, readLoop, stackSlices } from './loop.ts';
 import type {
   OnnxAttribute,
-  OnnxDType,
   OnnxFunction,
   OnnxGraph,
   OnnxModel,
@@ -33,10 +32,10 @@ import type {
 import { isTensor, type Known, type OperatorContext, ownDomain, type Value } from './operator.ts';
 import { operatorRule } from './operators/index.ts';
 import { orderNodes, reads } from './order.ts';
-import { describeNode, nodeError, Problems, Unsupported } from './problems.ts';
+import { nodeError, Problems, Unsupported } from './problems.ts';
 import { type Bound, Scope } from './scope.ts';
 import { runningStatistics } from './statistics.ts';
-import { onnxDTypeOf } from './tensor-bytes.ts';
+import { checkDeclared, valueDType } from './value-types.ts';
 
 /**
  * Before this version operators of two tensors broadcast by attributes: those that say more than today's broadcasting are
@@ -71,7 +70,7 @@ export class Importer {
   readonly #graph: Graph;
   readonly #problems = new Problems();
   readonly #symbols = new Symbols();
-  readonly #functions = new Map<string, OnnxFunction>();
+  readonly #functions: ModelFunctions;
   readonly #frozen: ReadonlySet<string>;
   readonly #lifted = new Map<Known, Tensor>();
   /** Initialisers behind parameters and buffers. */
@@ -91,11 +90,7 @@ export class Importer {
     this.#axes = axes;
     this.#frozen = new Set(options.frozen);
     this.#statedSizes = (fileBatch(model, options) ?? batch) === batch;
-    for (const f of model.functions) {
-      const key = functionKey(f.domain, f.name, f.overload);
-      if (this.#functions.has(key)) throw new FormatError('onnx-function', `function ${key} is defined twice`);
-      this.#functions.set(key, f);
-    }
+    this.#functions = new ModelFunctions(model);
   }
 
   import(): Graph {
@@ -127,7 +122,7 @@ export class Importer {
   }
 
   #bindInitializers(scope: Scope, graph: OnnxGraph, inside: string | undefined): void {
-    const statistics = runningStatistics(graph.nodes, (node) => this.#functionOf(node));
+    const statistics = runningStatistics(graph.nodes, (node) => this.#functions.of(node));
     const seen = new Set<string>();
     for (const tensor of graph.initializers) {
       if (seen.has(tensor.name)) {
@@ -192,7 +187,7 @@ export class Importer {
           return;
         }
         const info = declared.get(name);
-        if (info && bound !== 'failed') this.#checkDeclared(node, info, bound.value);
+        if (info && bound !== 'failed') checkDeclared(node, info, bound.value, this.#statedSizes, this.#symbols);
         this.#bind(scope, name, bound);
       });
     }
@@ -219,7 +214,7 @@ export class Importer {
   #node(scope: Scope, node: OnnxNode, used: ReadonlySet<string>): readonly (Bound | undefined)[] | 'failed' {
     const found = node.inputs.map((name) => (name === '' ? undefined : scope.find(name)));
     const rule = operatorRule(node.domain, node.opType);
-    const called = rule && node.domain === ownDomain ? undefined : this.#functionOf(node);
+    const called = rule && node.domain === ownDomain ? undefined : this.#functions.of(node);
     const host = node.domain === '' ? hostRuleOf(node.opType) : undefined;
     const control = node.domain === '' && (node.opType === 'If' || node.opType === 'Loop') ? node.opType : undefined;
     if (!called && !rule && !host && !control) {
@@ -243,7 +238,7 @@ export class Importer {
       });
       if (!values) return context.unsupported('its inputs must be known at import, and are computed');
       this.#name(name, values, graphNodes);
-      return values.map((value, i) => value && { value, dtype: this.#dtypeOf(node, i, value, inputs) });
+      return values.map((value, i) => value && { value, dtype: valueDType(node, i, value, inputs) });
     } catch (error) {
       if (error instanceof Unsupported) {
         this.#problems.add(node, error.message);
@@ -348,17 +343,6 @@ export class Importer {
     return !source && tensor.shape[0] === this.#batch ? 0 : null;
   }
 
-  #dtypeOf(node: OnnxNode, output: number, value: Value, inputs: readonly (Bound | undefined)[]): OnnxDType {
-    if (!isTensor(value)) return value.dtype;
-    const same = inputs.find((input) => input?.value === value);
-    if (same && node.opType !== 'Cast') return same.dtype;
-    if (value.dtype === 'f32') return 'FLOAT';
-    if (value.dtype === 'bool') return 'BOOL';
-    const to = node.attributes.get('to');
-    if (output === 0 && node.opType === 'Cast' && to?.kind === 'int') return onnxDTypeOf(to.value) ?? 'INT64';
-    return inputs.find((input) => input && graphDType(input.dtype) === 'i32')?.dtype ?? 'INT64';
-  }
-
   /** The branch of a condition that is known takes the node's place; its values see those around the node. */
   #if(scope: Scope, node: OnnxNode, context: NodeContext): readonly (Bound | undefined)[] {
     const condition = context.known(0, 'the condition');
@@ -383,23 +367,9 @@ export class Importer {
     context: NodeContext,
     inputs: readonly (Bound | undefined)[],
   ): readonly (Bound | undefined)[] {
-    const single = (value: Known | undefined, what: string): number | undefined => {
-      if (value && value.data.length !== 1) context.invalid(`${what} is a scalar, and has ${value.data.length} values`);
-      return value?.data[0];
-    };
-    const turns = single(context.optionalKnown(0, 'the number of turns'), 'the number of turns') ?? Infinity;
-    let condition = single(context.optionalKnown(1, 'the condition'), 'the condition') ?? 1;
-    const body = context.graphAttr('body');
-    let carried = inputs.slice(2).map((bound, i) => bound ?? context.invalid(`input ${2 + i} is missing`));
-    const collecting = body.outputs.length - 1 - carried.length;
-    if (body.inputs.length !== 2 + carried.length || collecting < 0) {
-      context.invalid(
-        `its body has ${body.inputs.length} inputs and ${body.outputs.length} outputs, and the node carries ${carried.length} values`,
-      );
-    }
-    if (node.outputs.length > carried.length + collecting) {
-      context.invalid(`its body makes ${carried.length + collecting} values, and the node has ${node.outputs.length}`);
-    }
+    const loop = readLoop(node, context, inputs);
+    const { body, turns, collecting } = loop;
+    let { condition, carried } = loop;
     const slices = Array.from({ length: collecting }, (): Bound[] => []);
     const name = node.name || node.outputs.find((output) => output !== '') || node.opType;
     // Weights of the body are the same at every turn.
@@ -418,32 +388,13 @@ export class Importer {
       });
       this.#nodesOf(inner, body);
       const [next, ...made] = body.outputs.map((output) => this.#result(node, inner, output.name)!);
-      const goOn = next!.value;
-      if (isTensor(goOn)) return context.unsupported('its condition must be known at import, and is computed');
-      condition = single(goOn, 'the condition')!;
+      condition = nextCondition(context, next!);
       carried = made.slice(0, carried.length);
       slices.forEach((list, i) => {
         list.push(made[carried.length + i]!);
       });
     }
-    return [...carried, ...slices.map((list) => this.#stack(list, context))];
-  }
-
-  /** What the turns of a loop give, along a new first axis. */
-  #stack(slices: readonly Bound[], context: NodeContext): Bound | undefined {
-    const [first] = slices;
-    if (!first) return undefined;
-    const shape = first.value.shape;
-    if (slices.some(({ value }) => !sameShape(value.shape, shape))) {
-      context.invalid('what it collects has another shape at every turn');
-    }
-    const values = slices.map(({ value }) => value);
-    if (values.every((value) => !isTensor(value))) {
-      const data = values.flatMap((value) => [...(value as Known).data]);
-      return { value: known(first.dtype, [slices.length, ...shape], data), dtype: first.dtype };
-    }
-    const rows = values.map((value) => reshape(context.lift(value), [1, ...shape]));
-    return { value: concat(rows, { axis: 0 }), dtype: first.dtype };
+    return [...carried, ...slices.map((list) => stackSlices(list, context))];
   }
 
   #result(node: OnnxNode, scope: Scope, name: string): Bound | undefined {
@@ -461,70 +412,11 @@ export class Importer {
     inputs: readonly (Bound | undefined)[],
     attributes: ReadonlyMap<string, OnnxAttribute>,
   ): readonly (Bound | undefined)[] {
-    const key = functionKey(called.domain, called.name, called.overload);
-    if (scope.calls.includes(key)) {
-      throw nodeError(node, `functions call each other in a circle: ${[...scope.calls, key].join(' → ')}`);
-    }
-    if (inputs.length > called.inputs.length || node.outputs.length > called.outputs.length) {
-      throw nodeError(
-        node,
-        `function ${key} has ${called.inputs.length} inputs and ${called.outputs.length} outputs, the node ${inputs.length} and ${node.outputs.length}`,
-      );
-    }
-    for (const name of called.attributes) {
-      if (!attributes.has(name)) throw nodeError(node, `function ${key} takes an attribute ${name}, which is missing`);
-    }
-    const name = node.name || node.outputs.find((output) => output !== '') || key;
-    const inner = new Scope(undefined, {
-      prefix: `${scope.prefix}${name}/`,
-      opsets: called.opsets,
-      attributes: new Map([...called.defaults, ...attributes]),
-      calls: [...scope.calls, key],
-    });
-    const given = new Set<string>();
-    called.inputs.forEach((formal, i) => {
-      const input = inputs[i];
-      if (formal === '' || given.has(formal)) throw nodeError(node, `function ${key} names an input "${formal}"`);
-      // An input that is left out is left out wherever the function uses it.
-      if (input) {
-        inner.set(formal, input);
-        given.add(formal);
-      }
-    });
-    const omitted = new Set(called.inputs.filter((formal) => !given.has(formal)));
-    const nodes = omitted.size === 0 ? called.nodes : called.nodes.map((n) => withoutInputs(n, omitted));
-    const wanted = called.outputs.filter((_, i) => node.outputs[i]);
-    this.#run(inner, nodes, wanted, given, new Map());
-    return node.outputs.map((output, i) => (output === '' ? undefined : this.#result(node, inner, called.outputs[i]!)));
-  }
-
-  #functionOf(node: OnnxNode): OnnxFunction | undefined {
-    return this.#functions.get(functionKey(node.domain, node.opType, node.overload));
-  }
-
-  /** Types that the file states must be those we find. */
-  #checkDeclared(node: OnnxNode, { name, dtype, shape }: OnnxValueInfo, value: Value): void {
-    const found = isTensor(value) ? value.dtype : graphDType(value.dtype);
-    const stated = dtype && graphDType(dtype);
-    if (found && stated && found !== stated) {
-      throw nodeError(node, `"${name}" is ${found} here, and the file states ${dtype}`);
-    }
-    if (!shape) return;
-    const own: Shape = value.shape;
-    const text = `[${shape.map((d) => d ?? '?').join(', ')}]`;
-    const differs =
-      shape.length !== own.length ||
-      (this.#statedSizes && shape.some((dim, axis) => typeof dim === 'number' && dim !== own[axis]));
-    if (differs) {
-      throw new FormatError(
-        'onnx-shape',
-        `${describeNode(node)}: "${name}" has the shape ${formatShape(own)}, and the file states ${text}`,
-        { fields: { node: node.name, value: name, shape: own, stated: shape } },
-      );
-    }
-    shape.forEach((dim, axis) => {
-      if (typeof dim === 'string') this.#symbols.bind(dim, own[axis]!, `"${name}"`);
-    });
+    const call = callFunction(called, node, scope, inputs, attributes);
+    this.#run(call.scope, call.nodes, call.wanted, call.given, new Map());
+    return node.outputs.map((output, i) =>
+      output === '' ? undefined : this.#result(node, call.scope, called.outputs[i]!),
+    );
   }
 
   #output(scope: Scope, info: OnnxValueInfo): void {
@@ -548,11 +440,3 @@ export class Importer {
     this.#graph.output(name, tensor, { batchAxis: stated === undefined ? seen : stated });
   }
 }
-
-const functionKey = (domain: string, name: string, overload: string): string =>
-  [domain, name, overload].filter(Boolean).join('.');
-
-const withoutInputs = (node: OnnxNode, names: ReadonlySet<string>): OnnxNode => ({
-  ...node,
-  inputs: node.inputs.map((name) => (names.has(name) ? '' : name)),
-});

@@ -1,0 +1,60 @@
+import { FormatError } from '../../core/errors.ts';
+import { formatShape, type Shape } from '../../core/types.ts';
+import type { Symbols } from './interface.ts';
+import { graphDType } from './known.ts';
+import type { OnnxDType, OnnxNode, OnnxValueInfo } from './model.ts';
+import { isTensor, type Value } from './operator.ts';
+import { describeNode, nodeError } from './problems.ts';
+import type { Bound } from './scope.ts';
+import { onnxDTypeOf } from './tensor-bytes.ts';
+
+/** The element type in the file of a value that a node makes: a graph has fewer. */
+export function valueDType(
+  node: OnnxNode,
+  output: number,
+  value: Value,
+  inputs: readonly (Bound | undefined)[],
+): OnnxDType {
+  if (!isTensor(value)) return value.dtype;
+  const same = inputs.find((input) => input?.value === value);
+  if (same && node.opType !== 'Cast') return same.dtype;
+  if (value.dtype === 'f32') return 'FLOAT';
+  if (value.dtype === 'bool') return 'BOOL';
+  const to = node.attributes.get('to');
+  if (output === 0 && node.opType === 'Cast' && to?.kind === 'int') return onnxDTypeOf(to.value) ?? 'INT64';
+  return inputs.find((input) => input && graphDType(input.dtype) === 'i32')?.dtype ?? 'INT64';
+}
+
+/**
+ * Types that the file states must be those we find; `statedSizes`: sizes too. Symbols get the sizes found. Throws FormatError
+ * where they differ.
+ */
+export function checkDeclared(
+  node: OnnxNode,
+  { name, dtype, shape }: OnnxValueInfo,
+  value: Value,
+  statedSizes: boolean,
+  symbols: Symbols,
+): void {
+  const found = isTensor(value) ? value.dtype : graphDType(value.dtype);
+  const stated = dtype && graphDType(dtype);
+  if (found && stated && found !== stated) {
+    throw nodeError(node, `"${name}" is ${found} here, and the file states ${dtype}`);
+  }
+  if (!shape) return;
+  const own: Shape = value.shape;
+  const text = `[${shape.map((d) => d ?? '?').join(', ')}]`;
+  const differs =
+    shape.length !== own.length ||
+    (statedSizes && shape.some((dim, axis) => typeof dim === 'number' && dim !== own[axis]));
+  if (differs) {
+    throw new FormatError(
+      'onnx-shape',
+      `${describeNode(node)}: "${name}" has the shape ${formatShape(own)}, and the file states ${text}`,
+      { fields: { node: node.name, value: name, shape: own, stated: shape } },
+    );
+  }
+  shape.forEach((dim, axis) => {
+    if (typeof dim === 'string') symbols.bind(dim, own[axis]!, `"${name}"`);
+  });
+}
