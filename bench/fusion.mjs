@@ -2,8 +2,9 @@
 //
 //   node bench/fusion.mjs [--models mlp,gpt,cnn,lstm,chain] [--seconds 8]
 //
-// One device, Adam, the sizes of bench/peers; `chain`: a network whose activation is a chain of ten elementwise ops. Medians of the
-// ratios of neighbouring steps, with quartiles, and the planned bytes. Only ratios count: run it on an idle machine.
+// One device, Adam, the sizes of bench/peers; `chain`: a network whose activation is a chain of ten elementwise ops.
+// Medians of the ratios of neighbouring steps, with quartiles, and the planned bytes. Only ratios count: run it on an idle
+// machine.
 import { Graph, losses, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
 import { flagsOf } from './flags.mjs';
 

@@ -3,7 +3,8 @@
 //   node bench/kernels.mjs --against OTHER.wasm     another build of the kernels, kernel by kernel in alternation
 // Each round times a kernel, the register-only multiply-and-add loop (twelve chains; `peakMulAddChained`), a copy of 4 MiB and
 // the clock, one right behind the other, since a machine's speed may change within a second. Printed are medians over the
-// rounds, ± half the distance of their quartiles, and the medians of the ratios. Cycles are ns × clock. Run it on an idle machine.
+// rounds, ± half the distance of their quartiles, and the medians of the ratios. Cycles are ns × clock. Run it on an idle
+// machine.
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { flagsOf, numberOf, refuse } from './flags.mjs';

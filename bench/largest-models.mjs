@@ -2,12 +2,13 @@
 //
 //   node bench/largest-models.mjs [--devices 1,2,4,8,32,128] [--memory 16] [--batch 32] [--microbatches 32] [--out docs/largest-models.md]
 //
-// The model is theirs as far as they say what it is: L layers of width 2048, 8192 in the feed-forward part, 32 heads, a vocabulary
-// of 32,000 that is not shared with the output, sequences of 1,024 tokens, a batch of 32. The schedule is gpipe, the optimizer
-// RMSProp, values are f32. Nothing is estimated: every number is the largest that a compiled plan, laid out to the byte, has
-// room for, found by bisection; stages are whole layers. With gpipe every stage holds all microbatches, so what a device needs depends
-// on its own layers only, and on whether it has the embedding or the output: beyond three devices the plans of three say how many
-// layers each takes. For up to --verify devices the whole plan is compiled too, and one layer more anywhere must not fit.
+// The model is theirs as far as they say what it is: L layers of width 2048, 8192 in the feed-forward part, 32 heads, a
+// vocabulary of 32,000 that is not shared with the output, sequences of 1,024 tokens, a batch of 32. The schedule is gpipe,
+// the optimizer RMSProp, values are f32. Nothing is estimated: every number is the largest that a compiled plan, laid out
+// to the byte, has room for, found by bisection; stages are whole layers. With gpipe every stage holds all microbatches, so
+// what a device needs depends on its own layers only, and on whether it has the embedding or the output: beyond three
+// devices the plans of three say how many layers each takes. For up to --verify devices the whole plan is compiled too, and
+// one layer more anywhere must not fit.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { draftPlan, formatCount, makeOptimizer, nn } from 'partita';
 import { flagsOf } from './flags.mjs';

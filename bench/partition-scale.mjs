@@ -9,8 +9,8 @@
 // Seeded synthetic graphs: `transformer` (blocks of attention with 8 parallel heads and a feed-forward part, residual
 // connections around both) and `layered` (layers of up to 8 parallel parts, skips over up to 50 parts); for the command also
 // `chain` (with short skips), `wide` (all parts between a first and a last) and `random` (up to three of all earlier parts
-// are read). Prints CSV: the time of the first cut (a few orders, exact cuts), of the whole search, both objectives and the gap to the lower bound.
-// One core; run it on an idle machine.
+// are read). Prints CSV: the time of the first cut (a few orders, exact cuts), of the whole search, both objectives and the
+// gap to the lower bound. One core; run it on an idle machine.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

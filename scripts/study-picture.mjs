@@ -1,7 +1,7 @@
 // Draws docs/images/batch-study.svg from the study.json of a batch study (what cutting does to memory, and what the batch size
-// does to the steps), or from that of a memory study docs/images/memory-study.svg (its layout over time), or where it has several
-// layouts docs/images/too-large.svg (all of them side by side), or docs/images/scaling-study.svg from that of a scaling study (what
-// grows with the devices).
+// does to the steps), or from that of a memory study docs/images/memory-study.svg (its layout over time), or where it has
+// several layouts docs/images/too-large.svg (all of them side by side), or docs/images/scaling-study.svg from that of a
+// scaling study (what grows with the devices).
 //
 //   npx partita study batch examples/batch-study/experiment.json --study-dir studies/example
 //   node scripts/study-picture.mjs studies/example/study.json

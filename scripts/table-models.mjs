@@ -1,4 +1,5 @@
-// The models of the tables in docs/memory-lifetimes.md and docs/memory-layout.md: each built-in kind, of a size that plans quickly.
+// The models of the tables in docs/memory-lifetimes.md and docs/memory-layout.md: each built-in kind, of a size that plans
+// quickly.
 export const models = [
   { kind: 'mlp', inputs: 784, hidden: [256, 256], classes: 10 },
   { kind: 'lenet', size: 28, classes: 10 },

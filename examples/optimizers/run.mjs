@@ -1,6 +1,7 @@
-// All optimizers on one task: `node examples/optimizers/run.mjs [--out FILE.svg] [--sweep [NAME]]`. Trains the same perceptron on
-// handwritten digits from the same first values with the same batches, each optimizer at the rate that suits it, and draws
-// the loss of every epoch. `--sweep` looks for those rates: it trains at every rate of a grid and prints the last losses.
+// All optimizers on one task: `node examples/optimizers/run.mjs [--out FILE.svg] [--sweep [NAME]]`. Trains the same
+// perceptron on handwritten digits from the same first values with the same batches, each optimizer at the rate that suits
+// it, and draws the loss of every epoch. `--sweep` looks for those rates: it trains at every rate of a grid and prints the
+// last losses.
 import { writeFileSync } from 'node:fs';
 import {
   cyclesMomentum,

@@ -7,7 +7,10 @@ import type { LeastMemoryEntry } from '../report/least-memory.ts';
 import { type Invocation, listOf, textOf } from './invocation.ts';
 import { limitsOf, microbatchesToTry, schedulesToTry } from './plan-search.ts';
 
-/** One entry for each number of devices and microbatches and way to recompute: of the schedules to try, the one that needs least. */
+/**
+ * One entry for each number of devices and microbatches and way to recompute: of the schedules to try, the one that needs
+ * least.
+ */
 export async function leastMemoryOf(request: PlanRequest, invocation: Invocation): Promise<LeastMemoryEntry[]> {
   refuseContradictions(invocation, request);
   const counts = devicesToTry(invocation, request);

@@ -5,7 +5,10 @@ const units: Readonly<Record<string, number>> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 
 
 export const memorySizeText = 'a memory size: bytes, or a number with KiB, MiB or GiB ("64MiB")';
 
-/** Bytes from a whole number, its digits, or `64MiB`, `1.5 GiB`; a fraction of a byte is cut off. `where` names the key or flag. */
+/**
+ * Bytes from a whole number, its digits, or `64MiB`, `1.5 GiB`; a fraction of a byte is cut off. `where` names the key or
+ * flag.
+ */
 export function parseBytes(value: unknown, where = 'memory'): number {
   const match = typeof value === 'string' ? /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(value) : null;
   const [amount, unit] = match ? [Number(match[1]), match[2]!] : [value, ''];

@@ -1,6 +1,7 @@
 /**
  * log, exp, sin, cos and whole powers from + − × ÷ alone: JavaScript leaves Math.log, Math.cos and ** to the engine, and engines
- * differ in the last bit. The functions are within 2 units in the last place of the true value on the ranges stated; checked against Math in the tests.
+ * differ in the last bit. The functions are within 2 units in the last place of the true value on the ranges stated;
+ * checked against Math in the tests.
  */
 
 const scratch = new DataView(new ArrayBuffer(8));

@@ -2,8 +2,9 @@ import type { DType, TensorType } from '../core/types.ts';
 import type { Attrs } from '../graph/op-record.ts';
 
 /**
- * What executes kernel calls. `blas`: the WebAssembly kernels, and a native library for products. `null`: nothing does. Its devices play their instructions and count bytes, and neither compute nor
- * hold any, so that what no machine can hold is played too.
+ * What executes kernel calls. `blas`: the WebAssembly kernels, and a native library for products. `null`: nothing does. Its
+ * devices play their instructions and count bytes, and neither compute nor hold any, so that what no machine can hold is
+ * played too.
  */
 export type BackendName = 'wasm' | 'blas' | 'reference' | 'null';
 

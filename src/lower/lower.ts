@@ -41,6 +41,9 @@ const adding: Readonly<Record<ComputingBackend, (calls: readonly KernelCall[]) =
     reference: () => undefined,
   };
 
-/** The same calls, but that they add to output 0 what they would store there, with the bits of that sum; undefined where none can. */
+/**
+ * The same calls, but that they add to output 0 what they would store there, with the bits of that sum; undefined where
+ * none can.
+ */
 export const addingCalls = (backend: BackendName, calls: readonly KernelCall[]): readonly KernelCall[] | undefined =>
   adding[kernelsOf(backend)](calls);

@@ -16,9 +16,9 @@ export interface Layout {
 /** Every payload starts here-aligned: what 128-bit loads and the fastest copies want. */
 export const ALIGNMENT = 16;
 /**
- * Of the exact search, where greedy orders leave a gap: bounded by work and not by time, so that a request has one plan. `quick`:
- * for the many plans that are only weighed. Where it leaves a gap worth it, `fair` decides between the lifetimes of a plan that is
- * reported or run, and `thorough` lays it out: half a second at most.
+ * Of the exact search, where greedy orders leave a gap: bounded by work and not by time, so that a request has one plan.
+ * `quick`: for the many plans that are only weighed. Where it leaves a gap worth it, `fair` decides between the lifetimes
+ * of a plan that is reported or run, and `thorough` lays it out: half a second at most.
  */
 const SEARCH_WORK = { quick: 1_500_000, fair: 8_000_000, thorough: 40_000_000 };
 export type LayoutEffort = keyof typeof SEARCH_WORK;

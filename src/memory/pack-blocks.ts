@@ -24,7 +24,10 @@ export interface Packing {
   readonly lowerBound: number;
 }
 
-/** Beyond so many blocks alive together in pairs, or in one row, the search would need more memory, or stack, than it is worth. */
+/**
+ * Beyond so many blocks alive together in pairs, or in one row, the search would need more memory, or stack, than it is
+ * worth.
+ */
 const MOST_PAIRS = 4_000_000;
 export const MOST_BLOCKS = 2000;
 /** Of the first attempt where there is no limit of work: about ten seconds. */

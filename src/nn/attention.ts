@@ -87,7 +87,10 @@ export const multiheadAttention = (query: Tensor, options: AttentionOptions): Te
 
     const { fused = true } = options;
     const drops = graph.mode === 'training' && p > 0;
-    /** Projections `from` to `to` of queries, keys and values, as one product: each [N, length, heads, D / heads] if fused, else heads first. */
+    /**
+     * Projections `from` to `to` of queries, keys and values, as one product: each [N, length, heads, D / heads] if fused,
+     * else heads first.
+     */
     const project = (x: Tensor, from: number, to: number): Tensor[] => {
       const rows = (w: Tensor): Tensor => (to - from === 3 ? w : slice(w, { 0: [from * d, to * d] }));
       const [length, count] = [x.shape[1]!, to - from];

@@ -101,7 +101,7 @@ export function unfusedWeights(
 }
 
 /** [T, S]: 0 where column ≤ row, −∞ elsewhere; added to the scores, it leaves weight 0 for later positions. */
-export function causalMask(graph: Graph, t: number, s: number): Tensor {
+function causalMask(graph: Graph, t: number, s: number): Tensor {
   return graph.constant({ type: { dtype: 'f32', shape: [t, s] }, data: causalValues(t, s) }, 'causalMask');
 }
 

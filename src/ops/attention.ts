@@ -271,8 +271,8 @@ export interface ScaledDotProductAttentionOptions {
   /** Query i sees the keys j ≤ i only; default false. */
   readonly causal?: boolean;
   /**
-   * Broadcasts to the weights […, T, S] ([N, H, T, S] in NTHD): bool, true where a query sees a key, or f32, added to the scores,
-   * −∞ hiding a key (PyTorch's attn_mask; beside `causal` both hold). A query that sees no key has the result 0.
+   * Broadcasts to the weights […, T, S] ([N, H, T, S] in NTHD): bool, true where a query sees a key, or f32, added to the
+   * scores, −∞ hiding a key (PyTorch's attn_mask; beside `causal` both hold). A query that sees no key has the result 0.
    */
   readonly attnMask?: Tensor;
   /** Of the scores; default 1 / √D. */

@@ -106,7 +106,10 @@ function sizesOf(equation: string, terms: readonly Term[]): Map<Label, number> {
   return sizes;
 }
 
-/** Labels that an operand names twice, once: axes i and i of size n are a line of n · n entries, every (n + 1)-th of which is wanted. */
+/**
+ * Labels that an operand names twice, once: axes i and i of size n are a line of n · n entries, every (n + 1)-th of which
+ * is wanted.
+ */
 function diagonal(term: Term): Term {
   const { tensor, labels } = term;
   const second = labels.findIndex((label, i) => labels.indexOf(label) !== i);

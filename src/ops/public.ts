@@ -331,7 +331,10 @@ function requireKind(op: string, args: readonly unknown[], at: number, kind: Kin
 const isRecord = (arg: unknown): arg is object =>
   typeof arg === 'object' && arg !== null && Object.getPrototypeOf(arg) === Object.prototype;
 
-/** Throws GraphError for an option whose value is not of its kind; `where` within the options of `op`, as of dropout in attention. */
+/**
+ * Throws GraphError for an option whose value is not of its kind; `where` within the options of `op`, as of dropout in
+ * attention.
+ */
 function requireOptionKinds(op: string, x: Tensor | undefined, options: object, where = ''): void {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined || (value === null && nullOf[where || op]?.[name])) continue;

@@ -155,7 +155,7 @@ export function perExampleModel(model: Model, samples: number): Model {
 }
 
 /** A tensor of the graph by the name of an input, a parameter, a value of the model's file, or a node (`name:1`). */
-export function findTensor(graph: Graph, name: string): Tensor {
+function findTensor(graph: Graph, name: string): Tensor {
   const sources = [...graph.sources('input'), ...graph.parameters];
   const source = sources.find((t) => t.node.source!.name === name);
   const tensor = source ?? graph.labels.get(name) ?? nodeOutput(graph, name);

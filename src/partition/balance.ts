@@ -27,7 +27,10 @@ export interface BalanceOptions {
    * its stages. Where no partition keeps to them, they do not count.
    */
   readonly capacities?: readonly number[];
-  /** Microbatches whose activations a stage holds at once, for `memory` and `capacities`. Default 1F1B's: min(M, stages − stage). */
+  /**
+   * Microbatches whose activations a stage holds at once, for `memory` and `capacities`. Default 1F1B's: min(M, stages −
+   * stage).
+   */
   readonly inFlight?: (stage: number, stages: number) => number;
 }
 

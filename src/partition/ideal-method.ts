@@ -73,7 +73,7 @@ function legal(problem: PlacementProblem, deviceOf: readonly number[] | undefine
  * The best cut of one topological order, depth first from the front or from the back, where it is below the limit. Equal
  * shares of the work come first: their load bounds how long a stage need be.
  */
-export function searchChain(
+function searchChain(
   problem: PlacementProblem,
   options: { readonly reversed?: boolean; readonly limit?: number; readonly deadline?: number } = {},
 ): readonly number[] | undefined {

@@ -26,7 +26,10 @@ const mostWords = 2 ** 28;
 /** What a part that may come next costs in words copied: such lists are copied and sorted once for each ideal. */
 const wordsPerOpen = 16;
 
-/** Undefined where there are more than `limit`, or too many steps between them to go on, or `performance.now()` is past the deadline. */
+/**
+ * Undefined where there are more than `limit`, or too many steps between them to go on, or `performance.now()` is past the
+ * deadline.
+ */
 export function findIdeals(
   parts: number,
   edges: readonly (readonly [number, number])[],

@@ -39,7 +39,7 @@ export interface MoveAnswer {
  *
  * Undefined: no legal placement was met.
  */
-export async function searchMoves(search: MoveSearch): Promise<MoveAnswer | undefined> {
+async function searchMoves(search: MoveSearch): Promise<MoveAnswer | undefined> {
   const { problem, contiguous, bound, deadline, patience } = search;
   const flat = flatten(problem);
   const { parts, devices } = flat;

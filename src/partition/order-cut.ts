@@ -27,8 +27,9 @@ export interface CutAttempt {
  *     a consumer         +cost (in)        the next end behind i (in already) · all ends, if i is the first consumer (out)
  *
  * so the inner loop adds two numbers. Ends j whose prefix needs so many devices that the rest of the work exceeds
- * L times the rates of the others are passed over: near the optimum those are almost all. The idea of slicing searched linear orders with exact segment costs: Archer,
- * Fahrbach, Liu, Prabhu, "Practical Performance Guarantees for Pipelined DNN Inference", ICML 2024 (SliceGraph).
+ * L times the rates of the others are passed over: near the optimum those are almost all. The idea of slicing searched
+ * linear orders with exact segment costs: Archer, Fahrbach, Liu, Prabhu, "Practical Performance Guarantees for Pipelined
+ * DNN Inference", ICML 2024 (SliceGraph).
  */
 export class OrderCut {
   readonly #flat: FlatProblem;

@@ -37,10 +37,11 @@ export interface TrainingProblem {
 
 /**
  * Parts are the forward nodes that run something, in the graph's topological order; a reshape lies where its input is made,
- * or, of what is fed or a parameter, on the first device that reads it. A part's work is that of the node, of its derivatives of any
- * order and of its share of the step's totals and updates; its bytes are parameters, gradients and optimizer state; it
- * holds the forward values that derivatives read and that it makes (or reads first). Fed inputs and constants are given to
- * every device and move nowhere. Light nodes that hang on one other (running statistics) are part of it.
+ * or, of what is fed or a parameter, on the first device that reads it. A part's work is that of the node, of its
+ * derivatives of any order and of its share of the step's totals and updates; its bytes are parameters, gradients and
+ * optimizer state; it holds the forward values that derivatives read and that it makes (or reads first). Fed inputs and
+ * constants are given to every device and move nowhere. Light nodes that hang on one other (running statistics) are part of
+ * it.
  */
 export function trainingProblem(graph: Graph, options: TrainingProblemOptions): TrainingProblem {
   const { costs, devices, microbatches: M } = options;

@@ -66,7 +66,10 @@ export function checkChoice(choice: RecomputeChoice, graph: Graph, stages: numbe
   }
 }
 
-/** Whether anything runs between a stage's forward and the backward of the same microbatch: else nothing is held, and nothing gained. */
+/**
+ * Whether anything runs between a stage's forward and the backward of the same microbatch: else nothing is held, and
+ * nothing gained.
+ */
 function holds({ rows, placement }: Schedule, stage: number): boolean {
   const row = rows[placement[stage]!]!;
   return row.some((task, i) => {
@@ -92,9 +95,10 @@ interface Sized {
 /**
  * The least time of computing again with which each device's planned bytes are within its limit. The options of a device's
  * stages are ordered from keeping everything to needing least, a step each where a byte costs least time; what counts is
- * the compiled plan, so the first option that fits is searched for between those that do not and those that do, on all devices at once. A device on which
- * nothing fits has the option that needs least, or keeps everything where that needs no more. Stages' own times leave out who
- * waits for whom: of all plans tried that fit, the answer is the one whose step is the shortest.
+ * the compiled plan, so the first option that fits is searched for between those that do not and those that do, on all
+ * devices at once. A device on which nothing fits has the option that needs least, or keeps everything where that needs no
+ * more. Stages' own times leave out who waits for whom: of all plans tried that fit, the answer is the one whose step is
+ * the shortest.
  *
  * `compile` is asked for `quick` plans, whose peaks only say whether they are within the limits, until the choice is made.
  */
@@ -142,7 +146,10 @@ export function fitRecompute<P extends Sized>(
     fittingAt = [...high];
   }
   const fits = (plan: P): boolean => limits.every((_, d) => hopeless[d] || !isOver(plan, d));
-  /** The next option to try: by the stages' own bytes the first that saves what is lacking, or the last for which there is room. */
+  /**
+   * The next option to try: by the stages' own bytes the first that saves what is lacking, or the last for which there is
+   * room.
+   */
   const next = (plan: P, d: number, i: number): number => {
     const wanted = paths[d]![i]!.bytes - (plan.memory[d]!.peakBytes - limits[d]!);
     const first = paths[d]!.findIndex(({ bytes }) => bytes <= wanted);
@@ -162,7 +169,8 @@ export function fitRecompute<P extends Sized>(
   const last = compiledAt(high);
   // What one device keeps may move the messages of another.
   const found = fits(last) ? { plan: last, at: high } : { plan: fitting, at: fittingAt };
-  // Options are ordered by their own bytes and times, which are not the whole program's: a rule may fit and take less than what was found.
+  // Options are ordered by their own bytes and times, which are not the whole program's: a rule may fit and take less than
+  // what was found.
   let { plan: best } = found;
   const taken = found.at.map((i, d) => paths[d]![i]!);
   for (let rule = 0; rule < RULES; rule++) {

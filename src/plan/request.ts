@@ -69,7 +69,10 @@ export interface PlanRequest {
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;
   readonly l2?: L2Penalty;
-  /** What the backward pass computes again instead of having it kept: by a rule, or stage by stage; default `none`. Changes no bit. */
+  /**
+   * What the backward pass computes again instead of having it kept: by a rule, or stage by stage; default `none`. Changes
+   * no bit.
+   */
   readonly recompute?: RecomputeMode | RecomputeChoice;
   /** What batch normalisation takes its statistics of; default `micro`. */
   readonly batchNorm?: BatchNormMode;

@@ -1,7 +1,8 @@
 /**
  * What was measured of this machine, kept between runs: a file for its constants, and one for the kernels that were timed
  * with so many devices busy. Their names hold a hash of the machine's identity, so that another processor, Node or build of
- * the kernels never sees them; kernels timed with a native BLAS have files of their own, by what the library says of itself. A file that cannot be read is told and taken for missing; it is never an error.
+ * the kernels never sees them; kernels timed with a native BLAS have files of their own, by what the library says of
+ * itself. A file that cannot be read is told and taken for missing; it is never an error.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -30,7 +30,10 @@ export async function machineCosts({ cache, announce, signal }: MeasuringOptions
   return machine;
 }
 
-/** More of a measurement's time than this in which threads had to wait for cores, and its figures are those of a busy machine. */
+/**
+ * More of a measurement's time than this in which threads had to wait for cores, and its figures are those of a busy
+ * machine.
+ */
 const BUSY_SHARE = 0.1;
 
 /** Tells where others have taken the cores meanwhile: what is kept stays until it is deleted. */

@@ -27,8 +27,8 @@ function readAccount(): Account | undefined {
 
 /**
  * Begins to watch whether others take the cores. What it returns gives the longest, in seconds, that since then any thread
- * that works was ready to run and had no core: 0 where the system does not tell. The host's own thread does not count, which waits
- * for the devices and gives way to them where they have all cores.
+ * that works was ready to run and had no core: 0 where the system does not tell. The host's own thread does not count,
+ * which waits for the devices and gives way to them where they have all cores.
  */
 export function watchRunDelay(): () => number {
   const [begin, before] = [performance.now(), readAccount()];

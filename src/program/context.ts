@@ -44,7 +44,10 @@ export interface BuildOptions {
   readonly durations?: NonNullable<ClockOptions['durations']>;
   /** By device; default `short`. */
   readonly lifetimes?: readonly Lifetimes[];
-  /** Tasks ahead of its use at which a receive buffer is posted at least; more where the sender or all would wait for it. Default 1. */
+  /**
+   * Tasks ahead of its use at which a receive buffer is posted at least; more where the sender or all would wait for it.
+   * Default 1.
+   */
   readonly postAhead?: number;
 }
 

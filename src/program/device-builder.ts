@@ -200,7 +200,10 @@ export class DeviceBuilder {
     return buffer;
   }
 
-  /** The host keeps what it feeds for the whole step: a microbatch's share is fetched by each task that reads it, and not kept. */
+  /**
+   * The host keeps what it feeds for the whole step: a microbatch's share is fetched by each task that reads it, and not
+   * kept.
+   */
   #inputKey(root: Tensor, microbatch: number | null): string {
     const key = valueKey(root, microbatch);
     const isKept = isStepValue(root) || this.#context.options.lifetimes?.[this.#device] === 'plain';

@@ -53,7 +53,10 @@ const WINDOW_WORK = 200_000;
 const WINDOW_ROUNDS = 60;
 /** The part of the peak that they must take off. */
 const WORTHWHILE = 0.01;
-/** All rounds together: steps from state to state, times units. Some tenths of a second, but counted, so that answers are fixed. */
+/**
+ * All rounds together: steps from state to state, times units. Some tenths of a second, but counted, so that answers are
+ * fixed.
+ */
 const WORK = 2_000_000;
 
 /**

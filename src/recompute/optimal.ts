@@ -189,7 +189,10 @@ function chainWays(forward: StageForward, worth: ReadonlySet<string> | undefined
   };
 }
 
-/** A plan of the dynamic programme as names: what the forward pass keeps, and what is there when each block is gone back through. */
+/**
+ * A plan of the dynamic programme as names: what the forward pass keeps, and what is there when each block is gone back
+ * through.
+ */
 function recomputeOf(blocks: Blocks, chain: RecomputeChain, table: BackwardTable, plan: ForwardPlan): StageRecompute {
   const kept = new Set<string>();
   const retained: Set<string>[] = Array.from({ length: blocks.count }, () => new Set());

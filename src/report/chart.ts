@@ -40,7 +40,10 @@ export const dashes = [
 /** For what is computed and not measured: reference lines, targets. */
 export const ink = '#444444';
 
-/** Light to dark for what is ordered (batch sizes): equal steps of lightness, dark enough on white. Viridis, cut at its light end. */
+/**
+ * Light to dark for what is ordered (batch sizes): equal steps of lightness, dark enough on white. Viridis, cut at its
+ * light end.
+ */
 export function ordered(count: number): string[] {
   const stops = ['#440154', '#414487', '#2a788e', '#22a884', '#7ad151'];
   return Array.from({ length: count }, (_, i) => {

@@ -37,7 +37,7 @@ export function categoryChannel(used: readonly string[]): Spec {
   };
 }
 
-export function timeUnit(seconds: number): { unit: string; factor: number } {
+function timeUnit(seconds: number): { unit: string; factor: number } {
   return seconds < 1e-3
     ? { unit: 'µs', factor: 1e6 }
     : seconds < 1

@@ -1,6 +1,9 @@
 import type { Control } from './control.ts';
 
-/** Runs a bound exchange; a promise (messages, MPI) or nothing: on shared memory all are synchronous, and a device never awaits. */
+/**
+ * Runs a bound exchange; a promise (messages, MPI) or nothing: on shared memory all are synchronous, and a device never
+ * awaits.
+ */
 export type Exchange = () => void | Promise<void>;
 
 /**

@@ -58,7 +58,10 @@ interface Member {
 export class ThreadCluster implements DeviceCluster {
   readonly #members: Member[] = [];
   readonly #control: Control;
-  /** Shared with the devices: parameters go in and out without a message, whose copies would wait in heaps for their collection. */
+  /**
+   * Shared with the devices: parameters go in and out without a message, whose copies would wait in heaps for their
+   * collection.
+   */
   readonly #memories: readonly WebAssembly.Memory[];
   readonly #images = new Map<string, readonly DeviceImage[]>();
   /** Recorded times of each program's devices, which write them there. */

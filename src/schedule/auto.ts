@@ -122,8 +122,8 @@ function placedSchedule(shape: ScheduleShape, options: AutoScheduleOptions): Aut
   let seed = 0;
   let tuning = 0;
   // Rounds, each as long as all before it: they are the same whatever effort is allowed, which only ends them. So more
-  // effort never gives a worse schedule. Up to a quarter of what is spent so far goes to the portfolio, three eighths to its best
-  // members changed a little, the rest to moves of tasks.
+  // effort never gives a worse schedule. Up to a quarter of what is spent so far goes to the portfolio, three eighths to
+  // its best members changed a little, the rest to moves of tasks.
   for (let until = FIRST_ROUND, listed = 0; ; until *= 2) {
     while (policies.length > 0 && (found.length === 0 || (!search.done && listed < until / 4))) {
       const before = search.spent;

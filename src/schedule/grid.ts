@@ -34,7 +34,8 @@ const bar: Cell = { text: '|' };
  *
  * B is the whole backward (BW), or B alone where a W of the same microbatch stands in the row. Cells name the stage
  * (`2F0`) as soon as a stage's number differs from its device's. With durations, a task covers columns in proportion
- * (`B0---`). The two tasks of an overlap cell are joined: `0F7+7B3`. What could not run, because it waits in vain, stands behind a `|`.
+ * (`B0---`). The two tasks of an overlap cell are joined: `0F7+7B3`. What could not run, because it waits in vain, stands
+ * behind a `|`.
  */
 export function printGrid(schedule: Schedule, options: GridOptions = {}): string {
   const clock = options.clock ?? clockUntilStuck(schedule, options);

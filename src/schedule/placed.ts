@@ -29,9 +29,9 @@ export interface Rule {
 /**
  * The rule's schedule under any placement. Under its own, and under one that only names the devices differently, the rows
  * are the rule's. Where every device owns a block of neighbouring stages, the block is one stage to it
- * (`joinNeighbours`). Under another placement each stage keeps its own order of tasks, hence its bits and its memory, and devices interleave their stages'
- * rows (`mergeStageRows`). A last round of stages that is not whole is a whole one without its
- * last stages: what is left of a schedule when the end of its chain is taken away can still be played.
+ * (`joinNeighbours`). Under another placement each stage keeps its own order of tasks, hence its bits and its memory, and
+ * devices interleave their stages' rows (`mergeStageRows`). A last round of stages that is not whole is a whole one without
+ * its last stages: what is left of a schedule when the end of its chain is taken away can still be played.
  */
 export function scheduleBy(rule: Rule, shape: ScheduleShape): Schedule {
   const { stages, microbatches } = shape;

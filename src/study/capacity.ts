@@ -14,7 +14,7 @@ export interface LargestBatch {
 }
 
 /** Samples beyond which the search stops. */
-export const largestSearched = 2 ** 20;
+const largestSearched = 2 ** 20;
 
 /**
  * Doubles the batch until a plan does not fit, then bisects. The need grows with the batch but for the packing of buffers,

@@ -21,6 +21,3 @@ export const machineNow = (loadBefore: number): Machine => ({
   loadBefore,
   loadAfter: loadNow(),
 });
-
-/** Above this share of the cores, other work disturbs what is timed. */
-export const busyLoad = 0.3;

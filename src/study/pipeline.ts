@@ -127,7 +127,7 @@ export function seriesOf(values: Readonly<Record<string, unknown>>, own: readonl
   return labelOf(Object.fromEntries(Object.entries(values).filter(([key]) => !own.includes(key))));
 }
 
-export const fullestBytes = ({ memory }: Plan): number => Math.max(...memory.map((m) => m.peakBytes));
+const fullestBytes = ({ memory }: Plan): number => Math.max(...memory.map((m) => m.peakBytes));
 
 export const scheduleName = ({ schedules }: Plan): string => Object.values(schedules)[0]!.name;
 

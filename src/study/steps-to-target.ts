@@ -1,7 +1,6 @@
 /** How many steps and samples a batch size needs to a target, and what that says about the critical batch size. */
 
 import type { CurvePoint, LearningCurve } from './learning.ts';
-import { median } from './statistics.ts';
 
 /** What has to be reached: a loss from above, or an accuracy from below. */
 export interface Target {
@@ -34,10 +33,6 @@ export function stepsTo(
   const [from, to] = [metricAt(before, metric), metricAt(here, metric)];
   return before.step + ((here.step - before.step) * (value - from)) / (to - from);
 }
-
-/** Median over seeds; Infinity where most of them do not get there. */
-export const medianStepsTo = (curves: readonly Pick<LearningCurve, 'points'>[], target: Target): number =>
-  median(curves.map((curve) => stepsTo(curve, target)));
 
 /**
  * A loss that every batch size reaches with its best rule: the worst of their best medians, and a little above it, so that

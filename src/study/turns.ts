@@ -30,7 +30,7 @@ export interface SessionFigures {
 }
 
 /** Steps before those that are timed. */
-export const warmUpSteps = 3;
+const warmUpSteps = 3;
 
 /** Each repeat goes through all layouts, every other one backwards. The steps of all sessions, by layout. */
 export async function timeInTurns<R extends Timeable, Tables>(

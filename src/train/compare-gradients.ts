@@ -26,7 +26,10 @@ type Tensors = ReadonlyMap<string, HostTensor>;
 /** How two f32 tensors of one shape differ. */
 export interface TensorDifference {
   readonly equalBits: boolean;
-  /** Most f32 values that lie between two elements, ends counted once: 0 equal (+0 and −0 too), 1 neighbours; Infinity where one is NaN. */
+  /**
+   * Most f32 values that lie between two elements, ends counted once: 0 equal (+0 and −0 too), 1 neighbours; Infinity where
+   * one is NaN.
+   */
   readonly maxUlps: number;
   /** Largest |a − b|; NaN where one of the two is. */
   readonly maxDifference: number;

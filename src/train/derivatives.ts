@@ -252,7 +252,7 @@ export function gradientPenaltyRequest(request: PlanRequest, at: string): PlanRe
 }
 
 /** The request for per-example gradients: one sample a microbatch. */
-export function perExampleRequest(request: PlanRequest): PlanRequest {
+function perExampleRequest(request: PlanRequest): PlanRequest {
   const { batch } = Object.values(request.programs)[0]!;
   const model = modelInMode(request);
   if (normalizesByWholeBatch(someGraph(model))) {

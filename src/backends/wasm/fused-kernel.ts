@@ -45,7 +45,7 @@ export class FusedKernels {
 /** Steps with so much code in all are bound by arithmetic; below, the loop around them counts, and takes four vectors a turn. */
 const LIGHT_BYTES = 60;
 
-export function emitFused(body: FusedBody, vectors: ReadonlyMap<string, VectorFunction>): Uint8Array<ArrayBuffer> {
+function emitFused(body: FusedBody, vectors: ReadonlyMap<string, VectorFunction>): Uint8Array<ArrayBuffer> {
   const helpers = [loadTail, storeTail, loadTailMask, storeTailMask];
   return encodeModule([...helpers, new FusedLoop(body, vectors).emit()]);
 }
@@ -329,7 +329,10 @@ class FusedLoop {
   }
 }
 
-/** Where an input stands: pointers by dimension and the strides between them, where it repeats; and what the row's loop moves. */
+/**
+ * Where an input stands: pointers by dimension and the strides between them, where it repeats; and what the row's loop
+ * moves.
+ */
 interface Operand {
   readonly standing: readonly number[];
   readonly strides: readonly number[];

@@ -10,8 +10,8 @@ import { close, type Kernel } from './close.ts';
 import { FusedKernels } from './fused-kernel.ts';
 
 /**
- * The kernels, instantiated on a device's memory. They hold no state and allocate nothing there. Fused chains get kernels of their own, made of theirs. With `blas`, products are the
- * library's.
+ * The kernels, instantiated on a device's memory. They hold no state and allocate nothing there. Fused chains get kernels
+ * of their own, made of theirs. With `blas`, products are the library's.
  */
 export function createWasmBackend(module: WebAssembly.Module, memory: WebAssembly.Memory, blas?: Blas): Backend {
   const instance = new WebAssembly.Instance(module, imports(module, memory));

@@ -14,7 +14,7 @@ import { encodeOnnx } from './encode.ts';
 import { exporters } from './exporters/index.ts';
 
 /** Versions of ONNX's operators that can be asked for. */
-export const exportOpsets = { first: 17, last: 19 } as const;
+const exportOpsets = { first: 17, last: 19 } as const;
 
 export interface ExportOptions {
   /**

@@ -19,7 +19,10 @@ export interface Loop {
   readonly collecting: number;
 }
 
-/** What a Loop node says. Throws FormatError where its body does not fit, Unsupported where it is computed how often it turns. */
+/**
+ * What a Loop node says. Throws FormatError where its body does not fit, Unsupported where it is computed how often it
+ * turns.
+ */
 export function readLoop(node: OnnxNode, context: NodeContext, inputs: readonly (Bound | undefined)[]): Loop {
   const turns = scalarOf(context, context.optionalKnown(0, 'the number of turns'), 'the number of turns') ?? Infinity;
   const condition = scalarOf(context, context.optionalKnown(1, 'the condition'), 'the condition') ?? 1;

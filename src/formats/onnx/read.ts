@@ -18,7 +18,7 @@ export function readOnnx(path: string): OnnxModel {
  * not trusted with the rest of the disk: nothing outside of its folder is opened, by `..`, by an absolute path or by a
  * link. Each file is read once, and tensors are views of it.
  */
-export function externalFiles(folder: string): ExternalReader {
+function externalFiles(folder: string): ExternalReader {
   const files = new Map<string, Uint8Array>();
   return (entries, needed, fail) => {
     const location = entries.get('location');

@@ -4,7 +4,7 @@ import { messages } from './messages.ts';
 import { type OnnxDType, onnxDTypes } from './model.ts';
 
 /** Bytes of one element; strings have none of their own. */
-export const onnxBytesPerElement: Readonly<Record<OnnxDType, number>> = {
+const onnxBytesPerElement: Readonly<Record<OnnxDType, number>> = {
   FLOAT: 4,
   UINT8: 1,
   INT8: 1,

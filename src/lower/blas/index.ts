@@ -18,7 +18,7 @@ export interface BlasLibrary {
 
 /** What goes to the library: below, a native call takes as long as our kernel, or longer (docs/blas.md). */
 export const leastNativeFlops = 2 ** 15;
-export const leastNativeRows = 4;
+const leastNativeRows = 4;
 
 const isWorthIt = (m: number, n: number, k: number): boolean =>
   2 * m * n * k >= leastNativeFlops && m >= leastNativeRows;

@@ -20,7 +20,7 @@ export interface GraphValues {
 export type ValueObjective = readonly { readonly loss: Tensor; readonly weight: number }[];
 
 /** Values are for reading: beyond these a graph is refused. */
-export const valueLimits = { nodes: 400, elements: 100_000 } as const;
+const valueLimits = { nodes: 400, elements: 100_000 } as const;
 
 /**
  * Plays the graph in f64 by the records' references and, with an objective, differentiates it with respect to every

@@ -130,7 +130,10 @@ export function exactSchedule(instance: Instance, bounds: Bounds, known: number,
   // A BW is two counts, so layers go by counts: a state may skip one.
   let skipping: State[] = [];
   const done = (state: State): boolean => state.counts.every((count) => count === M);
-  /** A whole schedule. Its last task ends below the limit, but a shorter one may have been found since its others were placed. */
+  /**
+   * A whole schedule. Its last task ends below the limit, but a shorter one may have been found since its others were
+   * placed.
+   */
   const finish = (state: State): void => {
     const makespan = Math.max(...state.free);
     if (!(makespan < limit)) return;

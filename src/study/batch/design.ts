@@ -1,4 +1,7 @@
-/** What a batch study will run: the experiment and its sweep become layouts and trainings, all checked before any of them begins. */
+/**
+ * What a batch study will run: the experiment and its sweep become layouts and trainings, all checked before any of them
+ * begins.
+ */
 import { UsageError } from '../../core/errors.ts';
 import { refuseNullDevices } from '../../plan/null-devices.ts';
 import { batchSizeOf, wantedTensors } from '../../train/experiment/data.ts';

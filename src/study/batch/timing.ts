@@ -117,7 +117,7 @@ const keysOfTraining = (values: Readonly<Record<string, unknown>>): Record<strin
   );
 
 /** What the arithmetic of a step depends on. */
-export const referenceKey = ({ prepared: { experiment }, batch }: Layout): string => {
+const referenceKey = ({ prepared: { experiment }, batch }: Layout): string => {
   const { devices, links, schedule, stagesPerDevice, partition, microbatches, ...what } = experiment;
   return `${batch} ${JSON.stringify(what)}`;
 };

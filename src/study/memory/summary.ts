@@ -107,7 +107,10 @@ function rangeClaim(rows: readonly MemoryLayoutRow[]): Claim[] {
   ];
 }
 
-/** How saved activations grow with each swept number but of devices: log of their ratio over log of its ratio, the others held. */
+/**
+ * How saved activations grow with each swept number but of devices: log of their ratio over log of its ratio, the others
+ * held.
+ */
 function growthClaim(rows: readonly MemoryLayoutRow[], swept: readonly string[]): Claim[] {
   const sizes = scalesOf(rows, swept).filter(({ key }) => key !== 'devices');
   const found = sizes.flatMap(({ key, title, of }) => {

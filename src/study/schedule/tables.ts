@@ -14,7 +14,10 @@ export interface ScheduleKey {
 export interface ScheduleRow extends ScheduleKey, StepFigures {
   readonly devices: number;
   readonly stages: number;
-  /** Of equal stages that wait for nothing but each other; null where the schedule has no closed form or the devices are not all used. */
+  /**
+   * Of equal stages that wait for nothing but each other; null where the schedule has no closed form or the devices are not
+   * all used.
+   */
   readonly bubbleClosedForm: number | null;
   /** By the schedule's clock: stages that all take the mean of these stages' times, free links. */
   readonly bubbleEqualStages: number;

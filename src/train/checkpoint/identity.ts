@@ -174,7 +174,7 @@ const typesOf = (graph: Graph, kind: 'parameter' | 'buffer'): Record<string, str
   );
 
 /** SHA-256 of all that is visited. Each part is preceded by its length, so that no two sequences of parts are one. */
-export function fingerprint(contents: (visit: ContentVisitor) => void): string {
+function fingerprint(contents: (visit: ContentVisitor) => void): string {
   const found = known.get(contents);
   if (found !== undefined) return found;
   const hash = createHash('sha256');

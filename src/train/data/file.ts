@@ -1,5 +1,6 @@
 /**
- * Data from a tensor file (or from one file a tensor), named as the graph's inputs and targets. Tensors the graph does not name are ignored.
+ * Data from a tensor file (or from one file a tensor), named as the graph's inputs and targets. Tensors the graph does not
+ * name are ignored.
  *
  *     mode      the file's tensor of an input [b, …]       step k gets
  *     fixed     [b, …]                                     the whole tensor, every step

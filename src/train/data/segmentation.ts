@@ -4,7 +4,7 @@ import type { HostTensor } from '../../core/types.ts';
 import type { Dataset } from './dataset.ts';
 
 /** Pixels below it are background. */
-export const inkThreshold = 0.25;
+const inkThreshold = 0.25;
 
 /**
  * The same images x f32 [1, H, W] with a class for each pixel, y i32 [H, W]: 0 where the pixel is below a quarter of full

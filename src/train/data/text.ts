@@ -11,7 +11,10 @@ import { allocate } from '../../core/types.ts';
 import { checkIndices, type Dataset, type Split } from './dataset.ts';
 
 export interface TextOptions {
-  /** `bytes`: tokens are the UTF-8 bytes, a vocabulary of 256. `characters` (default): the text's code points, in their order. */
+  /**
+   * `bytes`: tokens are the UTF-8 bytes, a vocabulary of 256. `characters` (default): the text's code points, in their
+   * order.
+   */
   readonly unit?: 'bytes' | 'characters';
   /** T, tokens a sample. Default 64. */
   readonly context?: number;

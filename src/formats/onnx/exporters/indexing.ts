@@ -1,4 +1,7 @@
-/** Gathers, scatters, and the order of entries. ONNX's positions are INT64 where it makes them, and often where it takes them. */
+/**
+ * Gathers, scatters, and the order of entries. ONNX's positions are INT64 where it makes them, and often where it takes
+ * them.
+ */
 import { elementCount } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
 import { mul } from '../../../ops/elementwise.ts';

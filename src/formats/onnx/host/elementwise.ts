@@ -65,7 +65,7 @@ function modulo(a: number, b: number, integers: boolean, context: OperatorContex
 }
 
 /** Halves go to the even neighbour. */
-export function roundHalfEven(x: number): number {
+function roundHalfEven(x: number): number {
   const floor = Math.floor(x);
   const rest = x - floor;
   return rest < 0.5 || (rest === 0.5 && floor % 2 === 0) ? floor : floor + 1;
