@@ -1,5 +1,6 @@
 /** What binds a plan: the device with the least room, and what fills it. */
 import { formatBytes } from '../core/format.ts';
+import { categoryName } from '../memory/categories.ts';
 import type { DeviceMemoryPlan } from '../memory/device-memory.ts';
 import { capacityOf, limitOf } from './capacity.ts';
 import type { Plan } from './plan.ts';
@@ -44,13 +45,6 @@ export const sharesOf = ({ byCategory }: DeviceMemoryPlan): CategoryShare[] =>
     .map(([category, bytes]) => ({ category: category as CategoryShare['category'], bytes }))
     .filter(({ bytes }) => bytes > 0)
     .sort((a, b) => b.bytes - a.bytes);
-
-const categoryNames: Readonly<Record<string, string>> = {
-  optimizerState: 'optimizer state',
-  savedActivations: 'saved activations',
-};
-
-export const categoryName = (category: string): string => categoryNames[category] ?? category;
 
 /** The first ones in words: `gradients 256.0 KiB, parameters 64.0 KiB`. */
 export const wordsOfShares = (shares: readonly CategoryShare[], most = 3): string =>

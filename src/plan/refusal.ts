@@ -1,7 +1,8 @@
 /** Plans that do not fit, and what is said of them. */
 import { PlanError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
-import { categoryName, sharesOf, wordsOfShares } from './binding.ts';
+import { categoryName } from '../memory/categories.ts';
+import { sharesOf, wordsOfShares } from './binding.ts';
 import type { Plan } from './plan.ts';
 import { remedyFor } from './remedy.ts';
 import { shortages } from './shortage.ts';

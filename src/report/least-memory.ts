@@ -1,6 +1,7 @@
 /** Smallest equal capacities as people read them, and as JSON. */
 import { formatBytes, formatSeconds } from '../core/format.ts';
-import { bindingOf, categoryName } from '../plan/binding.ts';
+import { categoryName } from '../memory/categories.ts';
+import { bindingOf } from '../plan/binding.ts';
 import type { LeastMemory } from '../plan/least-memory.ts';
 import type { PlanRequest } from '../plan/plan.ts';
 import { table } from './table.ts';

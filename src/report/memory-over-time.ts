@@ -1,10 +1,11 @@
 /** A device's memory over a step, drawn: areas by category, the end of the highest value, the capacity, the peak. */
 import { formatBytes } from '../core/format.ts';
+import { categoryName, type PeakCategory, peakCategories } from '../memory/peakCategories.ts';
 import type { MemoryStudy } from '../study/memory/study.ts';
 import type { MemoryDeviceRow, MemoryKey } from '../study/memory/tables.ts';
 import type { Spec } from './axes.ts';
 import type { Chart } from './chart.ts';
-import { byteUnit, capacityColour, categories, categoryColours, categoryNames } from './memory-style.ts';
+import { byteUnit, capacityColour, categoryColours } from './memory-style.ts';
 
 const MOST_DEVICES = 4;
 
@@ -23,17 +24,15 @@ const ofLayout =
   (row: MemoryKey): boolean =>
     row.layout === layout;
 
-export const nameOf = (category: string): string => categoryNames[category] ?? category;
-
 /** Colours by category, those that occur; `order` stacks them as the legend lists them. */
 export function categoryChannel(used: readonly string[]): Spec {
-  const kept = categories.filter((c) => used.includes(c));
+  const kept = peakCategories.filter((c) => used.includes(c));
   return {
     field: 'category',
     type: 'nominal',
     title: null,
     sort: null,
-    scale: { domain: kept.map(nameOf), range: kept.map((c) => categoryColours[categories.indexOf(c)]) },
+    scale: { domain: kept.map(categoryName), range: kept.map((c) => categoryColours[peakCategories.indexOf(c)]) },
   };
 }
 
@@ -52,7 +51,7 @@ export function overTimeCharts(study: MemoryStudy, layout: string): Chart[] {
   const devices = tables.devices.filter(ofLayout(layout));
   const highest = Math.max(...devices.map((d) => d.peakBytes));
   const { unit, divisor } = byteUnit(highest);
-  const used = categories.filter((c) => c !== 'padding' && rows.some((r) => r[c] > 0));
+  const used = peakCategories.filter((c) => c !== 'padding' && rows.some((r) => r[c] > 0));
   return picturedDevices(study, layout).map((device): Chart => {
     const panels = settings.purposes.flatMap((purpose) => {
       const samples = rows.filter((r) => r.purpose === purpose && r.device === device);
@@ -72,7 +71,7 @@ interface TimePanel {
   readonly samples: MemoryStudy['tables']['overTime'];
   readonly own: MemoryDeviceRow;
   readonly step: number;
-  readonly used: readonly (typeof categories)[number][];
+  readonly used: readonly PeakCategory[];
   readonly unit: string;
   readonly divisor: number;
   readonly highest: number;
@@ -92,7 +91,7 @@ export function timePanel(given: TimePanel): Spec {
   // The last sample holds until the step ends.
   const points = [...samples, { ...samples.at(-1)!, seconds: end }];
   const areas = points.flatMap((s) =>
-    used.map((c) => ({ t: time.factor * s.seconds, category: nameOf(c), bytes: s[c as 'inputs'] / divisor })),
+    used.map((c) => ({ t: time.factor * s.seconds, category: categoryName(c), bytes: s[c as 'inputs'] / divisor })),
   );
   const reach = points.map((s, at) => ({ at, t: time.factor * s.seconds, bytes: s.reachBytes / divisor }));
   const live = own.maxLiveBytes / divisor;

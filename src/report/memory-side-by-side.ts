@@ -1,5 +1,6 @@
 /** The layouts of a study of memory beside each other: what fits where, and what it takes. */
 import { formatBytes, formatSeconds } from '../core/format.ts';
+import { peakCategories } from '../memory/categories.ts';
 import { lackingOf } from '../study/memory/fit.ts';
 import { highestOf } from '../study/memory/over-time.ts';
 import type { MemoryStudy } from '../study/memory/study.ts';
@@ -7,7 +8,7 @@ import type { MemoryLayoutRow } from '../study/memory/tables.ts';
 import type { Spec } from './axes.ts';
 import { type Chart, ink } from './chart.ts';
 import { picturedDevices, timePanel } from './memory-over-time.ts';
-import { byteUnit, capacityColour, categories } from './memory-style.ts';
+import { byteUnit, capacityColour } from './memory-style.ts';
 
 /** Layouts that a grid holds. */
 const MOST_LAYOUTS = 12;
@@ -30,7 +31,7 @@ export function sideBySideChart(study: MemoryStudy): Chart | undefined {
   const samples = tables.overTime.filter((r) => r.purpose === purpose);
   const highest = Math.max(...devices.map((d) => d.peakBytes));
   const { unit, divisor } = byteUnit(highest);
-  const used = categories.filter((c) => c !== 'padding' && samples.some((r) => r[c] > 0));
+  const used = peakCategories.filter((c) => c !== 'padding' && samples.some((r) => r[c] > 0));
   const steps = layouts.map((r) => r.stepSecondsPredicted);
   const [shortest, longest] = [Math.min(...steps), Math.max(...steps)];
   const untilSeconds = longest <= MOST_STRETCH * shortest ? longest : undefined;

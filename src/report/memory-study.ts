@@ -1,14 +1,15 @@
 /** The page of a study of memory. */
 import { formatCount } from '../core/format.ts';
+import { categoryName, peakCategories } from '../memory/categories.ts';
 import { type Scale, scalesOf } from '../study/memory/scales.ts';
 import type { MemoryStudy } from '../study/memory/study.ts';
 import { type MemoryDeviceRow, type MemoryKey, type MemoryLayoutRow, memoryColumns } from '../study/memory/tables.ts';
 import { countAxis, cycle, panel, type Spec } from './axes.ts';
 import { type Chart, dashes, ink, palette, shapes } from './chart.ts';
 import { htmlPage } from './html.ts';
-import { categoryChannel, nameOf, overTimeCharts, picturedDevices } from './memory-over-time.ts';
+import { categoryChannel, overTimeCharts, picturedDevices } from './memory-over-time.ts';
 import { sideBySideChart } from './memory-side-by-side.ts';
-import { byteUnit, capacityColour, categories } from './memory-style.ts';
+import { byteUnit, capacityColour } from './memory-style.ts';
 import {
   byteForms,
   type ColumnForms,
@@ -150,7 +151,7 @@ function holderTables(study: MemoryStudy, layout: string): string[] {
       return studyTable(
         `What holds the peak of device ${device}, ${purpose}, at ${own?.peakAt ?? ''}`,
         ['tensor', 'type', 'bytes', 'category', 'first', 'last', 'from', 'why'],
-        rows.map((r) => ({ ...r, category: nameOf(r.category) })),
+        rows.map((r) => ({ ...r, category: categoryName(r.category) })),
         {
           bytes: { unit: 'bytes', form: formatCount },
           first: { title: 'from', unit: 'instruction', form: formatCount },
@@ -174,9 +175,9 @@ function barChart({ tables, settings }: MemoryStudy, purpose: MemoryKey['purpose
   const { unit, divisor } = byteUnit(Math.max(...rows.map((r) => r.peakBytes)));
   const name = (r: MemoryDeviceRow) => [r.layout, `device ${r.device}`].filter((t) => t !== '').join(', ');
   const order = rows.map(name);
-  const used = categories.filter((c) => rows.some((r) => r[c] > 0));
+  const used = peakCategories.filter((c) => rows.some((r) => r[c] > 0));
   const bars = rows.flatMap((r) =>
-    used.map((c, rank) => ({ bar: name(r), category: nameOf(c), rank, bytes: r[c] / divisor })),
+    used.map((c, rank) => ({ bar: name(r), category: categoryName(c), rank, bytes: r[c] / divisor })),
   );
   const ticks = (of: (r: MemoryDeviceRow) => number | null) =>
     rows.flatMap((r) => {

@@ -5,8 +5,8 @@ import { type PartitionRow, partitionColumns } from '../study/partition/tables.t
 import type { Spec } from './axes.ts';
 import { type Chart, ink, palette } from './chart.ts';
 import { htmlPage } from './html.ts';
-import { byteUnit, categories, categoryColours, categoryNames } from './memory-style.ts';
-import { byteForms, drawSection, methodBlock, studyTable, summaryBlock } from './study-page.ts';
+import { byteUnit, peakBars, peakParts } from './memory-style.ts';
+import { byteForms, drawSection, methodBlock, studyTable, summaryBlock, timingText } from './study-page.ts';
 
 export async function partitionStudyPage(study: PartitionStudy, warn?: (text: string) => void): Promise<string> {
   const { settings, tables, machine, seconds, model, parameters } = study;
@@ -45,12 +45,7 @@ export async function partitionStudyPage(study: PartitionStudy, warn?: (text: st
     methodBlock(machine, seconds, [
       ['ways to cut', settings.methods.join(', ')],
       ['costs', settings.costs],
-      [
-        'timing',
-        timed
-          ? `${settings.repeats} session${settings.repeats === 1 ? '' : 's'} of ${settings.timedSteps} steps a cut, in turns, nothing beside them`
-          : 'none',
-      ],
+      ['timing', timed ? timingText(settings, 'cut') : 'none'],
       ['time limit of a way', `${settings.timeLimitSeconds} s`],
     ]),
   );
@@ -230,13 +225,7 @@ function memoryChart(study: PartitionStudy, series: string, count: number): Char
   if (order.length === 0) return undefined;
   const { unit, divisor } = byteUnit(Math.max(...rows.map((r) => r.peakBytesPlanned)));
   const values = rows.flatMap((r) => [
-    ...categories.map((c, order) => ({
-      method: r.method,
-      device: String(r.device),
-      category: categoryNames[c] ?? c,
-      order,
-      bytes: r[c] / divisor,
-    })),
+    ...peakParts(r, divisor).map((part) => ({ method: r.method, device: String(r.device), ...part })),
     ...(r.peakBytesMeasured === null
       ? []
       : [{ method: r.method, device: String(r.device), measured: r.peakBytesMeasured / divisor }]),
@@ -256,20 +245,7 @@ function memoryChart(study: PartitionStudy, series: string, count: number): Char
         height: 120,
         encoding: { x: { field: 'device', type: 'nominal', title: 'device', axis: { labelAngle: 0 } } },
         layer: [
-          {
-            transform: [{ filter: 'isValid(datum.bytes)' }],
-            mark: { type: 'bar' },
-            encoding: {
-              y: { field: 'bytes', type: 'quantitative', title: unit, stack: 'zero', axis: { tickCount: 4 } },
-              color: {
-                field: 'category',
-                type: 'nominal',
-                title: 'held at the peak',
-                scale: { domain: categories.map((c) => categoryNames[c] ?? c), range: categoryColours },
-              },
-              order: { field: 'order', type: 'quantitative' },
-            },
-          },
+          peakBars({ title: unit, axis: { tickCount: 4 } }),
           ...(rows.some((r) => r.peakBytesMeasured !== null)
             ? [
                 {

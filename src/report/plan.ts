@@ -1,11 +1,11 @@
 /** A plan as people read it. */
 import { formatBytes, formatCount, formatFlops, formatPercent, formatSeconds, wrap } from '../core/format.ts';
 import { formatType } from '../core/types.ts';
+import { categoryName, peakCategories } from '../memory/categories.ts';
 import type { PartitionObjective } from '../partition/partition.ts';
-import { type Binding, categoryName, wordsOfShares } from '../plan/binding.ts';
+import { type Binding, wordsOfShares } from '../plan/binding.ts';
 import type { Plan } from '../plan/plan.ts';
 import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
-import { memoryCategories } from '../program/instruction.ts';
 import { printGrid } from '../schedule/grid.ts';
 import type { figuresOf } from './figures.ts';
 import { type Cell, table } from './table.ts';
@@ -126,10 +126,7 @@ function memoryTable({ devices }: PlanSummary, width: number): string {
   const rows = (of: (d: DeviceSummary) => Cell) => devices.map(of);
   const bytes = (of: (d: DeviceSummary) => number) => rows((d) => formatBytes(of(d)));
   const lines: [string, Cell[]][] = [
-    ...[...memoryCategories, 'padding' as const].map((c): [string, Cell[]] => [
-      `  ${categoryName(c)}`,
-      bytes((d) => d.byCategory[c]),
-    ]),
+    ...peakCategories.map((c): [string, Cell[]] => [`  ${categoryName(c)}`, bytes((d) => d.byCategory[c])]),
     ['peak', bytes((d) => d.peakBytesPlanned)],
     ['capacity', rows((d) => (d.capacityBytes === null ? 'as needed' : formatBytes(d.capacityBytes)))],
     ['most alive at once', bytes((d) => d.maxLiveBytes)],

@@ -6,7 +6,15 @@ import { countAxis, cycle, lineAndPoints, logColumn, panel, type Spec, wide } fr
 import { type Chart, dashes, escapeHtml, ink, palette, shapes } from './chart.ts';
 import { details, htmlPage } from './html.ts';
 import { byteUnit } from './memory-style.ts';
-import { byteForms, drawSection, methodBlock, type Section, studyTable, summaryBlock } from './study-page.ts';
+import {
+  byteForms,
+  drawSection,
+  methodBlock,
+  type Section,
+  studyTable,
+  summaryBlock,
+  timingText,
+} from './study-page.ts';
 
 export async function scheduleStudyPage(study: ScheduleStudy, warn?: (text: string) => void): Promise<string> {
   const { settings, tables, machine, seconds, model, parameters } = study;
@@ -64,12 +72,7 @@ export async function scheduleStudyPage(study: ScheduleStudy, warn?: (text: stri
     methodBlock(machine, seconds, [
       ['schedules', settings.schedules.join(', ')],
       ['costs', settings.costs],
-      [
-        'timing',
-        timed
-          ? `${settings.repeats} session${settings.repeats === 1 ? '' : 's'} of ${settings.timedSteps} steps a layout, in turns, nothing beside them`
-          : 'none',
-      ],
+      ['timing', timed ? timingText(settings) : 'none'],
     ]),
   );
   return htmlPage({

@@ -164,6 +164,10 @@ export const byteForms: ColumnForms = Object.fromEntries(
   ]),
 );
 
+/** How a study timed its layouts. */
+export const timingText = ({ repeats, timedSteps }: { repeats: number; timedSteps: number }, of = 'layout'): string =>
+  `${repeats} session${repeats === 1 ? '' : 's'} of ${timedSteps} steps a ${of}, in turns, nothing beside them`;
+
 export function methodBlock(machine: Machine, seconds: number, how: readonly [string, string][]): string {
   const rows: (readonly [string, string])[] = [
     ['processor', `${machine.processor}, ${machine.cores} cores`],

@@ -17,6 +17,8 @@ import { f32, planOf, threeLayers, toHex } from '../support/models.ts';
 
 // Steps that devices begin as soon as they have ended the one before. An audit follows one step at a time, so none here.
 const options = { audit: false } as const;
+/** What they are held to: devices in this thread, which begin nothing ahead. */
+const plainly = { audit: false, transport: 'local' } as const;
 const plan = planOf(threeLayers, {
   devices: 2,
   microbatches: 2,
@@ -52,7 +54,7 @@ describe.each([1, 2])('steps begun ahead on %i device(s)', (devices) => {
 
   it('have the same bits, change nothing before they are asked for, and take a rate that their forerunner decides', async () => {
     await using session = await Session.open(own, options);
-    await using plain = await Session.open(own, options);
+    await using plain = await Session.open(own, plainly);
     let staged = session.stage('train', batchOf(0), { step: 0 });
     let lr = 0.1;
     for (let step = 0; step < 5; step++) {
@@ -93,7 +95,7 @@ describe('a step begun ahead is left', () => {
   };
   it.each(Object.keys(others))('for %s, and nothing of it remains', async (name) => {
     await using session = await Session.open(plan, options);
-    await using plain = await Session.open(plan, options);
+    await using plain = await Session.open(plan, plainly);
     const staged = await begun(session);
     for (const step of [0, 1]) await plain.run('train', batchOf(step), { step });
     const expected = plain.stage('train', batchOf(2), { step: 2 });
@@ -117,7 +119,7 @@ describe('a step begun ahead is left', () => {
 
   it('runs when it is asked for later, unless another was staged', async () => {
     await using session = await Session.open(plan, options);
-    await using plain = await Session.open(plan, options);
+    await using plain = await Session.open(plan, plainly);
     const staged = await begun(session);
     for (const step of [0, 1, 2]) await plain.run('train', batchOf(step), { step });
     await session.run('forward', batchOf(7));
@@ -146,7 +148,7 @@ describe('a failure in a step begun ahead', () => {
   const fault: Fault = { kind: 'throw', step: 2, instruction: at };
 
   it('is told when the step is asked for; until then all can be read', async () => {
-    await using plain = await Session.open(plan, options);
+    await using plain = await Session.open(plan, plainly);
     for (const step of [0, 1]) await plain.run('train', batchOf(step), { step });
     const session = await Session.open(plan, { ...options, faults: { 1: [fault] } });
     const staged = await begun(session);
@@ -161,7 +163,7 @@ describe('a failure in a step begun ahead', () => {
   });
 
   it('does not touch the step before it, at whose update another device still is', async () => {
-    await using plain = await Session.open(plan, options);
+    await using plain = await Session.open(plan, plainly);
     for (const step of [0, 1]) await plain.run('train', batchOf(step), { step });
     const faults: Record<number, Fault[]> = {
       0: [{ kind: 'throw', step: 2, instruction: 0 }],
@@ -193,7 +195,7 @@ describe('a failure in a step begun ahead', () => {
     });
     const [good, bad] = [indices(0, 1, 2, 3, 4, 4, 3, 1), indices(0, 1, 2, 3, 4, 5, 0, 1)];
     await using session = await Session.open(lookup, options);
-    await using plain = await Session.open(lookup, options);
+    await using plain = await Session.open(lookup, plainly);
     await session.run('train', good);
     const meanwhile = () => session.stage('train', bad, { ahead: true });
     await session.run('train', good, { meanwhile });
@@ -239,7 +241,7 @@ it.each(['clipped', 'with running statistics'])('a training %s: what is forgone 
   const data = (step: number): Record<string, HostTensor> =>
     isClipped ? batchOf(step) : { x: f32([8, 1, 8, 8], step + 1), y };
   await using session = await Session.open(own, options);
-  await using plain = await Session.open(own, options);
+  await using plain = await Session.open(own, plainly);
   await session.run('train', data(0), { step: 0 });
   for (let step = 1; step < 5; step++) {
     const meanwhile = () => session.stage('train', data(9), { step: step + 1, ahead: true });
@@ -252,7 +254,7 @@ it.each(['clipped', 'with running statistics'])('a training %s: what is forgone 
 
 it('a training that is left early leaves the session as it is behind its last record', async () => {
   await using session = await Session.open(plan, options);
-  await using plain = await Session.open(plan, options);
+  await using plain = await Session.open(plan, plainly);
   const data = {
     name: 'made up',
     steps: Number.POSITIVE_INFINITY,

@@ -16,7 +16,7 @@ import {
   wide,
 } from '../axes.ts';
 import { type Chart, ink, palette, shapes } from '../chart.ts';
-import { byteUnit, categories, categoryColours, categoryNames } from '../memory-style.ts';
+import { byteUnit, peakBars, peakParts } from '../memory-style.ts';
 
 /** (a) Step time, throughput, idle share and efficiency against M. */
 export function timingChart({ tables, settings }: BatchStudy): Chart | undefined {
@@ -129,9 +129,7 @@ export function memoryChart({ tables, settings }: BatchStudy): Chart | undefined
     M: String(r.microbatches),
     device: settings.series.length > 1 ? `${named(r.series)}: device ${r.device}` : `device ${r.device}`,
   });
-  const bars = rows.flatMap((r) =>
-    categories.map((c, i) => ({ ...place(r), category: categoryNames[c] ?? c, order: i, bytes: r[c] / divisor })),
-  );
+  const bars = rows.flatMap((r) => peakParts(r, divisor).map((part) => ({ ...place(r), ...part })));
   const measured = rows.flatMap((r) =>
     r.peakBytesMeasured === null
       ? []
@@ -159,20 +157,7 @@ export function memoryChart({ tables, settings }: BatchStudy): Chart | undefined
         height: 260,
         encoding: { x },
         layer: [
-          {
-            transform: [{ filter: 'isValid(datum.bytes)' }],
-            mark: { type: 'bar' },
-            encoding: {
-              y: { field: 'bytes', type: 'quantitative', title: `planned peak / ${unit}`, stack: 'zero' },
-              color: {
-                field: 'category',
-                type: 'nominal',
-                title: 'held at the peak',
-                scale: { domain: categories.map((c) => categoryNames[c] ?? c), range: categoryColours },
-              },
-              order: { field: 'order', type: 'quantitative' },
-            },
-          },
+          peakBars({ title: `planned peak / ${unit}` }),
           {
             transform: [{ filter: 'isValid(datum.measured)' }],
             mark: { type: 'tick', color: '#000', thickness: 2.5, orient: 'horizontal', size: 34 },

@@ -5,7 +5,7 @@ import { metricText } from '../../study/batch/summary.ts';
 import { type BatchTables, type TableName, tableColumns } from '../../study/batch/tables.ts';
 import { type Chart, drawChart } from '../chart.ts';
 import { figure, htmlPage } from '../html.ts';
-import { byteForms, methodBlock, studyTable, summaryBlock } from '../study-page.ts';
+import { byteForms, methodBlock, studyTable, summaryBlock, timingText } from '../study-page.ts';
 import { capacityChart, growthChart, memoryChart, timingChart } from './cost-charts.ts';
 import {
   curveMetric,
@@ -136,10 +136,7 @@ const tableOf = (tables: BatchTables, name: TableName): string =>
 
 function settingsBlock({ settings: s, machine: m, seconds }: BatchStudy): string {
   return methodBlock(m, seconds, [
-    [
-      'timing',
-      `${s.repeats} session${s.repeats === 1 ? '' : 's'} of ${s.timedSteps} steps a layout, in turns, nothing beside them`,
-    ],
+    ['timing', timingText(s)],
     [
       'trainings',
       `${s.length}, ${s.seeds} seed${s.seeds === 1 ? '' : 's'}, rules ${s.rules.join(', ')}, on one device (losses are the same bits on every layout)`,

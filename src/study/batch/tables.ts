@@ -2,7 +2,7 @@
  * The tables of a batch study: what its CSV files, the tables of its page and its pictures all show. Seconds and bytes are
  * in the columns' names; null stands where something did not run or does not apply.
  */
-import { type MemoryCategory, memoryCategories } from '../../program/instruction.ts';
+import { type PeakCategory, peakCategories } from '../../memory/categories.ts';
 
 /** One session of one layout. */
 export interface RunRow {
@@ -44,7 +44,7 @@ export interface TimingRow {
 }
 
 /** One device of one layout. */
-export interface MemoryRow extends Readonly<Record<MemoryCategory | 'padding', number>> {
+export interface MemoryRow extends Readonly<Record<PeakCategory, number>> {
   readonly series: string;
   readonly batch: number;
   readonly microbatches: number;
@@ -206,8 +206,7 @@ export const tableColumns: { readonly [name in TableName]: readonly (keyof Batch
     'peakBytesPlanned',
     'peakBytesMeasured',
     'capacityBytes',
-    ...memoryCategories,
-    'padding',
+    ...peakCategories,
   ],
   capacity: ['series', 'microbatches', 'capacityBytes', 'largestBatch', 'atLimit', 'peakBytes'],
   gradients: [

@@ -4,7 +4,6 @@ import { PlanError, UsageError } from '../../core/errors.ts';
 import { normalizesByWholeBatch } from '../../optim/batch-norm.ts';
 import type { Plan } from '../../plan/plan.ts';
 import { capacityOf } from '../../plan/plan.ts';
-import { memoryCategories } from '../../program/instruction.ts';
 import { closedFormBubble } from '../../schedule/bubble.ts';
 import { isScheduleName } from '../../schedule/named.ts';
 import { prepareExperiment } from '../../train/experiment/prepare.ts';
@@ -139,10 +138,7 @@ export function memoryRows(
     peakBytesPlanned: peakBytes,
     peakBytesMeasured: measured?.[device] ?? null,
     capacityBytes: capacityOf(plan.request.devices[device]!),
-    ...(Object.fromEntries([...memoryCategories, 'padding' as const].map((c) => [c, byCategory[c]])) as Pick<
-      MemoryRow,
-      (typeof memoryCategories)[number] | 'padding'
-    >),
+    ...byCategory,
   }));
 }
 

@@ -1,3 +1,4 @@
+import type { PeakCategory } from '../../memory/categories.ts';
 import { type MemoryCategory, memoryCategories } from '../../program/instruction.ts';
 import type { Value } from '../table-file.ts';
 
@@ -52,7 +53,7 @@ export type MemoryLayoutRow = MemoryKey & {
 
 /** One device of one layout. */
 export type MemoryDeviceRow = MemoryKey &
-  Readonly<Record<MemoryCategory | 'padding', number>> & {
+  Readonly<Record<PeakCategory, number>> & {
     readonly device: number;
     /** `0`, or `0 3`. */
     readonly stages: string;

@@ -8,7 +8,6 @@ import { stageMap } from '../../partition/stage-of.ts';
 import { capacityOf, graphsOf, PlanCache, type PlanRequest } from '../../plan/plan.ts';
 import { stageCosts } from '../../plan/stage-costs.ts';
 import { stepBoundOf } from '../../plan/step-bound.ts';
-import { memoryCategories } from '../../program/instruction.ts';
 import type { PreparedExperiment } from '../../train/experiment/prepare.ts';
 import type { Experiment } from '../../train/experiment/schema.ts';
 import { stepRequestOf, type TimedSteps } from '../layout.ts';
@@ -285,7 +284,6 @@ function transferBytes({ plan, context }: CutRun): number {
 
 function deviceRows(run: CutRun, timed: TimedSteps | undefined): PartitionDeviceRow[] {
   const { plan, series, method, loads } = run;
-  const categories = [...memoryCategories, 'padding' as const];
   return plan.memory.map(({ device, peakBytes, byCategory }) => ({
     series,
     devices: plan.request.devices.length,
@@ -296,9 +294,6 @@ function deviceRows(run: CutRun, timed: TimedSteps | undefined): PartitionDevice
     peakBytesPlanned: peakBytes,
     peakBytesMeasured: timed?.measuredPeaks[device] ?? null,
     capacityBytes: capacityOf(plan.request.devices[device]!),
-    ...(Object.fromEntries(categories.map((c) => [c, byCategory[c]])) as Pick<
-      PartitionDeviceRow,
-      (typeof categories)[number]
-    >),
+    ...byCategory,
   }));
 }

@@ -1,4 +1,4 @@
-import { type MemoryCategory, memoryCategories } from '../../program/instruction.ts';
+import { type PeakCategory, peakCategories } from '../../memory/categories.ts';
 import { type StepFigures, stepColumns } from '../pipeline.ts';
 import type { SessionFigures } from '../turns.ts';
 
@@ -26,7 +26,7 @@ export interface PartitionRow extends StepFigures {
 }
 
 /** One device of it. */
-export interface PartitionDeviceRow extends Readonly<Record<MemoryCategory | 'padding', number>> {
+export interface PartitionDeviceRow extends Readonly<Record<PeakCategory, number>> {
   readonly series: string;
   readonly devices: number;
   readonly method: string;
@@ -90,7 +90,6 @@ export const partitionColumns: {
     'peakBytesPlanned',
     'peakBytesMeasured',
     'capacityBytes',
-    ...memoryCategories,
-    'padding',
+    ...peakCategories,
   ],
 };

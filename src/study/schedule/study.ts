@@ -9,7 +9,6 @@ import { stageMap } from '../../partition/stage-of.ts';
 import { capacityOf, type Plan, PlanCache } from '../../plan/plan.ts';
 import { forwardEdges, linkSeconds, type StageCosts, stageCosts } from '../../plan/stage-costs.ts';
 import { relativeSpeed } from '../../plan/stages.ts';
-import { memoryCategories } from '../../program/instruction.ts';
 import {
   bubbleFraction,
   type Clock,
@@ -325,7 +324,6 @@ function deviceRows(
   inFlight: readonly number[],
   timed: TimedSteps | undefined,
 ): ScheduleDeviceRow[] {
-  const categories = [...memoryCategories, 'padding' as const];
   return plan.memory.map(({ device, peakBytes, byCategory }) => ({
     ...key,
     device,
@@ -334,9 +332,6 @@ function deviceRows(
     peakBytesPlanned: peakBytes,
     peakBytesMeasured: timed?.measuredPeaks[device] ?? null,
     capacityBytes: capacityOf(plan.request.devices[device]!),
-    ...(Object.fromEntries(categories.map((c) => [c, byCategory[c]])) as Pick<
-      ScheduleDeviceRow,
-      (typeof categories)[number]
-    >),
+    ...byCategory,
   }));
 }

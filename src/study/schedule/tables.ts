@@ -1,4 +1,4 @@
-import { type MemoryCategory, memoryCategories } from '../../program/instruction.ts';
+import { type PeakCategory, peakCategories } from '../../memory/categories.ts';
 import { type StepFigures, stepColumns } from '../pipeline.ts';
 import type { SessionFigures } from '../turns.ts';
 
@@ -31,7 +31,7 @@ export interface ScheduleRow extends ScheduleKey, StepFigures {
   readonly pareto: boolean;
 }
 
-export interface ScheduleDeviceRow extends ScheduleKey, Readonly<Record<MemoryCategory | 'padding', number>> {
+export interface ScheduleDeviceRow extends ScheduleKey, Readonly<Record<PeakCategory, number>> {
   readonly device: number;
   readonly busySecondsPredicted: number;
   readonly peakInFlight: number;
@@ -87,8 +87,7 @@ export const scheduleColumns: {
     'peakBytesPlanned',
     'peakBytesMeasured',
     'capacityBytes',
-    ...memoryCategories,
-    'padding',
+    ...peakCategories,
   ],
   timelines: [...key, 'device', 'kind', 'stage', 'microbatch', 'startSeconds', 'endSeconds'],
 };

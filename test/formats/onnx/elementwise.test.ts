@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { OnnxAttribute, OnnxDType, OnnxTensor } from '../../../src/formats/onnx/model.ts';
 import { activations } from '../../../src/formats/onnx/operators/activations.ts';
 import { elementwise } from '../../../src/formats/onnx/operators/elementwise.ts';
-import { caseNames, differs, hasCases, type OperatorCase, readCase, runCase } from './operator-case.ts';
+import { casesOf, differs, hasCases, runCase } from './operator-case.ts';
 
 const operators = new Set(Object.keys({ ...elementwise, ...activations }));
 
@@ -15,20 +15,10 @@ const exceptions: readonly (readonly [names: RegExp, why: string])[] = [
   [/operator_addconstant/, 'the files hold doubles beyond f32'],
 ];
 
-/** Cases whose nodes are all ours (or constants): others test the operators of other files. */
-const ours = !hasCases
-  ? []
-  : caseNames().flatMap((name): [string, OperatorCase][] => {
-      if (exceptions.some(([names]) => names.test(name))) return [];
-      try {
-        const c = readCase(name);
-        const { nodes } = c.model.graph;
-        const made = nodes.every((n) => operators.has(n.opType) || ['Constant', 'Identity'].includes(n.opType));
-        return made && nodes.some((n) => operators.has(n.opType)) ? [[name, c]] : [];
-      } catch {
-        return []; // sequences and such, which belong to no tensor operator
-      }
-    });
+/** Others test the operators of other files. */
+const ours = casesOf(operators, ['Constant', 'Identity']).filter(
+  ([name]) => !exceptions.some(([names]) => names.test(name)),
+);
 
 describe.runIf(hasCases)('ONNX operator cases', () => {
   it('are there for every operator that has some', () => {

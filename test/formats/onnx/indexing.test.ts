@@ -8,7 +8,7 @@ import { indexingOperators } from '../../../src/formats/onnx/operators/indexing.
 import { matmulOperators } from '../../../src/formats/onnx/operators/matmul.ts';
 import { reduceOperators } from '../../../src/formats/onnx/operators/reduce.ts';
 import { shapeOperators } from '../../../src/formats/onnx/operators/shape.ts';
-import { caseNames, differs, hasCases, type OperatorCase, readCase, runCase } from './operator-case.ts';
+import { casesOf, differs, hasCases, runCase } from './operator-case.ts';
 
 const operators = new Set(
   Object.keys({ ...indexingOperators, ...matmulOperators, ...reduceOperators, ...shapeOperators }),
@@ -21,19 +21,9 @@ const exceptions: readonly (readonly [names: RegExp, why: string])[] = [
   [/_zero|zero_size|start_out_of_bounds|allowzero_reordered/, 'no tensor of a graph is empty'],
 ];
 
-const ours = !hasCases
-  ? []
-  : caseNames().flatMap((name): [string, OperatorCase][] => {
-      if (exceptions.some(([names]) => names.test(name))) return [];
-      try {
-        const c = readCase(name);
-        const types = c.model.graph.nodes.map((n) => n.opType);
-        const made = types.every((t) => operators.has(t) || others.includes(t));
-        return made && types.some((t) => operators.has(t) || others.includes(t)) ? [[name, c]] : [];
-      } catch {
-        return []; // sequences and such, which belong to no tensor operator
-      }
-    });
+const ours = casesOf(new Set([...operators, ...others]), []).filter(
+  ([name]) => !exceptions.some(([names]) => names.test(name)),
+);
 
 describe.runIf(hasCases)('ONNX operator cases', () => {
   it('are there for every operator', () => {

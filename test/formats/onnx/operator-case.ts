@@ -49,6 +49,28 @@ export function readCase(name: string): OperatorCase {
   };
 }
 
+/** Cases that hold tensors only: sequences and such belong to no tensor operator. Decoded once for all files of a process. */
+let tensorCases: readonly (readonly [name: string, OperatorCase])[] | undefined;
+function everyCase(): NonNullable<typeof tensorCases> {
+  tensorCases ??= caseNames().flatMap((name) => {
+    try {
+      return [[name, readCase(name)] as const];
+    } catch {
+      return [];
+    }
+  });
+  return tensorCases;
+}
+
+/** Cases all of whose nodes are `operators` or stand `beside` them, some of the former; none where the cases are missing. */
+export const casesOf = (operators: ReadonlySet<string>, beside: readonly string[]): [string, OperatorCase][] =>
+  (hasCases ? everyCase() : [])
+    .filter(([, { model }]) => {
+      const types = model.graph.nodes.map((n) => n.opType);
+      return types.some((t) => operators.has(t)) && types.every((t) => operators.has(t) || beside.includes(t));
+    })
+    .map(([name, c]) => [name, c]);
+
 /**
  * The case's outputs by the graph that the importer makes, played in f64 by the ops' references. Nothing is batched.
  * `constants`: which inputs become constants of the file instead — integers and bools are what operators want to know at

@@ -3,23 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { convOperators } from '../../../src/formats/onnx/operators/conv.ts';
 import { poolOperators } from '../../../src/formats/onnx/operators/pool.ts';
 import { resizeOperators } from '../../../src/formats/onnx/operators/resize.ts';
-import { caseNames, differs, hasCases, type OperatorCase, readCase, runCase } from './operator-case.ts';
+import { casesOf, differs, hasCases, runCase } from './operator-case.ts';
 
 const operators = new Set(Object.keys({ ...convOperators, ...poolOperators, ...resizeOperators }));
 
-/** Cases whose nodes are all ours (or constants): others test the operators of other files. */
-const ours = !hasCases
-  ? []
-  : caseNames().flatMap((name): [string, OperatorCase][] => {
-      try {
-        const c = readCase(name);
-        const { nodes } = c.model.graph;
-        const made = nodes.every((n) => operators.has(n.opType) || ['Constant', 'Identity'].includes(n.opType));
-        return made && nodes.some((n) => operators.has(n.opType)) ? [[name, c]] : [];
-      } catch {
-        return []; // sequences and such, which belong to no tensor operator
-      }
-    });
+/** Others test the operators of other files. */
+const ours = casesOf(operators, ['Constant', 'Identity']);
 
 describe.runIf(hasCases)('ONNX operator cases', () => {
   it('are there for every operator that has some', () => {
