@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { keysOf } from '../../src/core/schema.ts';
 import { experimentSchema } from '../../src/train/experiment/schema.ts';
-import { asProcess, blocksOf, documentedFolder, node, rootFile, textOf } from './run.ts';
+import { asProcess, blocksOf, documentedFolder, node, textOf } from './run.ts';
 
 const readme = textOf('README.md');
 
@@ -52,26 +52,5 @@ describe('README', () => {
       .flatMap((row) => [...(row.split(' | ')[0] ?? '').matchAll(/`(\w+)`/g)].map((m) => m[1]!));
     expect(told.filter((key) => !known.has(key))).toEqual([]);
     expect([...known].filter((key) => !told.includes(key))).toEqual([]);
-  });
-
-  it('links to files that are there', () => {
-    const pages = [
-      'README.md',
-      'ARCHITECTURE.md',
-      'docs/ops.md',
-      'docs/derivatives.md',
-      'docs/invariant.md',
-      'docs/noise.md',
-      'docs/costs.md',
-      'docs/batch-norm.md',
-    ];
-    const links = pages.flatMap((page) =>
-      [...textOf(page).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((m) => join(dirname(page), m[1]!)),
-    );
-    // Paths that stand in the text as code: those with a folder of the project in front.
-    const paths = pages.flatMap((page) =>
-      [...textOf(page).matchAll(/`((?:src|test|scripts|workers|examples)\/[\w./-]+)`/g)].map((m) => m[1]!),
-    );
-    expect([...links, ...paths].filter((path) => !existsSync(rootFile(path)))).toEqual([]);
   });
 });
