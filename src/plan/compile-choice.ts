@@ -13,7 +13,7 @@ import { compileWithin } from './auto-schedule.ts';
 import type { Compiled, Decisions } from './compiled.ts';
 import { type Build, fusedIn, recomputeIn } from './graphs.ts';
 import type { Plan } from './plan.ts';
-import type { PlanRequest } from './request.ts';
+import type { ScheduledRequest } from './request.ts';
 import { checkSchedule, type StageChain, scheduleFor } from './schedules.ts';
 import { withLayoutsThatFit, withLowerPeaks } from './short-lifetimes.ts';
 import { stageCosts, taskSeconds } from './stage-costs.ts';
@@ -24,7 +24,7 @@ export type StagesByProgram = Readonly<Record<string, (node: Node) => number>>;
 /** What is settled of a request before it is chosen what is computed again. */
 export interface Frame {
   /** Its schedule is a name, `auto` or a file. */
-  readonly request: PlanRequest;
+  readonly request: ScheduledRequest;
   readonly builds: Readonly<Record<string, Build>>;
   /** Stages of those, and of others with the same model. */
   readonly stages: StagesByProgram;
