@@ -1,6 +1,6 @@
 /** A device's memory over a step, drawn: areas by category, the end of the highest value, the capacity, the peak. */
 import { formatBytes } from '../core/format.ts';
-import { categoryName, type PeakCategory, peakCategories } from '../memory/peakCategories.ts';
+import { categoryName, type PeakCategory, peakCategories } from '../memory/categories.ts';
 import type { MemoryStudy } from '../study/memory/study.ts';
 import type { MemoryDeviceRow, MemoryKey } from '../study/memory/tables.ts';
 import type { Spec } from './axes.ts';
