@@ -517,7 +517,7 @@ function launched(args, until) {
 
 async function launch() {
   const root = fileURLToPath(new URL('..', import.meta.url));
-  const command = join(root, 'dist', 'cli', 'main.js');
+  const command = join(root, 'dist', 'cli', 'main.cjs');
   const folder = mkdtempSync(join(tmpdir(), 'partita-launch-'));
   const train = [
     command,

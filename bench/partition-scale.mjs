@@ -156,7 +156,7 @@ const meter = `data:text/javascript,${encodeURIComponent(
 
 /** The command's answer, and the seconds and MiB of its process. */
 function partitionCommand(args) {
-  const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+  const main = fileURLToPath(new URL('../dist/cli/main.cjs', import.meta.url));
   const begun = performance.now();
   const child = spawn(process.execPath, ['--import', meter, main, 'partition', ...args, '--json']);
   const [out, err] = [[], []];

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const bin = (name) => join(root, 'node_modules', '.bin', name);
@@ -90,6 +91,15 @@ if (!only || only === 'kernels') {
   for (const [file] of stale) appendSection(join(root, file), 'vectors', readFileSync(vectors));
   rmSync(vectors, { force: true });
 }
+/** Leaves what a module imports when it is needed where it is, as a module of its own. */
+const loadedOnDemand = {
+  name: 'loaded-on-demand',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /^\.\// }, ({ path, kind }) =>
+      kind === 'dynamic-import' ? { path: path.replace(/\.ts$/, '.js'), external: true } : undefined,
+    ),
+};
+
 if (!only || only === 'library') {
   run(bin('tsc'), ['-p', 'tsconfig.build.json']);
   // Loading hundreds of modules takes longer than most plans, and a third of a process's memory: what starts as a process or
@@ -98,8 +108,9 @@ if (!only || only === 'library') {
   rmSync(join(root, 'dist', 'chunks'), { recursive: true, force: true });
   run(bin('esbuild'), [
     'src/index.ts',
-    'src/cli/main.ts',
     'src/cli/command-line.ts',
+    'src/cli/command.ts',
+    'src/cli/flags.ts',
     'src/study/worker.ts',
     '--bundle',
     '--splitting',
@@ -120,6 +131,20 @@ if (!only || only === 'library') {
     '--allow-overwrite',
     '--log-level=warning',
   ]);
+  // The command itself: one file of CommonJS, since Node takes 6 to 10 ms longer to start an ES module and 2 ms more for each that
+  // it imports. Help and refusals are answered within it; what it loads for the rest are the ES modules above.
+  await build({
+    entryPoints: [join(root, 'src/cli/main.ts')],
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    define: { 'import.meta.url': 'ownUrl' },
+    banner: { js: "const ownUrl = require('node:url').pathToFileURL(__filename).href;" },
+    plugins: [loadedOnDemand],
+    outfile: join(root, 'dist/cli/main.cjs'),
+    logLevel: 'warning',
+  });
   // Loaded by the first ONNX file alone (src/formats/onnx/messages.ts), and by `require`: its callers do not wait.
   run(bin('esbuild'), [
     'src/formats/onnx/protobuf.ts',
@@ -131,7 +156,7 @@ if (!only || only === 'library') {
     '--outfile=dist/formats/onnx/protobuf.cjs',
     '--log-level=warning',
   ]);
-  chmodSync(join(root, 'dist', 'cli', 'main.js'), 0o755);
+  chmodSync(join(root, 'dist', 'cli', 'main.cjs'), 0o755);
   writeLicences(['dist/bundled.json', 'dist/bundled-onnx.json']);
   writeSourcesHash();
 }

@@ -1,9 +1,11 @@
-/** Finds the command, parses its flags and turns failures into exit codes. */
-import { Command, CommanderError, Option } from 'commander';
-import { UsageError } from '../core/errors.ts';
-import { backendFlag, type CommandSpec, commands, memoryFlag, type OwnFlag } from './commands.ts';
+/**
+ * The front of the command line. Help, the version and a mistyped command are answered here, from plain data; only a command that
+ * runs loads the parser of flags and its own code, which takes longer than all that Node itself does.
+ */
+import { nearest, UsageError } from '../core/errors.ts';
+import { type CommandSpec, commands } from './commands.ts';
 import { exitCodeOf, printFailure } from './failure.ts';
-import { type Invocation, refuseUnwritable, textOf } from './invocation.ts';
+import { commandText, overviewText } from './help.ts';
 import { packageVersion } from './package-version.ts';
 
 /** What a command line meets outside. */
@@ -18,130 +20,53 @@ export interface Surroundings {
 
 /** Runs a command line; resolves to the exit code, and never rejects. */
 export async function runCommandLine(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const json = args.includes('--json');
-  const { interrupted } = surroundings;
-  const wanted = args.find((arg) => !arg.startsWith('-'));
-  const program = new Command('partita')
-    .description('Trains one model on many devices: same bits for every layout, memory to the byte.')
-    .version(packageVersion(), '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'show help')
-    .helpCommand('help [command]', 'show help of a command');
-  strict(program);
-  const named = wanted === 'help' ? args[args.indexOf('help') + 1] : wanted;
-  let exitCode = 0;
-  let rest = [...args];
+  const [first, ...rest] = args;
+  const tell = (text: string): number => {
+    process.stdout.write(text);
+    return 0;
+  };
+  let spec: CommandSpec;
   try {
-    for (const spec of commands) {
-      const command = program.command(spec.name).summary(spec.summary).description(spec.description);
-      strict(command);
-      if (spec.name !== named) continue;
-      rest = await define(command, spec, rest);
-      command.action(async (...given: unknown[]) => {
-        // Arguments in their order, then the options; commander adds the command itself.
-        const topic = spec.topics ? topicOf(spec, given.shift() as string | undefined) : undefined;
-        const [file, options] = given as [string | undefined, Record<string, unknown>];
-        const invocation = invocationOf(spec, topic, file, options, surroundings);
-        // A study makes its folder.
-        if (spec.name !== 'study') refuseUnwritable('out', textOf(invocation, 'out'));
-        refuseUnwritable('plan-out', textOf(invocation, 'planOut'));
-        refuseUnwritable('html', textOf(invocation, 'html'));
-        const { run } = await spec.load();
-        exitCode = await run(invocation);
-      });
-    }
-    if (args.length === 0) {
-      process.stderr.write(program.helpInformation());
+    if (first === undefined) {
+      process.stderr.write(overviewText());
       return 2;
     }
-    await program.parseAsync(rest, { from: 'user' });
-    return interrupted() || exitCode;
+    if (isVersion(first) || isVersion(rest[0])) return tell(`${packageVersion()}\n`);
+    const named = first === 'help' ? rest.find((arg) => !isHelp(arg)) : first;
+    if (named === undefined || isHelp(named)) return tell(overviewText());
+    spec = commandNamed(named, args);
+    // Anywhere else it may be the value of a flag.
+    if (first === 'help' || isHelp(rest[0])) return tell(await helpOf(spec));
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    if (interrupted() !== 0) {
-      process.stderr.write('partita: interrupted; all devices have ended\n');
-      if (json)
-        process.stdout.write(
-          `${JSON.stringify({ version: 1, error: { code: 'interrupted', message: 'interrupted', remedy: null } })}\n`,
-        );
-      return interrupted();
-    }
-    const failure = error instanceof CommanderError ? commandLineError(error, named) : error;
-    printFailure(failure, json);
-    return exitCodeOf(failure);
+    printFailure(error, args.includes('--json'));
+    return exitCodeOf(error);
   }
+  const { runCommand } = await import('./command.ts');
+  return runCommand(spec, rest, surroundings);
 }
 
-/** Adds a command's flags; returns the arguments ready for commander. */
-async function define(command: Command, spec: CommandSpec, args: string[]): Promise<string[]> {
-  if (spec.argument) {
-    command.argument(spec.argument.name, spec.argument.doc);
-    for (const flag of spec.flags) command.addOption(ownOption(flag));
-    command.addHelpText('after', `\nExample:\n  ${spec.example}\n`);
-    return args;
+const isVersion = (arg: string | undefined): boolean => arg === '-V' || arg === '--version';
+const isHelp = (arg: string | undefined): boolean => arg === '-h' || arg === '--help';
+
+/** Flags of the experiment come from its schema, which is loaded for them. */
+async function helpOf(spec: CommandSpec): Promise<string> {
+  return commandText(spec, spec.argument ? [] : (await import('./flags.ts')).experimentFlags());
+}
+
+function commandNamed(name: string, args: readonly string[]): CommandSpec {
+  const spec = commands.find((c) => c.name === name);
+  if (spec) return spec;
+  const names = commands.map((c) => c.name);
+  const refuse = (message: string, meant: string | undefined) =>
+    new UsageError('command-line', message, {
+      fields: { command: name.startsWith('-') ? (meant ?? null) : name, commands: names },
+      remedy: `partita ${meant === undefined ? '' : `${meant} `}--help`,
+    });
+  if (name.startsWith('-')) {
+    const later = names.find((n) => args.includes(n));
+    const where = later === undefined ? '' : `; flags stand behind the command: partita ${later} ${name}`;
+    throw refuse(`unknown option '${name}'${where}`, later);
   }
-  const { experimentFlags, prepareArguments } = await import('./flags.ts');
-  if (spec.topics) command.argument(`[${spec.topics.join('|')}]`, 'what to study');
-  command.argument('[experiment]', 'experiment file (JSON); flags win over it');
-  for (const flag of [...spec.flags, memoryFlag, backendFlag]) command.addOption(ownOption(flag));
-  const options = experimentFlags();
-  const prepared = prepareArguments(args, new Set(options.map((o) => o.long!.slice(2))));
-  for (const option of [...options, ...prepared.more]) command.addOption(option);
-  command.addHelpText('after', `\nExample:\n  ${spec.example}\n`);
-  return prepared.args;
-}
-
-function ownOption({ flags, doc, many }: OwnFlag): Option {
-  const option = new Option(flags, doc);
-  return many ? option.argParser((text, before: string[] = []) => [...before, text]) : option;
-}
-
-function strict(command: Command): void {
-  command
-    .exitOverride()
-    .configureOutput({ writeErr: () => {}, outputError: () => {} })
-    .configureHelp({ helpWidth: process.stdout.columns ?? 120 });
-}
-
-/** One of the command's topics. */
-function topicOf({ name, topics = [] }: CommandSpec, given: string | undefined): string {
-  if (given !== undefined && topics.includes(given)) return given;
-  const got = given === undefined ? 'nothing' : JSON.stringify(given);
-  throw new UsageError('command-line', `partita ${name}: expected ${topics.join(', ')}, got ${got}`, {
-    fields: { command: name, got: given ?? null, topics },
-    remedy: `partita ${name} ${topics[0]} ${given?.includes('.') ? given : 'experiment.json'}`,
-  });
-}
-
-function invocationOf(
-  spec: CommandSpec,
-  topic: string | undefined,
-  file: string | undefined,
-  options: Record<string, unknown>,
-  { signal, endAtOnce }: Surroundings,
-): Invocation {
-  const own = new Set(spec.flags.map(({ flags }) => new Option(flags).attributeName()));
-  const given = Object.entries(options).filter(([name]) => name !== 'memory' && name !== 'backend' && !own.has(name));
-  return {
-    command: spec.name,
-    topic,
-    file,
-    keys: given.map(([path, text]) => [path, String(text)] as const),
-    memory: own.has('memory') ? undefined : (options.memory as string | undefined),
-    backend: options.backend as string | undefined,
-    own: Object.fromEntries(
-      [...own].map((name) => [name, options[name] as string | boolean | readonly string[] | undefined]),
-    ),
-    json: options.json === true,
-    quiet: options.quiet === true,
-    signal,
-    endAtOnce,
-  };
-}
-
-function commandLineError(error: CommanderError, command: string | undefined): UsageError {
-  const message = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
-  return new UsageError('command-line', message, {
-    fields: { command: command ?? null },
-    remedy: `partita ${commands.some((c) => c.name === command) ? `${command} ` : ''}--help`,
-  });
+  const near = nearest(name, names);
+  throw refuse(`unknown command '${name}'${near === undefined ? '' : ` (Did you mean ${near}?)`}`, near);
 }

@@ -1,5 +1,24 @@
-/** The commands, in the order of the help. Only the one that is asked for loads its code. */
-import type { Invocation } from './invocation.ts';
+/**
+ * The commands, in the order of the help, as plain data: what the help, the parser and the tests of the documentation read. Their
+ * code stands in `command.ts`.
+ */
+
+export type CommandName =
+  | 'train'
+  | 'plan'
+  | 'simulate'
+  | 'partition'
+  | 'pack'
+  | 'graph'
+  | 'grad'
+  | 'hvp'
+  | 'gradpen'
+  | 'hessian'
+  | 'noise'
+  | 'trace'
+  | 'profile'
+  | 'export'
+  | 'study';
 
 export interface OwnFlag {
   /** As commander writes it: `--out <file>`. */
@@ -10,7 +29,7 @@ export interface OwnFlag {
 }
 
 export interface CommandSpec {
-  readonly name: string;
+  readonly name: CommandName;
   readonly summary: string;
   readonly description: string;
   readonly flags: readonly OwnFlag[];
@@ -19,8 +38,6 @@ export interface CommandSpec {
   /** Names of which the first argument is one, before the experiment. */
   readonly topics?: readonly string[];
   readonly example: string;
-  /** Resolves to the exit code. */
-  readonly load: () => Promise<{ run: (invocation: Invocation) => Promise<number> }>;
 }
 
 const json: OwnFlag = { flags: '--json', doc: 'one JSON object on standard output' };
@@ -88,7 +105,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita train --model.kind mlp --data.kind digits --devices 2 --microbatches 4 --epochs 2',
-    load: () => import('./train.ts'),
   },
   {
     name: 'plan',
@@ -136,7 +152,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita plan --model.kind lenet --data.kind digits --devices 3 --memory 1MiB --microbatches 4',
-    load: () => import('./plan.ts'),
   },
   {
     name: 'simulate',
@@ -190,7 +205,6 @@ export const commands: readonly CommandSpec[] = [
     ],
     example:
       'partita simulate --model.kind lenet --data.kind digits --devices 3 --microbatches 8 --why\n  partita simulate --stages 8 --microbatches 24 --schedule zb-h1 --times 18.522,18.086,9.337 --link 0.601',
-    load: () => import('./simulate.ts'),
   },
   {
     name: 'partition',
@@ -221,7 +235,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita partition graph.json --devices 4 --contiguous --compare',
-    load: () => import('./partition.ts'),
   },
   {
     name: 'pack',
@@ -242,7 +255,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita pack buffers.csv --capacity 1MiB --out packed.csv',
-    load: () => import('./pack.ts'),
   },
   {
     name: 'graph',
@@ -273,7 +285,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita graph --model.kind lenet --data.kind digits --devices 2 --mode gradients --out graph.svg',
-    load: () => import('./graph.ts'),
   },
   {
     name: 'grad',
@@ -295,7 +306,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita grad --model.kind mlp --data.kind digits --devices 2 --out gradients.safetensors',
-    load: () => import('./grad.ts'),
   },
   {
     name: 'hvp',
@@ -314,7 +324,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita hvp experiment.json --direction v.safetensors --devices 2 --microbatches 4 --out hvp.safetensors',
-    load: () => import('./hvp.ts'),
   },
   {
     name: 'gradpen',
@@ -331,7 +340,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita gradpen --model.kind mlp --data.kind digits --at x --devices 2 --out penalty.safetensors',
-    load: () => import('./gradpen.ts'),
   },
   {
     name: 'hessian',
@@ -349,7 +357,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita hessian --model.kind mlp --model.hidden 2 --data.kind digits --out hessian.safetensors',
-    load: () => import('./hessian.ts'),
   },
   {
     name: 'noise',
@@ -373,7 +380,6 @@ export const commands: readonly CommandSpec[] = [
     ],
     example:
       'partita noise --model.kind mlp --data.kind digits --data.batchSize 256 --devices 2 --out noise.safetensors',
-    load: () => import('./noise.ts'),
   },
   {
     name: 'trace',
@@ -389,7 +395,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita trace --model.kind lenet --data.kind digits --devices 2 --microbatches 4 --out trace.json',
-    load: () => import('./trace.ts'),
   },
   {
     name: 'profile',
@@ -408,7 +413,6 @@ export const commands: readonly CommandSpec[] = [
       json,
     ],
     example: 'partita profile --model.kind lenet --data.kind digits --microbatches 4 --out profile.json',
-    load: () => import('./profile.ts'),
   },
   {
     name: 'export',
@@ -429,7 +433,6 @@ export const commands: readonly CommandSpec[] = [
     ],
     example:
       'partita export --model.kind lenet --data.kind digits --params runs/lenet-1/params.safetensors --out lenet.onnx',
-    load: () => import('./export.ts'),
   },
   {
     name: 'study',
@@ -481,6 +484,5 @@ export const commands: readonly CommandSpec[] = [
     ],
     example:
       'partita study batch --model.kind mlp --data.kind digits --devices 2 --sweep.microbatches 1,2,4 --sweep.data.batchSize 16,64,256',
-    load: () => import('./study.ts'),
   },
 ];

@@ -1,18 +1,25 @@
 /** The experiment's keys as flags of the command line, from its schema. */
-import { Option } from 'commander';
 import { describe, type Schema } from '../core/schema.ts';
 import { type Flag, flagsOf } from '../core/schema-flags.ts';
 import { experimentSchema } from '../train/experiment/schema.ts';
 import { schemaOfKey } from '../train/experiment/sweep.ts';
+import type { OwnFlag } from './commands.ts';
+import type { GroupedFlag } from './help.ts';
 
-export const experimentFlags = (): Option[] => flagsOf(experimentSchema).map(optionOf);
+/** The flag of a key. */
+export interface KeyFlag extends GroupedFlag {
+  /** With dots: `optimizer.lr`. */
+  readonly path: string;
+}
 
-function optionOf(flag: Flag): Option {
+export const experimentFlags = (): KeyFlag[] => flagsOf(experimentSchema).map(keyFlag);
+
+function keyFlag(flag: Flag): KeyFlag {
   const { schema, path, doc } = flag;
   const shown = flag.default !== undefined && typeof flag.default !== 'object' ? `default ${flag.default}` : '';
   const text = [doc, detail(schema), shown].filter((part) => part !== '').join('; ');
   const group = path.split('.')[0]!;
-  return new Option(`--${path} <${placeholder(schema)}>`, text).helpGroup(`${groups[group] ?? 'Run'}:`);
+  return { path, flags: `--${path} <${placeholder(schema)}>`, doc: text, group: groups[group] ?? 'Run' };
 }
 
 const groups: Readonly<Record<string, string>> = {
@@ -83,8 +90,8 @@ function detail(schema: Schema): string {
 export function prepareArguments(
   args: readonly string[],
   known: ReadonlySet<string>,
-): { args: string[]; more: Option[] } {
-  const more = new Map<string, Option>();
+): { args: string[]; more: OwnFlag[] } {
+  const more = new Map<string, OwnFlag>();
   const prepared: string[] = [];
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
@@ -100,7 +107,7 @@ export function prepareArguments(
     const name = match[1]!;
     const schema = schemaOfKey(name);
     if (!known.has(name) && schema) {
-      more.set(name, new Option(`--${name} <value>`).hideHelp());
+      more.set(name, { flags: `--${name} <value>`, doc: '' });
     } else if (!schema) {
       prepared.push(arg);
       // A value of one of the command's own flags is never a flag itself.

@@ -23,10 +23,13 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });
 
-process.exitCode = await runCommandLine(process.argv.slice(2), {
+// Built as CommonJS (scripts/build.mjs), which Node starts sooner, and which cannot await here.
+runCommandLine(process.argv.slice(2), {
   signal: controller.signal,
   interrupted: () => interrupted,
   endAtOnce: () => {
     for (const remove of handlers) remove();
   },
+}).then((exitCode) => {
+  process.exitCode = exitCode;
 });

@@ -7,7 +7,7 @@ import { type Outcome, runCommand } from '../support/command.ts';
 
 export type { Outcome };
 
-const main = join(packageRoot(), 'dist', 'cli', 'main.js');
+const main = join(packageRoot(), 'dist', 'cli', 'main.cjs');
 
 /** A folder of its own for the files of a test. */
 export const workFolder = (): string => mkdtempSync(join(tmpdir(), 'partita-cli-'));

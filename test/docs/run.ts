@@ -37,7 +37,7 @@ export const documented = (line: string, cwd: string, ...more: string[]): Promis
 
 /** The same as a user does it, in a process of its own. */
 export const asProcess = (line: string, cwd: string, ...more: string[]): Promise<Outcome> =>
-  node([rootFile('dist/cli/main.js'), ...argumentsOf(line, more)], cwd);
+  node([rootFile('dist/cli/main.cjs'), ...argumentsOf(line, more)], cwd);
 
 function argumentsOf(line: string, more: readonly string[]): string[] {
   const [npx, partita, ...args] = line.trim().split(/\s+/);

