@@ -1,7 +1,11 @@
 // Does the prediction hold? Predicted against measured step time of this machine, over models, partitions, schedules and
-// microbatches.
+// microbatches. Steps are those of a training under way, begun ahead: from one barrier to the next.
 //
-//   node bench/predict.mjs [--minutes 16] [--models mlp,lenet] [--out bench/predict.md] [--json predict.json]
+//   node bench/predict.mjs [--minutes 16] [--only mlp,lenet] [--schedules zb-h2,auto] [--rounds 4] [--out bench/predict.md]
+//                          [--json predict.json]
+//
+//   --only, --schedules   some models; on two devices some schedules
+//   --rounds              turns of each layout at least, the first of which warms up
 //
 // For each model, in turns of some steps: its kernels are timed on one device (on two at once for layouts of two), then a
 // layout that they predict runs. Means over all turns are compared: a shared machine's cores change their speed within
@@ -10,12 +14,14 @@
 // tells) do not count. Run it on an idle machine with at least two cores.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { experiment, makePlan, profile, profiledCosts, Session, schedule, simulate, table } from 'partita';
-import { flagsOf } from './flags.mjs';
+import { experiment, makePlan, plan as plans, profile, profiledCosts, Session, schedule, table } from 'partita';
+import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
   minutes: { type: 'string', default: '16' },
-  models: { type: 'string' },
+  only: { type: 'string' },
+  schedules: { type: 'string', default: schedule.scheduleNames.join() },
+  rounds: { type: 'string', default: '4' },
   out: { type: 'string' },
   json: { type: 'string' },
 });
@@ -30,17 +36,22 @@ const models = {
   lstm: { model: { kind: 'lstm', hidden: 64, numLayers: 3, context: 32 }, data: { kind: 'text', batchSize: 32 } },
 };
 
+const minutes = numberOf(import.meta.url, 'minutes', flags.minutes);
+const leastRounds = numberOf(import.meta.url, 'rounds', flags.rounds, { atLeast: 2, whole: true });
+const schedules = namesOf(import.meta.url, 'schedules', flags.schedules, schedule.scheduleNames);
+const chosen = namesOf(import.meta.url, 'only', flags.only ?? Object.keys(models).join(), Object.keys(models));
+
 const layoutsOf = () => {
   const list = [
     { devices: 1, microbatches: 1 },
     { devices: 1, microbatches: 4 },
   ];
-  for (const name of schedule.scheduleNames) {
+  for (const name of schedules) {
     for (const microbatches of name === 'gpipe' || name === '1f1b' ? [4, 8] : [4]) {
       list.push({ devices: 2, microbatches, schedule: name, placement: schedule.schedulePlacement(name, 2) });
     }
   }
-  for (const name of ['gpipe', '1f1b']) {
+  for (const name of ['gpipe', '1f1b'].filter((n) => schedules.includes(n))) {
     list.push({ devices: 2, microbatches: 4, schedule: name, placement: [0, 1, 0, 1] });
     list.push({ devices: 2, microbatches: 4, schedule: name, placement: [0, 0, 1, 1] });
   }
@@ -87,6 +98,31 @@ const BEGINS = [0, 0.21, 0.43, 0.67];
 
 const stepsWithin = (seconds) => Math.max(3, Math.min(24, Math.round(WINDOW_SECONDS / seconds)));
 
+/** Steps of a turn that do not count: one that is asked for and finds the other plan's data in the caches, and the next. */
+const FIRST = 2;
+
+/** A turn of a layout as a training runs: seconds are from the end of one step to the next one's, as from barrier to barrier. */
+async function trained({ session, turn }, feed) {
+  const own = [];
+  const stage = (step) => session.stage('train', feed.tensorsAt(step), { step, ahead: step > 0 });
+  let next = stage(0);
+  let last = performance.now();
+  let delay;
+  for (let i = 0; i < turn; i++) {
+    const meanwhile = () => {
+      if (i + 1 < turn) next = stage(i + 1);
+    };
+    const { reports } = await session.runStaged(next, { lr: 1e-3, meanwhile });
+    const before = last;
+    last = performance.now();
+    if (i >= FIRST) own.push({ seconds: (last - before) / 1000, busy: reports.map((r) => r.busySeconds) });
+    else delay = profile.watchRunDelay();
+  }
+  // Of the whole turn: asking takes time too, and the devices are at the next step by then.
+  const delaySeconds = delay() / own.length;
+  return own.map((step) => ({ ...step, delaySeconds }));
+}
+
 /**
  * The layouts of a model, in turns of some steps each. Before every turn the model's kernels are timed on one device, or on
  * two at once, so that over all turns kernels and layouts have met the same machine.
@@ -116,20 +152,12 @@ async function runModel(name, config, machine, until) {
     const session = await Session.open(plan, { seed: 0, audit: false });
     group.runs.push({ layout, plan, session, turn: 8, steps: [] });
   }
-  for (let round = 0; round < 4 || performance.now() < until; round++) {
+  for (let round = 0; round < leastRounds || performance.now() < until; round++) {
     for (const { feed, recorder, windows, runs, steps } of groups.values()) {
       for (const run of round % 2 ? [...runs].reverse() : runs) {
         const window = await recorder.run(steps, 1);
-        const own = [];
-        for (let i = 0; i < run.turn; i++) {
-          const tensors = feed.tensorsAt(i);
-          const delay = profile.watchRunDelay();
-          const { seconds, reports } = await run.session.run('train', tensors, { step: i, lr: 1e-3 });
-          const delaySeconds = delay();
-          // The first of a turn finds the other plan's data in the caches.
-          if (i > 0) own.push({ seconds, delaySeconds, busy: reports.map((r) => r.busySeconds) });
-        }
-        run.turn = 1 + stepsWithin(median(own.map((s) => s.seconds)));
+        const own = await trained(run, feed);
+        run.turn = FIRST + stepsWithin(median(own.map((s) => s.seconds)));
         if (round === 0) continue; // warms up
         windows.push(window);
         run.steps.push(...own);
@@ -148,20 +176,15 @@ async function runModel(name, config, machine, until) {
       await session.close();
       const { devices } = plan.request;
       const counted = profile.leastDisturbed(steps);
-      const steady = simulate.predict(plan.programs.train, devices, costs);
-      const source = simulate.actionsOf(plan.programs.train, { devices, costs });
+      const priced = { ...plan, request: { ...plan.request, costs } };
+      const steady = plans.steadyStepOf(priced);
       // Which core a device has is not known: each device meets each core's trace.
       const simulated = traces.flatMap((speeds, i) =>
         BEGINS.map((share, k) =>
-          simulate.simulate(
-            source,
-            { devices, costs },
-            {
-              record: false,
-              begin: share * speeds[0].seconds,
-              speeds: (i + k) % 2 ? [...speeds].reverse() : speeds,
-            },
-          ),
+          plans.steadyStepOf(priced, {
+            begin: share * speeds[0].seconds,
+            speeds: (i + k) % 2 ? [...speeds].reverse() : speeds,
+          }),
         ),
       );
       if (simulated.length === 0)
@@ -181,7 +204,7 @@ async function runModel(name, config, machine, until) {
         error: predicted / measured - 1,
         steadyError: steady.stepSeconds / measured - 1,
         busyErrors: devices.map(
-          (_, d) => mean(simulated.map((s) => s.devices[d].busySeconds)) / mean(counted.map((s) => s.busy[d])) - 1,
+          (_, d) => mean(simulated.map((s) => s.busySeconds[d])) / mean(counted.map((s) => s.busy[d])) - 1,
         ),
         memoryErrorBytes: Math.max(...planned.map((p, d) => Math.abs(p - peaks[d]))),
         steps: counted.length,
@@ -191,15 +214,14 @@ async function runModel(name, config, machine, until) {
   return rows;
 }
 
-const chosen = Object.entries(models).filter(([name]) => !flags.models || flags.models.split(',').includes(name));
-const end = performance.now() + Number(flags.minutes) * 60e3;
+const end = performance.now() + minutes * 60e3;
 console.error('machine …');
 const machine = await profile.measureMachine({ quantile: 0.5 });
 console.error(JSON.stringify(machine));
 const rows = [];
-for (const [i, [name, config]] of chosen.entries()) {
+for (const [i, name] of chosen.entries()) {
   const share = (end - performance.now()) / (chosen.length - i);
-  rows.push(...(await runModel(name, config, machine, performance.now() + share)));
+  rows.push(...(await runModel(name, models[name], machine, performance.now() + share)));
   console.error(`${name}: done`);
 }
 

@@ -4,13 +4,18 @@ import { availableParallelism } from 'node:os';
 import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import { createBackend } from '../src/backends/create-backend.ts';
+import { LOOK_SECONDS } from '../src/cost/analytic.ts';
 import { SharedMemoryChannel } from '../src/runtime/channel.ts';
 import { Control } from '../src/runtime/control.ts';
+import { CoreWatch } from '../src/runtime/core-watch.ts';
 import { Device, StepForgone } from '../src/runtime/device.ts';
 import type { StepReport } from '../src/runtime/device-image.ts';
 import { nodeEndpoint } from '../src/runtime/node-endpoint.ts';
 import '../src/runtime/remote-errors.ts';
 import { type DeviceApi, type DeviceStart, STEP_ENDED, WIRE_VERSION } from '../src/runtime/wire.ts';
+
+/** A thread that has waited for a core for more than this share of a step has others beside it. */
+const FREE_SHARE = 0.05;
 
 /** Waits for word of the device that it is, and lasts as long. */
 export default function runDevice(port: MessagePort): Promise<number> {
@@ -56,6 +61,7 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
   const at = start.device;
   const control = new Control(start.control, start.devices, availableParallelism());
   const device = makeDevice(start, control);
+  const cores = new CoreWatch();
   let [played, read] = [0, 0];
   /** The thread sleeps or plays, or is about to. */
   let isServing = false;
@@ -84,6 +90,7 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
     const ahead = isAhead ? order : undefined;
     let isLast: boolean;
     kept[order & 1] = undefined;
+    control.lookOn(cores.waitedShare() < FREE_SHARE ? LOOK_SECONDS : null);
     try {
       const report = await device.step({ ...options, ahead, program: device.programs[program]! });
       if (report.audit) kept[order & 1] = { report };
@@ -121,6 +128,7 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
     measurePeak: call(() => device.measurePeak()),
     shutdown: call(() => {
       isOver = true;
+      cores.close();
       setImmediate(end); // behind the answer
     }),
   };

@@ -16,7 +16,6 @@ import {
   profiledCosts,
   Session,
   searchPlan,
-  simulate,
 } from '../../dist/index.js';
 import { instanceOf, learningRateOf } from './instance.mjs';
 import { decline, serve } from './serve.mjs';
@@ -80,12 +79,16 @@ function planned() {
 }
 
 /**
- * What the plan's schedule would speed up a step by on links that take no time: the program played with the stages' times as
- * they were measured, however unequal they are.
+ * What the plan's schedule would speed up a training's steps by on links that take no time: the program played from barrier to
+ * barrier, as steps that are begun ahead follow each other, with the stages' times as they were measured, however unequal they are.
  */
-function idealOf({ request, programs }) {
-  const free = { ...request.costs, link: () => ({ bytesPerSecond: Number.POSITIVE_INFINITY, secondsLatency: 0 }) };
-  return devices * (1 - simulate.predict(programs.train, request.devices, free).bubbleFraction);
+function idealOf(plan) {
+  const link = () => ({ bytesPerSecond: Number.POSITIVE_INFINITY, secondsLatency: 0 });
+  const { bubbleFraction } = plans.steadyStepOf({
+    ...plan,
+    request: { ...plan.request, costs: { ...plan.request.costs, link } },
+  });
+  return devices * (1 - bubbleFraction);
 }
 
 if (planOut) {

@@ -4,6 +4,7 @@ import { writeFileAtomic } from '../formats/atomic.ts';
 import { capacityOf, type Plan, refuseWhatDoesNotFit } from '../plan/plan.ts';
 import { writePlanFile } from '../plan/plan-file.ts';
 import { recomputeCurve } from '../plan/recompute-curve.ts';
+import { steadyStepOf } from '../plan/steady-step.ts';
 import { summarizePlan } from '../plan/summary.ts';
 import { figuresOf } from '../report/figures.ts';
 import { jsonOfLeastMemory, printLeastMemory } from '../report/least-memory.ts';
@@ -107,6 +108,7 @@ function jsonOf(plan: Plan) {
     surplus: summary.surplus,
     binding: summary.binding,
     stepSecondsLowerBound: summary.stepSecondsLowerBound,
+    steadyStepSeconds: steadyStepOf(plan)?.stepSeconds ?? null,
     blas: plan.request.blas ?? null,
     costs: (plan.request.costs ?? analyticCosts()).source,
     ...figures,

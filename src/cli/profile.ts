@@ -1,5 +1,6 @@
 import { writeProfile } from '../cost/profile.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
+import { steadyStepOf } from '../plan/steady-step.ts';
 import { breakdownOf } from '../profile/breakdown.ts';
 import { machineCosts, withMeasuredLinks } from '../profile/costs.ts';
 import { feedOf } from '../profile/feed.ts';
@@ -61,6 +62,7 @@ export async function run(invocation: Invocation): Promise<number> {
       })),
       bubbleFraction: bubbleOf(busySeconds, stepSeconds),
       stepSecondsPredicted: plan.prediction.stepSeconds,
+      steadyStepSecondsPredicted: steadyStepOf(plan)?.stepSeconds ?? null,
       counted,
       machine,
       out: out ?? null,

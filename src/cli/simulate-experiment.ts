@@ -2,6 +2,7 @@
 import { PlanError, UsageError } from '../core/errors.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { clusterOf, type Plan } from '../plan/plan.ts';
+import { steadyStepOf } from '../plan/steady-step.ts';
 import { printSimulation, printWhy, simulationFigures } from '../report/simulation.ts';
 import { stepTrace } from '../report/step-trace.ts';
 import {
@@ -39,15 +40,18 @@ export async function run(invocation: Invocation): Promise<number> {
   const steps = jitter && draws > 1 ? drawSteps(plan, cluster, jitter, draws) : null;
   if (trace !== undefined) await writeFileAtomic(trace, `${JSON.stringify(traceOf(plan, name!, simulation))}\n`);
   const path = criticalPath(simulation);
+  const steady = steadyStepOf(plan);
   const causes = idleCauses(simulation);
   const why = place ? whyIdle(simulation, place.device, place.seconds) : undefined;
   if (invocation.json) {
-    const figures = simulationFigures({ plan, simulation, path, causes, steps });
+    const figures = simulationFigures({ plan, simulation, steady, path, causes, steps });
     const asked = place ? { whyAt: { ...place, reason: why ?? null } } : {};
     process.stdout.write(`${JSON.stringify({ version: 1, command: 'simulate', ...figures, ...asked })}\n`);
   } else if (!invocation.quiet) {
     const showCauses = invocation.own.why === true;
-    process.stdout.write(`${printSimulation({ plan, simulation, path, causes, steps }, { causes: showCauses })}\n`);
+    process.stdout.write(
+      `${printSimulation({ plan, simulation, steady, path, causes, steps }, { causes: showCauses })}\n`,
+    );
     if (place) process.stdout.write(`\n${printWhy(simulation, place, why ?? null)}\n`);
     if (trace !== undefined) process.stdout.write(`\nTimeline in ${trace}; open it in https://ui.perfetto.dev\n`);
   }

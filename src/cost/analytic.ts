@@ -26,6 +26,8 @@ export interface LinkModel {
    * its way for so long.
    */
   readonly wakes?: boolean;
+  /** With `wakes`: who has waited no longer looks on still, and goes on at once. Default: nobody looks on. */
+  readonly secondsLook?: number;
 }
 
 /**
@@ -57,6 +59,14 @@ export const referenceDevice: DeviceModel = {
   secondsPerKernel: 20e-6,
   speed: 1,
 };
+
+/**
+ * For how long a thread looks on before it sleeps, where nobody else wants its core: several times what waking it would take, and
+ * little beside a step. The run time's own figures.
+ */
+export const LOOK_SECONDS = 200e-6;
+/** The same where others may want it, or nobody tells: what falling asleep takes, so that looking on costs no more than it may save. */
+export const BRIEF_LOOK_SECONDS = 10e-6;
 
 /** Default: a copy between two workers' memories, and waking the receiver (a futex: about 3 µs). */
 export const defaultLink: LinkModel = { bytesPerSecond: 8e9, secondsLatency: 3e-6, wakes: true };

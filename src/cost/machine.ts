@@ -1,7 +1,7 @@
 /** What was measured of a machine, independent of any model: the constants of its cost model. */
 import { type Infer, integer, number, object, string } from '../core/schema.ts';
 import { type BackendName, kernelsOf } from '../lower/kernel-call.ts';
-import type { DeviceModel, LinkModel } from './analytic.ts';
+import { BRIEF_LOOK_SECONDS, type DeviceModel, type LinkModel, LOOK_SECONDS } from './analytic.ts';
 import { described } from './described.ts';
 import { type AnalyticCostOptions, analyticCosts, type CostModel } from './model.ts';
 
@@ -46,8 +46,12 @@ export const machineSchema = object({
 /** The measured constants of a machine. */
 export type MachineCosts = Infer<typeof machineSchema>;
 
-/** The link between any two of its threads: one that sleeps has to be woken. */
-export const threadLink = ({ link }: Pick<MachineCosts, 'link'>): LinkModel => ({ ...link, wakes: true });
+/** The link between any two of its threads: one that sleeps has to be woken, which it does not before it has looked on for a while. */
+export const threadLink = ({ link, identity }: Pick<MachineCosts, 'link' | 'identity'>): LinkModel => ({
+  ...link,
+  wakes: true,
+  secondsLook: identity.platform.startsWith('linux') ? LOOK_SECONDS : BRIEF_LOOK_SECONDS,
+});
 
 /** A roofline whose figures were measured; nothing of the model at hand was. */
 export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCostOptions, 'link'> = {}): CostModel {

@@ -25,5 +25,6 @@ export {
   type SearchResult,
   searchPlan,
 } from './search.ts';
+export { steadyStepOf } from './steady-step.ts';
 export { planOfStored, type StoredPlan, storedPlanOf } from './stored-plan.ts';
 export { type DeviceSummary, type PlanSummary, type StageSummary, summarizePlan } from './summary.ts';

@@ -3,6 +3,7 @@
  * recorded as those of a model's step are.
  */
 import { median, quantile } from '../core/statistics.ts';
+import { LOOK_SECONDS } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { SimdVariant } from '../lower/kernel-call.ts';
@@ -122,7 +123,8 @@ const linkModel: Model = {
     const values = graph.scope('first', () =>
       [0, 64, 128, 256, 512, 768].flatMap((n) =>
         Array.from({ length: 4 }, (_, i) => {
-          const h = tanh(graph.parameter(`w${n}.${i}`, [Math.max(n, 256), Math.max(n, 256)], init));
+          let h = tanh(graph.parameter(`w${n}.${i}`, [Math.max(n, 256), Math.max(n, 256)], init));
+          for (let k = Math.max(n, 256); k < 768; k += 64) h = tanh(h);
           return n === 0 ? sum(h) : h;
         }),
       ),
@@ -173,8 +175,8 @@ async function hostSeconds(plan: Plan, steps: number, q: number, signal?: AbortS
   return { host: of(counted.map((r) => r.host)), late: of(counted.map((r) => r.late)) };
 }
 
-/** A receiver that has waited so long sleeps: it has stopped to look. */
-const ASLEEP_SECONDS = 20e-6;
+/** A receiver that has waited so long sleeps: it has stopped to look on. */
+const ASLEEP_SECONDS = 1.25 * LOOK_SECONDS;
 
 async function measureLink(steps: number, q: number, signal?: AbortSignal): Promise<MachineCosts['link']> {
   const plan = planOf(linkModel, 2);

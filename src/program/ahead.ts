@@ -1,4 +1,11 @@
+import type { Graph } from '../graph/graph.ts';
 import { type DeviceProgram, type Instruction, ownerOf, type StepProgram } from './instruction.ts';
+
+/** The feeds of a program's graph that are known only when a step is asked for: the optimizer's rate and momentum. */
+export const lateFeedsOf = (graph: Graph): ReadonlySet<string> =>
+  new Set(
+    graph.sources('input').flatMap(({ node: { source } }) => (source!.feed!.kind === 'hyper' ? [source!.name] : [])),
+  );
 
 /**
  * Whether a step may begin before anybody has asked for it: up to the barrier it changes nothing that lasts and reads none

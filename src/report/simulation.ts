@@ -7,6 +7,7 @@ import type {
   IdleCause,
   IdleReason,
   PathKind,
+  Prediction,
   RootKind,
   Simulation,
   Wait,
@@ -18,6 +19,8 @@ import { table } from './table.ts';
 export interface SimulatedStep {
   readonly plan: Plan;
   readonly simulation: Simulation;
+  /** The step of a training under way; null where steps cannot begin ahead. */
+  readonly steady: Prediction | null;
   readonly path: CriticalPath;
   readonly causes: readonly IdleCause[];
   /** Seconds of steps drawn with jitter; null: there is none. */
@@ -25,7 +28,7 @@ export interface SimulatedStep {
 }
 
 /** The fields that `plan`, `grad` and `train` have, and those of a simulation. */
-export function simulationFigures({ plan, simulation, path, causes, steps }: SimulatedStep) {
+export function simulationFigures({ plan, simulation, steady, path, causes, steps }: SimulatedStep) {
   const { stepSeconds, hostSeconds, messages, messageBytes } = simulation;
   const { devices, ...figures } = figuresOf(plan, {
     peaks: [],
@@ -39,6 +42,7 @@ export function simulationFigures({ plan, simulation, path, causes, steps }: Sim
     schedule: Object.values(plan.schedules)[0]!.name,
     microbatches: plan.request.microbatches,
     hostSeconds,
+    steadyStepSeconds: steady?.stepSeconds ?? null,
     messages,
     messageBytes,
     devices: devices.map((d, i) => {
@@ -78,12 +82,12 @@ const pathNames: Readonly<Record<PathKind, string>> = {
 };
 
 export function printSimulation(step: SimulatedStep, show: { readonly causes: boolean }): string {
-  const { plan, simulation, path, causes, steps } = step;
+  const { plan, simulation, steady, path, causes, steps } = step;
   const { stepSeconds, bubbleFraction, messages, messageBytes } = simulation;
   const sent = `${formatCount(messages)} message${messages === 1 ? '' : 's'}, ${formatBytes(messageBytes)}`;
   const [schedule] = Object.values(plan.schedules);
   const parts = [
-    `Model ${plan.request.model.name}, ${plan.request.microbatches} microbatches, ${schedule!.name}, ${sent}\nStep ${formatSeconds(stepSeconds)}, bubble ${formatPercent(bubbleFraction)}`,
+    `Model ${plan.request.model.name}, ${plan.request.microbatches} microbatches, ${schedule!.name}, ${sent}\nStep ${formatSeconds(stepSeconds)}, bubble ${formatPercent(bubbleFraction)}${steadyText(steady)}`,
     deviceTable(step),
     pathTable(path),
   ];
@@ -96,6 +100,11 @@ export function printSimulation(step: SimulatedStep, show: { readonly causes: bo
   if (show.causes) parts.push(causeTable(causes));
   return parts.join('\n\n');
 }
+
+const steadyText = (steady: Prediction | null): string =>
+  steady === null
+    ? ''
+    : `\nIn a training, whose steps are begun ahead: ${formatSeconds(steady.stepSeconds)} from barrier to barrier, bubble ${formatPercent(steady.bubbleFraction)}`;
 
 function deviceTable({ plan, simulation }: SimulatedStep): string {
   const { devices } = figuresOf(plan);

@@ -1,3 +1,5 @@
+import { BRIEF_LOOK_SECONDS } from '../cost/analytic.ts';
+
 /**
  * The control block: one SharedArrayBuffer of i32 words that all devices and the coordinator see. It carries no data, only
  * counters and doorbells; the largest distance between two counters is far below 2³¹, so they may wrap.
@@ -71,12 +73,8 @@ export interface StepOrder {
 
 /** Upper bound of one sleep: should the coordinator vanish, the device still looks up. */
 const BACKSTOP_MS = 1000;
-/**
- * Checks before sleeping: some 10 µs, what falling asleep and being woken takes, so that looking on costs no more than it may
- * save. Where cores are short each check is time that whoever is waited for has not got.
- */
-const SPINS = 2000;
-const SPINS_SHORT_OF_CORES = 20;
+/** Looks between two at the clock. With fewer cores than devices there are no others: each is time that whoever is waited for has not got. */
+const LOOKS = 20;
 
 /** Where what is said of an order stands: the latest two have places. */
 const slot = (order: number): 0 | 1 => (order & 1) as 0 | 1;
@@ -95,7 +93,8 @@ export class Control {
   readonly words: Int32Array;
   readonly devices: number;
   readonly #numbers: Float64Array;
-  readonly #spins: number;
+  readonly #isShortOfCores: boolean;
+  #lookSeconds = BRIEF_LOOK_SECONDS;
 
   static create(devices: number): Control {
     return new Control(new SharedArrayBuffer(4 * (HEADER + devices * DEVICE + devices * devices * PAIR)), devices);
@@ -103,7 +102,7 @@ export class Control {
 
   /** `cores`: those that the devices share. */
   constructor(buffer: SharedArrayBuffer, devices: number, cores = devices) {
-    this.#spins = devices <= cores ? SPINS : SPINS_SHORT_OF_CORES;
+    this.#isShortOfCores = devices > cores;
     this.words = new Int32Array(buffer);
     this.#numbers = new Float64Array(buffer);
     this.devices = devices;
@@ -240,7 +239,8 @@ export class Control {
   }
   /** Blocks `device` until that is decided; true to go on. Otherwise as `waitUntil`. */
   waitForDecision(device: number, order: number): boolean {
-    this.waitUntil(device, -1, DECIDED, order);
+    // The host may want this very core to decide.
+    this.#waitUntil(device, -1, DECIDED, order, BRIEF_LOOK_SECONDS);
     return Atomics.load(this.words, IS_WANTED) === 1;
   }
 
@@ -307,11 +307,25 @@ export class Control {
   }
 
   /**
+   * For how long this thread's device looks on for others before it sleeps, from now on; null: briefly. Fewer cores than devices
+   * overrule it: a device that looks on keeps another from its work.
+   */
+  lookOn(seconds: number | null): void {
+    this.#lookSeconds = seconds ?? BRIEF_LOOK_SECONDS;
+  }
+
+  /**
    * Blocks `device` until the counter `word` has reached `goal`. Throws StepAborted. Blocks the thread: for worker threads
    * only. Returns at once where it has already.
    */
   waitUntil(device: number, waitingOn: number, word: number, goal: number): void {
-    for (let i = this.#spins; i > 0; i--) if (this.reached(word, goal)) return;
+    this.#waitUntil(device, waitingOn, word, goal, this.#lookSeconds);
+  }
+
+  #waitUntil(device: number, waitingOn: number, word: number, goal: number, lookSeconds: number): void {
+    const until = this.#isShortOfCores ? 0 : performance.now() + 1000 * lookSeconds;
+    do for (let i = LOOKS; i > 0; i--) if (this.reached(word, goal)) return;
+    while (until > 0 && performance.now() < until);
     const [bell, asleep] = [this.#device(device, BELL), this.#device(device, ASLEEP)];
     this.setState(device, 'waiting', waitingOn);
     Atomics.store(this.words, asleep, 1);

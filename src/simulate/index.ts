@@ -17,4 +17,5 @@ export {
   type WaitKind,
 } from './simulate.ts';
 export { SpeedTrace } from './speed-trace.ts';
+export { steadyStep } from './steady.ts';
 export type { TimedAction, Timeline } from './timeline.ts';

@@ -1,4 +1,5 @@
 import { PlanError, UsageError } from '../core/errors.ts';
+import type { LinkModel } from '../cost/analytic.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { type Action, type ActionSource, actionsOf } from './actions.ts';
 import type { Cluster } from './cluster.ts';
@@ -43,6 +44,8 @@ export interface Simulation {
   readonly hostSeconds: number;
   /** When each device begins. */
   readonly startSeconds: readonly number[];
+  /** When the last device came to each barrier. */
+  readonly barrierSeconds: readonly number[];
   /** 1 − Σ busy / (devices · step). */
   readonly bubbleFraction: number;
   readonly devices: readonly SimulatedTimes[];
@@ -65,7 +68,8 @@ export interface Simulation {
  *     barrier   waits for every device's
  *
  * Each also takes what its device spends on any instruction, behind the waiting and before a transfer. Where a link's latency is
- * that of waking a thread (`LinkModel.wakes`), it is who sleeps that goes on one latency later, whatever it waits for.
+ * that of waking a thread (`LinkModel.wakes`), it is who sleeps that goes on one latency later, whatever it waits for: who has waited
+ * for longer than it looks on (`LinkModel.secondsLook`).
  *
  * A device does one thing at a time, in its program's order. So without shared media the order in which devices are
  * looked at does not matter, and each is played as far as it goes; only transfers through media are events in time.
@@ -95,6 +99,7 @@ interface Pair {
   readonly secondsLatency: number;
   readonly secondsSend: number;
   readonly wakes: boolean;
+  readonly secondsLook: number;
   readonly media: readonly number[];
   /** Four numbers a message, side by side: when it was posted and by which action, when it was sent and by which. */
   readonly messages: number[];
@@ -173,6 +178,7 @@ class Player {
   readonly #recorder: TimelineRecorder | undefined;
   /** Devices that may be able to go on. */
   #queue: Device[];
+  readonly #barriers: number[] = [];
   #barrier = { number: 0, arrived: 0, time: 0, last: 0 };
 
   constructor(source: ActionSource, cluster: Cluster, { jitter, speeds, begin = 0, record = true }: SimulateOptions) {
@@ -239,7 +245,7 @@ class Player {
           }
           const sent = pair.messages[4 * action.message + 2]!;
           const isLate = (pair.wakes ? sent : sent + pair.secondsLatency) > device.clock;
-          const begin = isLate ? sent + pair.secondsLatency : device.clock;
+          const begin = isLate ? sent + latencyBehind(pair, sent - device.clock) : device.clock;
           device.waitsForMessages += begin - device.clock;
           this.#work(device, begin, isLate ? pair.messages[4 * action.message + 3]! : -1);
           break;
@@ -261,7 +267,7 @@ class Player {
     }
     const posted = pair.messages[4 * message]!;
     const isLate = posted > device.clock;
-    const begin = isLate ? posted + (pair.wakes ? pair.secondsLatency : 0) : device.clock;
+    const begin = isLate ? posted + (pair.wakes ? latencyBehind(pair, posted - device.clock) : 0) : device.clock;
     device.postedBy = isLate ? pair.messages[4 * message + 1]! : -1;
     device.waitsForPosts += begin - device.clock;
     const factor = device.factor?.(device.index) ?? 1;
@@ -321,13 +327,14 @@ class Player {
         barrier.last = device.number;
       }
       if (++barrier.arrived < this.#devices.length) return false;
+      this.#barriers.push(barrier.time);
       // The last to be looked at, not always the last to come, lets all go.
       const last = this.#devices[barrier.last]!;
       const by = last.index;
       this.#barrier = { number: barrier.number + 1, arrived: 0, time: 0, last: 0 };
       for (const other of this.#devices) {
         const isEarly = barrier.time > other.clock;
-        const wake = isEarly ? this.#wakeSeconds(last.number, other.number) : 0;
+        const wake = isEarly ? this.#wakeSeconds(last.number, other.number, barrier.time - other.clock) : 0;
         const begin = barrier.time + wake;
         other.waitsAtBarriers += begin - other.clock;
         other.atBarrier = false;
@@ -340,9 +347,9 @@ class Player {
   }
 
   /** How long a device sleeps on when another has come to the barrier. */
-  #wakeSeconds(from: number, to: number): number {
-    const { wakes, secondsLatency } = this.#cluster.costs.link(from, to);
-    return wakes ? secondsLatency : 0;
+  #wakeSeconds(from: number, to: number, waited: number): number {
+    const link = this.#cluster.costs.link(from, to);
+    return link.wakes ? latencyBehind(link, waited) : 0;
   }
 
   /** Spends an action's own time, from `begin` on. */
@@ -379,6 +386,7 @@ class Player {
       secondsLatency: link.secondsLatency,
       secondsSend: link.secondsSend ?? 0,
       wakes: link.wakes ?? false,
+      secondsLook: link.secondsLook ?? 0,
       media: this.#sharing?.mediaOf(from, to) ?? [],
       messages: [],
       posted: 0,
@@ -458,6 +466,7 @@ class Player {
       stepSeconds,
       hostSeconds,
       startSeconds,
+      barrierSeconds: this.#barriers,
       bubbleFraction: devices.every((d) => neverWaits(d.waiting)) ? 0 : idleShare(busy, devices.length * stepSeconds),
       devices,
       messages: this.#devices.reduce((sum, d) => sum + d.messages, 0),
@@ -468,6 +477,10 @@ class Player {
     };
   }
 }
+
+/** The latency that a device meets which has waited so long: none where it looks on still. */
+const latencyBehind = (link: Pick<LinkModel, 'wakes' | 'secondsLook' | 'secondsLatency'>, waited: number): number =>
+  link.wakes && waited <= (link.secondsLook ?? 0) ? 0 : link.secondsLatency;
 
 /** Then it idles for 0, whatever the roundings of sums that are taken in another order. */
 const neverWaits = (waiting: SimulatedTimes['waiting']): boolean =>

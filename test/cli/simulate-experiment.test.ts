@@ -20,6 +20,15 @@ describe('partita simulate of an experiment', () => {
     expect(simulated.stepSeconds).toBe(planned.stepSeconds);
     expect(simulated.bubbleFraction).toBe(planned.bubbleFraction);
     expect(simulated.criticalPath.seconds).toBe(simulated.stepSeconds);
+    // Steps of a training overlap: one is shorter than alone, and no shorter than what a device has to do.
+    expect(simulated.steadyStepSeconds).toBe(planned.steadyStepSeconds);
+    expect(simulated.steadyStepSeconds).toBeLessThan(simulated.stepSeconds);
+    const busiest = Math.max(...simulated.devices.map((d: { busySeconds: number }) => d.busySeconds));
+    expect(simulated.steadyStepSeconds).toBeGreaterThanOrEqual(busiest);
+    const printed = await partita(folder, ['simulate', ...experiment]);
+    expect(printed.stdout).toMatch(
+      /\nIn a training, whose steps are begun ahead: \S+ \S+ from barrier to barrier, bubble \S+ %\n/,
+    );
     let idle = 0;
     simulated.devices.forEach((d: Record<string, never>, i: number) => {
       const { peakBytesPlanned, byCategory, capacityBytes } = planned.devices[i];

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { MachineCosts } from '../../src/cost/machine.ts';
-import { measuredCosts } from '../../src/cost/machine.ts';
+import { BRIEF_LOOK_SECONDS, LOOK_SECONDS } from '../../src/cost/analytic.ts';
+import { type MachineCosts, measuredCosts, threadLink } from '../../src/cost/machine.ts';
 import { type CostModel, type KernelRun, nodeSeconds } from '../../src/cost/model.ts';
 import {
   kernelKey,
@@ -114,7 +114,11 @@ describe('profiled costs', () => {
     const matmulThere = matmulRun(8, 8, 8);
     expect(model.kernelSeconds(matmulThere, 'reference')).toBe(fallback.kernelSeconds(matmulThere, 'reference'));
     expect(model.instructionSeconds('wasm', 1000)).toBe(fallback.instructionSeconds('wasm', 1000));
-    expect(model.link(0, 1)).toEqual({ ...machine.link, wakes: true });
+    expect(model.link(0, 1)).toEqual({ ...machine.link, wakes: true, secondsLook: expect.any(Number) });
+    const looks = (platform: string) =>
+      threadLink({ ...machine, identity: { ...machine.identity, platform } }).secondsLook;
+    // Only Linux tells whether others want the cores.
+    expect([looks('linux x64'), looks('darwin arm64')]).toEqual([LOOK_SECONDS, BRIEF_LOOK_SECONDS]);
     expect(model.stepSeconds!(2)).toBe(machine.step.seconds);
     expect([0, 1, 3].map(model.startSeconds!)).toEqual([0, 1, 3].map((d) => d * machine.step.secondsPerDevice));
     expect(model.source).toBe('profile');

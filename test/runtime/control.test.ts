@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { BRIEF_LOOK_SECONDS } from '../../src/cost/analytic.ts';
 import { Control, StepAborted, type StepOrder } from '../../src/runtime/control.ts';
 
 const order = (more: Partial<StepOrder> = {}): StepOrder => ({
@@ -148,6 +149,56 @@ describe('a device that waits', () => {
     expect(control.progress(0)).not.toBe(before);
     control.ring(0);
     expect(notify).toHaveBeenCalledTimes(2);
+  });
+
+  /** The clock moves by 1 µs a look at it; how long, in seconds, a device looks on that waits for what comes while it sleeps. */
+  function lookedOn(control: Control, wait: (control: Control) => void, call: (control: Control) => void): number {
+    let [now, asleepAt] = [0, Number.NaN];
+    vi.spyOn(performance, 'now').mockImplementation(() => (now += 1e-3));
+    vi.spyOn(Atomics, 'wait').mockImplementationOnce(() => {
+      asleepAt = now;
+      call(control);
+      return 'ok';
+    });
+    wait(control);
+    return asleepAt / 1000;
+  }
+  const waitForMessage = (control: Control) => control.waitUntil(0, 1, control.sentWord(1, 0), 1);
+  const sendMessage = (control: Control) => control.countSent(1, 0);
+
+  it('looks on for as long as it is told before it sleeps, and briefly where it is told nothing', () => {
+    const looks = [undefined, null, 5e-5, 3e-4].map((seconds) => {
+      const control = Control.create(2);
+      if (seconds !== undefined) control.lookOn(seconds);
+      return lookedOn(control, waitForMessage, sendMessage);
+    });
+    [BRIEF_LOOK_SECONDS, BRIEF_LOOK_SECONDS, 5e-5, 3e-4].forEach((seconds, i) => {
+      expect(looks[i]! / seconds).toBeGreaterThanOrEqual(1);
+      expect(looks[i]! - seconds).toBeLessThan(3e-6);
+    });
+  });
+
+  it('does not look at the clock where cores are short, whatever it is told, nor long while the host decides', () => {
+    const short = new Control(Control.create(2).buffer, 2, 1);
+    short.lookOn(1);
+    expect(lookedOn(short, waitForMessage, sendMessage)).toBe(0);
+    const control = Control.create(2);
+    control.lookOn(1);
+    const held = (c: Control) => expect(c.waitForDecision(0, 1)).toBe(true);
+    expect(lookedOn(control, held, (c) => c.decide(1, true))).toBeLessThan(2 * BRIEF_LOOK_SECONDS);
+  });
+
+  it('goes on without sleeping where what it waits for comes while it looks on', () => {
+    const control = Control.create(2);
+    control.lookOn(1);
+    let now = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => {
+      if (++now === 100) control.countSent(1, 0);
+      return now / 1000;
+    });
+    const [sleep, notify] = [vi.spyOn(Atomics, 'wait'), vi.spyOn(Atomics, 'notify')];
+    waitForMessage(control);
+    expect([now, sleep.mock.calls.length, notify.mock.calls.length]).toEqual([100, 0, 0]);
   });
 
   it('for work too: an order given while it lies down wakes it', () => {

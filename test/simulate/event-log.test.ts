@@ -48,13 +48,14 @@ function draw(seed: number): Drawn {
   }
   while (open.length > 0) go(open[0]!);
   const wakes = choices.below(2) === 0;
-  const [far, sends] = [choices.below(4), choices.below(2)];
+  const [far, sends, looks] = [choices.below(4), choices.below(2), choices.pick([0, 0, 1, 4])];
   // Whoever is woken by the last of several at a barrier sleeps as long, whichever of them it was.
   const link = (from: number, to: number) => ({
     bytesPerSecond: 1,
     secondsLatency: wakes ? far + to : far + 2 * from + to,
     secondsSend: sends,
     wakes,
+    secondsLook: looks,
   });
   const starts = programs.map(() => choices.pick([0, 0, 1, 5]));
   const host = choices.below(3);
@@ -80,22 +81,26 @@ function tick({ programs, cluster, starts, host }: Drawn): Log {
   const at = programs.map(() => 0);
   const until = programs.map((): number | null => null);
   /** Seconds at which device d may go on, had it come at `came` to wait for what happened at `happened`. */
-  const woken = (came: number, happened: number, latency: number) => (came < happened ? happened + latency : came);
+  const woken = (came: number, happened: number, latency: number, looks = 0) => {
+    if (came >= happened) return came;
+    return happened - came <= looks ? happened : happened + latency;
+  };
   const mayBegin = (d: number, now: number): boolean => {
     const { kind, peer, message } = programs[d]![at[d]!]!;
     const came = reached[d]![at[d]!]!;
     const endOf = (device: number, wanted: string, of: number) =>
       ends[device]![programs[device]!.findIndex((a) => a.kind === wanted && a.peer === of && a.message === message)];
     if (kind === 'send') {
-      const { wakes, secondsLatency } = cluster.costs.link(d, peer);
+      const { wakes, secondsLatency, secondsLook } = cluster.costs.link(d, peer);
       const happened = endOf(peer, 'post', d);
-      return happened !== undefined && now >= woken(came, happened, wakes ? secondsLatency : 0);
+      return happened !== undefined && now >= woken(came, happened, wakes ? secondsLatency : 0, secondsLook);
     }
     if (kind === 'receive') {
-      const { wakes, secondsLatency } = cluster.costs.link(peer, d);
+      const { wakes, secondsLatency, secondsLook } = cluster.costs.link(peer, d);
       const happened = endOf(peer, 'send', d);
       if (happened === undefined) return false;
-      return now >= (wakes ? woken(came, happened, secondsLatency) : Math.max(came, happened + secondsLatency));
+      if (!wakes) return now >= Math.max(came, happened + secondsLatency);
+      return now >= woken(came, happened, secondsLatency, secondsLook);
     }
     if (kind !== 'barrier') return true;
     const nth = programs[d]!.slice(0, at[d]!).filter((a) => a.kind === 'barrier').length;
@@ -104,8 +109,8 @@ function tick({ programs, cluster, starts, host }: Drawn): Log {
     );
     if (arrived.includes(undefined)) return false;
     const opens = Math.max(...(arrived as number[]));
-    const { wakes, secondsLatency } = cluster.costs.link((d + 1) % programs.length, d);
-    return now >= woken(came, opens, wakes ? secondsLatency : 0);
+    const { wakes, secondsLatency, secondsLook } = cluster.costs.link((d + 1) % programs.length, d);
+    return now >= woken(came, opens, wakes ? secondsLatency : 0, secondsLook);
   };
   for (let now = 0; ; now++) {
     for (let changed = true; changed; ) {

@@ -105,6 +105,23 @@ describe('the rules, by hand', () => {
     expect(whyIdle(barriers, 0, 2.75)?.root).toEqual({ kind: 'compute', device: 1, index: 0, to: null });
   });
 
+  it('who has waited no longer than it looks on goes on at once', () => {
+    const cluster = (secondsLook: number) =>
+      clusterOf(2, { bytesPerSecond: 10, secondsLatency: 0.5, wakes: true, secondsLook });
+    // The value is there at 1, and waited for from 0.75 on.
+    const program = programOf([send(1, 0, 10)], [post(0, 0), compute(0.75), receive(0, 0)]);
+    expect([0.125, 0.25, 1].map((look) => simulate(program, cluster(look)).devices[1]!.waiting.receive)).toEqual([
+      0.75, 0.25, 0.25,
+    ]);
+    const sender = programOf([send(1, 0, 10)], [compute(0.75), post(0, 0), receive(0, 0)]);
+    expect([0.5, 0.75].map((look) => simulate(sender, cluster(look)).devices[0]!.waiting.post)).toEqual([1.25, 0.75]);
+    const barriers = programOf([compute(1), barrier()], [compute(3), barrier()]);
+    expect([1, 2].map((look) => simulate(barriers, cluster(look)).devices[0]!.waiting.barrier)).toEqual([2.5, 2]);
+    // A wire's latency is its own, however its receiver waits.
+    const wire = clusterOf(2, { bytesPerSecond: 10, secondsLatency: 0.5, secondsLook: 1 });
+    expect(simulate(program, wire).devices[1]!.waiting.receive).toBe(0.75);
+  });
+
   it('at a barrier the latency is that from the last who comes to each who sleeps', () => {
     const seconds = [
       [0, 0.5, 1],

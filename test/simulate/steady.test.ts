@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest';
+import { analyticCosts } from '../../src/cost/model.ts';
+import { steadyStepOf } from '../../src/plan/steady-step.ts';
+import { predict, SpeedTrace, simulate, steadyStep } from '../../src/simulate/index.ts';
+import { repeated } from '../../src/simulate/steady.ts';
+import { planOf, threeLayers } from '../support/models.ts';
+import { barrier, clusterOf, compute, post, programOf, receive, send } from './support.ts';
+
+describe('a step begun ahead', () => {
+  // Step k + 1 begins on each device when its own update of step k is over; the barriers open at 9, 9 + 10, 9 + 20, …
+  //
+  // device 0   ├ 3 ┤├ send 2 ┤┄┄┄┄┄┄┄┄| update 5 ├ 3 ┤├ send 2 ┤|
+  // device 1   ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄├── 4 ──┤| 1 ┤┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄├── 4 ──┤|
+  const step = programOf(
+    [compute(3), send(1, 0, 20), barrier(), compute(5)],
+    [post(0, 0), receive(0, 0), compute(4), barrier(), compute(1)],
+  );
+  const free = clusterOf(2, { bytesPerSecond: 10, secondsLatency: 0 });
+
+  it('goes on with the numbers of its messages, and takes as long as every later one', () => {
+    const { barrierSeconds, devices, messages } = simulate(repeated(step, 4), free);
+    expect(barrierSeconds).toEqual([9, 23, 37, 51]);
+    expect(messages).toBe(4);
+    expect(devices.map((d) => d.busySeconds)).toEqual([40, 20]);
+    expect(simulate(step, free)).toMatchObject({ barrierSeconds: [9], stepSeconds: 14 });
+  });
+
+  it('names the actions of every step', () => {
+    const twice = repeated(step, 2);
+    expect([0, 1, 2, 3, 4, 5, 6, 7].map((i) => twice.describe(0, i))).toEqual(
+      [0, 1, 2, 3, 0, 1, 2, 3].map((i) => step.describe(0, i)),
+    );
+  });
+});
+
+describe('the step of a training under way', () => {
+  const costs = { ...analyticCosts(), stepSeconds: () => 1, startSeconds: (d: number) => 0.25 * d };
+  const plan = (mode: 'train' | 'gradients') =>
+    planOf(threeLayers, { devices: 2, microbatches: 4, programs: { train: { batch: 8, mode } }, costs });
+
+  it('has neither the host nor the starts in it', () => {
+    const { request, programs, prediction } = plan('train');
+    const steady = steadyStepOf(plan('train'))!;
+    const free = predict(programs.train!, request.devices, analyticCosts());
+    expect(prediction.stepSeconds).toBeGreaterThan(1.25);
+    expect(steady.stepSeconds).toBeGreaterThan(Math.max(...steady.busySeconds));
+    // The update of one device and the first forward of another overlap: it is shorter than the step by itself.
+    expect(steady.stepSeconds).toBeLessThan(free.stepSeconds);
+    for (const [d, seconds] of steady.busySeconds.entries()) expect(seconds).toBeCloseTo(free.busySeconds[d]!, 12);
+    expect(steady.bubbleFraction).toBeCloseTo(
+      1 - steady.busySeconds.reduce((a, b) => a + b, 0) / (2 * steady.stepSeconds),
+      12,
+    );
+  });
+
+  it('is not told where nothing is trained', () => {
+    expect(steadyStepOf(plan('gradients'))).toBeNull();
+  });
+
+  it('is that of a step whose feeds before the barrier are known, and of no other', () => {
+    const { request, programs } = plan('train');
+    const cluster = { devices: request.devices, costs };
+    const program = programs.train!;
+    expect(steadyStep(program, new Set(), cluster)).toEqual(steadyStepOf(plan('train')));
+    expect(steadyStep(program, new Set(['x']), cluster)).toBeNull();
+  });
+
+  it('is slower where its cores are', () => {
+    const { request, programs } = plan('train');
+    const cluster = { devices: request.devices, costs };
+    const halved = [0, 1].map(() => new SpeedTrace([1], [0.5]));
+    const slow = steadyStep(programs.train!, new Set(), cluster, { speeds: halved })!;
+    const steady = steadyStep(programs.train!, new Set(), cluster)!;
+    expect(slow.busySeconds[0]! / steady.busySeconds[0]!).toBeCloseTo(2, 9);
+    expect(slow.stepSeconds).toBeGreaterThan(steady.stepSeconds);
+  });
+});
