@@ -2,7 +2,7 @@ import { PackingSearch, packingProblem } from './exact-layout.ts';
 import { type Block, greedyLayout, largestLiveSum } from './greedy-layout.ts';
 
 export interface PackRequest {
-  /** Offsets are multiples of it. */
+  /** Offsets are multiples of it. Where sizes are not, the search compares heights in whole units: the last may be fuller than need be. */
   readonly unit: number;
   /** A height that is enough; without it the height is minimised. */
   readonly capacity?: number;

@@ -10,6 +10,7 @@ import { and, cast, equal, greaterEqual, less, notEqual, where } from './compare
 import type { Operand } from './define.ts';
 import { gather } from './gather.ts';
 import { crossEntropy } from './loss.ts';
+import { requireWord, wordsOf } from './options.ts';
 import { mean, sum } from './reduce.ts';
 import { reshape, transpose } from './shape.ts';
 import { logSoftmax } from './softmax.ts';
@@ -26,6 +27,8 @@ export interface ClassLossOptions {
   /** Default `mean`. */
   readonly reduction?: Reduction;
 }
+
+const reductions = wordsOf<Reduction>({ none: true, sum: true, mean: true });
 
 /** [N, C, d…] with the classes last: [N, d…, C]. */
 function classesLast(x: Tensor): Tensor {
@@ -97,6 +100,7 @@ function reduced(losses: Tensor, target: Tensor, { weight, ignoreIndex = null, r
  * target that is no class makes the loss NaN.
  */
 export function nllLoss(logProbabilities: Tensor, target: Tensor, options: ClassLossOptions = {}): Tensor {
+  requireWord('nllLoss', logProbabilities, 'reduction', options.reduction ?? 'mean', reductions);
   const rows = classesLast(logProbabilities);
   return reduced(negativeLogProbability(rows, target, options.ignoreIndex ?? null), target, options);
 }
@@ -107,6 +111,7 @@ export function nllLoss(logProbabilities: Tensor, target: Tensor, options: Class
  */
 export function crossEntropyLoss(logits: Tensor, target: Tensor, options: ClassLossOptions = {}): Tensor {
   const { weight, ignoreIndex = null, reduction = 'mean' } = options;
+  requireWord('crossEntropyLoss', logits, 'reduction', reduction, reductions);
   const rows = classesLast(logits);
   if (!weight && reduction !== 'none') {
     return crossEntropy(rows, target, scaleOf(target, ignoreIndex, reduction), { ignoreIndex });

@@ -233,6 +233,7 @@ export const castOp: OpRecord<{ to: DType }> = defineOp<{ to: DType }>({
   doc: 'y = x as dtype `to`: f32 → i32 truncates and saturates (NaN → 0), anything not 0 is true, true is 1. ONNX Cast, torch.Tensor.to.',
   infer: ([x], { to }) => {
     require(x, 'takes one tensor');
+    require(to === 'f32' || to === 'i32' || to === 'bool', `to must be f32, i32 or bool, not ${to}`);
     require(x.dtype !== to, `x is ${to} already`);
     return [{ dtype: to, shape: x.shape }];
   },
@@ -262,7 +263,10 @@ export const castOp: OpRecord<{ to: DType }> = defineOp<{ to: DType }>({
       attrs: { to: 'bool' },
     },
   ],
-  badSamples: [{ inputs: [t('f32', 2)], attrs: { to: 'f32' }, message: 'x is f32 already' }],
+  badSamples: [
+    { inputs: [t('f32', 2)], attrs: { to: 'f32' }, message: 'x is f32 already' },
+    { inputs: [t('f32', 2)], attrs: { to: 'f64' as DType }, message: 'to must be f32, i32 or bool, not f64' },
+  ],
 });
 
 const build =

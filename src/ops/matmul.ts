@@ -169,7 +169,17 @@ export interface MatmulOptions {
   readonly transB?: boolean;
 }
 
-/** a·b over the last two axes, broadcasting the others. */
+/**
+ * a·b over the last two axes, broadcasting the others. A vector is a row on the left and a column on the right, whose axis
+ * the result does not have: [k]·[… k, n] → [… n], [… m, k]·[k] → [… m], [k]·[k] → [] (NumPy and torch.matmul).
+ */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  return a.graph.add(matmulOp, [a, b], { transA: options.transA ?? false, transB: options.transB ?? false })[0]!;
+  const { transA = false, transB = false } = options;
+  const [isRow, isColumn] = [a.rank === 1 && !transA, b.rank === 1 && !transB];
+  const rows = isRow ? reshape(a, [1, ...a.shape]) : a;
+  const columns = isColumn ? reshape(b, [...b.shape, 1]) : b;
+  const product = a.graph.add(matmulOp, [rows, columns], { transA, transB })[0]!;
+  if (!isRow && !isColumn) return product;
+  const kept = [...(isRow ? [] : [product.shape.at(-2)!]), ...(isColumn ? [] : [product.shape.at(-1)!])];
+  return reshape(product, [...product.shape.slice(0, -2), ...kept]);
 }

@@ -30,6 +30,9 @@ export function requireOptions<O>(op: string, x: Tensor, options: O, names: Opti
   if (problem) refuseProblem(op, x, problem, where);
 }
 
+/** All words of a closed union; one that is missing, or one too many, does not compile. */
+export const wordsOf = <W extends string>(words: Readonly<Record<W, true>>): readonly string[] => Object.keys(words);
+
 /** Throws GraphError for an option that is none of the words it can be. */
 export function requireWord(op: string, x: Tensor, name: string, value: string, words: readonly string[]): void {
   if (words.includes(value)) return;

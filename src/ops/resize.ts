@@ -5,6 +5,7 @@ import { callerLine } from '../graph/source-line.ts';
 import { normalAxis } from './axes.ts';
 import { add } from './binary.ts';
 import { indexMap } from './broadcast.ts';
+import { requireWord, wordsOf } from './options.ts';
 import { resampleBy, takeBy } from './resample.ts';
 import {
   type AxisResize,
@@ -38,6 +39,32 @@ export interface ResizeOptions {
   /** Of tfCropAndResize: [starts…, ends…] by axis, shares of the axis; and the value of what lies outside, default 0. */
   readonly roi?: readonly number[];
   readonly extrapolationValue?: number;
+}
+
+const words = {
+  mode: wordsOf<Interpolation>({ nearest: true, linear: true, cubic: true }),
+  coordinateTransformation: wordsOf<CoordinateTransformation>({
+    halfPixel: true,
+    halfPixelSymmetric: true,
+    pytorchHalfPixel: true,
+    alignCorners: true,
+    asymmetric: true,
+    tfHalfPixelForNn: true,
+    tfCropAndResize: true,
+  }),
+  nearestMode: wordsOf<NearestMode>({ roundPreferFloor: true, roundPreferCeil: true, floor: true, ceil: true }),
+  keepAspectRatio: wordsOf<NonNullable<ResizeOptions['keepAspectRatio']>>({
+    stretch: true,
+    notLarger: true,
+    notSmaller: true,
+  }),
+} as const;
+
+function requireWords(x: Tensor, options: ResizeOptions): void {
+  for (const name of ['mode', 'coordinateTransformation', 'nearestMode', 'keepAspectRatio'] as const) {
+    const word = options[name];
+    if (word !== undefined) requireWord('resize', x, name, word, words[name]);
+  }
 }
 
 /** Size and scale that an axis gets; without a scale it is the ratio of the sizes. */
@@ -78,6 +105,7 @@ function scaled(from: number, scale: number): Target {
  * or alignCorners).
  */
 export function resize(x: Tensor, options: ResizeOptions): Tensor {
+  requireWords(x, options);
   if (options.axes !== undefined && !Array.isArray(options.axes)) {
     return refuse(x, `axes must be a list of numbers, got ${options.axes}`);
   }

@@ -2,10 +2,12 @@
 import { GraphError } from '../core/errors.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
+import { requireWord, wordsOf } from './options.ts';
 import { reshape, transpose } from './shape.ts';
 
 /** Which channel a pixel of a block comes from: block first (`DCR`) or channel first (`CRD`). */
 export type DepthOrder = 'DCR' | 'CRD';
+const orders = wordsOf<DepthOrder>({ DCR: true, CRD: true });
 
 /** [N, C, H, W], checked. */
 function image(what: string, x: Tensor, fits: (c: number, h: number, w: number) => boolean) {
@@ -21,6 +23,7 @@ const isBlock = (b: number): boolean => Number.isInteger(b) && b >= 1;
 /** [N, C·b², H, W] → [N, C, H·b, W·b] (ONNX DepthToSpace, default order DCR). */
 export function depthToSpace(x: Tensor, options: { readonly blockSize: number; readonly order?: DepthOrder }): Tensor {
   const { blockSize: b, order = 'DCR' } = options;
+  requireWord('depthToSpace', x, 'order', order, orders);
   const [n, c, h, w] = image('depthToSpace', x, (channels) => isBlock(b) && channels % (b * b) === 0);
   const depth = c / (b * b);
   const split =
@@ -33,6 +36,7 @@ export function depthToSpace(x: Tensor, options: { readonly blockSize: number; r
 /** [N, C, H·b, W·b] → [N, C·b², H, W], the inverse of `depthToSpace` (ONNX SpaceToDepth: order DCR). */
 export function spaceToDepth(x: Tensor, options: { readonly blockSize: number; readonly order?: DepthOrder }): Tensor {
   const { blockSize: b, order = 'DCR' } = options;
+  requireWord('spaceToDepth', x, 'order', order, orders);
   const [n, c, h, w] = image(
     'spaceToDepth',
     x,

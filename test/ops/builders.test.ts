@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { gradients } from '../../src/autodiff/backward.ts';
 import { GraphError } from '../../src/core/errors.ts';
 import { evaluate } from '../../src/graph/evaluate.ts';
-import { Graph } from '../../src/graph/graph.ts';
+import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import { cast, equal, where } from '../../src/ops/compare.ts';
 import { add, maximum, sub } from '../../src/ops/elementwise.ts';
 import { gather, scatterAdd } from '../../src/ops/gather.ts';
@@ -45,6 +46,39 @@ describe('axes', () => {
   });
   it('none: nothing to reduce', () => {
     expect(sum(x, { axes: [] })).toBe(x);
+  });
+});
+
+describe('matmul', () => {
+  const m = graph.input('m', { shape: [3, 4], batchAxis: null });
+  const v = graph.input('v', { shape: [4], batchAxis: null });
+  const u = graph.input('u', { shape: [3], batchAxis: null });
+  const feeds = new Map(
+    [m, v, u].map((t) => [
+      t,
+      { type: t.type, data: Float64Array.from({ length: t.shape.reduce((a, b) => a * b) }, (_, i) => i + 1) },
+    ]),
+  );
+  const valuesOf = (y: Tensor) => [...evaluate([y], feeds)[0]!.data];
+
+  it('takes vectors as rows on the left and columns on the right', () => {
+    expect([matmul(x, v).shape, matmul(u, x).shape, matmul(v, v).shape]).toEqual([[2, 3], [2, 4], []]);
+    expect(valuesOf(matmul(m, v))).toEqual([30, 70, 110]);
+    expect(valuesOf(matmul(u, m))).toEqual([38, 44, 50, 56]);
+    expect(valuesOf(matmul(v, m, { transB: true }))).toEqual([30, 70, 110]);
+    expect(valuesOf(matmul(v, v))).toEqual([30]);
+  });
+  it('gives vectors their gradients', () => {
+    const [dv, du] = gradients([{ tensor: matmul(u, matmul(m, v)), cotangent: graph.scalar(2) }], [v, u]);
+    expect([dv!.shape, du!.shape]).toEqual([[4], [3]]);
+    expect([valuesOf(dv!), valuesOf(du!)]).toEqual([
+      [76, 88, 100, 112],
+      [60, 140, 220],
+    ]);
+  });
+  it('names what does not fit', () => {
+    expect(() => matmul(m, u)).toThrow(/inner sizes 4 of a and 3 of b differ/);
+    expect(() => matmul(v, m, { transA: true })).toThrow(/a must have at least 2 axes, not \[4\]/);
   });
 });
 

@@ -116,6 +116,9 @@ const calls: Readonly<Record<string, Arguments>> = {
 const call = (op: string, args: Arguments): unknown =>
   (ops as unknown as Readonly<Record<string, (...args: Arguments) => unknown>>)[op]!(...args);
 
+const isRecord = (arg: unknown): arg is Readonly<Record<string, unknown>> =>
+  typeof arg === 'object' && arg !== null && Object.getPrototypeOf(arg) === Object.prototype;
+
 const refusal = (op: string, ...args: unknown[]): GraphError => {
   try {
     call(op, args);
@@ -194,6 +197,36 @@ describe('options of ops', () => {
     }
   });
 
+  it('that are words are among those that the function knows', () => {
+    const taken: string[] = [];
+    for (const [op, args] of Object.entries(calls)) {
+      for (const [at, arg] of args.entries()) {
+        if (!isRecord(arg)) continue;
+        for (const [name, value] of Object.entries(arg)) {
+          if (typeof value !== 'string' || name === 'name') continue;
+          expect(refusal(op, ...args.with(at, { ...arg, [name]: 'bogus' })).message).toContain('bogus');
+          taken.push(`${op}.${name}`);
+        }
+      }
+    }
+    expect(taken).toEqual(
+      expect.arrayContaining(['crossEntropyLoss.reduction', 'depthToSpace.order', 'pad.mode', 'resize.mode']),
+    );
+    for (const option of ['coordinateTransformation', 'nearestMode', 'keepAspectRatio']) {
+      const sized = { sizes: [2, 4, 5, 10], [option]: 'bogus' };
+      expect(refusal('resize', image, sized).message).toContain(`${option} must be`);
+    }
+    expect(refusal('cast', x, 'f64').message).toContain('to must be f32, i32 or bool, not f64');
+  });
+
+  it('that are numbers are among those that the function knows', () => {
+    for (const ord of [0, 3, 0.5, -Infinity, Number.NaN]) {
+      const error = refusal('vectorNorm', x, { ord });
+      expect(error.message).toContain(`ord must be 1, 2 or Infinity, got ${ord}`);
+      expect(error.remedy).toContain(`pow(abs(x), ${ord})`);
+    }
+  });
+
   it('functions go where map gives them more than they take, and keep their names', () => {
     expect([x, x].map(ops.relu as (x: Tensor) => Tensor)).toHaveLength(2);
     expect(ops.sum.name).toBe('sum');
@@ -235,8 +268,6 @@ describe('arguments of ops', () => {
     ...[undefined, null, 1.5, Number.NaN, 'text', true, 10n, Symbol('symbol'), () => 1],
     ...[[], [null], [[1]], {}, { 0: 3 }, x, mask],
   ];
-  const isRecord = (arg: unknown): arg is Readonly<Record<string, unknown>> =>
-    typeof arg === 'object' && arg !== null && Object.getPrototypeOf(arg) === Object.prototype;
   /** Every value, on whatever level, replaced by `by`. */
   function* replaced(value: unknown, by: unknown): Generator<unknown> {
     yield by;

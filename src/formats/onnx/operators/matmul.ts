@@ -13,18 +13,6 @@ function factor(context: OperatorContext, i: number): Tensor {
   return tensor.dtype === 'f32' ? tensor : context.unsupported(`products of ${context.dtypeOf(i)}`);
 }
 
-/** A vector is a row on the left and a column on the right, whose axis the result does not have. */
-const matMul: OperatorRule = (context) => {
-  const [a, b] = [factor(context, 0), factor(context, 1)];
-  const rows = a.rank === 1 ? view(a, [1, ...a.shape]) : a;
-  const columns = b.rank === 1 ? view(b, [...b.shape, 1]) : b;
-  const product = matmul(rows, columns);
-  if (a.rank > 1 && b.rank > 1) return [product];
-  const batch = product.shape.slice(0, -2);
-  const kept = [...(a.rank > 1 ? [product.shape.at(-2)!] : []), ...(b.rank > 1 ? [product.shape.at(-1)!] : [])];
-  return [view(product, [...batch, ...kept])];
-};
-
 /** alpha·A'·B' + beta·C; C broadcasts to the product and may be left out. */
 const gemm: OperatorRule = (context) => {
   const [a, b] = [factor(context, 0), factor(context, 1)];
@@ -49,5 +37,5 @@ export const matmulOperators: OperatorTable = {
     einsum(context.string('equation'), ...Array.from({ length: context.inputCount }, (_, i) => factor(context, i))),
   ],
   Gemm: gemm,
-  MatMul: matMul,
+  MatMul: (context) => [matmul(factor(context, 0), factor(context, 1))],
 };
