@@ -9,7 +9,7 @@ import { type ClusterFile, readCluster } from '../simulate/cluster-file.ts';
 import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import { loadExperiment } from './experiment.ts';
-import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
+import { type Invocation, pathOf, wholeNumberOf } from './invocation.ts';
 import { withCosts } from './measuring.ts';
 import { countsOfSearch } from './plan-search.ts';
 
@@ -23,7 +23,7 @@ export interface AskedPlan {
 /** Throws UsageError where the experiment and the cluster contradict each other. */
 export async function requestAsked(invocation: Invocation): Promise<AskedPlan> {
   const { experiment, where, given } = loadExperiment(invocation);
-  const file = textOf(invocation, 'cluster');
+  const file = pathOf(invocation, 'cluster');
   const found = file === undefined ? undefined : readCluster(readText(file), file);
   const used = found && devicesUsed(found, experiment, given, invocation.memory !== undefined);
   if (found?.link && given.has('links')) {

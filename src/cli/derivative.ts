@@ -17,7 +17,7 @@ import {
 } from '../train/experiment/prepare.ts';
 import { Session, type SessionOptions } from '../train/session.ts';
 import { loadExperiment, refuseNullExperiment } from './experiment.ts';
-import { type Invocation, textOf } from './invocation.ts';
+import { type Invocation, pathOf, textOf } from './invocation.ts';
 import { cacheOf, plansOf } from './measuring.ts';
 
 type Tensors = ReadonlyMap<string, HostTensor>;
@@ -60,7 +60,7 @@ export async function runDerivation(invocation: Invocation, { request, compute }
   const asked = request(planRequestOf(prepared, 'gradients'), prepared);
   refuseTooManyThreads(asked.devices.length);
   const plan = await plansOf(invocation).make(withMeasuredLinks(asked, cacheOf(invocation, experiment)));
-  const params = textOf(invocation, 'params');
+  const params = pathOf(invocation, 'params');
   const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const batch = prepared.source!.batchAt(0);
 

@@ -1,16 +1,19 @@
 /** From a command line to an experiment: the file, or a stored plan's, with the flags set over it. */
+
+import { realpathSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { UsageError } from '../core/errors.ts';
+import { FormatError, UsageError } from '../core/errors.ts';
+import { JsonError, parseJson } from '../core/json.ts';
 import { parseBytes } from '../core/memory-size.ts';
 import { any } from '../core/schema.ts';
 import { coerce, setPath } from '../core/schema-flags.ts';
 import { readText } from '../formats/read-file.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
 import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
-import { isPath, resolvePaths } from '../train/experiment/paths.ts';
+import { isPath, pathsIn, resolvePaths } from '../train/experiment/paths.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import { isSweepKey, schemaOfKey, setSweep } from '../train/experiment/sweep.ts';
-import type { Invocation } from './invocation.ts';
+import { type Invocation, textOf } from './invocation.ts';
 
 export interface LoadedExperiment {
   readonly experiment: Experiment;
@@ -57,6 +60,7 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   const parsed = parseExperiment(experiment, where);
   refuseResume(parsed, invocation);
   refuseCheckpointFlag(invocation);
+  refuseOverwriting(invocation, parsed);
   if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
   return { experiment: parsed, where, given: new Set(Object.keys(experiment)) };
 }
@@ -96,6 +100,32 @@ function refuseCheckpointFlag({ command, keys }: Invocation): void {
   );
 }
 
+const flagsOfInputs = ['params', 'direction', 'plan', 'profile', 'cluster'];
+const flagsOfResults = ['out', 'planOut', 'html', 'trace'];
+
+/** A result that is written over what it was made from is a slip of the hand: neither can be made again. */
+function refuseOverwriting(invocation: Invocation, experiment: Experiment): void {
+  const { file } = invocation;
+  const inputs = [
+    ...(file === undefined ? [] : [['the experiment', file] as const]),
+    ...flagsOfInputs.map((name) => [`--${name}`, textOf(invocation, name)] as const),
+    ...pathsIn(experiment),
+  ].flatMap(([what, path]) => (path && isFile(path) ? [{ what, path: realpathSync(path) }] : []));
+  for (const name of flagsOfResults) {
+    const path = textOf(invocation, name);
+    if (!path || !isFile(path)) continue;
+    const same = inputs.find((input) => input.path === realpathSync(path));
+    if (!same) continue;
+    const flag = name === 'planOut' ? 'plan-out' : name;
+    throw new UsageError('result-over-input', `--${flag} ${path} would be written over ${same.what}, which is read`, {
+      fields: { flag, path, input: same.what },
+      remedy: `another file for --${flag}`,
+    });
+  }
+}
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+
 /** A sweep is many experiments, and every command but `study` is about one. */
 function refuseSweep({ command, file }: Invocation, where: string): never {
   throw new UsageError('sweep-outside-study', `${where}: sweep: partita ${command} takes a single experiment`, {
@@ -127,13 +157,21 @@ function letFlagsWin(experiment: Record<string, unknown>, keys: Invocation['keys
 }
 
 function readJson(file: string): unknown {
-  const text = readText(file);
+  const remedy = 'an experiment file is JSON, without comments and trailing commas';
+  let text: string;
   try {
-    return JSON.parse(text);
+    text = readText(file);
   } catch (cause) {
-    throw new UsageError('experiment-json', `${file} is not JSON: ${(cause as Error).message}`, {
-      fields: { file },
-      remedy: 'an experiment file is JSON, without comments and trailing commas',
+    if (!(cause instanceof FormatError)) throw cause;
+    throw new UsageError('experiment-json', cause.message, { fields: { file }, remedy: cause.remedy ?? remedy, cause });
+  }
+  try {
+    return parseJson(text);
+  } catch (cause) {
+    if (!(cause instanceof JsonError)) throw cause;
+    throw new UsageError('experiment-json', `${file} ${cause.message}`, {
+      fields: { file, ...cause.twice },
+      remedy: cause.remedy(remedy),
       cause,
     });
   }

@@ -7,7 +7,7 @@ import { type Model, someGraph } from '../optim/model.ts';
 import { prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
 import { initialValue } from '../train/fill.ts';
 import { loadExperiment } from './experiment.ts';
-import { choiceOf, type Invocation, textOf, wholeNumberOf } from './invocation.ts';
+import { choiceOf, type Invocation, pathOf, textOf, wholeNumberOf } from './invocation.ts';
 
 /** Writes the experiment's model, with given or first parameters, as an ONNX file. */
 export async function run(invocation: Invocation): Promise<number> {
@@ -23,7 +23,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const batch = wholeNumberOf(invocation, 'batch', 'batch', 1);
   const { experiment, where } = loadExperiment(invocation);
   const { model } = prepareExperiment(experiment, { where, needsData: false, needsObjective: false });
-  const params = textOf(invocation, 'params');
+  const params = pathOf(invocation, 'params');
   const parameters = params === undefined ? undefined : readParameters(params, model);
   const values = withFirstValues(model, parameters, experiment.seed);
   const exported = exportModel(model, {

@@ -20,7 +20,7 @@ import {
 } from '../train/experiment/prepare.ts';
 import { referenceFeeds } from '../train/feeds.ts';
 import { loadExperiment } from './experiment.ts';
-import { choiceOf, type Invocation, textOf, textsOf, wholeNumberOf } from './invocation.ts';
+import { choiceOf, type Invocation, pathOf, textOf, textsOf, wholeNumberOf } from './invocation.ts';
 
 const modes = ['forward', 'gradients', 'train'] as const;
 type Mode = (typeof modes)[number];
@@ -167,7 +167,7 @@ function valuesOf(
   objective: ValueObjective,
 ): GraphValues {
   const { experiment, model, optimizer, learningRate, momentum, source, batch } = prepared;
-  const params = textOf(invocation, 'params');
+  const params = pathOf(invocation, 'params');
   const given = new Map(textsOf(invocation, 'input').map((text) => givenValue(text, graph)));
   const tensors = source?.batchAt(0).tensors ?? {};
   const missing = graph.sources('input').find((t) => {

@@ -5,10 +5,10 @@ import { readBytes } from '../formats/read-file.ts';
 import { readSafetensors } from '../formats/safetensors.ts';
 import { directionFeeds, hessianVectorRequest } from '../train/derivatives.ts';
 import { asVector, inGraphOrder, runDerivation } from './derivative.ts';
-import { type Invocation, textOf } from './invocation.ts';
+import { type Invocation, pathOf } from './invocation.ts';
 
 export function run(invocation: Invocation): Promise<number> {
-  const file = textOf(invocation, 'direction');
+  const file = pathOf(invocation, 'direction');
   if (file === undefined) {
     throw new UsageError('command-line', 'hvp needs a direction', {
       remedy: '--direction v.safetensors, with a tensor v/PARAM for every parameter',

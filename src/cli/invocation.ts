@@ -30,6 +30,14 @@ export const textOf = (invocation: Invocation, name: string): string | undefined
   return typeof value === 'string' ? value : undefined;
 };
 
+/** A flag that names a file or a folder. An empty one is a variable of the shell that is not set. */
+export function pathOf(invocation: Invocation, name: string, what = 'a file'): string | undefined {
+  const path = textOf(invocation, name);
+  if (path !== '') return path;
+  const flag = name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+  throw new UsageError('command-line', `--${flag}: expected ${what}, got ""`, { fields: { flag, got: '' } });
+}
+
 /** Before hours of work rather than behind them: whether a result file can be written where a flag says. */
 export function refuseUnwritable(flag: string, path: string | undefined): void {
   if (path === undefined) return;

@@ -18,10 +18,15 @@ const handlers = (
   process.on(signal, handler);
   return () => process.off(signal, handler);
 });
-// A reader that has seen enough (`partita plan … | head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
+  // A reader that has seen enough (`partita plan … | head`) is no failure.
+  if (error.code === 'EPIPE' || interrupted !== 0) return;
+  process.exitCode = interrupted = 1;
+  process.stderr.write(`partita: cannot write to standard output: ${error.message}\n`);
+  controller.abort(error);
 });
+// Progress that nobody reads, or that nothing holds, ends no training (`partita train … 2>&1 | head`).
+process.stderr.on('error', () => {});
 
 // Built as CommonJS (scripts/build.mjs), which Node starts sooner, and which cannot await here.
 runCommandLine(process.argv.slice(2), {

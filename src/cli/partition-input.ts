@@ -1,4 +1,5 @@
 import { FormatError, UsageError } from '../core/errors.ts';
+import { JsonError, parseJson } from '../core/json.ts';
 import { readText } from '../formats/read-file.ts';
 import type { ForeignGraph, ForeignRequest } from '../partition/foreign-graph.ts';
 import { readLayerProfile } from '../partition/read-layer-profile.ts';
@@ -24,10 +25,12 @@ export async function readGraph(
   }
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
-    throw new FormatError('graph-json', `${file} is not JSON: ${(cause as Error).message}`, {
-      fields: { file },
+    if (!(cause instanceof JsonError)) throw cause;
+    throw new FormatError('graph-json', `${file} ${cause.message}`, {
+      fields: { file, ...cause.twice },
+      remedy: cause.remedy(undefined),
       cause,
     });
   }

@@ -13,7 +13,7 @@ import { printRecomputeCurve } from '../report/recompute-curve.ts';
 import { jsonOfSearch, printSearch } from '../report/search.ts';
 import { printGrid } from '../schedule/grid.ts';
 import { requestAsked } from './cluster.ts';
-import { type Invocation, textOf } from './invocation.ts';
+import { type Invocation, pathOf, textOf } from './invocation.ts';
 import { leastMemoryOf } from './least-memory.ts';
 import { plansOf, refuseSwallowedExperiment } from './measuring.ts';
 import { refuseSearchFlags, searchOf } from './plan-search.ts';
@@ -21,7 +21,7 @@ import { refuseSearchFlags, searchOf } from './plan-search.ts';
 export async function run(invocation: Invocation): Promise<number> {
   refuseSwallowedExperiment(invocation);
   const out = textOf(invocation, 'planOut');
-  if (out !== undefined && textOf(invocation, 'cluster') !== undefined) {
+  if (out !== undefined && pathOf(invocation, 'cluster') !== undefined) {
     throw new UsageError('command-line', '--plan-out stores plans that can run here, and those of a --cluster cannot', {
       fields: { flag: 'plan-out' },
       remedy: 'leave out --plan-out, and keep what --json prints; or leave out --cluster',

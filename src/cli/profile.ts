@@ -11,7 +11,7 @@ import { refuseTooManyThreads } from '../runtime/device-threads.ts';
 import { bubbleOf } from '../train/bubble.ts';
 import { planRequestOf, prepareExperiment, readParameters } from '../train/experiment/prepare.ts';
 import { loadExperiment, refuseNullExperiment } from './experiment.ts';
-import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
+import { type Invocation, pathOf, textOf, wholeNumberOf } from './invocation.ts';
 import { announcer, cacheOf, plansOf } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
@@ -30,7 +30,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const announce = announcer(invocation);
   const { signal } = invocation;
   const machine = await machineCosts({ cache, announce, signal });
-  const params = textOf(invocation, 'params');
+  const params = pathOf(invocation, 'params');
   const recorded = await recordSteps(plan, feedOf(prepared), {
     steps,
     warmUp,

@@ -1,20 +1,39 @@
 /** The folder of a training: params.safetensors, best.safetensors, result.json, log.jsonl, plan.json, experiment.json. */
-import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { PartitaError } from '../core/errors.ts';
+import { appendTo } from '../formats/append.ts';
 import { removeLeftovers, writeFileAtomic } from '../formats/atomic.ts';
+import { type FolderLock, type FolderUse, lockFolder } from '../formats/folder-lock.ts';
 import { makeFolder } from '../formats/make-folder.ts';
+import { writeFailed } from '../formats/write-failed.ts';
+
+/** Two trainings in one folder would replace each other's files. */
+const run: FolderUse = {
+  file: '.run.lock',
+  code: 'run-dir-locked',
+  who: 'a training',
+  does: 'writes its files there',
+  flag: '--run-dir',
+};
 
 export class RunFolder implements Disposable {
   readonly path: string;
+  readonly #lock: FolderLock;
   readonly #log: number;
 
-  /** `path`: made where it is missing. Without one, the first of runs/NAME-1, runs/NAME-2 … that is free. */
+  /**
+   * `path`: made where it is missing. Without one, the first of runs/NAME-1, runs/NAME-2 … that is free. Held from other
+   * trainings until it is disposed of. Throws PartitaError where one holds it; nothing in it is touched then.
+   */
   constructor(path: string | undefined, name: string) {
+    let lock: FolderLock | undefined;
     try {
       this.path = path === undefined ? freeFolder('runs', name) : makeFolder(path);
+      this.#lock = lock = lockFolder(this.path, run);
       this.#log = openSync(join(this.path, 'log.jsonl'), 'w');
     } catch (cause) {
+      lock?.[Symbol.dispose]();
       if (cause instanceof PartitaError) throw cause;
       throw new PartitaError('run-folder', `cannot make the run's folder: ${(cause as Error).message}`, {
         fields: { path: path ?? 'runs' },
@@ -26,7 +45,11 @@ export class RunFolder implements Disposable {
 
   /** Appends a line to log.jsonl at once, so that it is there whatever comes. */
   log(record: unknown): void {
-    writeSync(this.#log, `${JSON.stringify(record)}\n`);
+    try {
+      appendTo(this.#log, `${JSON.stringify(record)}\n`);
+    } catch (cause) {
+      throw writeFailed(join(this.path, 'log.jsonl'), cause);
+    }
   }
 
   /** Removes what a training before has left and this one may not replace: its best parameters, half-written files. */
@@ -41,6 +64,7 @@ export class RunFolder implements Disposable {
 
   [Symbol.dispose](): void {
     closeSync(this.#log);
+    this.#lock[Symbol.dispose]();
   }
 }
 

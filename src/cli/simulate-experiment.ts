@@ -15,12 +15,12 @@ import {
   whyIdle,
 } from '../simulate/index.ts';
 import { requestAsked } from './cluster.ts';
-import { type Invocation, numberOf, refuseUnwritable, textOf, wholeNumberOf } from './invocation.ts';
+import { type Invocation, numberOf, pathOf, refuseUnwritable, textOf, wholeNumberOf } from './invocation.ts';
 import { plansOf, refuseSwallowedExperiment } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   refuseSwallowedExperiment(invocation);
-  const trace = textOf(invocation, 'trace');
+  const trace = pathOf(invocation, 'trace');
   refuseUnwritable('trace', trace);
   const { jitter, draws } = jitterAsked(invocation);
   const place = placeAsked(invocation);

@@ -1,6 +1,8 @@
 /** `partita simulate` of stages whose times are given: no model, no experiment. */
+
 import { nearest, PlanError, UsageError } from '../core/errors.ts';
 import { formatCount, formatPercent, formatValue } from '../core/format.ts';
+import { JsonError, parseJson } from '../core/json.ts';
 import { either, type Infer, integer, list, number, object, optional, parse } from '../core/schema.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { readText } from '../formats/read-file.ts';
@@ -26,7 +28,7 @@ import {
   validateSchedule,
   writeScheduleCsv,
 } from '../schedule/index.ts';
-import { choiceOf, type Invocation, numbersOf, refuseUnwritable, textOf, wholeNumberOf } from './invocation.ts';
+import { choiceOf, type Invocation, numbersOf, pathOf, refuseUnwritable, textOf, wholeNumberOf } from './invocation.ts';
 
 /** Times of one microbatch on one stage. */
 interface StageTimes {
@@ -82,7 +84,7 @@ export async function run(invocation: Invocation): Promise<number> {
       },
     );
   }
-  const out = textOf(invocation, 'scheduleOut');
+  const out = pathOf(invocation, 'scheduleOut');
   refuseUnwritable('schedule-out', out);
   const asked = askedFor(invocation);
   const fromFile = asked.schedule.endsWith('.csv')
@@ -250,7 +252,7 @@ interface Costs {
 }
 
 function costsOf(invocation: Invocation, stages: number | undefined): Costs {
-  const [text, file] = [textOf(invocation, 'times'), textOf(invocation, 'costs')];
+  const [text, file] = [textOf(invocation, 'times'), pathOf(invocation, 'costs')];
   if ((text === undefined) === (file === undefined)) {
     const what =
       text === undefined
@@ -304,12 +306,12 @@ function linkFlag(invocation: Invocation): number | undefined {
 function readCosts(file: string): Costs {
   let json: unknown;
   try {
-    json = JSON.parse(readText(file));
+    json = parseJson(readText(file));
   } catch (cause) {
-    if (!(cause instanceof SyntaxError)) throw cause;
-    throw new UsageError('costs-json', `${file} is not JSON: ${cause.message}`, {
-      fields: { file },
-      remedy: '{"stages": [[1, 1, 1], [2, 2, 2]], "link": 0.1}',
+    if (!(cause instanceof JsonError)) throw cause;
+    throw new UsageError('costs-json', `${file} ${cause.message}`, {
+      fields: { file, ...cause.twice },
+      remedy: cause.remedy('{"stages": [[1, 1, 1], [2, 2, 2]], "link": 0.1}'),
       cause,
     });
   }

@@ -19,13 +19,13 @@ export async function runBatch(invocation: Invocation): Promise<number> {
   const { experiment, where } = loadExperiment(invocation);
   const options = optionsOf(invocation);
   const design = designBatchStudy(experiment, options, where);
-  const folder = await openFolder(invocation, design.layouts[0]!.prepared.model.name, experiment);
-  const recorder = recorderOf<BatchTables, StudyPart>(invocation, folder, tableColumns);
-  if (!invocation.quiet) process.stderr.write(`${planOf(design, options)}\nfolder ${folder}\n`);
+  using folder = await openFolder(invocation, design.layouts[0]!.prepared.model.name, experiment);
+  const recorder = recorderOf<BatchTables, StudyPart>(invocation, folder.dir, tableColumns);
+  if (!invocation.quiet) process.stderr.write(`${planOf(design, options)}\nfolder ${folder.dir}\n`);
   const study = await runBatchStudy(design, options, recorder);
   const page = async (finished: typeof study) =>
     (await import('../report/batch-study/page.ts')).batchStudyPage(finished);
-  await finishStudy(invocation, study, page, { folder, reused: recorder.journal.reused, began });
+  await finishStudy(invocation, study, page, { folder: folder.dir, reused: recorder.journal.reused, began });
   return 0;
 }
 

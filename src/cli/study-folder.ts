@@ -2,33 +2,53 @@
 import { join } from 'node:path';
 import { PartitaError, UsageError } from '../core/errors.ts';
 import { formatSeconds, wrap } from '../core/format.ts';
-import { writeFileAtomic } from '../formats/atomic.ts';
+import { removeLeftovers, writeFileAtomic } from '../formats/atomic.ts';
+import { type FolderLock, type FolderUse, lockFolder } from '../formats/folder-lock.ts';
 import { makeFolder } from '../formats/make-folder.ts';
 import { fileJournal } from '../study/journal.ts';
 import type { StudyRecorder } from '../study/recorder.ts';
 import { type Row, tableFile } from '../study/table-file.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
-import { type Invocation, textOf } from './invocation.ts';
+import { type Invocation, pathOf } from './invocation.ts';
 import { freeFolder } from './run-folder.ts';
 
-/** The folder that is asked for, or a new one named after the model. */
-export async function openFolder(invocation: Invocation, model: string, experiment: Experiment): Promise<string> {
-  const [dir, out] = [textOf(invocation, 'studyDir'), textOf(invocation, 'out')];
+/** Two studies in one folder would mix their tables. */
+const study: FolderUse = {
+  file: '.study.lock',
+  code: 'study-dir-locked',
+  who: 'a study',
+  does: 'writes its files there',
+  flag: '--study-dir',
+};
+
+/**
+ * The folder that is asked for, or a new one named after the model; held from other studies until it is disposed of. Throws
+ * PartitaError where one holds it; nothing in it is touched then.
+ */
+export async function openFolder(invocation: Invocation, model: string, experiment: Experiment): Promise<FolderLock> {
+  const [dir, out] = [pathOf(invocation, 'studyDir', 'a folder'), pathOf(invocation, 'out', 'a folder')];
   if (dir !== undefined && out !== undefined && dir !== out) {
     throw new UsageError('command-line', '--study-dir and --out name two folders', { remedy: `--study-dir ${dir}` });
   }
   const given = dir ?? out;
-  let folder: string;
+  let folder: FolderLock;
   try {
-    folder = given === undefined ? freeFolder('studies', model) : makeFolder(given);
+    folder = lockFolder(given === undefined ? freeFolder('studies', model) : makeFolder(given), study);
   } catch (cause) {
+    if (cause instanceof PartitaError) throw cause;
     throw new PartitaError('study-folder', `cannot make the study's folder: ${(cause as Error).message}`, {
       fields: { path: given ?? 'studies' },
       remedy: '--study-dir FOLDER',
       cause,
     });
   }
-  await writeFileAtomic(join(folder, 'experiment.json'), `${JSON.stringify(experiment, null, 2)}\n`);
+  try {
+    await removeLeftovers(folder.dir);
+    await writeFileAtomic(join(folder.dir, 'experiment.json'), `${JSON.stringify(experiment, null, 2)}\n`);
+  } catch (error) {
+    folder[Symbol.dispose]();
+    throw error;
+  }
   return folder;
 }
 

@@ -16,16 +16,16 @@ export async function runMemory(invocation: Invocation): Promise<number> {
   };
   const design = designMemoryStudy(experiment, options, where);
   const { model } = design.layouts[0]!.prepared;
-  const folder = await openFolder(invocation, model.name, experiment);
+  using folder = await openFolder(invocation, model.name, experiment);
   if (!invocation.quiet) {
     const count = design.layouts.length;
     const what = `${count} layout${count === 1 ? '' : 's'} of ${model.name}, ${options.purposes.join(' and ')}`;
-    process.stderr.write(`memory study: ${what}${options.measure ? ', measured' : ''}\nfolder ${folder}\n`);
+    process.stderr.write(`memory study: ${what}${options.measure ? ', measured' : ''}\nfolder ${folder.dir}\n`);
   }
-  const recorder = recorderOf<MemoryTables, Purpose>(invocation, folder, memoryColumns(design.swept));
+  const recorder = recorderOf<MemoryTables, Purpose>(invocation, folder.dir, memoryColumns(design.swept));
   const study = await runMemoryStudy(design, options, recorder);
   const page = async (s: typeof study) => (await import('../report/memory-study.ts')).memoryStudyPage(s);
-  await finishStudy(invocation, study, page, { folder, reused: recorder.journal.reused, began });
+  await finishStudy(invocation, study, page, { folder: folder.dir, reused: recorder.journal.reused, began });
   return 0;
 }
 

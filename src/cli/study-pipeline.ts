@@ -35,7 +35,7 @@ export async function runPipelineStudy(topic: string, invocation: Invocation): P
   const { experiment, where } = loadExperiment(invocation);
   const begin = async (model: string, what: string) => {
     const folder = await openFolder(invocation, model, experiment);
-    if (!invocation.quiet) process.stderr.write(`${what}\nfolder ${folder}\n`);
+    if (!invocation.quiet) process.stderr.write(`${what}\nfolder ${folder.dir}\n`);
     return folder;
   };
   if (topic === 'partition') {
@@ -50,14 +50,14 @@ export async function runPipelineStudy(topic: string, invocation: Invocation): P
     const design = designPartitionStudy(experiment, options, where);
     const [{ prepared }] = design.combinations as [(typeof design.combinations)[number]];
     const counts = [...new Set(design.combinations.map((c) => c.request.devices.length))];
-    const folder = await begin(
+    using folder = await begin(
       prepared.model.name,
       `partition study: ${design.methods.length} ways to cut on ${counts.join(', ')} devices: ${design.methods.join(', ')}`,
     );
-    const recorder = recorderOf<PartitionTables, PartitionPart>(invocation, folder, partitionColumns);
+    const recorder = recorderOf<PartitionTables, PartitionPart>(invocation, folder.dir, partitionColumns);
     const study = await runPartitionStudy(design, options, recorder);
     const page = async (s: typeof study) => (await import('../report/partition-study.ts')).partitionStudyPage(s);
-    await finishStudy(invocation, study, page, { folder, reused: recorder.journal.reused, began });
+    await finishStudy(invocation, study, page, { folder: folder.dir, reused: recorder.journal.reused, began });
   } else if (topic === 'schedule') {
     const options: ScheduleStudyOptions = {
       ...timingOf(invocation),
@@ -66,14 +66,14 @@ export async function runPipelineStudy(topic: string, invocation: Invocation): P
     };
     const design = designScheduleStudy(experiment, options, where);
     const names = [...new Set(design.runs.map((r) => r.key.schedule))];
-    const folder = await begin(
+    using folder = await begin(
       design.runs[0]!.prepared.model.name,
       `schedule study: ${design.runs.length} layouts of ${names.join(', ')} on ${design.runs[0]!.request.devices.length} devices`,
     );
-    const recorder = recorderOf<ScheduleTables, SchedulePart>(invocation, folder, scheduleColumns);
+    const recorder = recorderOf<ScheduleTables, SchedulePart>(invocation, folder.dir, scheduleColumns);
     const study = await runScheduleStudy(design, options, recorder);
     const page = async (s: typeof study) => (await import('../report/schedule-study.ts')).scheduleStudyPage(s);
-    await finishStudy(invocation, study, page, { folder, reused: recorder.journal.reused, began });
+    await finishStudy(invocation, study, page, { folder: folder.dir, reused: recorder.journal.reused, began });
   } else if (topic === 'scaling') {
     const options: ScalingStudyOptions = {
       ...timingOf(invocation),
@@ -81,14 +81,14 @@ export async function runPipelineStudy(topic: string, invocation: Invocation): P
       quick: isQuick(invocation),
     };
     const design = designScalingStudy(experiment, options, where);
-    const folder = await begin(
+    using folder = await begin(
       design.variants[0]!.prepared.model.name,
       `scaling study: ${design.schedules.join(', ')} with M = ${design.microbatches.join(', ')} on ${design.deviceCounts.join(', ')} devices`,
     );
-    const recorder = recorderOf<ScalingTables, ScalingPart>(invocation, folder, scalingColumns);
+    const recorder = recorderOf<ScalingTables, ScalingPart>(invocation, folder.dir, scalingColumns);
     const study = await runScalingStudy(design, options, recorder);
     const page = async (s: typeof study) => (await import('../report/scaling-study.ts')).scalingStudyPage(s);
-    await finishStudy(invocation, study, page, { folder, reused: recorder.journal.reused, began });
+    await finishStudy(invocation, study, page, { folder: folder.dir, reused: recorder.journal.reused, began });
   } else {
     throw new UsageError('command-line', `there is no study ${topic}`, { remedy: 'partita study --help' });
   }

@@ -8,7 +8,7 @@ import { planRequestOf, prepareExperiment, readParameters } from '../train/exper
 import { Session } from '../train/session.ts';
 import { programFor, train } from '../train/trainer.ts';
 import { loadExperiment, refuseNullExperiment } from './experiment.ts';
-import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
+import { type Invocation, pathOf, textOf, wholeNumberOf } from './invocation.ts';
 import { cacheOf, plansOf } from './measuring.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
@@ -22,7 +22,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const request = planRequestOf(prepared, 'train');
   refuseTooManyThreads(request.devices.length);
   const plan = await plansOf(invocation).make(withMeasuredLinks(request, cacheOf(invocation, experiment)));
-  const params = textOf(invocation, 'params');
+  const params = pathOf(invocation, 'params');
   await using session = await Session.open(plan, {
     seed: experiment.seed,
     parameters: params === undefined ? undefined : readParameters(params, prepared.model),

@@ -12,7 +12,7 @@ import type { PreparedExperiment } from '../train/experiment/prepare.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import { Session } from '../train/session.ts';
 import { programFor } from '../train/trainer.ts';
-import { type Invocation, textOf, wholeNumberOf } from './invocation.ts';
+import { type Invocation, pathOf, textOf, wholeNumberOf } from './invocation.ts';
 import { RunFolder } from './run-folder.ts';
 
 /**
@@ -40,7 +40,7 @@ export function batchOfNullTraining(
   refuse(experiment.noise !== false, 'noise: there are no gradients to be noisy', '--noise false');
   refuse(experiment.checkpoint !== undefined, 'checkpoint: there is nothing to keep', 'leave out checkpoint');
   refuse(experiment.resume !== undefined, 'resume: there is nothing to go on with', 'leave out resume');
-  refuse(textOf(invocation, 'params') !== undefined, '--params: values have no place', 'leave out --params');
+  refuse(pathOf(invocation, 'params') !== undefined, '--params: values have no place', 'leave out --params');
   refuse(
     textOf(invocation, 'out') !== undefined,
     '--out: there are no losses and parameters to write',
@@ -58,7 +58,7 @@ export async function playTraining(invocation: Invocation, prepared: PreparedExp
     );
   }
   const { experiment, source, steps } = prepared;
-  using folder = new RunFolder(textOf(invocation, 'runDir'), plan.request.model.name);
+  using folder = new RunFolder(pathOf(invocation, 'runDir', 'a folder'), plan.request.model.name);
   await folder.clear();
   await folder.write('experiment.json', `${JSON.stringify(experiment, null, 2)}\n`);
   await folder.write('plan.json', writePlanFile(plan, experiment));

@@ -27,7 +27,7 @@ import type { NoiseRecord } from '../train/noise-tracker.ts';
 import { Session } from '../train/session.ts';
 import { type StepRecord, type TrainOptions, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
-import { type Invocation, textOf } from './invocation.ts';
+import { type Invocation, pathOf, textOf } from './invocation.ts';
 import { cacheOf, plansOf } from './measuring.ts';
 import { evaluationText, makeProgress } from './progress.ts';
 import { RunFolder } from './run-folder.ts';
@@ -35,22 +35,23 @@ import { batchOfNullTraining, playTraining } from './train-null.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   await using threads = new DeviceThreads();
+  const runDir = pathOf(invocation, 'runDir', 'a folder');
   const { prepared, plan, cached, checkpoint } = await planTraining(invocation, (devices, simd) =>
     threads.start(devices, simd),
   );
   if (hasNullDevices(plan.request.devices)) return await playTraining(invocation, prepared, plan);
+  const parameters = firstValues(invocation, prepared);
   const silent = invocation.quiet || invocation.json;
   if (!silent) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
 
   const { experiment, steps } = prepared;
-  const parameters = firstValues(invocation, prepared);
   const options = trainOptions(prepared, checkpoint, invocation.signal);
   // Before the run's folder is touched: a refused checkpoint leaves everything as it was.
   const begun =
     checkpoint || options.checkpoint ? await takeUp({ ...options, plan, seed: experiment.seed }) : undefined;
   const resumed = begun?.resumed;
   if (resumed && !silent) process.stdout.write(`Resumed behind step ${resumed.step} from ${resumed.folder}\n`);
-  using folder = new RunFolder(textOf(invocation, 'runDir'), plan.request.model.name);
+  using folder = new RunFolder(runDir, plan.request.model.name);
   await folder.clear();
   await folder.write('experiment.json', `${JSON.stringify(experiment, null, 2)}\n`);
   await folder.write('plan.json', writePlanFile(plan, experiment));
@@ -159,7 +160,7 @@ function trainOptions(
 
 /** First values from --params; a checkpoint has its own. */
 function firstValues(invocation: Invocation, { experiment, model }: PreparedExperiment) {
-  const params = textOf(invocation, 'params');
+  const params = pathOf(invocation, 'params');
   if (params === undefined) return undefined;
   if (experiment.resume !== undefined) {
     throw new UsageError('params-and-resume', '--params gives first values, and a resumed training has its own', {
@@ -208,7 +209,7 @@ export async function planTraining(
   invocation: Invocation,
   beforePlan?: (devices: number, simd: SimdVariant) => void,
 ): Promise<PlannedTraining> {
-  const planPath = textOf(invocation, 'plan');
+  const planPath = pathOf(invocation, 'plan');
   const stored = planPath === undefined ? undefined : readPlanFile(readText(planPath), planPath);
   if (stored) refuseOtherLayout(invocation);
   const checkpoint = stored || invocation.file !== undefined ? undefined : checkpointOf(invocation);

@@ -1,5 +1,7 @@
 /** A schema's keys as flags of the command line: `--optimizer.lr 0.1`. */
+
 import { UsageError } from './errors.ts';
+import { JsonError, parseJson } from './json.ts';
 import { describe, either, fits, keysOf, type Schema } from './schema.ts';
 
 export interface Flag {
@@ -106,10 +108,12 @@ function jsonOr(text: string): unknown {
 
 function json(text: string, flag: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (cause) {
-    throw new UsageError('flag-json', `${flag}: ${JSON.stringify(text)} is not JSON: ${(cause as Error).message}`, {
-      fields: { flag, got: text },
+    if (!(cause instanceof JsonError)) throw cause;
+    throw new UsageError('flag-json', `${flag}: ${JSON.stringify(text)} ${cause.message}`, {
+      fields: { flag, got: text, ...cause.twice },
+      remedy: cause.remedy(undefined),
       cause,
     });
   }

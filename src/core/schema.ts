@@ -383,7 +383,16 @@ const isObject = (value: unknown): value is Record<string, unknown> => jsonType(
 
 const join = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`);
 
+/** JSON.stringify of a hostile value has no stack left. */
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return 'a deeply nested value';
+  }
+}
+
 function show(value: unknown): string {
-  const text = value === undefined ? 'nothing' : typeof value === 'number' ? String(value) : JSON.stringify(value);
+  const text = value === undefined ? 'nothing' : typeof value === 'number' ? String(value) : jsonOf(value);
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

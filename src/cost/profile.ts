@@ -2,7 +2,9 @@
  * Measured times of kernels. A profile knows what was timed on a device; what it has not seen is scaled from the nearest
  * run of the same op by the ratio of their rooflines, and an op that it has not seen at all is the fallback's.
  */
+
 import { FormatError, UsageError } from '../core/errors.ts';
+import { JsonError, parseJson } from '../core/json.ts';
 import { choice, type Infer, integer, list, number, object, parse, record, string } from '../core/schema.ts';
 import { type DType, formatType, type TensorType } from '../core/types.ts';
 import type { AttrValue } from '../graph/op-record.ts';
@@ -189,15 +191,16 @@ export const newProfile = (
 export function readProfile(text: string, where: string): Profile {
   const foreign = (what: string, cause?: unknown) =>
     new FormatError('profile-file', `${where}: ${what}`, {
-      fields: { file: where },
+      fields: { file: where, ...(cause instanceof JsonError ? cause.twice : {}) },
       remedy: 'make it with: partita profile experiment.json --out profile.json',
       cause,
     });
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
-    throw foreign(`not a profile: not JSON: ${(cause as Error).message}`, cause);
+    if (!(cause instanceof JsonError)) throw cause;
+    throw foreign(`${cause.twice ? 'a damaged' : 'not a'} profile: it ${cause.message}`, cause);
   }
   const { format, version } = (json ?? {}) as { format?: unknown; version?: unknown };
   if (format !== 'partita-profile') throw foreign('not a profile: it has no "format": "partita-profile"');

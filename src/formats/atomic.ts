@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { PartitaError } from '../core/errors.ts';
+import { writeFailed } from './write-failed.ts';
 
 /**
  * Writes to a temporary file in the same folder, syncs and renames it over `path` (over its target where `path` is a
@@ -14,12 +14,7 @@ export async function writeFileAtomic(path: string, content: Uint8Array | string
     if (existing && !existing.isFile()) return await writeFile(path, content);
     await replace(existing ? await realpath(path) : path, content, existing?.mode);
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    throw new PartitaError('write-failed', `cannot write ${path}: ${message}`, {
-      fields: { path, cause: code ?? null },
-      remedy: code === 'ENOENT' ? `mkdir -p ${dirname(path)}` : undefined,
-      cause,
-    });
+    throw writeFailed(path, cause);
   }
 }
 
@@ -30,7 +25,8 @@ async function replace(target: string, content: Uint8Array | string, mode: numbe
     await writeSynced(temporary, content, mode);
     await rename(temporary, target);
   } catch (error) {
-    await unlink(temporary).catch(absent);
+    // Best effort: the first error is the one to tell.
+    await unlink(temporary).catch(() => undefined);
     throw error;
   }
   await syncFolder(folder);

@@ -11,7 +11,7 @@ export interface CsvTable {
 }
 
 export interface CsvOptions {
-  /** `auto` (default): the first line is a header where any of its fields is not a number. */
+  /** `auto` (default): the first line is a header where none of its fields is a number; one of both kinds is refused. */
   readonly header?: 'auto' | 'yes' | 'no';
   readonly delimiter?: string;
 }
@@ -24,8 +24,7 @@ export function parseCsv(text: string, where: string, options: CsvOptions = {}):
   const records = splitRecords(text, options.delimiter ?? ',', where);
   const first = records[0];
   if (first === undefined) throw new FormatError('csv-empty', `${where}: no lines`, { fields: { file: where } });
-  const header = options.header ?? 'auto';
-  const named = header === 'yes' || (header === 'auto' && first.fields.some((field) => !number.test(field)));
+  const named = isHeader(first.fields, options.header ?? 'auto', where);
   const names = named ? first.fields.map((name) => name.trim()) : undefined;
   const body = named ? records.slice(1) : records;
   const columns = first.fields.length;
@@ -47,13 +46,36 @@ export function parseCsv(text: string, where: string, options: CsvOptions = {}):
         throw new FormatError(
           'csv-not-a-number',
           `${where}, line ${line}, column ${column + 1}${name}: ${JSON.stringify(field)} is not a finite number`,
-          { fields: { file: where, line, column: column + 1, got: field } },
+          {
+            fields: { file: where, line, column: column + 1, got: field },
+            remedy: remedyFor(field, columns),
+          },
         );
       }
       values[row * columns + column] = value;
     });
   });
   return { names, rows: body.length, columns, values };
+}
+
+/** A first line of both kinds may be a header with a year in it, or a sample with a value missing, which would be lost. */
+function isHeader(fields: readonly string[], header: NonNullable<CsvOptions['header']>, where: string): boolean {
+  if (header !== 'auto') return header === 'yes';
+  const texts = fields.filter((field) => !number.test(field));
+  if (texts.length === 0 || texts.length === fields.length) return texts.length > 0;
+  throw new FormatError(
+    'csv-header',
+    `${where}, line 1: ${JSON.stringify(texts[0])} is not a number and other fields are: a header, or a sample?`,
+    { fields: { file: where, line: 1, got: texts[0] }, remedy: '--data.header yes, or no' },
+  );
+}
+
+/** Of a field that is no number. */
+function remedyFor(field: string, columns: number): string {
+  const other = [';', '\t', '|'].find((delimiter) => columns === 1 && field.includes(delimiter));
+  if (other !== undefined) return `--data.delimiter ${other === '\t' ? "$'\\t'" : `'${other}'`}`;
+  if (/^\s*(na|n\/a|nan|null|none|\?)?\s*$/i.test(field)) return 'fill missing values, or leave out their lines';
+  return 'write numbers: of categories, 0, 1, 2 …';
 }
 
 /**

@@ -28,7 +28,10 @@ const dtypes: Readonly<Record<string, RawDType>> = {
 export function readNpy(bytes: Uint8Array, where: string): RawTensor {
   const fail = (code: string, what: string, remedy?: string) =>
     new FormatError(`npy-${code}`, `${where}: ${what}`, { fields: { file: where }, remedy });
-  if (bytes.length < 12 || magic.some((byte, i) => bytes[i] !== byte)) throw fail('magic', 'not a .npy file');
+  if (bytes.length < 12 || magic.some((byte, i) => bytes[i] !== byte)) {
+    const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b; // 'PK'
+    throw fail('magic', 'not a .npy file', isZip ? 'an .npz holds .npy files: unzip it' : undefined);
+  }
   const version = bytes[6]!;
   if (version !== 1 && version !== 2) throw fail('version', `version ${version}.${bytes[7]}; 1 and 2 are read`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -45,7 +48,11 @@ export function readNpy(bytes: Uint8Array, where: string): RawTensor {
   }
   const dtype = Object.hasOwn(dtypes, descr) ? dtypes[descr]! : undefined;
   if (dtype === undefined) {
-    throw fail('dtype', `dtype '${descr}'; ${Object.keys(dtypes).join(', ')} are read`, "array.astype('<f4')");
+    throw fail(
+      'dtype',
+      `dtype '${descr}'; ${Object.keys(dtypes).join(', ')} are read`,
+      `array.astype('${nativeOf(descr)}')`,
+    );
   }
   const shape = sizes.split(',').flatMap((size) => (size.trim() === '' ? [] : [Number(size)]));
   if (order === 'True' && shape.length > 1) {
@@ -56,6 +63,13 @@ export function readNpy(bytes: Uint8Array, where: string): RawTensor {
     throw fail('size', `'${descr}' (${shape.join(', ')}) needs ${needed} bytes, the file holds ${bytes.length - end}`);
   }
   return { dtype, shape, bytes: bytes.subarray(end) };
+}
+
+/** The type to save instead: of integers of another order of bytes, the same in this one. */
+function nativeOf(descr: string): string {
+  const same = `<${descr.slice(1)}`;
+  if (Object.hasOwn(dtypes, same)) return same;
+  return /^.[iub]/.test(descr) ? '<i4' : '<f4';
 }
 
 /** Version 1 (2 where the header is long), data aligned to 64 bytes as NumPy does. */

@@ -14,10 +14,11 @@ export function readBytes(path: string, options: { remedy?: string; maxBytes?: n
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     const missing = code === 'ENOENT' || code === 'ENOTDIR';
+    const isFolder = code === 'EISDIR';
     throw new UsageError(
       missing ? 'file-not-found' : 'file-unreadable',
-      missing ? `no such file: ${path}` : `cannot read ${path}: ${message}`,
-      { fields: { path }, remedy: options.remedy, cause },
+      missing ? `no such file: ${path}` : `cannot read ${path}: ${isFolder ? 'it is a folder' : message}`,
+      { fields: { path }, remedy: isFolder ? 'give a file within it' : options.remedy, cause },
     );
   }
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
@@ -31,15 +32,22 @@ export function readBytes(path: string, options: { remedy?: string; maxBytes?: n
   }
 }
 
-/** A UTF-8 text file, gzip or not. */
-export function readText(path: string, options: { remedy?: string } = {}): string {
+/** The encoding that a byte order mark tells, as editors of Windows write it. */
+const utf16Of = ([a, b]: Uint8Array): string | undefined =>
+  (a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff) ? 'UTF-16' : undefined;
+
+/** A UTF-8 text file, gzip or not. `remedy` is shown where it is missing, `notUtf8` where it is another text. */
+export function readText(path: string, options: { remedy?: string; notUtf8?: string } = {}): string {
   const bytes = readBytes(path, options);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new FormatError('text-not-utf8', `${path} is not UTF-8 text`, {
+    const from = utf16Of(bytes);
+    throw new FormatError('text-not-utf8', `${path} is not UTF-8 text${from ? `, but ${from}` : ''}`, {
       fields: { file: path },
-      remedy: "use unit 'bytes', or convert it: iconv -t UTF-8",
+      remedy: [options.notUtf8, `convert it: iconv -f ${from ?? 'ITS-ENCODING'} -t UTF-8`]
+        .filter(Boolean)
+        .join(', or '),
       cause,
     });
   }

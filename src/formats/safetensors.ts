@@ -7,8 +7,8 @@
  * Format: https://huggingface.co/docs/safetensors
  */
 import { FormatError } from '../core/errors.ts';
+import { duplicateKey } from '../core/json.ts';
 import type { HostTensor } from '../core/types.ts';
-import { duplicateKey } from './json-keys.ts';
 import { isRawDType, type RawTensor, rawBytesPerElement, rawOf } from './raw-tensor.ts';
 
 /** The reference implementation's limit. */
@@ -91,7 +91,7 @@ function splitHeader(bytes: Uint8Array, where: string): { header: Record<string,
   if (!isRecord(header) || !text.startsWith('{')) throw fail('header-json', where, 'the header is not a JSON object');
   const twice = duplicateKey(text);
   if (twice !== undefined)
-    throw fail('duplicate-key', where, `the header has the key "${twice}" twice`, { key: twice });
+    throw fail('duplicate-key', where, `the header has the key "${twice.key}" twice`, { key: twice.key });
   return { header, data: bytes.subarray(8 + length) };
 }
 

@@ -1,4 +1,5 @@
 import { FormatError, joinProblems } from '../core/errors.ts';
+import { JsonError, parseJson } from '../core/json.ts';
 import { circles, components } from './components.ts';
 import type { ForeignGraph, ForeignRequest } from './foreign-graph.ts';
 import { assignmentBy, deviceList } from './foreign-graph.ts';
@@ -20,10 +21,12 @@ import type { Part, Value } from './problem.ts';
 export function readOperatorGraph(text: string, where: string, request: ForeignRequest = {}): ForeignGraph {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
-    throw new FormatError('operator-graph', `${where} is no JSON: ${(cause as Error).message}`, {
-      fields: { where },
+    if (!(cause instanceof JsonError)) throw cause;
+    throw new FormatError('operator-graph', `${where} ${cause.message}`, {
+      fields: { where, ...cause.twice },
+      remedy: cause.remedy(undefined),
       cause,
     });
   }

@@ -2,7 +2,9 @@
  * A plan as a file: the experiment and every decision that was made for it. Reading it makes the same plan again by
  * compiling; the planned bytes of every device must come out the same.
  */
+
 import { FormatError, PlanError } from '../core/errors.ts';
+import { JsonError, parseJson } from '../core/json.ts';
 import {
   any,
   choice,
@@ -19,7 +21,7 @@ import {
 import { defaultFusion, fusionModes } from '../fusion/modes.ts';
 import { simdVariants } from '../lower/kernel-call.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
-import { isScheduleName } from '../schedule/named.ts';
+import { isScheduleName, makeSchedule, scheduleNames } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import { parseTaskKey, taskKey } from '../schedule/task.ts';
 import type { Plan, PlanRequest } from './plan.ts';
@@ -154,25 +156,34 @@ export const writePlanFile = (plan: Plan, experiment: unknown): string =>
 export function readPlanFile(text: string, where: string): PlanFile {
   const foreign = (what: string, cause?: unknown) =>
     new FormatError('plan-file', `${where}: ${what}`, {
-      fields: { file: where },
+      fields: { file: where, ...(cause instanceof JsonError ? cause.twice : {}) },
       remedy: 'make it with: partita plan experiment.json --plan-out plan.json',
       cause,
     });
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
-    throw foreign(`not a plan: not JSON: ${(cause as Error).message}`, cause);
+    if (!(cause instanceof JsonError)) throw cause;
+    throw foreign(`${cause.twice ? 'a damaged' : 'not a'} plan: it ${cause.message}`, cause);
   }
   const { format, version } = (json ?? {}) as { format?: unknown; version?: unknown };
   if (format !== 'partita-plan') throw foreign('not a plan: it has no "format": "partita-plan"');
   if (version !== VERSION)
     throw foreign(`a plan of version ${String(version)}; this version of Partita reads ${VERSION}`);
+  let file: PlanFile;
   try {
-    return parse(schema, json, where);
+    file = parse(schema, json, where);
   } catch (cause) {
     throw foreign(`a damaged plan: ${(cause as Error).message.replace(`${where}: `, '')}`, cause);
   }
+  const { name, named } = file.schedule;
+  if (named === 'yes' && !isScheduleName(name)) {
+    throw foreign(
+      `a damaged plan: schedule.name: there is no schedule "${name}"; there are ${scheduleNames.join(', ')}`,
+    );
+  }
+  return file;
 }
 
 /** The request with the file's decisions in place of its own. Throws PlanError where only one of them has a native BLAS. */
@@ -240,6 +251,15 @@ function schedulesOf(file: PlanFile): Pick<PlanRequest, 'schedule' | 'decided'> 
   };
 }
 
+/** Whether the name of a file's schedule is true: what bears the name of a rule is that rule's; others are free. */
+function isNameOf({ schedule: { name, rows } }: PlanFile, plan: Plan): boolean {
+  if (!isScheduleName(name)) return true;
+  const own = plan.schedules[Object.keys(plan.programs)[0]!]!;
+  const { stages, devices, microbatches, placement } = own;
+  const rule = makeSchedule(name, { stages, devices, microbatches, placement });
+  return own.name === name && JSON.stringify(rule.rows.map((row) => row.map(taskKey))) === JSON.stringify(rows);
+}
+
 /**
  * Whether the plan made again is the stored one: the same assignment, order of tasks and bytes; where flags have changed what
  * programs there are, of those that both have, and without the bytes, which are of all programs together. Throws PlanError.
@@ -255,6 +275,7 @@ export function checkSamePlan(plan: Plan, file: PlanFile, where: string): void {
   const order = ({ schedule: { rows, overlaps, others = {} } }: PlanFile) =>
     JSON.stringify([rows, overlaps, Object.entries(others).filter(([name]) => isBoth(name))]);
   if (order(file) !== order(again)) differences.push('the schedule differs');
+  else if (!isNameOf(file, plan)) differences.push(`its schedule is not "${file.schedule.name}"`);
   const isSame = file.programs === undefined || file.programs.join() === again.programs!.join();
   if (file.devices.length !== again.devices.length) differences.push('the number of devices differs');
   else if (isSame)

@@ -7,7 +7,9 @@
  * Groups nest from the inside out: blocks of consecutive devices. Two devices have the link of the smallest block that
  * holds both; the last entry is the whole cluster.
  */
+
 import { UsageError } from '../core/errors.ts';
+import { JsonError, parseJson } from '../core/json.ts';
 import { bytes, choice, either, type Infer, integer, list, number, object, optional, parse } from '../core/schema.ts';
 import { type DeviceModel, defaultDevice, type LinkModel } from '../cost/analytic.ts';
 import { linkProblems, listedLinks } from '../cost/links.ts';
@@ -86,11 +88,12 @@ const MOST_DEVICES = 2 ** 20;
 export function readCluster(text: string, where: string): ClusterFile {
   let raw: unknown;
   try {
-    raw = JSON.parse(text);
+    raw = parseJson(text);
   } catch (cause) {
-    throw new UsageError('cluster-json', `${where} is not JSON: ${(cause as Error).message}`, {
-      fields: { file: where },
-      remedy: 'a cluster file is JSON, without comments and trailing commas',
+    if (!(cause instanceof JsonError)) throw cause;
+    throw new UsageError('cluster-json', `${where} ${cause.message}`, {
+      fields: { file: where, ...cause.twice },
+      remedy: cause.remedy('a cluster file is JSON, without comments and trailing commas'),
       cause,
     });
   }

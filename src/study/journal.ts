@@ -3,7 +3,8 @@
  * same folder takes these results instead of running their tasks again.
  */
 import { createHash } from 'node:crypto';
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { appendWhole } from '../formats/append.ts';
 
 export interface Journal {
   /** The stored result of this task, or that of `run`, which is then stored. A task under way is not begun twice. */
@@ -27,8 +28,8 @@ export function fileJournal(file: string): Journal {
     }
   }
   // A last line that a crash cut off gets its end first, so that the next one is whole.
-  if (torn) appendFileSync(file, '\n');
-  return makeJournal(stored, (key, task, result) => appendFileSync(file, `${JSON.stringify({ key, task, result })}\n`));
+  if (torn) appendWhole(file, '\n');
+  return makeJournal(stored, (key, task, result) => appendWhole(file, `${JSON.stringify({ key, task, result })}\n`));
 }
 
 function makeJournal(

@@ -1,10 +1,11 @@
 /** From one experiment with a sweep to the experiments it stands for. All studies stand on it. */
 import { joinProblems, UsageError } from '../core/errors.ts';
+import { sentence } from '../core/schema.ts';
 import { setPath } from '../core/schema-flags.ts';
 import { parseExperiment } from '../train/experiment/parse.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import { checkSemantics } from '../train/experiment/semantics.ts';
-import type { Sweep } from '../train/experiment/sweep.ts';
+import { type Sweep, sweepProblems } from '../train/experiment/sweep.ts';
 
 /** One of the experiments of a sweep. */
 export interface Combination {
@@ -13,6 +14,20 @@ export interface Combination {
   /** `data.batchSize 64, microbatches 4`; empty where nothing is swept. */
   readonly label: string;
   readonly experiment: Experiment;
+}
+
+/**
+ * An experiment's sweep, and the experiment without it. Throws UsageError where a key is none or takes no such value, also
+ * of those keys that a study walks through by itself.
+ */
+export function splitSweep({ sweep = {}, ...rest }: Experiment, where: string): { sweep: Sweep; base: Experiment } {
+  const problems = sweepProblems(sweep);
+  if (problems.length > 0) {
+    throw new UsageError('experiment-invalid', `${where}: ${joinProblems(problems.map(sentence))}`, {
+      fields: { file: where, problems },
+    });
+  }
+  return { sweep, base: { ...rest, sweep: undefined } };
 }
 
 /** Every combination of the lists' values, the last key changing fastest. */

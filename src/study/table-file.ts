@@ -1,5 +1,6 @@
 /** Tables of a study as CSV: rows are appended as they are found, so that an interrupted study keeps them. */
-import { appendFileSync, writeFileSync } from 'node:fs';
+import { rmSync } from 'node:fs';
+import { appendWhole } from '../formats/append.ts';
 
 export type Value = string | number | boolean | null;
 export type Row = Readonly<Record<string, Value>>;
@@ -19,6 +20,7 @@ export const csvText = (columns: readonly string[], rows: readonly Row[]): strin
 
 /** Begins the file with its head; each call appends one row. */
 export function tableFile(file: string, columns: readonly string[]): (row: Row) => void {
-  writeFileSync(file, csvLine(columns));
-  return (row) => appendFileSync(file, csvLine(columns.map((c) => row[c] ?? null)));
+  rmSync(file, { force: true });
+  appendWhole(file, csvLine(columns));
+  return (row) => appendWhole(file, csvLine(columns.map((c) => row[c] ?? null)));
 }

@@ -113,6 +113,16 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       remedy: `--steps ${data.steps}`,
     });
   }
+  if (evaluation && (!Number.isInteger(evaluation.every) || evaluation.every < 1)) {
+    throw new UsageError(
+      'evaluation-every',
+      `train: evaluation.every must be an integer ≥ 1, not ${evaluation.every}`,
+      {
+        fields: { every: evaluation.every },
+        remedy: 'every: data.stepsPerEpoch',
+      },
+    );
+  }
   refuseOfNullDevices(options);
   const { recorder, resumed, lock } = await beginning(options, rate);
   using _held = lock;
@@ -126,6 +136,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
   const load = (step: number): Loaded | undefined => {
     if (step >= steps) return undefined;
     const batch = data.batchAt(step);
+    refuseNoBatch(batch, data.name, step);
     // An evaluation behind the step before would be in its way.
     const ahead = !isDue(step - 1);
     const staged = session.stage(programFor(session.plan, 'train', batch), batch.tensors, { step, ahead });
@@ -135,8 +146,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
   let next = attempt(() => load(first));
   for (let step = first; step < steps; step++) {
     const { epoch, staged } = next()!;
-    const lr = rate(step);
-    const momentum = options.momentum?.(step);
+    const lr = finite('learningRate', rate(step), step);
+    const momentum = options.momentum && finite('momentum', options.momentum(step), step);
     const { loss, gradNorm, noise, seconds, reports } = await session.runStaged(staged, {
       lr,
       momentum,
@@ -181,6 +192,30 @@ function attempt<T>(call: () => T): () => T {
       throw error;
     };
   }
+}
+
+/** A rule of one's own may run out of its list, and one step by nothing makes every parameter NaN. */
+function finite(rule: 'learningRate' | 'momentum', value: number, step: number): number {
+  if (Number.isFinite(value)) return value;
+  throw new UsageError('rate-not-finite', `${rule}(${step}) is ${value}, and a step needs a finite number`, {
+    fields: { rule, step, value: String(value) },
+    remedy: `let ${rule} return a number for every step`,
+  });
+}
+
+/** A source of one's own may be none: a reader that answers later is the usual one. */
+function refuseNoBatch(batch: unknown, source: string, step: number): asserts batch is SourceBatch {
+  const { tensors, then } = (batch ?? {}) as { tensors?: unknown; then?: unknown };
+  if (typeof tensors === 'object' && tensors !== null) return;
+  const got = typeof then === 'function' ? 'a promise' : batch === null ? 'null' : `${typeof batch} without tensors`;
+  throw new UsageError(
+    'source-batch',
+    `${source}: batchAt(${step}) must return {tensors, epoch}, and returned ${got}`,
+    {
+      fields: { source, step },
+      remedy: 'read what batchAt returns before the training asks for it',
+    },
+  );
 }
 
 /** What a training on null devices, which learns nothing, cannot be asked for. */

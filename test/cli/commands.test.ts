@@ -99,6 +99,27 @@ describe('train', () => {
     expect(more.firstLoss).toBeLessThan(result.firstLoss / 2);
   });
 
+  it('takes parameters from the run’s folder, and names it where its result is given instead', async () => {
+    const folder = workFolder();
+    const own = ['--model.kind', 'mlp', '--model.hidden', '8', '--data.kind', 'digits', '--quiet'];
+    await partita(folder, ['train', ...own, '--steps', '1', '--run-dir', 'run', '--out', 'result']);
+    await partita(folder, ['grad', ...own, '--out', 'gradients']);
+    for (const [file, what] of [
+      ['result', 'is the result of a training'],
+      ['gradients', 'is the result of a derivative'],
+    ] as const) {
+      const { code, stdout } = await partita(folder, ['train', ...own, '--steps', '1', '--json', '--params', file]);
+      expect(code).toBe(2);
+      expect(JSON.parse(stdout).error).toMatchObject({
+        code: 'parameters-mismatch',
+        message: expect.stringContaining(`${file} ${what}`),
+        remedy: expect.stringContaining('params.safetensors'),
+      });
+    }
+    const from = ['train', ...own, '--steps', '1', '--run-dir', 'more', '--params', 'run/params.safetensors'];
+    expect(await partita(folder, from)).toMatchObject({ code: 0 });
+  });
+
   it('tells the perplexity of a text model', async () => {
     const folder = workFolder();
     const model = ['--model.kind', 'gpt', '--model.layers', '1', '--model.width', '16', '--model.context', '8'];
@@ -344,6 +365,26 @@ describe('plan', () => {
       stderr: expect.stringContaining('is not the plan of this experiment: device 0 is planned with'),
     });
     expect(again!.schedule).toEqual(stored!.schedule);
+
+    // The name of a schedule is that of its order of tasks.
+    const planned = readFileSync(join(folder, 'epoch.json'), 'utf8');
+    for (const [name, named, problem] of [
+      ['gpip', 'yes', 'schedule.name: there is no schedule "gpip"'],
+      ['zb-h1', 'yes', 'is not the plan of this experiment: the schedule differs'],
+      ['zb-h1', 'no', 'is not the plan of this experiment: its schedule is not "zb-h1"'],
+    ] as const) {
+      const { schedule, ...others } = JSON.parse(planned);
+      writeFileSync(join(folder, 'named.json'), JSON.stringify({ ...others, schedule: { ...schedule, name, named } }));
+      expect(await partita(folder, ['train', '--plan', 'named.json', '--quiet'])).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(problem),
+      });
+    }
+    writeFileSync(join(folder, 'twice.json'), planned.replace('"microbatches"', '"version": 1,\n"microbatches"'));
+    expect(await partita(folder, ['train', '--plan', 'twice.json', '--quiet'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/twice.json: a damaged plan: it has the key "version" twice, in lines 3 and \d+/),
+    });
 
     const layout = await partita(folder, ['train', '--plan', 'plan.json', '--devices', '3']);
     expect(layout).toMatchObject({ code: 2, stderr: expect.stringContaining('--devices') });

@@ -23,6 +23,10 @@ beforeAll(() => {
   writeFileSync(join(folder, 'x-only.safetensors'), writeSafetensors([['x', x]]));
   writeFileSync(join(folder, 'broken.json'), '{"model": ');
   writeFileSync(join(folder, 'list.json'), '[]');
+  writeFileSync(join(folder, 'utf-16.json'), Buffer.from(`\ufeff${JSON.stringify(good)}`, 'utf16le'));
+  writeFileSync(join(folder, 'mark.json'), `\ufeff${JSON.stringify(good, null, 1).replaceAll('\n', '\r\n')}`);
+  writeFileSync(join(folder, 'twice.json'), '{\n "model": {"kind": "mlp"},\n "optimizer": {"lr": 0.1, "lr": 0.2}\n}');
+  writeFileSync(join(folder, 'deep.json'), `{"objective": ${'['.repeat(20_000)}${']'.repeat(20_000)}}`);
   writeFileSync(join(folder, 'bad.csv'), '0F0,0X1\n');
   writeFileSync(join(folder, 'other.csv'), '0F0,,,0B0\n,1F0,1B0,\n');
   writeFileSync(join(folder, 'small.csv'), 'a,b,c\n1,2,0\n3,4,1\n');
@@ -298,6 +302,57 @@ describe('a wrong command line', () => {
     ['a missing experiment', ['train', 'no.json'], 2, 'no such file: no.json'],
     ['no JSON', ['train', 'broken.json'], 2, 'broken.json', 'JSON'],
     ['a list', ['train', 'list.json'], 2, 'JSON object'],
+    ['UTF-16', ['train', 'utf-16.json'], 2, 'utf-16.json is not UTF-8 text, but UTF-16', 'iconv -f UTF-16 -t UTF-8'],
+    ['a key that stands twice', ['train', 'twice.json'], 2, '"lr" twice in optimizer, both in line 3', 'leave one'],
+    ['a value without a bottom', ['train', 'deep.json'], 2, 'objective', 'a deeply nested value'],
+    [
+      'a key that stands twice in a flag',
+      ['train', '--optimizer', '{"lr": 1, "lr": 2}'],
+      2,
+      '--optimizer',
+      '"lr" twice',
+    ],
+    ['no name for a folder', ['train', '--model', 'mlp', '--data', 'digits', '--run-dir', ''], 2, 'expected a folder'],
+    [
+      'no name for parameters',
+      ['train', '--model', 'mlp', '--data', 'digits', '--params', ''],
+      2,
+      '--params: expected a',
+    ],
+    ['no name for a plan', ['train', '--plan', ''], 2, '--plan: expected a file, got ""'],
+    [
+      'no name for checkpoints',
+      ['train', 'mark.json', '--checkpoint.dir', ''],
+      2,
+      'checkpoint.dir: expected a path, got ""',
+    ],
+    ['no name for a checkpoint', ['train', 'mark.json', '--resume', ''], 2, 'resume: expected a path, got ""'],
+    [
+      'a batch beside data',
+      ['plan', 'mark.json', '--batch', '4'],
+      2,
+      '--batch: the experiment has data',
+      '--data.batchSize 4',
+    ],
+    [
+      'a result over the experiment',
+      ['plan', 'mark.json', '--plan-out', './mark.json'],
+      2,
+      'over the experiment, which is read',
+    ],
+    [
+      'a result over the data',
+      ['grad', '--model', 'mlp', '--data.file', 'whole.safetensors', '--out', 'whole.safetensors'],
+      2,
+      '--out whole.safetensors would be written over data.file',
+    ],
+    [
+      'a result over the parameters',
+      ['train', 'mark.json', '--params', 'whole.safetensors', '--out', 'whole.safetensors'],
+      2,
+      'over --params',
+    ],
+    ['a folder of parameters', ['train', 'mark.json', '--params', 'taken'], 2, 'it is a folder', 'a file within it'],
     ['two experiments', ['plan', 'a.json', 'b.json'], 2, 'too many arguments'],
     ['an unknown flag', ['train', '--optimizer.lrr', '1'], 2, '--optimizer.lrr', '--optimizer.lr'],
     ['a flag without its value', ['train', '--steps'], 2, '--steps', 'argument missing'],

@@ -158,6 +158,20 @@ describe('study batch', () => {
       [['study', 'batch', ...digits, '--repeat', '0'], '--repeat: expected an integer ≥ 1'],
       [['study', 'batch', ...digits, '--target-accuracy', '1.5'], '--target-accuracy: expected a number > 0 and ≤ 1'],
       [['train', 'sweep.json'], 'sweep: partita train takes a single experiment'],
+      // Also of keys that a study walks through by itself.
+      [
+        ['study', 'schedule', ...digits, '--sweep.schedule', '1f1b,gpipe,1f1b'],
+        'sweep.schedule.2: expected each value once',
+      ],
+      [['study', 'partition', ...digits, '--sweep.devices', '2,2'], 'sweep.devices.1: expected each value once'],
+      [['study', 'scaling', ...digits, '--sweep.devices', '0,2'], 'sweep.devices.0: expected an integer ≥ 1'],
+      [
+        ['study', 'scaling', ...digits, '--sweep.microbatches', '4,4'],
+        'sweep.microbatches.1: expected each value once',
+      ],
+      [['study', 'memory', ...digits, '--sweep.resume', 'a,b'], 'it keeps and resumes no checkpoint'],
+      [['study', 'memory', ...digits, '--sweep.checkpoint.every', '1,2'], 'it keeps and resumes no checkpoint'],
+      [['study', 'memory', ...digits, '--sweep.microbatches', '1,1'], 'sweep.microbatches.1: expected each value once'],
     ];
     for (const [args, message] of cases) {
       const { code, stdout } = await partita(folder, [...args, '--json']);

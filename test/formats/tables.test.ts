@@ -51,9 +51,33 @@ describe('csv', () => {
     ['an open quote', 'a\n"1', 'csv-quote', { line: 2 }],
     ['text after a quote', 'a,b\n"1"2,3', 'csv-quote', { line: 2, column: 1 }],
     ['no lines', '\n\n', 'csv-empty', {}],
+    [
+      'a first sample with a missing value, which looks like a header',
+      '1,,0\n3,4,1',
+      'csv-header',
+      { line: 1, got: '' },
+    ],
+    ['a header with a year in it', 'name,2024\n1,2', 'csv-header', { line: 1, got: 'name' }],
   ])('refuses %s', (_what, text, code, fields) => {
     expect(() => parseCsv(text, 'data.csv')).toThrow(failing(code, fields));
     expect(() => parseCsv(text, 'data.csv')).toThrow('data.csv');
+  });
+
+  it('takes a first line of both kinds as it is told', () => {
+    expect(parseCsv('name,2024\n1,2', 't', { header: 'yes' })).toMatchObject({ names: ['name', '2024'], rows: 1 });
+    expect(() => parseCsv('1,,0\n3,4,1', 't', { header: 'no' })).toThrow(
+      failing('csv-not-a-number', { line: 1, column: 2 }),
+    );
+  });
+
+  it.each([
+    ['a;b\n1;2', "--data.delimiter ';'"],
+    ['a\tb\n1\t2', "--data.delimiter $'\\t'"],
+    ['a,b\n1,NA', 'fill missing values, or leave out their lines'],
+    ['a,b\n1,', 'fill missing values, or leave out their lines'],
+    ['a,b\n1,red', 'write numbers: of categories, 0, 1, 2 …'],
+  ])('says what to do about %j', (text, remedy) => {
+    expect(() => parseCsv(text, 't')).toThrow(expect.objectContaining({ code: 'csv-not-a-number', remedy }));
   });
 
   it('names the column of a header', () => {
@@ -132,5 +156,23 @@ describe('npy', () => {
     ['size', edit('(2, 1)', '(2, 9)')],
   ])('refuses a wrong %s', (code, bytes) => {
     expect(() => readNpy(bytes, 'x.npy')).toThrow(failing(`npy-${code}`, { file: 'x.npy' }));
+  });
+
+  it.each([
+    ['>f8', '<f8'],
+    ['>i8', '<i8'],
+    ['<c8', '<f4'],
+    ['|O8', '<f4'],
+    ['<i9', '<i4'],
+  ])('of %s says to save it as %s', (descr, native) => {
+    expect(() => readNpy(edit('<f4', descr), 'x')).toThrow(
+      expect.objectContaining({ code: 'npy-dtype', remedy: `array.astype('${native}')` }),
+    );
+  });
+
+  it('of a zip says that it is one', () => {
+    expect(() => readNpy(Uint8Array.of(0x50, 0x4b, 3, 4), 'x.npz')).toThrow(
+      expect.objectContaining({ code: 'npy-magic', remedy: expect.stringContaining('unzip') }),
+    );
   });
 });

@@ -219,7 +219,7 @@ describe('operator graphs', () => {
   });
 
   it.each([
-    ['no JSON', '{', /is no JSON/],
+    ['no JSON', '{', /is not JSON/],
     ['no nodes', '{}', /"nodes" must be a list/],
     ['an unknown id', file([{ id: 1 }], [[1, 2]]), /edges\[0\]: "destId" 2 is no node's id/],
     ['two equal ids', file([{ id: 1 }, { id: 1 }], []), /two nodes have the id 1/],

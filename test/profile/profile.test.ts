@@ -296,7 +296,7 @@ describe('the cache', () => {
     writeFileSync(join(cache.folder!, file), text.slice(0, text.length / 2));
     expect(warnings).toEqual([]);
     await profileFor(request(), () => feed, options);
-    expect(warnings).toEqual([expect.stringMatching(/is damaged and not used: not a profile: not JSON/)]);
+    expect(warnings).toEqual([expect.stringMatching(/is damaged and not used: not a profile: it is not JSON/)]);
     expect(cache.profile(1)).toBeDefined();
   });
 

@@ -3,10 +3,10 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../src/core/types.ts';
+import { lockFolder } from '../../src/formats/folder-lock.ts';
 import { readSafetensors, writeSafetensors } from '../../src/formats/safetensors.ts';
-import { readCheckpoint, writeCheckpoint } from '../../src/train/checkpoint/folder.ts';
+import { checkpoints, readCheckpoint, writeCheckpoint } from '../../src/train/checkpoint/folder.ts';
 import { trainingIdentity } from '../../src/train/checkpoint/identity.ts';
-import { lockFolder } from '../../src/train/checkpoint/lock.ts';
 import { makeLearningRate } from '../../src/train/learning-rate.ts';
 import { Session } from '../../src/train/session.ts';
 import { type TrainOptions, train } from '../../src/train/trainer.ts';
@@ -154,13 +154,13 @@ describe('checkpoints', () => {
 
   it('leave a lock that is somebody else’s by now', () => {
     const dir = newFolder();
-    const lock = lockFolder(dir);
-    expect(() => lockFolder(dir)).toThrow('a training of this process');
+    const lock = lockFolder(dir, checkpoints);
+    expect(() => lockFolder(dir, checkpoints)).toThrow('a training of this process');
     writeFileSync(join(dir, '.lock'), 'of another');
     lock[Symbol.dispose]();
     expect(readFileSync(join(dir, '.lock'), 'utf8')).toBe('of another');
     rmSync(join(dir, '.lock'));
-    lockFolder(dir)[Symbol.dispose]();
+    lockFolder(dir, checkpoints)[Symbol.dispose]();
     expect(readdirSync(dir)).toEqual([]);
   });
 

@@ -109,6 +109,51 @@ describe('train', () => {
     expect((await session.parameters()).size).toBeGreaterThan(0); // both steps are whole, and may be read
   });
 
+  it.each([
+    ['rate that ran out', { learningRate: (k: number) => [0.1, 0.1][k]! }, 'learningRate(2) is undefined'],
+    ['rate that is no number', { learningRate: (k: number) => 0.1 / (k - 2) }, 'learningRate(2) is Infinity'],
+    ['momentum that is no number', { momentum: (k: number) => (k === 2 ? Number.NaN : 0.9) }, 'momentum(2) is NaN'],
+  ])('refuses a %s before its step: the parameters stay whole', async (_, rules, message) => {
+    const { session, data } = await open({
+      optimizer: { kind: 'sgd', momentum: 0.9 },
+      learningRate: { kind: 'oneCycle', maxLr: 0.1, totalSteps: 4 },
+      steps: 4,
+    });
+    await using _session = session;
+    const seen: number[] = [];
+    const run = async () => {
+      for await (const { step } of train({ session, data, steps: 4, ...rules })) seen.push(step);
+    };
+    await expect(run()).rejects.toMatchObject({ code: 'rate-not-finite', message: expect.stringContaining(message) });
+    expect(seen).toEqual([0, 1]);
+    for (const { data } of (await session.parameters()).values()) expect([...data].every(Number.isFinite)).toBe(true);
+    expect(await take(train({ session, data, steps: 1 }))).toHaveLength(1);
+  });
+
+  it.each([
+    ['a promise', async () => ({ tensors: {}, epoch: 0 })],
+    ['object without tensors', () => ({ x: 1 })],
+    ['undefined without tensors', () => undefined],
+    ['null', () => null],
+  ])('refuses %s where a batch is asked for', async (got, batchAt) => {
+    const { session } = await open();
+    await using _ = session;
+    const data = { name: 'mine', steps: 3, stepsPerEpoch: 3, batchAt: batchAt as never };
+    await expect(take(train({ session, data, steps: 1 }))).rejects.toMatchObject({
+      code: 'source-batch',
+      message: `mine: batchAt(0) must return {tensors, epoch}, and returned ${got}`,
+    });
+  });
+
+  it.each([0, -1, 1.5, Number.NaN])('refuses an evaluation behind every %s steps', async (every) => {
+    const { session, data } = await open();
+    await using _ = session;
+    const evaluation = { evaluate: () => expect.fail('nothing is evaluated'), every };
+    await expect(take(train({ session, data, steps: 1, evaluation }))).rejects.toMatchObject({
+      code: 'evaluation-every',
+    });
+  });
+
   it('asks for no batch behind the last step', async () => {
     const { session, data } = await open();
     await using _ = session;

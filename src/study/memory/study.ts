@@ -28,7 +28,7 @@ import {
   scheduleName,
 } from '../pipeline.ts';
 import { collecting, type StudyRecorder } from '../recorder.ts';
-import type { Combination } from '../sweep.ts';
+import { type Combination, splitSweep } from '../sweep.ts';
 import type { Value } from '../table-file.ts';
 import { korthikantiBytes, predictionStateBytes, textbookBytes, trainingStateBytes } from './formulas.ts';
 import { samplesOf } from './over-time.ts';
@@ -68,8 +68,7 @@ export interface MemoryDesign {
 
 /** The experiments of the sweep with their models; plans are made one after the other when it runs. */
 export function designMemoryStudy(experiment: Experiment, { batch }: MemoryStudyOptions, where: string): MemoryDesign {
-  const { sweep = {} } = experiment;
-  const base: Experiment = { ...experiment, sweep: undefined };
+  const { sweep, base } = splitSweep(experiment, where);
   if (batch && experiment.data) {
     throw new UsageError('command-line', '--batch: the experiment has data, which say the batch', {
       fields: { flag: 'batch' },

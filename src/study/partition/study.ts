@@ -27,6 +27,7 @@ import {
   untimed,
 } from '../pipeline.ts';
 import { collecting, type StudyRecorder } from '../recorder.ts';
+import { splitSweep } from '../sweep.ts';
 import { timeInTurns } from '../turns.ts';
 import { type CutContext, cutBy, cutMethods, leastLoad, loadsOf, ownMethod, problemOf } from './methods.ts';
 import { summarizePartitions } from './summary.ts';
@@ -72,8 +73,7 @@ export function designPartitionStudy(
   { methods, quick }: PartitionStudyOptions,
   where: string,
 ): PartitionDesign {
-  const { sweep = {} } = experiment;
-  const base = { ...experiment, sweep: undefined };
+  const { sweep, base } = splitSweep(experiment, where);
   if (sweep.partition || Object.keys(sweep).some((key) => key.startsWith('partition.'))) {
     throw new UsageError('sweep-key', `${where}: sweep.partition: this study cuts in every way by itself`, {
       fields: { key: 'sweep.partition' },

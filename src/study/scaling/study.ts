@@ -26,7 +26,7 @@ import {
 } from '../pipeline.ts';
 import { collecting, type StudyRecorder } from '../recorder.ts';
 import { spreadOf } from '../statistics.ts';
-import { experimentWith } from '../sweep.ts';
+import { experimentWith, splitSweep } from '../sweep.ts';
 import { type Timeable, timeInTurns } from '../turns.ts';
 import { cutModel, mostStages, type Pipeline, playPipeline, repeatModel, usualStages } from './pipelines.ts';
 import { summarizeScaling } from './summary.ts';
@@ -78,8 +78,7 @@ export function designScalingStudy(
   { quick }: ScalingStudyOptions,
   where: string,
 ): ScalingDesign {
-  const { sweep = {} } = experiment;
-  const base: Experiment = { ...experiment, sweep: undefined };
+  const { sweep, base } = splitSweep(experiment, where);
   const others = Object.fromEntries(Object.entries(sweep).filter(([key]) => !ownKeys.includes(key)));
   refuseOther(sweep, base, where);
   const variants = prepareSweep({ ...base, devices: 1 }, others, where).map(({ combination, prepared }) => ({

@@ -43,7 +43,7 @@ import {
 } from '../pipeline.ts';
 import { collecting, type StudyRecorder } from '../recorder.ts';
 import { idealBubble } from '../schedule-forms.ts';
-import { invalidCombinations } from '../sweep.ts';
+import { invalidCombinations, splitSweep } from '../sweep.ts';
 import { timeInTurns } from '../turns.ts';
 import { summarizeSchedules } from './summary.ts';
 import { type ScheduleDeviceRow, type ScheduleKey, type ScheduleTables, scheduleColumns } from './tables.ts';
@@ -92,8 +92,7 @@ export function designScheduleStudy(
   { quick }: ScheduleStudyOptions,
   where: string,
 ): ScheduleDesign {
-  const { sweep = {} } = experiment;
-  const base: Experiment = { ...experiment, sweep: undefined };
+  const { sweep, base } = splitSweep(experiment, where);
   const fromFile = typeof base.schedule === 'object' && sweep.schedule === undefined;
   const chosen: Record<string, readonly unknown[]> = {
     ...(fromFile || sweep.schedule ? {} : { schedule: validValues(base, 'schedule', scheduleNames) }),

@@ -8,10 +8,12 @@
  *     history.safetensors     the records of all steps (history.ts)
  *     best.safetensors        parameters and buffers of the best evaluation, where there was one
  */
+
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FormatError, joinProblems } from '../../core/errors.ts';
+import { JsonError, parseJson } from '../../core/json.ts';
 import { any, choice, type Infer, integer, list, nullable, object, parse, record, string } from '../../core/schema.ts';
 import type { HostTensor } from '../../core/types.ts';
 import { naturalDType, toHostTensor } from '../../formats/raw-tensor.ts';
@@ -114,13 +116,13 @@ function readState(folder: string): State {
   const path = join(folder, stateFile);
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path)));
+    json = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path)));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') throw damaged(folder, [`${stateFile} is missing`], cause);
     if ((cause as NodeJS.ErrnoException).code !== undefined) {
       throw damaged(folder, [`${stateFile} cannot be read: ${(cause as Error).message}`], cause);
     }
-    throw damaged(folder, [`${stateFile} is not JSON: ${(cause as Error).message}`], cause);
+    throw damaged(folder, [`${stateFile} ${cause instanceof JsonError ? cause.message : 'is not UTF-8 text'}`], cause);
   }
   const { format, version } = (json ?? {}) as { format?: unknown; version?: unknown };
   if (format !== FORMAT) {

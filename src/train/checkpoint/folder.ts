@@ -6,15 +6,25 @@ import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { PartitaError, UsageError } from '../../core/errors.ts';
 import { removeFolder, removeLeftovers, writeFolderAtomic } from '../../formats/atomic.ts';
+import { type FolderLock, type FolderUse, lockFolder, refuseHeldFolder } from '../../formats/folder-lock.ts';
 import { makeFolder } from '../../formats/make-folder.ts';
+import { writeRemedies } from '../../formats/write-failed.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { decodeCheckpoint, encodeCheckpoint, stateFile } from './files.ts';
-import { type FolderLock, lockFolder, refuseHeldFolder } from './lock.ts';
 
 /** A checkpoint that was read from disk. */
 export interface StoredCheckpoint extends Checkpoint {
   readonly folder: string;
 }
+
+/** Two trainings in one folder would remove each other's checkpoints. */
+export const checkpoints: FolderUse = {
+  file: '.lock',
+  code: 'checkpoint-dir-locked',
+  who: 'a training',
+  does: 'writes its checkpoints there',
+  flag: '--checkpoint.dir',
+};
 
 interface Entry {
   readonly step: number;
@@ -93,7 +103,7 @@ export async function openCheckpointFolder(
   // What is found behind the lock stays so.
   const lock = hold ? lockCheckpointFolder(dir) : undefined;
   try {
-    if (!hold) refuseHeldFolder(dir);
+    if (!hold) refuseHeldFolder(dir, checkpoints);
     const existing = entriesOf(dir);
     if (existing.length > 0 && !(resumed && isIn(resumed.folder, dir))) {
       throw new UsageError(
@@ -116,7 +126,7 @@ export async function openCheckpointFolder(
 
 function lockCheckpointFolder(dir: string): FolderLock {
   try {
-    return lockFolder(makeFolder(dir));
+    return lockFolder(makeFolder(dir), checkpoints);
   } catch (error) {
     throw error instanceof PartitaError ? error : cannotKeep(dir, error);
   }
@@ -188,9 +198,6 @@ async function removeOld(old: string, written: string): Promise<void> {
 }
 
 const remedies: Readonly<Record<string, string>> = {
-  ENOSPC: 'free some space',
-  EDQUOT: 'free some space',
-  EACCES: 'make the folder writable',
-  EPERM: 'make the folder writable',
-  EROFS: 'give a folder that can be written with --checkpoint.dir',
+  ...writeRemedies,
+  EROFS: 'give a folder that can be written to with --checkpoint.dir',
 };

@@ -1,12 +1,12 @@
 /** Whether a training can go on from a checkpoint, told before anything of the session changes. */
 import { joinProblems, UsageError } from '../../core/errors.ts';
 import { formatType, sameType } from '../../core/types.ts';
+import type { FolderLock } from '../../formats/folder-lock.ts';
 import type { Plan } from '../../plan/plan.ts';
 import type { LearningRate } from '../learning-rate.ts';
 import type { StepRecord } from '../trainer.ts';
 import { openCheckpointFolder, readCheckpoint, type StoredCheckpoint } from './folder.ts';
 import { differencesOf, type IdentityOptions, type TrainingIdentity, trainingIdentity } from './identity.ts';
-import type { FolderLock } from './lock.ts';
 
 export interface CheckpointOptions {
   /** Folder of the checkpoints; made where it is missing. */

@@ -18,6 +18,14 @@ export function csvDatasetFrom(text: string, where: string, options: CsvDatasetO
   if (table.rows === 0)
     throw new FormatError('csv-empty', `${where}: a header and no rows`, { fields: { file: where } });
   const targets = (options.targets ?? [-1]).map((target) => columnOf(table, target, where));
+  const again = targets.find((column, i) => targets.indexOf(column) < i);
+  if (again !== undefined) {
+    throw new UsageError('csv-columns', `${where}: the targets name column ${again} (from 0) twice`, {
+      fields: { file: where, targets },
+      remedy: 'name each column once',
+    });
+  }
+  refuseTooLarge(table, where);
   const features = Array.from({ length: table.columns }, (_, c) => c).filter((c) => !targets.includes(c));
   if (targets.length === 0 || features.length === 0) {
     throw new UsageError(
@@ -57,6 +65,12 @@ export function csvDatasetFrom(text: string, where: string, options: CsvDatasetO
 
 function columnOf({ names, columns }: CsvTable, target: string | number, where: string): number {
   const index = typeof target === 'string' ? (names ?? []).indexOf(target) : target < 0 ? columns + target : target;
+  if (typeof target === 'string' && names && names.lastIndexOf(target) !== index) {
+    throw new UsageError('csv-columns', `${where} has several columns ${JSON.stringify(target)}`, {
+      fields: { file: where, column: target },
+      remedy: `its number: "targets": [${names.lastIndexOf(target)}]`,
+    });
+  }
   if (Number.isInteger(index) && index >= 0 && index < columns) return index;
   const guess = typeof target === 'string' ? nearest(target, names ?? []) : undefined;
   const known = names ? `its columns are ${names.join(', ')}` : `it has ${columns} columns and no header`;
@@ -64,6 +78,19 @@ function columnOf({ names, columns }: CsvTable, target: string | number, where: 
     fields: { file: where, column: target, nearest: guess ?? null },
     remedy: guess === undefined ? undefined : `"targets": ["${guess}"]`,
   });
+}
+
+/** Both x and y are of 32 bits. */
+function refuseTooLarge({ values, columns, names }: CsvTable, where: string): void {
+  const at = values.findIndex((value) => !Number.isFinite(Math.fround(value)));
+  if (at < 0) return;
+  const [row, column] = [Math.floor(at / columns), at % columns];
+  const name = names?.[column] === undefined ? '' : ` (${names[column]})`;
+  throw new FormatError(
+    'csv-range',
+    `${where}, row ${row + 1}, column ${column + 1}${name}: ${values[at]} is more than f32 can hold`,
+    { fields: { file: where, row: row + 1, column: column + 1, value: values[at] }, remedy: 'scale the column' },
+  );
 }
 
 function pick({ rows, columns, values }: CsvTable, chosen: readonly number[]): Float64Array {

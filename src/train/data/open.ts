@@ -74,7 +74,11 @@ export function openFashionMnist({ dir = fashionMnistFolder, split = 'train' }: 
 /** A UTF-8 text file, by default the book of Genesis in data/text. */
 export function openText({ file, ...options }: { file?: string } & TextOptions = {}): TextDataset {
   const path = file ?? join(packageRoot(), 'data', 'text', 'genesis.txt');
-  return textFrom(options.unit === 'bytes' ? readBytes(path) : readText(path), basename(path), options);
+  return textFrom(
+    options.unit === 'bytes' ? readBytes(path) : readText(path, { notUtf8: "use unit 'bytes'" }),
+    basename(path),
+    options,
+  );
 }
 
 export const openCsv = (path: string, options: CsvDatasetOptions = {}): Dataset =>

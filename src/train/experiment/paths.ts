@@ -21,9 +21,9 @@ export const pathKeys = [
 /** Words that stand where a path may. */
 const words: Readonly<Record<string, readonly string[]>> = { blas: ['off', 'auto'] };
 
-/** Whether a key's value is a path. A misspelled word is none: what refuses it names what was written. */
+/** Whether a key's value is a path. A misspelled word is none: what refuses it names what was written; nor is an empty text. */
 export const isPath = (key: string, value: unknown, folder: string): value is string =>
-  typeof value === 'string' && isPathKey(key) && !(key in words && isWord(words[key]!, value, folder));
+  typeof value === 'string' && value !== '' && isPathKey(key) && !(key in words && isWord(words[key]!, value, folder));
 
 const isWord = (known: readonly string[], value: string, folder: string): boolean =>
   known.includes(value) || value === '' || (isBareWord(value) && !existsSync(resolve(folder, value)));
@@ -33,6 +33,20 @@ const patterns = pathKeys.map((key) => (key.endsWith('.*') ? { prefix: key.slice
 
 export const isPathKey = (key: string): boolean =>
   patterns.some((p) => (p.key === undefined ? key.startsWith(p.prefix) && key !== p.prefix : key === p.key));
+
+/** What an experiment's path keys hold, each by its key; their paths may be of files or of folders. */
+export function pathsIn(experiment: object): [key: string, path: string][] {
+  return patterns.flatMap(({ key, prefix }): [string, string][] => {
+    const at = (key ?? prefix.slice(0, -1))
+      .split('.')
+      .reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], experiment);
+    const entries: [string, unknown][] =
+      key !== undefined
+        ? [[key, at]]
+        : Object.entries(typeof at === 'object' && at !== null ? at : {}).map(([name, path]) => [prefix + name, path]);
+    return entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  });
+}
 
 /** Makes an experiment's paths absolute: those in a file are meant relative to it, those in flags to the current folder. */
 export function resolvePaths(raw: Record<string, unknown>, folder: string): void {
@@ -44,7 +58,7 @@ export function resolvePaths(raw: Record<string, unknown>, folder: string): void
     if (key !== undefined && isPath(key, value, folder)) setPath(raw, key, absolute(value));
     if (prefix === undefined || typeof value !== 'object' || value === null) continue;
     for (const [name, path] of Object.entries(value)) {
-      if (typeof path === 'string') (value as Record<string, unknown>)[name] = absolute(path);
+      if (typeof path === 'string' && path !== '') (value as Record<string, unknown>)[name] = absolute(path);
     }
   }
 }

@@ -92,6 +92,12 @@ export function prepareExperiment(experiment: Experiment, options: PrepareOption
 
   const source = opened && data && openSource(experiment, opened, data, model, terms);
   const first = source?.batchAt(0);
+  if (first && options.batch !== undefined) {
+    throw new UsageError('command-line', '--batch: the experiment has data, which say the batch', {
+      fields: { flag: 'batch', batch: options.batch },
+      remedy: opened?.kind === 'set' ? `--data.batchSize ${options.batch}` : 'leave it out',
+    });
+  }
   const batch = first
     ? batchSizeOf(first.tensors, wantedTensors(model), source!.name)
     : (options.batch ?? model.ownBatch ?? options.defaultBatch ?? defaultBatchSize);
@@ -363,6 +369,16 @@ function checkNames({ model, frozen, l2, optimizer, batchAxis }: Experiment, gra
   }
 }
 
+/** What is wrong with a file that a command wrote for its results, whose names say what they are of; undefined: it is none. */
+function resultOf(tensors: ReadonlyMap<string, unknown>): string | undefined {
+  const names = [...tensors.keys()];
+  if (names.some((name) => name.startsWith('final/'))) {
+    return 'is the result of a training (its --out), and holds losses and rates beside final/PARAM';
+  }
+  if (names.some((name) => /^(grad|hvp|gradpen)\//.test(name))) return 'is the result of a derivative (its --out)';
+  return undefined;
+}
+
 /** First values of parameters, and of buffers where they are there, from a file; its names must be the model's. */
 export function readParameters(file: string, model: Model): Map<string, HostTensor> {
   const tensors = readSafetensors(readBytes(file), file);
@@ -378,9 +394,11 @@ export function readParameters(file: string, model: Model): Map<string, HostTens
       missing.length > 0 ? `lacks ${missing.join(', ')}` : '',
       foreign.length > 0 ? `has ${foreign.join(', ')}, which the model has not` : '',
     ].filter(Boolean);
-    throw new UsageError('parameters-mismatch', `${file} ${parts.join(' and ')}`, {
+    throw new UsageError('parameters-mismatch', `${file} ${resultOf(tensors) ?? parts.join(' and ')}`, {
       fields: { file, missing, foreign, parameters: names },
-      remedy: 'give the file that belongs to this model',
+      remedy: resultOf(tensors)
+        ? "give params.safetensors of a run's folder (--run-dir), or of a checkpoint"
+        : 'give the file that belongs to this model',
     });
   }
   return new Map(

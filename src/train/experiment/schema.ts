@@ -28,6 +28,8 @@ import { scheduleNames } from '../../schedule/named.ts';
 import { learningRateSchema } from '../learning-rate-schema.ts';
 import { defaultNoiseDecay } from '../noise-tracker.ts';
 
+/** An empty one is a variable of the shell that is not set. */
+const path = (doc: string) => string({ doc, check: (given) => (given === '' ? 'a path' : undefined) });
 const positive = (doc: string) => integer({ min: 1, doc });
 const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
 const oneOrMore = (doc: string) => either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], { doc });
@@ -47,7 +49,7 @@ const normalization = {
 const model = union(
   {
     onnx: {
-      file: string({ doc: 'path of the .onnx file' }),
+      file: path('path of the .onnx file'),
       dims: record(integer({ min: 1 }), {
         default: {},
         doc: "sizes of the file's symbols but the batch; default: those of the data",
@@ -123,7 +125,7 @@ const model = union(
   { doc: 'the model: an .onnx file, or a built-in kind with its sizes' },
 );
 
-const file = string({ doc: 'path of the data file' });
+const file = path('path of the data file');
 const batches = {
   batchSize: optional(positive('samples a step in mode epochs; default 32')),
   shuffle: choice(['seeded', 'none'], { default: 'seeded', doc: 'order of the samples in mode epochs' }),
@@ -133,7 +135,7 @@ const setMode = choice(['epochs', 'fixed'], {
   doc: 'fixed: all is one batch, every step; stream: step k takes index k of a leading axis; epochs: seeded shuffled batches',
 });
 const fileMode = choice(['fixed', 'stream', 'epochs'], { default: 'fixed', doc: setMode.doc });
-const npyFiles = record(string(), {
+const npyFiles = record(path('a .npy file'), {
   doc: 'a .npy file for each input and target, by name',
   check: (files) => (Object.keys(files).length > 0 ? undefined : 'at least one file'),
 });
@@ -141,15 +143,18 @@ const task = choice(['auto', 'classes', 'segmentation'], {
   default: 'auto',
   doc: 'what y is: a class an image, or a class a pixel (what unet takes)',
 });
-const fashionDir = optional(string({ doc: 'folder of the IDX files; default where Debian has them' }));
+const fashionDir = optional(path('folder of the IDX files; default where Debian has them'));
 const text = {
-  file: optional(string({ doc: 'a UTF-8 text; default the vendored book of Genesis' })),
+  file: optional(path('a UTF-8 text; default the vendored book of Genesis')),
   unit: choice(['characters', 'bytes'], { default: 'characters', doc: 'what a token is' }),
   context: optional(positive("tokens a sample; default: the model's, else 64")),
 };
 const csv = {
   file,
-  header: choice(['auto', 'yes', 'no'], { default: 'auto', doc: 'whether the first line names the columns' }),
+  header: choice(['auto', 'yes', 'no'], {
+    default: 'auto',
+    doc: 'whether the first line names the columns; auto: where no field of it is a number',
+  }),
   delimiter: string({ default: ',', doc: 'what separates columns' }),
   targets: optional(
     list(either([integer(), string()]), { minLength: 1, doc: 'target columns, by name or number; default the last' }),
@@ -273,7 +278,7 @@ export const experimentSchema = object({
   ),
   microbatches: integer({ min: 1, default: 1, doc: 'M, parts the batch is cut into' }),
   schedule: optional(
-    either([choice([...scheduleNames, 'auto']), object({ file: string({ doc: 'a schedule as CSV' }) })] as const, {
+    either([choice([...scheduleNames, 'auto']), object({ file: path('a schedule as CSV') })] as const, {
       doc: 'order of the tasks on the devices; default 1f1b, with batchNorm exact gpipe',
     }),
   ),
@@ -336,7 +341,7 @@ export const experimentSchema = object({
   checkpoint: optional(
     object(
       {
-        dir: string({ doc: 'folder for the checkpoints' }),
+        dir: path('folder for the checkpoints'),
         every: optional(positive('steps between two; default: an epoch. There is always one behind the last step')),
         keep: integer({ min: 1, default: 2, doc: 'how many of the newest are kept' }),
       },
@@ -344,7 +349,7 @@ export const experimentSchema = object({
     ),
   ),
   resume: optional(
-    string({ doc: 'goes on from the newest checkpoint in this folder, or from the one that it is (DIR/step-120)' }),
+    path('goes on from the newest checkpoint in this folder, or from the one that it is (DIR/step-120)'),
   ),
   simd: choice(simdVariants, {
     default: 'strict',

@@ -28,6 +28,9 @@ export function setSweep(experiment: Record<string, unknown>, path: string, valu
   experiment.sweep = { ...before, [path.slice(prefix.length)]: values };
 }
 
+/** Keys of an experiment that only a training obeys. */
+const unswept = ['checkpoint', 'resume'];
+
 /** Keys that no experiment has, and values that their keys do not take. */
 export function sweepProblems(sweep: Sweep): Problem[] {
   return Object.entries(sweep).flatMap(([key, values]): Problem[] => {
@@ -38,6 +41,9 @@ export function sweepProblems(sweep: Sweep): Problem[] {
       const near = nearest(key, known);
       const problem = { key: at, expected: 'a key of the experiment, with dots for nested ones', got: show(key) };
       return [near === undefined ? problem : { ...problem, nearest: `${prefix}${near}` }];
+    }
+    if (unswept.includes(key.split('.')[0]!)) {
+      return [{ key: at, expected: 'a key that a study obeys: it keeps and resumes no checkpoint', got: show(key) }];
     }
     const wrong = values.flatMap((value, i): Problem[] =>
       fits(schema, value) ? [] : [{ key: `${at}.${i}`, expected: describe(schema), got: show(value) }],

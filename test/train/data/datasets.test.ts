@@ -214,6 +214,12 @@ describe('csv', () => {
     );
     expect(() => csvDatasetFrom(table, 't', { targets: [0, 1], task: 'classes' })).toThrow(failing('csv-columns'));
     expect(() => csvDatasetFrom('a,b\n', 't')).toThrow(failing('csv-empty'));
+    expect(() => csvDatasetFrom('a,b\n1,0\n1e39,1', 't')).toThrow(failing('csv-range', { row: 2, column: 1 }));
+    expect(() => csvDatasetFrom('a,y,y\n1,0,1', 't', { targets: ['y'] })).toThrow(
+      failing('csv-columns', { column: 'y' }),
+    );
+    expect(csvDatasetFrom('a,y,y\n1,0,1', 't', { targets: [2] }).classes).toBe(2);
+    expect(() => csvDatasetFrom(table, 't', { targets: ['species', -1] })).toThrow(failing('csv-columns'));
   });
 });
 
