@@ -184,7 +184,12 @@ export function stageFactors(chain: Chain, stages: number): StageFactors {
  * a load of `limit`: for fewer the stages behind could not take the rest, for more those in front could not have taken them. Of
  * chains of thousands of stages this is a narrow band of all places. `exactly`: into no fewer stages.
  */
-function places(chain: Chain, factors: StageFactors, limit: number, exactly: boolean): { first: Int32Array; last: Int32Array } {
+function places(
+  chain: Chain,
+  factors: StageFactors,
+  limit: number,
+  exactly: boolean,
+): { first: Int32Array; last: Int32Array } {
   const { weight } = chain;
   const { speeds, leastCrossing } = factors;
   const n = weight.length;
