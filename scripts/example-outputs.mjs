@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const command = join(root, 'dist', 'cli', 'main.js');
+const command = join(root, 'dist', 'cli', 'main.cjs');
 
 // What was measured of this machine is not to show in what is printed.
 const env = { ...process.env, PARTITA_CACHE: 'off' };

@@ -1,6 +1,7 @@
 /**
  * Cuts a chain of units into contiguous stages so that the most loaded stage is as light as possible: exact, by dynamic
- * programming over (stages so far, units so far), O(n²k).
+ * programming over (stages so far, units so far), O(n²k) at most: only where so many units and no more can lie in so many
+ * stages, of chains of many stages a few places each.
  *
  *     best[s][j] = min over i of max(best[s − 1][i], load of a stage i … j − 1)
  *
@@ -62,10 +63,10 @@ export function cutChain(chain: Chain, stages: { readonly most: number } | { rea
     for (let count = wanted; count >= least; count--) {
       if (tooLow(chain, count) >= best.objective) continue;
       const limit = Math.min(best.objective, goodLoad(chain, count));
-      consider(count, leastLoads(chain, count, limit)[count]!);
+      consider(count, leastLoads(chain, count, limit, 'exactly')[count]!);
     }
   } else {
-    const loads = leastLoads(chain, wanted, goodLoad(chain, wanted));
+    const loads = leastLoads(chain, wanted, goodLoad(chain, wanted), least === wanted ? 'exactly' : 'atMost');
     for (let count = wanted; count >= least; count--) consider(count, loads[count]!);
   }
   const cuts = cheapestCuts(chain, best.stages, best.objective);
@@ -126,8 +127,12 @@ export class StageLoad {
 
   /** No stage that ends here and starts here or further in front has a smaller load, whichever stage it is. */
   get floor(): number {
-    if (this.#own + this.#stages.fewestFlying * this.#flying > this.#stages.largest) return Number.POSITIVE_INFINITY;
-    return this.#weight / this.#stages.fastest + this.#right + this.#stages.fewest * this.#held;
+    const { fastest, fewest, fewestFlying, largest, leastCrossing, before } = this.#stages;
+    if (this.#own + fewestFlying * this.#flying > largest) return Number.POSITIVE_INFINITY;
+    const beside = this.#right + fewest * this.#held;
+    // Either there is a cut in front of it too, or it is the first and has all units up to here.
+    const withCut = Math.min(this.#weight / fastest + leastCrossing, before[this.#end]! / fastest);
+    return Math.max(this.#weight / fastest + beside, (withCut + beside) * (1 - ROUNDING));
   }
 }
 
@@ -142,10 +147,21 @@ export interface StageFactors {
   readonly capacity: readonly number[];
   readonly fewestFlying: number;
   readonly largest: number;
+  /** Load of any cut on either side of it. */
+  readonly leastCrossing: number;
+  /** Weight of the units in front of each. */
+  readonly before: Float64Array;
 }
+
+/** More than sums of the same numbers in another order differ by, as a part of them. */
+const ROUNDING = 1e-9;
 
 export function stageFactors(chain: Chain, stages: number): StageFactors {
   const speeds = Array.from({ length: stages }, (_, s) => chain.speeds?.[s] ?? 1);
+  const before = new Float64Array(chain.weight.length + 1);
+  chain.weight.forEach((weight, i) => {
+    before[i + 1] = before[i]! + weight;
+  });
   const inFlight = speeds.map((_, s) => chain.inFlight?.(s, stages) ?? 1);
   const flying = speeds.map((_, s) => chain.room?.inFlight(s, stages) ?? 0);
   const capacity = speeds.map((_, s) => chain.room?.capacity[s] ?? Number.POSITIVE_INFINITY);
@@ -158,35 +174,81 @@ export function stageFactors(chain: Chain, stages: number): StageFactors {
     capacity,
     fewestFlying: Math.min(...flying),
     largest: Math.max(...capacity),
+    leastCrossing: chain.crossing?.slice(1, -1).reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY) ?? 0,
+    before,
   };
 }
 
-/** Least possible largest load by number of stages, 1 … `most`; Infinity where it is above `limit`. */
-function leastLoads(chain: Chain, most: number, limit: number): Float64Array {
+/**
+ * How many units the first s stages can have, from `first[s]` to `last[s]`, where no stage is empty and none has more weight than
+ * a load of `limit`: for fewer the stages behind could not take the rest, for more those in front could not have taken them. Of
+ * chains of thousands of stages this is a narrow band of all places. `exactly`: into no fewer stages.
+ */
+function places(
+  chain: Chain,
+  factors: StageFactors,
+  limit: number,
+  exactly: boolean,
+): { first: Int32Array; last: Int32Array } {
+  const { weight } = chain;
+  const { speeds, leastCrossing } = factors;
+  const n = weight.length;
+  const stages = speeds.length;
+  const most = limit * (1 + ROUNDING);
+  /** What the units of stage s may weigh: it has a cut in front, and where there are `exactly` so many one behind. */
+  const room = speeds.map((speed, s) => {
+    const cuts = (s > 0 ? 1 : 0) + (exactly && s < stages - 1 ? 1 : 0);
+    return (cuts > 0 && limit < Number.POSITIVE_INFINITY ? most - cuts * leastCrossing : most) * speed;
+  });
+  const first = Int32Array.from({ length: stages + 1 }, (_, s) => s);
+  const last = new Int32Array(stages + 1);
+  let end = 0;
+  for (let s = 1; s <= stages; s++) {
+    for (let sum = 0; end < n && (sum += weight[end]!) <= room[s - 1]!; ) end++;
+    last[s] = exactly ? Math.min(end, n - (stages - s)) : end;
+  }
+  let start = n;
+  for (let s = stages; exactly && s >= 0; s--) {
+    first[s] = Math.max(s, start);
+    if (s > 0) for (let sum = 0; start > 0 && (sum += weight[start - 1]!) <= room[s - 1]!; ) start--;
+  }
+  return { first, last };
+}
+
+/** Least possible largest load by number of stages, 1 … `most`; Infinity where it is above `limit`; `exactly`: of `most` alone. */
+function leastLoads(chain: Chain, most: number, limit: number, kind: 'exactly' | 'atMost'): Float64Array {
   const n = chain.weight.length;
   const factors = stageFactors(chain, most);
-  // best[s][j]: units 0 … j − 1 in s stages
-  const best = Array.from({ length: most + 1 }, () => new Float64Array(n + 1).fill(Number.POSITIVE_INFINITY));
-  best[0]![0] = 0;
+  const { first, last } = places(chain, factors, limit, kind === 'exactly');
+  // best[s][j − first[s]]: units 0 … j − 1 in s stages
+  const best = rows(first, last, (length) => new Float64Array(length).fill(Number.POSITIVE_INFINITY));
+  if (first[0] === 0) best[0]![0] = 0;
+  let [from, to] = [1, 1]; // of which stages j may be the end
   for (let j = 1; j <= n; j++) {
+    while (from <= most && last[from]! < j) from++;
+    while (to < most && first[to + 1]! <= j) to++;
     const stage = new StageLoad(chain, j, factors);
-    let open = most; // for more stages than this, a stage grown further in front is never better
+    let open = to; // for more stages than this, a stage grown further in front is never better
     for (let i = j - 1; i >= 0; i--) {
       stage.prepend(i);
       const { floor } = stage;
-      while (open > 0 && floor >= best[open]![j]!) open--;
-      if (open === 0 || floor > limit) break;
-      for (let s = 1; s <= open; s++) {
-        const before = best[s - 1]![i]!;
-        const now = best[s]![j]!;
-        if (before >= now) continue;
+      while (open >= from && floor >= best[open]![j - first[open]!]!) open--;
+      if (open < from || floor > limit) break;
+      for (let s = from; s <= open; s++) {
+        const before = best[s - 1]![i - first[s - 1]!];
+        const at = j - first[s]!;
+        const now = best[s]![at]!;
+        if (before === undefined || before >= now) continue;
         const load = stage.of(i, s - 1);
-        if (load < now && load <= limit) best[s]![j] = Math.max(before, load);
+        if (load < now && load <= limit) best[s]![at] = Math.max(before, load);
       }
     }
   }
-  return Float64Array.from(best, (row) => row[n]!);
+  return Float64Array.from(best, (row, s) => row[n - first[s]!] ?? Number.POSITIVE_INFINITY);
 }
+
+const rows = <T>(first: Int32Array, last: Int32Array, row: (length: number) => T): T[] =>
+  Array.from(first, (begin, s) => row(Math.max(0, last[s]! - begin + 1)));
 
 /** No cut into `stages` has a largest load of this or less: cuts cost nothing here, and stages may be empty. */
 const tooLow = ({ crossing: _, ...chain }: Chain, stages: number): number =>
@@ -237,27 +299,34 @@ function fill(chain: Chain, stages: number, limit: number, reserve: 0 | 1): numb
 function cheapestCuts(chain: Chain, stages: number, limit: number): number[] {
   const n = chain.weight.length;
   const factors = stageFactors(chain, stages);
-  const cost = Array.from({ length: stages + 1 }, () => new Float64Array(n + 1).fill(Number.POSITIVE_INFINITY));
-  const from = Array.from({ length: stages + 1 }, () => new Int32Array(n + 1).fill(-1));
+  const { first, last } = places(chain, factors, limit, true);
+  const cost = rows(first, last, (length) => new Float64Array(length).fill(Number.POSITIVE_INFINITY));
+  const origin = rows(first, last, (length) => new Int32Array(length).fill(-1));
   cost[0]![0] = 0;
+  let [from, to] = [1, 1]; // of which stages j may be the end
   for (let j = 1; j <= n; j++) {
+    while (from <= stages && last[from]! < j) from++;
+    while (to < stages && first[to + 1]! <= j) to++;
     const stage = new StageLoad(chain, j, factors);
     // Where cuts cost nothing, the first cut found for each number of stages is as good as any.
-    let open = chain.cutCost ? Number.POSITIVE_INFINITY : Math.min(stages, j);
+    let open = chain.cutCost ? Number.POSITIVE_INFINITY : Math.max(0, to - from + 1);
     for (let i = j - 1; i >= 0 && open > 0; i--) {
       stage.prepend(i);
       if (stage.floor > limit) break;
       const cut = i > 0 ? (chain.cutCost?.[i] ?? 0) : 0;
-      for (let s = 1; s <= stages; s++) {
-        const total = cost[s - 1]![i]! + cut;
-        if (total >= cost[s]![j]! || stage.of(i, s - 1) > limit) continue;
-        cost[s]![j] = total;
-        from[s]![j] = i;
+      for (let s = from; s <= to; s++) {
+        const before = cost[s - 1]![i - first[s - 1]!];
+        if (before === undefined) continue;
+        const total = before + cut;
+        const at = j - first[s]!;
+        if (total >= cost[s]![at]! || stage.of(i, s - 1) > limit) continue;
+        cost[s]![at] = total;
+        origin[s]![at] = i;
         open--;
       }
     }
   }
   const cuts: number[] = [];
-  for (let s = stages, j = n; s > 1; s--) cuts.unshift((j = from[s]![j]!));
+  for (let s = stages, j = n; s > 1; s--) cuts.unshift((j = origin[s]![j - first[s]!]!));
   return cuts;
 }

@@ -59,6 +59,8 @@ interface ChunkGraph {
   readonly readByBackward: ReadonlySet<string>;
   /** Names of the results that a root is. */
   readonly resultsOf: ReadonlyMap<Tensor, readonly string[]>;
+  /** Of them those that are sources themselves, by their device. */
+  readonly sourceResultsOf: ReadonlyMap<number, readonly (readonly [Tensor, readonly string[]])[]>;
   /** Devices that need a root. */
   readonly consumers: ReadonlyMap<Tensor, ReadonlySet<number>>;
   /** Nodes that read a node's outputs, through aliases. */
@@ -83,6 +85,10 @@ export class BuildContext {
   readonly graphs: readonly Graph[];
   readonly forwardOnly: boolean;
   readonly stepNodes: readonly Node[];
+  /** By device, each in the graph's order: looking for them device by device would take as long as there are devices. */
+  readonly #stepNodesOf: ReadonlyMap<number, readonly Node[]>;
+  readonly #persistentOf: ReadonlyMap<number, readonly Tensor[]>;
+  readonly #assignmentsOf: ReadonlyMap<number, readonly Graph['assignments'][number][]>;
   /** Step nodes that change parameters or state, and what follows from them: behind the barrier. */
   readonly updates = new Set<Node>();
   /** Where step nodes stand that micro nodes wait for; all others run at the end. */
@@ -101,6 +107,11 @@ export class BuildContext {
     for (const graph of new Set(this.graphs)) this.#chunkGraphs.set(graph, this.#survey(graph));
     checkTotals(new Set(this.graphs), (node) => this.deviceOf(node));
     this.stepNodes = this.graphs[0]!.nodes.filter((n) => !isSilent(n) && n.region === 'step');
+    const [first] = this.graphs as [Graph];
+    this.#stepNodesOf = grouped(this.stepNodes, (node) => this.deviceOf(node));
+    const persistent = (['parameter', 'buffer', 'state'] as const).flatMap((kind) => first.sources(kind));
+    this.#persistentOf = grouped(persistent, (t) => this.deviceOf(t.node));
+    this.#assignmentsOf = grouped(first.assignments, ({ target }) => this.deviceOf(target.node));
     for (const node of this.stepNodes) {
       if (node.op!.inPlace || node.inputs.some((t) => this.updates.has(t.node))) this.updates.add(node);
     }
@@ -152,6 +163,10 @@ export class BuildContext {
       levels: barrierLevels(graph),
       readByBackward,
       resultsOf,
+      sourceResultsOf: grouped(
+        [...resultsOf].filter(([root]) => root.node.source),
+        ([root]) => this.deviceOf(root.node),
+      ),
       consumers,
       readers,
       perSample: this.options.perSample ? perSampleNodes(graph) : new Set(),
@@ -181,6 +196,19 @@ export class BuildContext {
 
   chunk(graph: Graph): ChunkGraph {
     return this.#chunkGraphs.get(graph)!;
+  }
+
+  stepNodesOf(device: number): readonly Node[] {
+    return this.#stepNodesOf.get(device) ?? [];
+  }
+
+  /** Parameters, then buffers, then states. */
+  persistentOf(device: number): readonly Tensor[] {
+    return this.#persistentOf.get(device) ?? [];
+  }
+
+  assignmentsOf(device: number): readonly Graph['assignments'][number][] {
+    return this.#assignmentsOf.get(device) ?? [];
   }
 
   deviceOf(node: Node): number {
@@ -267,6 +295,17 @@ function addTo<K>(map: Map<K, Set<number>>, key: K, value: number): void {
   const set = map.get(key);
   if (set) set.add(value);
   else map.set(key, new Set([value]));
+}
+
+function grouped<T>(items: Iterable<T>, keyOf: (item: T) => number): Map<number, T[]> {
+  const groups = new Map<number, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group) group.push(item);
+    else groups.set(key, [item]);
+  }
+  return groups;
 }
 
 /** Every graph must add to the same totals on the same devices: a sum over microbatches has one place. */

@@ -34,10 +34,10 @@ export class DeviceBuilder {
   }
 
   build(): DraftDevice {
-    const { options, stepNodes, updates, turns } = this.#context;
+    const { options, updates, turns } = this.#context;
     this.#open();
     this.#ownPersistent();
-    const mine = stepNodes.filter((n) => this.#context.deviceOf(n) === this.#device);
+    const mine = this.#context.stepNodesOf(this.#device);
     for (const [run, tasks] of runsOf(options.schedule.rows[this.#device]!).entries()) this.#run(run, tasks, mine);
     this.#open();
     for (const node of mine) if (!updates.has(node) && !turns.has(node)) this.#compute(node, null, 'U');
@@ -81,13 +81,10 @@ export class DeviceBuilder {
 
   /** Parameters, states and the constants of this device live from load to close; others' parameters are sent first. */
   #ownPersistent(): void {
-    const graph = this.#context.graphs[0]!;
-    for (const kind of ['parameter', 'buffer', 'state'] as const) {
-      for (const t of graph.sources(kind)) {
-        if (this.#context.deviceOf(t.node) !== this.#device) continue;
-        this.#values.add(t, null, kind === 'state' ? 'optimizerState' : 'parameters', t.node.source!.name);
-        this.#sendOut(t, null);
-      }
+    for (const t of this.#context.persistentOf(this.#device)) {
+      const { kind, name } = t.node.source!;
+      this.#values.add(t, null, kind === 'state' ? 'optimizerState' : 'parameters', name);
+      this.#sendOut(t, null);
     }
   }
 
@@ -240,8 +237,7 @@ export class DeviceBuilder {
   /** Results that are sources themselves (an input passed through, a parameter) leave from their own device. */
   #emitSourceResults(): void {
     this.#context.graphs.forEach((graph, m) => {
-      for (const [root, names] of this.#context.chunk(graph).resultsOf) {
-        if (!root.node.source || this.#context.deviceOf(root.node) !== this.#device) continue;
+      for (const [root, names] of this.#context.chunk(graph).sourceResultsOf.get(this.#device) ?? []) {
         if (isStepValue(root) && m > 0) continue;
         const microbatch = isStepValue(root) ? null : m;
         const buffer = this.#need(root, microbatch);
@@ -251,8 +247,7 @@ export class DeviceBuilder {
   }
 
   #assign(): void {
-    for (const { target, value } of this.#context.graphs[0]!.assignments) {
-      if (this.#context.deviceOf(target.node) !== this.#device) continue;
+    for (const { target, value } of this.#context.assignmentsOf(this.#device)) {
       const from = this.#need(value, null);
       const buffer = this.#need(target, null);
       if (from !== buffer) this.#push({ kind: 'copy', from, buffer });

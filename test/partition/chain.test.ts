@@ -193,4 +193,27 @@ describe('cutChain', () => {
     // Three times the units: nine times the work, and twice that for the machine; a cubic search takes 27 times as long.
     expect(secondsOf(3000) / secondsOf(1000)).toBeLessThan(18);
   });
+
+  it('takes little longer for each of thousands of stages than for each of hundreds', onBusyMachines, () => {
+    // Layers far cheaper than what a cut sends, as of a model on thousands of devices: neither bounds a stage by itself.
+    const secondsOf = (stages: number): number => {
+      const n = 3 * stages;
+      const chain: Chain = {
+        weight: Array.from({ length: n }, (_, i) => [0.3, 0.01, 0.02][i % 3]!),
+        crossing: new Array<number>(n + 1).fill(10),
+        cutCost: new Array<number>(n + 1).fill(32),
+      };
+      const times = [0, 1, 2].map(() => {
+        const began = performance.now();
+        const { objective, loads } = cutChain(chain, { exactly: stages });
+        expect(loads.length).toBe(stages);
+        expect(objective).toBeCloseTo(20.33, 9);
+        return performance.now() - began;
+      });
+      return Math.min(...times);
+    };
+    secondsOf(250); // warms up
+    // Eight times the stages: 64 times as long where every place is tried, with every number of stages in front of it.
+    expect(secondsOf(2000) / secondsOf(250)).toBeLessThan(32);
+  });
 });
