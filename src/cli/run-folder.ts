@@ -1,5 +1,5 @@
 /** The folder of a training: params.safetensors, best.safetensors, result.json, log.jsonl, plan.json, experiment.json. */
-import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { PartitaError } from '../core/errors.ts';
 import { appendTo } from '../formats/append.ts';
@@ -17,6 +17,9 @@ const run: FolderUse = {
   flag: '--run-dir',
 };
 
+/** As 'w', and what is cut off a line leaves no hole: each is written at the end. */
+const emptied = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_APPEND;
+
 export class RunFolder implements Disposable {
   readonly path: string;
   readonly #lock: FolderLock;
@@ -31,7 +34,7 @@ export class RunFolder implements Disposable {
     try {
       this.path = path === undefined ? freeFolder('runs', name) : makeFolder(path);
       this.#lock = lock = lockFolder(this.path, run);
-      this.#log = openSync(join(this.path, 'log.jsonl'), 'w');
+      this.#log = openSync(join(this.path, 'log.jsonl'), emptied);
     } catch (cause) {
       lock?.[Symbol.dispose]();
       if (cause instanceof PartitaError) throw cause;

@@ -4,6 +4,7 @@
  * The lock is a file that only one process can make; it says who holds it. A process that was killed leaves its own, which
  * the next one on this machine takes over: the process is gone, or its number belongs to one that began at another time.
  */
+import { randomBytes } from 'node:crypto';
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -43,7 +44,11 @@ export function refuseHeldFolder(dir: string, use: FolderUse): void {
 /** Takes the lock of a folder that exists. Throws PartitaError where another process, or this one, holds it for the same use. */
 export function lockFolder(dir: string, use: FolderUse): FolderLock {
   const file = join(dir, use.file);
-  const own = JSON.stringify({ pid: process.pid, host: hostname(), began: beginOf(process.pid) } satisfies Holder);
+  const own = JSON.stringify({
+    pid: process.pid,
+    host: hostname(),
+    began: statusOf(process.pid)?.began ?? null,
+  } satisfies Holder);
   for (;;) {
     if (makeLock(file, own)) break;
     const text = readLock(file);
@@ -67,7 +72,8 @@ const noLinks = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
  * hard links, its name a moment earlier.
  */
 function makeLock(file: string, content: string): boolean {
-  const made = `${file}.${process.pid}.new`;
+  // A name by which `removeLeftovers` knows it, should this process be killed here.
+  const made = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`;
   try {
     writeFileSync(made, content);
     try {
@@ -138,16 +144,20 @@ function isRunning({ pid, began }: Holder): boolean {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
   }
-  const now = beginOf(pid);
-  return began === null || now === null || now === began;
+  const now = statusOf(pid);
+  return now === undefined || (!now.hasEnded && (began === null || now.began === began));
 }
 
-/** Field 22 of Linux's /proc/PID/stat, which stand behind a name in parentheses. */
-function beginOf(pid: number): string | null {
+/**
+ * Fields 3 and 22 of Linux's /proc/PID/stat, which stand behind a name in parentheses; undefined where the system has none.
+ * A process that has ended keeps its number until its parent asks for it, which in a container may be never.
+ */
+function statusOf(pid: number): { hasEnded: boolean; began: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { hasEnded: ['Z', 'X'].includes(fields[0]!), began: fields[19]! };
   } catch {
-    return null;
+    return undefined;
   }
 }

@@ -15,7 +15,23 @@ export interface Model {
 }
 
 /** The model's graph for some batch size: for names, and for all that does not depend on the batch. */
-export const someGraph = (model: Model, mode?: ModelMode): Graph => model.build(model.ownBatch ?? 1, mode).graph;
+export const someGraph = (model: Model, mode?: ModelMode): Graph => built(model, model.ownBatch ?? 1, mode).graph;
+
+/** What `build` returns. Throws GraphError where a function in JavaScript returns something else. */
+function built(model: Model, batch: number, mode: ModelMode | undefined): ModelGraph {
+  const made: unknown = model.build(batch, mode);
+  const { graph, objective, then } = (made ?? {}) as { graph?: unknown; objective?: unknown; then?: unknown };
+  if (typeof graph === 'object' && graph !== null && Array.isArray(objective)) return made as ModelGraph;
+  const what = typeof then === 'function' ? 'a promise' : `${made === null ? 'null' : typeof made} without them`;
+  throw new GraphError(
+    'model-graph',
+    `model ${model.name}: build(${batch}) must return { graph, objective }, and returned ${what}`,
+    {
+      fields: { model: model.name },
+      remedy: "return { graph, objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }] }",
+    },
+  );
+}
 
 /** Ops that only training has; and attention that drops weights. */
 const trainingOps: ReadonlySet<string> = new Set(['dropout', 'dropoutMask', 'runningAverage']);
@@ -25,10 +41,10 @@ const trainingOps: ReadonlySet<string> = new Set(['dropout', 'dropoutMask', 'run
  * graph without being told so: it would drop elements, and normalise by what is evaluated.
  */
 export function buildModel(model: Model, batch: number, mode: ModelMode): ModelGraph {
-  const built = model.build(batch, mode);
-  if (mode === 'training' || built.graph.mode === mode) return built;
-  const layer = built.graph.nodes.find((n) => n.op && (trainingOps.has(n.op.name) || n.attrs.dropout !== undefined));
-  if (!layer) return built;
+  const found = built(model, batch, mode);
+  if (mode === 'training' || found.graph.mode === mode) return found;
+  const layer = found.graph.nodes.find((n) => n.op && (trainingOps.has(n.op.name) || n.attrs.dropout !== undefined));
+  if (!layer) return found;
   throw new GraphError(
     'training-graph',
     `model ${model.name} has ${layer.op!.name} (${layer.name}) in evaluation too`,

@@ -32,7 +32,10 @@ export interface WholeBatch {
   readonly first: number;
 }
 
-/** The value of an input for one step, of the whole batch. Throws UsageError where the user's tensor is missing. */
+/**
+ * The value of an input for one step, of the whole batch. Throws UsageError where the user's tensor is missing, or the rate
+ * is none that f32 can hold.
+ */
 export function feedValue({ name, feed }: Source, context: FeedContext): HostTensor {
   const rule = feed!;
   const { tensors, samples, seed, step, hyper } = context;
@@ -68,6 +71,17 @@ export function feedValue({ name, feed }: Source, context: FeedContext): HostTen
       };
     case 'hyper': {
       const data = hyper();
+      const wrong = data.find((scalar) => !Number.isFinite(scalar));
+      if (wrong !== undefined) {
+        throw new UsageError(
+          'rate-not-finite',
+          `step ${step}: the update's scalars hold ${wrong}, which would make every parameter NaN`,
+          {
+            fields: { step, scalars: [...data].map(String) },
+            remedy: 'give a learning rate and a momentum that are finite in f32 (up to 3.4e38)',
+          },
+        );
+      }
       return { type: { dtype: 'f32', shape: [data.length] }, data };
     }
   }

@@ -2,9 +2,27 @@ import { UsageError } from '../core/errors.ts';
 import { allocate, bytesPerElement, elementCount, formatType, type HostTensor, sameType } from '../core/types.ts';
 import type { StagedTensor } from '../program/instruction.ts';
 
-/** Throws UsageError where a tensor's type is not the graph's. */
+/** Throws UsageError where a tensor's type is not the graph's, or its data are not of its type. */
 export function checkFeed(staged: StagedTensor, tensor: HostTensor): void {
-  if (sameType(staged.type, tensor.type)) return;
+  if (!Array.isArray(tensor.type?.shape) || !ArrayBuffer.isView(tensor.data)) {
+    throw new UsageError('feed-value', `input ${staged.name} is no tensor, which has a type and data`, {
+      fields: { input: staged.name, expected: formatType(staged.type) },
+      remedy: exampleOf(staged),
+    });
+  }
+  if (sameType(staged.type, tensor.type)) {
+    const [array, length] = [arrayOf(staged), elementCount(staged.type.shape)];
+    const got = tensor.data[Symbol.toStringTag];
+    if (got === array && tensor.data.length === length) return;
+    throw new UsageError(
+      'feed-value',
+      `input ${staged.name} is ${formatType(staged.type)}, ${length} values in a ${array}, and was given ${tensor.data.length} in a ${got}`,
+      {
+        fields: { input: staged.name, expected: formatType(staged.type), array: got, values: tensor.data.length },
+        remedy: exampleOf(staged),
+      },
+    );
+  }
   throw new UsageError(
     'feed-type',
     `input ${staged.name} is ${formatType(staged.type)} and was given ${formatType(tensor.type)}`,
@@ -14,6 +32,12 @@ export function checkFeed(staged: StagedTensor, tensor: HostTensor): void {
     },
   );
 }
+
+const arrayOf = ({ type: { dtype } }: StagedTensor): string =>
+  dtype === 'f32' ? 'Float32Array' : dtype === 'i32' ? 'Int32Array' : 'Uint8Array';
+
+const exampleOf = (staged: StagedTensor): string =>
+  `{ type: { dtype: '${staged.type.dtype}', shape: [${staged.type.shape.join(', ')}] }, data: new ${arrayOf(staged)}(${elementCount(staged.type.shape)}) }`;
 
 /** Copies a whole tensor into the staging area, chunk by chunk. Throws UsageError where its type is not the graph's. */
 export function packFeed(staged: StagedTensor, tensor: HostTensor, area: Uint8Array): void {

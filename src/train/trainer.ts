@@ -99,6 +99,15 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
   if (options.checkpoint) checkOptions('train', options.checkpoint, checkpointNames, 'checkpoint');
   if (options.evaluation) checkOptions('train', options.evaluation, evaluationNames, 'evaluation');
   const { session, data, steps, evaluation, signal } = options;
+  refuseNoSource(data);
+  for (const rule of ['learningRate', 'momentum'] as const) {
+    const given: unknown = options[rule];
+    if (given === undefined || typeof given === 'function') continue;
+    throw new UsageError('options-invalid', `train: option ${rule} must be a function of the step, and is ${given}`, {
+      fields: { option: rule },
+      remedy: `${rule}: () => ${given}`,
+    });
+  }
   const { optimizer } = session.plan.request;
   const rate = options.learningRate ?? (() => optimizer?.defaultRate ?? 0);
   if (!Number.isInteger(steps) || steps < 0) {
@@ -203,6 +212,17 @@ function finite(rule: 'learningRate' | 'momentum', value: number, step: number):
   });
 }
 
+/** A data set is no source yet: it says neither the batches nor their order. */
+function refuseNoSource(data: BatchSource): void {
+  if (typeof data?.batchAt === 'function') return;
+  const isSet = typeof (data as { batch?: unknown } | null)?.batch === 'function';
+  const what = isSet ? 'a data set, which has no batches' : Array.isArray(data) ? 'a list' : `${data}`;
+  throw new UsageError('options-invalid', `train: option data must be a source of batches, and is ${what}`, {
+    fields: { option: 'data' },
+    remedy: 'data: epochsOf(dataset, { batchSize: 32, seed: 0 })',
+  });
+}
+
 /** A source of one's own may be none: a reader that answers later is the usual one. */
 function refuseNoBatch(batch: unknown, source: string, step: number): asserts batch is SourceBatch {
   const { tensors, then } = (batch ?? {}) as { tensors?: unknown; then?: unknown };
@@ -274,7 +294,9 @@ async function beginning(options: TrainOptions, learningRate: LearningRate) {
 export function programFor(plan: Plan, mode: 'train' | 'gradients' | 'forward', { tensors }: SourceBatch): string {
   const names = Object.keys(plan.programs).filter((name) => plan.request.programs[name]!.mode === mode);
   const fitting = names.find((name) =>
-    plan.programs[name]!.feeds.every(({ name: feed, type }) => !tensors[feed] || sameType(tensors[feed].type, type)),
+    plan.programs[name]!.feeds.every(
+      ({ name: feed, type }) => !tensors[feed]?.type || sameType(tensors[feed].type, type),
+    ),
   );
   const found = fitting ?? names[0];
   if (found === undefined) {

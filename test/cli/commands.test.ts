@@ -368,22 +368,27 @@ describe('plan', () => {
 
     // The name of a schedule is that of its order of tasks.
     const planned = readFileSync(join(folder, 'epoch.json'), 'utf8');
-    for (const [name, named, problem] of [
-      ['gpip', 'yes', 'schedule.name: there is no schedule "gpip"'],
-      ['zb-h1', 'yes', 'is not the plan of this experiment: the schedule differs'],
-      ['zb-h1', 'no', 'is not the plan of this experiment: its schedule is not "zb-h1"'],
+    writeFileSync(join(folder, '1f1b.csv'), '0F0,0F1,,0B0,,0B1\n,1F0,1B0,1F1,1B1,\n');
+    const own = ['--microbatches', '2', '--schedule', '1f1b.csv', '--steps', '1', '--quiet'];
+    await partita(folder, ['plan', ...epoch, ...own, '--plan-out', 'own.json']);
+    for (const [file, name, problem] of [
+      ['epoch.json', 'gpip', 'schedule.name: there is no schedule "gpip"'],
+      ['epoch.json', 'zb-h1', 'is not the plan of this experiment: the schedule differs'],
+      ['own.json', 'gpipe', 'is not the plan of this experiment: its schedule is not "gpipe"'],
+      ['own.json', '1f1b', undefined],
+      ['own.json', 'mine', undefined],
     ] as const) {
-      const { schedule, ...others } = JSON.parse(planned);
-      writeFileSync(join(folder, 'named.json'), JSON.stringify({ ...others, schedule: { ...schedule, name, named } }));
-      expect(await partita(folder, ['train', '--plan', 'named.json', '--quiet'])).toMatchObject({
-        code: 1,
-        stderr: expect.stringContaining(problem),
-      });
+      const { schedule, ...others } = JSON.parse(readFileSync(join(folder, file), 'utf8'));
+      expect(schedule.named).toBe(file === 'own.json' ? 'no' : 'yes');
+      writeFileSync(join(folder, 'named.json'), JSON.stringify({ ...others, schedule: { ...schedule, name } }));
+      const { code, stderr } = await partita(folder, ['train', '--plan', 'named.json', '--quiet']);
+      expect({ name, code }).toEqual({ name, code: problem === undefined ? 0 : 1 });
+      expect(stderr).toContain(problem ?? '');
     }
-    writeFileSync(join(folder, 'twice.json'), planned.replace('"microbatches"', '"version": 1,\n"microbatches"'));
+    writeFileSync(join(folder, 'twice.json'), planned.replace('"version": 1', '"version": 1,\n"version": 1'));
     expect(await partita(folder, ['train', '--plan', 'twice.json', '--quiet'])).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/twice.json: a damaged plan: it has the key "version" twice, in lines 3 and \d+/),
+      stderr: expect.stringMatching(/twice.json: a damaged plan: it has the key "version" twice, in lines 3 and 4/),
     });
 
     const layout = await partita(folder, ['train', '--plan', 'plan.json', '--devices', '3']);

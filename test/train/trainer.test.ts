@@ -2,7 +2,16 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { experiment, makePlan, programFor, Session, type StepRecord, train } from '../../src/index.ts';
+import {
+  experiment,
+  type HostTensor,
+  makePlan,
+  openDataset,
+  programFor,
+  Session,
+  type StepRecord,
+  train,
+} from '../../src/index.ts';
 
 const prepared = (more: object = {}) =>
   experiment.prepareExperiment(
@@ -130,6 +139,20 @@ describe('train', () => {
     expect(await take(train({ session, data, steps: 1 }))).toHaveLength(1);
   });
 
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, 1e39])('a step by the rate %d changes nothing', async (lr) => {
+    const { session, data } = await open();
+    await using _ = session;
+    const bits = async () =>
+      [...(await session.parameters()).values()].map((t) => Buffer.from(t.data.buffer).toString('hex'));
+    const { tensors } = data.batchAt(0);
+    await session.run('train', tensors);
+    const before = await bits();
+    await expect(session.run('train', tensors, { lr })).rejects.toMatchObject({ code: 'rate-not-finite' });
+    expect(await bits()).toEqual(before);
+    await session.run('train', tensors, { lr: 0.1 });
+    expect(await bits()).not.toEqual(before);
+  });
+
   it.each([
     ['a promise', async () => ({ tensors: {}, epoch: 0 })],
     ['object without tensors', () => ({ x: 1 })],
@@ -143,6 +166,46 @@ describe('train', () => {
       code: 'source-batch',
       message: `mine: batchAt(0) must return {tensors, epoch}, and returned ${got}`,
     });
+  });
+
+  it.each([
+    ['a rate that is no function', { learningRate: 0.1 }, 'learningRate must be a function of the step, and is 0.1'],
+    ['a list of batches', { data: [] }, 'data must be a source of batches, and is a list'],
+    ['a data set', { data: openDataset({ kind: 'digits' }) }, 'data must be a source of batches, and is a data set'],
+    ['no source', { data: null }, 'data must be a source of batches, and is null'],
+  ])('refuses %s, and the session lives on', async (_, options, message) => {
+    const { session, data } = await open();
+    await using _session = session;
+    await expect(take(train({ session, data, steps: 1, ...(options as object) }))).rejects.toMatchObject({
+      code: 'options-invalid',
+      message: expect.stringContaining(message),
+    });
+    expect(await take(train({ session, data, steps: 1 }))).toHaveLength(1);
+  });
+
+  it.each([
+    ['an array', (t: HostTensor) => t.data, 'input x is no tensor'],
+    ['too few values', (t: HostTensor) => ({ ...t, data: t.data.subarray(1) }), 'and was given 3839 in a Float32Array'],
+    ['values of another type', (t: HostTensor) => ({ ...t, data: Float64Array.from(t.data) }), 'in a Float64Array'],
+    ['bytes', (t: HostTensor) => ({ ...t, data: new Uint8Array(t.data.buffer) }), 'in a Uint8Array'],
+  ])('refuses a batch with %s: nothing of the batch before is taken for it', async (_, change, message) => {
+    const { session, data } = await open();
+    await using _session = session;
+    const source = {
+      ...data,
+      batchAt: (step: number) => {
+        const batch = data.batchAt(step);
+        return step === 0
+          ? batch
+          : { ...batch, tensors: { ...batch.tensors, x: change(batch.tensors.x!) as HostTensor } };
+      },
+    };
+    const seen: number[] = [];
+    const run = async () => {
+      for await (const { step } of train({ session, data: source, steps: 2 })) seen.push(step);
+    };
+    await expect(run()).rejects.toMatchObject({ code: 'feed-value', message: expect.stringContaining(message) });
+    expect(seen).toEqual([0]);
   });
 
   it.each([0, -1, 1.5, Number.NaN])('refuses an evaluation behind every %s steps', async (every) => {
