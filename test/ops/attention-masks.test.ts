@@ -1,8 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { broadcastShapes, elementCount, sameShape } from '../../src/core/types.ts';
+import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph } from '../../src/graph/graph.ts';
-import { kernelMask, maskLayout, maskReference, requireMasks } from '../../src/ops/attention-masks.ts';
+import {
+  kernelMask,
+  leastScore,
+  maskedScores,
+  maskLayout,
+  maskReference,
+  requireMasks,
+} from '../../src/ops/attention-masks.ts';
 import { broadcastMap } from '../../src/ops/broadcast.ts';
 
 /** Weights […, T, S] of two to five axes, and a mask of them with axes left out or repeated. */
@@ -113,5 +121,44 @@ describe('masks', () => {
     expect(told([b], ['added'])).toEqual([0.5, 'hidden', 2, -1]);
     expect(told([a, b], ['hidden', 'added'])).toEqual(['hidden', 'hidden', 2, 'hidden']);
     expect(told([b, b], ['added', 'added'])).toEqual([1, 'hidden', 4, -2]);
+  });
+
+  it('make of scores in a graph what they say of each', () => {
+    const bits = { dtype: 'bool', shape: [4] } as const;
+    const numbers = { dtype: 'f32', shape: [4] } as const;
+    const values = {
+      hidden: { type: bits, data: Float64Array.of(1, 0, 0, 1) },
+      seen: { type: bits, data: Float64Array.of(1, 1, 0, 1) },
+      added: { type: numbers, data: Float64Array.of(0.5, -Infinity, 2, -1) },
+    };
+    const own = { type: { dtype: 'f32', shape: [1, 4] } as const, data: Float64Array.of(3, 4, 5, 6) };
+    for (const kinds of [
+      ['hidden'],
+      ['seen'],
+      ['added'],
+      ['added', 'added'],
+      ['seen', 'added'],
+      ['seen', 'hidden'],
+    ] as const) {
+      const graph = new Graph();
+      const scores = graph.input('scores', { shape: [1, 4] });
+      const masks = kinds.map((kind, i) => ({
+        kind,
+        mask: graph.input(`m${i}`, { ...values[kind].type, batchAxis: null }),
+      }));
+      const masked = maskedScores(scores, masks);
+      const feeds = new Map([[scores, own], ...masks.map(({ kind, mask }) => [mask, values[kind]] as const)]);
+      const { hides, adds } = maskReference(
+        kinds.map((kind) => values[kind]),
+        kinds,
+        [1, 4],
+      );
+      const [told, hidden] = evaluate([masked.scores, masked.hidden!], feeds);
+      const at = [0, 1, 2, 3];
+      expect([...told!.data], kinds.join()).toEqual(at.map((i) => (hides(i) ? leastScore : own.data[i]! + adds(i))));
+      expect([...hidden!.data].map(Boolean), kinds.join()).toEqual(at.map(hides));
+    }
+    const scores = new Graph().input('scores', { shape: [1, 4] });
+    expect(maskedScores(scores, [])).toEqual({ scores, hidden: undefined });
   });
 });

@@ -187,6 +187,9 @@ describe('each problem of a program', () => {
     // In which order they are received is free.
     expect(all(sends({}, {}), posts, receives.toReversed())).toEqual([]);
     expect(all(sends({}, {}).toReversed())).toEqual([0, 1].map((k) => `${pair}: message ${k} is out of order`));
+    expect(all(sends({}, {}), posts.toReversed())).toEqual([0, 1].map((k) => `${pair}: message ${k} is out of order`));
+    const skipping = [receives[0]!, { ...receives[1]!, message: 2 } as Instruction];
+    expect(all(sends({}, {}), posts, skipping)).toEqual([`${pair}: message 1 is out of order`]);
     expect(all(sends({}, { toBuffer: 2 }))).toEqual([
       `${pair}: message 1 goes to another buffer than it is received in`,
     ]);
