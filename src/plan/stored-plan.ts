@@ -33,7 +33,7 @@ export const storedPlanOf = (plan: Plan): StoredPlan => ({
 export function planOfStored(request: PlanRequest, stored: StoredPlan, cache: PlanCache = new PlanCache()): Plan {
   const { file, objective, lifetimes, layouts } = stored;
   // A plan's file knows devices as far as they run here.
-  const decided = { ...withDecisions(request, file), devices: request.devices, simd: request.simd };
+  const decided = { ...withDecisions(request, file), devices: request.devices };
   const plan = compilePlan(request, { cache, decided: { request: decided, objective, lifetimes, layouts } });
   checkSamePlan(plan, file, 'the stored plan');
   return plan;

@@ -12,13 +12,15 @@ export const poisonWord = (kind: PoisonKind): number => (kind === 'standard' ? 0
 export const RESERVED_WORD = 0x7d1b2e93;
 
 export function fillWords(memory: ArrayBufferLike, offset: number, bytes: number, word: number): void {
-  const head = Math.min(bytes, (4 - (offset % 4)) % 4);
-  const bytesView = new Uint8Array(memory);
+  const view = new Uint8Array(memory);
   const at = (i: number) => (word >>> (8 * (i % 4))) & 0xff;
-  for (let i = offset; i < offset + head; i++) bytesView[i] = at(i);
-  const words = (bytes - head) >> 2;
-  new Int32Array(memory, offset + head, words).fill(word);
-  for (let i = offset + head + words * 4; i < offset + bytes; i++) bytesView[i] = at(i);
+  const end = offset + bytes;
+  // Whole words in between; none where the bytes end in front of the next.
+  const from = Math.min(end, Math.ceil(offset / 4) * 4);
+  const to = Math.max(from, Math.floor(end / 4) * 4);
+  for (let i = offset; i < from; i++) view[i] = at(i);
+  new Int32Array(memory, 0, to >> 2).fill(word, from >> 2);
+  for (let i = to; i < end; i++) view[i] = at(i);
 }
 
 /** Bytes from 0 to the end of the highest byte that is not poison. */

@@ -1,9 +1,11 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { peakHolders } from '../../src/memory/footprint.ts';
+import { liveIntervals } from '../../src/memory/liveness.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { type Instruction, memoryCategories } from '../../src/program/instruction.ts';
 import { smallModelKinds, smallModels } from '../support/built-in.ts';
+import { buffersOf, compute, copy, deviceOf, input } from '../support/instructions.ts';
 import { planOf, threeLayers } from '../support/models.ts';
 
 const holdersOf = (plan: Plan, device: number, name = 'train') => {
@@ -89,5 +91,35 @@ describe('what holds the peak', () => {
       ['y', 'last read by send y to device 1 (microbatch 0)'],
       ['mask', 'lives from load to close, for another program'],
     ]);
+  });
+
+  it('says of what is written over who reads it last, and of what nobody reads who writes it last', () => {
+    const receive = { kind: 'receive', from: 1, message: 0, buffer: 3, microbatch: 0 } as const;
+    const instructions: Instruction[] = [
+      input(0),
+      { kind: 'post', from: 1, message: 0, buffer: 3 },
+      compute([0], [1], { overwrites: 0 }),
+      input(2),
+      receive,
+      input(2),
+      copy(3, 4),
+    ];
+    const program = deviceOf(buffersOf(5), instructions);
+    const base = planOf(threeLayers).memory[0]!.layouts.train!;
+    const at = (peakAt: number) =>
+      Object.fromEntries(
+        peakHolders(program, { ...base, intervals: liveIntervals(program), peakAt }, []).map((h) => [h.name, h]),
+      );
+    expect(at(0).b0).toMatchObject({ first: 0, last: 1, to: '0F0 neg (neg)', why: 'last read by 0F0 neg (neg)' });
+    expect(at(1).b3!.why).toMatch(/^reserved for receive b3/);
+    expect(at(3).b3!.why).toMatch(/^reserved for receive b3/);
+    expect(at(4).b3!.why).toMatch(/^last read by copy /);
+    expect(at(6).b3!.why).toBe('read here for the last time');
+    expect(at(4).b2!.why).toMatch(/^last written by input x/);
+    expect(at(5).b2!.why).toBe('written here for the last time');
+    // Nobody reads it, and it lives for more than one instruction: it is no workspace.
+    expect(at(4).b2!.type).toEqual({ dtype: 'f32', shape: [4] });
+    // Of the same size, by name.
+    expect(Object.keys(at(4))).toEqual(['b2', 'b3']);
   });
 });

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ALIGNMENT, type Block, layOut } from '../../src/memory/layout.ts';
+import { ALIGNMENT, type Block, hasWideGap, layOut, layoutOf } from '../../src/memory/layout.ts';
 import { deaths, liveIntervals } from '../../src/memory/liveness.ts';
 import type { Instruction } from '../../src/program/instruction.ts';
 import { planOf, threeLayers } from '../support/models.ts';
@@ -31,6 +31,59 @@ describe('layOut', () => {
         expect(height).toBeGreaterThanOrEqual(maxLive);
       }),
     );
+  });
+
+  it('takes offsets that were found before where they are a layout of the blocks, and no others', () => {
+    let [taken, refused] = [0, 0];
+    const block = fc.record({ first: fc.nat(8), length: fc.nat(3), bytes: fc.integer({ min: 1, max: 50 }) });
+    const few = fc.array(block, { minLength: 3, maxLength: 4 });
+    const place = fc.oneof(
+      { weight: 9, arbitrary: fc.nat(20).map((p) => 2 * p) },
+      { weight: 1, arbitrary: fc.nat(40) },
+    );
+    fc.assert(
+      fc.property(few, fc.array(place, { minLength: 3, maxLength: 4 }), fc.nat(6), (drawn, places, from) => {
+        const list = drawn.map(({ first, length, bytes }): Block => ({ first, last: first + length, bytes }));
+        const base = 8 * from;
+        const offsets = places.map((p) => 8 * p);
+        const apart = list.every((a, i) =>
+          list.every((b, j) => {
+            const together = a.first <= b.last && b.first <= a.last;
+            return i <= j || !together || offsets[i]! + a.bytes <= offsets[j]! || offsets[j]! + b.bytes <= offsets[i]!;
+          }),
+        );
+        const isLegal =
+          offsets.length === list.length && apart && offsets.every((o) => o % ALIGNMENT === 0 && o >= base);
+        if (!isLegal) {
+          refused++;
+          expect(() => layoutOf(list, base, offsets)).toThrow('are no layout of these');
+          return;
+        }
+        taken++;
+        const { height, maxLive } = layoutOf(list, base, offsets);
+        expect(height).toBe(Math.max(...list.map((b, i) => offsets[i]! + b.bytes)));
+        const times = list.flatMap((b) => [b.first, b.last]);
+        const alive = times.map((at) => list.reduce((n, b) => n + (b.first <= at && at <= b.last ? b.bytes : 0), 0));
+        expect(maxLive).toBe(base + Math.max(...alive));
+      }),
+      { numRuns: 1000, seed: 5 },
+    );
+    expect(Math.min(taken, refused)).toBeGreaterThan(20);
+    // To the byte: two that touch, in place and in time.
+    const pair = (bytes: number, first: number) => [
+      { first: 0, last: 3, bytes },
+      { first, last: 9, bytes: 16 },
+    ];
+    expect(layoutOf(pair(16, 3), 0, [0, 16]).height).toBe(32);
+    expect(layoutOf(pair(17, 4), 0, [0, 16])).toMatchObject({ height: 32, maxLive: 17 });
+    expect(() => layoutOf(pair(17, 3), 0, [0, 16])).toThrow('2 offsets are no layout of these 2 blocks');
+    expect(layoutOf([], 48, [])).toEqual({ offsets: [], height: 48, maxLive: 48 });
+  });
+
+  it('is worth a thorough search beyond a hundredth of what is alive, and beyond 16 KiB', () => {
+    const wide = (gap: number, maxLive: number) => hasWideGap({ height: maxLive + gap, maxLive });
+    expect([wide(16_384, 1000), wide(16_385, 1000)]).toEqual([false, true]);
+    expect([wide(20_000, 2_000_000), wide(20_001, 2_000_000)]).toEqual([false, true]);
   });
 
   it('is within a limit where the lowest layout is', () => {

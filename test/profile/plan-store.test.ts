@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -18,6 +18,7 @@ import { PlanCache } from '../../src/plan/cache.ts';
 import { contentOf } from '../../src/plan/content.ts';
 import { makePlan, type Plan, type PlanRequest } from '../../src/plan/plan.ts';
 import { writePlanFile } from '../../src/plan/plan-file.ts';
+import { planOfStored, storedPlanOf } from '../../src/plan/stored-plan.ts';
 import { PlanStore, type PlanStoreOptions } from '../../src/profile/plan-store.ts';
 import { makeSchedule } from '../../src/schedule/index.ts';
 import { someMachine } from '../cost/machine.ts';
@@ -103,6 +104,27 @@ describe('plans kept between runs', () => {
       ),
       { numRuns: 8 },
     );
+  });
+
+  it('are of devices as the request has them, also where a file of a plan does not say so', async () => {
+    const store = storeIn(temporary());
+    // More than a WebAssembly memory addresses: only devices that are simulated have it.
+    const simulated = devices(2, 8 * 2 ** 30).map((d, i) => ({ ...d, speed: 1 + i, simulated: true }));
+    const request = { ...base, devices: simulated, simd: 'relaxed' as const };
+    const { plan } = await store.draft(request);
+    expect(plan.memory.map((m) => m.capacityBytes)).toEqual([8 * 2 ** 30, 8 * 2 ** 30]);
+    const again = await store.draft(request);
+    expect(again.cached).toBe(true);
+    expectSame(again.plan, plan);
+  });
+
+  it('are refused where what is made of them is not what is stored', () => {
+    const stored = storedPlanOf(makePlan(base));
+    const [first, ...others] = stored.file.devices;
+    const device = { ...first!, plannedBytes: first!.plannedBytes! + 16 };
+    const other = { ...stored, file: { ...stored.file, devices: [device, ...others] } };
+    expect(() => planOfStored(base, stored)).not.toThrow();
+    expect(() => planOfStored(base, other)).toThrow('the stored plan is not the plan of this experiment: device 0');
   });
 
   it('hold what a search has found, for the limits it had', async () => {
@@ -307,6 +329,50 @@ describe('plans kept between runs', () => {
     const left = entriesOf(store);
     expect(left).toContain(names[0]);
     expect(left).not.toContain(names[1]);
+  });
+
+  it('go in the order of their use, the last that fit stay to the byte', async () => {
+    const folder = temporary();
+    const store = storeIn(folder);
+    for (const microbatches of [1, 2, 4]) await store.draft({ ...base, microbatches });
+    const names = entriesOf(store);
+    const bytes = names.map((name) => readFileSync(join(store.folder!, name)).length);
+    names.forEach((name, i) => {
+      utimesSync(join(store.folder!, name), 1000 + i, 1000 + i);
+    });
+    // Room for a new entry and for the two of those there that were used last, and not for a byte more.
+    const again = temporary();
+    const added = storeIn(again);
+    await added.draft({ ...base, schedule: '1f1b' });
+    const [own] = entriesOf(added);
+    const mostBytes = readFileSync(join(added.folder!, own!)).length + bytes[1]! + bytes[2]!;
+    await storeIn(folder, { mostBytes }).draft({ ...base, schedule: '1f1b' });
+    expect(entriesOf(store)).toEqual([own!, names[1]!, names[2]!].sort());
+  });
+
+  it('are not kept where one is more than all may be, which stay', async () => {
+    const folder = temporary();
+    const store = storeIn(folder);
+    await store.draft(base);
+    const [name] = entriesOf(store);
+    const { length } = readFileSync(join(store.folder!, name!));
+    const small = storeIn(folder, { mostBytes: length });
+    const large = { ...base, model: smallModels.gpt, microbatches: 4, programs: { train: base.programs.train! } };
+    expect((await small.draft(large)).cached).toBe(false);
+    expect((await small.draft(large)).cached).toBe(false);
+    expect(entriesOf(store)).toEqual([name]);
+  });
+
+  it('clear away what killed processes left of theirs, and leave what living ones write', async () => {
+    const store = storeIn(temporary());
+    const [dead, living] = ['.a.json.999999999.0badcafe.tmp', `.a.json.${process.ppid}.0badcafe.tmp`];
+    mkdirSync(store.folder!);
+    for (const name of [dead, living]) writeFileSync(join(store.folder!, name), 'half');
+    await store.draft(base);
+    const left = entriesOf(store);
+    expect(left).toHaveLength(2);
+    expect(left).toContain(living);
+    expect(left).not.toContain(dead);
   });
 
   it('stay whole when several write and read at once', async () => {

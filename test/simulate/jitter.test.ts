@@ -28,6 +28,8 @@ describe('jitter', () => {
     expect(factors(0.2)).toEqual(factors(0.2));
     expect(factors(0.2).slice(0, 5)).not.toEqual(factors(0.2, 2).slice(0, 5));
     expect(factors(0.2).slice(0, 5)).not.toEqual(factors(0.2, 1, 1).slice(0, 5));
+    const { timeline } = simulate(many, clusterOf(1), { jitter: { variation: 0.2, seed: 1 } });
+    expect(timeline!.at(0, 0).end).toBe(factors(0.2)[0]); // step 0 where none is given
     const two = programOf([compute(1)], [compute(1)]);
     const times = simulate(two, clusterOf(2), { jitter: { variation: 0.2, seed: 1 } }).devices.map(
       (d) => d.computeSeconds,
@@ -55,7 +57,8 @@ describe('jitter', () => {
   });
 
   it('refuses what is no coefficient of variation', () => {
-    for (const variation of [-1, Number.NaN, 11]) {
+    expect(() => factors(10)).not.toThrow();
+    for (const variation of [-1, Number.NaN, 11, 10.5, Number.POSITIVE_INFINITY]) {
       expect(() => simulate(many, clusterOf(1), { jitter: { variation, seed: 0 } })).toThrow(
         expect.objectContaining({ code: 'jitter-invalid' }),
       );
