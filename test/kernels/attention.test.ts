@@ -110,7 +110,7 @@ const drawn = ({ B, T, S, D, V }: Case) =>
 const cases: readonly Case[] = [
   { B: 2, T: 5, S: 7, D: 3, V: 4, causal: false },
   { B: 3, T: 1, S: 1, D: 1, V: 1, causal: true },
-  // Blocks of 64 queries, causal 16, 32 and 64, of 256 keys, and what is left.
+  // Blocks of 64 queries, of 256 keys, of 128 for the gradient, and what is left.
   { B: 2, T: 130, S: 300, D: 8, V: 5, causal: false },
   { B: 1, T: 330, S: 330, D: 6, V: 16, causal: true },
   { B: 1, T: 64, S: 256, D: 32, V: 32, causal: false },
@@ -131,6 +131,39 @@ describe('attention', () => {
     expectClose(dq!, expected.dq, 5e-5, 2e-5);
     expectClose(dk!, expected.dk, 5e-5, 5e-5);
     expectClose(dv!, expected.dv, 5e-5, 2e-5);
+  });
+
+  // Around pairs of rows, panels of 16, groups of 16 rows, and blocks of 64, 128 and 256; sizes of a head around panels.
+  const edges = [1, 2, 3, 15, 16, 17, 18, 31, 63, 64, 65, 66, 127, 129, 193, 255, 257];
+  const widths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 33];
+  const ragged = edges.flatMap((T, i) =>
+    edges.map((S, j): Case => {
+      const at = i * edges.length + j;
+      return { B: 1, T, S, D: widths[at % 14]!, V: widths[(5 * at + i) % 14]!, causal: at % 3 > 0 };
+    }),
+  );
+
+  it.each(edges)('%i queries, keys and heads of any size', (queries) => {
+    for (const c of ragged.filter(({ T }) => T === queries)) {
+      const [q, k, v, dy] = drawn(c);
+      const expected = direct(c, q, k, v, dy);
+      const [y, lse] = forward(c, q, k, v);
+      const grads = backward(c, q, k, v, y, lse, dy);
+      try {
+        expectClose(y, expected.y, 2e-5, 4e-6);
+        expectClose(lse, expected.lse, 2e-6, 2e-6);
+        expectClose(grads[0]!, expected.dq, 5e-5, 4e-5);
+        expectClose(grads[1]!, expected.dk, 5e-5, 5e-5);
+        expectClose(grads[2]!, expected.dv, 5e-5, 4e-5);
+      } catch (error) {
+        throw new Error(title(c), { cause: error });
+      }
+      for (const gradient of [0, 1] as const) {
+        const kind = gradient ? 'attentionGrad' : 'attention';
+        const sizes = { queries, keys: c.S, size: c.D, valueSize: c.V };
+        expect(attentionWorkspace(kind, sizes, c.causal), title(c)).toBe(bytesOf(gradient, c));
+      }
+    }
   });
 
   it('takes the workspace that lowering says, and no more of it for longer sequences', () => {

@@ -1,7 +1,12 @@
-// softmax(scale·q·kᵀ)·v without its matrix of weights (Dao et al., "FlashAttention", 2022): blocks of queries meet blocks
-// of KEYS keys one after the other, each row's maximum and sum running along (Milakov, Gimelshein 2018). Kept is the
-// logarithm of each row's Σ e^score, from which the gradient makes the weights again. Causal: query i sees the keys j ≤ i;
-// a block of queries does not meet keys behind its last one, and within the block on the diagonal what is hidden is 0.
+// softmax(scale·q·kᵀ)·v without its matrix of weights (Rabe, Staats: "Self-attention does not need O(n²) memory", 2021; Dao et al.,
+// "FlashAttention", 2022): blocks of QUERIES queries meet blocks of keys one after the other, each row's maximum and sum running
+// along (Milakov, Gimelshein 2018). Kept is the logarithm of each row's Σ e^score, from which the gradient makes the weights
+// again; it goes through blocks of keys and in each through the queries (Dao, "FlashAttention-2", 2023, algorithm 2). Causal:
+// query i sees the keys j ≤ i; tiles of two queries and sixteen keys, and the pairs of a sum, that are hidden as a whole are not
+// computed, and what else is hidden is 0.
+//
+// Operands of products are packed once a block (of keys: once a head, where one block holds them all), scores are read where
+// they lie (attentionTile.ts).
 //
 // Dropout takes weights behind the softmax: e^score times 0 or 1 / (1 − ratio), while the sums are of all. Each is drawn by
 // its place in the matrix (dropout.ts), and drawn again for the gradient; `drop` is where its state lies, or NONE.
@@ -9,17 +14,22 @@
 // Masks hide keys, whose scores become −∞ and whose weights are 0, or are added to scores; `mask` is where their state lies, or
 // NONE. A query that sees nothing has the result 0 and the logarithm LEAST, what the graph of ordinary ops has.
 //
-// Order of every sum, depending on the sizes alone: products as gemm's, with q scaled first; a block's Σ e^(score − top) in
-// two f32 vectors, their lanes and the last 1–3 terms in f64; blocks of keys in ascending order, each added to what came
+// Order of every sum, depending on the sizes alone: a product's from zero in ascending order, with q scaled first; a block's
+// Σ e^(score − top) in two f32 vectors, then their lanes in f64; blocks of keys in ascending order, each added to what came
 // before scaled by e^(old top − new top), the sum in f64. Gradients: dk and dv add blocks of queries, dq blocks of keys,
 // ascending, dk and dv from zero.
 import { DROP_STATE, dropFactors, dropMatrix, dropRow, dropState } from './dropout';
 import { fillRow, loadBool, loadTail, storeTail, sum4 } from './lanes';
-import { vexp } from './math';
-import { gemm, gemmWorkspace } from './gemm';
+import { mulAdd } from './math';
+import { packB16 } from './gemmPack';
+import { spillTile, tileColumns, tileRows } from './attentionTile';
 import { dotRow, logOne, scaleRow } from './softmax';
 
-const KEYS = 256; // keys a block: one block of gemm's depth
+const QUERIES = 64; // queries a block
+const KEYS = 256; // keys a block: their panels and a block of scores lie in L2
+const GRADIENT_KEYS = 128; // keys a block of the gradient, which has three panels and two blocks
+const EDGE = 128; // bytes of a whole 2×16 tile, where ragged edges are computed
+const ALL = 0x3fffffff; // keys that a block's first query sees, where none are hidden
 const NONE: usize = usize.MAX_VALUE;
 
 // What a mask says: where a key is hidden (bool), where it is seen (bool), what is added to its score (f32; −∞ hides).
@@ -36,24 +46,18 @@ const OUTER_STEP = 20;
 const INNER_STEP = 24;
 const MASK_STATE: usize = 2 * MASK_BYTES;
 
-/** Queries a block from query i on. Causal, half a block is hidden on the diagonal: few where few keys are seen at all. */
-@inline
-function queryBlock(i: i32, causal: i32): i32 {
-  return !causal || i >= 256 ? 64 : i >= 64 ? 32 : 16;
-}
-
-/** The most of T. */
-@inline
-function largestBlock(T: i32, causal: i32): i32 {
-  return min(T, queryBlock(T - 1, causal));
-}
-
 /** The least f32: what a running maximum starts from, so that a block of nothing but −∞ adds 0 and no NaN. */
 const LEAST: f32 = -3.4028234663852886e38;
 
 @inline
 function up16(n: i32): i32 {
   return (n + 15) & ~15;
+}
+
+/** Elements from row to row of a block of scores of n keys: an odd number of cache lines, so that a column's lie in all sets. */
+@inline
+function scoreStep(n: i32): i32 {
+  return up16(n) | 16;
 }
 
 @inline
@@ -129,21 +133,91 @@ function maskRow(n: i32, state: usize, row: i32, key: i32, x: usize): void {
 
 /**
  * Exact bytes of `ws`; every call writes the last of them. What stands in brackets twice is there with dropout or masks only.
- * Forward:  [[dropout]][[masks]][scaled q][scores][f32 top a row][f64 sum a row][gemm]
- * Gradient: [[dropout]][[masks]][scaled q][weights][their cotangents][[factors of a row]][f32 Σ dy·y a row][gemm]
+ * Forward:  [[dropout]][[masks]][edge][scaled q][kᵀ][v][scores][f32 top a row][f64 sum a row]
+ * Gradient: [[dropout]][[masks]][edge][scaled q][its panels][dy][kᵀ][vᵀ][k][weights][their cotangents][[factors of a row]]
+ *           [f32 Σ dy·y a row]
  */
 export function attentionWorkspace(
   gradient: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, drops: i32, masks: i32,
 ): i32 {
-  const m = largestBlock(T, causal);
-  const n = min(keysSeen(T, S, causal), KEYS);
-  const scores = up16(4 * m * n);
+  const m = min(T, QUERIES);
+  const n = min(keysSeen(T, S, causal), gradient ? GRADIENT_KEYS : KEYS);
+  const scores = 4 * m * scoreStep(n);
   const states = (drops ? <i32>DROP_STATE : 0) + (masks ? <i32>MASK_STATE : 0);
-  const shared = states + up16(4 * m * D) + scores + up16(4 * m);
-  if (!gradient) return shared + up16(8 * m) + max(gemmWorkspace(m, n, D), gemmWorkspace(m, V, n));
-  let product = max(gemmWorkspace(m, n, max(D, V)), gemmWorkspace(n, max(D, V), m));
-  product = max(product, gemmWorkspace(m, D, n));
-  return shared + scores + (drops ? up16(4 * n) : 0) + product;
+  const shared = states + EDGE + up16(4 * m * D) + scores + up16(4 * m) + 4 * D * up16(n);
+  if (!gradient) return shared + 4 * n * up16(V) + up16(8 * m);
+  return shared + scores + 4 * m * (up16(D) + up16(V)) + 4 * V * up16(n) + 4 * n * up16(D) + (drops ? 4 * up16(n) : 0);
+}
+
+/** Panels of sixteen of `cols` columns of x, k rows each, `kStep` bytes apart, columns `step`: [⌈cols / 16⌉][k][16]. */
+function panels(k: i32, cols: i32, x: usize, kStep: usize, step: usize, out: usize): void {
+  for (; cols > 0; cols -= 16) {
+    packB16(k, min(cols, 16), x, kStep, step, out);
+    x += 16 * step;
+    out += <usize>k * 64;
+  }
+}
+
+/**
+ * c[r][j] = a[r]·b[j] of two rows or keys each, b's keys in panels of k: what is hidden as a whole is left out, where the first
+ * query sees `first` keys and each one more than the one before.
+ */
+function scoreBlock(
+  rows: i32, cols: i32, k: i32, a: usize, aRow: usize, b: usize, c: usize, cRow: usize, first: i32,
+): void {
+  for (let j = 0; j < cols; j += 16) {
+    for (let r = max(0, j + 1 - first) & ~1; r < rows; r += 2) {
+      const one = r + 1 == rows;
+      tileRows(k, a + <usize>r * aRow, one ? 0 : aRow, b, c + <usize>r * cRow, one ? 0 : cRow, false);
+    }
+    b += <usize>k * 64;
+    c += 64;
+  }
+}
+
+/** c (=|+=) a·b: each pair of rows by the keys that one of them sees, of k, whose panels are `bStep` bytes apart. */
+function weighted(
+  rows: i32, k: i32, cols: i32, a: usize, aRow: usize, b: usize, bStep: usize, c: usize, cRow: usize, add: bool,
+  first: i32, edge: usize,
+): void {
+  for (; cols > 0; cols -= 16) {
+    for (let r = 0; r < rows; r += 2) {
+      const one = r + 1 == rows;
+      const depth = min(k, first + r + 1);
+      const at = a + <usize>r * aRow;
+      const to = c + <usize>r * cRow;
+      if (cols >= 16) {
+        tileRows(depth, at, one ? 0 : aRow, b, to, one ? 0 : cRow, add);
+      } else {
+        tileRows(depth, at, one ? 0 : aRow, b, edge, one ? 0 : 64, false);
+        spillTile(one ? 1 : 2, cols, edge, to, cRow, add);
+      }
+    }
+    b += bStep;
+    c += 64;
+  }
+}
+
+/** c += aᵀ·b: each pair of n keys by the queries that see one of them, of m, b in panels of m rows. */
+function gathered(
+  n: i32, m: i32, cols: i32, a: usize, aRow: usize, b: usize, c: usize, cRow: usize, first: i32, edge: usize,
+): void {
+  for (; cols > 0; cols -= 16) {
+    for (let j = 0; j < n; j += 2) {
+      const one = j + 1 == n;
+      const r = max(0, j + 1 - first);
+      const at = a + <usize>j * 4 + <usize>r * aRow;
+      const to = c + <usize>j * cRow;
+      if (cols >= 16) {
+        tileColumns(m - r, at, aRow, b + <usize>r * 64, to, one ? 0 : cRow, true);
+      } else {
+        tileColumns(m - r, at, aRow, b + <usize>r * 64, edge, 64, false);
+        spillTile(one ? 1 : 2, cols, edge, to, cRow, true);
+      }
+    }
+    b += <usize>m * 64;
+    c += 64;
+  }
 }
 
 /** y = x·factor for `rows` rows of n, xStep bytes apart in x and side by side in y. */
@@ -183,14 +257,36 @@ function topOf(n: i32, x: usize, least: f32): f32 {
   return f32x4.extract_lane(f32x4.pmax(a, v128.shuffle<f32>(a, a, 1, 0, 3, 2)), 0);
 }
 
+/**
+ * e^x, x ≤ 0 where it is no `gradient`: 2^(n + r), n the nearest integer to x·log₂e, 2^r a polynomial of degree 6 (minimax, relative
+ * error 2e-9). x·log₂e is rounded: relative error 2^-24·(2 + |x|), which for weights, of 1 at most, is 3e-8 absolute. Below 2^-126,
+ * and so of what is hidden, it is 0. NaN stays.
+ */
+@inline
+function vexpWeight(x: v128, gradient: bool): v128 {
+  let y = f32x4.pmax(f32x4.mul(x, f32x4.splat(1.44269504088896341)), f32x4.splat(-127));
+  // Weights of any logarithms: 2^128 is infinite.
+  if (gradient) y = f32x4.pmin(y, f32x4.splat(128));
+  // 1.5·2^23 + 127 + n: its low bits are the exponent field of 2^n.
+  const z = f32x4.add(y, f32x4.splat(12583039));
+  const r = f32x4.sub(y, f32x4.sub(z, f32x4.splat(12583039)));
+  let p = mulAdd(f32x4.splat(1.5353361959569156e-4), r, f32x4.splat(1.3398875016719103e-3));
+  p = mulAdd(p, r, f32x4.splat(9.61843691766262e-3));
+  p = mulAdd(p, r, f32x4.splat(5.5503323674201965e-2));
+  p = mulAdd(p, r, f32x4.splat(2.4022647738456726e-1));
+  p = mulAdd(p, r, f32x4.splat(6.931471824645996e-1));
+  p = mulAdd(p, r, f32x4.splat(1));
+  return f32x4.mul(p, i32x4.shl(z, 23));
+}
+
 /** x becomes e^(x − shift), n ≤ KEYS; their sum. */
 function expSumRow(n: i32, x: usize, shift: f32): f64 {
   const m = f32x4.splat(shift);
   let s0 = f32x4.splat(0);
   let s1 = s0;
   for (; n >= 8; n -= 8) {
-    const e0 = vexp(f32x4.sub(v128.load(x), m));
-    const e1 = vexp(f32x4.sub(v128.load(x, 16), m));
+    const e0 = vexpWeight(f32x4.sub(v128.load(x), m), false);
+    const e1 = vexpWeight(f32x4.sub(v128.load(x, 16), m), false);
     v128.store(x, e0);
     v128.store(x, e1, 16);
     s0 = f32x4.add(s0, e0);
@@ -198,7 +294,7 @@ function expSumRow(n: i32, x: usize, shift: f32): f64 {
     x += 32;
   }
   if (n >= 4) {
-    const e = vexp(f32x4.sub(v128.load(x), m));
+    const e = vexpWeight(f32x4.sub(v128.load(x), m), false);
     v128.store(x, e);
     s0 = f32x4.add(s0, e);
     n -= 4;
@@ -206,7 +302,7 @@ function expSumRow(n: i32, x: usize, shift: f32): f64 {
   }
   let total = sum4(f32x4.add(s0, s1));
   if (n > 0) {
-    const e = vexp(f32x4.sub(loadTail(x, n), m));
+    const e = vexpWeight(f32x4.sub(loadTail(x, n), m), false);
     storeTail(x, n, e);
     total += <f64>f32x4.extract_lane(e, 0);
     if (n > 1) total += <f64>f32x4.extract_lane(e, 1);
@@ -230,8 +326,8 @@ function weightGradRow(n: i32, p: usize, dp: usize, lse: f32, delta: f32, factor
   const shift = f32x4.splat(lse);
   const d = f32x4.splat(delta);
   for (; n >= 8; n -= 8) {
-    const w0 = vexp(f32x4.sub(v128.load(p), shift));
-    const w1 = vexp(f32x4.sub(v128.load(p, 16), shift));
+    const w0 = vexpWeight(f32x4.sub(v128.load(p), shift), true);
+    const w1 = vexpWeight(f32x4.sub(v128.load(p, 16), shift), true);
     const f0 = drops ? v128.load(factors) : d;
     const f1 = drops ? v128.load(factors, 16) : d;
     v128.store(p, drops ? f32x4.mul(w0, f0) : w0);
@@ -244,7 +340,7 @@ function weightGradRow(n: i32, p: usize, dp: usize, lse: f32, delta: f32, factor
   }
   for (; n > 0; n -= 4) {
     const r = min(n, 4);
-    const w = vexp(f32x4.sub(r == 4 ? v128.load(p) : loadTail(p, r), shift));
+    const w = vexpWeight(f32x4.sub(r == 4 ? v128.load(p) : loadTail(p, r), shift), true);
     const f = drops ? (r == 4 ? v128.load(factors) : loadTail(factors, r)) : d;
     const left = drops ? f32x4.mul(w, f) : w;
     const ds = scoreGrad(w, r == 4 ? v128.load(dp) : loadTail(dp, r), f, d, drops);
@@ -310,21 +406,21 @@ export function attention(
  * of keys have added up, is scaled to the new top.
  */
 export function attentionRows(
-  rows: i32, cols: i32, i: i32, j: i32, causal: i32, scores: usize, tops: usize, sums: usize, V: i32, y: usize, ldv: i32,
-  mask: usize,
+  rows: i32, cols: i32, i: i32, j: i32, causal: i32, scores: usize, lds: i32, tops: usize, sums: usize, V: i32, y: usize,
+  ldv: i32, mask: usize,
 ): void {
   for (let r = 0; r < rows; r++) {
     const n = visible(causal, i + r, j, cols);
     if (n > 0) {
       if (mask != NONE) maskRow(n, mask, i + r, j, scores);
       // Whole vectors: what is hidden in the last is made nothing first.
-      const whole = min(cols, (n + 7) & ~7);
+      const whole = min(lds, (n + 7) & ~7);
       if (n < whole) fillRow(whole - n, f32x4.splat(-Infinity), scores + <usize>n * 4);
       const before = j > 0 ? load<f32>(tops) : LEAST;
       const top = topOf(whole, scores, before);
       let total = expSumRow(whole, scores, top);
       if (j > 0) {
-        const factor = f32x4.extract_lane(vexp(f32x4.splat(before - top)), 0);
+        const factor = f32x4.extract_lane(vexpWeight(f32x4.splat(before - top), false), 0);
         total += load<f64>(sums) * <f64>factor;
         if (factor != 1) scaleRow(V, y, factor);
       }
@@ -334,7 +430,7 @@ export function attentionRows(
     } else {
       fillRow(cols, f32x4.splat(0), scores);
     }
-    scores += <usize>cols * 4;
+    scores += <usize>lds * 4;
     tops += 4;
     sums += 8;
     y += <usize>ldv * 4;
@@ -343,12 +439,12 @@ export function attentionRows(
 
 /** Drops of what queries i… see of keys j…, in a matrix of S columns. */
 export function attentionDrops(
-  rows: i32, cols: i32, i: i32, j: i32, S: i32, causal: i32, scores: usize, drop: usize,
+  rows: i32, cols: i32, i: i32, j: i32, S: i32, causal: i32, scores: usize, lds: i32, drop: usize,
 ): void {
   for (let r = 0; r < rows; r++) {
     const n = visible(causal, i + r, j, cols);
     dropRow(n, drop, <u64>(i + r) * <u64>S + <u64>j, scores);
-    scores += <usize>cols * 4;
+    scores += <usize>lds * 4;
   }
 }
 
@@ -368,28 +464,57 @@ export function attentionFinish(
   }
 }
 
+/** Of the keys from j on, those that a block's first query sees, of any number. */
+@inline
+function seenFirst(causal: i32, i: i32, j: i32): i32 {
+  return causal ? i + 1 - j : ALL;
+}
+
+/** Rows that are made weights at a time: what is hidden from all of them is not touched. */
+const ROWS_AT_ONCE = 16;
+
 /** One head of one sample: `ldk` elements from a query or key to the next, `ldv` from a value or result to the next. */
 function head(
   T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
   lse: usize, ws: usize, drop: usize, mask: usize,
 ): void {
-  const m = largestBlock(T, causal);
-  const scores = ws + <usize>up16(4 * m * D);
-  const tops = scores + <usize>up16(4 * m * min(keysSeen(T, S, causal), KEYS));
+  const m = min(T, QUERIES);
+  const seen = keysSeen(T, S, causal);
+  const n = min(seen, KEYS);
+  const lds = scoreStep(n);
+  const row = <usize>lds * 4;
+  const scaled = ws + EDGE;
+  const keys = scaled + <usize>up16(4 * m * D);
+  const values = keys + <usize>(D * up16(n)) * 4;
+  const scores = values + <usize>(n * up16(V)) * 4;
+  const tops = scores + <usize>m * row;
   const sums = tops + <usize>up16(4 * m);
-  const product = sums + <usize>up16(8 * m);
   const kRow = <usize>ldk * 4;
   const vRow = <usize>ldv * 4;
-  for (let i = 0, rows = 0; i < T; i += rows) {
-    rows = min(queryBlock(i, causal), T - i);
-    attentionScaled(rows, D, q, kRow, scale, ws);
+  for (let i = 0; i < T; i += QUERIES) {
+    const rows = min(QUERIES, T - i);
+    attentionScaled(rows, D, q, kRow, scale, scaled);
     const end = keysSeen(i + rows, S, causal);
     for (let j = 0; j < end; j += KEYS) {
       const cols = min(KEYS, end - j);
-      gemm(rows, cols, D, ws, D, 1, k + <usize>j * kRow, 1, ldk, scores, cols, 0, product);
-      attentionRows(rows, cols, i, j, causal, scores, tops, sums, V, y, ldv, mask);
-      if (drop != NONE) attentionDrops(rows, cols, i, j, S, causal, scores, drop);
-      gemm(rows, V, cols, scores, cols, 1, v + <usize>j * vRow, ldv, 1, y, ldv, j > 0 ? 1 : 0, product);
+      const packed = min(KEYS, seen - j);
+      // A single block of keys stays packed for all queries.
+      if (i == 0 || seen > KEYS) {
+        panels(D, packed, k + <usize>j * kRow, 4, kRow, keys);
+        panels(packed, V, v + <usize>j * vRow, vRow, 4, values);
+      }
+      const first = seenFirst(causal, i, j);
+      scoreBlock(rows, cols, D, scaled, <usize>D * 4, keys, scores, row, first);
+      for (let r = 0; r < rows; r += ROWS_AT_ONCE) {
+        const some = min(ROWS_AT_ONCE, rows - r);
+        const most = min(cols, first + r + ROWS_AT_ONCE - 1);
+        const at = scores + <usize>r * row;
+        attentionRows(
+          some, most, i + r, j, causal, at, lds, tops + <usize>r * 4, sums + <usize>r * 8, V, y + <usize>r * vRow, ldv, mask,
+        );
+        if (drop != NONE) attentionDrops(some, most, i + r, j, S, causal, at, lds, drop);
+      }
+      weighted(rows, cols, V, scores, row, values, <usize>packed * 64, y, vRow, j > 0, first, ws);
     }
     attentionFinish(rows, tops, sums, V, y, ldv, lse, mask != NONE ? 1 : 0);
     y += <usize>rows * vRow;
@@ -460,24 +585,26 @@ export function attentionDeltas(rows: i32, V: i32, dy: usize, y: usize, ldv: i32
  * is 0. `factors` is room for a row.
  */
 export function attentionWeightGrads(
-  rows: i32, cols: i32, i: i32, j: i32, S: i32, causal: i32, weights: usize, grads: usize, lse: usize, deltas: usize,
-  factors: usize, drop: usize, mask: usize,
+  rows: i32, cols: i32, i: i32, j: i32, S: i32, causal: i32, weights: usize, grads: usize, lds: i32, lse: usize,
+  deltas: usize, factors: usize, drop: usize, mask: usize,
 ): void {
   for (let r = 0; r < rows; r++) {
     const n = visible(causal, i + r, j, cols);
+    // Whole vectors: what they make of hidden ones is made 0 behind them.
+    const whole = min(lds, (n + 7) & ~7);
     if (mask != NONE && n > 0) maskRow(n, mask, i + r, j, weights);
     if (drop == NONE) {
-      weightGradRow(n, weights, grads, load<f32>(lse), load<f32>(deltas), 0, false);
+      weightGradRow(whole, weights, grads, load<f32>(lse), load<f32>(deltas), 0, false);
     } else {
       dropFactors(n, drop, <u64>(i + r) * <u64>S + <u64>j, factors);
-      weightGradRow(n, weights, grads, load<f32>(lse), load<f32>(deltas), factors, true);
+      weightGradRow(whole, weights, grads, load<f32>(lse), load<f32>(deltas), factors, true);
     }
     if (n < cols) {
       fillRow(cols - n, f32x4.splat(0), weights + <usize>n * 4);
       fillRow(cols - n, f32x4.splat(0), grads + <usize>n * 4);
     }
-    weights += <usize>cols * 4;
-    grads += <usize>cols * 4;
+    weights += <usize>lds * 4;
+    grads += <usize>lds * 4;
     lse += 4;
     deltas += 4;
   }
@@ -497,36 +624,57 @@ function headGrad(
   lse: usize, dy: usize, dq: usize, dk: usize, dv: usize, ws: usize, drop: usize,
   mask: usize,
 ): void {
-  const m = largestBlock(T, causal);
-  const n = min(keysSeen(T, S, causal), KEYS);
-  const weights = ws + <usize>up16(4 * m * D);
-  const grads = weights + <usize>up16(4 * m * n);
-  const factors = grads + <usize>up16(4 * m * n);
-  const deltas = factors + (drop != NONE ? <usize>up16(4 * n) : 0);
-  const product = deltas + <usize>up16(4 * m);
+  const m = min(T, QUERIES);
+  const end = keysSeen(T, S, causal);
+  const n = min(end, GRADIENT_KEYS);
+  const lds = scoreStep(n);
+  const row = <usize>lds * 4;
+  const scaled = ws + EDGE;
+  const queries = scaled + <usize>up16(4 * m * D);
+  const cotangents = queries + <usize>(m * up16(D)) * 4;
+  const keysAcross = cotangents + <usize>(m * up16(V)) * 4;
+  const valuesAcross = keysAcross + <usize>(D * up16(n)) * 4;
+  const keys = valuesAcross + <usize>(V * up16(n)) * 4;
+  const weights = keys + <usize>(n * up16(D)) * 4;
+  const grads = weights + <usize>m * row;
+  const factors = grads + <usize>m * row;
+  const deltas = factors + (drop != NONE ? <usize>up16(n) * 4 : 0);
   const kRow = <usize>ldk * 4;
   const vRow = <usize>ldv * 4;
-  for (let i = 0, rows = 0; i < T; i += rows) {
-    rows = min(queryBlock(i, causal), T - i);
-    attentionScaled(rows, D, q, kRow, scale, ws);
-    attentionDeltas(rows, V, dy, y, ldv, deltas);
-    const end = keysSeen(i + rows, S, causal);
-    for (let j = 0; j < end; j += KEYS) {
-      const cols = min(KEYS, end - j);
-      const kAt = <usize>j * kRow;
-      const vAt = <usize>j * vRow;
-      gemm(rows, cols, D, ws, D, 1, k + kAt, 1, ldk, weights, cols, 0, product);
-      gemm(rows, cols, V, dy, ldv, 1, v + vAt, 1, ldv, grads, cols, 0, product);
-      attentionWeightGrads(rows, cols, i, j, S, causal, weights, grads, lse, deltas, factors, drop, mask);
-      gemm(cols, V, rows, weights, 1, cols, dy, ldv, 1, dv + vAt, ldv, 1, product);
-      gemm(cols, D, rows, grads, 1, cols, ws, D, 1, dk + kAt, ldk, 1, product);
-      gemm(rows, D, cols, grads, cols, 1, k + kAt, ldk, 1, dq, ldk, j > 0 ? 1 : 0, product);
+  for (let j = 0; j < end; j += GRADIENT_KEYS) {
+    const cols = min(GRADIENT_KEYS, end - j);
+    panels(D, cols, k, 4, kRow, keysAcross);
+    panels(V, cols, v, 4, vRow, valuesAcross);
+    panels(cols, D, k, kRow, 4, keys);
+    for (let i = causal ? j : 0; i < T; i += QUERIES) {
+      const rows = min(QUERIES, T - i);
+      const queryAt = <usize>i * kRow;
+      const resultAt = <usize>i * vRow;
+      attentionScaled(rows, D, q + queryAt, kRow, scale, scaled);
+      attentionDeltas(rows, V, dy + resultAt, y + resultAt, ldv, deltas);
+      panels(rows, D, scaled, <usize>D * 4, 4, queries);
+      panels(rows, V, dy + resultAt, vRow, 4, cotangents);
+      const first = seenFirst(causal, i, j);
+      const seen = min(cols, causal ? i + rows - j : cols);
+      scoreBlock(rows, seen, D, scaled, <usize>D * 4, keysAcross, weights, row, first);
+      scoreBlock(rows, seen, V, dy + resultAt, vRow, valuesAcross, grads, row, first);
+      for (let r = 0; r < rows; r += ROWS_AT_ONCE) {
+        const some = min(ROWS_AT_ONCE, rows - r);
+        const most = min(seen, first + r + ROWS_AT_ONCE - 1);
+        const at = <usize>r * row;
+        attentionWeightGrads(
+          some, most, i + r, j, S, causal, weights + at, grads + at, lds, lse + <usize>(i + r) * 4, deltas + <usize>r * 4,
+          factors, drop, mask,
+        );
+      }
+      gathered(seen, rows, V, weights, row, cotangents, dv, vRow, first, ws);
+      gathered(seen, rows, D, grads, row, queries, dk, kRow, first, ws);
+      weighted(rows, seen, D, grads, row, keys, <usize>cols * 64, dq + queryAt, kRow, j > 0, first, ws);
     }
-    attentionScale(rows, D, dq, ldk, scale);
-    dq += <usize>rows * kRow;
-    q += <usize>rows * kRow;
-    y += <usize>rows * vRow;
-    dy += <usize>rows * vRow;
-    lse += <usize>rows * 4;
+    k += <usize>cols * kRow;
+    v += <usize>cols * vRow;
+    dk += <usize>cols * kRow;
+    dv += <usize>cols * vRow;
   }
+  attentionScale(T, D, dq, ldk, scale);
 }

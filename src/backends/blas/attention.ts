@@ -100,8 +100,8 @@ export function nativeAttention({ sgemm }: Blas, base: number, kernels: Attentio
         for (let j = 0; j < end; j += keyBlock) {
           const cols = Math.min(keyBlock, end - j);
           sgemm(0, 1, rows, cols, D, base + scaled, D, base + kAt + 4 * j * ldk, ldk, 0, base + scores, cols);
-          kernels.attentionRows(rows, cols, i, j, causal, scores, tops, sums, V, yRows, ldv, mask);
-          if (drop !== none) kernels.attentionDrops(rows, cols, i, j, keys, causal, scores, drop);
+          kernels.attentionRows(rows, cols, i, j, causal, scores, cols, tops, sums, V, yRows, ldv, mask);
+          if (drop !== none) kernels.attentionDrops(rows, cols, i, j, keys, causal, scores, cols, drop);
           const beta = j > 0 ? 1 : 0;
           sgemm(0, 0, rows, V, cols, base + scores, cols, base + vAt + 4 * j * ldv, ldv, beta, base + yRows, ldv);
         }
@@ -160,6 +160,7 @@ export function nativeAttentionGrad(
             causal,
             weights,
             grads,
+            cols,
             rowAt,
             deltas,
             factors,

@@ -1,10 +1,10 @@
 /** Attention as its kernels take it (`workers/kernels/attention.ts`), block by block of queries and keys. */
 import type { AttentionSizes } from '../../ops/attention-sizes.ts';
 import type { Arg } from '../kernel-call.ts';
-import { dropStateBytes, keyBlock, maskStateBytes, up16 } from '../wasm/attention.ts';
+import { dropStateBytes, keyBlock, maskStateBytes, queryBlock, up16 } from '../wasm/attention.ts';
 
-/** Queries a block: more than our kernels', since a call costs the same whatever it multiplies. */
-export const nativeQueryBlock = 64;
+/** Queries a block, as our kernels'. */
+export const nativeQueryBlock = queryBlock;
 
 export interface AttentionBlocks extends AttentionSizes {
   readonly causal: number;

@@ -11,13 +11,13 @@ import {
 } from '../../ops/attention-sizes.ts';
 import { dropoutThreshold } from '../../ops/dropout.ts';
 import { type Arg, input, type LowerRule, output, workspace } from '../kernel-call.ts';
-import { gemmWorkspace } from './workspace.ts';
 
-/** Keys a block, as in `workers/kernels/attention.ts`. */
+/** Queries and keys a block, as in `workers/kernels/attention.ts`. */
+export const queryBlock = 64;
 export const keyBlock = 256;
-/** The most queries a block, of so many. */
-const queryBlock = (queries: number, causal: boolean): number =>
-  Math.min(queries, !causal || queries > 256 ? 64 : queries > 64 ? 32 : 16);
+const gradientKeyBlock = 128;
+/** Room for a whole tile, where ragged edges are computed. */
+const edgeBytes = 128;
 /** What the kernels keep of a step's dropout, and of masks. */
 export const dropStateBytes = 48;
 export const maskStateBytes = 64;
@@ -34,20 +34,17 @@ export function attentionWorkspace(
   causal: boolean,
   { drops = false, masks = false }: { readonly drops?: boolean; readonly masks?: boolean } = {},
 ): number {
-  const m = queryBlock(queries, causal);
-  const n = Math.min(causal ? Math.min(queries, keys) : keys, keyBlock);
-  const scores = up16(4 * m * n);
+  const isGradient = kind === 'attentionGrad';
+  const m = Math.min(queries, queryBlock);
+  const seen = causal ? Math.min(queries, keys) : keys;
+  const n = Math.min(seen, isGradient ? gradientKeyBlock : keyBlock);
+  // From row to row of scores an odd number of cache lines.
+  const scores = 4 * m * (up16(n) | 16);
   const states = (drops ? dropStateBytes : 0) + (masks ? maskStateBytes : 0);
-  const shared = states + up16(4 * m * size) + scores + up16(4 * m);
-  const products =
-    kind === 'attention'
-      ? [gemmWorkspace(m, n, size), gemmWorkspace(m, valueSize, n)]
-      : [
-          gemmWorkspace(m, n, Math.max(size, valueSize)),
-          gemmWorkspace(n, Math.max(size, valueSize), m),
-          gemmWorkspace(m, size, n),
-        ];
-  return shared + (kind === 'attention' ? up16(8 * m) : scores + (drops ? up16(4 * n) : 0)) + Math.max(...products);
+  const shared = states + edgeBytes + up16(4 * m * size) + scores + up16(4 * m) + 4 * size * up16(n);
+  if (!isGradient) return shared + 4 * n * up16(valueSize) + up16(8 * m);
+  const panels = 4 * m * (up16(size) + up16(valueSize)) + 4 * valueSize * up16(n) + 4 * n * up16(size);
+  return shared + scores + panels + (drops ? 4 * up16(n) : 0);
 }
 
 /** A pointer that the kernels take for none. */
