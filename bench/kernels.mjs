@@ -66,6 +66,7 @@ const convolutions = [
   [4, 16, 32, 16, 3],
   [4, 64, 32, 64, 3],
   [4, 256, 8, 256, 3],
+  [8, 128, 4, 128, 3],
   [4, 64, 32, 64, 1],
 ];
 const rows = (columns) => [elements / columns, columns];

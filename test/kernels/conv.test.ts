@@ -1,6 +1,6 @@
 // Convolutions and pools over three axes against direct sums in f64.
 import { describe, expect, it } from 'vitest';
-import { expectClose, f32, i32, kernels, normal, run } from './harness.ts';
+import { type Arg, expectClose, f32, i32, kernels, normal, run } from './harness.ts';
 
 type Triple = readonly [number, number, number];
 
@@ -90,6 +90,18 @@ const CASES: Conv[] = [
   { N: 2, C: 1, O: 3, size: plane(42, 28), k: plane(3, 3), p: [0, 1, 1] },
   { N: 1, C: 2, O: 5, size: plane(5, 10), k: plane(2, 3) },
   { N: 2, C: 3, O: 3, size: plane(6, 8), k: plane(3, 3), p: [0, 1, 1], groups: 3 },
+  // Wide enough for input gradients by filters turned around: ragged panels and rows, more taps than a block (which begins and ends
+  // within a channel), more channels or outputs than a block of rows, uneven padding and dilation, no frame, rows of whole panels.
+  { N: 2, C: 8, O: 9, size: plane(6, 7), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 3, C: 11, O: 30, size: plane(4, 4), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 2, C: 131, O: 3, size: plane(3, 5), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 2, C: 30, O: 130, size: plane(4, 3), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 2, C: 18, O: 8, size: [3, 4, 5], k: [2, 3, 2], p: [1, 2, 0], e: [0, 2, 2], d: [1, 2, 2], groups: 2 },
+  { N: 2, C: 8, O: 3, size: plane(5, 6), k: plane(3, 3), p: [0, 2, 2] },
+  { N: 1, C: 8, O: 5, size: plane(5, 18), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 2, C: 9, O: 10, size: plane(6, 8), k: plane(2, 2), p: [0, 0, 1], e: [0, 2, 1] },
+  // Input gradients by columns of every second element: whole strips and what is left of them.
+  { N: 2, C: 8, O: 3, size: plane(9, 22), k: plane(3, 3), s: [1, 2, 2], p: [0, 1, 1] },
 ];
 
 describe('conv', () => {
@@ -127,6 +139,60 @@ describe('conv', () => {
       expectClose(run('convWeightGrad', ...ints, inX, inDy, f32(dw.length), ws[2]!)[0]!, dw, ...tol);
     });
   });
+});
+
+it.each([
+  { N: 3, C: 9, O: 12, size: plane(5, 7), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 3, C: 130, O: 31, size: plane(4, 4), k: plane(3, 3), p: [0, 1, 1] },
+  { N: 3, C: 8, O: 10, size: plane(9, 9), k: plane(3, 3), s: [1, 2, 2], p: [0, 1, 1], groups: 2 },
+] satisfies Conv[])('samples have the same bits alone as side by side: %j', (c) => {
+  const { N, C, O, groups = 1 } = c as Conv;
+  const w = slide(c);
+  const sizes = (n: number) => [n, C, ...c.size, O, ...w.window, groups, ...w.out];
+  const weight = { in: normal((O * C * w.kernel) / groups, 2) };
+  const bias = { in: normal(O, 4) };
+  const [x, dy] = [normal(N * C * w.inside, 1), normal(N * O * w.outside, 3)];
+  const outputs = (n: number, image: Float32Array, rest: Arg[], kernel: string, kind: number, size: number) =>
+    run(kernel, ...sizes(n), { in: image }, ...rest, f32(n * size), {
+      ws: kernels.convWorkspace!(kind, ...sizes(n)),
+    })[0]!;
+  const compare = (images: Float32Array, rest: Arg[], kernel: string, kind: number, size: number) => {
+    const all = outputs(N, images, rest, kernel, kind, size);
+    for (let n = 0; n < N; n++) {
+      const step = images.length / N;
+      const alone = outputs(1, images.slice(n * step, (n + 1) * step), rest, kernel, kind, size);
+      expect([...all.slice(n * size, (n + 1) * size)]).toEqual([...alone]);
+    }
+  };
+  compare(x, [weight, bias], 'conv', 0, O * w.outside);
+  compare(dy, [weight], 'convInputGrad', 1, C * w.inside);
+});
+
+it('an input gradient by filters turned around adds blocks of 256 outputs and taps, taps last to first, each from zero', () => {
+  const [C, O, H, W, k] = [8, 31, 4, 5, 3];
+  const ints = [1, C, 1, H, W, O, 1, k, k, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, H, W];
+  const weight = normal(O * C * k * k, 1);
+  const dy = normal(O * H * W, 2);
+  const expected = new Float32Array(C * H * W);
+  for (let c = 0; c < C; c++)
+    for (let i = 0; i < H; i++)
+      for (let j = 0; j < W; j++) {
+        const at = (c * H + i) * W + j;
+        for (let from = 0; from < O * k * k; from += 256) {
+          let block = 0;
+          for (let q = from; q < Math.min(O * k * k, from + 256); q++) {
+            const [o, tap] = [Math.floor(q / (k * k)), k * k - 1 - (q % (k * k))];
+            const [y, x] = [i + 1 - Math.floor(tap / k), j + 1 - (tap % k)];
+            const there = y >= 0 && y < H && x >= 0 && x < W;
+            const value = there ? dy[(o * H + y) * W + x]! : 0;
+            block = Math.fround(block + Math.fround(weight[(o * C + c) * k * k + tap]! * value));
+          }
+          expected[at] = from === 0 ? block : expected[at]! + block;
+        }
+      }
+  const ws = { ws: kernels.convWorkspace!(1, ...ints) };
+  const dx = run('convInputGrad', ...ints, { in: dy }, { in: weight }, f32(expected.length), ws)[0]!;
+  expect([...dx]).toEqual([...expected]);
 });
 
 it('a narrow weight gradient adds four pixels a lane, 1024 of them a block, each from zero', () => {

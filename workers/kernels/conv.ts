@@ -1,26 +1,29 @@
 // Convolution over three spatial axes (depth, height, width; fewer have leading sizes of 1, strides and dilations of 1 and
 // no padding there), weights [O, C / groups, kd, kh, kw], one sample and group at a time:
 //   forward       y[n, g]   = w[g] · cols(x[n, g])           cols: [C/groups·kd·kh·kw, od·oh·ow]
-//   input grad    dx[n, g]  = cols⁻¹(w[g]ᵀ · dy[n, g])       cols⁻¹ adds overlapping windows in row-major order
+//   input grad    dx[n, g]  = cols⁻¹(w[g]ᵀ · dy[n, g])       cols⁻¹ adds overlapping windows in row-major order, or
+//                           = w′[g] · cols(dy[n, g])         w′: filters transposed and turned around
 //   weight grad   dw[g]    += dy[n, g] · cols(x[n, g])ᵀ      samples in ascending order
 // Windows may hang over any edge; the padding behind an axis follows from its output size. A convolution by windows of one
 // element, of stride 1 and without padding, is its own cols.
 //
 // Outputs and the weights' gradient take columns from where they lie, in the image or, where windows hang over, in a frame of
 // zeros around it (frame.ts): gemm packs them from there, and weights' gradients too narrow for gemm read them there, if outputs
-// are whole quads of each row (by stride 1). The rest, and the input's gradient, build them. Of groups of one channel each,
+// are whole quads of each row (by stride 1). The input's gradient is such a convolution of dy where `isTurned` says so. The rest,
+// and other input gradients, build them. A block of the filters is packed once for all samples. Of groups of one channel each,
 // outputs and the input's gradient (by stride 1) are added tap by tap (depthwise.ts).
 //
 // Workspace, in bytes, each part but the last rounded up to 16:
 //   outputs, weight gradient    [frame, if windows hang over][places of taps][places of outputs][gemm's]
-//   input gradient              [cols][gemm's]
+//   input gradient              [cols][gemm's], or, turned, as outputs of dy
 //   narrow weight gradient      [frame, if windows hang over][places of taps][places of quads of outputs], or [cols]
 //   tap by tap                  [a frame]
 //   windows of one element      [gemm's], if not narrow
 import { depthwise, isDepthwise } from './depthwise';
 import { dotRows, dotRowsOfPlaces } from './dotRows';
 import { intoFrame, placesOf, reach } from './frame';
-import { gemm, gemmOfPlaces, gemmWorkspace } from './gemm';
+import { blockOfPlaces, gemm, gemmOfPlaces, gemmWorkspace, KC, MC, packedBlock, packedWorkspace } from './gemm';
+import { packA, packTurned } from './gemmPack';
 import { addIntoRow, columns, fromColumns } from './im2col';
 
 @inline
@@ -49,6 +52,19 @@ function isFramed(
   o: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32,
 ): bool {
   return o == 1 && (sd | sh | sw) == 1 && pd <= (kd - 1) * dd && ph <= (kh - 1) * dh && pw <= (kw - 1) * dw;
+}
+
+/**
+ * Whether an input gradient is the convolution of dy in a frame with the filters turned around: by stride 1, with no more padding
+ * than taps, and where that takes hardly more operations, as with "same" padding, and no narrow product.
+ */
+@inline
+function isTurned(
+  kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32, c: i32,
+  D: i32, H: i32, W: i32, od: i32, oh: i32, ow: i32,
+): bool {
+  const framed = isFramed(1, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw);
+  return framed && c >= 8 && 4 * D * H * W <= 5 * od * oh * ow;
 }
 
 /** Whether all windows lie within the image, so that it is its own frame. */
@@ -81,13 +97,73 @@ export function convWorkspace(
     if (kind == 1 && isFramed(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw))
       return 4 * reach(D, 1, kd, dd) * reach(H, 1, kh, dh) * reach(W, 1, kw, dw);
   }
-  if (kind == 1) return (plain ? 0 : roundUp(depth * pixels * 4)) + gemmWorkspace(depth, pixels, o);
-  const product = narrow ? 0 : kind == 0 ? gemmWorkspace(o, pixels, depth) : gemmWorkspace(o, depth, pixels);
-  if (plain) return product;
+  if (kind == 1) {
+    if (plain || !isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, C / groups, D, H, W, od, oh, ow))
+      return (plain ? 0 : roundUp(depth * pixels * 4)) + gemmWorkspace(depth, pixels, o);
+    const volume = D * H * W;
+    const places = roundUp(o * kd * kh * kw * 4) + roundUp(volume * 4);
+    const product = packedWorkspace(C / groups, volume, o * kd * kh * kw);
+    if (isInside(
+      kd, kh, kw, 1, 1, 1, (kd - 1) * dd - pd, (kh - 1) * dh - ph, (kw - 1) * dw - pw, dd, dh, dw, od, oh, ow, D, H, W,
+    )) return places + product;
+    return roundUp(o * reach(D, 1, kd, dd) * reach(H, 1, kh, dh) * reach(W, 1, kw, dw) * 4) + places + product;
+  }
+  if (plain) return kind == 0 ? gemmWorkspace(o, pixels, depth) : gemmWorkspace(o, depth, pixels);
+  const product = narrow ? 0 : kind == 0 ? packedWorkspace(o, pixels, depth) : gemmWorkspace(o, depth, pixels);
   const places = roundUp(depth * 4) + (narrow ? pixels : roundUp(pixels * 4));
   if (isInside(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) return places + product;
   const plane = reach(od, sd, kd, dd) * reach(oh, sh, kh, dh) * reach(ow, sw, kw, dw);
   return roundUp((C / groups) * plane * 4) + places + product;
+}
+
+function addBias(rows: i32, n: i32, y: usize, bias: usize): void {
+  for (; rows > 0; rows--) {
+    addIntoRow(n, y, load<f32>(bias));
+    y += <usize>n * 4;
+    bias += 4;
+  }
+}
+
+/**
+ * One group of all samples: y[n] = A·cols(x[n]) + bias, `rows` × `pixels`, from x of `c` volumes, cols by places of `taps` taps a
+ * volume. A is the filters, or `turned`: their transpose with taps in reverse. A block of A is packed once for all samples, and of
+ * each sample's frame only the volumes are filled that the block's taps reach.
+ */
+function products(
+  turned: bool, N: i32, groups: i32, rows: i32, c: i32, taps: i32, pixels: i32, D: i32, H: i32, W: i32, inside: bool,
+  fd: i32, fh: i32, fw: i32, FD: i32, FH: i32, FW: i32, x: usize, w: usize, bias: usize, y: usize, frame: usize,
+  tapPlaces: usize, outputs: usize, ws: usize,
+): void {
+  const depth = c * taps;
+  const volume = <usize>(D * H * W) * 4;
+  const framed = <usize>(FD * FH * FW) * 4;
+  const xStep = <usize>(groups * c) * volume;
+  const yStep = <usize>(groups * rows * pixels) * 4;
+  const packed = packedBlock(pixels, depth, ws);
+  for (let i = 0; i < rows; i += MC) {
+    const m = min(MC, rows - i);
+    const first = <usize>i * 4;
+    for (let from = 0; from < depth; from += KC) {
+      const k = min(KC, depth - from);
+      if (turned) packTurned(m, from, k, taps, w + first * taps, <usize>(rows * taps) * 4, packed);
+      else packA(m, k, w + first * depth + <usize>from * 4, <usize>depth * 4, 4, packed);
+      const reached = from / taps;
+      const count = (from + k - 1) / taps + 1 - reached;
+      let image = x;
+      let to = y + first * pixels;
+      for (let n = 0; n < N; n++) {
+        if (!inside) {
+          const at = <usize>reached;
+          intoFrame(count, D, H, W, fd, fh, fw, FD, FH, FW, image + at * volume, frame + at * framed);
+        }
+        const places = tapPlaces + <usize>from * 4;
+        blockOfPlaces(m, pixels, k, packed, inside ? image : frame, places, outputs, to, from > 0, ws);
+        if (from + k == depth && bias != usize.MAX_VALUE) addBias(m, pixels, to, bias + first);
+        image += xStep;
+        to += yStep;
+      }
+    }
+  }
 }
 
 export function conv(
@@ -121,38 +197,35 @@ export function conv(
     }
     return;
   }
+  if (plain) {
+    for (let n = 0; n < N; n++) {
+      for (let g = 0; g < groups; g++) {
+        gemm(o, pixels, depth, w + <usize>(g * o * depth) * 4, depth, 1, x, pixels, 1, y, pixels, 0, ws);
+        if (bias != usize.MAX_VALUE) addBias(o, pixels, y, bias + <usize>(g * o) * 4);
+        x += <usize>(c * D * H * W) * 4;
+        y += <usize>(o * pixels) * 4;
+      }
+    }
+    return;
+  }
   const inside = isInside(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow);
   const FD = inside ? D : reach(od, sd, kd, dd);
   const FH = inside ? H : reach(oh, sh, kh, dh);
   const FW = inside ? W : reach(ow, sw, kw, dw);
   const taps = ws + (inside ? 0 : <usize>roundUp(c * FD * FH * FW * 4));
   const outputs = taps + <usize>roundUp(depth * 4);
-  const scratch = plain ? ws : outputs + <usize>roundUp(pixels * 4);
-  if (!plain) {
-    memory.fill(ws, 0, taps - ws);
-    placesOf(c, kd, kh, kw, FD * FH * FW, dd * FH * FW, dh * FW, dw, taps);
-    placesOf(1, od, oh, ow, 0, sd * FH * FW, sh * FW, sw, outputs);
-  }
-  for (let n = 0; n < N; n++) {
-    let weights = w;
-    let b = bias;
-    for (let g = 0; g < groups; g++) {
-      if (plain) {
-        gemm(o, pixels, depth, weights, depth, 1, x, pixels, 1, y, pixels, 0, scratch);
-      } else {
-        if (!inside) intoFrame(c, D, H, W, pd, ph, pw, FD, FH, FW, x, ws);
-        gemmOfPlaces(o, pixels, depth, weights, inside ? x : ws, taps, outputs, y, 0, scratch);
-      }
-      if (bias != usize.MAX_VALUE) {
-        for (let i = 0; i < o; i++) {
-          addIntoRow(pixels, y + <usize>(i * pixels) * 4, load<f32>(b));
-          b += 4;
-        }
-      }
-      weights += <usize>(o * depth) * 4;
-      x += <usize>(c * D * H * W) * 4;
-      y += <usize>(o * pixels) * 4;
-    }
+  memory.fill(ws, 0, taps - ws);
+  placesOf(c, kd, kh, kw, FD * FH * FW, dd * FH * FW, dh * FW, dw, taps);
+  placesOf(1, od, oh, ow, 0, sd * FH * FW, sh * FW, sw, outputs);
+  for (let g = 0; g < groups; g++) {
+    products(
+      false, N, groups, o, c, kd * kh * kw, pixels, D, H, W, inside, pd, ph, pw, FD, FH, FW,
+      x, w, bias, y, ws, taps, outputs, outputs + <usize>roundUp(pixels * 4),
+    );
+    w += <usize>(o * depth) * 4;
+    if (bias != usize.MAX_VALUE) bias += <usize>o * 4;
+    x += <usize>(c * D * H * W) * 4;
+    y += <usize>(o * pixels) * 4;
   }
 }
 
@@ -183,6 +256,31 @@ export function convInputGrad(
         dx += <usize>(D * H * W) * 4;
         dy += <usize>pixels * 4;
       }
+    }
+    return;
+  }
+  if (!plain && isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, c, D, H, W, od, oh, ow)) {
+    const front = (kd - 1) * dd - pd;
+    const top = (kh - 1) * dh - ph;
+    const left = (kw - 1) * dw - pw;
+    const inside = isInside(kd, kh, kw, 1, 1, 1, front, top, left, dd, dh, dw, od, oh, ow, D, H, W);
+    const FD = inside ? od : reach(D, 1, kd, dd);
+    const FH = inside ? oh : reach(H, 1, kh, dh);
+    const FW = inside ? ow : reach(W, 1, kw, dw);
+    const volume = D * H * W;
+    const taps = ws + (inside ? 0 : <usize>roundUp(o * FD * FH * FW * 4));
+    const outputs = taps + <usize>roundUp(o * kd * kh * kw * 4);
+    memory.fill(ws, 0, taps - ws);
+    placesOf(o, kd, kh, kw, FD * FH * FW, dd * FH * FW, dh * FW, dw, taps);
+    placesOf(1, D, H, W, 0, FH * FW, FW, 1, outputs);
+    for (let g = 0; g < groups; g++) {
+      products(
+        true, N, groups, c, o, kd * kh * kw, volume, od, oh, ow, inside, front, top, left, FD, FH, FW,
+        dy, w, usize.MAX_VALUE, dx, ws, taps, outputs, outputs + <usize>roundUp(volume * 4),
+      );
+      w += <usize>(o * depth) * 4;
+      dx += <usize>(c * volume) * 4;
+      dy += <usize>(o * pixels) * 4;
     }
     return;
   }

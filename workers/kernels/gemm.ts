@@ -10,8 +10,8 @@ import { isDense, packA, packB16, packB8, packPlaces16, packPlaces8 } from './ge
 import { loadTail, storeTail } from './lanes';
 import { tile1x16, tile2x16, tile2x16at, tile2x16of, tile2x8 } from './gemmTile';
 
-const MC = 128; // rows of A a block: MC·KC·4 = 128 KiB, in L2
-const KC = 256; // depth of a block: a panel of B, KC·16·4 = 16 KiB, in L1
+export const MC = 128; // rows of A a block: MC·KC·4 = 128 KiB, in L2
+export const KC = 256; // depth of a block: a panel of B, KC·16·4 = 16 KiB, in L1
 const NC = 1024; // columns of B a block
 const EDGE = 128; // bytes of a whole 2×16 tile, where ragged edges are computed
 
@@ -111,6 +111,44 @@ function rows8(m: i32, n: i32, k: i32, a: usize, b: usize, c: usize, ldc: usize,
   }
 }
 
+/** Up to 16 columns of B, strided or by places, as a panel. */
+@inline
+function packPanel(
+  placed: bool, k: i32, cols: i32, b: usize, bRow: usize, bCol: usize, rows: usize, columns: usize, out: usize,
+): void {
+  if (placed) {
+    if (cols > 8) packPlaces16(k, cols, b, rows, columns, out);
+    else packPlaces8(k, cols, b, rows, columns, out);
+  } else if (cols > 8) {
+    packB16(k, cols, b, bRow, bCol, out);
+  } else {
+    packB8(k, cols, b, bRow, bCol, out);
+  }
+}
+
+/** C (=|+=) of a packed A of at most MC rows and k ≤ KC: each panel of B is used up while it is in L1. */
+@inline
+function panels(
+  placed: bool, M: i32, N: i32, k: i32, packedA: usize, b: usize, bRow: usize, bCol: usize, rows: usize, columns: usize,
+  c: usize, cRow: usize, add: bool, panel: usize, edge: usize,
+): void {
+  const direct = M <= FEW_ROWS && (placed || bCol == 4);
+  for (; N > 0; N -= 16) {
+    const cols = min(16, N);
+    if (direct && cols == 16 && (!placed || isDense(16, columns))) {
+      if (placed) rows16at(M, k, packedA, b + <usize>load<i32>(columns), rows, c, cRow, add);
+      else rows16of(M, k, packedA, b, bRow, c, cRow, add);
+    } else {
+      packPanel(placed, k, cols, b, bRow, bCol, rows, columns, panel);
+      if (cols > 8) rows16(M, cols, k, packedA, panel, c, cRow, add, edge);
+      else rows8(M, cols, k, packedA, panel, c, cRow, add, edge);
+    }
+    if (placed) columns += 64;
+    else b += 16 * bCol;
+    c += 64;
+  }
+}
+
 /**
  * C[M, N] = beta·C + A[M, K]·B[K, N], beta 0 or 1; strides and ldc in elements, C's column stride is 1. `placed`: B[k, n] lies
  * at b + kPlaces[k] + nPlaces[n], tables of bytes.
@@ -125,51 +163,34 @@ function product(
   const bRow = <usize>brs * 4;
   const bCol = <usize>bcs * 4;
   const cRow = <usize>ldc * 4;
-  const block = columnBlock(M);
   const packedB = ws + EDGE;
-  const packedA = packedB + <usize>(min(K, KC) * padded(min(N, block))) * 4;
-  const direct = M <= FEW_ROWS && (placed || bcs == 1);
+  const packedA = packedB + <usize>(min(K, KC) * padded(min(N, columnBlock(M)))) * 4;
   for (let pc = 0; pc < K; pc += KC) {
     const k = min(KC, K - pc);
     const add = pc > 0 || beta != 0;
     const aBlock = a + <usize>pc * aCol;
-    if (M <= MC) packA(M, k, aBlock, aRow, aCol, packedA);
-    for (let jc = 0; jc < N; jc += block) {
-      const n = min(block, N - jc);
-      const bBlock = b + <usize>pc * bRow + <usize>jc * bCol;
-      const rows = kPlaces + <usize>pc * 4;
-      const columns = nPlaces + <usize>jc * 4;
-      const cBlock = c + <usize>jc * 4;
-      if (direct && n == 16) {
-        if (!placed) {
-          rows16of(M, k, packedA, bBlock, bRow, cBlock, cRow, add);
-          continue;
-        }
-        if (isDense(16, columns)) {
-          rows16at(M, k, packedA, b + <usize>load<i32>(columns), rows, cBlock, cRow, add);
-          continue;
-        }
-      }
+    const bBlock = b + <usize>pc * bRow;
+    const rows = kPlaces + <usize>pc * 4;
+    if (M <= MC) {
+      packA(M, k, aBlock, aRow, aCol, packedA);
+      panels(placed, M, N, k, packedA, bBlock, bRow, bCol, rows, nPlaces, c, cRow, add, packedB, ws);
+      continue;
+    }
+    for (let jc = 0; jc < N; jc += NC) {
+      const n = min(NC, N - jc);
       let out = packedB;
-      for (let j = 0; j < n; j += 16) {
-        const cols = min(16, n - j);
-        if (placed) {
-          if (cols > 8) packPlaces16(k, cols, b, rows, columns + <usize>j * 4, out);
-          else packPlaces8(k, cols, b, rows, columns + <usize>j * 4, out);
-        } else if (cols > 8) {
-          packB16(k, cols, bBlock + <usize>j * bCol, bRow, bCol, out);
-        } else {
-          packB8(k, cols, bBlock + <usize>j * bCol, bRow, bCol, out);
-        }
+      for (let j = jc; j < jc + n; j += 16) {
+        const cols = min(16, jc + n - j);
+        packPanel(placed, k, cols, bBlock + <usize>j * bCol, bRow, bCol, rows, nPlaces + <usize>j * 4, out);
         out += <usize>k * 64;
       }
       for (let ic = 0; ic < M; ic += MC) {
         const m = min(MC, M - ic);
-        if (M > MC) packA(m, k, aBlock + <usize>ic * aRow, aRow, aCol, packedA);
+        packA(m, k, aBlock + <usize>ic * aRow, aRow, aCol, packedA);
         let panel = packedB;
         for (let j = 0; j < n; j += 16) {
           const cols = min(16, n - j);
-          const cTile = cBlock + <usize>ic * cRow + <usize>j * 4;
+          const cTile = c + <usize>ic * cRow + <usize>(jc + j) * 4;
           if (cols > 8) rows16(m, cols, k, packedA, panel, cTile, cRow, add, ws);
           else rows8(m, cols, k, packedA, panel, cTile, cRow, add, ws);
           panel += <usize>k * 64;
@@ -247,6 +268,28 @@ export function gemmOfPlaces(
   M: i32, N: i32, K: i32, a: usize, b: usize, kPlaces: usize, nPlaces: usize, c: usize, beta: i32, ws: usize,
 ): void {
   product(true, M, N, K, a, K, 1, b, 0, 0, kPlaces, nPlaces, c, N, beta, ws);
+}
+
+/**
+ * For many products with one A: the caller packs a block of A, at most MC rows by KC, where `packedBlock` says, once for all
+ * products, and calls blockOfPlaces for each; blocks of k in ascending order, adding from the second on, give gemm's sums.
+ */
+@inline
+export function packedBlock(N: i32, K: i32, ws: usize): usize {
+  return ws + EDGE + <usize>(min(K, KC) * padded(min(N, 16))) * 4;
+}
+
+/** Exact bytes of `ws` for products with A packed once: gemm's of so many rows. */
+@inline
+export function packedWorkspace(M: i32, N: i32, K: i32): i32 {
+  return gemmWorkspace(min(M, MC), N, K);
+}
+
+/** A block's part of C[M, N], contiguous rows: B by places, tables of the block's k and of all columns. */
+export function blockOfPlaces(
+  M: i32, N: i32, k: i32, packedA: usize, b: usize, kPlaces: usize, nPlaces: usize, c: usize, add: bool, ws: usize,
+): void {
+  panels(true, M, N, k, packedA, b, 0, 0, kPlaces, nPlaces, c, <usize>N * 4, add, ws + EDGE, ws);
 }
 
 /** B products; batch strides in elements, 0 repeats an operand. */

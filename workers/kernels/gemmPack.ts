@@ -311,3 +311,29 @@ export function packA(m: i32, k: i32, a: usize, rs: usize, cs: usize, out: usize
     }
   }
 }
+
+/**
+ * m rows, `taps` elements apart, of a matrix whose element (row, j·taps + t) lies at a + j·step + 4·(row·taps + taps − 1 − t), from
+ * column `from` on, k of them → pairs of rows: of filters, transposed and turned around.
+ */
+export function packTurned(m: i32, from: i32, k: i32, taps: i32, a: usize, step: usize, out: usize): void {
+  const turn = <usize>(taps - 1) * 4;
+  const row = <usize>taps * 4;
+  const first = from % taps;
+  a += <usize>(from / taps) * step + turn - <usize>first * 4;
+  for (; m > 0; m -= 2) {
+    let s = a;
+    let left = taps - first;
+    for (let n = k; n > 0; n--) {
+      store<f32>(out, load<f32>(s));
+      store<f32>(out, m > 1 ? load<f32>(s + row) : 0, 4);
+      out += 8;
+      s -= 4;
+      if (--left == 0) {
+        left = taps;
+        s += step + row;
+      }
+    }
+    a += 2 * row;
+  }
+}

@@ -1,7 +1,7 @@
 import { elementCount, sameShape } from '../../core/types.ts';
 import type { ConvAttrs, ConvGeometry } from '../../ops/conv.ts';
 import { begins } from '../../ops/window.ts';
-import { gemmWorkspace } from './workspace.ts';
+import { gemmWorkspace, packedWorkspace } from './workspace.ts';
 
 /** The order of `kind` in the module's export `convWorkspace`. */
 export const convKinds = ['conv', 'convInputGrad', 'convWeightGrad'] as const;
@@ -9,8 +9,8 @@ export type ConvKind = (typeof convKinds)[number];
 
 /**
  * Exact scratch bytes of a convolution kernel. Outputs and weights' gradients: `[frame of zeros around an image, if windows hang
- * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient `[columns][gemm's workspace]`; narrow weight
- * gradients `[frame][places of taps][places of quads]` or `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
+ * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient, where it is a convolution of dy with the filters
+ * turned around, the same, otherwise `[columns][gemm's workspace]`; narrow weight gradients `[frame][places of taps][places of quads]` or `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
  * The same formula as the WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test
  * holds it to the export.
  */
@@ -20,16 +20,46 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
   const depth = (g.c / attrs.groups) * elementCount(g.kernel);
   const pixels = elementCount(g.out);
   const plain = isPlain(g, attrs);
-  if (kind === 'convInputGrad') return (plain ? 0 : aligned(depth * pixels)) + gemmWorkspace(depth, pixels, outputs);
+  if (kind === 'convInputGrad') {
+    if (!plain && isTurned(g, attrs))
+      return packedOnce(turned(g), { ...attrs, padding: [...turnedBegins(g, attrs), ...turnedBegins(g, attrs)] });
+    return (plain ? 0 : aligned(depth * pixels)) + gemmWorkspace(depth, pixels, outputs);
+  }
   // Too narrow for gemm's tiles: dot products of rows, read where they lie if each has whole quads of outputs.
   if (kind === 'convWeightGrad' && (outputs < 8 || depth < 16)) {
     if (plain) return 0;
     const areQuads = attrs.stride.at(-1) === 1 && g.out.at(-1)! % 4 === 0;
     return areQuads ? frameBytes(g, attrs) + aligned(depth) + pixels : 4 * depth * pixels;
   }
-  const product = kind === 'conv' ? gemmWorkspace(outputs, pixels, depth) : gemmWorkspace(outputs, depth, pixels);
-  return (plain ? 0 : frameBytes(g, attrs) + aligned(depth) + aligned(pixels)) + product;
+  if (plain) return kind === 'conv' ? gemmWorkspace(outputs, pixels, depth) : gemmWorkspace(outputs, depth, pixels);
+  if (kind === 'conv') return packedOnce(g, attrs);
+  return frameBytes(g, attrs) + aligned(depth) + aligned(pixels) + gemmWorkspace(outputs, depth, pixels);
 }
+
+/** Outputs by places, with a block of the filters packed once for all samples. */
+function packedOnce(g: ConvGeometry, attrs: ConvAttrs): number {
+  const depth = (g.c / attrs.groups) * elementCount(g.kernel);
+  const pixels = elementCount(g.out);
+  const product = packedWorkspace(g.o / attrs.groups, pixels, depth);
+  return frameBytes(g, attrs) + aligned(depth) + aligned(pixels) + product;
+}
+
+/** Whether the input's gradient is a convolution of dy that takes hardly more operations, as with "same" padding. */
+function isTurned(g: ConvGeometry, attrs: ConvAttrs): boolean {
+  return (
+    attrs.stride.every((s) => s === 1) &&
+    turnedBegins(g, attrs).every((p) => p >= 0) &&
+    g.c / attrs.groups >= 8 &&
+    4 * elementCount(g.size) <= 5 * elementCount(g.out)
+  );
+}
+
+/** Where dy begins in its frame. */
+const turnedBegins = (g: ConvGeometry, attrs: ConvAttrs): number[] =>
+  begins(attrs).map((p, axis) => (g.kernel[axis]! - 1) * attrs.dilation[axis]! - p);
+
+/** That convolution: of dy, with channels for outputs. */
+const turned = (g: ConvGeometry): ConvGeometry => ({ ...g, c: g.o, o: g.c, size: g.out, out: g.size });
 
 /** Bytes of f32 or i32 elements up to where the next part of a workspace begins. */
 const aligned = (elements: number): number => Math.ceil(elements / 4) * 16;

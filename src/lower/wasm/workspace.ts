@@ -19,3 +19,6 @@ export function gemmWorkspace(m: number, n: number, k: number): number {
   const rows = roundUp(Math.min(m, rowBlock), 2);
   return edgeBytes + 4 * Math.min(k, depthBlock) * (columns + rows);
 }
+
+/** The same of products that share an A, of which a block of rows is packed at a time. */
+export const packedWorkspace = (m: number, n: number, k: number): number => gemmWorkspace(Math.min(m, rowBlock), n, k);
