@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { broadcastShapes, elementCount, sameShape } from '../../src/core/types.ts';
 import { evaluate } from '../../src/graph/evaluate.ts';
-import { Graph } from '../../src/graph/graph.ts';
+import { Graph, type Tensor } from '../../src/graph/graph.ts';
+import type { RefTensor } from '../../src/graph/op-record.ts';
 import {
   kernelMask,
   leastScore,
@@ -147,7 +148,10 @@ describe('masks', () => {
         mask: graph.input(`m${i}`, { ...values[kind].type, batchAxis: null }),
       }));
       const masked = maskedScores(scores, masks);
-      const feeds = new Map([[scores, own], ...masks.map(({ kind, mask }) => [mask, values[kind]] as const)]);
+      const feeds = new Map<Tensor, RefTensor>([
+        [scores, own],
+        ...masks.map(({ kind, mask }) => [mask, values[kind]] as const),
+      ]);
       const { hides, adds } = maskReference(
         kinds.map((kind) => values[kind]),
         kinds,

@@ -112,7 +112,6 @@ describe('plans kept between runs', () => {
     const simulated = devices(2, 8 * 2 ** 30).map((d, i) => ({ ...d, speed: 1 + i, simulated: true }));
     const request = { ...base, devices: simulated, simd: 'relaxed' as const };
     const { plan } = await store.draft(request);
-    expect(plan.memory.map((m) => m.capacityBytes)).toEqual([8 * 2 ** 30, 8 * 2 ** 30]);
     const again = await store.draft(request);
     expect(again.cached).toBe(true);
     expectSame(again.plan, plan);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { deaths, tenancies } from '../../src/memory/liveness.ts';
+import type { Place } from '../../src/program/instruction.ts';
 import { liveBytes, liveIntervals, mentions, mostAlive, takeovers } from '../../src/program/lifetimes.ts';
 import { overwritable, overwriteDyingInputs } from '../../src/program/overwrite.ts';
 import { smallModelKinds, smallModels } from '../support/built-in.ts';
@@ -101,8 +102,8 @@ describe('outputs over inputs that die', () => {
       [0, 4],
       [4, 4],
     ] as const) {
-      const moved = { ...part!.inputs[1]!, plus, stride };
-      const parts = (inputs: readonly (typeof moved)[]) => [{ ...part!, inputs, outputs: [{ ...moved, buffer: 1 }] }];
+      const moved: Place = { ...part!.inputs[1]!, plus, stride };
+      const parts = (inputs: readonly Place[]) => [{ ...part!, inputs, outputs: [{ ...moved, buffer: 1 }] }];
       expect(overwritable({ ...both, parts: parts([moved, moved]) })).toEqual([0]);
       expect(overwritable({ ...both, parts: parts([moved, part!.inputs[0]!]) })).toEqual([]);
     }
