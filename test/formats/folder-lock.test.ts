@@ -35,11 +35,12 @@ describe('the lock of a folder', () => {
     expect(() => lockFolder(dir, use)).toThrow(held(dir, `process 7 on not-${hostname()}`));
   });
 
-  // A shell that becomes another program never asks for the child that it had.
+  // A shell that becomes another program never asks for the child that it had; the child ends when it has become that.
   it.runIf(existsSync('/proc/self/stat'))(
     'is taken over from a process that has ended and was not asked for',
     async () => {
-      const parent: ChildProcess = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], {
+      const child = 'until [ "$(cat /proc/$$/comm)" = sleep ]; do :; done';
+      const parent: ChildProcess = spawn('sh', ['-c', `(${child}) & echo $!; exec sleep 60`], {
         stdio: ['ignore', 'pipe', 'ignore'],
       });
       try {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Graph, Node, Source, Tensor } from '../../src/graph/graph.ts';
+import type { Graph, Node, Tensor } from '../../src/graph/graph.ts';
+import type { Source } from '../../src/graph/source.ts';
 import { PlanCache } from '../../src/plan/cache.ts';
 import { contentOf } from '../../src/plan/content.ts';
 import { graphsOf } from '../../src/plan/graphs.ts';

@@ -25,13 +25,15 @@ vi.mock('node:fs', async (original) => {
       files.renameSync(from, to);
     },
     linkSync: (from: string, to: string) => {
-      before.link(to);
+      if (!from.endsWith('.tmp')) before.link(to); // not where a lock is made
       files.linkSync(from, to);
     },
   };
 });
 
-const { lockFolder } = await import('../../src/train/checkpoint/lock.ts');
+const folders = await import('../../src/formats/folder-lock.ts');
+const use = { file: '.lock', code: 'held', who: 'a training', does: 'writes there', flag: '--dir' };
+const lockFolder = (dir: string) => folders.lockFolder(dir, use);
 
 const { read, rename, link } = before;
 afterEach(() => {
