@@ -11,12 +11,13 @@ import { type Prediction, predict } from '../simulate/predict.ts';
 import { placedForListing } from './auto-schedule.ts';
 import type { PlanCache } from './cache.ts';
 import { limitOf } from './capacity.ts';
+import { checkRequest } from './check-request.ts';
 import { type CompiledGraphs, compileChoice, type Frame, type StagesByProgram } from './compile-choice.ts';
 import type { Compiled, Decisions } from './compiled.ts';
 import { type Build, edgesBetweenStages, graphsOf, stagesOf } from './graphs.ts';
 import type { Plan } from './plan.ts';
 import { checkChoice, type FitGoal, fitRecompute, recomputeByRule } from './recompute.ts';
-import { checkRequest, clusterOf, type PlanRequest } from './request.ts';
+import { clusterOf, type PlanRequest } from './request.ts';
 import { type StageChain, scheduleAskedFor, scheduleFor } from './schedules.ts';
 import type { Room } from './stages.ts';
 

@@ -2,11 +2,12 @@
 import { predict } from '../simulate/predict.ts';
 import { PlanCache } from './cache.ts';
 import { capacityOf } from './capacity.ts';
+import { checkRequestKeys } from './check-request.ts';
 import { type CompileOptions, compilePlan, type SeenPlans } from './compile.ts';
 import { instructionsOf } from './compiled.ts';
 import type { Plan } from './plan.ts';
 import type { FitGoal } from './recompute.ts';
-import { checkRequestKeys, clusterOf, type PlanRequest } from './request.ts';
+import { clusterOf, type PlanRequest } from './request.ts';
 import { withFinalLayouts } from './short-lifetimes.ts';
 import { lackingBytes } from './shortage.ts';
 import type { Room } from './stages.ts';

@@ -73,8 +73,8 @@ export async function searchPlan(
   const weighed: Weighed[] = [];
   let lowerBound = Number.POSITIVE_INFINITY;
   for (const microbatches of counts) {
-    const graph = graphsOf({ ...request, microbatches }, mainName, cache).largest;
-    lowerBound = Math.min(lowerBound, stepBoundOf(graph, request, microbatches));
+    const { chunks, graphs, largest: graph } = graphsOf({ ...request, microbatches }, mainName, cache);
+    lowerBound = Math.min(lowerBound, stepBoundOf(graph, request, chunks, graphs));
     for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
       await breathe(pause, signal);
       weighed.push(...weigh(layout, graph, request, costs, schedules, recompute));

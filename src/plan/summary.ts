@@ -169,7 +169,7 @@ export function summarizePlan(plan: Plan): PlanSummary {
     stepSecondsPredicted: prediction.stepSeconds,
     stepSecondsLowerBound: Math.min(
       prediction.stepSeconds,
-      stepBoundOf(plan.graphs[main!]!, request, plan.programs[main!]!.microbatches),
+      stepBoundOf(plan.graphs[main!]!, request, plan.programs[main!]!.chunks),
     ),
     bubbleFractionPredicted: prediction.bubbleFraction,
   };

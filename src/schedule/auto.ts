@@ -1,7 +1,8 @@
 import { PartitaError, PlanError } from '../core/errors.ts';
 import { Bounds } from './auto/bound.ts';
-import { type Drain, drainOf } from './auto/drain.ts';
+import { type Drain, drainsOf } from './auto/drain.ts';
 import { compileInstance, type InstanceOptions } from './auto/instance.ts';
+import type { Policy } from './auto/list.ts';
 import { portfolio } from './auto/portfolio.ts';
 import { rowsOf, tasksOf } from './auto/rows.ts';
 import { better, type Found, type Objective, Search } from './auto/search.ts';
@@ -108,7 +109,7 @@ function placedSchedule(shape: ScheduleShape, options: AutoScheduleOptions): Aut
   const { stages, microbatches } = shape;
   const placed = { stages, microbatches, ...checkShape(shape, () => oneEach(shape)) };
   const instance = compileInstance(placed, options);
-  const drains = { split: drainOf(instance, true), whole: drainOf(instance, false) };
+  const drains = drainsOf(instance);
   const bounds = new Bounds(instance);
   const lowerBound = bounds[objective]();
   const search = new Search(instance, objective, lowerBound, effort);
@@ -116,8 +117,9 @@ function placedSchedule(shape: ScheduleShape, options: AutoScheduleOptions): Aut
   const isLarge = 3 * instance.slots > LARGE;
   const { against, named } = bestNamed(search, placed, options, isLarge);
   const found: Found[] = search.best === undefined ? [] : [search.best];
-  const drainFor = (f: Found): Drain => (f.policy?.split === false ? drains.whole : drains.split);
-  const policies = portfolio(instance, bounds.ranks());
+  const drainFor = (policy: Policy | undefined): Drain =>
+    policy?.split === false ? drains.whole : (drains.split ?? drains.whole);
+  const policies = portfolio(drains.split ? instance : { ...instance, split: false }, bounds.ranks());
   let exact = false;
   let seed = 0;
   let tuning = 0;
@@ -128,7 +130,7 @@ function placedSchedule(shape: ScheduleShape, options: AutoScheduleOptions): Aut
     while (policies.length > 0 && (found.length === 0 || (!search.done && listed < until / 4))) {
       const before = search.spent;
       const policy = policies.shift()!;
-      found.push(search.list(policy.split ? drains.split : drains.whole, policy));
+      found.push(search.list(drainFor(policy), policy));
       listed += search.spent - before;
     }
     if (search.done) break;
@@ -139,8 +141,8 @@ function placedSchedule(shape: ScheduleShape, options: AutoScheduleOptions): Aut
     found.push(
       ...found.map((f, i) => {
         const end = tuneFrom + (i + 1) * share;
-        const leader = search.relist(drainFor(f), f, 8, end);
-        return search.tune(drainFor(leader), leader, end, tuning++);
+        const leader = search.relist(drainFor(f.policy), f, 8, end);
+        return search.tune(drainFor(leader.policy), leader, end, tuning++);
       }),
     );
     for (let k = 0; k < 64 && !search.done && search.spent < until; k++) search.improve(search.best!, seed++, until);

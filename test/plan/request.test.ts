@@ -31,11 +31,23 @@ describe('a request for a plan', () => {
     ['optimizer', { kind: 'sgd', lr: 0.1 }, 'what makeOptimizer returns, and is an object'],
     ['recompute', true, "'none' | 'stage' | 'selective' | 'optimal', and is true"],
     ['recompute', 'optimum', 'and is optimum'],
+    ['partition.balance', 'work', "'time' | 'memory' | 'parameters', and is work"],
+    ['batchNorm', 'sync', "'micro' | 'deferred' | 'exact', and is sync"],
+    ['simd', 'fast', "'strict' | 'relaxed', and is fast"],
+    ['fusion', true, "'off' | 'on', and is true"],
+    ['lifetimes', 'long', "'short' | 'plain', and is long"],
   ])('refuses %s %j', (option, value, message) => {
-    expect(planWith({ [option]: value })).toThrow(
+    const change = option === 'partition.balance' ? { partition: { balance: value } } : { [option]: value };
+    expect(planWith(change)).toThrow(
       expect.objectContaining({ code: 'options-invalid', message: expect.stringContaining(message) }),
     );
-    expect(planWith({ [option]: value })).toThrow(`option ${option}`);
+    expect(planWith(change)).toThrow(`option ${option}`);
+  });
+
+  it('refuses a batch of half a sample', () => {
+    expect(planWith({ programs: { train: { batch: 1.5, mode: 'train' } } })).toThrow(
+      'option programs.train.batch must be a whole number of samples, and is 1.5',
+    );
   });
 
   it('names the backend that is near', () => {

@@ -14,14 +14,14 @@ import {
   stageMap,
   trainingProblem,
 } from '../../src/partition/index.ts';
-import { draftPlan, type PlanRequest } from '../../src/plan/plan.ts';
+import { draftPlan, graphsOf, PlanCache, type PlanRequest } from '../../src/plan/plan.ts';
 import { estimateBytes, estimateSeconds } from '../../src/plan/search/estimate.ts';
 import { partitionWays, searchedMicrobatches, searchPlan } from '../../src/plan/search.ts';
 import { forwardEdges, linkSeconds, stageCosts, taskSeconds } from '../../src/plan/stage-costs.ts';
 import { stepBoundOf, stepTimeBound } from '../../src/plan/step-bound.ts';
 import { chainEdges, makeSchedule, scheduleNames } from '../../src/schedule/index.ts';
 import { simulate } from '../../src/simulate/index.ts';
-import { smallModels } from '../support/built-in.ts';
+import { smallModelKinds, smallModels } from '../support/built-in.ts';
 import { planOf, squaredError, threeLayers } from '../support/models.ts';
 import { Choices, randomModel, randomStages } from '../support/random-model.ts';
 
@@ -230,7 +230,7 @@ describe('the bound on devices that are not alike', () => {
       if (new Set(Object.values(assignment)).size < 2) continue;
       const cluster = seed % 2 === 0 ? { devices: played, costs } : undefined;
       const plan = draftPlan({ ...request, devices, partition: { stages: assignment }, cluster });
-      const bound = stepBoundOf(plan.graphs.train!, plan.request, plan.programs.train!.microbatches);
+      const bound = stepBoundOf(plan.graphs.train!, plan.request, plan.programs.train!.chunks);
       expect(bound).toBeLessThanOrEqual(plan.prediction.stepSeconds * (1 + 1e-12));
       if (bound > 0.2 * plan.prediction.stepSeconds) proving++;
     }
@@ -242,13 +242,28 @@ describe('the bound on devices that are not alike', () => {
     const graph = planOf(randomModel(7), { batch: 8 }).graphs.train!;
     const speeds = [1, 3, 0.5];
     const devices = speeds.map((speed) => ({ backend: 'wasm', memory: null, speed }) as const);
-    const bound = stepBoundOf(graph, { ...request, devices }, 4);
+    const chunks = [2, 2, 2, 2];
+    const bound = stepBoundOf(graph, { ...request, devices }, chunks);
     expect(bound).toBeCloseTo(stepTimeBound(graph, { costs, speeds, microbatches: 4 }), 15);
     // As fast as the costs' core at all, and three times as fast.
     const model = { ...slow, flopsPerSecond: 3e6, bytesPerSecond: 3e7, secondsPerKernel: 1e-7 / 3 };
     const played = [0, 1, 2].map(() => ({ backend: 'wasm', speed: 1, model }) as const);
-    const thrice = stepBoundOf(graph, { ...request, cluster: { devices: played, costs } }, 4);
+    const thrice = stepBoundOf(graph, { ...request, cluster: { devices: played, costs } }, chunks);
     expect(thrice).toBeCloseTo(stepTimeBound(graph, { costs, speeds: [3, 3, 3], microbatches: 4 }), 15);
+  });
+});
+
+describe('the bound of built-in models on one device', () => {
+  // Slices and joins that are read where they lie, sums that a product adds to, and a last microbatch of fewer samples.
+  it.each(smallModelKinds)('%s: no step is below it, and none far above', (kind) => {
+    for (const microbatches of [1, 3, 8]) {
+      const { request } = planOf(smallModels[kind], { batch: 8, microbatches, schedule: 'gpipe' });
+      const plan = draftPlan({ ...request, costs, fusion: 'off' });
+      const { chunks, graphs, largest } = graphsOf(plan.request, 'train', new PlanCache());
+      const bound = stepBoundOf(largest, plan.request, chunks, graphs);
+      expect(bound).toBeLessThanOrEqual(plan.prediction.stepSeconds * (1 + 1e-12));
+      expect(bound).toBeGreaterThan(0.9 * plan.prediction.stepSeconds);
+    }
   });
 });
 

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { analyticCosts, nodeSeconds } from '../../src/cost/model.ts';
 import type { Node } from '../../src/graph/graph.ts';
+import { copiesOf } from '../../src/lower/kernel-call.ts';
+import { lowerNode } from '../../src/lower/lower.ts';
 import { leaders } from '../../src/partition/stage-of.ts';
 import { stepTimeBound } from '../../src/plan/step-bound.ts';
 import { smallModels } from '../support/built-in.ts';
@@ -11,7 +13,13 @@ const costs = analyticCosts({ device: { flopsPerSecond: 1e6, bytesPerSecond: 1e7
 
 /** The bound by its definition: every way through a microbatch is walked. */
 function byDefinition(nodes: readonly Node[], speeds: readonly number[], M: number): number {
-  const seconds = (n: Node) => nodeSeconds(n, costs);
+  const copies = (n: Node) => {
+    const types = { inputs: n.inputs.map((t) => t.type), outputs: n.outputs.map((t) => t.type) };
+    return copiesOf(lowerNode('wasm', { op: n.op!.name, ...types, attrs: n.attrs }).calls) !== undefined;
+  };
+  // What a program may do without: sums that are made in place, and bytes that are read where they lie.
+  const vanishes = (n: Node) => n.op && !n.op.alias && (n.op.accumulates || copies(n));
+  const seconds = (n: Node) => (vanishes(n) ? 0 : nodeSeconds(n, costs));
   const isMicro = (n: Node) => n.source === undefined && n.region === 'micro';
   const before = (n: Node) => n.inputs.map((t) => t.node).filter((p) => isMicro(p) && !p.op!.accumulates);
   const readers = new Map<Node, Node[]>(nodes.map((n) => [n, []]));

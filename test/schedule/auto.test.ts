@@ -214,11 +214,9 @@ describe('the least memory', () => {
     fc.assert(
       fc.property(problems, fc.nat(3), (drawn, device) => {
         const { stages, devices } = drawn;
-        // One last stage, and no W that holds more than its F: here the claim is that nothing less will do.
-        const keep = drawn.keep.map((k, s) => Math.min(k, drawn.hold[s]!));
+        // One last stage: here the claim is that nothing less will do.
         const { shape, options } = caseOf({
           ...drawn,
-          keep,
           chain: true,
           microbatches: 1,
           slack: new Array(devices).fill(0),
@@ -241,6 +239,21 @@ describe('the least memory', () => {
       }),
       { numRuns: 20 },
     );
+  });
+
+  it('is that of whole backwards where a W would hold more than its F', () => {
+    const shape = { stages: 2, microbatches: 2, placement: [0, 1], devices: 2 };
+    const durations = { F: 2, B: 2, W: 2, BW: 4 };
+    for (const splitBackward of [true, false]) {
+      const options = { durations, splitBackward };
+      const memory = { perMicrobatch: [1, 1], perWeightGradient: [4, 1], budget: [2, 2] };
+      const { schedule, makespan, gap } = autoSchedule(shape, { ...options, memory });
+      expect(schedule.rows[0]!.map((t) => t.kind)).toEqual(['F', 'F', 'BW', 'BW']);
+      expect([makespan, gap]).toEqual([bruteForce(shape, { ...options, memory }), 0]);
+      expect(() => autoSchedule(shape, { ...options, memory: { ...memory, budget: [0.5, 2] } })).toThrow(
+        expect.objectContaining({ fields: expect.objectContaining({ need: 1, smallestBudget: [1, 1] }) }),
+      );
+    }
   });
 
   it('is less where branches end apart: one goes back before the other is begun', () => {

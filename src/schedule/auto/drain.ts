@@ -13,6 +13,8 @@ import { within } from './rows.ts';
  *                    so far; largest at the m that some stage of d runs next while its other stages are ahead
  */
 export interface Drain {
+  /** Whether backwards are split into B and W. */
+  readonly split: boolean;
   /** The least budget of each device under which draining one microbatch works. */
   readonly need: readonly number[];
   /** F may start on stage s without endangering the end, given every stage's counts of F and B. */
@@ -24,7 +26,27 @@ interface Step {
   readonly stage: number;
 }
 
-export function drainOf(instance: Instance, split: boolean): Drain {
+export interface Drains {
+  /** Undefined where backwards may not be split, or the budgets have no room for what every B leaves to its W. */
+  readonly split: Drain | undefined;
+  readonly whole: Drain;
+}
+
+/** Throws PlanError where not even whole backwards have room: nothing needs less. */
+export function drainsOf(instance: Instance): Drains {
+  const whole = drainOf(instance, false);
+  if (!('safe' in whole)) throw budgetError(instance, whole.need, whole.short);
+  const split = instance.split ? drainOf(instance, true) : undefined;
+  return { split: split && 'safe' in split ? split : undefined, whole };
+}
+
+/** Of no room: the first device that is short of its need. */
+interface Short {
+  readonly need: readonly number[];
+  readonly short: number;
+}
+
+function drainOf(instance: Instance, split: boolean): Drain | Short {
   const { devices, budget, stagesOf, hold, keep } = instance;
   /** A B that leaves more than its F did needs that beside what is held. */
   const surplus = keep.map((k, s) => (split ? Math.max(0, k - hold[s]!) : 0));
@@ -33,14 +55,18 @@ export function drainOf(instance: Instance, split: boolean): Drain {
     need.reduce((w, n, d) => Math.max(w, n === 0 ? 0 : n / budget[d]!), 0);
   const best = orders.reduce((a, b) => (worst(b.need) < worst(a.need) ? b : a));
   const short = best.need.findIndex((n, d) => !within(n, budget[d]!));
-  if (short >= 0) throw budgetError(instance, best.need, short);
+  if (short >= 0) return { need: best.need, short };
 
   const atOnce = Array.from({ length: devices }, (_, d) => {
     const own = stagesOf[d]!;
     return own.reduce((sum, s) => sum + hold[s]!, 0) + own.reduce((most, s) => Math.max(most, surplus[s]!), 0);
   });
   const roomy = atOnce.every((n, d) => within(n, budget[d]!));
-  return { need: best.need, safe: roomy ? byFormula(instance, surplus) : bySteps(instance, best.steps, surplus) };
+  return {
+    split,
+    need: best.need,
+    safe: roomy ? byFormula(instance, surplus) : bySteps(instance, best.steps, surplus),
+  };
 }
 
 function byFormula(

@@ -102,7 +102,7 @@ export class Search {
       this.#player.play(found.rows);
       const rank = this.#player.tails(this.#objective === 'span');
       const [waitW, waitF] = [1, 0].map((x) => new Array<number>(this.instance.devices).fill(x));
-      const base = { split: this.instance.split, lag: Infinity, waitW: waitW!, waitF: waitF! };
+      const base = { split: drain.split, lag: Infinity, waitW: waitW!, waitF: waitF! };
       const next = this.list(drain, { ...base, ...found.policy, first: 'rank', among: 'rank', cap: undefined, rank });
       if (!better(next, found)) break;
       found = next;

@@ -124,7 +124,7 @@ export async function runPartitionStudy(
     const cache = new PlanCache();
     const [name] = Object.keys(request.programs);
     const costs = request.costs ?? analyticCosts();
-    const { largest: graph, chunks } = graphsOf(request, name!, cache);
+    const { largest: graph, chunks, graphs } = graphsOf(request, name!, cache);
     // The experiment's own plan says where its schedule has the stages; other cuts take the same places.
     const own = planOrReason(request, cache);
     if ('why' in own) {
@@ -143,7 +143,7 @@ export async function runPartitionStudy(
     };
     const problem = problemOf(context);
     let bound = leastLoad(problem);
-    const stepBound = stepBoundOf(graph, request, chunks.length);
+    const stepBound = stepBoundOf(graph, request, chunks, graphs);
     for (const method of methods) {
       recorder.signal?.throwIfAborted();
       const what = `${method} on ${request.devices.length} devices${series ? ` (${series})` : ''}`;

@@ -1,0 +1,178 @@
+/** What of a request is refused before a plan is made of it. */
+import { nearest, UsageError } from '../core/errors.ts';
+import { checkOptions, type OptionNames } from '../core/options.ts';
+import { fusionModes } from '../fusion/modes.ts';
+import { type BackendName, simdVariants } from '../lower/kernel-call.ts';
+import { batchNormModes } from '../optim/batch-norm.ts';
+import type { Balance } from '../partition/partition.ts';
+import { recomputeModes } from '../recompute/index.ts';
+import { refuseMixedDevices } from './null-devices.ts';
+import type { PlannedDevice, PlanRequest, ProgramSpec } from './request.ts';
+
+const requestNames: OptionNames<PlanRequest> = {
+  model: 'required',
+  programs: 'required',
+  microbatches: 'required',
+  devices: 'required',
+  schedule: true,
+  partition: 'required',
+  placement: true,
+  stagesPerDevice: true,
+  decided: true,
+  stageSeconds: true,
+  optimizer: true,
+  clip: true,
+  l2: true,
+  recompute: true,
+  batchNorm: true,
+  inputGradients: true,
+  simd: true,
+  blas: true,
+  fusion: true,
+  invariant: true,
+  lifetimes: true,
+  costs: true,
+  cluster: true,
+};
+const programNames: OptionNames<ProgramSpec> = {
+  batch: 'required',
+  mode: 'required',
+  outputs: true,
+  gradientNorm: true,
+  gradientNoise: true,
+};
+const deviceNames: OptionNames<PlannedDevice> = {
+  backend: 'required',
+  memory: 'required',
+  speed: 'required',
+  simulated: true,
+};
+
+/** Throws UsageError for a request with keys that are none, or without one that must be there. */
+export function checkRequestKeys(request: PlanRequest): void {
+  checkOptions('makePlan', request, requestNames);
+  checkKinds(request);
+  for (const [name, spec] of Object.entries(request.programs)) {
+    checkOptions('makePlan', spec, programNames, `programs.${name}`);
+    checkWord(`programs.${name}.mode`, programModes, spec.mode);
+    if (!Number.isInteger(spec.batch)) {
+      throw wrongOption(`programs.${name}.batch`, 'a whole number of samples', spec.batch, 'batch: 32');
+    }
+  }
+  for (const [i, device] of request.devices.entries()) {
+    checkOptions('makePlan', device, deviceNames, `devices.${i}`);
+  }
+}
+
+const programModes = ['train', 'gradients', 'forward'] as const satisfies readonly ProgramSpec['mode'][];
+const backendNames = ['wasm', 'blas', 'reference', 'null'] as const satisfies readonly BackendName[];
+const lifetimes = ['short', 'plain'] as const satisfies readonly NonNullable<PlanRequest['lifetimes']>[];
+const balances = ['time', 'memory', 'parameters'] as const satisfies readonly Balance[];
+const partitionKinds = ['balance', 'cuts', 'stages', 'devices', 'ready'];
+
+/** What the options are, of callers in JavaScript: what is none would fail far from here, or be taken for something else. */
+function checkKinds(request: PlanRequest): void {
+  const { model, programs, devices, partition, optimizer } = request;
+  const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+  if (typeof model?.build !== 'function') throw wrongOption('model', '{ name, build(samples) }', model);
+  if (!isObject(programs) || Object.keys(programs).length === 0) {
+    throw wrongOption('programs', 'at least one program', programs, "{ train: { batch: 32, mode: 'train' } }");
+  }
+  if (!Array.isArray(devices)) {
+    throw wrongOption(
+      'devices',
+      'a list, one entry a device',
+      devices,
+      "[{ backend: 'wasm', memory: null, speed: 1 }]",
+    );
+  }
+  if (partition !== 'auto' && !(isObject(partition) && partitionKinds.some((kind) => kind in partition))) {
+    throw wrongOption(
+      'partition',
+      `'auto', or an object with ${orOf(partitionKinds)}`,
+      partition,
+      "{ cuts: ['layer.1'] }",
+    );
+  }
+  if (optimizer && typeof optimizer.update !== 'function') {
+    throw wrongOption('optimizer', 'what makeOptimizer returns', optimizer, "makeOptimizer({ kind: 'sgd', lr: 0.1 })");
+  }
+  if (isObject(partition) && 'balance' in partition) checkWord('partition.balance', balances, partition.balance);
+  if (!(request.recompute instanceof Map)) checkWord('recompute', recomputeModes, request.recompute);
+  checkWord('batchNorm', batchNormModes, request.batchNorm);
+  checkWord('simd', simdVariants, request.simd);
+  checkWord('fusion', fusionModes, request.fusion);
+  checkWord('lifetimes', lifetimes, request.lifetimes);
+}
+
+function checkWord(option: string, words: readonly string[], word: unknown): void {
+  if (word === undefined || words.includes(word as string)) return;
+  throw wrongOption(option, orOf(words), word, nearest(String(word), words));
+}
+
+const orOf = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(' | ');
+
+function wrongOption(option: string, expected: string, got: unknown, remedy?: string): UsageError {
+  const isObject = typeof got === 'object' && got !== null;
+  const what =
+    typeof got === 'function' ? 'a function' : Array.isArray(got) ? 'a list' : isObject ? 'an object' : `${got}`;
+  return new UsageError('options-invalid', `makePlan: option ${option} must be ${expected}, and is ${what}`, {
+    fields: { option, expected },
+    ...(remedy === undefined ? {} : { remedy }),
+  });
+}
+
+/** Throws UsageError for devices, a cluster or a clip that no plan can be made for. */
+export function checkRequest({ devices, blas, cluster, clip, optimizer }: PlanRequest): void {
+  if (devices.length === 0)
+    throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
+  devices.forEach(refuseUnknownDevice);
+  const native = devices.findIndex(({ backend }) => backend === 'blas');
+  if (native >= 0 && !blas) {
+    throw new UsageError('blas-library', `device ${native} has the backend "blas", and the request names no library`, {
+      fields: { device: native },
+      remedy: "blas: findBlas('auto')",
+    });
+  }
+  refuseMixedDevices(devices);
+  if (cluster && cluster.devices.length !== devices.length) {
+    throw new UsageError(
+      'cluster-devices',
+      `the cluster has ${cluster.devices.length} devices, and the plan ${devices.length}`,
+      {
+        fields: { cluster: cluster.devices.length, devices: devices.length },
+        remedy: 'give the cluster one device for each of devices, in their order',
+      },
+    );
+  }
+  if (clip && !optimizer) {
+    throw new UsageError(
+      'clip-without-optimizer',
+      'clip scales the gradients of an update, and there is no optimizer',
+      {
+        fields: { clip },
+        remedy: "optimizer: makeOptimizer({ kind: 'sgd' })",
+      },
+    );
+  }
+}
+
+/** Callers in JavaScript may leave out what TypeScript asks for; a device without a number would fail far from here. */
+function refuseUnknownDevice({ backend, memory, speed }: PlannedDevice, device: number): void {
+  if (!backendNames.includes(backend)) {
+    const near = nearest(String(backend), backendNames) ?? 'wasm';
+    throw new UsageError('device-invalid', `devices.${device}.backend must be ${orOf(backendNames)}, not ${backend}`, {
+      fields: { device, backend, nearest: near },
+      remedy: `{ backend: '${near}', memory: null, speed: 1 }`,
+    });
+  }
+  const memoryKnown = memory === null || (Number.isFinite(memory) && memory >= 0);
+  if (memoryKnown && Number.isFinite(speed) && speed > 0) return;
+  throw new UsageError(
+    'device-invalid',
+    memoryKnown
+      ? `devices.${device}.speed must be a number > 0, not ${speed}`
+      : `devices.${device}.memory must be bytes, or null for as much as needed, not ${memory}`,
+    { fields: { device, memory, speed }, remedy: "{ backend: 'wasm', memory: null, speed: 1 }" },
+  );
+}
