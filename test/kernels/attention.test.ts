@@ -116,6 +116,10 @@ const cases: readonly Case[] = [
   { B: 1, T: 64, S: 256, D: 32, V: 32, causal: false },
   { B: 2, T: 70, S: 20, D: 4, V: 9, causal: true },
   { B: 1, T: 20, S: 270, D: 4, V: 3, causal: true },
+  // One query, two: row by row.
+  { B: 3, T: 1, S: 300, D: 6, V: 7, causal: false },
+  { B: 2, T: 2, S: 130, D: 5, V: 8, causal: false },
+  { B: 2, T: 2, S: 5, D: 4, V: 3, causal: true },
 ];
 const title = ({ B, T, S, D, V, causal }: Case): string =>
   `${B} × ${T} queries, ${S} keys of ${D}, values of ${V}${causal ? ', causal' : ''}`;

@@ -5,8 +5,8 @@
 // query i sees the keys j ≤ i; tiles of two queries and sixteen keys, and the pairs of a sum, that are hidden as a whole are not
 // computed, and what else is hidden is 0.
 //
-// Operands of products are packed once a block (of keys: once a head, where one block holds them all), scores are read where
-// they lie (attentionTile.ts).
+// Of FEW queries products go row by row, and nothing is packed. Else operands of products are packed once a block (of keys:
+// once a head, where one block holds them all), and scores are read where they lie (attentionTile.ts).
 //
 // Dropout takes weights behind the softmax: e^score times 0 or 1 / (1 − ratio), while the sums are of all. Each is drawn by
 // its place in the matrix (dropout.ts), and drawn again for the gradient; `drop` is where its state lies, or NONE.
@@ -14,7 +14,8 @@
 // Masks hide keys, whose scores become −∞ and whose weights are 0, or are added to scores; `mask` is where their state lies, or
 // NONE. A query that sees nothing has the result 0 and the logarithm LEAST, what the graph of ordinary ops has.
 //
-// Order of every sum, depending on the sizes alone: a product's from zero in ascending order, with q scaled first; a block's
+// Order of every sum, depending on the sizes alone: a product's from zero in ascending order (of few queries, scores in four
+// lanes; y, dq, dk and dv go on from what is there), with q scaled first; a block's
 // Σ e^(score − top) in two f32 vectors, then their lanes in f64; blocks of keys in ascending order, each added to what came
 // before scaled by e^(old top − new top), the sum in f64. Gradients: dk and dv add blocks of queries, dq blocks of keys,
 // ascending, dk and dv from zero.
@@ -28,6 +29,7 @@ import { dotRow, logOne, scaleRow } from './softmax';
 const QUERIES = 64; // queries a block
 const KEYS = 256; // keys a block: their panels and a block of scores lie in L2
 const GRADIENT_KEYS = 128; // keys a block of the gradient, which has three panels and two blocks
+const FEW = 2; // no more queries than pay for packing keys
 const EDGE = 128; // bytes of a whole 2×16 tile, where ragged edges are computed
 const ALL = 0x3fffffff; // keys that a block's first query sees, where none are hidden
 const NONE: usize = usize.MAX_VALUE;
@@ -136,6 +138,7 @@ function maskRow(n: i32, state: usize, row: i32, key: i32, x: usize): void {
  * Forward:  [[dropout]][[masks]][edge][scaled q][kᵀ][v][scores][f32 top a row][f64 sum a row]
  * Gradient: [[dropout]][[masks]][edge][scaled q][its panels][dy][kᵀ][vᵀ][k][weights][their cotangents][[factors of a row]]
  *           [f32 Σ dy·y a row]
+ * Of few queries there is neither edge nor panel.
  */
 export function attentionWorkspace(
   gradient: i32, T: i32, S: i32, D: i32, V: i32, causal: i32, drops: i32, masks: i32,
@@ -144,6 +147,10 @@ export function attentionWorkspace(
   const n = min(keysSeen(T, S, causal), gradient ? GRADIENT_KEYS : KEYS);
   const scores = 4 * m * scoreStep(n);
   const states = (drops ? <i32>DROP_STATE : 0) + (masks ? <i32>MASK_STATE : 0);
+  if (T <= FEW) {
+    const rows = states + up16(4 * m * D) + scores + up16(4 * m);
+    return gradient ? rows + scores + (drops ? 4 * up16(n) : 0) : rows + up16(8 * m);
+  }
   const shared = states + EDGE + up16(4 * m * D) + scores + up16(4 * m) + 4 * D * up16(n);
   if (!gradient) return shared + 4 * n * up16(V) + up16(8 * m);
   return shared + scores + 4 * m * (up16(D) + up16(V)) + 4 * V * up16(n) + 4 * n * up16(D) + (drops ? 4 * up16(n) : 0);
@@ -473,11 +480,81 @@ function seenFirst(causal: i32, i: i32, j: i32): i32 {
 /** Rows that are made weights at a time: what is hidden from all of them is not touched. */
 const ROWS_AT_ONCE = 16;
 
+/** out[j] = a·b[j], vectors of n, their lanes added as ((0 + 2) + (1 + 3)); b's rows `bRow` bytes apart. */
+function dots(count: i32, n: i32, a: usize, b: usize, bRow: usize, out: usize): void {
+  for (; count > 0; count--) {
+    let s = f32x4.splat(0);
+    let x = a;
+    let y = b;
+    let left = n;
+    for (; left >= 4; left -= 4) {
+      s = f32x4.add(s, f32x4.mul(v128.load(x), v128.load(y)));
+      x += 16;
+      y += 16;
+    }
+    if (left > 0) s = f32x4.add(s, f32x4.mul(loadTail(x, left), loadTail(y, left)));
+    s = f32x4.add(s, v128.shuffle<f32>(s, s, 2, 3, 0, 1));
+    store<f32>(out, f32x4.extract_lane(f32x4.add(s, v128.shuffle<f32>(s, s, 1, 0, 3, 2)), 0));
+    b += bRow;
+    out += 4;
+  }
+}
+
+/** y[j] += w[j]·x[j], rows of n; 0 bytes from row to row keep one in its place. */
+function addRows(count: i32, n: i32, w: usize, x: usize, xRow: usize, y: usize, yRow: usize): void {
+  for (; count > 0; count--) {
+    const f = v128.load32_splat(w);
+    let from = x;
+    let to = y;
+    let left = n;
+    for (; left >= 4; left -= 4) {
+      v128.store(to, f32x4.add(v128.load(to), f32x4.mul(f, v128.load(from))));
+      from += 16;
+      to += 16;
+    }
+    if (left > 0) storeTail(to, left, f32x4.add(loadTail(to, left), f32x4.mul(f, loadTail(from, left))));
+    w += 4;
+    x += xRow;
+    y += yRow;
+  }
+}
+
+/** `head` of few queries: row by row, nothing packed. */
+function headOfFew(
+  T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
+  lse: usize, scaled: usize, drop: usize, mask: usize,
+): void {
+  const seen = keysSeen(T, S, causal);
+  const lds = scoreStep(min(seen, KEYS));
+  const row = <usize>lds * 4;
+  const scores = scaled + <usize>up16(4 * T * D);
+  const tops = scores + <usize>T * row;
+  const sums = tops + <usize>up16(4 * T);
+  const kRow = <usize>ldk * 4;
+  const vRow = <usize>ldv * 4;
+  attentionScaled(T, D, q, kRow, scale, scaled);
+  for (let r = 0; r < T; r++) fillRow(V, f32x4.splat(0), y + <usize>r * vRow);
+  for (let j = 0; j < seen; j += KEYS) {
+    const cols = min(KEYS, seen - j);
+    for (let r = 0; r < T; r++) dots(cols, D, scaled + <usize>(r * D) * 4, k, kRow, scores + <usize>r * row);
+    attentionRows(T, cols, 0, j, causal, scores, lds, tops, sums, V, y, ldv, mask);
+    if (drop != NONE) attentionDrops(T, cols, 0, j, S, causal, scores, lds, drop);
+    for (let r = 0; r < T; r++) addRows(cols, V, scores + <usize>r * row, v, vRow, y + <usize>r * vRow, 0);
+    k += <usize>cols * kRow;
+    v += <usize>cols * vRow;
+  }
+  attentionFinish(T, tops, sums, V, y, ldv, lse, mask != NONE ? 1 : 0);
+}
+
 /** One head of one sample: `ldk` elements from a query or key to the next, `ldv` from a value or result to the next. */
 function head(
   T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
   lse: usize, ws: usize, drop: usize, mask: usize,
 ): void {
+  if (T <= FEW) {
+    headOfFew(T, S, D, V, ldk, ldv, causal, scale, q, k, v, y, lse, ws, drop, mask);
+    return;
+  }
   const m = min(T, QUERIES);
   const seen = keysSeen(T, S, causal);
   const n = min(seen, KEYS);
@@ -618,12 +695,54 @@ export function attentionScale(rows: i32, n: i32, x: usize, ldx: i32, factor: f3
   }
 }
 
+/** `headGrad` of few queries. */
+function headGradOfFew(
+  T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
+  lse: usize, dy: usize, dq: usize, dk: usize, dv: usize, scaled: usize, drop: usize, mask: usize,
+): void {
+  const seen = keysSeen(T, S, causal);
+  const n = min(seen, GRADIENT_KEYS);
+  const lds = scoreStep(n);
+  const row = <usize>lds * 4;
+  const weights = scaled + <usize>up16(4 * T * D);
+  const grads = weights + <usize>T * row;
+  const factors = grads + <usize>T * row;
+  const deltas = factors + (drop != NONE ? <usize>up16(n) * 4 : 0);
+  const kRow = <usize>ldk * 4;
+  const vRow = <usize>ldv * 4;
+  attentionScaled(T, D, q, kRow, scale, scaled);
+  attentionDeltas(T, V, dy, y, ldv, deltas);
+  for (let r = 0; r < T; r++) fillRow(D, f32x4.splat(0), dq + <usize>r * kRow);
+  for (let j = 0; j < seen; j += GRADIENT_KEYS) {
+    const cols = min(GRADIENT_KEYS, seen - j);
+    for (let r = 0; r < T; r++) {
+      dots(cols, D, scaled + <usize>(r * D) * 4, k, kRow, weights + <usize>r * row);
+      dots(cols, V, dy + <usize>r * vRow, v, vRow, grads + <usize>r * row);
+    }
+    attentionWeightGrads(T, cols, 0, j, S, causal, weights, grads, lds, lse, deltas, factors, drop, mask);
+    for (let r = 0; r < T; r++) {
+      addRows(cols, V, weights + <usize>r * row, dy + <usize>r * vRow, 0, dv, vRow);
+      addRows(cols, D, grads + <usize>r * row, scaled + <usize>(r * D) * 4, 0, dk, kRow);
+      addRows(cols, D, grads + <usize>r * row, k, kRow, dq + <usize>r * kRow, 0);
+    }
+    k += <usize>cols * kRow;
+    v += <usize>cols * vRow;
+    dk += <usize>cols * kRow;
+    dv += <usize>cols * vRow;
+  }
+  attentionScale(T, D, dq, ldk, scale);
+}
+
 /** As `head`; dk and dv are added to. */
 function headGrad(
   T: i32, S: i32, D: i32, V: i32, ldk: i32, ldv: i32, causal: i32, scale: f32, q: usize, k: usize, v: usize, y: usize,
   lse: usize, dy: usize, dq: usize, dk: usize, dv: usize, ws: usize, drop: usize,
   mask: usize,
 ): void {
+  if (T <= FEW) {
+    headGradOfFew(T, S, D, V, ldk, ldv, causal, scale, q, k, v, y, lse, dy, dq, dk, dv, ws, drop, mask);
+    return;
+  }
   const m = min(T, QUERIES);
   const end = keysSeen(T, S, causal);
   const n = min(end, GRADIENT_KEYS);

@@ -324,12 +324,28 @@ export function packTurned(m: i32, from: i32, k: i32, taps: i32, a: usize, step:
   for (; m > 0; m -= 2) {
     let s = a;
     let left = taps - first;
-    for (let n = k; n > 0; n--) {
-      store<f32>(out, load<f32>(s));
-      store<f32>(out, m > 1 ? load<f32>(s + row) : 0, 4);
-      out += 8;
-      s -= 4;
-      if (--left == 0) {
+    for (let n = k; n > 0; ) {
+      const run = min(n, left);
+      let r = run;
+      if (m > 1) {
+        for (; r >= 4; r -= 4) {
+          const r0 = v128.load(s - 12);
+          const r1 = v128.load(s + row - 12);
+          v128.store(out, v128.shuffle<f32>(r0, r1, 3, 7, 2, 6));
+          v128.store(out, v128.shuffle<f32>(r0, r1, 1, 5, 0, 4), 16);
+          s -= 16;
+          out += 32;
+        }
+      }
+      for (; r > 0; r--) {
+        store<f32>(out, load<f32>(s));
+        store<f32>(out, m > 1 ? load<f32>(s + row) : 0, 4);
+        s -= 4;
+        out += 8;
+      }
+      n -= run;
+      left -= run;
+      if (left == 0) {
         left = taps;
         s += step + row;
       }

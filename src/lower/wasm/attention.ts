@@ -16,6 +16,8 @@ import { type Arg, input, type LowerRule, output, workspace } from '../kernel-ca
 export const queryBlock = 64;
 export const keyBlock = 256;
 const gradientKeyBlock = 128;
+/** No more queries than pay for packing keys. */
+const fewQueries = 2;
 /** Room for a whole tile, where ragged edges are computed. */
 const edgeBytes = 128;
 /** What the kernels keep of a step's dropout, and of masks. */
@@ -41,10 +43,14 @@ export function attentionWorkspace(
   // From row to row of scores an odd number of cache lines.
   const scores = 4 * m * (up16(n) | 16);
   const states = (drops ? dropStateBytes : 0) + (masks ? maskStateBytes : 0);
+  const factors = drops ? 4 * up16(n) : 0;
+  if (queries <= fewQueries) {
+    return states + up16(4 * m * size) + scores + up16(4 * m) + (isGradient ? scores + factors : up16(8 * m));
+  }
   const shared = states + edgeBytes + up16(4 * m * size) + scores + up16(4 * m) + 4 * size * up16(n);
   if (!isGradient) return shared + 4 * n * up16(valueSize) + up16(8 * m);
   const panels = 4 * m * (up16(size) + up16(valueSize)) + 4 * valueSize * up16(n) + 4 * n * up16(size);
-  return shared + scores + panels + (drops ? 4 * up16(n) : 0);
+  return shared + scores + panels + factors;
 }
 
 /** A pointer that the kernels take for none. */
