@@ -8,8 +8,13 @@ const computing = [
   ...['autodiff', 'backends', 'conformance', 'core', 'cost', 'formats', 'graph', 'kernels', 'lower', 'nn', 'ops'],
   ...['partition', 'recompute', 'report', 'schedule', 'simulate'],
 ].join('|');
-/** Those in these folders that start threads or processes, or measure the process. */
-const others = ['test/formats/fuzz/*.test.ts', 'test/partition/deadline.test.ts', 'test/partition/search.test.ts'];
+/** Those in these folders that start threads or processes, measure the process, or put something in the place of Node's modules. */
+const others = [
+  'test/formats/fuzz/*.test.ts',
+  'test/formats/{append,folder-lock,folder-lock-races}.test.ts',
+  'test/partition/deadline.test.ts',
+  'test/partition/search.test.ts',
+];
 
 export default defineConfig({
   test: {

@@ -178,6 +178,7 @@ async function runModel(name, config, machine, until) {
       const counted = profile.leastDisturbed(steps);
       const priced = { ...plan, request: { ...plan.request, costs } };
       const steady = plans.steadyStepOf(priced);
+      if (!steady) throw new Error(`${name}: steps of ${layout.schedule} can not be begun ahead`);
       // Which core a device has is not known: each device meets each core's trace.
       const simulated = traces.flatMap((speeds, i) =>
         BEGINS.map((share, k) =>

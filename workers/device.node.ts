@@ -14,7 +14,7 @@ import { nodeEndpoint } from '../src/runtime/node-endpoint.ts';
 import '../src/runtime/remote-errors.ts';
 import { type DeviceApi, type DeviceStart, STEP_ENDED, WIRE_VERSION } from '../src/runtime/wire.ts';
 
-/** A thread that has waited for a core for more than this share of a step has others beside it. */
+/** A thread that has waited for a core for more than this share of the time since its last step began has others beside it. */
 const FREE_SHARE = 0.05;
 
 /** Waits for word of the device that it is, and lasts as long. */

@@ -16,6 +16,7 @@ import {
   profiledCosts,
   Session,
   searchPlan,
+  simulate,
 } from '../../dist/index.js';
 import { instanceOf, learningRateOf } from './instance.mjs';
 import { decline, serve } from './serve.mjs';
@@ -84,10 +85,9 @@ function planned() {
  */
 function idealOf(plan) {
   const link = () => ({ bytesPerSecond: Number.POSITIVE_INFINITY, secondsLatency: 0 });
-  const { bubbleFraction } = plans.steadyStepOf({
-    ...plan,
-    request: { ...plan.request, costs: { ...plan.request.costs, link } },
-  });
+  const free = { ...plan, request: { ...plan.request, costs: { ...plan.request.costs, link } } };
+  // A plan whose steps can not be begun ahead is played from start to end.
+  const { bubbleFraction } = plans.steadyStepOf(free) ?? simulate.predict(free);
   return devices * (1 - bubbleFraction);
 }
 

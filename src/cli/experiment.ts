@@ -1,6 +1,5 @@
 /** From a command line to an experiment: the file, or a stored plan's, with the flags set over it. */
 
-import { realpathSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { FormatError, UsageError } from '../core/errors.ts';
 import { JsonError, parseJson } from '../core/json.ts';
@@ -13,7 +12,7 @@ import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
 import { isPath, pathsIn, resolvePaths } from '../train/experiment/paths.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import { isSweepKey, schemaOfKey, setSweep } from '../train/experiment/sweep.ts';
-import { type Invocation, textOf } from './invocation.ts';
+import { type Invocation, refuseOverwriting, textOf } from './invocation.ts';
 
 export interface LoadedExperiment {
   readonly experiment: Experiment;
@@ -60,7 +59,7 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   const parsed = parseExperiment(experiment, where);
   refuseResume(parsed, invocation);
   refuseCheckpointFlag(invocation);
-  refuseOverwriting(invocation, parsed);
+  refuseResultsOverInputs(invocation, parsed);
   if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
   return { experiment: parsed, where, given: new Set(Object.keys(experiment)) };
 }
@@ -101,30 +100,21 @@ function refuseCheckpointFlag({ command, keys }: Invocation): void {
 }
 
 const flagsOfInputs = ['params', 'direction', 'plan', 'profile', 'cluster'];
-const flagsOfResults = ['out', 'planOut', 'html', 'trace'];
+const flagsOfResults = [
+  ['out', 'out'],
+  ['planOut', 'plan-out'],
+  ['html', 'html'],
+  ['trace', 'trace'],
+] as const;
 
-/** A result that is written over what it was made from is a slip of the hand: neither can be made again. */
-function refuseOverwriting(invocation: Invocation, experiment: Experiment): void {
-  const { file } = invocation;
+function refuseResultsOverInputs(invocation: Invocation, experiment: Experiment): void {
   const inputs = [
-    ...(file === undefined ? [] : [['the experiment', file] as const]),
-    ...flagsOfInputs.map((name) => [`--${name}`, textOf(invocation, name)] as const),
-    ...pathsIn(experiment),
-  ].flatMap(([what, path]) => (path && isFile(path) ? [{ what, path: realpathSync(path) }] : []));
-  for (const name of flagsOfResults) {
-    const path = textOf(invocation, name);
-    if (!path || !isFile(path)) continue;
-    const same = inputs.find((input) => input.path === realpathSync(path));
-    if (!same) continue;
-    const flag = name === 'planOut' ? 'plan-out' : name;
-    throw new UsageError('result-over-input', `--${flag} ${path} would be written over ${same.what}, which is read`, {
-      fields: { flag, path, input: same.what },
-      remedy: `another file for --${flag}`,
-    });
-  }
+    { what: 'the experiment', path: invocation.file },
+    ...flagsOfInputs.map((name) => ({ what: `--${name}`, path: textOf(invocation, name) })),
+    ...pathsIn(experiment).map(([what, path]) => ({ what, path })),
+  ];
+  for (const [name, flag] of flagsOfResults) refuseOverwriting(flag, textOf(invocation, name), inputs);
 }
-
-const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
 /** A sweep is many experiments, and every command but `study` is about one. */
 function refuseSweep({ command, file }: Invocation, where: string): never {

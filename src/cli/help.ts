@@ -1,5 +1,5 @@
 /**
- * Help as text, from the descriptions of the commands alone: asking for help loads nothing else. Terms stand in one column as
+ * Help as text, from the descriptions of the commands: asking for help loads nothing else, but of experiments' keys their schema. Terms stand in one column as
  * wide as the longest, what they mean beside it, wrapped at the width.
  */
 import { backendFlag, type CommandSpec, commands, memoryFlag, type OwnFlag } from './commands.ts';

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nearest, PartitaError, UsageError } from '../core/errors.ts';
 
@@ -50,7 +50,8 @@ export function refuseUnwritable(flag: string, path: string | undefined): void {
   };
   if (path === '') throw new UsageError('command-line', `--${flag}: expected a file, got ""`, { fields: { flag } });
   if (!existsSync(folder)) refuse(`there is no folder ${folder}`, `mkdir -p ${folder}`);
-  const existing = statSync(path, { throwIfNoEntry: false });
+  if (!statSync(folder).isDirectory()) refuse(`${folder} is a file`, `--${flag} FILE`);
+  const existing = statOf(path, (why) => refuse(why, `--${flag} FILE`));
   if (existing?.isDirectory()) refuse('it is a folder', `--${flag} ${join(path, 'FILE')}`);
   // A regular file is written beside and renamed; anything else is written as it is.
   const written = !existing || existing.isFile() ? folder : path;
@@ -58,6 +59,43 @@ export function refuseUnwritable(flag: string, path: string | undefined): void {
     accessSync(written, constants.W_OK);
   } catch {
     refuse(`${written} may not be written to`, `--${flag} FILE`);
+  }
+}
+
+/** What a command reads, and where. */
+export interface ReadFile {
+  /** `the experiment`, `--params`. */
+  readonly what: string;
+  readonly path: string | undefined;
+}
+
+/** A result that is written over what it was made from is a slip of the hand: neither can be made again. */
+export function refuseOverwriting(flag: string, path: string | undefined, inputs: readonly ReadFile[]): void {
+  const real = realFile(path);
+  const same = real === undefined ? undefined : inputs.find((input) => realFile(input.path) === real);
+  if (!same) return;
+  throw new UsageError('result-over-input', `--${flag} ${path} would be written over ${same.what}, which is read`, {
+    fields: { flag, path, input: same.what },
+    remedy: `another file for --${flag}`,
+  });
+}
+
+/** The real path of a file; undefined where there is none, or it cannot be reached: whoever reads it says why. */
+function realFile(path: string | undefined): string | undefined {
+  if (!path) return undefined;
+  try {
+    return statSync(path).isFile() ? realpathSync(path) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function statOf(path: string, refuse: (why: string) => void): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    refuse((error as Error).message);
+    return undefined;
   }
 }
 

@@ -4,6 +4,7 @@ import { runCommandLine } from './command-line.ts';
 
 const controller = new AbortController();
 let interrupted = 0;
+let isOutputLost = false;
 const handlers = (
   [
     ['SIGINT', 130],
@@ -20,8 +21,9 @@ const handlers = (
 });
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // A reader that has seen enough (`partita plan … | head`) is no failure.
-  if (error.code === 'EPIPE' || interrupted !== 0) return;
-  process.exitCode = interrupted = 1;
+  if (error.code === 'EPIPE' || isOutputLost) return;
+  isOutputLost = true;
+  process.exitCode = 1;
   process.stderr.write(`partita: cannot write to standard output: ${error.message}\n`);
   controller.abort(error);
 });
@@ -36,5 +38,5 @@ runCommandLine(process.argv.slice(2), {
     for (const remove of handlers) remove();
   },
 }).then((exitCode) => {
-  process.exitCode = exitCode;
+  process.exitCode = isOutputLost && exitCode === 0 ? 1 : exitCode;
 });

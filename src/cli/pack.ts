@@ -9,7 +9,7 @@ import { writeFileAtomic } from '../formats/atomic.ts';
 import { type PackingBuffer, parsePackingCsv, writePackingCsv } from '../formats/packing-csv.ts';
 import type { Packing } from '../memory/pack-blocks.ts';
 import type { PackReport, PackTask } from '../memory/pack-task.ts';
-import { type Invocation, numberOf, textOf } from './invocation.ts';
+import { type Invocation, numberOf, refuseOverwriting, textOf } from './invocation.ts';
 import { CommandClock } from './partition-clock.ts';
 
 const defaultTimeLimit = 60;
@@ -23,6 +23,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const capacity = size === undefined ? undefined : parseBytes(size, '--capacity');
   const timeLimit = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY) ?? defaultTimeLimit;
   const out = textOf(invocation, 'out');
+  refuseOverwriting('out', out, [{ what: 'the table', path: file }]);
   const content = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     throw new PartitaError('read-failed', `cannot read ${file}: ${cause.message}`, {
       fields: { path: file, cause: cause.code ?? null },

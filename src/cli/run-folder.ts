@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { PartitaError } from '../core/errors.ts';
 import { appendTo } from '../formats/append.ts';
 import { removeLeftovers, writeFileAtomic } from '../formats/atomic.ts';
-import { type FolderLock, type FolderUse, lockFolder } from '../formats/folder-lock.ts';
+import { type FolderLock, type FolderUse, lockFolder, refuseHeldFolder } from '../formats/folder-lock.ts';
 import { makeFolder } from '../formats/make-folder.ts';
 import { writeFailed } from '../formats/write-failed.ts';
 
@@ -16,6 +16,15 @@ const run: FolderUse = {
   does: 'writes its files there',
   flag: '--run-dir',
 };
+
+/** Throws PartitaError where another training holds the folder: before a plan is made for this one. */
+export function refuseHeldRun(path: string): void {
+  try {
+    refuseHeldFolder(path, run);
+  } catch (error) {
+    if (error instanceof PartitaError) throw error; // any other is told where the folder is made
+  }
+}
 
 /** As 'w', and what is cut off a line leaves no hole: each is written at the end. */
 const emptied = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_APPEND;

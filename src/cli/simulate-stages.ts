@@ -28,7 +28,16 @@ import {
   validateSchedule,
   writeScheduleCsv,
 } from '../schedule/index.ts';
-import { choiceOf, type Invocation, numbersOf, pathOf, refuseUnwritable, textOf, wholeNumberOf } from './invocation.ts';
+import {
+  choiceOf,
+  type Invocation,
+  numbersOf,
+  pathOf,
+  refuseOverwriting,
+  refuseUnwritable,
+  textOf,
+  wholeNumberOf,
+} from './invocation.ts';
 
 /** Times of one microbatch on one stage. */
 interface StageTimes {
@@ -87,6 +96,10 @@ export async function run(invocation: Invocation): Promise<number> {
   const out = pathOf(invocation, 'scheduleOut');
   refuseUnwritable('schedule-out', out);
   const asked = askedFor(invocation);
+  refuseOverwriting('schedule-out', out, [
+    { what: '--schedule', path: asked.schedule },
+    { what: '--costs', path: pathOf(invocation, 'costs') },
+  ]);
   const fromFile = asked.schedule.endsWith('.csv')
     ? readScheduleCsv(readText(asked.schedule), { name: asked.schedule })
     : undefined;

@@ -30,12 +30,13 @@ import { loadExperiment } from './experiment.ts';
 import { type Invocation, pathOf, textOf } from './invocation.ts';
 import { cacheOf, plansOf } from './measuring.ts';
 import { evaluationText, makeProgress } from './progress.ts';
-import { RunFolder } from './run-folder.ts';
+import { RunFolder, refuseHeldRun } from './run-folder.ts';
 import { batchOfNullTraining, playTraining } from './train-null.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   await using threads = new DeviceThreads();
   const runDir = pathOf(invocation, 'runDir', 'a folder');
+  if (runDir !== undefined) refuseHeldRun(runDir);
   const { prepared, plan, cached, checkpoint } = await planTraining(invocation, (devices, simd) =>
     threads.start(devices, simd),
   );

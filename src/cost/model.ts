@@ -72,19 +72,18 @@ export const withLinks = (costs: CostModel, link: CostModel['link']): CostModel 
 
 /** The slowest link among some devices, latency and bandwidth each at their worst: a bound for every transfer. */
 export function slowestLink(costs: CostModel, devices: readonly number[]): LinkModel {
-  let slowest: LinkModel | undefined;
+  if (!devices.some((d) => d !== devices[0])) return costs.link(0, 0);
+  let [bytesPerSecond, secondsLatency, secondsSend] = [Number.POSITIVE_INFINITY, 0, 0];
   for (const from of devices) {
     for (const to of devices) {
       if (from === to) continue;
       const link = costs.link(from, to);
-      slowest = {
-        bytesPerSecond: Math.min(slowest?.bytesPerSecond ?? Number.POSITIVE_INFINITY, link.bytesPerSecond),
-        secondsLatency: Math.max(slowest?.secondsLatency ?? 0, link.secondsLatency),
-        secondsSend: Math.max(slowest?.secondsSend ?? 0, link.secondsSend ?? 0),
-      };
+      bytesPerSecond = Math.min(bytesPerSecond, link.bytesPerSecond);
+      secondsLatency = Math.max(secondsLatency, link.secondsLatency);
+      secondsSend = Math.max(secondsSend, link.secondsSend ?? 0);
     }
   }
-  return slowest ?? costs.link(0, 0);
+  return { bytesPerSecond, secondsLatency, secondsSend };
 }
 
 /** Seconds of one run of a node on a device of speed 1. Sources and aliases run no kernel and cost nothing. */

@@ -24,7 +24,7 @@ export function parseCsv(text: string, where: string, options: CsvOptions = {}):
   const records = splitRecords(text, options.delimiter ?? ',', where);
   const first = records[0];
   if (first === undefined) throw new FormatError('csv-empty', `${where}: no lines`, { fields: { file: where } });
-  const named = isHeader(first.fields, options.header ?? 'auto', where);
+  const named = isHeader(first.fields, records[1]?.fields, options.header ?? 'auto', where);
   const names = named ? first.fields.map((name) => name.trim()) : undefined;
   const body = named ? records.slice(1) : records;
   const columns = first.fields.length;
@@ -58,11 +58,23 @@ export function parseCsv(text: string, where: string, options: CsvOptions = {}):
   return { names, rows: body.length, columns, values };
 }
 
-/** A first line of both kinds may be a header with a year in it, or a sample with a value missing, which would be lost. */
-function isHeader(fields: readonly string[], header: NonNullable<CsvOptions['header']>, where: string): boolean {
+/**
+ * A first line of both kinds may be a header with numbers for names, or a sample with a value missing, which would be lost. A
+ * header's texts are names, above a line of numbers (`country,2019,2020`); or it counts, behind the name of an index that has
+ * none (`,0,1,2`, as pandas writes).
+ */
+function isHeader(
+  fields: readonly string[],
+  next: readonly string[] | undefined,
+  header: NonNullable<CsvOptions['header']>,
+  where: string,
+): boolean {
   if (header !== 'auto') return header === 'yes';
   const texts = fields.filter((field) => !number.test(field));
   if (texts.length === 0 || texts.length === fields.length) return texts.length > 0;
+  const counts = fields[0] === '' && fields.slice(1).every((field, i) => field.trim() === `${i}`);
+  const isAboveNumbers = next?.every((field) => number.test(field)) === true;
+  if (isAboveNumbers && (counts || texts.every((text) => /^\s*\p{L}/u.test(text) && !missing.test(text)))) return true;
   throw new FormatError(
     'csv-header',
     `${where}, line 1: ${JSON.stringify(texts[0])} is not a number and other fields are: a header, or a sample?`,
@@ -70,11 +82,14 @@ function isHeader(fields: readonly string[], header: NonNullable<CsvOptions['hea
   );
 }
 
+/** What stands for a value that is missing, or is no finite one. */
+const missing = /^\s*(na|n\/a|nan|null|none|nil|inf|infinity|\?)?\s*$/i;
+
 /** Of a field that is no number. */
 function remedyFor(field: string, columns: number): string {
   const other = [';', '\t', '|'].find((delimiter) => columns === 1 && field.includes(delimiter));
   if (other !== undefined) return `--data.delimiter ${other === '\t' ? "$'\\t'" : `'${other}'`}`;
-  if (/^\s*(na|n\/a|nan|null|none|\?)?\s*$/i.test(field)) return 'fill missing values, or leave out their lines';
+  if (missing.test(field)) return 'fill missing values, or leave out their lines';
   return 'write numbers: of categories, 0, 1, 2 …';
 }
 

@@ -5,7 +5,7 @@
  * the next one on this machine takes over: the process is gone, or its number belongs to one that began at another time.
  */
 import { randomBytes } from 'node:crypto';
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, copyFileSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { PartitaError } from '../core/errors.ts';
@@ -51,7 +51,7 @@ export function lockFolder(dir: string, use: FolderUse): FolderLock {
   } satisfies Holder);
   for (;;) {
     if (makeLock(file, own)) break;
-    const text = readLock(file);
+    const text = readWhole(file);
     if (text === undefined) continue;
     refuseHolder(dir, use, text);
     takeAway(file, text);
@@ -63,9 +63,6 @@ export function lockFolder(dir: string, use: FolderUse): FolderLock {
     },
   };
 }
-
-/** File systems without hard links (FAT, some network drives) answer so. */
-const noLinks = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
 
 /**
  * False where there is a lock already. It has its content before it has its name, so that nobody reads half of one; without
@@ -79,7 +76,8 @@ function makeLock(file: string, content: string): boolean {
     try {
       linkSync(made, file);
     } catch (error) {
-      if (!noLinks.includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
+      // File systems without hard links (FAT, some network drives) say so in many ways.
       writeFileSync(file, content, { flag: 'wx' });
     }
     return true;
@@ -91,18 +89,39 @@ function makeLock(file: string, content: string): boolean {
   }
 }
 
-/** Removes a stale lock. Somebody else may have done so and hold the folder by now: that one's lock is put back. */
+/**
+ * Removes a stale lock. Somebody else may have done so and hold the folder by now: that one's lock is left, or where it came in
+ * the moment between, put back. (Who makes a third in that moment's moment is not kept out.)
+ */
 function takeAway(file: string, stale: string): void {
   const aside = `${file}.${process.pid}`;
   try {
+    if (readLock(file) !== stale) return;
     renameSync(file, aside);
-    if (readFileSync(aside, 'utf8') !== stale) linkSync(aside, file);
+    if (readFileSync(aside, 'utf8') !== stale) putBack(aside, file);
   } catch (error) {
     if (!['ENOENT', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   } finally {
     rmSync(aside, { force: true });
   }
 }
+
+function putBack(aside: string, file: string): void {
+  try {
+    linkSync(aside, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
+    copyFileSync(aside, file, constants.COPYFILE_EXCL);
+  }
+}
+
+/** An empty lock is one that is being written, where there are no hard links; who leaves it so was killed. */
+function readWhole(file: string): string | undefined {
+  if (readLock(file) === '') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, MILLISECONDS_TO_WRITE);
+  return readLock(file);
+}
+
+const MILLISECONDS_TO_WRITE = 50;
 
 function readLock(file: string): string | undefined {
   try {
@@ -120,11 +139,12 @@ function refuseHolder(dir: string, { file, code, who, does, flag }: FolderUse, t
   const { pid, host } = holder;
   const isHere = host === hostname();
   if (isHere && !isRunning(holder)) return;
+  const wasAsked = statusOf(pid) !== undefined; // else its number may have been given again
   const holds = isHere ? (pid === process.pid ? 'this process' : `process ${pid}`) : `process ${pid} on ${host}`;
   throw new PartitaError(code, `${dir}: ${who} of ${holds} ${does}`, {
     fields: { dir, pid, host },
     remedy: isHere
-      ? `wait until it has ended, or give another ${flag}`
+      ? `wait until it has ended, or give another ${flag}${wasAsked ? '' : `; where it is another process, remove ${join(dir, file)}`}`
       : `give another ${flag}, or where that process has ended, remove ${join(dir, file)}`,
   });
 }

@@ -82,6 +82,17 @@ export class Graph {
 
   /** A tensor that the user feeds each step. */
   input(name: string, options: InputOptions): Tensor {
+    if (!Array.isArray(options?.shape) || !['f32', 'i32', 'bool', undefined].includes(options.dtype)) {
+      const got = Array.isArray(options?.shape) ? `the dtype ${options.dtype}` : 'no shape';
+      throw new GraphError(
+        'bad-input',
+        `input ${name} has a shape and is f32, i32 or bool; it was given ${got}${callerLine()}`,
+        {
+          fields: { input: name },
+          remedy: `graph.input('${name}', { shape: [32, 10], dtype: 'f32' })`,
+        },
+      );
+    }
     const batchAxis = options.batchAxis === undefined ? 0 : options.batchAxis;
     return this.feed(name, { dtype: options.dtype ?? 'f32', shape: options.shape }, { kind: 'data', batchAxis });
   }

@@ -185,7 +185,7 @@ function firstDifference(a: Uint8Array, b: Uint8Array, from: number, to: number)
   // Word by word where both ends allow it: this runs over the whole memory behind every instruction.
   const firstWord = Math.min(to, Math.ceil(from / 4) * 4);
   for (let i = from; i < firstWord; i++) if (a[i] !== b[i]) return i;
-  const words = (to - firstWord) >> 2;
+  const words = Math.floor((to - firstWord) / 4);
   const [p, q] = [new Int32Array(a.buffer, firstWord, words), new Int32Array(b.buffer, firstWord, words)];
   let i = 0;
   while (i < words && p[i] === q[i]) i++;

@@ -20,9 +20,13 @@ export class CoreWatch {
 
   #look(): { now: number; waited: number } {
     const length = readSync(this.#file!, this.#text, 0, this.#text.length, 0);
-    const waited = Number(this.#text.toString('latin1', 0, length).split(' ', 2)[1]) / 1e6;
-    if (!Number.isFinite(waited)) throw new Error('another system counts otherwise');
-    return { now: performance.now(), waited };
+    const [run, waited] = this.#text
+      .toString('latin1', 0, length)
+      .split(' ', 2)
+      .map((ns) => Number(ns) / 1e6);
+    // Who reads has run; a kernel that does not keep the account says 0.
+    if (!(run! > 0) || !Number.isFinite(waited)) throw new Error('the system does not count');
+    return { now: performance.now(), waited: waited! };
   }
 
   /** The share of the time since the last look for which the thread has waited for a core; 1 where nobody tells. */

@@ -19,7 +19,8 @@ export function fillWords(memory: ArrayBufferLike, offset: number, bytes: number
   const from = Math.min(end, Math.ceil(offset / 4) * 4);
   const to = Math.max(from, Math.floor(end / 4) * 4);
   for (let i = offset; i < from; i++) view[i] = at(i);
-  new Int32Array(memory, 0, to >> 2).fill(word, from >> 2);
+  // Not `>> 2`: what lies beyond 2 GiB would be negative.
+  if (to > from) new Int32Array(memory, from, (to - from) / 4).fill(word);
   for (let i = to; i < end; i++) view[i] = at(i);
 }
 
@@ -33,7 +34,7 @@ export function highestChanged(memory: ArrayBufferLike, word: number): number {
 
 /** Bytes of [offset, offset + bytes) that are not poison. */
 export function changedBytes(memory: ArrayBufferLike, offset: number, bytes: number, word: number): number {
-  const words = new Int32Array(memory, offset, bytes >> 2);
+  const words = new Int32Array(memory, offset, Math.floor(bytes / 4));
   let count = 0;
   for (let i = 0; i < words.length; i++) if (words[i] !== word) count += changedPrefix(words[i]!, word);
   const tail = new Uint8Array(memory, offset + words.length * 4, bytes % 4);

@@ -1,5 +1,5 @@
 import { DeviceError, UsageError } from '../core/errors.ts';
-import type { HostTensor, TensorData, TensorType } from '../core/types.ts';
+import { formatType, type HostTensor, sameType, type TensorData, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
@@ -89,9 +89,11 @@ export class PersistentValues {
 const plural = { parameter: 'parameters', buffer: 'buffers', state: 'optimizer state' } as const;
 
 function checkFits({ tensor, bytes }: Home, value: HostTensor): void {
-  if (value.data.byteLength === bytes && value.type.dtype === tensor.dtype) return;
-  throw new UsageError('parameter-type', `${tensor} cannot take ${value.data.length} values of ${value.type.dtype}`, {
-    fields: { name: tensor.name },
+  if (value.data.byteLength === bytes && sameType(value.type, tensor.type)) return;
+  const what = `${value.data.length} values of ${formatType(value.type)}`;
+  throw new UsageError('parameter-type', `${tensor} cannot take ${what}`, {
+    fields: { name: tensor.name, expected: formatType(tensor.type), got: formatType(value.type) },
+    remedy: `give ${formatType(tensor.type)}`,
   });
 }
 

@@ -91,8 +91,8 @@ export interface StepRecord {
  *     await using session = await Session.open(plan);
  *     for await (const { step, loss } of train({ session, data, steps: 100 })) console.log(step, loss);
  *
- * The next step's batch is read while the devices compute. Leaving the loop early leaves the session as it is behind the last record. A resumed training yields the steps behind its
- * checkpoint only; those before are the checkpoint's `records`.
+ * The next step's batch is read while the devices compute. Leaving the loop early leaves the session as it is behind the last
+ * record. A resumed training yields the steps behind its checkpoint only; those before are the checkpoint's `records`.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, void, undefined> {
   checkOptions('train', options, trainNames);

@@ -12,7 +12,7 @@ const train = ['train', ...digits, '--steps', '40', '--run-dir', 'run'];
 function redirected(folder: string, args: readonly string[], to: { stdout?: string; stderr?: string }) {
   const files = [to.stdout, to.stderr].map((path) => (path === undefined ? ('pipe' as const) : openSync(path, 'w')));
   return new Promise<{ code: number | null; stderr: string }>((resolve, reject) => {
-    const main = join(packageRoot(), 'dist', 'cli', 'main.js');
+    const main = join(packageRoot(), 'dist', 'cli', 'main.cjs');
     const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ['ignore', ...files] });
     let stderr = '';
     child.stdout?.resume();
@@ -41,6 +41,17 @@ describe('a training whose output nobody takes', () => {
     expect(readdirSync(join(folder, 'run'))).toContain('result.json');
     expect((await redirected(folder, ['trian'], { stderr: full })).code).toBe(2);
   });
+
+  it.runIf(existsSync(full)).each([['--help'], ['--version'], ['train', '--help']])(
+    'is a failure of what is only told, too: %s %s',
+    async (...args) => {
+      const { code, stderr } = await redirected(workFolder(), args.filter(Boolean), { stdout: full });
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringContaining('partita: cannot write to standard output: ENOSPC'),
+      });
+    },
+  );
 
   it.runIf(existsSync(full)).each([[[]], [['--json', '--quiet']]])(
     'ends with an error where standard output is: %j',

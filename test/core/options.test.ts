@@ -156,7 +156,11 @@ describe('options of requests', () => {
     await using session = await Session.open(plan, { transport: 'local' });
     expect((await rejected(session.run('train', {}, loose({ rate: 1 })))).message).toContain('unknown option rate');
     expect(thrown(() => session.stage('train', {}, loose({ stp: 1 }))).message).toContain('did you mean "step"?');
-    const options = { session, data: { name: 'none', steps: 0, stepsPerEpoch: 1 }, steps: 0 };
+    const options = {
+      session,
+      data: { name: 'none', steps: 0, stepsPerEpoch: 1, batchAt: () => ({ tensors: {} }) },
+      steps: 0,
+    };
     const end = (more: object) => train(loose({ ...options, ...more })).next();
     expect((await rejected(end({ learningrate: () => 1 }))).message).toContain('did you mean "learningRate"?');
     expect((await rejected(end({ checkpoint: { dir: 'x', evry: 1 } }))).message).toContain(

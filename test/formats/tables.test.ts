@@ -57,14 +57,32 @@ describe('csv', () => {
       'csv-header',
       { line: 1, got: '' },
     ],
-    ['a header with a year in it', 'name,2024\n1,2', 'csv-header', { line: 1, got: 'name' }],
   ])('refuses %s', (_what, text, code, fields) => {
     expect(() => parseCsv(text, 'data.csv')).toThrow(failing(code, fields));
     expect(() => parseCsv(text, 'data.csv')).toThrow('data.csv');
   });
 
+  it.each([
+    ['a year for a name', 'country,2019,2020\n1,2,3', ['country', '2019', '2020']],
+    ['an index without a name, as pandas writes', ',0,1\n0,5,6\n1,7,8', ['', '0', '1']],
+    ["scikit-learn's count of samples", '1,2,setosa\n5.1,3.5,0', ['1', '2', 'setosa']],
+  ])('takes for a header one with %s', (_what, text, names) => {
+    expect(parseCsv(text, 't')).toMatchObject({ names, rows: text.split('\n').length - 1 });
+  });
+
+  it.each([
+    ['NaN,1,2\n3,4,5', 'NaN'],
+    [',1,2\n3,4,5', ''],
+    ['?,1,2\n3,4,5', '?'],
+    ['1.5x,1,2\n3,4,5', '1.5x'],
+    ['5.1,3.5,setosa\n4.9,3.0,setosa', 'setosa'],
+    ['name,2024', 'name'],
+  ])('asks whether a first line is a header or a sample: %j', (text, got) => {
+    expect(() => parseCsv(text, 't')).toThrow(failing('csv-header', { line: 1, got }));
+  });
+
   it('takes a first line of both kinds as it is told', () => {
-    expect(parseCsv('name,2024\n1,2', 't', { header: 'yes' })).toMatchObject({ names: ['name', '2024'], rows: 1 });
+    expect(parseCsv('name,2024', 't', { header: 'yes' })).toMatchObject({ names: ['name', '2024'], rows: 0 });
     expect(() => parseCsv('1,,0\n3,4,1', 't', { header: 'no' })).toThrow(
       failing('csv-not-a-number', { line: 1, column: 2 }),
     );

@@ -137,6 +137,19 @@ describe('attention', () => {
     expectClose(dv!, expected.dv, 5e-5, 2e-5);
   });
 
+  // One query of 1 over the keys 0 and −x, the second of which has the value 1: e^−x / (1 + e^−x).
+  it('has weights within 1.5e-7, whatever the difference of two scores', () => {
+    const n = 4000;
+    const keys = Float32Array.from({ length: 2 * n }, (_, i) => (i % 2) * ((-25 * i) / n));
+    const values = Float32Array.from(keys, (_, i) => i % 2);
+    const [y] = forward({ B: n, T: 1, S: 2, D: 1, V: 1, causal: false }, new Float32Array(n).fill(1), keys, values);
+    const wrong = y.map((w, i) => {
+      const weight = Math.exp(Math.fround(Math.fround(scale) * keys[2 * i + 1]!));
+      return Math.abs(w - weight / (1 + weight));
+    });
+    expect(Math.max(...wrong)).toBeLessThan(1.5e-7);
+  });
+
   // Around pairs of rows, panels of 16, groups of 16 rows, and blocks of 64, 128 and 256; sizes of a head around panels.
   const edges = [1, 2, 3, 15, 16, 17, 18, 31, 63, 64, 65, 66, 127, 129, 193, 255, 257];
   const widths = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 33];

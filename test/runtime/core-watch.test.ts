@@ -12,9 +12,11 @@ describe('whether others want the cores', () => {
   it.skipIf(process.platform !== 'linux')(
     'is told by the system: a thread among three times as many as there are cores waits most of its time',
     async () => {
+      const isOver = new Int32Array(new SharedArrayBuffer(4));
       const spin =
-        'const end = Date.now() + 600; require("node:worker_threads").parentPort.postMessage(0); while (Date.now() < end);';
-      const workers = Array.from({ length: 3 * availableParallelism() }, () => new Worker(spin, { eval: true }));
+        'const { parentPort, workerData } = require("node:worker_threads"); parentPort.postMessage(0); while (Atomics.load(workerData, 0) === 0);';
+      const options = { eval: true, workerData: isOver };
+      const workers = Array.from({ length: 3 * availableParallelism() }, () => new Worker(spin, options));
       const begun = workers.map((w) => new Promise((resolve) => w.once('message', resolve)));
       const ended = workers.map((w) => new Promise((resolve) => w.once('exit', resolve)));
       await Promise.all(begun);
@@ -22,6 +24,7 @@ describe('whether others want the cores', () => {
       busyFor(200);
       const share = cores.waitedShare();
       cores.close();
+      Atomics.store(isOver, 0, 1);
       await Promise.all(ended);
       expect(share).toBeGreaterThan(0.3);
       expect(share).toBeLessThanOrEqual(1.01);
@@ -33,7 +36,7 @@ describe('whether others want the cores', () => {
     busyFor(20);
     cores.waitedShare();
     // However busy the others are: a thread that sleeps is ready for the few moments at its end.
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await new Promise((resolve) => setTimeout(resolve, 1000));
     expect(cores.waitedShare()).toBeLessThan(0.5);
     cores.close();
   });

@@ -57,6 +57,19 @@ describe.each(['standard', 'complement'] as const)('poison %s', (kind: PoisonKin
     );
   });
 
+  it('fills and counts beyond 2 GiB', () => {
+    // Pages that nobody touches are not there.
+    const { buffer } = new WebAssembly.Memory({ initial: 49_152, maximum: 49_152, shared: true });
+    const offset = 2 ** 31 + 4096;
+    fillWords(buffer, offset + 1, 62, word);
+    const bytes = [...new Uint8Array(buffer, offset, 64)];
+    expect(bytes).toEqual(bytes.map((_, i) => (i === 0 || i === 63 ? 0 : byteOf(word, i))));
+    fillWords(buffer, offset, 64, word);
+    expect(changedBytes(buffer, offset, 64, word)).toBe(0);
+    new Uint8Array(buffer)[offset + 5] = 1;
+    expect(changedBytes(buffer, offset, 64, word)).toBe(2);
+  });
+
   it('never ends like a number or a bool: payloads end where they end', () => {
     const f32 = new Float32Array(Int32Array.of(word & 0xff000000).buffer)[0]!;
     expect(Math.abs(f32)).toBeGreaterThan(kind === 'standard' ? 4e37 : 0);

@@ -7,7 +7,7 @@ import { planOf, threeLayers } from '../support/models.ts';
 import { barrier, clusterOf, compute, post, programOf, receive, send } from './support.ts';
 
 describe('a step begun ahead', () => {
-  // Step k + 1 begins on each device when its own update of step k is over; the barriers open at 9, 9 + 10, 9 + 20, …
+  // Step k + 1 begins on each device when its own update of step k is over; the barriers open at 9, 9 + 14, 9 + 28, …
   //
   // device 0   ├ 3 ┤├ send 2 ┤┄┄┄┄┄┄┄┄| update 5 ├ 3 ┤├ send 2 ┤|
   // device 1   ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄├── 4 ──┤| 1 ┤┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄├── 4 ──┤|

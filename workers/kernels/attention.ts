@@ -266,8 +266,8 @@ function topOf(n: i32, x: usize, least: f32): f32 {
 
 /**
  * e^x, x ≤ 0 where it is no `gradient`: 2^(n + r), n the nearest integer to x·log₂e, 2^r a polynomial of degree 6 (minimax, relative
- * error 2e-9). x·log₂e is rounded: relative error 2^-24·(2 + |x|), which for weights, of 1 at most, is 3e-8 absolute. Below 2^-126,
- * and so of what is hidden, it is 0. NaN stays.
+ * error 2e-9). x·log₂e is rounded: relative error 1.2·2^-24·(2 + |x|), which for weights, of 1 at most, is 7.5e-8 absolute. Below
+ * 2^-126, and so of what is hidden, it is 0. NaN stays.
  */
 @inline
 function vexpWeight(x: v128, gradient: bool): v128 {
