@@ -107,7 +107,7 @@ export function scalingPicture(curves) {
     return {
       width: 150,
       height: 170,
-      title: `size to the ${two(time.exponent)}`,
+      title: `time ∝ ${name}^${two(time.exponent)}`,
       layer: [
         { data: { values: line }, mark: { type: 'line', color: '#444444', strokeDash: [4, 3] }, encoding: { x, y } },
         {
