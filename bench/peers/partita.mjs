@@ -1,6 +1,6 @@
 // node partita.mjs MODEL FLAGS, FLAGS as JSON: { devices, schedule, microbatches } and what else `makePlan` takes of variants.
-// Without `microbatches`, several devices take the plan that the planner finds best under the kernels' measured times. It is
-// made by a process of its own, as `partita plan --search --profile --plan-out FILE` and `train --plan FILE` do: what measuring
+// Without `microbatches`, several devices take the plan that the planner finds best by the kernels' measured times and trials. It is
+// made by a process of its own, as `partita plan --search --profile --trials 8 --plan-out FILE` and `train --plan FILE` do: what measuring
 // and searching hold is none of the training's. That process is this script with { planOut: FILE }.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -53,9 +53,10 @@ async function searched() {
     timeLimitSeconds: 30,
   });
   const { schedule: _, ...open } = request;
+  const time = (tried) => profile.timePlans(tried, { tensorsAt: () => ({ x, y }) }, { timeLimitSeconds: 20 });
   const { plan } = await searchPlan(
     { ...open, costs: profiledCosts(timed) },
-    { microbatches: counts, fewerDevices: false, timeLimitSeconds: 30 },
+    { microbatches: counts, fewerDevices: false, timeLimitSeconds: 30, trials: { plans: 8, time } },
   );
   return { file: plans.planFileOf(plan, null), idealSpeedUp: idealOf(plan) };
 }

@@ -6,7 +6,7 @@ import { readText } from '../formats/read-file.ts';
 import type { PlanRequest } from '../plan/plan.ts';
 import type { Cluster } from '../simulate/cluster.ts';
 import { type ClusterFile, readCluster } from '../simulate/cluster-file.ts';
-import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
+import { type PreparedExperiment, planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, pathOf, wholeNumberOf } from './invocation.ts';
@@ -16,6 +16,7 @@ import { countsOfSearch } from './plan-search.ts';
 export interface AskedPlan {
   readonly request: PlanRequest;
   readonly experiment: Experiment;
+  readonly prepared: PreparedExperiment;
   /** Keys that the experiment or a flag gives. */
   readonly given: ReadonlySet<string>;
 }
@@ -48,7 +49,7 @@ export async function requestAsked(invocation: Invocation): Promise<AskedPlan> {
   const counts = invocation.own.search === true ? countsOfSearch(bare, given, invocation) : undefined;
   const asked = await withCosts(bare, prepared, invocation, counts);
   const request = found && used ? onCluster(asked, found, used, invocation.own.profile !== undefined) : asked;
-  return { request, experiment, given };
+  return { request, experiment, prepared, given };
 }
 
 type ClusterDevice = ClusterFile['devices'][number];

@@ -109,7 +109,8 @@ export const commands: readonly CommandSpec[] = [
   {
     name: 'plan',
     summary: 'show how an experiment would run: stages, schedule, memory',
-    description: 'Makes the plan of a training and prints it; nothing runs. Exit code 1 where it does not fit.',
+    description:
+      'Makes the plan of a training and prints it; nothing runs but what --profile and --trials measure. Exit code 1 where it does not fit.',
     flags: [
       { flags: '--plan-out <file>', doc: 'stores the plan, for "partita train --plan"' },
       {
@@ -143,6 +144,11 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--evaluations <n>', doc: 'plans that a search compiles; default 40' },
       { flags: '--time-limit <s>', doc: 'seconds after which a search begins no further plan; default 60' },
+      {
+        flags: '--trials <n>',
+        doc: 'of a search: runs steps of the n plans predicted to be fastest on this machine, and takes the one that is',
+      },
+      { flags: '--trial-time <s>', doc: 'seconds for all of these; default 10' },
       {
         flags: '--recompute-curve',
         doc: 'step time against capacity for every way to recompute, on the partition of this plan (docs/recompute.md)',

@@ -4,13 +4,20 @@ import { formatSeconds } from '../core/format.ts';
 import type { PlanRequest, ScheduleWord } from '../plan/plan.ts';
 import { type EvaluatedCandidate, type SearchResult, searchedMicrobatches } from '../plan/search.ts';
 import { scheduleNames } from '../schedule/named.ts';
+import type { AskedPlan } from './cluster.ts';
 import { type Invocation, listOf, numberOf, textOf, wholeNumberOf } from './invocation.ts';
 import { plansOf } from './measuring.ts';
+import { trialsOf } from './trials.ts';
 
 /** Of these, `--search` makes its own. */
 const flagsOfLeastMemory = [
   ['searchDevices', 'search-devices'],
   ['searchRecompute', 'search-recompute'],
+] as const;
+/** Of these, `--least-memory` makes none. */
+const flagsOfTrials = [
+  ['trials', 'trials'],
+  ['trialTime', 'trial-time'],
 ] as const;
 const flagsOfSearch = [
   ...flagsOfLeastMemory,
@@ -18,24 +25,30 @@ const flagsOfSearch = [
   ['searchSchedules', 'search-schedules'],
   ['evaluations', 'evaluations'],
   ['timeLimit', 'time-limit'],
+  ...flagsOfTrials,
 ] as const;
 
 /** Flags that only a search obeys, for a plan or for the least memory. */
 export function refuseSearchFlags(invocation: Invocation): void {
   const asked = flagsOfSearch.find(([name]) => textOf(invocation, name) !== undefined);
   if (!asked) return;
+  const isOf = (flags: readonly (readonly [string, string])[]) => flags.some(([name]) => name === asked[0]);
   throw new UsageError('command-line', `--${asked[1]} is of a search, and there is none`, {
     fields: { flag: asked[1] },
-    remedy: flagsOfLeastMemory.some(([name]) => name === asked[0]) ? '--least-memory' : '--search, or --least-memory',
+    remedy: isOf(flagsOfLeastMemory)
+      ? '--least-memory'
+      : isOf(flagsOfTrials)
+        ? '--search'
+        : '--search, or --least-memory',
   });
 }
 
 /** Searches what the experiment leaves open: keys that it gives are kept. */
 export async function searchOf(
-  request: PlanRequest,
-  given: ReadonlySet<string>,
+  asked: AskedPlan,
   invocation: Invocation,
 ): Promise<{ readonly found: SearchResult; readonly cached: boolean }> {
+  const { request, given } = asked;
   const { schedule, stagesPerDevice, recompute = 'none' } = request;
   const other = flagsOfLeastMemory.find(([name]) => textOf(invocation, name) !== undefined);
   if (other) {
@@ -54,6 +67,7 @@ export async function searchOf(
   const schedules = schedulesToTry(invocation) ?? (schedule ? [schedule] : undefined);
   const microbatches = countsOfSearch(request, given, invocation);
   const { evaluations, timeLimitSeconds } = limitsOf(invocation);
+  const trials = trialsOf(invocation, asked);
   return await plansOf(invocation).search(request, {
     ...(schedules ? { schedules } : {}),
     microbatches,
@@ -62,6 +76,7 @@ export async function searchOf(
     ...(given.has('recompute') && typeof recompute === 'string' ? { recompute } : {}),
     ...(evaluations ? { evaluations } : {}),
     ...(timeLimitSeconds ? { timeLimitSeconds } : {}),
+    ...(trials ? { trials } : {}),
     signal: invocation.signal,
     ...(invocation.quiet || invocation.json ? {} : { onEvaluated: progress() }),
   });

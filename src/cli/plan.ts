@@ -28,7 +28,8 @@ export async function run(invocation: Invocation): Promise<number> {
     });
   }
   const show = !invocation.quiet && !invocation.json;
-  const { request, experiment, given } = await requestAsked(invocation);
+  const asked = await requestAsked(invocation);
+  const { request, experiment } = asked;
   const print = (plan: Plan) => {
     if (show) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n`);
   };
@@ -39,7 +40,7 @@ export async function run(invocation: Invocation): Promise<number> {
     });
   }
   const least = invocation.own.leastMemory === true ? await leastMemoryOf(request, invocation) : undefined;
-  const searched = invocation.own.search === true ? await searchOf(request, given, invocation) : undefined;
+  const searched = invocation.own.search === true ? await searchOf(asked, invocation) : undefined;
   if (searched?.cached && !invocation.quiet)
     process.stderr.write('partita: found by an earlier search with the same limits; --no-cache searches again\n');
   const found = searched?.found;

@@ -23,7 +23,10 @@ export {
   partitionWays,
   type SearchOptions,
   type SearchResult,
+  type StepTime,
   searchPlan,
+  type Trial,
+  type Trials,
 } from './search.ts';
 export { steadyStepOf } from './steady-step.ts';
 export { planOfStored, type StoredPlan, storedPlanOf } from './stored-plan.ts';

@@ -13,11 +13,13 @@ import { pauses } from '../partition/pause.ts';
 import type { RecomputeMode } from '../recompute/index.ts';
 import { scheduleNames } from '../schedule/index.ts';
 import { capacityOf } from './capacity.ts';
-import { draftPlan, graphsOf, type Plan, PlanCache, type PlanRequest, roughPlan, shortages } from './plan.ts';
+import { draftPlan, graphsOf, type Plan, PlanCache, type PlanRequest, shortages } from './plan.ts';
 import { forwardsFirst } from './schedules.ts';
-import type { EvaluatedCandidate, SearchOptions } from './search/candidate.ts';
-import { breathe, type Layout, layoutsOf } from './search/layouts.ts';
-import { inOrderOfPromise, largest, paretoFront } from './search/order.ts';
+import type { EvaluatedCandidate, SearchOptions, Trial } from './search/candidate.ts';
+import { Evaluations } from './search/evaluations.ts';
+import { breathe, layoutsOf } from './search/layouts.ts';
+import { largest, paretoFront } from './search/order.ts';
+import { candidatesToTry } from './search/trials.ts';
 import { type Weighed, weigh } from './search/weigh.ts';
 import { stepBoundOf } from './step-bound.ts';
 
@@ -27,16 +29,21 @@ export {
   type PartitionWay,
   partitionWays,
   type SearchOptions,
+  type StepTime,
+  type Trial,
+  type Trials,
 } from './search/candidate.ts';
 
 export interface SearchResult {
-  /** The fastest plan that fits. */
+  /** The fastest plan that fits: by its trial where there were trials, else by its prediction. */
   readonly plan: Plan;
   readonly best: EvaluatedCandidate;
   /** All that were simulated, the fastest first. */
   readonly evaluated: readonly EvaluatedCandidate[];
   /** Those that fit and that no other beats in both step time and largest peak, the fastest first. */
   readonly pareto: readonly EvaluatedCandidate[];
+  /** Those whose steps were run, the fastest first. Absent where that was not asked for, or fewer than two could be run. */
+  readonly trials?: readonly Trial[];
   /** No plan with any of the numbers of microbatches tried is faster under these costs. Seconds. */
   readonly lowerBound: number;
   readonly gap: number;
@@ -55,110 +62,37 @@ export async function searchPlan(
 ): Promise<SearchResult> {
   const begin = performance.now();
   const { evaluations = 40, timeLimitSeconds = 60, signal } = options;
+  refuseTrials(options);
   const pause = pauses();
-  const deadline = begin + 1000 * timeLimitSeconds;
-  const costs = request.costs ?? analyticCosts();
-  const [mainName, main] = Object.entries(request.programs)[0]!;
   const recompute = options.recompute ?? recomputeAskedFor(request);
-  const counts = searchedMicrobatches(request, options);
-  const byWholeBatch = normalizesByWholeBatch(
-    graphsOf({ ...request, microbatches: counts[0]! }, mainName, cache).largest,
-  );
-  const schedules = (options.schedules ?? scheduleNames).filter(
-    (name) => !byWholeBatch || forwardsFirst.includes(name),
-  );
-
   /** Half of the time goes into partitions at most. */
-  const cutBy = begin + 500 * timeLimitSeconds;
-  const weighed: Weighed[] = [];
-  let lowerBound = Number.POSITIVE_INFINITY;
-  for (const microbatches of counts) {
-    const { chunks, graphs, largest: graph } = graphsOf({ ...request, microbatches }, mainName, cache);
-    lowerBound = Math.min(lowerBound, stepBoundOf(graph, request, chunks, graphs));
-    for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
-      await breathe(pause, signal);
-      weighed.push(...weigh(layout, graph, request, costs, schedules, recompute));
-    }
-  }
-  if (weighed.length === 0) {
-    throw new UsageError('search-empty', 'there is no combination of partition, schedule and microbatches to try', {
-      fields: { microbatches: counts, schedules },
-      remedy: 'allow more schedules or numbers of microbatches',
-    });
-  }
-
-  const evaluated: EvaluatedCandidate[] = [];
-  const plans = new Map<EvaluatedCandidate, PlanRequest>();
-  const evaluate = ({ layout, ...rest }: Weighed): void => {
-    const candidate = rest;
-    const asked: PlanRequest = {
-      ...request,
-      microbatches: candidate.microbatches,
-      schedule: candidate.schedule,
-      partition: { ready: layout.partition },
-      placement: layout.placement,
-      stagesPerDevice: undefined,
-      recompute,
-    };
-    const plan = roughPlan({ ...asked, programs: { [mainName]: main } }, cache);
-    const found: EvaluatedCandidate = {
-      ...rest,
-      recompute: plan.recompute.size > 0 ? recompute : 'none',
-      stepSeconds: plan.prediction.stepSeconds,
-      bubbleFraction: plan.prediction.bubbleFraction,
-      peakBytes: plan.memory.map((m) => m.peakBytes),
-      fits: shortages(plan).length === 0,
-    };
-    evaluated.push(found);
-    plans.set(found, asked);
-    options.onEvaluated?.(found, evaluated.length);
-  };
-  const isOver = (): boolean =>
-    signal?.aborted === true ||
-    evaluated.length >= evaluations ||
-    (evaluated.length > 0 && performance.now() > deadline);
-  const bySpeed = (a: EvaluatedCandidate, b: EvaluatedCandidate) =>
-    a.stepSeconds - b.stepSeconds || largest(a) - largest(b);
-  const byPlan = new Map<EvaluatedCandidate, Weighed>();
-  const listed = options.schedules === undefined && !byWholeBatch ? Math.min(LISTED, Math.floor(evaluations / 4)) : 0;
-  const promising = inOrderOfPromise(weighed);
-  const evaluateUpTo = async (count: number): Promise<void> => {
-    while (!isOver() && evaluated.length < count) {
-      const { value: candidate, done } = promising.next();
-      if (done) return;
-      await pause();
-      evaluate(candidate);
-      byPlan.set(evaluated.at(-1)!, candidate);
-    }
-  };
-  await evaluateUpTo(evaluations - listed);
-  const best = new Map<Layout, Weighed>();
-  for (const found of [...evaluated].sort(bySpeed)) {
-    const candidate = byPlan.get(found)!;
-    if (found.fits && found.microbatches > 1 && !best.has(candidate.layout)) best.set(candidate.layout, candidate);
-  }
-  for (const candidate of [...best.values()].slice(0, listed)) {
-    await pause();
-    if (!isOver()) evaluate({ ...candidate, schedule: 'auto' });
-  }
-  // What was kept for such schedules, where there were fewer cuts to make them for.
-  await evaluateUpTo(evaluations);
-  evaluated.sort(bySpeed);
+  const paper = await weighAll(request, options, cache, { recompute, cutBy: begin + 500 * timeLimitSeconds });
+  const limits = { evaluations, deadline: begin + 1000 * timeLimitSeconds };
+  const plans = new Evaluations(request, recompute, options, cache, limits);
+  await plans.run(paper.weighed, options.schedules === undefined && !paper.byWholeBatch, pause);
+  const evaluated = plans.sorted;
 
   // The programs for a smaller last batch and for evaluation must fit too.
-  for (const best of evaluated) {
-    if (!best.fits) continue;
+  const drafted = new Map<EvaluatedCandidate, Plan>();
+  const isWhole = async (candidate: EvaluatedCandidate): Promise<boolean> => {
+    if (!candidate.fits) return false;
     await pause();
-    const plan = draftPlan(plans.get(best)!, cache);
-    if (shortages(plan).length > 0) continue;
+    const plan = draftPlan(plans.requestOf(candidate), cache);
+    drafted.set(candidate, plan);
+    return shortages(plan).length === 0;
+  };
+  const trials = await tried(evaluated, options, isWhole, (candidate) => drafted.get(candidate)!);
+  for (const best of trials.length > 0 ? trials.map((t) => t.candidate) : evaluated) {
+    if (!drafted.has(best) && !(await isWhole(best))) continue;
     return {
-      plan,
+      plan: drafted.get(best)!,
       best,
       evaluated,
       pareto: paretoFront(evaluated.filter((c) => c.fits)),
-      lowerBound: Math.min(lowerBound, best.stepSeconds),
-      gap: Math.max(0, 1 - lowerBound / best.stepSeconds),
-      considered: weighed.length,
+      ...(trials.length > 0 ? { trials } : {}),
+      lowerBound: Math.min(paper.lowerBound, best.stepSeconds),
+      gap: Math.max(0, 1 - paper.lowerBound / best.stepSeconds),
+      considered: paper.weighed.length,
       interrupted: signal?.aborted ?? false,
       seconds: (performance.now() - begin) / 1000,
     };
@@ -167,8 +101,65 @@ export async function searchPlan(
   throw nothingFits(request, evaluated);
 }
 
-/** Cuts of the best plans for which the schedule `auto` is made. */
-const LISTED = 3;
+/** All combinations on paper. */
+async function weighAll(
+  request: PlanRequest,
+  options: SearchOptions,
+  cache: PlanCache,
+  { recompute, cutBy }: { readonly recompute: RecomputeMode; readonly cutBy: number },
+) {
+  const pause = pauses();
+  const costs = request.costs ?? analyticCosts();
+  const [mainName] = Object.keys(request.programs) as [string];
+  const counts = searchedMicrobatches(request, options);
+  const byWholeBatch = normalizesByWholeBatch(
+    graphsOf({ ...request, microbatches: counts[0]! }, mainName, cache).largest,
+  );
+  const schedules = (options.schedules ?? scheduleNames).filter(
+    (name) => !byWholeBatch || forwardsFirst.includes(name),
+  );
+  const weighed: Weighed[] = [];
+  let lowerBound = Number.POSITIVE_INFINITY;
+  for (const microbatches of counts) {
+    const { chunks, graphs, largest: graph } = graphsOf({ ...request, microbatches }, mainName, cache);
+    lowerBound = Math.min(lowerBound, stepBoundOf(graph, request, chunks, graphs));
+    for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
+      await breathe(pause, options.signal);
+      weighed.push(...weigh(layout, graph, request, costs, schedules, recompute));
+    }
+  }
+  if (weighed.length > 0) return { weighed, lowerBound, byWholeBatch };
+  throw new UsageError('search-empty', 'there is no combination of partition, schedule and microbatches to try', {
+    fields: { microbatches: counts, schedules },
+    remedy: 'allow more schedules or numbers of microbatches',
+  });
+}
+
+function refuseTrials({ trials }: SearchOptions): void {
+  if (trials === undefined || (Number.isSafeInteger(trials.plans) && trials.plans >= 2)) return;
+  throw new UsageError('search-trials', `trials.plans: expected a whole number of at least 2, got ${trials.plans}`, {
+    fields: { got: trials.plans },
+    remedy: 'leave out trials: one plan alone has nothing to be compared with',
+  });
+}
+
+/** Real steps of the best, the fastest first; none where they are not asked for, or where less than two could have them. */
+async function tried(
+  evaluated: readonly EvaluatedCandidate[],
+  { trials, signal }: SearchOptions,
+  isWhole: (candidate: EvaluatedCandidate) => Promise<boolean>,
+  planOf: (candidate: EvaluatedCandidate) => Plan,
+): Promise<Trial[]> {
+  const fitting = evaluated.filter((c) => c.fits);
+  if (trials === undefined || signal?.aborted || fitting.length < 2) return [];
+  const candidates: EvaluatedCandidate[] = [];
+  for (const candidate of candidatesToTry(fitting, trials.plans))
+    if (await isWhole(candidate)) candidates.push(candidate);
+  if (candidates.length < 2) return [];
+  const times = await trials.time(candidates.map(planOf));
+  const found = candidates.flatMap((candidate, i) => (times[i] ? [{ candidate, ...times[i] }] : []));
+  return found.length < 2 ? [] : found.sort((a, b) => a.stepSeconds - b.stepSeconds);
+}
 
 /** Where all memories are as large as needed nothing is gained by computing again. */
 function recomputeAskedFor({ recompute, devices }: PlanRequest): RecomputeMode {

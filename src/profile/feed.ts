@@ -5,7 +5,7 @@ import type { Feed } from './record.ts';
 /** Full batches of an experiment's data, again and again: an epoch's smaller last one is another program's. */
 export function feedOf({ source, tail, learningRate, momentum }: PreparedExperiment): Feed {
   if (!source) {
-    throw new UsageError('profile-no-data', 'kernels are timed in real steps, and the experiment has no data', {
+    throw new UsageError('profile-no-data', 'what is timed are real steps, and the experiment has no data', {
       remedy: '--data.kind digits',
     });
   }

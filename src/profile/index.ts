@@ -19,3 +19,4 @@ export {
 } from './record.ts';
 export { isUndisturbed, leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
 export { speedTraces } from './speeds.ts';
+export { type TrialOptions, timePlans } from './trials.ts';

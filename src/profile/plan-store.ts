@@ -10,7 +10,7 @@ import { removeLeftovers, writeFileAtomic } from '../formats/atomic.ts';
 import { makeFolder } from '../formats/make-folder.ts';
 import { contentOf } from '../plan/content.ts';
 import { draftPlan, type Plan, PlanCache, type PlanRequest, refuseWhatDoesNotFit } from '../plan/plan.ts';
-import type { SearchOptions, SearchResult } from '../plan/search.ts';
+import type { EvaluatedCandidate, SearchOptions, SearchResult, StepTime } from '../plan/search.ts';
 import { planOfStored, type StoredPlan, storedPlanOf } from '../plan/stored-plan.ts';
 import { plannerIdentity } from './identity.ts';
 
@@ -32,9 +32,16 @@ export interface PlanStoreOptions {
 interface Entry extends StoredPlan {
   /** Of a search: what it has found beside its plan, and what that was asked for in place of the request's own. */
   readonly search?: {
-    readonly findings: Omit<SearchResult, 'plan'>;
+    readonly findings: Findings;
     readonly asked: Pick<PlanRequest, (typeof searched)[number]>;
   };
+}
+
+/** What a search has found: candidates are told by their place among those that were evaluated, so that each is one again. */
+interface Findings extends Omit<SearchResult, 'plan' | 'best' | 'pareto' | 'trials'> {
+  readonly best: number;
+  readonly pareto: readonly number[];
+  readonly trials?: readonly (StepTime & { readonly candidate: number })[];
 }
 
 const searched = ['microbatches', 'partition', 'placement', 'schedule', 'recompute'] as const;
@@ -91,14 +98,14 @@ export class PlanStore {
     if (entry?.search) {
       const { findings, asked } = entry.search;
       const plan = remade({ ...request, ...asked, stagesPerDevice: undefined }, entry, cache);
-      if (plan) return { found: { plan, ...findings }, cached: true };
+      if (plan) return { found: { plan, ...foundOf(findings) }, cached: true };
     }
     const begin = performance.now();
     const found = await searchPlan(request, options, cache);
-    const { plan, ...findings } = found;
+    const { plan } = found;
     if (!found.interrupted) {
       const asked = Object.fromEntries(searched.map((name) => [name, plan.request[name]]));
-      const search = { findings, asked } as Entry['search'];
+      const search = { findings: findingsOf(found), asked } as Entry['search'];
       await this.#keep(key, begin, () => ({ ...storedPlanOf(plan), search }));
     }
     return { found, cached: false };
@@ -166,6 +173,26 @@ export class PlanStore {
       if (bytes > this.#mostBytes) removeIfThere(entry.file);
     }
   }
+}
+
+function findingsOf({ plan: _, best, pareto, trials, ...rest }: SearchResult): Findings {
+  const placeOf = (c: EvaluatedCandidate): number => rest.evaluated.indexOf(c);
+  return {
+    ...rest,
+    best: placeOf(best),
+    pareto: pareto.map(placeOf),
+    ...(trials ? { trials: trials.map((t) => ({ ...t, candidate: placeOf(t.candidate) })) } : {}),
+  };
+}
+
+function foundOf({ best, pareto, trials, ...rest }: Findings): Omit<SearchResult, 'plan'> {
+  const at = (place: number): EvaluatedCandidate => rest.evaluated[place]!;
+  return {
+    ...rest,
+    best: at(best),
+    pareto: pareto.map(at),
+    ...(trials ? { trials: trials.map((t) => ({ ...t, candidate: at(t.candidate) })) } : {}),
+  };
 }
 
 function removeIfThere(file: string): void {

@@ -323,8 +323,39 @@ describe('plan', () => {
       expect(refused.code).toBe(flags[0] === '--memory' ? 1 : 2);
       expect(refused.stderr).toContain(text);
     }
+    for (const [flags, text] of [
+      [['--search', '--trials', '1'], '--trials: expected'],
+      [['--search', '--trial-time', '3'], '--trial-time 3: no plans are tried'],
+      [['--trials', '3'], '--trials is of a search'],
+      [['--least-memory', '--trials', '3'], 'leave out --trials'],
+      [['--search', '--trials', '3', '--links', '{"bandwidth": 1e9, "latency": 1e-6}'], '--trials'],
+      [['--search', '--trials', '3', '--backend', 'null'], 'null devices'],
+    ] as const) {
+      const refused = await partita(folder, ['plan', ...digits, '--devices', '2', ...flags]);
+      expect(refused.stderr).toContain(text);
+      expect(refused.code).toBe(2);
+    }
     const alone = await partita(folder, ['plan', ...digits, '--evaluations', '3']);
     expect(alone).toMatchObject({ code: 2, stderr: expect.stringContaining('--search') });
+  });
+
+  it('is searched by steps that are run', async () => {
+    const folder = workFolder();
+    const asked = ['--devices', '2', '--search', '--search-microbatches', '1,2', '--evaluations', '4', '--no-cache'];
+    const args = ['plan', ...digits, ...asked, '--trials', '3', '--trial-time', '0.2'];
+    const { code, stdout, stderr } = await partita(folder, [...args, '--json']);
+    expect(code).toBe(0);
+    expect(stderr).toContain('running steps of 3 plans, 0.2 s');
+    const { search, stepSeconds, microbatches } = JSON.parse(stdout);
+    const { trials, candidates, best } = search;
+    expect(trials.length).toBeGreaterThanOrEqual(2);
+    const times = trials.map((t: { stepSeconds: number }) => t.stepSeconds);
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+    expect(candidates[trials[0].candidate]).toEqual(best);
+    expect({ stepSeconds, microbatches }).toEqual({ stepSeconds: best.stepSeconds, microbatches: best.microbatches });
+    const text = await partita(folder, args);
+    expect(text.stdout).toMatch(/step +measured +bubble/);
+    expect(text.stdout).toMatch(/Best by steps that were run, of \d plans/);
   });
 
   it('is searched among the schedules that are named, auto one of them', async () => {

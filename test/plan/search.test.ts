@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { transferSeconds } from '../../src/cost/analytic.ts';
 import { analyticCosts } from '../../src/cost/model.ts';
 import { Graph } from '../../src/graph/graph.ts';
@@ -14,9 +14,10 @@ import {
   stageMap,
   trainingProblem,
 } from '../../src/partition/index.ts';
-import { draftPlan, graphsOf, PlanCache, type PlanRequest } from '../../src/plan/plan.ts';
+import { draftPlan, graphsOf, type Plan, PlanCache, type PlanRequest, type ScheduleWord } from '../../src/plan/plan.ts';
 import { estimateBytes, estimateSeconds } from '../../src/plan/search/estimate.ts';
-import { partitionWays, searchedMicrobatches, searchPlan } from '../../src/plan/search.ts';
+import { candidatesToTry } from '../../src/plan/search/trials.ts';
+import { type EvaluatedCandidate, partitionWays, searchedMicrobatches, searchPlan } from '../../src/plan/search.ts';
 import { forwardEdges, linkSeconds, stageCosts, taskSeconds } from '../../src/plan/stage-costs.ts';
 import { stepBoundOf, stepTimeBound } from '../../src/plan/step-bound.ts';
 import { chainEdges, makeSchedule, scheduleNames } from '../../src/schedule/index.ts';
@@ -533,6 +534,82 @@ describe('the search for a plan', () => {
     expect(found.best.fits).toBe(true);
     const early = AbortSignal.abort(new Error('SIGINT'));
     await expect(searchPlan(request, { signal: early })).rejects.toThrow('SIGINT');
+  });
+
+  describe('that has plans tried', () => {
+    const options = { microbatches: [1, 2, 4], partitions: ['chain-time'], stagesPerDevice: [1] } as const;
+    const timeOf = (stepSeconds: number) => ({ stepSeconds, mad: 0, turns: 3 });
+
+    it('takes the one whose steps were fastest, and tells all of them', async () => {
+      const predicted = await searchPlan(request, options);
+      let asked: readonly Plan[] = [];
+      const time = async (plans: readonly Plan[]) => {
+        asked = plans;
+        // The further behind by prediction, the faster.
+        return plans.map((_, i) => timeOf(plans.length - i));
+      };
+      const found = await searchPlan(request, { ...options, trials: { plans: 4, time } });
+      expect(asked).toHaveLength(4);
+      expect(asked[0]!.prediction).toEqual(predicted.plan.prediction);
+      expect(found.plan).toBe(asked[3]);
+      expect(found.trials!.map((t) => t.stepSeconds)).toEqual([1, 2, 3, 4]);
+      expect(found.trials![0]!.candidate).toBe(found.best);
+      expect(found.best.stepSeconds).toBe(found.plan.prediction.stepSeconds);
+      expect(found.evaluated).toEqual(predicted.evaluated);
+      expect(found.lowerBound).toBe(predicted.lowerBound);
+      expect(found.gap).toBe(1 - found.lowerBound / found.best.stepSeconds);
+    });
+
+    it('goes by predictions where fewer than two could be tried', async () => {
+      const predicted = await searchPlan(request, options);
+      for (const times of [[], [timeOf(1)], [undefined, timeOf(1)]]) {
+        const found = await searchPlan(request, { ...options, trials: { plans: 3, time: async () => times } });
+        expect(found.best).toEqual(predicted.best);
+        expect(found.trials).toBeUndefined();
+      }
+      const asked = vi.fn(async () => []);
+      const one = { ...options, evaluations: 1, trials: { plans: 2, time: asked } };
+      expect((await searchPlan(request, one)).trials).toBeUndefined();
+      expect(asked).not.toHaveBeenCalled();
+    });
+
+    it('tries none that does not fit with all of its programs', async () => {
+      const free = await searchPlan(request, options);
+      const peaks = free.evaluated.map((c) => Math.max(...c.peakBytes)).sort((a, b) => a - b);
+      const memory = Math.ceil(peaks[Math.floor(peaks.length / 2)]! / 65536) * 65536;
+      const devices = request.devices.map((d) => ({ ...d, memory }));
+      const time = vi.fn(async (plans: readonly Plan[]) => plans.map(() => timeOf(1)));
+      const tight = { ...request, devices };
+      await searchPlan(tight, { ...options, recompute: 'none', trials: { plans: 100, time } });
+      const [plans] = time.mock.calls[0]!;
+      expect(plans.length).toBeGreaterThan(1);
+      for (const plan of plans) for (const m of plan.memory) expect(m.peakBytes).toBeLessThanOrEqual(memory);
+    });
+
+    it('refuses to try fewer than two', async () => {
+      for (const plans of [1, 0, 2.5, Number.NaN]) {
+        const trials = { plans, time: async () => [] };
+        await expect(searchPlan(request, { ...options, trials })).rejects.toMatchObject({ code: 'search-trials' });
+      }
+    });
+
+    it('tries other numbers of microbatches first, then other schedules, and none far behind', () => {
+      const candidate = (microbatches: number, schedule: ScheduleWord, stepSeconds: number) =>
+        ({ microbatches, schedule, stepSeconds }) as EvaluatedCandidate;
+      const all = [
+        candidate(4, 'zb-h1', 1),
+        candidate(4, 'zb-h1', 1.01),
+        candidate(4, '1f1b', 1.02),
+        candidate(8, 'zb-h1', 1.03),
+        candidate(8, 'gpipe', 1.04),
+        candidate(2, '1f1b', 1.25),
+        candidate(1, '1f1b', 1.26),
+      ];
+      const places = (count: number) => candidatesToTry(all, count).map((c) => all.indexOf(c));
+      expect(places(2)).toEqual([0, 3]);
+      expect(places(5)).toEqual([0, 3, 5, 2, 4]);
+      expect(places(100)).toEqual([0, 3, 5, 2, 4, 1]);
+    });
   });
 
   it('hears a signal that comes while it computes', async () => {

@@ -135,10 +135,31 @@ describe('plans kept between runs', () => {
     expect(again.cached).toBe(true);
     expectSame(again.found.plan, first.found.plan);
     expect({ ...again.found, plan: null }).toEqual({ ...first.found, plan: null });
+    // Those that are told apart by being the same: the best, and those of the Pareto front.
+    expect(again.found.evaluated).toContain(again.found.best);
+    for (const one of again.found.pareto) expect(again.found.evaluated).toContain(one);
     expect((await store.search(base, { ...options, evaluations: 5 })).cached).toBe(false);
     const { signal } = new AbortController();
     expect((await store.search(base, { ...options, signal })).cached).toBe(true);
     expect((await store.draft(base)).cached).toBe(false);
+  });
+
+  it('hold what plans took that were tried, for as many of them', async () => {
+    const store = storeIn(temporary());
+    const time = vi.fn(async (plans: readonly Plan[]) =>
+      plans.map((_, i) => ({ stepSeconds: plans.length - i, mad: 0.5, turns: 2 })),
+    );
+    const options = { ...narrow, evaluations: 4, microbatches: [1, 2], trials: { plans: 3, time } };
+    const first = await store.search(base, options);
+    const again = await store.search(base, options);
+    expect([first.cached, again.cached]).toEqual([false, true]);
+    expect(time).toHaveBeenCalledTimes(1);
+    expectSame(again.found.plan, first.found.plan);
+    expect(again.found.trials).toEqual(first.found.trials);
+    for (const { candidate } of again.found.trials!) expect(again.found.evaluated).toContain(candidate);
+    expect(again.found.trials![0]!.candidate).toBe(again.found.best);
+    expect((await store.search(base, { ...options, trials: { plans: 2, time } })).cached).toBe(false);
+    expect((await store.search(base, { ...options, trials: undefined })).cached).toBe(false);
   });
 
   it('are not kept of a search that was interrupted', async () => {

@@ -1,6 +1,6 @@
 /** What a search chooses among, and what it is told. */
 import type { RecomputeMode } from '../../recompute/index.ts';
-import type { ScheduleWord } from '../plan.ts';
+import type { Plan, ScheduleWord } from '../plan.ts';
 
 export interface SearchOptions {
   /** Numbers of microbatches to try. Default: powers of two up to 32 and the batch, and that of the request. */
@@ -26,6 +26,25 @@ export interface SearchOptions {
   readonly signal?: AbortSignal | undefined;
   /** Told of every plan that was simulated. */
   readonly onEvaluated?: (candidate: EvaluatedCandidate, count: number) => void;
+  /** Real steps that decide between the plans predicted to be fastest. Default: none, and the prediction decides. */
+  readonly trials?: Trials;
+}
+
+/** How a search tries plans, as `profile.timePlans` does it. */
+export interface Trials {
+  /** Plans that are tried, at most: the fastest by prediction, and of other numbers of microbatches. At least two. */
+  readonly plans: number;
+  /** What a step of each plan takes, in their order; undefined for a plan that could not be tried. */
+  readonly time: (plans: readonly Plan[]) => Promise<readonly (StepTime | undefined)[]>;
+}
+
+/** What steps took one behind another, as those of a training follow each other. */
+export interface StepTime {
+  /** The median of `turns`, seconds a step. */
+  readonly stepSeconds: number;
+  /** Median distance from it, seconds. */
+  readonly mad: number;
+  readonly turns: number;
 }
 
 /**
@@ -66,4 +85,9 @@ export interface EvaluatedCandidate extends Candidate {
   readonly bubbleFraction: number;
   readonly peakBytes: readonly number[];
   readonly fits: boolean;
+}
+
+/** A candidate whose steps were run. */
+export interface Trial extends StepTime {
+  readonly candidate: EvaluatedCandidate;
 }
