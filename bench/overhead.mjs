@@ -263,7 +263,7 @@ function latencies(plan, reports) {
 
 async function handOver() {
   const hops = 64;
-  const [quick, slow] = [await openPingPong(hops, 0), await openPingPong(hops, 12)];
+  const [quick, slow] = [await openPingPong(hops, 0), await openPingPong(hops, 60)];
   const bare = await bareThreads(hops);
   const x = { x: { type: { dtype: 'f32', shape: [1, 4] }, data: new Float32Array(4) } };
   const instructions = quick.plan.programs.forward.devices.reduce((sum, d) => sum + d.instructions.length, 0);
@@ -281,7 +281,7 @@ async function handOver() {
   for (let i = 0; i < 4 * rounds; i++) {
     const recorded = await slow.session.run('forward', x, { step: i, profile: true });
     times.asleep.push(median(latencies(slow.plan, recorded.reports)));
-    const work = 200e-6;
+    const work = 2e-3;
     times.bareAsleep.push((await bare.run({ spins: 2000, seconds: work })) / (2 * hops) - work);
   }
   await Promise.all([quick.session.close(), slow.session.close(), bare.close()]);
