@@ -275,9 +275,14 @@ export class Control {
 
   /**
    * Blocks `device` between steps until there is an order behind `orders` or mail behind `mail`; false after a while without,
-   * so that the thread's event loop has a turn. Blocks the thread: for worker threads only.
+   * so that the thread's event loop has a turn. Looks on behind a step, once, as the next one mostly comes at once. Blocks the
+   * thread: for worker threads only.
    */
   waitForWork(device: number, orders: number, mail: number): boolean {
+    const until = this.#looksUntil(this.#lookSeconds);
+    this.#lookSeconds = 0;
+    do for (let i = LOOKS; i > 0; i--) if (this.orders !== orders || this.hasMail(device, mail)) return true;
+    while (until > 0 && performance.now() < until);
     const [bell, asleep] = [this.#device(device, BELL), this.#device(device, ASLEEP)];
     Atomics.store(this.words, asleep, 1);
     const seen = Atomics.load(this.words, bell);
@@ -322,8 +327,13 @@ export class Control {
     this.#waitUntil(device, waitingOn, word, goal, this.#lookSeconds);
   }
 
+  /** Of `performance.now()`; 0 where looking on keeps others from their work. */
+  #looksUntil(seconds: number): number {
+    return this.#isShortOfCores || seconds === 0 ? 0 : performance.now() + 1000 * seconds;
+  }
+
   #waitUntil(device: number, waitingOn: number, word: number, goal: number, lookSeconds: number): void {
-    const until = this.#isShortOfCores ? 0 : performance.now() + 1000 * lookSeconds;
+    const until = this.#looksUntil(lookSeconds);
     do for (let i = LOOKS; i > 0; i--) if (this.reached(word, goal)) return;
     while (until > 0 && performance.now() < until);
     const [bell, asleep] = [this.#device(device, BELL), this.#device(device, ASLEEP)];

@@ -188,6 +188,36 @@ describe('a device that waits', () => {
     expect(lookedOn(control, held, (c) => c.decide(1, true))).toBeLessThan(2 * BRIEF_LOOK_SECONDS);
   });
 
+  it('looks on for the next order behind a step, once', () => {
+    const control = Control.create(2);
+    const forOrder = (c: Control) => c.waitForWork(0, 0, 0);
+    const none = () => {};
+    control.lookOn(3e-4);
+    expect(lookedOn(control, forOrder, none)).toBeCloseTo(3e-4, 5);
+    expect(lookedOn(control, forOrder, none)).toBe(0);
+    control.lookOn(3e-4);
+    expect(lookedOn(control, forOrder, none)).toBeCloseTo(3e-4, 5);
+    const short = new Control(Control.create(2).buffer, 2, 1);
+    short.lookOn(1);
+    expect(lookedOn(short, forOrder, none)).toBe(0);
+  });
+
+  it('takes work that comes while it looks on without sleeping', () => {
+    for (const come of [(c: Control) => c.give(order()), (c: Control) => c.countMail(0)]) {
+      const control = Control.create(2);
+      control.lookOn(1);
+      let now = 0;
+      vi.spyOn(performance, 'now').mockImplementation(() => {
+        if (++now === 100) come(control);
+        return now / 1000;
+      });
+      const sleep = vi.spyOn(Atomics, 'wait');
+      sleep.mockClear();
+      expect(control.waitForWork(0, 0, 0)).toBe(true);
+      expect([now, sleep.mock.calls.length]).toEqual([100, 0]);
+    }
+  });
+
   it('goes on without sleeping where what it waits for comes while it looks on', () => {
     const control = Control.create(2);
     control.lookOn(1);
