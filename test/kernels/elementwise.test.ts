@@ -40,6 +40,12 @@ describe('gradients fused with unary functions', () => {
       }
     });
   }
+  it('geluTanhGrad is within 2.5e-7 of its factor', () => {
+    const n = 200_001;
+    const x = Float32Array.from({ length: n }, (_, i) => (i - n / 2) * 1.1e-4);
+    const y = run('geluTanhGrad', n, { in: x }, { in: new Float32Array(n).fill(1) }, f32(n))[0]!;
+    expect(x.reduce((worst, v, i) => Math.max(worst, Math.abs(y[i]! - geluTanhSlope(v))), 0)).toBeLessThan(2.5e-7);
+  });
   it.each(['geluGrad', 'geluTanhGrad'])('%s at the ends', (name) => {
     const x = Float32Array.of(-Infinity, -1e30, -20, 20, 1e30, Infinity, Number.NaN);
     const y = run(name, 7, { in: x }, { in: new Float32Array(7).fill(1) }, f32(7))[0]!;

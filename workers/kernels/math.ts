@@ -20,13 +20,18 @@ function expInteger(x: v128): v128 {
   return mulAdd(x, splat(1.44269504088896341), splat(12582912));
 }
 
-/** e^r − 1, where r = x − n·ln 2 + low, |r| ≤ ln 2 / 2, and z = expInteger(x). */
+/** r = x − n·ln 2, |r| ≤ ln 2 / 2, where z = expInteger(x). */
 @inline
-function expFraction(x: v128, z: v128, low: v128): v128 {
+function expRest(x: v128, z: v128): v128 {
   const n = f32x4.sub(z, splat(12582912));
   // ln 2 in two parts (Cody–Waite): n·355/512 is exact.
-  let r = f32x4.sub(x, f32x4.mul(n, splat(0.693359375)));
-  r = f32x4.add(f32x4.sub(r, f32x4.mul(n, splat(-2.1219444e-4))), low);
+  const r = f32x4.sub(x, f32x4.mul(n, splat(0.693359375)));
+  return f32x4.sub(r, f32x4.mul(n, splat(-2.1219444e-4)));
+}
+
+/** e^r − 1 for |r| ≤ ln 2 / 2. */
+@inline
+function expFraction(r: v128): v128 {
   // Cephes expf: r + r²·p(r).
   let p = mulAdd(splat(1.98756915e-4), r, splat(1.3981999507e-3));
   p = mulAdd(p, r, splat(8.3334519073e-3));
@@ -36,20 +41,33 @@ function expFraction(x: v128, z: v128, low: v128): v128 {
   return mulAdd(p, f32x4.mul(r, r), r);
 }
 
-/** e^(x + low), where |low| is small against 1 and x is the leading part. Flushes below 2^-126. */
+/** (1 + fraction)·2^n, where z = expInteger(x0): ∞ above the range, 0 below 2^-126. */
 @inline
-export function expOfSum(x0: v128, low: v128): v128 {
-  const x = f32x4.pmax(f32x4.pmin(x0, splat(89)), splat(-88));
-  const z = expInteger(x);
-  const scaled = i32x4.add(f32x4.add(expFraction(x, z, low), splat(1)), i32x4.shl(z, 23));
+function expScaled(x0: v128, z: v128, fraction: v128): v128 {
+  const scaled = i32x4.add(f32x4.add(fraction, splat(1)), i32x4.shl(z, 23));
   // Above the range x + ∞ is the answer, and keeps a NaN.
   const finite = v128.bitselect(scaled, f32x4.add(x0, splat(Infinity)), f32x4.le(x0, splat(88.72283935546875)));
   return v128.andnot(finite, f32x4.lt(x0, splat(-87.33654022216797)));
 }
 
 @inline
-export function vexp(x: v128): v128 {
-  return expOfSum(x, splat(0));
+function expLimited(x: v128): v128 {
+  return f32x4.pmax(f32x4.pmin(x, splat(89)), splat(-88));
+}
+
+/** e^(x + low), where |low| is small against 1 and x is the leading part. Flushes below 2^-126. */
+@inline
+export function expOfSum(x0: v128, low: v128): v128 {
+  const x = expLimited(x0);
+  const z = expInteger(x);
+  return expScaled(x0, z, expFraction(f32x4.add(expRest(x, z), low)));
+}
+
+@inline
+export function vexp(x0: v128): v128 {
+  const x = expLimited(x0);
+  const z = expInteger(x);
+  return expScaled(x0, z, expFraction(expRest(x, z)));
 }
 
 /** e^x − 1 for x ≤ 0, without cancellation; 0 for x > 0. */
@@ -59,7 +77,7 @@ export function vexpm1Negative(x0: v128): v128 {
   const x = f32x4.pmax(f32x4.pmin(x0, splat(0)), splat(-25));
   const z = expInteger(x);
   const power = i32x4.add(splat(1), i32x4.shl(z, 23));
-  return mulAdd(expFraction(x, z, splat(0)), power, f32x4.sub(power, splat(1)));
+  return mulAdd(expFraction(expRest(x, z)), power, f32x4.sub(power, splat(1)));
 }
 
 /** log(1 + u) for 0 ≤ u ≤ 1, as 2·artanh(s) with s = u / (2 + u); minimax fit of artanh, relative error 1e-9. */
@@ -106,6 +124,24 @@ export function vlog(x0: v128): v128 {
   return v128.bitselect(y, splat(NaN), f32x4.ge(x0, splat(0)));
 }
 
+/**
+ * e^2a + 1 for 0 ≤ a ≤ 9.5, as t·f + (t + 1) with t = 2^n and f = e^2y − 1 = 2y + y²·p(y), y = a − n·ln 2 / 2. ln 2 in f32 has
+ * 21 bits, so that its products are exact where n ≤ 8; beyond, its error of 2e-9·n no longer shows in tanh. p is a minimax fit,
+ * relative error of e^2y 4e-9, summed by pairs: fewer sums wait for each other.
+ */
+@inline
+function expTwicePlusOne(a: v128): v128 {
+  // 1.5·2^23 + 127 + n: shifted, an exponent without more ado.
+  const z = mulAdd(a, splat(2.885390043258667), splat(12583039));
+  const y = f32x4.sub(a, f32x4.mul(f32x4.sub(z, splat(12583039)), splat(0.3465735912322998)));
+  const square = f32x4.mul(y, y);
+  const high = mulAdd(splat(0.08923019468784332), square, mulAdd(splat(0.2678033709526062), y, splat(0.6666621565818787)));
+  const p = mulAdd(high, square, mulAdd(splat(1.3333215713500977), y, splat(2)));
+  const f = mulAdd(p, square, f32x4.add(y, y));
+  const t = i32x4.shl(z, 23);
+  return mulAdd(t, f, f32x4.add(t, splat(1)));
+}
+
 @inline
 export function vtanh(x: v128): v128 {
   const a = f32x4.abs(x);
@@ -117,11 +153,8 @@ export function vtanh(x: v128): v128 {
   p = mulAdd(p, z, splat(-3.33332819422e-1));
   const small = mulAdd(f32x4.mul(p, z), x, x);
   // otherwise 1 − 2 / (e^2|x| + 1): the quotient is small enough not to carry the error of exp into the result, and from
-  // 2|x| = 19 on the result is 1. Without exp's own limits: none is met.
-  const twice = f32x4.pmin(f32x4.add(a, a), splat(19));
-  const n = expInteger(twice);
-  const power = i32x4.add(f32x4.add(expFraction(twice, n, splat(0)), splat(1)), i32x4.shl(n, 23));
-  const large = f32x4.sub(splat(1), f32x4.div(splat(2), f32x4.add(power, splat(1))));
+  // 2|x| = 19 on the result is 1.
+  const large = f32x4.sub(splat(1), f32x4.div(splat(2), expTwicePlusOne(f32x4.pmin(a, splat(9.5)))));
   const signed = v128.or(large, v128.and(x, i32x4.splat(i32.MIN_VALUE)));
   // NaN is not ≥ 0.625, and the polynomial keeps it.
   return v128.bitselect(signed, small, f32x4.ge(a, splat(0.625)));
@@ -142,7 +175,7 @@ function sigmoidHalf(fraction: v128, n: v128, negative: v128): v128 {
 export function vsigmoid(x: v128): v128 {
   const a = f32x4.pmax(v128.or(x, i32x4.splat(i32.MIN_VALUE)), splat(-105));
   const z = expInteger(a);
-  const fraction = expFraction(a, z, splat(0));
+  const fraction = expFraction(expRest(a, z));
   const n = i32x4.sub(z, splat(12582912));
   const negative = f32x4.lt(x, splat(0));
   const low = sigmoidHalf(fraction, n, negative);

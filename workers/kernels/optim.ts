@@ -88,7 +88,7 @@ export function sgd(
 @inline
 function adam4(
   r: i32, w: usize, g: usize, m: usize, v: usize, vmax: usize, beta1: v128, beta2: v128, c1: v128, c2: v128,
-  step: v128, root: v128, eps: v128, factor: v128, l2: v128, hasL2: bool, shrink: v128, amsgrad: bool,
+  step: v128, eps: v128, factor: v128, l2: v128, hasL2: bool, shrink: v128, amsgrad: bool,
 ): void {
   const weight = get(w, r);
   const d = gradient(r, g, factor, weight, l2, hasL2);
@@ -101,22 +101,22 @@ function adam4(
     top = f32x4.max(get(vmax, r), v1);
     set(vmax, r, top);
   }
-  const denominator = f32x4.add(f32x4.div(f32x4.sqrt(top), root), eps);
-  set(w, r, f32x4.sub(f32x4.mul(weight, shrink), f32x4.div(f32x4.mul(step, m1), denominator)));
+  set(w, r, f32x4.sub(f32x4.mul(weight, shrink), f32x4.div(f32x4.mul(step, m1), f32x4.add(f32x4.sqrt(top), eps))));
 }
 
 /**
  * h = [lr, 1 − beta1^t, √(1 − beta2^t), beta1, 1 − beta1], c2 = 1 − beta2 (the host computes all of these in f64).
  * decoupled ? w ·= 1 − lr·weightDecay : g += weightDecay·w; m = beta1·m + (1 − beta1)·g; v = beta2·v + c2·g²;
- * w −= (lr / h[1])·m / (√(vmax none ? v : max over time of v) / h[2] + eps).
+ * w −= (lr / h[1])·m / (√(vmax none ? v : max over time of v) / h[2] + eps), numerator and denominator times h[2]: one
+ * division an element instead of two.
  */
 export function adam(
   n: i32, w: usize, g: usize, m: usize, v: usize, vmax: usize, h: usize, clip: usize, beta2: f32, c2: f32, eps: f32,
   weightDecay: f32, decoupled: i32,
 ): void {
   const lr = load<f32>(h);
-  const step = f32x4.splat(lr / load<f32>(h, 4));
-  const root = v128.load32_splat(h, 8);
+  const root = <f64>load<f32>(h, 8);
+  const step = f32x4.splat(<f32>((<f64>lr / <f64>load<f32>(h, 4)) * root));
   const b1 = v128.load32_splat(h, 12);
   const k1 = v128.load32_splat(h, 16);
   const amsgrad = vmax != NONE;
@@ -124,18 +124,29 @@ export function adam(
   const shrink = f32x4.splat(decoupled != 0 ? <f32>(1 - <f64>lr * <f64>weightDecay) : 1);
   const b2 = f32x4.splat(beta2);
   const k2 = f32x4.splat(c2);
-  const e = f32x4.splat(eps);
+  const e = f32x4.splat(<f32>(<f64>eps * root));
   const factor = factorAt(clip);
   const l2 = f32x4.splat(weightDecay);
+  if (!amsgrad && !hasL2) {
+    // As below, without its questions.
+    for (; n >= 8; n -= 8) {
+      adam4(4, w, g, m, v, 0, b1, b2, k1, k2, step, e, factor, l2, false, shrink, false);
+      adam4(4, w + 16, g + 16, m + 16, v + 16, 0, b1, b2, k1, k2, step, e, factor, l2, false, shrink, false);
+      w += 32;
+      g += 32;
+      m += 32;
+      v += 32;
+    }
+  }
   for (; n >= 4; n -= 4) {
-    adam4(4, w, g, m, v, vmax, b1, b2, k1, k2, step, root, e, factor, l2, hasL2, shrink, amsgrad);
+    adam4(4, w, g, m, v, vmax, b1, b2, k1, k2, step, e, factor, l2, hasL2, shrink, amsgrad);
     w += 16;
     g += 16;
     m += 16;
     v += 16;
     vmax += 16;
   }
-  if (n > 0) adam4(n, w, g, m, v, vmax, b1, b2, k1, k2, step, root, e, factor, l2, hasL2, shrink, amsgrad);
+  if (n > 0) adam4(n, w, g, m, v, vmax, b1, b2, k1, k2, step, e, factor, l2, hasL2, shrink, amsgrad);
 }
 
 @inline

@@ -3,20 +3,26 @@ import { loadTail, storeTail } from './lanes';
 import { vexp, vlog } from './math';
 import { maxRow, sumRow } from './reduce';
 
-/** y = e^(x − shift). Two vectors a turn, as in elementwise.ts. */
+/** y = e^(x − shift). Four vectors a turn, as in elementwise.ts. */
 export function expRow(n: i32, x: usize, y: usize, shift: f32): void {
   const m = f32x4.splat(shift);
-  for (; n >= 8; n -= 8) {
-    const y0 = vexp(f32x4.sub(v128.load(x), m));
-    const y1 = vexp(f32x4.sub(v128.load(x, 16), m));
-    v128.store(y, y0);
-    v128.store(y, y1, 16);
-    x += 32;
-    y += 32;
+  if (n >= 16) {
+    do {
+      const y0 = vexp(f32x4.sub(v128.load(x), m));
+      const y1 = vexp(f32x4.sub(v128.load(x, 16), m));
+      const y2 = vexp(f32x4.sub(v128.load(x, 32), m));
+      const y3 = vexp(f32x4.sub(v128.load(x, 48), m));
+      v128.store(y, y0);
+      v128.store(y, y1, 16);
+      v128.store(y, y2, 32);
+      v128.store(y, y3, 48);
+      x += 64;
+      y += 64;
+      n -= 16;
+    } while (n >= 16);
   }
-  if (n >= 4) {
+  for (; n >= 4; n -= 4) {
     v128.store(y, vexp(f32x4.sub(v128.load(x), m)));
-    n -= 4;
     x += 16;
     y += 16;
   }

@@ -102,11 +102,11 @@ export const code = {
     ...(otherwise.length > 0 ? [0x05, ...otherwise] : []),
     0x0b,
   ],
-  /** Repeats while `condition` leaves anything but 0. */
+  /** Repeats while `condition` leaves anything but 0. Tested at the end too, since V8 then makes constants before the loop. */
   loopWhile: (condition: readonly number[], body: readonly number[]): number[] => [
-    ...[0x02, 0x40, 0x03, 0x40],
-    ...[...condition, 0x45, 0x0d, 1],
-    ...[...body, 0x0c, 0],
+    ...condition,
+    ...[0x04, 0x40, 0x03, 0x40],
+    ...[...body, ...condition, 0x0d, 0],
     ...[0x0b, 0x0b],
   ],
 } as const;

@@ -4,11 +4,12 @@
  *
  *     for each row        (outer dimensions; operands that repeat go back, the others go on)
  *       operands that are one element a row ─► a vector of four
- *       while n ≥ 4·turns   load … steps … store, `turns` times
+ *       while n ≥ 16        load four vectors of each … steps … store
  *       while n ≥ 4         load … steps … store
  *       if n > 0            the same for 1–3 lanes: to the byte
  *
- * All of a vector's inputs are loaded before any of its outputs is stored: an output may be an input's own memory.
+ * All of a turn's inputs are loaded before any of its outputs is stored: an output may be an input's own memory, and the chains
+ * of four vectors go side by side.
  */
 import { DeviceError } from '../../core/errors.ts';
 import type { DType } from '../../core/types.ts';
@@ -42,8 +43,8 @@ export class FusedKernels {
   }
 }
 
-/** Steps with so much code in all are bound by arithmetic; below, the loop around them counts, and takes four vectors a turn. */
-const LIGHT_BYTES = 60;
+/** Steps with more code than this, in bytes, go one vector a turn: what they take to compile counts too. */
+const LONG_BYTES = 4096;
 
 function emitFused(body: FusedBody, vectors: ReadonlyMap<string, VectorFunction>): Uint8Array<ArrayBuffer> {
   const helpers = [loadTail, storeTail, loadTailMask, storeTailMask];
@@ -162,8 +163,8 @@ class FusedLoop {
   readonly #locals: number[] = [];
   readonly #operands: readonly Operand[];
   readonly #outputs: readonly number[];
-  /** Locals with the values of inputs and steps. */
-  readonly #values: readonly number[];
+  /** By the vectors of a turn: locals with the values of inputs and steps. */
+  readonly #values: (readonly number[])[];
 
   constructor(body: FusedBody, vectors: ReadonlyMap<string, VectorFunction>) {
     this.#body = body;
@@ -182,7 +183,7 @@ class FusedLoop {
       return { standing, strides, moving: walk === 'row' ? this.#local(I32) : null };
     });
     this.#outputs = body.outputs.map((_, o) => behind + o);
-    this.#values = [...body.inputs, ...body.steps].map(() => this.#local(V128));
+    this.#values = [[...body.inputs, ...body.steps].map(() => this.#local(V128))];
   }
 
   emit(): EmittedFunction {
@@ -227,48 +228,72 @@ class FusedLoop {
         inputs[i]!.dtype === 'bool'
           ? [...code.i32Load8(0), ...code.i32x4Splat, ...zero, ...code.i32x4Ne]
           : code.v128Load32Splat;
-      return [...from, ...element, ...set(this.#values[i]!)];
+      return [...from, ...element, ...set(this.#values[0]![i]!)];
     });
     const weight = steps.reduce((sum, { vector }) => sum + this.#function(vector).bytes, 0);
-    const turns = weight <= LIGHT_BYTES ? [4, 1] : [1];
+    const vectors = weight <= LONG_BYTES ? [4, 1] : [1];
     return [
       ...prologue,
       ...[...get(rank - 1), ...set(left)],
-      ...turns.flatMap((count) =>
+      ...vectors.flatMap((count) =>
         code.loopWhile(
           [...get(left), ...code.i32Const(4 * count), ...code.i32GeS],
           [
-            ...Array.from({ length: count }, (_, turn) => this.#turn(turn)).flat(),
+            ...this.#turn(count),
             ...this.#advance(get(left), count),
             ...[...get(left), ...code.i32Const(4 * count), ...code.i32Sub, ...set(left)],
           ],
         ),
       ),
       ...get(left),
-      ...code.ifThen([...this.#turn(0, left), ...this.#advance(get(left), null)]),
+      ...code.ifThen([...this.#turn(1, left), ...this.#advance(get(left), null)]),
     ];
   }
 
-  /** Four elements, `turn` vectors on from the pointers; with `lanes` a local with the number of those that are left. */
-  #turn(turn: number, lanes?: number): number[] {
-    const { inputs, outputs, steps } = this.#body;
-    const loads = this.#operands.flatMap(({ moving }, i) => {
+  /** `count` vectors of four elements from the pointers on; with `lanes` a local with the number of those that are left. */
+  #turn(count: number, lanes?: number): number[] {
+    const turns = Array.from({ length: count }, (_, v) => ({ v, values: this.#valuesOf(v) }));
+    return [
+      ...turns.flatMap(({ v, values }) => this.#loads(v, values, lanes)),
+      ...turns.flatMap(({ values }) => this.#computed(values)),
+      ...turns.flatMap(({ v, values }) => this.#stores(v, values, lanes)),
+    ];
+  }
+
+  /** Locals with the values of inputs and steps of a turn's vector `v`. What is one element a row has one for all. */
+  #valuesOf(v: number): readonly number[] {
+    const first = this.#values[0]!;
+    return (this.#values[v] ??= first.map((local, i) =>
+      this.#operands[i]?.moving === null ? local : this.#local(V128),
+    ));
+  }
+
+  #loads(v: number, values: readonly number[], lanes?: number): number[] {
+    return this.#operands.flatMap(({ moving }, i) => {
       if (moving === null) return [];
-      const isMask = inputs[i]!.dtype === 'bool';
-      const offset = turn * bytesOf4(inputs[i]!.dtype);
+      const { dtype } = this.#body.inputs[i]!;
+      const isMask = dtype === 'bool';
+      const offset = v * bytesOf4(dtype);
       const load =
         lanes !== undefined
           ? [...get(lanes), ...call(isMask ? LOAD_TAIL_MASK : LOAD_TAIL)]
           : isMask
             ? [...code.v128Load32Zero(offset), ...widenMask]
             : code.v128Load(offset);
-      return [...get(moving), ...load, ...set(this.#values[i]!)];
+      return [...get(moving), ...load, ...set(values[i]!)];
     });
-    const computed = steps.flatMap((step, s) => [...this.#step(step), ...set(this.#values[inputs.length + s]!)]);
-    const stores = outputs.flatMap(({ value, dtype }, o) => {
+  }
+
+  #computed(values: readonly number[]): number[] {
+    const { inputs, steps } = this.#body;
+    return steps.flatMap((step, s) => [...this.#step(step, values), ...set(values[inputs.length + s]!)]);
+  }
+
+  #stores(v: number, values: readonly number[], lanes?: number): number[] {
+    return this.#body.outputs.flatMap(({ value, dtype }, o) => {
       const isMask = dtype === 'bool';
-      const [from, to] = [this.#values[value]!, get(this.#outputs[o]!)];
-      const offset = turn * bytesOf4(dtype);
+      const [from, to] = [values[value]!, get(this.#outputs[o]!)];
+      const offset = v * bytesOf4(dtype);
       if (lanes !== undefined)
         return [...to, ...get(lanes), ...get(from), ...call(isMask ? STORE_TAIL_MASK : STORE_TAIL)];
       if (!isMask) return [...to, ...get(from), ...code.v128Store(offset)];
@@ -276,7 +301,6 @@ class FusedLoop {
       const bytes = [...get(from), ...set(mask), ...narrowMask(mask), ...set(mask)];
       return [...bytes, ...to, ...get(mask), ...code.v128Store32Lane(offset, 0)];
     });
-    return [...loads, ...computed, ...stores];
   }
 
   /** Moves all pointers by `vectors` of four elements, or by the elements that are left. */
@@ -302,9 +326,9 @@ class FusedLoop {
   }
 
   /** A function's body with locals of this one: its parameters are the values themselves where it does not change them. */
-  #step({ vector, args, constants }: FusedBody['steps'][number]): number[] {
+  #step({ vector, args, constants }: FusedBody['steps'][number], values: readonly number[]): number[] {
     const { parameters, locals, zeroed, written, pieces } = this.#function(vector);
-    const given = [...args.map((a) => get(this.#values[a]!)), ...constants.map(splatOf)];
+    const given = [...args.map((a) => get(values[a]!)), ...constants.map(splatOf)];
     if (given.length !== parameters) {
       throw new DeviceError(
         'kernel-arity',
