@@ -124,14 +124,7 @@ function boundaries(
   for (let i = 0; i < nodes.length; i++) passing.push((live += change[i]!));
   const candidates = nodes.flatMap((n, i) => (i > 0 && !n.op!.alias ? [i] : []));
   if (candidates.length < most) return [0, ...candidates];
-  const narrow = candidates.filter((at, k) => {
-    const [before, behind] = [candidates[k - 1], candidates[k + 1]];
-    // Of neighbours where as much passes, the first.
-    return (
-      (before === undefined || passing[before]! > passing[at]!) &&
-      (behind === undefined || passing[behind]! >= passing[at]!)
-    );
-  });
+  const narrow = narrowest(candidates, (at) => passing[at]!);
   const chosen = narrow.length > 0 ? narrow : candidates;
   if (chosen.length < most) return [0, ...chosen];
   const total = nodes.reduce((sum, n) => sum + seconds(n), 0);
@@ -143,4 +136,16 @@ function boundaries(
     done += seconds(nodes[i]!);
   }
   return starts;
+}
+
+/** Places where no more passes than at the ones before and behind; all of a row where as much passes. */
+function narrowest(places: readonly number[], passing: (at: number) => number): number[] {
+  const found: number[] = [];
+  for (let from = 0, to = 0; from < places.length; from = to) {
+    const bytes = passing(places[from]!);
+    while (to < places.length && passing(places[to]!) === bytes) to++;
+    const isMore = (at: number | undefined): boolean => at === undefined || passing(at) > bytes;
+    if (isMore(places[from - 1]) && isMore(places[to])) found.push(...places.slice(from, to));
+  }
+  return found;
 }

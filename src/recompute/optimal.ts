@@ -1,6 +1,6 @@
 import { renamed, type StageNames, shapeOf } from './alike.ts';
-import { type Blocks, blocksOf } from './blocks.ts';
-import { BackwardTable, type ForwardPlan, forwardPlans, type RecomputeChain } from './chain.ts';
+import type { ForwardPlan } from './chain.ts';
+import { type ChainWays, chainWays } from './chain-ways.ts';
 import type { StageRecompute } from './choice.ts';
 import { cutRecompute } from './cut.ts';
 import { selectiveRecompute } from './selective.ts';
@@ -18,10 +18,6 @@ export interface StageOption {
   readonly recompute: StageRecompute | undefined;
 }
 
-/** Units that the bytes of a stage are counted in. */
-const UNITS = 160;
-/** Sizes of the backward pass's memory that are tried. */
-const SIZES = 40;
 /** Plans of the dynamic programme that are weighed, at most. */
 const MOST_PLANS = 32;
 /** Bytes that a second of computing is worth, as factors on those that the stage keeps a second of its forward pass. */
@@ -85,6 +81,8 @@ class StageWays {
   readonly #forward: StageForward;
   readonly #everything: Weighed;
   readonly #chains: readonly ChainWays[];
+  /** Those plans of the chains that were weighed. */
+  readonly #plans = new Map<ForwardPlan, Weighed>();
   readonly #others: readonly Weighed[];
   readonly rules: readonly RuledStage[];
   readonly #options = new Map<number, readonly StageOption[]>();
@@ -117,7 +115,7 @@ class StageWays {
   }
 
   /** The best of the chain by its blocks' sizes. */
-  #ofChain({ plans, choiceOf, weighed }: ChainWays, inFlight: number): Weighed[] {
+  #ofChain({ plans, choiceOf }: ChainWays, inFlight: number): Weighed[] {
     const byTime = plans
       .map((plan) => ({ bytes: (inFlight - 1) * plan.kept + plan.units, plan }))
       .sort((a, b) => a.plan.seconds - b.plan.seconds || a.bytes - b.bytes);
@@ -132,8 +130,8 @@ class StageWays {
       (_, i) => i === front.length - 1 || Math.floor(i / step) !== Math.floor((i - 1) / step),
     );
     return chosen.map((plan) => {
-      let known = weighed.get(plan);
-      if (!known) weighed.set(plan, (known = this.#weighed(choiceOf(plan))));
+      let known = this.#plans.get(plan);
+      if (!known) this.#plans.set(plan, (known = this.#weighed(choiceOf(plan))));
       return known;
     });
   }
@@ -166,72 +164,4 @@ function cuts(forward: StageForward): StageRecompute[] {
   const bytes = read.reduce((sum, v) => sum + v.bytes, 0);
   const total = forward.nodes.reduce((sum, n) => sum + forward.seconds(n), 0);
   return PRICES.map((price) => cutRecompute(forward, (node) => ((price * bytes) / total) * forward.seconds(node)));
-}
-
-/** What the dynamic programme finds for a stage as a chain. */
-interface ChainWays {
-  readonly plans: readonly ForwardPlan[];
-  readonly choiceOf: (plan: ForwardPlan) => StageRecompute;
-  /** Those of them that were weighed. */
-  readonly weighed: Map<ForwardPlan, Weighed>;
-}
-
-function chainWays(forward: StageForward, worth: ReadonlySet<string> | undefined): ChainWays {
-  const blocks = blocksOf(forward, worth);
-  const unit = Math.ceil((1.25 * blocksOf(forward).bytes) / UNITS);
-  const chain = blocks.chain(unit);
-  const table = new BackwardTable(chain, UNITS);
-  const sizes = Array.from({ length: SIZES }, (_, i) => Math.ceil(((i + 1) * UNITS) / SIZES));
-  return {
-    plans: sizes.flatMap((size) => forwardPlans(chain, table, size)).filter((p) => Number.isFinite(p.seconds)),
-    choiceOf: (plan) => recomputeOf(blocks, chain, table, plan),
-    weighed: new Map(),
-  };
-}
-
-/**
- * A plan of the dynamic programme as names: what the forward pass keeps, and what is there when each block is gone back
- * through.
- */
-function recomputeOf(blocks: Blocks, chain: RecomputeChain, table: BackwardTable, plan: ForwardPlan): StageRecompute {
-  const kept = new Set<string>();
-  const retained: Set<string>[] = Array.from({ length: blocks.count }, () => new Set());
-  const keep = (names: readonly string[]): void => {
-    for (const name of names) kept.add(name);
-  };
-  /** Back through [s, t] with what `there` names. */
-  const back = (s: number, t: number, units: number, there: ReadonlySet<string>): void => {
-    if (s === t) {
-      retained[s] = new Set(there);
-      return;
-    }
-    const step = table.step(s, t, units);
-    if (step.kind === 'all') {
-      const more = new Set([...there, ...blocks.kept(s)]);
-      back(s + 1, t, units - chain.saved(s), more);
-      retained[s] = more;
-    } else {
-      back(step.at, t, units - chain.checkpoint(s, step.at), new Set([...there, ...blocks.passing(step.at)]));
-      back(s, step.at - 1, units, there);
-    }
-  };
-  let [s, used] = [0, 0];
-  for (const step of plan.steps) {
-    const left = plan.units - used;
-    if (step.kind === 'all') {
-      keep(blocks.kept(s));
-      used += chain.saved(s);
-      s++;
-    } else {
-      const end = step.kind === 'end' ? blocks.count : step.at;
-      // What the forward pass keeps needs no clone.
-      back(s, end - 1, left, new Set());
-      if (step.kind === 'checkpoint') {
-        keep(blocks.passing(step.at));
-        used += chain.checkpoint(s, step.at);
-      }
-      s = end;
-    }
-  }
-  return { kept, blockOf: blocks.blockOf, retained };
 }

@@ -168,7 +168,7 @@ export function idleCauses(simulation: Simulation): IdleCause[] {
         } else if (piece.root === 'host') add(span.wait ?? piece.wait.kind, 'host', null, end - begin);
         else if (span.wait !== null) {
           const { kind, contention, device: root, begin: from, end: to } = piece.action;
-          const shared = contention === 0 ? 0 : ((end - begin) * contention) / (to - from);
+          const shared = ((end - begin) * contention) / (to - from);
           add(span.wait, rootKind(kind), root, end - begin - shared);
           add(span.wait, 'contention', root, shared);
         }

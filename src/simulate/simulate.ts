@@ -322,7 +322,7 @@ class Player {
     const barrier = this.#barrier;
     if (!device.atBarrier) {
       device.atBarrier = true;
-      if (barrier.arrived === 0 || device.clock > barrier.time) {
+      if (device.clock > barrier.time) {
         barrier.time = device.clock;
         barrier.last = device.number;
       }

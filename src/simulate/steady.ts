@@ -24,7 +24,8 @@ export function steadyStep(
   const costs = { ...cluster.costs, stepSeconds: undefined, startSeconds: undefined };
   const source = repeated(actionsOf(program, cluster), 2);
   const { barrierSeconds, devices } = simulate(source, { ...cluster, costs }, { ...options, record: false });
-  const stepSeconds = barrierSeconds.at(-1)! - barrierSeconds[barrierSeconds.length / 2 - 1]!;
+  // What may begin ahead has one barrier.
+  const stepSeconds = barrierSeconds[1]! - barrierSeconds[0]!;
   const busySeconds = devices.map((d) => d.busySeconds / 2);
   const all = devices.length * stepSeconds;
   const busy = busySeconds.reduce((sum, seconds) => sum + seconds, 0);

@@ -1,13 +1,15 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { byteSize } from '../../src/core/types.ts';
 import { analyticCosts, nodeSeconds } from '../../src/cost/model.ts';
-import type { Graph, Node } from '../../src/graph/graph.ts';
+import type { Graph, Node, Tensor } from '../../src/graph/graph.ts';
 import { rootOf } from '../../src/graph/values.ts';
 import { modelOf } from '../../src/nn/models/index.ts';
 import { ColumnList, RowList } from '../../src/partition/milp-rows.ts';
 import { solveMilp } from '../../src/partition/milp-solver.ts';
 import { stageMap } from '../../src/partition/stage-of.ts';
 import { shapeOf } from '../../src/recompute/alike.ts';
+import { cutRecompute } from '../../src/recompute/cut.ts';
 import {
   recomputedStages,
   type StageForward,
@@ -19,6 +21,7 @@ import {
   weigh,
   withRecompute,
 } from '../../src/recompute/index.ts';
+import { asksForward } from '../../src/recompute/stage-forward.ts';
 import { smallModelKinds, smallModels } from '../support/built-in.ts';
 import { planOf } from '../support/models.ts';
 import { randomModel } from '../support/random-model.ts';
@@ -37,7 +40,7 @@ describe('the options of a stage', () => {
       if (!recompute) continue;
       const again = withRecompute(graph, onOne, new Map([[0, recompute]]));
       const clones = again.nodes.filter((n) => n.recomputes);
-      const { seconds, keptBytes } = weigh(forward, recompute);
+      const { seconds, keptBytes, peakBytes } = weigh(forward, recompute);
       expect(seconds).toBeCloseTo(
         clones.reduce((sum, n) => sum + nodeSeconds(n, costs), 0),
         12,
@@ -46,6 +49,7 @@ describe('the options of a stage', () => {
       const [report] = recomputedStages(again, onOne);
       const arriving = [...forward.values.values()].filter((v) => v.arrives && isRead(again, v.root.name));
       expect(report!.keptBytes).toBe(keptBytes + arriving.reduce((sum, v) => sum + v.bytes, 0));
+      expect(peakBytes).toBe(peakOf(again, forward));
     }
   });
 
@@ -81,7 +85,7 @@ describe('the options of a stage', () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 1_000_000 }), async (seed) => {
         const forward = forwardOf(graphOf(randomModel(seed), 3));
-        if ([...forward.values.values()].filter((v) => !v.arrives).length > 9) return;
+        fc.pre([...forward.values.values()].filter((v) => !v.arrives).length <= 9);
         // So many in flight that the one which is gone back through does not count.
         const options = stageOptions(forward, 1e6);
         const least = new Map<number, number>();
@@ -97,18 +101,43 @@ describe('the options of a stage', () => {
           compared++;
         }
       }),
+      { numRuns: 3 },
+    );
+    expect(compared).toBeGreaterThan(2);
+  });
+});
+
+describe('a cut', () => {
+  it('has the least sum of bytes kept and prices of what runs again, of all sets of values, and of such runs least', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1_000_000 }), fc.constantFrom(0, 0.3, 1, 3, 20), (seed, factor) => {
+        const forward = forwardOf(graphOf(randomModel(seed), 3));
+        const made = [...forward.values.values()].filter((v) => !v.arrives);
+        fc.pre(made.length <= 10);
+        const bytes = made.reduce((sum, v) => sum + v.bytes, 0);
+        const whole = forward.nodes.reduce((sum, n) => sum + forward.seconds(n), 0);
+        const rate = (factor * bytes) / whole;
+        const costOf = (kept: ReadonlySet<string>) => costsOf(forward, kept, rate);
+        const all = Array.from({ length: 2 ** made.length }, (_, set) =>
+          costOf(new Set(made.flatMap((v, i) => (Math.floor(set / 2 ** i) % 2 === 1 ? [v.root.name] : [])))),
+        );
+        const least = Math.min(...all.map(({ cost }) => cost));
+        const found = costOf(cutRecompute(forward, (node) => rate * forward.seconds(node)).kept);
+        expect(found.cost).toBeCloseTo(least, 6);
+        const fastest = Math.min(...all.flatMap(({ cost, seconds }) => (cost <= least + 1e-6 ? [seconds] : [])));
+        expect(found.seconds).toBeCloseTo(fastest, 12);
+      }),
       { numRuns: 8 },
     );
-    expect(compared).toBeGreaterThan(3);
   });
 });
 
 describe('stages that are alike', () => {
-  /** A chain cut into stages of two layers each, the stages from `wide` on of another width. */
-  const cutByLayers = (stages: number, wide = stages) => {
-    const hidden = Array.from({ length: 2 * stages }, (_, i) => (i < 2 * wide ? 8 : 12));
+  /** A chain cut into stages of so many layers each, the stages from `wide` on of another width. */
+  const cutByLayers = (stages: number, wide = stages, layers = 2) => {
+    const hidden = Array.from({ length: layers * stages }, (_, i) => (i < layers * wide ? 8 : 12));
     const model = modelOf({ kind: 'mlp', inputs: 8, hidden, classes: 3 });
-    const cuts = Array.from({ length: stages - 1 }, (_, i) => `layer.${2 * i + 2}`);
+    const cuts = Array.from({ length: stages - 1 }, (_, i) => `layer.${layers * (i + 1)}`);
     const plan = planOf(model, { batch: 8, devices: stages, partition: { cuts }, microbatches: 2 });
     const graph = plan.graphs.train!;
     const stageOf = stageMap(graph, plan.partition);
@@ -128,6 +157,19 @@ describe('stages that are alike', () => {
     // The first reads the batch, the last the targets.
     expect(new Set(keys.slice(1, -1)).size).toBe(1);
     expect(new Set(keys).size).toBe(3);
+  });
+
+  it('have those of a deep one too, with its blocks and what is retained in them under their own names', () => {
+    const { forwards } = cutByLayers(4, 4, 12);
+    const options = new StageOptions();
+    const [, first, second, last] = [...forwards.values()];
+    expect([first, second, last].map((f) => shapeOf(f!).key === shapeOf(first!).key)).toEqual([true, true, false]);
+    // What comes from the stage before is not its own.
+    expect([...second!.values.values()].flatMap((v) => (v.arrives ? [v.root.name] : []))).toEqual(['layer.23.relu']);
+    options.of(first!, 1);
+    const own = stageOptions(second!, 1);
+    expect(options.of(second!, 1)).toEqual(own);
+    expect(own.some((o) => o.recompute?.retained?.some((names) => names.size > 1))).toBe(true);
   });
 
   it('are not those of other sizes, times or readers', () => {
@@ -156,6 +198,39 @@ describe('stages that are alike', () => {
     expect(again[2]).toEqual(again[0]);
   });
 });
+
+/** Of each value that is asked for, its bytes where it arrives or is kept, else the price of its node, which asks for what it reads. */
+function costsOf({ values, seconds }: StageForward, kept: ReadonlySet<string>, rate: number) {
+  const asked = new Set([...values.values()].filter((v) => v.backward.length > 0).map((v) => v.root));
+  const runs = new Set<Node>();
+  let bytes = 0;
+  // A set is gone through to its end, with what is added meanwhile.
+  for (const root of asked) {
+    const value = values.get(root)!;
+    if (value.arrives || kept.has(root.name)) bytes += value.bytes;
+    else runs.add(root.node);
+    if (runs.has(root.node)) for (const t of root.node.inputs) if (values.has(rootOf(t))) asked.add(rootOf(t));
+  }
+  const time = [...runs].reduce((sum, n) => sum + seconds(n), 0);
+  return { cost: bytes + rate * time, seconds: time };
+}
+
+/** Bytes of kept values, from the start on, and of clones, from where they are made on, until their last reader: most at any time. */
+function peakOf(graph: Graph, forward: StageForward): number {
+  const kept = new Set([...forward.values.values()].filter((v) => !v.arrives).map((v) => v.root.name));
+  const readers = graph.nodes.filter((n) => (n.recomputes || asksForward(n)) && !n.op!.alias);
+  const lives = new Map<Tensor, { from: number; to: number }>();
+  readers.forEach((node, at) => {
+    for (const root of node.inputs.map(rootOf)) {
+      if (lives.has(root)) lives.get(root)!.to = at;
+      else if (root.node.pass === 0 && kept.has(root.name)) lives.set(root, { from: 0, to: at });
+    }
+    if (node.recomputes) for (const t of node.outputs) lives.set(t, { from: at, to: at });
+  });
+  const alive = (at: number): number =>
+    [...lives].reduce((sum, [t, { from, to }]) => (from <= at && at <= to ? sum + byteSize(t.type) : sum), 0);
+  return Math.max(...readers.map((_, at) => alive(at)));
+}
 
 /** Whether the backward pass reads a forward value, or makes a clone from it. */
 const isRead = (graph: Graph, name: string): boolean =>

@@ -77,6 +77,23 @@ describe('the rules, by hand', () => {
     });
   });
 
+  it('a device that never waits idles for exactly nothing, and none for less than nothing, whatever the roundings', () => {
+    let rounded = 0;
+    for (let n = 1; n < 60; n++) {
+      const work = Array.from({ length: 9 }, (_, i) => ((n * (i + 3) * 7) % 23) / 10);
+      const mixed = work.map((seconds, i) => ((i * n) % 3 === 0 ? other(seconds) : compute(seconds)));
+      const alone = simulate(programOf(mixed), clusterOf(1));
+      expect([alone.bubbleFraction, alone.devices[0]!.bubbleFraction]).toEqual([0, 0]);
+      if (alone.devices[0]!.busySeconds !== alone.stepSeconds) rounded++;
+      const pair = simulate(programOf(mixed, [...mixed].reverse()), clusterOf(2));
+      for (const share of [pair.bubbleFraction, ...pair.devices.map((d) => d.bubbleFraction)]) {
+        expect(share).toBeGreaterThanOrEqual(0);
+        expect(share).toBeLessThan(1e-12);
+      }
+    }
+    expect(rounded).toBeGreaterThan(10);
+  });
+
   it('links differ by pair and direction', () => {
     const there = programOf([send(1, 0, 20)], [post(0, 0), receive(0, 0)]);
     const back = programOf([post(1, 0), receive(1, 0)], [send(0, 0, 20)]);

@@ -50,6 +50,19 @@ describe('shared media', () => {
     expect(endsOf(simulation, 3)).toEqual([2, 2, 2]);
   });
 
+  it('one that begins slows down those beside it on each of its media, and leaves the others what they had', () => {
+    // 0 joins at 1: it halves the narrow medium of 3, and takes as much of the wide one, which 1 and 2 share.
+    const media: Medium[] = [
+      { name: 'narrow', bytesPerSecond: 10, carries: (from) => from === 0 || from === 3 },
+      { name: 'wide', bytesPerSecond: 30, carries: (from) => from < 3 },
+      { name: 'pair', bytesPerSecond: 100, carries: (from) => from === 1 || from === 2 },
+    ];
+    const fast = { bytesPerSecond: 100, secondsLatency: 0 };
+    const simulation = simulate(senders([1, 0, 0, 0], [10, 40, 40, 20]), clusterOf(5, fast, media));
+    // 3: 10 B until 1, then 5 B/s. 1 and 2: 15 B until 1, 25 more until 3 at (30 − 5) / 2 B/s.
+    expect(endsOf(simulation, 4)).toEqual([3, 3, 3, 3]);
+  });
+
   it('what a message costs its sender beside the copy comes behind it, and is no contention', () => {
     const ringing = { ...link, secondsSend: 0.25 };
     const simulation = simulate(senders([0, 0], [10, 10]), clusterOf(3, ringing, [bus]));
