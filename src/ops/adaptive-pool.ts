@@ -36,7 +36,8 @@ function evenly(cuts: readonly (readonly (readonly [start: number, end: number])
   const even = cuts.every((along, axis) =>
     along.every(([start, end], i) => start === i * stride[axis]! && end - start === kernel[axis]),
   );
-  return even ? windows(kernel, stride) : undefined;
+  // Windows on one place that is repeated are 0 apart, which no pooling strides.
+  return even && stride.every((n) => n > 0) ? windows(kernel, stride) : undefined;
 }
 
 /** The cuts of every spatial axis of x. */

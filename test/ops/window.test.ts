@@ -126,6 +126,14 @@ describe('pooling by output size', () => {
       [2, 3],
       [5, 4],
     ],
+    [
+      [1, 1],
+      [3, 2],
+    ],
+    [
+      [4, 1],
+      [2, 3],
+    ],
   ])('%j to %j is the mean and the maximum of each window', (from, to) => {
     const { input, values } = workbench();
     const x = input([2, 2, ...from]);
