@@ -33,9 +33,9 @@ export function scoped<T, O extends LayerOptions>(
 /** A layer without options; a record of them is refused, and anything else behind the tensor ignored, as by `map`. */
 export function plain(layer: string, build: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
   return (x, ...rest: readonly unknown[]) => {
-    const [options] = rest;
-    const isRecord = typeof options === 'object' && options !== null && !Array.isArray(options);
-    checkOptions(layer, x, isRecord ? options : {}, {});
+    const isRecord = (given: unknown): given is object =>
+      typeof given === 'object' && given !== null && Object.getPrototypeOf(given) === Object.prototype;
+    checkOptions(layer, x, rest.find(isRecord) ?? {}, {});
     return build(x);
   };
 }
