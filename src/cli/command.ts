@@ -7,6 +7,7 @@ import { exitCodeOf, printFailure } from './failure.ts';
 import { experimentFlags, prepareArguments } from './flags.ts';
 import { commandText, flagsOf, overviewText, placesOf } from './help.ts';
 import { type Invocation, refuseUnwritable, textOf } from './invocation.ts';
+import { packageVersion } from './package-version.ts';
 
 /** Each resolves to the exit code. */
 const loaders: Readonly<Record<CommandName, () => Promise<{ run: (invocation: Invocation) => Promise<number> }>>> = {
@@ -73,6 +74,8 @@ export async function runCommand(
 function define(program: Command, spec: CommandSpec, args: readonly string[]): { command: Command; rest: string[] } {
   const keys = spec.argument ? [] : experimentFlags();
   const command = strict(program.command(spec.name), () => commandText(spec, keys));
+  // Wherever it stands, as the help; the help itself, which is ours, names it once, in the overview.
+  command.version(packageVersion(), '-V, --version');
   for (const { name, doc } of placesOf(spec)) command.argument(name, doc);
   for (const flag of flagsOf(spec)) command.addOption(ownOption(flag));
   if (spec.argument) return { command, rest: [...args] };

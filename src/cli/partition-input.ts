@@ -28,6 +28,8 @@ export async function readGraph(
     json = parseJson(text);
   } catch (cause) {
     if (!(cause instanceof JsonError)) throw cause;
+    // Of an experiment that cannot be read, what reads experiments says what is wrong.
+    if (namesModel(text)) return readModel(invocation, file, request);
     throw new FormatError('graph-json', `${file} ${cause.message}`, {
       fields: { file, ...cause.twice },
       remedy: cause.remedy(undefined),
@@ -39,6 +41,9 @@ export async function readGraph(
   refuse(request, 'linkBandwidth', file, 'the edges of a graph of operators have their costs in time');
   return operatorGraphOf(json, file, request);
 }
+
+/** Whether a text that is not quite JSON is meant as an experiment. */
+const namesModel = (text: string): boolean => /"model"\s*:/.test(text) && !/"nodes"\s*:/.test(text);
 
 const flagOf = { batch: 'batch', linkBandwidth: 'link-bandwidth', cpus: 'cpus' } as const;
 

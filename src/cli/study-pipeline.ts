@@ -64,7 +64,7 @@ export async function runPipelineStudy(topic: string, invocation: Invocation): P
       parts: partsOf(invocation, scheduleParts),
       quick: isQuick(invocation),
     };
-    const design = designScheduleStudy(experiment, options, where);
+    const design = await designScheduleStudy(experiment, options, where, invocation.signal);
     const names = [...new Set(design.runs.map((r) => r.key.schedule))];
     using folder = await begin(
       design.runs[0]!.prepared.model.name,

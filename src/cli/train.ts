@@ -37,46 +37,87 @@ export async function run(invocation: Invocation): Promise<number> {
   await using threads = new DeviceThreads();
   const runDir = pathOf(invocation, 'runDir', 'a folder');
   if (runDir !== undefined) refuseHeldRun(runDir);
-  const { prepared, plan, cached, checkpoint } = await planTraining(invocation, (devices, simd) =>
-    threads.start(devices, simd),
-  );
+  const planned = await planTraining(invocation, (devices, simd) => threads.start(devices, simd));
+  const { prepared, plan, checkpoint } = planned;
   if (hasNullDevices(plan.request.devices)) return await playTraining(invocation, prepared, plan);
   const parameters = firstValues(invocation, prepared);
   const silent = invocation.quiet || invocation.json;
   if (!silent) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
 
-  const { experiment, steps } = prepared;
+  const { seed } = prepared.experiment;
   const options = trainOptions(prepared, checkpoint, invocation.signal);
   // Before the run's folder is touched: a refused checkpoint leaves everything as it was.
-  const begun =
-    checkpoint || options.checkpoint ? await takeUp({ ...options, plan, seed: experiment.seed }) : undefined;
+  const begun = checkpoint || options.checkpoint ? await takeUp({ ...options, plan, seed }) : undefined;
   const resumed = begun?.resumed;
   if (resumed && !silent) process.stdout.write(`Resumed behind step ${resumed.step} from ${resumed.folder}\n`);
   using folder = new RunFolder(runDir, plan.request.model.name);
+  await beginFolder(folder, planned, resumed);
+  const began = performance.now();
+  const audit = invocation.own.audit === true ? true : undefined;
+  await using session = await Session.open(plan, { seed, parameters, threads, audit });
+  const course = await follow(session, folder, { invocation, planned, options, resumed });
+  tellLostLoss(course.records);
+
+  const final = await session.parameters();
+  const buffers = await session.buffers();
+  const figures = await figuresOfCourse(session, course);
+  const out = textOf(invocation, 'out') ?? null;
+  const seconds = (performance.now() - began) / 1000;
+  const result = { ...resultOf(planned, course), ...figures, seconds, runDir: folder.path, out };
+  await folder.write('params.safetensors', writeSafetensors(new Map([...final, ...buffers])));
+  await folder.write('result.json', `${JSON.stringify(result, null, 2)}\n`);
+  if (out !== null) await writeFileAtomic(out, resultFile(plan, course.records, final, buffers));
+
+  if (invocation.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  else if (!silent) {
+    const ending = endingText(course, prepared.steps, seconds);
+    process.stdout.write(`\n${printFigures(figures)}\n\n${ending}\nWritten to ${folder.path}\n`);
+  }
+  return 0;
+}
+
+/** What is known before the first step, and what a resumed training brings of the steps behind it. */
+async function beginFolder(
+  folder: RunFolder,
+  { prepared: { experiment }, plan }: PlannedTraining,
+  resumed: StoredCheckpoint | undefined,
+): Promise<void> {
   await folder.clear();
   await folder.write('experiment.json', `${JSON.stringify(experiment, null, 2)}\n`);
   await folder.write('plan.json', writePlanFile(plan, experiment));
+  for (const record of resumed?.records ?? []) folder.log(record);
+  if (resumed?.best) await folder.write('best.safetensors', writeSafetensors(resumed.best.parameters));
+}
 
-  const records: StepRecord[] = [...(resumed?.records ?? [])];
-  for (const record of records) folder.log(record);
+/** The steps of a training, those before it was resumed included. */
+interface Course {
+  readonly records: readonly StepRecord[];
+  /** Those that ran now. */
+  readonly own: readonly StepRecord[];
+  readonly best: BestEvaluation | undefined;
+  readonly resumed: StoredCheckpoint | undefined;
+}
+
+interface Following {
+  readonly invocation: Invocation;
+  readonly planned: PlannedTraining;
+  readonly options: Omit<TrainOptions, 'session'>;
+  readonly resumed: StoredCheckpoint | undefined;
+}
+
+/** Trains to the end, tells of every step, and keeps the best parameters on the way. */
+async function follow(
+  session: Session,
+  folder: RunFolder,
+  { invocation, planned: { plan, prepared }, options, resumed }: Following,
+): Promise<Course> {
+  const own: StepRecord[] = [];
   let best: BestEvaluation | undefined = resumed?.best;
-  if (best) await folder.write('best.safetensors', writeSafetensors(best.parameters));
-  const began = performance.now();
-  await using session = await Session.open(plan, {
-    seed: experiment.seed,
-    parameters,
-    threads,
-    audit: invocation.own.audit === true ? true : undefined,
-  });
-  const progress = makeProgress(
-    steps,
-    Math.max(...plan.memory.map((m) => m.peakBytes)),
-    invocation.quiet,
-    resumed?.step,
-  );
+  const peakBytes = Math.max(...plan.memory.map((m) => m.peakBytes));
+  const progress = makeProgress(prepared.steps, peakBytes, invocation.quiet, resumed?.step);
   try {
     for await (const record of train({ ...options, session })) {
-      records.push(record);
+      own.push(record);
       folder.log(record);
       progress.step(record);
       const { evaluation } = record;
@@ -91,29 +132,36 @@ export async function run(invocation: Invocation): Promise<number> {
   } finally {
     progress.stop();
   }
+  return { records: [...(resumed?.records ?? []), ...own], own, best, resumed };
+}
+
+function tellLostLoss(records: readonly StepRecord[]): void {
   const lost = records.find((r) => !Number.isFinite(r.loss));
-  if (lost) {
-    process.stderr.write(
-      `note: the loss is ${lost.loss} from step ${lost.step + 1} on (null in JSON); try a smaller --optimizer.lr\n`,
-    );
-  }
-  const final = await session.parameters();
-  const buffers = await session.buffers();
-  const own = records.slice(resumed?.step ?? 0);
-  // A training that was resumed behind its last step has run nothing.
-  const figures = figuresOf(
-    plan,
-    own.length > 0 ? { ...meanOfSteps(own), peaks: await session.measuredPeaks() } : undefined,
+  if (!lost) return;
+  process.stderr.write(
+    `note: the loss is ${lost.loss} from step ${lost.step + 1} on (null in JSON); try a smaller --optimizer.lr\n`,
   );
+}
+
+/** A training that was resumed behind its last step has run nothing. */
+async function figuresOfCourse(session: Session, { own }: Course) {
+  const measured = own.length > 0 ? { ...meanOfSteps(own), peaks: await session.measuredPeaks() } : undefined;
+  return figuresOf(session.plan, measured);
+}
+
+/** The fields of the result that are the training's alone. */
+function resultOf({ prepared, plan, cached }: PlannedTraining, { records, best, resumed }: Course) {
+  const { experiment, steps } = prepared;
+  const { request } = plan;
   const last = records.at(-1)!;
-  const result = {
+  return {
     version: 1,
     command: 'train',
-    model: plan.request.model.name,
+    model: request.model.name,
     steps,
     epochs: last.epoch + 1,
-    microbatches: plan.request.microbatches,
-    simd: plan.request.simd ?? 'strict',
+    microbatches: request.microbatches,
+    simd: request.simd ?? 'strict',
     schedule: plan.schedules[Object.keys(plan.programs)[0]!]!.name,
     cached,
     firstLoss: records[0]!.loss,
@@ -123,28 +171,20 @@ export async function run(invocation: Invocation): Promise<number> {
     resumed: resumed ? { step: resumed.step, folder: resumed.folder } : null,
     checkpoints: experiment.checkpoint?.dir ?? null,
     noise: records.findLast((r) => r.noise)?.noise ?? null,
-    blas: plan.request.blas ?? null,
-    ...figures,
-    seconds: (performance.now() - began) / 1000,
-    runDir: folder.path,
-    out: textOf(invocation, 'out') ?? null,
+    blas: request.blas ?? null,
   };
-  await folder.write('params.safetensors', writeSafetensors(new Map([...final, ...buffers])));
-  await folder.write('result.json', `${JSON.stringify(result, null, 2)}\n`);
-  if (result.out !== null) await writeFileAtomic(result.out, resultFile(plan, records, final, buffers));
+}
 
-  if (invocation.json) process.stdout.write(`${JSON.stringify(result)}\n`);
-  else if (!silent) {
-    const better =
-      best && best.step !== last.step
-        ? ` (best: ${best.evaluation.loss.toPrecision(4)} behind step ${best.step + 1})`
-        : '';
-    const evaluation = last.evaluation ? `; ${evaluationText(last.evaluation)}${better}` : '';
-    process.stdout.write(
-      `\n${printFigures(figures)}\n\n${resumed ? `${own.length} of ${steps}` : steps} step${steps === 1 ? '' : 's'} in ${formatSeconds(result.seconds)}: loss ${records[0]!.loss.toPrecision(4)} to ${last.loss.toPrecision(4)}${evaluation}\nWritten to ${folder.path}\n`,
-    );
-  }
-  return 0;
+function endingText({ records, own, best, resumed }: Course, steps: number, seconds: number): string {
+  const last = records.at(-1)!;
+  const better =
+    best && best.step !== last.step
+      ? ` (best: ${best.evaluation.loss.toPrecision(4)} behind step ${best.step + 1})`
+      : '';
+  const evaluation = last.evaluation ? `; ${evaluationText(last.evaluation)}${better}` : '';
+  const ran = `${resumed ? `${own.length} of ${steps}` : steps} step${steps === 1 ? '' : 's'}`;
+  const losses = `loss ${records[0]!.loss.toPrecision(4)} to ${last.loss.toPrecision(4)}`;
+  return `${ran} in ${formatSeconds(seconds)}: ${losses}${evaluation}`;
 }
 
 /** What `train` is asked for, but for the session. */

@@ -46,8 +46,12 @@ export function joinProblems(problems: readonly string[]): string {
   return problems.length === 1 ? problems[0]! : problems.map((p) => `\n  - ${p}`).join('');
 }
 
-/** The candidate with the smallest edit distance to `word` (Levenshtein), or undefined where none is near. */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+/**
+ * The candidate with the smallest edit distance to `word` (Levenshtein), or undefined where none is near: to what is no word,
+ * as a program in JavaScript may give, none is.
+ */
+export function nearest(word: unknown, candidates: Iterable<string>): string | undefined {
+  if (typeof word !== 'string') return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(word.length / 2)) + 1;
   for (const candidate of candidates) {

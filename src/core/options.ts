@@ -56,3 +56,12 @@ export function checkOptions<O extends object>(what: string, options: O, names: 
     remedy,
   });
 }
+
+/** Throws UsageError for an argument that is none of what the function `what` takes; `remedy`: a call that is right. */
+export function requireArgument(what: string, isRight: boolean, expected: string, got: unknown, remedy: string): void {
+  if (isRight) return;
+  throw new UsageError('options-invalid', `${what}: takes ${expected}, got ${shown(got)}`, {
+    fields: { function: what, expected },
+    remedy,
+  });
+}

@@ -386,7 +386,8 @@ const join = (path: string, name: string): string => (path === '' ? name : `${pa
 /** JSON.stringify of a hostile value has no stack left. */
 function jsonOf(value: unknown): string {
   try {
-    return JSON.stringify(value);
+    // JSON has no functions, and leaves out what it has not.
+    return JSON.stringify(value) ?? `a ${typeof value}`;
   } catch {
     return 'a deeply nested value';
   }

@@ -5,6 +5,9 @@
  * schedule are played (`simulate/transformer-iteration.ts`).
  */
 
+import { UsageError } from '../core/errors.ts';
+import { type OptionNames, optionProblem, shown } from '../core/options.ts';
+
 export interface TransformerShape {
   readonly hidden: number;
   readonly heads: number;
@@ -70,7 +73,38 @@ export interface TransformerTimes {
 
 const halfPrecision = 2;
 
-export function transformerWork(shape: TransformerShape, { tensor, microbatch }: Parallelism): TransformerWork {
+const shapeNames: OptionNames<TransformerShape> = {
+  hidden: 'required',
+  heads: 'required',
+  layers: 'required',
+  sequence: 'required',
+  vocabulary: 'required',
+};
+const layoutNames: OptionNames<Parallelism> = {
+  tensor: 'required',
+  data: 'required',
+  pipeline: 'required',
+  microbatch: 'required',
+  microbatches: 'required',
+};
+
+/** Throws UsageError for what is no record of whole numbers above 0 with these names. */
+function requireCounts<O extends object>(what: string, counts: O, names: OptionNames<O>): void {
+  const problem = optionProblem(counts, names as Readonly<Record<string, true | 'required'>>);
+  const wrong = problem ? undefined : Object.entries(counts).find(([, n]) => !Number.isInteger(n) || n < 1);
+  if (!problem && !wrong) return;
+  const text = problem?.text ?? `${wrong![0]} must be a whole number above 0, got ${shown(wrong![1])}`;
+  throw new UsageError('options-invalid', `transformer: ${what}: ${text}`, {
+    fields: { function: 'transformer', where: what },
+    remedy: `${what}: { ${Object.keys(names).join(', ')} }`,
+  });
+}
+
+/** The work of each device. Throws UsageError for numbers that are none of a model or a layout. */
+export function transformerWork(shape: TransformerShape, layout: Parallelism): TransformerWork {
+  requireCounts('shape', shape, shapeNames);
+  requireCounts('layout', layout, layoutNames);
+  const { tensor, microbatch } = layout;
   const { hidden: h, heads, sequence: s, vocabulary } = shape;
   const tokens = microbatch * s;
   const activationElements = (tokens * h) / tensor;
@@ -91,6 +125,7 @@ export function transformerWork(shape: TransformerShape, { tensor, microbatch }:
   };
 }
 
+/** What a machine takes for that work. Throws UsageError as `transformerWork` does. */
 export function transformerTimes(
   shape: TransformerShape,
   layout: Parallelism,

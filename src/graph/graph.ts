@@ -12,7 +12,7 @@ import { NodeNames } from './names.ts';
 import { type Node, type Region, Tensor } from './node.ts';
 import type { Attrs, OpRecord } from './op-record.ts';
 import { TypeRuleError } from './op-record.ts';
-import { type Feed, isBatched, type ParameterInit, type Source, type SourceKind } from './source.ts';
+import { type Feed, initProblem, isBatched, type ParameterInit, type Source, type SourceKind } from './source.ts';
 import { callerLine } from './source-line.ts';
 
 export { type Node, type Region, Tensor };
@@ -351,6 +351,13 @@ export class Graph {
           { fields: { name: source.name, shape: type.shape } },
         );
       }
+    }
+    const problem = source.init && initProblem(source.init);
+    if (problem !== undefined) {
+      throw new GraphError('bad-parameter', `${source.kind} ${source.name}: ${problem}${callerLine()}`, {
+        fields: { parameter: source.name },
+        remedy: "init.normal(0, 0.02), init.uniform(-0.1, 0.1), { kind: 'zeros' } …",
+      });
     }
     const saved = this.#scopes;
     this.#scopes = []; // sources carry their full name already

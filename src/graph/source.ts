@@ -46,5 +46,30 @@ export interface Source {
   readonly value?: TensorData;
 }
 
+/** What keeps first values from being drawn; undefined where nothing does. */
+export function initProblem(init: ParameterInit): string | undefined {
+  const isNumber = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value);
+  switch (init.kind) {
+    case 'zeros':
+    case 'ones':
+    case 'data':
+      return undefined;
+    case 'constant':
+      return isNumber(init.value) ? undefined : `the constant ${init.value} is no finite number`;
+    case 'uniform':
+      return isNumber(init.low) && isNumber(init.high) && init.low <= init.high
+        ? undefined
+        : `there is nothing uniform from ${init.low} to ${init.high}`;
+    case 'normal':
+      return isNumber(init.mean) && isNumber(init.std) && init.std >= 0
+        ? undefined
+        : `there is no normal distribution with mean ${init.mean} and standard deviation ${init.std}`;
+    case 'zeroRow':
+      return initProblem(init.of);
+    default:
+      return `there is no initialisation ${(init as { kind: unknown }).kind}`;
+  }
+}
+
 /** An input that is cut into microbatches; every other source exists once a step. */
 export const isBatched = (source: Source): boolean => source.feed !== undefined && feedBatchAxis(source.feed) !== null;

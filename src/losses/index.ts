@@ -9,9 +9,9 @@
  *     objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }]
  */
 import { GraphError } from '../core/errors.ts';
-import { type OptionNames, optionProblem } from '../core/options.ts';
+import { type OptionNames, optionProblem, shown } from '../core/options.ts';
 import { elementCount, formatType, sameShape } from '../core/types.ts';
-import type { Tensor } from '../graph/graph.ts';
+import { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 import { negativeLogProbability } from '../ops/class-loss.ts';
 import { add, log, maximum, mul, neg, sub } from '../ops/elementwise.ts';
@@ -48,6 +48,12 @@ const batchedOptions = { ...lossOptions, batchAxis: true, samples: true } as con
 const classOptions = { ...batchedOptions, ignoreIndex: true } as const;
 
 function checkOptions<O>(loss: string, like: Tensor, options: O, names: OptionNames<O>): void {
+  if (!(like instanceof Tensor)) {
+    throw new GraphError('loss-options', `${loss}: takes a tensor, got ${shown(like)}${callerLine()}`, {
+      fields: { loss, unknown: [] },
+      remedy: `losses.${loss}(output, …) with a tensor of a graph`,
+    });
+  }
   const problem = optionProblem(options, names);
   if (!problem) return;
   throw new GraphError('loss-options', `${loss}(${formatType(like.type)}): ${problem.text}${callerLine()}`, {
@@ -56,12 +62,23 @@ function checkOptions<O>(loss: string, like: Tensor, options: O, names: OptionNa
   });
 }
 
+/** A target is a tensor, or the name of an input. */
+function requireTarget(output: Tensor, target: unknown): void {
+  if (target instanceof Tensor || typeof target === 'string') return;
+  throw new GraphError(
+    'loss-target',
+    `the target of ${output} must be a tensor, or the name of an input, got ${shown(target)}${callerLine()}`,
+    { fields: { output: output.name }, remedy: "losses.mse(output, 'y')" },
+  );
+}
+
 /** The class indices for logits […, C]: an input of the graph, or its name (made where it is not there yet). */
 function classTarget(
   logits: Tensor,
   target: Tensor | string,
   { batchAxis = 0 }: BatchedLossOptions,
 ): { target: Tensor; name: string } {
+  requireTarget(logits, target);
   if (typeof target === 'string') {
     const axis = batchAxis !== null && batchAxis < 0 ? batchAxis + logits.rank : batchAxis;
     if (axis !== null && axis >= logits.rank - 1) {
@@ -114,6 +131,7 @@ function inverseElements(x: Tensor, { batchAxis = 0, ...options }: BatchedLossOp
 
 /** An f32 target of the output's shape: a tensor, or the name of an input. */
 function likeTarget(output: Tensor, target: Tensor | string, { batchAxis = 0 }: BatchedLossOptions): Tensor {
+  requireTarget(output, target);
   const tensor = typeof target === 'string' ? output.graph.input(target, { shape: output.shape, batchAxis }) : target;
   if (tensor.dtype !== 'f32' || !sameShape(tensor.shape, output.shape)) {
     throw new GraphError(

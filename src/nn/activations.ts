@@ -5,7 +5,7 @@ import * as ops from '../ops/elementwise.ts';
 import { reshape, slice } from '../ops/shape.ts';
 import { softmax } from '../ops/softmax.ts';
 import { refuse } from './refuse.ts';
-import { checkOptions, type LayerOptions, scoped } from './scope.ts';
+import { checkOptions, type LayerOptions, plain, scoped } from './scope.ts';
 
 /** x·Φ(x), or with `approximate: 'tanh'` its approximation (Hendrycks, Gimpel, 2016; PyTorch GELU). */
 export const gelu = (x: Tensor, options: { readonly approximate?: 'none' | 'tanh' } = {}): Tensor => {
@@ -46,7 +46,7 @@ export const prelu = (x: Tensor, options: PreluOptions = {}): Tensor =>
   });
 
 /** x·σ(x) (PyTorch SiLU, also called swish). */
-export const silu = (x: Tensor): Tensor => ops.mul(x, ops.sigmoid(x));
+export const silu = plain('silu', (x) => ops.mul(x, ops.sigmoid(x)));
 
 /** x limited to [minVal, maxVal] (PyTorch Hardtanh). Defaults −1 and 1. At the limits themselves the gradient is 1. */
 export const hardtanh = (x: Tensor, options: { readonly minVal?: number; readonly maxVal?: number } = {}): Tensor => {
@@ -57,16 +57,19 @@ export const hardtanh = (x: Tensor, options: { readonly minVal?: number; readonl
 };
 
 /** min(max(x, 0), 6) (PyTorch ReLU6). */
-export const relu6 = (x: Tensor): Tensor => ops.clip(ops.relu(x), { high: 6 });
+export const relu6 = plain('relu6', (x) => ops.clip(ops.relu(x), { high: 6 }));
 
 /** −ln(1 + e⁻ˣ) = ln σ(x) (PyTorch LogSigmoid). */
-export const logSigmoid = (x: Tensor): Tensor => ops.neg(ops.softplus(ops.neg(x)));
+export const logSigmoid = plain('logSigmoid', (x) => ops.neg(ops.softplus(ops.neg(x))));
 
 /** x − tanh x (PyTorch Tanhshrink). */
-export const tanhshrink = (x: Tensor): Tensor => ops.sub(x, ops.tanh(x));
+export const tanhshrink = plain('tanhshrink', (x) => ops.sub(x, ops.tanh(x)));
 
 /** Softmax of −x (PyTorch Softmin). */
-export const softmin = (x: Tensor, options: { readonly axis?: number } = {}): Tensor => softmax(ops.neg(x), options);
+export const softmin = (x: Tensor, options: { readonly axis?: number } = {}): Tensor => {
+  checkOptions('softmin', x, options, { axis: true });
+  return softmax(ops.neg(x), options);
+};
 
 /** a·σ(b) of the halves a, b of an axis (Dauphin et al., 2017; PyTorch GLU). Default the last axis. */
 export const glu = (x: Tensor, options: { readonly axis?: number } = {}): Tensor => {

@@ -3,7 +3,7 @@ import type { Tensor } from '../graph/graph.ts';
 import { add } from '../ops/elementwise.ts';
 import { flatten as flattenAxes } from '../ops/shape.ts';
 import { refuse } from './refuse.ts';
-import { checkOptions, type LayerOptions, scoped } from './scope.ts';
+import { checkOptions, type LayerOptions, plain, scoped } from './scope.ts';
 
 export type Layer = (x: Tensor) => Tensor;
 
@@ -46,7 +46,7 @@ export const residual =
     });
 
 /** x itself (PyTorch Identity). */
-export const identity: Layer = (x) => x;
+export const identity: Layer = plain('identity', (x) => x);
 
 /** All axes but the batch's joined (PyTorch Flatten); other axes by startAxis and endAxis. */
 export const flatten = (

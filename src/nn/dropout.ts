@@ -55,8 +55,8 @@ export const dropout = (x: Tensor, options: DropoutOptions = {}): Tensor =>
 const channelDropout =
   (layer: string, takes: string, rank: number) =>
   (x: Tensor, options: Omit<DropoutOptions, 'axis'> = {}): Tensor => {
-    if (x.rank !== rank) refuse(layer, x, `takes ${takes}`);
     return scoped(layer, x, options, { name: true, p: true }, () => {
+      if (x.rank !== rank) refuse(layer, x, `takes ${takes}`);
       if (!isActive(layer, x, options)) return x;
       const kept = drop(broadcastTo(x.graph.scalar(1), x.shape.slice(0, 2)), dropoutOf(layer, x, options));
       return mul(

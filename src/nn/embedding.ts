@@ -1,11 +1,14 @@
-import type { Graph, Tensor } from '../graph/graph.ts';
+import { GraphError } from '../core/errors.ts';
+import { checkOptions, shown } from '../core/options.ts';
+import { Graph, type Tensor } from '../graph/graph.ts';
 import type { ParameterInit } from '../graph/source.ts';
+import { callerLine } from '../graph/source-line.ts';
 import { normal } from '../init/index.ts';
 import { equal, where } from '../ops/compare.ts';
 import { detach } from '../ops/detach.ts';
 import { gather } from '../ops/gather.ts';
 import { unsqueeze } from '../ops/shape.ts';
-import { refuse } from './refuse.ts';
+import { refuse, requireTensor } from './refuse.ts';
 import { type LayerOptions, scoped } from './scope.ts';
 
 export interface EmbeddingTable extends LayerOptions {
@@ -31,6 +34,13 @@ const rowOf = (paddingIdx: number, rows: number): number => (paddingIdx < 0 ? pa
 
 /** The weight [rows, dim] of an embedding, by itself: to be passed to `embedding` and, tied, to `linear`. */
 export function embeddingWeight(graph: Graph, options: EmbeddingTable): Tensor {
+  if (!(graph instanceof Graph)) {
+    throw new GraphError('layer-options', `embeddingWeight: takes a graph, got ${shown(graph)}${callerLine()}`, {
+      fields: { layer: 'embeddingWeight' },
+      remedy: 'embeddingWeight(x.graph, { rows, dim })',
+    });
+  }
+  checkOptions<EmbeddingTable>('embeddingWeight', options, tableOptions);
   const { rows, dim, name, init = normal(), paddingIdx } = options;
   const first: ParameterInit =
     paddingIdx === undefined ? init : { kind: 'zeroRow', of: init, row: rowOf(paddingIdx, rows) };
@@ -42,9 +52,11 @@ export function embeddingWeight(graph: Graph, options: EmbeddingTable): Tensor {
  * Rows of a table by i32 index (PyTorch Embedding): indices […] → […, dim]. Takes a weight, or makes one. Where an index is
  * `paddingIdx`, the row is read but gets no gradient.
  */
-export const embedding = (indices: Tensor, options: EmbeddingTable | EmbeddingWeight): Tensor =>
-  scoped('embedding', indices, options, 'weight' in options ? sharedOptions : tableOptions, () => {
+export function embedding(indices: Tensor, options: EmbeddingTable | EmbeddingWeight): Tensor {
+  const isShared = typeof options === 'object' && options !== null && 'weight' in options;
+  return scoped('embedding', indices, options, isShared ? sharedOptions : tableOptions, () => {
     const { paddingIdx } = options;
+    if ('weight' in options) requireTensor('embedding: weight', options.weight);
     const rows = 'weight' in options ? options.weight.shape[0]! : options.rows;
     if (paddingIdx !== undefined && !(Number.isInteger(paddingIdx) && paddingIdx >= -rows && paddingIdx < rows)) {
       refuse('embedding', indices, `paddingIdx ${paddingIdx} is no row of a table of ${rows}`);
@@ -56,3 +68,4 @@ export const embedding = (indices: Tensor, options: EmbeddingTable | EmbeddingWe
     const isPadding = unsqueeze(equal(indices, rowOf(paddingIdx, rows)), { axes: -1 });
     return where(isPadding, detach(found), found);
   });
+}

@@ -4,33 +4,6 @@
  * differ in training and evaluation (dropout, batch normalisation) ask the graph what it is built for: `graph.mode`.
  */
 export {
-  adaptiveAvgPool1d,
-  adaptiveAvgPool2d,
-  adaptiveAvgPool3d,
-  adaptiveMaxPool1d,
-  adaptiveMaxPool2d,
-  adaptiveMaxPool3d,
-  globalAvgPool,
-  globalMaxPool,
-} from '../ops/adaptive-pool.ts';
-export { avgPool1d, avgPool2d, avgPool3d } from '../ops/avg-pool.ts';
-export {
-  celu,
-  elu,
-  hardSigmoid as hardsigmoid,
-  hardSwish as hardswish,
-  mish,
-  relu,
-  selu,
-  sigmoid,
-  softplus,
-  softsign,
-  tanh,
-} from '../ops/elementwise.ts';
-export { maxPool1d, maxPool2d, maxPool3d } from '../ops/max-pool.ts';
-export { logSoftmax, softmax } from '../ops/softmax.ts';
-export { pixelShuffle, pixelUnshuffle } from '../ops/space-depth.ts';
-export {
   gelu,
   glu,
   hardtanh,
@@ -71,6 +44,37 @@ export {
   type LayerNormOptions,
   layerNorm,
 } from './norm.ts';
+export {
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  adaptiveMaxPool1d,
+  adaptiveMaxPool2d,
+  adaptiveMaxPool3d,
+  avgPool1d,
+  avgPool2d,
+  avgPool3d,
+  celu,
+  elu,
+  globalAvgPool,
+  globalMaxPool,
+  hardsigmoid,
+  hardswish,
+  logSoftmax,
+  maxPool1d,
+  maxPool2d,
+  maxPool3d,
+  mish,
+  pixelShuffle,
+  pixelUnshuffle,
+  relu,
+  selu,
+  sigmoid,
+  softmax,
+  softplus,
+  softsign,
+  tanh,
+} from './op-layers.ts';
 export {
   gru,
   type LstmLayerOptions,

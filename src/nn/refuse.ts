@@ -1,6 +1,7 @@
 import { GraphError } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import { formatType } from '../core/types.ts';
-import type { Tensor } from '../graph/graph.ts';
+import { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 
 /** Throws GraphError: what a layer cannot do with its input or options, and how to get what was meant. */
@@ -16,4 +17,13 @@ export function requireShare(layer: string, x: Tensor, option: string, value: nu
   if (!(typeof value === 'number' && value >= 0 && value <= 1)) {
     refuse(layer, x, `${option} must lie between 0 and 1, got ${value}`);
   }
+}
+
+/** Refuses what is no tensor where a layer takes one: a program in JavaScript may give anything. */
+export function requireTensor(layer: string, x: unknown): asserts x is Tensor {
+  if (x instanceof Tensor) return;
+  throw new GraphError('layer-options', `${layer}: takes a tensor, got ${shown(x)}${callerLine()}`, {
+    fields: { layer, shape: null, reason: 'no tensor' },
+    remedy: `${layer}(x, …) with a tensor x of a graph`,
+  });
 }

@@ -1,6 +1,6 @@
 import { type OptionNames, optionProblem } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { refuse } from './refuse.ts';
+import { refuse, requireTensor } from './refuse.ts';
 
 /** What every layer takes. */
 export interface LayerOptions {
@@ -11,8 +11,9 @@ export interface LayerOptions {
   readonly name?: string;
 }
 
-/** Throws GraphError for options that the layer has not. */
+/** Throws GraphError for options that the layer has not, and where what it is like is no tensor. */
 export function checkOptions<O>(layer: string, like: Tensor, options: O, names: OptionNames<O>): void {
+  requireTensor(layer, like);
   const problem = optionProblem(options, names);
   if (problem) refuse(layer, like, problem.text, problem.remedy);
 }
@@ -27,4 +28,14 @@ export function scoped<T, O extends LayerOptions>(
 ): T {
   checkOptions(layer, like, options, names);
   return options.name === undefined ? build() : like.graph.scope(options.name, build);
+}
+
+/** A layer without options; a record of them is refused, and anything else behind the tensor ignored, as by `map`. */
+export function plain(layer: string, build: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
+  return (x, ...rest: readonly unknown[]) => {
+    const isRecord = (given: unknown): given is object =>
+      typeof given === 'object' && given !== null && Object.getPrototypeOf(given) === Object.prototype;
+    checkOptions(layer, x, rest.find(isRecord) ?? {}, {});
+    return build(x);
+  };
 }

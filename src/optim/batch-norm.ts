@@ -20,18 +20,8 @@ import { type BatchNormAttrs, batchNormInputGradOp, batchNormOp, batchNormWeight
 import { batchNormWithMomentsOp } from '../ops/batch-norm-moments.ts';
 import { mulOp } from '../ops/binary.ts';
 import { type RunningAverageAttrs, runningAverageOp } from '../ops/running-average.ts';
+import type { BatchNormMode } from './batch-norm-modes.ts';
 import type { Model, ModelGraph } from './model.ts';
-
-export const batchNormModes = ['micro', 'deferred', 'exact'] as const;
-
-/**
- * - `micro`: each microbatch is normalised by its own statistics; running statistics follow them one after the other.
- * - `deferred`: the same, but running statistics follow those of the whole batch, once a step (torchgpipe's
- *   DeferredBatchNorm; Kim et al., "torchgpipe", 2020).
- * - `exact`: all microbatches are normalised by the statistics of the whole batch, as without microbatches. They wait for
- *   each other at every such layer, forwards and backwards.
- */
-export type BatchNormMode = (typeof batchNormModes)[number];
 
 /** The model in another mode; one without batch normalisation is the same in all of them. */
 export const withBatchNorm = (model: Model, mode: BatchNormMode): Model =>

@@ -1,4 +1,5 @@
 import { UsageError } from '../core/errors.ts';
+import { requireArgument } from '../core/options.ts';
 import { object, parse } from '../core/schema.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import type { UpdateScalars } from '../ops/update-record.ts';
@@ -52,6 +53,8 @@ const checked = object({ optimizer: optimizerSchema });
 
 /** Throws UsageError where an option is unknown or out of range, or options contradict each other. */
 export function makeOptimizer(config: OptimizerConfig, options: OptimizerOptions = {}): Optimizer {
+  // The schema is an experiment's, which may leave it out.
+  requireArgument('makeOptimizer', config !== undefined, 'settings', config, "makeOptimizer({ kind: 'sgd', lr: 0.1 })");
   parse(checked, { optimizer: config }, 'makeOptimizer');
   const cyclesMomentum = options.cyclesMomentum ?? false;
   const rule = ruleOf(config, cyclesMomentum);

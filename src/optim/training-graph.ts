@@ -1,7 +1,8 @@
 import { backward, type Contribution } from '../autodiff/backward.ts';
 import { GraphError, UsageError } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import { allocate } from '../core/types.ts';
-import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { type Graph, type Node, Tensor } from '../graph/graph.ts';
 import { mergeCommonSubexpressions } from '../graph/passes/common-subexpressions.ts';
 import { foldConstants } from '../graph/passes/constant-folding.ts';
 import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
@@ -11,7 +12,8 @@ import { accumulate } from '../ops/accumulate.ts';
 import { add, mul } from '../ops/elementwise.ts';
 import { sumOfSquares } from '../ops/reduce.ts';
 import { broadcastTo } from '../ops/shape.ts';
-import { type BatchNormMode, inBatchNormMode } from './batch-norm.ts';
+import { inBatchNormMode } from './batch-norm.ts';
+import type { BatchNormMode } from './batch-norm-modes.ts';
 import { type ClipConfig, clippingFactor } from './clip.ts';
 import { declareMicrobatchSquares } from './microbatch-squares.ts';
 import type { ModelGraph, Total } from './model.ts';
@@ -48,6 +50,28 @@ export interface TrainingGraphOptions {
   };
 }
 
+const noObjective = (): GraphError =>
+  new GraphError('no-objective', 'the model has no objective, and an optimizer has nothing to make smaller', {
+    remedy: "objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }]",
+  });
+
+/** A term of the objective, weight·loss. Throws GraphError where it is none. */
+function termOf({ loss, weight }: ModelGraph['objective'][number], at: number): Tensor {
+  if (!(loss instanceof Tensor) || loss.rank !== 0 || loss.dtype !== 'f32') {
+    throw new GraphError('objective-scalar', `the objective must be f32[] and is ${loss}`, {
+      fields: { term: at },
+      remedy: "{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }",
+    });
+  }
+  if (typeof weight !== 'number' || !Number.isFinite(weight)) {
+    throw new GraphError('objective-weight', `objective.${at}.weight must be a finite number, got ${shown(weight)}`, {
+      fields: { term: at, weight: String(weight) },
+      remedy: 'weight: 1',
+    });
+  }
+  return weight === 1 ? loss : mul(loss, weight);
+}
+
 /**
  * Forward, backward and update as one graph.
  *
@@ -61,12 +85,28 @@ export interface TrainingGraphOptions {
  */
 export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOptions = {}): Graph {
   const model = inBatchNormMode(built, options.batchNorm ?? 'micro');
-  const { graph } = model;
-  const fetch = options.fetch ?? {};
-  const modelOutputs = [...graph.outputs];
+  const { graph, objective } = model;
+  const outputs = [...graph.outputs];
   graph.outputs.clear();
+  fetchForward(graph, outputs, options.fetch ?? {});
+  // Only training leaves anything behind.
+  if (!options.optimizer) graph.assignments.length = 0;
+  for (const [name, total] of model.totals ?? [])
+    graph.output(name, wholeBatch(graph, name, total), { batchAxis: null });
+  if (objective.length > 0) appendBackward(model, outputs, options);
+  else if (options.optimizer) throw noObjective();
+  const simplified = simplify(graph);
+  verify(simplified);
+  return simplified;
+}
+
+type Fetch = NonNullable<TrainingGraphOptions['fetch']>;
+type ModelOutputs = readonly (readonly [name: string, tensor: Tensor])[];
+
+/** What is asked for of the forward pass: the model's own outputs, and its buffers behind the step. */
+function fetchForward(graph: Graph, outputs: ModelOutputs, fetch: Fetch): void {
   if (fetch.outputs) {
-    for (const [name, tensor] of modelOutputs)
+    for (const [name, tensor] of outputs)
       graph.output(`output/${name}`, tensor, { batchAxis: graph.batchAxisOf(name) });
   }
   if (fetch.buffers) {
@@ -75,83 +115,64 @@ export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOpti
       graph.output(`buffer/${buffer.name}`, followed.get(buffer) ?? buffer, { batchAxis: null });
     }
   }
-  // Only training leaves anything behind.
-  if (!options.optimizer) graph.assignments.length = 0;
-  for (const [name, total] of model.totals ?? [])
-    graph.output(name, wholeBatch(graph, name, total), { batchAxis: null });
+}
 
-  if (model.objective.length > 0) {
-    const shares = model.objective.map(({ loss, weight }) => (weight === 1 ? loss : mul(loss, weight)));
-    for (const share of shares) {
-      if (share.rank !== 0 || share.dtype !== 'f32') {
-        throw new GraphError('objective-scalar', `the objective must be f32[] and is ${share}`);
-      }
-    }
-    const share = shares.reduce((a, b) => add(a, b));
-    const trainable = graph.parameters.filter((p) => !p.node.source!.frozen);
-    const inputs = fetch.inputGradients
-      ? differentiableInputs(
-          graph,
-          modelOutputs.map(([, t]) => t),
-        )
-      : [];
-    const wanted = options.optimizer || fetch.gradients || model.fromGradients ? trainable : [];
-    const contributions =
-      wanted.length + inputs.length > 0
-        ? backward(
-            [{ tensor: share, cotangent: graph.derivativeOf(share.node, () => graph.scalar(1)) }],
-            [...wanted, ...inputs],
-          )
-        : new Map<Tensor, Contribution[]>();
+/** The objective's whole-batch value, its gradients as far as they are asked for, and the update. */
+function appendBackward(model: ModelGraph, outputs: ModelOutputs, options: TrainingGraphOptions): void {
+  const { graph } = model;
+  const { fetch = {}, optimizer, l2 } = options;
+  const share = model.objective.map(termOf).reduce((a, b) => add(a, b));
+  const isWanted = optimizer || fetch.gradients || model.fromGradients;
+  const wanted = isWanted ? graph.parameters.filter((p) => !p.node.source!.frozen) : [];
+  const inputs = fetch.inputGradients ? differentiableInputs(graph, outputs) : [];
+  const contributions = contributionsTo([...wanted, ...inputs], share);
 
-    const penalised = penalisedParameters(graph, options.l2);
-    const name = model.objectiveName ?? 'loss';
-    graph.output(name, totalLoss(graph, name, share, penalised, options.l2?.lambda ?? 0));
-    const totals = new Map<string, Tensor>();
-    for (const parameter of wanted) {
-      const gradient = totalGradient(
-        graph,
-        parameter,
-        contributions.get(parameter)!,
-        penalised,
-        options.l2?.lambda ?? 0,
-      );
-      totals.set(parameter.name, gradient);
-      if (fetch.gradients && !model.fromGradients) graph.output(`grad/${parameter.name}`, gradient);
-    }
-    if (fetch.microbatchSquares) {
-      declareMicrobatchSquares(
-        wanted.map((p) => ({
-          parameter: p,
-          uses: contributions.get(p)!,
-          gradient: totals.get(p.name)!,
-          penalised: penalised.has(p),
-        })),
-      );
-    }
-    const squares = fetch.gradientSquares || (options.optimizer && options.clip) ? squaresOf(wanted, totals) : [];
-    if (fetch.gradientSquares) {
-      wanted.forEach((p, i) => {
-        graph.output(`grad_square/${p.name}`, squares[i]!, { batchAxis: null });
-      });
-    }
-    if (options.optimizer) {
-      parametersNamed('optimizer.noDecay', options.optimizer.config.noDecay ?? [], graph);
-      // As in PyTorch, where such a parameter has no gradient: it is left alone, by weight decay too.
-      const updated = wanted.filter((p) => contributions.get(p)!.length > 0 || penalised.has(p));
-      if (updated.length > 0) appendUpdates(updated, totals, squares, share.node, options);
-    }
-    model.fromGradients?.(totals);
-    model.fromContributions?.(new Map(wanted.map((p) => [p.name, contributions.get(p)!])));
-    for (const input of inputs) {
-      const { feed } = input.node.source!;
-      const batchAxis = feed!.kind === 'data' ? feed!.batchAxis : null;
-      graph.output(`grad_input/${input.name}`, inputGradient(graph, input, contributions.get(input)!), { batchAxis });
-    }
+  const penalised = penalisedParameters(graph, l2);
+  const lambda = l2?.lambda ?? 0;
+  const name = model.objectiveName ?? 'loss';
+  graph.output(name, totalLoss(graph, name, share, penalised, lambda));
+  const totals = new Map<string, Tensor>();
+  for (const parameter of wanted) {
+    const gradient = totalGradient(graph, parameter, contributions.get(parameter)!, penalised, lambda);
+    totals.set(parameter.name, gradient);
+    if (fetch.gradients && !model.fromGradients) graph.output(`grad/${parameter.name}`, gradient);
   }
-  const simplified = simplify(graph);
-  verify(simplified);
-  return simplified;
+  if (fetch.microbatchSquares) {
+    declareMicrobatchSquares(
+      wanted.map((p) => ({
+        parameter: p,
+        uses: contributions.get(p)!,
+        gradient: totals.get(p.name)!,
+        penalised: penalised.has(p),
+      })),
+    );
+  }
+  const squares = fetch.gradientSquares || (optimizer && options.clip) ? squaresOf(wanted, totals) : [];
+  if (fetch.gradientSquares) {
+    wanted.forEach((p, i) => {
+      graph.output(`grad_square/${p.name}`, squares[i]!, { batchAxis: null });
+    });
+  }
+  if (optimizer) {
+    parametersNamed('optimizer.noDecay', optimizer.config.noDecay ?? [], graph);
+    // As in PyTorch, where such a parameter has no gradient: it is left alone, by weight decay too.
+    const updated = wanted.filter((p) => contributions.get(p)!.length > 0 || penalised.has(p));
+    if (updated.length > 0) appendUpdates(updated, totals, squares, share.node, options);
+  }
+  model.fromGradients?.(totals);
+  model.fromContributions?.(new Map(wanted.map((p) => [p.name, contributions.get(p)!])));
+  for (const input of inputs) {
+    const { feed } = input.node.source!;
+    const batchAxis = feed!.kind === 'data' ? feed!.batchAxis : null;
+    graph.output(`grad_input/${input.name}`, inputGradient(graph, input, contributions.get(input)!), { batchAxis });
+  }
+}
+
+/** A microbatch's gradients of the objective's share by their uses. */
+function contributionsTo(sources: readonly Tensor[], share: Tensor): ReadonlyMap<Tensor, readonly Contribution[]> {
+  if (sources.length === 0) return new Map();
+  const { graph, node } = share;
+  return backward([{ tensor: share, cotangent: graph.derivativeOf(node, () => graph.scalar(1)) }], sources);
 }
 
 /**
@@ -165,8 +186,8 @@ function simplify(graph: Graph): Graph {
 }
 
 /** Float inputs of the model. Targets are fed too, but no output of the model depends on them. */
-function differentiableInputs(graph: Graph, outputs: readonly Tensor[]): Tensor[] {
-  const needed = new Set(outputs.map((t) => t.node));
+function differentiableInputs(graph: Graph, outputs: ModelOutputs): Tensor[] {
+  const needed = new Set(outputs.map(([, t]) => t.node));
   for (let id = graph.nodes.length - 1; id >= 0; id--) {
     const node = graph.nodes[id]!;
     if (needed.has(node)) for (const t of node.inputs) needed.add(t.node);

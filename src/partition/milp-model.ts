@@ -30,134 +30,179 @@ export function placementMilp(
   flat: FlatProblem,
   { contiguous, lower, upper }: { readonly contiguous: boolean; readonly lower: number; readonly upper: number },
 ): PlacementMilp {
-  const { parts, devices, classes, classOf, ends, cost, overlap } = flat;
-  const ordered = contiguous && !flat.anyOrder;
+  const inGivenOrder = contiguous && !flat.anyOrder;
   const scale = 1 / Math.max(upper, Number.MIN_VALUE); // loads in units of what is reached
   const rows = new RowList();
   const columns = new ColumnList();
   const load = columns.add(lower * scale, 1, false);
-  const place = Array.from({ length: parts }, () =>
-    Int32Array.from({ length: ordered ? devices - 1 : devices }, () => columns.add(0, 1, true)),
-  );
-  /** x[p,d] as columns: plus the first, minus the second, plus a constant. */
-  const x = (p: number, d: number): Term => {
-    if (!ordered) return { plus: place[p]![d]!, minus: -1, constant: 0 };
-    if (d === devices - 1) return { plus: -1, minus: d > 0 ? place[p]![d - 1]! : -1, constant: 1 };
-    return { plus: place[p]![d]!, minus: d > 0 ? place[p]![d - 1]! : -1, constant: 0 };
+  const places = placeParts(flat, inGivenOrder, columns);
+  onePlaceEach(flat, places, upper, rows);
+  const crossings = crossBoundaries(flat, places, columns, rows);
+  boundLoads(flat, { places, crossings, load, scale, upper }, rows);
+  const numbering = contiguous ? undefined : numberDevices(flat, rows, places.columns);
+  const before = contiguous && !inGivenOrder ? orderDevices(flat, columns, rows, places.columns) : undefined;
+  if (inGivenOrder) keepOrder(flat, places, rows);
+  return {
+    model: { columns: columns.count, ...columns.data(), ...rows.data() },
+    decode: (values) => places.columns.map((_, p) => deviceIn(values, p, places, flat.devices)),
+    encode: (given) => {
+      const deviceOf = numbering ? numbering(given) : given;
+      const values = new Float64Array(columns.count);
+      values[load] = 1;
+      setPlaces(values, deviceOf, places);
+      setCrossings(values, deviceOf, flat, crossings);
+      before?.(deviceOf, values);
+      return values;
+    },
   };
+}
+
+/** Where each part is: by device the columns x, or by boundary the columns z. */
+interface Places {
+  readonly inGivenOrder: boolean;
+  readonly columns: readonly Int32Array[];
+  /** x[p,d] as columns: plus the first, minus the second, plus a constant. */
+  readonly x: (p: number, d: number) => Term;
+}
+
+function placeParts({ parts, devices }: FlatProblem, inGivenOrder: boolean, list: ColumnList): Places {
+  const columns = Array.from({ length: parts }, () =>
+    Int32Array.from({ length: inGivenOrder ? devices - 1 : devices }, () => list.add(0, 1, true)),
+  );
+  const x = (p: number, d: number): Term => {
+    if (!inGivenOrder) return { plus: columns[p]![d]!, minus: -1, constant: 0 };
+    const minus = d > 0 ? columns[p]![d - 1]! : -1;
+    return d === devices - 1 ? { plus: -1, minus, constant: 1 } : { plus: columns[p]![d]!, minus, constant: 0 };
+  };
+  return { inGivenOrder, columns, x };
+}
+
+/** A part is on one device, and none of those that it does not fit on, or takes longer on than the best that is known. */
+function onePlaceEach(flat: FlatProblem, { inGivenOrder, columns, x }: Places, upper: number, rows: RowList): void {
+  const { parts, devices, classes, classOf } = flat;
   for (let p = 0; p < parts; p++) {
-    if (ordered) {
-      for (let s = 1; s < devices - 1; s++) rows.add([place[p]![s]!, place[p]![s - 1]!], [1, -1], 0, Infinity);
-    } else rows.add(Array.from(place[p]!), new Array<number>(devices).fill(1), 1, 1);
+    const own = columns[p]!;
+    if (inGivenOrder) {
+      for (let s = 1; s < devices - 1; s++) rows.add([own[s]!, own[s - 1]!], [1, -1], 0, Infinity);
+    } else rows.add(Array.from(own), new Array<number>(devices).fill(1), 1, 1);
     for (let d = 0; d < devices; d++) {
       const { time, bytes, capacity } = classes[classOf[d]!]!;
       if (time[p]! <= upper && bytes[p]! <= capacity) continue;
       rows.combine([[x(p, d), 1]], Number.NEGATIVE_INFINITY, 0);
     }
   }
+}
 
-  const y: { into: Int32Array; out: Int32Array }[] = [];
-  for (let v = 0; v < cost.length; v++) {
-    const begin = ends.start[v]!;
-    const end = ends.start[v + 1]!;
-    const producer = ends.items[begin]!;
-    const column = () =>
-      Int32Array.from({ length: devices }, (_, d) =>
-        classes[classOf[d]!]!.transfer > 0 ? columns.add(0, 1, false) : -1,
-      );
+/** By value: the columns y, by device; −1 where transfers are free. `into` and `out` are the same where they add up. */
+interface Crossing {
+  readonly into: Int32Array;
+  readonly out: Int32Array;
+}
+
+function crossBoundaries(flat: FlatProblem, { x }: Places, list: ColumnList, rows: RowList): Crossing[] {
+  const { devices, classes, classOf, ends, cost, overlap } = flat;
+  const column = () =>
+    Int32Array.from({ length: devices }, (_, d) => (classes[classOf[d]!]!.transfer > 0 ? list.add(0, 1, false) : -1));
+  /** y ≥ here − there */
+  const atLeast = (y: number, here: Term, there: Term): void => {
+    const difference: Entry[] = [
+      [single(y), 1],
+      [here, -1],
+      [there, 1],
+    ];
+    rows.combine(difference, 0, Infinity);
+  };
+  return Array.from(cost, (_, v) => {
+    const [begin, end] = [ends.start[v]!, ends.start[v + 1]!];
     const into = column();
     const out = overlap ? column() : into;
-    y.push({ into, out });
     for (let d = 0; d < devices; d++) {
       if (into[d] === -1) continue;
-      const home = x(producer, d);
+      const home = x(ends.items[begin]!, d);
       for (let e = begin + 1; e < end; e++) {
         const reader = x(ends.items[e]!, d);
-        rows.combine(
-          [
-            [single(into[d]!), 1],
-            [reader, -1],
-            [home, 1],
-          ],
-          0,
-          Infinity,
-        );
-        rows.combine(
-          [
-            [single(out[d]!), 1],
-            [home, -1],
-            [reader, 1],
-          ],
-          0,
-          Infinity,
-        );
+        atLeast(into[d]!, reader, home);
+        atLeast(out[d]!, home, reader);
       }
     }
-  }
+    return { into, out };
+  });
+}
 
+interface Loads {
+  readonly places: Places;
+  readonly crossings: readonly Crossing[];
+  /** The column of L, in units of 1 / scale. */
+  readonly load: number;
+  readonly scale: number;
+  readonly upper: number;
+}
+
+/** L is at least what every device computes and moves, and no device holds more than it can. */
+function boundLoads(flat: FlatProblem, { places, crossings, load, scale, upper }: Loads, rows: RowList): void {
+  const { parts, devices, classes, classOf, cost, overlap } = flat;
   for (let d = 0; d < devices; d++) {
     const { time, bytes, capacity, transfer } = classes[classOf[d]!]!;
     const computing: Entry[] = [];
-    for (let p = 0; p < parts; p++) if (time[p]! <= upper) computing.push([x(p, d), -time[p]! * scale]);
-    const moved = (columns: 'into' | 'out'): Entry[] =>
-      transfer > 0 ? y.map((of, v) => [single(of[columns][d]!), -cost[v]! * transfer * scale]) : [];
+    for (let p = 0; p < parts; p++) if (time[p]! <= upper) computing.push([places.x(p, d), -time[p]! * scale]);
+    const moved = (way: keyof Crossing): Entry[] =>
+      transfer > 0 ? crossings.map((of, v) => [single(of[way][d]!), -cost[v]! * transfer * scale]) : [];
     const least: Entry = [single(load), 1];
     if (overlap) {
       for (const terms of [computing, moved('into'), moved('out')]) rows.combine([least, ...terms], 0, Infinity);
     } else rows.combine([least, ...computing, ...moved('into')], 0, Infinity);
     if (capacity < Number.POSITIVE_INFINITY) {
       const whole = Math.max(capacity, 1);
-      const held = Array.from(bytes, (b, p): Entry => [x(p, d), b / whole]).filter(([, b]) => b > 0);
+      const held = Array.from(bytes, (b, p): Entry => [places.x(p, d), b / whole]).filter(([, b]) => b > 0);
       if (held.length > 0) rows.combine(held, Number.NEGATIVE_INFINITY, (capacity / whole) * (1 + 1e-12));
     }
   }
+}
 
-  const numbering = contiguous ? undefined : numberDevices(flat, rows, place);
-  const before = contiguous && !ordered ? orderDevices(flat, columns, rows, place) : undefined;
-  if (ordered) {
-    for (let p = 0; p < parts; p++) {
-      for (let e = flat.successors.start[p]!; e < flat.successors.start[p + 1]!; e++) {
-        const to = place[flat.successors.items[e]!]!;
-        for (let s = 0; s < devices - 1; s++) rows.add([place[p]![s]!, to[s]!], [1, -1], 0, Infinity);
-      }
+/** Nothing is read in front of where it is made. */
+function keepOrder({ parts, devices, successors }: FlatProblem, { columns }: Places, rows: RowList): void {
+  for (let p = 0; p < parts; p++) {
+    for (let e = successors.start[p]!; e < successors.start[p + 1]!; e++) {
+      const to = columns[successors.items[e]!]!;
+      for (let s = 0; s < devices - 1; s++) rows.add([columns[p]![s]!, to[s]!], [1, -1], 0, Infinity);
     }
   }
+}
 
-  const on = (values: ArrayLike<number>, p: number, d: number): number => {
+/** The device that most of a part is on: the solver's ones are not quite. */
+function deviceIn(values: ArrayLike<number>, p: number, { x }: Places, devices: number): number {
+  const on = (d: number): number => {
     const { plus, minus, constant } = x(p, d);
     return (plus < 0 ? 0 : values[plus]!) - (minus < 0 ? 0 : values[minus]!) + constant;
   };
-  return {
-    model: { columns: columns.count, ...columns.data(), ...rows.data() },
-    decode: (values) =>
-      place.map((_, p) => {
-        let best = 0;
-        for (let d = 1; d < devices; d++) if (on(values, p, d) > on(values, p, best)) best = d;
-        return best;
-      }),
-    encode: (given) => {
-      const deviceOf = numbering ? numbering(given) : given;
-      const values = new Float64Array(columns.count);
-      values[load] = 1;
-      for (let p = 0; p < parts; p++) {
-        place[p]!.forEach((column, d) => {
-          values[column] = (ordered ? deviceOf[p]! <= d : deviceOf[p] === d) ? 1 : 0;
-        });
-      }
-      for (let v = 0; v < cost.length; v++) {
-        const home = deviceOf[ends.items[ends.start[v]!]!]!;
-        const { into, out } = y[v]!;
-        for (let e = ends.start[v]! + 1; e < ends.start[v + 1]!; e++) {
-          const d = deviceOf[ends.items[e]!]!;
-          if (d === home) continue;
-          if (into[d]! >= 0) values[into[d]!] = 1;
-          if (out[home]! >= 0) values[out[home]!] = 1;
-        }
-      }
-      before?.(deviceOf, values);
-      return values;
-    },
-  };
+  let best = 0;
+  for (let d = 1; d < devices; d++) if (on(d) > on(best)) best = d;
+  return best;
+}
+
+function setPlaces(values: Float64Array, deviceOf: readonly number[], { inGivenOrder, columns }: Places): void {
+  columns.forEach((own, p) => {
+    own.forEach((column, d) => {
+      values[column] = (inGivenOrder ? deviceOf[p]! <= d : deviceOf[p] === d) ? 1 : 0;
+    });
+  });
+}
+
+function setCrossings(
+  values: Float64Array,
+  deviceOf: readonly number[],
+  { ends }: FlatProblem,
+  crossings: readonly Crossing[],
+): void {
+  crossings.forEach(({ into, out }, v) => {
+    const home = deviceOf[ends.items[ends.start[v]!]!]!;
+    for (let e = ends.start[v]! + 1; e < ends.start[v + 1]!; e++) {
+      const d = deviceOf[ends.items[e]!]!;
+      if (d === home) continue;
+      if (into[d]! >= 0) values[into[d]!] = 1;
+      if (out[home]! >= 0) values[out[home]!] = 1;
+    }
+  });
 }
 
 /** Parts to which the numbering of devices is tied: enough of the heaviest that they use most devices. */

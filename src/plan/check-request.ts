@@ -3,9 +3,9 @@ import { nearest, UsageError } from '../core/errors.ts';
 import { checkOptions, type OptionNames } from '../core/options.ts';
 import { fusionModes } from '../fusion/modes.ts';
 import { type BackendName, simdVariants } from '../lower/kernel-call.ts';
-import { batchNormModes } from '../optim/batch-norm.ts';
+import { batchNormModes } from '../optim/batch-norm-modes.ts';
 import type { Balance } from '../partition/partition.ts';
-import { recomputeModes } from '../recompute/index.ts';
+import { recomputeModes } from '../recompute/choice.ts';
 import { refuseMixedDevices } from './null-devices.ts';
 import type { PlannedDevice, PlanRequest, ProgramSpec } from './request.ts';
 

@@ -3,7 +3,7 @@ import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { FusionMode } from '../fusion/modes.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { BackendName, SimdVariant } from '../lower/kernel-call.ts';
-import type { BatchNormMode } from '../optim/batch-norm.ts';
+import type { BatchNormMode } from '../optim/batch-norm-modes.ts';
 import type { ClipConfig } from '../optim/clip.ts';
 import type { Model } from '../optim/model.ts';
 import type { Optimizer } from '../optim/optimizer.ts';
@@ -62,6 +62,7 @@ export interface PlanRequest {
   readonly decided?: Readonly<Record<string, Schedule>>;
   /** Times of the schedule's stages on a device of speed 1, by which messages get their places. Default: by `costs`. */
   readonly stageSeconds?: readonly Durations[];
+  /** Without one a program that trains stops at the gradients: its cost can be planned, and `train` refuses it. */
   readonly optimizer?: Optimizer;
   /** Of the programs that train; gradients that are asked for are not clipped. */
   readonly clip?: ClipConfig;

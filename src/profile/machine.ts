@@ -3,11 +3,10 @@
  * recorded as those of a model's step are.
  */
 import { median, quantile } from '../core/statistics.ts';
-import { LOOK_SECONDS } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { SimdVariant } from '../lower/kernel-call.ts';
-import { add, mul, tanh } from '../ops/elementwise.ts';
+import { add, mul } from '../ops/elementwise.ts';
 import { matmul } from '../ops/matmul.ts';
 import { sum } from '../ops/reduce.ts';
 import type { Model } from '../optim/model.ts';
@@ -15,6 +14,7 @@ import { makePlan, type Plan } from '../plan/plan.ts';
 import type { Instruction } from '../program/instruction.ts';
 import { Session } from '../train/session.ts';
 import { machineIdentity } from './identity.ts';
+import { linkModel, measureLink } from './link.ts';
 import { type RecordedSteps, recordSteps } from './record.ts';
 import { leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
 
@@ -44,6 +44,7 @@ export async function measureMachine({
   const options = { steps, warmUp: 5, signal };
   const kernels = await recordSteps(planOf(kernelModel, 1, simd), noInputs, options);
   const tiny = await recordSteps(planOf(tinyModel, 1), noInputs, options);
+  const copyBytesPerSecond = copyRate(kernels);
   const { host, late } = await hostSeconds(planOf(apartModel, 2), steps, q, signal);
   return {
     identity: machineIdentity(simd),
@@ -52,10 +53,10 @@ export async function measureMachine({
       bytesPerSecond: rate(kernels, 'add', (i) => i.bytes),
       secondsPerKernel: median(tiny.instructions[0]!.map((t) => t.low)),
     },
-    copyBytesPerSecond: copyRate(kernels),
+    copyBytesPerSecond,
     secondsPerInstruction: tiny.secondsBetween,
     step: { seconds: host, secondsPerDevice: late },
-    link: await measureLink(steps, q, signal),
+    link: await measureLink(planOf(linkModel, 2), { steps, quantile: q, copyBytesPerSecond, signal }),
   };
 }
 
@@ -115,24 +116,6 @@ const apartModel: Model = {
   },
 };
 
-/** Messages of few and of many bytes, each behind enough work that its receiver has fallen asleep. */
-const linkModel: Model = {
-  name: 'link',
-  build() {
-    const graph = new Graph();
-    const values = graph.scope('first', () =>
-      [0, 64, 128, 256, 512, 768].flatMap((n) =>
-        Array.from({ length: 4 }, (_, i) => {
-          let h = tanh(graph.parameter(`w${n}.${i}`, [Math.max(n, 256), Math.max(n, 256)], init));
-          for (let k = Math.max(n, 256); k < 768; k += 64) h = tanh(h);
-          return n === 0 ? sum(h) : h;
-        }),
-      ),
-    );
-    return graph.scope('second', () => ({ graph, objective: values.map((v) => ({ loss: sum(v), weight: 1 })) }));
-  },
-};
-
 /** Median over an op's instructions of the rate of what they do. */
 function rate(
   recorded: RecordedSteps,
@@ -173,57 +156,4 @@ async function hostSeconds(plan: Plan, steps: number, q: number, signal?: AbortS
   const counted = leastDisturbed(runs);
   const of = (values: readonly number[]) => Math.max(0, quantile(values, q));
   return { host: of(counted.map((r) => r.host)), late: of(counted.map((r) => r.late)) };
-}
-
-/** A receiver that has waited so long sleeps: it has stopped to look on. */
-const ASLEEP_SECONDS = 1.25 * LOOK_SECONDS;
-
-async function measureLink(steps: number, q: number, signal?: AbortSignal): Promise<MachineCosts['link']> {
-  const plan = planOf(linkModel, 2);
-  const [sender, receiver] = plan.programs.forward!.devices;
-  const receives = new Map(
-    receiver!.instructions.flatMap((i, at) => (i.kind === 'receive' ? [[i.message, at] as const] : [])),
-  );
-  const sends: { bytes: number; seconds: number }[] = [];
-  const wakes: number[] = [];
-  await using session = await Session.open(plan, { audit: false });
-  const runs: (Timed & { times: readonly Float64Array[] })[] = [];
-  for (let step = 0; step < 5 + steps; step++) {
-    const delay = watchRunDelay();
-    const { seconds, reports } = await session.run('forward', {}, { step, profile: true, signal });
-    const delaySeconds = delay();
-    if (step >= 5) runs.push({ seconds, delaySeconds, times: reports.map((r) => r.times!) });
-  }
-  for (const { times } of leastDisturbed(runs)) {
-    const [sent, received] = times as [Float64Array, Float64Array];
-    sender!.instructions.forEach((i, at) => {
-      if (i.kind !== 'send') return;
-      const to = receives.get(i.message)!;
-      const [start, end] = [sent[2 * at]!, sent[2 * at + 1]!];
-      if ((start - received[2 * to]!) / 1000 < ASLEEP_SECONDS) return;
-      sends.push({ bytes: sender!.buffers[i.buffer]!.bytes, seconds: (end - start) / 1000 });
-      wakes.push((received[2 * to + 1]! - end) / 1000);
-    });
-  }
-  return { ...fitSends(sends, q), secondsLatency: Math.max(0, quantile(wakes, q)) };
-}
-
-/** seconds = secondsSend + bytes / bytesPerSecond, through quantiles of the smallest and of each larger size. */
-export function fitSends(
-  sends: readonly { bytes: number; seconds: number }[],
-  q = 0.1,
-): {
-  bytesPerSecond: number;
-  secondsSend: number;
-} {
-  const bySize = new Map<number, number[]>();
-  for (const { bytes, seconds } of sends) bySize.set(bytes, [...(bySize.get(bytes) ?? []), seconds]);
-  const points = [...bySize]
-    .map(([bytes, all]) => ({ bytes, seconds: quantile(all, q) }))
-    .sort((a, b) => a.bytes - b.bytes);
-  const [least] = points;
-  if (!least || points.length < 2) return { bytesPerSecond: 8e9, secondsSend: 0 };
-  const slopes = points.slice(1).map((p) => (p.seconds - least.seconds) / (p.bytes - least.bytes));
-  const slope = Math.max(1e-13, median(slopes));
-  return { bytesPerSecond: 1 / slope, secondsSend: Math.max(0, least.seconds - least.bytes * slope) };
 }

@@ -1,4 +1,14 @@
 /** Steps on paper: programs played with a cost model on devices that need not exist. */
+export { type Fit, type FitOptions, fitPositive } from '../cost/fit-positive.ts';
+export {
+  type Parallelism,
+  type TransformerMachine,
+  type TransformerShape,
+  type TransformerTimes,
+  type TransformerWork,
+  transformerTimes,
+  transformerWork,
+} from '../cost/transformer.ts';
 export { type Action, type ActionKind, type ActionSource, action, actionsOf } from './actions.ts';
 export type { Cluster, Medium, SimulatedDevice } from './cluster.ts';
 export { instructionSeconds } from './cluster.ts';
@@ -19,3 +29,4 @@ export {
 export { SpeedTrace } from './speed-trace.ts';
 export { steadyStep } from './steady.ts';
 export type { TimedAction, Timeline } from './timeline.ts';
+export { type IterationOptions, transformerIteration } from './transformer-iteration.ts';

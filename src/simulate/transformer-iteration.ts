@@ -1,3 +1,4 @@
+import { UsageError } from '../core/errors.ts';
 import type { LinkModel } from '../cost/analytic.ts';
 import {
   type Parallelism,
@@ -20,7 +21,8 @@ const shares: Readonly<Record<TaskKind, number>> = { F: 1 / 3, B: 1 / 3, W: 1 / 
 /**
  * Seconds of one iteration: layers in equal blocks on the stages of a pipeline, the head behind the last one, played by the
  * schedule's clock; then every stage reduces the gradients of its parameters and updates them. The embedding is looked up on
- * the first stage and shared with the head, so with a pipeline both ends update a copy.
+ * the first stage and shared with the head, so with a pipeline both ends update a copy. Throws UsageError where the layout has
+ * more stages than the model has layers.
  */
 export function transformerIteration(
   shape: TransformerShape,
@@ -28,7 +30,14 @@ export function transformerIteration(
   times: TransformerTimes,
   { link, schedule = '1f1b' }: IterationOptions,
 ): number {
+  const { boundaryBytes } = transformerWork(shape, layout);
   const { pipeline: stages, microbatches } = layout;
+  if (stages > shape.layers) {
+    throw new UsageError('transformer-stages', `${stages} stages for ${shape.layers} layers: some would have none`, {
+      fields: { stages, layers: shape.layers },
+      remedy: `pipeline: ${shape.layers}`,
+    });
+  }
   const layersOf = (s: number): number =>
     Math.floor((shape.layers * (s + 1)) / stages) - Math.floor((shape.layers * s) / stages);
   const seconds = Array.from(
@@ -37,7 +46,7 @@ export function transformerIteration(
   );
   const clock = playClock(makeSchedule(schedule, { stages, microbatches }), {
     durations: (t) => seconds[t.stage]! * shares[t.kind],
-    link: link.secondsLatency + transformerWork(shape, layout).boundaryBytes / link.bytesPerSecond,
+    link: link.secondsLatency + boundaryBytes / link.bytesPerSecond,
   });
   return Math.max(
     ...clock.rows.map((row, s) => {

@@ -1,3 +1,4 @@
+import { pauses } from '../partition/pause.ts';
 import { type Journal, memoryJournal } from './journal.ts';
 
 /** What the parts of a study report to, and take from, the one who runs it. `Tables`: rows by the name of their table. */
@@ -29,4 +30,16 @@ export function collecting<Tables, Part extends string>(
     signal: given.signal,
   };
   return { recorder, tables: Object.fromEntries(rows) as Tables };
+}
+
+/**
+ * What to await between tasks that compute in this thread: a signal of the process is not heard before it is idle. Rejects with
+ * the signal's reason once that is aborted.
+ */
+export function breathing(signal: AbortSignal | undefined): () => Promise<void> {
+  const pause = pauses(signal);
+  return async () => {
+    await pause();
+    signal?.throwIfAborted();
+  };
 }

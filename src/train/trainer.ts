@@ -95,44 +95,9 @@ export interface StepRecord {
  * record. A resumed training yields the steps behind its checkpoint only; those before are the checkpoint's `records`.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, void, undefined> {
-  checkOptions('train', options, trainNames);
-  if (options.checkpoint) checkOptions('train', options.checkpoint, checkpointNames, 'checkpoint');
-  if (options.evaluation) checkOptions('train', options.evaluation, evaluationNames, 'evaluation');
+  checkTraining(options);
   const { session, data, steps, evaluation, signal } = options;
-  refuseNoSource(data);
-  for (const rule of ['learningRate', 'momentum'] as const) {
-    const given: unknown = options[rule];
-    if (given === undefined || typeof given === 'function') continue;
-    throw new UsageError('options-invalid', `train: option ${rule} must be a function of the step, and is ${given}`, {
-      fields: { option: rule },
-      remedy: `${rule}: () => ${given}`,
-    });
-  }
-  const { optimizer } = session.plan.request;
-  const rate = options.learningRate ?? (() => optimizer?.defaultRate ?? 0);
-  if (!Number.isInteger(steps) || steps < 0) {
-    throw new UsageError('steps-range', `train: steps must be a whole number of at least 0, not ${steps}`, {
-      fields: { steps },
-      remedy: 'steps: Math.ceil(epochs * data.stepsPerEpoch)',
-    });
-  }
-  if (steps > data.steps) {
-    throw new PartitaError('data-exhausted', `${data.name} holds ${data.steps} steps, and ${steps} are asked for`, {
-      fields: { steps: data.steps, asked: steps },
-      remedy: `--steps ${data.steps}`,
-    });
-  }
-  if (evaluation && (!Number.isInteger(evaluation.every) || evaluation.every < 1)) {
-    throw new UsageError(
-      'evaluation-every',
-      `train: evaluation.every must be an integer ≥ 1, not ${evaluation.every}`,
-      {
-        fields: { every: evaluation.every },
-        remedy: 'every: data.stepsPerEpoch',
-      },
-    );
-  }
-  refuseOfNullDevices(options);
+  const rate = options.learningRate ?? (() => session.plan.request.optimizer?.defaultRate ?? 0);
   const { recorder, resumed, lock } = await beginning(options, rate);
   using _held = lock;
   // The averages are functions of the steps' estimates, which the checkpoint's records hold.
@@ -185,6 +150,47 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
   }
 }
 
+/** Throws PartitaError for a training that cannot be begun, or not ended. */
+function checkTraining(options: TrainOptions): void {
+  checkOptions('train', options, trainNames);
+  if (options.checkpoint) checkOptions('train', options.checkpoint, checkpointNames, 'checkpoint');
+  if (options.evaluation) checkOptions('train', options.evaluation, evaluationNames, 'evaluation');
+  const { session, data, steps, evaluation } = options;
+  refuseNoSource(data);
+  for (const rule of ['learningRate', 'momentum'] as const) {
+    const given: unknown = options[rule];
+    if (given === undefined || typeof given === 'function') continue;
+    throw new UsageError('options-invalid', `train: option ${rule} must be a function of the step, and is ${given}`, {
+      fields: { option: rule },
+      remedy: `${rule}: () => ${given}`,
+    });
+  }
+  if (!Number.isInteger(steps) || steps < 0) {
+    throw new UsageError('steps-range', `train: steps must be a whole number of at least 0, not ${steps}`, {
+      fields: { steps },
+      remedy: 'steps: Math.ceil(epochs * data.stepsPerEpoch)',
+    });
+  }
+  if (steps > data.steps) {
+    throw new PartitaError('data-exhausted', `${data.name} holds ${data.steps} steps, and ${steps} are asked for`, {
+      fields: { steps: data.steps, asked: steps },
+      remedy: `--steps ${data.steps}`,
+    });
+  }
+  if (evaluation && (!Number.isInteger(evaluation.every) || evaluation.every < 1)) {
+    throw new UsageError(
+      'evaluation-every',
+      `train: evaluation.every must be an integer ≥ 1, not ${evaluation.every}`,
+      {
+        fields: { every: evaluation.every },
+        remedy: 'every: data.stepsPerEpoch',
+      },
+    );
+  }
+  refuseNoOptimizer(session.plan);
+  refuseOfNullDevices(options);
+}
+
 /** A step's batch, where the devices find it. */
 interface Loaded {
   readonly epoch: number;
@@ -234,6 +240,20 @@ function refuseNoBatch(batch: unknown, source: string, step: number): asserts ba
     {
       fields: { source, step },
       remedy: 'read what batchAt returns before the training asks for it',
+    },
+  );
+}
+
+/** A program that trains is planned without an optimizer too, for its gradients and its cost; its steps change nothing. */
+function refuseNoOptimizer({ request, programs }: Plan): void {
+  const training = Object.keys(programs).find((name) => request.programs[name]!.mode === 'train');
+  if (request.optimizer || training === undefined) return;
+  throw new UsageError(
+    'train-without-optimizer',
+    `train: the plan's program ${training} has no optimizer to update the parameters`,
+    {
+      fields: { program: training },
+      remedy: "makePlan({ …, optimizer: makeOptimizer({ kind: 'sgd', lr: 0.1 }) })",
     },
   );
 }

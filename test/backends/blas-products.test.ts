@@ -1,7 +1,8 @@
 import { expect, it, vi } from 'vitest';
 import type { AttentionExports } from '../../src/backends/blas/attention.ts';
+import type { ConvExports } from '../../src/backends/blas/convolutions.ts';
 import type { Sgemm } from '../../src/backends/blas/library.ts';
-import { type ConvExports, nativeProducts } from '../../src/backends/blas/products.ts';
+import { nativeProducts } from '../../src/backends/blas/products.ts';
 
 const BASE = 2 ** 20;
 

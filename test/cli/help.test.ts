@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { type CommandSpec, commands } from '../../src/cli/commands.ts';
 import { experimentFlags } from '../../src/cli/flags.ts';
 import { commandText, flagsOf, overviewText, placesOf } from '../../src/cli/help.ts';
+import { packageVersion } from '../../src/cli/package-version.ts';
 import { packageRoot } from '../../src/core/package-root.ts';
 import { partita, workFolder } from './run.ts';
 
@@ -70,6 +71,21 @@ describe('help', () => {
       expect(await partita(folder, args)).toEqual({ code: 0, stdout: overviewText(120), stderr: '' });
     expect(await partita(folder, [])).toEqual({ code: 2, stdout: '', stderr: overviewText(120) });
   });
+});
+
+it('the version is told wherever it is asked for, but as the value of a flag', async () => {
+  const folder = workFolder();
+  const version = { code: 0, stdout: `${packageVersion()}\n`, stderr: '' };
+  for (const args of [
+    ['--version'],
+    ['-V'],
+    ['train', '--version'],
+    ['train', 'none.json', '--devices', '2', '--version'],
+    ['grad', '--json', '-V'],
+    ['pack', 'none.csv', '--version'],
+  ])
+    expect(await partita(folder, args)).toEqual(version);
+  expect(await partita(folder, ['plan', '--model.kind', '--version'])).toMatchObject({ code: 2, stdout: '' });
 });
 
 describe('a mistyped command line', () => {

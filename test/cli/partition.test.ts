@@ -105,6 +105,16 @@ describe('partition', () => {
     expect(await refused(args)).toMatchObject({ exit, code });
   });
 
+  it('refuses an experiment that cannot be read as every command does', async () => {
+    const folder = workFolder();
+    writeFileSync(join(folder, 'twice.json'), '{"model": {"kind": "mlp"}, "devices": 2, "devices": 3}');
+    writeFileSync(join(folder, 'cut.json'), '{"model": {"kind": "mlp"}, "devices": ');
+    writeFileSync(join(folder, 'graph.json'), '{"nodes": [], "edges": [], "edges": []}');
+    expect(await refused(['twice.json'], folder)).toMatchObject({ exit: 2, code: 'experiment-json', key: 'devices' });
+    expect(await refused(['cut.json'], folder)).toMatchObject({ exit: 2, code: 'experiment-json' });
+    expect(await refused(['graph.json'], folder)).toMatchObject({ exit: 1, code: 'graph-json', key: 'edges' });
+  });
+
   it('refuses files that are neither', async () => {
     const folder = workFolder();
     writeFileSync(join(folder, 'a.json'), '{"nodes": [');

@@ -1,14 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import {
+  epochsOf,
+  experiment,
+  findBlas,
   Graph,
   GraphError,
+  init,
   losses,
+  makeLearningRate,
   makeOptimizer,
   makePlan,
+  makeSchedule,
   nn,
+  openDataset,
   PartitaError,
   type PlanRequest,
+  readCheckpoint,
   Session,
+  type Tensor,
   train,
   UsageError,
   valueAndGrad,
@@ -129,6 +138,114 @@ describe('options of layers', () => {
     expect(thrown(() => nn.conv2d(image(), 3, loose({}))).message).toContain('option kernel is missing');
     expect(thrown(() => nn.conv2d(image(), 3, loose(3))).message).toContain('options must be an object, got 3');
     expect(thrown(() => nn.linear(rows(), 3, loose('fc'))).message).toContain('options must be an object, got "fc"');
+  });
+});
+
+describe('arguments that no compiler has seen', () => {
+  const { models: _, sequential, residual, ...layers } = nn;
+  const functions = Object.entries({ ...layers, ...losses });
+  const wrong = [undefined, null, Number.NaN, -1, 'x', {}, [], () => 0];
+  const inputs = [1, 2, 3, 4, 5].map((rank) => () => new Graph().input('x', { shape: new Array(rank).fill(4) }));
+
+  it.each(functions)('%s refuses what is no tensor', (_, f) => {
+    for (const value of wrong) {
+      for (const rest of [[], ['y'], [3, { kernel: 3 }], [{ rows: 4, dim: 2 }]]) thrown(() => loose(f)(value, ...rest));
+    }
+  });
+
+  it.each(functions)('%s takes no record that says nothing to it', (_, f) => {
+    for (const input of inputs) {
+      for (const before of [[], [3], ['y'], [input()]]) thrown(() => loose(f)(input(), ...before, { quux: 1 }));
+    }
+  });
+
+  it('the target of a loss is a tensor or a name', () => {
+    const y = () => new Graph().input('x', { shape: [2, 4] });
+    for (const loss of [losses.mse, losses.bce, losses.bceWithLogits, losses.crossEntropy, losses.nll]) {
+      for (const target of [undefined, null, 3, {}, []]) {
+        expect(thrown(() => loss(y(), loose(target))).code).toBe('loss-target');
+      }
+    }
+  });
+
+  it.each([
+    ['kaimingUniform', { a: 1, quux: 1 }],
+    ['kaimingNormal', { mode: 'fan_out' }],
+    ['kaimingNormal', { quux: 1 }],
+    ['kaimingUniform', null],
+  ] as const)('init.%s refuses the options %j', (name, options) => {
+    expect(thrown(() => init[name]([2, 3], loose(options))).code).toBe('options-invalid');
+    for (const shape of wrong) expect(thrown(() => init[name](loose(shape))).code).toBe('options-invalid');
+  });
+
+  it.each([
+    init.constant(Number.NaN),
+    init.constant(loose('0')),
+    init.uniform(1, -1),
+    init.uniform(0, Infinity),
+    init.normal(0, -1),
+    init.normal(loose(undefined), Number.NaN),
+    { kind: 'zeroRow', of: init.constant(Number.NaN), row: 0 } as const,
+    loose({ kind: 'kaiming' }),
+  ])('a parameter refuses the first values %j', (first) => {
+    const error = thrown(() => new Graph().parameter('weight', [2, 3], first));
+    expect(error).toMatchObject({ code: 'bad-parameter', fields: { parameter: 'weight' } });
+  });
+
+  it.each([
+    ['makeOptimizer', makeOptimizer],
+    ['makeLearningRate', makeLearningRate],
+    ['makeSchedule', (name: unknown) => makeSchedule(loose(name), { stages: 2, microbatches: 2 })],
+    ['epochsOf', epochsOf],
+    ['openDataset', openDataset],
+    ['parseExperiment', experiment.parseExperiment],
+  ] as const)('%s refuses what it cannot be', (_, f) => {
+    for (const value of [null, Number.NaN, -1, 'x', { quux: 1 }, [], () => 0]) {
+      expect(thrown(() => loose(f)(value, { batchSize: 4, seed: 0 }))).toBeInstanceOf(UsageError);
+    }
+  });
+
+  it.each([
+    ['makeOptimizer', makeOptimizer],
+    ['makeSchedule', makeSchedule],
+    ['epochsOf', epochsOf],
+    ['openDataset', openDataset],
+    ['readCheckpoint', readCheckpoint],
+    ['findBlas', findBlas],
+  ] as const)('%s refuses nothing at all', (_, f) => {
+    expect(thrown(() => loose(f)(undefined))).toBeInstanceOf(UsageError);
+    for (const path of [3, {}, []]) expect(thrown(() => loose(f)(path))).toBeInstanceOf(UsageError);
+  });
+
+  const planOf = (objective: (loss: Tensor) => unknown) =>
+    thrown(() =>
+      makePlan({
+        ...request(),
+        model: {
+          name: 'one layer',
+          build: (batch) => {
+            const graph = new Graph();
+            const y = nn.linear(graph.input('x', { shape: [batch, 4] }), 2);
+            return { graph, objective: loose(objective(losses.mean(y))) };
+          },
+        },
+      }),
+    );
+
+  it('an objective has terms, and they finite weights', () => {
+    expect(planOf(() => []).code).toBe('no-objective');
+    for (const weight of [Number.NaN, Infinity, undefined, '1']) {
+      expect(planOf((loss) => [{ loss, weight }])).toMatchObject({ code: 'objective-weight', fields: { term: 0 } });
+    }
+    expect(planOf((loss) => [{ loss, weight: 1 }, { weight: 1 }])).toMatchObject({ code: 'objective-scalar' });
+  });
+
+  it('a training has an optimizer', async () => {
+    const { optimizer: _, ...without } = request();
+    await using session = await Session.open(makePlan(without));
+    const data = epochsOf(openDataset({ kind: 'digits' }), { batchSize: 4, seed: 0 });
+    const error = await rejected(train({ session, data, steps: 1 }).next());
+    expect(error).toMatchObject({ code: 'train-without-optimizer', fields: { program: 'train' } });
   });
 });
 

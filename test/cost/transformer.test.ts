@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fitPositive } from '../../src/cost/fit-positive.ts';
 import { type TransformerMachine, transformerTimes, transformerWork } from '../../src/cost/transformer.ts';
+import { transformerIteration } from '../../src/simulate/transformer-iteration.ts';
 
 const shape = { hidden: 1024, heads: 16, layers: 24, sequence: 1024, vocabulary: 51_200 };
 const layout = { tensor: 1, data: 1, pipeline: 1, microbatch: 2, microbatches: 4 };
@@ -98,4 +99,24 @@ describe('a fit of positive parameters', () => {
     expect(parameters[0]).toBeCloseTo(3, 8);
     expect(parameters[1]).toBeCloseTo(7, 8);
   });
+});
+
+it('refuses what is no transformer, and more stages than layers', () => {
+  const wrong: readonly [string, object, object][] = [
+    ['hidden', { ...shape, hidden: Number.NaN }, layout],
+    ['layers', { ...shape, layers: 2.5 }, layout],
+    ['microbatch', shape, { ...layout, microbatch: 0 }],
+    ['tensor', shape, { ...layout, tensor: undefined }],
+    ['pipelines', shape, { ...layout, pipelines: 2 }],
+  ];
+  for (const [name, model, plan] of wrong) {
+    expect(() => transformerWork(model as typeof shape, plan as typeof layout)).toThrow(
+      expect.objectContaining({ code: 'options-invalid', message: expect.stringContaining(name) }),
+    );
+  }
+  const deep = { ...layout, pipeline: 25 };
+  const link = { bytesPerSecond: 1e11, secondsLatency: 0 };
+  expect(() => transformerIteration(shape, deep, transformerTimes(shape, deep, machine), { link })).toThrow(
+    expect.objectContaining({ code: 'transformer-stages', fields: { stages: 25, layers: 24 } }),
+  );
 });

@@ -19,6 +19,19 @@ describe('docs/simulator.md', () => {
     expect(stdout).toContain("kind: 'compute'");
   });
 
+  it('plays a transformer on more and more stages, which all have less and less to do at once', async () => {
+    const [, code] = blocksOf(page, 'js');
+    const { code: exit, stdout, stderr } = await node(['--input-type=module', '--eval', code!]);
+    expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
+    const [alone, four, eight] = stdout.trim().split(' ').map(Number) as [number, number, number];
+    expect(alone).toBe(1);
+    // Behind 32 microbatches the bubble is 3/35 and 7/39 of the step, and the last stage has the head beside its layers.
+    expect(four).toBeGreaterThan(0.75 * 4);
+    expect(four).toBeLessThan((4 * 32) / 35);
+    expect(eight).toBeGreaterThan(0.6 * 8);
+    expect(eight).toBeLessThan((8 * 32) / 39);
+  });
+
   it('names commands that run', async () => {
     const folder = documentedFolder();
     const lines = blocksOf(page, 'sh').flatMap((block) => block.trimEnd().split('\n'));

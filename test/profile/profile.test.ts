@@ -17,7 +17,8 @@ import { breakdownOf } from '../../src/profile/breakdown.ts';
 import { cacheFolder, MeasurementCache } from '../../src/profile/cache.ts';
 import { costsOfProfile, kernelRuns, profileFor, withMeasuredLinks } from '../../src/profile/costs.ts';
 import { comparable, onOneDevice, profileModel, profileModels, profileOf, teams } from '../../src/profile/kernels.ts';
-import { fitSends, measureMachine } from '../../src/profile/machine.ts';
+import { fitSends, fitWakes } from '../../src/profile/link.ts';
+import { measureMachine } from '../../src/profile/machine.ts';
 import { type Feed, recordSteps } from '../../src/profile/record.ts';
 import { leastDisturbed, watchRunDelay } from '../../src/profile/run-delay.ts';
 import { predict } from '../../src/simulate/predict.ts';
@@ -215,9 +216,21 @@ describe('predictions', () => {
 
   it('fit messages by a start and a rate', () => {
     const sends = [16, 1e5, 1e6, 4e6].map((bytes) => ({ bytes, seconds: 3e-6 + bytes / 5e9 }));
-    const { bytesPerSecond, secondsSend } = fitSends(sends);
+    const { bytesPerSecond, secondsSend } = fitSends(sends)!;
     expect(bytesPerSecond / 5e9).toBeCloseTo(1, 9);
     expect(secondsSend * 1e6).toBeCloseTo(3, 6);
+  });
+
+  it('fit no link to what noise says of one', () => {
+    const sizes = [16, 1e5, 1e6, 4e6];
+    const heldUp = sizes.map((bytes, i) => ({ bytes, seconds: 1e-3 / (i + 1) }));
+    const equal = sizes.map((bytes) => ({ bytes, seconds: 1e-4 }));
+    const tooFast = sizes.map((bytes) => ({ bytes, seconds: 3e-6 + bytes / 1e13 }));
+    for (const sends of [heldUp, equal, tooFast, [], heldUp.slice(0, 1)]) expect(fitSends(sends)).toBeUndefined();
+    const wakes = (...seconds: number[]) => seconds.map((wakeSeconds) => ({ wakeSeconds }));
+    expect(fitWakes(wakes(-1e-5, -2e-6, 0, 4e-6))).toBeUndefined();
+    expect(fitWakes([])).toBeUndefined();
+    expect(fitWakes(wakes(-1e-6, 4e-6, 4e-6, 4e-6))).toEqual({ secondsLatency: 4e-6 });
   });
 });
 
@@ -332,7 +345,9 @@ describe('the machine', () => {
     const { device, link, step } = machine;
     for (const rate of [device.flopsPerSecond, device.bytesPerSecond, machine.copyBytesPerSecond, link.bytesPerSecond])
       expect(rate).toBeGreaterThan(0);
-    for (const s of [device.secondsPerKernel, machine.secondsPerInstruction, link.secondsLatency, step.seconds])
+    expect(link.bytesPerSecond).toBeLessThan(1e12);
+    expect(link.secondsLatency).toBeGreaterThan(0);
+    for (const s of [device.secondsPerKernel, machine.secondsPerInstruction, step.seconds])
       expect(s).toBeGreaterThanOrEqual(0);
     expect(Number.isFinite(measuredCosts(machine).stepSeconds!(2))).toBe(true);
   });

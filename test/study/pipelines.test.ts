@@ -1,9 +1,13 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { analyticCosts } from '../../src/cost/model.ts';
 import { partitionStudyPage } from '../../src/report/partition-study.ts';
 import { scalingStudyPage } from '../../src/report/scaling-study.ts';
 import { scheduleStudyPage } from '../../src/report/schedule-study.ts';
 import { scheduleNames } from '../../src/schedule/index.ts';
+import { designBatchStudy } from '../../src/study/batch/design.ts';
+import { defaultOptions } from '../../src/study/batch/options.ts';
+import { runBatchStudy } from '../../src/study/batch/study.ts';
+import { designMemoryStudy, runMemoryStudy } from '../../src/study/memory/study.ts';
 import { cutMethods } from '../../src/study/partition/methods.ts';
 import { designPartitionStudy, runPartitionStudy } from '../../src/study/partition/study.ts';
 import { playPipeline, type StageFigures } from '../../src/study/scaling/pipelines.ts';
@@ -66,7 +70,7 @@ describe('a study of partitions', () => {
     const partitions = { ...onPaper, methods: ['chain-time'], timeLimitSeconds: 1 };
     const cut = await runPartitionStudy(designPartitionStudy(experiment, partitions, 'test'), partitions);
     const ordered = await runScheduleStudy(
-      designScheduleStudy({ ...experiment, sweep: { ...sweep, schedule: ['gpipe'] } }, onPaper, 'test'),
+      await designScheduleStudy({ ...experiment, sweep: { ...sweep, schedule: ['gpipe'] } }, onPaper, 'test'),
       onPaper,
     );
     for (const rows of [cut.tables.partitions, ordered.tables.schedules.filter((r) => r.microbatches === 4)]) {
@@ -100,7 +104,7 @@ describe('a study of partitions', () => {
 
 describe('a study of schedules', () => {
   it('holds clock and closed form side by side, and memory within the schedule’s bound', async () => {
-    const design = designScheduleStudy(base({ sweep: { microbatches: [1, 4] } }), onPaper, 'test');
+    const design = await designScheduleStudy(base({ sweep: { microbatches: [1, 4] } }), onPaper, 'test');
     const study = await runScheduleStudy(design, onPaper);
     const { schedules, devices, timelines } = study.tables;
     expect(schedules).toHaveLength(2 * scheduleNames.length);
@@ -130,9 +134,9 @@ describe('a study of schedules', () => {
     loadsNothing(html);
   });
 
-  it('refuses schedules that are asked for and cannot be', () => {
+  it('refuses schedules that are asked for and cannot be', async () => {
     const wrong = base({ sweep: { microbatches: [4, 32] } });
-    expect(() => designScheduleStudy(wrong, onPaper, 'test')).toThrow(
+    await expect(designScheduleStudy(wrong, onPaper, 'test')).rejects.toThrow(
       /microbatches 32, schedule gpipe: microbatches: expected at most the batch, 16/,
     );
   });
@@ -217,5 +221,45 @@ describe('a study of scaling', () => {
     expect(design({ devices: [[{ speed: 2 }]] })).toThrow(/sweep\.devices: devices are counted here/);
     expect(design({ schedule: [{ file: 's.csv' }] })).toThrow(/sweep\.schedule/);
     expect(design({ 'links.latency': [1e-6] })).toThrow(/sweep\.links\.latency/);
+  });
+});
+
+describe('a signal between two computations', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  /** A clock on which every task takes long, and an interruption that the process hears once it is idle. */
+  function interrupted(): AbortSignal {
+    let now = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => (now += 1000));
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new Error('SIGINT')), 0);
+    return controller.signal;
+  }
+  const heardAfter = async (study: (told: { signal: AbortSignal; progress: () => void }) => Promise<unknown>) => {
+    let begun = 0;
+    await expect(study({ signal: interrupted(), progress: () => begun++ })).rejects.toThrow('SIGINT');
+    return begun;
+  };
+
+  it('ends the planning of a study of schedules', async () => {
+    await expect(designScheduleStudy(base(), onPaper, 'test', interrupted())).rejects.toThrow('SIGINT');
+  });
+
+  it('ends every study on paper before its next task', async () => {
+    const schedules = await designScheduleStudy(base(), onPaper, 'test');
+    expect(await heardAfter((told) => runScheduleStudy(schedules, onPaper, told))).toBeLessThan(2);
+    const cuts = { ...onPaper, methods: undefined, timeLimitSeconds: 5 };
+    const partitions = designPartitionStudy(base(), cuts, 'test');
+    expect(await heardAfter((told) => runPartitionStudy(partitions, cuts, told))).toBeLessThan(2);
+    const scaling = designScalingStudy(base(), scalingOnPaper, 'test');
+    expect(await heardAfter((told) => runScalingStudy(scaling, scalingOnPaper, told))).toBeLessThan(2);
+    const batches = { ...defaultOptions(true), parts: ['capacity'] as const, capacities: [2 ** 20] };
+    const sizes = designBatchStudy(base({ sweep: { microbatches: [1, 2, 4] } }), batches, 'test');
+    expect(await heardAfter((told) => runBatchStudy(sizes, batches, told))).toBeLessThan(2);
+    const memory = { purposes: ['training'] as const, measure: false, batch: undefined };
+    const layouts = designMemoryStudy(base({ sweep: { microbatches: [1, 2, 4, 8] } }), memory, 'test');
+    expect(await heardAfter((told) => runMemoryStudy(layouts, memory, told))).toBeLessThan(2);
   });
 });

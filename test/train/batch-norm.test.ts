@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../src/core/types.ts';
 import { evaluate, toHost } from '../../src/graph/evaluate.ts';
-import type { BatchNormMode } from '../../src/optim/batch-norm.ts';
+import type { BatchNormMode } from '../../src/optim/batch-norm-modes.ts';
 import { buildTrainingGraph } from '../../src/optim/training-graph.ts';
 import type { PlanRequest } from '../../src/plan/plan.ts';
 import { referenceFeeds } from '../../src/train/feeds.ts';

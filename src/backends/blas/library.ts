@@ -6,6 +6,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { nearest, PartitaError, UsageError } from '../../core/errors.ts';
+import { requireArgument } from '../../core/options.ts';
 import type { BlasLibrary } from '../../lower/blas/index.ts';
 
 /**
@@ -42,6 +43,13 @@ const opened = new Map<string, Blas>();
 
 /** `choice`: `auto`, or a library's path. Throws UsageError where there is none, or it has no sgemm. */
 export function findBlas(choice: string): BlasLibrary {
+  requireArgument(
+    'findBlas',
+    typeof choice === 'string',
+    "'auto' or the path of a library",
+    choice,
+    "findBlas('auto')",
+  );
   if (choice !== 'auto' && isBareWord(choice) && !existsSync(choice)) refuseWord(choice);
   const { file, version } = choice === 'auto' ? findInstalled() : openBlas(choice);
   return { file, version };

@@ -4,8 +4,9 @@ import type { Arg } from '../../lower/kernel-call.ts';
 import { lowerForWasm } from '../../lower/wasm/index.ts';
 import type { Backend, Binding } from '../backend.ts';
 import type { AttentionExports } from '../blas/attention.ts';
+import type { ConvExports } from '../blas/convolutions.ts';
 import type { Blas } from '../blas/library.ts';
-import { type ConvExports, nativeProducts } from '../blas/products.ts';
+import { nativeProducts } from '../blas/products.ts';
 import { close, type Kernel } from './close.ts';
 import { FusedKernels } from './fused-kernel.ts';
 

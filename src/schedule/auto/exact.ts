@@ -31,46 +31,119 @@ interface Exact {
  * too much; else what it says is proved, for the makespan.
  */
 export function exactSchedule(instance: Instance, bounds: Bounds, known: number, effort: number): Exact | undefined {
-  const { stages, microbatches: M, slots, devices, placement, stagesOf, before, after, time } = instance;
-  const { hold, keep, budget, split } = instance;
-  const total = (split ? 3 : 2) * slots;
-  if (total > mostTasks || M > 255) return undefined;
-  const tails = bounds.ranks();
-  const least = bounds.leastTimes();
-  const wholes = Array.from({ length: stages }, (_, s) => !split || keep[s]! > hold[s]! || wholeIsShorter(instance, s));
+  const { microbatches: M, slots, split } = instance;
+  if ((split ? 3 : 2) * slots > mostTasks || M > 255) return undefined;
+  const search = new ExactSearch(instance, bounds, known);
+  if (!search.run(effort)) return undefined;
+  return { rows: search.best && rowsTo(search.best, instance) };
+}
 
-  let best: State | undefined;
-  let limit = known * (1 - 1e-9);
-  let spent = 0;
+class ExactSearch {
+  /** The end of the shortest whole schedule that was found. */
+  best: State | undefined;
+  readonly #instance: Instance;
+  /** Least times of tasks, and of the ways behind them to the end of the step. */
+  readonly #least: Float64Array;
+  readonly #tails: Float64Array;
+  /** Stages whose backward may be worth doing whole. */
+  readonly #wholes: readonly boolean[];
+  /** What ends no earlier is of no use. */
+  #limit: number;
 
-  const arrivals = (state: State, kind: number, s: number, m: number): number => {
-    let at = Math.max(state.now, state.free[placement[s]!]!);
-    if (kind === W) return at;
-    const count = kind === F ? 0 : stages;
-    const of = kind === F ? 0 : slots;
-    for (const { stage, arrives } of kind === F ? before[s]! : after[s]!) {
-      if (state.counts[count + stage]! <= m) return Infinity;
-      at = Math.max(at, state.ends[of + stage * M + m]! + arrives);
+  constructor(instance: Instance, bounds: Bounds, known: number) {
+    const { stages, split, hold, keep } = instance;
+    this.#instance = instance;
+    this.#tails = bounds.ranks();
+    this.#least = bounds.leastTimes();
+    this.#wholes = Array.from(
+      { length: stages },
+      (_, s) => !split || keep[s]! > hold[s]! || wholeIsShorter(instance, s),
+    );
+    this.#limit = known * (1 - 1e-9);
+  }
+
+  /** Goes through all states, one more task at a time; false where they are too many. */
+  run(effort: number): boolean {
+    const { stages, slots, devices } = this.#instance;
+    let layer: State[] = [
+      {
+        from: undefined,
+        symbol: -1,
+        counts: new Uint8Array(3 * stages),
+        ends: new Float64Array(2 * slots),
+        free: new Float64Array(devices),
+        now: 0,
+      },
+    ];
+    // A BW is two counts, so layers go by counts: a state may skip one.
+    let skipping: State[] = [];
+    let spent = 0;
+    while (layer.length > 0 || skipping.length > 0) {
+      const fronts = new Fronts();
+      const later: State[] = [];
+      for (const state of skipping) this.#add(state, fronts);
+      for (const state of layer) {
+        for (let s = 0; s < stages; s++) this.#placeNext(state, s, fronts, later);
+        spent += stages * stateWork;
+        if (fronts.size + later.length > mostStates || spent > effort) return false;
+      }
+      layer = fronts.states();
+      skipping = later;
     }
-    return at;
-  };
-  const fits = (state: State, d: number, more: number): boolean => {
-    let held = more;
-    for (const x of stagesOf[d]!) {
-      const [f, b, w] = [state.counts[x]!, state.counts[stages + x]!, state.counts[2 * stages + x]!];
-      held += (f - b) * hold[x]! + (b - w) * keep[x]!;
-    }
-    return within(held, budget[d]!);
-  };
-  const step = (state: State, kind: number, s: number): State | undefined => {
+    return true;
+  }
+
+  /** The state with each of a stage's next tasks placed: among the fronts, or `later` where that is a whole backward. */
+  #placeNext(state: State, s: number, fronts: Fronts, later: State[]): void {
+    const { stages, microbatches: M, split } = this.#instance;
+    const [f, b, w] = [state.counts[s]!, state.counts[stages + s]!, state.counts[2 * stages + s]!];
+    if (f < M) this.#keep(this.#step(state, F, s), fronts);
+    if (b < f && split) this.#keep(this.#step(state, B, s), fronts);
+    if (w < b) this.#keep(this.#step(state, W, s), fronts);
+    const both = b < f && w === b && this.#wholes[s] ? this.#step(state, BW, s) : undefined;
+    if (both === undefined) return;
+    if (this.#isWhole(both)) this.#finish(both);
+    else later.push(both);
+  }
+
+  #keep(state: State | undefined, fronts: Fronts): void {
+    if (state === undefined) return;
+    if (this.#isWhole(state)) this.#finish(state);
+    else this.#add(state, fronts);
+  }
+
+  #add(state: State, fronts: Fronts): void {
+    if (!this.#isHopeless(state)) fronts.add(state, this.#profileOf(state));
+  }
+
+  #isWhole({ counts }: State): boolean {
+    const M = this.#instance.microbatches;
+    for (let i = 0; i < counts.length; i++) if (counts[i] !== M) return false;
+    return true;
+  }
+
+  /**
+   * A whole schedule. Its last task ends below the limit, but a shorter one may have been found since its others were
+   * placed.
+   */
+  #finish(state: State): void {
+    const makespan = Math.max(...state.free);
+    if (!(makespan < this.#limit)) return;
+    this.best = state;
+    this.#limit = makespan * (1 - 1e-9);
+  }
+
+  /** The state with a stage's next task of a kind; undefined where the memory or the limit forbids it. */
+  #step(state: State, kind: number, s: number): State | undefined {
+    const { stages, microbatches: M, slots, placement, hold, keep, time } = this.#instance;
     const m = state.counts[(kind === BW ? B : kind) * stages + s]!;
-    const start = arrivals(state, kind, s, m);
+    const start = this.#arrival(state, kind, s, m);
     const end = start + time[kind * slots + s * M + m]!;
     // Behind a BW there is no W any more, so its tail is that of the W.
-    if (!(end + tails[(kind === BW ? W : kind) * slots + s * M + m]! < limit)) return undefined;
+    if (!(end + this.#tails[(kind === BW ? W : kind) * slots + s * M + m]! < this.#limit)) return undefined;
     const d = placement[s]!;
-    if (kind === F && !fits(state, d, hold[s]!)) return undefined;
-    if (kind === B && !fits(state, d, keep[s]! - hold[s]!)) return undefined;
+    if (kind === F && !this.#fits(state, d, hold[s]!)) return undefined;
+    if (kind === B && !this.#fits(state, d, keep[s]! - hold[s]!)) return undefined;
     const counts = state.counts.slice();
     counts[(kind === BW ? B : kind) * stages + s]!++;
     if (kind === BW) counts[2 * stages + s]!++;
@@ -80,9 +153,36 @@ export function exactSchedule(instance: Instance, bounds: Bounds, known: number,
     if (kind === F) ends[s * M + m] = end;
     else if (kind !== W) ends[slots + s * M + m] = end;
     return { from: state, symbol: kind * stages + s, counts, ends, free, now: start };
-  };
+  }
+
+  /** When a task may start; Infinity where that is not known yet. */
+  #arrival(state: State, kind: number, s: number, m: number): number {
+    const { stages, microbatches: M, slots, placement, before, after } = this.#instance;
+    let at = Math.max(state.now, state.free[placement[s]!]!);
+    if (kind === W) return at;
+    const count = kind === F ? 0 : stages;
+    const of = kind === F ? 0 : slots;
+    for (const { stage, arrives } of kind === F ? before[s]! : after[s]!) {
+      if (state.counts[count + stage]! <= m) return Infinity;
+      at = Math.max(at, state.ends[of + stage * M + m]! + arrives);
+    }
+    return at;
+  }
+
+  #fits({ counts }: State, d: number, more: number): boolean {
+    const { stages, stagesOf, hold, keep, budget } = this.#instance;
+    let held = more;
+    for (const x of stagesOf[d]!) {
+      const [f, b, w] = [counts[x]!, counts[stages + x]!, counts[2 * stages + x]!];
+      held += (f - b) * hold[x]! + (b - w) * keep[x]!;
+    }
+    return within(held, budget[d]!);
+  }
+
   /** No way to end below the limit: what a device has left, or a stage's next task. */
-  const hopeless = (state: State): boolean => {
+  #isHopeless(state: State): boolean {
+    const { stages, microbatches: M, slots, devices, stagesOf } = this.#instance;
+    const least = this.#least;
     for (let d = 0; d < devices; d++) {
       let left = 0;
       for (const s of stagesOf[d]!) {
@@ -91,100 +191,56 @@ export function exactSchedule(instance: Instance, bounds: Bounds, known: number,
         }
       }
       const from = left > 0 ? Math.max(state.now, state.free[d]!) : state.free[d]!;
-      if (!(from + left < limit)) return true;
+      if (!(from + left < this.#limit)) return true;
     }
     return false;
-  };
+  }
+
   /** Times that the future depends on; none before the device that is to use them is free. */
-  const profile = (state: State): Float64Array => {
-    const values: number[] = [];
-    let over = 0;
-    const free = Array.from(state.free, (x, d) => {
-      const busy = stagesOf[d]!.some((s) => state.counts[2 * stages + s]! < M);
-      if (!busy) over = Math.max(over, x);
-      return busy ? Math.max(state.now, x) : 0;
-    });
-    values.push(over, ...free);
+  #profileOf(state: State): Float64Array {
+    const { stages, microbatches: M, slots, devices, placement, stagesOf, before, after } = this.#instance;
+    // The last end of devices that have nothing left; when each of the others is free.
+    const values: number[] = [0];
+    for (let d = 0; d < devices; d++) {
+      const isBusy = stagesOf[d]!.some((s) => state.counts[2 * stages + s]! < M);
+      if (!isBusy) values[0] = Math.max(values[0]!, state.free[d]!);
+      values.push(isBusy ? Math.max(state.now, state.free[d]!) : 0);
+    }
     for (let s = 0; s < stages; s++) {
       for (const [of, list, count] of [[0, after[s]!, 0] as const, [slots, before[s]!, stages] as const]) {
         for (const { stage, leaves } of list) {
           for (let m = state.counts[count + stage]!; m < state.counts[count + s]!; m++) {
-            values.push(Math.max(free[placement[stage]!]!, state.ends[of + s * M + m]! + leaves));
+            values.push(Math.max(values[1 + placement[stage]!]!, state.ends[of + s * M + m]! + leaves));
           }
         }
       }
     }
     return Float64Array.from(values);
-  };
-
-  let layer: State[] = [
-    {
-      from: undefined,
-      symbol: -1,
-      counts: new Uint8Array(3 * stages),
-      ends: new Float64Array(2 * slots),
-      free: new Float64Array(devices),
-      now: 0,
-    },
-  ];
-  // A BW is two counts, so layers go by counts: a state may skip one.
-  let skipping: State[] = [];
-  const done = (state: State): boolean => state.counts.every((count) => count === M);
-  /**
-   * A whole schedule. Its last task ends below the limit, but a shorter one may have been found since its others were
-   * placed.
-   */
-  const finish = (state: State): void => {
-    const makespan = Math.max(...state.free);
-    if (!(makespan < limit)) return;
-    best = state;
-    limit = makespan * (1 - 1e-9);
-  };
-  while (layer.length > 0 || skipping.length > 0) {
-    const fronts = new Map<string, { state: State; profile: Float64Array }[]>();
-    let states = 0;
-    const add = (state: State): void => {
-      if (hopeless(state)) return;
-      const key = String.fromCharCode(...state.counts);
-      const mine = profile(state);
-      const front = fronts.get(key);
-      if (front === undefined) fronts.set(key, [{ state, profile: mine }]);
-      else if (front.some((other) => atMost(other.profile, mine))) return;
-      else {
-        const kept = front.filter((other) => !atMost(mine, other.profile));
-        states -= front.length - kept.length;
-        kept.push({ state, profile: mine });
-        fronts.set(key, kept);
-      }
-      states++;
-    };
-    const later: State[] = [];
-    for (const state of skipping) add(state);
-    for (const state of layer) {
-      for (let s = 0; s < stages; s++) {
-        const [f, b, w] = [state.counts[s]!, state.counts[stages + s]!, state.counts[2 * stages + s]!];
-        const nexts: (State | undefined)[] = [
-          f < M ? step(state, F, s) : undefined,
-          b < f && split ? step(state, B, s) : undefined,
-          w < b ? step(state, W, s) : undefined,
-        ];
-        spent += stateWork;
-        for (const next of nexts) {
-          if (next === undefined) continue;
-          if (done(next)) finish(next);
-          else add(next);
-        }
-        const both = b < f && w === b && wholes[s] ? step(state, BW, s) : undefined;
-        if (both === undefined) continue;
-        if (done(both)) finish(both);
-        else later.push(both);
-      }
-      if (states + later.length > mostStates || spent > effort) return undefined;
-    }
-    layer = [...fronts.values()].flatMap((front) => front.map((entry) => entry.state));
-    skipping = later;
   }
-  return { rows: best && rowsTo(best, instance) };
+}
+
+/** Of the states with equal counts those that no other is at least as early as in everything. */
+class Fronts {
+  size = 0;
+  readonly #fronts = new Map<string, { readonly state: State; readonly profile: Float64Array }[]>();
+
+  add(state: State, profile: Float64Array): void {
+    const key = String.fromCharCode(...state.counts);
+    const front = this.#fronts.get(key);
+    if (front === undefined) this.#fronts.set(key, [{ state, profile }]);
+    else if (front.some((other) => atMost(other.profile, profile))) return;
+    else {
+      const kept = front.filter((other) => !atMost(profile, other.profile));
+      this.size -= front.length - kept.length;
+      kept.push({ state, profile });
+      this.#fronts.set(key, kept);
+    }
+    this.size++;
+  }
+
+  states(): State[] {
+    return [...this.#fronts.values()].flatMap((front) => front.map((entry) => entry.state));
+  }
 }
 
 const wholeIsShorter = ({ microbatches: M, slots, time }: Instance, s: number): boolean =>

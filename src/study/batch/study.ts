@@ -17,7 +17,7 @@ import { compareGradients } from '../gradient-difference.ts';
 import { stepRequestOf } from '../layout.ts';
 import { logarithmicSteps } from '../learning.ts';
 import { loadNow, type Machine, machineNow } from '../machine.ts';
-import { collecting } from '../recorder.ts';
+import { breathing, collecting } from '../recorder.ts';
 import type { Target } from '../steps-to-target.ts';
 import { type BatchStudyDesign, type Layout, trainingOf } from './design.ts';
 import type { BatchStudyOptions, StudyPart } from './options.ts';
@@ -97,7 +97,7 @@ export async function runBatchStudy(
   );
   const skipped: { part: StudyPart; why: string }[] = [];
 
-  const planned = planLayouts(design);
+  const planned = await planLayouts(design, recorder.signal);
   const { timed, references } = has('timing')
     ? await timeLayouts(design, planned, options, recorder)
     : { timed: new Map(), references: new Map() };
@@ -108,7 +108,7 @@ export async function runBatchStudy(
     }
   }
   const { capacities, from: capacityFrom } = capacitiesOf(design, options, planned);
-  if (has('capacity')) searchCapacities(design, capacities, recorder);
+  if (has('capacity')) await searchCapacities(design, capacities, recorder);
   if (has('gradients')) await compareAll(design, recorder);
 
   await using executor = makeExecutor(options.parallel, recorder.signal);
@@ -128,7 +128,6 @@ export async function runBatchStudy(
   }
   if (has('noise')) await followNoise(runner, skipped);
 
-  const { base } = design;
   const { model, experiment } = design.layouts[0]!.prepared;
   const graph = someGraph(model);
   const study: Omit<BatchStudy, 'summary'> = {
@@ -139,25 +138,7 @@ export async function runBatchStudy(
     data: design.dataName,
     dataSize: design.dataSize,
     parameters: graph.parameters.reduce((sum, p) => sum + elementCount(p.shape), 0),
-    settings: {
-      batchSizes: design.batchSizes,
-      microbatches: design.microbatches,
-      series: [...new Set(design.layouts.map((l) => l.series))],
-      variants: design.variants.map((v) => v.name),
-      baseBatch: design.baseBatch,
-      baseRate: design.baseRate,
-      optimizer: base.optimizer.kind,
-      devices: Math.max(...planned.map((p) => p.plan.request.devices.length)),
-      length: base.epochs === undefined ? `${base.steps ?? 1} steps` : `${base.epochs} epochs`,
-      rules: options.rules,
-      parts: options.parts,
-      seeds: options.seeds,
-      repeats: options.repeats,
-      timedSteps: options.timedSteps,
-      capacities,
-      capacityFrom,
-      quick: options.quick,
-    },
+    settings: { ...settingsOf(design, options, planned), capacities, capacityFrom, quick: options.quick },
     machine: machineNow(loadBefore),
     target: target ?? null,
     tradeOffs: tradeOffs(
@@ -171,6 +152,30 @@ export async function runBatchStudy(
     seconds: (performance.now() - began) / 1000,
   };
   return { ...study, summary: summarize(study) };
+}
+
+/** What was asked for, and what the study chose itself. */
+function settingsOf(
+  { base, batchSizes, microbatches, layouts, variants, baseBatch, baseRate }: BatchStudyDesign,
+  { rules, parts, seeds, repeats, timedSteps }: BatchStudyOptions,
+  planned: readonly PlannedRun[],
+): Omit<BatchStudy['settings'], 'capacities' | 'capacityFrom' | 'quick'> {
+  return {
+    batchSizes,
+    microbatches,
+    series: [...new Set(layouts.map((l) => l.series))],
+    variants: variants.map((v) => v.name),
+    baseBatch,
+    baseRate,
+    optimizer: base.optimizer.kind,
+    devices: Math.max(...planned.map((p) => p.plan.request.devices.length)),
+    length: base.epochs === undefined ? `${base.steps ?? 1} steps` : `${base.epochs} epochs`,
+    rules,
+    parts,
+    seeds,
+    repeats,
+    timedSteps,
+  };
 }
 
 /**
@@ -196,17 +201,19 @@ function capacitiesOf(
 const pages = (bytes: number): number => Math.ceil(bytes / 65536) * 65536;
 
 /** Each series and count of microbatches once: the batch is what is sought. */
-function searchCapacities(
+async function searchCapacities(
   { layouts, sizesVary }: BatchStudyDesign,
   capacities: readonly number[],
   recorder: Recorder,
-): void {
+): Promise<void> {
   if (!sizesVary) return;
   const kinds = new Map<string, Layout>();
   for (const layout of layouts) kinds.set(`${layout.series} ${layout.microbatches}`, layout);
+  const breathe = breathing(recorder.signal);
   let done = 0;
   for (const capacityBytes of capacities) {
     for (const { series, microbatches, prepared } of kinds.values()) {
+      await breathe();
       recorder.progress('capacity', done++, capacities.length * kinds.size, `M ${microbatches}`);
       const found = largestBatch(stepRequestOf(prepared), microbatches, capacityBytes);
       const row: CapacityRow = {

@@ -8,6 +8,7 @@ import { closedFormBubble } from '../../schedule/bubble.ts';
 import { isScheduleName } from '../../schedule/named.ts';
 import { prepareExperiment } from '../../train/experiment/prepare.ts';
 import { type PlannedLayout, planLayout, type TimedSteps } from '../layout.ts';
+import { breathing } from '../recorder.ts';
 import { spreadOf } from '../statistics.ts';
 import { experimentWith, invalidCombinations } from '../sweep.ts';
 import { timeInTurns } from '../turns.ts';
@@ -20,19 +21,24 @@ export interface PlannedRun extends PlannedLayout {
   readonly layout: Layout;
 }
 
-/** Plans every layout. Throws one UsageError for all that cannot be planned; what does not fit is kept, with its need. */
-export function planLayouts({ layouts, where }: BatchStudyDesign): PlannedRun[] {
+/**
+ * Plans every layout; what does not fit is kept, with its need. Rejects with one UsageError for all that cannot be planned, and
+ * with the signal's reason once that is aborted.
+ */
+export async function planLayouts({ layouts, where }: BatchStudyDesign, signal?: AbortSignal): Promise<PlannedRun[]> {
   const problems: { label: string; message: string; remedy?: string }[] = [];
-  const planned = layouts.flatMap((layout): PlannedRun[] => {
+  const planned: PlannedRun[] = [];
+  const breathe = breathing(signal);
+  for (const layout of layouts) {
+    await breathe();
     try {
-      return [{ layout, ...planLayout(layout.prepared) }];
+      planned.push({ layout, ...planLayout(layout.prepared) });
     } catch (error) {
       if (!(error instanceof UsageError || error instanceof PlanError)) throw error;
       const { label } = layout.combination;
       problems.push({ label, message: `${label}: ${error.message}`, remedy: error.remedy });
-      return [];
     }
-  });
+  }
   if (problems.length > 0) throw invalidCombinations(problems, where);
   return planned;
 }

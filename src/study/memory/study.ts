@@ -27,7 +27,7 @@ import {
   type StudyFrame,
   scheduleName,
 } from '../pipeline.ts';
-import { collecting, type StudyRecorder } from '../recorder.ts';
+import { breathing, collecting, type StudyRecorder } from '../recorder.ts';
 import { type Combination, splitSweep } from '../sweep.ts';
 import type { Value } from '../table-file.ts';
 import { korthikantiBytes, predictionStateBytes, textbookBytes, trainingStateBytes } from './formulas.ts';
@@ -110,9 +110,10 @@ export async function runMemoryStudy(
   const samples = Math.floor(TIME_ROWS / (layouts.length * options.purposes.length));
   let costs = '';
   let played = false;
+  const breathe = breathing(recorder.signal);
   for (const purpose of options.purposes) {
     for (const [i, layout] of layouts.entries()) {
-      recorder.signal?.throwIfAborted();
+      await breathe();
       recorder.progress(purpose, i, layouts.length, layout.label);
       const { prepared, label } = layout;
       const request = purpose === 'training' ? stepRequestOf(prepared) : predictionRequestOf(prepared);

@@ -42,6 +42,8 @@ export interface CutContext {
   /** The experiment's own partition. */
   readonly own: Partition;
   readonly timeLimitSeconds: number;
+  /** Ends the method with its reason as the error. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Cut {
@@ -73,7 +75,7 @@ export async function cutBy(
 ): Promise<Cut | { why: string }> {
   const began = performance.now();
   const elapsed = () => (performance.now() - began) / 1000;
-  const { request, graph, microbatches, costs, placement, own, timeLimitSeconds } = context;
+  const { request, graph, microbatches, costs, placement, own, timeLimitSeconds, signal } = context;
   const stages = placement.length;
   try {
     if (method === ownMethod) return { partition: own, seconds: 0, lowerBound: null };
@@ -102,6 +104,7 @@ export async function cutBy(
       method,
       contiguous: true,
       timeLimitSeconds,
+      ...(signal ? { signal } : {}),
     });
     const used = new Set(deviceOf).size;
     if (used < stages) return { why: `leaves ${stages - used} of ${stages} devices empty` };

@@ -3,20 +3,13 @@
  * same loads and played by the same simulator, and timed where this machine has a core for each device.
  */
 import { UsageError } from '../../core/errors.ts';
-import { analyticCosts } from '../../cost/model.ts';
-import { stageMap } from '../../partition/stage-of.ts';
-import { capacityOf, graphsOf, PlanCache, type PlanRequest } from '../../plan/plan.ts';
-import { stageCosts } from '../../plan/stage-costs.ts';
-import { stepBoundOf } from '../../plan/step-bound.ts';
-import type { PreparedExperiment } from '../../train/experiment/prepare.ts';
+import { capacityOf } from '../../plan/plan.ts';
 import type { Experiment } from '../../train/experiment/schema.ts';
 import { stepRequestOf, type TimedSteps } from '../layout.ts';
 import { loadNow, machineNow } from '../machine.ts';
 import {
   frameOf,
   noteOnce,
-  type PlannedCombination,
-  planOrReason,
   prepareSweep,
   type Skipped,
   type StudyFrame,
@@ -26,10 +19,11 @@ import {
   type TimingChoice,
   untimed,
 } from '../pipeline.ts';
-import { collecting, type StudyRecorder } from '../recorder.ts';
+import { breathing, collecting, type StudyRecorder } from '../recorder.ts';
 import { splitSweep } from '../sweep.ts';
 import { timeInTurns } from '../turns.ts';
-import { type CutContext, cutBy, cutMethods, leastLoad, loadsOf, ownMethod, problemOf } from './methods.ts';
+import { type CutCombination, type CutRun, cutEveryWay, imbalanceOf, transferBytes } from './cuts.ts';
+import { cutMethods, ownMethod } from './methods.ts';
 import { summarizePartitions } from './summary.ts';
 import { type PartitionDeviceRow, type PartitionTables, partitionColumns } from './tables.ts';
 
@@ -59,11 +53,7 @@ export interface PartitionSettings extends TimingChoice {
 export type PartitionStudy = StudyFrame<'partition', PartitionSettings, PartitionTables>;
 
 export interface PartitionDesign {
-  readonly combinations: readonly {
-    readonly series: string;
-    readonly prepared: PreparedExperiment;
-    readonly request: PlanRequest;
-  }[];
+  readonly combinations: readonly CutCombination[];
   readonly methods: readonly string[];
 }
 
@@ -94,18 +84,8 @@ export function designPartitionStudy(
   return { combinations, methods: [...own, ...(methods ?? cutMethods)] };
 }
 
-interface CutRun extends Omit<PlannedCombination, 'combination'> {
-  readonly series: string;
-  readonly method: string;
-  readonly context: CutContext;
-  readonly loads: readonly number[];
-  readonly largest: number;
-  readonly methodSeconds: number;
-  readonly stepBound: number;
-}
-
 export async function runPartitionStudy(
-  { combinations, methods }: PartitionDesign,
+  design: PartitionDesign,
   options: PartitionStudyOptions,
   given: Partial<StudyRecorder<PartitionTables, PartitionPart>> = {},
 ): Promise<PartitionStudy> {
@@ -116,115 +96,19 @@ export async function runPartitionStudy(
     given,
   );
   const skipped: Skipped[] = [];
-  const runs: CutRun[] = [];
-  /** Best proven bound of the largest load, by combination. */
-  const bounds = new Map<PreparedExperiment, number>();
-  let done = 0;
-  for (const { series, prepared, request } of combinations) {
-    const cache = new PlanCache();
-    const [name] = Object.keys(request.programs);
-    const costs = request.costs ?? analyticCosts();
-    const { largest: graph, chunks, graphs } = graphsOf(request, name!, cache);
-    // The experiment's own plan says where its schedule has the stages; other cuts take the same places.
-    const own = planOrReason(request, cache);
-    if ('why' in own) {
-      skipped.push({ what: `${request.devices.length} devices${series ? ` (${series})` : ''}`, why: own.why });
-      continue;
-    }
-    const { placement } = own.plan;
-    const context: CutContext = {
-      request,
-      graph,
-      microbatches: chunks.length,
-      costs,
-      placement,
-      own: own.plan.partition,
-      timeLimitSeconds: options.timeLimitSeconds,
-    };
-    const problem = problemOf(context);
-    let bound = leastLoad(problem);
-    const stepBound = stepBoundOf(graph, request, chunks, graphs);
-    for (const method of methods) {
-      recorder.signal?.throwIfAborted();
-      const what = `${method} on ${request.devices.length} devices${series ? ` (${series})` : ''}`;
-      recorder.progress('prediction', done++, combinations.length * methods.length, what);
-      const cut = await cutBy(method, context, problem);
-      if ('why' in cut) {
-        skipped.push({ what, why: cut.why });
-        continue;
-      }
-      if (cut.lowerBound !== null) bound = Math.max(bound, cut.lowerBound);
-      const cutRequest: PlanRequest = {
-        ...request,
-        partition: { ready: cut.partition },
-        placement,
-        stagesPerDevice: undefined,
-      };
-      const planned = planOrReason(cutRequest, cache);
-      if ('why' in planned) {
-        skipped.push({ what, why: planned.why });
-        continue;
-      }
-      runs.push({
-        series,
-        method,
-        prepared,
-        request: cutRequest,
-        context,
-        ...loadsOf(problem, cut.partition),
-        methodSeconds: cut.seconds,
-        stepBound,
-        ...planned,
-      });
-    }
-    bounds.set(prepared, bound);
-  }
-  if (runs.length === 0) {
-    throw new UsageError('study-empty', `no way to cut gives a plan: ${skipped[0]?.what}: ${skipped[0]?.why}`, {
-      fields: { skipped },
-      remedy: '--sweep.devices 2, or other --methods',
-    });
-  }
-
+  const runs = await cutAll(design, options, recorder, skipped);
   const timed = options.parts.includes('timing') ? await timeCuts(runs, options, recorder, skipped) : new Map();
   for (const run of runs) {
     const steps: TimedSteps | undefined = timed.get(layoutKey(run));
-    const bound = Math.min(bounds.get(run.prepared)!, run.largest);
-    const { plan, context } = run;
-    recorder.add('partitions', {
-      series: run.series,
-      devices: plan.request.devices.length,
-      method: run.method,
-      microbatches: context.microbatches,
-      schedule: scheduleName(plan),
-      loadSeconds: run.largest,
-      loadBoundSeconds: bound,
-      gap: run.largest > 0 ? (run.largest - bound) / run.largest : 0,
-      imbalance: imbalanceOf(run.loads),
-      transferBytes: transferBytes(run),
-      stepBoundSeconds: Math.min(run.stepBound, plan.prediction.stepSeconds),
-      ...stepFigures(plan, run.shortages, steps),
-      methodSeconds: run.methodSeconds,
-    });
+    recorder.add('partitions', partitionRow(run, steps));
     for (const row of deviceRows(run, steps)) recorder.add('devices', row);
   }
-  const { prepared, context } = runs[0]!;
   const study: Omit<PartitionStudy, 'summary'> = {
     version: 1,
     command: 'study',
     study: 'partition',
-    ...frameOf(prepared),
-    settings: {
-      deviceCounts: [...new Set(runs.map((r) => r.request.devices.length))],
-      methods,
-      series: [...new Set(runs.map((r) => r.series))],
-      parts: options.parts,
-      repeats: options.repeats,
-      timedSteps: options.timedSteps,
-      timeLimitSeconds: options.timeLimitSeconds,
-      costs: context.costs.source,
-      quick: options.quick,
-    },
+    ...frameOf(runs[0]!.prepared),
+    settings: settingsOf(runs, design, options),
     machine: machineNow(loadBefore),
     skipped,
     tables,
@@ -233,10 +117,49 @@ export async function runPartitionStudy(
   return { ...study, summary: summarizePartitions(study) };
 }
 
-const imbalanceOf = (loads: readonly number[]): number => {
-  const mean = loads.reduce((a, b) => a + b, 0) / loads.length;
-  return mean > 0 ? Math.max(...loads) / mean : 1;
-};
+/** Every combination cut in every way. Throws UsageError where none of them gives a plan. */
+async function cutAll(
+  { combinations, methods }: PartitionDesign,
+  { timeLimitSeconds }: PartitionStudyOptions,
+  recorder: StudyRecorder<PartitionTables, PartitionPart>,
+  skipped: Skipped[],
+): Promise<CutRun[]> {
+  const { signal } = recorder;
+  const breathe = breathing(signal);
+  const runs: CutRun[] = [];
+  for (const [i, combination] of combinations.entries()) {
+    let done = i * methods.length;
+    const before = async (what: string) => {
+      await breathe();
+      recorder.progress('prediction', done++, combinations.length * methods.length, what);
+    };
+    const skip = (entry: Skipped) => skipped.push(entry);
+    runs.push(...(await cutEveryWay(combination, { methods, timeLimitSeconds, signal, before, skip })));
+  }
+  if (runs.length > 0) return runs;
+  throw new UsageError('study-empty', `no way to cut gives a plan: ${skipped[0]?.what}: ${skipped[0]?.why}`, {
+    fields: { skipped },
+    remedy: '--sweep.devices 2, or other --methods',
+  });
+}
+
+function settingsOf(
+  runs: readonly CutRun[],
+  { methods }: PartitionDesign,
+  { parts, repeats, timedSteps, timeLimitSeconds, quick }: PartitionStudyOptions,
+): PartitionSettings {
+  return {
+    deviceCounts: [...new Set(runs.map((r) => r.request.devices.length))],
+    methods,
+    series: [...new Set(runs.map((r) => r.series))],
+    parts,
+    repeats,
+    timedSteps,
+    timeLimitSeconds,
+    costs: runs[0]!.context.costs.source,
+    quick,
+  };
+}
 
 /** Methods that find the same stages are timed once. */
 const layoutKey = ({ prepared, plan }: CutRun): string =>
@@ -269,17 +192,23 @@ async function timeCuts(
   return new Map([...timed].map(([run, steps]) => [layoutKey(run), steps]));
 }
 
-/** All that passes between devices in a step. */
-function transferBytes({ plan, context }: CutRun): number {
-  const { partition, placement } = plan;
-  const { graph, costs, microbatches } = context;
-  const { traffic } = stageCosts(graph, stageMap(graph, partition), { stages: partition.stages, costs });
-  let bytes = 0;
-  for (const [pair, moved] of traffic) {
-    const [from, to] = pair.split('>').map(Number) as [number, number];
-    if (placement[from] !== placement[to]) bytes += microbatches * moved.bytes;
-  }
-  return bytes;
+function partitionRow(run: CutRun, timed: TimedSteps | undefined): PartitionTables['partitions'][number] {
+  const { plan, largest, loadBound } = run;
+  return {
+    series: run.series,
+    devices: plan.request.devices.length,
+    method: run.method,
+    microbatches: run.context.microbatches,
+    schedule: scheduleName(plan),
+    loadSeconds: largest,
+    loadBoundSeconds: loadBound,
+    gap: largest > 0 ? (largest - loadBound) / largest : 0,
+    imbalance: imbalanceOf(run),
+    transferBytes: transferBytes(run),
+    stepBoundSeconds: Math.min(run.stepBound, plan.prediction.stepSeconds),
+    ...stepFigures(plan, run.shortages, timed),
+    methodSeconds: run.methodSeconds,
+  };
 }
 
 function deviceRows(run: CutRun, timed: TimedSteps | undefined): PartitionDeviceRow[] {

@@ -24,7 +24,7 @@ import {
   untimed,
   validValues,
 } from '../pipeline.ts';
-import { collecting, type StudyRecorder } from '../recorder.ts';
+import { breathing, collecting, type StudyRecorder } from '../recorder.ts';
 import { spreadOf } from '../statistics.ts';
 import { experimentWith, splitSweep } from '../sweep.ts';
 import { type Timeable, timeInTurns } from '../turns.ts';
@@ -159,9 +159,9 @@ export async function runScalingStudy(
   const has = (part: ScalingPart) => options.parts.includes(part);
   const measured = has('timing') && has('strong') ? await timeStrong(design, options, recorder, skipped) : [];
   for (const variant of design.variants) {
-    if (has('strong')) strongOrWeak('strong', variant, design, recorder, skipped, measured);
-    if (has('weak')) strongOrWeak('weak', variant, design, recorder, skipped, measured);
-    if (has('links')) playLinks(variant, design, recorder, skipped);
+    if (has('strong')) await strongOrWeak('strong', variant, design, recorder, skipped, measured);
+    if (has('weak')) await strongOrWeak('weak', variant, design, recorder, skipped, measured);
+    if (has('links')) await playLinks(variant, design, recorder, skipped);
   }
   const { prepared } = design.variants[0]!;
   const graph = graphOf(prepared);
@@ -206,27 +206,28 @@ interface Variant {
   readonly prepared: PreparedExperiment;
 }
 
-function strongOrWeak(
+async function strongOrWeak(
   mode: ScalingRow['mode'],
   { series, prepared }: Variant,
   { deviceCounts, schedules, microbatches }: ScalingDesign,
   recorder: StudyRecorder<ScalingTables, ScalingPart>,
   skipped: Skipped[],
   measured: readonly MeasuredStep[],
-): void {
+): Promise<void> {
   const graph = graphOf(prepared);
   const costs = costsOf(prepared);
   const link = costs.link(0, 1);
   const samples = samplesOf(prepared);
   const limit = mostStages(graph, costs);
   const total = schedules.length * microbatches.length * deviceCounts.length;
+  const breathe = breathing(recorder.signal);
   let done = 0;
   for (const schedule of schedules) {
     const stagesPerDevice = usualStages(schedule);
     for (const M of microbatches) {
       let alone: number | undefined;
       for (const devices of deviceCounts) {
-        recorder.signal?.throwIfAborted();
+        await breathe();
         recorder.progress(mode, done++, total, `${schedule}, M ${M}, ${devices} devices`);
         const stages = devices * stagesPerDevice;
         if (mode === 'strong' && stages > limit) {
@@ -303,12 +304,12 @@ function oneDevice(pipeline: Pipeline, graph: ReturnType<typeof graphOf>, mode: 
 }
 
 /** What other links make of the weak pipelines, at up to three numbers of devices and the M in the middle. */
-function playLinks(
+async function playLinks(
   { series, prepared }: Variant,
   { deviceCounts, schedules, microbatches, bandwidths }: ScalingDesign,
   recorder: StudyRecorder<ScalingTables, ScalingPart>,
   skipped: Skipped[],
-): void {
+): Promise<void> {
   const graph = graphOf(prepared);
   const costs = costsOf(prepared);
   const many = deviceCounts.filter((d) => d > 1 && d <= 64);
@@ -318,6 +319,7 @@ function playLinks(
     return;
   }
   const M = microbatches[microbatches.length >> 1]!;
+  const breathe = breathing(recorder.signal);
   let done = 0;
   for (const schedule of schedules) {
     const stagesPerDevice = usualStages(schedule);
@@ -335,7 +337,7 @@ function playLinks(
         }).simulation.stepSeconds;
       const free = play(Number.POSITIVE_INFINITY, 0);
       for (const bytesPerSecond of bandwidths) {
-        recorder.signal?.throwIfAborted();
+        await breathe();
         recorder.progress(
           'links',
           done++,

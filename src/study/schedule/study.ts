@@ -41,7 +41,7 @@ import {
   untimed,
   validValues,
 } from '../pipeline.ts';
-import { collecting, type StudyRecorder } from '../recorder.ts';
+import { breathing, collecting, type StudyRecorder } from '../recorder.ts';
 import { idealBubble } from '../schedule-forms.ts';
 import { invalidCombinations, splitSweep } from '../sweep.ts';
 import { timeInTurns } from '../turns.ts';
@@ -86,12 +86,16 @@ export interface ScheduleDesign {
 
 const ownKeys = ['schedule', 'microbatches', 'stagesPerDevice'];
 
-/** Plans every layout; refuses what was asked for by name and cannot be, and leaves out what the study chose itself. */
-export function designScheduleStudy(
+/**
+ * Plans every layout; refuses what was asked for by name and cannot be, and leaves out what the study chose itself. Rejects with
+ * the signal's reason once that is aborted.
+ */
+export async function designScheduleStudy(
   experiment: Experiment,
   { quick }: ScheduleStudyOptions,
   where: string,
-): ScheduleDesign {
+  signal?: AbortSignal,
+): Promise<ScheduleDesign> {
   const { sweep, base } = splitSweep(experiment, where);
   const fromFile = typeof base.schedule === 'object' && sweep.schedule === undefined;
   const chosen: Record<string, readonly unknown[]> = {
@@ -101,28 +105,29 @@ export function designScheduleStudy(
   };
   const skipped: Skipped[] = [];
   const problems: { label: string; message: string; remedy?: string }[] = [];
-  const runs = prepareSweep(base, { ...sweep, ...chosen }, where).flatMap(
-    ({ combination, prepared }): ScheduleRun[] => {
-      const request = stepRequestOf(prepared);
-      const { label, values } = combination;
-      const planned = planOrReason(request, new PlanCache());
-      if ('why' in planned) {
-        // A schedule that the user named must be possible; of our own list, some may not go with the model.
-        if (chosen.schedule) skipped.push({ what: label, why: planned.why });
-        else problems.push({ label, message: `${label}: ${planned.why}` });
-        return [];
-      }
-      const { plan } = planned;
-      const used = new Set(plan.placement).size;
-      const key: ScheduleKey = {
-        series: seriesOf(values, [...ownKeys, ...('devices' in chosen ? ['devices'] : [])]),
-        schedule: scheduleName(plan),
-        stagesPerDevice: plan.partition.stages / used,
-        microbatches: plan.request.microbatches,
-      };
-      return [{ combination, prepared, request, key, ...planned }];
-    },
-  );
+  const runs: ScheduleRun[] = [];
+  const breathe = breathing(signal);
+  for (const { combination, prepared } of prepareSweep(base, { ...sweep, ...chosen }, where)) {
+    await breathe();
+    const request = stepRequestOf(prepared);
+    const { label, values } = combination;
+    const planned = planOrReason(request, new PlanCache());
+    if ('why' in planned) {
+      // A schedule that the user named must be possible; of our own list, some may not go with the model.
+      if (chosen.schedule) skipped.push({ what: label, why: planned.why });
+      else problems.push({ label, message: `${label}: ${planned.why}` });
+      continue;
+    }
+    const { plan } = planned;
+    const used = new Set(plan.placement).size;
+    const key: ScheduleKey = {
+      series: seriesOf(values, [...ownKeys, ...('devices' in chosen ? ['devices'] : [])]),
+      schedule: scheduleName(plan),
+      stagesPerDevice: plan.partition.stages / used,
+      microbatches: plan.request.microbatches,
+    };
+    runs.push({ combination, prepared, request, key, ...planned });
+  }
   if (problems.length > 0) throw invalidCombinations(problems, where);
   if (runs.length === 0) {
     throw new UsageError('study-empty', `no schedule can be planned: ${skipped[0]?.what}: ${skipped[0]?.why}`, {
@@ -156,8 +161,9 @@ export async function runScheduleStudy(
   const pareto = paretoRuns(runs);
   const grids: GridText[] = [];
   const pictured = picturesOf(runs);
+  const breathe = breathing(recorder.signal);
   for (const [i, run] of runs.entries()) {
-    recorder.signal?.throwIfAborted();
+    await breathe();
     recorder.progress('prediction', i, runs.length, run.combination.label);
     const steps: TimedSteps | undefined = timed.get(run);
     const { plan, key } = run;

@@ -5,6 +5,7 @@
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { PartitaError, UsageError } from '../../core/errors.ts';
+import { requireArgument } from '../../core/options.ts';
 import { removeFolder, removeLeftovers, writeFolderAtomic } from '../../formats/atomic.ts';
 import { type FolderLock, type FolderUse, lockFolder, refuseHeldFolder } from '../../formats/folder-lock.ts';
 import { makeFolder } from '../../formats/make-folder.ts';
@@ -51,6 +52,7 @@ export const newestStep = (dir: string): number | undefined => entriesOf(dir).at
  * remedy names the newest older one that is whole.
  */
 export function readCheckpoint(folder: string): StoredCheckpoint {
+  requireArgument('readCheckpoint', typeof folder === 'string', 'a folder', folder, "readCheckpoint('checkpoints')");
   const itself = existsSync(join(folder, stateFile)) || /^step-\d+$/.test(basename(resolve(folder)));
   const newest = itself && existsSync(folder) ? { folder } : entriesOf(folder).at(-1);
   if (!newest) {

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { UsageError } from '../../core/errors.ts';
+import { requireArgument } from '../../core/options.ts';
 import { packageRoot } from '../../core/package-root.ts';
 import { readNpy } from '../../formats/npy.ts';
 import { readBytes, readText } from '../../formats/read-file.ts';
@@ -31,6 +32,8 @@ const withTask = (images: Dataset, { task = 'classes' }: ImageTask): Dataset =>
   task === 'segmentation' ? segmentationOf(images) : images;
 
 export function openDataset(config: DatasetConfig): Dataset {
+  const isRecord = typeof config === 'object' && config !== null;
+  requireArgument('openDataset', isRecord, 'settings', config, "openDataset({ kind: 'digits' })");
   switch (config.kind) {
     case 'digits':
       return withTask(openDigits(), config);

@@ -1,4 +1,5 @@
 /** Step → tensors: what a training session pulls from, whether a data set or a file stands behind it. */
+import { requireArgument } from '../../core/options.ts';
 import type { HostTensor } from '../../core/types.ts';
 import type { ContentVisitor, Dataset } from './dataset.ts';
 import { Sampler, type SamplerOptions } from './sampler.ts';
@@ -25,6 +26,21 @@ export interface SourceBatch {
 
 /** Seeded shuffled epochs of a data set. */
 export function epochsOf(dataset: Dataset, options: Omit<SamplerOptions, 'size'>): BatchSource {
+  const isSet = typeof dataset?.batch === 'function';
+  requireArgument(
+    'epochsOf',
+    isSet,
+    'a data set',
+    dataset,
+    "epochsOf(openDataset({ kind: 'digits' }), { batchSize: 32 })",
+  );
+  requireArgument(
+    'epochsOf',
+    options !== undefined && options !== null,
+    'options',
+    options,
+    '{ batchSize: 32, seed: 0 }',
+  );
   const sampler = new Sampler({ ...options, size: dataset.size });
   return {
     name: dataset.name,

@@ -21,9 +21,9 @@ import {
 } from '../../core/schema.ts';
 import { defaultFusion, fusionModes } from '../../fusion/modes.ts';
 import { simdVariants } from '../../lower/kernel-call.ts';
-import { batchNormModes } from '../../optim/batch-norm.ts';
+import { batchNormModes } from '../../optim/batch-norm-modes.ts';
 import { optimizerSchema } from '../../optim/optimizer-schema.ts';
-import { recomputeModes } from '../../recompute/index.ts';
+import { recomputeModes } from '../../recompute/choice.ts';
 import { scheduleNames } from '../../schedule/named.ts';
 import { learningRateSchema } from '../learning-rate-schema.ts';
 import { defaultNoiseDecay } from '../noise-tracker.ts';
