@@ -14,6 +14,8 @@ export interface ConvExports {
   readonly columns: Export;
   readonly fromColumns: Export;
   readonly addIntoRow: Export;
+  /** Where memory is shared, a view's own `fill` goes byte by byte. */
+  readonly fill32: Export;
 }
 
 export function nativeProducts(
@@ -24,7 +26,6 @@ export function nativeProducts(
   const { sgemm, addressOf } = blas;
   // Never moves: what a shared memory may grow to is reserved.
   const base = addressOf(new Uint8Array(memory.buffer));
-  const bytes = new Uint8Array(memory.buffer);
 
   const one: BindNative = (args) => {
     const [transA, transB, m, n, k, a, lda, b, ldb, beta, c, ldc] = args as Twelve;
@@ -57,7 +58,7 @@ export function nativeProducts(
     return {
       ...{ o, depth, pixels, image, isPlain: columnBytes(sizes) === 0 },
       operands: args.slice(convSizeArgs) as unknown as readonly [number, number, number, number, number],
-      imageBytes: samples * groups * image,
+      imageElements: (samples * groups * image) / 4,
       columns: (x: number, to: number) => exports.columns(...window, x, to),
       fromColumns: (from: number, x: number) => exports.fromColumns(...window, from, x),
       each: (visit: (sample: number, group: number, image: number, result: number, weight: number) => void) => {
@@ -89,10 +90,10 @@ export function nativeProducts(
 
   /** dx[n, g] = cols⁻¹(w[g]ᵀ·dy[n, g]) */
   const inputGrad: BindNative = (args) => {
-    const { o, depth, pixels, isPlain, operands, imageBytes, fromColumns, each } = walk(args);
+    const { o, depth, pixels, isPlain, operands, imageElements, fromColumns, each } = walk(args);
     const [dy, w, dx, scratch] = operands;
     return () => {
-      if (!isPlain) bytes.fill(0, dx, dx + imageBytes);
+      if (!isPlain) exports.fill32(imageElements, 0, dx);
       each((_n, _g, image, result, weight) => {
         const cols = isPlain ? dx + image : scratch;
         sgemm(1, 0, depth, pixels, o, base + w + weight, depth, base + dy + result, pixels, 0, base + cols, pixels);
@@ -121,7 +122,7 @@ export function nativeProducts(
     sgemmConvInputGrad: inputGrad,
     sgemmConvWeightGrad: weightGrad,
     sgemmAttention: nativeAttention(blas, base, exports),
-    sgemmAttentionGrad: nativeAttentionGrad(blas, memory, base, exports),
+    sgemmAttentionGrad: nativeAttentionGrad(blas, base, exports),
   };
 }
 
