@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Shape } from '../../src/core/types.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import type { Attrs } from '../../src/graph/op-record.ts';
-import { leastNativeFlops, lowerForBlas } from '../../src/lower/blas/index.ts';
+import { leastNativeConvFlops, leastNativeFlops, lowerForBlas } from '../../src/lower/blas/index.ts';
 import { input, output, workspace } from '../../src/lower/kernel-call.ts';
 import { keyBlock } from '../../src/lower/wasm/attention.ts';
 import { lowerForWasm } from '../../src/lower/wasm/index.ts';
@@ -108,7 +108,7 @@ describe('products on a device with a native BLAS', () => {
       nodeOf(
         'conv',
         [
-          [3, 8, 9, 7],
+          [3, 8, 29, 27],
           [16, 4, 3, 3],
         ],
         attrs,
@@ -116,14 +116,14 @@ describe('products on a device with a native BLAS', () => {
     );
     expect(calls[0]!.kernel).toBe('sgemmConv');
     expect(calls[0]!.args.at(-1)).toEqual(workspace());
-    expect(workspaceBytes).toBe(4 * (4 * 9) * (9 * 7));
+    expect(workspaceBytes).toBe(4 * (4 * 9) * (29 * 27));
     const plain = { stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups: 1 };
     expect(
       lowerForBlas(
         nodeOf(
           'conv',
           [
-            [3, 32, 9, 7],
+            [3, 32, 19, 17],
             [16, 32, 1, 1],
           ],
           plain,
@@ -134,11 +134,40 @@ describe('products on a device with a native BLAS', () => {
     const wider = nodeOf(
       'conv',
       [
-        [3, 32, 9, 7],
+        [3, 32, 19, 17],
         [16, 32, 1, 1],
       ],
       { ...plain, padding: [0, 0, 1, 1] },
     );
-    expect(lowerForBlas(wider).workspaceBytes).toBe(4 * 32 * (10 * 8));
+    expect(lowerForBlas(wider).workspaceBytes).toBe(4 * 32 * (20 * 18));
+  });
+  it('of convolutions stay where columns would be built for few outputs, or a small product', () => {
+    const same = { stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 1 };
+    const kernelsOf = (channels: number, outputs: number, size: number) => {
+      const [image, result]: Shape[] = [
+        [2, channels, size, size],
+        [2, outputs, size, size],
+      ];
+      const weightShape = [outputs, channels, 3, 3];
+      const nodes = [
+        nodeOf('conv', [image!, weightShape], same),
+        nodeOf('convInputGrad', [result!, weightShape], { ...same, inputShape: image! }),
+        nodeOf('convWeightGrad', [image!, result!], { ...same, weightShape }),
+      ];
+      for (const node of nodes) {
+        const lowered = lowerForBlas(node);
+        if (!lowered.calls[0]!.kernel.startsWith('sgemm')) expect(lowered).toEqual(lowerForWasm(node));
+      }
+      return nodes.map((node) => lowerForBlas(node).calls[0]!.kernel);
+    };
+    const native = ['sgemmConv', 'sgemmConvInputGrad', 'sgemmConvWeightGrad'];
+    expect(kernelsOf(4, 8, 32)).toEqual(native);
+    expect(kernelsOf(4, 7, 32)).toEqual(['conv', 'sgemmConvInputGrad', 'convWeightGrad']);
+    expect(kernelsOf(1, 16, 32)).toEqual(['sgemmConv', 'sgemmConvInputGrad', 'convWeightGrad']);
+    const flops = (size: number) => 2 * 16 * (16 * 9) * size * size;
+    expect(flops(8)).toBeGreaterThanOrEqual(leastNativeConvFlops);
+    expect(flops(7)).toBeLessThan(leastNativeConvFlops);
+    expect(kernelsOf(16, 16, 8)).toEqual(native);
+    expect(kernelsOf(16, 16, 7)).toEqual(['conv', 'sgemmConvInputGrad', 'convWeightGrad']);
   });
 });

@@ -76,14 +76,14 @@ const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Sha
   [
     'groups, strides and dilation',
     'conv',
-    [[2, 16, 15, 14], [32, 8, 3, 3], [32]],
+    [[2, 16, 31, 30], [32, 8, 3, 3], [32]],
     conv(2, { stride: 2, pad: 1, dilation: 2, groups: 2 }),
   ],
   [
     'a convolution by single elements',
     'conv',
     [
-      [2, 32, 9, 8],
+      [2, 32, 20, 19],
       [24, 32, 1, 1],
     ],
     conv(2),
@@ -137,8 +137,8 @@ const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Sha
     'a weight gradient of groups',
     'convWeightGrad',
     [
-      [2, 16, 14, 14],
-      [2, 32, 7, 7],
+      [2, 16, 28, 28],
+      [2, 32, 14, 14],
     ],
     { ...conv(2, { stride: 2, pad: 1, groups: 2 }), weightShape: [32, 8, 3, 3] },
   ],
@@ -276,7 +276,7 @@ const wide: Model = {
   name: 'wide',
   build: (batch) => {
     const graph = new Graph();
-    const x = graph.input('x', { shape: [batch, 4, 12, 12] });
+    const x = graph.input('x', { shape: [batch, 4, 24, 24] });
     const t = graph.input('t', { shape: [batch, 64] });
     const image = relu(conv2d(x, 8, { kernel: 3, padding: 1, name: 'conv' }));
     const h = tanh(linear(flatten(image), 64, { name: 'hidden' }));
@@ -284,7 +284,7 @@ const wide: Model = {
     return { graph, objective: [{ loss: squaredError(y, t), weight: 1 }] };
   },
 };
-const batch = { x: f32([16, 4, 12, 12], 1), t: f32([16, 64], 2) };
+const batch = { x: f32([16, 4, 24, 24], 1), t: f32([16, 64], 2) };
 
 async function train(plan: Plan, transport: 'threads' | 'local' = 'local'): Promise<string> {
   await using session = await Session.open(plan, { seed: 1, transport, audit: false });

@@ -29,6 +29,7 @@ export interface AttentionExports {
   readonly dropMatrix: Export;
   readonly maskState: Export;
   readonly maskMatrix: Export;
+  readonly fill32: Export;
 }
 
 /** A pointer that the kernels take for none. */
@@ -117,13 +118,7 @@ export function nativeAttention({ sgemm }: Blas, base: number, kernels: Attentio
   };
 }
 
-export function nativeAttentionGrad(
-  { sgemm }: Blas,
-  memory: WebAssembly.Memory,
-  base: number,
-  kernels: AttentionExports,
-): BindNative {
-  const bytes = new Uint8Array(memory.buffer);
+export function nativeAttentionGrad({ sgemm }: Blas, base: number, kernels: AttentionExports): BindNative {
   return (args) => {
     const blocks = readAttention(args, true);
     const { samples, heads, queries, keys, size: D, valueSize: V, causal, scale } = blocks;
@@ -176,8 +171,8 @@ export function nativeAttentionGrad(
     };
     return () => {
       begin();
-      bytes.fill(0, dk, dk + 4 * samples * keys * ldk);
-      bytes.fill(0, dv, dv + 4 * samples * keys * ldv);
+      kernels.fill32(samples * keys * ldk, 0, dk);
+      kernels.fill32(samples * keys * ldv, 0, dv);
       eachHead(blocks, head);
     };
   };

@@ -10,6 +10,8 @@ export interface ConvExports {
   readonly columns: Export;
   readonly fromColumns: Export;
   readonly addIntoRow: Export;
+  /** Where memory is shared, a view's own `fill` goes byte by byte. */
+  readonly fill32: Export;
 }
 
 export function nativeConvolutions(
@@ -19,7 +21,6 @@ export function nativeConvolutions(
   exports: ConvExports,
 ): Readonly<Record<'sgemmConv' | 'sgemmConvInputGrad' | 'sgemmConvWeightGrad', BindNative>> {
   const values = new Float32Array(memory.buffer);
-  const bytes = new Uint8Array(memory.buffer);
 
   /** y[n, g] = w[g]·cols(x[n, g]) + bias[g] */
   const sgemmConv: BindNative = (args) => {
@@ -38,10 +39,10 @@ export function nativeConvolutions(
 
   /** dx[n, g] = cols⁻¹(w[g]ᵀ·dy[n, g]) */
   const sgemmConvInputGrad: BindNative = (args) => {
-    const { o, depth, pixels, isPlain, operands, imageBytes, fromColumns, each } = walkOf(args, exports);
+    const { o, depth, pixels, isPlain, operands, imageElements, fromColumns, each } = walkOf(args, exports);
     const [dy, w, dx, scratch] = operands;
     return () => {
-      if (!isPlain) bytes.fill(0, dx, dx + imageBytes);
+      if (!isPlain) exports.fill32(imageElements, 0, dx);
       each((_n, _g, image, result, weight) => {
         const cols = isPlain ? dx + image : scratch;
         sgemm(1, 0, depth, pixels, o, base + w + weight, depth, base + dy + result, pixels, 0, base + cols, pixels);
@@ -76,7 +77,7 @@ function walkOf(args: readonly number[], exports: ConvExports) {
   return {
     ...{ o, depth, pixels, isPlain: columnBytes(sizes) === 0 },
     operands: args.slice(convSizeArgs) as unknown as readonly [number, number, number, number, number],
-    imageBytes: samples * groups * image,
+    imageElements: (samples * groups * image) / 4,
     columns: (x: number, to: number) => exports.columns(...window, x, to),
     fromColumns: (from: number, x: number) => exports.fromColumns(...window, from, x),
     each: (visit: (sample: number, group: number, image: number, result: number, weight: number) => void) => {

@@ -19,7 +19,7 @@ export function nativeProducts(
     sgemmBatched: batchedProduct(blas, base),
     ...nativeConvolutions(blas, memory, base, exports),
     sgemmAttention: nativeAttention(blas, base, exports),
-    sgemmAttentionGrad: nativeAttentionGrad(blas, memory, base, exports),
+    sgemmAttentionGrad: nativeAttentionGrad(blas, base, exports),
   };
 }
 

@@ -6,7 +6,7 @@ import { type Arg, type KernelCall, type Lowered, type NodeSignature, workspace 
 import { lowerForWasm } from '../wasm/index.ts';
 import { gemmWorkspace } from '../wasm/workspace.ts';
 import { attentionPlaces, readAttention } from './attention-blocks.ts';
-import { columnBytes, productOf, readConvSizes } from './conv-sizes.ts';
+import { type ConvSizes, columnBytes, productOf, readConvSizes } from './conv-sizes.ts';
 
 /** A library as a plan records it. */
 export interface BlasLibrary {
@@ -22,6 +22,28 @@ const leastNativeRows = 4;
 
 const isWorthIt = (m: number, n: number, k: number): boolean =>
   2 * m * n * k >= leastNativeFlops && m >= leastNativeRows;
+
+/**
+ * Of a convolution and its weights' gradient, a sample and group: our kernels take columns from where the image lies, a native
+ * product has them built, which only pays where enough outputs share them.
+ */
+export const leastNativeConvFlops = 2 ** 18;
+const leastNativeOutputs = 8;
+/** Of a weights' gradient, whose columns have so many rows: for fewer our kernel packs nothing. */
+const leastNativeDepth = 16;
+
+type ConvKernel = keyof typeof nativeConv;
+
+function isConvWorthIt(kernel: ConvKernel, sizes: ConvSizes): boolean {
+  const { outputs, depth, pixels } = productOf(sizes);
+  // Ours builds columns too, but for that of many channels.
+  if (kernel === 'convInputGrad') return isWorthIt(outputs, pixels, depth);
+  return (
+    2 * outputs * pixels * depth >= leastNativeConvFlops &&
+    outputs >= leastNativeOutputs &&
+    (kernel === 'conv' || depth >= leastNativeDepth)
+  );
+}
 
 export function lowerForBlas(node: NodeSignature): Lowered {
   const lowered = lowerForWasm(node);
@@ -70,8 +92,7 @@ function nativeCall({ kernel, args }: KernelCall): NativeCall | undefined {
     case 'convInputGrad':
     case 'convWeightGrad': {
       const sizes = readConvSizes(args as readonly number[]);
-      const { outputs, depth, pixels } = productOf(sizes);
-      if (!isWorthIt(outputs, pixels, depth)) return undefined;
+      if (!isConvWorthIt(kernel, sizes)) return undefined;
       const operands = args.slice(0, -1);
       const bytes = columnBytes(sizes);
       return {
