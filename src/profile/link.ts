@@ -2,28 +2,32 @@
 import { median, quantile } from '../core/statistics.ts';
 import { defaultLink, LOOK_SECONDS } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
-import { Graph } from '../graph/graph.ts';
-import { tanh } from '../ops/elementwise.ts';
+import { Graph, type Tensor } from '../graph/graph.ts';
+import { add } from '../ops/elementwise.ts';
+import { matmul } from '../ops/matmul.ts';
 import { sum } from '../ops/reduce.ts';
 import type { Model } from '../optim/model.ts';
 import type { Plan } from '../plan/plan.ts';
 import { Session } from '../train/session.ts';
 import { leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
 
-/** Messages of few and of many bytes, each behind enough work that its receiver has fallen asleep. */
+/** Messages of few and of many bytes, each behind enough work that its receiver has looked on in vain and fallen asleep. */
 export const linkModel: Model = {
   name: 'link',
   build() {
     const graph = new Graph();
-    const values = graph.scope('first', () =>
-      [0, 64, 128, 256, 512, 768].flatMap((n) =>
-        Array.from({ length: 4 }, (_, i) => {
-          let h = tanh(graph.parameter(`w${n}.${i}`, [Math.max(n, 256), Math.max(n, 256)], { kind: 'ones' }));
-          for (let k = Math.max(n, 256); k < 768; k += 64) h = tanh(h);
-          return n === 0 ? sum(h) : h;
+    const square = (name: string, n: number) => graph.parameter(name, [n, n], { kind: 'ones' });
+    const values = graph.scope('first', () => {
+      const w = square('w', 256);
+      return [0, 64, 128, 256, 512, 768].flatMap((n) =>
+        Array.from({ length: 2 }, (_, i) => {
+          // Some milliseconds on the fastest of cores too.
+          let h: Tensor = square(`h${n}.${i}`, 256);
+          for (let k = 0; k < 4; k++) h = matmul(h, w);
+          return n === 0 ? sum(h) : add(square(`w${n}.${i}`, n), sum(h));
         }),
-      ),
-    );
+      );
+    });
     return graph.scope('second', () => ({ graph, objective: values.map((v) => ({ loss: sum(v), weight: 1 })) }));
   },
 };
