@@ -31,17 +31,23 @@ function map(op: i32, n: i32, x: usize, y: usize, p: f32, q: f32, r: f32): void 
   const p4 = f32x4.splat(p);
   const q4 = f32x4.splat(q);
   const r4 = f32x4.splat(r);
-  for (; n >= 8; n -= 8) {
-    const y0 = activation(op, v128.load(x), p4, q4, r4);
-    const y1 = activation(op, v128.load(x, 16), p4, q4, r4);
-    v128.store(y, y0);
-    v128.store(y, y1, 16);
-    x += 32;
-    y += 32;
+  if (n >= 16) {
+    do {
+      const y0 = activation(op, v128.load(x), p4, q4, r4);
+      const y1 = activation(op, v128.load(x, 16), p4, q4, r4);
+      const y2 = activation(op, v128.load(x, 32), p4, q4, r4);
+      const y3 = activation(op, v128.load(x, 48), p4, q4, r4);
+      v128.store(y, y0);
+      v128.store(y, y1, 16);
+      v128.store(y, y2, 32);
+      v128.store(y, y3, 48);
+      x += 64;
+      y += 64;
+      n -= 16;
+    } while (n >= 16);
   }
-  if (n >= 4) {
+  for (; n >= 4; n -= 4) {
     v128.store(y, activation(op, v128.load(x), p4, q4, r4));
-    n -= 4;
     x += 16;
     y += 16;
   }
@@ -94,18 +100,24 @@ function mapSlope(op: i32, n: i32, x: usize, dy: usize, dx: usize, p: f32, q: f3
   const p4 = f32x4.splat(p);
   const q4 = f32x4.splat(q);
   const r4 = f32x4.splat(r);
-  for (; n >= 8; n -= 8) {
-    const dx0 = slope(op, v128.load(x), v128.load(dy), p4, q4, r4);
-    const dx1 = slope(op, v128.load(x, 16), v128.load(dy, 16), p4, q4, r4);
-    v128.store(dx, dx0);
-    v128.store(dx, dx1, 16);
-    x += 32;
-    dy += 32;
-    dx += 32;
+  if (n >= 16) {
+    do {
+      const dx0 = slope(op, v128.load(x), v128.load(dy), p4, q4, r4);
+      const dx1 = slope(op, v128.load(x, 16), v128.load(dy, 16), p4, q4, r4);
+      const dx2 = slope(op, v128.load(x, 32), v128.load(dy, 32), p4, q4, r4);
+      const dx3 = slope(op, v128.load(x, 48), v128.load(dy, 48), p4, q4, r4);
+      v128.store(dx, dx0);
+      v128.store(dx, dx1, 16);
+      v128.store(dx, dx2, 32);
+      v128.store(dx, dx3, 48);
+      x += 64;
+      dy += 64;
+      dx += 64;
+      n -= 16;
+    } while (n >= 16);
   }
-  if (n >= 4) {
+  for (; n >= 4; n -= 4) {
     v128.store(dx, slope(op, v128.load(x), v128.load(dy), p4, q4, r4));
-    n -= 4;
     x += 16;
     dy += 16;
     dx += 16;

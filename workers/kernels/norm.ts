@@ -38,6 +38,16 @@ export function affine(x: v128, mean: v128, rstd: v128, gamma: v128, beta: v128)
 export function affineRow(n: i32, x: usize, gamma: usize, beta: usize, y: usize, mean: f32, rstd: f32): void {
   const m = f32x4.splat(mean);
   const r = f32x4.splat(rstd);
+  for (; n >= 16; n -= 16) {
+    v128.store(y, affine(v128.load(x), m, r, v128.load(gamma), v128.load(beta)));
+    v128.store(y, affine(v128.load(x, 16), m, r, v128.load(gamma, 16), v128.load(beta, 16)), 16);
+    v128.store(y, affine(v128.load(x, 32), m, r, v128.load(gamma, 32), v128.load(beta, 32)), 32);
+    v128.store(y, affine(v128.load(x, 48), m, r, v128.load(gamma, 48), v128.load(beta, 48)), 48);
+    x += 64;
+    gamma += 64;
+    beta += 64;
+    y += 64;
+  }
   for (; n >= 4; n -= 4) {
     v128.store(y, affine(v128.load(x), m, r, v128.load(gamma), v128.load(beta)));
     x += 16;

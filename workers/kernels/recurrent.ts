@@ -78,12 +78,24 @@ export function lstmCell(
   const whole = block & ~15;
   const rest = size & 3;
   for (; rows > 0; rows--) {
-    let p = peephole;
-    for (let j: usize = 0; j < whole; j += 16) {
-      lstmLanes(4, block, bi, bo, bf, bg, p, gates + j, cPrev + j, c + j, h + j);
-      if (p != NONE) p += 16;
+    let j: usize = 0;
+    if (peephole == NONE) {
+      // The usual case without its questions: the gates' chains go side by side. Tested at the end as in elementwise.ts.
+      if (whole > 0) {
+        do {
+          lstmLanes(4, block, bi, bo, bf, bg, NONE, gates + j, cPrev + j, c + j, h + j);
+          j += 16;
+        } while (j < whole);
+      }
+    } else {
+      for (; j < whole; j += 16) {
+        lstmLanes(4, block, bi, bo, bf, bg, peephole + j, gates + j, cPrev + j, c + j, h + j);
+      }
     }
-    if (rest > 0) lstmLanes(rest, block, bi, bo, bf, bg, p, gates + whole, cPrev + whole, c + whole, h + whole);
+    if (rest > 0) {
+      const p = peephole == NONE ? NONE : peephole + j;
+      lstmLanes(rest, block, bi, bo, bf, bg, p, gates + j, cPrev + j, c + j, h + j);
+    }
     gates += 4 * block;
     cPrev += block;
     c += block;
@@ -132,18 +144,32 @@ export function lstmCellGrad(
   const bg = <usize>g * block;
   const whole = block & ~15;
   const rest = size & 3;
+  const isPlain = peephole == NONE && dC == NONE && dGates == NONE;
   for (let row: usize = 0; row < <usize>rows * block; row += block) {
     const wide = row * 4;
-    let p = peephole;
-    for (let j: usize = 0; j < whole; j += 16) {
-      lstmGradLanes(
-        4, block, bi, bo, bf, bg, p, gates + wide + j, cPrev + row + j, c + row + j, dH, dC, dGates, row + j, wide + j,
-        dh + row + j, dc + row + j, dPre + wide + j,
-      );
-      if (p != NONE) p += 16;
+    let j: usize = 0;
+    if (isPlain) {
+      // As in lstmCell.
+      if (whole > 0) {
+        do {
+          lstmGradLanes(
+            4, block, bi, bo, bf, bg, NONE, gates + wide + j, cPrev + row + j, c + row + j, dH, NONE, NONE, row + j,
+            wide + j, dh + row + j, dc + row + j, dPre + wide + j,
+          );
+          j += 16;
+        } while (j < whole);
+      }
+    } else {
+      for (; j < whole; j += 16) {
+        const p = peephole == NONE ? NONE : peephole + j;
+        lstmGradLanes(
+          4, block, bi, bo, bf, bg, p, gates + wide + j, cPrev + row + j, c + row + j, dH, dC, dGates, row + j, wide + j,
+          dh + row + j, dc + row + j, dPre + wide + j,
+        );
+      }
     }
     if (rest > 0) {
-      const j = whole;
+      const p = peephole == NONE ? NONE : peephole + j;
       lstmGradLanes(
         rest, block, bi, bo, bf, bg, p, gates + wide + j, cPrev + row + j, c + row + j, dH, dC, dGates, row + j, wide + j,
         dh + row + j, dc + row + j, dPre + wide + j,
@@ -189,8 +215,12 @@ export function gruCell(
   const whole = block & ~15;
   const rest = size & 3;
   for (; rows > 0; rows--) {
-    for (let j: usize = 0; j < whole; j += 16) {
-      gruLanes(4, bz, br, bn, bias + j, gates + j, product + j, hPrev + j, h + j);
+    let j: usize = 0;
+    if (whole > 0) {
+      do {
+        gruLanes(4, bz, br, bn, bias + j, gates + j, product + j, hPrev + j, h + j);
+        j += 16;
+      } while (j < whole);
     }
     if (rest > 0) gruLanes(rest, bz, br, bn, bias + whole, gates + whole, product + whole, hPrev + whole, h + whole);
     gates += 3 * block;
@@ -272,7 +302,13 @@ export function gruGates(rows: i32, size: i32, z: i32, r: i32, gates: usize, hPr
   const whole = block & ~15;
   const rest = size & 3;
   for (; rows > 0; rows--) {
-    for (let j: usize = 0; j < whole; j += 16) gruGatesLanes(4, bz, br, gates + j, hPrev + j, u + j);
+    let j: usize = 0;
+    if (whole > 0) {
+      do {
+        gruGatesLanes(4, bz, br, gates + j, hPrev + j, u + j);
+        j += 16;
+      } while (j < whole);
+    }
     if (rest > 0) gruGatesLanes(rest, bz, br, gates + whole, hPrev + whole, u + whole);
     gates += 3 * block;
     hPrev += block;
@@ -295,7 +331,13 @@ export function gruBlend(rows: i32, size: i32, z: i32, gates: usize, hPrev: usiz
   const whole = block & ~15;
   const rest = size & 3;
   for (; rows > 0; rows--) {
-    for (let j: usize = 0; j < whole; j += 16) gruBlendLanes(4, bz, bn, gates + j, hPrev + j, h + j);
+    let j: usize = 0;
+    if (whole > 0) {
+      do {
+        gruBlendLanes(4, bz, bn, gates + j, hPrev + j, h + j);
+        j += 16;
+      } while (j < whole);
+    }
     if (rest > 0) gruBlendLanes(rest, bz, bn, gates + whole, hPrev + whole, h + whole);
     gates += 3 * block;
     hPrev += block;

@@ -37,15 +37,19 @@ export function sumExp(n: i32, x: usize, shift: f32): f64 {
     let s = f32x4.splat(0);
     let block = min(n, 256);
     n -= block;
-    for (; block >= 8; block -= 8) {
-      const e0 = vexp(f32x4.sub(v128.load(x), m));
-      const e1 = vexp(f32x4.sub(v128.load(x, 16), m));
-      s = f32x4.add(f32x4.add(s, e0), e1);
-      x += 32;
+    if (block >= 16) {
+      do {
+        const e0 = vexp(f32x4.sub(v128.load(x), m));
+        const e1 = vexp(f32x4.sub(v128.load(x, 16), m));
+        const e2 = vexp(f32x4.sub(v128.load(x, 32), m));
+        const e3 = vexp(f32x4.sub(v128.load(x, 48), m));
+        s = f32x4.add(f32x4.add(f32x4.add(f32x4.add(s, e0), e1), e2), e3);
+        x += 64;
+        block -= 16;
+      } while (block >= 16);
     }
-    if (block >= 4) {
+    for (; block >= 4; block -= 4) {
       s = f32x4.add(s, vexp(f32x4.sub(v128.load(x), m)));
-      block -= 4;
       x += 16;
     }
     total += <f64>f32x4.extract_lane(s, 0) + <f64>f32x4.extract_lane(s, 1);
