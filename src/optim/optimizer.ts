@@ -50,11 +50,14 @@ export interface Optimizer {
 }
 
 const checked = object({ optimizer: optimizerSchema });
+const isRecord = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Throws UsageError where an option is unknown or out of range, or options contradict each other. */
 export function makeOptimizer(config: OptimizerConfig, options: OptimizerOptions = {}): Optimizer {
-  // The schema is an experiment's, which may leave it out.
-  requireArgument('makeOptimizer', config !== undefined, 'settings', config, "makeOptimizer({ kind: 'sgd', lr: 0.1 })");
+  // The schema is an experiment's, which may leave out the kind, or all of it.
+  const isLeftOut = config === undefined || (isRecord(config) && !('kind' in config));
+  requireArgument('makeOptimizer', !isLeftOut, 'the kind and its settings', config, "{ kind: 'sgd', lr: 0.1 }");
   parse(checked, { optimizer: config }, 'makeOptimizer');
   const cyclesMomentum = options.cyclesMomentum ?? false;
   const rule = ruleOf(config, cyclesMomentum);

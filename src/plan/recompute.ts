@@ -4,6 +4,7 @@ import type { Graph, Node } from '../graph/graph.ts';
 import {
   type RecomputeChoice,
   type RecomputeMode,
+  type StageForward,
   type StageOption,
   StageOptions,
   type StageRecompute,
@@ -103,100 +104,176 @@ interface Sized {
  * `compile` is asked for `quick` plans, whose peaks only say whether they are within the limits, until the choice is made.
  */
 export function fitRecompute<P extends Sized>(
-  { graph, stageOf, placement, limits, options = new StageOptions() }: RecomputeContext,
+  context: RecomputeContext,
   compile: (choice: RecomputeChoice, quick: boolean) => P,
-  { scheduleOf, secondsOf, goal = 'best' }: FitOptions<P>,
+  options: FitOptions<P>,
 ): P {
   const first = compile(new Map(), false);
-  const isOver = (plan: P, d: number): boolean => plan.memory[d]!.peakBytes > limits[d]!;
-  if (!limits.some((_, d) => isOver(first, d))) return first;
-  const inFlight = peakInFlight(scheduleOf(first));
-  const forwards = stageForwards(graph, stageOf);
-  const stagesOn = (d: number): number[] =>
-    placement.flatMap((device, stage) => (device === d && forwards.has(stage) ? [stage] : []));
-  const paths = limits.map((_, d) => {
-    if (!isOver(first, d)) return [{ bytes: 0, seconds: 0, choice: new Map() }];
-    const own = stagesOn(d);
-    return pathOf(new Map(own.map((s) => [s, options.of(forwards.get(s)!, Math.max(1, inFlight[s]!))])));
-  });
-  const choices = new Map<P, RecomputeChoice>();
-  const weighed = (choice: RecomputeChoice): P => {
-    const plan = compile(choice, true);
-    choices.set(plan, choice);
-    return plan;
-  };
-  const known = new Map<string, P>();
-  const compiledAt = (at: readonly number[]): P => {
-    let plan = known.get(at.join());
-    if (!plan) known.set(at.join(), (plan = weighed(new Map(at.flatMap((i, d) => [...paths[d]![i]!.choice])))));
-    return plan;
-  };
-  // Of each device the last option known not to fit, and the first that is taken to.
-  const low = paths.map(() => 0);
-  const high = paths.map((path) => path.length - 1);
-  let fitting = compiledAt(high);
-  let fittingAt: readonly number[] = [...high];
-  const hopeless = limits.map((_, d) => isOver(fitting, d));
-  if (goal === 'fits') return fitting;
-  // By its own bytes an option needs least; of the whole program that is no promise.
-  const inVain = hopeless.map((is, d) => is && fitting.memory[d]!.maxLive >= first.memory[d]!.maxLive);
-  if (inVain.includes(true)) {
-    for (const [d, is] of inVain.entries()) if (is) high[d] = 0;
-    fitting = compiledAt(high);
-    fittingAt = [...high];
+  if (!context.limits.some((limit, d) => first.memory[d]!.peakBytes > limit)) return first;
+  const fit = new Fit(context, compile, first, options);
+  if (options.goal === 'fits') return fit.leastNeed.plan;
+  return compile(fit.choiceOf(fit.byRules(fit.byPaths())), false);
+}
+
+/** A plan with the place of each device on its path. */
+interface Placed<P> {
+  readonly plan: P;
+  readonly at: readonly number[];
+}
+
+class Fit<P extends Sized> {
+  /** Every device has the option that needs least. */
+  readonly leastNeed: Placed<P>;
+  readonly #limits: readonly number[];
+  readonly #compile: (choice: RecomputeChoice, quick: boolean) => P;
+  readonly #first: P;
+  readonly #secondsOf: (plan: P) => number;
+  readonly #options: StageOptions;
+  /** Forward values of the stages that have any, on each device. */
+  readonly #forwardsOn: readonly ReadonlyMap<number, StageForward>[];
+  /** Options of each device, from keeping everything to needing least. */
+  readonly #paths: readonly (readonly PathStep[])[];
+  /** Devices on which nothing fits. */
+  readonly #hopeless: readonly boolean[];
+  readonly #choices = new Map<P, RecomputeChoice>();
+  readonly #known = new Map<string, P>();
+
+  constructor(
+    { graph, stageOf, placement, limits, options = new StageOptions() }: RecomputeContext,
+    compile: (choice: RecomputeChoice, quick: boolean) => P,
+    first: P,
+    { scheduleOf, secondsOf }: FitOptions<P>,
+  ) {
+    this.#limits = limits;
+    this.#compile = compile;
+    this.#first = first;
+    this.#secondsOf = secondsOf;
+    this.#options = options;
+    const inFlight = peakInFlight(scheduleOf(first));
+    const forwards = stageForwards(graph, stageOf);
+    this.#forwardsOn = limits.map(
+      (_, d) =>
+        new Map(
+          placement.flatMap((device, stage) => {
+            const forward = device === d ? forwards.get(stage) : undefined;
+            return forward ? [[stage, forward] as const] : [];
+          }),
+        ),
+    );
+    this.#paths = this.#forwardsOn.map((own, d) =>
+      this.#isOver(first, d)
+        ? pathOf(new Map([...own].map(([s, forward]) => [s, options.of(forward, Math.max(1, inFlight[s]!))])))
+        : [{ bytes: 0, seconds: 0, choice: new Map() }],
+    );
+    this.leastNeed = this.#at(this.#paths.map((path) => path.length - 1));
+    this.#hopeless = limits.map((_, d) => this.#isOver(this.leastNeed.plan, d));
   }
-  const fits = (plan: P): boolean => limits.every((_, d) => hopeless[d] || !isOver(plan, d));
+
+  choiceOf(plan: P): RecomputeChoice {
+    return this.#choices.get(plan)!;
+  }
+
+  /** The first options that fit, searched for on all devices at once. */
+  byPaths(): Placed<P> {
+    const paths = this.#paths;
+    const hopeless = this.#hopeless;
+    // Of each device the last option known not to fit, and the first that is taken to.
+    const low = paths.map(() => 0);
+    const high = paths.map((path, d) => (this.#isInVain(d) ? 0 : path.length - 1));
+    let fitting = this.#at(high);
+    let at: readonly number[] = paths.map((_, d) =>
+      hopeless[d] || high[d]! === 0 ? high[d]! : this.#next(this.#first, d, 0, low[d]!, high[d]!),
+    );
+    for (let round = 0; round < ROUNDS && at.some((i, d) => low[d]! < i && i < high[d]!); round++) {
+      const tried = this.#at(at);
+      if (this.#fits(tried.plan)) fitting = tried;
+      at = at.map((i, d) => {
+        if (i <= low[d]! || i >= high[d]!) return high[d]!;
+        if (this.#isOver(tried.plan, d)) low[d] = i;
+        else high[d] = i;
+        return high[d]! - low[d]! > 1 ? this.#next(tried.plan, d, i, low[d]!, high[d]!) : high[d]!;
+      });
+    }
+    const last = this.#at(high);
+    // What one device keeps may move the messages of another.
+    return this.#fits(last.plan) ? last : fitting;
+  }
+
+  /**
+   * The best of what was found, and of the rules. Options are ordered by their own bytes and times, which are not the whole
+   * program's: a rule may fit and take less.
+   */
+  byRules(found: Placed<P>): P {
+    let best = found.plan;
+    const taken = found.at.map((i, d) => this.#paths[d]![i]!);
+    for (let rule = 0; rule < RULES; rule++) {
+      const ruled = taken.map((step, d) => this.#ruleOn(d, rule, step.seconds));
+      for (let round = 0; round < 2 && ruled.some(Boolean); round++) {
+        const plan = this.#weigh(new Map(taken.flatMap((step, d) => [...(ruled[d] ?? step).choice])));
+        if (this.#fits(plan)) {
+          if (this.#secondsOf(plan) >= this.#secondsOf(best)) break;
+          best = plan;
+          for (const [d, step] of ruled.entries()) if (step) taken[d] = step;
+          break;
+        }
+        // Where it fits it may stay, if that makes the others fit.
+        for (const d of ruled.keys()) if (this.#isOver(plan, d)) ruled[d] = undefined;
+      }
+    }
+    return best;
+  }
+
+  /** A rule on all stages of a device that has a choice; undefined where it takes far longer than what is taken there. */
+  #ruleOn(d: number, rule: number, takenSeconds: number): PathStep | undefined {
+    if (this.#paths[d]!.length === 1 || this.#hopeless[d]) return undefined;
+    const stages = [...this.#forwardsOn[d]!].flatMap(([s, forward]) => {
+      const own = this.#options.rules(forward)[rule];
+      return own ? [[s, own] as const] : [];
+    });
+    const seconds = stages.reduce((sum, [, own]) => sum + own.seconds, 0);
+    if (seconds >= NEAR * takenSeconds) return undefined;
+    return { bytes: 0, seconds, choice: new Map(stages.map(([s, { recompute }]) => [s, recompute])) };
+  }
+
+  /** Nothing fits, and computing again does not help: an option needs least by its own bytes, not by the whole program's. */
+  #isInVain(d: number): boolean {
+    return this.#hopeless[d]! && this.leastNeed.plan.memory[d]!.maxLive >= this.#first.memory[d]!.maxLive;
+  }
+
   /**
    * The next option to try: by the stages' own bytes the first that saves what is lacking, or the last for which there is
    * room.
    */
-  const next = (plan: P, d: number, i: number): number => {
-    const wanted = paths[d]![i]!.bytes - (plan.memory[d]!.peakBytes - limits[d]!);
-    const first = paths[d]!.findIndex(({ bytes }) => bytes <= wanted);
-    return Math.min(high[d]! - 1, Math.max(low[d]! + 1, first < 0 ? high[d]! : first));
-  };
-  let at = paths.map((_, d) => (hopeless[d] || high[d]! === 0 ? high[d]! : next(first, d, 0)));
-  for (let round = 0; round < ROUNDS && at.some((i, d) => low[d]! < i && i < high[d]!); round++) {
-    const plan = compiledAt(at);
-    if (fits(plan)) [fitting, fittingAt] = [plan, at];
-    at = at.map((i, d) => {
-      if (i <= low[d]! || i >= high[d]!) return high[d]!;
-      if (isOver(plan, d)) low[d] = i;
-      else high[d] = i;
-      return high[d]! - low[d]! > 1 ? next(plan, d, i) : high[d]!;
-    });
+  #next(plan: P, d: number, i: number, low: number, high: number): number {
+    const path = this.#paths[d]!;
+    const wanted = path[i]!.bytes - (plan.memory[d]!.peakBytes - this.#limits[d]!);
+    const first = path.findIndex(({ bytes }) => bytes <= wanted);
+    return Math.min(high - 1, Math.max(low + 1, first < 0 ? high : first));
   }
-  const last = compiledAt(high);
-  // What one device keeps may move the messages of another.
-  const found = fits(last) ? { plan: last, at: high } : { plan: fitting, at: fittingAt };
-  // Options are ordered by their own bytes and times, which are not the whole program's: a rule may fit and take less than
-  // what was found.
-  let { plan: best } = found;
-  const taken = found.at.map((i, d) => paths[d]![i]!);
-  for (let rule = 0; rule < RULES; rule++) {
-    const ruled = paths.map((path, d): PathStep | undefined => {
-      if (path.length === 1 || hopeless[d]) return undefined;
-      const stages = stagesOn(d).flatMap((s) => {
-        const own = options.rules(forwards.get(s)!)[rule];
-        return own ? [[s, own] as const] : [];
-      });
-      const seconds = stages.reduce((sum, [, own]) => sum + own.seconds, 0);
-      if (seconds >= NEAR * taken[d]!.seconds) return undefined;
-      return { bytes: 0, seconds, choice: new Map(stages.map(([s, { recompute }]) => [s, recompute])) };
-    });
-    for (let round = 0; round < 2 && ruled.some(Boolean); round++) {
-      const plan = weighed(new Map(taken.flatMap((step, d) => [...(ruled[d] ?? step).choice])));
-      if (fits(plan)) {
-        if (secondsOf(plan) >= secondsOf(best)) break;
-        best = plan;
-        for (const [d, step] of ruled.entries()) if (step) taken[d] = step;
-        break;
-      }
-      // Where it fits it may stay, if that makes the others fit.
-      for (const d of ruled.keys()) if (isOver(plan, d)) ruled[d] = undefined;
+
+  #isOver(plan: P, d: number): boolean {
+    return plan.memory[d]!.peakBytes > this.#limits[d]!;
+  }
+
+  #fits(plan: P): boolean {
+    return this.#limits.every((_, d) => this.#hopeless[d] || !this.#isOver(plan, d));
+  }
+
+  #at(at: readonly number[]): Placed<P> {
+    const key = at.join();
+    let plan = this.#known.get(key);
+    if (!plan) {
+      plan = this.#weigh(new Map(at.flatMap((i, d) => [...this.#paths[d]![i]!.choice])));
+      this.#known.set(key, plan);
     }
+    return { plan, at: [...at] };
   }
-  return compile(choices.get(best)!, false);
+
+  #weigh(choice: RecomputeChoice): P {
+    const plan = this.#compile(choice, true);
+    this.#choices.set(plan, choice);
+    return plan;
+  }
 }
 
 /**

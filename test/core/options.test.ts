@@ -217,6 +217,11 @@ describe('arguments that no compiler has seen', () => {
     for (const path of [3, {}, []]) expect(thrown(() => loose(f)(path))).toBeInstanceOf(UsageError);
   });
 
+  it('an optimizer is asked for by its kind', () => {
+    const error = thrown(() => makeOptimizer(loose({ lr: 0.1 })));
+    expect(error).toMatchObject({ code: 'options-invalid', message: expect.stringContaining('an object with lr') });
+  });
+
   const planOf = (objective: (loss: Tensor) => unknown) =>
     thrown(() =>
       makePlan({
