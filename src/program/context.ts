@@ -105,6 +105,7 @@ export class BuildContext {
     this.graphs = options.chunks.map((size) => options.graphs.get(options.perSample ? 1 : size)!);
     this.forwardOnly = options.schedule.rows.every((row) => row.every((t) => t.kind === 'F'));
     for (const graph of new Set(this.graphs)) this.#chunkGraphs.set(graph, this.#survey(graph));
+    checkOutputs(new Set(this.graphs));
     checkTotals(new Set(this.graphs), (node) => this.deviceOf(node));
     this.stepNodes = this.graphs[0]!.nodes.filter((n) => !isSilent(n) && n.region === 'step');
     const [first] = this.graphs as [Graph];
@@ -306,6 +307,23 @@ function grouped<T>(items: Iterable<T>, keyOf: (item: T) => number): Map<number,
     else groups.set(key, [item]);
   }
   return groups;
+}
+
+/** Every graph must have the same outputs: a result is joined from those of all microbatches. */
+function checkOutputs(graphs: ReadonlySet<Graph>): void {
+  const [first, ...others] = [...graphs].map((graph) => new Set(graph.outputs.keys()));
+  for (const got of others) {
+    const output = [...first!, ...got].find((name) => !first!.has(name) || !got.has(name));
+    if (output === undefined) continue;
+    throw new GraphError(
+      'batch-dependent-graph',
+      `the model builds another graph for another batch size: not every one gives ${output}`,
+      {
+        fields: { output },
+        remedy: 'name the same outputs for every batch size, or a microbatch count that divides the batch',
+      },
+    );
+  }
 }
 
 /** Every graph must add to the same totals on the same devices: a sum over microbatches has one place. */

@@ -218,3 +218,17 @@ it('a model that adds to other totals at another chunk size is refused', () => {
     /builds another graph for another batch size/,
   );
 });
+
+it('a model that has other outputs at another chunk size is refused', () => {
+  const uneven: Model = {
+    name: 'uneven',
+    build: (batch) => {
+      const graph = new Graph();
+      const y = matmul(graph.input('x', { shape: [batch, 4] }), weight(graph));
+      graph.output('y', y);
+      if (batch !== 2) graph.output('doubled', mul(y, 2));
+      return { graph, objective: [{ loss: sum(y), weight: 1 }] };
+    },
+  };
+  expect(() => planOf(uneven, { batch: BATCH, microbatches: 2 })).toThrow('not every one gives output/doubled');
+});

@@ -53,7 +53,7 @@ function windows(name: string, tokens: Int32Array, context: number, stride: numb
       `${name}: ${tokens.length} tokens; one sample needs context + 1 = ${context + 1}`,
       {
         fields: { dataset: name, tokens: tokens.length, context },
-        remedy: `set context to ${Math.max(1, tokens.length - 1)} or less`,
+        remedy: tokens.length < 2 ? 'give a longer text' : `set context to ${tokens.length - 1} or less`,
       },
     );
   }

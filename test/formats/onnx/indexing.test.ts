@@ -197,6 +197,16 @@ describe('attributes that became inputs', () => {
     expect(play(18, 'ReduceProd', {}, [x])[0]).toEqual({ dtype: 'f32', shape: [1, 1], data: [720] });
     expect(play(18, 'ReduceMin', { noop_with_empty_axes: 1 }, [x])[0]!.data).toEqual([1, 2, 3, 4, 5, 6]);
   });
+  it('reductions over no axes, which still do to each element what is no joining', () => {
+    const row = float('x', [3], [-2, 1, 4]);
+    const alone = (op: string, of = row) => play(18, op, { noop_with_empty_axes: 1 }, [of])[0]!.data;
+    for (const op of ['ReduceSum', 'ReduceMean', 'ReduceProd', 'ReduceMax']) expect(alone(op)).toEqual([-2, 1, 4]);
+    expect(alone('ReduceSumSquare')).toEqual([4, 1, 16]);
+    for (const op of ['ReduceL1', 'ReduceL2']) expect(alone(op)).toEqual([2, 1, 4]);
+    expect(alone('ReduceLogSum', float('x', [2], [1, 4]))).toEqual([0, Math.fround(Math.log(4))]);
+    expect(alone('ReduceLogSumExp')).toEqual([-2, 1, 4]);
+    expect(alone('ReduceL1', tensor('n', 'INT32', [2], [-7, 3]))).toEqual([7, 3]);
+  });
   it('Scatter is ScatterElements', () => {
     const data = float('x', [3], [0, 0, 0]);
     const scatter = [data, tensor('i', 'INT64', [2], [2, 0]), float('u', [2], [5, 7])];

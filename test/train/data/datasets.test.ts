@@ -180,6 +180,8 @@ describe('text', () => {
 
   it('refuses a text shorter than a sample and a context of 0', () => {
     expect(() => textFrom('abc', 't', { context: 3 })).toThrow(failing('text-too-short', { tokens: 3, context: 3 }));
+    const remedy = expect.stringContaining('longer text');
+    expect(() => textFrom('a', 't', { context: 3 })).toThrow(expect.objectContaining({ remedy }));
     expect(() => textFrom('abc', 't', { context: 0 })).toThrow(failing('text-option', { key: 'context' }));
     expect(() => textFrom('abc', 't', { context: 1, stride: 1.5 })).toThrow(failing('text-option', { key: 'stride' }));
   });

@@ -48,9 +48,8 @@ const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) 
 const trainingDomain = 'ai.onnx.preview.training';
 const trainingOperators: ReadonlySet<string> = new Set(['Adagrad', 'Adam', 'Gradient', 'Momentum']);
 
-/** undefined: not supported. If, Loop and functions are the importer's own. */
 /**
- * undefined: not supported. If and functions are the importer's own, but for functions of our own exporter: those stand
+ * undefined: not supported. If, Loop and functions are the importer's own, but for functions of our own exporter: those stand
  * for ops, which are made again.
  */
 export function operatorRule(domain: string, opType: string): OperatorRule | undefined {
