@@ -4,21 +4,24 @@ import { defaultDevice, defaultLink } from '../cost/analytic.ts';
 import { analyticCosts, withLinks } from '../cost/model.ts';
 import { readText } from '../formats/read-file.ts';
 import type { PlanRequest } from '../plan/plan.ts';
+import type { Trials } from '../plan/search.ts';
 import type { Cluster } from '../simulate/cluster.ts';
 import { type ClusterFile, readCluster } from '../simulate/cluster-file.ts';
-import { type PreparedExperiment, planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
+import { planRequestOf, prepareExperiment } from '../train/experiment/prepare.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, pathOf, wholeNumberOf } from './invocation.ts';
 import { withCosts } from './measuring.ts';
 import { countsOfSearch } from './plan-search.ts';
+import { trialsOf } from './trials.ts';
 
 export interface AskedPlan {
   readonly request: PlanRequest;
   readonly experiment: Experiment;
-  readonly prepared: PreparedExperiment;
   /** Keys that the experiment or a flag gives. */
   readonly given: ReadonlySet<string>;
+  /** Of a search that is asked for them. */
+  readonly trials: Trials | undefined;
 }
 
 /** Throws UsageError where the experiment and the cluster contradict each other. */
@@ -46,10 +49,13 @@ export async function requestAsked(invocation: Invocation): Promise<AskedPlan> {
     { where, needsData: false, batch: wholeNumberOf(invocation, 'batch', 'batch', 1) },
   );
   const bare = planRequestOf(prepared, 'train');
-  const counts = invocation.own.search === true ? countsOfSearch(bare, given, invocation) : undefined;
+  const isSearched = invocation.own.search === true;
+  const counts = isSearched ? countsOfSearch(bare, given, invocation) : undefined;
+  // Before anything is measured.
+  const trials = isSearched ? trialsOf(invocation, { request: bare, prepared, given }) : undefined;
   const asked = await withCosts(bare, prepared, invocation, counts);
   const request = found && used ? onCluster(asked, found, used, invocation.own.profile !== undefined) : asked;
-  return { request, experiment, prepared, given };
+  return { request, experiment, given, trials };
 }
 
 type ClusterDevice = ClusterFile['devices'][number];

@@ -148,7 +148,10 @@ export const commands: readonly CommandSpec[] = [
         flags: '--trials <n>',
         doc: 'of a search: runs steps of the n plans predicted to be fastest on this machine, and takes the one that is',
       },
-      { flags: '--trial-time <s>', doc: 'seconds for all of these; default 10' },
+      {
+        flags: '--trial-time <s>',
+        doc: 'seconds for all of these together, but a few steps of each at least; default 10',
+      },
       {
         flags: '--recompute-curve',
         doc: 'step time against capacity for every way to recompute, on the partition of this plan (docs/recompute.md)',

@@ -57,8 +57,9 @@ function refuseContradictions({ own, memory, command }: Invocation, request: Pla
   };
   if (own.search === true) refuse('search', '--search looks for the fastest plan instead', 'leave out one of the two');
   if (memory !== undefined) refuse('memory', 'it looks for what --memory says', 'leave out --memory');
-  if (own.trials !== undefined || own.trialTime !== undefined)
-    refuse('trials', '--trials compares the steps of several plans, and it looks for memory', 'leave out --trials');
+  const trial = own.trials !== undefined ? 'trials' : own.trialTime !== undefined ? 'trial-time' : undefined;
+  if (trial)
+    refuse(trial, `--${trial} is of plans whose steps are compared, and it looks for memory`, `leave out --${trial}`);
   if (own.searchDevices === undefined) return;
   if (request.cluster) {
     refuse(

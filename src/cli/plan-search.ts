@@ -7,7 +7,7 @@ import { scheduleNames } from '../schedule/named.ts';
 import type { AskedPlan } from './cluster.ts';
 import { type Invocation, listOf, numberOf, textOf, wholeNumberOf } from './invocation.ts';
 import { plansOf } from './measuring.ts';
-import { trialsOf } from './trials.ts';
+import { tellUntried } from './trials.ts';
 
 /** Of these, `--search` makes its own. */
 const flagsOfLeastMemory = [
@@ -48,7 +48,7 @@ export async function searchOf(
   asked: AskedPlan,
   invocation: Invocation,
 ): Promise<{ readonly found: SearchResult; readonly cached: boolean }> {
-  const { request, given } = asked;
+  const { request, given, trials } = asked;
   const { schedule, stagesPerDevice, recompute = 'none' } = request;
   const other = flagsOfLeastMemory.find(([name]) => textOf(invocation, name) !== undefined);
   if (other) {
@@ -67,8 +67,7 @@ export async function searchOf(
   const schedules = schedulesToTry(invocation) ?? (schedule ? [schedule] : undefined);
   const microbatches = countsOfSearch(request, given, invocation);
   const { evaluations, timeLimitSeconds } = limitsOf(invocation);
-  const trials = trialsOf(invocation, asked);
-  return await plansOf(invocation).search(request, {
+  const searched = await plansOf(invocation).search(request, {
     ...(schedules ? { schedules } : {}),
     microbatches,
     ...(given.has('partition') && request.partition !== 'auto' ? { partitions: ['given'] } : {}),
@@ -80,6 +79,8 @@ export async function searchOf(
     signal: invocation.signal,
     ...(invocation.quiet || invocation.json ? {} : { onEvaluated: progress() }),
   });
+  tellUntried(invocation, trials, searched.found);
+  return searched;
 }
 
 /** Numbers of microbatches that a search tries: those of the flag, the experiment's, or the search's own. */

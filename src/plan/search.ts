@@ -73,19 +73,22 @@ export async function searchPlan(
   const evaluated = plans.sorted;
 
   // The programs for a smaller last batch and for evaluation must fit too.
-  const drafted = new Map<EvaluatedCandidate, Plan>();
-  const isWhole = async (candidate: EvaluatedCandidate): Promise<boolean> => {
-    if (!candidate.fits) return false;
+  const drafted = new Map<EvaluatedCandidate, Plan | undefined>();
+  const wholePlan = async (candidate: EvaluatedCandidate): Promise<Plan | undefined> => {
+    if (!candidate.fits) return undefined;
+    if (drafted.has(candidate)) return drafted.get(candidate);
     await pause();
     const plan = draftPlan(plans.requestOf(candidate), cache);
-    drafted.set(candidate, plan);
-    return shortages(plan).length === 0;
+    const whole = shortages(plan).length === 0 ? plan : undefined;
+    drafted.set(candidate, whole);
+    return whole;
   };
-  const trials = await tried(evaluated, options, isWhole, (candidate) => drafted.get(candidate)!);
+  const trials = await tried(evaluated, options, wholePlan);
   for (const best of trials.length > 0 ? trials.map((t) => t.candidate) : evaluated) {
-    if (!drafted.has(best) && !(await isWhole(best))) continue;
+    const plan = await wholePlan(best);
+    if (!plan) continue;
     return {
-      plan: drafted.get(best)!,
+      plan,
       best,
       evaluated,
       pareto: paretoFront(evaluated.filter((c) => c.fits)),
@@ -147,17 +150,25 @@ function refuseTrials({ trials }: SearchOptions): void {
 async function tried(
   evaluated: readonly EvaluatedCandidate[],
   { trials, signal }: SearchOptions,
-  isWhole: (candidate: EvaluatedCandidate) => Promise<boolean>,
-  planOf: (candidate: EvaluatedCandidate) => Plan,
+  wholePlan: (candidate: EvaluatedCandidate) => Promise<Plan | undefined>,
 ): Promise<Trial[]> {
   const fitting = evaluated.filter((c) => c.fits);
-  if (trials === undefined || signal?.aborted || fitting.length < 2) return [];
+  if (trials === undefined || fitting.length < 2) return [];
   const candidates: EvaluatedCandidate[] = [];
-  for (const candidate of candidatesToTry(fitting, trials.plans))
-    if (await isWhole(candidate)) candidates.push(candidate);
-  if (candidates.length < 2) return [];
-  const times = await trials.time(candidates.map(planOf));
-  const found = candidates.flatMap((candidate, i) => (times[i] ? [{ candidate, ...times[i] }] : []));
+  const plans: Plan[] = [];
+  for (const candidate of candidatesToTry(fitting)) {
+    if (signal?.aborted) return [];
+    const plan = await wholePlan(candidate);
+    if (!plan) continue;
+    candidates.push(candidate);
+    if (plans.push(plan) === trials.plans) break;
+  }
+  if (plans.length < 2) return [];
+  const times = await trials.time(plans);
+  const found = candidates.flatMap((candidate, i): Trial[] => {
+    const time = times[i];
+    return time && time.stepSeconds > 0 && Number.isFinite(time.stepSeconds) ? [{ candidate, ...time }] : [];
+  });
   return found.length < 2 ? [] : found.sort((a, b) => a.stepSeconds - b.stepSeconds);
 }
 

@@ -10,11 +10,11 @@ import { removeLeftovers, writeFileAtomic } from '../formats/atomic.ts';
 import { makeFolder } from '../formats/make-folder.ts';
 import { contentOf } from '../plan/content.ts';
 import { draftPlan, type Plan, PlanCache, type PlanRequest, refuseWhatDoesNotFit } from '../plan/plan.ts';
-import type { EvaluatedCandidate, SearchOptions, SearchResult, StepTime } from '../plan/search.ts';
+import type { EvaluatedCandidate, SearchOptions, SearchResult } from '../plan/search.ts';
 import { planOfStored, type StoredPlan, storedPlanOf } from '../plan/stored-plan.ts';
 import { plannerIdentity } from './identity.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 
 export interface PlanStoreOptions {
   readonly warn?: (message: string) => void;
@@ -41,7 +41,6 @@ interface Entry extends StoredPlan {
 interface Findings extends Omit<SearchResult, 'plan' | 'best' | 'pareto' | 'trials'> {
   readonly best: number;
   readonly pareto: readonly number[];
-  readonly trials?: readonly (StepTime & { readonly candidate: number })[];
 }
 
 const searched = ['microbatches', 'partition', 'placement', 'schedule', 'recompute'] as const;
@@ -83,7 +82,7 @@ export class PlanStore {
 
   /**
    * `searchPlan`, or what it has found in an earlier run with the same limits. One that was interrupted is not kept; one that
-   * its time limit has ended is.
+   * its time limit has ended is. One that has plans tried is made anew, and not kept: what steps take is this machine's, now.
    */
   async search(
     request: PlanRequest,
@@ -93,7 +92,8 @@ export class PlanStore {
     const { searchedMicrobatches, searchPlan } = await import('../plan/search.ts');
     const cache = new PlanCache();
     const { signal: _, onEvaluated: __, ...limits } = options;
-    const key = this.#keyOf(request, cache, `search ${JSON.stringify(limits)}`, searchedMicrobatches(request, options));
+    const how = `search ${JSON.stringify(limits)}`;
+    const key = options.trials ? undefined : this.#keyOf(request, cache, how, searchedMicrobatches(request, options));
     const entry = this.#read(key);
     if (entry?.search) {
       const { findings, asked } = entry.search;
@@ -175,24 +175,14 @@ export class PlanStore {
   }
 }
 
-function findingsOf({ plan: _, best, pareto, trials, ...rest }: SearchResult): Findings {
+function findingsOf({ plan: _, trials: __, best, pareto, ...rest }: SearchResult): Findings {
   const placeOf = (c: EvaluatedCandidate): number => rest.evaluated.indexOf(c);
-  return {
-    ...rest,
-    best: placeOf(best),
-    pareto: pareto.map(placeOf),
-    ...(trials ? { trials: trials.map((t) => ({ ...t, candidate: placeOf(t.candidate) })) } : {}),
-  };
+  return { ...rest, best: placeOf(best), pareto: pareto.map(placeOf) };
 }
 
-function foundOf({ best, pareto, trials, ...rest }: Findings): Omit<SearchResult, 'plan'> {
+function foundOf({ best, pareto, ...rest }: Findings): Omit<SearchResult, 'plan'> {
   const at = (place: number): EvaluatedCandidate => rest.evaluated[place]!;
-  return {
-    ...rest,
-    best: at(best),
-    pareto: pareto.map(at),
-    ...(trials ? { trials: trials.map((t) => ({ ...t, candidate: at(t.candidate) })) } : {}),
-  };
+  return { ...rest, best: at(best), pareto: pareto.map(at) };
 }
 
 function removeIfThere(file: string): void {

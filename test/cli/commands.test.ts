@@ -345,7 +345,7 @@ describe('plan', () => {
     const args = ['plan', ...digits, ...asked, '--trials', '3', '--trial-time', '0.2'];
     const { code, stdout, stderr } = await partita(folder, [...args, '--json']);
     expect(code).toBe(0);
-    expect(stderr).toContain('running steps of 3 plans, 0.2 s');
+    expect(stderr).toContain('running steps of 3 plans, about 0.2 s');
     const { search, stepSeconds, microbatches } = JSON.parse(stdout);
     const { trials, candidates, best } = search;
     expect(trials.length).toBeGreaterThanOrEqual(2);

@@ -144,21 +144,18 @@ describe('plans kept between runs', () => {
     expect((await store.draft(base)).cached).toBe(false);
   });
 
-  it('hold what plans took that were tried, for as many of them', async () => {
+  it("are not kept of a search that has plans tried: what steps take is this machine's, now", async () => {
     const store = storeIn(temporary());
+    let sign = 1;
     const time = vi.fn(async (plans: readonly Plan[]) =>
-      plans.map((_, i) => ({ stepSeconds: plans.length - i, mad: 0.5, turns: 2 })),
+      plans.map((_, i) => ({ stepSeconds: 10 + sign * i, mad: 0.5, turns: 2 })),
     );
     const options = { ...narrow, evaluations: 4, microbatches: [1, 2], trials: { plans: 3, time } };
     const first = await store.search(base, options);
+    sign = -1;
     const again = await store.search(base, options);
-    expect([first.cached, again.cached]).toEqual([false, true]);
-    expect(time).toHaveBeenCalledTimes(1);
-    expectSame(again.found.plan, first.found.plan);
-    expect(again.found.trials).toEqual(first.found.trials);
-    for (const { candidate } of again.found.trials!) expect(again.found.evaluated).toContain(candidate);
-    expect(again.found.trials![0]!.candidate).toBe(again.found.best);
-    expect((await store.search(base, { ...options, trials: { plans: 2, time } })).cached).toBe(false);
+    expect([first.cached, again.cached]).toEqual([false, false]);
+    expect(again.found.best).not.toEqual(first.found.best);
     expect((await store.search(base, { ...options, trials: undefined })).cached).toBe(false);
   });
 
@@ -311,7 +308,7 @@ describe('plans kept between runs', () => {
       '',
       whole.slice(0, whole.length / 2),
       whole.replace('"method"', '"mathod"'),
-      `${head.replace('"version":1', '"version":2')}\n${body}`,
+      `${head.replace('"version":2', '"version":1')}\n${body}`,
       `{}\n${body}`,
     ];
     for (const text of damaged) {

@@ -1,11 +1,13 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Graph } from '../../src/graph/graph.ts';
 import { mse } from '../../src/losses/index.ts';
 import { linear } from '../../src/nn/linear.ts';
 import { makeOptimizer } from '../../src/optim/optimizer.ts';
 import { makePlan, type Plan } from '../../src/plan/plan.ts';
 import type { Feed } from '../../src/profile/record.ts';
-import { timePlans } from '../../src/profile/trials.ts';
+import { sessionBytes, timePlans } from '../../src/profile/trials.ts';
+import { THREAD_BYTES } from '../../src/runtime/device-threads.ts';
+import { Session } from '../../src/train/session.ts';
 import { f32 } from '../support/models.ts';
 
 /** Two layers, whose work goes with their width. */
@@ -64,23 +66,39 @@ describe('plans in trial', () => {
       },
       momentumAt: () => 0.25,
     };
-    await timePlans([planOfWidth(8)], told, { timeLimitSeconds: 1e-9 });
-    expect(steps).toEqual(steps.map((_, i) => i));
-    expect(rates).toEqual(steps);
+    await timePlans([planOfWidth(8), planOfWidth(8)], told, { timeLimitSeconds: 1e-9 });
+    // Each plan counts its own steps.
+    expect(rates.length).toBe(steps.length);
+    for (const list of [steps, rates]) {
+      for (const step of new Set(list)) expect(list.filter((s) => s === step).length).toBeLessThanOrEqual(2);
+      expect(Math.min(...list)).toBe(0);
+      expect(new Set(list).size).toBe(Math.max(...list) + 1);
+    }
   });
 
-  it('do not open what does not fit beside those in front', async () => {
+  it('do not open what does not fit beside those in front, nor one plan alone', async () => {
     const plans = [planOfWidth(8), planOfWidth(16), planOfWidth(8)];
-    const bytes = ({ memory }: Plan) => memory.reduce((sum, { peakBytes }) => sum + peakBytes, 0);
-    const memoryBytes = bytes(plans[0]!) + bytes(plans[1]!);
+    const memoryBytes = sessionBytes(plans[0]!) + sessionBytes(plans[1]!);
     const limits = { timeLimitSeconds: 1e-9, memoryBytes };
     expect((await timePlans(plans, feed, limits)).map((t) => t === undefined)).toEqual([false, false, true]);
+    const opened = vi.spyOn(Session, 'open');
     const less = await timePlans(plans, feed, { ...limits, memoryBytes: memoryBytes - 1 });
-    expect(less.map((t) => t === undefined)).toEqual([false, true, true]);
+    expect(less).toEqual([undefined, undefined, undefined]);
+    expect(await timePlans([planOfWidth(8)], feed)).toEqual([undefined]);
+    expect(await timePlans([], feed)).toEqual([]);
+    expect(opened).not.toHaveBeenCalled();
+    opened.mockRestore();
+  });
+
+  it('count with their threads and staged batches', () => {
+    const plan = planOfWidth(8, 2);
+    const { feedBytes, resultBytes } = plan.programs.train!;
+    const peaks = plan.memory.reduce((sum, { peakBytes }) => sum + peakBytes, 0);
+    expect(feedBytes).toBeGreaterThanOrEqual(4 * 8 * (64 + 2));
+    expect(sessionBytes(plan)).toBe(peaks + 2 * THREAD_BYTES + 2 * feedBytes + 2 * resultBytes);
   });
 
   it('end with the signal: with what is known, or with nothing where not all had a turn', async () => {
-    expect(await timePlans([planOfWidth(8)], feed, { signal: AbortSignal.abort() })).toEqual([undefined]);
     const stop = new AbortController();
     let asked = 0;
     const stopping: Feed = {
@@ -90,15 +108,16 @@ describe('plans in trial', () => {
       },
     };
     const plans = [planOfWidth(8), planOfWidth(8)];
+    expect(await timePlans(plans, feed, { signal: AbortSignal.abort() })).toEqual([undefined, undefined]);
     const times = await timePlans(plans, stopping, { timeLimitSeconds: 3600, signal: stop.signal });
     expect(times.every((t) => t === undefined) || times.every((t) => t!.turns > 0)).toBe(true);
   });
 
-  it('refuse no time, and throw what a step throws', async () => {
-    await expect(timePlans([planOfWidth(8)], feed, { timeLimitSeconds: 0 })).rejects.toMatchObject({
-      code: 'trial-time',
-    });
+  it('refuse no time and no end of it, and throw what a step throws', async () => {
+    const plans = [planOfWidth(8), planOfWidth(8)];
+    for (const timeLimitSeconds of [0, Number.NaN, Number.POSITIVE_INFINITY])
+      await expect(timePlans(plans, feed, { timeLimitSeconds })).rejects.toMatchObject({ code: 'trial-time' });
     const wrong: Feed = { tensorsAt: () => ({ x: batch.x }) };
-    await expect(timePlans([planOfWidth(8)], wrong, { timeLimitSeconds: 1 })).rejects.toThrow(/t/);
+    await expect(timePlans(plans, wrong, { timeLimitSeconds: 1 })).rejects.toThrow(/"t"|input t|\bt\b/);
   });
 });

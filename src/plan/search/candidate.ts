@@ -34,7 +34,7 @@ export interface SearchOptions {
 export interface Trials {
   /** Plans that are tried, at most: the fastest by prediction, and of other numbers of microbatches. At least two. */
   readonly plans: number;
-  /** What a step of each plan takes, in their order; undefined for a plan that could not be tried. */
+  /** What a step of each plan takes, in their order; undefined, or no positive time, for a plan that could not be tried. */
   readonly time: (plans: readonly Plan[]) => Promise<readonly (StepTime | undefined)[]>;
 }
 

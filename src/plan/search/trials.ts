@@ -5,16 +5,16 @@ import type { EvaluatedCandidate } from './candidate.ts';
 const WORTH_TRYING = 0.25;
 
 /**
- * Of `fitting`, the fastest first: the fastest, then the fastest of each other number of microbatches and of each other
+ * Of `fitting`, the fastest first, in the order in which they are tried: the fastest, then the fastest of each other number of microbatches and of each other
  * schedule, since what predictions get wrong (caches, wakes, kernels' times at another size) is nearly the same for plans
  * that differ in neither; then the next by prediction.
  */
-export function candidatesToTry(fitting: readonly EvaluatedCandidate[], count: number): EvaluatedCandidate[] {
+export function candidatesToTry(fitting: readonly EvaluatedCandidate[]): EvaluatedCandidate[] {
   const [best] = fitting;
   const near = fitting.filter((c) => c.stepSeconds <= (1 + WORTH_TRYING) * best!.stepSeconds);
   const firstOf = (key: (c: EvaluatedCandidate) => unknown) =>
     near.filter((c, i) => near.findIndex((other) => key(other) === key(c)) === i);
   const byMicrobatches = firstOf((c) => c.microbatches);
   const bySchedule = firstOf((c) => c.schedule);
-  return [...new Set([...byMicrobatches, ...bySchedule, ...near])].slice(0, count);
+  return [...new Set([...byMicrobatches, ...bySchedule, ...near])];
 }
