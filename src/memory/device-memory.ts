@@ -1,4 +1,3 @@
-import { byteSize } from '../core/types.ts';
 import { type DeviceProgram, type MemoryCategory, memoryCategories, type StepProgram } from '../program/instruction.ts';
 import { ALIGNMENT, hasWideGap, type LayoutGoal, layOut, layoutOf } from './layout.ts';
 import { type Interval, liveIntervals, tenancies } from './liveness.ts';
@@ -92,7 +91,7 @@ function placePersistent(programs: readonly DeviceProgram[]): PersistentBuffer[]
     seen.set(buffer.persistent, {
       name: buffer.persistent,
       offset,
-      bytes: byteSize(buffer.type),
+      bytes: buffer.bytes,
       category: buffer.category,
     });
     offset += buffer.bytes;

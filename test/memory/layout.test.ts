@@ -94,6 +94,29 @@ describe('layOut', () => {
     );
   });
 
+  it('is that of what is asked for, whatever was asked before of the same blocks', () => {
+    const drawn = fc.array(
+      fc
+        .record({ first: fc.nat(12), length: fc.nat(6), units: fc.integer({ min: 1, max: 9 }) })
+        .map(({ first, length, units }): Block => ({ first, last: first + length, bytes: 16 * units })),
+      { minLength: 10, maxLength: 25 },
+    );
+    let worse = 0;
+    fc.assert(
+      fc.property(drawn, fc.integer({ min: 1, max: 20 }), (list, units) => {
+        const anyhow = layOut(list, 0, { limit: 1e9 }).height;
+        const { height, offsets } = layOut(list);
+        if (anyhow > height) worse++;
+        expect(layOut(list, 0, { limit: height }).height).toBe(height);
+        const above = layOut(list, 16 * units);
+        expect(above.height).toBe(height + 16 * units);
+        expect(above.offsets).toEqual(offsets.map((o) => o + 16 * units));
+      }),
+      { numRuns: 200, seed: 3 },
+    );
+    expect(worse).toBeGreaterThan(10);
+  });
+
   it('keeps thousands of blocks apart, short-lived and long-lived ones', () => {
     // Deterministic: lives of a few instructions, and every tenth of many.
     let seed = 7;

@@ -10,7 +10,7 @@ import { trainingIdentity } from '../../src/train/checkpoint/identity.ts';
 import { makeLearningRate } from '../../src/train/learning-rate.ts';
 import { Session } from '../../src/train/session.ts';
 import { type TrainOptions, train } from '../../src/train/trainer.ts';
-import { f32, planOf, threeLayers } from '../support/models.ts';
+import { f32, planOf, threeLayers, toHex } from '../support/models.ts';
 import { type StatefulOptions, stateful } from '../support/stateful.ts';
 import { bitsOf, expectUntouched, failing, newFolder, readFailure, run } from './checkpoint-runs.ts';
 
@@ -71,6 +71,11 @@ describe('checkpoints', () => {
     expect(evaluated.map((r) => r.step)).toEqual([2, 5, 6]);
     const least = evaluated.reduce((a, b) => (b.evaluation!.loss < a.evaluation!.loss ? b : a));
     expect(read.best).toMatchObject({ step: least.step, evaluation: least.evaluation });
+    // With what a training has that ends there.
+    const { bits } = await run({}, { steps: least.step + 1 });
+    const best = [...read.best!.parameters].map(([name, t]) => `${name} ${toHex(t)}`);
+    expect(best.length).toBe(read.parameters.size + read.buffers.size);
+    expect(bits).toEqual(expect.arrayContaining(best));
   });
 
   it('keep losses that are no numbers', async () => {

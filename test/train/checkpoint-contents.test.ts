@@ -1,0 +1,187 @@
+// What a checkpoint holds and knows its training again by, piece by piece: no session runs.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { Graph, type Tensor } from '../../src/graph/graph.ts';
+import { add, leakyRelu, mul, relu, sub, tanh } from '../../src/ops/elementwise.ts';
+import { matmul } from '../../src/ops/matmul.ts';
+import { sum } from '../../src/ops/reduce.ts';
+import type { Model } from '../../src/optim/model.ts';
+import { isBetter } from '../../src/train/checkpoint/checkpoint.ts';
+import { newestStep } from '../../src/train/checkpoint/folder.ts';
+import { decodeHistory, encodeHistory } from '../../src/train/checkpoint/history.ts';
+import { differencesOf, type IdentityOptions, trainingIdentity } from '../../src/train/checkpoint/identity.ts';
+import type { BatchSource } from '../../src/train/data/source.ts';
+import type { StepRecord } from '../../src/train/trainer.ts';
+import { f32, planOf } from '../support/models.ts';
+import { newFolder } from './checkpoint-runs.ts';
+
+describe('the history of the steps', () => {
+  it('is what it was, also where steps differ in devices and in what is known of them', () => {
+    const noise = { g2: 1.5, s: -2, g2Average: 1.25, sAverage: 0, bSimple: Number.NaN };
+    const step = (over: Partial<StepRecord> & Pick<StepRecord, 'step' | 'busySeconds'>): StepRecord => {
+      const busy = over.busySeconds.reduce((a, b) => a + b, 0);
+      const seconds = 1 + over.step;
+      const bubbleFraction = 1 - busy / (over.busySeconds.length * seconds);
+      return {
+        epoch: over.step >> 1,
+        loss: 0.1 * over.step,
+        lr: 1e-3,
+        gradNorm: null,
+        seconds,
+        bubbleFraction,
+        ...over,
+      };
+    };
+    const records: StepRecord[] = [
+      step({ step: 0, busySeconds: [0.5, 0.25], momentum: 0.95, gradNorm: 0 }),
+      step({ step: 1, busySeconds: [0.125], noise, evaluation: { samples: 3, loss: 0.5 } }),
+      step({ step: 2, busySeconds: [1, 2, 0.5], momentum: 0, gradNorm: 3 }),
+      step({ step: 3, busySeconds: [0.75, 0], gradNorm: Number.POSITIVE_INFINITY }),
+    ];
+    const evaluations = new Map([[1, records[1]!.evaluation!]]);
+    expect(decodeHistory(encodeHistory(records), 'f', 4, evaluations)).toEqual(records);
+    expect(decodeHistory(encodeHistory([]), 'f', 0, new Map())).toEqual([]);
+    for (const steps of [3, 5]) {
+      expect(() => decodeHistory(encodeHistory(records), 'f', steps, evaluations)).toThrow(`is not I32 [${steps}]`);
+    }
+  });
+});
+
+describe('the best evaluation', () => {
+  it('is the first of the least, and never one without a loss', () => {
+    const of = (loss: number) => ({ samples: 1, loss });
+    const best = (loss: number) => ({ evaluation: of(loss) });
+    expect(isBetter(of(3), undefined)).toBe(true);
+    expect([2, 3, 4, Number.NaN].map((loss) => isBetter(of(loss), best(3)))).toEqual([true, false, false, false]);
+    expect(isBetter(of(Number.NaN), undefined)).toBe(false);
+  });
+});
+
+describe('the newest checkpoint', () => {
+  it('is that of the largest number, and nothing else in the folder is one', () => {
+    const dir = newFolder();
+    expect([newestStep(dir), newestStep(join(dir, 'none'))]).toEqual([undefined, undefined]);
+    for (const name of ['step-9', 'step-10', 'step-2', 'step-010', 'step-', 'step-11x', 'xstep-12', '.step-13.1.tmp']) {
+      mkdirSync(join(dir, name));
+    }
+    expect(newestStep(dir)).toBe(10);
+  });
+});
+
+const batchAt = (step: number) => ({ epoch: step, step, tensors: { x: f32([4, 3], 1), t: f32([4, 2], 2) } });
+const bare: BatchSource = { name: 'd', steps: 9, stepsPerEpoch: 3, batchAt };
+
+interface Parts {
+  readonly activation: (x: Tensor) => Tensor;
+  readonly swapped?: boolean;
+  readonly constant?: number;
+  readonly weight?: number;
+  readonly output?: 'y' | 'twice';
+  readonly frozen?: boolean;
+}
+/** Of x [B, 3] and parameters a [3, 3], b [3, 2]: always the same ones. */
+const model = ({ activation, swapped, constant = 2, weight = 1, output = 'y', frozen = false }: Parts): Model => ({
+  name: 'parts',
+  build: (batch) => {
+    const graph = new Graph();
+    const x = graph.input('x', { shape: [batch, 3] });
+    const t = graph.input('t', { shape: [batch, 2] });
+    const a = graph.parameter('a', [3, 3], { kind: 'ones' }, { frozen });
+    const b = graph.parameter('b', [3, 2], { kind: 'ones' });
+    const c = graph.constant({ type: { dtype: 'f32', shape: [1] }, data: Float32Array.of(constant) }, 'c');
+    const h = activation(matmul(x, a));
+    const y = matmul(swapped ? sub(mul(x, c), h) : sub(h, mul(x, c)), b);
+    const twice = add(h, h);
+    graph.output('out', output === 'y' ? y : twice);
+    const d = sub(y, t);
+    return { graph, objective: [{ loss: sum(mul(d, d)), weight }] };
+  },
+});
+const identityOf = (parts: Parts, over: Partial<IdentityOptions> = {}) => {
+  const plan = planOf(model(parts), { batch: 4 });
+  return trainingIdentity({ plan, seed: 1, data: bare, ...over });
+};
+const keys = (saved: Parameters<typeof differencesOf>[0], here: typeof saved) =>
+  differencesOf(saved, here).map(({ key }) => key);
+
+describe('a training is known again', () => {
+  const saved = identityOf({ activation: tanh });
+
+  it('by what its model computes', () => {
+    expect(keys(saved, identityOf({ activation: tanh }))).toEqual([]);
+    const others: Parts[] = [
+      { activation: relu },
+      { activation: tanh, swapped: true },
+      { activation: tanh, constant: 3 },
+      { activation: tanh, weight: 0.5 },
+      { activation: tanh, output: 'twice' },
+    ];
+    for (const other of others) expect(keys(saved, identityOf(other))).toEqual(['model.graph']);
+    const withSlope = (slope: number) => identityOf({ activation: (x) => leakyRelu(x, { slope }) });
+    expect(keys(withSlope(0.25), withSlope(0.5))).toEqual(['model.graph']);
+    expect(keys(saved, identityOf({ activation: tanh, frozen: true }))).toEqual(['model.parameters.a']);
+  });
+
+  it('by all that its data tell, part by part', () => {
+    const of = (...parts: (string | ArrayBufferView)[]) =>
+      identityOf(
+        { activation: tanh },
+        { data: { ...bare, contents: (visit) => parts.forEach((part) => void visit(part)) } },
+      );
+    const bytes = Uint8Array.of(1, 2, 3, 4);
+    expect(keys(of('ab', 'c'), of('ab', 'c'))).toEqual([]);
+    expect(keys(of('ab', 'c'), of('a', 'bc'))).toEqual(['data.samples']);
+    expect(keys(of(bytes.subarray(0, 2)), of(bytes.subarray(2)))).toEqual(['data.samples']);
+    expect(keys(of(bytes.subarray(2)), of(Uint8Array.of(3, 4)))).toEqual([]);
+    expect(keys(saved, identityOf({ activation: tanh }, { data: { ...bare, order: 'another' } }))).toEqual([
+      'data.order',
+    ]);
+  });
+
+  it('by the batches at both ends of an epoch where the data do not tell', () => {
+    const of = (change: (step: number) => ReturnType<typeof f32>) =>
+      identityOf(
+        { activation: tanh },
+        {
+          data: {
+            ...bare,
+            batchAt: (step) => ({ ...batchAt(step), tensors: { x: change(step), t: f32([4, 2], 2) } }),
+          },
+        },
+      );
+    expect(
+      keys(
+        saved,
+        of(() => f32([4, 3], 1)),
+      ),
+    ).toEqual([]);
+    expect(
+      keys(
+        saved,
+        of((step) => f32([4, 3], step === 0 ? 5 : 1)),
+      ),
+    ).toEqual(['data.samples']);
+    expect(
+      keys(
+        saved,
+        of((step) => f32([4, 3], step === 2 ? 5 : 1)),
+      ),
+    ).toEqual(['data.samples']);
+    // The same values in another shape.
+    expect(
+      keys(
+        saved,
+        of(() => ({ ...f32([4, 3], 1), type: { dtype: 'f32', shape: [3, 4] } })),
+      ),
+    ).toEqual(['data.samples']);
+  });
+
+  it('by the samples that are held out', () => {
+    const held = (text: string) =>
+      identityOf({ activation: tanh }, { evaluation: { contents: (visit) => visit(text) } });
+    expect(keys(held('a'), held('a'))).toEqual([]);
+    expect(keys(held('a'), held('b'))).toEqual(['heldOut']);
+    expect(keys(saved, held('a'))).toEqual(['heldOut']);
+  });
+});
