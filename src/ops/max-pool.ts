@@ -83,6 +83,12 @@ export const maxPoolOp = defineOp<PoolAttrs>({
       differentiateOutputs: [0],
     },
     {
+      name: 'one axis, dilated, ceil mode',
+      inputs: [{ shape: [2, 2, 13], distinct: 1e-3 }],
+      attrs: { kernel: [2], stride: [3], dilation: [2], padding: [0, 0], ceilMode: true },
+      differentiateOutputs: [0],
+    },
+    {
       name: 'one axis, dilated, padded',
       inputs: [{ shape: [2, 2, 9], distinct: 1e-3 }],
       attrs: square(3, { stride: [2], dilation: [2], padding: [2, 1] }, 1),

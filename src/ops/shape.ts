@@ -83,6 +83,7 @@ export const transposeOp: OpRecord<PermAttrs> = defineOp<PermAttrs>({
     { name: 'cycle of three', inputs: [{ shape: [2, 3, 5] }], attrs: { perm: [2, 0, 1] } },
     { name: 'heads', inputs: [{ shape: [2, 3, 4, 5] }], attrs: { perm: [0, 2, 1, 3] } },
     { name: 'identity', inputs: [{ shape: [2, 3] }], attrs: { perm: [0, 1] } },
+    { name: 'scalar', inputs: [{ shape: [] }], attrs: { perm: [] } },
     {
       name: 'reversed, seven axes',
       inputs: [{ shape: [2, 1, 3, 2, 2, 2, 2] }],

@@ -1,5 +1,5 @@
 /** Products, convolutions, pooling, softmax, attention and the loss of classes. */
-import { elementCount, type Shape } from '../../../core/types.ts';
+import { elementCount, type Shape, sameShape } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
 import { scaledDotProductAttentionGradOp } from '../../../ops/attention.ts';
 import { unfusedAttention } from '../../../ops/attention-unfused.ts';
@@ -33,6 +33,21 @@ function wholePadding(size: Shape, out: Shape, { kernel, stride, padding, dilati
     return Math.max(padding[axis + rank]!, reach - n - padding[axis]!);
   });
   return [...padding.slice(0, rank), ...ends];
+}
+
+/** Windows of ceil mode, whole where they can be: runtimes refuse padding of a kernel and more, which dilation can need. */
+function ceilWindows(size: Shape, out: Shape, window: Sliding) {
+  const { kernel, stride, padding, dilation } = window;
+  const rank = size.length;
+  const whole = wholePadding(size, out, window);
+  if (whole.every((n, i) => n < kernel[i % rank]!)) return windowAttributes({ ...window, padding: whole });
+  const usual = size.map((n, axis) => {
+    const free = n + padding[axis]! + padding[axis + rank]! - spanOf(kernel[axis]!, dilation[axis]!);
+    return Math.ceil(free / stride[axis]!) + 1;
+  });
+  // Else a last window begins in the padding, where runtimes disagree.
+  if (!sameShape(usual, out)) return windowAttributes({ ...window, padding: whole });
+  return { ...windowAttributes(window), ceil_mode: 1 };
 }
 
 /** Gradient of a convolution for its weight: a convolution of x by dy, samples and channels exchanged, group by group. */
@@ -163,8 +178,8 @@ export const nnExporters = {
   maxPool: nodes(
     ({ emit, emitAll, inputs, inputTypes, outputTypes, integer, wants }, { kernel, ceilMode, ...window }) => {
       const [size, out] = [inputTypes[0]!.shape.slice(2), outputTypes[0]!.shape.slice(2)];
-      const padding = ceilMode ? wholePadding(size, out, { kernel, ...window }) : window.padding;
-      const attributes = { kernel_shape: kernel, ...windowAttributes({ ...window, padding }) };
+      const windows = ceilMode ? ceilWindows(size, out, { kernel, ...window }) : windowAttributes(window);
+      const attributes = { kernel_shape: kernel, ...windows };
       if (!wants(1)) return [emit('MaxPool', inputs, attributes), undefined];
       const [y, places] = emitAll('MaxPool', inputs, 2, attributes);
       // ONNX counts places over the whole tensor, the op over one channel of one sample.

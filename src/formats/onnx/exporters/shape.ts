@@ -80,7 +80,10 @@ export const shapeExporters = {
         })
       : parts(([v], attrs) => [scatterBySteps(v!, attrs)]),
   ),
-  transpose: nodes(({ emit, inputs }, { perm }) => [emit('Transpose', inputs, { perm })]),
+  // A list without numbers counts as missing in ONNX.
+  transpose: nodes(({ emit, inputs }, { perm }) => [
+    perm.length === 0 ? emit('Identity', inputs) : emit('Transpose', inputs, { perm }),
+  ]),
   // The operator takes INT64 and floats in every runtime, other types in few.
   trilu: nodes(({ emit, inputs: [x], inputTypes, integer }, { upper, k }) => {
     const { dtype, shape } = inputTypes[0]!;
