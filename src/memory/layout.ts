@@ -99,7 +99,7 @@ function within(limit: number, blocks: readonly Block[], base: number): Layout {
 function greedy(blocks: readonly Block[], base: number, enough?: number): Layout {
   const maxLive = base + largestLiveSum(blocks);
   const { offsets, height } = greedyLayout(blocks, ALIGNMENT, align(base), enough ?? maxLive, ORDERS_OF_MANY);
-  return { offsets, height: Math.max(height, base), maxLive };
+  return { offsets, height, maxLive };
 }
 
 function improved(from: Layout, blocks: readonly Block[], base: number, work: number): Layout {

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { greedyLayout } from '../../src/memory/greedy-layout.ts';
 import { ALIGNMENT, type Block, hasWideGap, layOut, layoutOf } from '../../src/memory/layout.ts';
 import { deaths, liveIntervals } from '../../src/memory/liveness.ts';
 import type { Instruction } from '../../src/program/instruction.ts';
@@ -154,6 +155,26 @@ describe('layOut', () => {
   it('reuses the bytes of what has died', () => {
     const list = [0, 1, 2, 3].map((t) => ({ first: t, last: t, bytes: 64 }));
     expect(layOut(list)).toEqual({ offsets: [0, 0, 0, 0], height: 64, maxLive: 64 });
+  });
+
+  it('begins with the largest, each in the tightest gap that is free for all its life, before and behind others', () => {
+    const lives = [
+      [5, 14, 80],
+      [5, 6, 64],
+      [5, 14, 48],
+      [5, 6, 32],
+      [5, 14, 32],
+      // Between 80 and 144, or between 192 and 224.
+      [10, 11, 32],
+      [12, 13, 16],
+      [15, 17, 16],
+      [0, 4, 16],
+    ] as const;
+    const list = lives.map(([first, last, bytes]): Block => ({ first, last, bytes }));
+    // At any height: of the first order.
+    const { offsets, height } = greedyLayout(list, 16, 0, Number.POSITIVE_INFINITY);
+    expect(offsets).toEqual([0, 80, 144, 192, 224, 192, 192, 0, 0]);
+    expect(height).toBe(256);
   });
 
   it('fills the tightest gap', () => {

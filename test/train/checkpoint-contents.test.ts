@@ -62,7 +62,7 @@ describe('the newest checkpoint', () => {
   it('is that of the largest number, and nothing else in the folder is one', () => {
     const dir = newFolder();
     expect([newestStep(dir), newestStep(join(dir, 'none'))]).toEqual([undefined, undefined]);
-    for (const name of ['step-9', 'step-10', 'step-2', 'step-010', 'step-', 'step-11x', 'xstep-12', '.step-13.1.tmp']) {
+    for (const name of ['step-9', 'step-10', 'step-2', 'step-011', 'step-', 'step-11x', 'xstep-12', '.step-13.1.tmp']) {
       mkdirSync(join(dir, name));
     }
     expect(newestStep(dir)).toBe(10);
