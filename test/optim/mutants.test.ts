@@ -166,12 +166,10 @@ const kernels: readonly Mutant[] = [
   ]),
   kernel('sgd: dampening at the first step', ['const b = first ? d : blend', 'const b = blend']),
   kernel('sgd: nesterov missing', ['d = nesterov ? f32x4.add(d, f32x4.mul(mu, b)) : b;', 'd = b;']),
-  kernel('adam: eps inside the root', [
-    'f32x4.add(f32x4.div(f32x4.sqrt(top), root), eps)',
-    'f32x4.div(f32x4.sqrt(f32x4.add(top, eps)), root)',
-  ]),
-  kernel('adam: no correction of m', ['lr / load<f32>(h, 4)', 'lr']),
-  kernel('adam: no correction of v', ['f32x4.div(f32x4.sqrt(top), root)', 'f32x4.sqrt(top)']),
+  kernel('adam: eps inside the root', ['f32x4.add(f32x4.sqrt(top), eps)', 'f32x4.sqrt(f32x4.add(top, eps))']),
+  kernel('adam: eps before the correction', ['<f32>(<f64>eps * root)', 'eps']),
+  kernel('adam: no correction of m', ['<f64>lr / <f64>load<f32>(h, 4)', '<f64>lr']),
+  kernel('adam: no correction of v', ['const root = <f64>load<f32>(h, 8);', 'const root: f64 = 1;']),
   kernel('adam: amsgrad without memory', ['top = f32x4.max(get(vmax, r), v1);', 'top = v1;']),
   kernel('adam: decay never decoupled', [
     'const hasL2 = weightDecay != 0 && decoupled == 0;',
