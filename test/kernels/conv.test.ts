@@ -218,6 +218,32 @@ it('a narrow weight gradient adds four pixels a lane, 1024 of them a block, each
   expect(y[0]).toBe(expected);
 });
 
+it('a weight gradient of few outputs adds quads of each row where they lie, in the order of a narrow one', () => {
+  const [N, C, O, size, k] = [2, 2, 31, 16, 3];
+  const x = normal(N * C * size * size, 1);
+  const dy = normal(N * O * size * size, 2);
+  const expected = new Float32Array(O * C * k * k);
+  const pixel = (n: number, c: number, i: number, j: number) =>
+    Math.min(i, j) >= 0 && Math.max(i, j) < size ? x[((n * C + c) * size + i) * size + j]! : 0;
+  for (const at of expected.keys()) {
+    const [o, c, p, q] = [Math.floor(at / (C * k * k)), Math.floor(at / (k * k)) % C, Math.floor(at / k) % k, at % k];
+    for (let n = 0; n < N; n++) {
+      const lanes = [0, 0, 0, 0];
+      for (let i = 0; i < size; i++)
+        for (let j = 0; j < size; j++) {
+          const product = Math.fround(dy[((n * O + o) * size + i) * size + j]! * pixel(n, c, i + p - 1, j + q - 1));
+          lanes[j % 4] = Math.fround(lanes[j % 4]! + product);
+        }
+      const [a, b, c4, d] = lanes as [number, number, number, number];
+      expected[at]! += Math.fround(Math.fround(a + c4) + Math.fround(b + d));
+    }
+  }
+  const ints = [N, C, 1, size, size, O, 1, k, k, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, size, size];
+  const ws = { ws: kernels.convWorkspace!(2, ...ints) };
+  const dw = run('convWeightGrad', ...ints, { in: x }, { in: dy }, f32(expected.length), ws)[0]!;
+  expect([...dw]).toEqual([...expected]);
+});
+
 describe('pools', () => {
   const POOLS: (Window & { NC: number })[] = [
     { NC: 3, size: plane(6, 6), k: plane(2, 2), s: [1, 2, 2] },

@@ -161,7 +161,9 @@ describe('products on a device with a native BLAS', () => {
       return nodes.map((node) => lowerForBlas(node).calls[0]!.kernel);
     };
     const native = ['sgemmConv', 'sgemmConvInputGrad', 'sgemmConvWeightGrad'];
-    expect(kernelsOf(4, 8, 32)).toEqual(native);
+    expect(kernelsOf(4, 16, 32)).toEqual(native);
+    expect(kernelsOf(4, 15, 32)).toEqual(['sgemmConv', 'sgemmConvInputGrad', 'convWeightGrad']);
+    expect(kernelsOf(4, 8, 32)).toEqual(['sgemmConv', 'sgemmConvInputGrad', 'convWeightGrad']);
     expect(kernelsOf(4, 7, 32)).toEqual(['conv', 'sgemmConvInputGrad', 'convWeightGrad']);
     expect(kernelsOf(1, 16, 32)).toEqual(['sgemmConv', 'sgemmConvInputGrad', 'convWeightGrad']);
     const flops = (size: number) => 2 * 16 * (16 * 9) * size * size;

@@ -129,9 +129,9 @@ const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Sha
     'convWeightGrad',
     [
       [3, 6, 14, 13],
-      [3, 8, 14, 13],
+      [3, 16, 14, 13],
     ],
-    { ...conv(2, { pad: 2 }), weightShape: [8, 6, 5, 5] },
+    { ...conv(2, { pad: 2 }), weightShape: [16, 6, 5, 5] },
   ],
   [
     'a weight gradient of groups',
@@ -276,15 +276,15 @@ const wide: Model = {
   name: 'wide',
   build: (batch) => {
     const graph = new Graph();
-    const x = graph.input('x', { shape: [batch, 4, 24, 24] });
+    const x = graph.input('x', { shape: [batch, 4, 16, 16] });
     const t = graph.input('t', { shape: [batch, 64] });
-    const image = relu(conv2d(x, 8, { kernel: 3, padding: 1, name: 'conv' }));
+    const image = relu(conv2d(x, 16, { kernel: 3, padding: 1, name: 'conv' }));
     const h = tanh(linear(flatten(image), 64, { name: 'hidden' }));
     const y = graph.output('y', linear(h, 64, { name: 'out' }));
     return { graph, objective: [{ loss: squaredError(y, t), weight: 1 }] };
   },
 };
-const batch = { x: f32([16, 4, 24, 24], 1), t: f32([16, 64], 2) };
+const batch = { x: f32([16, 4, 16, 16], 1), t: f32([16, 64], 2) };
 
 async function train(plan: Plan, transport: 'threads' | 'local' = 'local'): Promise<string> {
   await using session = await Session.open(plan, { seed: 1, transport, audit: false });

@@ -8,10 +8,10 @@
 // element, of stride 1 and without padding, is its own cols.
 //
 // Outputs and the weights' gradient take columns from where they lie, in the image or, where windows hang over, in a frame of
-// zeros around it (frame.ts): gemm packs them from there, and weights' gradients too narrow for gemm read them there, if outputs
-// are whole quads of each row (by stride 1). The input's gradient is such a convolution of dy where `isTurned` says so. The rest,
-// and other input gradients, build them. A block of the filters is packed once for all samples. Of groups of one channel each,
-// outputs and the input's gradient (by stride 1) are added tap by tap (depthwise.ts).
+// zeros around it (frame.ts): gemm packs them from there, and weights' gradients that are narrow or of few outputs read them
+// there, if outputs are whole quads of each row (by stride 1). The input's gradient is such a convolution of dy where `isTurned`
+// says so. The rest, and other input gradients, build them. A block of the filters is packed once for all samples. Of groups of
+// one channel each, outputs and the input's gradient (by stride 1) are added tap by tap (depthwise.ts).
 //
 // Workspace, in bytes, each part but the last rounded up to 16:
 //   outputs, weight gradient    [frame, if windows hang over][places of taps][places of outputs][gemm's]
@@ -34,16 +34,19 @@ function isPlain(
   return (kd | kh | kw | sd | sh | sw) == 1 && (pd | ph | pw) == 0 && od == D && oh == H && ow == W;
 }
 
-/** A weight gradient too narrow for gemm's tiles: dot products of rows, which need no packed copies. */
-@inline
-function isNarrow(o: i32, depth: i32): bool {
-  return o < 8 || depth < 16;
-}
-
 /** Whether a row's outputs are quads that lie side by side in the image. */
 @inline
 function areQuads(sw: i32, ow: i32): bool {
   return sw == 1 && (ow & 3) == 0;
+}
+
+/**
+ * A weight gradient by dot products of rows, which need no packed copies: too narrow for gemm's tiles, or of so few outputs that
+ * packing columns, which they share, takes longer than reading quads where they lie.
+ */
+@inline
+function isNarrow(o: i32, depth: i32, pixels: i32, quads: bool): bool {
+  return o < 8 || depth < 16 || (quads && o <= 32 && pixels >= 128);
 }
 
 /** Whether an input gradient is a convolution of dy within a frame: stride 1, one output a channel, no more padding than taps. */
@@ -90,7 +93,7 @@ export function convWorkspace(
   const depth = (C / groups) * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  const narrow = kind == 2 && isNarrow(o, depth);
+  const narrow = kind == 2 && isNarrow(o, depth, pixels, !plain && areQuads(sw, ow));
   if (narrow && (plain || !areQuads(sw, ow))) return plain ? 0 : depth * pixels * 4;
   if (isDepthwise(C / groups, groups)) {
     if (kind == 0) return 4 * reach(od, sd, kd, dd) * reach(oh, sh, kh, dh) * reach(ow, sw, kw, dw);
@@ -308,7 +311,7 @@ export function convWeightGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  const narrow = isNarrow(o, depth);
+  const narrow = isNarrow(o, depth, pixels, !plain && areQuads(sw, ow));
   if (narrow && (plain || !areQuads(sw, ow))) {
     for (let n = 0; n < N; n++) {
       let weights = dweight;

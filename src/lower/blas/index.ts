@@ -28,7 +28,7 @@ const isWorthIt = (m: number, n: number, k: number): boolean =>
  * product has them built, which only pays where enough outputs share them.
  */
 export const leastNativeConvFlops = 2 ** 18;
-const leastNativeOutputs = 8;
+const leastNativeOutputs = { conv: 8, convWeightGrad: 16 };
 /** Of a weights' gradient, whose columns have so many rows: for fewer our kernel packs nothing. */
 const leastNativeDepth = 16;
 
@@ -40,7 +40,7 @@ function isConvWorthIt(kernel: ConvKernel, sizes: ConvSizes): boolean {
   if (kernel === 'convInputGrad') return isWorthIt(outputs, pixels, depth);
   return (
     2 * outputs * pixels * depth >= leastNativeConvFlops &&
-    outputs >= leastNativeOutputs &&
+    outputs >= leastNativeOutputs[kernel] &&
     (kernel === 'conv' || depth >= leastNativeDepth)
   );
 }

@@ -26,10 +26,11 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
       return packedOnce(turned(g), { ...attrs, padding: [...turnedBegins(g, attrs), ...turnedBegins(g, attrs)] });
     return (plain ? 0 : aligned(depth * pixels)) + gemmWorkspace(depth, pixels, outputs);
   }
-  // Too narrow for gemm's tiles: dot products of rows, read where they lie if each has whole quads of outputs.
-  if (kind === 'convWeightGrad' && (outputs < 8 || depth < 16)) {
+  // Dot products of rows, read where they lie if each has whole quads of outputs: too narrow for gemm's tiles, or of few outputs.
+  const areQuads = !plain && attrs.stride.at(-1) === 1 && g.out.at(-1)! % 4 === 0;
+  const isNarrow = outputs < 8 || depth < 16 || (areQuads && outputs <= 32 && pixels >= 128);
+  if (kind === 'convWeightGrad' && isNarrow) {
     if (plain) return 0;
-    const areQuads = attrs.stride.at(-1) === 1 && g.out.at(-1)! % 4 === 0;
     return areQuads ? frameBytes(g, attrs) + aligned(depth) + pixels : 4 * depth * pixels;
   }
   if (plain) return kind === 'conv' ? gemmWorkspace(outputs, pixels, depth) : gemmWorkspace(outputs, depth, pixels);
