@@ -28,8 +28,10 @@ const flagsOfSearch = [
   ...flagsOfTrials,
 ] as const;
 
-/** Flags that only a search obeys, for a plan or for the least memory. */
+/** Flags that only a search obeys, for a plan or for the least memory: before anything is measured for it. */
 export function refuseSearchFlags(invocation: Invocation): void {
+  const { own } = invocation;
+  if (own.search === true || own.leastMemory === true) return;
   const asked = flagsOfSearch.find(([name]) => textOf(invocation, name) !== undefined);
   if (!asked) return;
   const isOf = (flags: readonly (readonly [string, string])[]) => flags.some(([name]) => name === asked[0]);

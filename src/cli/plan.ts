@@ -20,6 +20,7 @@ import { refuseSearchFlags, searchOf } from './plan-search.ts';
 
 export async function run(invocation: Invocation): Promise<number> {
   refuseSwallowedExperiment(invocation);
+  refuseSearchFlags(invocation);
   const out = textOf(invocation, 'planOut');
   if (out !== undefined && pathOf(invocation, 'cluster') !== undefined) {
     throw new UsageError('command-line', '--plan-out stores plans that can run here, and those of a --cluster cannot', {
@@ -44,7 +45,6 @@ export async function run(invocation: Invocation): Promise<number> {
   if (searched?.cached && !invocation.quiet)
     process.stderr.write('partita: found by an earlier search with the same limits; --no-cache searches again\n');
   const found = searched?.found;
-  if (!found && !least) refuseSearchFlags(invocation);
   if (least) {
     const only = least.length === 1 ? least[0]!.found : undefined;
     if (only && show) print(only.plan);

@@ -20,7 +20,8 @@ export function shown(value: unknown): string {
   if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`;
   if (Array.isArray(value)) return `[${value.map(shown).join(', ')}]`;
   if (typeof value !== 'object' || value === null) return typeof value === 'string' ? `"${value}"` : String(value);
-  if (Object.getPrototypeOf(value) !== Object.prototype) return String(value);
+  const prototype = Object.getPrototypeOf(value) as unknown;
+  if (prototype !== null && prototype !== Object.prototype) return String(value);
   return `an object with ${Object.keys(value).join(', ') || 'nothing'}`;
 }
 

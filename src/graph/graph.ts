@@ -9,13 +9,13 @@ import {
   type TensorType,
 } from '../core/types.ts';
 import { NodeNames } from './names.ts';
-import { type Node, type Region, Tensor } from './node.ts';
+import { type Node, type Region, shownTensor, Tensor } from './node.ts';
 import type { Attrs, OpRecord } from './op-record.ts';
 import { TypeRuleError } from './op-record.ts';
 import { type Feed, initProblem, isBatched, type ParameterInit, type Source, type SourceKind } from './source.ts';
 import { callerLine } from './source-line.ts';
 
-export { type Node, type Region, Tensor };
+export { type Node, type Region, shownTensor, Tensor };
 
 /** What the step leaves behind in a parameter or a state. */
 export interface Assignment {

@@ -1,3 +1,4 @@
+import { shown } from '../core/options.ts';
 import { type DType, formatType, type Shape, type TensorType } from '../core/types.ts';
 import type { Graph } from './graph.ts';
 import type { Attrs, OpRecord } from './op-record.ts';
@@ -10,6 +11,13 @@ import type { Source } from './source.ts';
  * microbatches: a barrier (`barriers.ts`).
  */
 export type Region = 'micro' | 'step';
+
+/** What was given in place of a tensor, in a message: one of another copy of the library looks like one and is none. */
+export function shownTensor(value: unknown): string {
+  if (value instanceof Tensor) return String(value);
+  const isOther = typeof value === 'object' && value !== null && value.constructor?.name === 'Tensor';
+  return isOther ? 'a tensor of another copy of partita (npm ls partita shows both)' : shown(value);
+}
 
 /** An edge: one output of one node. Compared by identity. */
 export class Tensor {

@@ -55,7 +55,9 @@ export function initProblem(init: ParameterInit): string | undefined {
     case 'data':
       return undefined;
     case 'constant':
-      return isNumber(init.value) ? undefined : `the constant ${init.value} is no finite number`;
+      return typeof init.value === 'number' && !Number.isNaN(init.value)
+        ? undefined
+        : `the constant ${init.value} is no number`;
     case 'uniform':
       return isNumber(init.low) && isNumber(init.high) && init.low <= init.high
         ? undefined

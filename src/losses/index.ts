@@ -9,9 +9,9 @@
  *     objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }]
  */
 import { GraphError } from '../core/errors.ts';
-import { type OptionNames, optionProblem, shown } from '../core/options.ts';
+import { type OptionNames, optionProblem } from '../core/options.ts';
 import { elementCount, formatType, sameShape } from '../core/types.ts';
-import { Tensor } from '../graph/graph.ts';
+import { shownTensor, Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 import { negativeLogProbability } from '../ops/class-loss.ts';
 import { add, log, maximum, mul, neg, sub } from '../ops/elementwise.ts';
@@ -49,7 +49,7 @@ const classOptions = { ...batchedOptions, ignoreIndex: true } as const;
 
 function checkOptions<O>(loss: string, like: Tensor, options: O, names: OptionNames<O>): void {
   if (!(like instanceof Tensor)) {
-    throw new GraphError('loss-options', `${loss}: takes a tensor, got ${shown(like)}${callerLine()}`, {
+    throw new GraphError('loss-options', `${loss}: takes a tensor, got ${shownTensor(like)}${callerLine()}`, {
       fields: { loss, unknown: [] },
       remedy: `losses.${loss}(output, …) with a tensor of a graph`,
     });
@@ -67,8 +67,8 @@ function requireTarget(output: Tensor, target: unknown): void {
   if (target instanceof Tensor || typeof target === 'string') return;
   throw new GraphError(
     'loss-target',
-    `the target of ${output} must be a tensor, or the name of an input, got ${shown(target)}${callerLine()}`,
-    { fields: { output: output.name }, remedy: "losses.mse(output, 'y')" },
+    `the target of ${output} must be a tensor, or the name of an input, got ${shownTensor(target)}${callerLine()}`,
+    { fields: { output: output.name }, remedy: "the name of an input, as in losses.mse(output, 'y')" },
   );
 }
 

@@ -1,5 +1,5 @@
 import { GraphError } from '../core/errors.ts';
-import { checkOptions, shown } from '../core/options.ts';
+import { type OptionNames, optionProblem, shown } from '../core/options.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { ParameterInit } from '../graph/source.ts';
 import { callerLine } from '../graph/source-line.ts';
@@ -40,7 +40,13 @@ export function embeddingWeight(graph: Graph, options: EmbeddingTable): Tensor {
       remedy: 'embeddingWeight(x.graph, { rows, dim })',
     });
   }
-  checkOptions<EmbeddingTable>('embeddingWeight', options, tableOptions);
+  const problem = optionProblem(options, tableOptions satisfies OptionNames<EmbeddingTable>);
+  if (problem) {
+    throw new GraphError('layer-options', `embeddingWeight: ${problem.text}${callerLine()}`, {
+      fields: { layer: 'embeddingWeight', unknown: problem.unknown },
+      remedy: problem.remedy,
+    });
+  }
   const { rows, dim, name, init = normal(), paddingIdx } = options;
   const first: ParameterInit =
     paddingIdx === undefined ? init : { kind: 'zeroRow', of: init, row: rowOf(paddingIdx, rows) };
@@ -56,7 +62,8 @@ export function embedding(indices: Tensor, options: EmbeddingTable | EmbeddingWe
   const isShared = typeof options === 'object' && options !== null && 'weight' in options;
   return scoped('embedding', indices, options, isShared ? sharedOptions : tableOptions, () => {
     const { paddingIdx } = options;
-    if ('weight' in options) requireTensor('embedding: weight', options.weight);
+    if ('weight' in options)
+      requireTensor('embedding: weight', options.weight, 'weight: embeddingWeight(x.graph, { rows, dim })');
     const rows = 'weight' in options ? options.weight.shape[0]! : options.rows;
     if (paddingIdx !== undefined && !(Number.isInteger(paddingIdx) && paddingIdx >= -rows && paddingIdx < rows)) {
       refuse('embedding', indices, `paddingIdx ${paddingIdx} is no row of a table of ${rows}`);

@@ -1,7 +1,6 @@
 import { GraphError } from '../core/errors.ts';
-import { shown } from '../core/options.ts';
 import { formatType } from '../core/types.ts';
-import { Tensor } from '../graph/graph.ts';
+import { shownTensor, Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 
 /** Throws GraphError: what a layer cannot do with its input or options, and how to get what was meant. */
@@ -20,10 +19,14 @@ export function requireShare(layer: string, x: Tensor, option: string, value: nu
 }
 
 /** Refuses what is no tensor where a layer takes one: a program in JavaScript may give anything. */
-export function requireTensor(layer: string, x: unknown): asserts x is Tensor {
+export function requireTensor(
+  layer: string,
+  x: unknown,
+  remedy = `${layer}(x, …) with a tensor x of a graph`,
+): asserts x is Tensor {
   if (x instanceof Tensor) return;
-  throw new GraphError('layer-options', `${layer}: takes a tensor, got ${shown(x)}${callerLine()}`, {
+  throw new GraphError('layer-options', `${layer}: takes a tensor, got ${shownTensor(x)}${callerLine()}`, {
     fields: { layer, shape: null, reason: 'no tensor' },
-    remedy: `${layer}(x, …) with a tensor x of a graph`,
+    remedy,
   });
 }

@@ -2,7 +2,7 @@ import { backward, type Contribution } from '../autodiff/backward.ts';
 import { GraphError, UsageError } from '../core/errors.ts';
 import { shown } from '../core/options.ts';
 import { allocate } from '../core/types.ts';
-import { type Graph, type Node, Tensor } from '../graph/graph.ts';
+import { type Graph, type Node, shownTensor, Tensor } from '../graph/graph.ts';
 import { mergeCommonSubexpressions } from '../graph/passes/common-subexpressions.ts';
 import { foldConstants } from '../graph/passes/constant-folding.ts';
 import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
@@ -58,7 +58,7 @@ const noObjective = (): GraphError =>
 /** A term of the objective, weight·loss. Throws GraphError where it is none. */
 function termOf({ loss, weight }: ModelGraph['objective'][number], at: number): Tensor {
   if (!(loss instanceof Tensor) || loss.rank !== 0 || loss.dtype !== 'f32') {
-    throw new GraphError('objective-scalar', `the objective must be f32[] and is ${loss}`, {
+    throw new GraphError('objective-scalar', `objective.${at}.loss must be f32[] and is ${shownTensor(loss)}`, {
       fields: { term: at },
       remedy: "{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }",
     });

@@ -139,7 +139,14 @@ async function weighAll(
 }
 
 function refuseTrials({ trials }: SearchOptions): void {
-  if (trials === undefined || (Number.isSafeInteger(trials.plans) && trials.plans >= 2)) return;
+  if (trials === undefined) return;
+  if (typeof trials.time !== 'function') {
+    throw new UsageError('search-trials', 'trials.time: there is nothing that tells what steps take', {
+      fields: { got: typeof trials.time },
+      remedy: 'trials: { plans: 6, time: (plans) => profile.timePlans(plans, feed) }',
+    });
+  }
+  if (Number.isSafeInteger(trials.plans) && trials.plans >= 2) return;
   throw new UsageError('search-trials', `trials.plans: expected a whole number of at least 2, got ${trials.plans}`, {
     fields: { got: trials.plans },
     remedy: 'leave out trials: one plan alone has nothing to be compared with',

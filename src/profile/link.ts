@@ -23,7 +23,7 @@ export const linkModel: Model = {
         Array.from({ length: 2 }, (_, i) => {
           // Some milliseconds on the fastest of cores too.
           let h: Tensor = square(`h${n}.${i}`, 256);
-          for (let k = 0; k < 4; k++) h = matmul(h, w);
+          for (let k = 0; k < 6; k++) h = matmul(h, w);
           return n === 0 ? sum(h) : add(square(`w${n}.${i}`, n), sum(h));
         }),
       );
@@ -85,7 +85,8 @@ const isWhole = ({ bytesPerSecond, secondsLatency }: Partial<MachineCosts['link'
 /** A receiver that has waited so long sleeps: it has stopped to look on. */
 const ASLEEP_SECONDS = 1.25 * LOOK_SECONDS;
 
-function messagesOf(plan: Plan, { times }: LinkRun): SentMessage[] {
+/** Those whose receiver slept. Milliseconds of `times`, which all devices share, to seconds. */
+export function messagesOf(plan: Plan, { times }: Pick<LinkRun, 'times'>): SentMessage[] {
   const [sender, receiver] = plan.programs.forward!.devices;
   const receives = new Map(
     receiver!.instructions.flatMap((i, at) => (i.kind === 'receive' ? [[i.message, at] as const] : [])),

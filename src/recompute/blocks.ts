@@ -124,8 +124,7 @@ function boundaries(
   for (let i = 0; i < nodes.length; i++) passing.push((live += change[i]!));
   const candidates = nodes.flatMap((n, i) => (i > 0 && !n.op!.alias ? [i] : []));
   if (candidates.length < most) return [0, ...candidates];
-  const narrow = narrowest(candidates, (at) => passing[at]!);
-  const chosen = narrow.length > 0 ? narrow : candidates;
+  const chosen = narrowest(candidates, (at) => passing[at]!);
   if (chosen.length < most) return [0, ...chosen];
   const total = nodes.reduce((sum, n) => sum + seconds(n), 0);
   const starts = [0];

@@ -19,7 +19,7 @@ export interface ChainWays {
 /** `worth`: names of the values that are kept where all of a block is; default: all that are read going back. */
 export function chainWays(forward: StageForward, worth?: ReadonlySet<string>): ChainWays {
   const blocks = blocksOf(forward, worth);
-  const unit = Math.ceil((1.25 * blocksOf(forward).bytes) / UNITS);
+  const unit = Math.max(1, Math.ceil((1.25 * blocksOf(forward).bytes) / UNITS));
   const chain = blocks.chain(unit);
   const table = new BackwardTable(chain, UNITS);
   const sizes = Array.from({ length: SIZES }, (_, i) => Math.ceil(((i + 1) * UNITS) / SIZES));

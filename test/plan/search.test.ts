@@ -17,7 +17,13 @@ import {
 import { draftPlan, graphsOf, type Plan, PlanCache, type PlanRequest, type ScheduleWord } from '../../src/plan/plan.ts';
 import { estimateBytes, estimateSeconds } from '../../src/plan/search/estimate.ts';
 import { candidatesToTry } from '../../src/plan/search/trials.ts';
-import { type EvaluatedCandidate, partitionWays, searchedMicrobatches, searchPlan } from '../../src/plan/search.ts';
+import {
+  type EvaluatedCandidate,
+  partitionWays,
+  searchedMicrobatches,
+  searchPlan,
+  type Trials,
+} from '../../src/plan/search.ts';
 import { forwardEdges, linkSeconds, stageCosts, taskSeconds } from '../../src/plan/stage-costs.ts';
 import { stepBoundOf, stepTimeBound } from '../../src/plan/step-bound.ts';
 import { chainEdges, makeSchedule, scheduleNames } from '../../src/schedule/index.ts';
@@ -603,7 +609,9 @@ describe('the search for a plan', () => {
       expect(time).not.toHaveBeenCalled();
     });
 
-    it('refuses to try fewer than two', async () => {
+    it('refuses to try fewer than two, or with nothing that times them', async () => {
+      const untimed = { plans: 3 } as unknown as Trials;
+      await expect(searchPlan(request, { ...options, trials: untimed })).rejects.toThrow('trials.time');
       for (const plans of [1, 0, 2.5, Number.NaN]) {
         const trials = { plans, time: async () => [] };
         await expect(searchPlan(request, { ...options, trials })).rejects.toMatchObject({ code: 'search-trials' });

@@ -17,7 +17,7 @@ import { breakdownOf } from '../../src/profile/breakdown.ts';
 import { cacheFolder, MeasurementCache } from '../../src/profile/cache.ts';
 import { costsOfProfile, kernelRuns, profileFor, withMeasuredLinks } from '../../src/profile/costs.ts';
 import { comparable, onOneDevice, profileModel, profileModels, profileOf, teams } from '../../src/profile/kernels.ts';
-import { fitSends, fitWakes } from '../../src/profile/link.ts';
+import { fitSends, fitWakes, linkModel, messagesOf } from '../../src/profile/link.ts';
 import { measureMachine } from '../../src/profile/machine.ts';
 import { type Feed, recordSteps } from '../../src/profile/record.ts';
 import { leastDisturbed, watchRunDelay } from '../../src/profile/run-delay.ts';
@@ -336,6 +336,31 @@ describe('the cache', () => {
     const profile = newProfile(someMachine, 1, {});
     expect(costsOfProfile(profile, own).link(0, 1).bytesPerSecond).toBe(7);
     expect(costsOfProfile(profile, request()).link(0, 1)).toEqual(threadLink(someMachine));
+  });
+});
+
+describe('a link', () => {
+  it('is that of messages whose receivers slept: what sending takes, and going on behind it', () => {
+    const plan = makePlan({
+      ...request({ optimizer: undefined }),
+      model: linkModel,
+      programs: { forward: { batch: 1, mode: 'forward', outputs: true } },
+      microbatches: 1,
+      partition: { stages: { 'first*': 0, '*': 1 } },
+    });
+    const [sender, receiver] = plan.programs.forward!.devices;
+    const times = [sender!, receiver!].map(({ instructions }) => new Float64Array(2 * instructions.length));
+    const sends = sender!.instructions.flatMap((send, at) => (send.kind === 'send' ? [{ send, at }] : []));
+    expect(sends.length).toBeGreaterThan(4);
+    sends.forEach(({ send, at }, i) => {
+      const to = receiver!.instructions.findIndex((r) => r.kind === 'receive' && r.message === send.message);
+      const begin = 10 * (i + 1);
+      // The second has waited for 3 ms, the others hardly; milliseconds.
+      times[0]!.set([begin, begin + 0.25], 2 * at);
+      times[1]!.set([begin - (i === 1 ? 3 : 0.5), begin + 0.375], 2 * to);
+    });
+    const bytes = sender!.buffers[sends[1]!.send.buffer]!.bytes;
+    expect(messagesOf(plan, { times })).toEqual([{ bytes, seconds: 0.25e-3, wakeSeconds: 0.125e-3 }]);
   });
 });
 

@@ -110,7 +110,8 @@ describe('plans in trial', () => {
     const plans = [planOfWidth(8), planOfWidth(8)];
     expect(await timePlans(plans, feed, { signal: AbortSignal.abort() })).toEqual([undefined, undefined]);
     const times = await timePlans(plans, stopping, { timeLimitSeconds: 3600, signal: stop.signal });
-    expect(times.every((t) => t === undefined) || times.every((t) => t!.turns > 0)).toBe(true);
+    // Warming up and one turn each are at most 2·(2 + 5 + 52) steps.
+    for (const time of times) expect(time!.turns).toBeGreaterThan(0);
   });
 
   it('refuse no time and no end of it, and throw what a step throws', async () => {

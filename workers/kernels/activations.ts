@@ -14,7 +14,8 @@ export function activation(op: i32, x: v128, p: v128, q: v128, r: v128): v128 {
   const zero = f32x4.splat(0);
   if (op == ELU) {
     const negative = f32x4.mul(q, vexpm1Negative(f32x4.mul(x, r)));
-    return v128.bitselect(f32x4.mul(x, p), negative, f32x4.gt(x, zero));
+    // Zeros keep their sign.
+    return v128.bitselect(f32x4.mul(x, p), negative, f32x4.ge(x, zero));
   }
   if (op == LEAKY_RELU) return v128.bitselect(x, f32x4.mul(x, p), f32x4.gt(x, zero));
   // pmax(x, c) and pmin(x, c) keep x's NaN.

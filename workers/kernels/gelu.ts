@@ -44,7 +44,8 @@ export function vgelu(x: v128): v128 {
   const t = limit(x);
   // x·Φ(−|x|), the density last: it may be subnormal. Only +∞ must not meet the zero density.
   const q = f32x4.mul(f32x4.mul(f32x4.pmin(x, splat(14)), tail(t)), gauss(t));
-  return v128.bitselect(q, f32x4.sub(x, q), f32x4.lt(x, splat(0)));
+  // Zeros keep their sign.
+  return v128.bitselect(q, f32x4.sub(x, q), f32x4.le(x, splat(0)));
 }
 
 /** Φ(x) + x·φ(x). */

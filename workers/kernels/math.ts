@@ -155,9 +155,9 @@ export function vtanh(x: v128): v128 {
   // otherwise 1 − 2 / (e^2|x| + 1): the quotient is small enough not to carry the error of exp into the result, and from
   // 2|x| = 19 on the result is 1.
   const large = f32x4.sub(splat(1), f32x4.div(splat(2), expTwicePlusOne(f32x4.pmin(a, splat(9.5)))));
-  const signed = v128.or(large, v128.and(x, i32x4.splat(i32.MIN_VALUE)));
-  // NaN is not ≥ 0.625, and the polynomial keeps it.
-  return v128.bitselect(signed, small, f32x4.ge(a, splat(0.625)));
+  // NaN is not ≥ 0.625, and the polynomial keeps it, but loses the sign of zero.
+  const either = v128.bitselect(large, small, f32x4.ge(a, splat(0.625)));
+  return v128.or(either, v128.and(x, i32x4.splat(i32.MIN_VALUE)));
 }
 
 /** Two lanes of x < 0 ? e / (1 + e) : 1 / (1 + e), e = (1 + fraction)·2^n = e^−|x|, in f64. */

@@ -5,9 +5,9 @@ import type { EvaluatedCandidate } from './candidate.ts';
 const WORTH_TRYING = 0.25;
 
 /**
- * Of `fitting`, the fastest first, in the order in which they are tried: the fastest, then the fastest of each other number of microbatches and of each other
- * schedule, since what predictions get wrong (caches, wakes, kernels' times at another size) is nearly the same for plans
- * that differ in neither; then the next by prediction.
+ * What to try of `fitting` (the fastest first), in order: the fastest, then the fastest of each other number of
+ * microbatches and of each other schedule, since what predictions get wrong (caches, wakes, kernels' times at another size)
+ * is nearly the same for plans that differ in neither; then the next by prediction.
  */
 export function candidatesToTry(fitting: readonly EvaluatedCandidate[]): EvaluatedCandidate[] {
   const [best] = fitting;

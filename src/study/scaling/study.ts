@@ -156,12 +156,13 @@ export async function runScalingStudy(
     given,
   );
   const skipped: Skipped[] = [];
+  const breathe = breathing(recorder.signal);
   const has = (part: ScalingPart) => options.parts.includes(part);
   const measured = has('timing') && has('strong') ? await timeStrong(design, options, recorder, skipped) : [];
   for (const variant of design.variants) {
-    if (has('strong')) await strongOrWeak('strong', variant, design, recorder, skipped, measured);
-    if (has('weak')) await strongOrWeak('weak', variant, design, recorder, skipped, measured);
-    if (has('links')) await playLinks(variant, design, recorder, skipped);
+    if (has('strong')) await strongOrWeak('strong', variant, design, recorder, breathe, skipped, measured);
+    if (has('weak')) await strongOrWeak('weak', variant, design, recorder, breathe, skipped, measured);
+    if (has('links')) await playLinks(variant, design, recorder, breathe, skipped);
   }
   const { prepared } = design.variants[0]!;
   const graph = graphOf(prepared);
@@ -211,6 +212,7 @@ async function strongOrWeak(
   { series, prepared }: Variant,
   { deviceCounts, schedules, microbatches }: ScalingDesign,
   recorder: StudyRecorder<ScalingTables, ScalingPart>,
+  breathe: () => Promise<void>,
   skipped: Skipped[],
   measured: readonly MeasuredStep[],
 ): Promise<void> {
@@ -220,7 +222,6 @@ async function strongOrWeak(
   const samples = samplesOf(prepared);
   const limit = mostStages(graph, costs);
   const total = schedules.length * microbatches.length * deviceCounts.length;
-  const breathe = breathing(recorder.signal);
   let done = 0;
   for (const schedule of schedules) {
     const stagesPerDevice = usualStages(schedule);
@@ -308,6 +309,7 @@ async function playLinks(
   { series, prepared }: Variant,
   { deviceCounts, schedules, microbatches, bandwidths }: ScalingDesign,
   recorder: StudyRecorder<ScalingTables, ScalingPart>,
+  breathe: () => Promise<void>,
   skipped: Skipped[],
 ): Promise<void> {
   const graph = graphOf(prepared);
@@ -319,11 +321,11 @@ async function playLinks(
     return;
   }
   const M = microbatches[microbatches.length >> 1]!;
-  const breathe = breathing(recorder.signal);
   let done = 0;
   for (const schedule of schedules) {
     const stagesPerDevice = usualStages(schedule);
     for (const devices of counts) {
+      await breathe();
       const figures = repeatModel(graph, costs, devices, stagesPerDevice, M);
       const play = (bytesPerSecond: number, secondsLatency = costs.link(0, 1).secondsLatency): number =>
         playPipeline({

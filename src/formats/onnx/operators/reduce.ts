@@ -45,11 +45,11 @@ const asFloats =
 export const reduceOperators: OperatorTable = {
   ReduceL1: reduction(
     ofFloats((x, options) => vectorNorm(x, { ...options, ord: 1 })),
-    asFloats(abs),
+    abs,
   ),
   ReduceL2: reduction(
     ofFloats((x, options) => vectorNorm(x, { ...options, ord: 2 })),
-    asFloats(abs),
+    abs,
   ),
   ReduceLogSum: reduction(
     ofFloats((x, options) => log(sum(x, options))),
