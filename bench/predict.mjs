@@ -10,10 +10,12 @@
 // For each model, in turns of some steps: its kernels are timed on one device (on two at once for layouts of two), then a
 // layout that they predict runs. Means over all turns are compared: a shared machine's cores change their speed within
 // seconds, and a mean step is made of mean kernels. The prediction plays each program with the speeds that the cores had
-// while the kernels were timed; the column "steady" is the same with constant speeds. Steps that waited for a core (Linux
-// tells) do not count. Run it on an idle machine with at least two cores.
+// while the kernels were timed; the column "steady" is the same with constant speeds. Run it on an idle machine with at least two
+// cores.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { experiment, makePlan, plan as plans, profile, profiledCosts, Session, schedule, table } from 'partita';
 import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
@@ -90,24 +92,27 @@ function requestOf(config, layout) {
   };
 }
 
-/** About so long a plan runs before another has its turn. */
-const WINDOW_SECONDS = 0.08;
+/** About so long a plan runs before another has its turn, and before what counts of it. */
+const WINDOW_SECONDS = 0.25;
+const LEADING_SECONDS = 0.05;
+
+/** Called between turns: the figures and tensors of this comparison are garbage that no training has. */
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc');
 
 /** Places in each recorded window at which a simulated step begins. */
 const BEGINS = [0, 0.21, 0.43, 0.67];
 
-const stepsWithin = (seconds) => Math.max(3, Math.min(24, Math.round(WINDOW_SECONDS / seconds)));
-
-/** Steps of a turn that do not count: one that is asked for and finds the other plan's data in the caches, and the next. */
-const FIRST = 2;
+const stepsWithin = (seconds, window = WINDOW_SECONDS) => Math.max(2, Math.min(100, Math.round(window / seconds)));
 
 /** A turn of a layout as a training runs: seconds are from the end of one step to the next one's, as from barrier to barrier. */
-async function trained({ session, turn }, feed) {
+async function trained({ session, leading, counted }, feed) {
+  collectGarbage();
+  const turn = leading + counted;
   const own = [];
   const stage = (step) => session.stage('train', feed.tensorsAt(step), { step, ahead: step > 0 });
   let next = stage(0);
   let last = performance.now();
-  let delay;
   for (let i = 0; i < turn; i++) {
     const meanwhile = () => {
       if (i + 1 < turn) next = stage(i + 1);
@@ -115,12 +120,9 @@ async function trained({ session, turn }, feed) {
     const { reports } = await session.runStaged(next, { lr: 1e-3, meanwhile });
     const before = last;
     last = performance.now();
-    if (i >= FIRST) own.push({ seconds: (last - before) / 1000, busy: reports.map((r) => r.busySeconds) });
-    else delay = profile.watchRunDelay();
+    if (i >= leading) own.push({ seconds: (last - before) / 1000, busy: reports.map((r) => r.busySeconds) });
   }
-  // Of the whole turn: asking takes time too, and the devices are at the next step by then.
-  const delaySeconds = delay() / own.length;
-  return own.map((step) => ({ ...step, delaySeconds }));
+  return own;
 }
 
 /**
@@ -139,7 +141,7 @@ async function runModel(name, config, machine, until) {
       const recorder = await profile.StepRecorder.open(alone, feed, { busyDevices: layout.devices, seed: 0 });
       const first = await recorder.summary([await recorder.run(8, 6)]);
       group = { feed, recorder, windows: [], runs: [], costs: profiledCosts(profile.profileOf(first, machine)) };
-      group.steps = Math.max(2, stepsWithin(first.stepSeconds) >> 1);
+      group.steps = Math.max(2, stepsWithin(first.stepSeconds, LEADING_SECONDS));
       groups.set(key, group);
     }
     let plan;
@@ -150,14 +152,15 @@ async function runModel(name, config, machine, until) {
       continue;
     }
     const session = await Session.open(plan, { seed: 0, audit: false });
-    group.runs.push({ layout, plan, session, turn: 8, steps: [] });
+    group.runs.push({ layout, plan, session, leading: 2, counted: 20, steps: [] });
   }
   for (let round = 0; round < leastRounds || performance.now() < until; round++) {
     for (const { feed, recorder, windows, runs, steps } of groups.values()) {
       for (const run of round % 2 ? [...runs].reverse() : runs) {
         const window = await recorder.run(steps, 1);
         const own = await trained(run, feed);
-        run.turn = FIRST + stepsWithin(median(own.map((s) => s.seconds)));
+        const seconds = median(own.map((s) => s.seconds));
+        [run.leading, run.counted] = [stepsWithin(seconds, LEADING_SECONDS), stepsWithin(seconds)];
         if (round === 0) continue; // warms up
         windows.push(window);
         run.steps.push(...own);
@@ -175,7 +178,6 @@ async function runModel(name, config, machine, until) {
       const peaks = await session.measuredPeaks();
       await session.close();
       const { devices } = plan.request;
-      const counted = profile.leastDisturbed(steps);
       const priced = { ...plan, request: { ...plan.request, costs } };
       const steady = plans.steadyStepOf(priced);
       if (!steady) throw new Error(`${name}: steps of ${layout.schedule} can not be begun ahead`);
@@ -191,7 +193,7 @@ async function runModel(name, config, machine, until) {
       if (simulated.length === 0)
         throw new Error(`${name}: others took the cores all the time; run it on an idle machine`);
       const predicted = mean(simulated.map((s) => s.stepSeconds));
-      const measured = mean(counted.map((s) => s.seconds));
+      const measured = mean(steps.map((s) => s.seconds));
       rows.push({
         model: name,
         devices: layout.devices,
@@ -205,10 +207,10 @@ async function runModel(name, config, machine, until) {
         error: predicted / measured - 1,
         steadyError: steady.stepSeconds / measured - 1,
         busyErrors: devices.map(
-          (_, d) => mean(simulated.map((s) => s.busySeconds[d])) / mean(counted.map((s) => s.busy[d])) - 1,
+          (_, d) => mean(simulated.map((s) => s.busySeconds[d])) / mean(steps.map((s) => s.busy[d])) - 1,
         ),
         memoryErrorBytes: Math.max(...planned.map((p, d) => Math.abs(p - peaks[d]))),
-        steps: counted.length,
+        steps: steps.length,
       });
     }
   }

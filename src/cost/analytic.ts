@@ -64,7 +64,7 @@ export const referenceDevice: DeviceModel = {
  * For how long a thread looks on before it sleeps, where nobody else wants its core: what devices wait for each other within
  * a step of a few milliseconds, many times what waking it would take. The run time's own figures.
  */
-export const LOOK_SECONDS = 1e-3;
+export const LOOK_SECONDS = 4e-3;
 /** The same where others may want it, or nobody tells: what falling asleep takes, so that looking on costs no more than it may save. */
 export const BRIEF_LOOK_SECONDS = 10e-6;
 

@@ -7,6 +7,8 @@ import { type AnalyticCostOptions, analyticCosts, type CostModel } from './model
 
 const positive = (doc: string) => number({ above: 0, doc });
 const seconds = (doc: string) => number({ min: 0, doc });
+/** Files from before it was measured say nothing of it. */
+const laterSeconds = (doc: string) => number({ min: 0, default: 0, doc });
 
 /** What the constants depend on: another processor, Node or build of the kernels is another machine. */
 export const machineIdentitySchema = object({
@@ -34,6 +36,8 @@ export const machineSchema = object({
   step: object({
     seconds: seconds('of any step beside its devices'),
     secondsPerDevice: seconds('by which each device begins later than the one before'),
+    secondsBetween: laterSeconds('that a device spends between two steps of a training, which are begun ahead'),
+    hostSeconds: laterSeconds('of a core that the host takes in each step of a training'),
   }),
   /** Between two devices of this process. */
   link: object({
@@ -53,6 +57,12 @@ export const threadLink = ({ link, identity }: Pick<MachineCosts, 'link' | 'iden
   secondsLook: identity.platform.startsWith('linux') ? LOOK_SECONDS : BRIEF_LOOK_SECONDS,
 });
 
+/** The host has a core of its own where devices leave it one. */
+export const betweenSteps = ({ step, identity }: Pick<MachineCosts, 'step' | 'identity'>, devices: number) => ({
+  secondsBetween: step.secondsBetween,
+  hostSeconds: devices < identity.cores ? 0 : step.hostSeconds,
+});
+
 /** A roofline whose figures were measured; nothing of the model at hand was. */
 export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCostOptions, 'link'> = {}): CostModel {
   const device: DeviceModel = { ...machine.device, speed: 1 };
@@ -69,5 +79,6 @@ export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCost
     ),
     stepSeconds: () => machine.step.seconds,
     startSeconds: (device) => device * machine.step.secondsPerDevice,
+    betweenSteps: (devices) => betweenSteps(machine, devices),
   };
 }

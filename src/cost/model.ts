@@ -36,6 +36,11 @@ export interface CostModel {
   readonly stepSeconds?: (devices: number) => number;
   /** Seconds from a step's beginning until a device has the host's word: one is told after the other. Default: none. */
   readonly startSeconds?: (device: number) => number;
+  /**
+   * Of a training whose steps are begun ahead, on so many devices: what each spends between two steps, and what the host takes
+   * in each step of a core that a device has, where the devices leave it none. Default: nothing.
+   */
+  readonly betweenSteps?: (devices: number) => { readonly secondsBetween: number; readonly hostSeconds: number };
   /** The link from one device to another. */
   readonly link: (from: number, to: number) => LinkModel;
 }

@@ -1,6 +1,6 @@
 /** What a message takes between two devices: measured with messages of many sizes, whose receiver sleeps. */
 import { median, quantile } from '../core/statistics.ts';
-import { defaultLink, LOOK_SECONDS } from '../cost/analytic.ts';
+import { BRIEF_LOOK_SECONDS, defaultLink } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { add } from '../ops/elementwise.ts';
@@ -11,7 +11,7 @@ import type { Plan } from '../plan/plan.ts';
 import { Session } from '../train/session.ts';
 import { leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
 
-/** Messages of few and of many bytes, each behind enough work that its receiver has looked on in vain and fallen asleep. */
+/** Messages of few and of many bytes, each behind enough work that its receiver has fallen asleep. */
 export const linkModel: Model = {
   name: 'link',
   build() {
@@ -50,7 +50,7 @@ export async function measureLink(
   plan: Plan,
   { steps, quantile: q, copyBytesPerSecond, signal }: LinkOptions,
 ): Promise<MachineCosts['link']> {
-  await using session = await Session.open(plan, { audit: false });
+  await using session = await Session.open(plan, { audit: false, lookSeconds: 0 });
   const runs: LinkRun[] = [];
   let link: Partial<MachineCosts['link']> = {};
   for (let turn = 0; turn < TURNS && !isWhole(link); turn++) {
@@ -82,8 +82,8 @@ export interface SentMessage {
 const isWhole = ({ bytesPerSecond, secondsLatency }: Partial<MachineCosts['link']>): boolean =>
   bytesPerSecond !== undefined && secondsLatency !== undefined;
 
-/** A receiver that has waited so long sleeps: it has stopped to look on. */
-const ASLEEP_SECONDS = 1.25 * LOOK_SECONDS;
+/** A receiver that has waited so long sleeps, and its core may rest. */
+const ASLEEP_SECONDS = 100 * BRIEF_LOOK_SECONDS;
 
 /** Those whose receiver slept. Milliseconds of `times`, which all devices share, to seconds. */
 export function messagesOf(plan: Plan, { times }: Pick<LinkRun, 'times'>): SentMessage[] {

@@ -2,6 +2,7 @@
  * The constants of this machine, measured with the real kernels on real devices: small programs whose instructions are
  * recorded as those of a model's step are.
  */
+import { performance as loop } from 'node:perf_hooks';
 import { median, quantile } from '../core/statistics.ts';
 import type { MachineCosts } from '../cost/machine.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
@@ -10,6 +11,7 @@ import { add, mul } from '../ops/elementwise.ts';
 import { matmul } from '../ops/matmul.ts';
 import { sum } from '../ops/reduce.ts';
 import type { Model } from '../optim/model.ts';
+import { makeOptimizer } from '../optim/optimizer.ts';
 import { makePlan, type Plan } from '../plan/plan.ts';
 import type { Instruction } from '../program/instruction.ts';
 import { Session } from '../train/session.ts';
@@ -55,7 +57,7 @@ export async function measureMachine({
     },
     copyBytesPerSecond,
     secondsPerInstruction: tiny.secondsBetween,
-    step: { seconds: host, secondsPerDevice: late },
+    step: { seconds: host, secondsPerDevice: late, ...(await betweenSteps(signal)) },
     link: await measureLink(planOf(linkModel, 2), { steps, quantile: q, copyBytesPerSecond, signal }),
   };
 }
@@ -115,6 +117,53 @@ const apartModel: Model = {
     return { graph, objective: [] };
   },
 };
+
+/** Some milliseconds of training on one device. */
+const trainedModel: Model = {
+  name: 'trained',
+  build() {
+    const graph = new Graph();
+    const w = graph.parameter('w', [256, 256], init);
+    return { graph, objective: [{ loss: sum(matmul(matmul(w, w), w)), weight: 1 }] };
+  },
+};
+
+/** Steps of the training that count; as many before them, in which code is compiled. */
+const TRAINED_STEPS = 100;
+
+/**
+ * Of a training whose steps are begun ahead: what its device spends between two steps, and what the host takes of a core in each,
+ * seconds.
+ */
+async function betweenSteps(signal?: AbortSignal): Promise<{ secondsBetween: number; hostSeconds: number }> {
+  const plan = makePlan({
+    model: trainedModel,
+    programs: { train: { batch: 1, mode: 'train' } },
+    microbatches: 1,
+    devices: [{ backend: 'wasm', memory: null, speed: 1 }],
+    partition: 'auto',
+    optimizer: makeOptimizer({ kind: 'sgd', lr: 0 }),
+  });
+  await using session = await Session.open(plan, { audit: false });
+  const stage = (step: number) => session.stage('train', {}, { step, ahead: step > 0 });
+  let next = stage(0);
+  let [begin, within] = [0, 0];
+  let before = loop.eventLoopUtilization();
+  for (let step = 0; step < 2 * TRAINED_STEPS; step++) {
+    if (step === TRAINED_STEPS) [begin, before] = [performance.now(), loop.eventLoopUtilization()];
+    const meanwhile = () => {
+      next = stage(step + 1);
+    };
+    const { reports } = await session.runStaged(next, { meanwhile, signal });
+    if (step >= TRAINED_STEPS) within += reports[0]!.seconds;
+  }
+  const seconds = (performance.now() - begin) / 1000;
+  const { active } = loop.eventLoopUtilization(before);
+  return {
+    secondsBetween: Math.max(0, seconds - within) / TRAINED_STEPS,
+    hostSeconds: active / 1000 / TRAINED_STEPS,
+  };
+}
 
 /** Median over an op's instructions of the rate of what they do. */
 function rate(

@@ -4,12 +4,13 @@ import { BRIEF_LOOK_SECONDS } from '../cost/analytic.ts';
  * The control block: one SharedArrayBuffer of i32 words that all devices and the coordinator see. It carries no data, only
  * counters and doorbells; the largest distance between two counters is far below 2³¹, so they may wrap.
  *
- * A device ever waits on one futex, its bell. Whoever changes something a device may wait for rings its bell:
+ * A device ever waits on one futex, its bell. Whoever changes a counter that a device may wait for rings its bell:
  *
- *     asleep = 1; for (;;) { seen = bell; if (abort) throw; if (ready()) return; wait(bell, seen) }
+ *     goal = …; sleepsFor = counter; for (;;) { seen = bell; if (abort) throw; if (counter ≥ goal) return; wait(bell, seen) }
  *
  * The bell is read before the condition, so that a change between the check and the wait makes the wait return at once; and
- * who changes something reads `asleep` behind it, so that a device which is not called looks at the condition afterwards.
+ * who changes a counter reads `sleepsFor` behind it, so that a device which is not called looks at the counter afterwards. Only
+ * who sleeps for this counter, and has its goal with it, is called: a call takes both threads longer than many a message.
  */
 const HEADER = 16;
 /**
@@ -36,8 +37,12 @@ const WAITING_ON = 17;
 const POSITION = 18;
 const ARRIVED = 19;
 const WAITS = 20;
+const GOAL = 21;
 const MAIL = 22;
-const ASLEEP = 23;
+/** What the device sleeps for: the word of a counter, which is to reach its goal, or word of the host (`FOR_WORK`); 0 while awake. */
+const SLEEPS_FOR = 23;
+const AWAKE = 0;
+const FOR_WORK = -1;
 /** Of the latest two orders, two f64 each: seconds of the step, and of its waits. */
 const SECONDS = 24;
 /** Of the latest two orders. */
@@ -73,6 +78,8 @@ export interface StepOrder {
 
 /** Upper bound of one sleep: should the coordinator vanish, the device still looks up. */
 const BACKSTOP_MS = 1000;
+/** Behind a step, where the host may want a core to say what comes next. */
+const LOOK_FOR_WORK_SECONDS = 5e-4;
 /** Looks between two at the clock. With fewer cores than devices there are no others: each is time that whoever is waited for has not got. */
 const LOOKS = 20;
 
@@ -127,21 +134,22 @@ export class Control {
   }
   /** Counts a message from `from` to `to` as delivered and wakes the receiver. */
   countSent(from: number, to: number): void {
-    Atomics.add(this.words, this.#pair(from, to, SENT), 1);
-    this.ring(to);
+    this.#count(this.sentWord(from, to));
+    this.#call(to, this.sentWord(from, to));
   }
   /** Counts a receive buffer as ready and wakes the sender. */
   countPosted(from: number, to: number): void {
-    Atomics.add(this.words, this.#pair(from, to, POSTED), 1);
-    this.ring(from);
+    this.#count(this.postedWord(from, to));
+    this.#call(from, this.postedWord(from, to));
   }
 
   arrived(device: number): number {
     return Atomics.load(this.words, this.#device(device, ARRIVED));
   }
   countArrived(device: number): void {
-    Atomics.add(this.words, this.#device(device, ARRIVED), 1);
-    for (let d = 0; d < this.devices; d++) if (d !== device) this.ring(d);
+    const word = this.arrivedWord(device);
+    this.#count(word);
+    for (let d = 0; d < this.devices; d++) if (d !== device) this.#call(d, word);
   }
 
   setPosition(device: number, instruction: number): void {
@@ -168,10 +176,26 @@ export class Control {
     return Atomics.load(this.words, this.#device(device, WAITING_ON));
   }
 
+  #count(word: number): void {
+    Atomics.add(this.words, word, 1);
+  }
+
+  /** Rings, and wakes the device where it sleeps. */
   ring(device: number): void {
-    const bell = this.#device(device, BELL);
-    Atomics.add(this.words, bell, 1);
-    if (Atomics.load(this.words, this.#device(device, ASLEEP)) === 1) Atomics.notify(this.words, bell);
+    if (this.#sleepsFor(device) !== AWAKE) Atomics.notify(this.words, this.#device(device, BELL));
+  }
+
+  /** Rings behind a change of a counter, or for work, and wakes the device where that is what it sleeps for. */
+  #call(device: number, what: number): void {
+    if (this.#sleepsFor(device) !== what) return;
+    const goal = Atomics.load(this.words, this.#device(device, GOAL));
+    if (what === FOR_WORK || this.reached(what, goal)) Atomics.notify(this.words, this.#device(device, BELL));
+  }
+
+  /** Rings, too: whoever lies down meanwhile looks at what it waits for again. */
+  #sleepsFor(device: number): number {
+    Atomics.add(this.words, this.#device(device, BELL), 1);
+    return Atomics.load(this.words, this.#device(device, SLEEPS_FOR));
   }
 
   /** Ends the step everywhere; the first culprit is kept. `culprit` −1: nobody's fault. */
@@ -189,8 +213,8 @@ export class Control {
 
   /** Counts a message to the device's event loop, behind its sending: a device that sleeps between steps goes and reads it. */
   countMail(device: number): void {
-    Atomics.add(this.words, this.#device(device, MAIL), 1);
-    this.ring(device);
+    this.#count(this.#device(device, MAIL));
+    this.#call(device, FOR_WORK);
   }
 
   /**
@@ -209,7 +233,7 @@ export class Control {
     Atomics.store(words, at + AHEAD, isAhead ? 1 : 0);
     Atomics.store(words, at + LEFT, devices);
     Atomics.store(words, ORDER, order);
-    for (let d = 0; d < devices; d++) this.ring(d);
+    for (let d = 0; d < devices; d++) this.#call(d, FOR_WORK);
     return order;
   }
   /** How many steps have been given. */
@@ -232,7 +256,7 @@ export class Control {
   decide(order: number, isWanted: boolean): void {
     Atomics.store(this.words, IS_WANTED, isWanted ? 1 : 0);
     Atomics.store(this.words, DECIDED, order);
-    for (let d = 0; d < this.devices; d++) this.ring(d);
+    for (let d = 0; d < this.devices; d++) this.#call(d, DECIDED);
   }
   isDecided(order: number): boolean {
     return this.reached(DECIDED, order);
@@ -279,15 +303,15 @@ export class Control {
    * thread: for worker threads only.
    */
   waitForWork(device: number, orders: number, mail: number): boolean {
-    const until = this.#looksUntil(this.#lookSeconds);
+    const until = this.#looksUntil(Math.min(this.#lookSeconds, LOOK_FOR_WORK_SECONDS));
     this.#lookSeconds = 0;
     do for (let i = LOOKS; i > 0; i--) if (this.orders !== orders || this.hasMail(device, mail)) return true;
     while (until > 0 && performance.now() < until);
-    const [bell, asleep] = [this.#device(device, BELL), this.#device(device, ASLEEP)];
-    Atomics.store(this.words, asleep, 1);
+    const [bell, sleepsFor] = [this.#device(device, BELL), this.#device(device, SLEEPS_FOR)];
+    Atomics.store(this.words, sleepsFor, FOR_WORK);
     const seen = Atomics.load(this.words, bell);
     if (this.orders === orders && !this.hasMail(device, mail)) Atomics.wait(this.words, bell, seen, BACKSTOP_MS);
-    Atomics.store(this.words, asleep, 0);
+    Atomics.store(this.words, sleepsFor, AWAKE);
     return this.orders !== orders || this.hasMail(device, mail);
   }
   /** Of `read` messages that have been taken: one may be read before it is counted. */
@@ -336,17 +360,18 @@ export class Control {
     const until = this.#looksUntil(lookSeconds);
     do for (let i = LOOKS; i > 0; i--) if (this.reached(word, goal)) return;
     while (until > 0 && performance.now() < until);
-    const [bell, asleep] = [this.#device(device, BELL), this.#device(device, ASLEEP)];
+    const [bell, sleepsFor] = [this.#device(device, BELL), this.#device(device, SLEEPS_FOR)];
     this.setState(device, 'waiting', waitingOn);
-    Atomics.store(this.words, asleep, 1);
+    Atomics.store(this.words, this.#device(device, GOAL), goal);
+    Atomics.store(this.words, sleepsFor, word);
     for (;;) {
       const seen = Atomics.load(this.words, bell);
       this.throwIfAborted();
       if (this.reached(word, goal)) break;
       Atomics.wait(this.words, bell, seen, BACKSTOP_MS);
     }
-    Atomics.store(this.words, asleep, 0);
-    Atomics.add(this.words, this.#device(device, WAITS), 1);
+    Atomics.store(this.words, sleepsFor, AWAKE);
+    this.#count(this.#device(device, WAITS));
     this.setState(device, 'running');
   }
 }

@@ -64,6 +64,12 @@ export interface ClusterOptions {
   readonly hangFactor?: number;
   /** JavaScript heap of a device's thread, MB; tensors lie outside it. Default 512. */
   readonly heapMegabytes?: number;
+  /**
+   * For how long a device's thread that waits looks on (spins) before it sleeps, in seconds, where nobody else wants its core:
+   * waking it takes longer than many a wait, and threads that sleep in turns end up on one core. Default 4 ms; 0: it sleeps at
+   * once. Devices beyond the number of cores never look on.
+   */
+  readonly lookSeconds?: number;
   /** Threads that were started before there was a plan; where they do not suffice, more are started. */
   readonly threads?: Pick<DeviceThreads, 'take'> | undefined;
 }

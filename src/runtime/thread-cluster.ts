@@ -2,7 +2,8 @@ import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import type { Piscina } from 'piscina';
 import { kernelsModule } from '../backends/kernels-module.ts';
-import { DeviceError } from '../core/errors.ts';
+import { DeviceError, UsageError } from '../core/errors.ts';
+import { LOOK_SECONDS } from '../cost/analytic.ts';
 import { describe } from '../program/instruction.ts';
 import { Control, StepAborted } from './control.ts';
 import {
@@ -83,6 +84,8 @@ export class ThreadCluster implements DeviceCluster {
 
   static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<ThreadCluster> {
     refuseTooManyThreads(specs.length);
+    const { lookSeconds = LOOK_SECONDS } = options;
+    refuseLook(lookSeconds);
     const memories = specs.map((spec, device) => createMemory(device, spec));
     const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const cluster = new ThreadCluster(memories, options);
@@ -102,6 +105,7 @@ export class ThreadCluster implements DeviceCluster {
         poison: options.poison ?? 'standard',
         audit: options.audit ?? false,
         faults: options.faults?.[device] ?? [],
+        lookSeconds,
       };
       port.postMessage(start);
       const member: Member = {
@@ -404,6 +408,14 @@ export class ThreadCluster implements DeviceCluster {
       );
     });
   }
+}
+
+function refuseLook(lookSeconds: number): void {
+  if (lookSeconds >= 0 && lookSeconds < Number.POSITIVE_INFINITY) return;
+  throw new UsageError('look-seconds', `a device looks on for some seconds before it sleeps, not ${lookSeconds}`, {
+    fields: { lookSeconds },
+    remedy: 'lookSeconds: 0.004, or 0 to sleep at once',
+  });
 }
 
 /** How long devices that compute may take to notice that a step has failed; a step ends within 2 s of a failure. */

@@ -4,7 +4,7 @@ import type { DeviceImage, Fault, StepReport } from './device-image.ts';
 import type { PoisonKind } from './poison.ts';
 
 /** The protocol between coordinator and device worker. A change of meaning raises the version. */
-export const WIRE_VERSION = 4;
+export const WIRE_VERSION = 5;
 
 /** The first message on a worker's port: what device it is. */
 export interface DeviceStart {
@@ -22,6 +22,8 @@ export interface DeviceStart {
   readonly poison: PoisonKind;
   readonly audit: boolean;
   readonly faults: readonly Fault[];
+  /** For how long it looks on for others before it sleeps, where nobody else wants its core. */
+  readonly lookSeconds: number;
 }
 
 /**

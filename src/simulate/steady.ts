@@ -1,6 +1,7 @@
+import { mean } from '../core/statistics.ts';
 import { mayBeginAhead } from '../program/ahead.ts';
 import type { StepProgram } from '../program/instruction.ts';
-import { type Action, type ActionSource, actionsOf } from './actions.ts';
+import { type Action, type ActionSource, action, actionsOf } from './actions.ts';
 import type { Cluster } from './cluster.ts';
 import type { Prediction } from './predict.ts';
 import { type SimulateOptions, simulate } from './simulate.ts';
@@ -22,18 +23,34 @@ export function steadyStep(
 ): Prediction | null {
   if (!mayBeginAhead(program, lateFeeds)) return null;
   const costs = { ...cluster.costs, stepSeconds: undefined, startSeconds: undefined };
-  const source = repeated(actionsOf(program, cluster), 2);
-  const { barrierSeconds, devices } = simulate(source, { ...cluster, costs }, { ...options, record: false });
-  // What may begin ahead has one barrier.
-  const stepSeconds = barrierSeconds[1]! - barrierSeconds[0]!;
-  const busySeconds = devices.map((d) => d.busySeconds / 2);
-  const all = devices.length * stepSeconds;
+  const { secondsBetween, hostSeconds } = cluster.costs.betweenSteps?.(program.devices.length) ?? nothing;
+  const step = actionsOf(program, cluster);
+  /** With the host on this device's core. */
+  const played = (host: number) => {
+    const between = (d: number) => secondsBetween + (d === host ? hostSeconds : 0);
+    const source = repeated(step, 2, between);
+    const { barrierSeconds, devices } = simulate(source, { ...cluster, costs }, { ...options, record: false });
+    // What may begin ahead has one barrier.
+    return {
+      stepSeconds: barrierSeconds[1]! - barrierSeconds[0]!,
+      busySeconds: devices.map((d, i) => (d.busySeconds - between(i)) / 2),
+    };
+  };
+  const cases = hostSeconds > 0 ? program.devices.map((_, host) => played(host)) : [played(-1)];
+  const stepSeconds = mean(cases.map((c) => c.stepSeconds));
+  const { busySeconds } = cases[0]!;
+  const all = busySeconds.length * stepSeconds;
   const busy = busySeconds.reduce((sum, seconds) => sum + seconds, 0);
   return { stepSeconds, bubbleFraction: all > 0 ? Math.max(0, 1 - busy / all) : 0, busySeconds };
 }
 
-/** The same actions so many times, one step behind the other; numbers of messages go on. */
-export function repeated(source: ActionSource, steps: number): ActionSource {
+const nothing = { secondsBetween: 0, hostSeconds: 0 };
+
+/**
+ * The same actions so many times, one step behind the other, and between two of them what a device spends there; numbers of
+ * messages go on.
+ */
+export function repeated(source: ActionSource, steps: number, between?: (device: number) => number): ActionSource {
   const actions = Array.from({ length: source.devices }, (_, device) => [...iterate(source.actions(device))]);
   /** Messages of a step from one device to another. */
   const sends = new Map<string, number>();
@@ -43,18 +60,28 @@ export function repeated(source: ActionSource, steps: number): ActionSource {
       if (kind === 'send') sends.set(pair(device, peer), (sends.get(pair(device, peer)) ?? 0) + 1);
     }
   });
-  const later = (device: number, step: number, action: Action): Action => {
-    if (step === 0 || action.message < 0) return action;
-    const of = action.kind === 'send' ? pair(device, action.peer) : pair(action.peer, device);
-    return { ...action, message: action.message + step * (sends.get(of) ?? 0) };
+  const later = (device: number, step: number, next: Action): Action => {
+    if (step === 0 || next.message < 0) return next;
+    const of = next.kind === 'send' ? pair(device, next.peer) : pair(next.peer, device);
+    return { ...next, message: next.message + step * (sends.get(of) ?? 0) };
+  };
+  /** undefined between two steps. */
+  const told = <T>(device: number, index: number, tell: (device: number, index: number) => T): T | undefined => {
+    const { length } = actions[device]!;
+    const period = length + (between ? 1 : 0);
+    const at = index % period;
+    return at < length ? tell(device, at) : undefined;
   };
   return {
     devices: source.devices,
     *actions(device) {
-      for (let step = 0; step < steps; step++) for (const a of actions[device]!) yield later(device, step, a);
+      for (let step = 0; step < steps; step++) {
+        if (between && step > 0) yield action.other(between(device));
+        for (const a of actions[device]!) yield later(device, step, a);
+      }
     },
-    describe: (device, index) => source.describe(device, index % actions[device]!.length),
-    task: (device, index) => source.task(device, index % actions[device]!.length),
+    describe: (device, index) => told(device, index, source.describe) ?? 'between two steps',
+    task: (device, index) => told(device, index, source.task) ?? null,
   };
 }
 

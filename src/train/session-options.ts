@@ -84,6 +84,7 @@ export const sessionNames: OptionNames<SessionOptions> = {
   faults: true,
   hangFactor: true,
   heapMegabytes: true,
+  lookSeconds: true,
   threads: true,
 };
 export const runNames: OptionNames<RunOptions> = {

@@ -121,6 +121,11 @@ describe('profiled costs', () => {
     expect([looks('linux x64'), looks('darwin arm64')]).toEqual([LOOK_SECONDS, BRIEF_LOOK_SECONDS]);
     expect(model.stepSeconds!(2)).toBe(machine.step.seconds);
     expect([0, 1, 3].map(model.startSeconds!)).toEqual([0, 1, 3].map((d) => d * machine.step.secondsPerDevice));
+    const { secondsBetween, hostSeconds } = machine.step;
+    // Of two cores, one device leaves the host one of its own.
+    expect([1, 2, 3].map(model.betweenSteps!)).toEqual(
+      [0, hostSeconds, hostSeconds].map((s) => ({ secondsBetween, hostSeconds: s })),
+    );
     expect(model.source).toBe('profile');
   });
 

@@ -180,7 +180,7 @@ describe('predictions', () => {
       ...someMachine,
       secondsPerInstruction: 0,
       copyBytesPerSecond: 1e30,
-      step: { seconds: 0, secondsPerDevice: 0 },
+      step: { seconds: 0, secondsPerDevice: 0, secondsBetween: 0, hostSeconds: 0 },
       link: { bytesPerSecond: 1e30, secondsLatency: 0, secondsSend: 0 },
     });
     const base = predict(program, plan.request.devices, free);
@@ -374,6 +374,7 @@ describe('the machine', () => {
     expect(link.secondsLatency).toBeGreaterThan(0);
     for (const s of [device.secondsPerKernel, machine.secondsPerInstruction, step.seconds])
       expect(s).toBeGreaterThanOrEqual(0);
+    for (const s of [step.secondsBetween, step.hostSeconds]) expect(s).toBeGreaterThan(1e-6);
     expect(Number.isFinite(measuredCosts(machine).stepSeconds!(2))).toBe(true);
   });
 });

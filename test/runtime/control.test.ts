@@ -151,6 +151,51 @@ describe('a device that waits', () => {
     expect(notify).toHaveBeenCalledTimes(2);
   });
 
+  it('is woken for what it sleeps for alone, and when that has come', () => {
+    const control = Control.create(3);
+    const notify = vi.spyOn(Atomics, 'notify');
+    const calls = (change: () => void) => {
+      notify.mockClear();
+      change();
+      return notify.mock.calls.length;
+    };
+    const sleep = vi.spyOn(Atomics, 'wait');
+    const whileAsleep = (look: () => void) =>
+      sleep.mockImplementationOnce(() => {
+        look();
+        return 'ok';
+      });
+    whileAsleep(() => {
+      for (const other of [
+        () => control.countSent(2, 0),
+        () => control.countSent(1, 2),
+        () => control.countPosted(0, 1),
+        () => control.countArrived(1),
+        () => control.countMail(0),
+        () => control.give(order()),
+        () => control.decide(1, true),
+      ]) {
+        expect(calls(other)).toBe(0);
+      }
+      expect([1, 2].map(() => calls(() => control.countSent(1, 0)))).toEqual([0, 1]);
+    });
+    control.waitUntil(0, 1, control.sentWord(1, 0), 2);
+    whileAsleep(() => expect(calls(() => control.countPosted(0, 1))).toBe(1));
+    control.waitUntil(0, 1, control.postedWord(0, 1), 2);
+    whileAsleep(() => expect(calls(() => control.countArrived(2))).toBe(1));
+    control.waitUntil(0, 2, control.arrivedWord(2), 1);
+    whileAsleep(() => expect(calls(() => control.decide(2, true))).toBe(1));
+    expect(control.waitForDecision(0, 2)).toBe(true);
+    whileAsleep(() => {
+      expect(calls(() => control.countSent(1, 0))).toBe(0);
+      expect(calls(() => control.countMail(0))).toBe(1);
+    });
+    expect(control.waitForWork(0, 1, 1)).toBe(true);
+    expect(sleep).toHaveBeenCalledTimes(5);
+    whileAsleep(() => expect(calls(() => control.abort(2))).toBe(1));
+    expect(() => control.waitUntil(0, 1, control.sentWord(1, 0), 9)).toThrow(StepAborted);
+  });
+
   /** The clock moves by 1 µs a look at it; how long, in seconds, a device looks on that waits for what comes while it sleeps. */
   function lookedOn(control: Control, wait: (control: Control) => void, call: (control: Control) => void): number {
     let [now, asleepAt] = [0, Number.NaN];
@@ -197,6 +242,9 @@ describe('a device that waits', () => {
     expect(lookedOn(control, forOrder, none)).toBe(0);
     control.lookOn(3e-4);
     expect(lookedOn(control, forOrder, none)).toBeCloseTo(3e-4, 5);
+    // Not for long: the host may want the core to give it.
+    control.lookOn(1);
+    expect(lookedOn(control, forOrder, none)).toBeCloseTo(5e-4, 5);
     const short = new Control(Control.create(2).buffer, 2, 1);
     short.lookOn(1);
     expect(lookedOn(short, forOrder, none)).toBe(0);

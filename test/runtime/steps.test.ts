@@ -1,5 +1,6 @@
-import { Worker } from 'node:worker_threads';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MessagePort, Worker } from 'node:worker_threads';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { LOOK_SECONDS } from '../../src/cost/analytic.ts';
 import { Control } from '../../src/runtime/control.ts';
 import { DeviceThreads } from '../../src/runtime/device-threads.ts';
 import { Session } from '../../src/train/session.ts';
@@ -110,6 +111,29 @@ it(
   },
 );
 
+describe('a device that waits', () => {
+  it('is told by the session for how long it looks on', async () => {
+    const told = vi.spyOn(MessagePort.prototype, 'postMessage');
+    for (const [lookSeconds, expected] of [
+      [undefined, LOOK_SECONDS],
+      [0, 0],
+      [0.5, 0.5],
+    ]) {
+      told.mockClear();
+      await (await Session.open(plan, { lookSeconds })).close();
+      const starts = told.mock.calls.flatMap(([m]) => (m && typeof m === 'object' && 'memories' in m ? [m] : []));
+      expect(starts).toMatchObject([{ lookSeconds: expected }, { lookSeconds: expected }]);
+    }
+    told.mockRestore();
+  });
+
+  it('looks on for some time or none', async () => {
+    for (const lookSeconds of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      await expect(Session.open(plan, { lookSeconds })).rejects.toMatchObject({ code: 'look-seconds' });
+    }
+  });
+});
+
 it('recorded times are one for each instruction, in their order', async () => {
   await using session = await Session.open(plan, { audit: false });
   for (const profile of [true, false, true]) {
@@ -164,11 +188,11 @@ describe('the control block between steps', () => {
 
   it.each(['give', 'countMail'] as const)('%s wakes a device that sleeps', async (wake) => {
     const control = Control.create(1);
-    // Waits as a device does: says that it sleeps, and waits on the first word of its block until that changes.
+    // Waits as a device does between steps: says that it sleeps for work, and waits on the first word of its block until that changes.
     const sleeper = new Worker(
       `const { parentPort, workerData } = require('node:worker_threads');
        const bell = new Int32Array(workerData);
-       Atomics.store(bell, 16 + 23, 1);
+       Atomics.store(bell, 16 + 23, -1);
        parentPort.postMessage('asleep');
        parentPort.postMessage(Atomics.wait(bell, 16, 0, 10000));`,
       { eval: true, workerData: control.buffer },

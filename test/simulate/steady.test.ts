@@ -25,6 +25,22 @@ describe('a step begun ahead', () => {
     expect(simulate(step, free)).toMatchObject({ barrierSeconds: [9], stepSeconds: 14 });
   });
 
+  it('has what devices spend between two steps in front of each but the first', () => {
+    const late = repeated(step, 3, (d) => [0.5, 2][d]!);
+    // Device 1 is told to begin in time; device 0 begins its step half a second later.
+    expect(simulate(late, free).barrierSeconds).toEqual([9, 23.5, 38]);
+    const later = repeated(step, 2, (d) => [0, 9][d]!);
+    // Device 1 posts at 19: 9 + 1 + 9.
+    expect(simulate(later, free).barrierSeconds).toEqual([9, 25]);
+    expect([4, 5, 9, 10].map((i) => late.describe(0, i))).toEqual([
+      'between two steps',
+      step.describe(0, 0),
+      'between two steps',
+      step.describe(0, 0),
+    ]);
+    expect([late.task(0, 4), late.task(0, 6)]).toEqual([null, step.task(0, 1)]);
+  });
+
   it('names the actions of every step', () => {
     const twice = repeated(step, 2);
     expect([0, 1, 2, 3, 4, 5, 6, 7].map((i) => twice.describe(0, i))).toEqual(
@@ -51,6 +67,38 @@ describe('the step of a training under way', () => {
       1 - steady.busySeconds.reduce((a, b) => a + b, 0) / (2 * steady.stepSeconds),
       12,
     );
+  });
+
+  it('has what devices spend between two steps in it, and the host on the core of each as likely as on that of another', () => {
+    const { request, programs } = plan('train');
+    const of = (betweenSteps?: () => { secondsBetween: number; hostSeconds: number }) =>
+      steadyStep(programs.train!, new Set(), { devices: request.devices, costs: { ...costs, betweenSteps } })!;
+    const free = of();
+    const between = of(() => ({ secondsBetween: 0.5, hostSeconds: 0 }));
+    expect(between.stepSeconds).toBeCloseTo(free.stepSeconds + 0.5, 9);
+    expect(of(() => ({ secondsBetween: 0, hostSeconds: 0 }))).toEqual(free);
+    // Whichever begins so late, the other waits for it.
+    const shared = of(() => ({ secondsBetween: 0.5, hostSeconds: 2 }));
+    expect(shared.stepSeconds).toBeGreaterThan(2.5);
+    expect(shared.stepSeconds).toBeLessThan(2.5 + free.stepSeconds);
+    for (const { busySeconds } of [between, shared]) {
+      for (const [d, seconds] of busySeconds.entries()) expect(seconds).toBeCloseTo(free.busySeconds[d]!, 9);
+    }
+    expect(shared.bubbleFraction).toBeGreaterThan(0.99);
+  });
+
+  it('has the mean of the cores that the host may take', () => {
+    // A host that takes less than device 1 waits for costs half of itself: it is on the core of device 0 every other step.
+    const { request, programs } = plan('train');
+    const of = (hostSeconds: number) => {
+      const between = () => ({ secondsBetween: 0, hostSeconds });
+      return steadyStep(programs.train!, new Set(), {
+        devices: request.devices,
+        costs: { ...costs, betweenSteps: between },
+      })!;
+    };
+    const little = 1e-8;
+    expect((of(little).stepSeconds - of(0).stepSeconds) / little).toBeCloseTo(0.5, 3);
   });
 
   it('is not told where nothing is trained', () => {
