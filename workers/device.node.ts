@@ -13,14 +13,6 @@ import { nodeEndpoint } from '../src/runtime/node-endpoint.ts';
 import '../src/runtime/remote-errors.ts';
 import { type DeviceApi, type DeviceStart, STEP_ENDED, WIRE_VERSION } from '../src/runtime/wire.ts';
 
-/**
- * A thread that has waited for a core for more than this share of a while has others beside it: more than the host, which takes
- * a core for a moment behind each step.
- */
-const FREE_SHARE = 0.25;
-/** A while, in milliseconds, or a step where that is longer: a look at the system's account takes longer than the shortest steps. */
-const WATCH_MS = 5;
-
 /** Waits for word of the device that it is, and lasts as long. */
 export default function runDevice(port: MessagePort): Promise<number> {
   return new Promise((finished, failed) => {
@@ -66,7 +58,6 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
   const control = new Control(start.control, start.devices, availableParallelism());
   const device = makeDevice(start, control);
   const cores = new CoreWatch();
-  let [isFree, watched] = [false, Number.NEGATIVE_INFINITY];
   let [played, read] = [0, 0];
   /** The thread sleeps or plays, or is about to. */
   let isServing = false;
@@ -95,11 +86,7 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
     const ahead = isAhead ? order : undefined;
     let isLast: boolean;
     kept[order & 1] = undefined;
-    if (performance.now() - watched > WATCH_MS) {
-      isFree = cores.waitedShare() < FREE_SHARE;
-      watched = performance.now();
-    }
-    control.lookOn(isFree ? start.lookSeconds : null);
+    control.lookOn(cores.isFree() ? start.lookSeconds : null);
     try {
       const report = await device.step({ ...options, ahead, program: device.programs[program]! });
       if (report.audit) kept[order & 1] = { report };

@@ -1,50 +1,96 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 
+/** Milliseconds, since their threads began: for how long one has run, and was ready to run and had no core. */
+interface Account {
+  readonly ran: number;
+  readonly waited: number;
+}
+
+/** A thread that has waited for its core for more than this share of a while has others beside it. */
+const FREE_SHARE = 0.1;
+/** A while, in milliseconds, or a step where that is longer: a look at the account takes longer than the shortest steps. */
+const WATCH_MS = 5;
+const MOST_WINDOWS = 128;
+
 /**
  * Tells whether others want the core that the calling thread runs on, by the system's own account (Linux:
- * /proc/thread-self/schedstat): for how long the thread was ready to run and had no core. A look takes some 4 µs.
+ * /proc/…/schedstat): for how long the thread was ready to run and had no core, beyond what this process's first thread has run
+ * meanwhile. That is the host, which takes a core for a moment behind each step: who goes to sleep for it wakes too late. A look
+ * takes some 8 µs.
  */
 export class CoreWatch {
-  #file: number | undefined;
+  #files: readonly [own: number, host: number] | undefined;
   readonly #text = Buffer.alloc(80);
-  #seen = { now: 0, waited: 0 };
+  #seen = { now: 0, waited: 0, host: 0 };
+  #isFree = false;
+  /** Looks at the account until it may look on again, and how many there are the next time that it may not. */
+  #windows = 0;
+  #pause = 1;
 
   constructor() {
+    const files: number[] = [];
     try {
-      this.#file = openSync('/proc/thread-self/schedstat', 'r');
-      this.#seen = this.#look();
+      for (const thread of ['thread-self', `self/task/${process.pid}`]) {
+        files.push(openSync(`/proc/${thread}/schedstat`, 'r'));
+      }
+      this.#files = files as [number, number];
+      this.#seen = this.#look(this.#files);
     } catch {
-      this.close();
+      for (const file of files) closeSync(file);
+      this.#files = undefined;
     }
   }
 
-  #look(): { now: number; waited: number } {
-    const length = readSync(this.#file!, this.#text, 0, this.#text.length, 0);
-    const [run, waited] = this.#text
-      .toString('latin1', 0, length)
-      .split(' ', 2)
-      .map((ns) => Number(ns) / 1e6);
-    // Who reads has run; a kernel that does not keep the account says 0.
-    if (!(run! > 0) || !Number.isFinite(waited)) throw new Error('the system does not count');
-    return { now: performance.now(), waited: waited! };
+  #look([own, host]: readonly [number, number]): { now: number; waited: number; host: number } {
+    const { waited } = this.#read(own);
+    return { now: performance.now(), waited, host: this.#read(host).ran };
   }
 
-  /** The share of the time since the last look for which the thread has waited for a core; 1 where nobody tells. */
+  #read(file: number): Account {
+    const length = readSync(file, this.#text, 0, this.#text.length, 0);
+    const [ran, waited] = this.#text
+      .toString('latin1', 0, length)
+      .split(' ', 2)
+      .map((ns) => Number(ns) / 1e6) as [number, number];
+    // Who reads has run; a kernel that does not keep the account says 0.
+    if (!(ran > 0) || !Number.isFinite(waited)) throw new Error('the system does not count');
+    return { ran, waited };
+  }
+
+  /** The share of the time since the last look for which others have kept the thread from its core; 1 where nobody tells. */
   waitedShare(): number {
-    if (this.#file === undefined) return 1;
+    if (!this.#files) return 1;
     const before = this.#seen;
     try {
-      this.#seen = this.#look();
+      this.#seen = this.#look(this.#files);
     } catch {
       this.close();
       return 1;
     }
-    const { now, waited } = this.#seen;
-    return now > before.now ? (waited - before.waited) / (now - before.now) : 0;
+    const { now, waited, host } = this.#seen;
+    return now > before.now ? Math.max(0, waited - before.waited - (host - before.host)) / (now - before.now) : 0;
+  }
+
+  /**
+   * Whether a device's thread may look on while it waits, as nobody else wants its core. One that looks on beside others uses up
+   * its part of the core, and is late when it has work: found out, it does not for a while, which doubles each time that it is
+   * found out again, up to half a second.
+   */
+  isFree(): boolean {
+    const { now } = this.#seen;
+    if (performance.now() - now < WATCH_MS && this.#files) return this.#isFree;
+    const isTaken = this.waitedShare() > FREE_SHARE;
+    if (this.#isFree && isTaken) {
+      this.#windows = this.#pause;
+      this.#pause = Math.min(2 * this.#pause, MOST_WINDOWS);
+    } else if (this.#isFree) this.#pause = Math.max(1, this.#pause / 2);
+    else this.#windows--;
+    this.#isFree = !isTaken && this.#windows <= 0;
+    return this.#isFree;
   }
 
   close(): void {
-    if (this.#file !== undefined) closeSync(this.#file);
-    this.#file = undefined;
+    for (const file of this.#files ?? []) closeSync(file);
+    this.#files = undefined;
   }
 }

@@ -1,12 +1,16 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { CoreWatch } from '../../src/runtime/core-watch.ts';
 
 const busyFor = (milliseconds: number) => {
   const end = performance.now() + milliseconds;
   while (performance.now() < end);
 };
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 describe('whether others want the cores', () => {
   it.skipIf(process.platform !== 'linux')(
@@ -46,5 +50,59 @@ describe('whether others want the cores', () => {
     cores.close();
     cores.close();
     expect(cores.waitedShare()).toBe(1);
+  });
+});
+
+describe('a thread that may look on', () => {
+  /** What it is told at looks at the system's account which say these shares of waiting. */
+  function told(shares: readonly number[]): string {
+    const cores = new CoreWatch();
+    vi.spyOn(performance, 'now').mockReturnValue(Number.MAX_SAFE_INTEGER); // the next look is due
+    const share = vi.spyOn(cores, 'waitedShare');
+    const answers = shares.map((s) => {
+      share.mockReturnValueOnce(s);
+      return cores.isFree() ? 'y' : 'n';
+    });
+    vi.restoreAllMocks();
+    cores.close();
+    return answers.join('');
+  }
+  const [free, taken] = [0.05, 0.5];
+  const times = (n: number, s: number) => new Array<number>(n).fill(s);
+
+  it('does while nobody else wants its core, and not while others do', () => {
+    expect(told(times(4, free))).toBe('yyyy');
+    expect(told(times(4, taken))).toBe('nnnn');
+    expect(told([...times(4, taken), free])).toBe('nnnny');
+  });
+
+  it('pauses twice as long each time that it is found out anew, and half as long behind each look that it was not', () => {
+    // Beside one who wants the core whenever this thread looks on.
+    expect(told([free, taken, free, taken, free, free, taken, ...times(4, free)])).toBe('ynynnynnnny');
+    // Twice not found out in between: a pause of one again.
+    expect(told([free, taken, free, taken, free, free, free, free, taken, free])).toBe('ynynnyyyny');
+  });
+
+  it('is back within half a second', () => {
+    const beside = Array.from({ length: 20 }, () => [free, taken]).flat();
+    const pauses = told([...beside, ...times(400, free)]);
+    expect(pauses.slice(beside.length).indexOf('y')).toBeLessThanOrEqual(128);
+    expect(pauses.endsWith('y'.repeat(200))).toBe(true);
+  });
+
+  it.skipIf(process.platform !== 'linux')('asks the system again after a while, not at every step', async () => {
+    const cores = new CoreWatch();
+    const share = vi.spyOn(cores, 'waitedShare');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    for (let i = 0; i < 3; i++) cores.isFree();
+    const asked = share.mock.calls.length;
+    cores.close();
+    expect(asked).toBe(1);
+  });
+
+  it('does not where nobody tells', () => {
+    const cores = new CoreWatch();
+    cores.close();
+    expect([cores.isFree(), cores.isFree()]).toEqual([false, false]);
   });
 });
