@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { digits, partita, workFolder } from './run.ts';
 
@@ -154,6 +154,8 @@ describe('study batch', () => {
     // 2 and 3 features; hidden 4; 2 classes
     const parameters = tables.layouts.map((row: { parameterCount: number }) => row.parameterCount);
     expect([...new Set(parameters)].sort()).toEqual([22, 26]);
+    // What the study keeps of it stands for the same experiments.
+    expect(JSON.parse(text(folder, 'study', 'experiment.json')).sweep['data.file'].every(isAbsolute)).toBe(true);
   });
 
   it('refuses wrong sweeps, topics and flags before anything runs', async () => {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { isAbsolute, relative, resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { isBareWord } from '../../backends/blas/library.ts';
 import { setPath } from '../../core/schema-flags.ts';
 
@@ -46,22 +46,20 @@ export function pathsIn(experiment: object): [key: string, path: string][] {
   });
 }
 
-/** Makes an experiment's paths absolute: those in a file are meant relative to it, those in flags to the current folder. */
+/**
+ * Makes an experiment's paths absolute, those among the values of a sweep too: in a file they are meant relative to it, in
+ * flags to the current folder.
+ */
 export function resolvePaths(raw: Record<string, unknown>, folder: string): void {
-  resolveOwn(raw, (path) => (isAbsolute(path) ? path : resolve(folder, path)), folder);
-  resolveSwept(raw, folder);
-}
-
-/** Paths among the values of a sweep name the experiments of a study: they stay as short as the current folder allows. */
-function resolveSwept({ sweep }: Record<string, unknown>, folder: string): void {
+  resolveOwn(raw, folder);
+  const { sweep } = raw;
   if (typeof sweep !== 'object' || sweep === null) return;
-  const short = (path: string) => (isAbsolute(path) ? path : relative(process.cwd(), resolve(folder, path)));
   for (const [key, values] of Object.entries(sweep)) {
     if (!Array.isArray(values) || !holdsPaths(key)) continue;
     (sweep as Record<string, unknown>)[key] = values.map((value) => {
       const one: Record<string, unknown> = {};
       setPath(one, key, value);
-      resolveOwn(one, short, folder);
+      resolveOwn(one, folder);
       return valueAt(one, key);
     });
   }
@@ -70,13 +68,14 @@ function resolveSwept({ sweep }: Record<string, unknown>, folder: string): void 
 /** Whether a key is that of a path, or of an object with paths in it. */
 const holdsPaths = (key: string): boolean => isPathKey(key) || pathKeys.some((path) => path.startsWith(`${key}.`));
 
-function resolveOwn(raw: Record<string, unknown>, resolved: (path: string) => string, folder: string): void {
+function resolveOwn(raw: Record<string, unknown>, folder: string): void {
+  const absolute = (path: string) => (isAbsolute(path) ? path : resolve(folder, path));
   for (const { key, prefix } of patterns) {
     const value = valueAt(raw, key ?? prefix.slice(0, -1));
-    if (key !== undefined && isPath(key, value, folder)) setPath(raw, key, resolved(value));
+    if (key !== undefined && isPath(key, value, folder)) setPath(raw, key, absolute(value));
     if (prefix === undefined || typeof value !== 'object' || value === null) continue;
     for (const [name, path] of Object.entries(value)) {
-      if (typeof path === 'string' && path !== '') (value as Record<string, unknown>)[name] = resolved(path);
+      if (typeof path === 'string' && path !== '') (value as Record<string, unknown>)[name] = absolute(path);
     }
   }
 }
