@@ -57,11 +57,12 @@ export async function runDerivation(invocation: Invocation, { request, compute }
   const { experiment, where } = loadExperiment(invocation);
   refuseNullExperiment(experiment, `${invocation.command}: there are no derivatives to compute`);
   const prepared = prepareExperiment(experiment, { where });
+  // A plan may take minutes: files that are missing or wrong are told before it.
+  const params = pathOf(invocation, 'params');
+  const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const asked = request(planRequestOf(prepared, 'gradients'), prepared);
   refuseTooManyThreads(asked.devices.length);
   const plan = await plansOf(invocation).make(withMeasuredLinks(asked, cacheOf(invocation, experiment)));
-  const params = pathOf(invocation, 'params');
-  const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const batch = prepared.source!.batchAt(0);
 
   const options: SessionOptions = { seed: experiment.seed, parameters, audit: invocation.own.audit === true };

@@ -1,4 +1,4 @@
-import { hessianOf, hessianVectorRequest } from '../train/derivatives.ts';
+import { hessianOf, hessianRequest } from '../train/derivatives.ts';
 import type { RunResult } from '../train/session.ts';
 import { runDerivation } from './derivative.ts';
 import type { Invocation } from './invocation.ts';
@@ -7,7 +7,7 @@ const secondsBetweenLines = 3;
 
 export const run = (invocation: Invocation): Promise<number> =>
   runDerivation(invocation, {
-    request: (gradients) => hessianVectorRequest(gradients),
+    request: hessianRequest,
     compute: async ({ session, data }) => {
       const runs: RunResult[] = [];
       let next = performance.now() + secondsBetweenLines * 1000;

@@ -3,6 +3,7 @@ import type { HostTensor } from '../core/types.ts';
 import { toHostTensor } from '../formats/raw-tensor.ts';
 import { readBytes } from '../formats/read-file.ts';
 import { readSafetensors } from '../formats/safetensors.ts';
+import { someGraph } from '../optim/model.ts';
 import { directionFeeds, hessianVectorRequest } from '../train/derivatives.ts';
 import { asVector, inGraphOrder, runDerivation } from './derivative.ts';
 import { type Invocation, pathOf } from './invocation.ts';
@@ -14,10 +15,13 @@ export function run(invocation: Invocation): Promise<number> {
       remedy: '--direction v.safetensors, with a tensor v/PARAM for every parameter',
     });
   }
+  let fed: Record<string, HostTensor> = {};
   return runDerivation(invocation, {
-    request: (gradients) => hessianVectorRequest(gradients),
+    request: (gradients) => {
+      fed = directionFeeds(someGraph(gradients.model), readDirection(file), file);
+      return hessianVectorRequest(gradients);
+    },
     compute: async ({ plan, session, data }) => {
-      const fed = directionFeeds(Object.values(plan.graphs)[0]!, readDirection(file), file);
       const { loss, results, seconds, reports } = await session.run(
         'gradients',
         { ...data, ...fed },

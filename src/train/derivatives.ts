@@ -172,13 +172,12 @@ export interface Hessian {
  */
 export async function hessian(options: DerivativeOptions): Promise<Hessian> {
   checkOptions('hessian', options, derivativeNames);
-  const request = hessianVectorRequest(requestOf(options));
-  const plan = makePlan(request);
+  const plan = makePlan(hessianRequest(requestOf(options)));
   await using session = await Session.open(plan, sessionPart(options));
   return await hessianOf(session, options.data, { signal: options.signal });
 }
 
-/** The Hessian by a session of a `hessianVectorRequest`. */
+/** The Hessian by a session of a `hessianRequest`. */
 export async function hessianOf(
   session: Session,
   data: DerivativeOptions['data'],
@@ -195,12 +194,6 @@ export async function hessianOf(
   for (const [name, type] of parameters) {
     offsets.set(name, n);
     n += elementCount(type.shape);
-  }
-  if (n > largestHessian) {
-    throw new UsageError('hessian-size', `the Hessian of ${n} parameters has ${n}² elements`, {
-      fields: { parameters: n, most: largestHessian },
-      remedy: 'freeze parameters, or take Hessian-vector products: partita hvp --direction FILE',
-    });
   }
   const matrix = new Float32Array(n * n);
   const direction = new Map(
@@ -222,6 +215,19 @@ export async function hessianOf(
 
 /** 1 GiB of f32. */
 const largestHessian = 2 ** 14;
+
+/** The request for the products that make the Hessian of the objective of `request`; throws UsageError where it is too large. */
+export function hessianRequest(request: PlanRequest): PlanRequest {
+  const types = [...trainedParameters(someGraph(request.model)).values()];
+  const n = types.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  if (n > largestHessian) {
+    throw new UsageError('hessian-size', `the Hessian of ${n} parameters has ${n}² elements`, {
+      fields: { parameters: n, most: largestHessian },
+      remedy: 'freeze parameters, or take Hessian-vector products: partita hvp --direction FILE',
+    });
+  }
+  return hessianVectorRequest(request);
+}
 
 /**
  * The gradient of every sample's own loss, [batch, …shape] by parameter: its share of the objective times the number of

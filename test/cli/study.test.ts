@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { digits, partita, workFolder } from './run.ts';
 
@@ -129,6 +129,33 @@ describe('study batch', () => {
     for (const row of short) expect(row.peakBytesPlanned).toBeGreaterThan(row.capacityBytes);
     expect(settings).toMatchObject({ capacities: [65536], capacityFrom: 'devices' });
     expect(summary.map((c: { text: string }) => c.text).join(' ')).toMatch(/of 4 layouts do not fit/);
+  });
+
+  it('takes swept paths of a file relative to it, whatever lies in the current folder', async () => {
+    const folder = workFolder();
+    const own = join(folder, 'own');
+    mkdirSync(own);
+    writeFileSync(join(own, 'two.csv'), 'a,b,c\n1,2,0\n3,4,1\n');
+    writeFileSync(join(own, 'three.csv'), 'a,b,c,d\n1,2,3,0\n3,4,5,1\n');
+    writeFileSync(join(own, 'sch.csv'), '0F0,,,0B0\n,1F0,1B0,\n');
+    writeFileSync(join(folder, 'two.csv'), 'a,b,c,d,e,f\n1,2,3,4,5,0\n3,4,5,6,7,1\n');
+    const sweep = { 'data.file': ['two.csv', 'three.csv'], schedule: ['gpipe', { file: 'sch.csv' }] };
+    const experiment = {
+      model: { kind: 'mlp', hidden: [4] },
+      data: { kind: 'csv', file: 'two.csv', mode: 'fixed' },
+      devices: 2,
+      sweep,
+    };
+    writeFileSync(join(own, 'sweep.json'), JSON.stringify(experiment));
+    const flags = ['--parts', 'training', '--study-dir', 'study', '--json', '--quiet'];
+    const { code, stdout } = await partita(folder, ['study', 'memory', 'own/sweep.json', ...flags]);
+    expect({ code, error: code === 0 ? '' : stdout }).toEqual({ code: 0, error: '' });
+    const { tables } = JSON.parse(stdout);
+    // 2 and 3 features; hidden 4; 2 classes
+    const parameters = tables.layouts.map((row: { parameterCount: number }) => row.parameterCount);
+    expect([...new Set(parameters)].sort()).toEqual([22, 26]);
+    // What the study keeps of it stands for the same experiments.
+    expect(JSON.parse(text(folder, 'study', 'experiment.json')).sweep['data.file'].every(isAbsolute)).toBe(true);
   });
 
   it('refuses wrong sweeps, topics and flags before anything runs', async () => {

@@ -11,6 +11,7 @@ import type { ClassTerm } from '../evaluate.ts';
 import type { SampleInfo } from './model.ts';
 import type { DataConfig, EvaluationDataConfig, Experiment, ModelChoice } from './schema.ts';
 import { defaultBatchSize } from './semantics.ts';
+import { checkTokens, type TokenInput, tokenInputs } from './tokens.ts';
 
 /** A data set, or tensors whose meaning is known once the model's are. */
 export type OpenedData =
@@ -96,17 +97,18 @@ export function openSource(
   terms: readonly ClassTerm[],
 ): BatchSource {
   const wanted = wantedTensors(model);
+  const check = batchChecker(experiment, model, wanted, terms);
   const batchSize = config.batchSize ?? defaultBatchSize;
   const { seed } = experiment;
   const { shuffle } = config;
   if (opened.kind === 'tensors') {
     const mode =
       config.mode === 'epochs' ? ({ mode: 'epochs', batchSize, seed, shuffle } as const) : { mode: config.mode };
-    return checked(tensorSource(opened, wanted, mode), model, wanted, terms);
+    return checked(tensorSource(opened, wanted, mode), check);
   }
   const source =
     config.mode === 'fixed' ? wholeSet(opened.train) : epochsOf(opened.train, { batchSize, seed, shuffle });
-  return checked(source, model, wanted, terms);
+  return checked(source, check);
 }
 
 const allOf = (dataset: Dataset, from = 0, count = dataset.size): Record<string, HostTensor> =>
@@ -140,28 +142,30 @@ export function batchSizeOf(
 }
 
 /** The same batches, each compared with what the model takes at that batch size. */
-function checked(
-  source: BatchSource,
+const checked = (source: BatchSource, check: BatchCheck): BatchSource => ({
+  ...source,
+  batchAt: (step) => {
+    const batch = source.batchAt(step);
+    check(batch.tensors, source.name);
+    return batch;
+  },
+});
+
+/** Throws UsageError, naming `where`, where the tensors of a batch are not what the model takes. */
+type BatchCheck = (tensors: Readonly<Record<string, HostTensor>>, where: string) => void;
+
+/** Compares batches with the model's inputs; a tensor that was seen before is not read again. */
+function batchChecker(
+  experiment: Experiment,
   model: Model,
   wanted: readonly WantedTensor[],
   terms: readonly ClassTerm[],
-): BatchSource {
-  const check = batchChecker(model, wanted, terms);
-  return {
-    ...source,
-    batchAt: (step) => {
-      const batch = source.batchAt(step);
-      check(batch.tensors, source.name);
-      return batch;
-    },
-  };
-}
-
-/** Compares batches with the model's inputs; a tensor that was seen before is not read again. */
-function batchChecker(model: Model, wanted: readonly WantedTensor[], terms: readonly ClassTerm[]) {
+): BatchCheck {
   const types = new Map<number, ReadonlyMap<string, HostTensor['type']>>();
+  // The indices of a file may count from the end: its Gather says so.
+  const tokens: readonly TokenInput[] = experiment.model.kind === 'onnx' ? [] : tokenInputs(someGraph(model));
   const seen = new WeakSet<HostTensor>();
-  return (tensors: Readonly<Record<string, HostTensor>>, where: string): void => {
+  return (tensors, where) => {
     const size = batchSizeOf(tensors, wanted, where);
     if (!types.has(size)) {
       const inputs = model.build(size).graph.sources('input');
@@ -178,12 +182,13 @@ function batchChecker(model: Model, wanted: readonly WantedTensor[], terms: read
         remedy: 'correct the sizes of the model or the data',
       });
     }
-    for (const term of terms) {
-      const target = tensors[term.target]!;
-      if (seen.has(target)) continue;
-      seen.add(target);
-      checkClasses(target, term, where);
+    for (const token of tokens) {
+      if (!seen.has(tensors[token.input]!)) checkTokens(tensors[token.input]!, token, where);
     }
+    for (const term of terms) {
+      if (!seen.has(tensors[term.target]!)) checkClasses(tensors[term.target]!, term, where);
+    }
+    for (const { name } of wanted) seen.add(tensors[name]!);
   };
 }
 
@@ -221,7 +226,7 @@ export function openHeldOut(
   const config = experiment.eval;
   if (!config) return undefined;
   const wanted = wantedTensors(model);
-  const check = batchChecker(model, wanted, terms);
+  const check = batchChecker(experiment, model, wanted, terms);
   if (config.data && isTensorFiles(config.data)) {
     const { name, batchAt, contents } = tensorSource(heldOutFiles(config.data), wanted);
     const { tensors } = batchAt(0);

@@ -37,9 +37,7 @@ export const isPathKey = (key: string): boolean =>
 /** What an experiment's path keys hold, each by its key; their paths may be of files or of folders. */
 export function pathsIn(experiment: object): [key: string, path: string][] {
   return patterns.flatMap(({ key, prefix }): [string, string][] => {
-    const at = (key ?? prefix.slice(0, -1))
-      .split('.')
-      .reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], experiment);
+    const at = valueAt(experiment, key ?? prefix.slice(0, -1));
     const entries: [string, unknown][] =
       key !== undefined
         ? [[key, at]]
@@ -48,13 +46,32 @@ export function pathsIn(experiment: object): [key: string, path: string][] {
   });
 }
 
-/** Makes an experiment's paths absolute: those in a file are meant relative to it, those in flags to the current folder. */
+/**
+ * Makes an experiment's paths absolute, those among the values of a sweep too: in a file they are meant relative to it, in
+ * flags to the current folder.
+ */
 export function resolvePaths(raw: Record<string, unknown>, folder: string): void {
+  resolveOwn(raw, folder);
+  const { sweep } = raw;
+  if (typeof sweep !== 'object' || sweep === null) return;
+  for (const [key, values] of Object.entries(sweep)) {
+    if (!Array.isArray(values) || !holdsPaths(key)) continue;
+    (sweep as Record<string, unknown>)[key] = values.map((value) => {
+      const one: Record<string, unknown> = {};
+      setPath(one, key, value);
+      resolveOwn(one, folder);
+      return valueAt(one, key);
+    });
+  }
+}
+
+/** Whether a key is that of a path, or of an object with paths in it. */
+const holdsPaths = (key: string): boolean => isPathKey(key) || pathKeys.some((path) => path.startsWith(`${key}.`));
+
+function resolveOwn(raw: Record<string, unknown>, folder: string): void {
   const absolute = (path: string) => (isAbsolute(path) ? path : resolve(folder, path));
   for (const { key, prefix } of patterns) {
-    const value = (key ?? prefix.slice(0, -1))
-      .split('.')
-      .reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], raw);
+    const value = valueAt(raw, key ?? prefix.slice(0, -1));
     if (key !== undefined && isPath(key, value, folder)) setPath(raw, key, absolute(value));
     if (prefix === undefined || typeof value !== 'object' || value === null) continue;
     for (const [name, path] of Object.entries(value)) {
@@ -62,3 +79,6 @@ export function resolvePaths(raw: Record<string, unknown>, folder: string): void
     }
   }
 }
+
+const valueAt = (experiment: object, key: string): unknown =>
+  key.split('.').reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], experiment);

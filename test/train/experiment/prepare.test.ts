@@ -99,6 +99,28 @@ describe('an experiment', () => {
     expect(() => prepare({ model: { kind: 'lstm' }, data: { file } })).toThrow('model.classes: required');
   });
 
+  it.each([
+    ['gpt', { kind: 'gpt', vocab: 200, context: 3, layers: 1, width: 4, heads: 2 }],
+    ['lstm', { kind: 'lstm', vocab: 200, context: 3, hidden: 4 }],
+  ])('refuses padding marks among the tokens of a %s, which a table would count from its end', (_, model) => {
+    const file = join(mkdtempSync(join(tmpdir(), 'partita-tokens-')), 'tokens.safetensors');
+    const tensor = (...values: number[]) => ({
+      type: { dtype: 'i32' as const, shape: [2, 3] },
+      data: Int32Array.from(values),
+    });
+    const objective = [{ kind: 'crossEntropy', output: 'logits', target: 'y', ignoreIndex: -100 }];
+    const refused = (...tokens: number[]) => {
+      writeFileSync(file, writeSafetensors(Object.entries({ x: tensor(...tokens), y: tensor(1, 2, -100, 3, 4, 5) })));
+      return () => prepare({ model, data: { file }, objective });
+    };
+    expect(refused(0, 1, 199, 2, 3, 4)).not.toThrow();
+    for (const wrong of [-1, -100, 200]) {
+      expect(refused(0, 1, wrong, 2, 3, 4)).toThrow(
+        `x holds ${wrong} (element 2), and the model has the tokens 0 to 199`,
+      );
+    }
+  });
+
   it('gives unet a class a pixel, and others a class an image', () => {
     const shapeOf = (raw: object) => {
       const { source, modelConfig, heldOut } = prepare({ steps: 1, ...raw });
