@@ -21,7 +21,7 @@ describe('a channel on shared memory', () => {
     for (const channel of channels) channel.startStep();
     const [send, post, receive] = [
       channels[0]!.send(2, 0, 64, 128, 4),
-      channels[2]!.post(0, 0),
+      channels[2]!.post(0),
       channels[2]!.receive(0, 0),
     ];
     bytes[0]!.set([9, 1, 2, 3, 4, 9], 63);
