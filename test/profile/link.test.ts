@@ -4,6 +4,13 @@ import { makePlan, type Plan } from '../../src/plan/plan.ts';
 import { fitSends, fitWakes, linkModel, measureLink, messagesOf } from '../../src/profile/link.ts';
 import { Session } from '../../src/train/session.ts';
 
+/** Seconds for which others held up a step under way. */
+let delaySeconds = 0;
+vi.mock('../../src/profile/run-delay.ts', async (original) => ({
+  ...(await original<object>()),
+  watchRunDelay: () => () => delaySeconds,
+}));
+
 const plan = makePlan({
   model: linkModel,
   programs: { forward: { batch: 1, mode: 'forward', outputs: true } },
@@ -40,6 +47,7 @@ function timesOf({ programs }: Plan, of: (message: Message) => { waited: number;
 
 afterEach(() => {
   vi.restoreAllMocks();
+  delaySeconds = 0;
 });
 
 describe('a message', () => {
@@ -119,6 +127,15 @@ describe('a measurement of the link', () => {
     );
     expectExact(await measureLink(plan, options));
     expect(steps).toEqual(count(5 + 2));
+  });
+
+  it('leaves out steps that others held up', async () => {
+    fakeSession((step, message) => {
+      const isHeldUp = step % 3 === 0;
+      delaySeconds = isHeldUp ? 500 : 0;
+      return isHeldUp ? { sent: 1e-9 + 1e-11 * message.bytes, woke: 1e-9 } : exact(message);
+    });
+    expectExact(await measureLink(plan, { ...options, steps: 12 }));
   });
 
   it.each<[string, number, (message: Message) => { sent: number; woke: number }]>([
