@@ -82,10 +82,15 @@ describe('the plans that a search makes', () => {
       { layout: 'c', seconds: 6 },
       { layout: 'd', seconds: 7 },
     ];
-    const { asked, schedules, pauses } = await evaluated(made, { evaluations: 8 });
+    const { all, asked, schedules, pauses } = await evaluated(made, { evaluations: 8 });
     expect(schedules).toEqual([...names(0, 6), 'auto', 'auto']);
     expect(asked.slice(6).map((r) => r.placement)).toEqual([['a'], ['b']]);
     expect(pauses).toBe(8);
+    // They promise what the best of their cuts did.
+    expect(all.sorted.slice(0, 2).map((c) => [c.schedule, c.estimatedSeconds])).toEqual([
+      ['auto', 3],
+      ['auto', 5],
+    ]);
     // Each is of its layout, whatever the request says, and of the first program alone.
     for (const [i, r] of asked.slice(0, 6).entries()) {
       const partition = { ready: { name: made[i]!.layout } };
