@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { backward, gradients } from '../../src/autodiff/backward.ts';
+import { GraphError, UsageError } from '../../src/core/errors.ts';
 import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import type { OpRecord, RefTensor } from '../../src/graph/op-record.ts';
@@ -129,20 +130,38 @@ describe('reverse walk', () => {
     expect(at(found.get(x)![0]!.cotangent, { x: 1 })).toBe(2 * (3 + 7));
   });
 
-  it('passes a decomposed op down to its very first part', () => {
-    const negated: OpRecord = {
-      name: 'negated',
-      doc: 'neg, differentiated by its part.',
-      infer: ([type]) => [type!],
-      reference: ([value]) => [value!.data.map((v) => -v)],
-      gradient: { kind: 'decompose', build: ([x]) => [neg(x!)] },
-      cost: () => ({ flops: 0, bytes: 0 }),
-      samples: [],
-      badSamples: [],
-    };
+  /** An op of this gradient: two outputs, both −x. */
+  const negated = (gradient: OpRecord['gradient']): OpRecord => ({
+    name: 'negated',
+    doc: 'y = −x, twice.',
+    infer: ([type]) => [type!, type!],
+    reference: ([value]) => [0, 1].map(() => value!.data.map((v) => -v)),
+    gradient,
+    cost: () => ({ flops: 0, bytes: 0 }),
+    samples: [],
+    badSamples: [],
+  });
+
+  it('passes a decomposed op down to its very first part, and nothing by an output that no part stands for', () => {
     const graph = new Graph();
     const x = leaf(graph, 'x');
-    expect(at(derivative(mul(graph.add(negated, [x], {})[0]!, 3), x), { x: 5 })).toBe(-3);
+    const op = negated({ kind: 'decompose', build: ([t]) => [neg(t!), undefined] });
+    const [first, second] = graph.add(op, [x], {});
+    expect(at(derivative(mul(first!, 3), x), { x: 5 })).toBe(-3);
+    expect(at(derivative(mul(first!, second!), x), { x: 5 })).toBe(5);
+    expect(derivative(second!, x)).toBeUndefined();
+  });
+
+  it('leaves what to do about it to the user where there is something', () => {
+    const graph = new Graph();
+    const x = leaf(graph, 'x');
+    const of = (remedy?: string) => {
+      const none = { kind: 'none', why: 'it is not', ...(remedy === undefined ? {} : { remedy }) } as const;
+      return () => derivative(graph.add(negated(none), [x], {})[0]!, x);
+    };
+    expect(of()).toThrow(GraphError);
+    expect(of('--other')).toThrow(UsageError);
+    expect(of('--other')).toThrow(expect.objectContaining({ code: 'not-differentiable', remedy: '--other' }));
   });
 
   it('counts an input that one decomposed op reads several times once', () => {
