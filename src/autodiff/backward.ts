@@ -48,6 +48,7 @@ function walk(
 ): Map<Tensor, Contribution[]> {
   const wanted = new Set(wrt);
   const reaches = dependents(wanted, roots, since);
+  const leads = (t: Tensor) => wanted.has(t) || reaches.has(t.node);
   const contributions = new Map<Tensor, Contribution[]>();
   const give = (tensor: Tensor, use: Node | undefined, cotangent: Tensor) => {
     let list = contributions.get(tensor);
@@ -61,18 +62,14 @@ function walk(
   for (let id = last; id >= since; id--) {
     const node = graph!.nodes[id]!;
     if (!node.op || !reaches.has(node)) continue;
-    const arrived = node.outputs.map((t) => (wanted.has(t) ? contributions.get(t) : take(contributions, t)));
+    const arrived = node.outputs.map((t) => contributions.get(t));
     if (arrived.every((c) => !c?.length)) continue;
     place(node, () => {
       const grads = arrived.map(total);
-      const inputGrads = differentiate(
-        node,
-        grads,
-        (i) => reaches.has(node.inputs[i]!.node) || wanted.has(node.inputs[i]!),
-      );
+      const inputGrads = differentiate(node, grads, (i) => leads(node.inputs[i]!));
       inputGrads.forEach((g, i) => {
         const input = node.inputs[i]!;
-        if (!g || (!wanted.has(input) && !reaches.has(input.node))) return;
+        if (!g) return;
         if (!sameShape(g.shape, input.shape)) {
           throw new GraphError('gradient-shape', `${node.op!.name}: the gradient of input ${i} is ${g} for ${input}`);
         }
@@ -121,10 +118,9 @@ function differentiate(node: Node, grads: (Tensor | undefined)[], needs: (i: num
         const cotangent = grads[i];
         if (cotangent && tensor) roots.push({ tensor, cotangent });
       });
-      if (roots.length === 0) return [];
       const found = walk(
         roots,
-        node.inputs.filter((t, i) => isFloat(t) && needs(i)),
+        node.inputs.filter((_, i) => needs(i)),
         since,
         (_, build) => build(),
       );
@@ -135,12 +131,6 @@ function differentiate(node: Node, grads: (Tensor | undefined)[], needs: (i: num
 
 /** An input used twice by one decomposed node has its whole gradient counted once. */
 const firstUse = (node: Node, i: number): boolean => node.inputs.indexOf(node.inputs[i]!) === i;
-
-function take<V>(map: Map<Tensor, V>, key: Tensor): V | undefined {
-  const value = map.get(key);
-  map.delete(key);
-  return value;
-}
 
 /** Sum in order; the walk meets later uses first, so contributions arrive from the last use to the first. */
 const total = (list: readonly Contribution[] | undefined): Tensor | undefined =>
@@ -175,16 +165,15 @@ function joined(list: readonly Contribution[]): Tensor | undefined {
     : undefined;
 }
 
-/** Nodes on a path from `wrt` to a root. */
-function dependents(wrt: ReadonlySet<Tensor>, roots: readonly Root[], since: number): Set<Node> {
+/** Nodes on a path from a wanted tensor to a root; what made the tensor is none, unless another lies behind it. */
+function dependents(wanted: ReadonlySet<Tensor>, roots: readonly Root[], since: number): Set<Node> {
   const graph = roots[0]?.tensor.graph;
   const reached = new Set<Node>();
   if (!graph) return reached;
   const last = Math.max(...roots.map((r) => r.tensor.node.id));
-  for (const t of wrt) reached.add(t.node);
   for (let id = since; id <= last; id++) {
     const node = graph.nodes[id]!;
-    if (node.inputs.some((t) => isFloat(t) && reached.has(t.node))) reached.add(node);
+    if (node.inputs.some((t) => isFloat(t) && (wanted.has(t) || reached.has(t.node)))) reached.add(node);
   }
   return reached;
 }

@@ -113,19 +113,19 @@ function lastOfEachPlace({ places, write, read, dy: { graph } }: ScatterView): T
 }
 
 /**
- * dy · Π of the factors at the update's place but itself. The product is y / update, but for an update of 0: that is left
- * out of a product of its own where it is the only 0 of its place; where there are several all products are 0 (PyTorch's
+ * dy · Π of the factors at the update's place but itself. The product is y / update, but for an update of 0: that of all
+ * others, where it is the only 0 of its place; where there are several all products are 0 (PyTorch's
  * rule, scatter_reduce 'prod'). With several zeros the second derivatives would need products without two of them, which no
  * such quotient gives: the zero is then a root of the update, so that they come out infinite or NaN instead of wrong.
  */
 function productGradient({ data, updates, y, dy, read, write }: ScatterView): Tensor {
   const zero = equal(updates, 0);
   const zeros = read(write(filled(dy.graph, 0, data.shape), cast(zero, 'f32'), 'add'));
-  const onlyZero = and(zero, equal(zeros, 1));
-  const withoutIt = write(data, where(onlyZero, 1, updates), 'mul');
   const several = and(zero, greater(zeros, 1));
-  const ofZero = where(several, sqrt(where(several, updates, 1)), read(mul(dy, withoutIt)));
-  return where(zero, ofZero, div(read(mul(dy, y)), where(zero, 1, updates)));
+  const others = where(zero, 1, updates);
+  const withoutIt = read(mul(dy, write(data, others, 'mul')));
+  const ofZero = where(several, sqrt(where(several, updates, 1)), withoutIt);
+  return where(zero, ofZero, div(read(mul(dy, y)), others));
 }
 
 /** dy divided evenly among the data and the updates that attain y (PyTorch's scatter_reduce 'amax', 'amin'). */

@@ -67,17 +67,16 @@ export async function timePlans(
     }
     // Code is compiled, memory touched: the first turn tells how many steps the others have.
     for (const runner of runners) await runner.warmUp();
-    const alive = await halve(runners, end, signal);
+    const best = await halve(runners, end, signal);
     if (runners.some((r) => r.turns.length === 0)) return none;
-    const best = alive.reduce((a, b) => (median(b.turns) < median(a.turns) ? b : a));
     return plans.map((_, i) => runners[i] && timeBeside(best.turns, runners[i].turns));
   } finally {
     await Promise.all(runners.map((r) => r.close()));
   }
 }
 
-/** Turns until `end`; the two that were not left behind. A plan has the turns of the passes before it left, and no others. */
-async function halve(runners: readonly Runner[], end: number, signal: AbortSignal | undefined): Promise<Runner[]> {
+/** Turns until `end`; the fastest. A plan has the turns of the passes before it left, and no others. */
+async function halve(runners: readonly Runner[], end: number, signal: AbortSignal | undefined): Promise<Runner> {
   const rounds = Math.ceil(Math.log2(runners.length));
   const begin = performance.now();
   let alive = [...runners];
@@ -89,9 +88,9 @@ async function halve(runners: readonly Runner[], end: number, signal: AbortSigna
       for (const runner of [...alive.slice(first), ...alive.slice(0, first)]) await runner.turn();
     } while (performance.now() < until && !signal?.aborted);
     alive.sort((a, b) => median(a.turns) - median(b.turns));
-    alive = alive.slice(0, Math.max(2, Math.ceil(alive.length / 2)));
+    alive = alive.slice(0, Math.ceil(alive.length / 2));
   }
-  return alive;
+  return alive[0]!;
 }
 
 function timeBeside(best: readonly number[], own: readonly number[]): StepTime {

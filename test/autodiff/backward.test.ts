@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { backward, gradients } from '../../src/autodiff/backward.ts';
+import { GraphError, UsageError } from '../../src/core/errors.ts';
 import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
-import type { RefTensor } from '../../src/graph/op-record.ts';
+import type { OpRecord, RefTensor } from '../../src/graph/op-record.ts';
 import { accumulate } from '../../src/ops/accumulate.ts';
+import { scaledDotProductAttention } from '../../src/ops/attention.ts';
 import { cast, greater } from '../../src/ops/compare.ts';
-import { add, mul, relu, tanh } from '../../src/ops/elementwise.ts';
+import { add, mul, neg, relu, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
 import { sum } from '../../src/ops/reduce.ts';
 
@@ -104,10 +106,109 @@ describe('reverse walk', () => {
     }
   });
 
-  it('refuses to pass what is not differentiable, with the reason', () => {
+  it('is of a higher order than the cotangent it starts from', () => {
+    const graph = new Graph();
+    const x = leaf(graph, 'x', [3]);
+    const g = derivative(sum(tanh(x)), x);
+    const before = graph.nodes.length;
+    gradients([{ tensor: tanh(x), cotangent: g }], [x]);
+    const made = graph.nodes.slice(before).filter((n) => n.op && n.origin);
+    expect(new Set(made.map((n) => n.order))).toEqual(new Set([2]));
+  });
+
+  it('gives a tensor that is used on and a root itself both, the root last', () => {
     const graph = new Graph();
     const x = leaf(graph, 'x');
-    expect(() => derivative(accumulate(x), x)).toThrow(/accumulate.*not differentiable.*microbatch region/);
+    const y = mul(x, 2);
+    const roots = [
+      { tensor: y, cotangent: graph.scalar(7) },
+      { tensor: mul(y, 3), cotangent: graph.scalar(1) },
+    ];
+    const found = backward(roots, [y, x]);
+    expect(found.get(y)!.map((c) => c.use?.name)).toEqual(['mul_1', undefined]);
+    // What is wanted half way is passed on as well.
+    expect(at(found.get(x)![0]!.cotangent, { x: 1 })).toBe(2 * (3 + 7));
+  });
+
+  /** An op of this gradient: two outputs, both −x. */
+  const negated = (gradient: OpRecord['gradient']): OpRecord => ({
+    name: 'negated',
+    doc: 'y = −x, twice.',
+    infer: ([type]) => [type!, type!],
+    reference: ([value]) => [0, 1].map(() => value!.data.map((v) => -v)),
+    gradient,
+    cost: () => ({ flops: 0, bytes: 0 }),
+    samples: [],
+    badSamples: [],
+  });
+
+  it('passes a decomposed op down to its very first part, and nothing by an output that no part stands for', () => {
+    const graph = new Graph();
+    const x = leaf(graph, 'x');
+    const op = negated({ kind: 'decompose', build: ([t]) => [neg(t!), undefined] });
+    const [first, second] = graph.add(op, [x], {});
+    expect(at(derivative(mul(first!, 3), x), { x: 5 })).toBe(-3);
+    expect(at(derivative(mul(first!, second!), x), { x: 5 })).toBe(5);
+    expect(derivative(second!, x)).toBeUndefined();
+  });
+
+  it('leaves what to do about it to the user where there is something', () => {
+    const graph = new Graph();
+    const x = leaf(graph, 'x');
+    const of = (remedy?: string) => {
+      const none = { kind: 'none', why: 'it is not', ...(remedy === undefined ? {} : { remedy }) } as const;
+      return () => derivative(graph.add(negated(none), [x], {})[0]!, x);
+    };
+    expect(of()).toThrow(GraphError);
+    expect(of('--other')).toThrow(UsageError);
+    expect(of('--other')).toThrow(expect.objectContaining({ code: 'not-differentiable', remedy: '--other' }));
+  });
+
+  it('counts an input that one decomposed op reads several times once', () => {
+    const graph = new Graph();
+    const x = leaf(graph, 'x', [1, 1, 2, 3]);
+    const copies = ['q', 'k', 'v'].map((name) => leaf(graph, name, [1, 1, 2, 3]));
+    const cotangent = graph.constant({ type: x.type, data: Float32Array.of(1, -2, 3, 4, -5, 6) });
+    // The second derivative: the first one's op is differentiated by its parts.
+    const second = (q: Tensor, k: Tensor, v: Tensor) => {
+      const y = scaledDotProductAttention(q, k, v);
+      const by = [...new Set([q, k, v])];
+      const first = gradients([{ tensor: y, cotangent }], by);
+      const penalty = first.map((g) => sum(mul(g!, g!))).reduce((a, b) => add(a, b));
+      return gradients([{ tensor: penalty, cotangent: graph.scalar(1) }], by);
+    };
+    const [own] = second(x, x, x);
+    // By the chain rule of x ↦ (x, x, x): the penalty is of the sum of the three first gradients.
+    const y = scaledDotProductAttention(copies[0]!, copies[1]!, copies[2]!);
+    const total = gradients([{ tensor: y, cotangent }], copies).reduce((a, b) => add(a!, b!))!;
+    const parts = gradients([{ tensor: sum(mul(total, total)), cotangent: graph.scalar(1) }], copies);
+    const expected = parts.reduce((a, b) => add(a!, b!))!;
+    const data = Float64Array.of(0.3, -0.7, 0.2, 0.9, 0.5, -0.4);
+    const feeds = new Map([x, ...copies].map((t) => [t, { type: t.type, data }]));
+    const [got, wanted] = evaluate([own!, expected], feeds);
+    got!.data.forEach((v, i) => {
+      expect(v).toBeCloseTo(wanted!.data[i]!, 10);
+    });
+    expect(Math.max(...wanted!.data.map(Math.abs))).toBeGreaterThan(0.1);
+  });
+
+  it('refuses to pass what is not differentiable, with the reason', () => {
+    const graph = new Graph();
+    const [x, z] = [leaf(graph, 'x'), leaf(graph, 'z')];
+    const y = accumulate(x);
+    expect(() => derivative(y, x)).toThrow(/accumulate.*not differentiable.*microbatch region/);
+    // Where nothing that is asked for lies behind it, it is not passed: nor where it is asked for itself.
+    expect(gradients([{ tensor: y, cotangent: graph.scalar(1) }], [z])).toEqual([undefined]);
+    expect(at(derivative(mul(y, z), y), { z: 3 })).toBe(3);
+  });
+
+  it('notes a gradient by what is the same for every microbatch, where there is one', () => {
+    const graph = new Graph();
+    const [x, w, idle] = [graph.input('x', { shape: [2] }), leaf(graph, 'w'), leaf(graph, 'idle')];
+    gradients([{ tensor: sum(mul(x, w)), cotangent: graph.scalar(1) }], [x, idle]);
+    expect([...graph.gradientsOfWholeBatch]).toEqual([]);
+    gradients([{ tensor: sum(mul(x, w)), cotangent: graph.scalar(1) }], [x, w]);
+    expect([...graph.gradientsOfWholeBatch]).toEqual(['w']);
   });
 });
 

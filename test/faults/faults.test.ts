@@ -154,6 +154,27 @@ describe('abort and close', () => {
     expect((await session.run('train', batch)).loss).toBeGreaterThan(0);
   });
 
+  it('a signal that comes behind a step is nothing to it: the session lives on', async () => {
+    await using session = await Session.open(plan);
+    const controller = new AbortController();
+    await session.run('train', batch, { signal: controller.signal });
+    controller.abort();
+    expect((await session.run('train', batch, { step: 1 })).loss).toBeGreaterThan(0);
+  });
+
+  it('a signal that comes when devices have ended, before the host has heard of it, ends the step all the same', async () => {
+    await using session = await Session.open(plan, { audit: false });
+    const controller = new AbortController();
+    const meanwhile = () => {
+      for (const end = performance.now() + 300; performance.now() < end; );
+      controller.abort();
+    };
+    await expect(session.run('train', batch, { signal: controller.signal, meanwhile })).rejects.toMatchObject({
+      code: 'aborted',
+    });
+    await expect(session.parameters()).rejects.toMatchObject({ code: 'session-failed' });
+  });
+
   it('ends devices that compute on: within 2 s of an abort', onBusyMachines, async () => {
     const long: Record<number, Fault[]> = { 0: [{ kind: 'delay', step: 0, instruction: 2, seconds: 6 }] };
     await using session = await Session.open(plan, { faults: long, hangFactor: 1e9 });

@@ -78,11 +78,7 @@ export class Evaluations {
   }
 
   get #isOver(): boolean {
-    return (
-      this.#options.signal?.aborted === true ||
-      this.#found.size >= this.#evaluations ||
-      (this.#found.size > 0 && performance.now() > this.#deadline)
-    );
+    return this.#options.signal?.aborted === true || (this.#found.size > 0 && performance.now() > this.#deadline);
   }
 
   /** Those that `auto` could be better for: with a single microbatch there is nothing to order. */
