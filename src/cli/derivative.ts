@@ -64,7 +64,12 @@ export async function runDerivation(invocation: Invocation, { request, compute }
   const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const batch = prepared.source!.batchAt(0);
 
-  const options: SessionOptions = { seed: experiment.seed, parameters, audit: invocation.own.audit === true };
+  const options: SessionOptions = {
+    seed: experiment.seed,
+    parameters,
+    audit: invocation.own.audit === true,
+    signal: invocation.signal,
+  };
   await using session = await Session.open(plan, options);
   const computed = await compute({ plan, session, options, data: batch.tensors });
   const { tensors, scalars, summary, fields, seconds, reports } = computed;

@@ -85,6 +85,7 @@ export const sessionNames: OptionNames<SessionOptions> = {
   hangFactor: true,
   heapMegabytes: true,
   threads: true,
+  signal: true,
 };
 export const runNames: OptionNames<RunOptions> = {
   step: true,
