@@ -3,8 +3,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { createRequire, Module } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Script } from 'node:vm';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -26,7 +28,7 @@ const runBeside = (command, args) =>
 const only = process.argv[2]; // 'kernels' | 'library' | 'workers': one part, for development
 
 // In a clone, the first `npx partita` links this very package and so runs `prepare` again: what is built stays.
-if (!only && process.env.npm_command === 'exec' && existsSync(join(root, 'dist', 'workers', 'device.node.js')))
+if (!only && process.env.npm_command === 'exec' && existsSync(join(root, 'dist', 'workers', 'device.node.cjs')))
   process.exit(0);
 
 mkdirSync(join(root, 'dist'), { recursive: true });
@@ -91,6 +93,17 @@ if (!only || only === 'kernels') {
   for (const [file] of stale) appendSection(join(root, file), 'vectors', readFileSync(vectors));
   rmSync(vectors, { force: true });
 }
+/** A bundle that `require` loads: Node starts it sooner than an ES module. */
+const commonJs = {
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node20',
+  define: { 'import.meta.url': 'ownUrl' },
+  banner: { js: "'use strict'; const ownUrl = require('node:url').pathToFileURL(__filename).href;" },
+  logLevel: 'warning',
+};
+
 /** Leaves what a module imports when it is needed where it is, as a module of its own. */
 const loadedOnDemand = {
   name: 'loaded-on-demand',
@@ -136,15 +149,9 @@ if (!only || only === 'library') {
   // for the rest are the ES modules above.
   await build({
     entryPoints: [join(root, 'src/cli/main.ts')],
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node20',
-    define: { 'import.meta.url': 'ownUrl' },
-    banner: { js: "'use strict'; const ownUrl = require('node:url').pathToFileURL(__filename).href;" },
+    ...commonJs,
     plugins: [loadedOnDemand],
     outfile: join(root, 'dist/cli/main.cjs'),
-    logLevel: 'warning',
   });
   // Loaded by the first ONNX file alone (src/formats/onnx/messages.ts), and by `require`: its callers do not wait.
   run(bin('esbuild'), [
@@ -163,7 +170,6 @@ if (!only || only === 'library') {
 }
 if (!only || only === 'workers') {
   run(bin('esbuild'), [
-    'workers/device.node.ts',
     'workers/milp.node.ts',
     'workers/pack.node.ts',
     'workers/blas.node.ts',
@@ -177,6 +183,23 @@ if (!only || only === 'workers') {
     '--sourcemap',
     '--log-level=warning',
   ]);
+  await build({
+    ...commonJs,
+    entryPoints: ['workers/device.node.ts', 'workers/thread.node.ts'].map((name) => join(root, name)),
+    external: ['koffi'],
+    outdir: join(root, 'dist/workers'),
+    outExtension: { '.js': '.cjs' },
+    sourcemap: true,
+  });
+  writeCodeCache(join(root, 'dist/workers/device.node.cjs'));
+}
+
+/** V8's code cache of a CommonJS bundle as it is once it has run, functions that it has called included (workers/thread.node.ts). */
+function writeCodeCache(file) {
+  const script = new Script(Module.wrap(readFileSync(file, 'utf8')), { filename: file });
+  const module = { exports: {} };
+  script.runInThisContext()(module.exports, createRequire(file), module, file, dirname(file));
+  writeFileSync(`${file}.cache`, script.createCachedData());
 }
 
 /** By which plans of other sources are told apart (src/profile/identity.ts). */

@@ -65,7 +65,12 @@ export async function runDerivation(invocation: Invocation, { request, compute }
   const plan = await plansOf(invocation).make(withMeasuredLinks(asked, cacheOf(invocation, experiment)));
   const batch = prepared.source!.batchAt(0);
 
-  const options: SessionOptions = { seed: experiment.seed, parameters, audit: invocation.own.audit === true };
+  const options: SessionOptions = {
+    seed: experiment.seed,
+    parameters,
+    audit: invocation.own.audit === true,
+    signal: invocation.signal,
+  };
   await using session = await Session.open(plan, options);
   const computed = await compute({ plan, session, options, data: batch.tensors });
   const { tensors, scalars, summary, fields, seconds, reports } = computed;

@@ -77,11 +77,14 @@ function detail(schema: Schema): string {
     return [...new Set(node.options.flatMap((o) => (o.node.type === 'choice' ? o.node.values : [])))].join(' | ');
   }
   if (node.type === 'either') {
-    const texts = [...new Set(node.options.map((o) => describe(o)))].join(', or ').replaceAll('"', '');
+    const texts = [...new Set(optionsOf(schema).map(describe))].join(', or ').replaceAll('"', '');
     return texts.startsWith('a string') ? '' : texts;
   }
   return '';
 }
+
+const optionsOf = (schema: Schema): readonly Schema[] =>
+  schema.node.type === 'either' ? schema.node.options.flatMap(optionsOf) : [schema];
 
 /**
  * Prepares the arguments for commander: flags that name a place within a list or record (`--devices.0.memory`) get an option

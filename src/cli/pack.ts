@@ -1,12 +1,12 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { PartitaError, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import { formatBytes, formatCount, formatSeconds } from '../core/format.ts';
 import { parseBytes } from '../core/memory-size.ts';
 import { packageRoot } from '../core/package-root.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
 import { type PackingBuffer, parsePackingCsv, writePackingCsv } from '../formats/packing-csv.ts';
+import { readText } from '../formats/read-file.ts';
 import type { Packing } from '../memory/pack-blocks.ts';
 import type { PackReport, PackTask } from '../memory/pack-task.ts';
 import { type Invocation, numberOf, refuseOverwriting, textOf } from './invocation.ts';
@@ -24,13 +24,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const timeLimit = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY) ?? defaultTimeLimit;
   const out = textOf(invocation, 'out');
   refuseOverwriting('out', out, [{ what: 'the table', path: file }]);
-  const content = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    throw new PartitaError('read-failed', `cannot read ${file}: ${cause.message}`, {
-      fields: { path: file, cause: cause.code ?? null },
-      cause,
-    });
-  });
-  const table = parsePackingCsv(content, file);
+  const table = parsePackingCsv(readText(file), file);
   const started = performance.now();
   const packing = await pack(table.buffers, capacity, new CommandClock(timeLimit).secondsFor(1), signal);
   const { offsets, height, maxLive, lowerBound } = packing;

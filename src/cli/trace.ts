@@ -27,6 +27,7 @@ export async function run(invocation: Invocation): Promise<number> {
     seed: experiment.seed,
     parameters: params === undefined ? undefined : readParameters(params, prepared.model),
     audit: invocation.own.audit === true,
+    signal: invocation.signal,
   });
   const { source, learningRate, momentum } = prepared;
   const { signal } = invocation;

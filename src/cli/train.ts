@@ -54,7 +54,7 @@ export async function run(invocation: Invocation): Promise<number> {
   await beginFolder(folder, planned, resumed);
   const began = performance.now();
   const audit = invocation.own.audit === true ? true : undefined;
-  await using session = await Session.open(plan, { seed, parameters, threads, audit });
+  await using session = await Session.open(plan, { seed, parameters, threads, audit, signal: invocation.signal });
   const course = await follow(session, folder, { invocation, planned, options, resumed });
   tellLostLoss(course.records);
 

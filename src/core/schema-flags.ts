@@ -17,18 +17,29 @@ export interface Flag {
 
 /** Every key, nested ones with dots. Objects and lists are flags too: they take JSON (lists also `a,b`, unions a bare kind). */
 export function flagsOf(schema: Schema): Flag[] {
-  return keysOf(schema).map(({ path, schemas }) => {
+  return keysOf(schema).map(({ path, schemas, kinds }) => {
     const texts = [...new Set(schemas.map(describe))];
-    const docs = [...new Set(schemas.map(({ doc }) => doc).filter((doc) => doc !== ''))];
     const defaults = [...new Set(schemas.map((s) => JSON.stringify(s.default)))];
     return {
       path,
       expects: texts.join(', or '),
-      doc: docs.join('; '),
+      doc: docOf(schemas, kinds),
       ...(defaults.length === 1 && schemas[0]!.default !== undefined ? { default: schemas[0]!.default } : {}),
       schema: schemas.length === 1 ? schemas[0]! : either(schemas),
     };
   });
+}
+
+/** Where kinds say different things of their keys of one name, each text begins with those that say it. */
+function docOf(schemas: readonly Schema[], kinds: readonly (string | undefined)[]): string {
+  const sayers = new Map<string, Set<string | undefined>>();
+  schemas.forEach(({ doc }, i) => {
+    if (doc !== '') sayers.set(doc, (sayers.get(doc) ?? new Set()).add(kinds[i]));
+  });
+  const isOne = sayers.size < 2;
+  return [...sayers]
+    .map(([doc, said]) => (isOne || said.has(undefined) ? doc : `${[...said].join(', ')}: ${doc}`))
+    .join('; ');
 }
 
 /** The schema of a dotted path, also within lists (`devices.0.memory`) and records (`batchAxis.x`); undefined where there is none. */

@@ -315,32 +315,35 @@ export interface SchemaKey {
   readonly path: string;
   /** One for each place that has this path: kinds of a union share keys. */
   readonly schemas: readonly Schema[];
+  /** The kind of the innermost union that each of them is of. */
+  readonly kinds: readonly (string | undefined)[];
 }
 
 /** Every key of the schema, nested ones too, in the order of the description. Lists, records and recursion are not entered. */
 export function keysOf(schema: Schema): SchemaKey[] {
-  const found = new Map<string, Schema[]>();
-  walk(schema, '', []);
-  return [...found].map(([path, schemas]) => ({ path, schemas }));
+  const found = new Map<string, { readonly schemas: Schema[]; readonly kinds: (string | undefined)[] }>();
+  walk(schema, '', [], undefined);
+  return [...found].map(([path, there]) => ({ path, ...there }));
 
-  function walk({ node }: Schema, path: string, entered: readonly SchemaNode[]): void {
-    if (node.type === 'object') addFields(node.fields, path, entered);
-    else if (node.type === 'either') for (const option of node.options) walk(option, path, entered);
-    else if (node.type === 'lazy' && !entered.includes(node)) walk(node.get(), path, [...entered, node]);
+  function walk({ node }: Schema, path: string, entered: readonly SchemaNode[], kind: string | undefined): void {
+    if (node.type === 'object') addFields(node.fields, path, entered, kind);
+    else if (node.type === 'either') for (const option of node.options) walk(option, path, entered, kind);
+    else if (node.type === 'lazy' && !entered.includes(node)) walk(node.get(), path, [...entered, node], kind);
     else if (node.type === 'union') {
-      const kind = choice(Object.keys(node.kinds), { default: node.fallback, doc: 'which kind' });
-      addFields({ kind }, path, entered);
-      for (const fields of Object.values(node.kinds)) addFields(fields, path, entered);
+      const which = choice(Object.keys(node.kinds), { default: node.fallback, doc: 'which kind' });
+      addFields({ kind: which }, path, entered, kind);
+      for (const [name, fields] of Object.entries(node.kinds)) addFields(fields, path, entered, name);
     }
   }
 
-  function addFields(fields: Fields, path: string, entered: readonly SchemaNode[]): void {
+  function addFields(fields: Fields, path: string, entered: readonly SchemaNode[], kind: string | undefined): void {
     for (const [name, field] of Object.entries(fields)) {
       const at = join(path, name);
-      const there = found.get(at);
-      if (there) there.push(field);
-      else found.set(at, [field]);
-      walk(field, at, entered);
+      const there = found.get(at) ?? { schemas: [], kinds: [] };
+      found.set(at, there);
+      there.schemas.push(field);
+      there.kinds.push(kind);
+      walk(field, at, entered, kind);
     }
   }
 }

@@ -1,6 +1,13 @@
 import { elementCount, formatShape, sameShape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { type Attrs, type OpRecord, require, type Sample, type SampleInput } from '../graph/op-record.ts';
+import {
+  type Attrs,
+  type BadSample,
+  type OpRecord,
+  require,
+  type Sample,
+  type SampleInput,
+} from '../graph/op-record.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
 
@@ -51,36 +58,13 @@ interface UpdateSample<A> {
 const mostState = 3;
 
 export function updateOp<A extends Attrs>(spec: UpdateSpec<A>): OpRecord<A> {
-  const inputNames = (attrs: A) => ['w', 'g', ...spec.state(attrs)];
-  const stateOf = (attrs: A, type: TensorType) => spec.state(attrs).map(() => type);
-  const w: TensorType = { dtype: 'f32', shape: [4] };
-  const some = spec.samples[0]!.attrs;
-  const hyperType = (attrs: A, more = 0): TensorType => ({ dtype: 'f32', shape: [spec.hyper(attrs).length + more] });
   return defineOp<A>({
     name: spec.name,
     doc: spec.doc,
     infer: (inputs, attrs) => {
       spec.check(attrs);
-      const names = inputNames(attrs);
-      const hyper = spec.hyper(attrs);
-      require(inputs.length === names.length + 1 ||
-        inputs.length ===
-          names.length +
-            2, `takes ${[...names, 'hyper'].join(', ')} [, factor]: ${names.length + 1} or ${names.length + 2} inputs, got ${inputs.length}`);
-      for (const t of inputs) require(t.dtype === 'f32', `takes f32, got ${t.dtype}`);
-      names.forEach((name, i) => {
-        require(sameShape(
-          inputs[i]!.shape,
-          inputs[0]!.shape,
-        ), `${name} must have the weight's shape ${formatShape(inputs[0]!.shape)}, got ${formatShape(inputs[i]!.shape)}`);
-      });
-      const { shape } = inputs[names.length]!;
-      require(sameShape(shape, [
-        hyper.length,
-      ]), `hyper must hold [${hyper.join(', ')}], got the shape ${formatShape(shape)}`);
-      const factor = inputs[names.length + 1];
-      if (factor) require(factor.shape.length === 0, `factor must be a scalar, got ${formatShape(factor.shape)}`);
-      return [inputs[0]!, ...stateOf(attrs, inputs[0]!)];
+      requireInputs(inputs, ['w', 'g', ...spec.state(attrs)], spec.hyper(attrs));
+      return [inputs[0]!, ...stateTypes(spec, attrs, inputs[0]!)];
     },
     reference: (inputs, attrs) => {
       const states = spec.state(attrs).length;
@@ -104,41 +88,73 @@ export function updateOp<A extends Attrs>(spec: UpdateSpec<A>): OpRecord<A> {
       bytes: elementwiseBytes(inputs, outputs),
     }),
     inPlace: [[0, 0], ...Array.from({ length: mostState }, (_, i) => [i + 1, i + 2] as const)],
-    samples: spec.samples.map(({ name, attrs, hyper, factor }): Sample<A> => {
-      const shape = [3, 5];
-      return {
-        name,
-        inputs: [
-          { shape },
-          // Where all gradients were 0, a gradient over its own root mean square has a jump.
-          { shape, awayFrom: [0], distinct: 0.01 },
-          ...spec.state(attrs).map((state) => ({ shape, ...spec.range(state) })),
-          { shape: [hyper.length], values: hyper },
-          ...(factor === undefined ? [] : [{ shape: [], values: [factor] }]),
-        ],
-        attrs,
-      };
-    }),
-    badSamples: [
-      { inputs: [w], attrs: some, message: 'takes w, g' },
-      {
-        inputs: [w, { dtype: 'f32', shape: [5] }, ...stateOf(some, w), hyperType(some)],
-        attrs: some,
-        message: "g must have the weight's shape [4], got [5]",
-      },
-      { inputs: [w, w, ...stateOf(some, w), hyperType(some, 7)], attrs: some, message: 'hyper must hold [lr' },
-      {
-        inputs: [w, w, ...stateOf(some, w), hyperType(some), w],
-        attrs: some,
-        message: 'factor must be a scalar, got [4]',
-      },
-      ...spec.badAttrs.map(({ attrs, message }) => ({
-        inputs: [w, w, ...stateOf(attrs, w), hyperType(attrs)],
-        attrs,
-        message,
-      })),
-    ],
+    samples: spec.samples.map((sample) => sampleOf(spec, sample)),
+    badSamples: badSamplesOf(spec),
   });
+}
+
+const stateTypes = <A extends Attrs>(spec: UpdateSpec<A>, attrs: A, weight: TensorType): TensorType[] =>
+  spec.state(attrs).map(() => weight);
+
+/** Inputs that are the named ones of the weight's shape, then what `hyper` holds, then perhaps a factor. */
+function requireInputs(inputs: readonly TensorType[], names: readonly string[], hyper: readonly string[]): void {
+  const [least, most] = [names.length + 1, names.length + 2];
+  require(inputs.length === least ||
+    inputs.length ===
+      most, `takes ${[...names, 'hyper'].join(', ')} [, factor]: ${least} or ${most} inputs, got ${inputs.length}`);
+  for (const t of inputs) require(t.dtype === 'f32', `takes f32, got ${t.dtype}`);
+  const weight = inputs[0]!.shape;
+  names.forEach((name, i) => {
+    const { shape } = inputs[i]!;
+    require(sameShape(
+      shape,
+      weight,
+    ), `${name} must have the weight's shape ${formatShape(weight)}, got ${formatShape(shape)}`);
+  });
+  const { shape } = inputs[names.length]!;
+  require(sameShape(shape, [
+    hyper.length,
+  ]), `hyper must hold [${hyper.join(', ')}], got the shape ${formatShape(shape)}`);
+  const factor = inputs[names.length + 1];
+  if (factor) require(factor.shape.length === 0, `factor must be a scalar, got ${formatShape(factor.shape)}`);
+}
+
+function sampleOf<A extends Attrs>(spec: UpdateSpec<A>, { name, attrs, hyper, factor }: UpdateSample<A>): Sample<A> {
+  const shape = [3, 5];
+  return {
+    name,
+    inputs: [
+      { shape },
+      // Where all gradients were 0, a gradient over its own root mean square has a jump.
+      { shape, awayFrom: [0], distinct: 0.01 },
+      ...spec.state(attrs).map((state) => ({ shape, ...spec.range(state) })),
+      { shape: [hyper.length], values: hyper },
+      ...(factor === undefined ? [] : [{ shape: [], values: [factor] }]),
+    ],
+    attrs,
+  };
+}
+
+function badSamplesOf<A extends Attrs>(spec: UpdateSpec<A>): BadSample<A>[] {
+  const w: TensorType = { dtype: 'f32', shape: [4] };
+  const attrs = spec.samples[0]!.attrs;
+  const states = stateTypes(spec, attrs, w);
+  const hyperType = (of: A, more = 0): TensorType => ({ dtype: 'f32', shape: [spec.hyper(of).length + more] });
+  return [
+    { inputs: [w], attrs, message: 'takes w, g' },
+    {
+      inputs: [w, { dtype: 'f32', shape: [5] }, ...states, hyperType(attrs)],
+      attrs,
+      message: "g must have the weight's shape [4], got [5]",
+    },
+    { inputs: [w, w, ...states, hyperType(attrs, 7)], attrs, message: 'hyper must hold [lr' },
+    { inputs: [w, w, ...states, hyperType(attrs), w], attrs, message: 'factor must be a scalar, got [4]' },
+    ...spec.badAttrs.map(({ attrs: bad, message }) => ({
+      inputs: [w, w, ...stateTypes(spec, bad, w), hyperType(bad)],
+      attrs: bad,
+      message,
+    })),
+  ];
 }
 
 /** Whether a node of an update op clips its gradient. */

@@ -171,7 +171,10 @@ function findTensor(graph: Graph, name: string): Tensor {
       tensor
         ? `${name} holds ${tensor.dtype}, which has no gradient`
         : `the model has no tensor "${name}"${near ? `; did you mean "${near}"?` : ''}`,
-      { fields: { tensor: name, nearest: near ?? null }, remedy: near ? `--at ${near}` : undefined },
+      {
+        fields: { tensor: name, nearest: near ?? null },
+        remedy: near ? `--at ${near}` : `--at ${names[0]}; partita graph lists the tensors`,
+      },
     );
   }
   return tensor;

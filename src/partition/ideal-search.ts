@@ -39,31 +39,20 @@ export type IdealAnswer =
 export function searchIdeals(search: IdealSearch): IdealAnswer {
   const { problem, ideals, cutCost, measure = 'load' } = search;
   const { limit = Number.POSITIVE_INFINITY, deadline = Number.POSITIVE_INFINITY } = search;
-  const { parts, devices } = problem;
   const states = deviceStates(problem, measure);
   const walk = new SegmentWalk(problem, ideals, states, measure);
   const remaining = remainingUnits(ideals, states.units);
   const { count: S } = states;
-  const last = S - 1;
   const full = ideals.count - 1;
-  const best = new Float64Array(ideals.count * S).fill(Number.POSITIVE_INFINITY);
-  const fromIdeal = new Int32Array(ideals.count * S).fill(-1);
-  const fromState = new Uint32Array(ideals.count * S);
-  best[0] = 0;
+  const table = emptyTable(ideals.count * S);
+  const { best, fromIdeal, fromState } = table;
   let bound = limit;
   // Steps of the ideal at hand whose end may still lead to a placement below the limit.
   const steps = { state: new Int32Array(states.steps.length), next: new Int32Array(states.steps.length) };
   for (let from = 0; from < ideals.count; from++) {
     if ((from & 63) === 0 && performance.now() > deadline) return { kind: 'unfinished' };
     const row = from * S;
-    // A device may stay empty.
-    for (const { from: r, to: s } of states.steps) {
-      if (best[row + r]! < best[row + s]!) {
-        best[row + s] = best[row + r]!;
-        fromIdeal[row + s] = from;
-        fromState[row + s] = r;
-      }
-    }
+    leaveEmpty(table, states, from);
     if (from === full) break;
     walk.clear();
     let active = 0;
@@ -102,11 +91,49 @@ export function searchIdeals(search: IdealSearch): IdealAnswer {
       }
     }
   }
-  const objective = best[full * S + last]!;
+  const objective = best[ideals.count * S - 1]!;
   if (!(objective < limit)) return { kind: 'none' };
-  // Stages are met from the last to the first. What is as good without a device leaves it empty.
-  const stages: { readonly type: number; readonly state: number; readonly parts: readonly number[] }[] = [];
-  for (let ideal = full, state = last; state > 0; ) {
+  const deviceOf = devicesOfStages(stagesOf(table, states, ideals), states, problem.parts.length);
+  return { kind: 'found', deviceOf, objective: problem.devices.length > 0 ? objective : 0 };
+}
+
+/** By ideal and state: the smallest objective so far, and the ideal and state that it comes from. */
+interface BestTable {
+  readonly best: Float64Array;
+  readonly fromIdeal: Int32Array;
+  readonly fromState: Uint32Array;
+}
+
+function emptyTable(entries: number): BestTable {
+  const best = new Float64Array(entries).fill(Number.POSITIVE_INFINITY);
+  best[0] = 0;
+  return { best, fromIdeal: new Int32Array(entries).fill(-1), fromState: new Uint32Array(entries) };
+}
+
+/** A device may stay empty: each state of the ideal is as good as the one before it. */
+function leaveEmpty({ best, fromIdeal, fromState }: BestTable, states: DeviceStates, ideal: number): void {
+  const row = ideal * states.count;
+  for (const { from: r, to: s } of states.steps) {
+    if (best[row + r]! < best[row + s]!) {
+      best[row + s] = best[row + r]!;
+      fromIdeal[row + s] = ideal;
+      fromState[row + s] = r;
+    }
+  }
+}
+
+/** A stage of the answer: the device's type, the state before it is in use, and its parts. */
+interface FoundStage {
+  readonly type: number;
+  readonly state: number;
+  readonly parts: readonly number[];
+}
+
+/** The stages of the best placement, met from the last to the first. What is as good without a device leaves it empty. */
+function stagesOf({ best, fromIdeal, fromState }: BestTable, states: DeviceStates, ideals: Ideals): FoundStage[] {
+  const { count: S } = states;
+  const stages: FoundStage[] = [];
+  for (let ideal = ideals.count - 1, state = S - 1; state > 0; ) {
     const spared = states.steps.find((s) => s.to === state && best[ideal * S + s.from]! <= best[ideal * S + state]!);
     if (spared) {
       state = spared.from;
@@ -119,13 +146,17 @@ export function searchIdeals(search: IdealSearch): IdealAnswer {
     ideal = before;
     state = from;
   }
-  const deviceOf = new Array<number>(parts.length).fill(0);
-  const used = states.types.map(() => 0);
+  return stages;
+}
+
+function devicesOfStages(stages: readonly FoundStage[], { types, ordered }: DeviceStates, parts: number): number[] {
+  const deviceOf = new Array<number>(parts).fill(0);
+  const used = types.map(() => 0);
   for (const { type, state, parts: own } of stages) {
-    const device = states.ordered ? state : states.types[type]!.members[used[type]!++]!;
+    const device = ordered ? state : types[type]!.members[used[type]!++]!;
     for (const part of own) deviceOf[part] = device;
   }
-  return { kind: 'found', deviceOf, objective: devices.length > 0 ? objective : 0 };
+  return deviceOf;
 }
 
 /** Devices that are alike, and the states of their use. */

@@ -36,7 +36,8 @@ export function findIdeals(
   limit: number,
   deadline = Number.POSITIVE_INFINITY,
 ): Ideals | undefined {
-  const { order, rank, successors, predecessors } = topological(parts, edges);
+  const sorted = topological(parts, edges);
+  const { order, rank, predecessors } = sorted;
   const words = Math.max(1, (parts + 31) >>> 5);
   let bits = new Uint32Array(words * 1024);
   const table = new HashTable(words);
@@ -77,22 +78,14 @@ export function findIdeals(
         hashes.push(hash);
         copied += wordsPerOpen * next.length;
         table.insert(hash, found);
-        open.push(openAfter(next, r, set));
+        open.push(openAfter(sorted, next, r, set));
       }
       added.push(part);
       target.push(found);
     }
     first.push(added.length);
   }
-  const members = (ideal: number): number[] => {
-    const result: number[] = [];
-    for (let w = 0; w < words; w++) {
-      for (let rest = bits[ideal * words + w]!; rest !== 0; rest &= rest - 1) {
-        result.push(order[w * 32 + 31 - Math.clz32(rest & -rest)]!);
-      }
-    }
-    return result;
-  };
+  const members = (ideal: number) => partsIn(bits, ideal * words, words).map((r) => order[r]!);
   return {
     count,
     first: Int32Array.from(first),
@@ -105,21 +98,38 @@ export function findIdeals(
       return members(ideal).filter((p) => !earlier.has(p));
     },
   };
+}
 
-  function openAfter(before: Int32Array, r: number, now: Uint32Array): Int32Array {
-    const ready: number[] = [];
-    for (const s of successors[order[r]!]!) {
-      if (predecessors[s]!.every((p) => (now[rank[p]! >>> 5]! >>> (rank[p]! & 31)) & 1)) ready.push(rank[s]!);
-    }
-    const result = new Int32Array(before.length - 1 + ready.length);
-    let at = 0;
-    for (let i = 0; i < before.length; i++) if (before[i] !== r) result[at++] = before[i]!;
-    result.set(ready, at);
-    return ready.length > 0 ? result.sort() : result;
+/** Places of the bits that are set in some words, ascending. */
+function partsIn(bits: Uint32Array, start: number, words: number): number[] {
+  const result: number[] = [];
+  for (let w = 0; w < words; w++) {
+    for (let rest = bits[start + w]!; rest !== 0; rest &= rest - 1) result.push(w * 32 + 31 - Math.clz32(rest & -rest));
   }
+  return result;
+}
+
+/** Ranks of the minimal missing parts of a set `now`, from those before the part of rank `r` came into it. */
+function openAfter(
+  { order, rank, successors, predecessors }: Order,
+  before: Int32Array,
+  r: number,
+  now: Uint32Array,
+): Int32Array {
+  const ready: number[] = [];
+  for (const s of successors[order[r]!]!) {
+    if (predecessors[s]!.every((p) => (now[rank[p]! >>> 5]! >>> (rank[p]! & 31)) & 1)) ready.push(rank[s]!);
+  }
+  const result = new Int32Array(before.length - 1 + ready.length);
+  let at = 0;
+  for (let i = 0; i < before.length; i++) if (before[i] !== r) result[at++] = before[i]!;
+  result.set(ready, at);
+  return ready.length > 0 ? result.sort() : result;
 }
 
 const empty = new Int32Array(0);
+
+type Order = ReturnType<typeof topological>;
 
 /** Depth first, so that the prefixes of the order are sets that a cut would have. Edges that are given twice count once. */
 export function topological(parts: number, edges: readonly (readonly [number, number])[]) {

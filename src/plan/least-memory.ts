@@ -57,77 +57,14 @@ export interface LeastMemory {
  * fits what a device can address.
  */
 export async function leastMemory(request: PlanRequest, options: LeastMemoryOptions = {}): Promise<LeastMemory> {
-  const { evaluations = 40, timeLimitSeconds = 60, cache = new PlanCache(), signal } = options;
-  const device = oneOf(request.devices);
   const count = options.devices ?? request.devices.length;
-  const deadline = performance.now() + 1000 * timeLimitSeconds;
-  const mostPages = Math.floor(limitOf({ ...device, memory: null }) / PAGE_BYTES);
-  const pause = pauses();
-  let evaluated = 0;
-
-  const planAt = async (memory: number | null, partition: PartitionSpec): Promise<Plan> => {
-    await pause();
-    signal?.throwIfAborted();
-    evaluated++;
-    const { cluster } = request;
-    const played = count === cluster?.devices.length ? { cluster } : { cluster: undefined };
-    const devices = Array.from({ length: count }, () => ({ ...device, memory }));
-    return roughPlan({ ...request, partition, devices, ...played }, cache);
-  };
-  const isOver = (): boolean => evaluated >= evaluations || performance.now() > deadline;
-
+  const search = new CapacitySearch(request, count, options);
   // An automatic partition is the fastest with room; that of the most even memory may fit where no such one was found.
   const partitions: readonly PartitionSpec[] =
     request.partition === 'auto' ? ['auto', { balance: 'memory' }] : [request.partition];
-  let best: { readonly pages: number; readonly plan: Plan } | undefined;
-  const refusals = new Map<number, number>();
-  let complete = true;
-  let lowerBound = 0;
-  let needed = Number.POSITIVE_INFINITY;
-  for (const partition of partitions) {
-    if (best && isOver()) {
-      complete = false;
-      break;
-    }
-    const free = await planAt(null, partition);
-    lowerBound = keptBytes(free) / count;
-    let low = Math.ceil(lowerBound / PAGE_BYTES) - 1;
-    let high = Math.min(pagesOf(free), mostPages);
-    const tried = new Set<number>();
-    /** Capacities from here on are no better than what is known. */
-    const end = (): number => (best ? Math.min(best.pages, high) : high);
-    let next = best ? Math.min(high, best.pages - 1) : high;
-    while (next > low && !tried.has(next)) {
-      if (best && isOver()) {
-        complete = false;
-        break;
-      }
-      const plan = await planAt(next * PAGE_BYTES, partition);
-      const need = pagesOf(plan);
-      tried.add(next);
-      if (shortages(plan).length === 0) {
-        if (!best || next < best.pages) best = { pages: next, plan };
-        high = Math.min(high, next);
-        // What needs less than it might have: perhaps it is also what is made for that.
-        next = need < next && need > low ? need : middle(low, end());
-        continue;
-      }
-      needed = Math.min(needed, peakOf(plan));
-      refusals.set(next, peakOf(plan));
-      if (next === high && !best) {
-        // Made for less than it turned out to need.
-        if (high === mostPages) break;
-        low = next;
-        next = high = Math.min(mostPages, Math.max(need, 2 * high));
-        continue;
-      }
-      low = next;
-      // The same plan also where it has too little: it knows no capacities, and has no other to offer.
-      if (partition !== 'auto' && peakOf(plan) === peakOf(free)) break;
-      next = need > low && need < end() && !tried.has(need) ? need : middle(low, end());
-    }
-  }
-  if (!best) throw nothingFits(count, needed);
+  for (const partition of partitions) await search.bisect(partition);
+  const { best, refusals, lowerBound, complete, evaluated } = search;
+  if (!best) throw nothingFits(count, search.needed);
   const under = Math.max(...[...refusals.keys()].filter((pages) => pages < best.pages));
   return {
     devices: count,
@@ -139,6 +76,96 @@ export async function leastMemory(request: PlanRequest, options: LeastMemoryOpti
     complete,
     evaluated,
   };
+}
+
+/** Plans at one capacity after another, and what has come of them. */
+class CapacitySearch {
+  best: { readonly pages: number; readonly plan: Plan } | undefined;
+  /** Of the capacities that were refused, in pages: what the fullest device needed. */
+  readonly refusals = new Map<number, number>();
+  /** The least that any refused plan needed. */
+  needed = Number.POSITIVE_INFINITY;
+  lowerBound = 0;
+  complete = true;
+  evaluated = 0;
+  readonly #request: PlanRequest;
+  readonly #count: number;
+  readonly #device: PlannedDevice;
+  readonly #mostPages: number;
+  readonly #evaluations: number;
+  readonly #deadline: number;
+  readonly #cache: PlanCache;
+  readonly #signal: AbortSignal | undefined;
+  readonly #pause = pauses();
+
+  constructor(request: PlanRequest, count: number, options: LeastMemoryOptions) {
+    const { evaluations = 40, timeLimitSeconds = 60, cache = new PlanCache(), signal } = options;
+    this.#request = request;
+    this.#count = count;
+    this.#device = oneOf(request.devices);
+    this.#mostPages = Math.floor(limitOf({ ...this.#device, memory: null }) / PAGE_BYTES);
+    this.#evaluations = evaluations;
+    this.#deadline = performance.now() + 1000 * timeLimitSeconds;
+    this.#cache = cache;
+    this.#signal = signal;
+  }
+
+  /** Bisects what a partition does with, below the best that is known. */
+  async bisect(partition: PartitionSpec): Promise<void> {
+    if (this.#isOver()) return;
+    const free = await this.#planAt(null, partition);
+    this.lowerBound = keptBytes(free) / this.#count;
+    let low = Math.ceil(this.lowerBound / PAGE_BYTES) - 1;
+    let high = Math.min(pagesOf(free), this.#mostPages);
+    const tried = new Set<number>();
+    /** Capacities from here on are no better than what is known. */
+    const end = (): number => (this.best ? Math.min(this.best.pages, high) : high);
+    let next = this.best ? Math.min(high, this.best.pages - 1) : high;
+    while (next > low && !tried.has(next)) {
+      if (this.#isOver()) return;
+      const plan = await this.#planAt(next * PAGE_BYTES, partition);
+      const need = pagesOf(plan);
+      tried.add(next);
+      if (shortages(plan).length === 0) {
+        if (!this.best || next < this.best.pages) this.best = { pages: next, plan };
+        high = Math.min(high, next);
+        // What needs less than it might have: perhaps it is also what is made for that.
+        next = need < next && need > low ? need : middle(low, end());
+        continue;
+      }
+      this.needed = Math.min(this.needed, peakOf(plan));
+      this.refusals.set(next, peakOf(plan));
+      if (next === high && !this.best) {
+        // Made for less than it turned out to need.
+        if (high === this.#mostPages) return;
+        low = next;
+        next = high = Math.min(this.#mostPages, Math.max(need, 2 * high));
+        continue;
+      }
+      low = next;
+      // The same plan also where it has too little: it knows no capacities, and has no other to offer.
+      if (partition !== 'auto' && peakOf(plan) === peakOf(free)) return;
+      next = need > low && need < end() && !tried.has(need) ? need : middle(low, end());
+    }
+  }
+
+  /** Whether to stop with the best so far; then the answer is not complete. */
+  #isOver(): boolean {
+    const isOver =
+      this.best !== undefined && (this.evaluated >= this.#evaluations || performance.now() > this.#deadline);
+    if (isOver) this.complete = false;
+    return isOver;
+  }
+
+  async #planAt(memory: number | null, partition: PartitionSpec): Promise<Plan> {
+    await this.#pause();
+    this.#signal?.throwIfAborted();
+    this.evaluated++;
+    const { cluster } = this.#request;
+    const played = this.#count === cluster?.devices.length ? { cluster } : { cluster: undefined };
+    const devices = Array.from({ length: this.#count }, () => ({ ...this.#device, memory }));
+    return roughPlan({ ...this.#request, partition, devices, ...played }, this.#cache);
+  }
 }
 
 const middle = (low: number, high: number): number => Math.floor((low + high) / 2);

@@ -79,86 +79,96 @@ function stepChart(study: PartitionStudy, series: string, count: number): Chart 
     fits: r.fits,
     bound: 1000 * r.stepBoundSeconds,
   }));
-  const y = (labels: boolean): Spec => ({
-    field: 'method',
-    type: 'nominal',
-    title: null,
-    sort: rows.map((r) => r.method),
-    axis: labels ? { grid: true } : { labels: false, ticks: false, grid: true },
-  });
-  const size = { width: 235, height: { step: 22 } };
-  const x = (field: string, title: string, zero: boolean): Spec => ({
-    field,
-    type: 'quantitative',
-    title,
-    scale: { zero, nice: true, padding: 8 },
-    axis: { tickCount: 5 },
-  });
-  const point = (color: string, shape: string): Spec => ({
-    type: 'point',
-    filled: true,
-    size: 80,
-    color,
-    shape,
-    opacity: 1,
-  });
-  const predicted: Spec = {
-    title: `${count} devices: predicted step`,
-    ...size,
-    encoding: { y: y(true) },
-    layer: [
-      {
-        mark: { type: 'rule', color: ink, strokeDash: [5, 4], strokeWidth: 1.5 },
-        encoding: {
-          y: null,
-          x: { ...x('bound', 'ms', fromZero([...values.map((v) => v.predicted), values[0]!.bound])), aggregate: 'min' },
-        },
-      },
-      {
-        mark: point(palette[0], 'circle'),
-        encoding: { x: x('predicted', 'ms', fromZero([...values.map((v) => v.predicted), values[0]!.bound])) },
-      },
-    ],
-  };
   const seconds = values.flatMap((v) => [v.low, v.high].flatMap((s) => s ?? []));
-  const measured: Spec = {
-    title: 'measured step',
-    ...size,
-    transform: [{ filter: 'isValid(datum.measured)' }],
-    encoding: { y: y(false) },
-    layer: [
-      {
-        mark: { type: 'rule', color: palette[1], strokeWidth: 2 },
-        encoding: { x: x('low', 'ms', fromZero(seconds)), x2: { field: 'high' } },
-      },
-      { mark: point(palette[1], 'square'), encoding: { x: x('measured', 'ms', fromZero(seconds)) } },
-    ],
-  };
-  const memory: Spec = {
-    title: 'peak of the fullest device',
-    ...size,
-    encoding: { y: y(false) },
-    layer: [
-      { mark: { type: 'bar', color: palette[5], height: 12 }, encoding: { x: x('peak', unit, true) } },
-      ...(seconds.length === 0
-        ? []
-        : [
-            {
-              transform: [{ filter: 'isValid(datum.peakMeasured)' }],
-              mark: { type: 'tick', color: '#000', thickness: 2.5, size: 16 },
-              encoding: { x: x('peakMeasured', unit, true) },
-            },
-          ]),
-    ],
-  };
   return {
     label: `Step time and memory of each way to cut, ${count} devices`,
     spec: {
       data: { values },
-      hconcat: [predicted, ...(seconds.length > 0 ? [measured] : []), memory],
+      hconcat: [
+        stepPanel(`${count} devices: predicted step`, values, true, predictedLayers(values)),
+        ...(seconds.length > 0
+          ? [
+              {
+                ...stepPanel('measured step', values, false, measuredLayers(seconds)),
+                transform: [{ filter: 'isValid(datum.measured)' }],
+              },
+            ]
+          : []),
+        stepPanel('peak of the fullest device', values, false, peakLayers(unit, seconds.length > 0)),
+      ],
       spacing: 24,
     } as unknown as Chart['spec'],
   };
+}
+
+/** A panel with a row for each way to cut, in the order of the values; the first says which. */
+function stepPanel(
+  title: string,
+  values: readonly { readonly method: string }[],
+  labels: boolean,
+  layer: Spec[],
+): Spec {
+  const y: Spec = {
+    field: 'method',
+    type: 'nominal',
+    title: null,
+    sort: values.map((v) => v.method),
+    axis: labels ? { grid: true } : { labels: false, ticks: false, grid: true },
+  };
+  return { title, width: 235, height: { step: 22 }, encoding: { y }, layer };
+}
+
+const stepAxis = (field: string, title: string, zero: boolean): Spec => ({
+  field,
+  type: 'quantitative',
+  title,
+  scale: { zero, nice: true, padding: 8 },
+  axis: { tickCount: 5 },
+});
+
+const stepPoint = (color: string, shape: string): Spec => ({
+  type: 'point',
+  filled: true,
+  size: 80,
+  color,
+  shape,
+  opacity: 1,
+});
+
+function predictedLayers(values: readonly { readonly predicted: number; readonly bound: number }[]): Spec[] {
+  const zero = fromZero([...values.map((v) => v.predicted), values[0]!.bound]);
+  return [
+    {
+      mark: { type: 'rule', color: ink, strokeDash: [5, 4], strokeWidth: 1.5 },
+      encoding: { y: null, x: { ...stepAxis('bound', 'ms', zero), aggregate: 'min' } },
+    },
+    { mark: stepPoint(palette[0], 'circle'), encoding: { x: stepAxis('predicted', 'ms', zero) } },
+  ];
+}
+
+function measuredLayers(seconds: readonly number[]): Spec[] {
+  const zero = fromZero(seconds);
+  return [
+    {
+      mark: { type: 'rule', color: palette[1], strokeWidth: 2 },
+      encoding: { x: stepAxis('low', 'ms', zero), x2: { field: 'high' } },
+    },
+    { mark: stepPoint(palette[1], 'square'), encoding: { x: stepAxis('measured', 'ms', zero) } },
+  ];
+}
+
+function peakLayers(unit: string, isMeasured: boolean): Spec[] {
+  const planned: Spec = {
+    mark: { type: 'bar', color: palette[5], height: 12 },
+    encoding: { x: stepAxis('peak', unit, true) },
+  };
+  if (!isMeasured) return [planned];
+  const measured: Spec = {
+    transform: [{ filter: 'isValid(datum.peakMeasured)' }],
+    mark: { type: 'tick', color: '#000', thickness: 2.5, size: 16 },
+    encoding: { x: stepAxis('peakMeasured', unit, true) },
+  };
+  return [planned, measured];
 }
 
 function loadChart(study: PartitionStudy, series: string, count: number): Chart | undefined {

@@ -72,6 +72,8 @@ export interface ClusterOptions {
   readonly lookSeconds?: number;
   /** Threads that were started before there was a plan; where they do not suffice, more are started. */
   readonly threads?: Pick<DeviceThreads, 'take'> | undefined;
+  /** Ends the start, with the signal's reason as the error; what has started by then is closed. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Seconds an instruction is expected to take, for the hang limit. */

@@ -22,7 +22,7 @@ export interface DeviceThread {
 /** One Piscina of one thread, and the coordinator's end of its control channel. */
 export function startThread(heapMegabytes = DEFAULT_HEAP_MEGABYTES): DeviceThread {
   const pool = new Piscina({
-    filename: pathToFileURL(join(packageRoot(), 'dist', 'workers', 'device.node.js')).href,
+    filename: pathToFileURL(join(packageRoot(), 'dist', 'workers', 'thread.node.cjs')).href,
     minThreads: 0,
     maxThreads: 1,
     idleTimeout: Number.POSITIVE_INFINITY,

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import type { Piscina } from 'piscina';
@@ -44,6 +45,8 @@ interface Member {
   readonly pending: Set<(error: Error) => void>;
   /** Told when the device has ended the step under way. */
   ended: (() => void) | undefined;
+  /** It has answered a call, and so would answer the last. */
+  isUp: boolean;
   gone: DeviceError | undefined;
   closing: boolean;
 }
@@ -89,7 +92,10 @@ export class ThreadCluster implements DeviceCluster {
     const memories = specs.map((spec, device) => createMemory(device, spec));
     const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const cluster = new ThreadCluster(memories, options);
-    specs.forEach((spec, device) => {
+    for (const [device, spec] of specs.entries()) {
+      // Each thread holds the event loop for milliseconds, and among hundreds of them signals are to be heard.
+      if (device > 0 && device % STARTED_AT_ONCE === 0) await setImmediate();
+      if (options.signal?.aborted) break;
       const ready = options.heapMegabytes === undefined ? options.threads?.take() : undefined;
       const thread = ready ?? startThread(options.heapMegabytes);
       const { port } = thread;
@@ -117,6 +123,7 @@ export class ThreadCluster implements DeviceCluster {
         portClosed: new Promise((resolve) => port.once('close', () => resolve())),
         pending: new Set(),
         ended: undefined,
+        isUp: false,
         gone: undefined,
         closing: false,
       };
@@ -125,11 +132,11 @@ export class ThreadCluster implements DeviceCluster {
         if (message === STEP_ENDED) cluster.#stepEnded();
       });
       cluster.#members.push(member);
-    });
+    }
     const { error } = cluster.#failure;
-    if (error) {
+    if (error || options.signal?.aborted) {
       await cluster.close();
-      throw error;
+      throw error ?? options.signal!.reason;
     }
     return cluster;
   }
@@ -309,7 +316,7 @@ export class ThreadCluster implements DeviceCluster {
     await Promise.all(
       this.#members.map(async (m) => {
         const ended = m.task.catch(() => {});
-        if (!m.gone) {
+        if (!m.gone && m.isUp) {
           void this.#ask(m, (api) => api.shutdown() as Promise<void>).catch(() => {});
           await withTimeout(ended, 1000);
         }
@@ -399,6 +406,7 @@ export class ThreadCluster implements DeviceCluster {
       call(member).then(
         (value) => {
           settle();
+          member.isUp = true;
           resolve(value);
         },
         (error) => {
@@ -417,6 +425,9 @@ function refuseLook(lookSeconds: number): void {
     remedy: 'lookSeconds: 0.004, or 0 to sleep at once',
   });
 }
+
+/** Threads that are started in one turn of the event loop. */
+const STARTED_AT_ONCE = 4;
 
 /** How long devices that compute may take to notice that a step has failed; a step ends within 2 s of a failure. */
 const GRACE_MS = 1200;

@@ -86,6 +86,7 @@ export const sessionNames: OptionNames<SessionOptions> = {
   heapMegabytes: true,
   lookSeconds: true,
   threads: true,
+  signal: true,
 };
 export const runNames: OptionNames<RunOptions> = {
   step: true,

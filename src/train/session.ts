@@ -90,7 +90,11 @@ export class Session implements AsyncDisposable {
     const audit = options.audit ?? process.env.PARTITA_AUDIT === '1';
     const isNull = hasNullDevices(plan.request.devices);
     if (isNull) refuseOfNullDevices(plan, options);
+    const { signal } = options;
     const cluster = await startDevices(plan, { ...options, audit });
+    // Devices that are not up yet answer nothing; closed, they reject what waits for them.
+    const end = () => void cluster.close();
+    signal?.addEventListener('abort', end, { once: true });
     try {
       const most = (of: (name: string) => number) => (isNull ? 0 : Math.max(16, ...Object.keys(programs).map(of)));
       // The second takes no memory until a batch is staged.
@@ -102,10 +106,13 @@ export class Session implements AsyncDisposable {
       for (const [name, program] of Object.entries(programs)) await cluster.load(name, imagesOf(plan, name, program));
       const session = new Session(plan, cluster, feeds, results, audit, options.seed ?? 0);
       await session.#values.initialize(session.seed, options.parameters);
+      signal?.throwIfAborted();
       return session;
     } catch (error) {
       await cluster.close();
-      throw error;
+      throw signal?.aborted ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener('abort', end);
     }
   }
 

@@ -126,6 +126,7 @@ describe('second derivatives', () => {
       [['grad', ...small, '--params', 'missing.safetensors'], 'no such file'],
       [['gradpen', ...small], 'gradpen needs the tensor'],
       [['gradpen', ...small, '--at', 'layer.0.tan'], 'did you mean "layer.0.tanh"?'],
+      [['gradpen', ...small, '--at', 'nothing.like.it'], 'try: --at x; partita graph lists the tensors'],
       [['gradpen', ...small, '--at', 'y'], 'y holds i32'],
       [['gradpen', ...small, '--at', 'elephant'], 'the model has no tensor "elephant"'],
       [['gradpen', ...small, '--at', 'layer.0.weight', '--microbatches', '2'], 'complete only behind the last'],

@@ -42,6 +42,15 @@ describe('help', () => {
     }
   });
 
+  it('says which kinds a text is about, where they share a flag and not what it means', () => {
+    const docs = new Map(experimentFlags().map(({ path, doc }) => [path, doc]));
+    expect(docs.get('model.context')).toBe(
+      "gpt: tokens of one sequence; default: the data's, else 64; lstm: steps of one sequence; default: the data's, else 64; an integer ≥ 1",
+    );
+    expect(docs.get('model.blocks')).not.toContain('resnet:');
+    expect(docs.get('model.inputs')).toMatch(/; an integer ≥ 1, or a list of at least 1, each an integer ≥ 1$/);
+  });
+
   it('is as wide as the terminal', () => {
     const columns = Object.getOwnPropertyDescriptor(process.stdout, 'columns');
     try {

@@ -88,7 +88,10 @@ describe('pack', () => {
       const { code, error } = await json(folderWith(text), ['in.csv']);
       expect({ text, exit: code, ...error }).toMatchObject({ text, exit: 1, code: errorCode, ...fields });
     }
-    expect((await json(workFolder(), ['none.csv'])).error).toMatchObject({ code: 'read-failed' });
+    expect((await json(workFolder(), ['none.csv'])).error).toMatchObject({
+      code: 'file-not-found',
+      message: 'no such file: none.csv',
+    });
     expect(await json(workFolder(), ['x.csv', '--capacity', '1MB'])).toMatchObject({
       code: 2,
       error: { code: 'memory-size', nearest: '1MiB' },

@@ -1,6 +1,10 @@
 // Every kernel of the WebAssembly backend; the rules of the ABI are in README.md.
 export { clip, clipGrad, elu, eluGrad, hardSigmoid, hardSigmoidGrad, leakyRelu, leakyReluGrad, thresholdedRelu, thresholdedReluGrad } from './activations';
-export { attention, attentionDeltas, attentionDrops, attentionFinish, attentionGrad, attentionRows, attentionScale, attentionScaled, attentionWeightGrads, attentionWorkspace, maskMatrix, maskState } from './attention';
+export { attention } from './attention';
+export { attentionWorkspace } from './attentionBlocks';
+export { attentionGrad } from './attentionGrad';
+export { maskMatrix, maskState } from './attentionMasks';
+export { attentionDeltas, attentionDrops, attentionFinish, attentionRows, attentionScale, attentionScaled, attentionWeightGrads } from './attentionRows';
 export { batchNorm, batchNormInference, batchNormInputGrad, batchNormWeightGrad, batchNormWithMomentsInputGrad, channelMoments, mergeMoments, runningVariance } from './batchNorm';
 export { add, div, equal, equalI32, fmod, greater, greaterEqual, less, lessEqual, lessI32, maximum, minimum, mod, mul, notEqual, pow, prelu, sub } from './binary';
 export { conv, convInputGrad, convWeightGrad, convWorkspace } from './conv';

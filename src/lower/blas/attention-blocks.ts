@@ -1,4 +1,4 @@
-/** Attention as its kernels take it (`workers/kernels/attention.ts`), block by block of queries and keys. */
+/** Attention as its kernels take it (`workers/kernels/attentionRows.ts`), block by block of queries and keys. */
 import type { AttentionSizes } from '../../ops/attention-sizes.ts';
 import type { Arg } from '../kernel-call.ts';
 import { dropStateBytes, keyBlock, maskStateBytes, queryBlock, up16 } from '../wasm/attention.ts';

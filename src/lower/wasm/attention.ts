@@ -12,7 +12,7 @@ import {
 import { dropoutThreshold } from '../../ops/dropout.ts';
 import { type Arg, input, type LowerRule, output, workspace } from '../kernel-call.ts';
 
-/** Queries and keys a block, as in `workers/kernels/attention.ts`. */
+/** Queries and keys a block, as in `workers/kernels/attentionBlocks.ts`. */
 export const queryBlock = 64;
 export const keyBlock = 256;
 const gradientKeyBlock = 128;

@@ -20,7 +20,24 @@ import { byteUnit, peakBars, peakParts } from '../memory-style.ts';
 
 /** (a) Step time, throughput, idle share and efficiency against M. */
 export function timingChart({ tables, settings }: BatchStudy): Chart | undefined {
-  const rows = tables.timing
+  const rows = timedRows(tables.timing);
+  if (rows.length === 0) return undefined;
+  const all = settings.series.flatMap((s) => {
+    const values = rows.filter((r) => r.series === s);
+    return values.length === 0
+      ? []
+      : [timingPanels(values, rows, settings, settings.series.length > 1 ? named(s) : '')];
+  });
+  return {
+    label:
+      'Step time, throughput, idle share and efficiency against the number of microbatches, a line for each batch size',
+    spec: { vconcat: all, spacing: 40 } as unknown as Chart['spec'],
+  };
+}
+
+/** What was timed, in milliseconds and percent. */
+const timedRows = (timing: BatchStudy['tables']['timing']) =>
+  timing
     .filter((r) => r.stepSeconds !== null)
     .map((r) => ({
       ...r,
@@ -33,9 +50,26 @@ export function timingChart({ tables, settings }: BatchStudy): Chart | undefined
       idleHigh: 100 * r.bubbleHigh!,
       share: r.efficiency === null ? null : 100 * r.efficiency,
     }));
-  if (rows.length === 0) return undefined;
-  const x = countAxis('microbatches', 'microbatches M', settings.microbatches);
-  const { color, shape } = batchChannels(settings.batchSizes);
+
+type TimedRow = ReturnType<typeof timedRows>[number];
+
+/** The four panels of a series; axes of time and throughput are those of all rows. */
+function timingPanels(
+  values: readonly TimedRow[],
+  rows: readonly TimedRow[],
+  { batchSizes, microbatches }: BatchStudy['settings'],
+  title: string,
+): Spec {
+  const x = countAxis('microbatches', 'microbatches M', microbatches);
+  const { color, shape } = batchChannels(batchSizes);
+  const lines = lineAndPoints(color, shape);
+  const make = (name: string, y: Spec, layer: Spec[]): Spec => ({
+    title: name,
+    ...panel,
+    data: { values },
+    encoding: { x, y },
+    layer,
+  });
   const rule = (low: string, high: string): Spec => ({
     mark: { type: 'rule', strokeWidth: 1.5, opacity: 0.6 },
     encoding: { y: { field: low, type: 'quantitative' }, y2: { field: high }, color },
@@ -44,79 +78,54 @@ export function timingChart({ tables, settings }: BatchStudy): Chart | undefined
     transform: [{ filter: 'datum.sweetSpot' }],
     mark: { type: 'point', shape: 'circle', size: 260, filled: false, strokeWidth: 1.8, color: ink },
   };
-  const charts = (values: typeof rows, title: string): Spec => {
-    const closed = values
-      .filter((r) => r.bubbleClosedForm !== null)
-      .map((r) => ({ microbatches: r.microbatches, idle: 100 * r.bubbleClosedForm!, schedule: r.schedule }));
-    const make = (name: string, y: Spec, layer: Spec[]): Spec => ({
-      title: name,
-      ...panel,
-      data: { values },
-      encoding: { x, y },
-      layer,
-    });
-    const lines = lineAndPoints(color, shape);
-    const last = Math.max(...closed.map((c) => c.microbatches));
-    return {
-      ...(title === '' ? {} : { title: { text: title, fontSize: 16 } }),
-      vconcat: [
-        {
-          hconcat: [
-            make(
-              'Time of a step (ring: sweet spot)',
-              logAxis(
-                'ms',
-                'median step time / ms',
-                rows.flatMap((r) => [r.ms, r.msLow, r.msHigh]),
-              ),
-              [rule('msLow', 'msHigh'), ...lines, sweet],
-            ),
-            make('Throughput', logColumn(rows, 'samplesPerSecond', 'samples / s', '~s'), lines),
-          ],
-        },
-        {
-          hconcat: [
-            make(
-              'Idle share of the devices (bubble)',
-              { field: 'idle', type: 'quantitative', title: 'idle device time / %', scale: { domain: [0, 100] } },
-              [
-                rule('idleLow', 'idleHigh'),
-                ...lines,
-                ...(closed.length === 0
-                  ? []
-                  : [
-                      {
-                        data: { values: closed },
-                        mark: { type: 'line', color: ink, strokeDash: [6, 4], strokeWidth: 2 },
-                        encoding: { detail: { field: 'schedule' } },
-                      },
-                      {
-                        data: { values: closed.filter((c) => c.microbatches === last).slice(0, 1) },
-                        mark: { type: 'text', align: 'right', dy: 14, color: ink, fontStyle: 'italic' },
-                        encoding: { text: { value: '(p−1)/(M+p−1)' } },
-                      },
-                    ]),
-              ],
-            ),
-            make(
-              'Efficiency: speed-up over one device / devices',
-              { field: 'share', type: 'quantitative', title: 'efficiency / %', scale: { zero: true } },
-              lines,
-            ),
-          ],
-        },
-      ],
-    };
-  };
-  const all = settings.series.flatMap((s) => {
-    const values = rows.filter((r) => r.series === s);
-    return values.length === 0 ? [] : [charts(values, settings.series.length > 1 ? named(s) : '')];
+  const times = rows.flatMap((r) => [r.ms, r.msLow, r.msHigh]);
+  const percent = (field: string, name: string, scale: Spec): Spec => ({
+    field,
+    type: 'quantitative',
+    title: name,
+    scale,
   });
+  const time = make('Time of a step (ring: sweet spot)', logAxis('ms', 'median step time / ms', times), [
+    rule('msLow', 'msHigh'),
+    ...lines,
+    sweet,
+  ]);
+  const throughput = make('Throughput', logColumn(rows, 'samplesPerSecond', 'samples / s', '~s'), lines);
+  const idle = make(
+    'Idle share of the devices (bubble)',
+    percent('idle', 'idle device time / %', { domain: [0, 100] }),
+    [rule('idleLow', 'idleHigh'), ...lines, ...closedFormLayers(values)],
+  );
+  const efficiency = make(
+    'Efficiency: speed-up over one device / devices',
+    percent('share', 'efficiency / %', { zero: true }),
+    lines,
+  );
   return {
-    label:
-      'Step time, throughput, idle share and efficiency against the number of microbatches, a line for each batch size',
-    spec: { vconcat: all, spacing: 40 } as unknown as Chart['spec'],
+    ...(title === '' ? {} : { title: { text: title, fontSize: 16 } }),
+    vconcat: [{ hconcat: [time, throughput] }, { hconcat: [idle, efficiency] }],
   };
+}
+
+/** The idle share that schedules with a closed form have by it, and the form beside its last point. */
+function closedFormLayers(values: readonly TimedRow[]): Spec[] {
+  const closed = values
+    .filter((r) => r.bubbleClosedForm !== null)
+    .map((r) => ({ microbatches: r.microbatches, idle: 100 * r.bubbleClosedForm!, schedule: r.schedule }));
+  if (closed.length === 0) return [];
+  const last = Math.max(...closed.map((c) => c.microbatches));
+  return [
+    {
+      data: { values: closed },
+      mark: { type: 'line', color: ink, strokeDash: [6, 4], strokeWidth: 2 },
+      encoding: { detail: { field: 'schedule' } },
+    },
+    {
+      data: { values: closed.filter((c) => c.microbatches === last).slice(0, 1) },
+      mark: { type: 'text', align: 'right', dy: 14, color: ink, fontStyle: 'italic' },
+      encoding: { text: { value: '(p−1)/(M+p−1)' } },
+    },
+  ];
 }
 
 /** (b) What the memory at the peak holds, device by device, against M, at the largest batch. */

@@ -274,26 +274,11 @@ export function tuningChart({ tables, settings }: BatchStudy, variant: string): 
 
 /** (f) Steps and samples to the target against the batch size, with perfect scaling and the fitted trade-off. */
 export function targetChart({ tables, settings, tradeOffs }: BatchStudy, variant: string): Chart | undefined {
+  const { batchSizes, rules } = settings;
   const rows = tables.targets.filter((r) => r.variant === variant && r.steps !== null);
-  if (rows.length === 0 || settings.batchSizes.length < 2) return undefined;
-  const best = bestOfBatch(rows, variant);
-  const first = best[0]!;
-  const range = [Math.min(...settings.batchSizes), Math.max(...settings.batchSizes)] as const;
-  const between = Array.from({ length: 41 }, (_, i) => range[0] * (range[1] / range[0]) ** (i / 40));
-  const perfect = between.map((batch) => ({
-    batch,
-    steps: (first.steps! * first.batch) / batch,
-    samples: first.samples!,
-    line: 'perfect scaling',
-  }));
+  if (rows.length === 0 || batchSizes.length < 2) return undefined;
   const fit = tradeOffs.find((t) => t.variant === variant);
-  const fitted = fit
-    ? between.map((batch) => {
-        const steps = fit.minSteps * (1 + fit.criticalBatch / batch);
-        return { batch, steps, samples: steps * batch, line: 'fit S(1+B_crit/B)' };
-      })
-    : [];
-  const rules = settings.rules;
+  const references = scalingLines(bestOfBatch(rows, variant)[0]!, fit, batchSizes);
   const channel = (range: readonly unknown[]): Spec => ({
     field: 'rule',
     type: 'nominal',
@@ -301,65 +286,31 @@ export function targetChart({ tables, settings, tradeOffs }: BatchStudy, variant
     sort: null,
     scale: { domain: [...rules], range: cycle(range, rules.length) },
   });
-  const lines = {
-    data: { values: [...perfect, ...fitted] },
-    mark: { type: 'line', color: ink, strokeWidth: 1.6 },
+  const quartiles: Spec = {
+    transform: [{ filter: 'isValid(datum.stepsLow) && isValid(datum.stepsHigh)' }],
+    mark: { type: 'rule', strokeWidth: 1.5, opacity: 0.6 },
     encoding: {
-      strokeDash: {
-        field: 'line',
-        type: 'nominal',
-        title: 'reference',
-        scale: {
-          domain: fit ? ['perfect scaling', 'fit S(1+B_crit/B)'] : ['perfect scaling'],
-          range: fit
-            ? [
-                [6, 4],
-                [1, 0],
-              ]
-            : [[6, 4]],
-        },
-      },
+      y: { field: 'stepsLow', type: 'quantitative' },
+      y2: { field: 'stepsHigh' },
+      color: channel(palette),
     },
   };
-  const corner =
-    fit && fit.criticalBatch >= range[0] && fit.criticalBatch <= range[1] ? [{ critical: fit.criticalBatch }] : [];
   const make = (title: string, field: 'steps' | 'samples'): Spec => ({
     title,
     ...panel,
     data: { values: rows },
     encoding: {
-      x: countAxis('batch', 'batch size / samples', settings.batchSizes),
+      x: countAxis('batch', 'batch size / samples', batchSizes),
       y: logAxis(
         field,
         `${field} to the target`,
-        [...rows, ...perfect, ...fitted].map((r) => r[field]),
+        [...rows, ...references].map((r) => r[field]),
         '~s',
       ),
     },
     layer: [
-      lines,
-      ...(corner.length > 0
-        ? [
-            {
-              data: { values: corner },
-              mark: { type: 'rule', color: ink, strokeDash: [2, 3] },
-              encoding: { x: { field: 'critical', type: 'quantitative' }, y: null },
-            },
-          ]
-        : []),
-      ...(field === 'steps'
-        ? [
-            {
-              transform: [{ filter: 'isValid(datum.stepsLow) && isValid(datum.stepsHigh)' }],
-              mark: { type: 'rule', strokeWidth: 1.5, opacity: 0.6 },
-              encoding: {
-                y: { field: 'stepsLow', type: 'quantitative' },
-                y2: { field: 'stepsHigh' },
-                color: channel(palette),
-              },
-            },
-          ]
-        : []),
+      ...scalingLayers(references, fit, batchSizes),
+      ...(field === 'steps' ? [quartiles] : []),
       ...lineAndPoints(channel(palette), channel(shapes)),
     ],
   });
@@ -370,6 +321,56 @@ export function targetChart({ tables, settings, tradeOffs }: BatchStudy, variant
   };
 }
 
+type TradeOff = BatchStudy['tradeOffs'][number];
+
+const PERFECT = 'perfect scaling';
+const FITTED = 'fit S(1+B_crit/B)';
+
+/** Points of the lines that results are compared to: perfect scaling from the smallest batch on, then the fit where there is one. */
+function scalingLines(
+  first: { readonly batch: number; readonly steps: number | null; readonly samples: number | null },
+  fit: TradeOff | undefined,
+  batchSizes: readonly number[],
+) {
+  const [least, most] = [Math.min(...batchSizes), Math.max(...batchSizes)];
+  const between = Array.from({ length: 41 }, (_, i) => least * (most / least) ** (i / 40));
+  const perfect = between.map((batch) => ({
+    batch,
+    steps: (first.steps! * first.batch) / batch,
+    samples: first.samples!,
+    line: PERFECT,
+  }));
+  if (!fit) return perfect;
+  const fitted = between.map((batch) => {
+    const steps = fit.minSteps * (1 + fit.criticalBatch / batch);
+    return { batch, steps, samples: steps * batch, line: FITTED };
+  });
+  return [...perfect, ...fitted];
+}
+
+/** These lines, and the fitted critical batch where it is one of the range. */
+function scalingLayers(
+  values: ReturnType<typeof scalingLines>,
+  fit: TradeOff | undefined,
+  batchSizes: readonly number[],
+): Spec[] {
+  const dashed = [6, 4];
+  const scale = fit ? { domain: [PERFECT, FITTED], range: [dashed, [1, 0]] } : { domain: [PERFECT], range: [dashed] };
+  const lines: Spec = {
+    data: { values },
+    mark: { type: 'line', color: ink, strokeWidth: 1.6 },
+    encoding: { strokeDash: { field: 'line', type: 'nominal', title: 'reference', scale } },
+  };
+  const isInRange = fit && fit.criticalBatch >= Math.min(...batchSizes) && fit.criticalBatch <= Math.max(...batchSizes);
+  if (!isInRange) return [lines];
+  const corner: Spec = {
+    data: { values: [{ critical: fit.criticalBatch }] },
+    mark: { type: 'rule', color: ink, strokeDash: [2, 3] },
+    encoding: { x: { field: 'critical', type: 'quantitative' }, y: null },
+  };
+  return [lines, corner];
+}
+
 /** (g) Noise scale and its two parts along training. */
 export function noiseChart({ tables, tradeOffs }: BatchStudy, variant: string): Chart | undefined {
   const rows = tables.noise.filter((r) => r.variant === variant);
@@ -377,78 +378,73 @@ export function noiseChart({ tables, tradeOffs }: BatchStudy, variant: string): 
   // Step 0 has no place on a logarithmic axis; it stands where step 1 does, half a step before it.
   const values = rows.map((r) => ({ ...r, at: r.step === 0 ? 0.5 : r.step }));
   const x = logColumn(values, 'at', 'step (first values at ½)', '~g');
-  const fit = tradeOffs.find((t) => t.variant === variant);
-  const parts = values.flatMap((r) => [
-    { at: r.at, size: r.traceSigma, part: 'tr Σ, of one sample' },
-    { at: r.at, size: r.gradNormSquared, part: '‖G‖², of the mean' },
-  ]);
-  const domain = ['tr Σ, of one sample', '‖G‖², of the mean'];
-  const color = {
-    field: 'part',
-    type: 'nominal',
-    title: 'squared size',
-    scale: { domain, range: palette.slice(0, 2) },
-  };
-  const shape = { ...color, scale: { domain, range: shapes.slice(0, 2) } };
+  const critical = tradeOffs.find((t) => t.variant === variant)?.criticalBatch;
   return {
     label: 'Gradient noise scale along training, and the two quantities it is the ratio of',
     spec: {
-      hconcat: [
-        {
-          title: 'Noise scale: predicted critical batch',
-          ...panel,
-          data: { values },
-          transform: [{ filter: 'isValid(datum.noiseScale)' }],
-          layer: [
-            {
-              mark: { type: 'line', color: palette[0] },
-              encoding: {
-                x,
-                y: logAxis(
-                  'noiseScale',
-                  'B_simple / samples',
-                  [...values.map((v) => v.noiseScale), fit?.criticalBatch ?? null],
-                  '~s',
-                ),
-              },
-            },
-            {
-              mark: { type: 'point', filled: true, size: 60, color: palette[0] },
-              encoding: { x, y: { field: 'noiseScale', type: 'quantitative' } },
-            },
-            ...(fit
-              ? [
-                  {
-                    data: { values: [{ critical: fit.criticalBatch, at: values[0]!.at }] },
-                    mark: { type: 'rule', color: ink, strokeDash: [6, 4] },
-                    encoding: { y: { field: 'critical', type: 'quantitative' } },
-                  },
-                  {
-                    data: { values: [{ critical: fit.criticalBatch, at: values[0]!.at }] },
-                    mark: { type: 'text', align: 'left', dy: -8, color: ink, fontStyle: 'italic' },
-                    encoding: {
-                      x,
-                      y: { field: 'critical', type: 'quantitative' },
-                      text: { value: 'from measured steps' },
-                    },
-                  },
-                ]
-              : []),
-          ],
-        },
-        {
-          title: 'Noise and signal',
-          ...panel,
-          data: { values: parts },
-          transform: [{ filter: 'datum.size > 0' }],
-          encoding: {
-            x,
-            y: logColumn(parts, 'size', 'squared gradient'),
-          },
-          layer: lineAndPoints(color, shape),
-        },
-      ],
+      hconcat: [noiseScalePanel(values, x, critical), noisePartsPanel(values, x)],
       resolve: { scale: { color: 'independent', shape: 'independent' } },
     } as unknown as Chart['spec'],
+  };
+}
+
+type NoiseRow = BatchStudy['tables']['noise'][number] & { readonly at: number };
+
+function noiseScalePanel(values: readonly NoiseRow[], x: Spec, critical: number | undefined): Spec {
+  const y = { field: 'critical', type: 'quantitative' };
+  const measured: Spec[] =
+    critical === undefined
+      ? []
+      : [
+          {
+            data: { values: [{ critical, at: values[0]!.at }] },
+            mark: { type: 'rule', color: ink, strokeDash: [6, 4] },
+            encoding: { y },
+          },
+          {
+            data: { values: [{ critical, at: values[0]!.at }] },
+            mark: { type: 'text', align: 'left', dy: -8, color: ink, fontStyle: 'italic' },
+            encoding: { x, y, text: { value: 'from measured steps' } },
+          },
+        ];
+  const sizes = [...values.map((v) => v.noiseScale), critical ?? null];
+  return {
+    title: 'Noise scale: predicted critical batch',
+    ...panel,
+    data: { values },
+    transform: [{ filter: 'isValid(datum.noiseScale)' }],
+    layer: [
+      {
+        mark: { type: 'line', color: palette[0] },
+        encoding: { x, y: logAxis('noiseScale', 'B_simple / samples', sizes, '~s') },
+      },
+      {
+        mark: { type: 'point', filled: true, size: 60, color: palette[0] },
+        encoding: { x, y: { field: 'noiseScale', type: 'quantitative' } },
+      },
+      ...measured,
+    ],
+  };
+}
+
+function noisePartsPanel(values: readonly NoiseRow[], x: Spec): Spec {
+  const domain = ['tr Σ, of one sample', '‖G‖², of the mean'] as const;
+  const parts = values.flatMap((r) => [
+    { at: r.at, size: r.traceSigma, part: domain[0] },
+    { at: r.at, size: r.gradNormSquared, part: domain[1] },
+  ]);
+  const channel = (range: readonly unknown[]): Spec => ({
+    field: 'part',
+    type: 'nominal',
+    title: 'squared size',
+    scale: { domain: [...domain], range: range.slice(0, 2) },
+  });
+  return {
+    title: 'Noise and signal',
+    ...panel,
+    data: { values: parts },
+    transform: [{ filter: 'datum.size > 0' }],
+    encoding: { x, y: logColumn(parts, 'size', 'squared gradient') },
+    layer: lineAndPoints(channel(palette), channel(shapes)),
   };
 }

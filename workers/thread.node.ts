@@ -1,0 +1,24 @@
+// What a device's thread loads: the bundle of device.node.ts beside this file, by V8's code cache where one was made by this very
+// V8 under these flags (scripts/build.mjs). To read the bundle, compile it and import it as an ES module takes as much as all the
+// rest of a thread's start; V8 refuses a cache that is not its own, and then compiles.
+import { readFileSync } from 'node:fs';
+import { createRequire, Module } from 'node:module';
+import { dirname, join } from 'node:path';
+import { Script } from 'node:vm';
+
+type Exports = typeof import('./device.node.ts');
+
+const bundle = join(__dirname, 'device.node.cjs');
+const script = new Script(Module.wrap(readFileSync(bundle, 'utf8')), { filename: bundle, cachedData: cacheOf(bundle) });
+const module: { exports: Partial<Exports> } = { exports: {} };
+script.runInThisContext()(module.exports, createRequire(bundle), module, bundle, dirname(bundle));
+
+function cacheOf(file: string): Buffer | undefined {
+  try {
+    return readFileSync(`${file}.cache`);
+  } catch {
+    return undefined;
+  }
+}
+
+export default (module.exports as Exports).default;
