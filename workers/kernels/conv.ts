@@ -74,9 +74,9 @@ function isTurned(
 }
 
 /**
- * Whether an input gradient goes pixel by pixel: channels by sixteens, but not so many that the filters are what is packed, and taps
- * enough of each phase for a tile's loop; by stride 1 or 2 along a row, and without dilation. Where it could be turned around, and
- * has no products with padding to save but at the edges, that only pays with many taps.
+ * Whether an input gradient goes pixel by pixel: channels by sixteens, but not so many that packing filters shows, and enough taps
+ * of each phase for a tile's loop; by stride 1 or 2 along a row, and without dilation. Where it could be turned around, with few
+ * products to save, that only pays with many taps.
  */
 @inline
 function isByPixels(
@@ -284,12 +284,7 @@ export function convInputGrad(
   }
   const turned = !plain && isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, c, D, H, W, od, oh, ow);
   if (isByPixels(kd, kh, kw, sd, sh, sw, dd, dh, dw, c, turned)) {
-    for (let g = 0; g < groups; g++) {
-      inputGradByPixels(N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, od, oh, ow, dy, w, dx, ws);
-      w += <usize>(o * depth) * 4;
-      dx += <usize>(c * D * H * W) * 4;
-      dy += <usize>(o * pixels) * 4;
-    }
+    inputGradByPixels(N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, od, oh, ow, dy, w, dx, ws);
     return;
   }
   if (turned) {

@@ -109,7 +109,7 @@ export function tileOfPair(k: i32, a: usize, places: usize, b: usize, c: usize, 
   v128.store(c, c13, 112);
 }
 
-/** Sixteen channels of the first n of four pixels → rows of dx, `plane` bytes apart; the second pixel lies at `second` of the tile. */
+/** Sixteen channels of the first n of four pixels → rows of dx, `plane` bytes apart; the second lies at `second` of the tile. */
 function spillFour(n: i32, tile: usize, second: usize, dx: usize, plane: usize): void {
   const end = tile + 64;
   for (; tile < end; tile += 16) {
@@ -180,8 +180,8 @@ function packTaps(
 }
 
 /**
- * The tile of two neighbours of a phase: taps p0…p1, q0…q1 and r0…r1 of each phase's K × L, `o` outputs each. dy beside the first
- * pixel lies at `at`.
+ * The tile of two neighbours of a phase: taps p0…p1, q0…q1 and r0…r1, of slices of K × L, with `o` outputs each. dy of the first
+ * pixel's first tap lies at `at`.
  */
 function pair(
   p0: i32, p1: i32, q0: i32, q1: i32, r0: i32, r1: i32, K: i32, L: i32, o: i32, at: usize, places: usize, filters: usize,
@@ -244,7 +244,7 @@ function image(
   }
 }
 
-/** dx of one group of all samples: channels by sixteens, by stride 1 or 2 along the last axis, without dilation. */
+/** dx of all samples and groups: channels by sixteens, by stride 1 or 2 along the last axis, without dilation. */
 export function inputGradByPixels(
   N: i32, groups: i32, c: i32, D: i32, H: i32, W: i32, o: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32,
   pd: i32, ph: i32, pw: i32, od: i32, oh: i32, ow: i32, dy: usize, w: usize, dx: usize, ws: usize,
@@ -253,19 +253,19 @@ export function inputGradByPixels(
   const frame = ws + TILE;
   const places = frame + <usize>frameBytes(o, od, oh, ow);
   const filters = places + <usize>roundUp(o * taps * 4);
-  const dyStep = <usize>(groups * o * od * oh * ow) * 4;
-  const plane = <usize>(D * H * W) * 4;
+  const volume = <usize>(D * H * W) * 4;
+  const dyGroup = <usize>(o * od * oh * ow) * 4;
   memory.fill(frame, 0, places - frame);
-  for (let i = 0; i < c; i += 16) {
-    const first = <usize>i;
-    packTaps(o, c, kd, kh, kw, sd, sh, sw, od, oh, ow, w + first * taps * 4, places, filters);
-    let from = dy;
-    let to = dx + first * plane;
-    for (let n = 0; n < N; n++) {
-      intoFrame(o * od, 1, oh, ow, 0, 0, 1, 1, oh, ow + 1, from, frame);
-      image(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow, frame, places, filters, ws, to);
-      from += dyStep;
-      to += <usize>(groups * c) * plane;
+  for (let g = 0; g < groups; g++) {
+    for (let i = 0; i < c; i += 16) {
+      const channel = <usize>(g * c + i);
+      packTaps(o, c, kd, kh, kw, sd, sh, sw, od, oh, ow, w + <usize>((g * o * c + i) * taps) * 4, places, filters);
+      for (let n = 0; n < N; n++) {
+        const sample = <usize>(n * groups);
+        intoFrame(o * od, 1, oh, ow, 0, 0, 1, 1, oh, ow + 1, dy + (sample + <usize>g) * dyGroup, frame);
+        const to = dx + (sample * c + channel) * volume;
+        image(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow, frame, places, filters, ws, to);
+      }
     }
   }
 }

@@ -9,9 +9,9 @@ export type ConvKind = (typeof convKinds)[number];
 
 /**
  * Exact scratch bytes of a convolution kernel. Outputs and weights' gradients: `[frame of zeros around an image, if windows hang
- * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient, where it goes pixel by pixel, `[four pixels][frame of
- * dy][places of taps][filters of sixteen channels]`, where it is a convolution of dy with the filters turned around, as outputs, and
- * otherwise `[columns][gemm's workspace]`; narrow weight gradients `[frame][places of taps][places of
+ * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient, where it goes pixel by pixel, `[four
+ * pixels][frame of dy][places of taps][filters of sixteen channels]`, where it is a convolution of dy with the filters turned around,
+ * as outputs, and otherwise `[columns][gemm's workspace]`; narrow weight gradients `[frame][places of taps][places of
  * quads]` or `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
  * The same formula as the WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test
  * holds it to the export.
