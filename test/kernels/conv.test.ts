@@ -102,6 +102,23 @@ const CASES: Conv[] = [
   { N: 2, C: 9, O: 10, size: plane(6, 8), k: plane(2, 2), p: [0, 0, 1], e: [0, 2, 1] },
   // Input gradients by columns of every second element: whole strips and what is left of them.
   { N: 2, C: 8, O: 3, size: plane(9, 22), k: plane(3, 3), s: [1, 2, 2], p: [0, 1, 1] },
+  // Input gradients pixel by pixel: odd and even rows, shorter than four pixels or than the taps, uneven padding and more than taps,
+  // groups, pixels that no window reaches, phases of unequal and of no taps, three axes, runs of more than a block, one axis.
+  { N: 2, C: 16, O: 3, size: plane(7, 9), k: plane(3, 3) },
+  { N: 2, C: 32, O: 5, size: plane(6, 6), k: plane(5, 5) },
+  { N: 2, C: 16, O: 2, size: plane(9, 1), k: plane(8, 1) },
+  { N: 2, C: 16, O: 3, size: plane(8, 2), k: plane(4, 3), p: [0, 0, 1] },
+  { N: 1, C: 16, O: 3, size: plane(5, 3), k: plane(3, 3), p: [0, 4, 3], e: [0, 3, 5] },
+  { N: 2, C: 64, O: 6, size: plane(6, 7), k: plane(4, 3), p: [0, 2, 0], e: [0, 0, 1], groups: 2 },
+  { N: 2, C: 16, O: 7, size: plane(9, 11), k: plane(3, 3), s: [1, 2, 2], p: [0, 1, 1] },
+  { N: 2, C: 16, O: 4, size: plane(10, 10), k: plane(3, 4), s: [1, 2, 2] },
+  { N: 1, C: 16, O: 3, size: plane(11, 13), k: plane(7, 2), s: [1, 3, 2], p: [0, 2, 1] },
+  { N: 1, C: 16, O: 3, size: plane(12, 9), k: plane(2, 9), s: [1, 3, 2], p: [0, 0, 3] },
+  { N: 2, C: 16, O: 3, size: [5, 5, 6], k: [3, 3, 2], s: [2, 1, 1], p: [1, 1, 0] },
+  { N: 1, C: 16, O: 3, size: [4, 7, 7], k: [2, 3, 3], s: [1, 2, 2], p: [0, 1, 1] },
+  { N: 2, C: 16, O: 70, size: plane(7, 6), k: plane(5, 5), p: [0, 2, 2] },
+  { N: 1, C: 16, O: 60, size: plane(5, 8), k: plane(3, 6) },
+  { N: 2, C: 48, O: 9, size: plane(1, 21), k: plane(1, 9), s: [1, 1, 2], p: [0, 0, 4] },
 ];
 
 describe('conv', () => {
@@ -145,6 +162,7 @@ it.each([
   { N: 3, C: 9, O: 12, size: plane(5, 7), k: plane(3, 3), p: [0, 1, 1] },
   { N: 3, C: 130, O: 31, size: plane(4, 4), k: plane(3, 3), p: [0, 1, 1] },
   { N: 3, C: 8, O: 10, size: plane(9, 9), k: plane(3, 3), s: [1, 2, 2], p: [0, 1, 1], groups: 2 },
+  { N: 3, C: 32, O: 6, size: plane(7, 7), k: plane(3, 3), s: [1, 2, 1], groups: 2 },
 ] satisfies Conv[])('samples have the same bits alone as side by side: %j', (c) => {
   const { N, C, O, groups = 1 } = c as Conv;
   const w = slide(c);
@@ -193,6 +211,68 @@ it('an input gradient by filters turned around adds blocks of 256 outputs and ta
   const ws = { ws: kernels.convWorkspace!(1, ...ints) };
   const dx = run('convInputGrad', ...ints, { in: dy }, { in: weight }, f32(expected.length), ws)[0]!;
   expect([...dx]).toEqual([...expected]);
+});
+
+/** Of one pixel of an image by 5×5 taps without padding: its neighbour's taps too, rows of them apart if some columns are missing. */
+function inputGradOfPixel(
+  dy: Float32Array,
+  weight: (o: number, tap: number) => number,
+  O: number,
+  size: number,
+  at: number[],
+) {
+  const [k, out] = [5, size - 4];
+  const [i, j] = at as [number, number];
+  const first = j - (j % 2);
+  const range = (from: number, to: number) => Array.from({ length: Math.max(0, to - from + 1) }, (_, n) => from + n);
+  const rows = range(Math.max(0, i - out + 1), Math.min(k - 1, i));
+  const columns = range(Math.max(0, first - out + 1), Math.min(k - 1, first + 1));
+  const runs = columns.length === k ? [rows] : rows.map((q) => [q]);
+  const outputs = range(0, O - 1);
+  const blocks = runs.flatMap((run) => {
+    const products = run.flatMap((q) =>
+      columns.flatMap((r) =>
+        outputs.map((o) => {
+          const there = j - r >= 0 && j - r < out;
+          return Math.fround((there ? dy[(o * out + i - q) * out + j - r]! : 0) * weight(o, q * k + r));
+        }),
+      ),
+    );
+    const count = Math.ceil(products.length / 256);
+    return range(0, count - 1).map((n) =>
+      products.slice(256 * n, 256 * (n + 1)).reduce((sum, product) => Math.fround(sum + product), 0),
+    );
+  });
+  return blocks.reduce((sum, block) => Math.fround(sum + block));
+}
+
+it('an input gradient pixel by pixel adds the outputs of taps in order, a run or 256 of them from zero', () => {
+  const [C, O, size, k] = [16, 23, 9, 5];
+  const out = size - k + 1;
+  const ints = [1, C, 1, size, size, O, 1, k, k, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, out, out];
+  const weight = normal(O * C * k * k, 1);
+  const dy = normal(O * out * out, 2);
+  const ws = { ws: kernels.convWorkspace!(1, ...ints) };
+  const dx = run('convInputGrad', ...ints, { in: dy }, { in: weight }, f32(C * size * size), ws)[0]!;
+  const expected = dx.map((_, n) => {
+    const [c, i, j] = [Math.floor(n / size ** 2), Math.floor(n / size) % size, n % size];
+    return inputGradOfPixel(dy, (o, tap) => weight[(o * C + c) * k * k + tap]!, O, size, [i, j]);
+  });
+  expect([...dx]).toEqual([...expected]);
+});
+
+it('a gradient that is not a number reaches the pixels of its window and no others', () => {
+  const [C, O, size, k] = [16, 2, 8, 3];
+  const out = size - k + 1;
+  const ints = [1, C, 1, size, size, O, 1, k, k, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, out, out];
+  const dy = normal(O * out * out, 2);
+  dy[2 * out + 3] = Number.NaN;
+  const ws = { ws: kernels.convWorkspace!(1, ...ints) };
+  const dx = run('convInputGrad', ...ints, { in: dy }, { in: normal(O * C * k * k, 1) }, f32(C * size * size), ws)[0]!;
+  for (const [n, value] of dx.entries()) {
+    const [i, j] = [Math.floor(n / size) % size, n % size];
+    expect(Number.isNaN(value)).toBe(i >= 2 && i < 2 + k && j >= 3 && j < 3 + k);
+  }
 });
 
 it('a narrow weight gradient adds four pixels a lane, 1024 of them a block, each from zero', () => {

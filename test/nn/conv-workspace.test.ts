@@ -18,14 +18,19 @@ it.each([1, 2, 3])('the workspace of convolutions over %i axes agrees with the k
   for (let i = 0; i < 300; i++) {
     const groups = draw(1, 3);
     const small = i % 5 === 0; // windows of one element take the path without columns
+    const sixteens = i % 7 === 3; // of whole sixteens of channels input gradients go pixel by pixel
     const attrs: ConvAttrs = {
       stride: small || i % 3 === 0 ? list(rank, 1, 1) : list(rank, 1, 3),
       padding: i % 5 < 2 ? list(2 * rank, 0, 0) : list(2 * rank, 0, 2),
-      dilation: list(rank, 1, 2),
+      dilation: list(rank, 1, sixteens ? 1 : 2),
       groups,
     };
     // One channel a group every fourth time, every eighth one output of it as well.
-    const x = [draw(1, 4), groups * (i % 4 === 0 ? 1 : draw(1, 40)), ...list(rank, 9, largest)];
+    const x = [
+      draw(1, 4),
+      groups * (i % 4 === 0 ? 1 : sixteens ? 16 * draw(1, 5) : draw(1, 40)),
+      ...list(rank, 9, largest),
+    ];
     const w = [
       groups * (i % 8 === 0 ? 1 : draw(1, 80)),
       x[1]! / groups,

@@ -2,24 +2,27 @@
 // no padding there), weights [O, C / groups, kd, kh, kw], one sample and group at a time:
 //   forward       y[n, g]   = w[g] · cols(x[n, g])           cols: [C/groups·kd·kh·kw, od·oh·ow]
 //   input grad    dx[n, g]  = cols⁻¹(w[g]ᵀ · dy[n, g])       cols⁻¹ adds overlapping windows in row-major order, or
-//                           = w′[g] · cols(dy[n, g])         w′: filters transposed and turned around
+//                           = w′[g] · cols(dy[n, g])         w′: filters transposed and turned around, or
+//                           = pixel by pixel of the taps that reach it (convPixels.ts)
 //   weight grad   dw[g]    += dy[n, g] · cols(x[n, g])ᵀ      samples in ascending order
 // Windows may hang over any edge; the padding behind an axis follows from its output size. A convolution by windows of one
 // element, of stride 1 and without padding, is its own cols.
 //
 // Outputs and the weights' gradient take columns from where they lie, in the image or, where windows hang over, in a frame of
 // zeros around it (frame.ts): gemm packs them from there, and weights' gradients that are narrow or of few outputs read them
-// there, if outputs are whole quads of each row (by stride 1). The input's gradient is such a convolution of dy where `isTurned`
-// says so. The rest, and other input gradients, build them. A block of the filters is packed once for all samples. Of groups of
-// one channel each, outputs and the input's gradient (by stride 1) are added tap by tap (depthwise.ts).
+// there, if outputs are whole quads of each row (by stride 1). The input's gradient goes pixel by pixel where `isByPixels` says so,
+// and is such a convolution of dy where `isTurned` does. The rest, and other input gradients, build them. A block of the filters is
+// packed once for all samples. Of groups of one channel each, outputs and the input's gradient (by stride 1) are added tap by tap
+// (depthwise.ts).
 //
 // Workspace, in bytes, each part but the last rounded up to 16:
 //   outputs, weight gradient    [frame, if windows hang over][places of taps][places of outputs][gemm's]
-//   input gradient              [cols][gemm's], or, turned, as outputs of dy
+//   input gradient              [cols][gemm's], or, turned, as outputs of dy, or convPixels.ts's own
 //   narrow weight gradient      [frame, if windows hang over][places of taps][places of quads of outputs], or [cols]
 //   tap by tap                  [a frame]
 //   windows of one element      [gemm's], if not narrow
 import { depthwise, isDepthwise } from './depthwise';
+import { inputGradByPixels, pixelsWorkspace } from './convPixels';
 import { dotRows, dotRowsOfPlaces } from './dotRows';
 import { intoFrame, placesOf, reach } from './frame';
 import { blockOfPlaces, gemm, gemmOfPlaces, gemmWorkspace, KC, MC, packedBlock, packedWorkspace } from './gemm';
@@ -70,6 +73,20 @@ function isTurned(
   return framed && c >= 8 && 4 * D * H * W <= 5 * od * oh * ow;
 }
 
+/**
+ * Whether an input gradient goes pixel by pixel: channels by sixteens, but not so many that packing filters shows, and enough taps
+ * of each phase for a tile's loop; by stride 1 or 2 along a row, and without dilation. Where it could be turned around, with few
+ * products to save, that only pays with many taps.
+ */
+@inline
+function isByPixels(
+  kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, dd: i32, dh: i32, dw: i32, c: i32, turnable: bool,
+): bool {
+  const taps = kd * kh * kw;
+  const inReach = sw <= 2 && (dd | dh | dw) == 1 && c <= 64 && (c & 15) == 0;
+  return inReach && taps >= 2 * sd * sh * sw && taps >= (turnable ? 16 : 8);
+}
+
 /** Whether all windows lie within the image, so that it is its own frame. */
 @inline
 function isInside(
@@ -101,8 +118,11 @@ export function convWorkspace(
       return 4 * reach(D, 1, kd, dd) * reach(H, 1, kh, dh) * reach(W, 1, kw, dw);
   }
   if (kind == 1) {
-    if (plain || !isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, C / groups, D, H, W, od, oh, ow))
-      return (plain ? 0 : roundUp(depth * pixels * 4)) + gemmWorkspace(depth, pixels, o);
+    const turned =
+      !plain && isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, C / groups, D, H, W, od, oh, ow);
+    if (isByPixels(kd, kh, kw, sd, sh, sw, dd, dh, dw, C / groups, turned))
+      return pixelsWorkspace(o, kd * kh * kw, od, oh, ow);
+    if (!turned) return (plain ? 0 : roundUp(depth * pixels * 4)) + gemmWorkspace(depth, pixels, o);
     const volume = D * H * W;
     const places = roundUp(o * kd * kh * kw * 4) + roundUp(volume * 4);
     const product = packedWorkspace(C / groups, volume, o * kd * kh * kw);
@@ -262,7 +282,12 @@ export function convInputGrad(
     }
     return;
   }
-  if (!plain && isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, c, D, H, W, od, oh, ow)) {
+  const turned = !plain && isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, c, D, H, W, od, oh, ow);
+  if (isByPixels(kd, kh, kw, sd, sh, sw, dd, dh, dw, c, turned)) {
+    inputGradByPixels(N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, od, oh, ow, dy, w, dx, ws);
+    return;
+  }
+  if (turned) {
     const front = (kd - 1) * dd - pd;
     const top = (kh - 1) * dh - ph;
     const left = (kw - 1) * dw - pw;

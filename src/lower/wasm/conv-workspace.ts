@@ -9,8 +9,9 @@ export type ConvKind = (typeof convKinds)[number];
 
 /**
  * Exact scratch bytes of a convolution kernel. Outputs and weights' gradients: `[frame of zeros around an image, if windows hang
- * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient, where it is a convolution of dy with the filters
- * turned around, the same, otherwise `[columns][gemm's workspace]`; narrow weight gradients `[frame][places of taps][places of
+ * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient, where it goes pixel by pixel, `[four
+ * pixels][frame of dy][places of taps][filters of sixteen channels]`, where it is a convolution of dy with the filters turned around,
+ * as outputs, and otherwise `[columns][gemm's workspace]`; narrow weight gradients `[frame][places of taps][places of
  * quads]` or `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
  * The same formula as the WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test
  * holds it to the export.
@@ -22,6 +23,7 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
   const pixels = elementCount(g.out);
   const plain = isPlain(g, attrs);
   if (kind === 'convInputGrad') {
+    if (isByPixels(g, attrs, !plain && isTurned(g, attrs))) return pixelsBytes(g, attrs);
     if (!plain && isTurned(g, attrs))
       return packedOnce(turned(g), { ...attrs, padding: [...turnedBegins(g, attrs), ...turnedBegins(g, attrs)] });
     return (plain ? 0 : aligned(depth * pixels)) + gemmWorkspace(depth, pixels, outputs);
@@ -54,6 +56,26 @@ function isTurned(g: ConvGeometry, attrs: ConvAttrs): boolean {
     g.c / attrs.groups >= 8 &&
     4 * elementCount(g.size) <= 5 * elementCount(g.out)
   );
+}
+
+/** Whether an input gradient goes pixel by pixel, given whether it could be turned around. */
+function isByPixels({ c, kernel }: ConvGeometry, { groups, stride, dilation }: ConvAttrs, turnable: boolean): boolean {
+  const [channels, taps] = [c / groups, elementCount(kernel)];
+  return (
+    stride.at(-1)! <= 2 &&
+    dilation.every((d) => d === 1) &&
+    channels <= 64 &&
+    channels % 16 === 0 &&
+    taps >= 2 * elementCount(stride) &&
+    taps >= (turnable ? 16 : 8)
+  );
+}
+
+/** Pixel by pixel, dy lies with a zero between its rows, and in front and behind. */
+function pixelsBytes({ o, kernel, out }: ConvGeometry, { groups }: ConvAttrs): number {
+  const taps = (o / groups) * elementCount(kernel);
+  const rows = (o / groups) * elementCount(out.slice(0, -1));
+  return 256 + aligned(rows * (out.at(-1)! + 1) + 1) + aligned(taps) + 64 * taps;
 }
 
 /** Where dy begins in its frame. */
