@@ -125,25 +125,14 @@ async function trained({ session, leading, counted }, feed) {
   return own;
 }
 
-/**
- * The layouts of a model, in turns of some steps each. Before every turn the model's kernels are timed on one device, or on
- * two at once, so that over all turns kernels and layouts have met the same machine.
- */
-async function runModel(name, config, machine, until) {
+/** A model's layouts by how many microbatches and devices they have, each with what times the kernels that it runs. */
+async function openLayouts(name, config, machine) {
   const groups = new Map();
   for (const layout of layoutsOf()) {
     const { prepared, request } = requestOf(config, layout);
     const key = `${layout.microbatches} ${layout.devices}`;
-    let group = groups.get(key);
-    if (!group) {
-      const feed = profile.feedOf(prepared);
-      const alone = makePlan(profile.onOneDevice(request, 'wasm'));
-      const recorder = await profile.StepRecorder.open(alone, feed, { busyDevices: layout.devices, seed: 0 });
-      const first = await recorder.summary([await recorder.run(8, 6)]);
-      group = { feed, recorder, windows: [], runs: [], costs: profiledCosts(profile.profileOf(first, machine)) };
-      group.steps = Math.max(2, stepsWithin(first.stepSeconds, LEADING_SECONDS));
-      groups.set(key, group);
-    }
+    if (!groups.has(key)) groups.set(key, await openRecorder(prepared, request, layout, machine));
+    const group = groups.get(key);
     let plan;
     try {
       plan = makePlan({ ...request, costs: group.costs });
@@ -154,8 +143,25 @@ async function runModel(name, config, machine, until) {
     const session = await Session.open(plan, { seed: 0, audit: false });
     group.runs.push({ layout, plan, session, leading: 2, counted: 20, steps: [] });
   }
+  return [...groups.values()];
+}
+
+async function openRecorder(prepared, request, { devices }, machine) {
+  const feed = profile.feedOf(prepared);
+  const alone = makePlan(profile.onOneDevice(request, 'wasm'));
+  const recorder = await profile.StepRecorder.open(alone, feed, { busyDevices: devices, seed: 0 });
+  const first = await recorder.summary([await recorder.run(8, 6)]);
+  const steps = stepsWithin(first.stepSeconds, LEADING_SECONDS);
+  return { feed, recorder, steps, windows: [], runs: [], costs: profiledCosts(profile.profileOf(first, machine)) };
+}
+
+/**
+ * In turns of some steps each: before every turn the model's kernels are timed on one device, or on two at once, so that over
+ * all turns kernels and layouts have met the same machine.
+ */
+async function takeTurns(groups, until) {
   for (let round = 0; round < leastRounds || performance.now() < until; round++) {
-    for (const { feed, recorder, windows, runs, steps } of groups.values()) {
+    for (const { feed, recorder, windows, runs, steps } of groups) {
       for (const run of round % 2 ? [...runs].reverse() : runs) {
         const window = await recorder.run(steps, 1);
         const own = await trained(run, feed);
@@ -167,54 +173,59 @@ async function runModel(name, config, machine, until) {
       }
     }
   }
+}
+
+async function runModel(name, config, machine, until) {
+  const groups = await openLayouts(name, config, machine);
+  await takeTurns(groups, until);
   const rows = [];
-  for (const { recorder, windows, runs } of groups.values()) {
+  for (const { recorder, windows, runs } of groups) {
     const recorded = await recorder.summary(windows, 'mean');
     await recorder.close();
     const costs = profiledCosts(profile.profileOf(recorded, machine));
     const traces = windows.map((window) => profile.speedTraces(recorded, window)).filter((t) => t !== undefined);
-    for (const { layout, plan, session, steps } of runs) {
-      const planned = session.plannedPeaks();
-      const peaks = await session.measuredPeaks();
-      await session.close();
-      const { devices } = plan.request;
-      const priced = { ...plan, request: { ...plan.request, costs } };
-      const steady = plans.steadyStepOf(priced);
-      if (!steady) throw new Error(`${name}: steps of ${layout.schedule} can not be begun ahead`);
-      // Which core a device has is not known: each device meets each core's trace.
-      const simulated = traces.flatMap((speeds, i) =>
-        BEGINS.map((share, k) =>
-          plans.steadyStepOf(priced, {
-            begin: share * speeds[0].seconds,
-            speeds: (i + k) % 2 ? [...speeds].reverse() : speeds,
-          }),
-        ),
-      );
-      if (simulated.length === 0)
-        throw new Error(`${name}: others took the cores all the time; run it on an idle machine`);
-      const predicted = mean(simulated.map((s) => s.stepSeconds));
-      const measured = mean(steps.map((s) => s.seconds));
-      rows.push({
-        model: name,
-        devices: layout.devices,
-        stages: plan.partition.stages,
-        placement: plan.placement,
-        schedule: plan.schedules.train.name,
-        microbatches: layout.microbatches,
-        predictedSeconds: predicted,
-        steadySeconds: steady.stepSeconds,
-        measuredSeconds: measured,
-        error: predicted / measured - 1,
-        steadyError: steady.stepSeconds / measured - 1,
-        busyErrors: devices.map(
-          (_, d) => mean(simulated.map((s) => s.busySeconds[d])) / mean(steps.map((s) => s.busy[d])) - 1,
-        ),
-        memoryErrorBytes: Math.max(...planned.map((p, d) => Math.abs(p - peaks[d]))),
-        steps: steps.length,
-      });
-    }
+    if (traces.length === 0) throw new Error(`${name}: others took the cores all the time; run it on an idle machine`);
+    for (const run of runs) rows.push(await rowOf(name, run, costs, traces));
   }
   return rows;
+}
+
+async function rowOf(name, { layout, plan, session, steps }, costs, traces) {
+  const planned = session.plannedPeaks();
+  const peaks = await session.measuredPeaks();
+  await session.close();
+  const priced = { ...plan, request: { ...plan.request, costs } };
+  const steady = plans.steadyStepOf(priced);
+  if (!steady) throw new Error(`${name}: steps of ${layout.schedule} can not be begun ahead`);
+  // Which core a device has is not known: each device meets each core's trace.
+  const simulated = traces.flatMap((speeds, i) =>
+    BEGINS.map((share, k) =>
+      plans.steadyStepOf(priced, {
+        begin: share * speeds[0].seconds,
+        speeds: (i + k) % 2 ? [...speeds].reverse() : speeds,
+      }),
+    ),
+  );
+  const predicted = mean(simulated.map((s) => s.stepSeconds));
+  const measured = mean(steps.map((s) => s.seconds));
+  return {
+    model: name,
+    devices: layout.devices,
+    stages: plan.partition.stages,
+    placement: plan.placement,
+    schedule: plan.schedules.train.name,
+    microbatches: layout.microbatches,
+    predictedSeconds: predicted,
+    steadySeconds: steady.stepSeconds,
+    measuredSeconds: measured,
+    error: predicted / measured - 1,
+    steadyError: steady.stepSeconds / measured - 1,
+    busyErrors: plan.request.devices.map(
+      (_, d) => mean(simulated.map((s) => s.busySeconds[d])) / mean(steps.map((s) => s.busy[d])) - 1,
+    ),
+    memoryErrorBytes: Math.max(...planned.map((p, d) => Math.abs(p - peaks[d]))),
+    steps: steps.length,
+  };
 }
 
 const end = performance.now() + minutes * 60e3;

@@ -2,9 +2,19 @@
 // and the workers (bundled). Runs after `npm ci` as `prepare`, so that `npx partita` works at once.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire, Module } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Script } from 'node:vm';
 import { build } from 'esbuild';
@@ -169,6 +179,8 @@ if (!only || only === 'library') {
   writeSourcesHash();
 }
 if (!only || only === 'workers') {
+  // Before there is another bundle: V8 would take a cache of an older one (workers/thread.node.ts).
+  rmSync(join(root, 'dist', 'workers'), { recursive: true, force: true });
   run(bin('esbuild'), [
     'workers/milp.node.ts',
     'workers/pack.node.ts',
@@ -196,10 +208,12 @@ if (!only || only === 'workers') {
 
 /** V8's code cache of a CommonJS bundle as it is once it has run, functions that it has called included (workers/thread.node.ts). */
 function writeCodeCache(file) {
-  const script = new Script(Module.wrap(readFileSync(file, 'utf8')), { filename: file });
+  const script = new Script(Module.wrap(readFileSync(file, 'utf8')), { filename: basename(file) });
   const module = { exports: {} };
   script.runInThisContext()(module.exports, createRequire(file), module, file, dirname(file));
-  writeFileSync(`${file}.cache`, script.createCachedData());
+  // At once or not at all: V8 does not look for what is missing.
+  writeFileSync(`${file}.cache.new`, script.createCachedData());
+  renameSync(`${file}.cache.new`, `${file}.cache`);
 }
 
 /** By which plans of other sources are told apart (src/profile/identity.ts). */

@@ -57,7 +57,7 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
   const at = start.device;
   const control = new Control(start.control, start.devices, availableParallelism());
   const device = makeDevice(start, control);
-  const cores = new CoreWatch();
+  const cores = new CoreWatch(start.hostAccount);
   let [played, read] = [0, 0];
   /** The thread sleeps or plays, or is about to. */
   let isServing = false;

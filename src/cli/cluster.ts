@@ -97,7 +97,8 @@ export function onCluster(
   const links = link ?? asked.costs?.link ?? (() => defaultLink);
   const kernels = isProfiled ? asked.costs! : analyticCosts({ device: measure });
   // A host that drives a cluster is not this machine's.
-  const costs = { ...withLinks(kernels, links), stepSeconds: undefined, startSeconds: undefined };
+  const nobody = { stepSeconds: undefined, startSeconds: undefined, betweenSteps: undefined };
+  const costs = { ...withLinks(kernels, links), ...nobody };
   const planned = used.map(({ backend, memory, speed, model }) => ({
     backend,
     memory,

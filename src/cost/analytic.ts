@@ -65,6 +65,8 @@ export const referenceDevice: DeviceModel = {
  * a step of a few milliseconds, many times what waking it would take. The run time's own figures.
  */
 export const LOOK_SECONDS = 4e-3;
+/** The most behind a step, where the host may want a core to say what comes next. */
+export const LOOK_FOR_WORK_SECONDS = 5e-4;
 /** The same where others may want it, or nobody tells: what falling asleep takes, so that looking on costs no more than it may save. */
 export const BRIEF_LOOK_SECONDS = 10e-6;
 

@@ -97,11 +97,13 @@ export class StepRecorder {
   }
 
   static async open(plan: Plan, feed: Feed, options: RecorderOptions = {}): Promise<StepRecorder> {
-    const { busyDevices = plan.request.devices.length, seed, parameters } = options;
+    const { busyDevices = plan.request.devices.length, seed, parameters, signal } = options;
     const copies = Math.max(1, Math.floor(busyDevices / plan.request.devices.length));
     const sessions: Session[] = [];
     try {
-      for (let i = 0; i < copies; i++) sessions.push(await Session.open(plan, { seed, parameters, audit: false }));
+      for (let i = 0; i < copies; i++) {
+        sessions.push(await Session.open(plan, { seed, parameters, audit: false, signal }));
+      }
     } catch (error) {
       await Promise.all(sessions.map((s) => s.close()));
       throw error;

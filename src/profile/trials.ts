@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { UsageError } from '../core/errors.ts';
 import { median, medianDeviation } from '../core/statistics.ts';
 import type { HostTensor } from '../core/types.ts';
-import { LOOK_SECONDS } from '../cost/analytic.ts';
+import { LOOK_FOR_WORK_SECONDS } from '../cost/analytic.ts';
 import type { Plan, StepTime } from '../plan/index.ts';
 import { THREAD_BYTES } from '../runtime/device-threads.ts';
 import { Session, type StagedBatch } from '../train/session.ts';
@@ -31,7 +31,7 @@ const LEADING = 2;
 const LONG_SECONDS = 0.25;
 
 /** Behind a turn its devices look on for the next step, and the next plan's would compete with them. */
-const PAUSE_MS = 1500 * LOOK_SECONDS;
+const PAUSE_MS = 1500 * LOOK_FOR_WORK_SECONDS;
 
 /**
  * What steps of each plan take on this machine, one behind another as in a training, so that the best of them can be chosen.

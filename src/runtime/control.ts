@@ -1,4 +1,4 @@
-import { BRIEF_LOOK_SECONDS } from '../cost/analytic.ts';
+import { BRIEF_LOOK_SECONDS, LOOK_FOR_WORK_SECONDS } from '../cost/analytic.ts';
 
 /**
  * The control block: one SharedArrayBuffer of i32 words that all devices and the coordinator see. It carries no data, only
@@ -78,8 +78,6 @@ export interface StepOrder {
 
 /** Upper bound of one sleep: should the coordinator vanish, the device still looks up. */
 const BACKSTOP_MS = 1000;
-/** Behind a step, where the host may want a core to say what comes next. */
-const LOOK_FOR_WORK_SECONDS = 5e-4;
 /** Looks between two at the clock. With fewer cores than devices there are no others: each is time that whoever is waited for has not got. */
 const LOOKS = 20;
 

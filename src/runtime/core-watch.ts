@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
 
 /** Milliseconds, since their threads began: for how long one has run, and was ready to run and had no core. */
 interface Account {
@@ -12,14 +12,27 @@ const FREE_SHARE = 0.1;
 const WATCH_MS = 5;
 const MOST_WINDOWS = 128;
 
+/** Of the calling thread, or of one whose folder in /proc is given. */
+const accountIn = (folder: string): string => `/proc/${folder}/schedstat`;
+
+/** The file in which the system keeps the calling thread's account, for other threads; undefined where there is none. */
+export function accountOfThread(): string | undefined {
+  try {
+    return accountIn(readlinkSync('/proc/thread-self'));
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Tells whether others want the core that the calling thread runs on, by the system's own account (Linux:
- * /proc/…/schedstat): for how long the thread was ready to run and had no core, beyond what this process's first thread has run
- * meanwhile. That is the host, which takes a core for a moment behind each step: who goes to sleep for it wakes too late. A look
- * takes some 8 µs.
+ * /proc/…/schedstat): for how long the thread was ready to run and had no core. Where it shares the cores with its host, what that
+ * has run meanwhile is taken off: the host takes a core for a moment behind each step, and who goes to sleep for it wakes too
+ * late. A look takes some 4 µs a thread.
  */
 export class CoreWatch {
-  #files: readonly [own: number, host: number] | undefined;
+  /** Its own account, and the host's. */
+  #files: number[] = [];
   readonly #text = Buffer.alloc(80);
   #seen = { now: 0, waited: 0, host: 0 };
   #isFree = false;
@@ -27,23 +40,21 @@ export class CoreWatch {
   #windows = 0;
   #pause = 1;
 
-  constructor() {
-    const files: number[] = [];
+  /** `hostAccount`: of the host (`accountOfThread`), where devices leave it no core of its own. */
+  constructor(hostAccount?: string) {
     try {
-      for (const thread of ['thread-self', `self/task/${process.pid}`]) {
-        files.push(openSync(`/proc/${thread}/schedstat`, 'r'));
-      }
-      this.#files = files as [number, number];
-      this.#seen = this.#look(this.#files);
+      this.#files.push(openSync(accountIn('thread-self'), 'r'));
+      if (hostAccount !== undefined) this.#files.push(openSync(hostAccount, 'r'));
+      this.#seen = this.#look();
     } catch {
-      for (const file of files) closeSync(file);
-      this.#files = undefined;
+      this.close();
     }
   }
 
-  #look([own, host]: readonly [number, number]): { now: number; waited: number; host: number } {
+  #look(): { now: number; waited: number; host: number } {
+    const [own, host] = this.#files as [number, number?];
     const { waited } = this.#read(own);
-    return { now: performance.now(), waited, host: this.#read(host).ran };
+    return { now: performance.now(), waited, host: host === undefined ? 0 : this.#read(host).ran };
   }
 
   #read(file: number): Account {
@@ -59,10 +70,10 @@ export class CoreWatch {
 
   /** The share of the time since the last look for which others have kept the thread from its core; 1 where nobody tells. */
   waitedShare(): number {
-    if (!this.#files) return 1;
+    if (this.#files.length === 0) return 1;
     const before = this.#seen;
     try {
-      this.#seen = this.#look(this.#files);
+      this.#seen = this.#look();
     } catch {
       this.close();
       return 1;
@@ -78,7 +89,7 @@ export class CoreWatch {
    */
   isFree(): boolean {
     const { now } = this.#seen;
-    if (performance.now() - now < WATCH_MS && this.#files) return this.#isFree;
+    if (this.#files.length > 0 && performance.now() - now < WATCH_MS) return this.#isFree;
     const isTaken = this.waitedShare() > FREE_SHARE;
     if (this.#isFree && isTaken) {
       this.#windows = this.#pause;
@@ -90,7 +101,7 @@ export class CoreWatch {
   }
 
   close(): void {
-    for (const file of this.#files ?? []) closeSync(file);
-    this.#files = undefined;
+    for (const file of this.#files) closeSync(file);
+    this.#files = [];
   }
 }

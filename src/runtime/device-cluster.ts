@@ -1,4 +1,4 @@
-import { DeviceError, PlanError } from '../core/errors.ts';
+import { DeviceError, PlanError, UsageError } from '../core/errors.ts';
 import { formatBytes } from '../core/format.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { ComputingBackend, SimdVariant } from '../lower/kernel-call.ts';
@@ -66,14 +66,26 @@ export interface ClusterOptions {
   readonly heapMegabytes?: number;
   /**
    * For how long a device's thread that waits looks on (spins) before it sleeps, in seconds, where nobody else wants its core:
-   * waking it takes longer than many a wait, and threads that sleep in turns end up on one core. Default 4 ms; 0: it sleeps at
-   * once. Devices beyond the number of cores never look on.
+   * waking it takes longer than many a wait, and threads that sleep in turns end up on one core. At most a tenth of a second,
+   * default 4 ms; 0: it sleeps at once. More devices than cores never look on, nor do those of transport `local`.
    */
   readonly lookSeconds?: number;
   /** Threads that were started before there was a plan; where they do not suffice, more are started. */
   readonly threads?: Pick<DeviceThreads, 'take'> | undefined;
   /** Ends the start, with the signal's reason as the error; what has started by then is closed. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Longer, one that looks on would be taken for stuck, and would not hear in time that a step has ended. */
+const MOST_LOOK_SECONDS = 0.1;
+
+export function refuseLook(lookSeconds: number): void {
+  if (lookSeconds >= 0 && lookSeconds <= MOST_LOOK_SECONDS) return;
+  throw new UsageError(
+    'look-seconds',
+    `lookSeconds: a device looks on for 0 to ${MOST_LOOK_SECONDS} s before it sleeps, not ${lookSeconds}`,
+    { fields: { lookSeconds }, remedy: 'lookSeconds: 0.004, or 0 to sleep at once' },
+  );
 }
 
 /** Seconds an instruction is expected to take, for the hang limit. */

@@ -1,12 +1,14 @@
+import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import type { MessagePort } from 'node:worker_threads';
 import * as Comlink from 'comlink';
 import type { Piscina } from 'piscina';
 import { kernelsModule } from '../backends/kernels-module.ts';
-import { DeviceError, UsageError } from '../core/errors.ts';
+import { DeviceError } from '../core/errors.ts';
 import { LOOK_SECONDS } from '../cost/analytic.ts';
 import { describe } from '../program/instruction.ts';
 import { Control, StepAborted } from './control.ts';
+import { accountOfThread } from './core-watch.ts';
 import {
   abortedBy,
   type ClusterOptions,
@@ -88,7 +90,7 @@ export class ThreadCluster implements DeviceCluster {
   static async start(specs: readonly DeviceSpec[], options: ClusterOptions = {}): Promise<ThreadCluster> {
     refuseTooManyThreads(specs.length);
     const { lookSeconds = LOOK_SECONDS } = options;
-    refuseLook(lookSeconds);
+    const hostAccount = specs.length < availableParallelism() ? undefined : accountOfThread();
     const memories = specs.map((spec, device) => createMemory(device, spec));
     const kernels = await Promise.all(specs.map(({ simd }) => kernelsModule(simd)));
     const cluster = new ThreadCluster(memories, options);
@@ -112,6 +114,7 @@ export class ThreadCluster implements DeviceCluster {
         audit: options.audit ?? false,
         faults: options.faults?.[device] ?? [],
         lookSeconds,
+        hostAccount,
       };
       port.postMessage(start);
       const member: Member = {
@@ -416,14 +419,6 @@ export class ThreadCluster implements DeviceCluster {
       );
     });
   }
-}
-
-function refuseLook(lookSeconds: number): void {
-  if (lookSeconds >= 0 && lookSeconds < Number.POSITIVE_INFINITY) return;
-  throw new UsageError('look-seconds', `a device looks on for some seconds before it sleeps, not ${lookSeconds}`, {
-    fields: { lookSeconds },
-    remedy: 'lookSeconds: 0.004, or 0 to sleep at once',
-  });
 }
 
 /** Threads that are started in one turn of the event loop. */

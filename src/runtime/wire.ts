@@ -24,6 +24,8 @@ export interface DeviceStart {
   readonly faults: readonly Fault[];
   /** For how long it looks on for others before it sleeps, where nobody else wants its core. */
   readonly lookSeconds: number;
+  /** The system's account of the host's thread, where devices leave it no core of its own (`CoreWatch`). */
+  readonly hostAccount: string | undefined;
 }
 
 /**

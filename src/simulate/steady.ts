@@ -9,8 +9,9 @@ import { type SimulateOptions, simulate } from './simulate.ts';
 /**
  * A step of a training under way, whose steps are begun ahead: each device begins one when it has ended the one before, and
  * holds it at the barrier of updates until the host asks for it, which it does meanwhile. The step is the time from that barrier
- * to the next one's; neither the host's share nor the devices' beginning one after the other are in it, unlike in the single
- * step that is asked for (`predict`). null of programs that may not begin ahead (`mayBeginAhead`; `lateFeeds` as there).
+ * to the next one's. What devices spend between two steps is in it (`CostModel.betweenSteps`), and what the host takes of a core
+ * where devices leave it none: each device's as often as another's, so it is the mean of those steps, of some of them where
+ * devices are many. The host's word and answer are not, unlike in the single step that is asked for (`predict`). null of programs that may not begin ahead (`mayBeginAhead`; `lateFeeds` as there).
  *
  * What devices do behind a barrier follows from when it opened alone, so the second step on paper is every later one; only
  * `speeds` make steps differ.
@@ -36,13 +37,20 @@ export function steadyStep(
       busySeconds: devices.map((d, i) => (d.busySeconds - between(i)) / 2),
     };
   };
-  const cases = hostSeconds > 0 ? program.devices.map((_, host) => played(host)) : [played(-1)];
+  const cases = hostSeconds > 0 ? spread(program.devices.length, MOST_HOSTS).map(played) : [played(-1)];
   const stepSeconds = mean(cases.map((c) => c.stepSeconds));
   const { busySeconds } = cases[0]!;
   const all = busySeconds.length * stepSeconds;
   const busy = busySeconds.reduce((sum, seconds) => sum + seconds, 0);
   return { stepSeconds, bubbleFraction: all > 0 ? Math.max(0, 1 - busy / all) : 0, busySeconds };
 }
+
+/** On the core of how many devices the host is put in turn. */
+const MOST_HOSTS = 8;
+
+/** At most so many of the numbers below n, evenly spaced. */
+const spread = (n: number, most: number): number[] =>
+  Array.from({ length: Math.min(n, most) }, (_, i) => Math.floor((i * n) / Math.min(n, most)));
 
 const nothing = { secondsBetween: 0, hostSeconds: 0 };
 

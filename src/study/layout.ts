@@ -52,7 +52,7 @@ export async function timeLayout(
   const full = source.stepsPerEpoch > 1 ? source.stepsPerEpoch - 1 : 1;
   const seconds: number[] = [];
   const bubbles: number[] = [];
-  await using session = await Session.open(plan, { seed: experiment.seed, audit: false });
+  await using session = await Session.open(plan, { seed: experiment.seed, audit: false, signal });
   for (let step = 0; step < warmUp + steps; step++) {
     const at = source.steps === Number.POSITIVE_INFINITY ? step % full : step % source.steps;
     const { tensors } = source.batchAt(at);

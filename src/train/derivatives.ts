@@ -70,11 +70,12 @@ export const derivativeNames: OptionNames<DerivativeOptions> = {
 };
 
 /** What is the session's own among the options of a derivative. */
-export const sessionPart = ({ seed, parameters, transport, audit }: SessionOptions): SessionOptions => ({
+export const sessionPart = ({ seed, parameters, transport, audit, signal }: SessionOptions): SessionOptions => ({
   seed,
   parameters,
   transport,
   audit,
+  signal,
 });
 
 export interface GradientResult {

@@ -3,7 +3,7 @@ import { kernelsOf } from '../lower/kernel-call.ts';
 import { deaths } from '../memory/liveness.ts';
 import { hasNullDevices, refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
-import type { DeviceCluster } from '../runtime/device-cluster.ts';
+import { type DeviceCluster, refuseLook } from '../runtime/device-cluster.ts';
 import type { DeviceImage } from '../runtime/device-image.ts';
 import { LocalCluster } from '../runtime/local-cluster.ts';
 import { ThreadCluster } from '../runtime/thread-cluster.ts';
@@ -22,6 +22,7 @@ export function refuseOfNullDevices({ request }: Plan, { parameters, transport }
 
 /** Devices that compute nothing take turns in this thread. A library is tried before any device takes it. */
 export async function startDevices({ request, memory }: Plan, options: SessionOptions): Promise<DeviceCluster> {
+  refuseLook(options.lookSeconds ?? 0);
   if (hasNullDevices(request.devices)) return LocalCluster.startNull(request.devices.length, options);
   const { blas } = request;
   if (blas) await proveBlas(blas);

@@ -13,12 +13,13 @@ describe('a plan for a cluster', () => {
       ...analyticCosts({ link: { bytesPerSecond: 7, secondsLatency: 7 } }),
       stepSeconds: () => 5,
       startSeconds: (d: number) => 3 * d,
+      betweenSteps: () => ({ secondsBetween: 1, hostSeconds: 2 }),
     };
     const own = read({ devices: 2, links: { bandwidth: 9, latency: 2 } });
     for (const isProfiled of [true, false]) {
       const { costs, cluster } = onCluster({ ...asked, costs: measured }, own, own.devices, isProfiled);
       for (const c of [costs!, cluster!.costs]) {
-        expect([c.stepSeconds, c.startSeconds]).toEqual([undefined, undefined]);
+        expect([c.stepSeconds, c.startSeconds, c.betweenSteps]).toEqual([undefined, undefined, undefined]);
         expect(c.link(0, 1)).toEqual({ bytesPerSecond: 9, secondsLatency: 2 });
       }
     }

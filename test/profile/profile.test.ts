@@ -23,6 +23,7 @@ import { type Feed, recordSteps } from '../../src/profile/record.ts';
 import { leastDisturbed, watchRunDelay } from '../../src/profile/run-delay.ts';
 import { predict } from '../../src/simulate/predict.ts';
 import { someMachine } from '../cost/machine.ts';
+import { onBusyMachines } from '../support/busy.ts';
 
 const model: Model = {
   name: 'two layers',
@@ -365,7 +366,7 @@ describe('a link', () => {
 });
 
 describe('the machine', () => {
-  it('is measured with the real kernels', async () => {
+  it('is measured with the real kernels', onBusyMachines, async () => {
     const machine = await measureMachine({ steps: 2 });
     const { device, link, step } = machine;
     for (const rate of [device.flopsPerSecond, device.bytesPerSecond, machine.copyBytesPerSecond, link.bytesPerSecond])

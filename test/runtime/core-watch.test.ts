@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { CoreWatch } from '../../src/runtime/core-watch.ts';
+import { accountOfThread, CoreWatch } from '../../src/runtime/core-watch.ts';
 
 const busyFor = (milliseconds: number) => {
   const end = performance.now() + milliseconds;
@@ -25,13 +25,18 @@ describe('whether others want the cores', () => {
       const ended = workers.map((w) => new Promise((resolve) => w.once('exit', resolve)));
       await Promise.all(begun);
       const cores = new CoreWatch();
+      // As if this thread were the host as well: what it runs is taken off.
+      const besideHost = new CoreWatch(accountOfThread());
       busyFor(200);
-      const share = cores.waitedShare();
+      const [share, others] = [cores.waitedShare(), besideHost.waitedShare()];
       cores.close();
+      besideHost.close();
       Atomics.store(isOver, 0, 1);
       await Promise.all(ended);
       expect(share).toBeGreaterThan(0.3);
       expect(share).toBeLessThanOrEqual(1.01);
+      // It either runs or waits.
+      expect(Math.abs(others - Math.max(0, share - (1 - share)))).toBeLessThan(0.15);
     },
   );
 
@@ -90,14 +95,23 @@ describe('a thread that may look on', () => {
     expect(pauses.endsWith('y'.repeat(200))).toBe(true);
   });
 
-  it.skipIf(process.platform !== 'linux')('asks the system again after a while, not at every step', async () => {
+  it.skipIf(process.platform !== 'linux')('asks the system again after a while, not at every step', () => {
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(0);
     const cores = new CoreWatch();
     const share = vi.spyOn(cores, 'waitedShare');
-    await new Promise((resolve) => setTimeout(resolve, 10));
-    for (let i = 0; i < 3; i++) cores.isFree();
-    const asked = share.mock.calls.length;
+    const asked = [0, 4, 6, 6, 10, 12, 12, 100].map((now) => {
+      clock.mockReturnValue(now);
+      cores.isFree();
+      return share.mock.calls.length;
+    });
     cores.close();
-    expect(asked).toBe(1);
+    expect(asked).toEqual([0, 0, 1, 1, 1, 2, 2, 3]);
+  });
+
+  it('does not where nobody tells of the host', () => {
+    const cores = new CoreWatch('/proc/none');
+    expect([cores.waitedShare(), cores.isFree()]).toEqual([1, false]);
+    cores.close();
   });
 
   it('does not where nobody tells', () => {

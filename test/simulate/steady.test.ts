@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { analyticCosts } from '../../src/cost/model.ts';
 import { steadyStepOf } from '../../src/plan/steady-step.ts';
 import { predict, SpeedTrace, simulate, steadyStep } from '../../src/simulate/index.ts';
@@ -99,6 +99,35 @@ describe('the step of a training under way', () => {
     };
     const little = 1e-8;
     expect((of(little).stepSeconds - of(0).stepSeconds) / little).toBeCloseTo(0.5, 3);
+  });
+
+  it('puts the host on the cores of some devices where they are many', () => {
+    const many = planOf(threeLayers, {
+      devices: 3,
+      microbatches: 2,
+      programs: { train: { batch: 8, mode: 'train' } },
+      costs,
+    });
+    const program = { ...many.programs.train!, devices: many.programs.train!.devices };
+    // Each device is read once for the step and its repetition, by host.
+    const reads = (hostSeconds: number, devices: number) => {
+      const betweenSteps = () => ({ secondsBetween: 0, hostSeconds });
+      const read = vi.fn(costs.instructionSeconds);
+      // Devices that do as the last one: nothing is sent among them.
+      const alone = { ...program, devices: Array.from({ length: devices }, () => lonely) };
+      steadyStep(alone, new Set(), {
+        devices: Array.from({ length: devices }, () => many.request.devices[0]!),
+        costs: { ...costs, instructionSeconds: read, betweenSteps },
+      });
+      return read.mock.calls.length / devices / lonely.instructions.length;
+    };
+    const lonely = planOf(threeLayers, {
+      devices: 1,
+      microbatches: 1,
+      programs: { train: { batch: 8, mode: 'train' } },
+      costs,
+    }).programs.train!.devices[0]!;
+    expect([reads(0, 20), reads(1, 3), reads(1, 20)]).toEqual([1, 3, 8]);
   });
 
   it('is not told where nothing is trained', () => {

@@ -1,6 +1,6 @@
 /**
- * Attention and its gradient with products by a native library: the walk over blocks of `workers/kernels/attention.ts`, whose
- * exports do what lies between the products, in the same order.
+ * Attention and its gradient with products by a native library: the walks over blocks of `workers/kernels/attention.ts` and
+ * `attentionGrad.ts`, in the same order; the exports of `attentionRows.ts` do what lies between the products.
  */
 import {
   type AttentionBlocks,
