@@ -81,12 +81,13 @@ function planned() {
 }
 
 /**
- * What the plan's schedule would speed up a training's steps by on links that take no time: the program played from barrier to
- * barrier, as steps that are begun ahead follow each other, with the stages' times as they were measured, however unequal they are.
+ * What the plan's schedule would speed up a training's steps by on links that take no time, with a host that takes none: the program
+ * played from barrier to barrier, as steps that are begun ahead follow each other, with the stages' times as they were measured, however unequal they are.
  */
 function idealOf(plan) {
   const link = () => ({ bytesPerSecond: Number.POSITIVE_INFINITY, secondsLatency: 0 });
-  const free = { ...plan, request: { ...plan.request, costs: { ...plan.request.costs, link } } };
+  const costs = { ...plan.request.costs, link, betweenSteps: undefined };
+  const free = { ...plan, request: { ...plan.request, costs } };
   // A plan whose steps can not be begun ahead is played from start to end.
   const { bubbleFraction } = plans.steadyStepOf(free) ?? simulate.predict(free);
   return devices * (1 - bubbleFraction);
