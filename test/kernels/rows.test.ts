@@ -209,6 +209,31 @@ describe('crossEntropy', () => {
     );
     expectClose(run('crossEntropyGrad', ...args, { in: dy }, -100, f32(rows * cols))[0]!, dx, 2e-6, 2e-7);
   });
+  // Few classes: four rows side by side, and what is left of them.
+  it.each([
+    [7, 10],
+    [4, 16],
+    [5, 17],
+    [9, 2],
+  ])('%i×%i: a row has the bits that it has by itself', (rows, cols) => {
+    const x = normal(rows * cols, 3).map((v) => v * 6);
+    x[cols] = Number.NEGATIVE_INFINITY;
+    x[3 * cols] = Number.NaN;
+    const target = integers(rows, cols, 4).map((t) => Math.abs(t) % cols);
+    const one = { in: Float32Array.of(1) };
+    const [all] = run('crossEntropyGrad', rows, cols, { in: x }, { in: target }, one, one, -100, f32(rows * cols));
+    let total = 0;
+    for (let r = 0; r < rows; r++) {
+      const [own, label] = [{ in: x.slice(r * cols, (r + 1) * cols) }, { in: target.slice(r, r + 1) }];
+      const [dx] = run('crossEntropyGrad', 1, cols, own, label, one, one, -100, f32(cols));
+      expect(all!.slice(r * cols, (r + 1) * cols), `row ${r}`).toEqual(dx);
+      if (r !== 3) total += run('crossEntropy', 1, cols, own, label, one, -100, f32(1))[0]![0]!;
+    }
+    const masked = target.map((t, r) => (r === 3 ? -100 : t));
+    const [loss] = run('crossEntropy', rows, cols, { in: x }, { in: masked }, one, -100, f32(1));
+    expectClose(loss!, [total], 1e-6, 1e-6);
+    expect(run('crossEntropy', rows, cols, { in: x }, { in: target }, one, -100, f32(1))[0]![0]).toBeNaN();
+  });
   it('traps on a target outside the classes', () => {
     const [x, one] = [{ in: normal(6, 1) }, { in: Float32Array.of(1) }];
     const bad = { in: Int32Array.of(0, 3) };

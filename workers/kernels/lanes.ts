@@ -35,6 +35,15 @@ export function gather4(p: usize, step: usize, r: i32): v128 {
   return v;
 }
 
+/** The first r lanes to elements `step` bytes apart. */
+@inline
+export function scatter4(p: usize, step: usize, r: i32, v: v128): void {
+  v128.store_lane<u32>(p, v, 0);
+  if (r > 1) v128.store_lane<u32>(p + step, v, 1);
+  if (r > 2) v128.store_lane<u32>(p + 2 * step, v, 2);
+  if (r > 3) v128.store_lane<u32>(p + 3 * step, v, 3);
+}
+
 /** Lane mask (all ones = true) → four bool bytes; with r < 4 the first r of them. */
 @inline
 export function storeBool(p: usize, r: i32, mask: v128): void {
