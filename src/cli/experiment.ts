@@ -9,7 +9,7 @@ import { coerce, setPath } from '../core/schema-flags.ts';
 import { readText } from '../formats/read-file.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
 import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
-import { isPath, pathsIn, resolvePaths } from '../train/experiment/paths.ts';
+import { absoluteAt, pathsIn, resolvePaths } from '../train/experiment/paths.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
 import { isSweepKey, schemaOfKey, setSweep } from '../train/experiment/sweep.ts';
 import { type Invocation, refuseOverwriting, textOf } from './invocation.ts';
@@ -38,7 +38,7 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   }
   const experiment = raw as Record<string, unknown>;
   if ('model' in experiment) experiment.model = expandModel(experiment.model);
-  if (file !== undefined) resolvePaths(experiment, dirname(resolve(file)));
+  resolvePaths(experiment, file === undefined ? process.cwd() : dirname(resolve(file)));
   const kindBefore = kindOf(experiment.optimizer);
   // Whole objects first, so that --optimizer adam and --optimizer.lr 0.1 work in either order.
   const ordered = keys.map(scheduleFile).sort((a, b) => a[0].split('.').length - b[0].split('.').length);
@@ -46,14 +46,12 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
     if (/^devices\.\d/.test(path)) experiment.devices = listOfDevices(experiment.devices);
     const read = coerce(schemaOfKey(path) ?? any(), text, `--${path}`);
     if (isSweepKey(path)) {
-      setSweep(experiment, path, read);
+      setSweep(experiment, path, read, process.cwd());
       continue;
     }
-    const value = path === 'model' ? expandModel(read) : read;
-    setPath(experiment, path, isPath(path, value, process.cwd()) ? resolve(value) : value);
+    setPath(experiment, path, absoluteAt(path, path === 'model' ? expandModel(read) : read, process.cwd()));
   }
   letFlagsWin(experiment, keys, kindBefore);
-  resolvePaths(experiment, process.cwd());
   if (backend !== undefined) setBackend(experiment, backend);
   if (memory !== undefined) setMemory(experiment, memory);
   const parsed = parseExperiment(experiment, where);

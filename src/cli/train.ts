@@ -38,9 +38,8 @@ export async function run(invocation: Invocation): Promise<number> {
   const runDir = pathOf(invocation, 'runDir', 'a folder');
   if (runDir !== undefined) refuseHeldRun(runDir);
   const planned = await planTraining(invocation, (devices, simd) => threads.start(devices, simd));
-  const { prepared, plan, checkpoint } = planned;
+  const { prepared, plan, parameters, checkpoint } = planned;
   if (hasNullDevices(plan.request.devices)) return await playTraining(invocation, prepared, plan);
-  const parameters = firstValues(invocation, prepared);
   const silent = invocation.quiet || invocation.json;
   if (!silent) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
 
@@ -241,6 +240,8 @@ export interface PlannedTraining {
   readonly plan: Plan;
   /** It was made in an earlier run, and kept. */
   readonly cached: boolean;
+  /** First values from --params. */
+  readonly parameters: ReadonlyMap<string, HostTensor> | undefined;
   /** The one to go on from. */
   readonly checkpoint: StoredCheckpoint | undefined;
 }
@@ -266,14 +267,16 @@ export async function planTraining(
   const request = planRequestOf(prepared, 'train');
   if (needsData) refuseTooManyThreads(request.devices.length);
   if (needsData) beforePlan?.(request.devices.length, experiment.simd);
+  // Before the plan, which may take long.
+  const parameters = needsData ? firstValues(invocation, prepared) : undefined;
   if (!stored) {
     const asked = withMeasuredLinks(request, cacheOf(invocation, experiment));
     const { plan, cached } = await plansOf(invocation).draft(asked);
-    return { prepared, plan: refuseWhatDoesNotFit(plan), cached, checkpoint: resume };
+    return { prepared, plan: refuseWhatDoesNotFit(plan), cached, parameters, checkpoint: resume };
   }
   const plan = makePlan(withDecisions(request, stored));
   checkSamePlan(plan, stored, planPath!);
-  return { prepared, plan, cached: false, checkpoint: resume };
+  return { prepared, plan, cached: false, parameters, checkpoint: resume };
 }
 
 /** The checkpoint that --resume names: without an experiment file it brings its own. */

@@ -56,7 +56,8 @@ export function embeddingWeight(graph: Graph, options: EmbeddingTable): Tensor {
 
 /**
  * Rows of a table by i32 index (PyTorch Embedding): indices […] → […, dim]. Takes a weight, or makes one. Where an index is
- * `paddingIdx`, the row is read but gets no gradient.
+ * `paddingIdx`, the row is read but gets no gradient. Unlike PyTorch's, a negative index counts from the end, as `gather`'s
+ * does: marks of −1 are to be mapped to `paddingIdx` before.
  */
 export function embedding(indices: Tensor, options: EmbeddingTable | EmbeddingWeight): Tensor {
   const isShared = typeof options === 'object' && options !== null && 'weight' in options;

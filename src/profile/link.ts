@@ -50,7 +50,7 @@ export async function measureLink(
   plan: Plan,
   { steps, quantile: q, copyBytesPerSecond, signal }: LinkOptions,
 ): Promise<MachineCosts['link']> {
-  await using session = await Session.open(plan, { audit: false, lookSeconds: 0 });
+  await using session = await Session.open(plan, { audit: false, lookSeconds: 0, signal });
   const runs: LinkRun[] = [];
   let link: Partial<MachineCosts['link']> = {};
   for (let turn = 0; turn < TURNS && !isWhole(link); turn++) {

@@ -144,7 +144,7 @@ async function betweenSteps(signal?: AbortSignal): Promise<{ secondsBetween: num
     partition: 'auto',
     optimizer: makeOptimizer({ kind: 'sgd', lr: 0 }),
   });
-  await using session = await Session.open(plan, { audit: false });
+  await using session = await Session.open(plan, { audit: false, signal });
   const stage = (step: number) => session.stage('train', {}, { step, ahead: step > 0 });
   let next = stage(0);
   const between: number[] = [];
@@ -194,7 +194,7 @@ function copyRate({ plan, program, instructions }: RecordedSteps): number {
 
 /** What a step takes beside its devices, and how much later the last of them begins than the first. */
 async function hostSeconds(plan: Plan, steps: number, q: number, signal?: AbortSignal) {
-  await using session = await Session.open(plan, { audit: false });
+  await using session = await Session.open(plan, { audit: false, signal });
   const runs: (Timed & { readonly host: number; readonly late: number })[] = [];
   for (let step = 0; step < 5 + steps; step++) {
     const delay = watchRunDelay();

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { installedBlas } from '../support/blas.ts';
@@ -48,6 +48,19 @@ describe('--blas on the command line', () => {
     writeFileSync(join(folder, 'word'), 'a file, if not a library');
     const word = await partita(folder, ['plan', ...model, '--blas', 'word']);
     expect(word).toMatchObject({ code: 2, stderr: expect.stringContaining(`cannot load ${join(folder, 'word')}`) });
+  });
+
+  it('asks for the file of an experiment beside it, whatever the current folder has', async () => {
+    mkdirSync(join(folder, 'beside'), { recursive: true });
+    writeFileSync(join(folder, 'here'), 'a file of the current folder');
+    const experiment = { model: { kind: 'mlp' }, data: { kind: 'digits' } };
+    writeFileSync(join(folder, 'beside', 'e.json'), JSON.stringify({ ...experiment, blas: 'here' }));
+    const word = await partita(folder, ['plan', 'beside/e.json']);
+    expect(word).toMatchObject({ code: 2, stderr: expect.stringContaining('cannot load here:') });
+    writeFileSync(join(folder, 'beside', 's.json'), JSON.stringify({ ...experiment, sweep: { blas: ['here'] } }));
+    const swept = await partita(folder, ['study', 'memory', 'beside/s.json']);
+    expect(swept.code).toBe(2);
+    expect(swept.stderr).not.toContain(join(folder, 'here'));
   });
 
   it('refuses a word that is no file', async () => {

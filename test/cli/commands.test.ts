@@ -116,6 +116,10 @@ describe('train', () => {
         remedy: expect.stringContaining('params.safetensors'),
       });
     }
+    // Before the plan, which may take long: this one cannot even be made.
+    const early = ['train', ...own, '--steps', '1', '--json', '--params', 'result', '--memory', '1KiB'];
+    const { stdout } = await partita(folder, early);
+    expect(JSON.parse(stdout).error.code).toBe('parameters-mismatch');
     const from = ['train', ...own, '--steps', '1', '--run-dir', 'more', '--params', 'run/params.safetensors'];
     expect(await partita(folder, from)).toMatchObject({ code: 0 });
   });

@@ -129,7 +129,9 @@ export async function runMemoryStudy(
       if (why !== undefined) noteOnce(skipped, { what: `measuring ${label || 'it'}`, why });
       const measured =
         options.measure && why === undefined
-          ? await recorder.journal.once({ measure: prepared.experiment, purpose }, () => measure(prepared, plan))
+          ? await recorder.journal.once({ measure: prepared.experiment, purpose }, () =>
+              measure(prepared, plan, recorder.signal),
+            )
           : undefined;
       const key = keyOf(layout, purpose);
       const most = Math.min(MOST, Math.max(FEWEST, Math.floor(samples / plan.memory.length)));
@@ -314,10 +316,14 @@ const unmeasured = ({ source }: PreparedExperiment, plan: Plan, tooLarge: boolea
       : undefined;
 
 /** Highest byte that each device has written in two steps: what the first leaves for the second is in it. */
-async function measure({ source, experiment }: PreparedExperiment, plan: Plan): Promise<readonly number[]> {
+async function measure(
+  { source, experiment }: PreparedExperiment,
+  plan: Plan,
+  signal: AbortSignal | undefined,
+): Promise<readonly number[]> {
   const [program] = Object.keys(plan.programs);
-  await using session = await Session.open(plan, { seed: experiment.seed });
+  await using session = await Session.open(plan, { seed: experiment.seed, signal });
   const tensors = source?.batchAt(0).tensors ?? {};
-  for (let step = 0; step < 2; step++) await session.run(program!, tensors, { step });
+  for (let step = 0; step < 2; step++) await session.run(program!, tensors, { step, signal });
   return await session.measuredPeaks();
 }

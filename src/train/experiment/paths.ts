@@ -46,23 +46,29 @@ export function pathsIn(experiment: object): [key: string, path: string][] {
   });
 }
 
-/**
- * Makes an experiment's paths absolute, those among the values of a sweep too: in a file they are meant relative to it, in
- * flags to the current folder.
- */
+/** Makes an experiment's paths, which are meant relative to `folder`, absolute; those among the values of a sweep too. */
 export function resolvePaths(raw: Record<string, unknown>, folder: string): void {
   resolveOwn(raw, folder);
-  const { sweep } = raw;
-  if (typeof sweep !== 'object' || sweep === null) return;
-  for (const [key, values] of Object.entries(sweep)) {
-    if (!Array.isArray(values) || !holdsPaths(key)) continue;
-    (sweep as Record<string, unknown>)[key] = values.map((value) => {
-      const one: Record<string, unknown> = {};
-      setPath(one, key, value);
-      resolveOwn(one, folder);
-      return valueAt(one, key);
-    });
-  }
+  if ('sweep' in raw) raw.sweep = absoluteSweep(raw.sweep, folder);
+}
+
+/** The value of one key with the paths in it made absolute, as `resolvePaths` does. */
+export function absoluteAt(key: string, value: unknown, folder: string): unknown {
+  if (key === 'sweep') return absoluteSweep(value, folder);
+  if (!holdsPaths(key)) return value;
+  const one: Record<string, unknown> = {};
+  setPath(one, key, value);
+  resolveOwn(one, folder);
+  return valueAt(one, key);
+}
+
+function absoluteSweep(sweep: unknown, folder: string): unknown {
+  if (typeof sweep !== 'object' || sweep === null) return sweep;
+  const lists = Object.entries(sweep).map(([key, values]) => [
+    key,
+    Array.isArray(values) ? values.map((value) => absoluteAt(key, value, folder)) : values,
+  ]);
+  return Object.fromEntries(lists);
 }
 
 /** Whether a key is that of a path, or of an object with paths in it. */

@@ -5,6 +5,7 @@
 import { nearest } from '../../core/errors.ts';
 import { any, describe, fits, keysOf, list, type Problem, type Schema } from '../../core/schema.ts';
 import { schemaAt } from '../../core/schema-flags.ts';
+import { resolvePaths } from './paths.ts';
 import { experimentSchema } from './schema.ts';
 
 /** Lists of values by dotted key, in the order in which they were given. */
@@ -21,11 +22,15 @@ export function schemaOfKey(path: string): Schema | undefined {
   return list(schemaAt(experimentSchema, path.slice(prefix.length)) ?? any());
 }
 
-/** Sets a swept key. Its dots are part of the name, other than in keys that are set by flags elsewhere. */
-export function setSweep(experiment: Record<string, unknown>, path: string, values: unknown): void {
-  const { sweep } = experiment;
-  const before = typeof sweep === 'object' && sweep !== null ? sweep : {};
-  experiment.sweep = { ...before, [path.slice(prefix.length)]: values };
+/**
+ * Sets a swept key; paths among its values are meant relative to `folder`. Its dots are part of the name, other than in keys
+ * that are set by flags elsewhere.
+ */
+export function setSweep(experiment: Record<string, unknown>, path: string, values: unknown, folder: string): void {
+  const own: Record<string, unknown> = { sweep: { [path.slice(prefix.length)]: values } };
+  resolvePaths(own, folder);
+  const { sweep: before } = experiment;
+  experiment.sweep = { ...(typeof before === 'object' ? before : {}), ...(own.sweep as object) };
 }
 
 /** Keys of an experiment that only a training obeys. */
