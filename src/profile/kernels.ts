@@ -78,7 +78,7 @@ interface KernelSum {
  * waits for nobody are scaled so that they sum to its steps without recording.
  */
 function correction(recorded: RecordedSteps, device: number): number {
-  if (recorded.plan.request.devices.length > 1 || !recorded.counted.undisturbed) return 1;
+  if (recorded.plan.request.devices.length > 1) return 1;
   const times = recorded.instructions[device]!;
   const sum = times.reduce((total, t) => total + t.seconds, 0);
   const plain = recorded.deviceSeconds[device]! - times.length * recorded.secondsBetween;

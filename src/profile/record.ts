@@ -48,8 +48,12 @@ export interface RecordedSteps {
   readonly secondsBetween: number;
   /** Of steps that were not recorded, as recording costs: medians. */
   readonly stepSeconds: number;
-  readonly deviceSeconds: readonly number[];
   readonly busySeconds: readonly number[];
+  /**
+   * By device: what the recorded steps would have taken without the record. A step that is not recorded lies beside each of
+   * them; how the two compare is the same at every speed of the machine.
+   */
+  readonly deviceSeconds: readonly number[];
   /** Of all steps that ran, those whose times count, and whether those that were not recorded ran undisturbed. */
   readonly counted: { readonly steps: number; readonly of: number; readonly undisturbed: boolean };
   readonly busyDevices: number;
@@ -134,9 +138,7 @@ export class StepRecorder {
 
   async summary(windows: readonly RecordedWindow[], statistic: Statistic = 'median'): Promise<RecordedSteps> {
     const peaks = { planned: this.#sessions[0]!.plannedPeaks(), measured: await this.#sessions[0]!.measuredPeaks() };
-    const all = windows.flatMap((w) => w.copies);
-    const [recorded, plain] = [all.flatMap((c) => c.recorded), all.flatMap((c) => c.plain)];
-    const summary = summarize(this.plan, this.program, recorded, plain, statistic);
+    const summary = summarize(this.plan, this.program, windows, statistic);
     return { ...summary, busyDevices: this.busyDevices, peaks };
   }
 
@@ -211,7 +213,9 @@ export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions
  */
 export type Statistic = 'median' | 'mean';
 
-function summarize(plan: Plan, program: string, recorded: readonly Run[], plain: readonly Run[], statistic: Statistic) {
+function summarize(plan: Plan, program: string, windows: readonly RecordedWindow[], statistic: Statistic) {
+  const all = windows.flatMap((w) => w.copies);
+  const [recorded, plain] = [all.flatMap((c) => c.recorded), all.flatMap((c) => c.plain)];
   const [quiet, quietPlain] = [leastDisturbed(recorded), leastDisturbed(plain)];
   const clock = clockSeconds();
   const of = statistic === 'mean' ? mean : median;
@@ -233,16 +237,17 @@ function summarize(plan: Plan, program: string, recorded: readonly Run[], plain:
       };
     });
   });
-  const perDevice = (read: (report: StepReport) => number) =>
-    plan.request.devices.map((_, d) => of(quietPlain.map(({ reports }) => read(reports[d]!))));
+  const secondsOf = (d: number) => (run: Run) => run.reports[d]!.seconds;
+  const withoutRecord = (d: number): number =>
+    median(recorded.map((run, i) => secondsOf(d)(plain[i]!) / secondsOf(d)(run))) * of(quiet.map(secondsOf(d)));
   return {
     plan,
     program,
     instructions,
     secondsBetween: gaps.length > 0 ? Math.max(0, median(gaps) - clock) : 0,
     stepSeconds: of(quietPlain.map((run) => run.seconds)),
-    deviceSeconds: perDevice((r) => r.seconds),
-    busySeconds: perDevice((r) => r.busySeconds),
+    busySeconds: plan.request.devices.map((_, d) => of(quietPlain.map(({ reports }) => reports[d]!.busySeconds))),
+    deviceSeconds: plan.request.devices.map((_, d) => withoutRecord(d)),
     counted: {
       steps: quiet.length + quietPlain.length,
       of: recorded.length + plain.length,

@@ -113,14 +113,26 @@ describe('recorded steps', () => {
   it('share an instruction of several nodes out among them', async () => {
     const plan = makePlan(onOneDevice(request({ invariant: true }), 'wasm'));
     const recorded = await recordSteps(plan, feed, quick);
-    const counted = { ...recorded.counted, undisturbed: false }; // as recorded, not scaled
-    const profile = profileOf({ ...recorded, counted }, someMachine);
-    const costs = profiledCosts(profile);
+    const times = recorded.instructions[0]!;
+    const seconds = times.reduce((sum, t) => sum + t.seconds, 0);
+    // A step without its record, of which instructions take `share` of their recorded time.
+    const profileAt = (share: number) =>
+      profileOf(
+        { ...recorded, deviceSeconds: [share * seconds + times.length * recorded.secondsBetween] },
+        someMachine,
+      );
+    const costs = profiledCosts(profileAt(1));
     const parts = plan.programs.train!.devices[0]!.instructions.flatMap((i) => (i.kind === 'compute' ? i.parts : []));
     const total = parts.reduce((sum, p) => sum + p.repeat * costs.kernelSeconds(p, 'wasm'), 0);
     const measured = breakdownOf(recorded, someMachine).devices[0]!.computeSeconds;
     expect(parts.some((p) => p.repeat > 1)).toBe(true);
     expect(total).toBeCloseTo(measured, 12);
+    // What recording costs is taken off again, up to a limit.
+    const [key, entry] = Object.entries(profileAt(1).entries)[0]!;
+    const { seconds: whole } = entry;
+    expect(profileAt(0.97).entries[key]!.seconds / whole).toBeCloseTo(0.97, 9);
+    expect(profileAt(0.5).entries[key]!.seconds / whole).toBeCloseTo(1 / 1.1, 9);
+    expect(profileAt(3).entries[key]!.seconds / whole).toBeCloseTo(1.1, 9);
   });
 
   it('of several plans compare as they do within rounds, whichever speed of the machine each median has met', () => {
