@@ -67,6 +67,8 @@ describe('checkpoints', () => {
     const read = readCheckpoint(dir);
     expect(read).toMatchObject({ step: 7, experiment: { a: 1 }, folder: join(dir, 'step-7') });
     expect(read.records).toEqual(records);
+    // For people: steps are 4 an epoch, and the last of 7 was of the second.
+    expect(JSON.parse(readFileSync(join(dir, 'step-7', 'state.json'), 'utf8')).state.epoch).toBe(1);
     const evaluated = records.flatMap((r) => (r.evaluation ? [r] : []));
     expect(evaluated.map((r) => r.step)).toEqual([2, 5, 6]);
     const least = evaluated.reduce((a, b) => (b.evaluation!.loss < a.evaluation!.loss ? b : a));
