@@ -119,21 +119,6 @@ describe('the peak', () => {
   });
 });
 
-describe('a layout with a wide gap', () => {
-  /** All alive together, 17 bytes each: every one but the last leaves 15 of the 32 that it takes. */
-  const mayShrink = (count: number) => {
-    const all = Array.from({ length: count }, (_, id) => id);
-    const program = deviceOf(
-      all.map((id) => bufferOf(id, 17)),
-      [...all.slice(0, -1).map((id) => input(id)), compute(all.slice(0, -1), [count - 1])],
-    );
-    return planDeviceMemory(0, { only: stepOf([program]) }).layouts.only!.mayShrink;
-  };
-  it('may shrink, unless it is of more blocks than can be searched', () => {
-    expect([1200, 2001].map(mayShrink)).toEqual([true, false]);
-  });
-});
-
 describe('buffers in one place', () => {
   it('are laid out as one, from the first of them to the end of the last, whatever their numbers', () => {
     // 3 → 1 → 0 write over each other; 2 is beside them.

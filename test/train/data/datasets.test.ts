@@ -238,6 +238,8 @@ describe('csv', () => {
     expect(values(x)).toEqual([2, 4]);
     expect(y).toEqual({ type: { dtype: 'f32', shape: [2, 2] }, data: Float32Array.of(1, 0, 3, 2) });
     expect(csvDatasetFrom('1,0.5\n2,1', 't').tensors.y).toEqual({ dtype: 'f32', sampleShape: [1] });
+    expect(csvDatasetFrom('1,2147483647', 't').tensors.y!.dtype).toBe('i32');
+    expect(csvDatasetFrom('1,2147483648', 't').tensors.y!.dtype).toBe('f32');
     expect(csvDatasetFrom(table, 't', { task: 'values' }).tensors.y!.dtype).toBe('f32');
   });
 
@@ -254,6 +256,7 @@ describe('csv', () => {
     expect(() => csvDatasetFrom(table, 't', { targets: [0, 1], task: 'classes' })).toThrow(failing('csv-columns'));
     expect(() => csvDatasetFrom('a,b\n', 't')).toThrow(failing('csv-empty'));
     expect(() => csvDatasetFrom('a,b\n1,0\n1e39,1', 't')).toThrow(failing('csv-range', { row: 2, column: 1 }));
+    expect(() => csvDatasetFrom('a,b\n1,0\n1,1e39', 't')).toThrow(failing('csv-range', { row: 2, column: 2 }));
     expect(() => csvDatasetFrom('a,y,y\n1,0,1', 't', { targets: ['y'] })).toThrow(
       failing('csv-columns', { column: 'y' }),
     );
