@@ -1,5 +1,5 @@
 // What a checkpoint holds and knows its training again by, piece by piece: no session runs.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RawTensor } from '../../src/formats/raw-tensor.ts';
@@ -9,7 +9,8 @@ import { add, leakyRelu, mul, relu, sub, tanh } from '../../src/ops/elementwise.
 import { matmul } from '../../src/ops/matmul.ts';
 import { sum } from '../../src/ops/reduce.ts';
 import type { Model } from '../../src/optim/model.ts';
-import { isBetter } from '../../src/train/checkpoint/checkpoint.ts';
+import { type Checkpoint, isBetter } from '../../src/train/checkpoint/checkpoint.ts';
+import { decodeCheckpoint, encodeCheckpoint } from '../../src/train/checkpoint/files.ts';
 import { newestStep } from '../../src/train/checkpoint/folder.ts';
 import { decodeHistory, encodeHistory } from '../../src/train/checkpoint/history.ts';
 import { differencesOf, type IdentityOptions, trainingIdentity } from '../../src/train/checkpoint/identity.ts';
@@ -74,6 +75,26 @@ describe('the history of the steps', () => {
       );
       expect(() => decodeHistory(writeSafetensors(changed), 'f', 0, new Map())).toThrow('f: "loss" is not F64 [0]');
     }
+  });
+});
+
+describe('the files', () => {
+  const written = (over: Partial<Checkpoint>): string => {
+    const none = new Map();
+    const folder = newFolder();
+    const files = encodeCheckpoint({
+      ...{ step: 0, identity: {}, experiment: null, records: [] },
+      ...{ parameters: none, buffers: none, optimizerState: none },
+      ...over,
+    });
+    for (const [name, contents] of files) writeFileSync(join(folder, name), contents);
+    return folder;
+  };
+
+  it('are refused where the best evaluation is none of those that are told', () => {
+    expect(decodeCheckpoint(written({})).records).toEqual([]);
+    const best = { step: 0, evaluation: { samples: 1, loss: 1 }, parameters: new Map() };
+    expect(() => decodeCheckpoint(written({ best }))).toThrow('state.json has no evaluation of step 0, the best');
   });
 });
 

@@ -86,7 +86,7 @@ describe('checkpoints', () => {
     await using session = await Session.open(plan, { seed, transport: 'local', audit: false });
     const state = await session.state();
     const odd = { step: 0, epoch: 0, lr: 0.1, seconds: 1, busySeconds: [0.5], bubbleFraction: 0.5 };
-    const evaluation = { samples: 1, loss: Number.NaN, perplexity: Number.POSITIVE_INFINITY };
+    const evaluation = { samples: 1, loss: Number.NaN, perplexity: Number.POSITIVE_INFINITY, mae: -Infinity };
     const records = [{ ...odd, loss: Number.NaN, gradNorm: Number.POSITIVE_INFINITY, evaluation }];
     const identity = trainingIdentity({ plan, seed, data: training.data });
     await writeCheckpoint(dir, { ...state, step: 1, identity, experiment: null, records });
@@ -242,6 +242,12 @@ describe('a damaged checkpoint', () => {
       (f) => writeFileSync(join(f, 'state.json'), '{"a": 1}'),
       'checkpoint-damaged',
       'partita-checkpoint',
+    ],
+    [
+      'of another format',
+      (f) => editState(f, (text) => text.replace('"partita-checkpoint"', '"another"')),
+      'checkpoint-damaged',
+      'state.json is not a checkpoint',
     ],
     [
       'whose state was edited',
