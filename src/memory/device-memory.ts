@@ -204,7 +204,7 @@ function largestAtPeak(program: DeviceProgram, layout: DeviceLayout) {
   return layout.intervals
     .filter((i) => i.first <= layout.peakAt && i.last >= layout.peakAt)
     .map((i) => program.buffers[i.buffer]!)
-    .sort((a, b) => b.bytes - a.bytes || a.id - b.id)
+    .sort((a, b) => b.bytes - a.bytes)
     .slice(0, 5)
     .map((b) => ({ name: b.name, bytes: b.bytes, category: b.category }));
 }

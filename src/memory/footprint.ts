@@ -81,8 +81,7 @@ function reasons(
   });
   return (buffer, first, last) => {
     const arrival = arrivals.get(buffer);
-    if (arrival !== undefined && peakAt < arrival && instructions[first]!.kind === 'post')
-      return `reserved for ${describe(instructions[arrival]!, program)}`;
+    if (arrival !== undefined && peakAt < arrival) return `reserved for ${describe(instructions[arrival]!, program)}`;
     if (!read.has(buffer) && first === last) return workspace;
     const over = reader.get(buffer);
     if (over !== undefined) return `last read by ${describe(instructions[over]!, program)}`;

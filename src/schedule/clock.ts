@@ -133,7 +133,6 @@ export function timesUntilStuck(
         free += length;
         ends[i] = free;
         for (let waiter = firstWaiter[i]!; waiter >= 0; waiter = nextWaiter[waiter]!) awake.push(waiter);
-        firstWaiter[i] = -1;
       }
       if (free > makespan) makespan = free;
       next[device] = place + count;

@@ -94,8 +94,28 @@ describe('one device over several programs', () => {
     const again = planDeviceMemory(0, programs, {}, loose);
     expect(again.layouts.train).toMatchObject({ offsets: [0, 32, 80, 96, 112, 144], height: 160, mayShrink: true });
     expect(again.layouts.eval!.mayShrink).toBe(false);
+    // Gaps make the training the highest; the evaluation keeps the most alive.
+    const gaps = { ...known, train: { offsets: [80, 176, 144], mayShrink: true } };
+    expect(planDeviceMemory(0, programs, {}, gaps)).toMatchObject({ peakBytes: 176 + 48, maxLive: 148 });
     const clash = { ...known, train: { offsets: [80, 80, 144], mayShrink: false } };
     expect(() => planDeviceMemory(0, programs, {}, clash)).toThrow('are no layout of these');
+  });
+});
+
+describe('the peak', () => {
+  it('may be at the last instruction of what it holds, of which the five largest are told', () => {
+    const sizes = [48, 16, 32, 32, 32, 32, 32];
+    const buffers = sizes.map((bytes, id) => bufferOf(id, bytes));
+    // b0 dies in front of the peak.
+    const program = deviceOf(buffers, [
+      input(0),
+      compute([0], [1]),
+      ...[2, 3, 4, 5].map((id) => input(id)),
+      compute([1, 2, 3, 4, 5], [6]),
+    ]);
+    const { layouts, largest } = planDeviceMemory(0, { only: stepOf([program]) });
+    expect(layouts.only).toMatchObject({ peakAt: 6, maxLive: 176, atPeak: { temporaries: 176 } });
+    expect(largest.map(({ name }) => name)).toEqual(['b2', 'b3', 'b4', 'b5', 'b6']);
   });
 });
 
@@ -114,6 +134,7 @@ describe('buffers in one place', () => {
       { buffers: [2], first: 2, last: 4, bytes: 16 },
       { buffers: [4], first: 4, last: 4, bytes: 16 },
     ]);
+    expect(tenancies(program, liveIntervals(program).reverse())).toEqual(tenancies(program, liveIntervals(program)));
     const { layouts, peakBytes } = planDeviceMemory(0, { only: stepOf([program]) });
     expect(new Set([3, 1, 0].map((id) => layouts.only!.offsets[id])).size).toBe(1);
     expect(peakBytes).toBe(48);

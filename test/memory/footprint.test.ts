@@ -5,7 +5,7 @@ import { liveIntervals } from '../../src/memory/liveness.ts';
 import type { Plan } from '../../src/plan/plan.ts';
 import { type Instruction, memoryCategories } from '../../src/program/instruction.ts';
 import { smallModelKinds, smallModels } from '../support/built-in.ts';
-import { buffersOf, compute, copy, deviceOf, input } from '../support/instructions.ts';
+import { bufferOf, buffersOf, compute, copy, deviceOf, input } from '../support/instructions.ts';
 import { planOf, threeLayers } from '../support/models.ts';
 
 const holdersOf = (plan: Plan, device: number, name = 'train') => {
@@ -83,13 +83,24 @@ describe('what holds the peak', () => {
     ];
     const layout = { ...planOf(threeLayers).memory[0]!.layouts.train!, intervals, peakAt: 2 };
     const kept = [{ name: 'mask', offset: 0, bytes: 8, category: 'parameters' as const }];
-    const why = peakHolders({ device: 0, buffers, instructions }, layout, kept).map((h) => [h.name, h.why]);
-    expect(why).toEqual([
+    const holders = peakHolders({ device: 0, buffers, instructions }, layout, kept);
+    expect(holders.flatMap((h) => (h.type ? [] : [h.name]))).toEqual(['n/workspace', 'mask']);
+    expect(holders.at(-1)).toMatchObject({ first: 0, last: 4 });
+    expect(holders.map((h) => [h.name, h.why])).toEqual([
       ['arriving', 'reserved for receive arriving from device 1 (microbatch 0)'],
       ['n/workspace', 'workspace of this instruction'],
       ['x', 'read here for the last time'],
       ['y', 'last read by send y to device 1 (microbatch 0)'],
       ['mask', 'lives from load to close, for another program'],
+    ]);
+  });
+
+  it('takes what reads a view for a reader of what that is a part of', () => {
+    const buffers = [bufferOf(0, 32), bufferOf(1, 16, { view: { of: 0, plus: 16 } }), bufferOf(2)];
+    const program = deviceOf(buffers, [input(0), compute([1], [2])]);
+    const layout = { ...planOf(threeLayers).memory[0]!.layouts.train!, intervals: liveIntervals(program), peakAt: 0 };
+    expect(peakHolders(program, layout, []).map((h) => [h.name, h.why])).toEqual([
+      ['b0', 'last read by 0F0 neg (neg)'],
     ]);
   });
 

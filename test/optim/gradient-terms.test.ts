@@ -42,6 +42,21 @@ describe('terms and roundings of a gradient', () => {
     ['a sum over samples', scaled((w) => w), [['w', B, B - 1]]],
     ['a sum over samples and places', modelOf((x, p) => add(x, p('b', [4])), [5, 4]), [['b', 5 * B, 5 * B - 1]]],
     ['times what is the same for all', scaled((w) => mul(w, 3)), [['w', B, B - 1 + 1]]],
+    [
+      // The gradient of a is a sum times b, that of b is a times a sum.
+      'times another parameter, on either side',
+      modelOf((x, p) => ops.matmul(x, ops.matmul(p('a', [4, 5]), p('b', [5, 3]))), [4]),
+      [
+        ['a', 3 * B, B + 3],
+        ['b', 4 * B, B + 4],
+      ],
+    ],
+    [
+      // Of four sums over samples; a rounding for the division and one for the factor.
+      'a mean of sums',
+      modelOf((x, p) => mul(p('w', [4]), ops.mean(ops.sum(x, { axes: 0 }))), [4]),
+      [['w', 4 * B, B - 1 + 3 + 1 + 1]],
+    ],
     ['divided by it', scaled((w) => div(w, ops.reshape(w.graph.scalar(3), [1]))), [['w', B, B - 1 + 1]]],
     ['moved', scaled((w) => ops.reshape(ops.transpose(ops.reshape(w, [2, 2]), [1, 0]), [4])), [['w', B, B - 1]]],
     [

@@ -123,6 +123,10 @@ describe('reading', () => {
     const spaced = readScheduleCsv('0F0,( 0F1 ; 0B0 )OVERLAP_F_B,0B1');
     expect(spaced.overlaps).toEqual([[1]]);
   });
+  it('takes no numbers that nothing could be made of', () => {
+    const { problems } = failure('0F1234567890,12345678901F0').fields as { problems: { cell: string }[] };
+    expect(problems.map(({ cell }) => cell)).toEqual(['0F1234567890', '12345678901F0']);
+  });
   it('names row, column, cell and what was expected, for all problems at once', () => {
     const error = failure('0F0,0X1,0B0\n,1F0,0SEND_F0,0F1\n(1F1;1Q0)OVERLAP_F_B\n(1F1;1B0;1F2)OVERLAP_F_B\n');
     expect(error.code).toBe('schedule-csv');

@@ -54,6 +54,17 @@ describe('the fewest microbatches that a rule is made for', () => {
     );
   });
 
+  it.each([
+    ['zb-v', 3],
+    ['dualpipe-v', 4],
+  ] as const)('with fewer, %s is the same without those that are not there', (name, fewest) => {
+    const whole = makeSchedule(name, { stages: 4, microbatches: fewest });
+    for (let microbatches = 1; microbatches < fewest; microbatches++) {
+      const { rows } = makeSchedule(name, { stages: 4, microbatches });
+      expect(rows).toEqual(whole.rows.map((row) => row.filter((t) => t.microbatch < microbatches)));
+    }
+  });
+
   it('an overlap cell whose partner is left out is none any more: device 0 has but one stage of three', () => {
     const { overlaps } = makeSchedule('dualpipe-v', { stages: 3, microbatches: 5 });
     expect(overlaps).toEqual([[], [6, 8, 10, 12, 14]]);

@@ -16,6 +16,7 @@ import {
   schedulePlacement,
   task,
   timesUntilStuck,
+  writeScheduleCsv,
 } from '../../src/schedule/index.ts';
 
 const golden = (file: string): string => readFileSync(new URL(`./data/${file}`, import.meta.url), 'utf8');
@@ -130,6 +131,9 @@ describe('the clock', () => {
     const startsOf = (schedule: Schedule) => playClock(schedule).rows[0]!.map(({ start }) => start);
     expect(startsOf(plain)).toEqual([0, 1, 3, 5]);
     expect(startsOf({ ...plain, overlaps: [[1], []] })).toEqual([0, 3, 4, 6]);
+    // A cell of one task is none; that it is refused is the validator's to say.
+    expect(startsOf({ ...plain, overlaps: [[3], []] })).toEqual([0, 1, 3, 5]);
+    expect(writeScheduleCsv({ ...plain, overlaps: [[3], []] })).toBe(writeScheduleCsv(plain));
   });
 
   it('is the same by numbers', () => {

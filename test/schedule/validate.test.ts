@@ -96,12 +96,16 @@ describe('every defect has its code, its place and its grid', () => {
     expectMarkedGrid(error, '>2F3<');
   });
 
-  it.each([task('F', 0, 4), task('F', 3, 0), task('F', -1, 0), task('F', 0, 0.5)])('out of range: %o', (t) => {
-    const error = failure(broken((rows) => rows[0]!.splice(2, 0, t)));
-    expect(error.code).toBe('schedule-out-of-range');
-    expect(error.fields).toMatchObject({ device: 0, index: 2, stage: t.stage, microbatch: t.microbatch });
-    expectMarkedGrid(error, `F${t.microbatch}<`);
-  });
+  it.each([...[task('F', 0, 4), task('F', 3, 0), task('F', -1, 0), task('F', 0, 0.5)], task('BW', 0, 4)])(
+    'out of range: %o',
+    (t) => {
+      const error = failure(broken((rows) => rows[0]!.splice(2, 0, t)));
+      expect(error.code).toBe('schedule-out-of-range');
+      expect(error.fields).toMatchObject({ device: 0, index: 2, stage: t.stage, microbatch: t.microbatch });
+      expectMarkedGrid(error, `${t.kind === 'F' ? 'F' : 'B'}${t.microbatch}<`);
+      expect(error.message).not.toContain('|'); // nothing waits for it, nor it for anything
+    },
+  );
 
   it('unknown kind', () => {
     const update = { kind: 'U', stage: 0, microbatch: 0 } as unknown as Task;

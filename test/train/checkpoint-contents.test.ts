@@ -1,13 +1,16 @@
 // What a checkpoint holds and knows its training again by, piece by piece: no session runs.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { RawTensor } from '../../src/formats/raw-tensor.ts';
+import { readSafetensors, writeSafetensors } from '../../src/formats/safetensors.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import { add, leakyRelu, mul, relu, sub, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
 import { sum } from '../../src/ops/reduce.ts';
 import type { Model } from '../../src/optim/model.ts';
-import { isBetter } from '../../src/train/checkpoint/checkpoint.ts';
+import { type Checkpoint, isBetter } from '../../src/train/checkpoint/checkpoint.ts';
+import { decodeCheckpoint, encodeCheckpoint } from '../../src/train/checkpoint/files.ts';
 import { newestStep } from '../../src/train/checkpoint/folder.ts';
 import { decodeHistory, encodeHistory } from '../../src/train/checkpoint/history.ts';
 import { differencesOf, type IdentityOptions, trainingIdentity } from '../../src/train/checkpoint/identity.ts';
@@ -45,6 +48,53 @@ describe('the history of the steps', () => {
     for (const steps of [3, 5]) {
       expect(() => decodeHistory(encodeHistory(records), 'f', steps, evaluations)).toThrow(`is not I32 [${steps}]`);
     }
+  });
+
+  it('keeps a momentum that is 0 at every step', () => {
+    const bubbleFraction = 0.5;
+    const still = { epoch: 0, loss: 1, lr: 0.1, gradNorm: null, seconds: 1, busySeconds: [0.5], bubbleFraction };
+    const records: StepRecord[] = [
+      { ...still, step: 0, momentum: 0 },
+      { ...still, step: 1, momentum: 0 },
+    ];
+    expect(decodeHistory(encodeHistory(records), 'f', 2, new Map())).toEqual(records);
+  });
+
+  it('is refused where a column is missing, or is of another type or shape', () => {
+    const columns = readSafetensors(encodeHistory([]), 'f');
+    const loss = columns.get('loss')!;
+    const others: (RawTensor | undefined)[] = [
+      undefined,
+      { ...loss, dtype: 'F32' },
+      { ...loss, shape: [0, 2] },
+      { ...loss, shape: [1], bytes: new Uint8Array(8) },
+    ];
+    for (const other of others) {
+      const changed = [...columns].flatMap(([name, tensor]): [string, RawTensor][] =>
+        name !== 'loss' ? [[name, tensor]] : other ? [[name, other]] : [],
+      );
+      expect(() => decodeHistory(writeSafetensors(changed), 'f', 0, new Map())).toThrow('f: "loss" is not F64 [0]');
+    }
+  });
+});
+
+describe('the files', () => {
+  const written = (over: Partial<Checkpoint>): string => {
+    const none = new Map();
+    const folder = newFolder();
+    const files = encodeCheckpoint({
+      ...{ step: 0, identity: {}, experiment: null, records: [] },
+      ...{ parameters: none, buffers: none, optimizerState: none },
+      ...over,
+    });
+    for (const [name, contents] of files) writeFileSync(join(folder, name), contents);
+    return folder;
+  };
+
+  it('are refused where the best evaluation is none of those that are told', () => {
+    expect(decodeCheckpoint(written({})).records).toEqual([]);
+    const best = { step: 0, evaluation: { samples: 1, loss: 1 }, parameters: new Map() };
+    expect(() => decodeCheckpoint(written({ best }))).toThrow('state.json has no evaluation of step 0, the best');
   });
 });
 

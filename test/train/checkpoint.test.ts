@@ -67,6 +67,8 @@ describe('checkpoints', () => {
     const read = readCheckpoint(dir);
     expect(read).toMatchObject({ step: 7, experiment: { a: 1 }, folder: join(dir, 'step-7') });
     expect(read.records).toEqual(records);
+    // For people: steps are 4 an epoch, and the last of 7 was of the second.
+    expect(JSON.parse(readFileSync(join(dir, 'step-7', 'state.json'), 'utf8')).state.epoch).toBe(1);
     const evaluated = records.flatMap((r) => (r.evaluation ? [r] : []));
     expect(evaluated.map((r) => r.step)).toEqual([2, 5, 6]);
     const least = evaluated.reduce((a, b) => (b.evaluation!.loss < a.evaluation!.loss ? b : a));
@@ -84,7 +86,7 @@ describe('checkpoints', () => {
     await using session = await Session.open(plan, { seed, transport: 'local', audit: false });
     const state = await session.state();
     const odd = { step: 0, epoch: 0, lr: 0.1, seconds: 1, busySeconds: [0.5], bubbleFraction: 0.5 };
-    const evaluation = { samples: 1, loss: Number.NaN, perplexity: Number.POSITIVE_INFINITY };
+    const evaluation = { samples: 1, loss: Number.NaN, perplexity: Number.POSITIVE_INFINITY, mae: -Infinity };
     const records = [{ ...odd, loss: Number.NaN, gradNorm: Number.POSITIVE_INFINITY, evaluation }];
     const identity = trainingIdentity({ plan, seed, data: training.data });
     await writeCheckpoint(dir, { ...state, step: 1, identity, experiment: null, records });
@@ -240,6 +242,12 @@ describe('a damaged checkpoint', () => {
       (f) => writeFileSync(join(f, 'state.json'), '{"a": 1}'),
       'checkpoint-damaged',
       'partita-checkpoint',
+    ],
+    [
+      'of another format',
+      (f) => editState(f, (text) => text.replace('"partita-checkpoint"', '"another"')),
+      'checkpoint-damaged',
+      'state.json is not a checkpoint',
     ],
     [
       'whose state was edited',

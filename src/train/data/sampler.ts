@@ -22,7 +22,6 @@ export class Sampler {
   readonly batchSize: number;
   /** The last batch of an epoch holds what remains: smaller, never dropped. */
   readonly stepsPerEpoch: number;
-  readonly #size: number;
   readonly #orderOf: (epoch: number) => Int32Array;
   #epoch = -1;
   #order: Int32Array = new Int32Array(0);
@@ -35,7 +34,6 @@ export class Sampler {
         });
       }
     }
-    this.#size = size;
     this.batchSize = batchSize;
     this.stepsPerEpoch = Math.ceil(size / batchSize);
     this.#orderOf = (epoch) =>
@@ -49,7 +47,7 @@ export class Sampler {
       this.#epoch = epoch;
     }
     const start = (step - epoch * this.stepsPerEpoch) * this.batchSize;
-    return { epoch, step, indices: this.#order.slice(start, Math.min(start + this.batchSize, this.#size)) };
+    return { epoch, step, indices: this.#order.slice(start, start + this.batchSize) };
   }
 
   /** Batches from `fromStep` on, to the end of epoch `epochs` (counted from the beginning of training; default: no end). */

@@ -325,6 +325,15 @@ describe('values known at import', () => {
     ['ReduceProd', [{ op: 'ReduceProd', in: ['c'], out: ['y'], attrs: { keepdims: 0 } }], [], [-16]],
     ['ScatterND', [{ op: 'ScatterND', in: ['a', 'at', 'one'], out: ['y'] }], [4], [-7, 7, 1, 7]],
     [
+      'ScatterND that adds, and leaves what it adds to',
+      [
+        { op: 'ScatterND', in: ['a', 'at', 'one'], out: ['s'], attrs: { reduction: 'add' } },
+        { op: 'Sub', in: ['s', 'a'], out: ['y'] },
+      ],
+      [4],
+      [0, 0, 1, 0],
+    ],
+    [
       'NonZero',
       [
         { op: 'NonZero', in: ['sparse'], out: ['n'] },
@@ -354,6 +363,15 @@ describe('values known at import', () => {
     expect(constantY(chain(nodes, { initializers })).values).toEqual(
       [0, 1, 2, 3].map((v) => Math.fround(Math.sqrt(v))),
     );
+  });
+
+  it.each([
+    ['more places than x has axes', 'a', 'deep', 'one', 'indices [1, 2] for [4] with batch_dims 0'],
+    ['updates of another shape', 'a', 'at', 'a', 'updates are [4], and [1] belongs there'],
+  ])('ScatterND refuses %s', (_, x, at, updates, message) => {
+    const nodes = [{ op: 'ScatterND', in: [x, at, updates], out: ['y'] }];
+    const more = [...initializers, int64('deep', [0, 0], [1, 2])];
+    expect(failure(() => constantY(chain(nodes, { initializers: more }))).message).toContain(message);
   });
 
   it('division by zero names the node', () => {

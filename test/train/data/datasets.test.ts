@@ -5,18 +5,24 @@ import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { packageRoot } from '../../../src/core/package-root.ts';
 import { csvDatasetFrom } from '../../../src/train/data/csv.ts';
-import { datasetOf, subset } from '../../../src/train/data/dataset.ts';
+import { type Dataset, datasetOf, subset } from '../../../src/train/data/dataset.ts';
 import { fashionMnistFolder } from '../../../src/train/data/fashion-mnist.ts';
 import { openDataset, openDigits, openFashionMnist, openText } from '../../../src/train/data/open.ts';
 import { segmentationOf } from '../../../src/train/data/segmentation.ts';
 import { holdOut } from '../../../src/train/data/split.ts';
-import { textFrom } from '../../../src/train/data/text.ts';
+import { type TextOptions, textFrom } from '../../../src/train/data/text.ts';
 import { needs } from '../../support/system.ts';
 
 const at = (...indices: number[]) => Int32Array.from(indices);
 const failing = (code: string, fields: object = {}) =>
   expect.objectContaining({ code, fields: expect.objectContaining(fields) });
 const values = (tensor: { data: ArrayLike<number> } | undefined) => Array.from(tensor!.data);
+/** All that a data set is known again by. */
+const told = ({ contents }: Dataset): string[] => {
+  const parts: string[] = [];
+  contents!((part) => parts.push(`${part}`));
+  return parts;
+};
 
 it('openDataset refuses a kind that it has not got', () => {
   expect(() => openDataset({ kind: 'cifar' } as never)).toThrow(expect.objectContaining({ code: 'unknown-dataset' }));
@@ -66,6 +72,20 @@ describe('segmentation', () => {
   it('needs classified images of one channel', () => {
     const rows = datasetOf('rows', 1, { x: { dtype: 'f32', sampleShape: [2], values: Float32Array.of(0, 1) } });
     expect(() => segmentationOf(rows)).toThrow(failing('segmentation-data', { data: 'rows' }));
+    const images = (channels: number, target: number[], more: object = { classes: 2 }) =>
+      datasetOf(
+        'images',
+        1,
+        {
+          x: { dtype: 'f32', sampleShape: [channels, 1, 1], values: new Float32Array(channels) },
+          y: { dtype: 'i32', sampleShape: target, values: at(1) },
+        },
+        more,
+      );
+    for (const other of [images(2, []), images(1, [1]), images(1, [], {})]) {
+      expect(() => segmentationOf(other)).toThrow(failing('segmentation-data'));
+    }
+    expect(told(segmentationOf(images(1, [])))).not.toEqual(told(images(1, [])));
   });
 });
 
@@ -120,6 +140,11 @@ describe('text', () => {
     expect(text.decode(values(y))).toBe('ell 😀é');
     expect(text.decode(text.encode('hello'))).toBe('hello');
     expect(() => text.encode('x')).toThrow(failing('text-vocabulary', { character: 'x' }));
+    expect([...text.encode('😀é')]).toEqual([6, 5]);
+    expect(text.decode([2, 7])).toBe('h\ufffd');
+    // By UTF-16 units the second would come first.
+    expect(textFrom('😀！', 't', { context: 1 }).vocabulary).toEqual(['！', '😀']);
+    expect(textFrom('a'.repeat(65), 't')).toMatchObject({ size: 1, tensors: { x: { sampleShape: [64] } } });
   });
 
   it('takes bytes as they are', () => {
@@ -172,8 +197,19 @@ describe('text', () => {
       return undefined;
     });
     expect(remedies).toEqual(['--eval.fraction 0.1', '--eval.fraction 0.9']);
+    // 10 of 97 tokens are 0.10309 of them: what is told is enough, on either side.
+    const odd = textFrom('a'.repeat(97), 't', { context: 9 });
+    for (const [fraction, enough] of [
+      [0.01, 0.1031],
+      [0.99, 0.8969],
+    ] as const) {
+      const remedy = `--eval.fraction ${enough}`;
+      expect(() => holdOut(odd, fraction, 0)).toThrow(expect.objectContaining({ remedy }));
+    }
     expect(holdOut(text, 0.1, 0).heldOut.size).toBe(1);
     expect(holdOut(text, 0.9, 0).train.size).toBe(1);
+    // The part has the window, and not the token behind it.
+    expect(() => holdOut(text, 0.09, 0)).toThrow(failing('split-size', { part: 'held-out', tokens: 9 }));
     const short = textFrom('abcdefghij', 't', { context: 9 });
     expect(() => holdOut(short, 0.5, 0)).toThrow('the held-out part has 5 of 10 tokens');
   });
@@ -202,6 +238,8 @@ describe('csv', () => {
     expect(values(x)).toEqual([2, 4]);
     expect(y).toEqual({ type: { dtype: 'f32', shape: [2, 2] }, data: Float32Array.of(1, 0, 3, 2) });
     expect(csvDatasetFrom('1,0.5\n2,1', 't').tensors.y).toEqual({ dtype: 'f32', sampleShape: [1] });
+    expect(csvDatasetFrom('1,2147483647', 't').tensors.y!.dtype).toBe('i32');
+    expect(csvDatasetFrom('1,2147483648', 't').tensors.y!.dtype).toBe('f32');
     expect(csvDatasetFrom(table, 't', { task: 'values' }).tensors.y!.dtype).toBe('f32');
   });
 
@@ -211,12 +249,14 @@ describe('csv', () => {
     );
     expect(() => csvDatasetFrom(table, 't', { targets: [3] })).toThrow(failing('csv-columns', { column: 3 }));
     expect(() => csvDatasetFrom('1\n2', 't')).toThrow(failing('csv-columns'));
+    expect(() => csvDatasetFrom(table, 't', { targets: [] })).toThrow(failing('csv-columns'));
     expect(() => csvDatasetFrom('1,0.5', 't', { task: 'classes' })).toThrow(
       failing('csv-class', { row: 1, value: 0.5 }),
     );
     expect(() => csvDatasetFrom(table, 't', { targets: [0, 1], task: 'classes' })).toThrow(failing('csv-columns'));
     expect(() => csvDatasetFrom('a,b\n', 't')).toThrow(failing('csv-empty'));
     expect(() => csvDatasetFrom('a,b\n1,0\n1e39,1', 't')).toThrow(failing('csv-range', { row: 2, column: 1 }));
+    expect(() => csvDatasetFrom('a,b\n1,0\n1,1e39', 't')).toThrow(failing('csv-range', { row: 2, column: 2 }));
     expect(() => csvDatasetFrom('a,y,y\n1,0,1', 't', { targets: ['y'] })).toThrow(
       failing('csv-columns', { column: 'y' }),
     );
@@ -238,12 +278,16 @@ describe('splitting', () => {
     expect([...all(train), ...all(heldOut)].sort((a, b) => a - b)).toEqual(all(data));
     expect(all(holdOut(data, 0.3, 5).heldOut)).toEqual(all(heldOut));
     expect(all(holdOut(data, 0.3, 6).heldOut)).not.toEqual(all(heldOut));
+    for (const part of [train, heldOut]) expect(all(part)).toEqual(all(part).sort((a, b) => a - b));
+    expect(holdOut(data, 0.26, 5).heldOut.size).toBe(3);
+    const classified = datasetOf('c', 2, { x: { dtype: 'i32', sampleShape: [], values: at(0, 1) } }, { classes: 7 });
+    expect(holdOut(classified, 0.5, 0)).toMatchObject({ train: { classes: 7 }, heldOut: { classes: 7 } });
   });
 
   it('leaves at least one sample on either side', () => {
     expect(holdOut(data, 0.001, 0).heldOut.size).toBe(1);
     expect(holdOut(data, 0.999, 0).train.size).toBe(1);
-    expect(() => holdOut(data, 0, 0)).toThrow(failing('split-fraction'));
+    for (const none of [0, 1]) expect(() => holdOut(data, none, 0)).toThrow(failing('split-fraction'));
     expect(() => holdOut(data, Number.NaN, 0)).toThrow(failing('split-fraction'));
     expect(() => holdOut(subset(data, at(1), 'one'), 0.5, 0)).toThrow(failing('split-size'));
   });
@@ -251,5 +295,27 @@ describe('splitting', () => {
   it('checks indices of a part against the part', () => {
     expect(() => subset(data, at(1, 2), 'two').batch(at(2))).toThrow(failing('data-index', { dataset: 'two' }));
     expect(() => subset(data, at(10), 'x')).toThrow(failing('data-index'));
+  });
+});
+
+describe('contents', () => {
+  it('are told with what makes other samples of the same values', () => {
+    const column = { dtype: 'f32', sampleShape: [2], values: Uint8Array.of(1, 2, 3, 4), divisor: 4 } as const;
+    const of = (changed: object, name = 'x') => told(datasetOf('n', 2, { [name]: { ...column, ...changed } }));
+    const all = [of({}), of({ dtype: 'i32' }), of({ sampleShape: [1, 2] }), of({ divisor: 2 }), of({}, 'y')];
+    expect(new Set(all.map((parts) => parts.join('|'))).size).toBe(all.length);
+    expect(of({})[1]).toBe('1,2,3,4');
+  });
+
+  it('of a text tell how it is cut, and what its tokens mean', () => {
+    const of = (options: TextOptions) => told(textFrom('abcabcab', 't', options)).join('|');
+    const all = [
+      of({ context: 2 }),
+      of({ context: 3 }),
+      of({ context: 2, stride: 1 }),
+      of({ context: 2, vocabulary: ['a', 'b', 'c', 'd'] }),
+      of({ context: 2, unit: 'bytes' }),
+    ];
+    expect(new Set(all).size).toBe(all.length);
   });
 });
