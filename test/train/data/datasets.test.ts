@@ -92,6 +92,19 @@ describe('fashion-mnist', () => {
     expect(open([0, 0, 8, 1, 0, 0, 0, 2, 7, 10])).toThrow(failing('fashion-mnist-label', { index: 1 }));
   });
 
+  it('refuses images of no pixels, and none at all', () => {
+    const open = (height: number, count: number) => () =>
+      openFashionMnist({
+        dir: folder(
+          [0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, height, 0, 0, 0, 2],
+          [0, 0, 8, 1, 0, 0, 0, count, ...Array<number>(count).fill(7)],
+        ),
+        split: 'test',
+      });
+    expect(open(0, 1)).toThrow(failing('fashion-mnist-empty', { images: [1, 0, 2] }));
+    expect(open(1, 0)).toThrow(failing('fashion-mnist-empty', { images: [0, 1, 2] }));
+  });
+
   it('names the missing file and the package', () => {
     expect(() => openFashionMnist({ dir: '/no/such' })).toThrow(
       expect.objectContaining({
@@ -203,6 +216,12 @@ describe('csv', () => {
     expect(y).toEqual({ type: { dtype: 'f32', shape: [2, 2] }, data: Float32Array.of(1, 0, 3, 2) });
     expect(csvDatasetFrom('1,0.5\n2,1', 't').tensors.y).toEqual({ dtype: 'f32', sampleShape: [1] });
     expect(csvDatasetFrom(table, 't', { task: 'values' }).tensors.y!.dtype).toBe('f32');
+  });
+
+  it('names some of many columns', () => {
+    const wide = Array.from({ length: 300 }, (_, i) => `column${i}`).join(',');
+    const open = () => csvDatasetFrom(`${wide}\n${'1,'.repeat(299)}1`, 't', { targets: ['z'] });
+    expect(open).toThrow(/^t has no column "z"; its columns are column0, .*, column19, … \(300\)$/);
   });
 
   it('refuses unknown columns, no features, fractional classes', () => {
