@@ -1,5 +1,5 @@
 /** Tables of numbers as comma-separated values (RFC 4180: quotes, doubled quotes, line ends within quotes). */
-import { FormatError } from '../core/errors.ts';
+import { FormatError, UsageError } from '../core/errors.ts';
 
 export interface CsvTable {
   /** From the header line; undefined where there is none. */
@@ -19,9 +19,11 @@ export interface CsvOptions {
 const number = /^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/;
 
 export function parseCsv(text: string, where: string, options: CsvOptions = {}): CsvTable {
-  const whole = options.header === 'yes' ? undefined : wholeNumbers(text, options.delimiter ?? ',');
+  const { delimiter = ',' } = options;
+  requireDelimiter(delimiter, where);
+  const whole = options.header === 'yes' ? undefined : wholeNumbers(text, delimiter);
   if (whole) return whole;
-  const records = splitRecords(text, options.delimiter ?? ',', where);
+  const records = splitRecords(text, delimiter, where);
   const first = records[0];
   if (first === undefined) throw new FormatError('csv-empty', `${where}: no lines`, { fields: { file: where } });
   const named = isHeader(first.fields, records[1]?.fields, options.header ?? 'auto', where);
@@ -56,6 +58,15 @@ export function parseCsv(text: string, where: string, options: CsvOptions = {}):
     });
   });
   return { names, rows: body.length, columns, values };
+}
+
+/** An empty one would end no field, and one that numbers, quotes or lines are written with would be taken for theirs. */
+function requireDelimiter(delimiter: string, where: string): void {
+  if (delimiter !== '' && !/["\r\n\d.+-]/.test(delimiter)) return;
+  throw new UsageError('csv-delimiter', `${where}: ${JSON.stringify(delimiter)} does not separate columns of numbers`, {
+    fields: { file: where, delimiter },
+    remedy: "--data.delimiter ';'",
+  });
 }
 
 /**
@@ -98,7 +109,7 @@ function remedyFor(field: string, columns: number): string {
  * undefined for any other, and for what is wrong.
  */
 function wholeNumbers(text: string, delimiter: string): CsvTable | undefined {
-  if (!/^\D$/.test(delimiter)) return undefined;
+  if (delimiter.length !== 1) return undefined;
   const comma = delimiter.charCodeAt(0);
   const lineEnd = text.indexOf('\n');
   if (lineEnd < 0) return undefined;

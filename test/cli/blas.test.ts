@@ -5,6 +5,7 @@ import { installedBlas } from '../support/blas.ts';
 import { partita, workFolder } from './run.ts';
 
 const folder = workFolder();
+const reportHeader = () => (process.report.getReport() as { header: object }).header;
 const model = ['--model.kind', 'mlp', '--model.hidden', '48', '--data.kind', 'digits'];
 
 describe('--blas on the command line', () => {
@@ -61,6 +62,22 @@ describe('--blas on the command line', () => {
     const swept = await partita(folder, ['study', 'memory', 'beside/s.json']);
     expect(swept.code).toBe(2);
     expect(swept.stderr).not.toContain(join(folder, 'here'));
+  });
+
+  it('gives a name that is no file to the loader, from a flag and from an experiment file', async (context) => {
+    installedBlas(context);
+    const nowhere = await partita(folder, ['plan', ...model, '--blas', 'libpartita-none.so.0']);
+    expect(nowhere).toMatchObject({ code: 2, stderr: expect.stringContaining('cannot load libpartita-none.so.0: ') });
+    const name = 'libc.so.6';
+    context.skip(process.platform !== 'linux' || !('glibcVersionRuntime' in reportHeader()), 'glibc has another name');
+    writeFileSync(
+      join(folder, 'name.json'),
+      JSON.stringify({ model: { kind: 'mlp' }, data: { kind: 'digits' }, blas: name }),
+    );
+    for (const args of [[...model, '--blas', name], ['name.json']]) {
+      const found = await partita(folder, ['plan', ...args]);
+      expect(found.stderr).toContain(`blas: ${name} has neither cblas_sgemm nor sgemm_`);
+    }
   });
 
   it('refuses a word that is no file', async () => {

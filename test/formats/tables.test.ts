@@ -41,6 +41,10 @@ describe('csv', () => {
     expect([...parseCsv('1;2\n3;4', 't', { delimiter: ';' }).values]).toEqual([1, 2, 3, 4]);
   });
 
+  it.each(['', '1', '.', '-', '"', '\n', ', "'])('refuses the delimiter %j', (delimiter) => {
+    expect(() => parseCsv('1,2\n3,4', 't', { delimiter })).toThrow(failing('csv-delimiter', { delimiter }));
+  });
+
   it.each([
     ['text', '1,2\n3,x', 'csv-not-a-number', { line: 2, column: 2, got: 'x' }],
     ['an empty field', 'a,b\n\n3,', 'csv-not-a-number', { line: 3, column: 2 }],

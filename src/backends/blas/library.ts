@@ -41,7 +41,7 @@ type Library = ReturnType<Koffi['load']>;
 /** Per thread, by interface and what the loader was given. */
 const opened = new Map<string, Blas>();
 
-/** `choice`: `auto`, or a library's path. Throws UsageError where there is none, or it has no sgemm. */
+/** `choice`: `auto`, or a library's path, or a name that the loader looks for. Throws UsageError where there is none, or it has no sgemm. */
 export function findBlas(choice: string): BlasLibrary {
   requireArgument(
     'findBlas',
@@ -55,8 +55,11 @@ export function findBlas(choice: string): BlasLibrary {
   return { file, version };
 }
 
+/** Without a folder: where no such file lies in the current one, the loader looks for it in its own. */
+export const isBareName = (choice: string): boolean => !/[/\\]/.test(choice);
+
 /** Neither folder nor extension: a word meant for `auto` or `off` rather than the name of a library. */
-export const isBareWord = (choice: string): boolean => !/[/\\.]/.test(choice);
+const isBareWord = (choice: string): boolean => isBareName(choice) && !choice.includes('.');
 
 function refuseWord(choice: string): never {
   const meant = choice === '' ? undefined : nearest(choice, ['auto', 'off']);

@@ -73,12 +73,17 @@ function columnOf({ names, columns }: CsvTable, target: string | number, where: 
   }
   if (Number.isInteger(index) && index >= 0 && index < columns) return index;
   const guess = typeof target === 'string' ? nearest(target, names ?? []) : undefined;
-  const known = names ? `its columns are ${names.join(', ')}` : `it has ${columns} columns and no header`;
+  const known = names ? `its columns are ${listed(names)}` : `it has ${columns} columns and no header`;
   throw new UsageError('csv-columns', `${where} has no column ${JSON.stringify(target)}; ${known}`, {
     fields: { file: where, column: target, nearest: guess ?? null },
     remedy: guess === undefined ? undefined : `"targets": ["${guess}"]`,
   });
 }
+
+const mostNamed = 20;
+
+const listed = (names: readonly string[]): string =>
+  names.length > mostNamed ? `${names.slice(0, mostNamed).join(', ')}, … (${names.length})` : names.join(', ');
 
 /** Both x and y are of 32 bits. */
 function refuseTooLarge({ values, columns, names }: CsvTable, where: string): void {

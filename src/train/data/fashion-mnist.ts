@@ -29,6 +29,11 @@ export function fashionMnistFrom(name: string, images: NamedBytes, labels: Named
       { fields: { images: x.shape, labels: y.shape } },
     );
   }
+  if (x.data.length === 0) {
+    throw new FormatError('fashion-mnist-empty', `${images.where} has sizes [${x.shape.join(', ')}]: no pixels`, {
+      fields: { file: images.where, images: x.shape },
+    });
+  }
   const wrong = y.data.findIndex((label) => label > 9);
   if (wrong >= 0) {
     throw new FormatError('fashion-mnist-label', `${labels.where}: label ${wrong} is ${y.data[wrong]}, not 0..9`, {

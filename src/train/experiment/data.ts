@@ -179,7 +179,7 @@ function batchChecker(
     if (lines.length > 0) {
       throw new UsageError('data-mismatch', `${where} does not fit the model: ${lines.join('; ')}`, {
         fields: { data: where, problems: lines },
-        remedy: 'correct the sizes of the model or the data',
+        remedy: mismatchRemedy(experiment, wanted, types.get(size)!, tensors),
       });
     }
     for (const token of tokens) {
@@ -190,6 +190,19 @@ function batchChecker(
     }
     for (const { name } of wanted) seen.add(tensors[name]!);
   };
+}
+
+/** A table whose target column holds anything but classes is one of values, which the sizes alone do not tell. */
+function mismatchRemedy(
+  { data }: Experiment,
+  wanted: readonly WantedTensor[],
+  types: ReadonlyMap<string, HostTensor['type']>,
+  tensors: Readonly<Record<string, HostTensor>>,
+): string {
+  const isValues = wanted.some(({ name }) => types.get(name)?.dtype === 'i32' && tensors[name]?.type.dtype === 'f32');
+  return data?.kind === 'csv' && data.task === 'auto' && isValues
+    ? 'write classes as 0, 1, 2 …: --data.task classes names the first row that is none'
+    : 'correct the sizes of the model or the data';
 }
 
 function checkClasses(

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
-import { isBareWord } from '../../backends/blas/library.ts';
+import { isBareName } from '../../backends/blas/library.ts';
 import { setPath } from '../../core/schema-flags.ts';
 
 /** Keys of the experiment that hold a path; `*`: every key of a record. */
@@ -21,12 +21,15 @@ export const pathKeys = [
 /** Words that stand where a path may. */
 const words: Readonly<Record<string, readonly string[]>> = { blas: ['off', 'auto'] };
 
-/** Whether a key's value is a path. A misspelled word is none: what refuses it names what was written; nor is an empty text. */
+/**
+ * Whether a key's value is a path. A library's name that is no file here is none: the loader looks for it, and what refuses a
+ * misspelled word names what was written. Nor is an empty text.
+ */
 export const isPath = (key: string, value: unknown, folder: string): value is string =>
   typeof value === 'string' && value !== '' && isPathKey(key) && !(key in words && isWord(words[key]!, value, folder));
 
 const isWord = (known: readonly string[], value: string, folder: string): boolean =>
-  known.includes(value) || value === '' || (isBareWord(value) && !existsSync(resolve(folder, value)));
+  known.includes(value) || value === '' || (isBareName(value) && !existsSync(resolve(folder, value)));
 
 /** Each as a pattern: a name that stands for `*` may hold dots itself. */
 const patterns = pathKeys.map((key) => (key.endsWith('.*') ? { prefix: key.slice(0, -1) } : { key }));

@@ -112,6 +112,19 @@ describe('fashion-mnist', () => {
     expect(open([0, 0, 8, 1, 0, 0, 0, 2, 7, 10])).toThrow(failing('fashion-mnist-label', { index: 1 }));
   });
 
+  it('refuses images of no pixels, and none at all', () => {
+    const open = (height: number, count: number) => () =>
+      openFashionMnist({
+        dir: folder(
+          [0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, height, 0, 0, 0, 2],
+          [0, 0, 8, 1, 0, 0, 0, count, ...Array<number>(count).fill(7)],
+        ),
+        split: 'test',
+      });
+    expect(open(0, 1)).toThrow(failing('fashion-mnist-empty', { images: [1, 0, 2] }));
+    expect(open(1, 0)).toThrow(failing('fashion-mnist-empty', { images: [0, 1, 2] }));
+  });
+
   it('names the missing file and the package', () => {
     expect(() => openFashionMnist({ dir: '/no/such' })).toThrow(
       expect.objectContaining({
@@ -241,6 +254,12 @@ describe('csv', () => {
     expect(csvDatasetFrom('1,2147483647', 't').tensors.y!.dtype).toBe('i32');
     expect(csvDatasetFrom('1,2147483648', 't').tensors.y!.dtype).toBe('f32');
     expect(csvDatasetFrom(table, 't', { task: 'values' }).tensors.y!.dtype).toBe('f32');
+  });
+
+  it('names some of many columns', () => {
+    const wide = Array.from({ length: 300 }, (_, i) => `column${i}`).join(',');
+    const open = () => csvDatasetFrom(`${wide}\n${'1,'.repeat(299)}1`, 't', { targets: ['z'] });
+    expect(open).toThrow(/^t has no column "z"; its columns are column0, .*, column19, … \(300\)$/);
   });
 
   it('refuses unknown columns, no features, fractional classes', () => {
