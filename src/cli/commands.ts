@@ -82,6 +82,12 @@ export const backendFlag: OwnFlag = {
 const methodNames =
   'auto (default), ideals, orders, moves, milp; or a baseline: pipedream, blocks, parameters, equal, single';
 
+/** Commands of later versions: they are refused by name, with what there is instead. */
+export const laterCommands: Readonly<Record<string, string>> = {
+  report: 'partita study TOPIC, or partita profile --html FILE: both write pages',
+  studio: 'partita study TOPIC, whose pages open from disk',
+};
+
 export const commands: readonly CommandSpec[] = [
   {
     name: 'train',
