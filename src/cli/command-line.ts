@@ -3,7 +3,7 @@
  * runs loads the parser of flags and its own code, which takes longer than all that Node itself does.
  */
 import { nearest, UsageError } from '../core/errors.ts';
-import { type CommandSpec, commands } from './commands.ts';
+import { type CommandSpec, commands, laterCommands } from './commands.ts';
 import { exitCodeOf, printFailure } from './failure.ts';
 import { commandText, overviewText } from './help.ts';
 import { packageVersion } from './package-version.ts';
@@ -66,6 +66,12 @@ function commandNamed(name: string, args: readonly string[]): CommandSpec {
     const later = names.find((n) => args.includes(n));
     const where = later === undefined ? '' : `; flags stand behind the command: partita ${later} ${name}`;
     throw refuse(`unknown option '${name}'${where}`, later);
+  }
+  if (Object.hasOwn(laterCommands, name)) {
+    throw new UsageError('command-line', `this version has not got the command '${name}'`, {
+      fields: { command: name, commands: names },
+      remedy: laterCommands[name],
+    });
   }
   const near = nearest(name, names);
   throw refuse(`unknown command '${name}'${near === undefined ? '' : ` (Did you mean ${near}?)`}`, near);

@@ -82,6 +82,12 @@ export const backendFlag: OwnFlag = {
 const methodNames =
   'auto (default), ideals, orders, moves, milp; or a baseline: pipedream, blocks, parameters, equal, single';
 
+/** Commands of later versions: they are refused by name, with what there is instead. */
+export const laterCommands: Readonly<Record<string, string>> = {
+  report: 'partita study TOPIC, or partita profile --html FILE: both write pages',
+  studio: 'partita study TOPIC, whose pages open from disk',
+};
+
 export const commands: readonly CommandSpec[] = [
   {
     name: 'train',
@@ -252,7 +258,10 @@ export const commands: readonly CommandSpec[] = [
       'Finds offsets for buffers with given lifetimes, so that those alive together do not overlap, by an exact search: within a capacity, or as low as possible. Reads CSV with the columns id, lower, upper and size; a buffer is alive on [lower, upper). Exit code 1 where it does not fit. Ctrl-C ends the search with the best so far.',
     argument: { name: '<table>', doc: 'CSV with the columns id, lower, upper, size in any order; others are kept' },
     flags: [
-      { flags: '--capacity <bytes>', doc: 'a height that is enough (1MiB); without it the height is minimised' },
+      {
+        flags: '--capacity <bytes>',
+        doc: 'a height that is enough (1MiB); without it, or where none is that low, the height is minimised',
+      },
       {
         flags: '--time-limit <s>',
         doc: 'seconds from the start of the command for the best so far with its bound; default 60',

@@ -18,7 +18,7 @@ export function run(invocation: Invocation): Promise<number> {
   let fed: Record<string, HostTensor> = {};
   return runDerivation(invocation, {
     request: (gradients) => {
-      fed = directionFeeds(someGraph(gradients.model), readDirection(file), file);
+      fed = directionFeeds(someGraph(gradients.model), readDirection(file), file, 'v/');
       return hessianVectorRequest(gradients);
     },
     compute: async ({ plan, session, data }) => {

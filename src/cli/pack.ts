@@ -74,9 +74,11 @@ function textOfResult(file: string, result: Result, asked: string | undefined): 
     lines.push(`capacity ${size(capacity)}: ${fits ? 'fits' : missing}`);
   }
   if (out !== null) lines.push(`written to ${out}`);
-  // A table beyond the capacity that was asked for would be taken for one within it.
-  else if (asked !== undefined)
-    lines.push(`nothing is written to ${asked}: --capacity ${height} takes the layout above`);
+  if (!fits) {
+    // A table beyond the capacity that was asked for would be taken for one within it.
+    const unwritten = asked === undefined ? '' : `nothing is written to ${asked}: `;
+    lines.push(`${unwritten}--capacity ${height} takes the layout above`);
+  }
   return `${lines.join('\n')}\n`;
 }
 

@@ -1,4 +1,7 @@
-/** Tables of numbers as comma-separated values (RFC 4180: quotes, doubled quotes, line ends within quotes). */
+/**
+ * Tables of numbers as comma-separated values (RFC 4180: quotes, doubled quotes, line ends within quotes), with columns of words
+ * where they are asked for.
+ */
 import { FormatError, UsageError } from '../core/errors.ts';
 
 export interface CsvTable {
@@ -6,8 +9,10 @@ export interface CsvTable {
   readonly names: readonly string[] | undefined;
   readonly rows: number;
   readonly columns: number;
-  /** Row-major. */
+  /** Row-major; of a word its index in `words`. */
   readonly values: Float64Array;
+  /** Of the columns that hold words: the different ones, in the order of their code units. */
+  readonly words: ReadonlyMap<number, readonly string[]>;
 }
 
 export interface CsvOptions {
@@ -16,9 +21,14 @@ export interface CsvOptions {
   readonly delimiter?: string;
 }
 
+export interface CsvReading extends CsvOptions {
+  /** Columns, from 0, that may hold words: one in every line. Elsewhere a word is an error. */
+  readonly mayHoldWords?: (columns: number, names: readonly string[] | undefined) => readonly number[];
+}
+
 const number = /^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/;
 
-export function parseCsv(text: string, where: string, options: CsvOptions = {}): CsvTable {
+export function parseCsv(text: string, where: string, options: CsvReading = {}): CsvTable {
   const { delimiter = ',' } = options;
   requireDelimiter(delimiter, where);
   const whole = options.header === 'yes' ? undefined : wholeNumbers(text, delimiter);
@@ -31,6 +41,12 @@ export function parseCsv(text: string, where: string, options: CsvOptions = {}):
   const body = named ? records.slice(1) : records;
   const columns = first.fields.length;
   const values = new Float64Array(body.length * columns);
+  const words = new Map(
+    (options.mayHoldWords?.(columns, names) ?? [])
+      .filter((column) => isWord(body[0]?.fields[column]))
+      .map((column) => [column, distinct(body.map(({ fields }) => fields[column]).filter(isWord))]),
+  );
+  const indices = new Map([...words].map(([column, known]) => [column, new Map(known.map((word, i) => [word, i]))]));
   body.forEach(({ fields, line }, row) => {
     if (fields.length !== columns) {
       throw new FormatError(
@@ -42,22 +58,14 @@ export function parseCsv(text: string, where: string, options: CsvOptions = {}):
       );
     }
     fields.forEach((field, column) => {
-      const value = number.test(field) ? Number(field) : Number.NaN;
-      if (!Number.isFinite(value)) {
-        const name = names?.[column] === undefined ? '' : ` (${names[column]})`;
-        throw new FormatError(
-          'csv-not-a-number',
-          `${where}, line ${line}, column ${column + 1}${name}: ${JSON.stringify(field)} is not a finite number`,
-          {
-            fields: { file: where, line, column: column + 1, got: field },
-            remedy: remedyFor(field, columns),
-          },
-        );
-      }
+      const index = indices.get(column);
+      const value = index ? index.get(field.trim()) : number.test(field) ? Number(field) : undefined;
+      if (value === undefined || !Number.isFinite(value))
+        throw notOfItsKind({ field, line, column, columns, names }, index, where);
       values[row * columns + column] = value;
     });
   });
-  return { names, rows: body.length, columns, values };
+  return { names, rows: body.length, columns, values, words };
 }
 
 /** An empty one would end no field, and one that numbers, quotes or lines are written with would be taken for theirs. */
@@ -96,6 +104,36 @@ function isHeader(
 /** What stands for a value that is missing, or is no finite one. */
 const missing = /^\s*(na|n\/a|nan|null|none|nil|inf|infinity|\?)?\s*$/i;
 
+const isWord = (field: string | undefined): field is string =>
+  field !== undefined && !number.test(field) && !missing.test(field);
+
+const distinct = (words: readonly string[]): string[] =>
+  [...new Set(words.map((word) => word.trim()))].sort((a, b) => (a < b ? -1 : 1));
+
+interface Field {
+  readonly field: string;
+  readonly line: number;
+  readonly column: number;
+  readonly columns: number;
+  readonly names: readonly string[] | undefined;
+}
+
+/** Of a field that is no number, or, in a column of words, no word. */
+function notOfItsKind({ field, line, column, columns, names }: Field, words: unknown, where: string): FormatError {
+  const name = names?.[column] === undefined ? '' : ` (${names[column]})`;
+  const [code, kind] = words
+    ? ['csv-not-a-word', 'no word, as the lines above have']
+    : ['csv-not-a-number', 'not a finite number'];
+  return new FormatError(
+    code,
+    `${where}, line ${line}, column ${column + 1}${name}: ${JSON.stringify(field)} is ${kind}`,
+    {
+      fields: { file: where, line, column: column + 1, got: field },
+      remedy: words ? 'write a word in every line of this column' : remedyFor(field, columns),
+    },
+  );
+}
+
 /** Of a field that is no number. */
 function remedyFor(field: string, columns: number): string {
   const other = [';', '\t', '|'].find((delimiter) => columns === 1 && field.includes(delimiter));
@@ -130,7 +168,7 @@ function wholeNumbers(text: string, delimiter: string): CsvTable | undefined {
   }
   if (digits > 0) values[count++] = value; // without a last line end
   if (count === 0 || count % columns !== 0) return undefined;
-  return { names: undefined, rows: count / columns, columns, values: values.slice(0, count) };
+  return { names: undefined, rows: count / columns, columns, values: values.slice(0, count), words: new Map() };
 }
 
 export interface CsvRecord {

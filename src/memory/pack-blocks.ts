@@ -4,7 +4,7 @@ import { type Block, greedyLayout, largestLiveSum } from './greedy-layout.ts';
 export interface PackRequest {
   /** Offsets are multiples of it. Where sizes are not, the search compares heights in whole units: the last may be fuller than need be. */
   readonly unit: number;
-  /** A height that is enough; without it the height is minimised. */
+  /** A height that is enough; without it, or where no layout is that low, the height is minimised. */
   readonly capacity?: number;
   /** The exact search stops after so much work: about a unit for each block looked at. The same work gives the same layout. */
   readonly work?: number;
@@ -37,7 +37,8 @@ const ONE_LAYOUT = 15;
 
 /**
  * Static layout: greedy orders, then the exact search at the capacity or, minimising, at max-live; where it does not get
- * there, between by bisection. What is left of the work goes into the next lower height.
+ * there, between by bisection. What is left of the work goes into the next lower height. A capacity that is shown to be too
+ * small is let go, and the height minimised.
  */
 export function packBlocks(blocks: readonly Block[], request: PackRequest): Packing {
   const { unit, capacity, shouldStop } = request;
@@ -90,7 +91,8 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
   if (capacity !== undefined) {
     const goal = Math.floor(capacity / unit);
     if (goal >= low) attempt(goal, total);
-    return finished();
+    // Where no layout is within the capacity, which is the least that one is within?
+    if (goal >= low) return finished();
   }
   // Without a limit of work the shares still have to end.
   const first = Number.isFinite(total) ? Math.max((2 * total) / 3, Math.min(total, 2 * oneLayout)) : FIRST_WORK;

@@ -6,7 +6,7 @@ import { forwardNodes, stageMap } from './stage-of.ts';
 
 /**
  * Each name begins a new stage, at the first forward node in graph order that it matches. A name is a node's (`conv_1`),
- * a layer's (`block.1`), or a pattern of either in which `*` stands for any characters.
+ * a layer's (`block.1`; of an ONNX file also `/block.1`), or a pattern of either in which `*` stands for any characters.
  */
 export function partitionByCuts(graph: Graph, cuts: readonly string[]): Partition {
   const nodes = forwardNodes(graph);
@@ -117,10 +117,16 @@ function checkNoneEmpty(stages: readonly number[], count: number): void {
 const toAssignment = (nodes: readonly Node[], stages: readonly number[]): Record<string, number> =>
   Object.fromEntries(nodes.map((n, i) => [n.name, stages[i]!]));
 
-/** Whether a node is the one named, or part of the layer named. */
+/**
+ * Whether a node is the one named, or part of the layer named. Exporters write the layer `blocks.1.ln1` as `/blocks.1/ln1`: both
+ * name it.
+ */
 function matcher(pattern: string): (node: Node) => boolean {
-  const text = pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*');
-  const expression = new RegExp(`^${text}(\\..*)?$`);
+  const text = pattern
+    .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('\\.', '[./]')
+    .replaceAll('*', '.*');
+  const expression = new RegExp(`^/?${text}([./].*)?$`);
   return (node) => expression.test(node.name);
 }
 
@@ -148,17 +154,17 @@ function checkKnown(nodes: readonly Node[], unknown: readonly string[]): void {
   );
   const more = problems.length - NAMED;
   if (more > 0) problems.splice(NAMED, more, `and ${more} more names are unknown`);
-  throw new UsageError('partition-unknown-name', joinProblems(problems), {
+  throw new UsageError('partition-unknown-name', `partition: ${joinProblems(problems)}`, {
     fields: { names: unknown, nearest: near.map((n) => n ?? null), layers: layerNames(nodes).slice(0, 50) },
     remedy: near[0] ? `use ${near[0]}` : `use one of: ${names.slice(0, 20).join(', ')}`,
   });
 }
 
-/** The scopes that nodes lie in: `a` and `a.b` for `a.b.matmul`. */
+/** The scopes that nodes lie in: `a` and `a.b` for `a.b.matmul`, `/a` and `/a/b` for `/a/b/MatMul`. */
 function layerNames(nodes: readonly Node[]): string[] {
   const names = new Set<string>();
   for (const { name } of nodes) {
-    for (let dot = name.indexOf('.'); dot > 0; dot = name.indexOf('.', dot + 1)) names.add(name.slice(0, dot));
+    for (const { index } of name.matchAll(/(?<!^)[./]/g)) names.add(name.slice(0, index));
   }
   return [...names];
 }

@@ -293,16 +293,24 @@ function derived(request: PlanRequest, model: Model): PlanRequest {
   };
 }
 
-/** Feeds of a direction; every trained parameter must be there, in its shape. `where` names it in errors. */
-export function directionFeeds(graph: Graph, direction: Tensors, where: string): Record<string, HostTensor> {
+/**
+ * Feeds of a direction; every trained parameter must be there, in its shape. `where` names it in errors, and `prefix` stands in
+ * front of the names of its tensors there.
+ */
+export function directionFeeds(
+  graph: Graph,
+  direction: Tensors,
+  where: string,
+  prefix = '',
+): Record<string, HostTensor> {
   const problems: string[] = [];
   const fed: Record<string, HostTensor> = {};
   for (const [name, type] of trainedParameters(graph)) {
     const v = direction.get(name);
-    if (!v) problems.push(`lacks ${name}`);
+    if (!v) problems.push(`lacks ${prefix}${name}`);
     else if (v.type.dtype !== 'f32' || !sameShape(v.type.shape, type.shape)) {
       problems.push(
-        `has ${name} as ${v.type.dtype}[${v.type.shape.join(', ')}] where the parameter is f32[${type.shape.join(', ')}]`,
+        `has ${prefix}${name} as ${v.type.dtype}[${v.type.shape.join(', ')}] where the parameter is f32[${type.shape.join(', ')}]`,
       );
     } else fed[directionName(name)] = v;
   }

@@ -121,7 +121,7 @@ describe('second derivatives', () => {
     writeFileSync(join(folder, 'short.safetensors'), writeSafetensors(direction(() => 1).slice(1)));
     const cases: [string[], string][] = [
       [['hvp', ...small], 'hvp needs a direction'],
-      [['hvp', ...small, '--direction', 'short.safetensors'], 'lacks layer.0.weight'],
+      [['hvp', ...small, '--direction', 'short.safetensors'], 'lacks v/layer.0.weight'],
       [['hvp', ...small, '--direction', 'missing.safetensors'], 'no such file'],
       [['grad', ...small, '--params', 'missing.safetensors'], 'no such file'],
       [['gradpen', ...small], 'gradpen needs the tensor'],

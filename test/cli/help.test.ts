@@ -109,6 +109,11 @@ describe('a mistyped command line', () => {
       code: 2,
       stderr: "partita: unknown command 'xyzzyplugh'\n  try: partita --help\n",
     });
+    expect(await partita(folder, ['report', 'runs/mlp-1'])).toMatchObject({
+      code: 2,
+      stderr:
+        "partita: this version has not got the command 'report'\n  try: partita study TOPIC, or partita profile --html FILE: both write pages\n",
+    });
     const { code, stdout } = await partita(folder, ['trian', '--json']);
     expect(code).toBe(2);
     expect(JSON.parse(stdout).error).toMatchObject({ code: 'command-line', command: 'trian' });

@@ -57,6 +57,13 @@ describe('pack', () => {
     expect(stdout).toContain('capacity 11 B: does not fit');
     expect(stdout).toContain('nothing is written to no.csv: --capacity 12 takes the layout above');
     expect(existsSync(join(folder, 'no.csv'))).toBe(false);
+    const unasked = await partita(folder, ['pack', instance('input.12'), '--capacity', '11']);
+    expect(unasked.stdout).toContain('\n--capacity 12 takes the layout above');
+  });
+
+  it('tells the least capacity there is where greedy orders miss it', async () => {
+    const args = [instance('C.1048576'), '--capacity', '1000000'];
+    expect(await json(workFolder(), args)).toMatchObject({ code: 1, fits: false, height: 1_039_360 });
   });
 
   it('finds columns by name, keeps others and quotes, takes CRLF and a byte-order mark', async () => {

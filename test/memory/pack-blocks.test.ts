@@ -165,6 +165,13 @@ describe('packBlocks', () => {
     expectSound(blocks, stopped.offsets, stopped.height);
   });
 
+  it('finds the least height where no layout is within the capacity', () => {
+    const blocks = instance('C.1048576');
+    const packed = packBlocks(blocks, { unit: 1024, capacity: 1_000_000, work: 1e8 });
+    expect(packed).toMatchObject({ height: 1_039_360, lowerBound: 1_039_360 });
+    expectSound(blocks, packed.offsets, 1_039_360);
+  });
+
   it('lets empty blocks lie anywhere, and rounds sizes up to the unit', () => {
     const blocks = [
       { first: 0, last: 3, bytes: 0 },

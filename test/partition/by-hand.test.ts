@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type PartitaError, PlanError, UsageError } from '../../src/core/errors.ts';
-import { Graph } from '../../src/graph/graph.ts';
+import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import { add, neg } from '../../src/ops/elementwise.ts';
 import { makePartition, type StageSpec } from '../../src/partition/index.ts';
 import { mlp, trained } from '../graph/models.ts';
@@ -36,6 +36,17 @@ describe('cuts', () => {
     expect(error.message).toContain('no node or layer is named bolck.2; did you mean block.2?');
   });
 
+  it('takes the layers of exported files by their paths and by the names of their modules', () => {
+    const exported = exportedNames();
+    for (const cut of ['/blocks.1', 'blocks.1', 'blocks.1.fc', '/blocks.1/fc', '/blocks.1/fc/MatMul', '*.1/fc']) {
+      expect([cut, stagesOf(exported, { cuts: [cut] })]).toEqual([cut, '0011']);
+    }
+    expect(stagesOf(exported, { stages: { 'blocks.0': 0, head: 1 } })).toBe('0001');
+    const error = failure(exported, { cuts: ['block.1', 'blocks.1.fcc'] });
+    expect(error.fields).toMatchObject({ nearest: ['/blocks.1', '/blocks.1/fc'] });
+    expect(error.message).toMatch(/^partition: \n {2}- no node or layer is named block\.1; did you mean \/blocks\.1\?/);
+  });
+
   it('does not take a name for a longer one', () => {
     expect(failure(graph, { cuts: ['block.1.mat'] }).code).toBe('partition-unknown-name');
     expect(failure(graph, { cuts: ['block'] }).code).toBe('partition-empty-stage');
@@ -57,6 +68,16 @@ describe('cuts', () => {
     ]);
   });
 });
+
+/** Nodes named as exporters name them: by the path of the module, and the operator. */
+function exportedNames(): Graph {
+  const g = new Graph();
+  const layer = (path: string, x: Tensor): Tensor => g.scope(path, () => neg(x));
+  const x = layer('/blocks.0/fc/MatMul', g.input('x', { shape: [2] }));
+  const y = layer('/blocks.1/fc/MatMul', layer('/blocks.0/Relu', x));
+  g.output('y', layer('/head/MatMul', y));
+  return g;
+}
 
 /** a → b → d, a → c → d; c stands behind b in the graph. */
 function diamond(): Graph {

@@ -1,4 +1,4 @@
-/** A table of numbers: some columns are targets, all others the features x f32 [features]. */
+/** A table of numbers: some columns are targets, all others the features x f32 [features]. A single target may be words. */
 import { FormatError, nearest, UsageError } from '../../core/errors.ts';
 import { type CsvOptions, type CsvTable, parseCsv } from '../../formats/csv.ts';
 import { type Column, type Dataset, datasetOf } from './dataset.ts';
@@ -7,17 +7,24 @@ export interface CsvDatasetOptions extends CsvOptions {
   /** Columns by name or number from 0 (negative from the end). Default: the last. */
   readonly targets?: readonly (string | number)[];
   /**
-   * `classes`: one target column of integers from 0, y i32 []. `values`: y f32 [targets].
-   * `auto` (default): classes where there is one target column and it holds integers ≥ 0 only.
+   * `classes`: one target column of integers from 0, or of words, y i32 []. `values`: y f32 [targets].
+   * `auto` (default): classes where there is one target column and it holds integers ≥ 0 only, or words.
    */
   readonly task?: 'auto' | 'classes' | 'values';
+  /** The words of other data, whose classes these are to have. Default: the words found, sorted. */
+  readonly classNames?: readonly string[];
 }
 
 export function csvDatasetFrom(text: string, where: string, options: CsvDatasetOptions = {}): Dataset {
-  const table = parseCsv(text, where, options);
+  const asked = options.targets ?? [-1];
+  const mayBeWords = options.task !== 'values' && asked.length === 1;
+  const table = parseCsv(text, where, {
+    ...options,
+    mayHoldWords: (columns, names) => (mayBeWords ? [columnOf({ columns, names }, asked[0]!, where)] : []),
+  });
   if (table.rows === 0)
     throw new FormatError('csv-empty', `${where}: a header and no rows`, { fields: { file: where } });
-  const targets = (options.targets ?? [-1]).map((target) => columnOf(table, target, where));
+  const targets = asked.map((target) => columnOf(table, target, where));
   const again = targets.find((column, i) => targets.indexOf(column) < i);
   if (again !== undefined) {
     throw new UsageError('csv-columns', `${where}: the targets name column ${again} (from 0) twice`, {
@@ -38,6 +45,8 @@ export function csvDatasetFrom(text: string, where: string, options: CsvDatasetO
   }
   const x: Column = { dtype: 'f32', sampleShape: [features.length], values: pick(table, features) };
   const y = pick(table, targets);
+  const words = table.words.get(targets[0]!);
+  if (words) return withWords(where, x, y, words, options.classNames ?? words);
   const notAClass = y.findIndex((v) => !Number.isInteger(v) || v < 0 || v >= 2 ** 31);
   const task = options.task ?? 'auto';
   if (task === 'values' || (task === 'auto' && (targets.length > 1 || notAClass >= 0))) {
@@ -63,7 +72,31 @@ export function csvDatasetFrom(text: string, where: string, options: CsvDatasetO
   return datasetOf(where, table.rows, { x, y: { dtype: 'i32', sampleShape: [], values: y } }, { classes });
 }
 
-function columnOf({ names, columns }: CsvTable, target: string | number, where: string): number {
+/** Classes that have names. */
+function withWords(
+  where: string,
+  x: Column,
+  y: Float64Array,
+  words: readonly string[],
+  classNames: readonly string[],
+): Dataset {
+  const unknown = words.find((word) => !classNames.includes(word));
+  if (unknown !== undefined) {
+    throw new UsageError('csv-class', `${where}: ${JSON.stringify(unknown)} is no class of the data to train on`, {
+      fields: { file: where, value: unknown, nearest: nearest(unknown, classNames) ?? null, classes: classNames },
+      remedy: `use one of: ${classNames.slice(0, 20).join(', ')}`,
+    });
+  }
+  const values = y.map((word) => classNames.indexOf(words[word]!));
+  const labels: Column = { dtype: 'i32', sampleShape: [], values };
+  return datasetOf(where, values.length, { x, y: labels }, { classes: classNames.length, classNames });
+}
+
+function columnOf(
+  { names, columns }: Pick<CsvTable, 'names' | 'columns'>,
+  target: string | number,
+  where: string,
+): number {
   const index = typeof target === 'string' ? (names ?? []).indexOf(target) : target < 0 ? columns + target : target;
   if (typeof target === 'string' && names && names.lastIndexOf(target) !== index) {
     throw new UsageError('csv-columns', `${where} has several columns ${JSON.stringify(target)}`, {

@@ -27,6 +27,8 @@ export interface Dataset {
   batch(indices: Int32Array): Record<string, HostTensor>;
   /** Number of classes of `y` (of the vocabulary, for text). */
   readonly classes?: number;
+  /** What the classes are called, where the data have words for them. */
+  readonly classNames?: readonly string[];
   /** Splits where samples overlap and a random split would leak; `holdOut` of split.ts asks for it. */
   readonly holdOut?: (fraction: number) => Split;
 }
@@ -48,7 +50,7 @@ export function datasetOf(
   name: string,
   size: number,
   columns: Readonly<Record<string, Column>>,
-  more: Pick<Dataset, 'classes'> = {},
+  more: Pick<Dataset, 'classes' | 'classNames'> = {},
 ): Dataset {
   return {
     name,
@@ -90,6 +92,7 @@ export function subset(dataset: Dataset, indices: Int32Array, name: string): Dat
     size: indices.length,
     tensors: dataset.tensors,
     classes: dataset.classes,
+    classNames: dataset.classNames,
     batch(chosen) {
       checkIndices(name, indices.length, chosen);
       return dataset.batch(chosen.map((i) => indices[i]!));

@@ -179,7 +179,7 @@ function batchChecker(
     if (lines.length > 0) {
       throw new UsageError('data-mismatch', `${where} does not fit the model: ${lines.join('; ')}`, {
         fields: { data: where, problems: lines },
-        remedy: mismatchRemedy(experiment, wanted, types.get(size)!, tensors),
+        remedy: remedyOfValues(experiment, tensors, terms) ?? 'correct the sizes of the model or the data',
       });
     }
     for (const token of tokens) {
@@ -192,17 +192,21 @@ function batchChecker(
   };
 }
 
-/** A table whose target column holds anything but classes is one of values, which the sizes alone do not tell. */
-function mismatchRemedy(
+/**
+ * What to ask for where the target of a loss over classes holds values. A table whose target column holds anything but classes
+ * is one of values, which the sizes alone do not tell.
+ */
+function remedyOfValues(
   { data }: Experiment,
-  wanted: readonly WantedTensor[],
-  types: ReadonlyMap<string, HostTensor['type']>,
   tensors: Readonly<Record<string, HostTensor>>,
-): string {
-  const isValues = wanted.some(({ name }) => types.get(name)?.dtype === 'i32' && tensors[name]?.type.dtype === 'f32');
-  return data?.kind === 'csv' && data.task === 'auto' && isValues
-    ? 'write classes as 0, 1, 2 …: --data.task classes names the first row that is none'
-    : 'correct the sizes of the model or the data';
+  terms: readonly ClassTerm[],
+): string | undefined {
+  const term = terms.find(({ target }) => tensors[target]?.type.dtype === 'f32');
+  if (!term) return undefined;
+  const loss = `--objective '[{"kind": "mse", "output": "${term.output}", "target": "${term.target}"}]'`;
+  return data?.kind === 'csv' && data.task === 'auto'
+    ? `${loss}, or write classes as 0, 1, 2 …: --data.task classes names the first row that is none`
+    : loss;
 }
 
 function checkClasses(
@@ -253,7 +257,10 @@ export function openHeldOut(
       : undefined;
   if (!dataset)
     throw new UsageError('eval-data', 'eval.fraction needs a data set to hold out from', { remedy: 'give eval.data' });
-  if (opened.kind === 'set' && config.data) sameVocabulary(opened.train, dataset);
+  if (opened.kind === 'set' && config.data) {
+    sameVocabulary(opened.train, dataset);
+    sameClassNames(opened.train, dataset);
+  }
   const starts = Array.from({ length: Math.ceil(dataset.size / batch) }, (_, i) => i * batch);
   return {
     name: dataset.name,
@@ -280,8 +287,9 @@ function heldOutFiles(config: TensorFiles): RawTensors {
 
 const vocabularyOf = (dataset: Dataset): readonly string[] | undefined => (dataset as Partial<TextDataset>).vocabulary;
 
-/** A held-out text of characters has the numbers of the text that is trained on. */
+/** A held-out text of characters, or a table with words for classes, has the numbers of the data that are trained on. */
 function sharingVocabulary(config: DatasetConfig, opened: OpenedData): DatasetConfig {
+  if (config.kind === 'csv' && opened.kind === 'set') return { ...config, classNames: opened.train.classNames };
   if (config.kind !== 'text' || config.unit === 'bytes' || opened.kind !== 'set') return config;
   return { ...config, vocabulary: vocabularyOf(opened.train) };
 }
@@ -294,4 +302,18 @@ function sameVocabulary(train: Dataset, heldOut: Dataset): void {
     fields: { train: train.name, heldOut: heldOut.name },
     remedy: '--data.unit bytes --eval.data.unit bytes, or eval.fraction',
   });
+}
+
+/** Nor are numbers the words of a table. */
+function sameClassNames(train: Dataset, heldOut: Dataset): void {
+  const [named, numbered] = train.classNames ? [train, heldOut] : [heldOut, train];
+  if (named.classNames === undefined || numbered.classNames !== undefined) return;
+  throw new FormatError(
+    'eval-classes',
+    `the classes of ${named.name} are words, and those of ${numbered.name} are not`,
+    {
+      fields: { train: train.name, heldOut: heldOut.name, classes: named.classNames },
+      remedy: `write ${numbered.name} with the words too, or use eval.fraction`,
+    },
+  );
 }

@@ -159,7 +159,10 @@ const csv = {
   targets: optional(
     list(either([integer(), string()]), { minLength: 1, doc: 'target columns, by name or number; default the last' }),
   ),
-  task: choice(['auto', 'classes', 'values'], { default: 'auto', doc: 'what the targets are' }),
+  task: choice(['auto', 'classes', 'values'], {
+    default: 'auto',
+    doc: 'what the targets are; auto: classes where they are one column of integers or words',
+  }),
 };
 
 const data = union(

@@ -262,6 +262,38 @@ describe('csv', () => {
     expect(open).toThrow(/^t has no column "z"; its columns are column0, .*, column19, … \(300\)$/);
   });
 
+  it('takes words as classes, sorted, or in the order of the data to train on', () => {
+    const iris = 'length,width,species\n5.1,3.5,virginica\n4.9,3,setosa\n7,3.2, setosa\n6,2,versicolor\n';
+    const data = csvDatasetFrom(iris, 't');
+    expect(data).toMatchObject({ size: 4, classes: 3, classNames: ['setosa', 'versicolor', 'virginica'] });
+    expect(data.batch(at(0, 1, 2, 3)).y).toEqual({
+      type: { dtype: 'i32', shape: [4] },
+      data: Int32Array.of(2, 0, 0, 1),
+    });
+    expect(subset(data, at(0), 'one')).toMatchObject({ classes: 3, classNames: data.classNames });
+
+    const { classNames } = data;
+    const other = csvDatasetFrom('length,width,species\n6,2,virginica\n', 'other', { classNames });
+    expect(other).toMatchObject({ classes: 3, classNames });
+    expect(other.batch(at(0)).y!.data).toEqual(Int32Array.of(2));
+    expect(() => csvDatasetFrom('l,w,species\n6,2,virginia\n', 'other', { classNames })).toThrow(
+      failing('csv-class', { value: 'virginia', nearest: 'virginica', classes: classNames }),
+    );
+    expect(csvDatasetFrom('cat,1\ndog,2', 't', { targets: [0], header: 'no' }).classes).toBe(2);
+  });
+
+  it('refuses words in features, beside numbers, for missing values and where values are asked for', () => {
+    const notANumber = (line: number, got: string) => failing('csv-not-a-number', { line, got });
+    expect(() => csvDatasetFrom('a,b\nred,cat\nblue,dog', 't')).toThrow(notANumber(2, 'red'));
+    expect(() => csvDatasetFrom('a,b\n1,3\n2,cat', 't')).toThrow(notANumber(3, 'cat'));
+    for (const got of ['3', 'NA', '', '?']) {
+      expect(() => csvDatasetFrom(`a,b\n1,cat\n2,${got}`, 't')).toThrow(failing('csv-not-a-word', { line: 3, got }));
+    }
+    expect(() => csvDatasetFrom('a,b\n1,cat\n2,dog', 't', { task: 'values' })).toThrow(notANumber(2, 'cat'));
+    expect(() => csvDatasetFrom('a,b,c\n1,1,cat\n2,1,dog', 't', { targets: [1, 2] })).toThrow(notANumber(2, 'cat'));
+    expect(() => csvDatasetFrom('a,b\n1,cat\n2', 't')).toThrow(failing('csv-ragged', { line: 3 }));
+  });
+
   it('refuses unknown columns, no features, fractional classes', () => {
     expect(() => csvDatasetFrom(table, 't', { targets: ['specie'] })).toThrow(
       failing('csv-columns', { nearest: 'species' }),

@@ -86,6 +86,40 @@ describe('an experiment', () => {
     expect(() => prepare({ model, data, eval: { fraction: 0.02 } })).toThrow('the held-out part has 0 of 22 tokens');
   });
 
+  it('gives a held-out table the classes of the table it trains on', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'partita-table-'));
+    const file = (name: string, text: string) => {
+      writeFileSync(join(folder, name), text);
+      return join(folder, name);
+    };
+    const model = { kind: 'mlp', hidden: [4] };
+    const data = { kind: 'csv', file: file('train.csv', 'a,y\n1,ox\n2,ape\n3,cat\n') };
+    const prepared = (held: string, train: object = data) =>
+      prepare({ model, data: train, eval: { data: { kind: 'csv', file: file('held.csv', held) } } });
+    expect(prepared('a,y\n1,ox\n').modelConfig).toMatchObject({ classes: 3 });
+    expect([...prepared('a,y\n1,ox\n2,cat\n').heldOut!.batches[0]!.tensors().y!.data]).toEqual([2, 1]);
+    expect(() => prepared('a,y\n1,emu\n')).toThrow('"emu" is no class of the data to train on');
+    expect(() => prepared('a,y\n1,0\n')).toThrow(
+      /the classes of \S*train.csv are words, and those of \S*held.csv are not/,
+    );
+    const numbers = { kind: 'csv', file: file('numbers.csv', 'a,y\n1,0\n2,1\n') };
+    expect(() => prepared('a,y\n1,ox\n', numbers)).toThrow(/the classes of \S*held.csv are words/);
+  });
+
+  it('says which loss values need', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'partita-values-')), 'values.csv');
+    writeFileSync(file, 'a,y\n1,0.5\n2,0.25\n');
+    const raw = { model: { kind: 'mlp' }, data: { kind: 'csv', file } };
+    const objective = [{ kind: 'mse', output: 'logits', target: 'y' }];
+    const asked = `--objective '[{"kind": "mse", "output": "logits", "target": "y"}]'`;
+    const remedy = `${asked}, or write classes as 0, 1, 2 …: --data.task classes names the first row that is none`;
+    const batch = (experiment: object) => prepare(experiment).source!.batchAt(0);
+    expect(() => batch(raw)).toThrow(expect.objectContaining({ code: 'data-mismatch', remedy }));
+    const values = { ...raw, data: { ...raw.data, task: 'values' } };
+    expect(() => batch(values)).toThrow(expect.objectContaining({ code: 'data-mismatch', remedy: asked }));
+    expect(batch({ ...raw, objective }).tensors.y!.type).toEqual({ dtype: 'f32', shape: [2, 1] });
+  });
+
   it('takes sequences of numbers for an lstm', () => {
     const file = join(mkdtempSync(join(tmpdir(), 'partita-series-')), 'series.safetensors');
     const x = { type: { dtype: 'f32' as const, shape: [6, 4, 3] }, data: new Float32Array(72) };
