@@ -30,4 +30,4 @@ export function printFailure(error: unknown, json: boolean): void {
 export const lineOf = (error: unknown): string =>
   `partita: ${oneLine(error instanceof Error ? error.message : String(error))}`;
 
-const oneLine = (text: string): string => text.replace(/:\s*\n\s*-\s*/, ': ').replace(/\s*\n\s*(-\s*)?/g, '; ');
+const oneLine = (text: string): string => text.replace(/:\s*\n\s*(-\s*)?/, ': ').replace(/\s*\n\s*(-\s*)?/g, '; ');

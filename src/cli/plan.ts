@@ -32,7 +32,8 @@ export async function run(invocation: Invocation): Promise<number> {
   const asked = await requestAsked(invocation);
   const { request, experiment } = asked;
   const print = (plan: Plan) => {
-    if (show) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n`);
+    if (show)
+      process.stdout.write(`${printPlan(plan, { width: process.stdout.columns, elsewhere: '--json has them' })}\n`);
   };
   if (out !== undefined && invocation.own.leastMemory === true) {
     throw new UsageError('command-line', '--plan-out stores one plan, and --least-memory makes many', {

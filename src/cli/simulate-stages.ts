@@ -479,7 +479,11 @@ function print(
   const tasks = rows.reduce((sum, row) => sum + row.length, 0);
   const grid =
     devices <= drawn.devices && tasks <= drawn.tasks
-      ? printGrid(schedule, { ...options, width: process.stdout.columns ?? 120 })
+      ? printGrid(schedule, {
+          ...options,
+          width: process.stdout.columns ?? 120,
+          elsewhere: '--schedule-out FILE.csv writes them',
+        })
       : `(${count(devices, 'device')} with ${formatCount(tasks)} tasks are not drawn)`;
   const shown = figures.devices.slice(0, drawn.rows);
   const isLimited = shown.some(({ mayHold }) => mayHold !== undefined);

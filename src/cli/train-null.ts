@@ -52,7 +52,9 @@ export function batchOfNullTraining(
 export async function playTraining(invocation: Invocation, prepared: PreparedExperiment, plan: Plan): Promise<number> {
   const silent = invocation.quiet || invocation.json;
   if (!silent) {
-    process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
+    process.stdout.write(
+      `${printPlan(plan, { width: process.stdout.columns, elsewhere: '"partita plan --json" has them' })}\n\n`,
+    );
     process.stdout.write(
       'Null devices play the steps and count their bytes; nothing is computed, nothing is learnt.\n',
     );

@@ -41,7 +41,10 @@ export async function run(invocation: Invocation): Promise<number> {
   const { prepared, plan, parameters, checkpoint } = planned;
   if (hasNullDevices(plan.request.devices)) return await playTraining(invocation, prepared, plan);
   const silent = invocation.quiet || invocation.json;
-  if (!silent) process.stdout.write(`${printPlan(plan, { width: process.stdout.columns })}\n\n`);
+  if (!silent)
+    process.stdout.write(
+      `${printPlan(plan, { width: process.stdout.columns, elsewhere: '"partita plan --json" has them' })}\n\n`,
+    );
 
   const { seed } = prepared.experiment;
   const options = trainOptions(prepared, checkpoint, invocation.signal);

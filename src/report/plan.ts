@@ -10,8 +10,8 @@ import { printGrid } from '../schedule/grid.ts';
 import type { figuresOf } from './figures.ts';
 import { type Cell, table } from './table.ts';
 
-/** Stages, clock grid, memory and prediction. */
-export function printPlan(plan: Plan, options: { width?: number } = {}): string {
+/** Stages, clock grid, memory and prediction. `elsewhere`: where the columns of a grid can be seen that is too long for `width`. */
+export function printPlan(plan: Plan, options: { width?: number; elsewhere?: string } = {}): string {
   const { width = 100 } = options;
   const summary = summarizePlan(plan);
   const [main] = Object.keys(plan.programs);
@@ -26,6 +26,7 @@ export function printPlan(plan: Plan, options: { width?: number } = {}): string 
         dependencies: plan.stageEdges,
         updates: plan.request.programs[main!]!.mode === 'train',
         width,
+        elsewhere: options.elsewhere ?? "printGrid with width 'whole' prints them",
       },
     )}`,
     ...barrierLines(summary, width),

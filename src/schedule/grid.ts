@@ -13,6 +13,8 @@ export interface GridOptions extends ClockOptions {
   readonly updates?: boolean;
   /** Characters a line before the middle is left out (marked places stay). Default 120. */
   readonly width?: number | 'whole';
+  /** Where the columns that are left out can be seen; default: by `width`. */
+  readonly elsewhere?: string;
 }
 
 /** One device at one clock. `continues`: the task of the cell to the left still runs. */
@@ -63,8 +65,9 @@ export function printGrid(schedule: Schedule, options: GridOptions = {}): string
     });
     return line.trimEnd();
   });
+  const { elsewhere = "width 'whole' prints them" } = options;
   const hidden = shown.filter((s) => !s).length;
-  if (hidden > 0) lines.push(`(… leaves out ${hidden} of ${columns.length} columns; width 'whole' prints them)`);
+  if (hidden > 0) lines.push(`(… leaves out ${hidden} of ${columns.length} columns; ${elsewhere})`);
   return lines.join('\n');
 }
 

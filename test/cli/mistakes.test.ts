@@ -294,6 +294,15 @@ describe('a wrong experiment', () => {
   });
 });
 
+describe('one line of an error', () => {
+  it('joins what stands in several', () => {
+    expect(lineOf(new Error('x.json:\n  - a\n  - b'))).toBe('partita: x.json: a; b');
+    expect(lineOf(new Error('a cycle:\n  stage 1 -> stage 0\n  stage 0 -> stage 1'))).toBe(
+      'partita: a cycle: stage 1 -> stage 0; stage 0 -> stage 1',
+    );
+  });
+});
+
 describe('a wrong command line', () => {
   const lines: [string, string[], number, ...string[]][] = [
     ['no command', [], 2, 'Usage'],

@@ -157,6 +157,7 @@ describe('partita simulate of stages', () => {
     expect(stdout).toMatch(/^1f1b: 3 stages on 3 devices, 50 microbatches\ndevice 0 {2}F0 .* …/);
     expect(stdout).toMatch(/\ndevice +busy +idle +idle share +in flight\n +0 +150 +6 +3\.8 % +3\n/);
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(120);
+    expect(stdout).toMatch(/leaves out \d+ of \d+ columns; --schedule-out FILE.csv writes them/);
   });
 
   describe('refuses', () => {

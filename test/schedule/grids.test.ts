@@ -159,7 +159,8 @@ describe('printGrid', () => {
     const lines = short.split('\n');
     expect(lines.every((line) => line.length <= 120)).toBe(true);
     expect(lines[1]).toMatch(/^device 1 {2}\.\. +F0 .*… .*>B37<.* … .*B89 +\.\.$/);
-    expect(lines.at(-1)).toMatch(/leaves out \d+ of 186 columns/);
+    expect(lines.at(-1)).toMatch(/leaves out \d+ of 186 columns; width 'whole' prints them/);
+    expect(printGrid(schedule, { elsewhere: 'the file has them' })).toContain('of 186 columns; the file has them)');
     const whole = printGrid(schedule, { width: 'whole' });
     expect(whole).not.toContain('…');
     expect(whole.split('\n')[0]!.split(/ +/)).toHaveLength(2 + 186);
