@@ -396,3 +396,15 @@ describe('a wrong command line', () => {
     expect({ code, stdout }).toEqual({ code: exitCode, stdout: '' });
   });
 });
+
+it('tells of targets that are no classes how to find the first', async () => {
+  writeFileSync(join(folder, 'signs.csv'), '1,2,-1\n3,4,1\n');
+  const args = ['plan', '--model.kind', 'mlp', '--data.kind', 'csv', '--data.file', 'signs.csv'];
+  const guessed = await partita(folder, args);
+  expect(guessed).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--data.task classes names the first row'),
+  });
+  const asked = await partita(folder, [...args, '--data.task', 'classes']);
+  expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('row 1: -1 is not a class') });
+});
