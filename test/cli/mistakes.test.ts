@@ -234,6 +234,8 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['holding out of a file', { data: { file: 'whole.safetensors' }, eval: { fraction: 0.5 } }, 2, 'eval.fraction'],
   ['holding out twice', { eval: { fraction: 0.5, data: { kind: 'digits' } } }, 2, 'eval', 'one of fraction and data'],
   ['holding out all', { eval: { fraction: 1 } }, 2, 'eval.fraction', '< 1'],
+  ['more devices than a plan can list', { devices: 1e9 }, 2, 'devices', 'at most 1048576 stages', '1000000000 devices'],
+  ['more stages than a plan can list', { devices: 2, stagesPerDevice: 1e9 }, 2, 'stagesPerDevice', 'at most 1048576'],
   ['an unknown CSV column', { data: { kind: 'csv', file: 'small.csv', targets: ['d'] } }, 2, '"d"', 'a, b, c'],
   ['a memory size', { devices: [{ memory: '64mb' }] }, 2, 'devices.0.memory', '"64MiB"'],
   ['no memory', { devices: [{ memory: 65536 }], model: { kind: 'mlp', hidden: [300] } }, 1, 'device 0', '64.0 KiB'],
@@ -402,4 +404,16 @@ describe('a wrong command line', () => {
     for (const text of texts) expect(stderr).toContain(text);
     expect({ code, stdout }).toEqual({ code: exitCode, stdout: '' });
   });
+});
+
+it('tells of targets that are no classes how to find the first', async () => {
+  writeFileSync(join(folder, 'signs.csv'), '1,2,-1\n3,4,1\n');
+  const args = ['plan', '--model.kind', 'mlp', '--data.kind', 'csv', '--data.file', 'signs.csv'];
+  const guessed = await partita(folder, args);
+  expect(guessed).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--data.task classes names the first row'),
+  });
+  const asked = await partita(folder, [...args, '--data.task', 'classes']);
+  expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('row 1: -1 is not a class') });
 });

@@ -26,6 +26,9 @@ export function checkSemantics(
   });
 }
 
+/** For a plan's lists of devices and stages to fit in memory. */
+const MOST_STAGES = 2 ** 20;
+
 interface SemanticProblem extends Problem {
   readonly remedy?: string;
 }
@@ -241,6 +244,13 @@ const checks: readonly Check[] = [
         ]
       : [],
   ({ sweep }) => sweepProblems(sweep ?? {}),
+  ({ devices, stagesPerDevice = 1 }) => {
+    const count = typeof devices === 'number' ? devices : devices.length;
+    if (count * stagesPerDevice <= MOST_STAGES) return [];
+    const key = count > MOST_STAGES ? 'devices' : 'stagesPerDevice';
+    const got = count > MOST_STAGES ? `${count} devices` : `${count} devices of ${stagesPerDevice} stages`;
+    return [{ key, expected: `at most ${MOST_STAGES} stages on all devices`, got }];
+  },
   ({ devices, blas }) =>
     blas === 'off' || typeof devices === 'number' || devices.some((d) => d.backend === 'wasm')
       ? []
