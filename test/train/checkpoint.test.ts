@@ -428,6 +428,17 @@ describe('resuming', () => {
     expect(none).toEqual({ records: [], bits: (await run({}, { steps: 5 })).bits });
   });
 
+  it('remembers the best evaluation where those that follow are worse', async () => {
+    const dir = newFolder();
+    const { contents } = stateful().training.evaluation;
+    const losing = (loss: number) => ({ evaluate: async () => ({ samples: 1, loss }), every: 1, contents });
+    await run({}, { steps: 2, checkpoint: { dir }, evaluation: losing(1) });
+    const before = readCheckpoint(dir).best;
+    await run({}, { steps: 3, checkpoint: { dir }, evaluation: losing(2), resume: dir });
+    expect(before).toMatchObject({ step: 0, evaluation: { loss: 1 } });
+    expect(readCheckpoint(dir)).toMatchObject({ step: 3, best: before });
+  });
+
   it('takes what was read already, and a checkpoint’s own folder', async () => {
     const whole = await run({}, { steps: 6 });
     for (const resume of [readCheckpoint(template), join(template, 'step-5')]) {
