@@ -401,6 +401,9 @@ describe('a checkpoint of another training', () => {
       expect(error.message).toContain(text);
     }
     expect(value.type.shape).toEqual([5, 4]);
+    const unfollowed = { ...rest, optimizerState, buffers: new Map() };
+    const error = await expectUntouched({}, { steps: 8, resume: unfollowed }, 'checkpoint-mismatch');
+    expect(error.message).toContain('a.mean is missing');
   });
 
   it('is not written over', async () => {
