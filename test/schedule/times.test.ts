@@ -166,9 +166,6 @@ describe('the clock', () => {
     const schedule = { name: 'x', stages: 1, devices: 1, microbatches: 4, placement: [0], rows: [row] };
     // Behind the last F: two from their F on, and two from their B on.
     expect([0, 0.5, 1].map((share) => peakHeldOfDevices(schedule, share))).toEqual([[2], [3], [4]]);
-    // What has no W holds all until the end.
-    const open = { ...schedule, microbatches: 2, rows: [[task('F', 0, 0), task('B', 0, 0), task('F', 0, 1)]] };
-    expect(peakHeldOfDevices(open, 0.5)).toEqual(peakInFlightOfDevices(open));
   });
 
   it('is the same by numbers', () => {
