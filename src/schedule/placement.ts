@@ -26,7 +26,7 @@ export function layStages(rule: PlacementRule, stages: number, devices: number):
 
 /** Device of each of any number of stages over `devices`; straight means blocks, as even as possible, larger ones first. */
 export function placementOver(rule: PlacementRule, stages: number, devices: number): number[] {
-  if (rule !== 'straight') return layStages(rule, stages, Math.min(devices, stages));
+  if (rule !== 'straight') return layStages(rule, stages, devices);
   const used = Math.min(devices, stages);
   const [size, larger] = [Math.floor(stages / used), stages % used];
   return Array.from({ length: used }, (_, d) => new Array<number>(size + (d < larger ? 1 : 0)).fill(d)).flat();

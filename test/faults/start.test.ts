@@ -30,6 +30,12 @@ class CountedThreads extends DeviceThreads {
 const reason = new Error('SIGINT');
 const spec = { backend: 'wasm', simd: 'strict', bytes: 65536, capacity: null } as const;
 
+it('devices that have no program yet hold nothing, and play nothing', async () => {
+  await using cluster = await ThreadCluster.start([spec]);
+  await expect(cluster.read(0, 0, 4)).rejects.toMatchObject({ code: 'nothing-loaded' });
+  await expect(cluster.step({ program: 'train', step: 0 }, () => 1)).rejects.toMatchObject({ code: 'unknown-program' });
+});
+
 describe('a start that is ended', onBusyMachines, () => {
   it('starts no more threads', async () => {
     const controller = new AbortController();

@@ -1,6 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { forwardOnly, makeSchedule, printGrid, type Schedule, task } from '../../src/schedule/index.ts';
+import {
+  forwardOnly,
+  makeSchedule,
+  placementBy,
+  placementOver,
+  printGrid,
+  type Schedule,
+  task,
+} from '../../src/schedule/index.ts';
 
 /** The clock grid in a rule's comment is the golden: the file explains itself and cannot lie. */
 function gridInComment(file: string): string {
@@ -68,6 +76,20 @@ describe('the fewest microbatches that a rule is made for', () => {
   it('an overlap cell whose partner is left out is none any more: device 0 has but one stage of three', () => {
     const { overlaps } = makeSchedule('dualpipe-v', { stages: 3, microbatches: 5 });
     expect(overlaps).toEqual([[], [6, 8, 10, 12, 14]]);
+  });
+});
+
+describe('stages lie', () => {
+  it('there and back, and there again', () => {
+    expect(placementBy('v', 2, 3)).toEqual([0, 1, 1, 0, 0, 1]);
+    expect(placementOver('v', 5, 2)).toEqual([0, 1, 1, 0, 0]);
+  });
+
+  it('in blocks as even as possible, the larger ones first, and never on more devices than there are stages', () => {
+    expect(placementOver('straight', 5, 2)).toEqual([0, 0, 0, 1, 1]);
+    expect((['straight', 'looped', 'v'] as const).map((rule) => placementOver(rule, 2, 4))).toEqual(
+      new Array(3).fill([0, 1]),
+    );
   });
 });
 

@@ -5,8 +5,10 @@ import {
   bubbleFraction,
   closedFormBubble,
   type Durations,
+  forwardOnly,
   makeSchedule,
   namedSchedules,
+  peakHeldOfDevices,
   peakInFlight,
   peakInFlightOfDevices,
   playClock,
@@ -14,6 +16,7 @@ import {
   type ScheduleName,
   scheduleNames,
   schedulePlacement,
+  stageFigures,
   task,
   timesUntilStuck,
   writeScheduleCsv,
@@ -134,6 +137,35 @@ describe('the clock', () => {
     // A cell of one task is none; that it is refused is the validator's to say.
     expect(startsOf({ ...plain, overlaps: [[3], []] })).toEqual([0, 1, 3, 5]);
     expect(writeScheduleCsv({ ...plain, overlaps: [[3], []] })).toBe(writeScheduleCsv(plain));
+  });
+
+  it('gives the figures of each device, also of one that begins late and of one without a stage', () => {
+    const schedule = forwardOnly({ stages: 2, microbatches: 2, devices: 3 });
+    const figures = stageFigures(schedule, { durations: ({ stage }) => (stage === 0 ? 1 : 3) });
+    // Device 1 works from 1 to 7 without a gap.
+    expect(figures).toEqual({
+      makespan: 7,
+      bubbleFraction: 0,
+      bubbleFractionMakespan: 1 - 6 / 7,
+      devices: [
+        { busy: 2, idle: 5, peakInFlight: 0 },
+        { busy: 6, idle: 1, peakInFlight: 0 },
+        { busy: 0, idle: 7, peakInFlight: 0 },
+      ],
+    });
+    const nothing = { durations: { F: 0, B: 0, W: 0 } };
+    expect(stageFigures(schedule, nothing)).toMatchObject({ bubbleFraction: 0, bubbleFractionMakespan: 0 });
+    expect(bubbleFraction(playClock(schedule, nothing))).toBe(0);
+  });
+
+  it('holds a share of a microbatch from its B to its W', () => {
+    const row = [
+      ...[task('F', 0, 0), task('F', 0, 1), task('B', 0, 0), task('F', 0, 2), task('B', 0, 1), task('F', 0, 3)],
+      ...[task('B', 0, 2), task('B', 0, 3), ...[0, 1, 2, 3].map((m) => task('W', 0, m))],
+    ];
+    const schedule = { name: 'x', stages: 1, devices: 1, microbatches: 4, placement: [0], rows: [row] };
+    // Behind the last F: two from their F on, and two from their B on.
+    expect([0, 0.5, 1].map((share) => peakHeldOfDevices(schedule, share))).toEqual([[2], [3], [4]]);
   });
 
   it('is the same by numbers', () => {

@@ -125,6 +125,8 @@ describe('every defect has its code, its place and its grid', () => {
       parts: ['2W1'],
     });
     expectMarkedGrid(error, '>B1<');
+    const other = failure(broken((rows) => rows[2]!.push(task('B', 2, 1))));
+    expect(other).toMatchObject({ code: 'schedule-mixed-backward', fields: { task: '2BW1', parts: ['2B1'] } });
   });
 
   it('backward in a forward-only schedule', () => {
@@ -302,10 +304,14 @@ describe('every defect has its code, its place and its grid', () => {
   it.each<[string, Partial<Schedule>, ValidateOptions]>([
     ['2 rows for 3 devices', { rows: good.rows.slice(0, 2) }, {}],
     ['a placement of 2 stages where there are 3', { placement: [0, 1] }, {}],
+    ['a placement of 4 stages where there are 3', { placement: [0, 1, 2, 0] }, {}],
+    ['dependency 1 → 1 does not join two of the 3 stages', {}, { dependencies: [[1, 1]] }],
     ['stage 2 is placed on device 3 of 3', { placement: [0, 1, 3] }, {}],
     ['dependency 0 → 7 does not join', {}, { dependencies: [[0, 7]] }],
     ['1 in-flight bounds for 3 stages', {}, { inFlightBound: [1] }],
+    ['4 in-flight bounds for 3 stages', {}, { inFlightBound: [9, 9, 9, 9] }],
     ['1 in-flight bounds for 3 devices', {}, { deviceInFlightBound: [1] }],
+    ['4 in-flight bounds for 3 devices', {}, { deviceInFlightBound: [9, 9, 9, 9] }],
   ])('placement: %s', (message, change, options) => {
     const error = failure({ ...good, ...change }, options);
     expect(error.code).toBe('schedule-placement');

@@ -56,6 +56,12 @@ describe('the rules, by hand', () => {
     expect(simulation.devices[0]!.waiting).toEqual({ start: 0, post: 2, receive: 0, barrier: 0, end: 0.5 });
   });
 
+  it('a barrier is opened by the first of those that come to it last', () => {
+    const program = programOf([compute(2), barrier()], [compute(2), barrier()], [compute(1), barrier()]);
+    const { timeline } = simulate(program, clusterOf(3));
+    expect([0, 1, 2].map((d) => timeline!.at(d, 1).heldBy?.device)).toEqual([undefined, undefined, 0]);
+  });
+
   it('a barrier opens for all when the last device has come, in whatever order they are looked at', () => {
     for (const last of [0, 1, 2]) {
       const program = programOf(

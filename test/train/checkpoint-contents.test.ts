@@ -1,5 +1,6 @@
 // What a checkpoint holds and knows its training again by, piece by piece: no session runs.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RawTensor } from '../../src/formats/raw-tensor.ts';
@@ -91,6 +92,42 @@ describe('the files', () => {
     return folder;
   };
 
+  /** The same with another state, of which they have the checksum. */
+  const restated = (folder: string, change: (state: Record<string, Record<string, unknown>>) => void): string => {
+    const path = join(folder, 'state.json');
+    const guarded = JSON.parse(readFileSync(path, 'utf8'));
+    change(guarded.state);
+    guarded.sha256 = createHash('sha256').update(JSON.stringify(guarded.state)).digest('hex');
+    writeFileSync(path, JSON.stringify(guarded));
+    return folder;
+  };
+  const damaged = (text: string) =>
+    expect.objectContaining({ code: 'checkpoint-damaged', message: expect.stringContaining(text) });
+
+  it('hold tensors of any type, and the best evaluation among others', () => {
+    const evaluations = [2, 3].map((loss) => ({ samples: 1, loss }));
+    const records = evaluations.map(
+      (evaluation, step): StepRecord => ({
+        ...{ step, epoch: 0, loss: 1, lr: 0.1, gradNorm: null, seconds: 1, busySeconds: [1], bubbleFraction: 0 },
+        evaluation,
+      }),
+    );
+    const count = { type: { dtype: 'i32', shape: [1] } as const, data: Int32Array.of(2 ** 24 + 1) };
+    const buffers = new Map([['count', count]]);
+    const best = { step: 0, evaluation: evaluations[0]!, parameters: buffers };
+    const read = decodeCheckpoint(written({ step: 2, records, buffers, best }));
+    expect(read).toMatchObject({ buffers, best, records });
+  });
+
+  it('are refused where the state does not name one, is no text, or is of other steps than the history', () => {
+    const unnamed = restated(written({}), ({ files }) => delete files!['optimizer.safetensors']);
+    expect(() => decodeCheckpoint(unnamed)).toThrow(damaged('state.json does not name optimizer.safetensors'));
+    const binary = written({});
+    appendFileSync(join(binary, 'state.json'), Uint8Array.of(0xff));
+    expect(() => decodeCheckpoint(binary)).toThrow(damaged('state.json is not UTF-8 text'));
+    expect(() => decodeCheckpoint(written({ step: 1 }))).toThrow(damaged('"epoch" is not I32 [1]'));
+  });
+
   it('are refused where the best evaluation is none of those that are told', () => {
     expect(decodeCheckpoint(written({})).records).toEqual([]);
     const best = { step: 0, evaluation: { samples: 1, loss: 1 }, parameters: new Map() };
@@ -112,6 +149,8 @@ describe('the newest checkpoint', () => {
   it('is that of the largest number, and nothing else in the folder is one', () => {
     const dir = newFolder();
     expect([newestStep(dir), newestStep(join(dir, 'none'))]).toEqual([undefined, undefined]);
+    writeFileSync(join(dir, 'file'), '');
+    expect(newestStep(join(dir, 'file'))).toBeUndefined();
     for (const name of ['step-9', 'step-10', 'step-2', 'step-011', 'step-', 'step-11x', 'xstep-12', '.step-13.1.tmp']) {
       mkdirSync(join(dir, name));
     }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import type { PartitaError } from '../../src/core/errors.ts';
 import { writeFolderAtomic } from '../../src/formats/atomic.ts';
+import { openCheckpointFolder } from '../../src/train/checkpoint/folder.ts';
 import { Session } from '../../src/train/session.ts';
 import { train } from '../../src/train/trainer.ts';
 import { stateful } from '../support/stateful.ts';
@@ -86,6 +87,17 @@ describe('a failing disk', () => {
     expect(readdirSync(dir)).toEqual(['step-8']);
   });
 
+  it('keeps the newest of several', async () => {
+    const dir = newFolder();
+    const checkpoint = { dir, every: 1 };
+    await run({}, { steps: 2, checkpoint });
+    disk.fail = { call: 'rename', path: /step-3.*tmp/, code: 'ENOSPC' };
+    const failed = run({}, { steps: 3, checkpoint, resume: dir });
+    await expect(failed).rejects.toThrow(failing('checkpoint-write', 'step 3', 'that of step 2 is kept'));
+    disk.fail = undefined;
+    expect(readdirSync(dir).sort()).toEqual(['step-1', 'step-2']);
+  });
+
   it('leaves a folder that was to be replaced as it was', async () => {
     const dir = newFolder();
     const path = join(dir, 'step-1');
@@ -104,6 +116,7 @@ describe('a failing disk', () => {
     for (const dir of [join(file, 'c'), file, '/proc/checkpoints']) {
       if (dir.startsWith('/proc') && !existsSync('/proc')) continue;
       await expectUntouched({}, { steps: 1, checkpoint: { dir } }, 'checkpoint-dir');
+      await expect(openCheckpointFolder(dir, undefined, false)).rejects.toMatchObject({ code: 'checkpoint-dir' });
     }
   });
 

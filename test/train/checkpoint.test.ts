@@ -401,6 +401,9 @@ describe('a checkpoint of another training', () => {
       expect(error.message).toContain(text);
     }
     expect(value.type.shape).toEqual([5, 4]);
+    const unfollowed = { ...rest, optimizerState, buffers: new Map() };
+    const error = await expectUntouched({}, { steps: 8, resume: unfollowed }, 'checkpoint-mismatch');
+    expect(error.message).toContain('a.mean is missing');
   });
 
   it('is not written over', async () => {
@@ -426,6 +429,17 @@ describe('resuming', () => {
     expect(more.bits).toEqual(whole.bits);
     const none = await run({}, { steps: 5, resume: template });
     expect(none).toEqual({ records: [], bits: (await run({}, { steps: 5 })).bits });
+  });
+
+  it('remembers the best evaluation where those that follow are worse', async () => {
+    const dir = newFolder();
+    const { contents } = stateful().training.evaluation;
+    const losing = (loss: number) => ({ evaluate: async () => ({ samples: 1, loss }), every: 1, contents });
+    await run({}, { steps: 2, checkpoint: { dir }, evaluation: losing(1) });
+    const before = readCheckpoint(dir).best;
+    await run({}, { steps: 3, checkpoint: { dir }, evaluation: losing(2), resume: dir });
+    expect(before).toMatchObject({ step: 0, evaluation: { loss: 1 } });
+    expect(readCheckpoint(dir)).toMatchObject({ step: 3, best: before });
   });
 
   it('takes what was read already, and a checkpoint’s own folder', async () => {

@@ -114,14 +114,17 @@ export function decodeCheckpoint(folder: string): Checkpoint {
 
 function readState(folder: string): State {
   const path = join(folder, stateFile);
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw damaged(folder, [`${stateFile} ${code === 'ENOENT' ? 'is missing' : `cannot be read: ${message}`}`], cause);
+  }
   let json: unknown;
   try {
-    json = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path)));
+    json = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') throw damaged(folder, [`${stateFile} is missing`], cause);
-    if ((cause as NodeJS.ErrnoException).code !== undefined) {
-      throw damaged(folder, [`${stateFile} cannot be read: ${(cause as Error).message}`], cause);
-    }
     throw damaged(folder, [`${stateFile} ${cause instanceof JsonError ? cause.message : 'is not UTF-8 text'}`], cause);
   }
   const { format, version } = (json ?? {}) as { format?: unknown; version?: unknown };
@@ -156,7 +159,7 @@ function readFiles(folder: string, state: State): Map<string, Uint8Array> {
   if (state.best !== null) needed.push('best.safetensors');
   const files = new Map<string, Uint8Array>();
   const problems = needed.flatMap((name) => {
-    const said = Object.hasOwn(state.files, name) ? state.files[name] : undefined;
+    const said = state.files[name];
     if (!said) return [`${stateFile} does not name ${name}`];
     const path = join(folder, name);
     let bytes: Uint8Array;
