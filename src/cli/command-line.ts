@@ -14,8 +14,11 @@ export interface Surroundings {
   readonly signal: AbortSignal;
   /** The exit code that an interruption asks for; 0: there was none. */
   readonly interrupted: () => number;
-  /** A handler is not heard before a computation of this thread ends; without one the signal ends the process. */
-  readonly endAtOnce: () => void;
+  /**
+   * A handler is not heard before a computation of this thread ends; without one the signal ends the process. What it returns
+   * puts the handlers back.
+   */
+  readonly endAtOnce: () => () => void;
 }
 
 /** Runs a command line; resolves to the exit code, and never rejects. */

@@ -20,8 +20,8 @@ export interface Invocation {
   readonly quiet: boolean;
   /** Fires on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
-  /** Lets the signals end the process at once: for commands that compute for long in this thread and have no devices to end. */
-  readonly endAtOnce?: () => void;
+  /** Lets the signals end the process at once, until what it returns is called: for long computations of this thread that would lose nothing. */
+  readonly endAtOnce?: () => () => void;
 }
 
 /** A flag's text. */

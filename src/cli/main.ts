@@ -5,7 +5,7 @@ import { runCommandLine } from './command-line.ts';
 const controller = new AbortController();
 let interrupted = 0;
 let isOutputLost = false;
-const handlers = (
+const handlers: readonly (() => () => void)[] = (
   [
     ['SIGINT', 130],
     ['SIGTERM', 143],
@@ -17,7 +17,10 @@ const handlers = (
     controller.abort(new Error(signal));
   };
   process.on(signal, handler);
-  return () => process.off(signal, handler);
+  return () => {
+    process.off(signal, handler);
+    return () => process.on(signal, handler);
+  };
 });
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // A reader that has seen enough (`partita plan … | head`) is no failure.
@@ -35,7 +38,10 @@ runCommandLine(process.argv.slice(2), {
   signal: controller.signal,
   interrupted: () => interrupted,
   endAtOnce: () => {
-    for (const remove of handlers) remove();
+    const heard = handlers.map((remove) => remove());
+    return () => {
+      for (const add of heard) add();
+    };
   },
 }).then((exitCode) => {
   process.exitCode = isOutputLost && exitCode === 0 ? 1 : exitCode;

@@ -24,8 +24,19 @@ const warn = (message: string): void => {
 export const cacheOf = (invocation: Invocation, { simd }: Pick<Experiment, 'simd'>): MeasurementCache =>
   new MeasurementCache(folderOf(invocation), warn, simd);
 
-/** The user's plans, or none with --no-cache. */
-export const plansOf = (invocation: Invocation): PlanStore => new PlanStore(folderOf(invocation), { warn });
+/** The user's plans, or none with --no-cache. While one is made, signals end the process at once: nothing has begun yet. */
+export const plansOf = (invocation: Invocation): PlanStore =>
+  new PlanStore(folderOf(invocation), {
+    warn,
+    computing: (compute) => {
+      const heard = invocation.endAtOnce?.();
+      try {
+        return compute();
+      } finally {
+        heard?.();
+      }
+    },
+  });
 
 export const announcer =
   (invocation: Invocation) =>

@@ -27,6 +27,8 @@ export interface PlanStoreOptions {
   readonly planner?: string | undefined;
   /** Of all entries together: beyond it those that were not used for longest go. Default 64 MiB. */
   readonly mostBytes?: number;
+  /** Makes a plan, by calling what it is given: a long computation of this thread. */
+  readonly computing?: <T>(compute: () => T) => T;
 }
 
 interface Entry extends StoredPlan {
@@ -51,6 +53,7 @@ export class PlanStore {
   readonly #worthSeconds: number;
   readonly #mostBytes: number;
   readonly #planner: string | undefined;
+  readonly #computing: <T>(compute: () => T) => T;
 
   /** `folder` is the user's cache; undefined: nothing is found, nothing kept. */
   constructor(folder: string | undefined, options: PlanStoreOptions = {}) {
@@ -59,6 +62,7 @@ export class PlanStore {
     this.#warn = warn;
     this.#worthSeconds = worthSeconds;
     this.#mostBytes = mostBytes;
+    this.#computing = options.computing ?? ((compute) => compute());
     this.#planner = folder === undefined ? undefined : (options.planner ?? plannerIdentity());
   }
 
@@ -70,7 +74,7 @@ export class PlanStore {
     const known = entry && remade(request, entry, cache);
     if (known) return { plan: known, cached: true };
     const begin = performance.now();
-    const plan = draftPlan(request, cache);
+    const plan = this.#computing(() => draftPlan(request, cache));
     await this.#keep(key, begin, () => storedPlanOf(plan));
     return { plan, cached: false };
   }

@@ -35,7 +35,7 @@ async function runNow(cwd: string, args: readonly string[], environment: Readonl
     const code = await runCommandLine(args, {
       signal: new AbortController().signal,
       interrupted: () => 0,
-      endAtOnce: () => {},
+      endAtOnce: () => () => {},
     });
     const [stdout, stderr] = streams.map(({ text }) => text());
     return { code, stdout: stdout!, stderr: stderr! };
