@@ -78,6 +78,24 @@ describe.each([1, 2, 3, 4, 5, 7, 8, 10, 11, 15, 16, 32, 64])('seven rows of %i c
   });
 });
 
+it.each([1, 2, 3])('an infinite mean of one of four rows of %i columns is what it is alone', (cols) => {
+  const mean = Float32Array.of(0.5, Infinity, -0.5, 0);
+  const [x, dy] = [normal(4 * cols, 1), normal(4 * cols, 2)];
+  const [gamma, rstd] = [normal(cols, 3), Float32Array.of(1, 2, 3, Infinity)];
+  const part = (from: number, to: number) =>
+    run(
+      'layerNormInputGrad',
+      ...[to - from, cols],
+      { in: x.slice(from * cols, to * cols) },
+      { in: gamma },
+      { in: mean.slice(from, to) },
+      { in: rstd.slice(from, to) },
+      { in: dy.slice(from * cols, to * cols) },
+      f32((to - from) * cols),
+    )[0]!;
+  expect(bitsOf(part(0, 4))).toEqual([0, 1, 2, 3].flatMap((row) => bitsOf(part(row, row + 1))));
+});
+
 describe.each([
   [1, 1],
   [1, 2],

@@ -98,7 +98,11 @@ export function inputGradFour(
   let gHigh = gLow;
   let ghLow = gLow;
   let ghHigh = gLow;
-  // (0 + 2) + 1, as `inputGradRow` adds its lanes.
+  // What the lanes without an element add in `inputGradRow`: 0, or NaN by an infinite mean or rstd.
+  const missing = f32x4.mul(f32x4.splat(0), f32x4.mul(f32x4.sub(f32x4.splat(0), m), r));
+  ghLow = f64x2.add(ghLow, f64x2.promote_low_f32x4(missing));
+  ghHigh = f64x2.add(ghHigh, highHalf(missing));
+  // (0 + 2) + 1, as its lanes are added.
   for (let k = 0; k < cols; k++) {
     const at = <usize>(k == 0 ? 0 : cols - k) * 4;
     const g = f32x4.mul(gather4(dy + at, step, 4), four(g0, g1, g2, g3, at));

@@ -37,23 +37,23 @@ function loadColumns(r: i32, x: usize): v128 {
   return r == 4 ? v128.load(x) : loadTail(x, r);
 }
 
-/** Up to four columns (r of them) of `reduce` rows `step` bytes apart. */
+/** Up to four columns (r of them; `whole`: four) of `reduce` rows `step` bytes apart. */
 @inline
-function sumColumns4(r: i32, reduce: i32, step: usize, x: usize, y: usize, scale: v128): void {
+function sumColumns4(whole: bool, r: i32, reduce: i32, step: usize, x: usize, y: usize, scale: v128): void {
   let low = f64x2.splat(0);
   let high = low;
-  // Four blocks at once: none waits for its own sum. Loads of fewer columns take as long as the sums.
+  // Four blocks of whole vectors at once: none waits for its own sum. Loads of fewer columns take as long as the sums.
   const stride = <usize>BLOCK * step;
-  for (; r == 4 && reduce >= 4 * BLOCK; reduce -= 4 * BLOCK) {
+  for (; whole && reduce >= 4 * BLOCK; reduce -= 4 * BLOCK) {
     let s0 = f32x4.splat(0);
     let s1 = s0;
     let s2 = s0;
     let s3 = s0;
     for (let i = 0; i < BLOCK; i++) {
-      s0 = f32x4.add(s0, loadColumns(r, x));
-      s1 = f32x4.add(s1, loadColumns(r, x + stride));
-      s2 = f32x4.add(s2, loadColumns(r, x + 2 * stride));
-      s3 = f32x4.add(s3, loadColumns(r, x + 3 * stride));
+      s0 = f32x4.add(s0, v128.load(x));
+      s1 = f32x4.add(s1, v128.load(x + stride));
+      s2 = f32x4.add(s2, v128.load(x + 2 * stride));
+      s3 = f32x4.add(s3, v128.load(x + 3 * stride));
       x += step;
     }
     low = f64x2.add(f64x2.add(low, f64x2.promote_low_f32x4(s0)), f64x2.promote_low_f32x4(s1));
@@ -143,11 +143,11 @@ export function reduceSum(outer: i32, reduce: i32, inner: i32, x: usize, y: usiz
         yp += 64;
       }
       for (; n >= 4; n -= 4) {
-        sumColumns4(4, reduce, step, xp, yp, factor);
+        sumColumns4(true, 4, reduce, step, xp, yp, factor);
         xp += 16;
         yp += 16;
       }
-      if (n > 0) sumColumns4(n, reduce, step, xp, yp, factor);
+      if (n > 0) sumColumns4(false, n, reduce, step, xp, yp, factor);
     }
     x += <usize>reduce * step;
     y += step;

@@ -66,15 +66,11 @@ export function momentsOfTwo(n: i32, spatial: i32, step: usize, x: usize, mean: 
   v128.store_lane<u64>(variance, f32x4.demote_f64x2_zero(f64x2.mul(squares, inverse)), 0);
 }
 
+/** `whole` bytes of a vector, if any, and `left` elements behind it. */
 @inline
-function affinePlane(spatial: i32, x: usize, y: usize, m: v128, r: v128, g: v128, b: v128): void {
-  const left = spatial & 3;
-  if (spatial >= 4) {
-    v128.store(y, affine(v128.load(x), m, r, g, b));
-    x += 16;
-    y += 16;
-  }
-  if (left) storeTail(y, left, affine(loadTail(x, left), m, r, g, b));
+function affinePlane(whole: usize, left: i32, x: usize, y: usize, m: v128, r: v128, g: v128, b: v128): void {
+  if (whole) v128.store(y, affine(v128.load(x), m, r, g, b));
+  if (left) storeTail(y + whole, left, affine(loadTail(x + whole, left), m, r, g, b));
 }
 
 /** y = (x − mean)·rstd·gamma + beta of one channel's n planes, `step` bytes a sample. */
@@ -85,8 +81,10 @@ export function affinePlanes(
   const r = f32x4.splat(rstd);
   const g = f32x4.splat(gamma);
   const b = f32x4.splat(beta);
+  const whole = <usize>(spatial & 4) * 4;
+  const left = spatial & 3;
   for (; n > 0; n--) {
-    affinePlane(spatial, x, y, m, r, g, b);
+    affinePlane(whole, left, x, y, m, r, g, b);
     x += step;
     y += step;
   }
@@ -99,8 +97,10 @@ export function affineChannels(
   const m = f32x4.splat(mean);
   const r = f32x4.splat(rstd);
   const run = <usize>spatial * 4;
+  const whole = <usize>(spatial & 4) * 4;
+  const left = spatial & 3;
   for (; size > 0; size--) {
-    affinePlane(spatial, x, y, m, r, v128.load32_splat(gamma), v128.load32_splat(beta));
+    affinePlane(whole, left, x, y, m, r, v128.load32_splat(gamma), v128.load32_splat(beta));
     x += run;
     y += run;
     gamma += 4;
@@ -110,16 +110,13 @@ export function affineChannels(
 
 @inline
 function inputGradPlane(
-  spatial: i32, x: usize, dy: usize, dx: usize, m: v128, r: v128, g: v128, meanG: v128, meanGH: v128,
+  whole: usize, left: i32, x: usize, dy: usize, dx: usize, m: v128, r: v128, g: v128, meanG: v128, meanGH: v128,
 ): void {
-  const left = spatial & 3;
-  if (spatial >= 4) {
-    v128.store(dx, slope(v128.load(x), v128.load(dy), m, r, g, meanG, meanGH));
-    x += 16;
-    dy += 16;
-    dx += 16;
+  if (whole) v128.store(dx, slope(v128.load(x), v128.load(dy), m, r, g, meanG, meanGH));
+  if (left) {
+    const v = slope(loadTail(x + whole, left), loadTail(dy + whole, left), m, r, g, meanG, meanGH);
+    storeTail(dx + whole, left, v);
   }
-  if (left) storeTail(dx, left, slope(loadTail(x, left), loadTail(dy, left), m, r, g, meanG, meanGH));
 }
 
 /** dx = rstd·(dy·gamma − meanG − h·meanGH) of one channel's n planes, h = (x − mean)·rstd. */
@@ -132,8 +129,10 @@ export function inputGradPlanes(
   const g = f32x4.splat(gamma);
   const a = f32x4.splat(meanG);
   const b = f32x4.splat(meanGH);
+  const whole = <usize>(spatial & 4) * 4;
+  const left = spatial & 3;
   for (; n > 0; n--) {
-    inputGradPlane(spatial, x, dy, dx, m, r, g, a, b);
+    inputGradPlane(whole, left, x, dy, dx, m, r, g, a, b);
     x += step;
     dy += step;
     dx += step;
@@ -149,8 +148,10 @@ function inputGradChannels(
   const a = f32x4.splat(meanG);
   const b = f32x4.splat(meanGH);
   const run = <usize>spatial * 4;
+  const whole = <usize>(spatial & 4) * 4;
+  const left = spatial & 3;
   for (; size > 0; size--) {
-    inputGradPlane(spatial, x, dy, dx, m, r, v128.load32_splat(gamma), a, b);
+    inputGradPlane(whole, left, x, dy, dx, m, r, v128.load32_splat(gamma), a, b);
     x += run;
     dy += run;
     dx += run;
