@@ -125,7 +125,7 @@ describe.each([
   });
 });
 
-describe.each([1, 2, 3, 4, 5, 7, 8, 9])('channels of %i places', (spatial) => {
+describe.each([1, 2, 3, 4, 5, 7, 8, 9, 16, 64])('channels of %i places', (spatial) => {
   const samples = 5;
   const channels = 3;
   const all = samples * channels * spatial;

@@ -8,7 +8,10 @@ import { affine, affineRun, inputGradLanes, inputGradRun, sumDeviations, TURN } 
 import { highHalf, loadTail, scaled, storeTail } from './lanes';
 import { rootOf, squaredDeviations } from './norm';
 import { BLOCK, sumRow } from './reduce';
-import { affinePlanes, batchInputGradOfTwo, batchWeightGradOfTwo, momentsOfTwo, SMALL_PLANE } from './smallPlanes';
+import {
+  affinePlanes, batchInputGradOfTwo, batchWeightGradOfTwo, deviationsOfBlocks, inBlocks, momentsOfTwo, SMALL_PLANE,
+  squaresOfBlocks, valuesOfBlocks,
+} from './smallPlanes';
 
 @inline
 function loadLanes(r: i32, p: usize): v128 {
@@ -84,6 +87,12 @@ function columnsMoments(r: i32, n: i32, step: usize, x: usize, mean: usize, vari
 @inline
 function runsMoments(n: i32, spatial: i32, step: usize, x: usize, mean: usize, variance: usize): void {
   const inverse = 1 / (<f64>n * <f64>spatial);
+  if (inBlocks(spatial)) {
+    const m = <f32>(valuesOfBlocks(n, spatial, step, x) * inverse);
+    store<f32>(mean, m);
+    store<f32>(variance, <f32>(squaresOfBlocks(n, spatial, step, x, m) * inverse));
+    return;
+  }
   let total: f64 = 0;
   for (let s: usize = 0; s < <usize>n; s++) total += sumRow(spatial, x + s * step);
   const mu = <f32>(total * inverse);
@@ -288,7 +297,10 @@ export function batchNormInputGrad(
     const g = load<f32>(gamma);
     let sumDy: f64 = 0;
     let sumDyD: f64 = 0;
-    for (let s: usize = 0; s < <usize>n; s++) {
+    if (inBlocks(spatial)) {
+      sumDy = valuesOfBlocks(n, spatial, step, dy);
+      sumDyD = deviationsOfBlocks(n, spatial, step, x, mu, dy);
+    } else for (let s: usize = 0; s < <usize>n; s++) {
       for (let from = 0; from < spatial; from += TURN) {
         const at = s * step + <usize>from * 4;
         const count = min(spatial - from, TURN);
@@ -358,7 +370,10 @@ export function batchNormWeightGrad(
     const r = rootOf(<f64>load<f32>(variance), eps);
     let sumDy: f64 = 0;
     let sumDyD: f64 = 0;
-    for (let s: usize = 0; s < <usize>n; s++) {
+    if (inBlocks(spatial)) {
+      sumDy = valuesOfBlocks(n, spatial, step, dy);
+      sumDyD = deviationsOfBlocks(n, spatial, step, x, mu, dy);
+    } else for (let s: usize = 0; s < <usize>n; s++) {
       for (let from = 0; from < spatial; from += TURN) {
         const at = s * step + <usize>from * 4;
         const count = min(spatial - from, TURN);

@@ -48,7 +48,7 @@ export function narrowSum(rows: i32, cols: i32, x: usize, y: usize, scale: f32):
 
 /** The four sums of a row of whole sixteens, at most 256 columns. */
 @inline
-function blockOf(cols: i32, x: usize): v128 {
+export function blockOf(cols: i32, x: usize): v128 {
   let s0 = f32x4.splat(0);
   let s1 = s0;
   let s2 = s0;

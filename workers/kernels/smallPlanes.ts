@@ -1,7 +1,9 @@
-// Normalisation by channel of planes of fewer than SMALL_PLANE elements, where a run alone would be all calls and loops. Sums
-// take two channels (or rows) at once, one a lane of f64, in the order of the run alone in channels.ts, and have its bits.
+// Normalisation by channel of small planes, where a run alone would be all calls and loops. Of fewer than SMALL_PLANE elements,
+// sums take two channels (or rows) at once, one a lane of f64; of 4×4 and 8×8, sample after sample without a call. All in the
+// order of the run alone in reduce.ts, norm.ts and channels.ts, and with its bits.
 import { affine, slope } from './channels';
-import { gather4, loadTail, storeTail } from './lanes';
+import { gather4, loadTail, storeTail, sum4 } from './lanes';
+import { blockOf } from './narrowReduce';
 import { rootOf } from './norm';
 
 /** Shorter than the eight elements that a run alone takes a turn. */
@@ -57,6 +59,54 @@ function deviationsOfTwo(n: i32, spatial: i32, step: usize, x: usize, mean: v128
   return samples(PRODUCTS, n, spatial, step, x, mean, dy);
 }
 
+/** Whether a plane is one or a few blocks of sixteen elements. */
+@inline
+export function inBlocks(spatial: i32): bool {
+  return spatial <= 64 && (spatial & 15) == 0;
+}
+
+/** Σ (x − mean)² or Σ dy·(x − mean) of one plane in blocks, in four lanes. */
+@inline
+function deviationBlock(what: i32, spatial: i32, x: usize, mean: v128, dy: usize): v128 {
+  let s0 = f32x4.splat(0);
+  let s1 = s0;
+  do {
+    const a = f32x4.sub(v128.load(x), mean);
+    const b = f32x4.sub(v128.load(x, 16), mean);
+    s0 = f32x4.add(s0, f32x4.mul(what == SQUARES ? a : v128.load(dy), a));
+    s1 = f32x4.add(s1, f32x4.mul(what == SQUARES ? b : v128.load(dy, 16), b));
+    x += 32;
+    dy += 32;
+    spatial -= 8;
+  } while (spatial > 0);
+  return f32x4.add(s0, s1);
+}
+
+/** Σ over the planes of n samples, `step` bytes a sample. */
+@inline
+function blocks(what: i32, n: i32, spatial: i32, step: usize, x: usize, mean: f32, dy: usize): f64 {
+  const m = f32x4.splat(mean);
+  let total: f64 = 0;
+  do {
+    total += sum4(what == VALUES ? blockOf(spatial, x) : deviationBlock(what, spatial, x, m, dy));
+    x += step;
+    dy += step;
+  } while (--n);
+  return total;
+}
+
+export function valuesOfBlocks(n: i32, spatial: i32, step: usize, x: usize): f64 {
+  return blocks(VALUES, n, spatial, step, x, 0, x);
+}
+
+export function squaresOfBlocks(n: i32, spatial: i32, step: usize, x: usize, mean: f32): f64 {
+  return blocks(SQUARES, n, spatial, step, x, mean, x);
+}
+
+export function deviationsOfBlocks(n: i32, spatial: i32, step: usize, x: usize, mean: f32, dy: usize): f64 {
+  return blocks(PRODUCTS, n, spatial, step, x, mean, dy);
+}
+
 /** Mean and biased variance of two neighbouring channels. */
 export function momentsOfTwo(n: i32, spatial: i32, step: usize, x: usize, mean: usize, variance: usize): void {
   const inverse = f64x2.splat(1 / (<f64>n * <f64>spatial));
@@ -83,11 +133,11 @@ export function affinePlanes(
   const b = f32x4.splat(beta);
   const whole = <usize>(spatial & 4) * 4;
   const left = spatial & 3;
-  for (; n > 0; n--) {
+  do {
     affinePlane(whole, left, x, y, m, r, g, b);
     x += step;
     y += step;
-  }
+  } while (--n);
 }
 
 /** The same of one plane of each of `size` channels. */
@@ -99,13 +149,13 @@ export function affineChannels(
   const run = <usize>spatial * 4;
   const whole = <usize>(spatial & 4) * 4;
   const left = spatial & 3;
-  for (; size > 0; size--) {
+  do {
     affinePlane(whole, left, x, y, m, r, v128.load32_splat(gamma), v128.load32_splat(beta));
     x += run;
     y += run;
     gamma += 4;
     beta += 4;
-  }
+  } while (--size);
 }
 
 @inline
@@ -131,12 +181,12 @@ export function inputGradPlanes(
   const b = f32x4.splat(meanGH);
   const whole = <usize>(spatial & 4) * 4;
   const left = spatial & 3;
-  for (; n > 0; n--) {
+  do {
     inputGradPlane(whole, left, x, dy, dx, m, r, g, a, b);
     x += step;
     dy += step;
     dx += step;
-  }
+  } while (--n);
 }
 
 /** The same of one plane of each of `size` channels. */
@@ -150,13 +200,13 @@ function inputGradChannels(
   const run = <usize>spatial * 4;
   const whole = <usize>(spatial & 4) * 4;
   const left = spatial & 3;
-  for (; size > 0; size--) {
+  do {
     inputGradPlane(whole, left, x, dy, dx, m, r, v128.load32_splat(gamma), a, b);
     x += run;
     dy += run;
     dx += run;
     gamma += 4;
-  }
+  } while (--size);
 }
 
 /** batchNormInputGrad of two neighbouring channels. */
