@@ -4,10 +4,14 @@
 //
 // The root is taken of the variance as it is stored, so that the gradients, and batchNormInference of the same statistics,
 // see the same rstd to the bit.
-import { affineRun, inputGradLanes, inputGradRun, sumDeviations, TURN } from './channels';
-import { loadTail, storeTail } from './lanes';
-import { affine, rootOf, squaredDeviations } from './norm';
-import { BLOCK, highHalf, scaled, sumRow } from './reduce';
+import { affine, affineRun, inputGradLanes, inputGradRun, sumDeviations, TURN } from './channels';
+import { highHalf, loadTail, scaled, storeTail } from './lanes';
+import { rootOf, squaredDeviations } from './norm';
+import { BLOCK, sumRow } from './reduce';
+import {
+  affinePlanes, batchInputGradOfTwo, batchWeightGradOfTwo, deviationsOfBlocks, inBlocks, momentsOfTwo, SMALL_PLANE,
+  squaresOfBlocks, valuesOfBlocks,
+} from './smallPlanes';
 
 @inline
 function loadLanes(r: i32, p: usize): v128 {
@@ -83,6 +87,12 @@ function columnsMoments(r: i32, n: i32, step: usize, x: usize, mean: usize, vari
 @inline
 function runsMoments(n: i32, spatial: i32, step: usize, x: usize, mean: usize, variance: usize): void {
   const inverse = 1 / (<f64>n * <f64>spatial);
+  if (inBlocks(spatial)) {
+    const m = <f32>(valuesOfBlocks(n, spatial, step, x) * inverse);
+    store<f32>(mean, m);
+    store<f32>(variance, <f32>(squaresOfBlocks(n, spatial, step, x, m) * inverse));
+    return;
+  }
   let total: f64 = 0;
   for (let s: usize = 0; s < <usize>n; s++) total += sumRow(spatial, x + s * step);
   const mu = <f32>(total * inverse);
@@ -90,6 +100,26 @@ function runsMoments(n: i32, spatial: i32, step: usize, x: usize, mean: usize, v
   for (let s: usize = 0; s < <usize>n; s++) total += squaredDeviations(spatial, x + s * step, mu);
   store<f32>(mean, mu);
   store<f32>(variance, <f32>(total * inverse));
+}
+
+/** Mean and biased variance of every channel of n runs. */
+function channelsMoments(n: i32, channels: i32, spatial: i32, x: usize, mean: usize, variance: usize): void {
+  const run = <usize>spatial * 4;
+  const step = <usize>channels * run;
+  if (spatial < SMALL_PLANE) {
+    for (; channels >= 2; channels -= 2) {
+      momentsOfTwo(n, spatial, step, x, mean, variance);
+      x += 2 * run;
+      mean += 8;
+      variance += 8;
+    }
+  }
+  for (; channels > 0; channels--) {
+    runsMoments(n, spatial, step, x, mean, variance);
+    x += run;
+    mean += 4;
+    variance += 4;
+  }
 }
 
 /** mean and biased variance, one a channel: what batchNorm normalises by, to the bit. */
@@ -107,12 +137,7 @@ export function channelMoments(n: i32, channels: i32, spatial: i32, x: usize, me
     if (c > 0) columnsMoments(c, n, step, x, mean, variance);
     return;
   }
-  for (; channels > 0; channels--) {
-    runsMoments(n, spatial, step, x, mean, variance);
-    x += run;
-    mean += 4;
-    variance += 4;
-  }
+  channelsMoments(n, channels, spatial, x, mean, variance);
 }
 
 @inline
@@ -145,13 +170,17 @@ export function batchNorm(
     if (c > 0) columnsForward(c, n, step, x, gamma, beta, y, mean, variance, eps);
     return;
   }
+  const small = spatial < SMALL_PLANE;
+  if (small) channelsMoments(n, channels, spatial, x, mean, variance);
   for (; channels > 0; channels--) {
-    runsMoments(n, spatial, step, x, mean, variance);
+    // A channel's elements are still near where its moments have just been taken.
+    if (!small) runsMoments(n, spatial, step, x, mean, variance);
     const mu = load<f32>(mean);
     const r = rootOf(<f64>load<f32>(variance), eps);
-    for (let s: usize = 0; s < <usize>n; s++) {
-      affineRun(spatial, x + s * step, y + s * step, mu, r, load<f32>(gamma), load<f32>(beta));
-    }
+    const g = load<f32>(gamma);
+    const b = load<f32>(beta);
+    if (small) affinePlanes(n, spatial, step, x, y, mu, r, g, b);
+    else for (let s: usize = 0; s < <usize>n; s++) affineRun(spatial, x + s * step, y + s * step, mu, r, g, b);
     x += run;
     y += run;
     gamma += 4;
@@ -188,6 +217,16 @@ export function batchNormInference(
       y += 16;
     }
     if (c > 0) columnsInference(c, n, step, x, gamma, beta, mean, variance, y, eps);
+    return;
+  }
+  if (spatial < SMALL_PLANE) {
+    for (let c: usize = 0; c < <usize>channels; c++) {
+      const at = c * 4;
+      const from = c * run;
+      const r = rootOf(<f64>load<f32>(variance + at), eps);
+      const g = load<f32>(gamma + at);
+      affinePlanes(n, spatial, step, x + from, y + from, load<f32>(mean + at), r, g, load<f32>(beta + at));
+    }
     return;
   }
   for (; n > 0; n--) {
@@ -241,13 +280,27 @@ export function batchNormInputGrad(
     return;
   }
   const inverse = 1 / (<f64>n * <f64>spatial);
+  if (spatial < SMALL_PLANE) {
+    for (; channels >= 2; channels -= 2) {
+      batchInputGradOfTwo(n, spatial, step, x, gamma, mean, variance, dy, dx, eps);
+      x += 2 * run;
+      dy += 2 * run;
+      dx += 2 * run;
+      gamma += 8;
+      mean += 8;
+      variance += 8;
+    }
+  }
   for (; channels > 0; channels--) {
     const mu = load<f32>(mean);
     const r = rootOf(<f64>load<f32>(variance), eps);
     const g = load<f32>(gamma);
     let sumDy: f64 = 0;
     let sumDyD: f64 = 0;
-    for (let s: usize = 0; s < <usize>n; s++) {
+    if (inBlocks(spatial)) {
+      sumDy = valuesOfBlocks(n, spatial, step, dy);
+      sumDyD = deviationsOfBlocks(n, spatial, step, x, mu, dy);
+    } else for (let s: usize = 0; s < <usize>n; s++) {
       for (let from = 0; from < spatial; from += TURN) {
         const at = s * step + <usize>from * 4;
         const count = min(spatial - from, TURN);
@@ -301,12 +354,26 @@ export function batchNormWeightGrad(
     if (c > 0) columnsWeightGrad(c, n, step, x, mean, variance, dy, dgamma, dbeta, eps);
     return;
   }
+  if (spatial < SMALL_PLANE) {
+    for (; channels >= 2; channels -= 2) {
+      batchWeightGradOfTwo(n, spatial, step, x, mean, variance, dy, dgamma, dbeta, eps);
+      x += 2 * run;
+      dy += 2 * run;
+      mean += 8;
+      variance += 8;
+      dgamma += 8;
+      dbeta += 8;
+    }
+  }
   for (; channels > 0; channels--) {
     const mu = load<f32>(mean);
     const r = rootOf(<f64>load<f32>(variance), eps);
     let sumDy: f64 = 0;
     let sumDyD: f64 = 0;
-    for (let s: usize = 0; s < <usize>n; s++) {
+    if (inBlocks(spatial)) {
+      sumDy = valuesOfBlocks(n, spatial, step, dy);
+      sumDyD = deviationsOfBlocks(n, spatial, step, x, mu, dy);
+    } else for (let s: usize = 0; s < <usize>n; s++) {
       for (let from = 0; from < spatial; from += TURN) {
         const at = s * step + <usize>from * 4;
         const count = min(spatial - from, TURN);

@@ -161,6 +161,130 @@ function row(op: i32, n: i32, a: usize, as: usize, b: usize, bs: usize, y: usize
   }
 }
 
+/** A row of fewer elements spends its time on loops. */
+export const NARROW = 16;
+/** Periods from which on it pays to find out where the elements of one come from. */
+export const MANY = 32;
+/** Periods a turn: a cache line of each, of both operands and the output, stays near for its other vectors. */
+export const TURN = 256;
+
+/** Functions that take no longer than the loops. Integers are rarely broadcast, and each kernel by periods is 1.2 KB larger. */
+@inline
+function byPeriods(op: i32): bool {
+  return op <= DIV || op == MAXIMUM || op == MINIMUM || op == PRELU || (op >= EQUAL && op <= GREATER_EQUAL);
+}
+
+/** How the four elements of a vector lie: held from the first period on, side by side, one for all, or anywhere. */
+const HELD = 0;
+export const VECTOR = 1;
+const SPLAT = 2;
+const LANES = 3;
+
+/** Byte offset of element e of a period of rows of d3 in blocks of `block`. */
+export function offsetOf(e: i32, block: i32, d3: i32, s1: i32, s2: i32, s3: i32): usize {
+  const rest = <u32>e % <u32>block;
+  const line = rest / <u32>d3;
+  return <usize>(<i32>(<u32>e / <u32>block) * s1 + <i32>line * s2 + <i32>(rest - line * <u32>d3) * s3) * 4;
+}
+
+/** o1…o3 are offsets from the first element; `step` is that of a period. */
+@inline
+export function modeOf(step: usize, o1: usize, o2: usize, o3: usize): i32 {
+  if (step == 0) return HELD;
+  if (o1 == 4 && o2 == 8 && o3 == 12) return VECTOR;
+  return o1 == 0 && o2 == 0 && o3 == 0 ? SPLAT : LANES;
+}
+
+@inline
+export function lanesAt(p: usize, o1: usize, o2: usize, o3: usize): v128 {
+  let v = v128.load_zero<u32>(p);
+  v = v128.load_lane<u32>(p + o1, v, 1);
+  v = v128.load_lane<u32>(p + o2, v, 2);
+  return v128.load_lane<u32>(p + o3, v, 3);
+}
+
+@inline
+export function fetch(mode: i32, held: v128, p: usize, o1: usize, o2: usize, o3: usize): v128 {
+  if (mode == HELD) return held;
+  if (mode == VECTOR) return v128.load(p);
+  if (mode == SPLAT) return v128.load32_splat(p);
+  return lanesAt(p, o1, o2, o3);
+}
+
+/** One vector of each of `count` periods. */
+@inline
+function vectorOfPeriods(
+  op: i32, count: i32, a: usize, aStep: usize, a1: usize, a2: usize, a3: usize,
+  b: usize, bStep: usize, b1: usize, b2: usize, b3: usize, y: usize, yStep: usize,
+): void {
+  const aMode = modeOf(aStep, a1, a2, a3);
+  const bMode = modeOf(bStep, b1, b2, b3);
+  const aHeld = lanesAt(a, a1, a2, a3);
+  const bHeld = lanesAt(b, b1, b2, b3);
+  if (aMode == VECTOR && bMode == HELD) {
+    for (; count >= 2; count -= 2) {
+      const first = binary(op, 4, v128.load(a), bHeld);
+      const second = binary(op, 4, v128.load(a + aStep), bHeld);
+      put(op, y, 4, first);
+      put(op, y + yStep, 4, second);
+      a += 2 * aStep;
+      y += 2 * yStep;
+    }
+    if (count > 0) put(op, y, 4, binary(op, 4, v128.load(a), bHeld));
+    return;
+  }
+  do {
+    put(op, y, 4, binary(op, 4, fetch(aMode, aHeld, a, a1, a2, a3), fetch(bMode, bHeld, b, b1, b2, b3)));
+    a += aStep;
+    b += bStep;
+    y += yStep;
+  } while (--count);
+}
+
+/**
+ * Blocks of `block` elements in rows of d3, `times` periods of so many blocks that whole vectors make one. What each vector of
+ * a period takes from where is found once, and then goes from period to period.
+ */
+@inline
+function periods(
+  op: i32, times: i32, blocks: i32, block: i32, d3: i32, a: usize, a1: i32, a2: i32, a3: i32,
+  b: usize, b1: i32, b2: i32, b3: i32, y: usize,
+): void {
+  const period = blocks * block;
+  const aStep = <usize>(blocks * a1) * 4;
+  const bStep = <usize>(blocks * b1) * 4;
+  const yStep = <usize>period * (op >= EQUAL ? 1 : 4);
+  while (times > 0) {
+    const count = min(times, TURN);
+    for (let e = 0; e < period; e += 4) {
+      const aFirst = offsetOf(e, block, d3, a1, a2, a3);
+      const bFirst = offsetOf(e, block, d3, b1, b2, b3);
+      vectorOfPeriods(
+        op, count,
+        a + aFirst, aStep,
+        offsetOf(e + 1, block, d3, a1, a2, a3) - aFirst,
+        offsetOf(e + 2, block, d3, a1, a2, a3) - aFirst,
+        offsetOf(e + 3, block, d3, a1, a2, a3) - aFirst,
+        b + bFirst, bStep,
+        offsetOf(e + 1, block, d3, b1, b2, b3) - bFirst,
+        offsetOf(e + 2, block, d3, b1, b2, b3) - bFirst,
+        offsetOf(e + 3, block, d3, b1, b2, b3) - bFirst,
+        y + <usize>e * (op >= EQUAL ? 1 : 4), yStep,
+      );
+    }
+    a += <usize>count * aStep;
+    b += <usize>count * bStep;
+    y += <usize>count * yStep;
+    times -= count;
+  }
+}
+
+/** Blocks of n elements that make whole vectors: 4 / gcd(n, 4). */
+@inline
+export function wholeBlocks(n: i32): i32 {
+  return n & 1 ? 4 : n & 2 ? 2 : 1;
+}
+
 @inline
 export function broadcast(
   op: i32,
@@ -193,23 +317,43 @@ export function broadcast(
     b2 = b1;
     b1 = b0;
   }
+  // Blocks of `rows` narrow rows: of one, or of all of d2 where these are few and the blocks are many.
+  let rows = 1;
+  let times = 0;
+  let aRow = 0;
+  let bRow = 0;
+  const narrow = byPeriods(op) && d3 < NARROW;
+  if (narrow && d2 >= MANY * wholeBlocks(d3)) {
+    times = d2 / wholeBlocks(d3);
+  } else if (narrow && d1 >= MANY * wholeBlocks(d2 * d3)) {
+    rows = d2;
+    times = d1 / wholeBlocks(d2 * d3);
+    aRow = a2;
+    bRow = b2;
+    d2 = d1;
+    d1 = d0;
+    d0 = 1;
+    a2 = a1;
+    a1 = a0;
+    b2 = b1;
+    b1 = b0;
+  }
+  const block = rows * d3;
+  const blocks = wholeBlocks(block);
   const yRow = <usize>d3 * (op >= EQUAL ? 1 : 4);
   for (let i0 = 0; i0 < d0; i0++) {
-    let aPlane = a;
-    let bPlane = b;
     for (let i1 = 0; i1 < d1; i1++) {
-      let aRow = aPlane;
-      let bRow = bPlane;
-      for (let i2 = 0; i2 < d2; i2++) {
-        row(op, d3, aRow, <usize>a3 * 4, bRow, <usize>b3 * 4, y);
-        aRow += <usize>a2 * 4;
-        bRow += <usize>b2 * 4;
-        y += yRow;
+      const aPlane = a + <usize>(i0 * a0 + i1 * a1) * 4;
+      const bPlane = b + <usize>(i0 * b0 + i1 * b1) * 4;
+      if (byPeriods(op) && times > 0) periods(op, times, blocks, block, d3, aPlane, a2, aRow, a3, bPlane, b2, bRow, b3, y);
+      y += <usize>(times * blocks * rows) * yRow;
+      for (let i2 = times * blocks; i2 < d2; i2++) {
+        for (let k = 0; k < rows; k++) {
+          const from = aPlane + <usize>(i2 * a2 + k * aRow) * 4;
+          row(op, d3, from, <usize>a3 * 4, bPlane + <usize>(i2 * b2 + k * bRow) * 4, <usize>b3 * 4, y);
+          y += yRow;
+        }
       }
-      aPlane += <usize>a1 * 4;
-      bPlane += <usize>b1 * 4;
     }
-    a += <usize>a0 * 4;
-    b += <usize>b0 * 4;
   }
 }

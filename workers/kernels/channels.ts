@@ -1,7 +1,11 @@
 // What normalisations by channel share: a run is the `n` contiguous elements of one channel of one sample, with one mean,
 // rstd, gamma and beta for all of them. Sums: blocks of 256 terms in f32, totals in f64.
 import { loadTail, storeTail, sum4 } from './lanes';
-import { affine } from './norm';
+
+@inline
+export function affine(x: v128, mean: v128, rstd: v128, gamma: v128, beta: v128): v128 {
+  return f32x4.add(f32x4.mul(f32x4.mul(f32x4.sub(x, mean), rstd), gamma), beta);
+}
 
 /** Elements after which a run's two sums take turns, so that the second reads what the first has brought near. */
 export const TURN = 4096;
@@ -55,7 +59,7 @@ export function affineRun(n: i32, x: usize, y: usize, mean: f32, rstd: f32, gamm
 }
 
 @inline
-function slope(x: v128, dy: v128, m: v128, r: v128, g: v128, meanG: v128, meanGH: v128): v128 {
+export function slope(x: v128, dy: v128, m: v128, r: v128, g: v128, meanG: v128, meanGH: v128): v128 {
   const h = f32x4.mul(f32x4.sub(x, m), r);
   return f32x4.mul(r, f32x4.sub(f32x4.sub(f32x4.mul(dy, g), meanG), f32x4.mul(h, meanGH)));
 }

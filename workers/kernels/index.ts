@@ -19,7 +19,8 @@ export { absI32, addI32, clipI32, divI32, equalI32, fmodI32, lessI32, maximumI32
 export { addIntoRow, columns, fromColumns } from './im2col';
 export { reduceLogSumExp } from './logSumExp';
 export { acos, asin, atan } from './inverseTrig';
-export { and, castBoolF32, castBoolI32, castF32Bool, castF32I32, castI32Bool, castI32F32, not, or, where, xor } from './logic';
+export { and, castBoolF32, castBoolI32, castF32Bool, castF32I32, castI32Bool, castI32F32, not, or, xor } from './logic';
+export { where } from './where';
 export { crossEntropy, crossEntropyGrad } from './loss';
 export { layerNorm, layerNormInputGrad, layerNormWeightGrad } from './norm';
 export { adadelta, adagrad, adam, clipFactor, rmsprop, sgd } from './optim';

@@ -83,6 +83,20 @@ export function sum4(v: v128): f64 {
   return f64x2.extract_lane(pair, 0) + f64x2.extract_lane(pair, 1);
 }
 
+/** Lanes 2 and 3 in f64. */
+@inline
+export function highHalf(v: v128): v128 {
+  return f64x2.promote_low_f32x4(v128.shuffle<f32>(v, v, 2, 3, 2, 3));
+}
+
+/** Four f64 lanes times a scale, in f32. */
+@inline
+export function scaled(low: v128, high: v128, scale: v128): v128 {
+  const a = f32x4.demote_f64x2_zero(f64x2.mul(low, scale));
+  const b = f32x4.demote_f64x2_zero(f64x2.mul(high, scale));
+  return v128.shuffle<f32>(a, b, 0, 1, 4, 5);
+}
+
 /** Largest lane; NaN if any lane is NaN. */
 @inline
 export function max4(v: v128): f32 {

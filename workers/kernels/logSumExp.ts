@@ -1,8 +1,10 @@
 // ln Σ eˣ along the middle axis of [outer, reduce, inner]. The maximum is taken out first, but for an infinite one: so −∞
 // comes of nothing but −∞, and ∞ of any ∞. NaN propagates.
-import { loadTail, storeTail } from './lanes';
+import { highHalf, loadTail, scaled, storeTail } from './lanes';
 import { vexp, vlog } from './math';
-import { BLOCK, highHalf, maxRow, scaled } from './reduce';
+import { BLOCK, maxRow } from './reduce';
+import { NARROW } from './narrowReduce';
+import { narrowLogSumExp } from './narrowSoftmax';
 import { logOne, sumExp } from './softmax';
 
 /** Lanes that are infinite become 0; NaN stays. */
@@ -40,6 +42,13 @@ function columns4(r: i32, reduce: i32, step: usize, x: usize, y: usize): void {
 }
 
 export function reduceLogSumExp(outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  if (inner == 1 && reduce < NARROW) {
+    narrowLogSumExp(outer, reduce, x, y);
+    const done = <usize>(outer & ~3);
+    x += done * <usize>reduce * 4;
+    y += done * 4;
+    outer &= 3;
+  }
   const step = <usize>inner * 4;
   for (; outer > 0; outer--) {
     if (inner == 1) {

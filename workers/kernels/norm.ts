@@ -1,7 +1,10 @@
 // Layer normalisation over the last axis: y = (x − mean)·rstd·gamma + beta, rstd = 1 / √(variance + eps), the variance
 // being the biased one, taken about the mean in a second pass.
-import { loadTail, storeTail, sum4 } from './lanes';
-import { BLOCK, highHalf, scaled, sumRow } from './reduce';
+import { affine } from './channels';
+import { highHalf, loadTail, scaled, storeTail, sum4 } from './lanes';
+import { inputGradFour, normFour } from './narrowNorm';
+import { NARROW } from './narrowReduce';
+import { BLOCK, sumRow } from './reduce';
 
 /** Σ (x − mean)², blocks of 256 terms in f32, totals in f64. */
 export function squaredDeviations(n: i32, x: usize, mean: f32): f64 {
@@ -27,11 +30,6 @@ export function squaredDeviations(n: i32, x: usize, mean: f32): f64 {
     x += 4;
   }
   return total;
-}
-
-@inline
-export function affine(x: v128, mean: v128, rstd: v128, gamma: v128, beta: v128): v128 {
-  return f32x4.add(f32x4.mul(f32x4.mul(f32x4.sub(x, mean), rstd), gamma), beta);
 }
 
 /** y = (x − mean)·rstd·gamma + beta, all of n elements but mean and rstd. */
@@ -69,6 +67,15 @@ export function layerNorm(
   rows: i32, cols: i32, x: usize, gamma: usize, beta: usize, y: usize, mean: usize, rstd: usize, eps: f32,
 ): void {
   const step = <usize>cols * 4;
+  if (cols < NARROW) {
+    for (; rows >= 4; rows -= 4) {
+      normFour(cols, 1, x, gamma, gamma, gamma, gamma, beta, beta, beta, beta, y, mean, rstd, eps);
+      x += 4 * step;
+      y += 4 * step;
+      mean += 16;
+      rstd += 16;
+    }
+  }
   for (; rows > 0; rows--) {
     const mu = <f32>(sumRow(cols, x) / <f64>cols);
     const inverse = rootOf(squaredDeviations(cols, x, mu) / <f64>cols, eps);
@@ -137,6 +144,16 @@ export function layerNormInputGrad(
   rows: i32, cols: i32, x: usize, gamma: usize, mean: usize, rstd: usize, dy: usize, dx: usize,
 ): void {
   const step = <usize>cols * 4;
+  if (cols < 4) {
+    for (; rows >= 4; rows -= 4) {
+      inputGradFour(cols, x, gamma, gamma, gamma, gamma, mean, rstd, dy, dx);
+      x += 4 * step;
+      dy += 4 * step;
+      dx += 4 * step;
+      mean += 16;
+      rstd += 16;
+    }
+  }
   for (; rows > 0; rows--) {
     inputGradRow(cols, x, gamma, load<f32>(mean), load<f32>(rstd), dy, dx);
     x += step;

@@ -1,6 +1,7 @@
 // Reductions of contiguous [outer, reduce, inner] to [outer, inner]. Order of a sum, fixed by the sizes: blocks of BLOCK
 // steps are added in f32, block totals in f64, in ascending order; so the error does not grow with the length.
-import { loadTail, max4, min4, storeTail, sum4 } from './lanes';
+import { highHalf, loadTail, max4, min4, scaled, storeTail, sum4 } from './lanes';
+import { blockSums, NARROW, narrowExtremum, narrowSum, productsOfRows } from './narrowReduce';
 
 /** Steps (of one vector of four, or of one row) added in f32 before the total moves to f64. */
 export const BLOCK = 64;
@@ -32,27 +33,40 @@ export function sumRow(n: i32, x: usize): f64 {
 }
 
 @inline
-export function highHalf(v: v128): v128 {
-  return f64x2.promote_low_f32x4(v128.shuffle<f32>(v, v, 2, 3, 2, 3));
+function loadColumns(r: i32, x: usize): v128 {
+  return r == 4 ? v128.load(x) : loadTail(x, r);
 }
 
+/** Up to four columns (r of them; `whole`: four) of `reduce` rows `step` bytes apart. */
 @inline
-export function scaled(low: v128, high: v128, scale: v128): v128 {
-  const a = f32x4.demote_f64x2_zero(f64x2.mul(low, scale));
-  const b = f32x4.demote_f64x2_zero(f64x2.mul(high, scale));
-  return v128.shuffle<f32>(a, b, 0, 1, 4, 5);
-}
-
-/** Up to four columns (r of them) of `reduce` rows `step` bytes apart. */
-@inline
-function sumColumns4(r: i32, reduce: i32, step: usize, x: usize, y: usize, scale: v128): void {
+function sumColumns4(whole: bool, r: i32, reduce: i32, step: usize, x: usize, y: usize, scale: v128): void {
   let low = f64x2.splat(0);
   let high = low;
+  // Four blocks of whole vectors at once: none waits for its own sum. Loads of fewer columns take as long as the sums.
+  const stride = <usize>BLOCK * step;
+  for (; whole && reduce >= 4 * BLOCK; reduce -= 4 * BLOCK) {
+    let s0 = f32x4.splat(0);
+    let s1 = s0;
+    let s2 = s0;
+    let s3 = s0;
+    for (let i = 0; i < BLOCK; i++) {
+      s0 = f32x4.add(s0, v128.load(x));
+      s1 = f32x4.add(s1, v128.load(x + stride));
+      s2 = f32x4.add(s2, v128.load(x + 2 * stride));
+      s3 = f32x4.add(s3, v128.load(x + 3 * stride));
+      x += step;
+    }
+    low = f64x2.add(f64x2.add(low, f64x2.promote_low_f32x4(s0)), f64x2.promote_low_f32x4(s1));
+    low = f64x2.add(f64x2.add(low, f64x2.promote_low_f32x4(s2)), f64x2.promote_low_f32x4(s3));
+    high = f64x2.add(f64x2.add(high, highHalf(s0)), highHalf(s1));
+    high = f64x2.add(f64x2.add(high, highHalf(s2)), highHalf(s3));
+    x += 3 * stride;
+  }
   while (reduce > 0) {
     let s = f32x4.splat(0);
     const block = min(reduce, BLOCK);
     for (let i = 0; i < block; i++) {
-      s = f32x4.add(s, r == 4 ? v128.load(x) : loadTail(x, r));
+      s = f32x4.add(s, loadColumns(r, x));
       x += step;
     }
     reduce -= block;
@@ -107,6 +121,15 @@ function sumColumns16(reduce: i32, step: usize, x: usize, y: usize, scale: v128)
 export function reduceSum(outer: i32, reduce: i32, inner: i32, x: usize, y: usize, scale: f32): void {
   const step = <usize>inner * 4;
   const factor = f64x2.splat(<f64>scale);
+  const narrow = reduce < NARROW;
+  if (inner == 1 && (narrow || (reduce <= 4 * BLOCK && (reduce & 15) == 0))) {
+    if (narrow) narrowSum(outer, reduce, x, y, scale);
+    else blockSums(outer, reduce, x, y, scale);
+    const done = <usize>(outer & ~3);
+    x += done * <usize>reduce * 4;
+    y += done * 4;
+    outer &= 3;
+  }
   for (; outer > 0; outer--) {
     if (inner == 1) {
       store<f32>(y, <f32>(sumRow(reduce, x) * <f64>scale));
@@ -120,11 +143,11 @@ export function reduceSum(outer: i32, reduce: i32, inner: i32, x: usize, y: usiz
         yp += 64;
       }
       for (; n >= 4; n -= 4) {
-        sumColumns4(4, reduce, step, xp, yp, factor);
+        sumColumns4(true, 4, reduce, step, xp, yp, factor);
         xp += 16;
         yp += 16;
       }
-      if (n > 0) sumColumns4(n, reduce, step, xp, yp, factor);
+      if (n > 0) sumColumns4(false, n, reduce, step, xp, yp, factor);
     }
     x += <usize>reduce * step;
     y += step;
@@ -159,6 +182,13 @@ export function maxRow(n: i32, x: usize): f32 {
 
 @inline
 function reduceExtremum(largest: bool, outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  if (inner == 1 && reduce < NARROW) {
+    narrowExtremum(largest, outer, reduce, x, y);
+    const done = <usize>(outer & ~3);
+    x += done * <usize>reduce * 4;
+    y += done * 4;
+    outer &= 3;
+  }
   const step = <usize>inner * 4;
   for (; outer > 0; outer--) {
     if (inner == 1) {
@@ -168,8 +198,17 @@ function reduceExtremum(largest: bool, outer: i32, reduce: i32, inner: i32, x: u
         const r = min(inner - i, 4);
         let xp = x + <usize>i * 4;
         let s = f32x4.splat(largest ? -Infinity : Infinity);
-        for (let k = 0; k < reduce; k++) {
-          s = extremum(largest, s, r == 4 ? v128.load(xp) : loadTail(xp, r));
+        let s1 = s;
+        let k = reduce;
+        for (; k >= 4; k -= 4) {
+          s = extremum(largest, s, extremum(largest, loadColumns(r, xp), loadColumns(r, xp + step)));
+          xp += 2 * step;
+          s1 = extremum(largest, s1, extremum(largest, loadColumns(r, xp), loadColumns(r, xp + step)));
+          xp += 2 * step;
+        }
+        s = extremum(largest, s, s1);
+        for (; k > 0; k--) {
+          s = extremum(largest, s, loadColumns(r, xp));
           xp += step;
         }
         if (r == 4) v128.store(y + <usize>i * 4, s);
@@ -261,6 +300,13 @@ export function reduceProdI32(outer: i32, reduce: i32, inner: i32, x: usize, y: 
 
 /** y = Π x, in f64 in ascending order, rounded once: only the result can leave the range of f32. */
 export function reduceProd(outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  if (inner == 1) {
+    productsOfRows(outer, reduce, x, y);
+    const done = <usize>(outer & ~3);
+    x += done * <usize>reduce * 4;
+    y += done * 4;
+    outer &= 3;
+  }
   const step = <usize>inner * 4;
   const one = f64x2.splat(1);
   for (; outer > 0; outer--) {

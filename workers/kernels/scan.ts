@@ -1,7 +1,6 @@
 // Running sums along the middle axis of [outer, size, inner], in the order of the axis (from its end where reverse is 1).
 // exclusive 1: each sum leaves out its own entry.
-import { loadTail, storeTail } from './lanes';
-import { highHalf, scaled } from './reduce';
+import { highHalf, loadTail, scaled, storeTail } from './lanes';
 
 /** The sums of f32 are carried in f64 and rounded once each. */
 export function cumSum(outer: i32, size: i32, inner: i32, exclusive: i32, reverse: i32, x: usize, y: usize): void {

@@ -1,6 +1,8 @@
 // Softmax and log-softmax over rows. The maximum is subtracted first; a row of nothing but −∞ gives NaN, as PyTorch's.
 import { loadTail, storeTail } from './lanes';
 import { vexp, vlog } from './math';
+import { NARROW } from './narrowReduce';
+import { narrowLogSoftmax, narrowLogSoftmaxGrad, narrowSoftmax, narrowSoftmaxGrad } from './narrowSoftmax';
 import { maxRow, sumRow } from './reduce';
 
 /** y = e^(x − shift). Four vectors a turn, as in elementwise.ts. */
@@ -89,6 +91,13 @@ export function logOne(x: f32): f32 {
 }
 
 export function softmax(rows: i32, cols: i32, x: usize, y: usize): void {
+  if (cols < NARROW) {
+    narrowSoftmax(rows, cols, x, y);
+    const done = <usize>(rows & ~3) * <usize>cols * 4;
+    x += done;
+    y += done;
+    rows &= 3;
+  }
   const step = <usize>cols * 4;
   for (; rows > 0; rows--) {
     expRow(cols, x, y, maxRow(cols, x));
@@ -123,6 +132,15 @@ export function dotRow(n: i32, a: usize, b: usize): f64 {
 
 /** dx = y·(dy − Σ y·dy), y the output of softmax. */
 export function softmaxGrad(rows: i32, cols: i32, y: usize, dy: usize, dx: usize): void {
+  // Of more columns a row alone is as fast: it has no exponential, or whole vectors of them.
+  if (cols <= 4) {
+    narrowSoftmaxGrad(rows, cols, y, dy, dx);
+    const done = <usize>(rows & ~3) * <usize>cols * 4;
+    y += done;
+    dy += done;
+    dx += done;
+    rows &= 3;
+  }
   for (; rows > 0; rows--) {
     const dot = f32x4.splat(<f32>dotRow(cols, y, dy));
     let n = cols;
@@ -143,6 +161,13 @@ export function softmaxGrad(rows: i32, cols: i32, y: usize, dy: usize, dx: usize
 
 /** y = (x − max) − log Σ e^(x − max). */
 export function logSoftmax(rows: i32, cols: i32, x: usize, y: usize): void {
+  if (cols < NARROW) {
+    narrowLogSoftmax(rows, cols, x, y);
+    const done = <usize>(rows & ~3) * <usize>cols * 4;
+    x += done;
+    y += done;
+    rows &= 3;
+  }
   for (; rows > 0; rows--) {
     const m = maxRow(cols, x);
     const top = f32x4.splat(m);
@@ -163,6 +188,14 @@ export function logSoftmax(rows: i32, cols: i32, x: usize, y: usize): void {
 
 /** dx = dy − e^y·Σ dy, y the output of logSoftmax. */
 export function logSoftmaxGrad(rows: i32, cols: i32, y: usize, dy: usize, dx: usize): void {
+  if (cols < 8) {
+    narrowLogSoftmaxGrad(rows, cols, y, dy, dx);
+    const done = <usize>(rows & ~3) * <usize>cols * 4;
+    y += done;
+    dy += done;
+    dx += done;
+    rows &= 3;
+  }
   for (; rows > 0; rows--) {
     const sum = f32x4.splat(<f32>sumRow(cols, dy));
     let n = cols;

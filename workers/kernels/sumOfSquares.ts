@@ -1,7 +1,7 @@
 // Σ x² along the middle axis of contiguous [outer, reduce, inner]. Squares of f32 are exact in f64, and are added there: in
 // a row in eight interleaved sums, in a column in ascending order. The order is a function of the sizes alone.
-import { loadTail, storeTail } from './lanes';
-import { highHalf, scaled } from './reduce';
+import { highHalf, loadTail, scaled, storeTail } from './lanes';
+import { narrowSquares } from './narrowReduce';
 
 @inline
 function addLow(total: v128, v: v128): v128 {
@@ -57,6 +57,13 @@ function squaresOfColumns4(r: i32, reduce: i32, step: usize, x: usize, y: usize)
 }
 
 export function reduceSumOfSquares(outer: i32, reduce: i32, inner: i32, x: usize, y: usize): void {
+  if (inner == 1 && reduce < 8) {
+    narrowSquares(outer, reduce, x, y);
+    const done = <usize>(outer & ~3);
+    x += done * <usize>reduce * 4;
+    y += done * 4;
+    outer &= 3;
+  }
   const step = <usize>inner * 4;
   for (; outer > 0; outer--) {
     if (inner == 1) {

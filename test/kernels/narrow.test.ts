@@ -1,0 +1,184 @@
+// Narrow rows and small planes go four rows, or two channels, at once: each has the bits that it has alone.
+import { describe, expect, it } from 'vitest';
+import { f32, normal, random, run } from './harness.ts';
+
+const SPECIAL = [Number.NaN, Infinity, -Infinity, -0, 0, 1e30];
+
+/** Roughly normal values, here and there a special one. */
+function values(n: number, seed: number): Float32Array {
+  const r = random(seed);
+  return normal(n, seed + 1).map((v) => (r() < 0.04 ? SPECIAL[Math.floor(r() * SPECIAL.length)]! : v));
+}
+
+type Out = ReturnType<typeof run>;
+/** As bits, but that one NaN is as good as another. */
+const bitsOf = (a: ArrayLike<number>) => Array.from(a, (v) => (Object.is(v, -0) ? '-0' : String(v)));
+
+interface Operand {
+  /** Elements a row, or elements that all rows share. */
+  readonly each?: number;
+  readonly shared?: number;
+}
+
+/** A kernel on `rows` rows at once, and on each of them alone. */
+function both(
+  rows: number,
+  operands: readonly Operand[],
+  outputs: readonly number[],
+  call: (rows: number, inputs: { in: Float32Array }[], outs: { out: Float32Array }[]) => Out,
+) {
+  const data = operands.map(({ each, shared }, i) => values(each === undefined ? shared! : each * rows, 7 * i + rows));
+  const part = (from: number, to: number) =>
+    call(
+      to - from,
+      operands.map(({ each }, i) => ({ in: each === undefined ? data[i]! : data[i]!.slice(from * each, to * each) })),
+      outputs.map((each) => f32(each * (to - from))),
+    );
+  const alone = Array.from({ length: rows }, (_, row) => part(row, row + 1));
+  return {
+    together: part(0, rows).map(bitsOf),
+    alone: outputs.map((_, o) => alone.flatMap((parts) => bitsOf(parts[o]!))),
+  };
+}
+
+describe.each([1, 2, 3, 4, 5, 7, 8, 10, 11, 15, 16, 32, 64])('seven rows of %i columns', (cols) => {
+  const row = { each: cols };
+  const one = { each: 1 };
+  const weights = { shared: cols };
+  it.each(['reduceSum', 'reduceMax', 'reduceMin', 'reduceProd', 'reduceSumOfSquares', 'reduceLogSumExp'])(
+    '%s',
+    (name) => {
+      const scale = name === 'reduceSum' ? [1 / 3] : [];
+      const { together, alone } = both(7, [row], [1], (n, [x], [y]) => run(name, n, cols, 1, x!, y!, ...scale));
+      expect(together).toEqual(alone);
+    },
+  );
+  it.each(['softmax', 'logSoftmax'])('%s', (name) => {
+    const { together, alone } = both(7, [row], [cols], (n, [x], [y]) => run(name, n, cols, x!, y!));
+    expect(together).toEqual(alone);
+  });
+  it.each(['softmax', 'logSoftmax'])('%s in place', (name) => {
+    const x = values(7 * cols, 1);
+    const [apart] = run(name, 7, cols, { in: x }, f32(7 * cols));
+    expect(run(name, 7, cols, { inout: x }, { same: 2 })[0]).toEqual(apart);
+  });
+  it.each(['softmaxGrad', 'logSoftmaxGrad'])('%s', (name) => {
+    const { together, alone } = both(7, [row, row], [cols], (n, [y, dy], [dx]) => run(name, n, cols, y!, dy!, dx!));
+    expect(together).toEqual(alone);
+  });
+  it('layerNorm and its gradient', () => {
+    const forward = both(7, [row, weights, weights], [cols, 1, 1], (n, inputs, outs) =>
+      run('layerNorm', n, cols, ...inputs, ...outs, 1e-3),
+    );
+    expect(forward.together).toEqual(forward.alone);
+    const back = both(7, [row, weights, one, one, row], [cols], (n, inputs, outs) =>
+      run('layerNormInputGrad', n, cols, ...inputs, ...outs),
+    );
+    expect(back.together).toEqual(back.alone);
+  });
+});
+
+it.each([1, 2, 3])('an infinite mean of one of four rows of %i columns is what it is alone', (cols) => {
+  const mean = Float32Array.of(0.5, Infinity, -0.5, 0);
+  const [x, dy] = [normal(4 * cols, 1), normal(4 * cols, 2)];
+  const [gamma, rstd] = [normal(cols, 3), Float32Array.of(1, 2, 3, Infinity)];
+  const part = (from: number, to: number) =>
+    run(
+      'layerNormInputGrad',
+      ...[to - from, cols],
+      { in: x.slice(from * cols, to * cols) },
+      { in: gamma },
+      { in: mean.slice(from, to) },
+      { in: rstd.slice(from, to) },
+      { in: dy.slice(from * cols, to * cols) },
+      f32((to - from) * cols),
+    )[0]!;
+  expect(bitsOf(part(0, 4))).toEqual([0, 1, 2, 3].flatMap((row) => bitsOf(part(row, row + 1))));
+});
+
+describe.each([
+  [1, 1],
+  [1, 2],
+  [1, 3],
+  [1, 4],
+  [1, 7],
+  [1, 9],
+  [3, 1],
+  [3, 4],
+  [5, 3],
+  [20, 1],
+  [9, 4],
+])('groups of %i channels of %i places', (size, spatial) => {
+  it('seven samples have the bits of each alone', () => {
+    const groups = 3;
+    const sample = { each: groups * size * spatial };
+    const weights = { shared: groups * size };
+    const rows = { each: groups };
+    const forward = both(7, [sample, weights, weights], [sample.each, groups, groups], (n, inputs, outs) =>
+      run('groupNorm', n, groups, size, spatial, ...inputs, ...outs, 1e-3),
+    );
+    expect(forward.together).toEqual(forward.alone);
+    const back = both(7, [sample, weights, rows, rows, sample], [sample.each], (n, inputs, outs) =>
+      run('groupNormInputGrad', n, groups, size, spatial, ...inputs, ...outs),
+    );
+    expect(back.together).toEqual(back.alone);
+  });
+});
+
+describe.each([1, 2, 3, 4, 5, 7, 8, 9, 16, 64])('channels of %i places', (spatial) => {
+  const samples = 5;
+  const channels = 3;
+  const all = samples * channels * spatial;
+  /** One channel of [samples, channels, spatial]. */
+  const channelOf = (data: ArrayLike<number>, c: number) =>
+    Float32Array.from(
+      { length: samples * spatial },
+      (_, i) => data[(Math.floor(i / spatial) * channels + c) * spatial + (i % spatial)]!,
+    );
+  const [x, dy] = [values(all, 1), values(all, 2)];
+  const [gamma, beta, mean] = [3, 4, 5].map((seed) => normal(channels, seed)) as [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
+  const variance = normal(channels, 6).map((v) => 0.5 + v * v);
+  // The reference of small planes is a channel by itself: one of [samples, 1, spatial].
+  const cases = {
+    batchNorm: { inputs: [x, gamma, beta], outputs: [all, channels, channels] },
+    batchNormInference: { inputs: [x, gamma, beta, mean, variance], outputs: [all] },
+    batchNormInputGrad: { inputs: [x, gamma, mean, variance, dy], outputs: [all] },
+    batchNormWeightGrad: { inputs: [x, mean, variance, dy], outputs: [channels, channels] },
+  };
+  it.each(Object.entries(cases))('%s', (name, { inputs, outputs }) => {
+    const together = run(
+      name,
+      samples,
+      channels,
+      spatial,
+      ...inputs.map((d) => ({ in: d })),
+      ...outputs.map(f32),
+      1e-3,
+    );
+    for (let c = 0; c < channels; c++) {
+      const own = inputs.map((d) => ({ in: d.length === all ? channelOf(d, c) : d.slice(c, c + 1) }));
+      const alone = run(name, samples, 1, spatial, ...own, ...outputs.map((n) => f32(n / channels)), 1e-3);
+      const part = together.map((d) => (d.length === all ? channelOf(d, c) : d.slice(c, c + 1)));
+      expect(part.map(bitsOf)).toEqual(alone.map(bitsOf));
+    }
+  });
+  it('groupNormWeightGrad', () => {
+    const [means, roots] = [values(samples * channels, 7), values(samples * channels, 8)];
+    const together = run(
+      'groupNormWeightGrad',
+      ...[samples, channels, 1, spatial],
+      ...[x, means, roots, dy].map((d) => ({ in: d })),
+      ...[f32(channels), f32(channels)],
+    );
+    for (let c = 0; c < channels; c++) {
+      const column = (d: Float32Array) => d.filter((_, i) => i % channels === c);
+      const own = [channelOf(x, c), column(means), column(roots), channelOf(dy, c)].map((d) => ({ in: d }));
+      const alone = run('groupNormWeightGrad', samples, 1, 1, spatial, ...own, f32(1), f32(1));
+      expect(together.map((d) => bitsOf(d.slice(c, c + 1)))).toEqual(alone.map(bitsOf));
+    }
+  });
+});
