@@ -1,8 +1,8 @@
 // Mean pooling and its transpose, over volumes and windows as in windows.ts; small planes four at once, large ones row by row, as
 // in pool.ts. Both add in the same order: what a frame holds around a plane adds +0 to sums that begin as +0.
 import { fillRow, gather4 } from './lanes';
-import { laneOf, unweave, weave } from './planes';
-import { endTap, firstTap, framed, frameElements, PENDING, runOf, unweaveVolume, weaveVolume } from './windows';
+import { toLane, unweave, weave } from './planes';
+import { endTap, firstTap, framed, frameElements, isAlone, PENDING, runOf, unweaveVolume, weaveVolume } from './windows';
 
 /**
  * Taps that an average divides by along one axis: those inside [0, end) or, where padding counts, from the first one to
@@ -109,38 +109,46 @@ function averageFrame(
   frame: usize, pending: usize, y: usize,
 ): void {
   const plane = <usize>(od * oh * ow) * 4;
-  const row = <usize>(dh * fw) * 16;
+  const one = toLane(1, left, plane);
+  const two = toLane(2, left, plane);
+  const three = toLane(3, left, plane);
   const tap = <usize>dw * 16;
+  const row = <usize>(dh * fw) * 16;
+  const slice = <usize>(dd * fh * fw) * 16;
   let slot: usize = 0;
   for (let i = 0; i < od; i++) {
     const slices = counted(i * sd - pd, dd, kd, ed, includePad);
     for (let j = 0; j < oh; j++) {
       const area = slices * counted(j * sh - ph, dh, kh, eh, includePad);
+      let window = frame + <usize>((i * sd * fh + j * sh) * fw) * 16;
       for (let k = 0; k < ow; k++) {
         let sum = f32x4.splat(0);
-        for (let o = 0; o < kd; o++) {
-          let from = frame + <usize>(((i * sd + o * dd) * fh + j * sh) * fw + k * sw) * 16;
+        let from = window;
+        for (let o = kd; o > 0; o--) {
+          let line = from;
           for (let p = kh; p > 0; p--) {
-            let s = from;
+            let s = line;
             for (let q = kw; q > 0; q--) {
               sum = f32x4.add(sum, v128.load(s));
               s += tap;
             }
-            from += row;
+            line += row;
           }
+          from += slice;
         }
+        window += <usize>sw * 16;
         const divisor = <f32>(area * counted(k * sw - pw, dw, kw, ew, includePad));
         v128.store(pending + slot, f32x4.div(sum, f32x4.splat(divisor)));
         slot += 16;
         if (slot == 64) {
-          unweave(4, pending, y, laneOf(y, 1, left, plane), laneOf(y, 2, left, plane), laneOf(y, 3, left, plane));
+          unweave(4, pending, y, y + one, y + two, y + three);
           y += 16;
           slot = 0;
         }
       }
     }
   }
-  unweave(<i32>(slot >> 4), pending, y, laneOf(y, 1, left, plane), laneOf(y, 2, left, plane), laneOf(y, 3, left, plane));
+  unweave(<i32>(slot >> 4), pending, y, y + one, y + two, y + three);
 }
 
 /** avgPool in frames of n elements. */
@@ -157,7 +165,11 @@ function averagePlanes(
   fillRow(4 * n, f32x4.splat(0), frame);
   for (; NC > 0; NC -= 4) {
     const left = min(NC, 4);
-    weaveVolume(D, H, W, fh, fw, x, laneOf(x, 1, left, plane), laneOf(x, 2, left, plane), laneOf(x, 3, left, plane), inside);
+    if (isAlone(left, ow)) {
+      averageRows(1, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, ed, eh, ew, includePad, x, y);
+      return;
+    }
+    weaveVolume(left, D, H, W, fh, fw, x, inside);
     averageFrame(left, fh, fw, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, ed, eh, ew, includePad, frame, ws, y);
     x += 4 * plane;
     y += <usize>(od * oh * ow) * 16;
@@ -251,17 +263,22 @@ function spreadFrame(
   frame: usize, pending: usize, dy: usize,
 ): void {
   const plane = <usize>(od * oh * ow) * 4;
-  const row = <usize>(dh * fw) * 16;
+  const one = toLane(1, left, plane);
+  const two = toLane(2, left, plane);
+  const three = toLane(3, left, plane);
   const tap = <usize>dw * 16;
+  const row = <usize>(dh * fw) * 16;
+  const slice = <usize>(dd * fh * fw) * 16;
   let rest = od * oh * ow;
   let slot: usize = 64;
   for (let i = 0; i < od; i++) {
     const slices = counted(i * sd - pd, dd, kd, ed, includePad);
     for (let j = 0; j < oh; j++) {
       const area = slices * counted(j * sh - ph, dh, kh, eh, includePad);
+      let window = frame + <usize>((i * sd * fh + j * sh) * fw) * 16;
       for (let k = 0; k < ow; k++) {
         if (slot == 64) {
-          weave(min(rest, 4), dy, laneOf(dy, 1, left, plane), laneOf(dy, 2, left, plane), laneOf(dy, 3, left, plane), pending);
+          weave(min(rest, 4), dy, dy + one, dy + two, dy + three, pending);
           dy += 16;
           rest -= 4;
           slot = 0;
@@ -269,17 +286,20 @@ function spreadFrame(
         const divisor = <f32>(area * counted(k * sw - pw, dw, kw, ew, includePad));
         const share = f32x4.div(v128.load(pending + slot), f32x4.splat(divisor));
         slot += 16;
-        for (let o = 0; o < kd; o++) {
-          let to = frame + <usize>(((i * sd + o * dd) * fh + j * sh) * fw + k * sw) * 16;
+        let to = window;
+        for (let o = kd; o > 0; o--) {
+          let line = to;
           for (let p = kh; p > 0; p--) {
-            let d = to;
+            let d = line;
             for (let q = kw; q > 0; q--) {
               v128.store(d, f32x4.add(v128.load(d), share));
               d += tap;
             }
-            to += row;
+            line += row;
           }
+          to += slice;
         }
+        window += <usize>sw * 16;
       }
     }
   }
@@ -300,7 +320,7 @@ function spreadPlanes(
     const left = min(NC, 4);
     fillRow(4 * n, f32x4.splat(0), frame);
     spreadFrame(left, fh, fw, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, ed, eh, ew, includePad, frame, ws, dy);
-    unweaveVolume(D, H, W, fh, fw, inside, dx, laneOf(dx, 1, left, plane), laneOf(dx, 2, left, plane), laneOf(dx, 3, left, plane));
+    unweaveVolume(left, D, H, W, fh, fw, inside, dx);
     dy += <usize>(od * oh * ow) * 16;
     dx += 4 * plane;
   }

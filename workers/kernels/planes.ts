@@ -2,10 +2,10 @@
 // to four at once, however short its rows and wherever its edges. Where fewer than four are left, the last stands in their lanes.
 import { transposeRows } from './lanes';
 
-/** Where lane `lane` of `left` planes, `plane` bytes apart from p on, has its plane. */
+/** Bytes from the first of `left` planes to that of lane `lane`; planes of `plane` bytes. */
 @inline
-export function laneOf(p: usize, lane: i32, left: i32, plane: usize): usize {
-  return p + <usize>min(lane, left - 1) * plane;
+export function toLane(lane: i32, left: i32, plane: usize): usize {
+  return <usize>min(lane, left - 1) * plane;
 }
 
 /** n elements of four planes, from p0 to p3 on → n vectors. */

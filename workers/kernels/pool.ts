@@ -3,8 +3,8 @@
 // the padding have equal boxes, so a row of outputs is one run of these and single windows before and behind it. A helper
 // does a run against one slice of the boxes: it knows nothing of edges, and its few values fit the registers.
 import { everySecond, fillRow, gather4 } from './lanes';
-import { laneOf, unweave } from './planes';
-import { areSquares, endTap, firstTap, framed, frameElements, PENDING, runOf, weaveVolume } from './windows';
+import { toLane, unweave } from './planes';
+import { areSquares, endTap, firstTap, framed, frameElements, isAlone, PENDING, runOf, weaveVolume } from './windows';
 
 /** Four elements of x `stride` elements apart, the first at k; nothing behind the fourth is read. */
 @inline
@@ -194,43 +194,52 @@ function maxFrame(
   frame: usize, pending: usize, y: usize, idx: usize,
 ): void {
   const plane = <usize>(od * oh * ow) * 4;
-  const row = <usize>(dh * fw) * 16;
+  const one = toLane(1, left, plane);
+  const two = toLane(2, left, plane);
+  const three = toLane(3, left, plane);
   const tap = <usize>dw * 16;
+  const row = <usize>(dh * fw) * 16;
+  const slice = <usize>(dd * fh * fw) * 16;
   let slot: usize = 0;
   for (let i = 0; i < od; i++) {
     const front = i * sd - pd;
-    const o0 = firstTap(front, dd);
     for (let j = 0; j < oh; j++) {
       const top = j * sh - ph;
-      const p0 = firstTap(top, dh);
+      const begin = (front * H + top) * W;
+      const before = (firstTap(front, dd) * dd * H + firstTap(top, dh) * dh) * W;
+      let window = frame + <usize>((i * sd * fh + j * sh) * fw) * 16;
       for (let k = 0; k < ow; k++) {
         const first = k * sw - pw;
-        const cell = ((front + o0 * dd) * H + top + p0 * dh) * W + first + firstTap(first, dw) * dw;
         let best = f32x4.splat(-Infinity);
-        let place = i32x4.splat(cell);
-        for (let o = 0; o < kd; o++) {
-          let at = ((front + o * dd) * H + top) * W + first;
-          let from = frame + <usize>(((i * sd + o * dd) * fh + j * sh) * fw + k * sw) * 16;
+        let place = i32x4.splat(begin + before + first + firstTap(first, dw) * dw);
+        let from = window;
+        let at = begin + first;
+        for (let o = kd; o > 0; o--) {
+          let line = from;
+          let to = at;
           for (let p = kh; p > 0; p--) {
-            let s = from;
-            let to = at;
+            let s = line;
+            let here = i32x4.splat(to);
             for (let q = kw; q > 0; q--) {
               const v = v128.load(s);
-              place = v128.bitselect(i32x4.splat(to), place, f32x4.lt(best, v));
+              place = v128.bitselect(here, place, f32x4.lt(best, v));
               best = f32x4.pmax(best, v);
+              here = i32x4.add(here, i32x4.splat(dw));
               s += tap;
-              to += dw;
             }
-            from += row;
-            at += dh * W;
+            line += row;
+            to += dh * W;
           }
+          from += slice;
+          at += dd * H * W;
         }
+        window += <usize>sw * 16;
         v128.store(pending + slot, best);
         v128.store(pending + slot, place, 64);
         slot += 16;
         if (slot == 64) {
-          unweave(4, pending, y, laneOf(y, 1, left, plane), laneOf(y, 2, left, plane), laneOf(y, 3, left, plane));
-          unweave(4, pending + 64, idx, laneOf(idx, 1, left, plane), laneOf(idx, 2, left, plane), laneOf(idx, 3, left, plane));
+          unweave(4, pending, y, y + one, y + two, y + three);
+          unweave(4, pending + 64, idx, idx + one, idx + two, idx + three);
           y += 16;
           idx += 16;
           slot = 0;
@@ -238,9 +247,8 @@ function maxFrame(
       }
     }
   }
-  const n = <i32>(slot >> 4);
-  unweave(n, pending, y, laneOf(y, 1, left, plane), laneOf(y, 2, left, plane), laneOf(y, 3, left, plane));
-  unweave(n, pending + 64, idx, laneOf(idx, 1, left, plane), laneOf(idx, 2, left, plane), laneOf(idx, 3, left, plane));
+  unweave(<i32>(slot >> 4), pending, y, y + one, y + two, y + three);
+  unweave(<i32>(slot >> 4), pending + 64, idx, idx + one, idx + two, idx + three);
 }
 
 /** maxPool in frames of n elements. */
@@ -257,8 +265,9 @@ function maxPlanes(
   fillRow(4 * n, f32x4.splat(-Infinity), frame);
   for (; NC > 0; NC -= 4) {
     const left = min(NC, 4);
-    weaveVolume(D, H, W, fh, fw, x, laneOf(x, 1, left, plane), laneOf(x, 2, left, plane), laneOf(x, 3, left, plane), inside);
-    if (holdsNaN(n, frame)) maxRows(left, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, y, idx);
+    const byRows = isAlone(left, ow);
+    if (!byRows) weaveVolume(left, D, H, W, fh, fw, x, inside);
+    if (byRows || holdsNaN(n, frame)) maxRows(left, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, y, idx);
     else maxFrame(left, H, W, fh, fw, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, frame, ws, y, idx);
     x += 4 * plane;
     y += 4 * pooled;
@@ -304,8 +313,10 @@ export function maxPoolGrad(NC: i32, inside: i32, outside: i32, dy: usize, idx: 
   const plane = <usize>inside * 4;
   const pooled = <usize>outside * 4;
   memory.fill(dx, 0, <usize>NC * plane);
-  // Windows that overlap often have one maximum: four planes in turn, so that a sum does not wait for the one before.
-  for (; NC >= 4; NC -= 4) {
+  // Windows that overlap often have one maximum: four planes in turn, so that a sum does not wait for the one before. Planes of a
+  // page would have the processor take equal places of two for one.
+  const inTurn = inside < 1024;
+  for (; inTurn && NC >= 4; NC -= 4) {
     for (let k = outside; k > 0; k--) {
       addAt(inside, dy, idx, dx);
       addAt(inside, dy + pooled, idx + pooled, dx + plane);

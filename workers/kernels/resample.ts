@@ -1,7 +1,6 @@
 // Weighted sums of places along one axis, [outer, n, inner] → [outer, m, inner], and the adjoint. Tables index and weight:
 // [m, taps]. An index outside 0…n − 1 traps.
 import { loadTail, storeTail } from './lanes';
-import { laneOf } from './planes';
 
 @inline
 function placeOf(index: usize, n: i32): usize {
@@ -16,15 +15,10 @@ function resampleLines(
 ): void {
   const line = <usize>n * 4;
   const made = <usize>m * 4;
-  for (; outer > 0; outer -= 4) {
-    // Where fewer than four are left, the last is made again.
-    const x1 = laneOf(x, 1, outer, line);
-    const x2 = laneOf(x, 2, outer, line);
-    const x3 = laneOf(x, 3, outer, line);
-    let y0 = y;
-    let y1 = laneOf(y, 1, outer, made);
-    let y2 = laneOf(y, 2, outer, made);
-    let y3 = laneOf(y, 3, outer, made);
+  for (; outer >= 4; outer -= 4) {
+    const x1 = x + line;
+    const x2 = x1 + line;
+    const x3 = x2 + line;
     let at = index;
     let w = weight;
     for (let i = m; i > 0; i--) {
@@ -46,17 +40,31 @@ function resampleLines(
       }
       at += 4;
       w += 4;
-      store<f32>(y0, s0);
-      store<f32>(y1, s1);
-      store<f32>(y2, s2);
-      store<f32>(y3, s3);
-      y0 += 4;
-      y1 += 4;
-      y2 += 4;
-      y3 += 4;
+      store<f32>(y, s0);
+      store<f32>(y + made, s1);
+      store<f32>(y + 2 * made, s2);
+      store<f32>(y + 3 * made, s3);
+      y += 4;
     }
     x += 4 * line;
-    y += 4 * made;
+    y += 3 * made;
+  }
+  for (; outer > 0; outer--) {
+    let at = index;
+    let w = weight;
+    for (let i = m; i > 0; i--) {
+      let sum = load<f32>(w) * load<f32>(x + placeOf(at, n) * 4);
+      for (let k = taps - 1; k > 0; k--) {
+        at += 4;
+        w += 4;
+        sum += load<f32>(w) * load<f32>(x + placeOf(at, n) * 4);
+      }
+      at += 4;
+      w += 4;
+      store<f32>(y, sum);
+      y += 4;
+    }
+    x += line;
   }
 }
 

@@ -1,7 +1,7 @@
 // How windows of a pooling lie over volumes ([N·C] of D×H×W; fewer spatial axes have leading sizes, kernels, strides and
 // dilations of 1 and no padding there). Windows may hang over any edge; the padding behind an axis follows from its output size.
 
-import { unweave, weave } from './planes';
+import { toLane, unweave, weave } from './planes';
 
 /** First kernel tap whose position first + tap·step is ≥ 0. */
 @inline
@@ -64,11 +64,19 @@ export function poolWorkspace(
   return n == 0 ? 0 : <i32>PENDING + 16 * n;
 }
 
-/** Four volumes → their frames' inner part, which begins at `to`; frames of fh × fw a slice. */
+/** The last plane where no other shares its vectors: rows of eight outputs or more then go quicker one by one. */
 @inline
-export function weaveVolume(
-  D: i32, H: i32, W: i32, fh: i32, fw: i32, p0: usize, p1: usize, p2: usize, p3: usize, to: usize,
-): void {
+export function isAlone(left: i32, ow: i32): bool {
+  return left == 1 && ow >= 8;
+}
+
+/** `left` (up to four) volumes from x on → their frames' inner part, which begins at `to`; frames of fh × fw a slice. */
+@inline
+export function weaveVolume(left: i32, D: i32, H: i32, W: i32, fh: i32, fw: i32, x: usize, to: usize): void {
+  const plane = <usize>(D * H * W) * 4;
+  const one = toLane(1, left, plane);
+  const two = toLane(2, left, plane);
+  const three = toLane(3, left, plane);
   const whole = W == fw && H == fh; // then one row
   const rows = whole ? 1 : H;
   const n = whole ? D * H * W : W;
@@ -76,11 +84,8 @@ export function weaveVolume(
   for (let i = whole ? 1 : D; i > 0; i--) {
     let at = to;
     for (let j = rows; j > 0; j--) {
-      weave(n, p0, p1, p2, p3, at);
-      p0 += step;
-      p1 += step;
-      p2 += step;
-      p3 += step;
+      weave(n, x, x + one, x + two, x + three, at);
+      x += step;
       at += <usize>fw * 16;
     }
     to += <usize>(fh * fw) * 16;
@@ -89,9 +94,11 @@ export function weaveVolume(
 
 /** The way back. */
 @inline
-export function unweaveVolume(
-  D: i32, H: i32, W: i32, fh: i32, fw: i32, from: usize, p0: usize, p1: usize, p2: usize, p3: usize,
-): void {
+export function unweaveVolume(left: i32, D: i32, H: i32, W: i32, fh: i32, fw: i32, from: usize, x: usize): void {
+  const plane = <usize>(D * H * W) * 4;
+  const one = toLane(1, left, plane);
+  const two = toLane(2, left, plane);
+  const three = toLane(3, left, plane);
   const whole = W == fw && H == fh;
   const rows = whole ? 1 : H;
   const n = whole ? D * H * W : W;
@@ -99,11 +106,8 @@ export function unweaveVolume(
   for (let i = whole ? 1 : D; i > 0; i--) {
     let at = from;
     for (let j = rows; j > 0; j--) {
-      unweave(n, at, p0, p1, p2, p3);
-      p0 += step;
-      p1 += step;
-      p2 += step;
-      p3 += step;
+      unweave(n, at, x, x + one, x + two, x + three);
+      x += step;
       at += <usize>fw * 16;
     }
     from += <usize>(fh * fw) * 16;
