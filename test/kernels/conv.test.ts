@@ -345,6 +345,9 @@ describe('pools', () => {
     { NC: 10, size: plane(6, 6), k: plane(2, 2), s: [1, 2, 2] },
     { NC: 6, size: plane(1, 1), k: plane(1, 1) },
     { NC: 9, size: [3, 4, 5], k: [2, 3, 2], s: [1, 2, 1], p: [1, 1, 0], e: [0, 1, 1], d: [1, 1, 2] },
+    // The last plane shares its vectors with none.
+    { NC: 5, size: plane(7, 12), k: plane(3, 3), p: [0, 1, 1] },
+    { NC: 1, size: [2, 6, 20], k: [2, 2, 3], s: [1, 1, 2], p: [1, 0, 1], d: [1, 2, 1] },
     // Too large for a frame.
     { NC: 2, size: plane(36, 35), k: plane(3, 3), p: [0, 1, 1] },
     { NC: 1, size: plane(39, 37), k: plane(3, 2), s: [1, 2, 1], p: [0, 1, 1], e: [0, 2, 0], d: [1, 1, 3] },
