@@ -344,6 +344,7 @@ describe('pools', () => {
     { NC: 7, size: plane(2, 2), k: plane(2, 2), s: [1, 2, 2] },
     { NC: 10, size: plane(6, 6), k: plane(2, 2), s: [1, 2, 2] },
     { NC: 6, size: plane(1, 1), k: plane(1, 1) },
+    { NC: 9, size: plane(2, 3), k: plane(2, 3) },
     { NC: 9, size: [3, 4, 5], k: [2, 3, 2], s: [1, 2, 1], p: [1, 1, 0], e: [0, 1, 1], d: [1, 1, 2] },
     // The last plane shares its vectors with none.
     { NC: 5, size: plane(7, 12), k: plane(3, 3), p: [0, 1, 1] },
