@@ -339,11 +339,27 @@ describe('pools', () => {
     { NC: 2, size: [4, 4, 15], k: [2, 2, 2], s: [2, 2, 2] },
     { NC: 2, size: [3, 5, 9], k: [1, 2, 2], s: [1, 2, 2] },
     { NC: 1, size: plane(5, 11), k: plane(2, 2), s: [1, 2, 2], e: [0, 1, 1] },
+    { NC: 4, size: plane(4, 4), k: plane(3, 3), p: [0, 1, 1] },
+    { NC: 5, size: plane(8, 8), k: plane(3, 3), s: [1, 2, 2], p: [0, 1, 1] },
+    { NC: 7, size: plane(2, 2), k: plane(2, 2), s: [1, 2, 2] },
+    { NC: 10, size: plane(6, 6), k: plane(2, 2), s: [1, 2, 2] },
+    { NC: 6, size: plane(1, 1), k: plane(1, 1) },
+    { NC: 9, size: plane(2, 3), k: plane(2, 3) },
+    { NC: 9, size: [3, 4, 5], k: [2, 3, 2], s: [1, 2, 1], p: [1, 1, 0], e: [0, 1, 1], d: [1, 1, 2] },
+    // The last plane shares its vectors with none.
+    { NC: 5, size: plane(7, 12), k: plane(3, 3), p: [0, 1, 1] },
+    { NC: 1, size: [2, 6, 20], k: [2, 2, 3], s: [1, 1, 2], p: [1, 0, 1], d: [1, 2, 1] },
+    // Too large for a frame.
+    { NC: 2, size: plane(36, 35), k: plane(3, 3), p: [0, 1, 1] },
+    { NC: 1, size: plane(39, 37), k: plane(3, 2), s: [1, 2, 1], p: [0, 1, 1], e: [0, 2, 0], d: [1, 1, 3] },
+    { NC: 2, size: plane(1, 1301), k: plane(1, 5), s: [1, 1, 3], p: [0, 0, 2] },
+    { NC: 1, size: [11, 12, 10], k: [3, 2, 3], s: [1, 2, 2], p: [1, 0, 1] },
   ];
   POOLS.forEach(({ NC, ...c }, index) => {
     const w = slide(c);
     const out = NC * w.outside;
     const ints = [NC, ...c.size, ...w.window, ...w.out];
+    const wsOf = (largest: number) => ({ ws: kernels.poolWorkspace!(largest, ...ints.slice(1)) });
     const planes = [NC, w.inside, w.outside];
     const cellsOf = Array.from({ length: w.outside }, (): number[] => []);
     for (const [o, , at] of w.taps) cellsOf[o]!.push(at);
@@ -366,7 +382,7 @@ describe('pools', () => {
           y.push(values[first]!);
           idx.push(cells[first]!);
         }
-        const [ay, ai] = run('maxPool', ...ints, { in: x }, f32(out), i32(out));
+        const [ay, ai] = run('maxPool', ...ints, { in: x }, f32(out), i32(out), wsOf(1));
         expectClose(ay!, y, 0, 0);
         expect([...ai!]).toEqual(idx);
         const dy = normal(out, 5);
@@ -392,8 +408,8 @@ describe('pools', () => {
           }
         }
         const sizes = [...ints, ...(includePad ? w.ends : c.size), includePad];
-        expectClose(run('avgPool', ...sizes, { in: x }, f32(out))[0]!, y);
-        expectClose(run('avgPoolGrad', ...sizes, { in: dy }, f32(x.length))[0]!, dx);
+        expectClose(run('avgPool', ...sizes, { in: x }, f32(out), wsOf(0))[0]!, y);
+        expectClose(run('avgPoolGrad', ...sizes, { in: dy }, f32(x.length), wsOf(0))[0]!, dx);
       }
     });
   });
@@ -401,10 +417,32 @@ describe('pools', () => {
   it('an average that counts padding counts it up to its end where the last window hangs over', () => {
     // Six elements and one of padding on both sides: of the last window, [5, 7], only 5 and 6 count.
     const ints = [1, 1, 1, 6, 1, 1, 3, 1, 1, 3, 0, 0, 1, 1, 1, 1, 1, 1, 3];
+    const ws = { ws: kernels.poolWorkspace!(0, ...ints.slice(1)) };
     const x = Float32Array.of(3, 6, 9, 12, 15, 18);
-    expect([...run('avgPool', ...ints, 1, 1, 7, 1, { in: x }, f32(3))[0]!]).toEqual([3, 12, 9]);
+    expect([...run('avgPool', ...ints, 1, 1, 7, 1, { in: x }, f32(3), ws)[0]!]).toEqual([3, 12, 9]);
     const dy = Float32Array.of(3, 6, 8);
-    expect([...run('avgPoolGrad', ...ints, 1, 1, 7, 1, { in: dy }, f32(6))[0]!]).toEqual([1, 1, 2, 2, 2, 4]);
+    expect([...run('avgPoolGrad', ...ints, 1, 1, 7, 1, { in: dy }, f32(6), ws)[0]!]).toEqual([1, 1, 2, 2, 2, 4]);
+  });
+
+  it('a plane is pooled to the same bits alone and beside others, whatever they hold', () => {
+    const sizes = (NC: number) => [NC, 1, 5, 5, 1, 3, 3, 1, 2, 2, 0, 1, 1, 1, 1, 1, 1, 3, 3];
+    const ws = { ws: kernels.poolWorkspace!(0, ...sizes(1).slice(1)) };
+    const counts = [1, 6, 6, 1];
+    const [x, dy] = [normal(6 * 25, 3), normal(6 * 9, 4)];
+    x[2 * 25 + 7] = Number.NaN;
+    x.fill(Number.NEGATIVE_INFINITY, 3 * 25, 4 * 25);
+    x[4 * 25] = Number.POSITIVE_INFINITY;
+    const pools = (NC: number, from: number) => [
+      ...run('maxPool', ...sizes(NC), { in: x.slice(from * 25, (from + NC) * 25) }, f32(9 * NC), i32(9 * NC), ws),
+      ...run('avgPool', ...sizes(NC), ...counts, { in: x.slice(from * 25, (from + NC) * 25) }, f32(9 * NC), ws),
+      ...run('avgPoolGrad', ...sizes(NC), ...counts, { in: dy.slice(from * 9, (from + NC) * 9) }, f32(25 * NC), ws),
+    ];
+    const all = pools(6, 0);
+    for (let i = 0; i < 6; i++) {
+      pools(1, i).forEach((alone, k) => {
+        expect(alone, `plane ${i}, result ${k}`).toEqual(all[k]!.slice(i * alone.length, (i + 1) * alone.length));
+      });
+    }
   });
 
   it('an index outside its plane traps', () => {
@@ -412,6 +450,8 @@ describe('pools', () => {
     for (const bad of [-1, 4]) {
       const at = { in: Int32Array.of(0, bad) };
       expect(() => run('maxPoolGrad', 1, 4, 2, dy, at, f32(4))).toThrow('unreachable');
+      const places = { in: Int32Array.of(0, 1, 2, 3, 0, bad, 2, 3) };
+      expect(() => run('maxPoolGrad', 4, 4, 2, { in: normal(8, 1) }, places, f32(16))).toThrow('unreachable');
       expect(() => run('maxPoolGather', 1, 4, 2, { in: new Float32Array(4) }, at, f32(2))).toThrow('unreachable');
     }
   });

@@ -14,6 +14,10 @@ const LAYOUTS = [
   [1, 6, 16],
   [3, 2, 33],
   [2, 9, 130],
+  [9, 5, 1],
+  [6, 4, 2],
+  [7, 3, 3],
+  [4, 1, 1],
 ] as const;
 
 /** Indices of an axis, half of them counted from its end. */

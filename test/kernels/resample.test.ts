@@ -8,6 +8,10 @@ const CASES = [
   { outer: 1, n: 6, inner: 4, m: 2, taps: 1 },
   { outer: 2, n: 3, inner: 17, m: 5, taps: 3 },
   { outer: 4, n: 1, inner: 2, m: 1, taps: 2 },
+  { outer: 6, n: 5, inner: 1, m: 9, taps: 3 },
+  { outer: 9, n: 4, inner: 1, m: 3, taps: 1 },
+  { outer: 7, n: 3, inner: 2, m: 5, taps: 2 },
+  { outer: 5, n: 4, inner: 3, m: 6, taps: 2 },
 ];
 
 describe('resample', () => {

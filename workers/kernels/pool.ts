@@ -1,30 +1,10 @@
-// Pooling over volumes ([N·C] of D×H×W; fewer spatial axes have leading sizes, kernels, strides and dilations of 1 and no
-// padding there). Windows may hang over any edge; the padding behind an axis follows from its output size.
-//
-// The part of a window inside the volume is a box of taps. Windows that follow each other along a row and lose no tap to
+// Maximum pooling, over volumes and windows as in windows.ts. Small planes go four at once, in frames (planes.ts); of large ones
+// the part of a window inside the volume is a box of taps. Windows that follow each other along a row and lose no tap to
 // the padding have equal boxes, so a row of outputs is one run of these and single windows before and behind it. A helper
 // does a run against one slice of the boxes: it knows nothing of edges, and its few values fit the registers.
-import { everySecond, gather4 } from './lanes';
-
-/** First kernel tap whose position first + tap·step is ≥ 0. */
-@inline
-function firstTap(first: i32, step: i32): i32 {
-  return first >= 0 ? 0 : (step - 1 - first) / step;
-}
-
-/** One past the last of `taps` kernel taps whose position is < size. */
-@inline
-function endTap(first: i32, step: i32, size: i32, taps: i32): i32 {
-  if (first + (taps - 1) * step < size) return taps; // nearly always, and without a division
-  return first >= size ? 0 : (size - 1 - first) / step + 1;
-}
-
-/** How many windows from the one at `left` on, at most `most`, hold all their taps; 1 where that one itself does not. */
-@inline
-function runOf(left: i32, stride: i32, reach: i32, size: i32, most: i32): i32 {
-  const room = size - 1 - reach - left;
-  return left < 0 || room < 0 ? 1 : min(most, room / stride + 1);
-}
+import { everySecond, fillRow, gather4 } from './lanes';
+import { toLane, unweave } from './planes';
+import { areSquares, endTap, firstTap, framed, frameElements, isAlone, PENDING, runOf, weaveVolume } from './windows';
 
 /** Four elements of x `stride` elements apart, the first at k; nothing behind the fourth is read. */
 @inline
@@ -159,27 +139,11 @@ function maxRun(
   }
 }
 
-/**
- * idx = (d·H + h)·W + w of the first maximum in row-major order; the first NaN wins over all. Padding never wins, and every
- * window must hold an element of the input.
- */
-export function maxPool(
+/** maxPool of planes too large for a frame, or with a NaN in it: a row of outputs after the other. */
+function maxRows(
   NC: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
   dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, x: usize, y: usize, idx: usize,
 ): void {
-  // The commonest pool: nothing hangs over an edge, so that no row needs a division to know.
-  const inside = (pd | ph | pw) == 0 && od == D && 2 * oh <= H && 2 * ow <= W && ow >= 4;
-  if (inside && (kd | sd | dh | dw) == 1 && kh == 2 && kw == 2 && sh == 2 && sw == 2) {
-    for (; NC > 0; NC--) {
-      for (let i = 0; i < D; i++) {
-        maxSquares(oh, ow, i * H * W, W, x, y, idx);
-        y += <usize>(oh * ow) * 4;
-        idx += <usize>(oh * ow) * 4;
-      }
-      x += <usize>(D * H * W) * 4;
-    }
-    return;
-  }
   for (; NC > 0; NC--) {
     for (let i = 0; i < od; i++) {
       const front = i * sd - pd;
@@ -207,16 +171,167 @@ export function maxPool(
   }
 }
 
+/** Whether any of n vectors holds a NaN. */
+@inline
+function holdsNaN(n: i32, x: usize): bool {
+  let found = i32x4.splat(0);
+  for (; n > 0; n--) {
+    const v = v128.load(x);
+    found = v128.or(found, f32x4.ne(v, v));
+    x += 16;
+  }
+  return v128.any_true(found);
+}
+
+/**
+ * maxPool of up to four planes whose frame, at `frame`, holds −∞ around them: then every window has all its taps, and none of
+ * the padding wins over the first cell that is none. No NaN. `pending`: four outputs, and behind them their places.
+ */
+@inline
+function maxFrame(
+  left: i32, H: i32, W: i32, fh: i32, fw: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32,
+  pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32,
+  frame: usize, pending: usize, y: usize, idx: usize,
+): void {
+  const plane = <usize>(od * oh * ow) * 4;
+  const one = toLane(1, left, plane);
+  const two = toLane(2, left, plane);
+  const three = toLane(3, left, plane);
+  const tap = <usize>dw * 16;
+  const row = <usize>(dh * fw) * 16;
+  const slice = <usize>(dd * fh * fw) * 16;
+  let slot: usize = 0;
+  for (let i = 0; i < od; i++) {
+    const front = i * sd - pd;
+    for (let j = 0; j < oh; j++) {
+      const top = j * sh - ph;
+      const begin = (front * H + top) * W;
+      const before = (firstTap(front, dd) * dd * H + firstTap(top, dh) * dh) * W;
+      let window = frame + <usize>((i * sd * fh + j * sh) * fw) * 16;
+      for (let k = 0; k < ow; k++) {
+        const first = k * sw - pw;
+        let best = f32x4.splat(-Infinity);
+        let place = i32x4.splat(begin + before + first + firstTap(first, dw) * dw);
+        let from = window;
+        let at = begin + first;
+        for (let o = kd; o > 0; o--) {
+          let line = from;
+          let to = at;
+          for (let p = kh; p > 0; p--) {
+            let s = line;
+            let here = i32x4.splat(to);
+            for (let q = kw; q > 0; q--) {
+              const v = v128.load(s);
+              place = v128.bitselect(here, place, f32x4.lt(best, v));
+              best = f32x4.pmax(best, v);
+              here = i32x4.add(here, i32x4.splat(dw));
+              s += tap;
+            }
+            line += row;
+            to += dh * W;
+          }
+          from += slice;
+          at += dd * H * W;
+        }
+        window += <usize>sw * 16;
+        v128.store(pending + slot, best);
+        v128.store(pending + slot, place, 64);
+        slot += 16;
+        if (slot == 64) {
+          unweave(4, pending, y, y + one, y + two, y + three);
+          unweave(4, pending + 64, idx, idx + one, idx + two, idx + three);
+          y += 16;
+          idx += 16;
+          slot = 0;
+        }
+      }
+    }
+  }
+  unweave(<i32>(slot >> 4), pending, y, y + one, y + two, y + three);
+  unweave(<i32>(slot >> 4), pending + 64, idx, idx + one, idx + two, idx + three);
+}
+
+/** maxPool in frames of n elements. */
+function maxPlanes(
+  n: i32, NC: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
+  dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, x: usize, y: usize, idx: usize, ws: usize,
+): void {
+  const fh = <i32>framed(H, ph, oh, sh, kh, dh);
+  const fw = <i32>framed(W, pw, ow, sw, kw, dw);
+  const frame = ws + PENDING;
+  const inside = frame + <usize>((pd * fh + ph) * fw + pw) * 16;
+  const plane = <usize>(D * H * W) * 4;
+  const pooled = <usize>(od * oh * ow) * 4;
+  fillRow(4 * n, f32x4.splat(-Infinity), frame);
+  for (; NC > 0; NC -= 4) {
+    const left = min(NC, 4);
+    const byRows = isAlone(left, ow);
+    if (!byRows) weaveVolume(left, D, H, W, fh, fw, x, inside);
+    if (byRows || holdsNaN(n, frame)) maxRows(left, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, y, idx);
+    else maxFrame(left, H, W, fh, fw, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, frame, ws, y, idx);
+    x += 4 * plane;
+    y += 4 * pooled;
+    idx += 4 * pooled;
+  }
+}
+
+/**
+ * idx = (d·H + h)·W + w of the first maximum in row-major order; the first NaN wins over all. Padding never wins, and every
+ * window must hold an element of the input. Workspace: `poolWorkspace`.
+ */
+export function maxPool(
+  NC: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
+  dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, x: usize, y: usize, idx: usize, ws: usize,
+): void {
+  if (areSquares(D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dh, dw, od, oh, ow)) {
+    for (; NC > 0; NC--) {
+      for (let i = 0; i < D; i++) {
+        maxSquares(oh, ow, i * H * W, W, x, y, idx);
+        y += <usize>(oh * ow) * 4;
+        idx += <usize>(oh * ow) * 4;
+      }
+      x += <usize>(D * H * W) * 4;
+    }
+    return;
+  }
+  const n = frameElements(D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow);
+  if (n == 0) maxRows(NC, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, y, idx);
+  else maxPlanes(n, NC, D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, y, idx, ws);
+}
+
+/** dx[idx] += dy of one output; a plane of `inside` elements. */
+@inline
+function addAt(inside: i32, dy: usize, idx: usize, dx: usize): void {
+  const at = load<i32>(idx);
+  if (<u32>at >= <u32>inside) unreachable();
+  const p = dx + <usize>at * 4;
+  store<f32>(p, load<f32>(p) + load<f32>(dy));
+}
+
 /** dx = 0, then dx[idx] += dy in row-major order of the output; planes of `inside` and `outside` elements. */
 export function maxPoolGrad(NC: i32, inside: i32, outside: i32, dy: usize, idx: usize, dx: usize): void {
   const plane = <usize>inside * 4;
+  const pooled = <usize>outside * 4;
   memory.fill(dx, 0, <usize>NC * plane);
+  // Windows that overlap often have one maximum: four planes in turn, so that a sum does not wait for the one before. Planes of a
+  // page would have the processor take equal places of two for one.
+  const inTurn = inside < 1024;
+  for (; inTurn && NC >= 4; NC -= 4) {
+    for (let k = outside; k > 0; k--) {
+      addAt(inside, dy, idx, dx);
+      addAt(inside, dy + pooled, idx + pooled, dx + plane);
+      addAt(inside, dy + 2 * pooled, idx + 2 * pooled, dx + 2 * plane);
+      addAt(inside, dy + 3 * pooled, idx + 3 * pooled, dx + 3 * plane);
+      dy += 4;
+      idx += 4;
+    }
+    dy += 3 * pooled;
+    idx += 3 * pooled;
+    dx += 4 * plane;
+  }
   for (; NC > 0; NC--) {
     for (let k = outside; k > 0; k--) {
-      const at = load<i32>(idx);
-      if (<u32>at >= <u32>inside) unreachable();
-      const p = dx + <usize>at * 4;
-      store<f32>(p, load<f32>(p) + load<f32>(dy));
+      addAt(inside, dy, idx, dx);
       dy += 4;
       idx += 4;
     }
@@ -235,170 +350,5 @@ export function maxPoolGather(NC: i32, inside: i32, outside: i32, x: usize, idx:
       y += 4;
     }
     x += <usize>inside * 4;
-  }
-}
-
-/**
- * Taps that an average divides by along one axis: those inside [0, end) or, where padding counts, from the first one to
- * `end`, the end of the padding behind the axis.
- */
-@inline
-function counted(first: i32, step: i32, taps: i32, end: i32, includePad: i32): i32 {
-  return endTap(first, step, end, taps) - (includePad != 0 ? 0 : firstTap(first, step));
-}
-
-/** Sums of four windows, a lane each; `stride` in bytes. */
-@inline
-function sumFour(
-  start: v128, p: usize, rows: i32, rowStep: usize, taps: i32, tapStep: usize, stride: usize, dense: bool,
-): v128 {
-  let sum = start;
-  for (; rows > 0; rows--) {
-    let s = p;
-    for (let q = taps; q > 0; q--) {
-      sum = f32x4.add(sum, dense ? v128.load(s) : gather4(s, stride, 4));
-      s += tapStep;
-    }
-    p += rowStep;
-  }
-  return sum;
-}
-
-/**
- * y (=|+=) sum over `rows` × `taps` elements for `count` windows `stride` bytes apart, the first from p on; then divided by
- * `divisor` where that is not 0. Windows lie side by side in the lanes, so that each sum keeps its order.
- */
-function averageRun(
-  fresh: bool, divisor: f32, count: i32, p: usize, rows: i32, rowStep: usize, taps: i32, tapStep: usize, stride: usize,
-  y: usize,
-): void {
-  for (; count >= 4; count -= 4) {
-    const start = fresh ? f32x4.splat(0) : v128.load(y);
-    let sum = stride == 4
-      ? sumFour(start, p, rows, rowStep, taps, tapStep, stride, true)
-      : sumFour(start, p, rows, rowStep, taps, tapStep, stride, false);
-    if (divisor != 0) sum = f32x4.div(sum, f32x4.splat(divisor));
-    v128.store(y, sum);
-    p += 4 * stride;
-    y += 16;
-  }
-  for (; count > 0; count--) {
-    let sum: f32 = fresh ? 0 : load<f32>(y);
-    let row = p;
-    for (let i = rows; i > 0; i--) {
-      let s = row;
-      for (let q = taps; q > 0; q--) {
-        sum += load<f32>(s);
-        s += tapStep;
-      }
-      row += rowStep;
-    }
-    if (divisor != 0) sum /= divisor;
-    store<f32>(y, sum);
-    p += stride;
-    y += 4;
-  }
-}
-
-/**
- * y = sum of each window, in row-major order, divided by the number of taps that count. ed, eh, ew: where the counting of
- * taps ends along each axis, its size or (includePad) its size and the padding behind it.
- */
-export function avgPool(
-  NC: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
-  dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, ed: i32, eh: i32, ew: i32, includePad: i32, x: usize, y: usize,
-): void {
-  for (; NC > 0; NC--) {
-    for (let i = 0; i < od; i++) {
-      const front = i * sd - pd;
-      const o0 = firstTap(front, dd);
-      const o1 = endTap(front, dd, D, kd);
-      const slices = counted(front, dd, kd, ed, includePad);
-      for (let j = 0; j < oh; j++) {
-        const top = j * sh - ph;
-        const p0 = firstTap(top, dh);
-        const rows = endTap(top, dh, H, kh) - p0;
-        const plane = slices * counted(top, dh, kh, eh, includePad);
-        for (let k = 0, run = 0; k < ow; k += run) {
-          const left = k * sw - pw;
-          const q0 = firstTap(left, dw);
-          const taps = endTap(left, dw, W, kw) - q0;
-          const divisor = <f32>(plane * counted(left, dw, kw, ew, includePad));
-          run = runOf(left, sw, (kw - 1) * dw, W, ow - k);
-          for (let o = o0; o < o1; o++) {
-            const at = ((front + o * dd) * H + top + p0 * dh) * W + left + q0 * dw;
-            averageRun(o == o0, o == o1 - 1 ? divisor : 0, run, x + <usize>at * 4, rows, <usize>(dh * W) * 4,
-              taps, <usize>dw * 4, <usize>sw * 4, y);
-          }
-          y += <usize>run * 4;
-        }
-      }
-    }
-    x += <usize>(D * H * W) * 4;
-  }
-}
-
-/** averageRun the other way round: each window's dy / divisor is added to its elements, from p on. */
-@inline
-function spread(
-  divisor: f32, count: i32, p: usize, rows: i32, rowStep: usize, taps: i32, tapStep: usize, stride: usize, dy: usize,
-): void {
-  for (; count > 0; count--) {
-    const share = load<f32>(dy) / divisor;
-    let row = p;
-    for (let i = rows; i > 0; i--) {
-      let d = row;
-      for (let q = taps; q > 0; q--) {
-        store<f32>(d, load<f32>(d) + share);
-        d += tapStep;
-      }
-      row += rowStep;
-    }
-    p += stride;
-    dy += 4;
-  }
-}
-
-/** A step known to be 4 lets the engine unroll the short inner loop. */
-function spreadRun(
-  divisor: f32, count: i32, p: usize, rows: i32, rowStep: usize, taps: i32, tapStep: usize, stride: usize, dy: usize,
-): void {
-  if (tapStep == 4) spread(divisor, count, p, rows, rowStep, taps, 4, stride, dy);
-  else spread(divisor, count, p, rows, rowStep, taps, tapStep, stride, dy);
-}
-
-/** dx = 0, then each output's share is added in row-major order of the output. */
-export function avgPoolGrad(
-  NC: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
-  dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, ed: i32, eh: i32, ew: i32, includePad: i32, dy: usize, dx: usize,
-): void {
-  const volume = <usize>(D * H * W) * 4;
-  memory.fill(dx, 0, <usize>NC * volume);
-  for (; NC > 0; NC--) {
-    for (let i = 0; i < od; i++) {
-      const front = i * sd - pd;
-      const o0 = firstTap(front, dd);
-      const o1 = endTap(front, dd, D, kd);
-      const slices = counted(front, dd, kd, ed, includePad);
-      for (let j = 0; j < oh; j++) {
-        const top = j * sh - ph;
-        const p0 = firstTap(top, dh);
-        const rows = endTap(top, dh, H, kh) - p0;
-        const plane = slices * counted(top, dh, kh, eh, includePad);
-        for (let k = 0, run = 0; k < ow; k += run) {
-          const left = k * sw - pw;
-          const q0 = firstTap(left, dw);
-          const taps = endTap(left, dw, W, kw) - q0;
-          const divisor = <f32>(plane * counted(left, dw, kw, ew, includePad));
-          run = runOf(left, sw, (kw - 1) * dw, W, ow - k);
-          for (let o = o0; o < o1; o++) {
-            const at = ((front + o * dd) * H + top + p0 * dh) * W + left + q0 * dw;
-            spreadRun(divisor, run, dx + <usize>at * 4, rows, <usize>(dh * W) * 4, taps, <usize>dw * 4, <usize>sw * 4, dy);
-          }
-          dy += <usize>run * 4;
-        }
-      }
-    }
-    dx += volume;
   }
 }

@@ -6,8 +6,9 @@ import { type PadAttrs, padLayout } from '../../ops/pad.ts';
 import type { PoolAttrs } from '../../ops/pool-windows.ts';
 import { around, type ResampleAttrs } from '../../ops/resample.ts';
 import { begins, type Sliding, toThree } from '../../ops/window.ts';
-import { call, input, type LowerRule, type NodeSignature, output, workspace } from '../kernel-call.ts';
+import { call, input, type Lowered, type LowerRule, type NodeSignature, output, workspace } from '../kernel-call.ts';
 import { type ConvKind, convWorkspace } from './conv-workspace.ts';
+import { poolWorkspace } from './pool-workspace.ts';
 import { stridedCopy } from './strided.ts';
 
 /** A pointer argument that is not there. */
@@ -44,12 +45,14 @@ const poolSizes = (x: Shape, y: Shape, by: Sliding): number[] => [
   ...toThree(y.slice(2), 1),
 ];
 
-const maxPool: LowerRule = ({ inputs, outputs, attrs }) =>
-  call(
-    'maxPool',
-    ...poolSizes(inputs[0]!.shape, outputs[0]!.shape, attrs as PoolAttrs),
-    ...[input(0), output(0), output(1)],
-  );
+const maxPool: LowerRule = ({ inputs, outputs, attrs }) => {
+  const [x, y] = [inputs[0]!.shape, outputs[0]!.shape];
+  const args = [...poolSizes(x, y, attrs as PoolAttrs), input(0), output(0), output(1), workspace()];
+  return {
+    calls: [{ kernel: 'maxPool', args }],
+    workspaceBytes: poolWorkspace('largest', x.slice(2), y.slice(2), attrs as PoolAttrs),
+  };
+};
 
 /** Scatter and gather by saved places know planes as so many elements. */
 const planeSizes = (x: Shape, y: Shape): number[] => [
@@ -59,16 +62,15 @@ const planeSizes = (x: Shape, y: Shape): number[] => [
 ];
 
 /** Average pooling and its gradient take the same sizes: of the input x and the pooled output y. */
-function avgPool(kernelName: string, x: Shape, y: Shape, attrs: AvgPoolAttrs) {
+function avgPool(kernel: string, x: Shape, y: Shape, attrs: AvgPoolAttrs): Lowered {
   const { padding, countIncludePad } = attrs;
   const size = x.slice(2);
   const counted = size.map((n, axis) => n + (countIncludePad ? padding[axis + size.length]! : 0));
-  return call(
-    kernelName,
-    ...poolSizes(x, y, attrs),
-    ...toThree(counted, 1),
-    ...[countIncludePad ? 1 : 0, input(0), output(0)],
-  );
+  const sizes = [...poolSizes(x, y, attrs), ...toThree(counted, 1), countIncludePad ? 1 : 0];
+  return {
+    calls: [{ kernel, args: [...sizes, input(0), output(0), workspace()] }],
+    workspaceBytes: poolWorkspace('mean', size, y.slice(2), attrs),
+  };
 }
 
 /** Both directions take the sizes of x and y along the axis, then operands in the order of the node's inputs. */

@@ -1,0 +1,40 @@
+import { elementCount, type Shape } from '../../core/types.ts';
+import { begins, type Sliding } from '../../ops/window.ts';
+
+/** Larger frames do not pay. */
+const largestFrame = 1280;
+/** Four outputs of four planes, and their places. */
+const pendingBytes = 128;
+
+/**
+ * Exact scratch bytes of pooling and its transpose for spatial sizes x → y: `[outputs not yet written][frame of four planes with
+ * all that windows reach]`; none where the frame is too large or (`largest`) windows are 2 × 2 side by side. The same formula as
+ * the WebAssembly module's export (`workers/kernels/windows.ts`), written again because lowering is pure: a test holds it to the
+ * export.
+ */
+export function poolWorkspace(kind: 'largest' | 'mean', x: Shape, y: Shape, by: Sliding): number {
+  if (kind === 'largest' && areSquares(x, y, by)) return 0;
+  const before = begins(by);
+  const frame = elementCount(
+    x.map((size, axis) => {
+      const reach = (y[axis]! - 1) * by.stride[axis]! + (by.kernel[axis]! - 1) * by.dilation[axis]! + 1;
+      return Math.max(before[axis]! + size, reach);
+    }),
+  );
+  return frame <= largestFrame ? pendingBytes + 16 * frame : 0;
+}
+
+/** 2 × 2 by steps of 2 over the last two axes, nothing over an edge, rows of at least four outputs. */
+function areSquares(x: Shape, y: Shape, by: Sliding): boolean {
+  const planar = x.length - 2;
+  return (
+    planar >= 0 &&
+    begins(by).every((p) => p === 0) &&
+    x.every((size, axis) => {
+      const n = axis < planar ? 1 : 2;
+      const isStep = by.kernel[axis] === n && by.stride[axis] === n && (n === 1 || by.dilation[axis] === 1);
+      return isStep && (n === 1 ? y[axis] === size : 2 * y[axis]! <= size);
+    }) &&
+    y.at(-1)! >= 4
+  );
+}
