@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../src/core/types.ts';
 import { readSafetensors, writeSafetensors } from '../../src/formats/safetensors.ts';
 import { readPlanFile } from '../../src/plan/plan-file.ts';
+import { onBusyMachines } from '../support/busy.ts';
 import { digits, partita, spawned, workFolder } from './run.ts';
 
 const bytesOf = (folder: string, name: string) => readFileSync(join(folder, name)).toString('hex');
@@ -193,6 +194,25 @@ describe('train', () => {
     expect(code).toBe(130);
     expect(JSON.parse(stdout)).toMatchObject({ version: 1, error: { code: 'interrupted' } });
     expect(stderr).toContain('interrupted');
+  });
+
+  it('ends on SIGINT while it plans', onBusyMachines, async () => {
+    const model = ['--model.kind', 'gpt', '--model.layers', '64', '--model.width', '16', '--data.kind', 'text'];
+    let sent = 0;
+    const folder = workFolder();
+    const { code } = await spawned(
+      folder,
+      ['train', ...model, '--devices', '8', '--microbatches', '8', '--no-cache', '--run-dir', 'run'],
+      (child) => {
+        setTimeout(() => {
+          sent = performance.now();
+          child.kill('SIGINT');
+        }, 3000);
+      },
+    );
+    expect(code).toBe(null);
+    expect(performance.now() - sent).toBeLessThan(2000);
+    expect(existsSync(join(folder, 'run'))).toBe(false);
   });
 });
 
