@@ -35,7 +35,7 @@ function moveLine(size: i32, n: i32, x: usize, s: usize, y: usize, t: usize): vo
   }
 }
 
-/** Rows of a source that are transposed at a time: a cache line of each is used up while it is there, however far they are apart. */
+/** Rows of a source that are transposed at a time: a cache line of each is used up while it is there, however far apart. */
 const TALL = 32;
 
 /** n4 (by fours) × n5 elements: side by side along n4 in the source, along n5 in the target. */
