@@ -40,6 +40,17 @@ const SHAPES = [
   [2, 1, 3, 4, 1, 1],
   [1, 1, 1, 2, 3, 200],
   [3, 2, 2, 2, 2, 2],
+  // Narrow lines and planes: pairs, threes and fours beside long and short dimensions, and fours gathered one by one.
+  [1, 1, 1, 1, 37, 2],
+  [1, 1, 1, 1, 37, 3],
+  [1, 1, 1, 1, 2, 37],
+  [1, 1, 1, 1, 3, 38],
+  [1, 1, 1, 1, 21, 4],
+  [1, 1, 5, 4, 2, 2],
+  [5, 2, 2, 3, 8, 2],
+  [2, 3, 2, 2, 3, 4],
+  [1, 3, 9, 2, 3, 8],
+  [1, 1, 1, 2, 13, 71], // more rows than are transposed at a time
 ];
 
 function* cases(): Generator<{ d: number[]; s: number[] }> {
@@ -60,6 +71,30 @@ function* cases(): Generator<{ d: number[]; s: number[] }> {
 }
 
 describe('strided copies', () => {
+  it('lines a few elements apart, forwards and backwards', () => {
+    for (const step of [-3, -2, -1, 2, 3, 4, 5]) {
+      for (const n of [1, 2, 3, 4, 5, 8, 11, 16]) {
+        for (const rows of [1, 2, 3, 9]) {
+          const width = Math.abs(step) * (n - 1) + 1;
+          const first = step < 0 ? width - 1 : 0;
+          const [d, s] = [
+            [1, 1, 1, 1, rows, n],
+            [0, 0, 0, 0, width, step],
+          ];
+          const at = offsets(d, s).map((o) => o + first);
+          const whole = integers(rows * width, 1 << 30, n);
+          const lines = run('copy32', ...d, ...s, { in: whole, from: 4 * first }, i32(at.length))[0]!;
+          expect([...lines]).toEqual(at.map((o) => whole[o]));
+          const x = integers(at.length, 1 << 30, rows);
+          const target = new Int32Array(rows * width).fill(-1);
+          const expected = target.slice();
+          for (const [i, o] of at.entries()) expected[o] = x[i]!;
+          const into = { inout: target, from: 4 * first };
+          expect(run('copyInto32', ...d, ...s, { in: x }, into)[0]).toEqual(expected);
+        }
+      }
+    }
+  });
   it('copy32 and copy8', () => {
     let count = 0;
     for (const { d, s: dense } of cases()) {

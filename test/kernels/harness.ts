@@ -4,7 +4,14 @@ import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 
 type Data = Float32Array | Int32Array | Uint8Array;
-export type Arg = number | { in: Data } | { out: Data } | { inout: Data } | { ws: number } | { same: number };
+/** `from`: bytes behind the beginning of a payload at which its pointer stands, 0 unless given. */
+export type Arg =
+  | number
+  | { in: Data; from?: number }
+  | { out: Data }
+  | { inout: Data; from?: number }
+  | { ws: number }
+  | { same: number };
 type Kernels = Record<string, (...args: number[]) => number>;
 
 export const wasmModule = new WebAssembly.Module(readFileSync(new URL('../../dist/kernels.wasm', import.meta.url)));
@@ -30,7 +37,7 @@ function once(name: string, args: Arg[], base: number, poison: number): { output
   };
   const end = args.reduce<number>((sum, a) => {
     if (typeof a === 'number' || 'same' in a) return sum;
-    return sum + 32 + ('ws' in a ? a.ws : (Object.values(a)[0] as Data).byteLength);
+    return sum + 32 + ('ws' in a ? a.ws : ('in' in a ? a.in : 'out' in a ? a.out : a.inout).byteLength);
   }, base + 256);
   if (end > bytes.length) throw new Error('test memory too small');
   bytes.fill(poison, 0, end);
@@ -46,7 +53,7 @@ function once(name: string, args: Arg[], base: number, poison: number): { output
       const data = 'in' in arg ? arg.in : 'out' in arg ? arg.out : arg.inout;
       const at = place(data.byteLength);
       if (!('out' in arg)) bytes.set(bytesOf(data), at);
-      pointers.push(at);
+      pointers.push(at + ('from' in arg ? (arg.from ?? 0) : 0));
       if (!('in' in arg)) {
         writable.push([at, at + data.byteLength]);
         read.push({ at, like: data });

@@ -309,6 +309,7 @@ describe('triangles', () => {
     [1, 6, 4],
     [3, 1, 7],
     [1, 5, 70],
+    [1, 2, 131], // parts long enough for calls into the host
   ])('%i of %i×%i', (batch, rows, columns) => {
     const n = batch * rows * columns;
     const [x, b] = [normal(n, 20), bools(n, 21)];

@@ -1,4 +1,21 @@
 // Triangles of [batch, rows, columns]: what lies on the other side of diagonal k becomes 0.
+import { copyRow, fillRow } from './lanes';
+
+/** From so many bytes on, memory.copy and memory.fill are worth their call into the host. */
+const LONG_ROW: usize = 512;
+
+/** size: bytes of an element. */
+@inline
+function copyPart(size: usize, bytes: usize, x: usize, y: usize): void {
+  if (size == 4 && bytes < LONG_ROW) copyRow(<i32>(bytes / 4), x, y);
+  else memory.copy(y, x, bytes);
+}
+
+@inline
+function clearPart(size: usize, bytes: usize, y: usize): void {
+  if (size == 4 && bytes < LONG_ROW) fillRow(<i32>(bytes / 4), i32x4.splat(0), y);
+  else memory.fill(y, 0, bytes);
+}
 
 /** size: bytes of an element. k in −rows … columns. */
 @inline
@@ -9,11 +26,11 @@ function triangle(size: usize, batch: i32, rows: i32, columns: i32, upper: i32, 
       // The columns before `edge` are the lower part: without diagonal k where the upper is kept, else with it.
       const edge = <usize>max(0, min(columns, upper ? i + k : i + k + 1)) * size;
       if (upper) {
-        memory.fill(y, 0, edge);
-        memory.copy(y + edge, x + edge, row - edge);
+        clearPart(size, edge, y);
+        copyPart(size, row - edge, x + edge, y + edge);
       } else {
-        memory.copy(y, x, edge);
-        memory.fill(y + edge, 0, row - edge);
+        copyPart(size, edge, x, y);
+        clearPart(size, row - edge, y + edge);
       }
       x += row;
       y += row;
