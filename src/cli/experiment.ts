@@ -11,6 +11,7 @@ import { refuseNullDevices } from '../plan/null-devices.ts';
 import { expandModel, parseExperiment } from '../train/experiment/parse.ts';
 import { absoluteAt, pathsIn, resolvePaths } from '../train/experiment/paths.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
+import { MOST_STAGES } from '../train/experiment/semantics.ts';
 import { isSweepKey, schemaOfKey, setSweep } from '../train/experiment/sweep.ts';
 import { type Invocation, refuseOverwriting, textOf } from './invocation.ts';
 
@@ -165,10 +166,13 @@ function readJson(file: string): unknown {
   }
 }
 
-/** A count as a list, so that a flag can name one of them. */
+/** A count as a list, so that a flag can name one of them; one of more than there may be is told by what checks the experiment. */
 function listOfDevices(devices: unknown = 1): unknown {
-  return Number.isSafeInteger(devices) ? Array.from({ length: devices as number }, () => ({})) : devices;
+  return isCount(devices) ? Array.from({ length: devices }, () => ({})) : devices;
 }
+
+const isCount = (devices: unknown): devices is number =>
+  Number.isSafeInteger(devices) && (devices as number) >= 0 && (devices as number) <= MOST_STAGES;
 
 function setBackend(experiment: Record<string, unknown>, backend: string): void {
   const devices = listOfDevices(experiment.devices);
@@ -180,7 +184,7 @@ function setMemory(experiment: Record<string, unknown>, text: string): void {
   const sizes = text.split(',').map((size) => parseBytes(size.trim(), '--memory'));
   const { devices = 1 } = experiment;
   const count = Array.isArray(devices) ? devices.length : devices;
-  if (typeof count !== 'number' || !Number.isSafeInteger(count) || count < 1) return; // told by the schema
+  if (!isCount(count) || count < 1) return; // told by the schema
   if (sizes.length > count) {
     throw new UsageError(
       'memory-count',

@@ -24,19 +24,28 @@ const warn = (message: string): void => {
 export const cacheOf = (invocation: Invocation, { simd }: Pick<Experiment, 'simd'>): MeasurementCache =>
   new MeasurementCache(folderOf(invocation), warn, simd);
 
-/** The user's plans, or none with --no-cache. While one is made, signals end the process at once: nothing has begun yet. */
+/** The user's plans, or none with --no-cache. */
 export const plansOf = (invocation: Invocation): PlanStore =>
-  new PlanStore(folderOf(invocation), {
-    warn,
-    computing: (compute) => {
-      const heard = invocation.endAtOnce?.();
-      try {
-        return compute();
-      } finally {
-        heard?.();
-      }
-    },
-  });
+  new PlanStore(folderOf(invocation), { warn, computing: (compute) => endedAtOnce(invocation, compute) });
+
+/**
+ * What `compute` returns, a long computation of this thread that would lose nothing: while it runs, signals end the process at
+ * once. One that has come before, while the thread was at work, is heard first.
+ */
+export async function endedAtOnce<T>(
+  { signal, endAtOnce }: Pick<Invocation, 'signal' | 'endAtOnce'>,
+  compute: () => T,
+): Promise<T> {
+  if (!endAtOnce) return compute();
+  await new Promise((resolve) => setImmediate(resolve));
+  signal.throwIfAborted();
+  const heard = endAtOnce();
+  try {
+    return compute();
+  } finally {
+    heard();
+  }
+}
 
 export const announcer =
   (invocation: Invocation) =>

@@ -24,18 +24,19 @@ export async function run(invocation: Invocation): Promise<number> {
   const cache = cacheOf(invocation, experiment);
   const request = planRequestOf(prepared, 'train');
   refuseTooManyThreads(request.devices.length);
+  const params = pathOf(invocation, 'params');
+  const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
   const plan = await plansOf(invocation).make(
     withMeasuredLinks({ ...request, programs: { train: request.programs.train! } }, cache),
   );
   const announce = announcer(invocation);
   const { signal } = invocation;
   const machine = await machineCosts({ cache, announce, signal });
-  const params = pathOf(invocation, 'params');
   const recorded = await recordSteps(plan, feedOf(prepared), {
     steps,
     warmUp,
     seed: experiment.seed,
-    parameters: params === undefined ? undefined : readParameters(params, prepared.model),
+    parameters,
     signal,
   });
   const breakdown = breakdownOf(recorded, machine);

@@ -21,11 +21,12 @@ export async function run(invocation: Invocation): Promise<number> {
   );
   const request = planRequestOf(prepared, 'train');
   refuseTooManyThreads(request.devices.length);
-  const plan = await plansOf(invocation).make(withMeasuredLinks(request, cacheOf(invocation, experiment)));
   const params = pathOf(invocation, 'params');
+  const parameters = params === undefined ? undefined : readParameters(params, prepared.model);
+  const plan = await plansOf(invocation).make(withMeasuredLinks(request, cacheOf(invocation, experiment)));
   await using session = await Session.open(plan, {
     seed: experiment.seed,
-    parameters: params === undefined ? undefined : readParameters(params, prepared.model),
+    parameters,
     audit: invocation.own.audit === true,
     signal: invocation.signal,
   });

@@ -28,7 +28,7 @@ import { Session } from '../train/session.ts';
 import { type StepRecord, type TrainOptions, train } from '../train/trainer.ts';
 import { loadExperiment } from './experiment.ts';
 import { type Invocation, pathOf, textOf } from './invocation.ts';
-import { cacheOf, plansOf } from './measuring.ts';
+import { cacheOf, endedAtOnce, plansOf } from './measuring.ts';
 import { evaluationText, makeProgress } from './progress.ts';
 import { RunFolder, refuseHeldRun } from './run-folder.ts';
 import { batchOfNullTraining, playTraining } from './train-null.ts';
@@ -277,7 +277,7 @@ export async function planTraining(
     const { plan, cached } = await plansOf(invocation).draft(asked);
     return { prepared, plan: refuseWhatDoesNotFit(plan), cached, parameters, checkpoint: resume };
   }
-  const plan = makePlan(withDecisions(request, stored));
+  const plan = await endedAtOnce(invocation, () => makePlan(withDecisions(request, stored)));
   checkSamePlan(plan, stored, planPath!);
   return { prepared, plan, cached: false, parameters, checkpoint: resume };
 }

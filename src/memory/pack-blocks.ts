@@ -96,7 +96,7 @@ export function packBlocks(blocks: readonly Block[], request: PackRequest): Pack
   }
   // Without a limit of work the shares still have to end.
   const first = Number.isFinite(total) ? Math.max((2 * total) / 3, Math.min(total, 2 * oneLayout)) : FIRST_WORK;
-  let isLeast = attempt(low, first);
+  let isLeast = work > 0 && attempt(low, Math.min(first, work));
   for (let share = Math.max(first / 4, 2 * oneLayout); !isLeast && work > 0 && !shouldStop?.(); share *= 2) {
     let doubtful = low;
     while (doubtful < heightInUnits() && work > 0 && !shouldStop?.()) {

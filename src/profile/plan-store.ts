@@ -16,6 +16,8 @@ import { plannerIdentity } from './identity.ts';
 
 const VERSION = 2;
 
+type Computing = <T>(compute: () => T) => Promise<T>;
+
 export interface PlanStoreOptions {
   readonly warn?: (message: string) => void;
   /**
@@ -27,8 +29,8 @@ export interface PlanStoreOptions {
   readonly planner?: string | undefined;
   /** Of all entries together: beyond it those that were not used for longest go. Default 64 MiB. */
   readonly mostBytes?: number;
-  /** Makes a plan, by calling what it is given: a long computation of this thread. */
-  readonly computing?: <T>(compute: () => T) => T;
+  /** Calls what it is given, a long computation of this thread. */
+  readonly computing?: Computing;
 }
 
 interface Entry extends StoredPlan {
@@ -53,7 +55,7 @@ export class PlanStore {
   readonly #worthSeconds: number;
   readonly #mostBytes: number;
   readonly #planner: string | undefined;
-  readonly #computing: <T>(compute: () => T) => T;
+  readonly #computing: Computing;
 
   /** `folder` is the user's cache; undefined: nothing is found, nothing kept. */
   constructor(folder: string | undefined, options: PlanStoreOptions = {}) {
@@ -62,21 +64,23 @@ export class PlanStore {
     this.#warn = warn;
     this.#worthSeconds = worthSeconds;
     this.#mostBytes = mostBytes;
-    this.#computing = options.computing ?? ((compute) => compute());
+    this.#computing = options.computing ?? (async (compute) => compute());
     this.#planner = folder === undefined ? undefined : (options.planner ?? plannerIdentity());
   }
 
   /** `draftPlan`, or the same plan from an earlier run. */
   async draft(request: PlanRequest): Promise<{ readonly plan: Plan; readonly cached: boolean }> {
-    const cache = new PlanCache();
-    const key = this.#keyOf(request, cache, 'draft');
-    const entry = this.#read(key);
-    const known = entry && remade(request, entry, cache);
-    if (known) return { plan: known, cached: true };
-    const begin = performance.now();
-    const plan = this.#computing(() => draftPlan(request, cache));
-    await this.#keep(key, begin, () => storedPlanOf(plan));
-    return { plan, cached: false };
+    const { plan, fresh } = await this.#computing(() => {
+      const cache = new PlanCache();
+      const key = this.#keyOf(request, cache, 'draft');
+      const entry = this.#read(key);
+      const known = entry && remade(request, entry, cache);
+      if (known) return { plan: known };
+      const begin = performance.now();
+      return { plan: draftPlan(request, cache), fresh: { key, begin } };
+    });
+    if (fresh) await this.#keep(fresh.key, fresh.begin, () => storedPlanOf(plan));
+    return { plan, cached: fresh === undefined };
   }
 
   /** `makePlan`, or the same plan from an earlier run. Throws PlanError where a device's memory does not suffice. */

@@ -213,7 +213,7 @@ export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions
  */
 export type Statistic = 'median' | 'mean';
 
-function summarize(plan: Plan, program: string, windows: readonly RecordedWindow[], statistic: Statistic) {
+export function summarize(plan: Plan, program: string, windows: readonly RecordedWindow[], statistic: Statistic) {
   const all = windows.flatMap((w) => w.copies);
   const [recorded, plain] = [all.flatMap((c) => c.recorded), all.flatMap((c) => c.plain)];
   const [quiet, quietPlain] = [leastDisturbed(recorded), leastDisturbed(plain)];
@@ -221,6 +221,7 @@ function summarize(plan: Plan, program: string, windows: readonly RecordedWindow
   const of = statistic === 'mean' ? mean : median;
   // What disturbs a step only ever lengthens it: where all were disturbed, the lower quartile is nearer to the truth.
   const isLow = statistic === 'median' && !quiet.every(isUndisturbed);
+  const typical = (values: readonly number[]): number => (isLow ? quantile(values, 0.25) : of(values));
   const gaps: number[] = [];
   const instructions = plan.programs[program]!.devices.map(({ instructions: list }, device) => {
     // Milliseconds of the devices' clock: start and end of each instruction.
@@ -230,7 +231,7 @@ function summarize(plan: Plan, program: string, windows: readonly RecordedWindow
       if (i > 0) gaps.push(of(runs.map((t) => (t[2 * i]! - t[2 * i - 1]!) / 1000)));
       const own = (seconds: number) => Math.max(0, seconds - clock);
       return {
-        seconds: own(isLow ? quantile(times, 0.25) : of(times)),
+        seconds: own(typical(times)),
         low: own(quantile(times, 0.1)),
         mad: medianDeviation(times),
         samples: times.length,
@@ -239,7 +240,7 @@ function summarize(plan: Plan, program: string, windows: readonly RecordedWindow
   });
   const secondsOf = (d: number) => (run: Run) => run.reports[d]!.seconds;
   const withoutRecord = (d: number): number =>
-    median(recorded.map((run, i) => secondsOf(d)(plain[i]!) / secondsOf(d)(run))) * of(quiet.map(secondsOf(d)));
+    median(recorded.map((run, i) => secondsOf(d)(plain[i]!) / secondsOf(d)(run))) * typical(quiet.map(secondsOf(d)));
   return {
     plan,
     program,

@@ -51,7 +51,8 @@ describe('--blas on the command line', () => {
     expect(word).toMatchObject({ code: 2, stderr: expect.stringContaining(`cannot load ${join(folder, 'word')}`) });
   });
 
-  it('asks for the file of an experiment beside it, whatever the current folder has', async () => {
+  it('asks for the file of an experiment beside it, whatever the current folder has', async (context) => {
+    installedBlas(context);
     mkdirSync(join(folder, 'beside'), { recursive: true });
     writeFileSync(join(folder, 'here'), 'a file of the current folder');
     const experiment = { model: { kind: 'mlp' }, data: { kind: 'digits' } };

@@ -235,6 +235,7 @@ const mistakes: [string, object, number, ...string[]][] = [
   ['holding out twice', { eval: { fraction: 0.5, data: { kind: 'digits' } } }, 2, 'eval', 'one of fraction and data'],
   ['holding out all', { eval: { fraction: 1 } }, 2, 'eval.fraction', '< 1'],
   ['more devices than a plan can list', { devices: 1e9 }, 2, 'devices', 'at most 1048576 stages', '1000000000 devices'],
+  ['a list of sweeps', { sweep: [{ devices: [1, 2] }] }, 2, 'sweep: '],
   ['more stages than a plan can list', { devices: 2, stagesPerDevice: 1e9 }, 2, 'stagesPerDevice', 'at most 1048576'],
   ['an unknown CSV column', { data: { kind: 'csv', file: 'small.csv', targets: ['d'] } }, 2, '"d"', 'a, b, c'],
   ['a memory size', { devices: [{ memory: '64mb' }] }, 2, 'devices.0.memory', '"64MiB"'],

@@ -19,7 +19,7 @@ import { costsOfProfile, kernelRuns, profileFor, withMeasuredLinks } from '../..
 import { comparable, onOneDevice, profileModel, profileModels, profileOf, teams } from '../../src/profile/kernels.ts';
 import { fitSends, fitWakes, linkModel, messagesOf } from '../../src/profile/link.ts';
 import { measureMachine } from '../../src/profile/machine.ts';
-import { type Feed, recordSteps } from '../../src/profile/record.ts';
+import { type Feed, recordSteps, summarize } from '../../src/profile/record.ts';
 import { leastDisturbed, watchRunDelay } from '../../src/profile/run-delay.ts';
 import { predict } from '../../src/simulate/predict.ts';
 import { someMachine } from '../cost/machine.ts';
@@ -133,6 +133,27 @@ describe('recorded steps', () => {
     expect(profileAt(0.97).entries[key]!.seconds / whole).toBeCloseTo(0.97, 9);
     expect(profileAt(0.5).entries[key]!.seconds / whole).toBeCloseTo(1 / 1.1, 9);
     expect(profileAt(3).entries[key]!.seconds / whole).toBeCloseTo(1.1, 9);
+  });
+
+  it('have what recording costs taken off at every speed of the machine', () => {
+    const plan = makePlan(onOneDevice(request(), 'wasm'));
+    const [program] = Object.keys(plan.programs) as [string];
+    const count = plan.programs[program]!.devices[0]!.instructions.length;
+    // Instructions of 1 ms, of which recording adds 5 %, on a machine that others have slowed down now and then.
+    const run = (slow: number, isRecorded: boolean) => {
+      const each = (isRecorded ? 1.05 : 1) * slow * 1e-3;
+      const times = Float64Array.from({ length: 2 * count }, (_, i) => 1e3 * each * ((i + 1) >> 1));
+      const seconds = count * each;
+      return { seconds, delaySeconds: seconds / 2, reports: [{ seconds, busySeconds: seconds, times, audit: null }] };
+    };
+    const speeds = [1, 1.3, 1, 1.6, 1.3, 1, 1.6, 1.3, 1.6, 1];
+    const copies = speeds.map((slow) => ({ recorded: [run(slow, true)], plain: [run(slow, false)] }));
+    for (const statistic of ['median', 'mean'] as const) {
+      const summary = summarize(plan, program, [{ copies }], statistic);
+      const recorded = summary.instructions[0]!.reduce((sum, { seconds }) => sum + seconds, 0);
+      expect(summary.deviceSeconds[0]! / recorded, statistic).toBeCloseTo(1 / 1.05, 3);
+    }
+    expect(summarize(plan, program, [{ copies }], 'median').counted.undisturbed).toBe(false);
   });
 
   it('of several plans compare as they do within rounds, whichever speed of the machine each median has met', () => {

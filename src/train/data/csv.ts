@@ -80,14 +80,15 @@ function withWords(
   words: readonly string[],
   classNames: readonly string[],
 ): Dataset {
-  const unknown = words.find((word) => !classNames.includes(word));
+  const classOf = new Map(classNames.map((word, i) => [word, i]));
+  const unknown = words.find((word) => !classOf.has(word));
   if (unknown !== undefined) {
     throw new UsageError('csv-class', `${where}: ${JSON.stringify(unknown)} is no class of the data to train on`, {
       fields: { file: where, value: unknown, nearest: nearest(unknown, classNames) ?? null, classes: classNames },
       remedy: `use one of: ${classNames.slice(0, 20).join(', ')}`,
     });
   }
-  const values = y.map((word) => classNames.indexOf(words[word]!));
+  const values = y.map((word) => classOf.get(words[word]!)!);
   const labels: Column = { dtype: 'i32', sampleShape: [], values };
   return datasetOf(where, values.length, { x, y: labels }, { classes: classNames.length, classNames });
 }

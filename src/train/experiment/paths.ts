@@ -66,7 +66,7 @@ export function absoluteAt(key: string, value: unknown, folder: string): unknown
 }
 
 function absoluteSweep(sweep: unknown, folder: string): unknown {
-  if (typeof sweep !== 'object' || sweep === null) return sweep;
+  if (typeof sweep !== 'object' || sweep === null || Array.isArray(sweep)) return sweep; // told by the schema
   const lists = Object.entries(sweep).map(([key, values]) => [
     key,
     Array.isArray(values) ? values.map((value) => absoluteAt(key, value, folder)) : values,

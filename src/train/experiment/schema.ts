@@ -161,7 +161,7 @@ const csv = {
   ),
   task: choice(['auto', 'classes', 'values'], {
     default: 'auto',
-    doc: 'what the targets are; auto: classes where they are one column of integers or words',
+    doc: 'what the targets are; auto: classes where they are one column of integers from 0, or of words',
   }),
 };
 

@@ -27,7 +27,7 @@ export function checkSemantics(
 }
 
 /** For a plan's lists of devices and stages to fit in memory. */
-const MOST_STAGES = 2 ** 20;
+export const MOST_STAGES = 2 ** 20;
 
 interface SemanticProblem extends Problem {
   readonly remedy?: string;
