@@ -74,10 +74,11 @@ const narrow: readonly Case[] = [
     ].map((shapes) => caseOf(op, shapes)),
   ),
   caseOf('where', [
-    [140, 3],
+    [140, 1],
     [140, 3],
     [140, 3],
   ]),
+  caseOf('where', [[140, 3], [3], [140, 3]]),
   caseOf('layerNorm', [[6, 3], [3], [3]], { eps: 1e-3 }),
   caseOf('layerNormInputGrad', [[6, 3], [3], [6], [6], [6, 3]]),
   caseOf('groupNorm', [[4, 4], [4], [4]], { groups: 2, eps: 1e-3 }),
