@@ -78,6 +78,9 @@ describe('batchNorm', () => {
     [2, 3, 2],
     [3, 5, 17],
     [70, 2, 4],
+    [3, 3, 16],
+    [2, 2, 48],
+    [3, 2, 64],
     [2, 2, 263],
     [2, 1, 9001],
   ])('%i samples, %i channels, %i places', (n, channels, spatial) => {

@@ -17,6 +17,7 @@ describe('reductions', () => {
     [2, 65, 16],
     [1, 7, 2],
     [2, 3, 64],
+    [1, 331, 7],
   ] as const) {
     it(`${outer}×${reduce}×${inner}`, () => {
       const x = normal(outer * reduce * inner, reduce);
@@ -46,6 +47,27 @@ describe('reductions', () => {
       expect([...call('reduceMin')]).toEqual(fold((v) => Math.min(...v)));
     });
   }
+  it('is exact where every partial sum is an integer: 2×600×23', () => {
+    const [outer, reduce, inner] = [2, 600, 23];
+    const x = Float32Array.from(integers(outer * reduce * inner, 1000, 1), (v) => v - 500);
+    const expected = range(outer * inner).map((o) =>
+      sum(range(reduce).map((k) => x[(Math.floor(o / inner) * reduce + k) * inner + (o % inner)]!)),
+    );
+    expect([...run('reduceSum', outer, reduce, inner, { in: x }, f32(outer * inner), 1)[0]!]).toEqual(expected);
+  });
+  // 23 columns: sixteen at once, four by four blocks of rows, and three that are left.
+  it.each([2, 3])('a column of 23 has the bits that it has among %i', (few) => {
+    const [reduce, inner] = [600, 23];
+    const x = normal(reduce * inner, 5);
+    const all = run('reduceSum', 1, reduce, inner, { in: x }, f32(inner), 1 / 3)[0]!;
+    for (let k = 0; k < inner; k++) {
+      const columns = Float32Array.from(range(reduce * few), (i) => {
+        const column = (k + (i % few)) % inner;
+        return x[Math.floor(i / few) * inner + column]!;
+      });
+      expect(run('reduceSum', 1, reduce, few, { in: columns }, f32(few), 1 / 3)[0]![0], `column ${k}`).toBe(all[k]);
+    }
+  });
   it('does not lose digits over a million terms', () => {
     const x = new Float32Array(1_000_000).fill(0.1);
     expect(run('reduceSum', 1, x.length, 1, { in: x }, f32(1), 1)[0]![0]).toBeCloseTo(Math.fround(0.1) * 1e6, 1);

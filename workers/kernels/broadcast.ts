@@ -162,11 +162,11 @@ function row(op: i32, n: i32, a: usize, as: usize, b: usize, bs: usize, y: usize
 }
 
 /** A row of fewer elements spends its time on loops. */
-export const NARROW = 16;
+export const NARROW_ROW = 16;
 /** Periods from which on it pays to find out where the elements of one come from. */
 export const MANY = 32;
 /** Periods a turn: a cache line of each, of both operands and the output, stays near for its other vectors. */
-export const TURN = 256;
+export const PERIODS_A_TURN = 256;
 
 /** Functions that take no longer than the loops. Integers are rarely broadcast, and each kernel by periods is 1.2 KB larger. */
 @inline
@@ -255,7 +255,7 @@ function periods(
   const bStep = <usize>(blocks * b1) * 4;
   const yStep = <usize>period * (op >= EQUAL ? 1 : 4);
   while (times > 0) {
-    const count = min(times, TURN);
+    const count = min(times, PERIODS_A_TURN);
     for (let e = 0; e < period; e += 4) {
       const aFirst = offsetOf(e, block, d3, a1, a2, a3);
       const bFirst = offsetOf(e, block, d3, b1, b2, b3);
@@ -322,7 +322,7 @@ export function broadcast(
   let times = 0;
   let aRow = 0;
   let bRow = 0;
-  const narrow = byPeriods(op) && d3 < NARROW;
+  const narrow = byPeriods(op) && d3 < NARROW_ROW;
   if (narrow && d2 >= MANY * wholeBlocks(d3)) {
     times = d2 / wholeBlocks(d3);
   } else if (narrow && d1 >= MANY * wholeBlocks(d2 * d3)) {

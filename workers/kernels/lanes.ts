@@ -97,6 +97,12 @@ export function scaled(low: v128, high: v128, scale: v128): v128 {
   return v128.shuffle<f32>(a, b, 0, 1, 4, 5);
 }
 
+/** What is taken out before exponentials: infinite lanes become 0, NaN stays. */
+@inline
+export function finiteShift(v: v128): v128 {
+  return v128.andnot(v, f32x4.eq(f32x4.abs(v), f32x4.splat(Infinity)));
+}
+
 /** Largest lane; NaN if any lane is NaN. */
 @inline
 export function max4(v: v128): f32 {

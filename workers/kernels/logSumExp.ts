@@ -1,17 +1,11 @@
 // ln Σ eˣ along the middle axis of [outer, reduce, inner]. The maximum is taken out first, but for an infinite one: so −∞
 // comes of nothing but −∞, and ∞ of any ∞. NaN propagates.
-import { highHalf, loadTail, scaled, storeTail } from './lanes';
+import { finiteShift, highHalf, loadTail, scaled, storeTail } from './lanes';
 import { vexp, vlog } from './math';
 import { BLOCK, maxRow } from './reduce';
 import { NARROW } from './narrowReduce';
 import { narrowLogSumExp } from './narrowSoftmax';
 import { logOne, sumExp } from './softmax';
-
-/** Lanes that are infinite become 0; NaN stays. */
-@inline
-function finiteShift(v: v128): v128 {
-  return v128.andnot(v, f32x4.eq(f32x4.abs(v), f32x4.splat(Infinity)));
-}
 
 /** Up to four columns (r of them), `step` bytes a row: f32 sums over blocks of 64 rows, block totals in f64. */
 @inline

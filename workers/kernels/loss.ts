@@ -5,7 +5,10 @@ import { vexp, vlog } from './math';
 import { maxRow, sumRow } from './reduce';
 import { expRow, logOne, sumExp } from './softmax';
 
-/** Up to so many classes four rows go side by side, a row a lane: the sums of each are its own, in the order of classes. */
+/**
+ * Up to so many classes four rows go side by side, a row a lane, which adds its exponentials in f32 in the order of classes.
+ * More classes are added in another order: the bits of a loss depend on this number.
+ */
 const MOST_NARROW: i32 = 16;
 
 /** The largest of each of r (1–4) rows; of missing rows 0. */
@@ -20,7 +23,7 @@ function maxOfRows(r: i32, cols: i32, x: usize): v128 {
   return m;
 }
 
-/** As `crossEntropy` does with row after row; returns the sum before it is scaled. */
+/** Σ of `crossEntropy` before it is scaled; exponentials are added in f32 in the order of classes, not as in `sumExp`. */
 function narrowCrossEntropy(rows: i32, cols: i32, logits: usize, target: usize, ignoreIndex: i32): f64 {
   const step = <usize>cols * 4;
   let total: f64 = 0;
@@ -54,7 +57,8 @@ function narrowCrossEntropy(rows: i32, cols: i32, logits: usize, target: usize, 
 
 /**
  * out[0] = scale[0]·Σ (log Σ e^logit − logit[target]) over the rows whose target is not ignoreIndex, added in order of
- * rows in f64. Traps on a target outside 0…cols − 1.
+ * rows in f64. The exponentials of a row are added in the order of classes up to MOST_NARROW of them, beyond as in `sumExp`:
+ * MOST_NARROW is part of the order of the sum. Traps on a target outside 0…cols − 1.
  */
 export function crossEntropy(
   rows: i32, cols: i32, logits: usize, target: usize, scale: usize, ignoreIndex: i32, out: usize,
@@ -138,7 +142,10 @@ function narrowCrossEntropyGrad(
   }
 }
 
-/** dx = (softmax − onehot)·scale[0]·dy[0]; rows of ignoreIndex are 0. */
+/**
+ * dx = (softmax − onehot)·scale[0]·dy[0]; rows of ignoreIndex are 0. The exponentials of a row are added in f32 in the order of
+ * classes up to MOST_NARROW of them, beyond as in `sumRow`: MOST_NARROW is part of the order of the sum.
+ */
 export function crossEntropyGrad(
   rows: i32, cols: i32, logits: usize, target: usize, scale: usize, dy: usize, ignoreIndex: i32, dx: usize,
 ): void {

@@ -1,7 +1,7 @@
 // Softmax, log-softmax, their gradients and ln Σ eˣ of narrow rows, in fours: one row a lane, so that one
 // exponential serves four rows. Each lane adds in the order of the row alone in softmax.ts and has its bits, so that the rows
 // that make no four go there.
-import { gather4, highHalf, scaled, scatter4 } from './lanes';
+import { finiteShift, gather4, highHalf, scaled, scatter4 } from './lanes';
 import { vexp, vlog } from './math';
 
 /** A NaN may be passed over: it comes back in the sum of exponentials. */
@@ -168,7 +168,7 @@ export function narrowLogSoftmaxGrad(rows: i32, cols: i32, y: usize, dy: usize, 
 @inline
 function logSumExpRows(cols: i32, step: usize, x: usize, y: usize): void {
   const top = topOfRows(cols, step, x);
-  const shift = v128.andnot(top, f32x4.eq(f32x4.abs(top), f32x4.splat(Infinity)));
+  const shift = finiteShift(top);
   const v = f32x4.add(logSumOfRows(cols, step, x, shift), shift);
   v128.store(y, v);
 }

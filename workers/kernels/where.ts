@@ -1,5 +1,5 @@
 // Choice with broadcasting: arguments as in binary.ts, the condition in bytes. Narrow rows go by periods, as in broadcast.ts.
-import { fetch, lanesAt, MANY, modeOf, NARROW, offsetOf, TURN, VECTOR, wholeBlocks } from './broadcast';
+import { fetch, lanesAt, MANY, modeOf, NARROW_ROW, offsetOf, PERIODS_A_TURN, VECTOR, wholeBlocks } from './broadcast';
 import { gather4, loadBool, storeTail } from './lanes';
 
 /** Four elements of a row: a vector, a splat or a gather; stride in bytes. */
@@ -76,7 +76,7 @@ function choosePeriods(
   const bStep = <usize>(rows * b2) * 4;
   const yStep = <usize>(rows * d3) * 4;
   while (times > 0) {
-    const count = min(times, TURN);
+    const count = min(times, PERIODS_A_TURN);
     for (let e = 0; e < rows * d3; e += 4) {
       const c0 = offsetOf(e, d3, d3, c2, 0, c3) >> 2;
       const a0 = offsetOf(e, d3, d3, a2, 0, a3);
@@ -127,7 +127,7 @@ export function where(
     b1 = b0;
   }
   const rows = wholeBlocks(d3);
-  const times = d3 < NARROW && d2 >= MANY * rows ? d2 / rows : 0;
+  const times = d3 < NARROW_ROW && d2 >= MANY * rows ? d2 / rows : 0;
   for (let i0 = 0; i0 < d0; i0++) {
     for (let i1 = 0; i1 < d1; i1++) {
       const cPlane = c + <usize>(i0 * c0 + i1 * c1);
