@@ -130,7 +130,7 @@ const kernels = [
     'maxPool 2×2',
     0,
     elements,
-    (k) => k.maxPool(16, 1, 32, 32, 1, 2, 2, 1, 2, 2, 0, 0, 0, 1, 1, 1, 1, 16, 16, x, out, u),
+    (k) => k.maxPool(16, 1, 32, 32, 1, 2, 2, 1, 2, 2, 0, 0, 0, 1, 1, 1, 1, 16, 16, x, out, u, ws),
   ],
   ['maxPoolGrad 2×2', 0, elements, (k) => k.maxPoolGrad(16, 1024, 256, x, indices, out)],
   ['batchNorm', 0, elements, (k) => k.batchNorm(4, 16, 256, x, y, z, out, u, v, 1e-5)],

@@ -1,4 +1,4 @@
-// Convolutions and pools over three axes against direct sums in f64.
+// Convolutions over three axes against direct sums in f64, pools against those in f32 in the order that the kernels state.
 import { describe, expect, it } from 'vitest';
 import { type Arg, expectClose, f32, i32, kernels, normal, run } from './harness.ts';
 
@@ -386,10 +386,10 @@ describe('pools', () => {
         expectClose(ay!, y, 0, 0);
         expect([...ai!]).toEqual(idx);
         const dy = normal(out, 5);
-        const dx = new Float64Array(x.length);
+        const dx = new Float32Array(x.length);
         for (const [o, cell] of idx.entries()) dx[window(o).base + cell]! += dy[o]!;
         const at = { in: Int32Array.from(idx) };
-        expectClose(run('maxPoolGrad', ...planes, { in: dy }, at, f32(dx.length))[0]!, dx);
+        expect(run('maxPoolGrad', ...planes, { in: dy }, at, f32(dx.length))[0]).toEqual(dx);
         expectClose(run('maxPoolGather', ...planes, { in: x }, at, f32(out))[0]!, y, 0, 0);
       }
     });
@@ -397,19 +397,21 @@ describe('pools', () => {
       for (const includePad of [0, 1]) {
         const x = normal(NC * w.inside, 1);
         const dy = normal(out, 2);
-        const y = new Float64Array(out);
-        const dx = new Float64Array(x.length);
+        const y = new Float32Array(out);
+        const dx = new Float32Array(x.length);
         for (let o = 0; o < out; o++) {
           const { base, cells } = window(o);
           const count = includePad ? w.kernel : cells.length;
+          const share = Math.fround(dy[o]! / count);
           for (const cell of cells) {
-            y[o]! += x[base + cell]! / count;
-            dx[base + cell]! += dy[o]! / count;
+            y[o]! += x[base + cell]!;
+            dx[base + cell]! += share;
           }
+          y[o]! /= count;
         }
         const sizes = [...ints, ...(includePad ? w.ends : c.size), includePad];
-        expectClose(run('avgPool', ...sizes, { in: x }, f32(out), wsOf(0))[0]!, y);
-        expectClose(run('avgPoolGrad', ...sizes, { in: dy }, f32(x.length), wsOf(0))[0]!, dx);
+        expect(run('avgPool', ...sizes, { in: x }, f32(out), wsOf(0))[0]).toEqual(y);
+        expect(run('avgPoolGrad', ...sizes, { in: dy }, f32(x.length), wsOf(0))[0]).toEqual(dx);
       }
     });
   });
@@ -424,19 +426,29 @@ describe('pools', () => {
     expect([...run('avgPoolGrad', ...ints, 1, 1, 7, 1, { in: dy }, f32(6), ws)[0]!]).toEqual([1, 1, 2, 2, 2, 4]);
   });
 
-  it('a plane is pooled to the same bits alone and beside others, whatever they hold', () => {
-    const sizes = (NC: number) => [NC, 1, 5, 5, 1, 3, 3, 1, 2, 2, 0, 1, 1, 1, 1, 1, 1, 3, 3];
+  // A last plane with rows of eight outputs or more goes by rows, others in a frame.
+  it.each([
+    { W: 5, stride: 2, ow: 3 },
+    { W: 12, stride: 1, ow: 12 },
+  ])('a plane $W wide is pooled to the same bits alone and beside others, whatever they hold', ({ W, stride, ow }) => {
+    const sizes = (NC: number) => [NC, 1, 5, W, 1, 3, 3, 1, 2, stride, 0, 1, 1, 1, 1, 1, 1, 3, ow];
     const ws = { ws: kernels.poolWorkspace!(0, ...sizes(1).slice(1)) };
-    const counts = [1, 6, 6, 1];
-    const [x, dy] = [normal(6 * 25, 3), normal(6 * 9, 4)];
-    x[2 * 25 + 7] = Number.NaN;
-    x.fill(Number.NEGATIVE_INFINITY, 3 * 25, 4 * 25);
-    x[4 * 25] = Number.POSITIVE_INFINITY;
-    const pools = (NC: number, from: number) => [
-      ...run('maxPool', ...sizes(NC), { in: x.slice(from * 25, (from + NC) * 25) }, f32(9 * NC), i32(9 * NC), ws),
-      ...run('avgPool', ...sizes(NC), ...counts, { in: x.slice(from * 25, (from + NC) * 25) }, f32(9 * NC), ws),
-      ...run('avgPoolGrad', ...sizes(NC), ...counts, { in: dy.slice(from * 9, (from + NC) * 9) }, f32(25 * NC), ws),
-    ];
+    const counts = [1, 6, W + 1, 1];
+    const [inside, outside] = [5 * W, 3 * ow];
+    const [x, dy] = [normal(6 * inside, 3), normal(6 * outside, 4)];
+    x[2 * inside + 7] = Number.NaN;
+    x.fill(Number.NEGATIVE_INFINITY, 3 * inside, 4 * inside);
+    x[4 * inside] = Number.POSITIVE_INFINITY;
+    const pools = (NC: number, from: number) => {
+      const planes = { in: x.slice(from * inside, (from + NC) * inside) };
+      const cotangents = { in: dy.slice(from * outside, (from + NC) * outside) };
+      const n = NC * outside;
+      return [
+        ...run('maxPool', ...sizes(NC), planes, f32(n), i32(n), ws),
+        ...run('avgPool', ...sizes(NC), ...counts, planes, f32(n), ws),
+        ...run('avgPoolGrad', ...sizes(NC), ...counts, cotangents, f32(NC * inside), ws),
+      ];
+    };
     const all = pools(6, 0);
     for (let i = 0; i < 6; i++) {
       pools(1, i).forEach((alone, k) => {

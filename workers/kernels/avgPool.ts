@@ -66,7 +66,7 @@ function averageRun(
   }
 }
 
-/** avgPool of planes too large for a frame. */
+/** avgPool of planes too large for a frame, or by themselves. */
 function averageRows(
   NC: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
   dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, ed: i32, eh: i32, ew: i32, includePad: i32, x: usize, y: usize,

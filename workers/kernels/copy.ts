@@ -2,7 +2,7 @@
 // merged, then puts the dimension contiguous in the target at 5 and the one contiguous in the source at 4. Where both are so small
 // that there is hardly a plane, four elements of the target are gathered at a time, along the longest dimension.
 import { gatherFours, gatherLines, interleave2, interleave3, moveBack, movePairs } from './copyLines';
-import { copyRow, fillRow, transpose4 } from './lanes';
+import { copyPart, fillRow, LONG_ROW, transpose4 } from './lanes';
 
 export function fill32(n: i32, bits: i32, y: usize): void {
   fillRow(n, i32x4.splat(bits), y);
@@ -16,9 +16,6 @@ export function fill8(n: i32, v: i32, y: usize): void {
 export function copyBytes(n: usize, x: usize, y: usize): void {
   if (x != y) memory.copy(y, x, n);
 }
-
-/** memory.copy calls into the host: worth it from about this many bytes. */
-const LONG_ROW: usize = 512;
 
 @inline
 function moveOne(size: i32, x: usize, y: usize): void {
@@ -74,8 +71,7 @@ function movePlane(size: i32, n4: i32, n5: i32, x: usize, s4: usize, s5: usize, 
   if (s5 == unit && t5 == unit) {
     const bytes = <usize>n5 * unit;
     for (; n4 > 0; n4--) {
-      if (bytes >= LONG_ROW) memory.copy(y, x, bytes);
-      else if (size == 4) copyRow(n5, x, y);
+      if (size == 4 || bytes >= LONG_ROW) copyPart(unit, bytes, x, y);
       else moveLine(size, n5, x, 1, y, 1);
       x += s4;
       y += t4;

@@ -160,6 +160,16 @@ export function copyRow(n: i32, x: usize, y: usize): void {
   if (n > 0) storeTail(y, n, loadTail(x, n));
 }
 
+/** From so many bytes on, memory.copy and memory.fill are worth their call into the host. */
+export const LONG_ROW: usize = 512;
+
+/** Copies bytes between arrays that do not overlap; size: bytes of an element. */
+@inline
+export function copyPart(size: usize, bytes: usize, x: usize, y: usize): void {
+  if (size == 4 && bytes < LONG_ROW) copyRow(<i32>(bytes / 4), x, y);
+  else memory.copy(y, x, bytes);
+}
+
 /** Fills n 4-byte elements. */
 @inline
 export function fillRow(n: i32, v: v128, y: usize): void {

@@ -139,7 +139,7 @@ function maxRun(
   }
 }
 
-/** maxPool of planes too large for a frame, or with a NaN in it: a row of outputs after the other. */
+/** maxPool of planes too large for a frame, with a NaN in it, or by themselves: a row of outputs after the other. */
 function maxRows(
   NC: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
   dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, x: usize, y: usize, idx: usize,

@@ -1,16 +1,7 @@
 // Triangles of [batch, rows, columns]: what lies on the other side of diagonal k becomes 0.
-import { copyRow, fillRow } from './lanes';
-
-/** From so many bytes on, memory.copy and memory.fill are worth their call into the host. */
-const LONG_ROW: usize = 512;
+import { copyPart, fillRow, LONG_ROW } from './lanes';
 
 /** size: bytes of an element. */
-@inline
-function copyPart(size: usize, bytes: usize, x: usize, y: usize): void {
-  if (size == 4 && bytes < LONG_ROW) copyRow(<i32>(bytes / 4), x, y);
-  else memory.copy(y, x, bytes);
-}
-
 @inline
 function clearPart(size: usize, bytes: usize, y: usize): void {
   if (size == 4 && bytes < LONG_ROW) fillRow(<i32>(bytes / 4), i32x4.splat(0), y);
