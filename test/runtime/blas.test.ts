@@ -143,6 +143,85 @@ const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Sha
     { ...conv(2, { stride: 2, pad: 1, groups: 2 }), weightShape: [32, 8, 3, 3] },
   ],
   [
+    'a convolution of samples side by side, the last of them fewer',
+    'conv',
+    [[61, 6, 14, 13], [16, 6, 5, 5], [16]],
+    conv(2),
+  ],
+  [
+    'one of groups, apart along the width, without a bias',
+    'conv',
+    [
+      [9, 32, 14, 15],
+      [32, 16, 3, 3],
+    ],
+    { ...conv(2, { stride: 2, pad: 3, groups: 2 }), dilation: [1, 2] },
+  ],
+  ['one whose first rows of taps reach nothing', 'conv', [[16, 16, 6, 7], [16, 16, 3, 3], [16]], conv(2, { pad: 5 })],
+  [
+    'one along a single axis',
+    'conv',
+    [
+      [16, 32, 65],
+      [32, 32, 7],
+    ],
+    conv(1, { pad: 3 }),
+  ],
+  [
+    'an input gradient of samples side by side, the last of them fewer',
+    'convInputGrad',
+    [
+      [61, 16, 10, 9],
+      [16, 6, 5, 5],
+    ],
+    { ...conv(2), inputShape: [61, 6, 14, 13] },
+  ],
+  [
+    'one of groups, by strides and apart along the width',
+    'convInputGrad',
+    [
+      [9, 16, 9, 9],
+      [16, 4, 3, 3],
+    ],
+    { ...conv(2, { stride: 2, pad: 3, groups: 2 }), dilation: [1, 2], inputShape: [9, 8, 14, 15] },
+  ],
+  [
+    'one of outputs that nothing reaches',
+    'convInputGrad',
+    [
+      [16, 8, 14, 15],
+      [8, 8, 3, 3],
+    ],
+    { ...conv(2, { pad: 5 }), inputShape: [16, 8, 6, 7] },
+  ],
+  [
+    'a weight gradient of samples side by side, the last of them fewer',
+    'convWeightGrad',
+    [
+      [61, 6, 14, 13],
+      [61, 16, 10, 9],
+    ],
+    { ...conv(2), weightShape: [16, 6, 5, 5] },
+  ],
+  [
+    'one of groups, by strides and apart along the width',
+    'convWeightGrad',
+    [
+      [9, 32, 14, 15],
+      [9, 32, 9, 9],
+    ],
+    { ...conv(2, { stride: 2, pad: 3, groups: 2 }), dilation: [1, 2], weightShape: [32, 16, 3, 3] },
+  ],
+  [
+    'one of outputs that nothing reaches',
+    'convWeightGrad',
+    [
+      [16, 8, 6, 7],
+      [16, 16, 14, 15],
+    ],
+    { ...conv(2, { pad: 5 }), weightShape: [16, 8, 3, 3] },
+  ],
+  [
     'attention, causal, of heads side by side',
     'scaledDotProductAttention',
     rows4([2, 70, 2, 32], 3),

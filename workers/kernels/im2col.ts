@@ -319,3 +319,42 @@ export function addIntoRow(n: i32, y: usize, v: f32): void {
     y += 4;
   }
 }
+
+/**
+ * Windows along the last axis alone, of samples `step` elements apart side by side: out[(h, c, r), (n, k)] =
+ * x[n, c, h, k·sw − pw + r·dw]. The rows of (h, c, r) from h on are those of all windows that begin at h.
+ */
+export function widths(
+  N: i32, step: i32, C: i32, H: i32, W: i32, kw: i32, sw: i32, pw: i32, dw: i32, ow: i32, x: usize, out: usize,
+): void {
+  for (let h = 0; h < H; h++) {
+    for (let c = 0; c < C; c++) {
+      for (let r = 0; r < kw; r++) {
+        const offset = r * dw - pw;
+        const from = firstInside(offset, sw, ow);
+        const to = endInside(offset, sw, W, ow, from);
+        const s = x + <usize>((c * H + h) * W + from * sw + offset) * 4;
+        copyRows(N, ow, from, to, sw, s, <usize>step * 4, out);
+        out += <usize>(N * ow) * 4;
+      }
+    }
+  }
+}
+
+/** x += what `widths` made of it, in ascending order of r. */
+export function fromWidths(
+  N: i32, step: i32, C: i32, H: i32, W: i32, kw: i32, sw: i32, pw: i32, dw: i32, ow: i32, rows: usize, x: usize,
+): void {
+  for (let h = 0; h < H; h++) {
+    for (let c = 0; c < C; c++) {
+      for (let r = 0; r < kw; r++) {
+        const offset = r * dw - pw;
+        const from = firstInside(offset, sw, ow);
+        const to = endInside(offset, sw, W, ow, from);
+        const d = x + <usize>((c * H + h) * W + from * sw + offset) * 4;
+        addRows(N, ow, to - from, sw, rows + <usize>from * 4, d, <usize>step * 4);
+        rows += <usize>(N * ow) * 4;
+      }
+    }
+  }
+}

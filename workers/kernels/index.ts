@@ -17,7 +17,7 @@ export { gemm, gemmBatched, gemmWorkspace } from './gemm';
 export { groupNorm, groupNormInputGrad, groupNormWeightGrad } from './groupNorm';
 export { acosh, asinh, atanh, cosh, sinh } from './hyperbolic';
 export { absI32, addI32, clipI32, divI32, equalI32, fmodI32, lessI32, maximumI32, minimumI32, modI32, mulI32, negI32, powI32, signI32, subI32 } from './integers';
-export { addIntoRow, columns, fromColumns } from './im2col';
+export { addIntoRow, columns, fromColumns, fromWidths, widths } from './im2col';
 export { reduceLogSumExp } from './logSumExp';
 export { acos, asin, atan } from './inverseTrig';
 export { and, castBoolF32, castBoolI32, castF32Bool, castF32I32, castI32Bool, castI32F32, not, or, xor } from './logic';

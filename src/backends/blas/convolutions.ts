@@ -1,17 +1,17 @@
-/** Convolutions as products of the columns of their windows, a sample and a group at a time. */
+/** Convolutions as products of the columns of their windows, a sample and a group at a time, or of several samples by widths. */
 import { columnBytes, convSizeArgs, productOf, readConvSizes } from '../../lower/blas/conv-sizes.ts';
+import { widthsOf } from '../../lower/blas/conv-widths.ts';
+import { type WidthExports, widthConvolutions } from './conv-widths.ts';
 import type { Blas } from './library.ts';
 import type { BindNative } from './products.ts';
 
 type Export = (...args: number[]) => void;
 
 /** What convolutions take of the WebAssembly kernels. */
-export interface ConvExports {
+export interface ConvExports extends WidthExports {
   readonly columns: Export;
   readonly fromColumns: Export;
   readonly addIntoRow: Export;
-  /** Where memory is shared, a view's own `fill` goes byte by byte. */
-  readonly fill32: Export;
 }
 
 export function nativeConvolutions(
@@ -21,9 +21,12 @@ export function nativeConvolutions(
   exports: ConvExports,
 ): Readonly<Record<'sgemmConv' | 'sgemmConvInputGrad' | 'sgemmConvWeightGrad', BindNative>> {
   const values = new Float32Array(memory.buffer);
+  const byWidths = widthConvolutions({ sgemm }, base, exports);
 
   /** y[n, g] = w[g]·cols(x[n, g]) + bias[g] */
   const sgemmConv: BindNative = (args) => {
+    const widths = widthsOf(readConvSizes(args));
+    if (widths) return byWidths.conv(args, widths);
     const { o, depth, pixels, isPlain, operands, columns, each } = walkOf(args, exports);
     const [x, w, bias, y, scratch] = operands;
     return () =>
@@ -39,6 +42,8 @@ export function nativeConvolutions(
 
   /** dx[n, g] = cols⁻¹(w[g]ᵀ·dy[n, g]) */
   const sgemmConvInputGrad: BindNative = (args) => {
+    const widths = widthsOf(readConvSizes(args));
+    if (widths) return byWidths.convInputGrad(args, widths);
     const { o, depth, pixels, isPlain, operands, imageElements, fromColumns, each } = walkOf(args, exports);
     const [dy, w, dx, scratch] = operands;
     return () => {
@@ -53,6 +58,8 @@ export function nativeConvolutions(
 
   /** dw[g] += dy[n, g]·cols(x[n, g])ᵀ, samples in ascending order */
   const sgemmConvWeightGrad: BindNative = (args) => {
+    const widths = widthsOf(readConvSizes(args));
+    if (widths) return byWidths.convWeightGrad(args, widths);
     const { o, depth, pixels, isPlain, operands, columns, each } = walkOf(args, exports);
     const [x, dy, dw, scratch] = operands;
     return () =>

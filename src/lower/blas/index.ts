@@ -7,6 +7,7 @@ import { lowerForWasm } from '../wasm/index.ts';
 import { gemmWorkspace } from '../wasm/workspace.ts';
 import { attentionPlaces, readAttention } from './attention-blocks.ts';
 import { type ConvSizes, columnBytes, productOf, readConvSizes } from './conv-sizes.ts';
+import { widthsOf } from './conv-widths.ts';
 
 /** A library as a plan records it. */
 export interface BlasLibrary {
@@ -94,7 +95,7 @@ function nativeCall({ kernel, args }: KernelCall): NativeCall | undefined {
       const sizes = readConvSizes(args as readonly number[]);
       if (!isConvWorthIt(kernel, sizes)) return undefined;
       const operands = args.slice(0, -1);
-      const bytes = columnBytes(sizes);
+      const bytes = widthsOf(sizes)?.end ?? columnBytes(sizes);
       return {
         call: { kernel: nativeConv[kernel], args: [...operands, bytes === 0 ? 0 : workspace()] },
         workspaceBytes: bytes,
