@@ -141,6 +141,32 @@ describe('products on a device with a native BLAS', () => {
     );
     expect(lowerForBlas(wider).workspaceBytes).toBe(4 * 32 * (20 * 18));
   });
+  it('of convolutions keep windows along the width where they hold four samples and outputs share the filters', () => {
+    const valid = { stride: [1, 1], padding: [0, 0, 0, 0], dilation: [1, 1], groups: 1 };
+    const bytesOf = (x: Shape, weights: Shape, attrs: Attrs = valid) =>
+      lowerForBlas(nodeOf('conv', [x, weights], attrs)).workspaceBytes;
+    const columns = 4 * (6 * 25) * (10 * 10);
+    const filters = 4 * 16 * (6 * 25);
+    const windows = 4 * 14 * (6 * 5) * 10;
+    const row = 4 * 16 * 10;
+    expect(bytesOf([4, 6, 14, 14], [16, 6, 5, 5])).toBe(filters + 4 * (windows + row));
+    expect(bytesOf([3, 6, 14, 14], [16, 6, 5, 5])).toBe(columns);
+    // 512 KiB of windows hold 31 samples.
+    expect(Math.floor(2 ** 19 / windows)).toBe(31);
+    expect(bytesOf([64, 6, 14, 14], [16, 6, 5, 5])).toBe(filters + 31 * (windows + row));
+    // Rows of taps that are apart do not lie side by side; those along the width may be.
+    expect(bytesOf([4, 6, 18, 18], [16, 6, 5, 5], { ...valid, dilation: [2, 2] })).toBe(columns);
+    expect(bytesOf([4, 6, 14, 18], [16, 6, 5, 5], { ...valid, dilation: [1, 2] })).toBe(filters + 4 * (windows + row));
+    // 512 KiB hold two samples of 28 rows, of 100 channels and 16 outputs a row.
+    expect(bytesOf([8, 100, 28, 16], [16, 100, 3, 1])).toBe(4 * (100 * 3) * (26 * 16));
+    // 4 × 31 outputs are as good as none beside the copying of the filters, 4 × 32 are not.
+    expect(bytesOf([4, 64, 33], [64, 64, 3], { ...valid, stride: [1], padding: [0, 0], dilation: [1] })).toBe(
+      4 * (64 * 3) * 31,
+    );
+    expect(bytesOf([4, 64, 34], [64, 64, 3], { ...valid, stride: [1], padding: [0, 0], dilation: [1] })).toBe(
+      4 * (64 * 64 * 3 + 4 * (64 * 3) * 32 + 64 * 4 * 32),
+    );
+  });
   it('of convolutions stay where columns would be built for few outputs, or a small product', () => {
     const same = { stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 1 };
     const kernelsOf = (channels: number, outputs: number, size: number) => {

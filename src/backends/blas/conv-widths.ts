@@ -48,7 +48,11 @@ export function widthConvolutions(
 
   /** windows of a row += wᵀ·dy[n], and dx[n] = windows⁻¹ */
   const convInputGrad: BindWidths = (args, widths) => {
-    const { o, depth, rows, chunks, lines, operands, images, filters, fromWindows, load } = walkOf(args, widths, exports);
+    const { o, depth, rows, chunks, lines, operands, images, filters, fromWindows, load } = walkOf(
+      args,
+      widths,
+      exports,
+    );
     const [dy, w, dx, scratch] = operands;
     const [at, line] = [scratch + widths.windowsAt, scratch + widths.outputsAt];
     return () => {
@@ -132,7 +136,17 @@ function walkOf(args: readonly number[], widths: Widths, exports: WidthExports) 
     return { y: 4 * y * outWidth, tap, taps: Math.max(0, Math.min(kh, height - above) - tap), row: above + tap };
   });
   const image = channels * height * width;
-  const window = [image, c, height, width, kw, sizes.stride[2]!, sizes.before[2]!, sizes.dilation[2]!, outWidth] as const;
+  const window = [
+    image,
+    c,
+    height,
+    width,
+    kw,
+    sizes.stride[2]!,
+    sizes.before[2]!,
+    sizes.dilation[2]!,
+    outWidth,
+  ] as const;
   const ordered = [1, 1, o, kh, c, kw, 0, 0, depth, kw, kh * kw, 1] as const;
   const back = [1, 1, o, c, kh, kw, 0, 0, depth, kw, c * kw, 1] as const;
   const line = (count: number) => [1, 1, 1, o, count, outWidth, 0, 0, 0, pixels, outputs * pixels, 1] as const;

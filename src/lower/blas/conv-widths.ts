@@ -9,7 +9,7 @@
 import { type ConvSizes, isPlain } from './conv-sizes.ts';
 
 /** Of what `windows` may hold at a time: with the filters and a row of outputs in a second-level cache. */
-const mostBytes = 384 * 1024;
+const mostBytes = 512 * 1024;
 /** Fewer samples side by side make products as narrow as a sample's own. */
 const leastSamples = 4;
 /** Outputs that share the copying of the filters, which are put in order once a call. */
