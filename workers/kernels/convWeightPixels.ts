@@ -8,7 +8,8 @@
 // order; the first block is dw, each later one is added to it once. A block that a tap does not reach adds 0.
 import { multiplyAdd } from './fused';
 import { KC } from './gemm';
-import { everySecond, extended, gather4, scatter4, transposeVectors } from './lanes';
+import { endInside, firstInside, four } from './im2col';
+import { extended, gather4, scatter4, transposeVectors } from './lanes';
 
 const PLAN: usize = 16; // bytes of a tap in a block's plan
 
@@ -135,14 +136,6 @@ export function tileOfRuns(rows: i32, k: i32, a: usize, aStep: usize, b: usize, 
   v128.store(c, c13, 112);
 }
 
-/** Four elements `stride` elements apart; nothing behind the fourth is read. */
-@inline
-function four(stride: i32, s: usize): v128 {
-  if (stride == 1) return v128.load(s);
-  if (stride == 2) return everySecond(s);
-  return gather4(s, <usize>stride * 4, 4);
-}
-
 /** n pixels of sixteen outputs, `plane` bytes apart, to rows of 64 bytes, dStep apart. */
 function packSixteen(n: i32, s: usize, plane: usize, d: usize, dStep: usize): void {
   for (let i = 0; i < 4; i++) {
@@ -219,16 +212,9 @@ function placeOfColumn(column: i32, W: i32, sw: i32): i32 {
   return f * (W / sw) + min(f, W % sw) + column / sw;
 }
 
-/** First output whose tap lies at 0 or behind. */
 @inline
-function firstOf(offset: i32, stride: i32): i32 {
-  return offset >= 0 ? 0 : (stride - 1 - offset) / stride;
-}
-
-/** One past the last of `count` outputs whose tap lies before `size`. */
-@inline
-function endOf(offset: i32, stride: i32, size: i32, count: i32): i32 {
-  return offset >= size ? 0 : min(count, (size - 1 - offset) / stride + 1);
+function put(d: usize, v: v128, add: bool): void {
+  v128.store(d, add ? f32x4.add(v128.load(d), v) : v);
 }
 
 /** Tiles of all taps, [tap][channel][16 outputs] → (or added to) rows of dw, [output][channel][tap]; `row`: bytes of an output. */
@@ -268,11 +254,6 @@ function spillTiles(channels: i32, taps: i32, tiles: usize, dw: usize, row: usiz
   }
 }
 
-@inline
-function put(d: usize, v: v128, add: bool): void {
-  v128.store(d, add ? f32x4.add(v128.load(d), v) : v);
-}
-
 /**
  * Of each tap the tile of a block, rows y0 … y1 of slice z of outputs: its runs (none where the tap does not reach), their products,
  * and where they begin in x and dy as packed, in bytes.
@@ -286,13 +267,13 @@ function planTiles(
     const there = <u32>slice < <u32>D;
     for (let q = 0; q < kh; q++) {
       const above = q * dh - ph;
-      const top = max(y0, firstOf(above, sh));
-      const rows = min(y1, endOf(above, sh, H, oh)) - top;
+      const top = max(y0, firstInside(above, sh, oh));
+      const rows = min(y1, endInside(above, sh, H, oh, 0)) - top;
       const line = (slice * H + top * sh + above) * W;
       for (let r = 0; r < kw; r++) {
         const before = r * dw - pw;
-        const from = firstOf(before, sw);
-        const run = endOf(before, sw, W, ow) - from;
+        const from = firstInside(before, sw, ow);
+        const run = endInside(before, sw, W, ow, from) - from;
         const reaches = there && rows > 0 && run > 0;
         store<i32>(plan, reaches ? rows : 0);
         store<i32>(plan, run * samples, 4);
