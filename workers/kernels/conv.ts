@@ -60,7 +60,7 @@ function isNarrow(o: i32, depth: i32, pixels: i32, quads: bool): bool {
  * enough taps to share x as packed; of a single sample with few pixels a tile's sums are too short.
  */
 @inline
-function isOfSamples(N: i32, c: i32, o: i32, taps: i32, pixels: i32): bool {
+function areWeightsByPixels(N: i32, c: i32, o: i32, taps: i32, pixels: i32): bool {
   return (o & 15) == 0 && c >= 6 && taps >= 8 && pixels <= 1024 && (N > 1 || pixels >= 32);
 }
 
@@ -122,7 +122,7 @@ export function convWorkspace(
   const depth = (C / groups) * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  if (kind == 2 && isOfSamples(N, C / groups, o, kd * kh * kw, pixels))
+  if (kind == 2 && areWeightsByPixels(N, C / groups, o, kd * kh * kw, pixels))
     return weightPixelsWorkspace(N, C / groups, D * H * W, kd * kh * kw, od, oh, ow);
   const narrow = kind == 2 && isNarrow(o, depth, pixels, !plain && areQuads(sw, ow));
   if (narrow && (plain || !areQuads(sw, ow))) return plain ? 0 : depth * pixels * 4;
@@ -350,7 +350,7 @@ export function convWeightGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  if (isOfSamples(N, c, o, kd * kh * kw, pixels)) {
+  if (areWeightsByPixels(N, c, o, kd * kh * kw, pixels)) {
     weightGradByPixels(
       N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, dy, dweight, ws,
     );

@@ -29,7 +29,7 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
       return packedOnce(turned(g), { ...attrs, padding: [...turnedBegins(g, attrs), ...turnedBegins(g, attrs)] });
     return (plain ? 0 : aligned(depth * pixels)) + gemmWorkspace(depth, pixels, outputs);
   }
-  if (kind === 'convWeightGrad' && isOfSamples(g, attrs)) return ofSamplesBytes(g, attrs);
+  if (kind === 'convWeightGrad' && areWeightsByPixels(g, attrs)) return weightPixelsBytes(g, attrs);
   // Dot products of rows, read where they lie if each has whole quads of outputs: too narrow for gemm's tiles, or of few outputs.
   const areQuads = !plain && attrs.stride.at(-1) === 1 && g.out.at(-1)! % 4 === 0;
   const isNarrow = outputs < 8 || depth < 16 || (areQuads && outputs <= 32 && pixels >= 128);
@@ -81,14 +81,14 @@ function pixelsBytes({ o, kernel, out }: ConvGeometry, { groups }: ConvAttrs): n
 }
 
 /** Whether a weights' gradient takes several samples at once: outputs by sixteens, and enough channels, taps and pixels or samples. */
-function isOfSamples({ n, c, o, kernel, out }: ConvGeometry, { groups }: ConvAttrs): boolean {
+function areWeightsByPixels({ n, c, o, kernel, out }: ConvGeometry, { groups }: ConvAttrs): boolean {
   const pixels = elementCount(out);
   const isWide = (o / groups) % 16 === 0 && c / groups >= 6 && elementCount(kernel) >= 8;
   return isWide && pixels <= 1024 && (n > 1 || pixels >= 32);
 }
 
 /** Of several samples at once: tiles of all taps and their plan, dy of sixteen outputs, and x, channels in pairs. */
-function ofSamplesBytes({ n, c, size, kernel, out }: ConvGeometry, { groups }: ConvAttrs): number {
+function weightPixelsBytes({ n, c, size, kernel, out }: ConvGeometry, { groups }: ConvAttrs): number {
   const plane = elementCount(out.slice(-2));
   const samples = Math.max(1, Math.min(n, Math.floor(256 / plane)));
   const x = 8 * Math.ceil(c / groups / 2) * elementCount(size);
