@@ -80,7 +80,14 @@ function weightGrad(c: Conv, x: Float32Array, dy: Float32Array, exact: boolean):
 function kernel(c: Conv, x: Float32Array, dy: Float32Array): Float32Array {
   const { O, C, groups, ints, taps } = geometry(c);
   const ws = { ws: kernels.convWorkspace!(2, ...ints) };
-  return run('convWeightGrad', ...ints, { in: x }, { in: dy }, f32((O * C * taps.length) / groups), ws)[0] as Float32Array;
+  return run(
+    'convWeightGrad',
+    ...ints,
+    { in: x },
+    { in: dy },
+    f32((O * C * taps.length) / groups),
+    ws,
+  )[0] as Float32Array;
 }
 
 function inputs(c: Conv): [x: Float32Array, dy: Float32Array] {
@@ -91,7 +98,7 @@ function inputs(c: Conv): [x: Float32Array, dy: Float32Array] {
 describe('a weight gradient of several samples at once adds pixels in order, and of each the samples, 256 or so from zero', () => {
   const CASES: Conv[] = [
     { N: 7, C: 8, O: 16, size: plane(4, 4), k: plane(3, 3), p: [0, 1, 1] },
-    { N: 33, C: 9, O: 32, size: plane(4, 4), k: plane(3, 3), p: [0, 1, 1] }, // a last group of one sample, an odd channel
+    { N: 17, C: 9, O: 32, size: plane(4, 4), k: plane(3, 3), p: [0, 1, 1] }, // a last group of one sample, an odd channel
     { N: 70, C: 8, O: 16, size: plane(1, 1), k: plane(3, 3), p: [0, 1, 1] }, // most taps reach nothing
     { N: 67, C: 9, O: 16, size: plane(2, 2), k: plane(3, 3), p: [0, 1, 1] },
     { N: 9, C: 8, O: 16, size: plane(7, 7), k: plane(3, 3), p: [0, 1, 1] },
@@ -106,7 +113,7 @@ describe('a weight gradient of several samples at once adds pixels in order, and
     { N: 6, C: 16, O: 32, size: plane(5, 6), k: plane(3, 3), p: [0, 1, 1], groups: 2 },
     { N: 5, C: 8, O: 16, size: [3, 4, 5], k: [3, 3, 2], s: [1, 2, 1], p: [1, 1, 0], e: [1, 1, 1] },
     { N: 6, C: 8, O: 16, size: [5, 3, 4], k: [2, 2, 3], s: [2, 1, 2], p: [1, 0, 1], d: [2, 1, 1] },
-    { N: 5, C: 8, O: 16, size: plane(20, 21), k: plane(3, 3), p: [0, 1, 1] }, // rows of one sample in blocks
+    { N: 2, C: 8, O: 16, size: plane(16, 17), k: plane(3, 3), p: [0, 1, 1] }, // rows of one sample in blocks
     { N: 9, C: 8, O: 16, size: plane(1, 40), k: plane(1, 9), p: [0, 0, 4] },
   ];
   it.each(CASES)('%j', (c) => {
