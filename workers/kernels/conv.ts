@@ -4,7 +4,8 @@
 //   input grad    dx[n, g]  = cols⁻¹(w[g]ᵀ · dy[n, g])       cols⁻¹ adds overlapping windows in row-major order, or
 //                           = w′[g] · cols(dy[n, g])         w′: filters transposed and turned around, or
 //                           = pixel by pixel of the taps that reach it (convPixels.ts)
-//   weight grad   dw[g]    += dy[n, g] · cols(x[n, g])ᵀ      samples in ascending order
+//   weight grad   dw[g]    += dy[n, g] · cols(x[n, g])ᵀ      samples in ascending order, or
+//                           tap by tap over the pixels of several samples (convWeightPixels.ts)
 // Windows may hang over any edge; the padding behind an axis follows from its output size. A convolution by windows of one
 // element, of stride 1 and without padding, is its own cols.
 //
@@ -19,10 +20,12 @@
 //   outputs, weight gradient    [frame, if windows hang over][places of taps][places of outputs][gemm's]
 //   input gradient              [cols][gemm's], or, turned, as outputs of dy, or convPixels.ts's own
 //   narrow weight gradient      [frame, if windows hang over][places of taps][places of quads of outputs], or [cols]
+//   weights of several samples  convWeightPixels.ts's own
 //   tap by tap                  [a frame]
 //   windows of one element      [gemm's], if not narrow
 import { depthwise, isDepthwise } from './depthwise';
 import { inputGradByPixels, pixelsWorkspace } from './convPixels';
+import { weightGradByPixels, weightPixelsWorkspace } from './convWeightPixels';
 import { dotRows, dotRowsOfPlaces } from './dotRows';
 import { intoFrame, placesOf, reach } from './frame';
 import { blockOfPlaces, gemm, gemmOfPlaces, gemmWorkspace, KC, MC, packedBlock, packedWorkspace } from './gemm';
@@ -50,6 +53,15 @@ function areQuads(sw: i32, ow: i32): bool {
 @inline
 function isNarrow(o: i32, depth: i32, pixels: i32, quads: bool): bool {
   return o < 8 || depth < 16 || (quads && o <= 32 && pixels >= 128);
+}
+
+/**
+ * Whether a weights' gradient takes several samples at once: outputs by sixteens, enough channels that few pairs are half empty, and
+ * enough taps to share x as packed; of a single sample with few pixels a tile's sums are too short.
+ */
+@inline
+function areWeightsByPixels(N: i32, c: i32, o: i32, taps: i32, pixels: i32): bool {
+  return (o & 15) == 0 && c >= 6 && taps >= 8 && pixels <= 1024 && (N > 1 || pixels >= 32);
 }
 
 /** Whether an input gradient is a convolution of dy within a frame: stride 1, one output a channel, no more padding than taps. */
@@ -110,6 +122,8 @@ export function convWorkspace(
   const depth = (C / groups) * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (kind == 2 && areWeightsByPixels(N, C / groups, o, kd * kh * kw, pixels))
+    return weightPixelsWorkspace(N, C / groups, D * H * W, kd * kh * kw, od, oh, ow);
   const narrow = kind == 2 && isNarrow(o, depth, pixels, !plain && areQuads(sw, ow));
   if (narrow && (plain || !areQuads(sw, ow))) return plain ? 0 : depth * pixels * 4;
   if (isDepthwise(C / groups, groups)) {
@@ -336,6 +350,12 @@ export function convWeightGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (areWeightsByPixels(N, c, o, kd * kh * kw, pixels)) {
+    weightGradByPixels(
+      N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, dy, dweight, ws,
+    );
+    return;
+  }
   const narrow = isNarrow(o, depth, pixels, !plain && areQuads(sw, ow));
   if (narrow && (plain || !areQuads(sw, ow))) {
     for (let n = 0; n < N; n++) {

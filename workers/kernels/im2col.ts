@@ -5,13 +5,13 @@ import { copyRow, everySecond, fillRow, gather4 } from './lanes';
 
 /** First output position whose input position (pos·stride + offset) is ≥ 0, at most `count`. */
 @inline
-function firstInside(offset: i32, stride: i32, count: i32): i32 {
+export function firstInside(offset: i32, stride: i32, count: i32): i32 {
   return offset >= 0 ? 0 : min(count, (stride - 1 - offset) / stride);
 }
 
 /** One past the last output position whose input position is < size, at least `from`. */
 @inline
-function endInside(offset: i32, stride: i32, size: i32, count: i32, from: i32): i32 {
+export function endInside(offset: i32, stride: i32, size: i32, count: i32, from: i32): i32 {
   return offset >= size ? from : max(from, min(count, (size - 1 - offset) / stride + 1));
 }
 
@@ -20,7 +20,7 @@ const SHORT = 32;
 
 /** Four elements `stride` elements apart; nothing behind the fourth is read. */
 @inline
-function four(stride: i32, s: usize): v128 {
+export function four(stride: i32, s: usize): v128 {
   if (stride == 1) return v128.load(s);
   if (stride == 2) return everySecond(s);
   return gather4(s, <usize>stride * 4, 4);

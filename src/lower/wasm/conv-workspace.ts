@@ -11,8 +11,9 @@ export type ConvKind = (typeof convKinds)[number];
  * Exact scratch bytes of a convolution kernel. Outputs and weights' gradients: `[frame of zeros around an image, if windows hang
  * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient, where it goes pixel by pixel, `[four
  * pixels][frame of dy][places of taps][filters of sixteen channels]`, where it is a convolution of dy with the filters turned around,
- * as outputs, and otherwise `[columns][gemm's workspace]`; narrow weight gradients `[frame][places of taps][places of
- * quads]` or `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
+ * as outputs, and otherwise `[columns][gemm's workspace]`; weights' gradients of several samples at once `[tiles and plan of taps][dy of
+ * sixteen outputs][x]`, narrow ones `[frame][places of taps][places of quads]` or `[columns]`; groups of one channel that are added tap
+ * by tap `[frame]`. Each part but the last is rounded up to 16.
  * The same formula as the WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test
  * holds it to the export.
  */
@@ -28,6 +29,7 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
       return packedOnce(turned(g), { ...attrs, padding: [...turnedBegins(g, attrs), ...turnedBegins(g, attrs)] });
     return (plain ? 0 : aligned(depth * pixels)) + gemmWorkspace(depth, pixels, outputs);
   }
+  if (kind === 'convWeightGrad' && areWeightsByPixels(g, attrs)) return weightPixelsBytes(g, attrs);
   // Dot products of rows, read where they lie if each has whole quads of outputs: too narrow for gemm's tiles, or of few outputs.
   const areQuads = !plain && attrs.stride.at(-1) === 1 && g.out.at(-1)! % 4 === 0;
   const isNarrow = outputs < 8 || depth < 16 || (areQuads && outputs <= 32 && pixels >= 128);
@@ -76,6 +78,21 @@ function pixelsBytes({ o, kernel, out }: ConvGeometry, { groups }: ConvAttrs): n
   const taps = (o / groups) * elementCount(kernel);
   const rows = (o / groups) * elementCount(out.slice(0, -1));
   return 256 + aligned(rows * (out.at(-1)! + 1) + 1) + aligned(taps) + 64 * taps;
+}
+
+/** Whether a weights' gradient takes several samples at once: outputs by sixteens, and enough channels, taps and pixels or samples. */
+function areWeightsByPixels({ n, c, o, kernel, out }: ConvGeometry, { groups }: ConvAttrs): boolean {
+  const pixels = elementCount(out);
+  const isWide = (o / groups) % 16 === 0 && c / groups >= 6 && elementCount(kernel) >= 8;
+  return isWide && pixels <= 1024 && (n > 1 || pixels >= 32);
+}
+
+/** Of several samples at once: tiles of all taps and their plan, dy of sixteen outputs, and x, channels in pairs. */
+function weightPixelsBytes({ n, c, size, kernel, out }: ConvGeometry, { groups }: ConvAttrs): number {
+  const plane = elementCount(out.slice(-2));
+  const samples = Math.max(1, Math.min(n, Math.floor(256 / plane)));
+  const x = 8 * Math.ceil(c / groups / 2) * elementCount(size);
+  return 144 * elementCount(kernel) + samples * (64 * elementCount(out) + x);
 }
 
 /** Where dy begins in its frame. */
