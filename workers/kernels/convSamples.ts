@@ -1,6 +1,6 @@
 // Samples as lanes: a group of up to sixteen samples as [pixel][channel][lanes], so that a tap of a pixel is a run of rows
 // that a register tile takes where they lie, whatever the image's width.
-import { loadTail, storeTail, transposeVectors } from './lanes';
+import { transposeVectors } from './lanes';
 
 /** Four pixels of four samples, of which `n` pixels and `m` samples exist; the lanes of others are 0. */
 @inline
