@@ -11,15 +11,29 @@
 // have no more than KC products, one at least, are added from zero, and such blocks in order. Taps in the padding are not added: a
 // weight that is not finite does not show there.
 //
-// Workspace: [tiles of four pixels][reach of each pixel][filters of a group in pairs][a group of samples], each in whole 16 bytes.
+// Workspace: [tiles of some pixels][reach of each pixel][filters of a group in pairs][a group of samples], each in whole 16 bytes.
 import { packSamples } from './convSamples';
 import { tileOfRuns2x16, tileOfRuns4x8 } from './convSamplesTile';
 import { KC } from './gemm';
 import { storeTail, transposeVectors } from './lanes';
 
 const TILE = 128; // bytes of a tile of two or four results of sixteen or eight samples
+const PIXELS = 4; // tiles at a time
+const MOST = 1 << 20; // bytes of a packed group, in the second cache, and of what is known of pixels
 const REACH = 32; // bytes of what is known of a pixel
 const FILTERS = 16384; // bytes of filters that stay in the first cache
+
+/** Taps of all outputs along an axis that reach the image. */
+export function reached(size: i32, outputs: i32, taps: i32, s: i32, p: i32, d: i32): i32 {
+  let n = 0;
+  for (let t = 0; t < taps; t++) {
+    const at = p - t * d; // of the first output, counted backwards
+    const first = at > 0 ? (at + s - 1) / s : 0;
+    const behind = size + at > 0 ? min(outputs, (size + at - 1) / s + 1) : 0;
+    n += max(0, behind - first);
+  }
+  return n;
+}
 
 /** Samples a group: sixteen, or eight if that holds them all. */
 @inline
@@ -34,7 +48,20 @@ function roundUp(bytes: i32): i32 {
 
 /** Exact bytes for m results of c channels of the source, by `taps`. */
 export function samplesWorkspace(N: i32, m: i32, c: i32, taps: i32, source: i32, results: i32): i32 {
-  return 4 * TILE + results * REACH + roundUp(((m + 1) & ~1) * c * taps * 4) + source * c * lanesOf(N) * 4;
+  return PIXELS * TILE + results * REACH + roundUp(((m + 1) & ~1) * c * taps * 4) + source * c * lanesOf(N) * 4;
+}
+
+/**
+ * What all samples take, in tenths of a multiply-add, for m results of c channels of the source: `reach` taps of all pixels and the
+ * lanes' and tiles' padding, a result for twelve of them and a packed element for four. Infinite if lanes cannot be samples.
+ */
+export function samplesWork(N: i32, m: i32, c: i32, reach: f64, source: i32, results: i32): f64 {
+  if (<i64>source * c * lanesOf(N) * 4 > MOST || <i64>results * REACH > MOST) return Infinity;
+  const rest = (N - 1) % 16 + 1;
+  const samples = N - rest + lanesOf(rest);
+  const rows = <f64>(N > 8 ? (m + 1) & ~1 : (m + 3) & ~3);
+  const packed = <f64>source * c;
+  return samples * (10 * rows * (reach * c + <f64>12 * results) + 40 * packed);
 }
 
 /** Taps of a phase along an axis. */
@@ -195,7 +222,7 @@ function tileOfPixel(
   }
 }
 
-/** n pixels (up to four) of four samples of a result, of which m exist, plus bias. */
+/** n pixels (up to four at a time) of four samples of a result, of which m exist, plus bias. */
 @inline
 function spillQuad(n: i32, m: i32, tile: usize, bias: v128, y: usize, step: usize): void {
   const v0 = f32x4.add(v128.load(tile), bias);
@@ -228,7 +255,10 @@ function spill(
     }
     for (let j = 0; j < lanes; j += 4) {
       if (j >= m) break;
-      spillQuad(n, m - j, tile + <usize>j * 4, b, y + <usize>j * step, step);
+      for (let t = 0; t < n; t += 4) {
+        const at = <usize>t * TILE;
+        spillQuad(n - t, m - j, tile + at + <usize>j * 4, b, y + <usize>j * step + <usize>t * 4, step);
+      }
     }
     tile += <usize>lanes * 4;
     y += plane;
@@ -244,11 +274,11 @@ function group(
   const some = lanes == 16 ? 2 : 4;
   const plane = <usize>pixels * 4;
   const panel = lanes == 16 ? pair : 2 * pair;
-  const block = max(1, <i32>(FILTERS / panel)) * some;
+  const block = max(1, FILTERS / <i32>panel) * some;
   for (let i = 0; i < m; i += block) {
     const end = min(m, i + block);
-    for (let at = 0; at < pixels; at += 4) {
-      const count = min(4, pixels - at);
+    for (let at = 0; at < pixels; at += PIXELS) {
+      const count = min(PIXELS, pixels - at);
       const from = reach + <usize>at * REACH;
       for (let j = i; j < end; j += some) {
         const second: usize = m - j > 2 ? pair : 0;
@@ -291,7 +321,7 @@ export function convBySamples(
   const taps = kd * kh * kw;
   const source = SD * SH * SW;
   const pixels = RD * RH * RW;
-  const reach = ws + 4 * TILE;
+  const reach = ws + PIXELS * TILE;
   const filters = reach + <usize>(pixels * REACH);
   const packed = filters + <usize>roundUp(((m + 1) & ~1) * c * taps * 4);
   const xStep = <usize>(groups * c * source) * 4;

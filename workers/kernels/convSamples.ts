@@ -6,6 +6,13 @@ import { transposeVectors } from './lanes';
 @inline
 function packQuad(n: i32, m: i32, x: usize, step: usize, out: usize, row: usize): void {
   const zero = f32x4.splat(0);
+  if (m <= 0) {
+    for (; n > 0; n--) {
+      v128.store(out, zero);
+      out += row;
+    }
+    return;
+  }
   if (n >= 4) {
     const v1 = m > 1 ? v128.load(x + step) : zero;
     const v2 = m > 2 ? v128.load(x + 2 * step) : zero;
@@ -35,32 +42,28 @@ export function packSamples(lanes: i32, n: i32, c: i32, pixels: i32, x: usize, s
   const channel = <usize>lanes * 4;
   const row = <usize>c * channel;
   for (let i = 0; i < c; i++) {
-    for (let j = 0; j < lanes; j += 4) {
-      let to = out + <usize>i * channel + <usize>j * 4;
-      const m = n - j;
-      if (m <= 0) {
-        for (let p = 0; p < pixels; p++) {
-          v128.store(to, f32x4.splat(0));
-          to += row;
-        }
-        continue;
-      }
-      let from = x + <usize>(i * pixels) * 4 + <usize>j * step;
-      let left = pixels;
-      if (m >= 4) {
-        for (; left >= 4; left -= 4) {
-          packQuad(4, 4, from, step, to, row);
-          from += 16;
-          to += 4 * row;
-        }
-        packQuad(left, 4, from, step, to, row);
-      } else {
-        for (; left > 0; left -= 4) {
-          packQuad(left, m, from, step, to, row);
-          from += 16;
-          to += 4 * row;
+    let from = x;
+    let to = out;
+    // Few pixels at a time: their rows may lie a page apart, and are written quad by quad of the lanes.
+    for (let left = pixels; left > 0; left -= 8) {
+      const low = min(left, 4);
+      const high = min(left - 4, 4);
+      for (let j = 0; j < lanes; j += 4) {
+        const m = min(n - j, 4);
+        const s = from + <usize>j * step;
+        const d = to + <usize>j * 4;
+        if (m == 4 && high == 4) {
+          packQuad(4, 4, s, step, d, row);
+          packQuad(4, 4, s + 16, step, d + 4 * row, row);
+        } else {
+          packQuad(low, m, s, step, d, row);
+          packQuad(high, m, s + 16, step, d + 4 * row, row);
         }
       }
+      from += 32;
+      to += 8 * row;
     }
+    x += <usize>pixels * 4;
+    out += channel;
   }
 }
