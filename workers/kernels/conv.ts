@@ -92,12 +92,14 @@ function isByPixels(
 }
 
 /**
- * What a sample and group takes with no samples for lanes, in tenths of a multiply-add: whole panels of columns, a copied result for
- * twelve of them, a column that is added back for eight, and the rest of a sample's work for a thousand.
+ * What a sample and group takes with no samples for lanes, in tenths of a multiply-add, by its time: whole panels of columns, packed
+ * for `packing` of them an element, a result for seven (pixel by pixel for twelve), a column that is added back for eight, and a
+ * thousand besides.
  */
 @inline
 function matrixWork(
-  turning: bool, plain: bool, turned: bool, byPixels: bool, o: i32, c: i32, taps: i32, reach: f64, volume: i32, pixels: i32,
+  turning: bool, plain: bool, turned: bool, byPixels: bool, packing: i32, o: i32, c: i32, taps: i32, reach: f64, volume: i32,
+  pixels: i32,
 ): f64 {
   const pairs = <f64>o * c;
   const results = turning ? <f64>volume * c : <f64>pixels * o;
@@ -105,7 +107,8 @@ function matrixWork(
   if (plain) return 8 * columns * pairs + 50 * results + 6000;
   if (byPixels) return 13 * reach * pairs + 120 * results + 10000;
   if (turning && !turned) return 10 * taps * columns * c * (<f64>o + 8) + 10000;
-  return 10 * taps * columns * pairs + 120 * results + 10000;
+  const packed = turned ? o : c;
+  return columns * taps * (10 * pairs + <f64>packing * packed) + 70 * results + 10000;
 }
 
 /**
@@ -117,13 +120,16 @@ function isBySamples(
   dd: i32, dh: i32, dw: i32, D: i32, H: i32, W: i32, od: i32, oh: i32, ow: i32,
 ): bool {
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  if (N < (plain ? 8 : 4) || dw != 1 || (turning && (sd | sh | sw) != 1 && (dd | dh) != 1)) return false;
+  const few = plain ? 8 : 4;
+  if (N < few || dw != 1 || (turning && (sd | sh | sw) != 1 && (dd | dh) != 1)) return false;
   const turned = turning && !plain && isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, c, D, H, W, od, oh, ow);
   const byPixels = turning && isByPixels(kd, kh, kw, sd, sh, sw, dd, dh, dw, c, turned);
   const reach = <f64>reached(D, od, kd, sd, pd, dd) * reached(H, oh, kh, sh, ph, dh) * reached(W, ow, kw, sw, pw, 1);
   const volume = D * H * W;
   const pixels = od * oh * ow;
-  const others = N * matrixWork(turning, plain, turned, byPixels, o, c, kd * kh * kw, reach, volume, pixels);
+  // Nothing shows of packing from rows of whole panels; rows' ends in the midst of panels take longest.
+  const packing = sw > 1 ? 10 : ((turning ? W : ow) & 15) == 0 ? 0 : 25;
+  const others = N * matrixWork(turning, plain, turned, byPixels, packing, o, c, kd * kh * kw, reach, volume, pixels);
   const work = turning ? samplesWork(N, c, o, reach, pixels, volume) : samplesWork(N, o, c, reach, volume, pixels);
   return 10 * work < 9 * others;
 }
@@ -338,8 +344,7 @@ export function convInputGrad(
   }
   if (isBySamples(true, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
     convBySamples(
-      true, N, groups, c, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, od, oh, ow, D, H, W,
-      dy, w, usize.MAX_VALUE, dx, ws,
+      true, N, groups, c, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, od, oh, ow, D, H, W, dy, w, usize.MAX_VALUE, dx, ws,
     );
     return;
   }

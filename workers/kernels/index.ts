@@ -38,4 +38,3 @@ export { reduceSumOfSquares } from './sumOfSquares';
 export { cos, sin, tan } from './trig';
 export { trilu32, trilu8 } from './trilu';
 export { poolWorkspace } from './windows';
-export { convBySamples, samplesWorkspace } from './convBySamples';

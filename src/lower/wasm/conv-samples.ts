@@ -42,12 +42,14 @@ export function isBySamples(g: ConvGeometry, attrs: ConvAttrs, way: MatrixWay, i
   const samples = g.n - rest + lanesOf(rest);
   const tiled = roundUp(rows, g.n > 8 ? 2 : 4);
   const work = samples * (10 * tiled * (reach * from + 12 * results) + 40 * source * from);
-  const taps = elementCount(g.kernel);
+  const columnWork = elementCount(g.kernel) * columns;
+  const packing = stride.at(-1)! > 1 ? 10 : (isGradient ? g.size : g.out).at(-1)! % 16 === 0 ? 0 : 25;
+  const byPanels = columnWork * from * (10 * rows + packing) + 70 * results * rows + 10000;
   const others = {
     plain: 8 * columns * rows * from + 50 * results * rows + 6000,
-    outputs: 10 * taps * columns * rows * from + 120 * results * rows + 10000,
-    columns: 10 * taps * columns * rows * (from + 8) + 10000,
-    turned: 10 * taps * columns * rows * from + 120 * results * rows + 10000,
+    outputs: byPanels,
+    columns: 10 * columnWork * rows * (from + 8) + 10000,
+    turned: byPanels,
     pixels: 13 * reach * rows * from + 120 * results * rows + 10000,
   };
   return 10 * work < 9 * g.n * others[way];
