@@ -89,6 +89,7 @@ function results<T extends Float32Array | Float64Array>(
   out: T,
   sum: (blocks: [value: number, weight: number][][]) => number,
 ): T {
+  const to: Float32Array | Float64Array = out;
   const { N, k, groups } = whole(c);
   const { turned, c: channels, rows } = sides;
   const perGroup = turned ? rows : channels;
@@ -108,8 +109,8 @@ function results<T extends Float32Array | Float64Array>(
               ];
             }),
           );
-          const to = (n * groups + g) * rows + row;
-          out[to * volume(sides.result) + flat(sides.result, at)] = sum(products);
+          const plane = ((n * groups + g) * rows + row) * volume(sides.result);
+          to[plane + flat(sides.result, at)] = sum(products);
         });
   return out;
 }
