@@ -145,11 +145,12 @@ function kernel(c: Conv, sides: Sides, source: Float32Array, weight: Float32Arra
 const plane = (h: number, w: number): Triple => [1, h, w];
 const same = plane(3, 3);
 const around: Triple = [0, 1, 1];
-// Whole groups, tails of both widths, one pixel, odd results, results that are no whole fours, groups of channels; strides with
+// Whole groups, tails of both widths, one pixel, one tap, odd results, results that are no whole fours, groups of channels; strides with
 // phases of unequal and of no taps; windows that reach nothing; dilation across rows; three axes; rows of taps that are more than a
 // block of products, several a block with one left; filters of more than the first cache.
 const CASES: Conv[] = [
   { N: 8, C: 3, O: 6, size: plane(1, 1), k: same, p: around },
+  { N: 19, C: 6, O: 8, size: plane(1, 2), k: plane(1, 1) },
   { N: 16, C: 5, O: 7, size: plane(2, 2), k: same, p: around },
   { N: 21, C: 4, O: 9, size: plane(4, 3), k: plane(5, 5), p: [0, 2, 2] },
   { N: 11, C: 8, O: 6, size: plane(3, 2), k: same, p: around, groups: 2 },
