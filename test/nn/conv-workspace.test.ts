@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
+import { samplesBytes } from '../../src/lower/wasm/conv-samples.ts';
 import { convKinds, convWorkspace } from '../../src/lower/wasm/conv-workspace.ts';
 import { type ConvAttrs, convGeometry } from '../../src/ops/conv.ts';
 import { begins, toThree } from '../../src/ops/window.ts';
@@ -9,6 +10,19 @@ const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared: true
 const bytes = readFileSync(new URL('../../dist/kernels.wasm', import.meta.url));
 const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
 const exported = exports.convWorkspace as (...sizes: number[]) => number;
+
+function expectSame(x: number[], w: number[], attrs: ConvAttrs): void {
+  const g = convGeometry(x, w, attrs);
+  const window = [g.kernel, attrs.stride].flatMap((l) => toThree(l, 1));
+  const sizes = [
+    ...[g.n, g.c, ...toThree(g.size, 1), g.o, ...window],
+    ...[...toThree(begins(attrs), 0), ...toThree(attrs.dilation, 1), attrs.groups, ...toThree(g.out, 1)],
+  ];
+  convKinds.forEach((kind, k) => {
+    const what = `${kind} ${JSON.stringify({ x, w, attrs })}`;
+    expect(convWorkspace(kind, g, attrs), what).toBe(exported(k, ...sizes));
+  });
+}
 
 it.each([1, 2, 3])('the workspace of convolutions over %i axes agrees with the kernels’ own', (rank) => {
   const next = generator(rank === 2 ? 5 : rank);
@@ -37,15 +51,31 @@ it.each([1, 2, 3])('the workspace of convolutions over %i axes agrees with the k
       x[1]! / groups,
       ...(small ? list(rank, 1, 1) : list(rank, 1, 5)),
     ];
-    const g = convGeometry(x, w, attrs);
-    const window = [g.kernel, attrs.stride].flatMap((l) => toThree(l, 1));
-    const sizes = [
-      ...[g.n, g.c, ...toThree(g.size, 1), g.o, ...window],
-      ...[...toThree(begins(attrs), 0), ...toThree(attrs.dilation, 1), groups, ...toThree(g.out, 1)],
-    ];
-    convKinds.forEach((kind, k) => {
-      const what = `${kind} ${JSON.stringify({ x, w, attrs })}`;
-      expect(convWorkspace(kind, g, attrs), what).toBe(exported(k, ...sizes));
-    });
+    expectSame(x, w, attrs);
   }
+});
+
+it.each([1, 2, 3])('and with many samples of small images, whose lanes they are or not, over %i axes', (rank) => {
+  const next = generator(10 + rank);
+  const draw = (low: number, high: number): number => low + Math.floor(((next() + 1) / 2) * (high - low + 1));
+  const list = (length: number, low: number, high: number) => Array.from({ length }, () => draw(low, high));
+  let chosen = 0;
+  for (let i = 0; i < 400; i++) {
+    const groups = draw(1, 2);
+    const plain = i % 4 === 0;
+    const attrs: ConvAttrs = {
+      stride: plain || i % 3 > 0 ? list(rank, 1, 1) : list(rank, 1, 2),
+      padding: plain ? list(2 * rank, 0, 0) : list(2 * rank, 0, 2),
+      dilation: i % 5 > 0 ? list(rank, 1, 1) : list(rank, 1, 2),
+      groups,
+    };
+    const x = [draw(3, 40), groups * draw(1, i % 2 ? 16 : 40), ...list(rank, plain ? 1 : 3, i % 7 === 0 ? 24 : 6)];
+    const taps = plain ? list(rank, 1, 1) : [...list(rank - 1, 1, 2), attrs.dilation.at(-1) === 1 ? 3 : 2];
+    const w = [groups * draw(1, 20), x[1]! / groups, ...taps];
+    const g = convGeometry(x, w, attrs);
+    expectSame(x, w, attrs);
+    if (convWorkspace('conv', g, attrs) === samplesBytes(g, attrs, false)) chosen++;
+  }
+  expect(chosen).toBeGreaterThan(40);
+  expect(chosen).toBeLessThan(360);
 });

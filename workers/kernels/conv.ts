@@ -4,6 +4,7 @@
 //   input grad    dx[n, g]  = cols⁻¹(w[g]ᵀ · dy[n, g])       cols⁻¹ adds overlapping windows in row-major order, or
 //                           = w′[g] · cols(dy[n, g])         w′: filters transposed and turned around, or
 //                           = pixel by pixel of the taps that reach it (convPixels.ts)
+//                 both, of many samples of small images: of the taps that reach, sixteen samples at once (convBySamples.ts)
 //   weight grad   dw[g]    += dy[n, g] · cols(x[n, g])ᵀ      samples in ascending order, or
 //                           tap by tap over the pixels of several samples (convWeightPixels.ts)
 // Windows may hang over any edge; the padding behind an axis follows from its output size. A convolution by windows of one
@@ -11,7 +12,8 @@
 //
 // Outputs and the weights' gradient take columns from where they lie, in the image or, where windows hang over, in a frame of
 // zeros around it (frame.ts): gemm packs them from there, and weights' gradients that are narrow or of few outputs read them
-// there, if outputs are whole quads of each row (by stride 1). The input's gradient goes pixel by pixel where `isByPixels` says so,
+// there, if outputs are whole quads of each row (by stride 1). Where `isBySamples` says so, outputs and the input's gradient have
+// samples for lanes. Otherwise the input's gradient goes pixel by pixel where `isByPixels` says so,
 // and is such a convolution of dy where `isTurned` does. The rest, and other input gradients, build them. A block of the filters is
 // packed once for all samples. Of groups of one channel each, outputs and the input's gradient (by stride 1) are added tap by tap
 // (depthwise.ts).
@@ -19,10 +21,12 @@
 // Workspace, in bytes, each part but the last rounded up to 16:
 //   outputs, weight gradient    [frame, if windows hang over][places of taps][places of outputs][gemm's]
 //   input gradient              [cols][gemm's], or, turned, as outputs of dy, or convPixels.ts's own
+//   by samples                  convBySamples.ts's own
 //   narrow weight gradient      [frame, if windows hang over][places of taps][places of quads of outputs], or [cols]
 //   weights of several samples  convWeightPixels.ts's own
 //   tap by tap                  [a frame]
 //   windows of one element      [gemm's], if not narrow
+import { convBySamples, reached, samplesWork, samplesWorkspace } from './convBySamples';
 import { depthwise, isDepthwise } from './depthwise';
 import { inputGradByPixels, pixelsWorkspace } from './convPixels';
 import { weightGradByPixels, weightPixelsWorkspace } from './convWeightPixels';
@@ -99,6 +103,49 @@ function isByPixels(
   return inReach && taps >= 2 * sd * sh * sw && taps >= (turnable ? 16 : 8);
 }
 
+/**
+ * What a sample and group takes with no samples for lanes, in tenths of a multiply-add, by its time: whole panels of columns, packed
+ * for `packing` of them an element, a result for seven (pixel by pixel for twelve), a column that is added back for eight, and a
+ * thousand besides.
+ */
+@inline
+function matrixWork(
+  turning: bool, plain: bool, turned: bool, byPixels: bool, packing: i32, o: i32, c: i32, taps: i32, reach: f64, volume: i32,
+  pixels: i32,
+): f64 {
+  const pairs = <f64>o * c;
+  const results = turning ? <f64>volume * c : <f64>pixels * o;
+  const columns = <f64>(((turned ? volume : pixels) + 7) & ~7);
+  if (plain) return 8 * columns * pairs + 50 * results + 6000;
+  if (byPixels) return 13 * reach * pairs + 120 * results + 10000;
+  if (turning && !turned) return 10 * taps * columns * c * (<f64>o + 8) + 10000;
+  const packed = turned ? o : c;
+  return columns * taps * (10 * pairs + <f64>packing * packed) + 70 * results + 10000;
+}
+
+/**
+ * Whether outputs, or the input's gradient (`turning`), have samples for lanes: where that takes a tenth less, and samples are not so
+ * few that packing filters shows.
+ */
+function isBySamples(
+  turning: bool, N: i32, o: i32, c: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
+  dd: i32, dh: i32, dw: i32, D: i32, H: i32, W: i32, od: i32, oh: i32, ow: i32,
+): bool {
+  const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  const few = plain ? 8 : 4;
+  if (N < few || dw != 1 || (turning && (sd | sh | sw) != 1 && (dd | dh) != 1)) return false;
+  const turned = turning && !plain && isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, c, D, H, W, od, oh, ow);
+  const byPixels = turning && isByPixels(kd, kh, kw, sd, sh, sw, dd, dh, dw, c, turned);
+  const reach = <f64>reached(D, od, kd, sd, pd, dd) * reached(H, oh, kh, sh, ph, dh) * reached(W, ow, kw, sw, pw, 1);
+  const volume = D * H * W;
+  const pixels = od * oh * ow;
+  // Nothing shows of packing from rows of whole panels; rows' ends in the midst of panels take longest.
+  const packing = sw > 1 ? 10 : ((turning ? W : ow) & 15) == 0 ? 0 : 25;
+  const others = N * matrixWork(turning, plain, turned, byPixels, packing, o, c, kd * kh * kw, reach, volume, pixels);
+  const work = turning ? samplesWork(N, c, o, reach, pixels, volume) : samplesWork(N, o, c, reach, volume, pixels);
+  return 10 * work < 9 * others;
+}
+
 /** Whether all windows lie within the image, so that it is its own frame. */
 @inline
 function isInside(
@@ -130,6 +177,13 @@ export function convWorkspace(
     if (kind == 0) return 4 * reach(od, sd, kd, dd) * reach(oh, sh, kh, dh) * reach(ow, sw, kw, dw);
     if (kind == 1 && isFramed(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw))
       return 4 * reach(D, 1, kd, dd) * reach(H, 1, kh, dh) * reach(W, 1, kw, dw);
+  }
+  const c = C / groups;
+  const turning = kind == 1;
+  if (kind != 2 && isBySamples(turning, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
+    const volume = D * H * W;
+    if (turning) return samplesWorkspace(N, c, o, kd * kh * kw, pixels, volume);
+    return samplesWorkspace(N, o, c, kd * kh * kw, volume, pixels);
   }
   if (kind == 1) {
     const turned =
@@ -234,6 +288,12 @@ export function conv(
     }
     return;
   }
+  if (isBySamples(false, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
+    convBySamples(
+      false, N, groups, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, D, H, W, od, oh, ow, x, w, bias, y, ws,
+    );
+    return;
+  }
   if (plain) {
     for (let n = 0; n < N; n++) {
       for (let g = 0; g < groups; g++) {
@@ -294,6 +354,12 @@ export function convInputGrad(
         dy += <usize>pixels * 4;
       }
     }
+    return;
+  }
+  if (isBySamples(true, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
+    convBySamples(
+      true, N, groups, c, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, od, oh, ow, D, H, W, dy, w, usize.MAX_VALUE, dx, ws,
+    );
     return;
   }
   const turned = !plain && isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, c, D, H, W, od, oh, ow);

@@ -1,6 +1,7 @@
 import { elementCount, sameShape } from '../../core/types.ts';
 import type { ConvAttrs, ConvGeometry } from '../../ops/conv.ts';
 import { begins } from '../../ops/window.ts';
+import { isBySamples, samplesBytes } from './conv-samples.ts';
 import { gemmWorkspace, packedWorkspace } from './workspace.ts';
 
 /** The order of `kind` in the module's export `convWorkspace`. */
@@ -11,9 +12,9 @@ export type ConvKind = (typeof convKinds)[number];
  * Exact scratch bytes of a convolution kernel. Outputs and weights' gradients: `[frame of zeros around an image, if windows hang
  * over][places of taps][places of outputs][gemm's workspace]`; the input's gradient, where it goes pixel by pixel, `[four
  * pixels][frame of dy][places of taps][filters of sixteen channels]`, where it is a convolution of dy with the filters turned around,
- * as outputs, and otherwise `[columns][gemm's workspace]`; weights' gradients of several samples at once `[tiles and plan of taps][dy of
- * sixteen outputs][x]`, narrow ones `[frame][places of taps][places of quads]` or `[columns]`; groups of one channel that are added tap
- * by tap `[frame]`. Each part but the last is rounded up to 16.
+ * as outputs, and otherwise `[columns][gemm's workspace]`; both, where samples are lanes, as in `conv-samples.ts`; weights' gradients
+ * of several samples at once `[tiles and plan of taps][dy of sixteen outputs][x]`, narrow ones `[frame][places of taps][places of
+ * quads]` or `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
  * The same formula as the WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test
  * holds it to the export.
  */
@@ -24,8 +25,12 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
   const pixels = elementCount(g.out);
   const plain = isPlain(g, attrs);
   if (kind === 'convInputGrad') {
-    if (isByPixels(g, attrs, !plain && isTurned(g, attrs))) return pixelsBytes(g, attrs);
-    if (!plain && isTurned(g, attrs))
+    const turnable = !plain && isTurned(g, attrs);
+    const byPixels = isByPixels(g, attrs, turnable);
+    const way = plain ? 'plain' : byPixels ? 'pixels' : turnable ? 'turned' : 'columns';
+    if (isBySamples(g, attrs, way, true)) return samplesBytes(g, attrs, true);
+    if (byPixels) return pixelsBytes(g, attrs);
+    if (turnable)
       return packedOnce(turned(g), { ...attrs, padding: [...turnedBegins(g, attrs), ...turnedBegins(g, attrs)] });
     return (plain ? 0 : aligned(depth * pixels)) + gemmWorkspace(depth, pixels, outputs);
   }
@@ -37,6 +42,8 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
     if (plain) return 0;
     return areQuads ? frameBytes(g, attrs) + aligned(depth) + pixels : 4 * depth * pixels;
   }
+  if (kind === 'conv' && isBySamples(g, attrs, plain ? 'plain' : 'outputs', false))
+    return samplesBytes(g, attrs, false);
   if (plain) return kind === 'conv' ? gemmWorkspace(outputs, pixels, depth) : gemmWorkspace(outputs, depth, pixels);
   if (kind === 'conv') return packedOnce(g, attrs);
   return frameBytes(g, attrs) + aligned(depth) + aligned(pixels) + gemmWorkspace(outputs, depth, pixels);
