@@ -22,9 +22,12 @@
 //   tap by tap                  [a frame]
 //   windows of one element      [gemm's], if not narrow
 import { depthwise, isDepthwise } from './depthwise';
+import { convByGroups, groupsWorkspace } from './convGroups';
+import { groupsWeightsWorkspace, weightGradByGroups } from './convGroupsWeights';
 import { inputGradByPixels, pixelsWorkspace } from './convPixels';
 import { dotRows, dotRowsOfPlaces } from './dotRows';
 import { intoFrame, placesOf, reach } from './frame';
+import { isByGroups } from './groupFrames';
 import { blockOfPlaces, gemm, gemmOfPlaces, gemmWorkspace, KC, MC, packedBlock, packedWorkspace } from './gemm';
 import { packA, packTurned } from './gemmPack';
 import { addIntoRow, columns, fromColumns } from './im2col';
@@ -110,6 +113,12 @@ export function convWorkspace(
   const depth = (C / groups) * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (isByGroups(C / groups, o, groups)) {
+    if (kind == 2) return groupsWeightsWorkspace(C / groups, o, kd, kh, kw, sh, sw, dh, dw, oh, ow);
+    return kind == 0
+      ? groupsWorkspace(false, C / groups, o, kd, kh, kw, sd, sh, sw, ph, pw, dh, dw, oh, ow)
+      : groupsWorkspace(true, o, C / groups, kd, kh, kw, sd, sh, sw, ph, pw, dh, dw, H, W);
+  }
   const narrow = kind == 2 && isNarrow(o, depth, pixels, !plain && areQuads(sw, ow));
   if (narrow && (plain || !areQuads(sw, ow))) return plain ? 0 : depth * pixels * 4;
   if (isDepthwise(C / groups, groups)) {
@@ -199,6 +208,12 @@ export function conv(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (isByGroups(c, o, groups)) {
+    convByGroups(
+      false, N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, w, bias, y, ws,
+    );
+    return;
+  }
   if (isDepthwise(c, groups)) {
     const FD = reach(od, sd, kd, dd);
     const FH = reach(oh, sh, kh, dh);
@@ -262,6 +277,12 @@ export function convInputGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (isByGroups(c, o, groups)) {
+    convByGroups(
+      true, N, groups, o, od, oh, ow, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, dy, w, usize.MAX_VALUE, dx, ws,
+    );
+    return;
+  }
   if (isDepthwise(c, groups) && isFramed(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw)) {
     const FD = reach(D, 1, kd, dd);
     const FH = reach(H, 1, kh, dh);
@@ -336,6 +357,10 @@ export function convWeightGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (isByGroups(c, o, groups)) {
+    weightGradByGroups(N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, dy, dweight, ws);
+    return;
+  }
   const narrow = isNarrow(o, depth, pixels, !plain && areQuads(sw, ow));
   if (narrow && (plain || !areQuads(sw, ow))) {
     for (let n = 0; n < N; n++) {

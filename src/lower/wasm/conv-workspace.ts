@@ -1,6 +1,7 @@
 import { elementCount, sameShape } from '../../core/types.ts';
 import type { ConvAttrs, ConvGeometry } from '../../ops/conv.ts';
 import { begins } from '../../ops/window.ts';
+import { groupsWorkspace, isByGroups } from './groups-workspace.ts';
 import { gemmWorkspace, packedWorkspace } from './workspace.ts';
 
 /** The order of `kind` in the module's export `convWorkspace`. */
@@ -17,6 +18,7 @@ export type ConvKind = (typeof convKinds)[number];
  * holds it to the export.
  */
 export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs): number {
+  if (isByGroups(g, attrs)) return groupsWorkspace(kind, g, attrs);
   if (isTapByTap(kind, g, attrs)) return 4 * tapByTapElements(kind, g, attrs);
   const outputs = g.o / attrs.groups;
   const depth = (g.c / attrs.groups) * elementCount(g.kernel);
