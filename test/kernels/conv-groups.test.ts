@@ -127,7 +127,12 @@ function check(c: Case): void {
   const { bias, dy, outputs, inputGrad, weightGrad, conv, convInputGrad, convWeightGrad } = setUp(c);
   const compare = (actual: Float32Array, sums: Sum[]) => {
     expect([...actual]).toEqual(sums.map(({ single }) => single));
-    expectClose(actual, Float64Array.from(sums, ({ double }) => double), 1e-5, 2e-5);
+    expectClose(
+      actual,
+      Float64Array.from(sums, ({ double }) => double),
+      1e-5,
+      2e-5,
+    );
   };
   const y = outputs();
   compare(conv(undefined, -1), y);
@@ -139,7 +144,14 @@ function check(c: Case): void {
 
 describe('few channels a group are added tap by tap, channel after channel, and pixels of a band from zero', () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 19])('rows of %i', (width) => {
-    for (const [height, stride] of [[1, 1], [2, 2], [3, 1], [5, 1], [6, 2], [7, 3]] as const)
+    for (const [height, stride] of [
+      [1, 1],
+      [2, 2],
+      [3, 1],
+      [5, 1],
+      [6, 2],
+      [7, 3],
+    ] as const)
       check({ N: 2, groups: 4, size: plane(height, width), k: plane(2, 3), s: plane(stride, stride), p: [0, 1, 1] });
   });
 

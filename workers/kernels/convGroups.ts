@@ -59,8 +59,8 @@ function element(stride: i32, k: i32, p: usize, step: usize): v128 {
 }
 
 /**
- * `rows` × `columns` outputs: rows p1, p2 and p3 bytes behind the first in the frame, y1, y2 and y3 bytes in what is written. Each
- * of the taps has a pair of places: beside p in the frame, and of its weight beside w.
+ * `rows` × `columns` outputs, the rows p1, p2 and p3 bytes behind the first in the frame, y1, y2 and y3 bytes in what is written.
+ * Each of the taps has a pair of places: beside p in the frame, and of its weight beside w.
  */
 @inline
 function tile(
@@ -107,39 +107,46 @@ function tile(
   if (n > 7) v128.store(ofFour(7 / columns, y, y1, y2, y3) + <usize>(7 % columns) * yStep, f32x4.add(s7, b));
 }
 
-/** nh rows of nw outputs, `row` bytes apart in the frame and yRow in what is written; within a row `step` and yStep. */
+/** A tile of one row. */
+@inline
+function row(
+  columns: i32, stride: i32, taps: i32, places: usize, p: usize, step: usize, w: usize, bias: usize, y: usize, yStep: usize,
+): void {
+  tile(1, columns, stride, taps, places, p, step, 0, 0, 0, w, bias, y, yStep, 0, 0, 0);
+}
+
+/** nh rows of nw outputs, pRow bytes apart in the frame and yRow in what is written; within a row `step` and yStep. */
 @inline
 function tiles(
-  stride: i32, nh: i32, nw: i32, taps: i32, places: usize, p: usize, step: usize, row: usize, w: usize, bias: usize,
+  stride: i32, nh: i32, nw: i32, taps: i32, places: usize, p: usize, step: usize, pRow: usize, w: usize, bias: usize,
   y: usize, yStep: usize, yRow: usize,
 ): void {
   // Where there are fewer rows than a tile's, the last one is computed again; so are rows and columns that overlap those before.
   const high = nw > 4 ? 1 : nw > 2 ? 2 : 4;
   const last = min(high, nh) - 1;
-  const p1 = <usize>min(1, last) * row;
-  const p2 = <usize>min(2, last) * row;
-  const p3 = <usize>last * row;
+  const p1 = <usize>min(1, last) * pRow;
+  const p2 = <usize>min(2, last) * pRow;
+  const p3 = <usize>last * pRow;
   const y1 = <usize>min(1, last) * yRow;
   const y2 = <usize>min(2, last) * yRow;
   const y3 = <usize>last * yRow;
-  for (let j = 0; j < nh; j += high) {
-    const from = max(0, min(j, nh - high));
-    const a = p + <usize>from * row;
-    const b = y + <usize>from * yRow;
+  const rest = nw & 7;
+  for (let done = 0; done < nh; done += high) {
+    const j = <usize>max(0, min(done, nh - high));
+    const a = p + j * pRow;
+    const b = y + j * yRow;
     if (nw >= 8) {
-      const rest = nw & 7;
-      let k = 0;
-      for (; k <= nw - 8; k += 8) tile(1, 8, stride, taps, places, a + <usize>k * step, step, 0, 0, 0, w, bias, b + <usize>k * yStep, yStep, 0, 0, 0);
-      if (rest > 4) {
-        k = nw - 8;
-        tile(1, 8, stride, taps, places, a + <usize>k * step, step, 0, 0, 0, w, bias, b + <usize>k * yStep, yStep, 0, 0, 0);
-      } else if (rest) {
-        k = nw - 4;
-        tile(1, 4, stride, taps, places, a + <usize>k * step, step, 0, 0, 0, w, bias, b + <usize>k * yStep, yStep, 0, 0, 0);
+      for (let k = 0; k < nw - 4; k += 8) {
+        const at = <usize>min(k, nw - 8);
+        row(8, stride, taps, places, a + at * step, step, w, bias, b + at * yStep, yStep);
       }
-    } else if (nw == 7) tile(1, 7, stride, taps, places, a, step, 0, 0, 0, w, bias, b, yStep, 0, 0, 0);
-    else if (nw == 6) tile(1, 6, stride, taps, places, a, step, 0, 0, 0, w, bias, b, yStep, 0, 0, 0);
-    else if (nw == 5) tile(1, 5, stride, taps, places, a, step, 0, 0, 0, w, bias, b, yStep, 0, 0, 0);
+      if (rest > 0 && rest <= 4) {
+        const at = <usize>(nw - 4);
+        row(4, stride, taps, places, a + at * step, step, w, bias, b + at * yStep, yStep);
+      }
+    } else if (nw == 7) row(7, stride, taps, places, a, step, w, bias, b, yStep);
+    else if (nw == 6) row(6, stride, taps, places, a, step, w, bias, b, yStep);
+    else if (nw == 5) row(5, stride, taps, places, a, step, w, bias, b, yStep);
     else if (nw == 4) tile(2, 4, stride, taps, places, a, step, p1, 0, 0, w, bias, b, yStep, y1, 0, 0);
     else if (nw == 3) tile(2, 3, stride, taps, places, a, step, p1, 0, 0, w, bias, b, yStep, y1, 0, 0);
     else if (nw == 2) tile(4, 2, stride, taps, places, a, step, p1, p2, p3, w, bias, b, yStep, y1, y2, y3);
@@ -148,23 +155,23 @@ function tiles(
 }
 
 function tilesBy1(
-  nh: i32, nw: i32, taps: i32, places: usize, p: usize, row: usize, w: usize, bias: usize, y: usize, yStep: usize,
+  nh: i32, nw: i32, taps: i32, places: usize, p: usize, pRow: usize, w: usize, bias: usize, y: usize, yStep: usize,
   yRow: usize,
 ): void {
-  tiles(1, nh, nw, taps, places, p, 16, row, w, bias, y, yStep, yRow);
+  tiles(1, nh, nw, taps, places, p, 16, pRow, w, bias, y, yStep, yRow);
 }
 
 function tilesBy2(
-  nh: i32, nw: i32, taps: i32, places: usize, p: usize, row: usize, w: usize, bias: usize, y: usize, yRow: usize,
+  nh: i32, nw: i32, taps: i32, places: usize, p: usize, pRow: usize, w: usize, bias: usize, y: usize, yRow: usize,
 ): void {
-  tiles(2, nh, nw, taps, places, p, 32, row, w, bias, y, 16, yRow);
+  tiles(2, nh, nw, taps, places, p, 32, pRow, w, bias, y, 16, yRow);
 }
 
 function tilesByMore(
-  nh: i32, nw: i32, taps: i32, places: usize, p: usize, step: usize, row: usize, w: usize, bias: usize, y: usize,
+  nh: i32, nw: i32, taps: i32, places: usize, p: usize, step: usize, pRow: usize, w: usize, bias: usize, y: usize,
   yRow: usize,
 ): void {
-  tiles(0, nh, nw, taps, places, p, step, row, w, bias, y, 16, yRow);
+  tiles(0, nh, nw, taps, places, p, step, pRow, w, bias, y, 16, yRow);
 }
 
 /** Pairs of places of the taps of outputs, in order: in frames of `height` × `width` a slice, and of weights [O, C, taps]. */
@@ -203,8 +210,8 @@ function placesBack(
           if ((y - i * dh) % sh) continue;
           for (let j = 0; j < kw; j++) {
             if ((x - j * dw) % sw) continue;
-            const row = (q * kd + a) * height + (y - i * dh) / sh;
-            store<i32>(places, 16 * (row * width + (x - j * dw) / sw));
+            const line = (q * kd + a) * height + (y - i * dh) / sh;
+            store<i32>(places, 16 * (line * width + (x - j * dw) / sw));
             store<i32>(places, 16 * (((q * o * kd + a) * kh + i) * kw + j), 4);
             places += 8;
           }
@@ -243,11 +250,11 @@ function windows(
   rows: i32, columns: i32, sh: i32, sw: i32, width: i32, taps: i32, frame: usize, w: usize, bias: usize, places: usize,
   y: usize,
 ): void {
-  const row = <usize>(sh * width) * 16;
+  const pRow = <usize>(sh * width) * 16;
   const yRow = <usize>columns * 16;
-  if (sw == 1) tilesBy1(rows, columns, taps, places, frame, row, w, bias, y, 16, yRow);
-  else if (sw == 2) tilesBy2(rows, columns, taps, places, frame, row, w, bias, y, yRow);
-  else tilesByMore(rows, columns, taps, places, frame, <usize>sw * 16, row, w, bias, y, yRow);
+  if (sw == 1) tilesBy1(rows, columns, taps, places, frame, pRow, w, bias, y, 16, yRow);
+  else if (sw == 2) tilesBy2(rows, columns, taps, places, frame, pRow, w, bias, y, yRow);
+  else tilesByMore(rows, columns, taps, places, frame, <usize>sw * 16, pRow, w, bias, y, yRow);
 }
 
 /**

@@ -14,7 +14,11 @@ export const isByGroups = (g: ConvGeometry, { groups }: ConvAttrs): boolean =>
  * [biases][places of taps and weights][first taps of phases][outputs of a band]`, the weights' gradient `[frame][dy of a band][places
  * of rows of taps][sums]`, where each part is a multiple of 16.
  */
-export function groupsWorkspace(kind: 'conv' | 'convInputGrad' | 'convWeightGrad', g: ConvGeometry, attrs: ConvAttrs): number {
+export function groupsWorkspace(
+  kind: 'conv' | 'convInputGrad' | 'convWeightGrad',
+  g: ConvGeometry,
+  attrs: ConvAttrs,
+): number {
   const back = kind === 'convInputGrad';
   const [c, o] = back ? [g.o / attrs.groups, g.c / attrs.groups] : [g.c / attrs.groups, g.o / attrs.groups];
   const [kd, kh, kw] = toThree(g.kernel, 1);
@@ -22,7 +26,10 @@ export function groupsWorkspace(kind: 'conv' | 'convInputGrad' | 'convWeightGrad
   const [, ph, pw] = toThree(begins(attrs), 0);
   const [, dh, dw] = toThree(attrs.dilation, 1);
   const [, height, width] = toThree(back ? g.size : g.out, 1);
-  const along = { y: { back, n: height, taps: kh, stride: sh, before: ph, dilation: dh, unit: back ? sh : 1 }, x: { back, n: width, taps: kw, stride: sw, before: pw, dilation: dw, unit: back ? 8 * sw : 8 } };
+  const along = {
+    y: { back, n: height, taps: kh, stride: sh, before: ph, dilation: dh, unit: back ? sh : 1 },
+    x: { back, n: width, taps: kw, stride: sw, before: pw, dilation: dw, unit: back ? 8 * sw : 8 },
+  };
   const lines = c * kd;
   const columns = bandOf(along.x, Math.floor(LARGEST / (lines * reached(along.y, 1))));
   const frameWidth = reached(along.x, columns);
