@@ -87,6 +87,8 @@ function tile(
     if (n > 1) s1 = multiplyAdd(weight, element(stride, 1 % columns, ofFour(1 / columns, q0, q1, q2, q3), step), s1);
     if (n > 2) s2 = multiplyAdd(weight, element(stride, 2 % columns, ofFour(2 / columns, q0, q1, q2, q3), step), s2);
     if (n > 3) s3 = multiplyAdd(weight, element(stride, 3 % columns, ofFour(3 / columns, q0, q1, q2, q3), step), s3);
+    // Never so; but V8 would otherwise make all loads of a turn before its products, more than there are registers.
+    if (n > 7 && !w) break;
     if (n > 4) s4 = multiplyAdd(weight, element(stride, 4 % columns, ofFour(4 / columns, q0, q1, q2, q3), step), s4);
     if (n > 5) s5 = multiplyAdd(weight, element(stride, 5 % columns, ofFour(5 / columns, q0, q1, q2, q3), step), s5);
     if (n > 6) s6 = multiplyAdd(weight, element(stride, 6 % columns, ofFour(6 / columns, q0, q1, q2, q3), step), s6);

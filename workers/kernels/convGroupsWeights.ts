@@ -81,10 +81,13 @@ function sums(
       if (n > 1) s1 = multiplyAdd(v, tap(near, 1 % columns, ofThree(1 / columns, p, q, r), gap), s1);
       if (n > 2) s2 = multiplyAdd(v, tap(near, 2 % columns, ofThree(2 / columns, p, q, r), gap), s2);
       if (n > 3) s3 = multiplyAdd(v, tap(near, 3 % columns, ofThree(3 / columns, p, q, r), gap), s3);
+      // Never so; but V8 would otherwise make all loads of a turn before its products, more than there are registers.
+      if (n > 7 && !to) break;
       if (n > 4) s4 = multiplyAdd(v, tap(near, 4 % columns, ofThree(4 / columns, p, q, r), gap), s4);
       if (n > 5) s5 = multiplyAdd(v, tap(near, 5 % columns, ofThree(5 / columns, p, q, r), gap), s5);
       if (n > 6) s6 = multiplyAdd(v, tap(near, 6 % columns, ofThree(6 / columns, p, q, r), gap), s6);
       if (n > 7) s7 = multiplyAdd(v, tap(near, 7 % columns, ofThree(7 / columns, p, q, r), gap), s7);
+      if (n > 8 && !to) break;
       if (n > 8) s8 = multiplyAdd(v, tap(near, 8 % columns, ofThree(8 / columns, p, q, r), gap), s8);
       if (n > 9) s9 = multiplyAdd(v, tap(near, 9 % columns, ofThree(9 / columns, p, q, r), gap), s9);
       p += step;
