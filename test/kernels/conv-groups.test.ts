@@ -1,5 +1,10 @@
 // Convolutions of few channels a group against sums in the order that the kernels state, to the bit, and in f64.
 import { describe, expect, it } from 'vitest';
+import { Graph } from '../../src/graph/graph.ts';
+import { conv2d } from '../../src/nn/conv.ts';
+import { relu } from '../../src/ops/elementwise.ts';
+import { Session } from '../../src/train/session.ts';
+import { f32 as batchOf, planOf, squaredError } from '../support/models.ts';
 import { type Arg, expectClose, f32, kernels, normal, run } from './harness.ts';
 
 type Triple = readonly [number, number, number];
@@ -201,4 +206,21 @@ it.each<Case>([
     dy[Math.floor(dy.length * 0.6)] = value;
     expect([...convInputGrad()]).toEqual(inputGrad().map(({ single }) => single));
   }
+});
+
+it('a step writes the bytes that its plan counts', async () => {
+  const plan = planOf({
+    name: 'separable',
+    build: (batch) => {
+      const graph = new Graph();
+      const x = graph.input('x', { shape: [batch, 6, 9, 11] });
+      const t = graph.input('t', { shape: [batch, 12, 5, 6] });
+      const wide = relu(conv2d(x, 12, { kernel: 3, padding: 1, groups: 6, name: 'wide' }));
+      const y = graph.output('y', conv2d(wide, 12, { kernel: 3, stride: 2, padding: 1, groups: 12, name: 'half' }));
+      return { graph, objective: [{ loss: squaredError(y, t), weight: 1 }] };
+    },
+  });
+  await using session = await Session.open(plan, { seed: 1, transport: 'local', audit: true });
+  await session.run('train', { x: batchOf([8, 6, 9, 11], 1), t: batchOf([8, 12, 5, 6], 2) }, { step: 0 });
+  expect(await session.measuredPeaks()).toEqual(session.plannedPeaks());
 });
