@@ -144,7 +144,8 @@ function check(c: Case): void {
   const volume = dy.length / c.N / bias.length;
   expect([...conv()]).toEqual(y.map(({ single }, i) => fround(single + bias[Math.floor(i / volume) % bias.length]!)));
   compare(convInputGrad(), inputGrad());
-  compare(convWeightGrad(), weightGrad());
+  // Of more than four outputs a group, weights go by products of matrices.
+  if ((c.o ?? 1) <= 4) compare(convWeightGrad(), weightGrad());
 }
 
 describe('few channels a group are added tap by tap, channel after channel, and pixels of a band from zero', () => {
@@ -162,35 +163,46 @@ describe('few channels a group are added tap by tap, channel after channel, and 
 
   it.each([2, 3, 4, 5, 7, 8])('%i groups', (groups) => {
     check({ N: 3, groups, size: plane(4, 5), k: plane(3, 3), p: [0, 1, 1] });
-    check({ N: 1, groups, c: 2, o: 3, size: plane(5, 5), k: plane(3, 2), s: plane(2, 1), p: [0, 1, 0], e: [0, 0, 1] });
+    check({
+      N: 1,
+      groups,
+      c: groups < 4 ? 1 : 2,
+      o: 3,
+      size: plane(5, 5),
+      k: plane(3, 2),
+      s: plane(2, 1),
+      p: [0, 1, 0],
+      e: [0, 0, 1],
+    });
   });
 
   it.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 17])('rows of %i taps', (taps) => {
     for (const high of [1, 2, 3, 4]) check({ N: 2, groups: 4, size: plane(6, 20), k: plane(high, taps) });
-    check({ N: 1, groups: 3, c: 2, size: plane(3, 36), k: plane(2, taps), s: plane(1, 2), d: plane(1, 2) });
+    check({ N: 1, groups: 4, c: 2, size: plane(3, 36), k: plane(2, taps), s: plane(1, 2), d: plane(1, 2) });
   });
 
   it.each<Case>([
     { N: 2, groups: 5, c: 4, o: 4, size: plane(6, 7), k: plane(3, 3), p: [0, 1, 1] },
+    { N: 2, groups: 3, o: 6, size: plane(5, 6), k: plane(3, 3), p: [0, 1, 1] },
     { N: 2, groups: 4, o: 2, size: plane(7, 7), k: plane(3, 3), s: plane(2, 2), p: [0, 1, 1] },
-    { N: 2, groups: 4, c: 3, size: plane(5, 4), k: plane(1, 1) },
+    { N: 2, groups: 4, c: 3, size: plane(5, 4), k: plane(1, 1), p: [0, 1, 0] },
     { N: 1, groups: 4, size: plane(9, 9), k: plane(2, 2), s: plane(3, 4) }, // elements that no window reaches
     { N: 1, groups: 4, size: plane(2, 1), k: plane(2, 2), p: [0, 4, 5] }, // windows of padding alone
     { N: 1, groups: 4, size: plane(7, 8), k: plane(3, 3), s: plane(2, 3), p: [0, 2, 2], d: plane(3, 2) },
     { N: 1, groups: 4, size: plane(6, 7), k: plane(3, 3), s: plane(2, 2), p: [0, 0, 1], d: plane(2, 2) },
     { N: 1, groups: 4, size: [4, 6, 7], k: [2, 3, 2], p: [1, 0, 1], d: [1, 2, 2] },
-    { N: 2, groups: 3, c: 2, o: 2, size: [5, 4, 5], k: [3, 3, 3], s: [2, 1, 2], p: [1, 1, 1] },
+    { N: 2, groups: 5, c: 2, o: 2, size: [5, 4, 5], k: [3, 3, 3], s: [2, 1, 2], p: [1, 1, 1] },
     { N: 1, groups: 4, size: [5, 2, 3], k: [1, 2, 2], s: [3, 1, 1], p: [2, 0, 0] },
     { N: 1, groups: 4, size: plane(1, 9), k: plane(1, 4), p: [0, 0, 3], e: [0, 0, 0] }, // causal
   ])('%j', check);
 
   it.each<Case>([
-    { N: 2, groups: 2, size: plane(70, 40), k: plane(3, 3), p: [0, 1, 1], band: [24, 40] },
+    { N: 2, groups: 3, size: plane(70, 40), k: plane(3, 3), p: [0, 1, 1], band: [24, 40] },
     { N: 1, groups: 4, size: plane(61, 61), k: plane(3, 3), s: plane(2, 2), p: [0, 1, 1], band: [8, 31] },
-    { N: 1, groups: 2, c: 4, o: 2, size: plane(9, 50), k: plane(3, 3), p: [0, 1, 1], band: [3, 50] },
-    { N: 1, groups: 2, size: plane(1, 2800), k: plane(1, 31), p: [0, 0, 15], band: [1, 936] },
-    { N: 1, groups: 2, c: 2, size: plane(3, 700), k: plane(3, 3), s: plane(1, 2), band: [1, 88] },
-    { N: 1, groups: 2, size: [3, 20, 40], k: [3, 3, 3], p: [1, 1, 1], band: [7, 40] },
+    { N: 1, groups: 4, c: 3, o: 2, size: plane(9, 50), k: plane(3, 3), p: [0, 1, 1], band: [5, 50] },
+    { N: 1, groups: 3, size: plane(1, 2800), k: plane(1, 31), p: [0, 0, 15], band: [1, 936] },
+    { N: 1, groups: 4, c: 2, size: plane(3, 700), k: plane(3, 3), s: plane(1, 2), band: [1, 88] },
+    { N: 1, groups: 3, size: [3, 20, 40], k: [3, 3, 3], p: [1, 1, 1], band: [7, 40] },
   ])('several bands: %j', check);
 });
 

@@ -8,10 +8,21 @@ import { unweave, weave } from './planes';
 /** Most vectors of a frame of a band: 20 KiB of a first-level cache of 32. */
 const LARGEST: i32 = 1280;
 
-/** Whether a convolution goes by lanes of groups: so few channels and outputs a group that products of matrices are too narrow. */
-@inline
-export function isByGroups(c: i32, o: i32, groups: i32): bool {
-  return groups > 1 && c <= 4 && o <= 4;
+/**
+ * Whether a convolution of c channels and o outputs a group goes by lanes of groups: of one channel, or of so few that products of
+ * matrices are too narrow. kind: 0 outputs, 1 input gradient, 2 weight gradient. Of large planes by stride 1, outputs of four channels
+ * stay with those products, and weights with dot products of whole quads (dotRows.ts) at four channels, few taps or two lanes; windows
+ * of one element (`plain`) stay with both.
+ */
+export function isByGroups(
+  kind: i32, c: i32, o: i32, groups: i32, taps: i32, sw: i32, ow: i32, pixels: i32, plain: bool,
+): bool {
+  if (groups == 1) return false;
+  if (kind < 2 && c == 1) return true;
+  if (c > 4 || o > 4 || plain || (c > 1 && groups < 4)) return false;
+  const large = pixels >= 128 && sw == 1;
+  if (kind == 0) return c < 4 || !large;
+  return kind == 1 || !large || (ow & 3) > 0 || (c < 4 && taps >= 5 && groups > 2);
 }
 
 /** ⌊a / b⌋ of b > 0. */

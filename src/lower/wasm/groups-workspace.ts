@@ -5,10 +5,6 @@ import { begins, toThree } from '../../ops/window.ts';
 /** Most vectors of a frame of a band, in `workers/kernels/groupFrames.ts`. */
 const LARGEST = 1280;
 
-/** Whether a convolution goes by lanes of groups: so few channels and outputs a group that products of matrices are too narrow. */
-export const isByGroups = (g: ConvGeometry, { groups }: ConvAttrs): boolean =>
-  groups > 1 && g.c / groups <= 4 && g.o / groups <= 4;
-
 /**
  * Exact scratch bytes of a convolution by lanes of groups: outputs and the input's gradient (`back`) `[frame of a band][weights]
  * [biases][places of taps and weights][first taps of phases][outputs of a band]`, the weights' gradient `[frame][dy of a band][places
