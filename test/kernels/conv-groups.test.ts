@@ -202,6 +202,7 @@ describe('few channels a group are added tap by tap, channel after channel, and 
     { N: 1, groups: 4, c: 3, o: 2, size: plane(9, 50), k: plane(3, 3), p: [0, 1, 1], band: [5, 50] },
     { N: 1, groups: 3, size: plane(1, 2800), k: plane(1, 31), p: [0, 0, 15], band: [1, 936] },
     { N: 1, groups: 4, c: 2, size: plane(3, 700), k: plane(3, 3), s: plane(1, 2), band: [1, 88] },
+    { N: 1, groups: 3, size: plane(40, 44), k: plane(3, 3), p: [0, 12, 12], d: plane(12, 12), band: [20, 24] },
     { N: 1, groups: 3, size: [3, 20, 40], k: [3, 3, 3], p: [1, 1, 1], band: [7, 40] },
   ])('several bands: %j', check);
 });

@@ -19,10 +19,10 @@ it.each([1, 2, 3])('the workspace of few channels a group over %i axes agrees wi
     const attrs: ConvAttrs = {
       stride: i % 3 === 0 ? list(rank, 1, 1) : list(rank, 1, 3),
       padding: list(2 * rank, 0, i % 4 === 0 ? 12 : 2), // by and by more than the taps reach
-      dilation: list(rank, 1, 2),
+      dilation: list(rank, 1, i % 6 === 0 ? 9 : 2),
       groups,
     };
-    const x = [draw(1, 4), groups * c, ...list(rank, 11, [0, 4000, 150, 30][rank]!)];
+    const x = [draw(1, 4), groups * c, ...list(rank, i % 6 === 0 ? 46 : 11, [0, 4000, 150, 60][rank]!)];
     const w = [groups * o, c, ...list(rank, 1, i % 7 === 0 ? 6 : 4)];
     const g = convGeometry(x, w, attrs);
     const sizes = [

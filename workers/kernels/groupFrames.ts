@@ -38,15 +38,19 @@ export function reached(back: bool, n: i32, taps: i32, stride: i32, before: i32,
   return back ? floorDiv(n - 1 + before, stride) - floorDiv(before - far, stride) + 1 : (n - 1) * stride + far + 1;
 }
 
-/** Outputs of a band along an axis of n: as even as whole `unit`s and at most `room` positions of the frame let them be. */
+/**
+ * Outputs of a band along an axis of n, as even as whole `unit`s let them be: at most `room` positions of the frame, but no fewer
+ * outputs than lie within a window's reach, which are woven again with the next band.
+ */
 @inline
 function bandOf(
   back: bool, n: i32, room: i32, unit: i32, taps: i32, stride: i32, before: i32, dilation: i32,
 ): i32 {
   const far = (taps - 1) * dilation;
-  const most = back
+  const inRoom = back
     ? (room + floorDiv(before - far, stride)) * stride - before
     : floorDiv(room - far - 1, stride) + 1;
+  const most = max(inRoom, back ? far : far / stride);
   if (n <= most) return n;
   const whole = max(unit, most - most % unit);
   const bands = (n + whole - 1) / whole;

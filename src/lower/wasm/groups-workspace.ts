@@ -56,12 +56,13 @@ function reached({ back, taps, stride, before, dilation }: Axis, n: number): num
     : (n - 1) * stride + far + 1;
 }
 
-/** Outputs of a band: as even as whole units and at most `room` positions of the frame let them be. */
+/** Outputs of a band, as even as whole units: at most `room` positions of the frame, but no fewer than a window reaches over. */
 function bandOf({ back, n, taps, stride, before, dilation, unit }: Axis, room: number): number {
   const far = (taps - 1) * dilation;
-  const most = back
+  const inRoom = back
     ? (room + Math.floor((before - far) / stride)) * stride - before
     : Math.floor((room - far - 1) / stride) + 1;
+  const most = Math.max(inRoom, back ? far : Math.floor(far / stride));
   if (n <= most) return n;
   const bands = Math.ceil(n / Math.max(unit, most - (most % unit)));
   return Math.min(n, Math.ceil(Math.ceil(n / bands) / unit) * unit);
