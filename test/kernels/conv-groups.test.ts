@@ -143,9 +143,9 @@ function check(c: Case): void {
   compare(conv(undefined, -1), y);
   const volume = dy.length / c.N / bias.length;
   expect([...conv()]).toEqual(y.map(({ single }, i) => fround(single + bias[Math.floor(i / volume) % bias.length]!)));
+  if ((c.o ?? 1) > 4) return; // gradients of so many outputs a group go by products of matrices
   compare(convInputGrad(), inputGrad());
-  // Of more than four outputs a group, weights go by products of matrices.
-  if ((c.o ?? 1) <= 4) compare(convWeightGrad(), weightGrad());
+  compare(convWeightGrad(), weightGrad());
 }
 
 describe('few channels a group are added tap by tap, channel after channel, and pixels of a band from zero', () => {

@@ -18,7 +18,7 @@ export function isByGroups(
   kind: i32, c: i32, o: i32, groups: i32, taps: i32, sw: i32, ow: i32, pixels: i32, plain: bool,
 ): bool {
   if (groups == 1) return false;
-  if (kind < 2 && c == 1) return true;
+  if (c == 1 && (kind == 0 || (kind == 1 && o <= 4))) return true;
   if (c > 4 || o > 4 || plain || (c > 1 && groups < 4)) return false;
   const large = pixels >= 128 && sw == 1;
   if (kind == 0) return c < 4 || !large;

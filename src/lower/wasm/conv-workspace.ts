@@ -46,7 +46,7 @@ function isByGroups(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs): boolean 
   const { groups, stride } = attrs;
   const [c, o] = [g.c / groups, g.o / groups];
   if (groups === 1) return false;
-  if (kind !== 'convWeightGrad' && c === 1) return true;
+  if (c === 1 && (kind === 'conv' || (kind === 'convInputGrad' && o <= 4))) return true;
   if (c > 4 || o > 4 || isPlain(g, attrs) || (c > 1 && groups < 4)) return false;
   const isLarge = elementCount(g.out) >= 128 && stride.at(-1) === 1;
   if (kind === 'conv') return c < 4 || !isLarge;
