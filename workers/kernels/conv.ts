@@ -15,8 +15,7 @@
 // there, if outputs are whole quads of each row (by stride 1). Where `isBySamples` says so, outputs and the input's gradient have
 // samples for lanes. Otherwise the input's gradient goes pixel by pixel where `isByPixels` says so,
 // and is such a convolution of dy where `isTurned` does. The rest, and other input gradients, build them. A block of the filters is
-// packed once for all samples. Of groups of one channel each, outputs and the input's gradient (by stride 1) are added tap by tap
-// (depthwise.ts).
+// packed once for all samples. Groups of one or a few channels go by four (`isByGroups`: convGroups.ts, convGroupsWeights.ts).
 //
 // Workspace, in bytes, each part but the last rounded up to 16:
 //   outputs, weight gradient    [frame, if windows hang over][places of taps][places of outputs][gemm's]
@@ -24,16 +23,18 @@
 //   by samples                  convBySamples.ts's own
 //   narrow weight gradient      [frame, if windows hang over][places of taps][places of quads of outputs], or [cols]
 //   weights of several samples  convWeightPixels.ts's own
-//   tap by tap                  [a frame]
+//   groups by four              convGroups.ts's own, or convGroupsWeights.ts's
 //   windows of one element      [gemm's], if not narrow
 import { convBySamples, reached, samplesWork, samplesWorkspace } from './convBySamples';
-import { depthwise, isDepthwise } from './depthwise';
+import { convByGroups, groupsWorkspace } from './convGroups';
+import { groupsWeightsWorkspace, weightGradByGroups } from './convGroupsWeights';
 import { inputGradByPixels, pixelsWorkspace } from './convPixels';
 import { weightGradByPixels, weightPixelsWorkspace } from './convWeightPixels';
 import { dotRows, dotRowsOfPlaces } from './dotRows';
 import { intoFrame, placesOf, reach } from './frame';
 import { blockOfPlaces, gemm, gemmOfPlaces, gemmWorkspace, KC, MC, packedBlock, packedWorkspace } from './gemm';
 import { packA, packTurned } from './gemmPack';
+import { isByGroups } from './groupFrames';
 import { addIntoRow, columns, fromColumns } from './im2col';
 
 @inline
@@ -68,14 +69,6 @@ function areWeightsByPixels(N: i32, c: i32, o: i32, taps: i32, pixels: i32): boo
   return (o & 15) == 0 && c >= 6 && taps >= 8 && pixels <= 1024 && (N > 1 || pixels >= 32);
 }
 
-/** Whether an input gradient is a convolution of dy within a frame: stride 1, one output a channel, no more padding than taps. */
-@inline
-function isFramed(
-  o: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32,
-): bool {
-  return o == 1 && (sd | sh | sw) == 1 && pd <= (kd - 1) * dd && ph <= (kh - 1) * dh && pw <= (kw - 1) * dw;
-}
-
 /**
  * Whether an input gradient is the convolution of dy in a frame with the filters turned around: by stride 1, with no more padding
  * than taps, and where that takes hardly more operations, as with "same" padding, and no narrow product.
@@ -85,7 +78,7 @@ function isTurned(
   kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32, c: i32,
   D: i32, H: i32, W: i32, od: i32, oh: i32, ow: i32,
 ): bool {
-  const framed = isFramed(1, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw);
+  const framed = (sd | sh | sw) == 1 && pd <= (kd - 1) * dd && ph <= (kh - 1) * dh && pw <= (kw - 1) * dw;
   return framed && c >= 8 && 4 * D * H * W <= 5 * od * oh * ow;
 }
 
@@ -169,15 +162,16 @@ export function convWorkspace(
   const depth = (C / groups) * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (isByGroups(kind, C / groups, o, groups, kd * kh * kw, sw, ow, pixels, plain)) {
+    if (kind == 2) return groupsWeightsWorkspace(C / groups, o, kd, kh, kw, sh, sw, dh, dw, oh, ow);
+    return kind == 0
+      ? groupsWorkspace(false, C / groups, o, kd, kh, kw, sd, sh, sw, ph, pw, dh, dw, oh, ow)
+      : groupsWorkspace(true, o, C / groups, kd, kh, kw, sd, sh, sw, ph, pw, dh, dw, H, W);
+  }
   if (kind == 2 && areWeightsByPixels(N, C / groups, o, kd * kh * kw, pixels))
     return weightPixelsWorkspace(N, C / groups, D * H * W, kd * kh * kw, od, oh, ow);
   const narrow = kind == 2 && isNarrow(o, depth, pixels, !plain && areQuads(sw, ow));
   if (narrow && (plain || !areQuads(sw, ow))) return plain ? 0 : depth * pixels * 4;
-  if (isDepthwise(C / groups, groups)) {
-    if (kind == 0) return 4 * reach(od, sd, kd, dd) * reach(oh, sh, kh, dh) * reach(ow, sw, kw, dw);
-    if (kind == 1 && isFramed(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw))
-      return 4 * reach(D, 1, kd, dd) * reach(H, 1, kh, dh) * reach(W, 1, kw, dw);
-  }
   const c = C / groups;
   const turning = kind == 1;
   if (kind != 2 && isBySamples(turning, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
@@ -267,25 +261,10 @@ export function conv(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  if (isDepthwise(c, groups)) {
-    const FD = reach(od, sd, kd, dd);
-    const FH = reach(oh, sh, kh, dh);
-    const FW = reach(ow, sw, kw, dw);
-    memory.fill(ws, 0, <usize>(FD * FH * FW) * 4);
-    for (let n = 0; n < N; n++) {
-      let weights = w;
-      let b = bias;
-      for (let g = 0; g < groups; g++) {
-        intoFrame(1, D, H, W, pd, ph, pw, FD, FH, FW, x, ws);
-        for (let i = 0; i < o; i++) {
-          depthwise(kd, kh, kw, sd, sh, sw, dd, dh, dw, od, oh, ow, FH, FW, false, ws, weights, b, y);
-          weights += <usize>depth * 4;
-          if (b != usize.MAX_VALUE) b += 4;
-          y += <usize>pixels * 4;
-        }
-        x += <usize>(D * H * W) * 4;
-      }
-    }
+  if (isByGroups(0, c, o, groups, kd * kh * kw, sw, ow, pixels, plain)) {
+    convByGroups(
+      false, N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, w, bias, y, ws,
+    );
     return;
   }
   if (isBySamples(false, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
@@ -336,24 +315,10 @@ export function convInputGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  if (isDepthwise(c, groups) && isFramed(o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw)) {
-    const FD = reach(D, 1, kd, dd);
-    const FH = reach(H, 1, kh, dh);
-    const FW = reach(W, 1, kw, dw);
-    const front = (kd - 1) * dd - pd;
-    const top = (kh - 1) * dh - ph;
-    const left = (kw - 1) * dw - pw;
-    memory.fill(ws, 0, <usize>(FD * FH * FW) * 4);
-    for (let n = 0; n < N; n++) {
-      let weights = w;
-      for (let g = 0; g < groups; g++) {
-        intoFrame(1, od, oh, ow, front, top, left, FD, FH, FW, dy, ws);
-        depthwise(kd, kh, kw, 1, 1, 1, dd, dh, dw, D, H, W, FH, FW, true, ws, weights, usize.MAX_VALUE, dx);
-        weights += <usize>depth * 4;
-        dx += <usize>(D * H * W) * 4;
-        dy += <usize>pixels * 4;
-      }
-    }
+  if (isByGroups(1, c, o, groups, kd * kh * kw, sw, ow, pixels, plain)) {
+    convByGroups(
+      true, N, groups, o, od, oh, ow, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, dy, w, usize.MAX_VALUE, dx, ws,
+    );
     return;
   }
   if (isBySamples(true, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
@@ -416,6 +381,10 @@ export function convWeightGrad(
   const depth = c * kd * kh * kw;
   const pixels = od * oh * ow;
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
+  if (isByGroups(2, c, o, groups, kd * kh * kw, sw, ow, pixels, plain)) {
+    weightGradByGroups(N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, dy, dweight, ws);
+    return;
+  }
   if (areWeightsByPixels(N, c, o, kd * kh * kw, pixels)) {
     weightGradByPixels(
       N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, dy, dweight, ws,

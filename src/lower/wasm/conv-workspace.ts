@@ -2,6 +2,7 @@ import { elementCount, sameShape } from '../../core/types.ts';
 import type { ConvAttrs, ConvGeometry } from '../../ops/conv.ts';
 import { begins } from '../../ops/window.ts';
 import { isBySamples, samplesBytes } from './conv-samples.ts';
+import { groupsWorkspace } from './groups-workspace.ts';
 import { gemmWorkspace, packedWorkspace } from './workspace.ts';
 
 /** The order of `kind` in the module's export `convWorkspace`. */
@@ -14,12 +15,13 @@ export type ConvKind = (typeof convKinds)[number];
  * pixels][frame of dy][places of taps][filters of sixteen channels]`, where it is a convolution of dy with the filters turned around,
  * as outputs, and otherwise `[columns][gemm's workspace]`; both, where samples are lanes, as in `conv-samples.ts`; weights' gradients
  * of several samples at once `[tiles and plan of taps][dy of sixteen outputs][x]`, narrow ones `[frame][places of taps][places of
- * quads]` or `[columns]`; groups of one channel that are added tap by tap `[frame]`. Each part but the last is rounded up to 16.
+ * quads]` or `[columns]`; groups of one or a few channels go by four (`groupsWorkspace`). Each part but the last
+ * is rounded up to 16.
  * The same formula as the WebAssembly module's export (`workers/kernels/conv.ts`), written again because lowering is pure: a test
  * holds it to the export.
  */
 export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs): number {
-  if (isTapByTap(kind, g, attrs)) return 4 * tapByTapElements(kind, g, attrs);
+  if (isByGroups(kind, g, attrs)) return groupsWorkspace(kind, g, attrs);
   const outputs = g.o / attrs.groups;
   const depth = (g.c / attrs.groups) * elementCount(g.kernel);
   const pixels = elementCount(g.out);
@@ -47,6 +49,19 @@ export function convWorkspace(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs)
   if (plain) return kind === 'conv' ? gemmWorkspace(outputs, pixels, depth) : gemmWorkspace(outputs, depth, pixels);
   if (kind === 'conv') return packedOnce(g, attrs);
   return frameBytes(g, attrs) + aligned(depth) + aligned(pixels) + gemmWorkspace(outputs, depth, pixels);
+}
+
+/** Whether groups, of one channel or few, go by four; `workers/kernels/groupFrames.ts` says when that pays. */
+function isByGroups(kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs): boolean {
+  const { groups, stride } = attrs;
+  const [c, o] = [g.c / groups, g.o / groups];
+  if (groups === 1) return false;
+  if (c === 1 && (kind === 'conv' || (kind === 'convInputGrad' && o <= 4))) return true;
+  if (c > 4 || o > 4 || isPlain(g, attrs) || (c > 1 && groups < 4)) return false;
+  const isLarge = elementCount(g.out) >= 128 && stride.at(-1) === 1;
+  if (kind === 'conv') return c < 4 || !isLarge;
+  if (kind === 'convInputGrad' || !isLarge || g.out.at(-1)! % 4 > 0) return true;
+  return c < 4 && elementCount(g.kernel) >= 5 && groups > 2;
 }
 
 /** Outputs by places, with a block of the filters packed once for all samples. */
@@ -128,20 +143,3 @@ function frameBytes(g: ConvGeometry, attrs: ConvAttrs): number {
   const isInside = begins(attrs).every((p) => p === 0) && reach.every((n, axis) => n <= g.size[axis]!);
   return isInside ? 0 : aligned((g.c / attrs.groups) * elementCount(reach));
 }
-
-/** Groups of one channel each: outputs, and the input's gradient where it is itself a convolution of a framed image. */
-function isTapByTap(kind: ConvKind, g: ConvGeometry, { groups, stride, dilation, padding }: ConvAttrs): boolean {
-  if (g.c !== groups || groups === 1 || kind === 'convWeightGrad') return false;
-  return (
-    kind === 'conv' ||
-    (g.o === groups &&
-      stride.every((s) => s === 1) &&
-      begins({ padding }).every((p, axis) => p <= (g.kernel[axis]! - 1) * dilation[axis]!))
-  );
-}
-
-/** Of the frame around one plane. */
-const tapByTapElements = (kind: ConvKind, g: ConvGeometry, attrs: ConvAttrs): number =>
-  kind === 'conv'
-    ? elementCount(reaches(g, attrs))
-    : elementCount(g.size.map((n, axis) => n + (g.kernel[axis]! - 1) * attrs.dilation[axis]!));
