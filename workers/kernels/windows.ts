@@ -2,6 +2,7 @@
 // dilations of 1 and no padding there). Windows may hang over any edge; the padding behind an axis follows from its output size.
 
 import { toLane, unweave, weave } from './planes';
+import { areLines, linesWorkspace } from './poolLines';
 
 /** First kernel tap whose position first + tap·step is ≥ 0. */
 @inline
@@ -60,6 +61,7 @@ export function poolWorkspace(
   dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32,
 ): i32 {
   if (largest && areSquares(D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dh, dw, od, oh, ow)) return 0;
+  if (largest && areLines(D, kd, kh, kw, sd, sh, sw, pd, dh, dw, od, ow)) return linesWorkspace(kh, kw, sw, ow);
   const n = frameElements(D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow);
   return n == 0 ? 0 : <i32>PENDING + 16 * n;
 }
