@@ -1,4 +1,5 @@
-// Maximum pooling, over volumes and windows as in windows.ts. Small planes go four at once, in frames (planes.ts); of large ones
+// Maximum pooling, over volumes and windows as in windows.ts. Small planes go four at once, in frames (planes.ts); windows that
+// overlap from row to row of larger ones go along rows and then across (poolLines.ts); of what is left
 // the part of a window inside the volume is a box of taps. Windows that follow each other along a row and lose no tap to
 // the padding have equal boxes, so a row of outputs is one run of these and single windows before and behind it. A helper
 // does a run against one slice of the boxes: it knows nothing of edges, and its few values fit the registers.

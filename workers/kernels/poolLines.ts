@@ -3,7 +3,10 @@
 // so is the first NaN: results and places are those of the windows one by one.
 import { everySecond, fillRow, loadTail, storeTail } from './lanes';
 
-/** Where v is to take best's place: not v ≤ best (larger, or one of them NaN), and no NaN in best; `aware`: if there may be any. */
+/**
+ * Where v is to take best's place: not v ≤ best (larger, or one of them NaN), and no NaN in best. Unless `aware` there is no
+ * NaN.
+ */
 @inline
 export function isBetter(aware: bool, v: v128, best: v128): v128 {
   return aware ? v128.andnot(f32x4.eq(best, best), f32x4.le(v, best)) : f32x4.lt(best, v);
@@ -54,8 +57,8 @@ function tapOf(sw: i32, p: usize): v128 {
 }
 
 /**
- * Maxima along `line` and their places, the first window's first tap being element `first`. A row of nothing but −∞ has its first
- * cell for a place, at `begin`, and none of the padding's.
+ * Maxima along `line` and their places, the first window's first tap being element `first`. A row of nothing but −∞ has its
+ * first cell for a place, at `begin`, and none of the padding's.
  */
 @inline
 function alongTaps(aware: bool, kw: i32, sw: i32, ow: i32, first: i32, begin: i32, line: usize, to: usize): void {

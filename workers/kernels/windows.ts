@@ -55,7 +55,10 @@ export function areSquares(
 /** Bytes of a workspace in front of the frame: four outputs of four planes, and their places. */
 export const PENDING: usize = 128;
 
-/** Workspace bytes of maxPool (`largest`), avgPool or avgPoolGrad: [outputs not yet written][frame of four planes], or none. */
+/**
+ * Workspace bytes of maxPool (`largest`), avgPool or avgPoolGrad: [outputs not yet written][frame of four planes], or none, or that
+ * of poolLines.ts.
+ */
 export function poolWorkspace(
   largest: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
   dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32,
