@@ -349,6 +349,16 @@ describe('pools', () => {
     // The last plane shares its vectors with none.
     { NC: 5, size: plane(7, 12), k: plane(3, 3), p: [0, 1, 1] },
     { NC: 1, size: [2, 6, 20], k: [2, 2, 3], s: [1, 1, 2], p: [1, 0, 1], d: [1, 2, 1] },
+    // Rows first: tails of rows, one row of the plane, no overlap of all, windows that hang over, slices.
+    { NC: 2, size: plane(8, 8), k: plane(3, 3), p: [0, 1, 1] },
+    { NC: 3, size: plane(9, 19), k: plane(3, 3), s: [1, 2, 2], p: [0, 1, 1] },
+    { NC: 1, size: plane(2, 21), k: plane(5, 5), p: [0, 2, 2] },
+    { NC: 2, size: plane(1, 9), k: plane(2, 3), p: [0, 1, 1] },
+    { NC: 2, size: plane(11, 13), k: plane(4, 5), s: [1, 3, 1], p: [0, 2, 1], e: [0, 1, 2] },
+    { NC: 2, size: plane(6, 23), k: plane(2, 4), s: [1, 1, 2], p: [0, 0, 1], e: [0, 0, 2] },
+    { NC: 1, size: plane(7, 20), k: plane(2, 2), s: [1, 1, 2] },
+    { NC: 1, size: plane(7, 11), k: plane(3, 3), s: [1, 2, 1] },
+    { NC: 2, size: [3, 5, 18], k: [1, 3, 3], s: [1, 1, 2], p: [0, 1, 1] },
     // Too large for a frame.
     { NC: 2, size: plane(36, 35), k: plane(3, 3), p: [0, 1, 1] },
     { NC: 1, size: plane(39, 37), k: plane(3, 2), s: [1, 2, 1], p: [0, 1, 1], e: [0, 2, 0], d: [1, 1, 3] },
@@ -426,13 +436,14 @@ describe('pools', () => {
     expect([...run('avgPoolGrad', ...ints, 1, 1, 7, 1, { in: dy }, f32(6), ws)[0]!]).toEqual([1, 1, 2, 2, 2, 4]);
   });
 
-  // A last plane with rows of eight outputs or more goes by rows, others in a frame.
+  // A last plane with rows of eight outputs or more goes by rows (maxima of overlapping windows always), others in a frame.
   it.each([
     { W: 5, stride: 2, ow: 3 },
     { W: 12, stride: 1, ow: 12 },
   ])('a plane $W wide is pooled to the same bits alone and beside others, whatever they hold', ({ W, stride, ow }) => {
     const sizes = (NC: number) => [NC, 1, 5, W, 1, 3, 3, 1, 2, stride, 0, 1, 1, 1, 1, 1, 1, 3, ow];
-    const ws = { ws: kernels.poolWorkspace!(0, ...sizes(1).slice(1)) };
+    const wsOf = (largest: number) => ({ ws: kernels.poolWorkspace!(largest, ...sizes(1).slice(1)) });
+    const ws = wsOf(0);
     const counts = [1, 6, W + 1, 1];
     const [inside, outside] = [5 * W, 3 * ow];
     const [x, dy] = [normal(6 * inside, 3), normal(6 * outside, 4)];
@@ -444,7 +455,7 @@ describe('pools', () => {
       const cotangents = { in: dy.slice(from * outside, (from + NC) * outside) };
       const n = NC * outside;
       return [
-        ...run('maxPool', ...sizes(NC), planes, f32(n), i32(n), ws),
+        ...run('maxPool', ...sizes(NC), planes, f32(n), i32(n), wsOf(1)),
         ...run('avgPool', ...sizes(NC), ...counts, planes, f32(n), ws),
         ...run('avgPoolGrad', ...sizes(NC), ...counts, cotangents, f32(NC * inside), ws),
       ];

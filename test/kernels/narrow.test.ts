@@ -1,6 +1,6 @@
 // Narrow rows and small planes go four rows, or two channels, at once: each has the bits that it has alone.
 import { describe, expect, it } from 'vitest';
-import { f32, normal, random, run } from './harness.ts';
+import { f32, i32, normal, random, run } from './harness.ts';
 
 const SPECIAL = [Number.NaN, Infinity, -Infinity, -0, 0, 1e30];
 
@@ -68,6 +68,17 @@ describe.each([1, 2, 3, 4, 5, 7, 8, 10, 11, 15, 16, 32, 48, 64, 256, 272])('seve
       expect(together).toEqual(alone);
     },
   );
+  it.each(['argMax', 'argMin'])('%s, the first and the last of several', (name) => {
+    const x = Float32Array.from(draw(row, 7, cols), (v) => Math.round(v));
+    for (const last of [0, 1]) {
+      const together = run(name, 7, cols, 1, last, { in: x }, i32(7))[0]!;
+      const alone = Array.from({ length: 7 }, (_, i) => {
+        const own = { in: x.slice(i * cols, (i + 1) * cols) };
+        return run(name, 1, cols, 1, last, own, i32(1))[0]![0];
+      });
+      expect([...together]).toEqual(alone);
+    }
+  });
   it.each(['softmax', 'logSoftmax'])('%s', (name) => {
     const { together, alone } = both(7, [row], [cols], (n, [x], [y]) => run(name, n, cols, x!, y!));
     expect(together).toEqual(alone);
@@ -198,4 +209,31 @@ describe.each([1, 2, 3, 4, 5, 7, 8, 9, 16, 64])('channels of %i places', (spatia
       expect(together.map((d) => bitsOf(d.slice(c, c + 1)))).toEqual(alone.map(bitsOf));
     }
   });
+});
+
+it('groupNormWeightGrad of one place: nine channels, four, two and one at a time, have the bits of each alone', () => {
+  const samples = 5;
+  for (const [g, s] of [
+    [9, 1],
+    [3, 3],
+  ] as const) {
+    const channels = g * s;
+    const [x, dy] = [normal(samples * channels, 1), normal(samples * channels, 2)];
+    const [means, roots] = [normal(samples * g, 3), normal(samples * g, 4)];
+    x[2] = Number.NaN;
+    dy[channels + 5] = Infinity;
+    const column = (d: Float32Array, width: number, c: number) => ({ in: d.filter((_, i) => i % width === c) });
+    const of = (n: number, k: number, inputs: { in: Float32Array }[]) =>
+      run('groupNormWeightGrad', samples, n, k, 1, ...inputs, f32(n * k), f32(n * k));
+    const together = of(
+      g,
+      s,
+      [x, means, roots, dy].map((d) => ({ in: d })),
+    );
+    for (let c = 0; c < channels; c++) {
+      const row = Math.floor(c / s);
+      const own = [column(x, channels, c), column(means, g, row), column(roots, g, row), column(dy, channels, c)];
+      expect(together.map((d) => bitsOf(d.slice(c, c + 1)))).toEqual(of(1, 1, own).map(bitsOf));
+    }
+  }
 });

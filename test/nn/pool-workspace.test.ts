@@ -74,4 +74,23 @@ describe('the workspace of pools agrees with the kernels’ own', () => {
     const dilation = x.map(() => 1);
     expect(planned(x, { kernel: window, stride: window, padding, dilation })).toEqual(expected);
   });
+
+  it.each([
+    { x: [5, 10], kernel: [3, 3], maxima: 240 },
+    { x: [5, 9], kernel: [3, 3], maxima: bytesOf(45) }, // rows of seven outputs
+    { x: [5, 10], kernel: [3, 3], stride: [3, 1], maxima: bytesOf(50) }, // no overlap from row to row
+    { x: [5, 10], kernel: [3, 1], maxima: bytesOf(50) },
+    { x: [5, 24], kernel: [2, 3], stride: [1, 2], maxima: 4 * 28 + 8 * 2 * 12 },
+    { x: [5, 26], kernel: [2, 3], stride: [1, 3], maxima: bytesOf(130) },
+    { x: [3, 5, 10], kernel: [1, 3, 3], maxima: 240 },
+    { x: [3, 5, 10], kernel: [2, 3, 3], maxima: bytesOf(150) },
+    { x: [3, 4097], kernel: [2, 2], maxima: 4 * 4100 + 8 * 2 * 4096 },
+    { x: [3, 4098], kernel: [2, 2], maxima: 0 },
+    { x: [17, 9], kernel: [16, 2], maxima: 4 * 12 + 8 * 16 * 8 },
+    { x: [17, 9], kernel: [17, 2], maxima: bytesOf(153) },
+  ])('maxima of $x in windows of $kernel by steps of $stride', ({ x, kernel, stride, maxima }) => {
+    const ones = x.map(() => 1);
+    const by = { kernel, stride: stride ?? ones, padding: [...x, ...x].map(() => 0), dilation: ones };
+    expect(planned(x, by)[1]).toBe(maxima);
+  });
 });

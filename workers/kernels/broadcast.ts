@@ -279,6 +279,42 @@ function periods(
   }
 }
 
+/** Fours of rows a turn: what is read and written of them stays in the first-level cache for their other vectors. */
+const FOURS_A_TURN = 64;
+
+/**
+ * Rows of d3 elements from v on, side by side, each with its one of the elements from s on; `first`: these are the left operands.
+ * Four of these are one vector, of which every vector of the four rows takes the same lanes in each four.
+ */
+@inline
+function oneEach(op: i32, first: bool, fours: i32, d3: i32, v: usize, s: usize, y: usize): void {
+  const vStep = <usize>d3 * 16;
+  const yStep = <usize>d3 * (op >= EQUAL ? 4 : 16);
+  while (fours > 0) {
+    const count = min(fours, FOURS_A_TURN);
+    for (let e = 0; e < d3; e++) {
+      const at = i32x4(4 * e / d3, (4 * e + 1) / d3, (4 * e + 2) / d3, (4 * e + 3) / d3);
+      const bytes = i32x4.add(i32x4.mul(at, i32x4.splat(0x04040404)), i32x4.splat(0x03020100));
+      let p = v + <usize>e * 16;
+      let q = s;
+      let to = y + <usize>e * (op >= EQUAL ? 4 : 16);
+      let left = count;
+      do {
+        const one = v128.swizzle(v128.load(q), bytes);
+        const other = v128.load(p);
+        put(op, to, 4, first ? binary(op, 4, one, other) : binary(op, 4, other, one));
+        p += vStep;
+        q += 16;
+        to += yStep;
+      } while (--left);
+    }
+    v += <usize>count * vStep;
+    s += <usize>count * 16;
+    y += <usize>count * yStep;
+    fours -= count;
+  }
+}
+
 /** Blocks of n elements that make whole vectors: 4 / gcd(n, 4). */
 @inline
 export function wholeBlocks(n: i32): i32 {
@@ -323,7 +359,12 @@ export function broadcast(
   let aRow = 0;
   let bRow = 0;
   const narrow = byPeriods(op) && d3 < NARROW_ROW;
-  if (narrow && d2 >= MANY * wholeBlocks(d3)) {
+  const enough = narrow && d3 > 1 && d2 >= 4 * MANY;
+  const eachA = enough && a2 == 1 && a3 == 0 && b2 == d3 && b3 == 1;
+  const eachB = enough && b2 == 1 && b3 == 0 && a2 == d3 && a3 == 1;
+  if (eachA || eachB) {
+    times = d2 / 4;
+  } else if (narrow && d2 >= MANY * wholeBlocks(d3)) {
     times = d2 / wholeBlocks(d3);
   } else if (narrow && d1 >= MANY * wholeBlocks(d2 * d3)) {
     rows = d2;
@@ -339,13 +380,15 @@ export function broadcast(
     b1 = b0;
   }
   const block = rows * d3;
-  const blocks = wholeBlocks(block);
+  const blocks = eachA || eachB ? 4 : wholeBlocks(block);
   const yRow = <usize>d3 * (op >= EQUAL ? 1 : 4);
   for (let i0 = 0; i0 < d0; i0++) {
     for (let i1 = 0; i1 < d1; i1++) {
       const aPlane = a + <usize>(i0 * a0 + i1 * a1) * 4;
       const bPlane = b + <usize>(i0 * b0 + i1 * b1) * 4;
-      if (byPeriods(op) && times > 0) periods(op, times, blocks, block, d3, aPlane, a2, aRow, a3, bPlane, b2, bRow, b3, y);
+      if (byPeriods(op) && eachA) oneEach(op, true, times, d3, bPlane, aPlane, y);
+      else if (byPeriods(op) && eachB) oneEach(op, false, times, d3, aPlane, bPlane, y);
+      else if (byPeriods(op) && times > 0) periods(op, times, blocks, block, d3, aPlane, a2, aRow, a3, bPlane, b2, bRow, b3, y);
       y += <usize>(times * blocks * rows) * yRow;
       for (let i2 = times * blocks; i2 < d2; i2++) {
         for (let k = 0; k < rows; k++) {

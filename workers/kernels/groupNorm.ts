@@ -5,7 +5,9 @@ import { inputGradFour, normFour } from './narrowNorm';
 import { NARROW } from './narrowReduce';
 import { affineRow, inputGradRow, rootOf, squaredDeviations } from './norm';
 import { sumRow } from './reduce';
-import { affineChannels, groupInputGradOfTwo, groupWeightGradOfTwo, SMALL_PLANE } from './smallPlanes';
+import {
+  affineChannels, groupInputGradOfTwo, groupWeightGradOfFour, groupWeightGradOfTwo, SMALL_PLANE,
+} from './smallPlanes';
 
 /** Where the weights of a row's channels begin, in bytes. */
 @inline
@@ -137,6 +139,13 @@ export function groupNormWeightGrad(
   const channels = groups * size;
   const sample = <usize>channels * <usize>spatial * 4;
   let c = 0;
+  if (spatial == 1) {
+    for (; c + 4 <= channels; c += 4) {
+      const at = <usize>c * 4;
+      groupWeightGradOfFour(n, sample, <usize>groups * 4, <usize>(c / size) * 4, <usize>((c + 1) / size) * 4,
+        <usize>((c + 2) / size) * 4, <usize>((c + 3) / size) * 4, x + at, mean, rstd, dy + at, dgamma + at, dbeta + at);
+    }
+  }
   if (spatial < SMALL_PLANE) {
     for (; c + 2 <= channels; c += 2) {
       const from = <usize>c * <usize>spatial * 4;

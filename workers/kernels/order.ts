@@ -1,6 +1,7 @@
 // The largest or smallest entries along the middle axis of [outer, size, inner], and their places. NaN counts as the
 // largest; of equal entries the one of lower index comes first.
-import { loadTail, storeTail } from './lanes';
+import { gather4, loadTail, storeTail } from './lanes';
+import { NARROW } from './narrowReduce';
 
 /** Whether entry a at place i comes before entry b at place j. */
 @inline
@@ -172,9 +173,29 @@ function argRow<T>(largest: bool, last: i32, size: i32, x: usize): i32 {
   return at;
 }
 
+/** Four narrow rows, one a lane. */
+@inline
+function argRows<T>(largest: bool, last: i32, size: i32, step: usize, x: usize): v128 {
+  let best = gather4(x, step, 4);
+  let places = i32x4.splat(0);
+  for (let i = 1; i < size; i++) {
+    x += 4;
+    const v = gather4(x, step, 4);
+    const mask = takes(!isFloat<T>(), largest, last, v, best);
+    best = v128.bitselect(v, best, mask);
+    places = v128.bitselect(i32x4.splat(i), places, mask);
+  }
+  return places;
+}
+
 @inline
 function argExtremum<T>(largest: bool, outer: i32, size: i32, inner: i32, last: i32, x: usize, y: usize): void {
   const row = <usize>inner * 4;
+  for (; inner == 1 && size < NARROW && outer >= 4; outer -= 4) {
+    v128.store(y, argRows<T>(largest, last, size, <usize>size * 4, x));
+    x += <usize>size * 16;
+    y += 16;
+  }
   for (; outer > 0; outer--) {
     if (inner == 1) {
       store<i32>(y, argRow<T>(largest, last, size, x));

@@ -1,9 +1,11 @@
-// Maximum pooling, over volumes and windows as in windows.ts. Small planes go four at once, in frames (planes.ts); of large ones
+// Maximum pooling, over volumes and windows as in windows.ts. Small planes go four at once, in frames (planes.ts); windows that
+// overlap from row to row of larger ones go along rows and then across (poolLines.ts); of what is left
 // the part of a window inside the volume is a box of taps. Windows that follow each other along a row and lose no tap to
 // the padding have equal boxes, so a row of outputs is one run of these and single windows before and behind it. A helper
 // does a run against one slice of the boxes: it knows nothing of edges, and its few values fit the registers.
 import { everySecond, fillRow, gather4 } from './lanes';
 import { toLane, unweave } from './planes';
+import { areLines, isBetter, maxLines } from './poolLines';
 import { areSquares, endTap, firstTap, framed, frameElements, isAlone, PENDING, runOf, weaveVolume } from './windows';
 
 /** Four elements of x `stride` elements apart, the first at k; nothing behind the fourth is read. */
@@ -13,12 +15,6 @@ function everyStride(x: usize, k: i32, stride: i32): v128 {
   if (stride == 1) return v128.load(p);
   if (stride == 2) return everySecond(p);
   return gather4(p, <usize>stride * 4, 4);
-}
-
-/** Where v is to take best's place: not v ≤ best (larger, or one of them NaN), and no NaN in best. */
-@inline
-function isBetter(v: v128, best: v128): v128 {
-  return v128.andnot(f32x4.eq(best, best), f32x4.le(v, best));
 }
 
 /** Four whole windows of 2 × 2 side by side, two elements apart: no two share an element, so two loads a row serve all taps. */
@@ -34,15 +30,15 @@ function maxFourSquares(at: i32, rowStep: i32, x: usize, y: usize, idx: usize): 
   // The first tap is the best and its cell the place even where all is −∞.
   let best = v128.shuffle<f32>(low, high, 0, 2, 4, 6);
   let v = v128.shuffle<f32>(low, high, 1, 3, 5, 7);
-  let better = isBetter(v, best);
+  let better = isBetter(true, v, best);
   best = v128.bitselect(v, best, better);
   let place = v128.bitselect(i32x4.add(first, i32x4.splat(1)), first, better);
   v = v128.shuffle<f32>(under, beyond, 0, 2, 4, 6);
-  better = isBetter(v, best);
+  better = isBetter(true, v, best);
   best = v128.bitselect(v, best, better);
   place = v128.bitselect(i32x4.add(first, i32x4.splat(rowStep)), place, better);
   v = v128.shuffle<f32>(under, beyond, 1, 3, 5, 7);
-  better = isBetter(v, best);
+  better = isBetter(true, v, best);
   v128.store(y, v128.bitselect(v, best, better));
   v128.store(idx, v128.bitselect(i32x4.add(first, i32x4.splat(rowStep + 1)), place, better));
 }
@@ -76,7 +72,7 @@ function maxFour(
     let k = at;
     for (let q = taps; q > 0; q--) {
       const v = everyStride(x, k, stride);
-      const better = isBetter(v, best);
+      const better = isBetter(true, v, best);
       best = v128.bitselect(v, best, better);
       place = v128.bitselect(i32x4.add(i32x4.splat(k), lanes), place, better);
       k += tapStep;
@@ -292,6 +288,10 @@ export function maxPool(
       }
       x += <usize>(D * H * W) * 4;
     }
+    return;
+  }
+  if (areLines(D, kd, kh, kw, sd, sh, sw, pd, dh, dw, od, ow)) {
+    maxLines(NC, D, H, W, kh, kw, sh, sw, ph, pw, oh, ow, x, y, idx, ws);
     return;
   }
   const n = frameElements(D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow);

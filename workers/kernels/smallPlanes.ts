@@ -2,7 +2,7 @@
 // sums take two channels (or rows) at once, one a lane of f64; of 4×4 and 8×8, sample after sample without a call. All in the
 // order of the run alone in reduce.ts, norm.ts and channels.ts, and with its bits.
 import { affine, slope } from './channels';
-import { gather4, loadTail, storeTail, sum4 } from './lanes';
+import { gather4, highHalf, loadTail, scaled, storeTail, sum4 } from './lanes';
 import { blockOf } from './narrowReduce';
 import { rootOf } from './norm';
 
@@ -18,6 +18,15 @@ const PRODUCTS = 2; // dy·(x − mean)
 @inline
 export function pair(p: usize, q: usize): v128 {
   return v128.load_lane<u32>(q, v128.load_zero<u32>(p), 1);
+}
+
+/** Four f32 lanes of four places. */
+@inline
+function four(p: usize, o0: usize, o1: usize, o2: usize, o3: usize): v128 {
+  let v = v128.load_zero<u32>(p + o0);
+  v = v128.load_lane<u32>(p + o1, v, 1);
+  v = v128.load_lane<u32>(p + o2, v, 2);
+  return v128.load_lane<u32>(p + o3, v, 3);
 }
 
 /** Σ over the plane at x and the one `gap` bytes on. */
@@ -289,4 +298,31 @@ export function groupWeightGradOfTwo(
   }
   v128.store_lane<u64>(dgamma, f32x4.demote_f64x2_zero(sumDyH), 0);
   v128.store_lane<u64>(dbeta, f32x4.demote_f64x2_zero(sumDy), 0);
+}
+
+/** The same of four neighbouring channels of one element a sample, of the groups at the byte offsets o0 to o3. */
+export function groupWeightGradOfFour(
+  n: i32, step: usize, row: usize, o0: usize, o1: usize, o2: usize, o3: usize,
+  x: usize, mean: usize, rstd: usize, dy: usize, dgamma: usize, dbeta: usize,
+): void {
+  let hLow = f64x2.splat(0);
+  let hHigh = hLow;
+  let low = hLow;
+  let high = hLow;
+  do {
+    const r = four(rstd, o0, o1, o2, o3);
+    const d = v128.load(dy);
+    const h = f32x4.mul(f32x4.sub(v128.load(x), four(mean, o0, o1, o2, o3)), d);
+    low = f64x2.add(low, f64x2.promote_low_f32x4(d));
+    high = f64x2.add(high, highHalf(d));
+    hLow = f64x2.add(hLow, f64x2.mul(f64x2.promote_low_f32x4(r), f64x2.promote_low_f32x4(h)));
+    hHigh = f64x2.add(hHigh, f64x2.mul(highHalf(r), highHalf(h)));
+    x += step;
+    dy += step;
+    mean += row;
+    rstd += row;
+  } while (--n);
+  const one = f64x2.splat(1);
+  v128.store(dgamma, scaled(hLow, hHigh, one));
+  v128.store(dbeta, scaled(low, high, one));
 }

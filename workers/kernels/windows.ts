@@ -2,6 +2,7 @@
 // dilations of 1 and no padding there). Windows may hang over any edge; the padding behind an axis follows from its output size.
 
 import { toLane, unweave, weave } from './planes';
+import { areLines, linesWorkspace } from './poolLines';
 
 /** First kernel tap whose position first + tap·step is ≥ 0. */
 @inline
@@ -54,12 +55,16 @@ export function areSquares(
 /** Bytes of a workspace in front of the frame: four outputs of four planes, and their places. */
 export const PENDING: usize = 128;
 
-/** Workspace bytes of maxPool (`largest`), avgPool or avgPoolGrad: [outputs not yet written][frame of four planes], or none. */
+/**
+ * Workspace bytes of maxPool (`largest`), avgPool or avgPoolGrad: [outputs not yet written][frame of four planes], or none, or that
+ * of poolLines.ts.
+ */
 export function poolWorkspace(
   largest: i32, D: i32, H: i32, W: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
   dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32,
 ): i32 {
   if (largest && areSquares(D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dh, dw, od, oh, ow)) return 0;
+  if (largest && areLines(D, kd, kh, kw, sd, sh, sw, pd, dh, dw, od, ow)) return linesWorkspace(kh, kw, sw, ow);
   const n = frameElements(D, H, W, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow);
   return n == 0 ? 0 : <i32>PENDING + 16 * n;
 }
