@@ -204,8 +204,8 @@ function product(
 
 /** Whether C is so narrow that its columns take the place of rows: Cᵀ = Bᵀ·Aᵀ needs fewer tiles, and no more workspace. */
 @inline
-function isTall(M: i32, N: i32, K: i32): bool {
-  return N <= 4 && M >= (N == 3 ? 14 : 3 * N) && gemmWorkspace(N, M, K) <= gemmWorkspace(M, N, K);
+function isTall(M: i32, N: i32, K: i32, bCol: usize): bool {
+  return N <= 4 && M >= (N == 3 && bCol == 4 ? 14 : 3 * N) && gemmWorkspace(N, M, K) <= gemmWorkspace(M, N, K);
 }
 
 /** m rows by n columns of the edge tile become (or are added to) m columns by n rows of C. */
@@ -253,22 +253,17 @@ function tall(
   }
 }
 
-/** Whether so many rows of C share B that it is packed even if its rows are contiguous. */
-@inline
-function isShared(M: i32, N: i32, bRow: usize): bool {
-  // Rows 4 KiB apart crowd into a few lines of the cache.
-  return M > 4 && N > 64 && (M > 24 || (bRow & 4095) == 0);
-}
-
 /**
- * Whether A stays where it lies. Of a narrow C, packing and the rest of a tile cost more than the product, but for 5 to 8 columns
- * that are packed anyway. Whole tiles take contiguous rows of A alone, enough of them for a turn to matter.
+ * Whether A stays where it lies, and B if its rows are contiguous. Of a narrow C, packing and the rest of a tile cost more than
+ * the product, but for 5 to 8 columns that are packed anyway. Of more columns, whole tiles take contiguous rows of A alone,
+ * enough of them to matter; from 64 columns on, packing A is a small part of the product.
  */
 @inline
 function isDirect(M: i32, N: i32, K: i32, aCol: usize, bCol: usize): bool {
   if (M == 1) return true;
-  if (N >= 16) return M <= MC && K >= 32 && aCol == 4;
-  return (bCol == 4 || N == 4 || N > 8) && (M <= MC || (aCol & 4095) != 0);
+  if (N >= 16) return N <= 64 && K >= 32 && M > 2 && M <= MC && aCol == 4;
+  const narrow = bCol == 4 ? N != 8 || M > 2 : N == 4 || N > 8;
+  return narrow && (M <= MC || (aCol & 4095) != 0);
 }
 
 /** gemm with A where it lies. */
@@ -279,7 +274,7 @@ function direct(
   for (let pc = 0; pc < K; pc += KC) {
     const k = min(KC, K - pc);
     const add = pc > 0 || beta != 0;
-    if (bCol == 4 && !isShared(M, N, bRow)) {
+    if (bCol == 4) {
       directBlock(M, N, k, a, aRow, aCol, b, bRow, c, cRow, add);
     } else if (M == 1 && bRow == 4) {
       crossedBlock(N, k, a, aCol, b, bCol, c, add);
@@ -309,7 +304,7 @@ export function gemm(
     // A single column is a row: Cᵀ = Bᵀ·Aᵀ.
     store<u8>(end - 1, 0);
     direct(1, M, K, b, bCol, bRow, a, aCol, aRow, c, 0, beta, ws + EDGE);
-  } else if (isTall(M, N, K)) {
+  } else if (isTall(M, N, K, bCol)) {
     tall(M, N, K, a, aRow, aCol, b, bRow, bCol, c, cRow, beta, ws, end);
   } else if (isDirect(M, N, K, aCol, bCol)) {
     store<u8>(end - 1, 0);
