@@ -1,11 +1,13 @@
-// C (=|+=) A·B in the loop order of BLIS (Van Zee, van de Geijn 2015) with packed blocks and a 2×16 register tile.
+// C (=|+=) A·B in the loop order of BLIS (Van Zee, van de Geijn 2015) with packed blocks and a 2×16 register tile; of few rows or
+// columns, operands stay where they lie (gemmDirect.ts).
 //
 // Order of every sum, depending on K alone: for each block of KC consecutive k, in ascending order, the block's products
 // are added from zero in ascending k; the block's total is then added to C once (the first block overwrites C if beta is 0).
 //
 // Workspace, in bytes:  [edge tile 128][packed B][packed A]
 // Packed A comes last because its first block is always written to its end, zero padding included. Of a tall C, packed B comes
-// last, in pairs of columns, and a panel of A's rows in front.
+// last, in pairs of columns, and a panel of A's rows in front. What packs less uses less, and writes the last byte all the same.
+import { crossedBlock, directBlock, panelBlock, tileColumns } from './gemmDirect';
 import { isDense, packA, packB16, packB8, packPlaces16, packPlaces8 } from './gemmPack';
 import { loadTail, storeTail } from './lanes';
 import { tile1x16, tile2x16, tile2x16at, tile2x16of, tile2x8 } from './gemmTile';
@@ -202,8 +204,8 @@ function product(
 
 /** Whether C is so narrow that its columns take the place of rows: Cᵀ = Bᵀ·Aᵀ needs fewer tiles, and no more workspace. */
 @inline
-function isTall(M: i32, N: i32, K: i32): bool {
-  return N <= 4 && M >= 3 * N && gemmWorkspace(N, M, K) <= gemmWorkspace(M, N, K);
+function isTall(M: i32, N: i32, K: i32, bCol: usize): bool {
+  return N <= 4 && M >= (N == 3 && bCol == 4 ? 14 : 3 * N) && gemmWorkspace(N, M, K) <= gemmWorkspace(M, N, K);
 }
 
 /** m rows by n columns of the edge tile become (or are added to) m columns by n rows of C. */
@@ -251,13 +253,62 @@ function tall(
   }
 }
 
+/**
+ * Whether A stays where it lies, and B if its rows are contiguous. Of a narrow C, packing and the rest of a tile cost more than
+ * the product, but for 5 to 8 columns that are packed anyway. Of more columns, whole tiles take contiguous rows of A alone,
+ * enough of them to matter; from 64 columns on, packing A is a small part of the product.
+ */
+@inline
+function isDirect(M: i32, N: i32, K: i32, aCol: usize, bCol: usize): bool {
+  if (M == 1) return true;
+  if (N >= 16) return N <= 64 && K >= 32 && M > 2 && M <= MC && aCol == 4;
+  const narrow = bCol == 4 ? N != 8 || M > 2 : N == 4 || N > 8;
+  return narrow && (M <= MC || (aCol & 4095) != 0);
+}
+
+/** gemm with A where it lies. */
+function direct(
+  M: i32, N: i32, K: i32, a: usize, aRow: usize, aCol: usize, b: usize, bRow: usize, bCol: usize, c: usize, cRow: usize,
+  beta: i32, panel: usize,
+): void {
+  for (let pc = 0; pc < K; pc += KC) {
+    const k = min(KC, K - pc);
+    const add = pc > 0 || beta != 0;
+    if (bCol == 4) {
+      directBlock(M, N, k, a, aRow, aCol, b, bRow, c, cRow, add);
+    } else if (M == 1 && bRow == 4) {
+      crossedBlock(N, k, a, aCol, b, bCol, c, add);
+    } else {
+      for (let j = 0; j < N; ) {
+        const cols = tileColumns(N - j);
+        panelBlock(M, cols, k, a, aRow, aCol, b + <usize>j * bCol, bRow, bCol, c + <usize>j * 4, cRow, add, panel);
+        j += cols;
+      }
+    }
+    a += <usize>k * aCol;
+    b += <usize>k * bRow;
+  }
+}
+
 export function gemm(
   M: i32, N: i32, K: i32, a: usize, ars: i32, acs: i32, b: usize, brs: i32, bcs: i32, c: usize, ldc: i32, beta: i32,
   ws: usize,
 ): void {
-  if (isTall(M, N, K)) {
-    const end = ws + <usize>gemmWorkspace(M, N, K);
-    tall(M, N, K, a, <usize>ars * 4, <usize>acs * 4, b, <usize>brs * 4, <usize>bcs * 4, c, <usize>ldc * 4, beta, ws, end);
+  const end = ws + <usize>gemmWorkspace(M, N, K);
+  const aRow = <usize>ars * 4;
+  const aCol = <usize>acs * 4;
+  const bRow = <usize>brs * 4;
+  const bCol = <usize>bcs * 4;
+  const cRow = <usize>ldc * 4;
+  if (N == 1 && ldc == 1 && (ars == 1 || acs == 1)) {
+    // A single column is a row: Cᵀ = Bᵀ·Aᵀ.
+    store<u8>(end - 1, 0);
+    direct(1, M, K, b, bCol, bRow, a, aCol, aRow, c, 0, beta, ws + EDGE);
+  } else if (isTall(M, N, K, bCol)) {
+    tall(M, N, K, a, aRow, aCol, b, bRow, bCol, c, cRow, beta, ws, end);
+  } else if (isDirect(M, N, K, aCol, bCol)) {
+    store<u8>(end - 1, 0);
+    direct(M, N, K, a, aRow, aCol, b, bRow, bCol, c, cRow, beta, ws + EDGE);
   } else {
     product(false, M, N, K, a, ars, acs, b, brs, bcs, 0, 0, c, ldc, beta, ws);
   }

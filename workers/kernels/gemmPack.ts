@@ -3,18 +3,16 @@
 // Strides in bytes.
 import { everySecond, loadTail, transpose4, transposeRows, transposeVectors } from './lanes';
 
-/** k rows × `width` (8 or 16) columns of B, of which `cols` exist → [k][width]. */
+/** k rows × `width` (4, 8, 12 or 16) columns of B, of which `cols` exist → [k][width]. */
 @inline
 function packB(width: i32, k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: usize): void {
   const bytes = <usize>width * 4;
   if (cols >= width && cs == 4) {
     for (; k > 0; k--) {
       v128.store(out, v128.load(b));
-      v128.store(out, v128.load(b, 16), 16);
-      if (width == 16) {
-        v128.store(out, v128.load(b, 32), 32);
-        v128.store(out, v128.load(b, 48), 48);
-      }
+      if (width > 4) v128.store(out, v128.load(b, 16), 16);
+      if (width > 8) v128.store(out, v128.load(b, 32), 32);
+      if (width > 12) v128.store(out, v128.load(b, 48), 48);
       b += rs;
       out += bytes;
     }
@@ -23,11 +21,9 @@ function packB(width: i32, k: i32, cols: i32, b: usize, rs: usize, cs: usize, ou
   if (cols >= width && rs == 4) {
     for (; k >= 4; k -= 4) {
       transpose4(b, cs, out, bytes);
-      transpose4(b + 4 * cs, cs, out + 16, bytes);
-      if (width == 16) {
-        transpose4(b + 8 * cs, cs, out + 32, bytes);
-        transpose4(b + 12 * cs, cs, out + 48, bytes);
-      }
+      if (width > 4) transpose4(b + 4 * cs, cs, out + 16, bytes);
+      if (width > 8) transpose4(b + 8 * cs, cs, out + 32, bytes);
+      if (width > 12) transpose4(b + 12 * cs, cs, out + 48, bytes);
       b += 16;
       out += 4 * bytes;
     }
@@ -73,8 +69,16 @@ export function packB16(k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: 
   packB(16, k, cols, b, rs, cs, out);
 }
 
+export function packB12(k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: usize): void {
+  packB(12, k, cols, b, rs, cs, out);
+}
+
 export function packB8(k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: usize): void {
   packB(8, k, cols, b, rs, cs, out);
+}
+
+export function packB4(k: i32, cols: i32, b: usize, rs: usize, cs: usize, out: usize): void {
+  packB(4, k, cols, b, rs, cs, out);
 }
 
 /** Whether `n` places are those of elements side by side. */
