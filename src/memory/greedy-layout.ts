@@ -125,13 +125,16 @@ class PlacedBlocks {
   }
 }
 
+/** Arrays are made outside of the heap, which takes longer than filling them. */
+const FIRST_ROOM = 128;
+
 /** Placed blocks in the order of their offsets, as arrays of numbers: one pass over them, without sorting. */
 class PlacedList {
-  #offsets = new Float64Array(16);
+  #offsets = new Float64Array(FIRST_ROOM);
   /** Where the next block could begin behind each. */
-  #ends = new Float64Array(16);
-  #firsts = new Int32Array(16);
-  #lasts = new Int32Array(16);
+  #ends = new Float64Array(FIRST_ROOM);
+  #firsts = new Int32Array(FIRST_ROOM);
+  #lasts = new Int32Array(FIRST_ROOM);
   readonly #unit: number;
   #count = 0;
 

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { partita, workFolder } from './run.ts';
+
+const folder = workFolder();
+const image = '--model.size 28 --model.classes 10';
+const gpt = '--model.kind gpt --model.vocab 65';
+
+/** Each asks for more than any memory has, and is to be told before it is taken. */
+describe('sizes that no memory holds', () => {
+  it.each([
+    [2, 'model.layers', '≤ 10000', `${gpt} --model.context 16 --model.layers 1000000000`],
+    [2, 'model.blocks', '≤ 10000', `--model.kind resnet ${image} --model.blocks 1000000000`],
+    [2, 'model.blocks', '≤ 10000', `--model.kind resnet ${image} --model.widths 8,8 --model.blocks 1,1000000000`],
+    [2, 'model.convs', '≤ 10000', `--model.kind unet ${image} --model.convs 1000000000`],
+    [
+      2,
+      'model.numLayers',
+      '≤ 10000',
+      '--model.kind lstm --model.vocab 65 --model.context 8 --model.numLayers 1000000000',
+    ],
+    [2, 'model.depth', 'cannot be halved 1000000000 times', `--model.kind unet ${image} --model.depth 1000000000`],
+  ])('exit %i and name %s: %s', async (code, key, expected, args) => {
+    const { code: exit, stderr } = await partita(folder, ['plan', ...args.split(' ')]);
+    expect({ exit, stderr }).toEqual({ exit: code, stderr: expect.stringContaining(expected) });
+    expect(stderr).toContain(key);
+  });
+
+  it.each([
+    [
+      1,
+      'program-too-large',
+      '--model.kind mlp --model.inputs 8 --model.classes 4 --batch 1000000 --microbatches 1000000',
+    ],
+    [
+      2,
+      'microbatches-range',
+      '--model.kind mlp --model.inputs 8 --model.classes 4 --batch 1000000000 --microbatches 1000000000',
+    ],
+    [2, 'mask-too-large', `${gpt} --model.context 10000000 --model.attention unfused`],
+    [2, 'type-rule', '--model.kind lstm --model.vocab 65 --model.context 1000000000'],
+  ])('exit %i with %s', async (code, error, args) => {
+    const { code: exit, stdout } = await partita(folder, ['plan', ...args.split(' '), '--json']);
+    const told = JSON.parse(stdout).error;
+    expect({ exit, code: told.code }).toEqual({ exit: code, code: error });
+    expect(told.remedy ?? told.message).toMatch(/--microbatches|fewer|fused|cut the sequence/);
+  });
+});
