@@ -18,6 +18,7 @@ describe('sizes that no memory holds', () => {
       '≤ 10000',
       '--model.kind lstm --model.vocab 65 --model.context 8 --model.numLayers 1000000000',
     ],
+    [2, 'model.hidden', 'at most 10000 of them', `--model.kind mlp --model.hidden ${new Array(10_001).fill(1).join()}`],
     [2, 'model.depth', 'cannot be halved 1000000000 times', `--model.kind unet ${image} --model.depth 1000000000`],
   ])('exit %i and name %s: %s', async (code, key, expected, args) => {
     const { code: exit, stderr } = await partita(folder, ['plan', ...args.split(' ')]);

@@ -33,8 +33,11 @@ import { defaultNoiseDecay } from '../noise-tracker.ts';
 const path = (doc: string) => string({ doc, check: (given) => (given === '' ? 'a path' : undefined) });
 const positive = (doc: string) => integer({ min: 1, doc });
 const layers = { min: 1, max: MOST_LAYERS };
-const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
-const oneOrMore = (doc: string) => either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], { doc });
+const notTooMany = (listed: readonly number[]) =>
+  listed.length > MOST_LAYERS ? `at most ${MOST_LAYERS} of them` : undefined;
+const sizes = (doc: string) => list(integer({ min: 1 }), { doc, check: notTooMany });
+const oneOrMore = (doc: string) =>
+  either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1, check: notTooMany })], { doc });
 const dropout = number({ min: 0, below: 1, default: 0, doc: 'probability that an element is dropped in training' });
 const activation = choice(['relu', 'gelu', 'tanh', 'sigmoid'], { default: 'relu', doc: 'activation' });
 
@@ -63,14 +66,20 @@ const model = union(
     },
     mlp: {
       inputs: optional(oneOrMore("shape of one sample; default: the data's")),
-      hidden: list(integer({ min: 1 }), { default: [64], doc: 'widths of the hidden layers' }),
+      hidden: list(integer({ min: 1 }), { default: [64], doc: 'widths of the hidden layers', check: notTooMany }),
       classes: optional(positive("number of classes; default: the data's")),
       activation,
       dropout,
     },
     lenet: {
       ...image,
-      widths: optional(list(integer({ min: 1 }), { minLength: 1, doc: 'channels of the convolutions; default 8,16' })),
+      widths: optional(
+        list(integer({ min: 1 }), {
+          minLength: 1,
+          doc: 'channels of the convolutions; default 8,16',
+          check: notTooMany,
+        }),
+      ),
       hidden: optional(sizes('widths of the hidden linear layers; default 64')),
       activation,
       pool: choice(['max', 'avg'], { default: 'max', doc: 'pooling' }),
@@ -78,7 +87,12 @@ const model = union(
     },
     resnet: {
       ...image,
-      widths: list(integer({ min: 1 }), { minLength: 1, default: [16, 32, 64], doc: 'channels of each stage' }),
+      widths: list(integer({ min: 1 }), {
+        minLength: 1,
+        default: [16, 32, 64],
+        doc: 'channels of each stage',
+        check: notTooMany,
+      }),
       blocks: either([integer(layers), list(integer(layers), { minLength: 1 })], {
         default: 3,
         doc: 'blocks of each stage, or one number for all',
