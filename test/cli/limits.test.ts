@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { partita, workFolder } from './run.ts';
 
@@ -18,12 +20,19 @@ describe('sizes that no memory holds', () => {
       '≤ 10000',
       '--model.kind lstm --model.vocab 65 --model.context 8 --model.numLayers 1000000000',
     ],
-    [2, 'model.hidden', 'at most 10000 of them', `--model.kind mlp --model.hidden ${new Array(10_001).fill(1).join()}`],
     [2, 'model.depth', 'cannot be halved 1000000000 times', `--model.kind unet ${image} --model.depth 1000000000`],
   ])('exit %i and name %s: %s', async (code, key, expected, args) => {
     const { code: exit, stderr } = await partita(folder, ['plan', ...args.split(' ')]);
     expect({ exit, stderr }).toEqual({ exit: code, stderr: expect.stringContaining(expected) });
     expect(stderr).toContain(key);
+  });
+
+  it('of a list in a file are counted', async () => {
+    const model = { kind: 'mlp', inputs: 8, classes: 2, hidden: new Array(10_001).fill(1) };
+    writeFileSync(join(folder, 'long.json'), JSON.stringify({ model }));
+    const { code, stderr } = await partita(folder, ['plan', 'long.json']);
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('at most 10000 of them') });
+    expect(stderr).toContain('model.hidden');
   });
 
   it.each([
