@@ -46,6 +46,7 @@ describe('sizes that no memory holds', () => {
       'microbatches-range',
       '--model.kind mlp --model.inputs 8 --model.classes 4 --batch 1000000000 --microbatches 1000000000',
     ],
+    [2, 'too-many-devices', '--model.kind mlp --model.inputs 8 --model.classes 4 --devices 1000000'],
     [2, 'model-invalid', `${gpt} --model.context 10000000 --model.attention unfused`],
     [2, 'model-invalid', '--model.kind lstm --model.vocab 65 --model.context 1000000000'],
   ])('exit %i with %s', async (code, error, args) => {
@@ -53,7 +54,7 @@ describe('sizes that no memory holds', () => {
     const told = JSON.parse(stdout).error;
     expect({ exit, code: told.code }).toEqual({ exit: code, code: error });
     expect(`${told.message} ${told.remedy}`).toMatch(
-      /--microbatches \d+ or fewer|--microbatches 32|fewer, larger|causal mask of 10000000 × .* fused attention|at most 65536: cut the sequence/,
+      /--microbatches \d+ or fewer|--devices 65536 at most|--microbatches 32|fewer, larger|causal mask of 10000000 × .* fused attention|at most 65536: cut the sequence/,
     );
   });
 });
