@@ -421,9 +421,9 @@ describe('a library', () => {
     const trials = async (): Promise<number> => {
       const spawnSync = vi.fn(() => ({ output: [null, '', '', '{"refused":null}'], signal: null, status: 0 }));
       vi.resetModules();
-      vi.doMock('node:child_process', () => ({ spawnSync }));
+      vi.doMock('node:module', () => ({ createRequire: () => () => ({ spawnSync }) }));
       const { probeBlas } = await import('../../src/backends/blas/probe.ts');
-      vi.doUnmock('node:child_process');
+      vi.doUnmock('node:module');
       for (let i = 0; i < 2; i++) probeBlas(file);
       return spawnSync.mock.calls.length;
     };

@@ -3,9 +3,9 @@
  * process that loads or calls it, and says nothing. What has stood it is kept in the user's cache, by the file's name, size and
  * time and by what decides which of its kernels run, so that later processes find it there. Node only.
  */
-import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { join, resolve } from 'node:path';
 import { cacheFolder } from '../../core/cache-folder.ts';
@@ -50,6 +50,8 @@ export function probeBlas(file: string): void {
 }
 
 function tryIt(file: string): void {
+  // Loading it takes several milliseconds, which a command without a trial need not pay.
+  const { spawnSync } = createRequire(import.meta.url)('node:child_process') as typeof import('node:child_process');
   const { output, signal, status, error } = spawnSync(
     process.execPath,
     [join(packageRoot(), 'dist', 'workers', 'blas-probe.node.cjs'), file],
