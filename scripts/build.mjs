@@ -197,7 +197,9 @@ if (!only || only === 'workers') {
   ]);
   await build({
     ...commonJs,
-    entryPoints: ['workers/device.node.ts', 'workers/thread.node.ts'].map((name) => join(root, name)),
+    entryPoints: ['workers/device.node.ts', 'workers/thread.node.ts', 'workers/blas-probe.node.ts'].map((name) =>
+      join(root, name),
+    ),
     external: ['koffi'],
     outdir: join(root, 'dist/workers'),
     outExtension: { '.js': '.cjs' },

@@ -3,6 +3,8 @@
  *
  *     import { Graph, losses, makeLearningRate, makeOptimizer, nn, plan, Session, train } from 'partita';
  */
+import './core/globals.ts';
+
 export { backward, backwardWithin, gradients } from './autodiff/backward.ts';
 export { findBlas } from './backends/blas/library.ts';
 export {

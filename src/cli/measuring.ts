@@ -1,9 +1,10 @@
 /** What commands take from measurements and from earlier runs: the flags --profile and --no-cache. */
+import { cacheFolder } from '../core/cache-folder.ts';
 import { UsageError } from '../core/errors.ts';
 import { readProfile } from '../cost/profile.ts';
 import { readText } from '../formats/read-file.ts';
 import type { PlanRequest } from '../plan/plan.ts';
-import { cacheFolder, MeasurementCache } from '../profile/cache.ts';
+import { MeasurementCache } from '../profile/cache.ts';
 import { costsOfProfile, profileFor, withMeasuredLinks } from '../profile/costs.ts';
 import { feedOf } from '../profile/feed.ts';
 import { PROFILE_SECONDS } from '../profile/kernels.ts';

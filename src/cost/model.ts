@@ -68,19 +68,34 @@ export function analyticCosts({ device = defaultDevice, link = defaultLink }: An
       // A copy reads and writes each byte.
       return (secondsPerKernel + (2 * copiedBytes) / bytesPerSecond) / speed;
     }, describe),
-    link: typeof link === 'function' ? link : () => link,
+    link: typeof link === 'function' ? link : sameLink(link),
   };
 }
+
+const everywhere = new WeakSet<CostModel['link']>();
+
+/** One link between any two devices, of which nobody has to look at every pair. */
+export function sameLink(model: LinkModel): CostModel['link'] {
+  const link = () => model;
+  everywhere.add(link);
+  return link;
+}
+
+/** Devices among whose links there are all that some devices have: two where any link is as good as another. */
+export const devicesOfLinks = <D>({ link }: Pick<CostModel, 'link'>, devices: readonly D[]): readonly D[] =>
+  everywhere.has(link) ? devices.slice(0, 2) : devices;
 
 /** The same costs with other links. */
 export const withLinks = (costs: CostModel, link: CostModel['link']): CostModel => ({ ...costs, link });
 
 /** The slowest link among some devices, latency and bandwidth each at their worst: a bound for every transfer. */
 export function slowestLink(costs: CostModel, devices: readonly number[]): LinkModel {
-  if (!devices.some((d) => d !== devices[0])) return costs.link(0, 0);
+  const different = [...new Set(devices)];
+  if (different.length < 2) return costs.link(0, 0);
+  const looked = devicesOfLinks(costs, different);
   let [bytesPerSecond, secondsLatency, secondsSend] = [Number.POSITIVE_INFINITY, 0, 0];
-  for (const from of devices) {
-    for (const to of devices) {
+  for (const from of looked) {
+    for (const to of looked) {
       if (from === to) continue;
       const link = costs.link(from, to);
       bytesPerSecond = Math.min(bytesPerSecond, link.bytesPerSecond);

@@ -398,6 +398,12 @@ export class Graph {
     made: Omit<Node, 'graph' | 'id' | 'outputs'>,
     outputs: readonly { readonly type: TensorType; readonly name?: string }[],
   ): Node {
+    if (this.nodes.length >= MOST_NODES) {
+      throw new GraphError('graph-too-large', `a graph has at most ${MOST_NODES} nodes, and this model makes more`, {
+        fields: { most: MOST_NODES },
+        remedy: 'fewer layers, or fewer turns of loops that are unrolled',
+      });
+    }
     const tensors: Tensor[] = [];
     const node: Node = { graph: this, id: this.nodes.length, ...made, outputs: tensors };
     outputs.forEach(({ type, name }, i) => {
@@ -408,6 +414,9 @@ export class Graph {
     return node;
   }
 }
+
+/** About a kilobyte each: more would fill the heap before anything could be said of them. */
+const MOST_NODES = 2 ** 20;
 
 /** Types of an op's outputs. Throws GraphError naming op, shapes and the caller's line where the op refuses its inputs. */
 function inferTypes<A extends Attrs>(

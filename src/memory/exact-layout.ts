@@ -16,13 +16,7 @@
  * in the first; short rounds are many, and learn soon which blocks are hard to place.
  */
 
-/** Blocks as arrays: alive in the sections [from[i], to[i]) of time, `sizes[i]` high. */
-export interface PackingProblem {
-  readonly sizes: Float64Array;
-  readonly from: Int32Array;
-  readonly to: Int32Array;
-  readonly sections: number;
-}
+import { besideEach, type PackingProblem } from './packing-problem.ts';
 
 export interface SearchLimit {
   /** Work left: about one unit for each block or section looked at. Counted down. */
@@ -51,21 +45,6 @@ const GROWTH = 1.5;
 const BLAME_KEPT = 0.5;
 /** Of states that are known to fail; a newer one takes the place of an older one with the same slot. */
 const FAILED_STATES = 2 ** 18;
-
-/** Blocks with inclusive instants as a problem whose sections are the stretches in which the same blocks are alive. */
-export function packingProblem(
-  blocks: readonly { readonly first: number; readonly last: number; readonly bytes: number }[],
-  unit: number,
-): PackingProblem {
-  const instants = [...new Set(blocks.flatMap((b) => [b.first, b.last + 1]))].sort((a, b) => a - b);
-  const index = new Map(instants.map((t, i) => [t, i]));
-  return {
-    sizes: Float64Array.from(blocks, (b) => Math.ceil(b.bytes / unit)),
-    from: Int32Array.from(blocks, (b) => index.get(b.first)!),
-    to: Int32Array.from(blocks, (b) => index.get(b.last + 1)!),
-    sections: Math.max(0, instants.length - 1),
-  };
-}
 
 export class PackingSearch {
   readonly #problem: PackingProblem;
@@ -153,17 +132,9 @@ export class PackingSearch {
       A: Float64Array.from(sizes, (size, i) => size * (to[i]! - from[i]!)),
     };
     this.#byTime = Int32Array.from(sizes, (_, i) => i).sort((i, j) => from[i]! - from[j]! || i - j);
-    const beside: number[] = [];
-    this.#firstBeside = new Int32Array(n + 1);
-    for (let i = 0; i < n; i++) {
-      for (let k = 0; k < n; k++) {
-        const j = this.#byTime[k]!;
-        if (from[j]! >= to[i]!) break;
-        if (j !== i && to[j]! > from[i]!) beside.push(j);
-      }
-      this.#firstBeside[i + 1] = beside.length;
-    }
-    this.#beside = Int32Array.from(beside);
+    const { beside, first } = besideEach(problem, this.#byTime);
+    this.#beside = beside;
+    this.#firstBeside = first;
     this.#passed = new Uint8Array(n);
     this.#counts = new Int32Array(sections + 1);
     this.#rank = new Int32Array(n);

@@ -102,10 +102,10 @@ class PlacedBlocks {
 
   constructor(blocks: readonly Block[], unit: number) {
     const end = blocks.reduce((end, { last }) => Math.max(end, last + 1), 1);
-    this.#levels = SPANS.filter((spans) => spans === 1 || blocks.length >= BLOCKS_BY_SPANS).map((spans) => ({
-      width: Math.ceil(end / spans),
-      lists: Array.from({ length: spans }, () => new PlacedList(unit)),
-    }));
+    this.#levels = SPANS.filter((spans) => spans === 1 || blocks.length >= BLOCKS_BY_SPANS).map((spans) => {
+      const width = Math.ceil(end / spans);
+      return { width, lists: roomsOf(blocks, spans, width).map((room) => new PlacedList(unit, room)) };
+    });
   }
 
   /** Start of the smallest gap that is free for the block's whole life, or of what is free above all gaps. */
@@ -125,18 +125,34 @@ class PlacedBlocks {
   }
 }
 
+/** How many blocks touch each span of time. */
+function roomsOf(blocks: readonly Block[], spans: number, width: number): number[] {
+  const rooms = new Array<number>(spans + 1).fill(0);
+  for (const { first, last } of blocks) {
+    rooms[Math.floor(first / width)]!++;
+    rooms[Math.floor(last / width) + 1]!--;
+  }
+  for (let span = 1; span < spans; span++) rooms[span]! += rooms[span - 1]!;
+  return rooms.slice(0, spans);
+}
+
 /** Placed blocks in the order of their offsets, as arrays of numbers: one pass over them, without sorting. */
 class PlacedList {
-  #offsets = new Float64Array(16);
+  readonly #offsets: Float64Array;
   /** Where the next block could begin behind each. */
-  #ends = new Float64Array(16);
-  #firsts = new Int32Array(16);
-  #lasts = new Int32Array(16);
+  readonly #ends: Float64Array;
+  readonly #firsts: Int32Array;
+  readonly #lasts: Int32Array;
   readonly #unit: number;
   #count = 0;
 
-  constructor(unit: number) {
+  /** `room`: blocks that are added, at most. */
+  constructor(unit: number, room: number) {
     this.#unit = unit;
+    this.#offsets = new Float64Array(room);
+    this.#ends = new Float64Array(room);
+    this.#firsts = new Int32Array(room);
+    this.#lasts = new Int32Array(room);
   }
 
   bestFit({ first, last, bytes }: Block, start: number): number {
@@ -157,7 +173,6 @@ class PlacedList {
   }
 
   add({ first, last, bytes }: Block, offset: number): void {
-    if (this.#count === this.#offsets.length) this.#grow();
     let low = 0;
     for (let high = this.#count; low < high; ) {
       const middle = (low + high) >>> 1;
@@ -174,18 +189,6 @@ class PlacedList {
   #insert(list: Float64Array | Int32Array, at: number, value: number): void {
     list.copyWithin(at + 1, at, this.#count);
     list[at] = value;
-  }
-
-  #grow(): void {
-    const twice = <T extends Float64Array | Int32Array>(old: T, made: T): T => {
-      made.set(old);
-      return made;
-    };
-    const room = 2 * this.#count;
-    this.#offsets = twice(this.#offsets, new Float64Array(room));
-    this.#ends = twice(this.#ends, new Float64Array(room));
-    this.#firsts = twice(this.#firsts, new Int32Array(room));
-    this.#lasts = twice(this.#lasts, new Int32Array(room));
   }
 }
 

@@ -1,5 +1,6 @@
-import { PackingSearch, packingProblem } from './exact-layout.ts';
+import { PackingSearch } from './exact-layout.ts';
 import { type Block, greedyLayout, largestLiveSum } from './greedy-layout.ts';
+import { packingProblem } from './packing-problem.ts';
 
 export interface PackRequest {
   /** Offsets are multiples of it. Where sizes are not, the search compares heights in whole units: the last may be fuller than need be. */

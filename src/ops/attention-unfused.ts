@@ -1,4 +1,5 @@
 /** The graphs of ordinary ops that attention ops stand for, weights and all. */
+import { GraphError } from '../core/errors.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { type AttentionMask, maskedScores } from './attention-masks.ts';
 import { type AttentionAttrs, type AttentionLayout, maskAndDraw } from './attention-sizes.ts';
@@ -105,6 +106,9 @@ function causalMask(graph: Graph, t: number, s: number): Tensor {
   return graph.constant({ type: { dtype: 'f32', shape: [t, s] }, data: causalValues(t, s) }, 'causalMask');
 }
 
+/** A gigabyte; no device holds scores of as many elements for many heads. */
+const MOST_MASKED = 2 ** 28;
+
 /** The masks in use, by sizes: every layer of every graph has the same values, and a long context has many. */
 const causalMasks = new Map<string, WeakRef<Float32Array>>();
 
@@ -112,6 +116,12 @@ function causalValues(t: number, s: number): Float32Array {
   const key = `${t} ${s}`;
   const known = causalMasks.get(key)?.deref();
   if (known) return known;
+  if (t * s > MOST_MASKED) {
+    throw new GraphError('mask-too-large', `the causal mask of ${t} × ${s} positions has ${t * s} elements`, {
+      fields: { queries: t, keys: s, most: MOST_MASKED },
+      remedy: 'fused attention, which needs no mask (--model.attention fused), or a shorter context',
+    });
+  }
   const data = new Float32Array(t * s);
   for (let row = 0; row < t; row++) data.fill(-Infinity, row * s + Math.min(s, row + 1), (row + 1) * s);
   causalMasks.set(key, new WeakRef(data));

@@ -16,10 +16,14 @@ export interface ScanSizes {
   readonly size: number;
 }
 
+/** Each is kernel calls of its own. */
+const MOST_STEPS = 2 ** 16;
+
 /** Sizes from `x` [T, N, gates·H], and a recurrent weight [gates·H, H] that fits it. */
 export function requireScan(name: string, x: Shape, weight: Shape, gates: number): ScanSizes {
   require(x.length === 3, `${name} must be [T, N, ${gates === 1 ? 'H' : `${gates}·H`}], got ${formatShape(x)}`);
   const [steps, batch, wide] = x as [number, number, number];
+  require(steps <= MOST_STEPS, `${name} has ${steps} steps, and a scan has at most ${MOST_STEPS}: cut the sequence`);
   require(wide % gates === 0, `the last axis of ${name}, ${wide}, must hold ${gates} gates of one size`);
   const size = wide / gates;
   requireShape('the recurrent weight', weight, [wide, size]);

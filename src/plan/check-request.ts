@@ -122,10 +122,19 @@ function wrongOption(option: string, expected: string, got: unknown, remedy?: st
   });
 }
 
+/** Each has a program, a layout and a row of the schedule, whether a stage lies on it or not. */
+const MOST_DEVICES = 2 ** 16;
+
 /** Throws UsageError for devices, a cluster or a clip that no plan can be made for. */
 export function checkRequest({ devices, blas, cluster, clip, optimizer }: PlanRequest): void {
   if (devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
+  if (devices.length > MOST_DEVICES) {
+    throw new UsageError('too-many-devices', `${devices.length} devices: a plan has at most ${MOST_DEVICES}`, {
+      fields: { devices: devices.length, most: MOST_DEVICES },
+      remedy: `--devices ${MOST_DEVICES} at most; pipelineProgram of the API plays stages of any number (docs/simulator.md)`,
+    });
+  }
   devices.forEach(refuseUnknownDevice);
   const native = devices.findIndex(({ backend }) => backend === 'blas');
   if (native >= 0 && !blas) {

@@ -1,5 +1,8 @@
 import { UsageError } from '../core/errors.ts';
 
+/** A list of them stands in every plan. */
+const MOST_MICROBATCHES = 2 ** 20;
+
 /** Sizes of M microbatches of a batch, in order: as even as possible, larger ones first. */
 export function chunkSizes(batch: number, microbatches: number): number[] {
   if (!Number.isInteger(microbatches) || microbatches < 1) {
@@ -17,6 +20,16 @@ export function chunkSizes(batch: number, microbatches: number): number[] {
       fields: { microbatches, batch },
       remedy: `--microbatches ${batch}`,
     });
+  }
+  if (microbatches > MOST_MICROBATCHES) {
+    throw new UsageError(
+      'microbatches-range',
+      `${microbatches} microbatches: a step has at most ${MOST_MICROBATCHES}`,
+      {
+        fields: { microbatches, most: MOST_MICROBATCHES },
+        remedy: 'fewer, larger microbatches, in several steps',
+      },
+    );
   }
   const small = Math.floor(batch / microbatches);
   const larger = batch % microbatches;

@@ -3,8 +3,8 @@ import type { CostModel } from '../cost/model.ts';
 import { defaultFusion } from '../fusion/modes.ts';
 import type { Node } from '../graph/graph.ts';
 import { type DeviceMemoryPlan, planDeviceMemory } from '../memory/device-memory.ts';
-import { buildProgram } from '../program/build.ts';
-import type { BuildOptions, Lifetimes } from '../program/context.ts';
+import { programBuilder } from '../program/build.ts';
+import type { GraphOptions, Lifetimes } from '../program/context.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { validateProgram } from '../program/validate.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
@@ -58,13 +58,13 @@ export function compileChoice(frame: Frame, choice: RecomputeChoice, quick = fal
   const durations = taskSeconds({ durations: stageSeconds }, chain.placement, request.devices);
   const compileWith = (list?: (shape: ScheduleShape) => Schedule): Compiled => {
     const schedules = schedulesOf(frame, run, list);
+    const programsWith = programsOf(frame, run, (name) => ({
+      stageOf: stages[name]!,
+      schedule: schedules[name]!,
+      durations,
+    }));
     const withLifetimes = (lifetimes: readonly Lifetimes[]): Compiled => {
-      const programs = programsOf(frame, run, (name) => ({
-        stageOf: stages[name]!,
-        schedule: schedules[name]!,
-        durations,
-        lifetimes,
-      }));
+      const programs = programsWith(lifetimes);
       const memory = request.devices.map((_, d) => memoryOf(frame, d, programs, within));
       return { schedules, programs, lifetimes, memory };
     };
@@ -101,11 +101,10 @@ function schedulesOf(
 function programsOf(
   { request, chain }: Frame,
   run: Readonly<Record<string, Build>>,
-  of: (name: string) => Pick<BuildOptions, 'stageOf' | 'schedule' | 'durations' | 'lifetimes'>,
-): Record<string, StepProgram> {
-  const programs: Record<string, StepProgram> = {};
-  for (const [name, { chunks, graphs }] of Object.entries(run)) {
-    const program = buildProgram({
+  of: (name: string) => Pick<GraphOptions, 'stageOf' | 'schedule' | 'durations'>,
+): (lifetimes: readonly Lifetimes[]) => Record<string, StepProgram> {
+  const builders = Object.entries(run).map(([name, { chunks, graphs }]) => {
+    const build = programBuilder({
       chunks,
       graphs,
       perSample: request.invariant ?? false,
@@ -113,10 +112,16 @@ function programsOf(
       backends: request.devices.map((d) => d.backend),
       ...of(name),
     });
-    validateProgram(program);
-    programs[name] = program;
-  }
-  return programs;
+    return [name, build] as const;
+  });
+  return (lifetimes) =>
+    Object.fromEntries(
+      builders.map(([name, build]) => {
+        const program = build(lifetimes);
+        validateProgram(program);
+        return [name, program];
+      }),
+    );
 }
 
 /** Whether a device has room is not left to a quick layout, where what is alive has. */

@@ -1,11 +1,12 @@
 /** The training graphs of a request's programs, one for each size of microbatch, and the stages of their nodes. */
-import { GraphError, UsageError } from '../core/errors.ts';
+import { GraphError, PlanError, UsageError } from '../core/errors.ts';
 import { fuseElementwise } from '../fusion/index.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { buildModel } from '../optim/model.ts';
 import { buildTrainingGraph } from '../optim/training-graph.ts';
 import type { Partition } from '../partition/partition.ts';
 import { stageMap } from '../partition/stage-of.ts';
+import { isSilent } from '../program/values.ts';
 import { type RecomputeChoice, withRecompute } from '../recompute/index.ts';
 import type { StageEdge } from '../schedule/index.ts';
 import type { PlanCache } from './cache.ts';
@@ -57,11 +58,33 @@ function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): 
   };
   if (request.invariant) {
     const single = ofOneSample(() => graphOf(1));
+    refuseTooManyInstructions(chunks, new Map([[1, single]]));
     if (spec.batch > 1) refuseMixedSamples(single, graphOf(2));
     return { chunks, graphs: new Map([[1, single]]), largest: chunks[0] === 1 ? single : graphOf(chunks[0]!) };
   }
   const graphs = new Map([...new Set(chunks)].map((size) => [size, graphOf(size)]));
+  refuseTooManyInstructions(chunks, graphs);
   return { chunks, graphs, largest: graphs.get(chunks[0]!)! };
+}
+
+/** Of a program, at over a kilobyte each: more do not fit into the heap. */
+const MOST_INSTRUCTIONS = 2 ** 21;
+
+/** Before there is one of them: a step has one for each node that computes and each microbatch. */
+function refuseTooManyInstructions(chunks: readonly number[], graphs: ReadonlyMap<number, Graph>): void {
+  const each = new Map(
+    [...graphs].map(([size, { nodes }]) => [size, nodes.filter((n) => n.region === 'micro' && !isSilent(n)).length]),
+  );
+  const instructions = chunks.reduce((n, size) => n + (each.get(size) ?? each.get(1)!), 0);
+  if (instructions <= MOST_INSTRUCTIONS) return;
+  throw new PlanError(
+    'program-too-large',
+    `a step of ${chunks.length} microbatches would have ${instructions} instructions, and a program has at most ${MOST_INSTRUCTIONS}`,
+    {
+      fields: { microbatches: chunks.length, instructions, most: MOST_INSTRUCTIONS },
+      remedy: `--microbatches ${Math.max(1, Math.floor((chunks.length * MOST_INSTRUCTIONS) / instructions))} or fewer, or fewer layers`,
+    },
+  );
 }
 
 /** A model that is made for one size of batch cannot be computed sample by sample: other batches are no remedy then. */

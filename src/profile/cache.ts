@@ -6,8 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { FormatError } from '../core/errors.ts';
 import { choice, integer, object, parse } from '../core/schema.ts';
 import { type MachineCosts, machineSchema } from '../cost/machine.ts';
@@ -17,20 +16,6 @@ import { makeFolder } from '../formats/make-folder.ts';
 import type { BlasLibrary } from '../lower/blas/index.ts';
 import type { SimdVariant } from '../lower/kernel-call.ts';
 import { machineIdentity } from './identity.ts';
-
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/**
- * Folder of the cache: PARTITA_CACHE, or partita in XDG_CACHE_HOME, or ~/.cache/partita. undefined: none is used, where
- * PARTITA_CACHE is `off`. A relative XDG_CACHE_HOME is ignored, as its specification asks.
- */
-export function cacheFolder(environment: Environment = process.env): string | undefined {
-  const { PARTITA_CACHE: own, XDG_CACHE_HOME: shared } = environment;
-  if (own === 'off') return undefined;
-  if (own !== undefined && own !== '') return resolve(own);
-  if (shared !== undefined && isAbsolute(shared)) return join(shared, 'partita');
-  return join(homedir(), '.cache', 'partita');
-}
 
 const VERSION = 1;
 

@@ -1,6 +1,8 @@
 /** Measuring: steps instruction by instruction, from them times of kernels; and the constants of the machine. */
+
+export { cacheFolder } from '../core/cache-folder.ts';
 export { breakdownOf, type ProfileBreakdown } from './breakdown.ts';
-export { cacheFolder, MeasurementCache } from './cache.ts';
+export { MeasurementCache } from './cache.ts';
 export { costsOfProfile, machineCosts, profileFor, withMeasuredLinks } from './costs.ts';
 export { feedOf } from './feed.ts';
 export { machineIdentity, plannerIdentity } from './identity.ts';

@@ -3,7 +3,7 @@ import { feedBatchAxis } from '../graph/source.ts';
 import { rootOf } from '../graph/values.ts';
 import { timesUntilStuck } from '../schedule/clock.ts';
 import { addProductsInPlace } from './add-in-place.ts';
-import { BuildContext, type BuildOptions, type Lifetimes } from './context.ts';
+import { BuildContext, type BuildOptions, type GraphOptions, type Lifetimes } from './context.ts';
 import { DeviceBuilder } from './device-builder.ts';
 import type { StepProgram } from './instruction.ts';
 import { mostAlive } from './lifetimes.ts';
@@ -14,17 +14,44 @@ import { type Chunk, stage } from './staging.ts';
 import { shareBytes } from './views.ts';
 
 /** Compiles stages and a schedule into one program a device. Throws PlanError where graph and schedule do not fit. */
-export function buildProgram(options: BuildOptions): StepProgram {
+export const buildProgram = ({ lifetimes, ...options }: BuildOptions): StepProgram =>
+  programBuilder(options)(lifetimes);
+
+/** Programs of one schedule with these lifetimes or those: what they have in common is made once. Throws as `buildProgram`. */
+export function programBuilder(options: GraphOptions): (lifetimes?: BuildOptions['lifetimes']) => StepProgram {
+  let made: BuildContext | undefined;
+  const drafts = new Map<string, DraftDevice>();
+  const draftOf = (context: BuildContext, device: number, isPlain: boolean): DraftDevice => {
+    const key = `${device} ${isPlain}`;
+    const known = drafts.get(key);
+    if (known) return known;
+    const plain = new DeviceBuilder(context, device, isPlain).build();
+    const draft = isPlain ? plain : addProductsInPlace(plain, options.backends[device]!);
+    // Large programs are hardly built twice, and their drafts would fill the memory beside them.
+    if (draft.buffers.length <= MOST_KEPT) drafts.set(key, draft);
+    return draft;
+  };
+  return (lifetimes) => {
+    made ??= new BuildContext(options);
+    const context = made;
+    return assembleProgram(context, (device, isPlain) => draftOf(context, device, isPlain), lifetimes);
+  };
+}
+
+/** Buffers of a device whose draft is kept. */
+const MOST_KEPT = 20_000;
+
+function assembleProgram(
+  context: BuildContext,
+  draftOf: (device: number, isPlain: boolean) => DraftDevice,
+  lifetimes: BuildOptions['lifetimes'],
+): StepProgram {
+  const { graphs, options } = context;
   const { chunks, schedule } = options;
-  const context = new BuildContext(options);
-  const { graphs } = context;
-  const lifetimesOf = (device: number): Lifetimes => options.lifetimes?.[device] ?? 'short';
+  const lifetimesOf = (device: number): Lifetimes => lifetimes?.[device] ?? 'short';
   const isShort = (device: number): boolean => lifetimesOf(device) !== 'plain';
   const isOrdered = (device: number): boolean => ['short', 'unshared'].includes(lifetimesOf(device));
-  const drafts = Array.from({ length: schedule.devices }, (_, device) => {
-    const draft = new DeviceBuilder(context, device).build();
-    return isShort(device) ? addProductsInPlace(draft, options.backends[device]!) : draft;
-  });
+  const drafts = Array.from({ length: schedule.devices }, (_, device) => draftOf(device, !isShort(device)));
   const times = segmentTimes(options, drafts);
   const hasViews = (device: number): boolean => ['short', 'unordered'].includes(lifetimesOf(device));
   const assemble = (list: readonly DraftDevice[]) =>
@@ -65,7 +92,7 @@ export function buildProgram(options: BuildOptions): StepProgram {
 
 /** By the schedule's clock; undefined where tasks run in parts, between barriers. */
 function segmentTimes(
-  { schedule, edges, durations = { F: 1, B: 1, W: 1 } }: BuildOptions,
+  { schedule, edges, durations = { F: 1, B: 1, W: 1 } }: GraphOptions,
   drafts: readonly DraftDevice[],
 ): SegmentTimes[] | undefined {
   // One segment in front of the tasks, and one behind them.

@@ -43,7 +43,7 @@ export interface BuildOptions {
   readonly edges?: readonly StageEdge[];
   readonly durations?: NonNullable<ClockOptions['durations']>;
   /** By device; default `short`. */
-  readonly lifetimes?: readonly Lifetimes[];
+  readonly lifetimes?: readonly Lifetimes[] | undefined;
   /**
    * Tasks ahead of its use at which a receive buffer is posted at least; more where the sender or all would wait for it.
    * Default 1.
@@ -51,12 +51,15 @@ export interface BuildOptions {
   readonly postAhead?: number;
 }
 
+/** What programs of other lifetimes share. */
+export type GraphOptions = Omit<BuildOptions, 'lifetimes'>;
+
 /** What the builders need to know of the graph of one chunk size. */
 interface ChunkGraph {
   readonly tasks: readonly StageTasks[];
   readonly levels: BarrierLevels;
-  /** Values that derivative nodes of a device read, as `device/key`; the keys are those of microbatch 0. */
-  readonly readByBackward: ReadonlySet<string>;
+  /** Devices whose derivative nodes read a root. */
+  readonly readByBackward: ReadonlyMap<Tensor, ReadonlySet<number>>;
   /** Names of the results that a root is. */
   readonly resultsOf: ReadonlyMap<Tensor, readonly string[]>;
   /** Of them those that are sources themselves, by their device. */
@@ -80,7 +83,7 @@ export interface LoweredNode {
 
 /** What all devices' builders share. */
 export class BuildContext {
-  readonly options: BuildOptions;
+  readonly options: GraphOptions;
   /** One a microbatch. */
   readonly graphs: readonly Graph[];
   readonly forwardOnly: boolean;
@@ -100,7 +103,7 @@ export class BuildContext {
   readonly #lowered = new Map<string, Map<Node, LoweredNode>>();
   readonly #consumersOf = new Map<Tensor, readonly number[]>();
 
-  constructor(options: BuildOptions) {
+  constructor(options: GraphOptions) {
     this.options = options;
     this.graphs = options.chunks.map((size) => options.graphs.get(options.perSample ? 1 : size)!);
     this.forwardOnly = options.schedule.rows.every((row) => row.every((t) => t.kind === 'F'));
@@ -141,17 +144,19 @@ export class BuildContext {
 
   #survey(graph: Graph): ChunkGraph {
     const consumers = new Map<Tensor, Set<number>>();
-    const readByBackward = new Set<string>();
+    const readByBackward = new Map<Tensor, Set<number>>();
     const readers = new Map<Node, Node[]>();
     for (const node of graph.nodes) {
       if (isSilent(node)) continue;
       const device = this.deviceOf(node);
       for (const t of node.inputs) {
         const root = rootOf(t);
-        readers.set(root.node, [...(readers.get(root.node) ?? []), node]);
+        const reading = readers.get(root.node);
+        if (reading) reading.push(node);
+        else readers.set(root.node, [node]);
         addTo(consumers, root, device);
         if (isStepValue(root)) addTo(this.#stepConsumers, valueKey(root, null), device);
-        if (node.pass > 0 && node.region === 'micro') readByBackward.add(`${device}/${valueKey(root, 0)}`);
+        if (node.pass > 0 && node.region === 'micro') addTo(readByBackward, root, device);
       }
     }
     for (const { target, value } of graph.assignments) {

@@ -17,14 +17,17 @@ import { valueKey, valueName } from './values.ts';
 export class DeviceBuilder {
   readonly #context: BuildContext;
   readonly #device: number;
+  readonly #keepsInputs: boolean;
   readonly #backend: BackendName;
   readonly #values: DeviceValues;
   readonly #sampleLoops: SampleLoops;
   readonly #draft: DraftDevice;
   #segment: DraftDevice['segments'][number] = [];
 
-  constructor(context: BuildContext, device: number) {
+  /** `keepsInputs`: a microbatch's share of the inputs is fetched once and kept, not by each task that reads it. */
+  constructor(context: BuildContext, device: number, keepsInputs: boolean) {
     this.#context = context;
+    this.#keepsInputs = keepsInputs;
     this.#device = device;
     this.#backend = context.options.backends[device]!;
     this.#values = new DeviceValues(context, device);
@@ -93,7 +96,8 @@ export class DeviceBuilder {
     const { signature, lowered, overwritable, cost } = this.#context.lower(node, isFirst, this.#backend);
     const inputs = node.inputs.map((t) => this.#need(t, microbatch));
     const outputs = node.outputs.map((t) => this.#values.produced(rootOf(t), microbatch));
-    const samples = Math.max(...node.outputs.map((t) => this.#context.samplesOf(t, microbatch)));
+    const { perSample } = this.#context.options;
+    const samples = perSample ? Math.max(...node.outputs.map((t) => this.#context.samplesOf(t, microbatch))) : 1;
     const place = (buffer: number, t: Tensor): Place => {
       const stride = this.#context.sampleStride(t, microbatch);
       return stride === 0 ? this.#values.whole(buffer) : { buffer, plus: 0, stride };
@@ -118,7 +122,8 @@ export class DeviceBuilder {
       outputs,
       workspace: this.#values.workspace(node.name, lowered.workspaceBytes),
       overwrites: null,
-      ...totalCost([part]),
+      flops: samples * part.flops,
+      bytes: samples * part.bytes,
     });
     // A sum over microbatches is complete, and may leave, behind the last of them.
     if (!node.op!.accumulates || microbatch === this.#context.options.chunks.length - 1) this.#leave(node, microbatch);
@@ -203,15 +208,15 @@ export class DeviceBuilder {
    */
   #inputKey(root: Tensor, microbatch: number | null): string {
     const key = valueKey(root, microbatch);
-    const isKept = isStepValue(root) || this.#context.options.lifetimes?.[this.#device] === 'plain';
+    const isKept = isStepValue(root) || this.#keepsInputs;
     return isKept ? key : `${key} in segment ${this.#draft.segments.length}`;
   }
 
   #sendOut(tensor: Tensor, microbatch: number | null): void {
     const root = rootOf(tensor);
-    const key = valueKey(root, microbatch);
     for (const to of this.#context.consumersOf(root)) {
       if (to === this.#device) continue;
+      const key = valueKey(root, microbatch);
       this.#push({
         kind: 'send',
         to,

@@ -38,7 +38,8 @@ export class DeviceValues {
 
   /** The buffer of a value that this device computes. */
   produced(root: Tensor, microbatch: number | null): number {
-    return this.byKey.get(valueKey(root, microbatch)) ?? this.add(root, microbatch, this.#localCategory(root), null);
+    const key = valueKey(root, microbatch);
+    return this.byKey.get(key) ?? this.add(root, microbatch, this.#localCategory(root), null, key);
   }
 
   /** A new buffer for a value that another device sends. */
@@ -89,9 +90,7 @@ export class DeviceValues {
   #localCategory(root: Tensor): MemoryCategory {
     if (isStepValue(root)) return 'gradients';
     const { readByBackward } = this.#context.chunk(root.graph);
-    return root.node.pass === 0 && readByBackward.has(`${this.#device}/${valueKey(root, 0)}`)
-      ? 'savedActivations'
-      : 'temporaries';
+    return root.node.pass === 0 && readByBackward.get(root)?.has(this.#device) ? 'savedActivations' : 'temporaries';
   }
 
   #newBuffer(buffer: Omit<Buffer, 'id'>): number {

@@ -31,15 +31,15 @@ export function withMentions(program: DeviceProgram, of: Mentions): DeviceProgra
 function findMentions({ buffers, instructions }: DeviceProgram): Mentions {
   const first = new Int32Array(buffers.length).fill(-1);
   const last = new Int32Array(buffers.length).fill(-1);
+  const note = (named: number, at: number): void => {
+    const id = ownerOf(buffers, named);
+    if (first[id]! < 0) first[id] = at;
+    last[id] = at;
+  };
   instructions.forEach((instruction, at) => {
     const { reads, writes } = touches(instruction);
-    for (const ids of [writes, reads]) {
-      for (const named of ids) {
-        const id = ownerOf(buffers, named);
-        if (first[id]! < 0) first[id] = at;
-        last[id] = at;
-      }
-    }
+    for (const id of writes) note(id, at);
+    for (const id of reads) note(id, at);
   });
   return { first, last };
 }
@@ -90,4 +90,14 @@ export function liveBytes(program: DeviceProgram): Float64Array {
 }
 
 /** The most of them. */
-export const mostAlive = (program: DeviceProgram): number => liveBytes(program).reduce((a, b) => Math.max(a, b), 0);
+export function mostAlive(program: DeviceProgram): number {
+  let most = knownMost.get(program);
+  if (most === undefined) {
+    most = 0;
+    for (const bytes of liveBytes(program)) if (bytes > most) most = bytes;
+    knownMost.set(program, most);
+  }
+  return most;
+}
+
+const knownMost = new WeakMap<DeviceProgram, number>();

@@ -28,7 +28,7 @@ export function overwriteDyingInputs(program: DeviceProgram): DeviceProgram {
  */
 export function overwritable({ parts, outputs }: ComputeInstruction): number[] {
   const [part] = parts;
-  if (parts.length !== 1) return [];
+  if (parts.length !== 1 || part!.overwritable.length === 0) return [];
   const to = part!.outputs[0]!;
   const isBeside = (place: Place): boolean => place.plus === to.plus && place.stride === to.stride;
   const safe = (id: number): boolean =>

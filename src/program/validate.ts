@@ -177,7 +177,8 @@ class WrittenBytes {
   readonly #family = new Map<number, number[]>();
   /** Views that instructions write; the others are what their owner holds. */
   readonly #made = new Set<number>();
-  readonly #states = new Map<number, 'whole' | 'lost'>();
+  /** By buffer. */
+  readonly #states: ('none' | 'whole' | 'lost')[];
   /** Owners that have been read, themselves or by what is cut from them. */
   readonly #used = new Set<number>();
   /** Of owners that are written view by view: the bytes written so far, by where they begin. */
@@ -185,6 +186,7 @@ class WrittenBytes {
 
   constructor({ buffers, instructions }: DeviceProgram) {
     this.#buffers = buffers;
+    this.#states = buffers.map(() => 'none');
     for (const { id, view } of buffers) {
       if (view) this.#family.set(view.of, [...(this.#family.get(view.of) ?? [view.of]), id]);
     }
@@ -197,19 +199,19 @@ class WrittenBytes {
   /** `lost`: it held its value, and part of its bytes hold another now. */
   read(id: number): 'none' | 'whole' | 'lost' {
     if (!this.#made.has(id)) this.#used.add(ownerOf(this.#buffers, id));
-    return this.#states.get(id) ?? 'none';
+    return this.#states[id] ?? 'none';
   }
 
   write(id: number): void {
     const owner = ownerOf(this.#buffers, id);
     const isPart = id !== owner && this.#fill(owner, id);
-    if (id !== owner && !isPart) this.#states.set(owner, 'lost');
-    this.#states.set(id, 'whole');
+    if (id !== owner && !isPart) this.#states[owner] = 'lost';
+    this.#states[id] = 'whole';
     for (const other of this.#family.get(owner) ?? []) {
       if (other === id || other === owner || !this.#overlap(other, id)) continue;
       const isGiven = !this.#made.has(other);
-      if (id === owner && isGiven) this.#states.set(other, 'whole');
-      else if (this.#states.has(other) && !(isPart && isGiven)) this.#states.set(other, 'lost');
+      if (id === owner && isGiven) this.#states[other] = 'whole';
+      else if (this.#states[other] !== 'none' && !(isPart && isGiven)) this.#states[other] = 'lost';
     }
   }
 
@@ -219,26 +221,26 @@ class WrittenBytes {
    */
   #fill(owner: number, part: number): boolean {
     let filled = this.#filled.get(owner);
-    if (this.#used.has(owner) || (!filled && this.#states.has(owner))) return false;
+    if (this.#used.has(owner) || (!filled && this.#states[owner] !== 'none')) return false;
     if (!filled) this.#filled.set(owner, (filled = new Map()));
     filled.set(this.#start(part), this.#buffers[part]!.bytes);
     const sum = [...filled.values()].reduce((a, b) => a + b, 0);
     if (sum < this.#buffers[owner]!.bytes) return true;
-    this.#states.set(owner, 'whole');
-    for (const id of this.#family.get(owner)!) if (id !== owner && !this.#made.has(id)) this.#states.set(id, 'whole');
+    this.#states[owner] = 'whole';
+    for (const id of this.#family.get(owner)!) if (id !== owner && !this.#made.has(id)) this.#states[id] = 'whole';
     return true;
   }
 
   /** An input in the bytes of an output, where the kernels do not read each element before they write it. */
   readWhereWritten(instruction: ComputeInstruction): number | undefined {
-    const allowed = overwritable(instruction);
+    if (this.#family.size === 0) return undefined;
     for (const to of instruction.outputs) {
       const owner = ownerOf(this.#buffers, to);
       if (!this.#family.has(owner)) continue;
       const found = instruction.inputs.find((id) => {
         if (id === to || ownerOf(this.#buffers, id) !== owner || !this.#overlap(id, to)) return false;
         const inPlace = this.#start(id) === this.#start(to) && this.#buffers[id]!.bytes === this.#buffers[to]!.bytes;
-        return !(inPlace && to === instruction.outputs[0] && allowed.includes(id));
+        return !(inPlace && to === instruction.outputs[0] && overwritable(instruction).includes(id));
       });
       if (found !== undefined) return found;
     }

@@ -102,7 +102,9 @@ class Sharing {
     this.#written = program.buffers.map(() => []);
     program.instructions.forEach((instruction, at) => {
       const { reads, writes } = touches(instruction);
-      for (const id of new Set([...reads, ...writes])) this.#touched[id]!.push(at);
+      for (const ids of [reads, writes]) {
+        for (const id of ids) if (this.#touched[id]!.at(-1) !== at) this.#touched[id]!.push(at);
+      }
       for (const id of writes) this.#written[id]!.push(at);
     });
     this.#over = takeovers(program);
@@ -114,7 +116,9 @@ class Sharing {
     for (const move of moves) {
       if (move.parts.length > 1) continue;
       const { buffer } = move.parts[0]!;
-      slices.set(buffer, [...(slices.get(buffer) ?? []), move]);
+      const list = slices.get(buffer);
+      if (list) list.push(move);
+      else slices.set(buffer, [move]);
     }
     for (const move of moves) {
       if (move.parts.length > 1) this.#join(move);

@@ -113,7 +113,7 @@ export function faceted(values: readonly object[], field: string, names: readonl
     names.length <= 1
       ? { data: { values }, ...one }
       : { data: { values }, facet: { field, type: 'nominal', title: null, sort: [...names] }, columns: 2, spec: one };
-  return spec as unknown as Chart['spec'];
+  return spec;
 }
 
 /** A row a name where there are several: for charts that are rows themselves. */
@@ -123,5 +123,5 @@ export function stacked(values: readonly object[], field: string, names: readonl
     data: { values: values.filter((v) => (v as Record<string, unknown>)[field] === name) },
     ...one,
   }));
-  return { vconcat: rows } as unknown as Chart['spec'];
+  return { vconcat: rows };
 }

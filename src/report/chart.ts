@@ -102,7 +102,8 @@ const style = {
 /** A specification in the house style; `label` says to those who do not see it what it shows. */
 export interface Chart {
   readonly label: string;
-  readonly spec: Omit<TopLevelSpec, '$schema' | 'config'>;
+  /** Of Vega-Lite, without `$schema` and `config`. */
+  readonly spec: Readonly<Record<string, unknown>>;
 }
 
 let drawn = 0;
@@ -111,7 +112,7 @@ let drawn = 0;
 export async function drawChart({ label, spec }: Chart, warn: (text: string) => void = () => {}): Promise<string> {
   const [{ compile }, vega] = await Promise.all([import('vega-lite'), import('vega')]);
   const logger = loggerFor((text) => warn(`${label}: ${text}`));
-  const compiled = compile({ ...spec, config: style } as TopLevelSpec, { logger });
+  const compiled = compile({ ...spec, config: style } as unknown as TopLevelSpec, { logger });
   const view = new vega.View(vega.parse(compiled.spec), { renderer: 'none' });
   view.logger(logger);
   try {

@@ -62,7 +62,7 @@ export function overTimeCharts(study: MemoryStudy, layout: string): Chart[] {
     });
     return {
       label: `Live bytes of device ${device} over a step, by category`,
-      spec: { hconcat: panels, spacing: 24 } as unknown as Chart['spec'],
+      spec: { hconcat: panels, spacing: 24 },
     };
   });
 }

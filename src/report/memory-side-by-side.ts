@@ -63,7 +63,7 @@ export function sideBySideChart(study: MemoryStudy): Chart | undefined {
   return {
     label: `Live bytes of every layout beside each other, ${purpose}`,
     // Columns are as wide as their widest cell, in every row.
-    spec: { concat: layouts.map(cellOf), columns, align: 'each', spacing: 28 } as unknown as Chart['spec'],
+    spec: { concat: layouts.map(cellOf), columns, align: 'each', spacing: 28 },
   };
 }
 

@@ -216,7 +216,7 @@ function barChart({ tables, settings }: MemoryStudy, purpose: MemoryKey['purpose
         ),
         ...tick(settings.measured ? ticks((r) => r.peakBytesMeasured) : [], '#000'),
       ],
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -318,7 +318,7 @@ function growthChart({ tables, settings }: MemoryStudy, { key, title, of }: Scal
   ];
   return {
     label: `Saved activations and peak memory against ${key}`,
-    spec: { hconcat: panels, spacing: 30 } as unknown as Chart['spec'],
+    spec: { hconcat: panels, spacing: 30 },
   };
 }
 
@@ -384,7 +384,7 @@ function formulaChart(
           encoding: { color },
         },
       ],
-    } as unknown as Chart['spec'],
+    },
   };
 }
 

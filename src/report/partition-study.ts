@@ -97,7 +97,7 @@ function stepChart(study: PartitionStudy, series: string, count: number): Chart 
         stepPanel('peak of the fullest device', values, false, peakLayers(unit, seconds.length > 0)),
       ],
       spacing: 24,
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -225,7 +225,7 @@ function loadChart(study: PartitionStudy, series: string, count: number): Chart 
           encoding: { text: { field: 'text' }, color: { value: '#111' } },
         },
       ],
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -288,6 +288,6 @@ function memoryChart(study: PartitionStudy, series: string, count: number): Char
             : []),
         ],
       },
-    } as unknown as Chart['spec'],
+    },
   };
 }

@@ -171,7 +171,7 @@ function rooflineChart(kernels: readonly ProfileRow[], flopsPerSecond: number, b
           encoding: { ...encoding, text: { field: 'name' } },
         },
       ],
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -198,7 +198,7 @@ function barChart(title: string, rows: readonly ProfileRow[]): Chart | undefined
         { mark: { type: 'bar', color: palette[5], height: 13 }, encoding: { x: x('time') } },
         { mark: { type: 'tick', color: '#000', thickness: 2.5, size: 15 }, encoding: { x: x('roof') } },
       ],
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -230,6 +230,6 @@ function deviceChart({ devices }: ProfileBreakdown): Chart {
           scale: { domain: kinds.map(([kind]) => kind), range: kinds.map(([, , colour]) => colour) },
         },
       },
-    } as unknown as Chart['spec'],
+    },
   };
 }

@@ -148,7 +148,7 @@ function strongChart(all: readonly ScalingRow[], study: ScalingStudy): Chart | u
         },
       ],
       spacing: 30,
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -205,7 +205,7 @@ function weakChart(all: readonly ScalingRow[], study: ScalingStudy, what: 'effic
           { mark: { type: 'point', filled: true, size: 50 }, encoding: { y: y('value'), color, shape } },
         ],
       },
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -240,6 +240,6 @@ function linkChart(study: ScalingStudy, series: string): Chart | undefined {
           { mark: { type: 'point', filled: true, size: 50 }, encoding: { x, color, shape } },
         ],
       },
-    } as unknown as Chart['spec'],
+    },
   };
 }

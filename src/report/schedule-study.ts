@@ -170,7 +170,7 @@ function bubbleChart(rows: readonly NamedRow[]): Chart | undefined {
         },
       ],
       spacing: 30,
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -220,7 +220,7 @@ function stepChart(rows: readonly NamedRow[]): Chart | undefined {
       data: { values },
       hconcat: [left, ...(measured.length > 0 ? [right] : [])],
       spacing: 30,
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -285,7 +285,7 @@ function memoryChart(rows: readonly NamedRow[]): Chart | undefined {
         },
       ],
       spacing: 30,
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -323,7 +323,7 @@ function paretoChart(rows: readonly NamedRow[]): Chart | undefined {
           encoding: { text: { field: 'M' } },
         },
       ],
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -391,7 +391,7 @@ function timelineCharts({ tables }: ScheduleStudy): Chart[] {
             },
           },
         ],
-      } as unknown as Chart['spec'],
+      },
     };
   });
 }

@@ -70,7 +70,10 @@ export interface ClusterOptions {
    * default 4 ms; 0: it sleeps at once. More devices than cores never look on, nor do those of transport `local`.
    */
   readonly lookSeconds?: number;
-  /** Threads that were started before there was a plan; where they do not suffice, more are started. */
+  /**
+   * Threads that were started before there was a plan; where they do not suffice, more are started.
+   * @internal Its type is one of another package.
+   */
   readonly threads?: Pick<DeviceThreads, 'take'> | undefined;
   /** Ends the start, with the signal's reason as the error; what has started by then is closed. */
   readonly signal?: AbortSignal | undefined;
@@ -125,7 +128,10 @@ const PAGE = 65536;
 /** What a wasm memory can hold at most (32-bit addresses). */
 const MAX_PAGES = 65536;
 
-/** A device's memory: as many pages as planned, growing never past the capacity. Throws PlanError where it cannot be. */
+/**
+ * A device's memory: as many pages as planned, growing never past the capacity. Throws PlanError where it cannot be.
+ * @internal Its type is one of the DOM's or Node's.
+ */
 export function createMemory(device: number, spec: DeviceSpec): WebAssembly.Memory {
   const initial = Math.max(1, Math.ceil(spec.bytes / PAGE));
   const maximum = Math.min(MAX_PAGES, spec.capacity === null ? initial : Math.floor(spec.capacity / PAGE));

@@ -13,7 +13,7 @@ import { JsonError, parseJson } from '../core/json.ts';
 import { bytes, choice, either, type Infer, integer, list, number, object, optional, parse } from '../core/schema.ts';
 import { type DeviceModel, defaultDevice, type LinkModel } from '../cost/analytic.ts';
 import { linkProblems, listedLinks } from '../cost/links.ts';
-import type { CostModel } from '../cost/model.ts';
+import { type CostModel, sameLink } from '../cost/model.ts';
 import type { Medium, SimulatedDevice } from './cluster.ts';
 
 const rate = (doc: string) => optional(number({ above: 0, doc }));
@@ -112,7 +112,7 @@ export function readCluster(text: string, where: string): ClusterFile {
     refuseUnorderedGroups(groups, where);
     return { devices, link: linkByGroups(groups), media: mediaOfGroups(groups, devices.length) };
   }
-  if (!Array.isArray(links)) return { devices, link: links && always(linkModel(links)), media: [] };
+  if (!Array.isArray(links)) return { devices, link: links && sameLink(linkModel(links)), media: [] };
   const [problem] = linkProblems(links, devices.length);
   if (problem) throw clusterError(where, `links.${problem.entry}`, problem.expected, problem.got);
   return { devices, link: listedLinks(links, devices.length), media: [] };
@@ -123,7 +123,6 @@ interface Link {
   readonly latency: number;
 }
 const linkModel = (l: Link): LinkModel => ({ bytesPerSecond: l.bandwidth, secondsLatency: l.latency });
-const always = (model: LinkModel) => () => model;
 
 function rooflineOf(kind: Infer<typeof deviceSchema>): DeviceModel | undefined {
   const { flopsPerSecond, bytesPerSecond, secondsPerKernel = defaultDevice.secondsPerKernel } = kind;

@@ -59,7 +59,7 @@ export const defaultTiming = (quick: boolean): TimingChoice => ({
 });
 
 /** Devices that can be timed here: one thread each, a core each. */
-export const coresHere = availableParallelism;
+export const coresHere = (): number => availableParallelism();
 
 /** One of a sweep's experiments with its plan. */
 export interface PlannedCombination {

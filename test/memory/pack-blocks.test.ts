@@ -2,9 +2,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PackingSearch, packingProblem } from '../../src/memory/exact-layout.ts';
+import { PackingSearch } from '../../src/memory/exact-layout.ts';
 import type { Block } from '../../src/memory/greedy-layout.ts';
 import { packBlocks } from '../../src/memory/pack-blocks.ts';
+import { packingProblem } from '../../src/memory/packing-problem.ts';
 
 const folder = fileURLToPath(new URL('instances/packing', import.meta.url));
 

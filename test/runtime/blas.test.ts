@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
@@ -476,6 +476,48 @@ describe('a library', () => {
       if (++calls === 700) blas.sgemm(args[0], args[1], 1, 1, 1, args[5], 9, args[7], 9, 1, args[10], 99);
     };
     expect(tryProducts({ ...blas, sgemm: disturbed }, 1, 0)).toMatch(/^an element of a product of \d+×\d+ and/);
+  });
+
+  it('that crashes takes only the process of its trial with it', (context) => {
+    context.skip(process.platform !== 'linux', 'what is cut short is told elsewhere by the loader');
+    const whole = readFileSync(installedBlas(context).file);
+    const file = join(mkdtempSync(join(tmpdir(), 'partita-blas-')), 'libcut.so');
+    writeFileSync(file, whole.subarray(0, whole.length >> 3));
+    expect(() => findBlas(file)).toThrow(
+      expect.objectContaining({
+        code: 'blas-crashed',
+        message: expect.stringMatching(/libcut\.so: .* ends the process with SIG/),
+        fields: expect.objectContaining({ file }),
+        remedy: expect.stringContaining('--blas off'),
+      }),
+    );
+  });
+
+  it('is tried once for all processes, until it or what picks its kernels is another', async (context) => {
+    const { file } = installedBlas(context);
+    const folder = mkdtempSync(join(tmpdir(), 'partita-blas-'));
+    vi.stubEnv('PARTITA_CACHE', folder);
+    const trials = async (): Promise<number> => {
+      const spawnSync = vi.fn(() => ({ output: [null, '', '', '{"refused":null}'], signal: null, status: 0 }));
+      vi.resetModules();
+      vi.doMock('node:module', () => ({ createRequire: () => () => ({ spawnSync }) }));
+      const { probeBlas } = await import('../../src/backends/blas/probe.ts');
+      vi.doUnmock('node:module');
+      for (let i = 0; i < 2; i++) probeBlas(file);
+      return spawnSync.mock.calls.length;
+    };
+    try {
+      expect(await trials()).toBe(1);
+      expect(await trials()).toBe(0);
+      vi.stubEnv('OPENBLAS_CORETYPE', 'Nehalem');
+      expect(await trials()).toBe(1);
+      for (const name of readdirSync(join(folder, 'blas'))) writeFileSync(join(folder, 'blas', name), '{}');
+      expect(await trials()).toBe(1);
+      vi.stubEnv('PARTITA_CACHE', 'off');
+      expect(await trials()).toBe(1);
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('is not called without koffi, which is told', async () => {

@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { nearest, PartitaError, UsageError } from '../../core/errors.ts';
 import { requireArgument } from '../../core/options.ts';
 import type { BlasLibrary } from '../../lower/blas/index.ts';
+import { probeBlas } from './probe.ts';
 
 /**
  * C [m, n] = A·B + beta·C of row-major f32 matrices by their addresses; `transA`, `transB` 1: stored transposed. `ld…`:
@@ -41,7 +42,10 @@ type Library = ReturnType<Koffi['load']>;
 /** Per thread, by interface and what the loader was given. */
 const opened = new Map<string, Blas>();
 
-/** `choice`: `auto`, or a library's path, or a name that the loader looks for. Throws UsageError where there is none, or it has no sgemm. */
+/**
+ * `choice`: `auto`, or a library's path, or a name that the loader looks for. Throws UsageError where there is none, it has no
+ * sgemm, or it does not stand its trial (`probe.ts`).
+ */
 export function findBlas(choice: string): BlasLibrary {
   requireArgument(
     'findBlas',
@@ -51,7 +55,7 @@ export function findBlas(choice: string): BlasLibrary {
     "findBlas('auto')",
   );
   if (choice !== 'auto' && isBareWord(choice) && !existsSync(choice)) refuseWord(choice);
-  const { file, version } = choice === 'auto' ? findInstalled() : openBlas(choice);
+  const { file, version } = choice === 'auto' ? findInstalled() : openProven(choice);
   return { file, version };
 }
 
@@ -70,7 +74,14 @@ function refuseWord(choice: string): never {
   });
 }
 
-/** Opens a library in this thread. `face`: C's where it has one, or Fortran's, which every BLAS has. */
+/** Native code that crashes takes the whole process with it: a process of its own loads and calls a library first. */
+function openProven(file: string): Blas {
+  loadKoffi();
+  probeBlas(file);
+  return openBlas(file);
+}
+
+/** Opens a library in this thread, as it is. `face`: C's where it has one, or Fortran's, which every BLAS has. */
 export function openBlas(file: string, face: 'c' | 'fortran' = 'c'): Blas {
   const key = `${face} ${file}`;
   const known = opened.get(key);
@@ -81,7 +92,11 @@ export function openBlas(file: string, face: 'c' | 'fortran' = 'c'): Blas {
   try {
     library = koffi.load(file);
   } catch (cause) {
-    throw new UsageError('blas-not-found', `blas: cannot load ${file}: ${lineOf(cause)}`, {
+    const why =
+      isBareName(file) || !existsSync(file)
+        ? ''
+        : ' (the file is there: it, or what it needs, is of another kind or processor)';
+    throw new UsageError('blas-not-found', `blas: cannot load ${file}: ${lineOf(cause)}${why}`, {
       fields: { file },
       remedy: `give the path of a shared library, or --blas auto; ${howToInstall()}`,
       cause,
@@ -100,13 +115,17 @@ export function openBlas(file: string, face: 'c' | 'fortran' = 'c'): Blas {
 
 function findInstalled(): Blas {
   const tried = candidates();
+  let broken: PartitaError | undefined;
   for (const file of tried) {
+    if (!isBareName(file) && process.platform === 'linux' && !existsSync(file)) continue;
     try {
-      return openBlas(file);
+      return openProven(file);
     } catch (error) {
-      if (!(error instanceof PartitaError) || !error.code.startsWith('blas-no')) throw error;
+      if (!(error instanceof PartitaError) || error.code === 'blas-koffi') throw error;
+      if (!error.code.startsWith('blas-no')) broken ??= error;
     }
   }
+  if (broken) throw broken;
   throw new UsageError('blas-not-found', `blas: no BLAS library is installed; looked for ${tried.join(', ')}`, {
     fields: { tried },
     remedy: `${howToInstall()}; or give its path: --blas PATH`,

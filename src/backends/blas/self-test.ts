@@ -1,14 +1,16 @@
 /**
- * Devices are threads, and some builds of BLAS bear only one: Debian's libopenblas0-serial shares its buffers between all
- * callers, unlocked, and gives wrong products. Such a build is refused where it says so, and every other is tried by two
- * threads at once before a device takes it: whether two collide is chance, and a library that is not made for threads may
- * not tell.
+ * What the trial of a library asks (`probe.ts`): right products, of one thread and of several. Devices are threads, and some
+ * builds of BLAS bear only one: Debian's libopenblas0-serial shares its buffers between all callers, unlocked, and gives wrong
+ * products. Such a build is refused where it says so, and every other is tried by two threads at once before a device takes it:
+ * whether two collide is chance, and a library that is not made for threads may not tell.
  */
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { UsageError } from '../../core/errors.ts';
 import { packageRoot } from '../../core/package-root.ts';
 import type { BlasLibrary } from '../../lower/blas/index.ts';
+import { openBlas } from './library.ts';
+import { tryProducts } from './try-products.ts';
 
 const THREADS = 2;
 const MILLISECONDS = 50;
@@ -23,26 +25,20 @@ export interface SelfTestTask {
   readonly milliseconds: number;
 }
 
-const proven = new Map<string, Promise<void>>();
-
-/** Throws UsageError where several threads get wrong products. Tried once a process. */
-export function proveBlas(library: BlasLibrary): Promise<void> {
-  let result = proven.get(library.file);
-  if (!result) proven.set(library.file, (result = prove(library)));
-  return result;
-}
-
 /** OpenBLAS built for one thread, without the locks that would let several take turns. */
 export const isForOneThread = (version: string): boolean =>
   /\bSINGLE_THREADED\b/.test(version) && !/\bUSE_LOCKING\b/.test(version);
 
-async function prove({ file, version }: BlasLibrary): Promise<void> {
-  const refuse = (why: string) =>
-    new UsageError('blas-self-test', `blas: ${file} (${version}) does not bear several threads: ${why}`, {
+/** Throws UsageError where products are wrong: of this thread, or of several at once. */
+export async function proveBlas({ file, version }: BlasLibrary): Promise<void> {
+  const refuse = (what: string) =>
+    new UsageError('blas-self-test', `blas: ${file} (${version}) ${what}`, {
       fields: { file, version },
       remedy: 'apt-get install libopenblas0-pthread and --blas auto, or --blas off',
     });
-  if (isForOneThread(version)) throw refuse('it says that it was built for one');
+  if (isForOneThread(version)) throw refuse('does not bear several threads: it says that it was built for one');
+  const alone = tryProducts(openBlas(file), 0, 0);
+  if (alone !== null) throw refuse(`multiplies wrongly: ${alone}`);
   const gate = new SharedArrayBuffer(4);
   const threads = Array.from({ length: THREADS }, (_, seed) =>
     startThread({ file, gate, threads: THREADS, seed, milliseconds: MILLISECONDS }),
@@ -55,7 +51,7 @@ async function prove({ file, version }: BlasLibrary): Promise<void> {
     await Promise.all(threads.map(({ worker }) => worker.terminate()));
   }
   const wrong = answers.find((answer) => answer !== null);
-  if (wrong !== undefined) throw refuse(`with ${THREADS} at once, ${wrong}`);
+  if (wrong !== undefined) throw refuse(`does not bear several threads: with ${THREADS} at once, ${wrong}`);
 }
 
 /** The answer is null where nothing is wrong. */

@@ -3,12 +3,25 @@ import { nearest, UsageError } from '../../core/errors.ts';
 /** What a key of a model's configuration must be. Returns what was expected where it is not. */
 export type Check = (value: unknown) => string | undefined;
 
+/** Layers, blocks or convolutions in a row: more make graphs of millions of nodes, which no step gets through. */
+export const MOST_LAYERS = 10_000;
+
 export const positive: Check = (v) => (Number.isInteger(v) && (v as number) >= 1 ? undefined : 'a positive integer');
+export const layerCount: Check = (v) =>
+  positive(v) || (v as number) > MOST_LAYERS ? `a positive integer of at most ${MOST_LAYERS}` : undefined;
 export const flag: Check = (v) => (typeof v === 'boolean' ? undefined : 'true or false');
 export const sizes: Check = (v) =>
-  Array.isArray(v) && v.every((d) => !positive(d)) ? undefined : 'a list of positive integers';
+  Array.isArray(v) && v.length <= MOST_LAYERS && v.every((d) => !positive(d))
+    ? undefined
+    : `a list of positive integers, at most ${MOST_LAYERS}`;
 export const nonEmptySizes: Check = (v) =>
-  sizes(v) || (v as unknown[]).length === 0 ? 'a list of one or more positive integers' : undefined;
+  sizes(v) || (v as unknown[]).length === 0
+    ? `a list of one or more positive integers, at most ${MOST_LAYERS}`
+    : undefined;
+export const layerCounts: Check = (v) =>
+  nonEmptySizes(v) || (v as unknown[]).some((n) => layerCount(n))
+    ? `a list of one or more positive integers, each at most ${MOST_LAYERS}`
+    : undefined;
 export const positiveNumber: Check = (v) =>
   typeof v === 'number' && v > 0 && v < Infinity ? undefined : 'a positive number';
 export const share: Check = (v) =>

@@ -6,7 +6,7 @@ import { linear } from '../linear.ts';
 import { layerNorm } from '../norm.ts';
 import { transformerBlock } from '../transformer.ts';
 import { classifier, type ModelBuilder } from './built.ts';
-import { type Check, flag, oneOf, positive, positiveNumber, share } from './config.ts';
+import { type Check, flag, layerCount, oneOf, positive, positiveNumber, share } from './config.ts';
 
 export interface GptConfig {
   /** Tokens there are. */
@@ -35,7 +35,7 @@ export interface GptConfig {
 export const gptChecks: Readonly<Record<keyof GptConfig, Check>> = {
   vocab: positive,
   context: positive,
-  layers: positive,
+  layers: layerCount,
   heads: positive,
   width: positive,
   mlpRatio: positiveNumber,

@@ -6,7 +6,7 @@ import { embedding } from '../embedding.ts';
 import { linear } from '../linear.ts';
 import { gru, lstm as lstmLayer, rnn } from '../recurrent.ts';
 import { classifier, type ModelBuilder } from './built.ts';
-import { type Check, either, flag, nonEmptySizes, oneOf, positive, share } from './config.ts';
+import { type Check, either, flag, layerCount, nonEmptySizes, oneOf, positive, share } from './config.ts';
 
 export interface LstmConfig {
   /** Tokens there are, where the data are tokens. */
@@ -39,7 +39,7 @@ export const lstmChecks: Readonly<Record<keyof LstmConfig, Check>> = {
   cell: oneOf('lstm', 'gru', 'rnn'),
   embedding: positive,
   hidden: either(positive, nonEmptySizes),
-  numLayers: positive,
+  numLayers: layerCount,
   dropout: share,
   bidirectional: flag,
 };

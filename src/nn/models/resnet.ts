@@ -8,7 +8,7 @@ import { flatten, residual } from '../compose.ts';
 import { conv2d } from '../conv.ts';
 import { linear } from '../linear.ts';
 import { classifier, type ModelBuilder } from './built.ts';
-import { type Check, either, flag, nonEmptySizes, oneOf, positive } from './config.ts';
+import { type Check, either, flag, layerCount, layerCounts, nonEmptySizes, oneOf } from './config.ts';
 import { type ImageConfig, imageChecks, type Normalizer, normalizer, sizeOf } from './images.ts';
 
 export interface ResnetConfig extends ImageConfig {
@@ -27,7 +27,7 @@ export interface ResnetConfig extends ImageConfig {
 export const resnetChecks: Readonly<Record<keyof ResnetConfig, Check>> = {
   ...imageChecks,
   widths: nonEmptySizes,
-  blocks: either(positive, nonEmptySizes),
+  blocks: either(layerCount, layerCounts),
   block: oneOf('basic', 'bottleneck'),
   stem: oneOf('cifar', 'imagenet'),
   zeroInit: flag,

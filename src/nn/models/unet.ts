@@ -8,7 +8,7 @@ import { conv2d, convTranspose2d } from '../conv.ts';
 import { dropout } from '../dropout.ts';
 import { upsample } from '../upsample.ts';
 import { classifier, type ModelBuilder } from './built.ts';
-import { type Check, oneOf, positive, share } from './config.ts';
+import { type Check, layerCount, oneOf, positive, share } from './config.ts';
 import { type ImageConfig, imageChecks, type Normalizer, normalizer, sizeOf } from './images.ts';
 
 export interface UnetConfig extends ImageConfig {
@@ -31,7 +31,7 @@ export const unetChecks: Readonly<Record<keyof UnetConfig, Check>> = {
   ...imageChecks,
   depth: positive,
   width: positive,
-  convs: positive,
+  convs: layerCount,
   upsampling: oneOf('transpose', 'nearest', 'bilinear'),
   dropout: share,
 };
@@ -74,7 +74,7 @@ export const unet: ModelBuilder<UnetConfig> = (graph, batch, config, options) =>
   if (height % 2 ** depth !== 0 || breadth % 2 ** depth !== 0) {
     throw new GraphError('image-size', `an image of ${height} × ${breadth} cannot be halved ${depth} times`, {
       fields: { size: [height, breadth], depth },
-      remedy: `choose a smaller model.depth, or images whose sizes are multiples of ${2 ** depth}`,
+      remedy: `choose a smaller model.depth${depth < 16 ? `, or images whose sizes are multiples of ${2 ** depth}` : ''}`,
     });
   }
   const style: Style = { norm: normalizer('unet', config), convs };

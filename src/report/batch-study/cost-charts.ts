@@ -31,7 +31,7 @@ export function timingChart({ tables, settings }: BatchStudy): Chart | undefined
   return {
     label:
       'Step time, throughput, idle share and efficiency against the number of microbatches, a line for each batch size',
-    spec: { vconcat: all, spacing: 40 } as unknown as Chart['spec'],
+    spec: { vconcat: all, spacing: 40 },
   };
 }
 
@@ -183,7 +183,7 @@ export function memoryChart({ tables, settings }: BatchStudy): Chart | undefined
               ]),
         ],
       },
-    } as unknown as Chart['spec'],
+    },
   };
 }
 

@@ -203,7 +203,7 @@ export function curvesChart({ tables, settings, target }: BatchStudy, variant: s
           ),
         ),
       })),
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -268,7 +268,7 @@ export function tuningChart({ tables, settings }: BatchStudy, variant: string): 
           mark: { type: 'point', shape: 'circle', size: 260, filled: false, strokeWidth: 1.8, color: ink },
         },
       ],
-    } as unknown as Chart['spec'],
+    },
   };
 }
 
@@ -317,7 +317,7 @@ export function targetChart({ tables, settings, tradeOffs }: BatchStudy, variant
   return {
     label:
       'Steps and samples to the target against the batch size, both axes logarithmic, with the line of perfect scaling',
-    spec: { hconcat: [make('Steps', 'steps'), make('Samples', 'samples')] } as unknown as Chart['spec'],
+    spec: { hconcat: [make('Steps', 'steps'), make('Samples', 'samples')] },
   };
 }
 
@@ -384,7 +384,7 @@ export function noiseChart({ tables, tradeOffs }: BatchStudy, variant: string): 
     spec: {
       hconcat: [noiseScalePanel(values, x, critical), noisePartsPanel(values, x)],
       resolve: { scale: { color: 'independent', shape: 'independent' } },
-    } as unknown as Chart['spec'],
+    },
   };
 }
 

@@ -21,6 +21,7 @@ import {
 } from '../../core/schema.ts';
 import { defaultFusion, fusionModes } from '../../fusion/modes.ts';
 import { simdVariants } from '../../lower/kernel-call.ts';
+import { MOST_LAYERS } from '../../nn/models/config.ts';
 import { batchNormModes } from '../../optim/batch-norm-modes.ts';
 import { optimizerSchema } from '../../optim/optimizer-schema.ts';
 import { recomputeModes } from '../../recompute/choice.ts';
@@ -31,8 +32,12 @@ import { defaultNoiseDecay } from '../noise-tracker.ts';
 /** An empty one is a variable of the shell that is not set. */
 const path = (doc: string) => string({ doc, check: (given) => (given === '' ? 'a path' : undefined) });
 const positive = (doc: string) => integer({ min: 1, doc });
-const sizes = (doc: string) => list(integer({ min: 1 }), { doc });
-const oneOrMore = (doc: string) => either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], { doc });
+const layers = { min: 1, max: MOST_LAYERS };
+const notTooMany = (listed: readonly number[]) =>
+  listed.length > MOST_LAYERS ? `at most ${MOST_LAYERS} of them` : undefined;
+const sizes = (doc: string) => list(integer({ min: 1 }), { doc, check: notTooMany });
+const oneOrMore = (doc: string) =>
+  either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1, check: notTooMany })], { doc });
 const dropout = number({ min: 0, below: 1, default: 0, doc: 'probability that an element is dropped in training' });
 const activation = choice(['relu', 'gelu', 'tanh', 'sigmoid'], { default: 'relu', doc: 'activation' });
 
@@ -61,14 +66,20 @@ const model = union(
     },
     mlp: {
       inputs: optional(oneOrMore("shape of one sample; default: the data's")),
-      hidden: list(integer({ min: 1 }), { default: [64], doc: 'widths of the hidden layers' }),
+      hidden: list(integer({ min: 1 }), { default: [64], doc: 'widths of the hidden layers', check: notTooMany }),
       classes: optional(positive("number of classes; default: the data's")),
       activation,
       dropout,
     },
     lenet: {
       ...image,
-      widths: optional(list(integer({ min: 1 }), { minLength: 1, doc: 'channels of the convolutions; default 8,16' })),
+      widths: optional(
+        list(integer({ min: 1 }), {
+          minLength: 1,
+          doc: 'channels of the convolutions; default 8,16',
+          check: notTooMany,
+        }),
+      ),
       hidden: optional(sizes('widths of the hidden linear layers; default 64')),
       activation,
       pool: choice(['max', 'avg'], { default: 'max', doc: 'pooling' }),
@@ -76,8 +87,13 @@ const model = union(
     },
     resnet: {
       ...image,
-      widths: list(integer({ min: 1 }), { minLength: 1, default: [16, 32, 64], doc: 'channels of each stage' }),
-      blocks: either([integer({ min: 1 }), list(integer({ min: 1 }), { minLength: 1 })], {
+      widths: list(integer({ min: 1 }), {
+        minLength: 1,
+        default: [16, 32, 64],
+        doc: 'channels of each stage',
+        check: notTooMany,
+      }),
+      blocks: either([integer(layers), list(integer(layers), { minLength: 1 })], {
         default: 3,
         doc: 'blocks of each stage, or one number for all',
       }),
@@ -90,7 +106,7 @@ const model = union(
       ...image,
       depth: integer({ min: 1, default: 2, doc: 'how often the image is halved' }),
       width: integer({ min: 1, default: 16, doc: 'channels at full size' }),
-      convs: integer({ min: 1, default: 2, doc: 'convolutions of each level' }),
+      convs: integer({ ...layers, default: 2, doc: 'convolutions of each level' }),
       upsampling: choice(['transpose', 'nearest', 'bilinear'], { default: 'transpose', doc: 'how images are doubled' }),
       ...normalization,
       dropout,
@@ -98,7 +114,7 @@ const model = union(
     gpt: {
       vocab: optional(positive("tokens there are; default: the data's")),
       context: optional(positive("tokens of one sequence; default: the data's, else 64")),
-      layers: integer({ min: 1, default: 2, doc: 'transformer blocks' }),
+      layers: integer({ ...layers, default: 2, doc: 'transformer blocks' }),
       heads: integer({ min: 1, default: 2, doc: 'attention heads a block' }),
       width: integer({ min: 1, default: 64, doc: "size of a token's vector, a multiple of heads" }),
       mlpRatio: number({ above: 0, default: 4, doc: "width of a block's perceptron over width" }),
@@ -117,7 +133,7 @@ const model = union(
       cell: choice(['lstm', 'gru', 'rnn'], { default: 'lstm', doc: 'what a layer is made of' }),
       embedding: optional(positive("size of a token's vector; default: hidden")),
       hidden: { ...oneOrMore('hidden units of each layer, or one number for all'), default: 128 },
-      numLayers: optional(positive('recurrent layers; default: as many as hidden lists, else 1')),
+      numLayers: optional(integer({ ...layers, doc: 'recurrent layers; default: as many as hidden lists, else 1' })),
       dropout,
       bidirectional: boolean({ default: false, doc: 'layers read the sequence in both directions' }),
     },
