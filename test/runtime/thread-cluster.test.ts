@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { ClusterOptions } from '../../src/runtime/device-cluster.ts';
 import type { DeviceImage } from '../../src/runtime/device-image.ts';
+import { type DeviceThread, startThread } from '../../src/runtime/device-threads.ts';
 import { ThreadCluster } from '../../src/runtime/thread-cluster.ts';
+import { onBusyMachines } from '../support/busy.ts';
 import { barrier, bufferOf, copy, deviceOf } from '../support/instructions.ts';
 
 const DEVICES = [0, 1];
@@ -21,11 +23,11 @@ const image: DeviceImage = {
   results: [],
 };
 
-async function started(faults: ClusterOptions['faults'] = {}): Promise<ThreadCluster> {
+async function started(faults: ClusterOptions['faults'] = {}, taken: DeviceThread[] = []): Promise<ThreadCluster> {
   const spec = { backend: 'wasm', simd: 'strict', bytes: 65536, capacity: null } as const;
   const cluster = await ThreadCluster.start(
     DEVICES.map(() => spec),
-    { faults },
+    { faults, threads: { take: () => taken[taken.push(startThread()) - 1]! } },
   );
   await cluster.load(
     'copy',
@@ -99,18 +101,34 @@ describe('an order ahead', () => {
     await cluster.forgo();
   });
 
-  it('ends with the cluster, which closes once and is not waited for', async () => {
-    const aborted = await started();
-    expect(aborted.begin(at(0), predict)).toBe(true);
-    aborted.abort(new Error('enough'));
-    await aborted.forgo();
-    await expect(aborted.step(at(0), predict)).rejects.toMatchObject({ code: 'session-failed' });
-    await aborted.close();
+  it('ends where the cluster is aborted', async () => {
     const cluster = await started();
     expect(cluster.begin(at(0), predict)).toBe(true);
-    expect(cluster.close()).toBe(cluster.close());
+    cluster.abort(new Error('enough'));
+    await cluster.forgo();
+    await expect(cluster.step(at(0), predict)).rejects.toMatchObject({ code: 'session-failed' });
     await cluster.close();
-    expect(cluster.begin(at(1), predict)).toBe(false);
-    await expect(cluster.step(at(1), predict)).rejects.toMatchObject({ code: 'session-failed' });
   });
+
+  it('is let go where the cluster closes, whose threads end by themselves', onBusyMachines, async () => {
+    const taken: DeviceThread[] = [];
+    const cluster = await started({}, taken);
+    expect(cluster.begin(at(0), predict)).toBe(true);
+    const closing = cluster.close();
+    expect(cluster.close()).toBe(closing);
+    await closing;
+    expect(await Promise.all(taken.map(({ task }) => task))).toEqual(DEVICES);
+    expect(cluster.begin(at(1), predict)).toBe(false);
+    await expect(cluster.step(at(1), predict)).rejects.toThrow('the session is closed');
+  });
+});
+
+it('a step under way when the cluster closes says so', async () => {
+  const cluster = await started({ 0: [{ kind: 'delay', step: 0, instruction: 0, seconds: 0.2 }] });
+  const ended = expect(cluster.step(at(0), predict)).rejects.toMatchObject({
+    code: 'closed',
+    message: 'the session was closed during a step',
+  });
+  await cluster.close();
+  await ended;
 });
