@@ -43,7 +43,7 @@ export function fuseElementwise(source: Graph, stageOf: (node: Node) => number):
       const origin = node.origin && places.get(node.origin);
       const copy = graph.fuse(node, fusedOp, inputs, attrsOf(group), group.outputs, origin);
       for (const member of group.members) {
-        settle(member, copy, member === node ? group.outputs : []);
+        settle(member, copy, group.outputs);
         waiting.delete(member);
       }
       for (const alias of source.nodes.slice(group.members[0]!.id, node.id)) {
@@ -70,9 +70,7 @@ export function fuseElementwise(source: Graph, stageOf: (node: Node) => number):
 function attrsOf({ members, inputs, args, outputs }: FusionGroup): FusedAttrs {
   const steps = members.map((m, s) => ({ op: m.op!.name, args: args[s]!, attrs: m.attrs }));
   const values = outputs.map((t) => inputs.length + members.indexOf(t.node));
-  const reshapes =
-    inputs.some(({ tensor, view }) => !sameShape(tensor.shape, view)) ||
-    members.some((m) => !sameShape(m.outputs[0]!.shape, members[0]!.outputs[0]!.shape));
+  const reshapes = members.some((m) => !sameShape(m.outputs[0]!.shape, members[0]!.outputs[0]!.shape));
   if (!reshapes) return { steps, outputs: values };
   return { steps, outputs: values, views: inputs.map(({ view }) => view), shapes: outputs.map((t) => t.shape) };
 }

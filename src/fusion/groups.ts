@@ -120,7 +120,6 @@ class Survey {
         return mayWait(f);
       });
     if (!members.every((m) => m === last || mayWait(m))) return undefined; // [2]
-    aliases.sort((a, b) => a.id - b.id);
 
     const outputs = this.#outputsOf(members, own);
     if (outputs.length === 0 || outputs.length > MOST_OUTPUTS) return undefined;
@@ -139,7 +138,7 @@ class Survey {
   #outputsOf(members: readonly Node[], own: ReadonlySet<Node>): Tensor[] {
     const outputs = members.map((m) => m.outputs[0]!).filter((t) => this.#isNeeded(t, own));
     const isMask = (t: Tensor): number => (t.dtype === 'bool' ? 1 : 0);
-    return outputs.sort((a, b) => isMask(a) - isMask(b) || a.node.id - b.node.id);
+    return outputs.sort((a, b) => isMask(a) - isMask(b));
   }
 
   /** Whether a value, under whatever shape, is a result, or nodes beside some read it. */

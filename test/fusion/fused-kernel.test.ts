@@ -251,6 +251,45 @@ describe('groups', () => {
     expect(group!.outputs.map((t) => t.dtype)).toEqual(['f32', 'bool']);
   });
 
+  it('read once what several of their nodes read', () => {
+    const graph = new Graph();
+    const x = graph.input('x', { shape: [4, 6] });
+    const row = graph.parameter('row', [6], { kind: 'ones' });
+    graph.output('y', mul(sub(add(x, row), row), x));
+    const [group] = fusionGroups(graph, () => 0);
+    expect(group!.inputs.map(({ tensor }) => tensor)).toEqual([x, row]);
+    expect(group!.args).toEqual([
+      [0, 1],
+      [2, 1],
+      [3, 0],
+    ]);
+  });
+
+  it('are none in a graph without neighbours to join, which stays as it is', () => {
+    const graph = new Graph();
+    graph.output('y', neg(graph.input('x', { shape: [4] })));
+    const stageOf = () => 0;
+    expect(fuseElementwise(graph, stageOf)).toEqual({ graph, stageOf });
+    expect(fuseElementwise(graph, stageOf).graph).toBe(graph);
+  });
+
+  it('read operands behind a reshape as they repeat under the one shape', () => {
+    const build = (first: readonly number[], second: readonly number[]) => {
+      const graph = new Graph();
+      const row = graph.parameter('row', first, { kind: 'ones' });
+      const flat = reshape(add(graph.input('x', { shape: [2, 3, 4] }), row), [6, 4]);
+      graph.output('y', mul(flat, graph.parameter('w', second, { kind: 'ones' })));
+      return fusionGroups(graph, () => 0).map(({ inputs }) => inputs.map(({ view }) => view.join()));
+    };
+    const whole = '2,3,4';
+    expect(build([3, 4], [6, 4])).toEqual([[whole, '3,4', whole]]);
+    expect(build([3, 4], [4])).toEqual([[whole, '3,4', '4']]);
+    expect(build([3, 1], [1, 4])).toEqual([[whole, '3,1', '4']]);
+    // By column of the second shape: that is no repetition under the first, but a row is one under both.
+    expect(build([4], [6, 1])).toEqual([['6,4', '4', '6,1']]);
+    expect(build([3, 4], [6, 1])).toEqual([]);
+  });
+
   it('go through a reshape where every operand repeats in the same way under one shape', () => {
     const build = (operand: readonly number[]) => {
       const graph = new Graph();

@@ -173,6 +173,27 @@ describe('packBlocks', () => {
     expectSound(blocks, packed.offsets, 1_039_360);
   });
 
+  it('goes on with no more than the work that is left where a capacity was shown to be too small', () => {
+    const blocks = [
+      ...[10, 14, 10, 9, 9, 3, 1, 4, 3, 9, 12, 7, 7, 10, 8, 11, 12, 10, 4, 7, 12, 9, 13, 12, 5, 7, 10],
+      ...[2, 6, 1, 13, 17, 3, 8, 10, 1, 9, 13, 5, 7, 7, 6, 5, 9, 8, 1, 4, 1, 13, 16, 12, 0, 0, 12],
+    ].flatMap((first, i, all): Block[] => (i % 3 === 0 ? [{ first, last: all[i + 1]!, bytes: all[i + 2]! }] : []));
+    const search = new PackingSearch(packingProblem(blocks, 1));
+    const workOf = (height: number): number => {
+      const limit = { work: 1e6, dives: true };
+      expect(search.solve(height, limit) === null).toBe(height < 45);
+      return 1e6 - limit.work;
+    };
+    const [refuting, finding] = [workOf(44), workOf(45)];
+    // Less than its share would be, two thirds of all.
+    expect(finding).toBeLessThan(refuting);
+    const pack = (work: number) => packBlocks(blocks, { unit: 1, capacity: 44, work: refuting + work });
+    expect(pack(finding + 1)).toMatchObject({ height: 45, maxLive: 44, lowerBound: 45 });
+    const short = pack(finding / 2);
+    expect(short.height).toBeGreaterThan(45);
+    expect(short.lowerBound).toBe(45);
+  });
+
   it('lets empty blocks lie anywhere, and rounds sizes up to the unit', () => {
     const blocks = [
       { first: 0, last: 3, bytes: 0 },

@@ -165,6 +165,23 @@ describe('makePartition', () => {
     expect(alike.objective!.value).toBeGreaterThan(memory.objective!.value);
   });
 
+  it('counts what happens once a step by its share of each microbatch', () => {
+    const graph = trained(tied(), { clip: { globalNorm: 1 } });
+    const costs = analyticCosts({ device: slow, link: { bytesPerSecond: 1e5, secondsLatency: 1e-3 } });
+    const { units, boundaries } = chainUnits(graph, costs);
+    expect(boundaries.some(({ step }) => step.bytes > 0)).toBe(true);
+    const seconds = ({ bytes, messages }: { bytes: number; messages: number }) => bytes / 1e5 + messages * 1e-3;
+    for (const microbatches of [1, 3]) {
+      const request = { stages: units.length, exactly: true, microbatches, costs };
+      const over = boundaries.map((b) => seconds(b.forward) + seconds(b.backward) + seconds(b.step) / microbatches);
+      const loads = units.map((u, i) => {
+        const own = u.forwardSeconds + u.backwardSeconds + u.stepSeconds / microbatches;
+        return expect.closeTo(over[i]! + own + over[i + 1]!, 12);
+      });
+      expect(loadsOf(makePartition(graph, 'auto', request))).toEqual(loads);
+    }
+  });
+
   it('gives a faster device more', () => {
     const graph = trained(mlp(8, 16));
     const count = (speeds: number[]) =>

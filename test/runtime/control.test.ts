@@ -33,6 +33,8 @@ describe('the control block', () => {
     expect(rung(control, () => control.give(order()))).toEqual([0, 1, 2]);
     expect(rung(control, () => control.decide(1, true))).toEqual([0, 1, 2]);
     expect(rung(control, () => control.abort(1))).toEqual([0, 1, 2]);
+    // Nor what stands behind the last device's words.
+    expect([control.sent(0, 0), control.posted(0, 0)]).toEqual([0, 0]);
   });
 
   it('counts each pair and direction by itself', () => {

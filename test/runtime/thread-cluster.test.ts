@@ -1,0 +1,134 @@
+// Orders that devices begin ahead of the host, at the cluster itself: two devices meet at a barrier, and each copies a word behind it.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import type { ClusterOptions } from '../../src/runtime/device-cluster.ts';
+import type { DeviceImage } from '../../src/runtime/device-image.ts';
+import { type DeviceThread, startThread } from '../../src/runtime/device-threads.ts';
+import { ThreadCluster } from '../../src/runtime/thread-cluster.ts';
+import { onBusyMachines } from '../support/busy.ts';
+import { barrier, bufferOf, copy, deviceOf } from '../support/instructions.ts';
+
+const DEVICES = [0, 1];
+const [FROM, TO] = [0, 16];
+const image: DeviceImage = {
+  program: deviceOf(
+    [bufferOf(0, 16, { persistent: 'from' }), bufferOf(1, 16, { persistent: 'to' })],
+    [barrier, copy(0, 1)],
+  ),
+  offsets: [FROM, TO],
+  peerOffsets: DEVICES.map(() => [FROM, TO]),
+  deaths: [[], []],
+  persistent: [FROM, TO].map((offset) => ({ offset, bytes: 16, category: 'parameters' })),
+  feeds: [],
+  results: [],
+};
+
+async function started(faults: ClusterOptions['faults'] = {}, taken: DeviceThread[] = []): Promise<ThreadCluster> {
+  const spec = { backend: 'wasm', simd: 'strict', bytes: 65536, capacity: null } as const;
+  const cluster = await ThreadCluster.start(
+    DEVICES.map(() => spec),
+    { faults, threads: { take: () => taken[taken.push(startThread()) - 1]! } },
+  );
+  await cluster.load(
+    'copy',
+    DEVICES.map(() => image),
+  );
+  for (const d of DEVICES) await cluster.fill(d, 0, 32, (bytes) => bytes.fill(0));
+  return cluster;
+}
+const give = async (cluster: ThreadCluster, value: number): Promise<void> => {
+  for (const d of DEVICES) await cluster.write(d, FROM, Uint8Array.of(value));
+};
+const copied = (cluster: ThreadCluster): Promise<number[]> =>
+  Promise.all(DEVICES.map(async (d) => (await cluster.read(d, TO, 1))[0]!));
+const predict = (): number => 1e-3;
+const at = (step: number) => ({ program: 'copy', step });
+
+describe('an order ahead', () => {
+  it('is one at a time, changes nothing until it is asked for, and runs once', async () => {
+    await using cluster = await started();
+    await give(cluster, 7);
+    expect([cluster.begin(at(0), predict), cluster.begin(at(1), predict)]).toEqual([true, false]);
+    await sleep(20);
+    expect(await copied(cluster)).toEqual([0, 0]);
+    await cluster.step(at(0), predict);
+    expect(await copied(cluster)).toEqual([7, 7]);
+    await give(cluster, 8);
+    await cluster.step(at(1), predict);
+    expect(await copied(cluster)).toEqual([8, 8]);
+  });
+
+  it('that is forgone changes nothing, and makes room for another', async () => {
+    await using cluster = await started();
+    await cluster.forgo();
+    await give(cluster, 7);
+    for (let step = 0; step < 3; step++) {
+      expect(cluster.begin(at(step), predict)).toBe(true);
+      await cluster.forgo();
+      expect(await copied(cluster)).toEqual([0, 0]);
+    }
+    expect(cluster.begin(at(3), predict)).toBe(true);
+    await cluster.step(at(3), predict);
+    expect(await copied(cluster)).toEqual([7, 7]);
+  });
+
+  it.each([0, 50])('in which a device fails is as if it had never begun once it is forgone %i ms later', async (ms) => {
+    const faults = { 1: [0, 2].map((step) => ({ kind: 'throw', step, instruction: 0 }) as const) };
+    await using cluster = await started(faults);
+    await give(cluster, 7);
+    expect(cluster.begin(at(0), predict)).toBe(true);
+    if (ms > 0) await sleep(ms); // the other device waits at the barrier by now
+    await cluster.forgo();
+    await cluster.step(at(1), predict);
+    expect(await copied(cluster)).toEqual([7, 7]);
+    expect(cluster.begin(at(2), predict)).toBe(true);
+    if (ms > 0) await sleep(ms);
+    await expect(cluster.step(at(2), predict)).rejects.toMatchObject({ code: 'kernel-failed', fields: { device: 1 } });
+  });
+
+  it('is not given behind a step in which a device has failed, nor to a cluster that has', async () => {
+    const faults = {
+      0: [{ kind: 'delay', step: 0, instruction: 0, seconds: 0.5 } as const],
+      1: [{ kind: 'throw', step: 0, instruction: 0 } as const],
+    };
+    await using cluster = await started(faults);
+    const failed = expect(cluster.step(at(0), predict)).rejects.toMatchObject({ code: 'kernel-failed' });
+    // The host has not had the time to hear of it.
+    for (const end = performance.now() + 200; performance.now() < end; );
+    expect(cluster.begin(at(1), predict)).toBe(false);
+    await failed;
+    expect(cluster.begin(at(1), predict)).toBe(false);
+    await cluster.forgo();
+  });
+
+  it('ends where the cluster is aborted', async () => {
+    const cluster = await started();
+    expect(cluster.begin(at(0), predict)).toBe(true);
+    cluster.abort(new Error('enough'));
+    await cluster.forgo();
+    await expect(cluster.step(at(0), predict)).rejects.toMatchObject({ code: 'session-failed' });
+    await cluster.close();
+  });
+
+  it('is let go where the cluster closes, whose threads end by themselves', onBusyMachines, async () => {
+    const taken: DeviceThread[] = [];
+    const cluster = await started({}, taken);
+    expect(cluster.begin(at(0), predict)).toBe(true);
+    const closing = cluster.close();
+    expect(cluster.close()).toBe(closing);
+    await closing;
+    expect(await Promise.all(taken.map(({ task }) => task))).toEqual(DEVICES);
+    expect(cluster.begin(at(1), predict)).toBe(false);
+    await expect(cluster.step(at(1), predict)).rejects.toThrow('the session is closed');
+  });
+});
+
+it('a step under way when the cluster closes says so', async () => {
+  const cluster = await started({ 0: [{ kind: 'delay', step: 0, instruction: 0, seconds: 0.2 }] });
+  const ended = expect(cluster.step(at(0), predict)).rejects.toMatchObject({
+    code: 'closed',
+    message: 'the session was closed during a step',
+  });
+  await cluster.close();
+  await ended;
+});
