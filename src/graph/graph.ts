@@ -8,6 +8,7 @@ import {
   sameType,
   type TensorType,
 } from '../core/types.ts';
+import { batchAxisIn, modeOf, requireInput, requireOutput } from './arguments.ts';
 import { NodeNames } from './names.ts';
 import { type Node, type Region, shownTensor, Tensor } from './node.ts';
 import type { Attrs, OpRecord } from './op-record.ts';
@@ -26,7 +27,7 @@ export interface Assignment {
 export interface InputOptions {
   readonly dtype?: DType;
   readonly shape: Shape;
-  /** Axis of the batch; default 0; null where the input is not batched. */
+  /** Axis of the batch, negative from the end; default 0; null where the input is not batched. */
   readonly batchAxis?: number | null;
 }
 
@@ -63,7 +64,7 @@ export class Graph {
   #place: Place = { region: 'micro', origin: undefined, pass: 0, order: 0, joins: false };
 
   constructor(options: { readonly mode?: GraphMode } = {}) {
-    this.mode = options.mode ?? 'training';
+    this.mode = modeOf(options);
   }
 
   /** Appends a node after its type rule has agreed. Throws GraphError naming op, shapes and the caller's line. */
@@ -82,18 +83,8 @@ export class Graph {
 
   /** A tensor that the user feeds each step. */
   input(name: string, options: InputOptions): Tensor {
-    if (!Array.isArray(options?.shape) || !['f32', 'i32', 'bool', undefined].includes(options.dtype)) {
-      const got = Array.isArray(options?.shape) ? `the dtype ${options.dtype}` : 'no shape';
-      throw new GraphError(
-        'bad-input',
-        `input ${name} has a shape and is f32, i32 or bool; it was given ${got}${callerLine()}`,
-        {
-          fields: { input: name },
-          remedy: `graph.input('${name}', { shape: [32, 10], dtype: 'f32' })`,
-        },
-      );
-    }
-    const batchAxis = options.batchAxis === undefined ? 0 : options.batchAxis;
+    requireInput(name, options);
+    const batchAxis = batchAxisIn(`input ${name}`, options.batchAxis, options.shape.length);
     return this.feed(name, { dtype: options.dtype ?? 'f32', shape: options.shape }, { kind: 'data', batchAxis });
   }
 
@@ -163,16 +154,21 @@ export class Graph {
 
   /** An f32 scalar. */
   scalar(value: number): Tensor {
+    if (typeof value !== 'number') {
+      throw new GraphError('bad-scalar', `a scalar is a number, got ${shownTensor(value)}${callerLine()}`);
+    }
     return this.constant({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) }, 'scalar');
   }
 
-  /** Declares a named result, with the axis of its batch (default 0; null where it is not batched). */
+  /** Declares a named result, with the axis of its batch (default 0, negative from the end; null: not batched). */
   output(name: string, tensor: Tensor, options: { readonly batchAxis?: number | null } = {}): Tensor {
+    requireOutput(name, tensor);
+    const batchAxis = batchAxisIn(`output ${name}`, options.batchAxis, tensor.rank);
     if (this.outputs.has(name)) {
       throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`);
     }
     this.outputs.set(name, tensor);
-    this.#batchAxes.set(name, options.batchAxis === undefined ? 0 : options.batchAxis);
+    this.#batchAxes.set(name, batchAxis);
     return tensor;
   }
 

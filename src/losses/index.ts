@@ -9,7 +9,7 @@
  *     objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }]
  */
 import { GraphError } from '../core/errors.ts';
-import { type OptionNames, optionProblem } from '../core/options.ts';
+import { type OptionNames, optionProblem, shown } from '../core/options.ts';
 import { elementCount, formatType, sameShape } from '../core/types.ts';
 import { shownTensor, Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
@@ -114,14 +114,21 @@ function inverseCount(like: Tensor, target: string, ignoreIndex: number | null):
 function inverseElements(x: Tensor, { batchAxis = 0, ...options }: BatchedLossOptions): Tensor {
   const elements = elementCount(x.shape);
   if (batchAxis === null) return x.graph.scalar(1 / elements);
-  const size = x.shape.at(batchAxis);
+  const size = Number.isInteger(batchAxis) ? x.shape.at(batchAxis) : undefined;
   if (size === undefined) {
-    throw new GraphError('loss-batch-axis', `${x} has no axis ${batchAxis} for the batch`, {
+    throw new GraphError('loss-batch-axis', `${x} has no axis ${shown(batchAxis)} for the batch`, {
       fields: { tensor: x.name, batchAxis },
       remedy: 'batchAxis: null for an output that is not batched',
     });
   }
-  const perSample = elements / (options.samples ?? size);
+  const { samples = size } = options;
+  if (!Number.isInteger(samples) || samples < 1 || elements % samples !== 0) {
+    throw new GraphError('loss-samples', `${x} does not hold ${shown(samples)} samples${callerLine()}`, {
+      fields: { tensor: x.name, samples },
+      remedy: 'samples: how many of the batch are in the chunk, where an axis holds several entries of each',
+    });
+  }
+  const perSample = elements / samples;
   return x.graph.feed(
     `scale/elements/${perSample}`,
     { dtype: 'f32', shape: [] },

@@ -4,6 +4,7 @@ import type { ParameterInit } from '../graph/source.ts';
 import { fanIn, fanInUniform, kaimingUniform } from '../init/index.ts';
 import * as ops from '../ops/conv.ts';
 import * as transposed from '../ops/conv-transpose.ts';
+import { kindProblem } from '../ops/kinds.ts';
 import { type PadMode, pad } from '../ops/pad.ts';
 import { type PaddingOption, type PerAxis, perAxis, sides } from '../ops/window.ts';
 import { refuse } from './refuse.ts';
@@ -49,6 +50,14 @@ function parametersOf(x: Tensor, out: number, channels: readonly number[], optio
   return { weight, bias };
 }
 
+/** Refuses what is neither a number nor one an axis: the types that say so are gone in JavaScript. */
+function requirePerAxis(layer: string, x: Tensor, options: Readonly<Record<string, unknown>>): void {
+  for (const [option, value] of Object.entries(options)) {
+    const problem = kindProblem('perAxis?', value);
+    if (problem !== undefined) refuse(layer, x, `${option} ${problem}`, `{ ${option}: 1 }, or a number an axis`);
+  }
+}
+
 const padModes: Readonly<Record<Exclude<PaddingMode, 'zeros'>, PadMode>> = {
   reflect: 'reflect',
   replicate: 'edge',
@@ -63,6 +72,7 @@ function paddingOf(layer: string, x: Tensor, options: ConvLayerOptions, rank: nu
     if (typeof padding === 'string') {
       refuse(layer, x, `padding must be numbers, "same" or "valid", got ${JSON.stringify(padding)}`);
     }
+    requirePerAxis(layer, x, { padding });
     return sides(padding, rank);
   }
   if (perAxis(stride, rank).some((s) => s !== 1)) {
@@ -101,7 +111,8 @@ const convLayer =
   (layer: string, rank: number, convolve: typeof ops.conv1d) =>
   (x: Tensor, outChannels: number, options: ConvLayerOptions): Tensor =>
     scoped(layer, x, options, convOptions, () => {
-      const { stride, dilation, groups = 1, paddingMode = 'zeros' } = options;
+      const { kernel, stride, dilation, groups = 1, paddingMode = 'zeros' } = options;
+      requirePerAxis(layer, x, { kernel, stride, dilation });
       if (paddingMode !== 'zeros' && !Object.hasOwn(padModes, paddingMode)) {
         refuse(
           layer,
@@ -122,7 +133,8 @@ const convTransposeLayer =
   (layer: string, rank: number, convolve: typeof transposed.convTranspose1d) =>
   (x: Tensor, outChannels: number, options: ConvTransposeLayerOptions): Tensor =>
     scoped(layer, x, options, { ...convOptions, outputPadding: true }, () => {
-      const { stride, dilation, groups = 1, padding, outputPadding, paddingMode = 'zeros' } = options;
+      const { kernel, stride, dilation, groups = 1, padding, outputPadding, paddingMode = 'zeros' } = options;
+      requirePerAxis(layer, x, { kernel, stride, dilation, padding, outputPadding });
       if (paddingMode !== 'zeros') {
         refuse(layer, x, `paddingMode must be zeros, got ${JSON.stringify(paddingMode)}`);
       }

@@ -2,6 +2,7 @@ import { sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { add } from './binary.ts';
 import { type ConvAttrs, type ConvOptions, completeConv, convInputGrad } from './conv.ts';
+import { refuseOptions } from './options.ts';
 import { reshape, sliceScatter } from './shape.ts';
 import { begins, type PerAxis, perAxis, spanOf } from './window.ts';
 
@@ -51,6 +52,10 @@ function convTranspose(
 ): Tensor {
   const attrs = completeConv(options, rank);
   const more = perAxis(options.outputPadding ?? 0, rank);
+  if (more.length !== rank || !more.every((v) => Number.isInteger(v) && v >= 0)) {
+    const reason = `outputPadding must be ${rank} integers of at least 0, got [${more.join(', ')}]`;
+    refuseOptions(`convTranspose${rank}d`, x, reason, 'outputPadding: 1 lengthens each axis, padding shortens it');
+  }
   const reached = reachedSizes(x.shape.slice(2), weight.shape.slice(2), attrs);
   const size = reached.map((r, axis) => r - attrs.padding[axis]! - attrs.padding[axis + rank]! + more[axis]!);
   return convTransposeTo(x, weight, bias, attrs, size);

@@ -1,4 +1,5 @@
 import { UsageError } from '../core/errors.ts';
+import { requireArgument } from '../core/options.ts';
 import { halfCosine, wholePower } from '../core/portable-math.ts';
 import { number, object, parse } from '../core/schema.ts';
 import { learningRateSchema } from './learning-rate-schema.ts';
@@ -29,6 +30,14 @@ const checked = object({ learningRate: learningRateSchema, lr: number({ min: 0 }
 
 /** Throws UsageError where an option is unknown or out of range, or options contradict each other. */
 export function makeLearningRate(config: LearningRateConfig, lr: number): LearningRate {
+  const isRule = typeof config?.kind === 'string';
+  requireArgument(
+    'makeLearningRate',
+    isRule,
+    'a rule with its kind',
+    config,
+    "makeLearningRate({ kind: 'constant' }, 0.1)",
+  );
   parse(checked, { learningRate: config, lr }, 'makeLearningRate');
   switch (config.kind) {
     case 'constant':

@@ -135,4 +135,16 @@ describe('means over elements', () => {
     const output = graph.input('x', { shape: [2, 3] });
     expect(() => losses.mse(output, graph.input('t', { shape: [2, 1] }))).toThrow('the target must be f32[2, 3]');
   });
+
+  it('refuses an axis that is none, and samples that it cannot hold', () => {
+    const x = new Graph().input('x', { shape: [6, 2] });
+    for (const batchAxis of [0.5, '0', Number.NaN, 2, {}]) {
+      expect(() => losses.mean(x, { batchAxis } as never)).toThrow(
+        expect.objectContaining({ code: 'loss-batch-axis' }),
+      );
+    }
+    for (const samples of [0, -3, 1.5, 5, '3', Number.NaN]) {
+      expect(() => losses.mean(x, { samples } as never)).toThrow(expect.objectContaining({ code: 'loss-samples' }));
+    }
+  });
 });

@@ -225,6 +225,10 @@ describe('options of ops', () => {
       expect(error.message).toContain(`ord must be 1, 2 or Infinity, got ${ord}`);
       expect(error.remedy).toContain(`pow(abs(x), ${ord})`);
     }
+    for (const outputPadding of [-1, 0.5, Number.NaN, [1], [1, 1, 1], [0, -1]]) {
+      const error = refusal('convTranspose2d', image, kernels[1], undefined, { outputPadding });
+      expect(error.message).toContain('outputPadding must be 2 integers of at least 0, got [');
+    }
   });
 
   it('functions go where map gives them more than they take, and keep their names', () => {

@@ -45,6 +45,10 @@ describe('rates of the steps', () => {
     );
   });
 
+  it.each([undefined, {}, 'cosine', 3])('refuses %j, which names no rule', (config) => {
+    expect(() => makeLearningRate(config as never, 0.1)).toThrow('makeLearningRate: takes a rule with its kind, got ');
+  });
+
   it('values: one a step, and an error after the last', () => {
     const rate = makeLearningRate({ kind: 'values', values: [3, 1] }, 9);
     expect(rates(rate, 2)).toEqual([3, 1]);

@@ -1,0 +1,72 @@
+/** What a graph is given by a program in JavaScript, which may give anything: checked before any of it is kept. */
+import { GraphError, nearest } from '../core/errors.ts';
+import { optionProblem, shown } from '../core/options.ts';
+import type { DType } from '../core/types.ts';
+import type { GraphMode, InputOptions } from './graph.ts';
+import { shownTensor, Tensor } from './node.ts';
+import { callerLine } from './source-line.ts';
+
+const modes: readonly GraphMode[] = ['training', 'evaluation'];
+const dtypes: readonly (DType | undefined)[] = ['f32', 'i32', 'bool', undefined];
+
+/** The mode of a graph with these options. Any other word would leave dropout and batch statistics out without a sound. */
+export function modeOf(options: { readonly mode?: GraphMode }): GraphMode {
+  const problem = optionProblem(options, { mode: true });
+  const { mode = 'training' } = problem ? {} : options;
+  if (!problem && modes.includes(mode)) return mode;
+  const text = problem?.text ?? `the mode must be training or evaluation, got ${shown(mode)}`;
+  const meant = nearest(String(mode), modes) ?? 'training';
+  throw new GraphError('graph-options', `new Graph: ${text}${callerLine()}`, {
+    fields: { mode },
+    remedy: `new Graph({ mode: '${meant}' })`,
+  });
+}
+
+function requireName(kind: string, name: unknown): void {
+  if (typeof name === 'string') return;
+  throw new GraphError(`bad-${kind}`, `an ${kind} has a name, got ${shown(name)}${callerLine()}`, {
+    fields: { [kind]: name ?? null },
+    remedy: kind === 'input' ? "graph.input('x', { shape: [32, 10] })" : "graph.output('logits', logits)",
+  });
+}
+
+/** Refuses what is no name, shape or dtype of an input. */
+export function requireInput(name: string, options: InputOptions): void {
+  requireName('input', name);
+  if (Array.isArray(options?.shape) && dtypes.includes(options.dtype)) return;
+  const got = Array.isArray(options?.shape) ? `the dtype ${options.dtype}` : 'no shape';
+  throw new GraphError(
+    'bad-input',
+    `input ${name} has a shape and is f32, i32 or bool; it was given ${got}${callerLine()}`,
+    {
+      fields: { input: name },
+      remedy: `graph.input('${name}', { shape: [32, 10], dtype: 'f32' })`,
+    },
+  );
+}
+
+/** Refuses a result without a name, and one that is no tensor. */
+export function requireOutput(name: string, tensor: Tensor): void {
+  requireName('output', name);
+  if (tensor instanceof Tensor) return;
+  throw new GraphError('bad-output', `output ${name} is a tensor, got ${shownTensor(tensor)}${callerLine()}`, {
+    fields: { output: name },
+    remedy: `graph.output('${name}', tensor)`,
+  });
+}
+
+/** The batch's axis of `what` (`input x`), counted from the front; 0 where none is given. */
+export function batchAxisIn(what: string, axis: number | null | undefined, rank: number): number | null {
+  // By default also of what has no axes, which no microbatch cuts.
+  if (axis === undefined || axis === 0) return 0;
+  if (axis === null) return null;
+  if (Number.isInteger(axis) && axis >= -rank && axis < rank) return axis < 0 ? axis + rank : axis;
+  throw new GraphError(
+    'batch-axis',
+    `${what} has ${rank} axes, and no axis ${shown(axis)} for the batch${callerLine()}`,
+    {
+      fields: { batchAxis: axis, rank },
+      remedy: 'batchAxis: null for what is not batched',
+    },
+  );
+}
