@@ -130,14 +130,12 @@ function setUp({ N, groups, c = 1, o = 1, size, k, s = [1, 1, 1], p = [0, 0, 0],
 
 function check(c: Case): void {
   const { bias, dy, outputs, inputGrad, weightGrad, conv, convInputGrad, convWeightGrad } = setUp(c);
-  const compare = (actual: Float32Array, sums: Sum[]) => {
+  const compare = (actual: Float32Array, sums: Sum[], products = 0) => {
     expect([...actual]).toEqual(sums.map(({ single }) => single));
-    expectClose(
-      actual,
-      Float64Array.from(sums, ({ double }) => double),
-      1e-5,
-      2e-5,
-    );
+    // Longer sums are further from f64 than the tolerance of short ones, in any order.
+    if (products > 1024) return;
+    const doubles = Float64Array.from(sums, ({ double }) => double);
+    expectClose(actual, doubles, 1e-5, 2e-5);
   };
   const y = outputs();
   compare(conv(undefined, -1), y);
@@ -145,7 +143,7 @@ function check(c: Case): void {
   expect([...conv()]).toEqual(y.map(({ single }, i) => fround(single + bias[Math.floor(i / volume) % bias.length]!)));
   if ((c.o ?? 1) > 4) return; // gradients of so many outputs a group go by products of matrices
   compare(convInputGrad(), inputGrad());
-  compare(convWeightGrad(), weightGrad());
+  compare(convWeightGrad(), weightGrad(), dy.length / bias.length);
 }
 
 describe('few channels a group are added tap by tap, channel after channel, and pixels of a band from zero', () => {
@@ -177,7 +175,7 @@ describe('few channels a group are added tap by tap, channel after channel, and 
   });
 
   it.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 17])('rows of %i taps', (taps) => {
-    for (const high of [1, 2, 3, 4]) check({ N: 2, groups: 4, size: plane(6, 20), k: plane(high, taps) });
+    for (const high of [1, 2, 3, 4]) check({ N: 2, groups: 4, size: plane(5, 20), k: plane(high, taps), p: [0, 0, 1] });
     check({ N: 1, groups: 4, c: 2, size: plane(3, 36), k: plane(2, taps), s: plane(1, 2), d: plane(1, 2) });
   });
 
