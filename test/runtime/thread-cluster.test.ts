@@ -123,12 +123,33 @@ describe('an order ahead', () => {
   });
 });
 
-it('a step under way when the cluster closes says so', async () => {
-  const cluster = await started({ 0: [{ kind: 'delay', step: 0, instruction: 0, seconds: 0.2 }] });
-  const ended = expect(cluster.step(at(0), predict)).rejects.toMatchObject({
-    code: 'closed',
-    message: 'the session was closed during a step',
+describe('a step', () => {
+  const code = (code: string) => expect.objectContaining({ code });
+
+  it('that is aborted before it begins leaves the cluster as it is', async () => {
+    await using cluster = await started();
+    await give(cluster, 7);
+    await expect(cluster.step(at(0), predict, AbortSignal.abort())).rejects.toThrow(code('aborted'));
+    expect(await copied(cluster)).toEqual([0, 0]);
+    await cluster.step(at(0), predict);
+    expect(await copied(cluster)).toEqual([7, 7]);
   });
-  await cluster.close();
-  await ended;
+
+  it('that is aborted when all devices have ended it, and the host has not heard of it, is aborted', async () => {
+    await using cluster = await started();
+    const controller = new AbortController();
+    const ended = expect(cluster.step(at(0), predict, controller.signal)).rejects.toThrow(code('aborted'));
+    for (const end = performance.now() + 200; performance.now() < end; );
+    controller.abort();
+    await ended;
+    await expect(cluster.step(at(1), predict)).rejects.toThrow(code('session-failed'));
+  });
+
+  it('says that the cluster was closed where it was under way', async () => {
+    const cluster = await started({ 0: [{ kind: 'delay', step: 0, instruction: 0, seconds: 0.2 }] });
+    const message = 'the session was closed during a step';
+    const ended = expect(cluster.step(at(0), predict)).rejects.toMatchObject({ code: 'closed', message });
+    await cluster.close();
+    await ended;
+  });
 });
