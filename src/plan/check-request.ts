@@ -97,12 +97,38 @@ function checkKinds(request: PlanRequest): void {
   if (optimizer && typeof optimizer.update !== 'function') {
     throw wrongOption('optimizer', 'what makeOptimizer returns', optimizer, "makeOptimizer({ kind: 'sgd', lr: 0.1 })");
   }
+  checkParts(request);
   if (isObject(partition) && 'balance' in partition) checkWord('partition.balance', balances, partition.balance);
   if (!(request.recompute instanceof Map)) checkWord('recompute', recomputeModes, request.recompute);
   checkWord('batchNorm', batchNormModes, request.batchNorm);
   checkWord('simd', simdVariants, request.simd);
   checkWord('fusion', fusionModes, request.fusion);
   checkWord('lifetimes', lifetimes, request.lifetimes);
+}
+
+const isListOf = (value: unknown, kind: 'string' | 'number'): boolean =>
+  Array.isArray(value) && value.every((v) => typeof v === kind);
+
+/** Schedule, placement, cuts, names of the penalty, costs and cluster, where they are given. */
+function checkParts({ schedule, placement, partition, l2, costs, cluster }: PlanRequest): void {
+  if (schedule !== undefined && typeof schedule !== 'string' && !Array.isArray(schedule?.rows)) {
+    throw wrongOption('schedule', 'a name, or what makeSchedule returns', schedule, "schedule: '1f1b'");
+  }
+  if (placement !== undefined && !isListOf(placement, 'number')) {
+    throw wrongOption('placement', 'a list of devices, one a stage', placement, 'placement: [0, 1]');
+  }
+  if (typeof partition === 'object' && 'cuts' in partition && !isListOf(partition.cuts, 'string')) {
+    throw wrongOption('partition.cuts', 'a list of names', partition.cuts, "{ cuts: ['layer.1'] }");
+  }
+  if (l2 && !(typeof l2.lambda === 'number' && isListOf(l2.parameters, 'string'))) {
+    throw wrongOption('l2', '{ lambda, parameters }, a number and names', l2, "{ lambda: 1e-4, parameters: ['w'] }");
+  }
+  if (costs !== undefined && typeof costs?.kernelSeconds !== 'function') {
+    throw wrongOption('costs', 'a cost model', costs, 'costs: analyticCosts()');
+  }
+  if (cluster !== undefined && !Array.isArray(cluster?.devices)) {
+    throw wrongOption('cluster', 'devices, with costs and links', cluster, 'leave it out');
+  }
 }
 
 function checkWord(option: string, words: readonly string[], word: unknown): void {

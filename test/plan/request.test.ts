@@ -36,8 +36,18 @@ describe('a request for a plan', () => {
     ['simd', 'fast', "'strict' | 'relaxed', and is fast"],
     ['fusion', true, "'off' | 'on', and is true"],
     ['lifetimes', 'long', "'short' | 'plain', and is long"],
+    ['schedule', { name: 'mine' }, 'a name, or what makeSchedule returns, and is an object'],
+    ['placement', 0.5, 'a list of devices, one a stage, and is 0.5'],
+    ['partition.cuts', 'layer.1', 'a list of names, and is layer.1'],
+    ['partition.cuts', [1], 'a list of names, and is a list'],
+    ['partition.cuts', null, 'a list of names, and is null'],
+    ['l2', { lambda: 0.1, parameters: 'w' }, '{ lambda, parameters }, a number and names, and is an object'],
+    ['l2', { lambda: '0.1', parameters: ['w'] }, '{ lambda, parameters }, a number and names'],
+    ['costs', {}, 'a cost model, and is an object'],
+    ['cluster', 2, 'devices, with costs and links, and is 2'],
   ])('refuses %s %j', (option, value, message) => {
-    const change = option === 'partition.balance' ? { partition: { balance: value } } : { [option]: value };
+    const [name, within] = option.split('.') as [string, string?];
+    const change = { [name]: within === undefined ? value : { [within]: value } };
     expect(planWith(change)).toThrow(
       expect.objectContaining({ code: 'options-invalid', message: expect.stringContaining(message) }),
     );
