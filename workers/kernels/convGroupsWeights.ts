@@ -1,13 +1,17 @@
 // The weights' gradient of convolutions of few channels a group, four groups at once (groupFrames.ts): up to ten taps of a channel
 // and an output are the sums of a loop over a band's pixels. Taps are taken a row after the other, of short rows two or three rows.
 //
-// Order of every sum: of each sample, slice and band, in ascending order, the pixels of the band in row-major order, from zero (those
-// over the edge among them); what a band gives is then added once.
+// Order of every sum: of each sample, slice and band, in ascending order, as many rows of the band as have no more than 256 pixels, or
+// 256 pixels of a longer row: their pixels in row-major order, from zero (those over the edge among them); what they give is then
+// added once.
 //
 // Workspace, in bytes:  [frame][dy of a band][where rows of taps lie, rounded up to 16][sums]
 import { multiplyAdd } from './fused';
 import { bandColumns, bandRows, fillFrame, reached, weaveBand } from './groupFrames';
 import { toLane, unweave } from './planes';
+
+/** Pixels of a sum from zero: longer ones lose digits. */
+const MOST = 256;
 
 @inline
 function roundUp(bytes: i32): i32 {
@@ -168,6 +172,20 @@ function taps(
   }
 }
 
+/** All taps of one output, a few rows of the band at a time. */
+function bandTaps(
+  lines: i32, kw: i32, dw: i32, nh: i32, nw: i32, frame: usize, places: usize, step: usize, row: usize, dy: usize, to: usize,
+): void {
+  const high = max(1, MOST / nw);
+  for (let j = 0; j < nh; j += high) {
+    for (let k = 0; k < nw; k += MOST) {
+      const at = frame + <usize>j * row + <usize>k * step;
+      const pixels = dy + <usize>(j * nw + k) * 16;
+      taps(lines, kw, dw, min(high, nh - j), min(MOST, nw - k), at, places, step, row, pixels, to);
+    }
+  }
+}
+
 export function weightGradByGroups(
   N: i32, groups: i32, c: i32, D: i32, H: i32, W: i32, o: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32,
   pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, x: usize, dy: usize, dweight: usize, ws: usize,
@@ -213,7 +231,7 @@ export function weightGradByGroups(
             let to = totals;
             for (let i = 0; i < o; i++) {
               weaveBand(nh, nw, ow, from, e1, e2, e3, band);
-              taps(lines, kw, dw, nh, nw, ws, places, <usize>sw * 16, <usize>(sh * width) * 16, band, to);
+              bandTaps(lines, kw, dw, nh, nw, ws, places, <usize>sw * 16, <usize>(sh * width) * 16, band, to);
               from += plane;
               to += <usize>depth * 16;
             }
