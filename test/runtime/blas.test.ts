@@ -110,19 +110,19 @@ const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Sha
     'an input gradient by single elements',
     'convInputGrad',
     [
-      [2, 24, 9, 8],
+      [2, 24, 19, 17],
       [24, 32, 1, 1],
     ],
-    { ...conv(2), inputShape: [2, 32, 9, 8] },
+    { ...conv(2), inputShape: [2, 32, 19, 17] },
   ],
   [
     'an input gradient of groups',
     'convInputGrad',
     [
-      [2, 32, 7, 7],
+      [2, 32, 14, 14],
       [32, 8, 3, 3],
     ],
-    { ...conv(2, { stride: 2, pad: 1, groups: 2 }), inputShape: [2, 16, 14, 14] },
+    { ...conv(2, { stride: 2, pad: 1, groups: 2 }), inputShape: [2, 16, 28, 28] },
   ],
   [
     'a weight gradient',
@@ -180,17 +180,17 @@ const cases: readonly (readonly [title: string, op: OpName, shapes: readonly Sha
     'one of groups, by strides and apart along the width',
     'convInputGrad',
     [
-      [9, 16, 9, 9],
-      [16, 4, 3, 3],
+      [9, 32, 9, 9],
+      [32, 16, 3, 3],
     ],
-    { ...conv(2, { stride: 2, pad: 3, groups: 2 }), dilation: [1, 2], inputShape: [9, 8, 14, 15] },
+    { ...conv(2, { stride: 2, pad: 3, groups: 2 }), dilation: [1, 2], inputShape: [9, 32, 14, 15] },
   ],
   [
     'one of outputs that nothing reaches',
     'convInputGrad',
     [
-      [16, 8, 14, 15],
-      [8, 8, 3, 3],
+      [16, 16, 14, 15],
+      [16, 8, 3, 3],
     ],
     { ...conv(2, { pad: 5 }), inputShape: [16, 8, 6, 7] },
   ],

@@ -25,24 +25,22 @@ const isWorthIt = (m: number, n: number, k: number): boolean =>
   2 * m * n * k >= leastNativeFlops && m >= leastNativeRows;
 
 /**
- * Of a convolution and its weights' gradient, a sample and group: our kernels take columns from where the image lies, a native
- * product has them built, which only pays where enough outputs share them.
+ * Of a convolution and its gradients, a sample and group: our kernels take the image from where it lies or pack it once, a native
+ * product has windows copied, which only pays where enough outputs share them.
  */
 export const leastNativeConvFlops = 2 ** 18;
-const leastNativeOutputs = { conv: 8, convWeightGrad: 16 };
-/** Of a weights' gradient, whose columns have so many rows: for fewer our kernel packs nothing. */
+const leastNativeOutputs = { conv: 8, convInputGrad: 8, convWeightGrad: 16 };
+/** Of a weights' gradient, whose windows have so many rows: for fewer our kernel packs nothing. */
 const leastNativeDepth = 16;
 
 type ConvKernel = keyof typeof nativeConv;
 
 function isConvWorthIt(kernel: ConvKernel, sizes: ConvSizes): boolean {
   const { outputs, depth, pixels } = productOf(sizes);
-  // Ours builds columns too, but for that of many channels.
-  if (kernel === 'convInputGrad') return isWorthIt(outputs, pixels, depth);
   return (
     2 * outputs * pixels * depth >= leastNativeConvFlops &&
     outputs >= leastNativeOutputs[kernel] &&
-    (kernel === 'conv' || depth >= leastNativeDepth)
+    (kernel !== 'convWeightGrad' || depth >= leastNativeDepth)
   );
 }
 
