@@ -62,21 +62,22 @@ function reaching(c: Conv, { turned, source }: Sides, axis: number, at: number):
     .sort((a, b) => a[1] - b[1]);
 }
 
-/** Products of one result in the stated order: as many rows of taps a block as have 256 products, one at least. */
+/** Products of one result in the stated order: as many rows of taps a block as have 256 products, or 256 of a longer row. */
 function blocksOf(c: Conv, sides: Sides, at: Triple): { tap: Triple; place: Triple; channel: number }[][] {
   const [slices, rows, columns] = [0, 1, 2].map((axis) => reaching(c, sides, axis, at[axis]!));
   const run = columns!.length * sides.c;
   const block = run === 0 ? 1 : Math.max(1, Math.floor(256 / run));
   return slices!.flatMap(([p, z]) =>
-    range(Math.ceil(rows!.length / block)).map((i) =>
-      rows!
+    range(Math.ceil(rows!.length / block)).flatMap((i) => {
+      const products = rows!
         .slice(i * block, (i + 1) * block)
         .flatMap(([q, y]) =>
           columns!.flatMap(([r, x]) =>
             range(sides.c).map((channel) => ({ tap: [p, q, r] as Triple, place: [z, y, x] as Triple, channel })),
           ),
-        ),
-    ),
+        );
+      return range(Math.ceil(products.length / 256)).map((j) => products.slice(256 * j, 256 * (j + 1)));
+    }),
   );
 }
 
@@ -127,8 +128,9 @@ const sizeOf = (c: Conv, sides: Sides) => c.N * sides.rows * (c.groups ?? 1) * v
 
 /** Exact bytes of this way: four tiles, the reach of each pixel, filters in pairs, and a group of samples. */
 function workspaceOf(c: Conv, { rows, c: channels, source, result }: Sides): number {
-  const filters = 2 * Math.ceil(rows / 2) * channels * volume(c.k) * 4;
-  const group = volume(source) * channels * (c.N > 8 ? 64 : 32);
+  const wide = c.N > 4 ? 2 : 16;
+  const filters = wide * Math.ceil(rows / wide) * channels * volume(c.k) * 4;
+  const group = volume(source) * channels * (c.N > 8 ? 64 : c.N > 4 ? 32 : 8);
   return 512 + 32 * volume(result) + Math.ceil(filters / 16) * 16 + group;
 }
 
@@ -162,13 +164,16 @@ const CASES: Conv[] = [
   { N: 12, C: 3, O: 5, size: [2, 3, 2], k: [3, 3, 3], p: [1, 1, 1] },
   { N: 8, C: 4, O: 3, size: [3, 2, 3], k: [3, 2, 3], s: [2, 1, 2], p: [1, 1, 1], d: [1, 1, 1] },
   { N: 16, C: 40, O: 90, size: plane(3, 3), k: same, p: around },
+  { N: 9, C: 600, O: 3, size: plane(1, 1), k: plane(1, 1) },
+  { N: 5, C: 130, O: 20, size: plane(2, 2), k: same, p: around },
 ];
+const FEW: Conv[] = [1, 2, 3, 4].flatMap((N) => CASES.map((c) => ({ ...c, N })));
 
 describe.each([
   ['outputs', false],
   ['the input’s gradient', true],
 ] as const)('samples as lanes, %s', (_, turned) => {
-  it.each(CASES)('add taps that reach the image, row by row in blocks of 256 products: %j', (c) => {
+  it.each([...CASES, ...FEW])('add taps that reach the image, row by row in blocks of 256 products: %j', (c) => {
     const sides = sidesOf(c, turned);
     const [source, weight] = [sourceOf(c, sides), weightsOf(c)];
     const actual = kernel(c, sides, source, weight);

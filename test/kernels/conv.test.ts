@@ -187,7 +187,7 @@ it.each([
 });
 
 it('an input gradient by filters turned around adds blocks of 256 outputs and taps, taps last to first, each from zero', () => {
-  const [C, O, H, W, k] = [8, 31, 4, 5, 3];
+  const [C, O, H, W, k] = [8, 31, 23, 24, 3];
   const ints = [1, C, 1, H, W, O, 1, k, k, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, H, W];
   const weight = normal(O * C * k * k, 1);
   const dy = normal(O * H * W, 2);
@@ -247,7 +247,7 @@ function inputGradOfPixel(
 }
 
 it('an input gradient pixel by pixel adds the outputs of taps in order, a run or 256 of them from zero', () => {
-  const [C, O, size, k] = [16, 23, 9, 5];
+  const [C, O, size, k] = [16, 23, 31, 5];
   const out = size - k + 1;
   const ints = [1, C, 1, size, size, O, 1, k, k, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, out, out];
   const weight = normal(O * C * k * k, 1);

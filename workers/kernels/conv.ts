@@ -4,7 +4,7 @@
 //   input grad    dx[n, g]  = cols⁻¹(w[g]ᵀ · dy[n, g])       cols⁻¹ adds overlapping windows in row-major order, or
 //                           = w′[g] · cols(dy[n, g])         w′: filters transposed and turned around, or
 //                           = pixel by pixel of the taps that reach it (convPixels.ts)
-//                 both, of many samples of small images: of the taps that reach, sixteen samples at once (convBySamples.ts)
+//                 both, of small images: of the taps that reach, sixteen samples at once (convBySamples.ts)
 //   weight grad   dw[g]    += dy[n, g] · cols(x[n, g])ᵀ      samples in ascending order, or
 //                           tap by tap over the pixels of several samples (convWeightPixels.ts)
 // Windows may hang over any edge; the padding behind an axis follows from its output size. A convolution by windows of one
@@ -117,25 +117,24 @@ function matrixWork(
 }
 
 /**
- * Whether outputs, or the input's gradient (`turning`), have samples for lanes: where that takes a tenth less, and samples are not so
- * few that packing filters shows.
+ * Whether outputs, or the input's gradient (`turning`), have samples for lanes: where that takes a tenth less of sixteen samples. How many
+ * there are is no matter: terms of a large batch have the bits of those of microbatches.
  */
 function isBySamples(
-  turning: bool, N: i32, o: i32, c: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
+  turning: bool, o: i32, c: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, pd: i32, ph: i32, pw: i32,
   dd: i32, dh: i32, dw: i32, D: i32, H: i32, W: i32, od: i32, oh: i32, ow: i32,
 ): bool {
   const plain = isPlain(kd, kh, kw, sd, sh, sw, pd, ph, pw, D, H, W, od, oh, ow);
-  const few = plain ? 8 : 4;
-  if (N < few || dw != 1 || (turning && (sd | sh | sw) != 1 && (dd | dh) != 1)) return false;
+  if (dw != 1 || (turning && (sd | sh | sw) != 1 && (dd | dh) != 1)) return false;
   const turned = turning && !plain && isTurned(kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, c, D, H, W, od, oh, ow);
   const byPixels = turning && isByPixels(kd, kh, kw, sd, sh, sw, dd, dh, dw, c, turned);
-  const reach = <f64>reached(D, od, kd, sd, pd, dd) * reached(H, oh, kh, sh, ph, dh) * reached(W, ow, kw, sw, pw, 1);
+  const taps = <f64>reached(D, od, kd, sd, pd, dd) * reached(H, oh, kh, sh, ph, dh) * reached(W, ow, kw, sw, pw, 1);
   const volume = D * H * W;
   const pixels = od * oh * ow;
   // Nothing shows of packing from rows of whole panels; rows' ends in the midst of panels take longest.
   const packing = sw > 1 ? 10 : ((turning ? W : ow) & 15) == 0 ? 0 : 25;
-  const others = N * matrixWork(turning, plain, turned, byPixels, packing, o, c, kd * kh * kw, reach, volume, pixels);
-  const work = turning ? samplesWork(N, c, o, reach, pixels, volume) : samplesWork(N, o, c, reach, volume, pixels);
+  const others = matrixWork(turning, plain, turned, byPixels, packing, o, c, kd * kh * kw, taps, volume, pixels);
+  const work = turning ? samplesWork(c, o, taps, pixels, volume) : samplesWork(o, c, taps, volume, pixels);
   return 10 * work < 9 * others;
 }
 
@@ -174,7 +173,7 @@ export function convWorkspace(
   if (narrow && (plain || !areQuads(sw, ow))) return plain ? 0 : depth * pixels * 4;
   const c = C / groups;
   const turning = kind == 1;
-  if (kind != 2 && isBySamples(turning, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
+  if (kind != 2 && isBySamples(turning, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
     const volume = D * H * W;
     if (turning) return samplesWorkspace(N, c, o, kd * kh * kw, pixels, volume);
     return samplesWorkspace(N, o, c, kd * kh * kw, volume, pixels);
@@ -267,7 +266,7 @@ export function conv(
     );
     return;
   }
-  if (isBySamples(false, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
+  if (isBySamples(false, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
     convBySamples(
       false, N, groups, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, D, H, W, od, oh, ow, x, w, bias, y, ws,
     );
@@ -321,7 +320,7 @@ export function convInputGrad(
     );
     return;
   }
-  if (isBySamples(true, N, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
+  if (isBySamples(true, o, c, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, D, H, W, od, oh, ow)) {
     convBySamples(
       true, N, groups, c, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, od, oh, ow, D, H, W, dy, w, usize.MAX_VALUE, dx, ws,
     );

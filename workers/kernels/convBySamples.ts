@@ -7,21 +7,27 @@
 //
 // the second with taps from last to first, so that it goes through dy in ascending order. "Source" is x or dy, "result" y or dx.
 //
-// Order of every sum: taps that reach the source in that order, the source's channels of each; of a slice of taps, as many rows as
-// have no more than KC products, one at least, are added from zero, and such blocks in order. Taps in the padding are not added: a
-// weight that is not finite does not show there.
+// Of up to four samples the same runs go the other way round: two samples are the rows, sixteen filters the columns. So a sample's bits
+// are the same in any company, whichever way it goes; only the time is not.
 //
-// Workspace: [tiles of some pixels][reach of each pixel][filters of a group in pairs][a group of samples], each in whole 16 bytes.
+// Order of every sum: taps that reach the source in that order, the source's channels of each; of a slice of taps, as many rows as
+// have no more than KC products, or KC products of a longer row, are added from zero, and such blocks in order. Taps in the padding are
+// not added: a weight that is not finite does not show there.
+//
+// Workspace: [tiles of some pixels][reach of each pixel][filters of a group in pairs][a group of samples], or [… in sixteens][a pair of
+// samples], all but the last in whole 16 bytes.
 import { packSamples } from './convSamples';
 import { tileOfRuns2x16, tileOfRuns4x8 } from './convSamplesTile';
+import { tapsBefore, tapsOf } from './convPixels';
 import { KC } from './gemm';
-import { storeTail, transposeVectors } from './lanes';
+import { gather4, loadTail, storeTail, transposeVectors } from './lanes';
 
 const TILE = 128; // bytes of a tile of two or four results of sixteen or eight samples
 const PIXELS = 4; // tiles at a time
 const MOST = 1 << 20; // bytes of a packed group, in the second cache, and of what is known of pixels
 const REACH = 32; // bytes of what is known of a pixel
 const FILTERS = 16384; // bytes of filters that stay in the first cache
+const FEW = 4; // samples that go by pairs: lanes would mostly be empty
 
 /** Taps of all outputs along an axis that reach the image. */
 export function reached(size: i32, outputs: i32, taps: i32, s: i32, p: i32, d: i32): i32 {
@@ -48,34 +54,20 @@ function roundUp(bytes: i32): i32 {
 
 /** Exact bytes for m results of c channels of the source, by `taps`. */
 export function samplesWorkspace(N: i32, m: i32, c: i32, taps: i32, source: i32, results: i32): i32 {
-  return PIXELS * TILE + results * REACH + roundUp(((m + 1) & ~1) * c * taps * 4) + source * c * lanesOf(N) * 4;
+  const few = N <= FEW;
+  const rows = few ? (m + 15) & ~15 : (m + 1) & ~1;
+  return PIXELS * TILE + results * REACH + roundUp(rows * c * taps * 4) + source * c * (few ? 2 : lanesOf(N)) * 4;
 }
 
 /**
- * What all samples take, in tenths of a multiply-add, for m results of c channels of the source: `reach` taps of all pixels and the
- * lanes' and tiles' padding, a result for twelve of them and a packed element for four. Infinite if lanes cannot be samples.
+ * What a sample of sixteen takes, in tenths of a multiply-add, for m results of c channels of the source: `reach` taps of all pixels
+ * and the tiles' padding, a result for twelve of them and a packed element for four. Infinite if lanes cannot be samples. Not a matter
+ * of how many samples there are: their bits would be.
  */
-export function samplesWork(N: i32, m: i32, c: i32, reach: f64, source: i32, results: i32): f64 {
-  if (<i64>source * c * lanesOf(N) * 4 > MOST || <i64>results * REACH > MOST) return Infinity;
-  const rest = (N - 1) % 16 + 1;
-  const samples = N - rest + lanesOf(rest);
-  const rows = <f64>(N > 8 ? (m + 1) & ~1 : (m + 3) & ~3);
-  const packed = <f64>source * c;
-  return samples * (10 * rows * (reach * c + <f64>12 * results) + 40 * packed);
-}
-
-/** Taps of a phase along an axis. */
-@inline
-function tapsOf(phase: i32, taps: i32, stride: i32): i32 {
-  return (taps - phase + stride - 1) / stride;
-}
-
-/** Taps of all phases before one. */
-@inline
-function tapsBefore(phase: i32, taps: i32, stride: i32): i32 {
-  let n = 0;
-  for (let f = 0; f < phase; f++) n += tapsOf(f, taps, stride);
-  return n;
+export function samplesWork(m: i32, c: i32, reach: f64, source: i32, results: i32): f64 {
+  if (<i64>source * c * 64 > MOST || <i64>results * REACH > MOST) return Infinity;
+  const rows = <f64>((m + 1) & ~1);
+  return 10 * rows * (reach * c + <f64>12 * results) + 40 * <f64>source * c;
 }
 
 /** The source's place of the first of `taps` taps, which may lie outside. */
@@ -139,29 +131,40 @@ function reaches(
   }
 }
 
-/** A tap's weights of c channels of a pair of filters → [c][2]. */
+/** Of c channels two elements each, `second` bytes apart → [c][2]: of a pair of filters, or of samples. */
 @inline
-function packPair(paired: bool, c: i32, w: usize, row: usize, channel: usize, out: usize): void {
-  const second = paired ? row : 0;
+function packPair(c: i32, from: usize, second: usize, channel: usize, out: usize): void {
   for (; c > 0; c--) {
-    const v = v128.load_zero<u32>(w);
-    v128.store_lane<u64>(out, v128.load_lane<u32>(w + second, v, 1), 0);
-    w += channel;
+    const v = v128.load_zero<u32>(from);
+    v128.store_lane<u64>(out, v128.load_lane<u32>(from + second, v, 1), 0);
+    from += channel;
     out += 8;
   }
 }
 
+/** A tap's weights of c channels of n filters → [c][16], zeros behind the n. */
+function packSixteen(n: i32, c: i32, w: usize, row: usize, channel: usize, out: usize): void {
+  for (; c > 0; c--) {
+    for (let j = 0; j < 16; j += 4) {
+      v128.store(out, j < n ? gather4(w + <usize>j * row, row, n - j) : f32x4.splat(0));
+      out += 16;
+    }
+    w += channel;
+  }
+}
+
 /**
- * m filters of c channels → [pair][phase][tap][c][2]: `row` bytes from filter to filter, `channel` from channel to channel. Turned,
- * the taps of a phase from last to first; otherwise there is one phase.
+ * m filters of c channels → [pair, or sixteen][phase][tap][c][2, or 16]: `row` bytes from filter to filter, `channel` from channel to
+ * channel. Turned, the taps of a phase from last to first; otherwise there is one phase.
  */
 function packFilters(
-  turned: bool, m: i32, c: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, w: usize, row: usize, channel: usize,
-  out: usize,
+  few: bool, turned: bool, m: i32, c: i32, kd: i32, kh: i32, kw: i32, sd: i32, sh: i32, sw: i32, w: usize, row: usize,
+  channel: usize, out: usize,
 ): void {
   if (!turned) sd = sh = sw = 1;
-  const tap = <usize>c * 8;
-  for (; m > 0; m -= 2) {
+  const wide = few ? 16 : 2;
+  const tap = <usize>(c * wide) * 4;
+  for (; m > 0; m -= wide) {
     for (let fz = 0; fz < sd; fz++) {
       for (let fy = 0; fy < sh; fy++) {
         for (let fx = 0; fx < sw; fx++) {
@@ -174,7 +177,9 @@ function packFilters(
               const q = fy + sh * (turned ? K - 1 - j : j);
               for (let l = 0; l < L; l++) {
                 const r = fx + sw * (turned ? L - 1 - l : l);
-                packPair(m > 1, c, w + <usize>((p * kh + q) * kw + r) * 4, row, channel, out);
+                const from = w + <usize>((p * kh + q) * kw + r) * 4;
+                if (few) packSixteen(min(m, 16), c, from, row, channel, out);
+                else packPair(c, from, m > 1 ? row : 0, channel, out);
                 out += tap;
               }
             }
@@ -182,14 +187,27 @@ function packFilters(
         }
       }
     }
-    w += 2 * row;
+    w += <usize>wide * row;
   }
 }
 
-/** The tile of a pixel: of one pair of filters for sixteen samples, of two, `pair` bytes apart, for eight. */
+/** A pair of samples, `second` bytes apart, of c channels of `pixels` → [pixels][c][2]. */
+function packPixels(c: i32, pixels: i32, x: usize, second: usize, out: usize): void {
+  const plane = <usize>pixels * 4;
+  for (; pixels > 0; pixels--) {
+    packPair(c, x, second, plane, out);
+    x += 4;
+    out += <usize>c * 8;
+  }
+}
+
+/**
+ * A tile over all slices and rows of a pixel's reach: runs of A's pairs from a on, and of B's rows of two or four vectors from b on.
+ * Two pairs, `pair` bytes apart, of rows of eight.
+ */
 @inline
-function tileOfPixel(
-  lanes: i32, reach: usize, filters: usize, pair: usize, group: usize, bRow: usize, bSlice: usize, tile: usize,
+function tileOfReach(
+  lanes: i32, reach: usize, a: usize, aRow: usize, aSlice: usize, pair: usize, b: usize, bRow: usize, bSlice: usize, tile: usize,
 ): void {
   let slices = load<i32>(reach, 16);
   if (slices <= 0) {
@@ -199,27 +217,47 @@ function tileOfPixel(
   const width = <usize>lanes * 4;
   const run = load<i32>(reach, 8);
   const rows = load<i32>(reach, 12);
-  const aRow = <usize>load<i32>(reach, 20);
   const block = load<i32>(reach, 28);
-  const aSkip = aRow - <usize>run * 8;
-  const bSkip = bRow - <usize>(run & ~3) * width;
-  let a = filters + <usize>load<i32>(reach);
-  let b = group + <usize>load<i32>(reach, 4) * width;
   let add = false;
   for (; slices > 0; slices--) {
     let aBlock = a;
     let bBlock = b;
     for (let left = rows; left > 0; left -= block) {
       const runs = min(left, block);
-      if (lanes == 16) tileOfRuns2x16(runs, run, aBlock, aSkip, bBlock, bSkip, tile, add);
-      else tileOfRuns4x8(runs, run, aBlock, aSkip, pair, bBlock, bSkip, tile, add);
+      for (let from = 0; from < run; from += KC) {
+        // One run, unless all of it is a part.
+        const k = min(KC, run - from);
+        const at = aBlock + <usize>from * 8;
+        const to = bBlock + <usize>from * width;
+        const bSkip = bRow - <usize>(k & ~3) * width;
+        if (lanes == 16) tileOfRuns2x16(runs, k, at, aRow - <usize>k * 8, to, bSkip, tile, add);
+        else tileOfRuns4x8(runs, k, at, aRow - <usize>k * 8, pair, to, bSkip, tile, add);
+        add = true;
+      }
       aBlock += <usize>block * aRow;
       bBlock += <usize>block * bRow;
-      add = true;
     }
-    a += <usize>load<i32>(reach, 24);
+    a += aSlice;
     b += bSlice;
   }
+}
+
+/** The tile of a pixel: of one pair of filters for sixteen samples, of two, `pair` bytes apart, for eight. */
+@inline
+function tileOfPixel(
+  lanes: i32, reach: usize, filters: usize, pair: usize, group: usize, bRow: usize, bSlice: usize, tile: usize,
+): void {
+  const a = filters + <usize>load<i32>(reach);
+  const b = group + <usize>load<i32>(reach, 4) * <usize>(lanes * 4);
+  tileOfReach(lanes, reach, a, <usize>load<i32>(reach, 20), <usize>load<i32>(reach, 24), pair, b, bRow, bSlice, tile);
+}
+
+/** The other way round: of a pair of samples for sixteen filters, whose elements take eight times a pair's bytes. */
+@inline
+function tileOfSixteen(reach: usize, samples: usize, aRow: usize, aSlice: usize, filters: usize, tile: usize): void {
+  const a = samples + <usize>load<i32>(reach, 4) * 8;
+  const b = filters + <usize>load<i32>(reach) * 8;
+  tileOfReach(16, reach, a, aRow, aSlice, 0, b, <usize>load<i32>(reach, 20) * 8, <usize>load<i32>(reach, 24) * 8, tile);
 }
 
 /** n pixels (up to four at a time) of four samples of a result, of which m exist, plus bias. */
@@ -309,6 +347,59 @@ function group8(
   group(8, n, m, pair, pixels, packed, reach, filters, bRow, bSlice, tile, bias, y, step);
 }
 
+/** Tiles of n pixels of a pair of samples, of which `count` exist → up to sixteen results, `plane` bytes apart. */
+function spillSixteen(
+  n: i32, count: i32, results: i32, tile: usize, bias: usize, y: usize, plane: usize, step: usize,
+): void {
+  for (let s = 0; s < count; s++) {
+    let from = tile + <usize>s * 64;
+    let to = y + <usize>s * step;
+    let biases = bias;
+    for (let left = results; left > 0; left -= 4) {
+      let b = f32x4.splat(-0.0);
+      if (bias != usize.MAX_VALUE) {
+        b = left >= 4 ? v128.load(biases) : loadTail(biases, left);
+        biases += 16;
+      }
+      const v0 = f32x4.add(v128.load(from), b);
+      const v1 = f32x4.add(v128.load(from, TILE), b);
+      const v2 = f32x4.add(v128.load(from, 2 * TILE), b);
+      const v3 = f32x4.add(v128.load(from, 3 * TILE), b);
+      if (n >= 4 && left >= 4) {
+        transposeVectors(v0, v1, v2, v3, to, plane);
+      } else {
+        transposeVectors(v0, v1, v2, v3, from, TILE);
+        for (let i = 0; i < min(left, 4); i++) {
+          const v = v128.load(from + <usize>i * TILE);
+          if (n >= 4) v128.store(to + <usize>i * plane, v);
+          else storeTail(to + <usize>i * plane, n, v);
+        }
+      }
+      from += 16;
+      to += 4 * plane;
+    }
+  }
+}
+
+/** All results of a packed pair of samples; filters, of so many bytes a sixteen. */
+function pairOfSamples(
+  count: i32, m: i32, sixteen: usize, pixels: i32, packed: usize, reach: usize, filters: usize, aRow: usize, aSlice: usize,
+  tile: usize, bias: usize, y: usize, step: usize,
+): void {
+  const plane = <usize>pixels * 4;
+  for (let i = 0; i < m; i += 16) {
+    for (let at = 0; at < pixels; at += PIXELS) {
+      const n = min(PIXELS, pixels - at);
+      for (let t = 0; t < n; t++) {
+        tileOfSixteen(reach + <usize>((at + t) * REACH), packed, aRow, aSlice, filters, tile + <usize>t * TILE);
+      }
+      const b = bias == usize.MAX_VALUE ? bias : bias + <usize>i * 4;
+      spillSixteen(n, count, min(16, m - i), tile, b, y + <usize>i * plane + <usize>at * 4, plane, step);
+    }
+    filters += sixteen;
+  }
+}
+
 /**
  * m results of RD × RH × RW a sample and group, plus bias (or -1), from c channels of SD × SH × SW; `turned`: the input's gradient.
  * Without dilation along the last axis, nor with strides if turned.
@@ -323,7 +414,8 @@ export function convBySamples(
   const pixels = RD * RH * RW;
   const reach = ws + PIXELS * TILE;
   const filters = reach + <usize>(pixels * REACH);
-  const packed = filters + <usize>roundUp(((m + 1) & ~1) * c * taps * 4);
+  const few = N <= FEW;
+  const packed = filters + <usize>roundUp((few ? (m + 15) & ~15 : (m + 1) & ~1) * c * taps * 4);
   const xStep = <usize>(groups * c * source) * 4;
   const yStep = <usize>(groups * m * pixels) * 4;
   const pair = <usize>(c * taps) * 8;
@@ -332,8 +424,15 @@ export function convBySamples(
   for (let g = 0; g < groups; g++) {
     const rowStep = turned ? filter : <usize>c * filter;
     const channelStep = turned ? <usize>m * filter : filter;
-    packFilters(turned, m, c, kd, kh, kw, sd, sh, sw, w, rowStep, channelStep, filters);
-    for (let n = 0; n < N; n += 16) {
+    packFilters(few, turned, m, c, kd, kh, kw, sd, sh, sw, w, rowStep, channelStep, filters);
+    for (let n = 0; few && n < N; n += 2) {
+      const count = min(2, N - n);
+      const row = <usize>(dh * SW * c) * 8;
+      const slice = <usize>(dd * SH * SW * c) * 8;
+      packPixels(c, source, x + <usize>n * xStep, count > 1 ? xStep : 0, packed);
+      pairOfSamples(count, m, 8 * pair, pixels, packed, reach, filters, row, slice, ws, bias, y + <usize>n * yStep, yStep);
+    }
+    for (let n = 0; !few && n < N; n += 16) {
       const lanes = lanesOf(N - n);
       const count = min(lanes, N - n);
       const from = x + <usize>n * xStep;

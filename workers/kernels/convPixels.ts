@@ -14,7 +14,7 @@ const TILE = 256; // bytes of four pixels of sixteen channels
 
 /** Taps of a phase along an axis. */
 @inline
-function tapsOf(phase: i32, taps: i32, stride: i32): i32 {
+export function tapsOf(phase: i32, taps: i32, stride: i32): i32 {
   return (taps - phase + stride - 1) / stride;
 }
 
@@ -127,7 +127,7 @@ function spillFour(n: i32, tile: usize, second: usize, dx: usize, plane: usize):
 
 /** Taps of all phases before one. */
 @inline
-function tapsBefore(phase: i32, taps: i32, stride: i32): i32 {
+export function tapsBefore(phase: i32, taps: i32, stride: i32): i32 {
   let n = 0;
   for (let f = 0; f < phase; f++) n += tapsOf(f, taps, stride);
   return n;

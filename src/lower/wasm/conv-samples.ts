@@ -1,6 +1,6 @@
 import { elementCount } from '../../core/types.ts';
 import type { ConvAttrs, ConvGeometry } from '../../ops/conv.ts';
-import { begins, tapsAlong } from '../../ops/window.ts';
+import { begins } from '../../ops/window.ts';
 
 /** How a convolution goes that has no samples for lanes: the input's gradient back from columns, by turned filters or by pixels. */
 export type MatrixWay = 'plain' | 'outputs' | 'columns' | 'turned' | 'pixels';
@@ -9,8 +9,10 @@ const mostBytes = 1 << 20;
 const bytesOfReach = 32;
 const bytesOfTiles = 512;
 
-/** Samples a group: sixteen, or eight if that holds them all. */
-const lanesOf = (samples: number): number => (samples > 8 ? 16 : 8);
+/** Samples that go by pairs. */
+const few = 4;
+/** Samples a group: sixteen, or eight or two if that holds them all. */
+const lanesOf = (samples: number): number => (samples > 8 ? 16 : samples > few ? 8 : 2);
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 /** Results of a group and the channels that they are summed from, each with its pixels. */
@@ -29,19 +31,16 @@ function sidesOf({ c, o, size, out }: ConvGeometry, { groups }: ConvAttrs, way: 
  */
 export function isBySamples(g: ConvGeometry, attrs: ConvAttrs, way: MatrixWay, isGradient: boolean): boolean {
   const { stride, dilation } = attrs;
-  if (g.n < (way === 'plain' ? 8 : 4) || dilation.at(-1) !== 1) return false;
+  if (dilation.at(-1) !== 1) return false;
   if (isGradient && stride.some((s) => s !== 1) && dilation.some((d) => d !== 1)) return false;
   const { rows, from, results, source, columns } = sidesOf(g, attrs, way, isGradient);
-  const lanes = lanesOf(g.n);
-  if (source * from * lanes * 4 > mostBytes || results * bytesOfReach > mostBytes) return false;
+  if (source * from * 64 > mostBytes || results * bytesOfReach > mostBytes) return false;
+  const before = begins(attrs);
   const reach = g.size.reduce(
-    (n, size, a) => n * tapsAlong(size, g.out[a]!, g.kernel[a]!, stride[a]!, begins(attrs)[a]!, dilation[a]!).length,
+    (n, size, a) => n * reached(size, g.out[a]!, g.kernel[a]!, stride[a]!, before[a]!, dilation[a]!),
     1,
   );
-  const rest = ((g.n - 1) % 16) + 1;
-  const samples = g.n - rest + lanesOf(rest);
-  const tiled = roundUp(rows, g.n > 8 ? 2 : 4);
-  const work = samples * (10 * tiled * (reach * from + 12 * results) + 40 * source * from);
+  const work = 10 * roundUp(rows, 2) * (reach * from + 12 * results) + 40 * source * from;
   const columnWork = elementCount(g.kernel) * columns;
   const packing = stride.at(-1)! > 1 ? 10 : (isGradient ? g.size : g.out).at(-1)! % 16 === 0 ? 0 : 25;
   const byPanels = columnWork * from * (10 * rows + packing) + 70 * results * rows + 10000;
@@ -52,12 +51,30 @@ export function isBySamples(g: ConvGeometry, attrs: ConvAttrs, way: MatrixWay, i
     turned: byPanels,
     pixels: 13 * reach * rows * from + 120 * results * rows + 10000,
   };
-  return 10 * work < 9 * g.n * others[way];
+  return 10 * work < 9 * others[way];
 }
 
-/** `[tiles of some pixels][reach of each pixel][filters of a group in pairs][a group of samples]`. */
+/** Taps of all outputs along an axis that reach the image. */
+function reached(
+  size: number,
+  outputs: number,
+  taps: number,
+  stride: number,
+  before: number,
+  dilation: number,
+): number {
+  let n = 0;
+  for (let tap = 0; tap < taps; tap++) {
+    const first = Math.max(0, Math.ceil((before - tap * dilation) / stride));
+    const behind = Math.min(outputs, Math.floor((size - 1 + before - tap * dilation) / stride) + 1);
+    n += Math.max(0, behind - first);
+  }
+  return n;
+}
+
+/** `[tiles of some pixels][reach of each pixel][filters of a group in pairs, or sixteens][a group of samples, or a pair]`. */
 export function samplesBytes(g: ConvGeometry, attrs: ConvAttrs, isGradient: boolean): number {
   const { rows, from, results, source } = sidesOf(g, attrs, 'outputs', isGradient);
-  const filters = roundUp(roundUp(rows, 2) * from * elementCount(g.kernel) * 4, 16);
+  const filters = roundUp(roundUp(rows, g.n > few ? 2 : 16) * from * elementCount(g.kernel) * 4, 16);
   return bytesOfTiles + results * bytesOfReach + filters + source * from * lanesOf(g.n) * 4;
 }
