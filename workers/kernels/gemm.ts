@@ -256,7 +256,7 @@ function tall(
 /**
  * Whether A stays where it lies, and B if its rows are contiguous. Of a narrow C, packing and the rest of a tile cost more than
  * the product, but for 5 to 8 columns that are packed anyway. Of more columns, whole tiles take contiguous rows of A alone,
- * enough of them to matter; from 64 columns on, packing A is a small part of the product.
+ * enough of them to matter; beyond 64 columns, packing A is a small part of the product.
  */
 @inline
 function isDirect(M: i32, N: i32, K: i32, aCol: usize, bCol: usize): bool {

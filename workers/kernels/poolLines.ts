@@ -19,7 +19,7 @@ function better(aware: bool, v: v128, best: v128, where: v128): v128 {
 
 /** Shorter rows of outputs go by frames of four planes. */
 const LEAST_ROW = 8;
-/** These keep a workspace below 600 KB. */
+/** These keep a workspace below 600 KB, but for kernels of many thousand columns. */
 const LONGEST_ROW = 4096;
 const TALLEST = 16;
 
