@@ -95,10 +95,11 @@ function answerCalls(port: MessagePort, start: DeviceStart, end: () => void): vo
       if (error instanceof StepForgone) isLast = control.end(at, order, 'plain');
       else {
         kept[order & 1] = { error };
-        control.end(at, order, 'detailed');
         // The next order may be here already, and nobody may wait in it for who has failed. Of a step that nobody has asked for
-        // yet the host hears when it asks: others may still be at the one before.
+        // yet the host hears when it asks: others may still be at the one before. Behind its end nothing more is said of an
+        // order: the host has gone on.
         if (!isAhead || control.isDecided(order)) control.abort(at);
+        control.end(at, order, 'detailed');
         isLast = true;
       }
     }

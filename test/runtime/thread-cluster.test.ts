@@ -86,6 +86,18 @@ describe('an order ahead', () => {
     await expect(cluster.step(at(2), predict)).rejects.toMatchObject({ code: 'kernel-failed', fields: { device: 1 } });
   });
 
+  it('in which a device fails leaves nothing behind that ends a later step', async () => {
+    const rounds = Array.from({ length: 300 }, (_, round) => 2 * round);
+    await using cluster = await started({ 1: rounds.map((step) => ({ kind: 'throw', step, instruction: 0 })) });
+    for (const step of rounds) {
+      await give(cluster, step % 256);
+      expect(cluster.begin(at(step), predict)).toBe(true);
+      await cluster.forgo();
+      await cluster.step(at(step + 1), predict);
+      expect(await copied(cluster)).toEqual([step % 256, step % 256]);
+    }
+  });
+
   it('is not given behind a step in which a device has failed, nor to a cluster that has', async () => {
     const faults = {
       0: [{ kind: 'delay', step: 0, instruction: 0, seconds: 0.5 } as const],
