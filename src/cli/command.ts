@@ -5,6 +5,7 @@ import type { Surroundings } from './command-line.ts';
 import type { CommandName, CommandSpec, OwnFlag } from './commands.ts';
 import { exitCodeOf, printFailure } from './failure.ts';
 import { experimentFlags, prepareArguments } from './flags.ts';
+import { hearSignals } from './hear-signals.ts';
 import { commandText, flagsOf, overviewText, placesOf } from './help.ts';
 import { type Invocation, refuseUnwritable, textOf } from './invocation.ts';
 import { packageVersion } from './package-version.ts';
@@ -56,6 +57,8 @@ export async function runCommand(
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     const json = args.includes('--json');
+    // One may have ended what this thread waited for.
+    await hearSignals();
     if (interrupted() !== 0) {
       process.stderr.write('partita: interrupted; all devices have ended\n');
       if (json)

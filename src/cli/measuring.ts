@@ -11,6 +11,7 @@ import { PROFILE_SECONDS } from '../profile/kernels.ts';
 import { PlanStore } from '../profile/plan-store.ts';
 import type { PreparedExperiment } from '../train/experiment/prepare.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
+import { hearSignals } from './hear-signals.ts';
 import { type Invocation, numberOf } from './invocation.ts';
 
 const MAKE_IT = 'make it with: partita profile experiment.json --out profile.json';
@@ -38,7 +39,7 @@ export async function endedAtOnce<T>(
   compute: () => T,
 ): Promise<T> {
   if (!endAtOnce) return compute();
-  await new Promise((resolve) => setImmediate(resolve));
+  await hearSignals();
   signal.throwIfAborted();
   const heard = endAtOnce();
   try {

@@ -1,5 +1,5 @@
 import { defaultLink } from '../cost/analytic.ts';
-import { analyticCosts, type CostModel, withLinks } from '../cost/model.ts';
+import { analyticCosts, type CostModel, sameLink, withLinks } from '../cost/model.ts';
 import { buildTrainingGraph } from '../optim/training-graph.ts';
 import type { ForeignGraph } from '../partition/foreign-graph.ts';
 import { type TrainingDevice, trainingProblem } from '../partition/training-problem.ts';
@@ -41,7 +41,7 @@ export function modelProblem(invocation: Invocation, request: PartitionRequest):
 const linked = (costs: CostModel, bytesPerSecond: number | undefined): CostModel =>
   bytesPerSecond === undefined
     ? costs
-    : withLinks(costs, () => ({ bytesPerSecond, secondsLatency: defaultLink.secondsLatency }));
+    : withLinks(costs, sameLink({ bytesPerSecond, secondsLatency: defaultLink.secondsLatency }));
 
 /** Devices of the experiment, or as many alike as are asked for; 1F1B says how many microbatches each holds. */
 function devicesOf(

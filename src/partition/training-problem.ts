@@ -4,7 +4,7 @@
  */
 import { byteSize } from '../core/types.ts';
 import { transferSeconds } from '../cost/analytic.ts';
-import { type CostModel, nodeSeconds, slowestLink } from '../cost/model.ts';
+import { type CostModel, devicesOfLinks, nodeSeconds, slowestLink } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { isForward, isStepValue, rootOf } from '../graph/values.ts';
 import { gatherHanging, together } from './gather.ts';
@@ -148,16 +148,18 @@ function placementDevices({ costs, devices }: TrainingProblemOptions): Placement
   const all = devices.map((_, d) => d);
   const bytes = 64 * 1024;
   const slowest = transferSeconds(bytes, 1, slowestLink(costs, all));
+  const others = devicesOfLinks(costs, all);
   return devices.map(({ speed, memory, inFlight = 1 }, d) => {
-    const own = all
-      .filter((e) => e !== d)
-      .flatMap((e) => [costs.link(d, e), costs.link(e, d)])
-      .map((l) => transferSeconds(bytes, 1, l));
+    let own = 0;
+    for (const e of others) {
+      if (e === d) continue;
+      for (const l of [costs.link(d, e), costs.link(e, d)]) own = Math.max(own, transferSeconds(bytes, 1, l));
+    }
     return {
       kind: 'accelerator',
       speed,
       capacity: memory ?? Number.POSITIVE_INFINITY,
-      linkSpeed: own.length > 0 ? slowest / Math.max(...own) : 1,
+      linkSpeed: own > 0 ? slowest / own : 1,
       inFlight,
     };
   });

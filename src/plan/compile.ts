@@ -14,7 +14,7 @@ import { limitOf } from './capacity.ts';
 import { checkRequest } from './check-request.ts';
 import { type CompiledGraphs, compileChoice, type Frame, type StagesByProgram } from './compile-choice.ts';
 import type { Compiled, Decisions } from './compiled.ts';
-import { type Build, edgesBetweenStages, graphsOf, stagesOf } from './graphs.ts';
+import { type Build, edgesBetweenStages, graphsOf, stagesOf, tooManyInstructions } from './graphs.ts';
 import type { Plan } from './plan.ts';
 import { checkChoice, type FitGoal, fitRecompute, recomputeByRule } from './recompute.ts';
 import { clusterOf, type PlanRequest } from './request.ts';
@@ -41,6 +41,10 @@ export function compilePlan(asked: PlanRequest, options: CompileOptions): Plan {
   const costs = asked.costs ?? analyticCosts();
   const mainName = Object.keys(asked.programs)[0]!;
   const builds = Object.fromEntries(Object.keys(asked.programs).map((name) => [name, graphsOf(asked, name, cache)]));
+  for (const build of Object.values(builds)) {
+    const refusal = tooManyInstructions(build);
+    if (refusal) throw refusal;
+  }
   // A partition weighs a microbatch as it is, also where its samples are computed one by one.
   const mainGraph = builds[mainName]!.largest;
   const byWholeBatch = normalizesByWholeBatch(mainGraph);

@@ -58,28 +58,29 @@ function buildGraphs(request: PlanRequest, spec: ProgramSpec, isMain: boolean): 
   };
   if (request.invariant) {
     const single = ofOneSample(() => graphOf(1));
-    refuseTooManyInstructions(chunks, new Map([[1, single]]));
     if (spec.batch > 1) refuseMixedSamples(single, graphOf(2));
     return { chunks, graphs: new Map([[1, single]]), largest: chunks[0] === 1 ? single : graphOf(chunks[0]!) };
   }
   const graphs = new Map([...new Set(chunks)].map((size) => [size, graphOf(size)]));
-  refuseTooManyInstructions(chunks, graphs);
   return { chunks, graphs, largest: graphs.get(chunks[0]!)! };
 }
 
 /** Of a program, at over a kilobyte each: more do not fit into the heap. */
 const MOST_INSTRUCTIONS = 2 ** 21;
 
-/** Before there is one of them: a step has one for each node that computes and each microbatch. */
-function refuseTooManyInstructions(chunks: readonly number[], graphs: ReadonlyMap<number, Graph>): void {
+/**
+ * Why there can be no program, before there is one instruction of it: a step has about one for each node that computes and
+ * each microbatch.
+ */
+export function tooManyInstructions({ chunks, graphs }: Build): PlanError | undefined {
   const each = new Map(
     [...graphs].map(([size, { nodes }]) => [size, nodes.filter((n) => n.region === 'micro' && !isSilent(n)).length]),
   );
   const instructions = chunks.reduce((n, size) => n + (each.get(size) ?? each.get(1)!), 0);
-  if (instructions <= MOST_INSTRUCTIONS) return;
-  throw new PlanError(
+  if (instructions <= MOST_INSTRUCTIONS) return undefined;
+  return new PlanError(
     'program-too-large',
-    `a step of ${chunks.length} microbatches would have ${instructions} instructions, and a program has at most ${MOST_INSTRUCTIONS}`,
+    `a step of ${chunks.length} microbatches would have about ${instructions} instructions, and a program has at most ${MOST_INSTRUCTIONS}`,
     {
       fields: { microbatches: chunks.length, instructions, most: MOST_INSTRUCTIONS },
       remedy: `--microbatches ${Math.max(1, Math.floor((chunks.length * MOST_INSTRUCTIONS) / instructions))} or fewer, or fewer layers`,

@@ -13,6 +13,7 @@ import { pauses } from '../partition/pause.ts';
 import type { RecomputeMode } from '../recompute/index.ts';
 import { scheduleNames } from '../schedule/index.ts';
 import { capacityOf } from './capacity.ts';
+import { tooManyInstructions } from './graphs.ts';
 import { draftPlan, graphsOf, type Plan, PlanCache, type PlanRequest, shortages } from './plan.ts';
 import { forwardsFirst } from './schedules.ts';
 import type { EvaluatedCandidate, SearchOptions, Trial } from './search/candidate.ts';
@@ -123,8 +124,15 @@ async function weighAll(
   );
   const weighed: Weighed[] = [];
   let lowerBound = Number.POSITIVE_INFINITY;
+  let refusal: PlanError | undefined;
   for (const microbatches of counts) {
-    const { chunks, graphs, largest: graph } = graphsOf({ ...request, microbatches }, mainName, cache);
+    const build = graphsOf({ ...request, microbatches }, mainName, cache);
+    const tooMany = tooManyInstructions(build);
+    if (tooMany) {
+      refusal ??= tooMany;
+      continue;
+    }
+    const { chunks, graphs, largest: graph } = build;
     lowerBound = Math.min(lowerBound, stepBoundOf(graph, request, chunks, graphs));
     for (const layout of await layoutsOf(request, graph, microbatches, costs, options, cutBy)) {
       await breathe(pause, options.signal);
@@ -132,6 +140,7 @@ async function weighAll(
     }
   }
   if (weighed.length > 0) return { weighed, lowerBound, byWholeBatch };
+  if (refusal) throw refusal;
   throw new UsageError('search-empty', 'there is no combination of partition, schedule and microbatches to try', {
     fields: { microbatches: counts, schedules },
     remedy: 'allow more schedules or numbers of microbatches',

@@ -1,4 +1,4 @@
-import { probeBlas } from '../backends/blas/probe.ts';
+import { probeBlasAside } from '../backends/blas/probe.ts';
 import { kernelsOf } from '../lower/kernel-call.ts';
 import { deaths } from '../memory/liveness.ts';
 import { hasNullDevices, refuseNullDevices } from '../plan/null-devices.ts';
@@ -25,7 +25,7 @@ export async function startDevices({ request, memory }: Plan, options: SessionOp
   refuseLook(options.lookSeconds ?? 0);
   if (hasNullDevices(request.devices)) return LocalCluster.startNull(request.devices.length, options);
   const { blas } = request;
-  if (blas) probeBlas(blas.file);
+  if (blas) await probeBlasAside(blas.file, options.signal);
   const specs = request.devices.map((d, i) => ({
     backend: kernelsOf(d.backend),
     simd: request.simd,

@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { installedBlas } from '../support/blas.ts';
-import { partita, workFolder } from './run.ts';
+import { endlessLibrary, installedBlas, loading } from '../support/blas.ts';
+import { partita, spawned, workFolder } from './run.ts';
 
 const folder = workFolder();
 const reportHeader = () => (process.report.getReport() as { header: object }).header;
@@ -32,6 +33,19 @@ describe('--blas on the command line', () => {
     expect(JSON.parse(again.stdout)).toMatchObject({ blas, loss: result.loss });
     const without = await partita(folder, ['train', '--plan', 'run/plan.json', '--blas', 'off']);
     expect(without).toMatchObject({ code: 2, stderr: expect.stringContaining('--plan says how to run; --blas') });
+  });
+
+  it('is interrupted in the midst of a trial, which says nothing against the library', async (context) => {
+    context.skip(process.platform === 'win32', 'pipes have no path there');
+    installedBlas(context);
+    const file = endlessLibrary(workFolder());
+    let child: ChildProcess | undefined;
+    const run = spawned(folder, ['plan', ...model, '--blas', file], (started) => (child = started), { detached: true });
+    const descriptor = await loading(file);
+    // As a terminal does: to the process, and to that of the trial.
+    process.kill(-child!.pid!, 'SIGINT');
+    expect(await run).toEqual({ code: 130, stdout: '', stderr: 'partita: interrupted; all devices have ended\n' });
+    closeSync(descriptor);
   });
 
   it('takes a path, of a file relative to it, and says in a plan what multiplies', async (context) => {

@@ -36,13 +36,25 @@ function geometry({ N, C, O, size, k, s = one, p = none, e = p, d = one, groups 
   return { N, C, O, groups, out: out as unknown as Triple, ints, taps, place, inside: product(size) };
 }
 
+/** Samples that go at once: with about 256 pixels of a slice, and 2 MiB of x in pairs of channels. */
+function samplesAtOnce(c: Conv): number {
+  const { N, C, groups, out, inside } = geometry(c);
+  const bytes = 8 * Math.ceil(C / groups / 2) * inside;
+  return Math.max(1, Math.min(N, Math.floor(256 / (out[1] * out[2])), Math.floor(2 ** 21 / bytes)));
+}
+
+function workspaceOf(c: Conv): number {
+  const { C, groups, taps, out, inside } = geometry(c);
+  return 144 * taps.length + samplesAtOnce(c) * (64 * product(out) + 8 * Math.ceil(C / groups / 2) * inside);
+}
+
 /** dw in f32 as the kernel adds it, or, in blocks of everything and without rounding, in f64. */
 function weightGrad(c: Conv, x: Float32Array, dy: Float32Array, exact: boolean): Float64Array {
   const { N, C, O, groups, out, taps, place, inside } = geometry(c);
   const [cg, og] = [C / groups, O / groups];
   const [od, oh, ow] = out;
   const round = exact ? (v: number) => v : Math.fround;
-  const most = Math.max(1, Math.min(N, Math.floor(256 / (oh * ow))));
+  const most = samplesAtOnce(c);
   const blocks = range(0, Math.ceil(N / most)).flatMap((i) => {
     const samples = range(i * most, Math.min(N, (i + 1) * most));
     const rows = Math.max(1, Math.min(oh, Math.floor(256 / (samples.length * ow))));
@@ -115,17 +127,23 @@ describe('a weight gradient of several samples at once adds pixels in order, and
     { N: 6, C: 8, O: 16, size: [5, 3, 4], k: [2, 2, 3], s: [2, 1, 2], p: [1, 0, 1], d: [2, 1, 1] },
     { N: 2, C: 8, O: 16, size: plane(16, 17), k: plane(3, 3), p: [0, 1, 1] }, // rows of one sample in blocks
     { N: 9, C: 8, O: 16, size: plane(1, 40), k: plane(1, 9), p: [0, 0, 4] },
+    { N: 2, C: 8, O: 16, size: plane(1, 256), k: plane(1, 9), p: [0, 0, 4] }, // a row is a block
+    { N: 6, C: 32, O: 16, size: plane(64, 64), k: plane(8, 8), s: [1, 16, 16] }, // four samples of x are 2 MiB
   ];
   it.each(CASES)('%j', (c) => {
-    const { ints, taps, out, inside, groups } = geometry(c);
-    const samples = Math.max(1, Math.min(c.N, Math.floor(256 / (out[1] * out[2]))));
-    const bytes = 144 * taps.length + samples * (64 * product(out) + 8 * Math.ceil(c.C / groups / 2) * inside);
-    expect(kernels.convWorkspace!(2, ...ints)).toBe(bytes); // that this is the kernel of several samples
+    expect(kernels.convWorkspace!(2, ...geometry(c).ints)).toBe(workspaceOf(c)); // that this is the kernel of several samples
     const [x, dy] = inputs(c);
     const dw = kernel(c, x, dy);
     expectClose(dw, weightGrad(c, x, dy, true), 1e-5, 2e-5);
     expect([...dw]).toEqual([...weightGrad(c, x, dy, false)]);
   });
+});
+
+it('rows of more than 256 outputs, which make no block, go another way', () => {
+  const c: Conv = { N: 2, C: 8, O: 16, size: plane(1, 257), k: plane(1, 9), p: [0, 0, 4] };
+  expect(kernels.convWorkspace!(2, ...geometry(c).ints)).not.toBe(workspaceOf(c));
+  const [x, dy] = inputs(c);
+  expectClose(kernel(c, x, dy), weightGrad(c, x, dy, true), 1e-5, 2e-5);
 });
 
 it('a cotangent that is not finite reaches the taps of its window that lie in the image, of its output alone', () => {

@@ -117,6 +117,8 @@ function multiplied(
   const [inout, ldc] = laid(c, M, N, false);
   const ws = kernels.gemmWorkspace!(M, N, K);
   const y = run('gemm', M, N, K, { in: aIn }, ars, acs, { in: bIn }, brs, bcs, { inout }, ldc, beta, { ws })[0]!;
+  const written = y.findIndex((v, i) => i % ldc >= N && !Number.isNaN(v));
+  if (written >= 0) throw new Error(`the gap behind row ${Math.floor(written / ldc)} of c holds ${y[written]}`);
   return Float32Array.from({ length: M * N }, (_, i) => y[Math.floor(i / N) * ldc + (i % N)]!);
 }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { transferSeconds } from '../../src/cost/analytic.ts';
-import { analyticCosts } from '../../src/cost/model.ts';
+import { analyticCosts, sameLink, withLinks } from '../../src/cost/model.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { mul, tanh } from '../../src/ops/elementwise.ts';
 import { matmul } from '../../src/ops/matmul.ts';
@@ -139,6 +139,16 @@ describe('loads of a training graph on two devices', () => {
     // 0 is reached from 1 in 4; the others have the slowest link of all.
     expect(devices.map((d) => d.linkSpeed)).toEqual([2, 1, 1]);
     for (const { cost } of values) expect(cost % 8).toBe(0);
+  });
+
+  it('look at no more than one link where all are alike, however many devices there are', () => {
+    const graph = planOf(threeLayers).graphs.train!;
+    const all = withLinks(costs, sameLink({ bytesPerSecond: 1e6, secondsLatency: 1e-5 }));
+    for (const count of [1, 2, 2 ** 16]) {
+      const devices = Array.from({ length: count }, () => ({ speed: 1, memory: null }));
+      const { problem } = trainingProblem(graph, { costs: all, microbatches: 1, devices });
+      expect([problem.devices.length, new Set(problem.devices.map((d) => d.linkSpeed))]).toEqual([count, new Set([1])]);
+    }
   });
 
   it('have a reshape where its value is made, and of what is fed where it is read first', () => {
@@ -517,6 +527,18 @@ describe('the search for a plan', () => {
     expect(of(8, 3)).toEqual([1, 2, 3, 4, 8]);
     expect(of(7, 50)).toEqual([1, 2, 4, 7]);
     expect(searchedMicrobatches(request, { microbatches: [5] })).toEqual([5]);
+  });
+
+  it('passes over numbers of microbatches of which a step has too many instructions, unless all have', async () => {
+    const batch = 2 ** 20;
+    const huge: PlanRequest = { ...large, programs: { train: { batch, mode: 'train' } } };
+    const options = { partitions: ['chain-time'], evaluations: 4 } as const;
+    const { evaluated } = await searchPlan(huge, { ...options, microbatches: [2, batch / 2] });
+    expect(new Set(evaluated.map((c) => c.microbatches))).toEqual(new Set([2]));
+    await expect(searchPlan(huge, { ...options, microbatches: [batch / 2] })).rejects.toMatchObject({
+      code: 'program-too-large',
+      message: expect.stringMatching(/^a step of 524288 microbatches would have about \d+ instructions/),
+    });
   });
 
   it('has only schedules with all forwards first where a batch is normalised as a whole', async () => {

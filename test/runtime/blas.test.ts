@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
@@ -24,7 +24,7 @@ import { Session } from '../../src/train/session.ts';
 import { firstDifference } from '../conformance/compare.ts';
 import { Executor } from '../conformance/executor.ts';
 import { someMachine } from '../cost/machine.ts';
-import { installedBlas } from '../support/blas.ts';
+import { endlessLibrary, installedBlas, loading } from '../support/blas.ts';
 import { f32, type PlanOverrides, planOf, squaredError, toHex } from '../support/models.ts';
 
 const pads = (rank: number, by: number) => new Array<number>(2 * rank).fill(by);
@@ -444,6 +444,34 @@ describe('devices with a native BLAS', () => {
   });
 });
 
+/** How the process of a trial ends. */
+interface Trial {
+  readonly answer: string;
+  readonly errors: string;
+  readonly signal: string | null;
+  readonly status: number | null;
+  readonly late: boolean;
+  readonly error: Error;
+}
+
+/** The module of trials whose processes end like this. */
+async function probing({
+  answer = 'started\n',
+  errors = '',
+  signal = null,
+  status = null,
+  late,
+  error,
+}: Partial<Trial>) {
+  const ended = late ? Object.assign(new Error('late'), { code: 'ETIMEDOUT' }) : error;
+  const spawnSync = vi.fn(() => ({ output: [null, null, errors, answer], signal, status, error: ended }));
+  vi.resetModules();
+  vi.doMock('node:module', () => ({ createRequire: () => () => ({ spawnSync }) }));
+  const { probeBlas } = await import('../../src/backends/blas/probe.ts');
+  vi.doUnmock('node:module');
+  return { probeBlas, spawnSync };
+}
+
 describe('a library', () => {
   it('that is not there, or multiplies nothing, is refused by name', (context) => {
     installedBlas(context);
@@ -498,11 +526,7 @@ describe('a library', () => {
     const folder = mkdtempSync(join(tmpdir(), 'partita-blas-'));
     vi.stubEnv('PARTITA_CACHE', folder);
     const trials = async (): Promise<number> => {
-      const spawnSync = vi.fn(() => ({ output: [null, '', '', '{"refused":null}'], signal: null, status: 0 }));
-      vi.resetModules();
-      vi.doMock('node:module', () => ({ createRequire: () => () => ({ spawnSync }) }));
-      const { probeBlas } = await import('../../src/backends/blas/probe.ts');
-      vi.doUnmock('node:module');
+      const { probeBlas, spawnSync } = await probing({ answer: 'started\n{"refused":null}' });
       for (let i = 0; i < 2; i++) probeBlas(file);
       return spawnSync.mock.calls.length;
     };
@@ -518,6 +542,51 @@ describe('a library', () => {
     } finally {
       vi.unstubAllEnvs();
     }
+  });
+
+  it.each<[string, Partial<Trial>, RegExp]>([
+    ['blas-crashed', { signal: 'SIGBUS' }, /multiply by it ends the process with SIGBUS; it is cut short/],
+    ['blas-crashed', { status: 3 }, /ends the process with exit code 3;/],
+    ['blas-crashed', { late: true, signal: 'SIGKILL' }, /does not return within 30 s;/],
+    ['blas-probe', { signal: 'SIGINT' }, /the trial of \/some\.so was ended from outside, by SIGINT$/],
+    ['blas-probe', { signal: 'SIGKILL' }, /was ended from outside, by SIGKILL$/],
+    [
+      'blas-probe',
+      { answer: '', status: 1, errors: 'node:…\n\nError: Cannot find module x\n  at' },
+      /does not start: Error: Cannot find module x$/,
+    ],
+    ['blas-probe', { answer: '', signal: 'SIGABRT' }, /the process that tries \/some\.so does not start: SIGABRT$/],
+    [
+      'blas-probe',
+      { answer: 'started\n{"refused":null,"failed":"no thread"}' },
+      /the trial of \/some\.so fails: no thread$/,
+    ],
+    ['blas-probe', { error: new Error('spawn EAGAIN') }, /cannot start a process to try \/some\.so: spawn EAGAIN$/],
+  ])('is told from its trial: %s where that ends with %j', async (code, trial, message) => {
+    const { probeBlas } = await probing(trial);
+    expect(() => probeBlas('/some.so')).toThrow(
+      expect.objectContaining({
+        code,
+        message: expect.stringMatching(message),
+        fields: expect.objectContaining({ file: '/some.so' }),
+      }),
+    );
+  });
+
+  it('is tried beside the thread that opens a session, which goes on and ends it', async (context) => {
+    context.skip(process.platform === 'win32', 'pipes have no path there');
+    installedBlas(context);
+    const file = endlessLibrary(mkdtempSync(join(tmpdir(), 'partita-blas-')));
+    const controller = new AbortController();
+    const { signal } = controller;
+    const plan = onBlas({ file, version: 'none' }, 1);
+    const opened = expect(Session.open(plan, { signal })).rejects.toThrow('enough');
+    const descriptor = await loading(file);
+    controller.abort(new Error('enough'));
+    await opened;
+    // Nobody reads from it any more.
+    expect(() => writeSync(descriptor, 'x')).toThrow('EPIPE');
+    closeSync(descriptor);
   });
 
   it('is not called without koffi, which is told', async () => {

@@ -1,10 +1,13 @@
 // Orders that devices begin ahead of the host, at the cluster itself: two devices meet at a barrier, and each copies a word behind it.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { MessagePort } from 'node:worker_threads';
+import { describe, expect, it, vi } from 'vitest';
+import { Control } from '../../src/runtime/control.ts';
 import type { ClusterOptions } from '../../src/runtime/device-cluster.ts';
 import type { DeviceImage } from '../../src/runtime/device-image.ts';
 import { type DeviceThread, startThread } from '../../src/runtime/device-threads.ts';
 import { ThreadCluster } from '../../src/runtime/thread-cluster.ts';
+import type { DeviceStart } from '../../src/runtime/wire.ts';
 import { onBusyMachines } from '../support/busy.ts';
 import { barrier, bufferOf, copy, deviceOf } from '../support/instructions.ts';
 
@@ -35,6 +38,21 @@ async function started(faults: ClusterOptions['faults'] = {}, taken: DeviceThrea
   );
   for (const d of DEVICES) await cluster.fill(d, 0, 32, (bytes) => bytes.fill(0));
   return cluster;
+}
+/** Behind it the devices of an order have ended it, and the host, which has not let its event loop turn, has not heard. */
+async function watched(faults: ClusterOptions['faults'] = {}) {
+  const posted = vi.spyOn(MessagePort.prototype, 'postMessage');
+  const cluster = await started(faults);
+  const starts = posted.mock.calls.map(([message]) => message as Partial<DeviceStart>);
+  posted.mockRestore();
+  const control = new Control(starts.find((start) => start.control)!.control!, DEVICES.length);
+  const waitForEnd = (devices: readonly number[]): void => {
+    const end = performance.now() + 20_000;
+    while (devices.some((d) => control.outcome(d, control.orders) === 'none')) {
+      if (performance.now() > end) throw new Error('the devices do not end their step');
+    }
+  };
+  return { cluster, waitForEnd };
 }
 const give = async (cluster: ThreadCluster, value: number): Promise<void> => {
   for (const d of DEVICES) await cluster.write(d, FROM, Uint8Array.of(value));
@@ -103,10 +121,10 @@ describe('an order ahead', () => {
       0: [{ kind: 'delay', step: 0, instruction: 0, seconds: 0.5 } as const],
       1: [{ kind: 'throw', step: 0, instruction: 0 } as const],
     };
-    await using cluster = await started(faults);
+    const { cluster, waitForEnd } = await watched(faults);
+    await using _ = cluster;
     const failed = expect(cluster.step(at(0), predict)).rejects.toMatchObject({ code: 'kernel-failed' });
-    // The host has not had the time to hear of it.
-    for (const end = performance.now() + 200; performance.now() < end; );
+    waitForEnd([1]);
     expect(cluster.begin(at(1), predict)).toBe(false);
     await failed;
     expect(cluster.begin(at(1), predict)).toBe(false);
@@ -148,10 +166,11 @@ describe('a step', () => {
   });
 
   it('that is aborted when all devices have ended it, and the host has not heard of it, is aborted', async () => {
-    await using cluster = await started();
+    const { cluster, waitForEnd } = await watched();
+    await using _ = cluster;
     const controller = new AbortController();
     const ended = expect(cluster.step(at(0), predict, controller.signal)).rejects.toThrow(code('aborted'));
-    for (const end = performance.now() + 200; performance.now() < end; );
+    waitForEnd(DEVICES);
     controller.abort();
     await ended;
     await expect(cluster.step(at(1), predict)).rejects.toThrow(code('session-failed'));

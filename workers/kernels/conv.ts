@@ -65,8 +65,8 @@ function isNarrow(o: i32, depth: i32, pixels: i32, quads: bool): bool {
  * enough taps to share x as packed; of a single sample with few pixels a tile's sums are too short.
  */
 @inline
-function areWeightsByPixels(N: i32, c: i32, o: i32, taps: i32, pixels: i32): bool {
-  return (o & 15) == 0 && c >= 6 && taps >= 8 && pixels <= 1024 && (N > 1 || pixels >= 32);
+function areWeightsByPixels(N: i32, c: i32, o: i32, taps: i32, pixels: i32, ow: i32): bool {
+  return (o & 15) == 0 && c >= 6 && taps >= 8 && pixels <= 1024 && ow <= KC && (N > 1 || pixels >= 32);
 }
 
 /**
@@ -167,7 +167,7 @@ export function convWorkspace(
       ? groupsWorkspace(false, C / groups, o, kd, kh, kw, sd, sh, sw, ph, pw, dh, dw, oh, ow)
       : groupsWorkspace(true, o, C / groups, kd, kh, kw, sd, sh, sw, ph, pw, dh, dw, H, W);
   }
-  if (kind == 2 && areWeightsByPixels(N, C / groups, o, kd * kh * kw, pixels))
+  if (kind == 2 && areWeightsByPixels(N, C / groups, o, kd * kh * kw, pixels, ow))
     return weightPixelsWorkspace(N, C / groups, D * H * W, kd * kh * kw, od, oh, ow);
   const narrow = kind == 2 && isNarrow(o, depth, pixels, !plain && areQuads(sw, ow));
   if (narrow && (plain || !areQuads(sw, ow))) return plain ? 0 : depth * pixels * 4;
@@ -384,7 +384,7 @@ export function convWeightGrad(
     weightGradByGroups(N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, dy, dweight, ws);
     return;
   }
-  if (areWeightsByPixels(N, c, o, kd * kh * kw, pixels)) {
+  if (areWeightsByPixels(N, c, o, kd * kh * kw, pixels, ow)) {
     weightGradByPixels(
       N, groups, c, D, H, W, o, kd, kh, kw, sd, sh, sw, pd, ph, pw, dd, dh, dw, od, oh, ow, x, dy, dweight, ws,
     );

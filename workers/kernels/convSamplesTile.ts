@@ -1,5 +1,6 @@
-// The register tiles of convolutions with samples as lanes: two outputs × sixteen samples and four × eight, over all runs of a
-// pixel's taps. Registers and turns as in gemmTile.ts; the skips between runs count from where the turns of four k leave B.
+// The register tiles of sums over runs of products: of a pixel's taps where convolutions have samples for lanes (two outputs ×
+// sixteen samples, or four × eight), of a tap's pixels in weights' gradients of several samples. Registers and turns as in
+// gemmTile.ts; the skips between runs count from where the turns of four k leave B.
 import { multiplyAdd } from './fused';
 import { extended } from './lanes';
 

@@ -6,17 +6,25 @@
 // Order of every sum: samples in groups of `samplesAtOnce`, of each the slices and in them blocks of `rowsAtOnce` rows of outputs,
 // all ascending. A block's products are added from zero, pixel by pixel in row-major order and of each the samples in ascending
 // order; the first block is dw, each later one is added to it once. A block that a tap does not reach adds 0.
-import { multiplyAdd } from './fused';
+import { tileOfRuns2x16 } from './convSamplesTile';
 import { KC } from './gemm';
 import { endInside, firstInside, four } from './im2col';
-import { extended, gather4, scatter4, transposeVectors } from './lanes';
+import { gather4, scatter4, transposeVectors } from './lanes';
 
 const PLAN: usize = 16; // bytes of a tap in a block's plan
 
-/** Samples packed together: as many as make a block of KC products of a slice's pixels. */
+const MOST_BYTES = 1 << 21; // of x packed together; a single sample may have more
+
+/** Of a sample of x, as packed. */
 @inline
-function samplesAtOnce(N: i32, pixels: i32): i32 {
-  return max(1, min(N, KC / pixels));
+function pairsBytes(c: i32, volume: i32): i32 {
+  return ((c + 1) >> 1) * volume * 8;
+}
+
+/** Samples packed together: as many as make a block of KC products of a slice's pixels, if they stay within MOST_BYTES. */
+@inline
+function samplesAtOnce(N: i32, pixels: i32, c: i32, volume: i32): i32 {
+  return max(1, min(min(N, KC / pixels), MOST_BYTES / pairsBytes(c, volume)));
 }
 
 /** Rows of outputs of so many samples that make a block. */
@@ -28,112 +36,8 @@ function rowsAtOnce(samples: i32, oh: i32, ow: i32): i32 {
 /** Exact bytes, of the samples at once: [tiles of all taps][plan of a block][dy of sixteen outputs][x, pair by pair of channels]. */
 @inline
 export function weightPixelsWorkspace(N: i32, c: i32, volume: i32, taps: i32, od: i32, oh: i32, ow: i32): i32 {
-  const samples = samplesAtOnce(N, oh * ow);
-  return taps * (128 + <i32>PLAN) + samples * (od * oh * ow * 64 + ((c + 1) >> 1) * volume * 8);
-}
-
-/**
- * Two rows of 64 bytes of c = Σ a·b over `rows` runs of k: A's pairs lie side by side, B's sixteen too, aStep and bStep bytes from
- * run to run.
- */
-export function tileOfRuns(rows: i32, k: i32, a: usize, aStep: usize, b: usize, bStep: usize, c: usize): void {
-  let c00 = f32x4.splat(0);
-  let c01 = f32x4.splat(0);
-  let c02 = f32x4.splat(0);
-  let c03 = f32x4.splat(0);
-  let c10 = f32x4.splat(0);
-  let c11 = f32x4.splat(0);
-  let c12 = f32x4.splat(0);
-  let c13 = f32x4.splat(0);
-  let s: v128;
-  let b0: v128;
-  let b1: v128;
-  let b2: v128;
-  let b3: v128;
-  aStep -= <usize>k * 8;
-  bStep -= <usize>(k >> 2) * 256;
-  do {
-    a = extended(a);
-    b = extended(b);
-    let left = k;
-    do {
-      b0 = v128.load(b);
-      b1 = v128.load(b, 16);
-      b2 = v128.load(b, 32);
-      b3 = v128.load(b, 48);
-      s = v128.load32_splat(a);
-      c00 = multiplyAdd(s, b0, c00);
-      c01 = multiplyAdd(s, b1, c01);
-      c02 = multiplyAdd(s, b2, c02);
-      c03 = multiplyAdd(s, b3, c03);
-      s = v128.load32_splat(a, 4);
-      c10 = multiplyAdd(s, b0, c10);
-      c11 = multiplyAdd(s, b1, c11);
-      c12 = multiplyAdd(s, b2, c12);
-      c13 = multiplyAdd(s, b3, c13);
-      a += 8;
-      if (left == 1) break;
-      b0 = v128.load(b, 64);
-      b1 = v128.load(b, 80);
-      b2 = v128.load(b, 96);
-      b3 = v128.load(b, 112);
-      s = v128.load32_splat(a);
-      c00 = multiplyAdd(s, b0, c00);
-      c01 = multiplyAdd(s, b1, c01);
-      c02 = multiplyAdd(s, b2, c02);
-      c03 = multiplyAdd(s, b3, c03);
-      s = v128.load32_splat(a, 4);
-      c10 = multiplyAdd(s, b0, c10);
-      c11 = multiplyAdd(s, b1, c11);
-      c12 = multiplyAdd(s, b2, c12);
-      c13 = multiplyAdd(s, b3, c13);
-      a += 8;
-      if (left == 2) break;
-      b0 = v128.load(b, 128);
-      b1 = v128.load(b, 144);
-      b2 = v128.load(b, 160);
-      b3 = v128.load(b, 176);
-      s = v128.load32_splat(a);
-      c00 = multiplyAdd(s, b0, c00);
-      c01 = multiplyAdd(s, b1, c01);
-      c02 = multiplyAdd(s, b2, c02);
-      c03 = multiplyAdd(s, b3, c03);
-      s = v128.load32_splat(a, 4);
-      c10 = multiplyAdd(s, b0, c10);
-      c11 = multiplyAdd(s, b1, c11);
-      c12 = multiplyAdd(s, b2, c12);
-      c13 = multiplyAdd(s, b3, c13);
-      a += 8;
-      if (left == 3) break;
-      b0 = v128.load(b, 192);
-      b1 = v128.load(b, 208);
-      b2 = v128.load(b, 224);
-      b3 = v128.load(b, 240);
-      s = v128.load32_splat(a);
-      c00 = multiplyAdd(s, b0, c00);
-      c01 = multiplyAdd(s, b1, c01);
-      c02 = multiplyAdd(s, b2, c02);
-      c03 = multiplyAdd(s, b3, c03);
-      s = v128.load32_splat(a, 4);
-      c10 = multiplyAdd(s, b0, c10);
-      c11 = multiplyAdd(s, b1, c11);
-      c12 = multiplyAdd(s, b2, c12);
-      c13 = multiplyAdd(s, b3, c13);
-      a += 8;
-      b += 256;
-      left -= 4;
-    } while (left);
-    a += aStep;
-    b += bStep;
-  } while (--rows);
-  v128.store(c, c00);
-  v128.store(c, c01, 16);
-  v128.store(c, c02, 32);
-  v128.store(c, c03, 48);
-  v128.store(c, c10, 64);
-  v128.store(c, c11, 80);
-  v128.store(c, c12, 96);
-  v128.store(c, c13, 112);
+  const samples = samplesAtOnce(N, oh * ow, c, volume);
+  return taps * (128 + <i32>PLAN) + samples * (od * oh * ow * 64 + pairsBytes(c, volume));
 }
 
 /** n pixels of sixteen outputs, `plane` bytes apart, to rows of 64 bytes, dStep apart. */
@@ -296,7 +200,8 @@ function tilesOfTaps(taps: i32, plan: usize, x: usize, aStep: usize, dy: usize, 
     if (rows > 0) {
       const a = x + <usize>load<i32>(plan, 8);
       const b = dy + <usize>load<i32>(plan, 12);
-      tileOfRuns(rows, load<i32>(plan, 4), a, aStep, b, bStep, tiles);
+      const k = load<i32>(plan, 4);
+      tileOfRuns2x16(rows, k, a, aStep - <usize>k * 8, b, bStep - <usize>(k >> 2) * 256, tiles, false);
     } else {
       for (let i: usize = 0; i < 128; i += 16) v128.store(tiles + i, zero);
     }
@@ -325,7 +230,7 @@ export function weightGradByPixels(
   pd: i32, ph: i32, pw: i32, dd: i32, dh: i32, dw: i32, od: i32, oh: i32, ow: i32, x: usize, dy: usize, dweight: usize, ws: usize,
 ): void {
   const taps = kd * kh * kw;
-  const most = samplesAtOnce(N, oh * ow);
+  const most = samplesAtOnce(N, oh * ow, c, D * H * W);
   const volume = <usize>(D * H * W) * 4;
   const plane = <usize>(od * oh * ow) * 4;
   const plan = ws + <usize>taps * 128;

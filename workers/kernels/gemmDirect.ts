@@ -37,7 +37,7 @@ function columns(
     whole(M, k, a, aRow, b, bRow, c, cRow, add);
   } else if (cols > 12) {
     for (; M >= 2; M -= 2) {
-      ragged2x16(M, cols, k, a, aRow, aCol, b, bRow, c, cRow, add);
+      ragged2x16(cols, k, a, aRow, aCol, b, bRow, c, cRow, add);
       a += 2 * aRow;
       c += 2 * cRow;
     }

@@ -115,11 +115,11 @@ export function direct2x16(
 
 /** Two rows by 13 to 16 columns. */
 export function ragged2x16(
-  m: i32, cols: i32, k: i32, a: usize, aRow: usize, aCol: usize, b: usize, bRow: usize, c: usize, cRow: usize, add: bool,
+  cols: i32, k: i32, a: usize, aRow: usize, aCol: usize, b: usize, bRow: usize, c: usize, cRow: usize, add: bool,
 ): void {
   const last = <usize>(cols - 4) * 4;
   let a0 = extended(a);
-  let a1 = extended(m > 1 ? a0 + aRow : a0);
+  let a1 = extended(a0 + aRow);
   b = extended(b);
   let s00 = f32x4.splat(0);
   let s01 = f32x4.splat(0);
@@ -148,7 +148,7 @@ export function ragged2x16(
     a1 += aCol;
     b += bRow;
   } while (--k);
-  const c1 = m > 1 ? c + cRow : c;
+  const c1 = c + cRow;
   if (add) {
     s00 = f32x4.add(v128.load(c), s00);
     s01 = f32x4.add(v128.load(c, 16), s01);

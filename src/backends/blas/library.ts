@@ -9,6 +9,7 @@ import { nearest, PartitaError, UsageError } from '../../core/errors.ts';
 import { requireArgument } from '../../core/options.ts';
 import type { BlasLibrary } from '../../lower/blas/index.ts';
 import { probeBlas } from './probe.ts';
+import { isOfMacSystem } from './proofs.ts';
 
 /**
  * C [m, n] = A·B + beta·C of row-major f32 matrices by their addresses; `transA`, `transB` 1: stored transposed. `ld…`:
@@ -117,11 +118,12 @@ function findInstalled(): Blas {
   const tried = candidates();
   let broken: PartitaError | undefined;
   for (const file of tried) {
-    if (!isBareName(file) && process.platform === 'linux' && !existsSync(file)) continue;
+    if (!isBareName(file) && !existsSync(file) && !isOfMacSystem(file)) continue;
     try {
       return openProven(file);
     } catch (error) {
-      if (!(error instanceof PartitaError) || error.code === 'blas-koffi') throw error;
+      // Neither says anything about the library, nor would it of another.
+      if (!(error instanceof PartitaError) || ['blas-koffi', 'blas-probe'].includes(error.code)) throw error;
       if (!error.code.startsWith('blas-no')) broken ??= error;
     }
   }

@@ -1,25 +1,21 @@
 /**
  * The trial of a native library, in a process of its own: one that is cut short, damaged or made for another processor ends the
- * process that loads or calls it, and says nothing. What has stood it is kept in the user's cache, by the file's name, size and
- * time and by what decides which of its kernels run, so that later processes find it there. Node only.
+ * process that loads or calls it, and says nothing. What has stood it is kept (`proofs.ts`), so that later processes find it
+ * there. Node only.
  */
-import { createHash } from 'node:crypto';
-import { readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { cpus } from 'node:os';
-import { join, resolve } from 'node:path';
-import { cacheFolder } from '../../core/cache-folder.ts';
-import { UsageError } from '../../core/errors.ts';
+import { join } from 'node:path';
+import { PartitaError, UsageError } from '../../core/errors.ts';
 import { packageRoot } from '../../core/package-root.ts';
-import { makeFolder } from '../../formats/make-folder.ts';
+import { isKept, keep, proofOf } from './proofs.ts';
 
 /** A library that waits for something never answers. */
 const TIME_LIMIT_SECONDS = 30;
 
-/** Of the trial: what has stood an older one is tried again. */
-const VERSION = 1;
+/** Where the process of the trial answers: a line once it has started, then `ProbeAnswer`. */
+export const ANSWER = 3;
+export const STARTED = 'started\n';
 
-/** What the process of the trial writes to its file descriptor 3. */
 export interface ProbeAnswer {
   /** Why the library is refused; null where it is not. */
   readonly refused: {
@@ -28,105 +24,129 @@ export interface ProbeAnswer {
     readonly fields: Record<string, unknown>;
     readonly remedy: string | undefined;
   } | null;
+  /** Why there is no saying: the trial itself has failed. */
+  readonly failed?: string;
 }
 
-const ANSWER = 3;
+/** How the process of a trial has ended. */
+interface Ended {
+  readonly answer: string;
+  readonly errors: string;
+  readonly signal: string | null;
+  readonly status: number | null;
+  /** Beyond its time. */
+  readonly isLate: boolean;
+  /** It could not be started. */
+  readonly error?: Error | undefined;
+}
 
 /** Libraries that this process has tried or found among those that were. */
 const proven = new Set<string>();
 
 /**
  * Tries a library, by its path or by a name that the loader looks for. Throws UsageError where it cannot be loaded, ends its
- * process, does not answer, or gives wrong products, alone or to two threads at once.
+ * process, does not answer, or gives wrong products, alone or to two threads at once; PartitaError where the trial itself
+ * fails or is interrupted. Blocks this thread.
  */
 export function probeBlas(file: string): void {
-  if (proven.has(file)) return;
-  const proof = proofOf(file);
-  if (!proof || !isKept(proof)) {
-    tryIt(file);
-    if (proof) keep(proof);
-  }
-  proven.add(file);
+  const prove = stands(file);
+  if (!prove) return;
+  // Of the terminal's output nothing: libraries write what they like.
+  const { output, signal, status, error } = childProcess().spawnSync(process.execPath, command(file), {
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    timeout: 1000 * TIME_LIMIT_SECONDS,
+    killSignal: 'SIGKILL',
+    maxBuffer: Number.POSITIVE_INFINITY,
+  });
+  const isLate = (error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT';
+  const [answer, errors] = [String(output?.[ANSWER] ?? ''), String(output?.[2] ?? '')];
+  judge(file, { answer, errors, signal, status, isLate, error: isLate ? undefined : error });
+  prove();
 }
 
-function tryIt(file: string): void {
-  // Loading it takes several milliseconds, which a command without a trial need not pay.
-  const { spawnSync } = createRequire(import.meta.url)('node:child_process') as typeof import('node:child_process');
-  const { output, signal, status, error } = spawnSync(
-    process.execPath,
-    [join(packageRoot(), 'dist', 'workers', 'blas-probe.node.cjs'), file],
-    { stdio: ['ignore', 'ignore', 'ignore', 'pipe'], timeout: 1000 * TIME_LIMIT_SECONDS, killSignal: 'SIGKILL' },
-  );
-  const late = (error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT';
-  if (error && !late) {
-    throw new UsageError('blas-probe', `blas: cannot start a process to try ${file}: ${error.message}`, {
-      fields: { file },
-      remedy: '--blas off',
-      cause: error,
+/** As `probeBlas`, while this thread goes on. Rejects with the signal's reason where that comes first; the process is ended then. */
+export async function probeBlasAside(file: string, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted();
+  const prove = stands(file);
+  if (!prove) return;
+  judge(file, await ended(file, signal));
+  prove();
+}
+
+function ended(file: string, signal: AbortSignal | undefined): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = childProcess().spawn(process.execPath, command(file), {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     });
+    const texts = ['', ''];
+    let isLate = false;
+    [child.stdio[ANSWER], child.stderr].forEach((stream, i) => {
+      (stream as NodeJS.ReadableStream | null)?.on('data', (chunk) => (texts[i] += chunk));
+    });
+    const end = () => void child.kill('SIGKILL');
+    const timer = setTimeout(() => {
+      isLate = true;
+      end();
+    }, 1000 * TIME_LIMIT_SECONDS);
+    signal?.addEventListener('abort', end, { once: true });
+    const settle = (status: number | null, by: string | null, error?: Error) => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      if (signal?.aborted) reject(signal.reason);
+      else resolve({ answer: texts[0]!, errors: texts[1]!, signal: by, status, isLate, error });
+    };
+    child.once('error', (error) => settle(null, null, error));
+    child.once('close', settle);
+  });
+}
+
+/** Loading it takes several milliseconds, which a command without a trial need not pay. */
+const childProcess = () => createRequire(import.meta.url)('node:child_process') as typeof import('node:child_process');
+
+const command = (file: string): string[] => [join(packageRoot(), 'dist', 'workers', 'blas-probe.node.cjs'), file];
+
+/** What to do once the library has stood its trial; undefined where it need not be tried. */
+function stands(file: string): (() => void) | undefined {
+  if (proven.has(file)) return undefined;
+  // Of the file as it is before its trial.
+  const proof = proofOf(file);
+  const prove = () => {
+    if (proof) keep(proof);
+    proven.add(file);
+  };
+  if (!proof || !isKept(proof)) return prove;
+  proven.add(file);
+  return undefined;
+}
+
+/** Signals by which others end a process; a library ends it by those of its mistakes. */
+const FROM_OUTSIDE: ReadonlySet<string> = new Set(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGKILL']);
+
+function judge(file: string, { answer, errors, signal, status, isLate, error }: Ended): void {
+  if (error) throw failed(file, `cannot start a process to try ${file}: ${error.message}`, error);
+  const how = signal ?? `exit code ${status}`;
+  const isFromOutside = !isLate && signal !== null && FROM_OUTSIDE.has(signal);
+  if (isFromOutside) throw failed(file, `the trial of ${file} was ended from outside, by ${signal}`);
+  if (!answer.startsWith(STARTED)) {
+    const why = errors.split('\n').find((line) => /^\w*Error\b/.test(line)) ?? how;
+    throw failed(file, `the process that tries ${file} does not start: ${why}`);
   }
-  const text = late ? '' : String(output?.[ANSWER] ?? '');
-  if (text === '')
-    throw endedWithout(file, late ? `does not return within ${TIME_LIMIT_SECONDS} s` : endOf(signal, status));
-  const { refused } = JSON.parse(text) as ProbeAnswer;
+  const said = answer.slice(STARTED.length);
+  if (isLate) throw crashed(file, `does not return within ${TIME_LIMIT_SECONDS} s`);
+  if (said === '') throw crashed(file, `ends the process with ${how}`);
+  const { refused, failed: why } = JSON.parse(said) as ProbeAnswer;
+  if (why !== undefined) throw failed(file, `the trial of ${file} fails: ${why}`);
   if (refused) throw new UsageError(refused.code, refused.message, refused);
 }
 
-const endOf = (signal: string | null, status: number | null): string =>
-  `ends the process with ${signal ?? `exit code ${status}`}`;
+/** Nothing is said about the library. */
+const failed = (file: string, what: string, cause?: Error): PartitaError =>
+  new PartitaError('blas-probe', `blas: ${what}`, { fields: { file }, remedy: 'start it again; or --blas off', cause });
 
-function endedWithout(file: string, what: string): UsageError {
+function crashed(file: string, what: string): UsageError {
   return new UsageError(
     'blas-crashed',
     `blas: ${file}: to load it and multiply by it ${what}; it is cut short, damaged, made for another processor, or no BLAS`,
     { fields: { file, what }, remedy: 'install it again; or --blas auto, --blas PATH of another, or --blas off' },
   );
-}
-
-interface Proof {
-  readonly path: string;
-  readonly text: string;
-}
-
-/** undefined where nothing can be kept: no cache, or a name of which only the loader knows what file it stands for. */
-function proofOf(file: string): Proof | undefined {
-  const folder = cacheFolder();
-  if (folder === undefined || !/[/\\]/.test(file)) return undefined;
-  let found: { readonly real: string; readonly size: number; readonly mtimeMs: number };
-  try {
-    const real = realpathSync(resolve(file));
-    found = { real, ...pick(statSync(real)) };
-  } catch {
-    return undefined; // loading it says what is wrong
-  }
-  const environment = Object.entries(process.env)
-    .filter(
-      ([name]) => /^(OPENBLAS|GOTO|MKL|BLIS|OMP|VECLIB|LD|DYLD)_/.test(name) && !/_(NUM|MAXIMUM)_THREADS$/.test(name),
-    )
-    .sort();
-  const { platform, arch, version: node } = process;
-  const machine = { platform, arch, node, processor: cpus()[0]?.model ?? 'unknown' };
-  const text = `${JSON.stringify({ format: 'partita-blas', version: VERSION, ...found, ...machine, environment })}\n`;
-  const name = createHash('sha256').update(text).digest('hex').slice(0, 16);
-  return { path: join(folder, 'blas', `${name}.json`), text };
-}
-
-const pick = ({ size, mtimeMs }: { size: number; mtimeMs: number }) => ({ size, mtimeMs });
-
-function isKept({ path, text }: Proof): boolean {
-  try {
-    return readFileSync(path, 'utf8') === text;
-  } catch {
-    return false;
-  }
-}
-
-/** Best effort: where nothing can be written, the next process tries it again. */
-function keep({ path, text }: Proof): void {
-  try {
-    makeFolder(join(path, '..'));
-    writeFileSync(path, text);
-  } catch {
-    // The library is as good without.
-  }
 }

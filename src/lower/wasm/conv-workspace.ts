@@ -3,7 +3,7 @@ import type { ConvAttrs, ConvGeometry } from '../../ops/conv.ts';
 import { begins } from '../../ops/window.ts';
 import { isBySamples, samplesBytes } from './conv-samples.ts';
 import { groupsWorkspace } from './groups-workspace.ts';
-import { gemmWorkspace, packedWorkspace } from './workspace.ts';
+import { depthBlock, gemmWorkspace, packedWorkspace } from './workspace.ts';
 
 /** The order of `kind` in the module's export `convWorkspace`. */
 export const convKinds = ['conv', 'convInputGrad', 'convWeightGrad'] as const;
@@ -106,14 +106,17 @@ function pixelsBytes({ o, kernel, out }: ConvGeometry, { groups }: ConvAttrs): n
 function areWeightsByPixels({ n, c, o, kernel, out }: ConvGeometry, { groups }: ConvAttrs): boolean {
   const pixels = elementCount(out);
   const isWide = (o / groups) % 16 === 0 && c / groups >= 6 && elementCount(kernel) >= 8;
-  return isWide && pixels <= 1024 && (n > 1 || pixels >= 32);
+  return isWide && pixels <= 1024 && out.at(-1)! <= depthBlock && (n > 1 || pixels >= 32);
 }
+
+/** Bytes of samples of x that are packed together, of more than one. */
+const MOST_PACKED = 2 ** 21;
 
 /** Of several samples at once: tiles of all taps and their plan, dy of sixteen outputs, and x, channels in pairs. */
 function weightPixelsBytes({ n, c, size, kernel, out }: ConvGeometry, { groups }: ConvAttrs): number {
   const plane = elementCount(out.slice(-2));
-  const samples = Math.max(1, Math.min(n, Math.floor(256 / plane)));
   const x = 8 * Math.ceil(c / groups / 2) * elementCount(size);
+  const samples = Math.max(1, Math.min(n, Math.floor(depthBlock / plane), Math.floor(MOST_PACKED / x)));
   return 144 * elementCount(kernel) + samples * (64 * elementCount(out) + x);
 }
 
