@@ -233,7 +233,11 @@ describe('groups', () => {
       const graph = new Graph();
       // Every second axis repeats, so that no two neighbours merge.
       const shape = Array.from({ length: rank }, (_, axis) => 2 + axis);
-      const repeated = graph.parameter('w', shape.map((d, axis) => (axis % 2 === 0 ? d : 1)), { kind: 'ones' });
+      const repeated = graph.parameter(
+        'w',
+        shape.map((d, axis) => (axis % 2 === 0 ? d : 1)),
+        { kind: 'ones' },
+      );
       graph.output('y', neg(add(graph.input('x', { shape, batchAxis: null }), repeated)), { batchAxis: null });
       return groupsOf(graph);
     };
@@ -247,11 +251,7 @@ describe('groups', () => {
     graph.output('y', mul(reshape(add(x, pair), [6, 2, 1]), pair), { batchAxis: null });
     const [group] = fusionGroups(graph, () => 0);
     // By pairs of elements under the first shape, element by element under the second.
-    expect(group!.inputs.map(({ view }) => view)).toEqual([
-      [3, 2, 2],
-      [2, 1],
-      [2],
-    ]);
+    expect(group!.inputs.map(({ view }) => view)).toEqual([[3, 2, 2], [2, 1], [2]]);
   });
 
   it('keep stages and origins', () => {

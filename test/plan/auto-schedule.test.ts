@@ -117,25 +117,21 @@ describe('compiling within memories', () => {
   const stages = partition.stages;
   const chain = { stages, modelStages: stages, placement, edges: stageEdges, ordered: false, byWholeBatch: false };
   const figures = stageCosts(graph, stageOf, { stages, costs });
-  /** Room for so many microbatches on each device beside what its stage keeps. */
-  const room = (count: number) =>
-    figures.heldBytes.map((held, s) => Math.ceil((figures.fixedBytes[s]! + held * count) / 65536) * 65536);
-  /** Compilations whose devices exceed their capacities by what `over` says of each; what they held in flight. */
-  const compiled = (
-    over: (round: number) => readonly number[],
-    { capacities = room(20), on = placement, shapes = [8] } = {},
-  ) => {
+  const capacities = figures.heldBytes.map(
+    (held, s) => 65536 * Math.ceil((figures.fixedBytes[s]! + 20 * held) / 65536),
+  );
+  const devices = request.devices.map((d, i) => ({ ...d, memory: capacities[i]! }));
+  /** Compilations whose devices exceed their capacities by what `over` says; what the first held in flight, and which was taken. */
+  const compiled = (over: (round: number) => readonly number[], microbatches: readonly number[] = [8]) => {
     const held: number[] = [];
-    const devices = request.devices.map((d, i) => ({ ...d, memory: capacities[i]! }));
-    const stages = { graph, stageOf, chain: { ...chain, placement: on }, devices, costs };
-    const result = compileWithin(stages, (list) => {
-      const schedules = shapes.map((microbatches) => list({ stages: 2, microbatches, placement: on, devices: 2 }));
+    const taken = compileWithin({ graph, stageOf, chain, devices, costs }, (list) => {
+      const schedules = microbatches.map((count) => list({ stages, microbatches: count, placement, devices: 2 }));
       const excess = over(held.length);
       held.push(peakInFlightOfDevices(schedules[0]!)[0]!);
       const memory = devices.map((_, d) => ({ peakBytes: capacities[d]! + excess[d]! }));
       return { round: held.length - 1, memory } as unknown as Compiled;
     });
-    return { held, round: (result as unknown as { round: number }).round };
+    return { held, round: (taken as unknown as { round: number }).round };
   };
 
   it('ends where all fits, also where much is left', () => {
@@ -149,11 +145,11 @@ describe('compiling within memories', () => {
 
   it('ends where nobody holds less for it, with the attempt that lacks least', () => {
     const lacking = (at: number) => [[30, 10, 20][at] ?? 40, 0];
-    expect(compiled(lacking, { shapes: [3] })).toEqual({ held: [3, 2, 1, 1], round: 1 });
+    expect(compiled(lacking, [3])).toEqual({ held: [3, 2, 1, 1], round: 1 });
   });
 
   it('goes by the program that holds most', () => {
     const one = compiled((at) => [at < 1 ? 1 : 0, 0]);
-    expect(compiled((at) => [at < 1 ? 1 : 0, 0], { shapes: [8, 1] })).toEqual(one);
+    expect(compiled((at) => [at < 1 ? 1 : 0, 0], [8, 1])).toEqual(one);
   });
 });
