@@ -12,7 +12,7 @@ import { sum } from '../../src/ops/reduce.ts';
 import type { Model } from '../../src/optim/model.ts';
 import { type Checkpoint, isBetter } from '../../src/train/checkpoint/checkpoint.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../../src/train/checkpoint/files.ts';
-import { newestStep, readCheckpoint } from '../../src/train/checkpoint/folder.ts';
+import { newestStep, openCheckpointFolder, readCheckpoint } from '../../src/train/checkpoint/folder.ts';
 import { decodeHistory, encodeHistory } from '../../src/train/checkpoint/history.ts';
 import { differencesOf, type IdentityOptions, trainingIdentity } from '../../src/train/checkpoint/identity.ts';
 import type { BatchSource } from '../../src/train/data/source.ts';
@@ -137,6 +137,14 @@ describe('the files', () => {
     // Of which step another folder is, nobody knows.
     renameSync(join(dir, 'step-4'), join(dir, 'kept'));
     expect(older('kept')).toBeNull();
+  });
+
+  it('have a folder that is held by nobody who only looks at it, and refused to them while a training holds it', async () => {
+    const dir = newFolder();
+    expect(await openCheckpointFolder(dir, undefined, false)).toBeUndefined();
+    using lock = await openCheckpointFolder(dir, undefined, true);
+    expect(lock).toBeDefined();
+    await expect(openCheckpointFolder(dir, undefined, false)).rejects.toMatchObject({ code: 'checkpoint-dir-locked' });
   });
 
   it('of another version are refused with its own remedy, also where there are older ones', () => {
