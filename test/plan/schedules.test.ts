@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type StageChain, scheduleFor } from '../../src/plan/schedules.ts';
+import { type StageChain, scheduleAskedFor, scheduleFor } from '../../src/plan/schedules.ts';
 import { makeSchedule, type Schedule } from '../../src/schedule/index.ts';
 import { planOf, threeLayers } from '../support/models.ts';
 
@@ -42,5 +42,14 @@ describe('a program’s schedule', () => {
     const overlapping = { ...three, schedule: { ...file, overlaps: [[], []] } };
     expect(of('train', 4, {}, three)).toEqual({ ...file, devices: 3, rows: [...file.rows, []] });
     expect(of('train', 4, {}, overlapping)).toMatchObject({ overlaps: [[], [], []] });
+  });
+
+  it('is 1f1b where nothing is asked for, gpipe where microbatches wait for each other, and a file’s in any case', () => {
+    const { schedule: _, ...none } = asked;
+    expect([false, true].map((wait) => scheduleAskedFor(none, wait))).toEqual(['1f1b', 'gpipe']);
+    expect([false, true].map((wait) => scheduleAskedFor(asked, wait))).toEqual([file, file]);
+    expect(() => scheduleAskedFor({ ...none, schedule: '1f1b' }, true)).toThrow(
+      expect.objectContaining({ code: 'batch-norm-schedule' }),
+    );
   });
 });
