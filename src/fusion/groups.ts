@@ -115,7 +115,6 @@ class Survey {
       [...this.#readers[node.id]!, ...this.#derivatives[node.id]!].every((f) => {
         if (f.id > last.id || own.has(f)) return true;
         if (!f.op?.alias || aliased(f.outputs[0]!).node !== aliased(node.outputs[0]!).node) return false;
-        if (aliases.includes(f)) return true;
         aliases.push(f);
         return mayWait(f);
       });
@@ -144,9 +143,7 @@ class Survey {
   /** Whether a value, under whatever shape, is a result, or nodes beside some read it. */
   #isNeeded(tensor: Tensor, own: ReadonlySet<Node>): boolean {
     if (this.#results.has(tensor)) return true;
-    return this.#readers[tensor.node.id]!.some((r) =>
-      r.op?.alias ? this.#isNeeded(r.outputs[0]!, own) : !own.has(r) && r.inputs.includes(tensor),
-    );
+    return this.#readers[tensor.node.id]!.some((r) => (r.op?.alias ? this.#isNeeded(r.outputs[0]!, own) : !own.has(r)));
   }
 }
 

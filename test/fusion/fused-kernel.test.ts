@@ -2,13 +2,14 @@ import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { kernelsModule } from '../../src/backends/kernels-module.ts';
 import { readVectors, VECTORS_SECTION, vectorFunctions } from '../../src/backends/wasm/vectors.ts';
-import type { HostTensor } from '../../src/core/types.ts';
+import { elementCount, type HostTensor, type Shape } from '../../src/core/types.ts';
 import { fuseElementwise, fusionGroups } from '../../src/fusion/index.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import { greater, where } from '../../src/ops/compare.ts';
 import { add, div, gelu, geluTanh, mul, neg, relu, sigmoid, sub, tanh } from '../../src/ops/elementwise.ts';
 import { type FusedAttrs, fusedOp, fusibleOps, isFusible } from '../../src/ops/fused.ts';
 import { recordOf } from '../../src/ops/index.ts';
+import { sum as reduceSum } from '../../src/ops/reduce.ts';
 import { reshape } from '../../src/ops/shape.ts';
 import { backendKinds, Executor } from '../conformance/executor.ts';
 import { cases, drawCase } from '../conformance/samples.ts';
@@ -53,38 +54,44 @@ describe.each(backendKinds)('fused chains on %s', (kind) => {
   });
 });
 
-/** A small graph of elementwise ops on one shape, its operands repeated along any axes. */
+/** A small graph of elementwise ops, its operands repeated along any axes; some go on under another shape, and come back. */
 function randomChain(seed: number) {
   const choices = new Choices(seed);
   const graph = new Graph();
   const feeds = new Map<Tensor, HostTensor>();
-  const shape = Array.from({ length: choices.below(5) }, () => 1 + choices.below(choices.pick([2, 5, 23])));
-  const operand = (i: number, full: boolean): Tensor => {
+  const operand = (shape: Shape, full: boolean): Tensor => {
     const own = full
       ? shape
       : shape.map((d) => (choices.below(2) === 0 ? 1 : d)).slice(choices.below(shape.length + 1));
-    const t = graph.input(`x${i}`, { shape: own, batchAxis: null });
-    const data = values(
-      own.reduce((a, b) => a * b, 1),
-      seed + i,
-    );
-    feeds.set(t, { type: t.type, data });
+    const t = graph.input(`x${feeds.size}`, { shape: own, batchAxis: null });
+    feeds.set(t, { type: t.type, data: values(elementCount(own), seed + feeds.size) });
     return t;
   };
-  const operands = [operand(0, true), ...Array.from({ length: 1 + choices.below(4) }, (_, i) => operand(i + 1, false))];
-  const pool: Tensor[] = [tanh(operands[0]!)];
-  const last = () => pool[Math.max(0, pool.length - 1 - choices.below(2))]!;
-  const grow: (() => Tensor)[] = [
-    () => add(last(), choices.pick(operands)),
-    () => sub(choices.pick(operands), last()),
-    () => mul(last(), last()),
-    () => div(last(), add(mul(choices.pick(pool), choices.pick(pool)), 0.5)),
-    () => relu(last()),
-    () => gelu(last()),
-    () => geluTanh(last()),
-    () => sigmoid(neg(last())),
-  ];
-  for (let i = 2 + choices.below(9); i > 0; i--) pool.push(choices.pick(grow)());
+  const grown = (begin: Tensor): Tensor[] => {
+    const { shape } = begin.type;
+    const operands = Array.from({ length: 1 + choices.below(4) }, () => operand(shape, false));
+    const pool: Tensor[] = [begin];
+    const last = () => pool[Math.max(0, pool.length - 1 - choices.below(2))]!;
+    const grow: (() => Tensor)[] = [
+      () => add(last(), choices.pick(operands)),
+      () => sub(choices.pick(operands), last()),
+      () => mul(last(), last()),
+      () => div(last(), add(mul(choices.pick(pool), choices.pick(pool)), 0.5)),
+      () => relu(last()),
+      () => gelu(last()),
+      () => geluTanh(last()),
+      () => sigmoid(neg(last())),
+    ];
+    for (let i = 2 + choices.below(9); i > 0; i--) pool.push(choices.pick(grow)());
+    return pool;
+  };
+  const shape = Array.from({ length: choices.below(5) }, () => 1 + choices.below(choices.pick([2, 5, 23])));
+  const pool = grown(tanh(operand(shape, true)));
+  if (choices.below(2) === 0) {
+    const other = choices.pick([shape.toReversed(), [elementCount(shape)], [1, ...shape, 1]]);
+    pool.push(...grown(add(reshape(choices.pick(pool), other), operand(other, false))));
+    if (choices.below(2) === 0) pool.push(mul(reshape(pool.at(-1)!, shape), choices.pick(pool.slice(0, 2))));
+  }
   const wanted = [...new Set([pool.at(-1)!, ...pool.filter(() => choices.below(4) === 0)])];
   wanted.forEach((t, i) => void graph.output(`y${i}`, t, { batchAxis: null }));
   return { graph, feeds, wanted: [...graph.outputs.values()] };
@@ -167,29 +174,99 @@ describe('groups', () => {
   });
 
   it('do not reach over an update', () => {
-    const build = (updates: boolean) => {
+    const build = (at?: 'before' | 'between' | 'behind') => {
       const graph = new Graph();
       const w = graph.parameter('w', [4], { kind: 'ones' });
-      const twice = mul(w, 2);
-      if (updates) {
+      const v = graph.parameter('v', [4], { kind: 'ones' });
+      const update = (where: typeof at) => {
+        if (where !== at || at === undefined) return;
         const rate = graph.feed('rate', { dtype: 'f32', shape: [1] }, { kind: 'hyper', rule: 'sgd' });
         const attrs = { momentum: false, dampening: 0, nesterov: false, weightDecay: 0 };
-        graph.inStep(undefined, () => graph.add(recordOf('sgdUpdate'), [w, w, rate], attrs));
-      }
+        graph.inStep(undefined, () => graph.add(recordOf('sgdUpdate'), [v, v, rate], attrs));
+      };
+      update('before');
+      const twice = mul(w, 2);
+      update('between');
       graph.output('y', neg(twice));
+      update('behind');
       return groupsOf(graph);
     };
-    expect(build(false)).toEqual([['mul', 'neg']]);
-    expect(build(true)).toEqual([]);
+    const whole = [['mul', 'neg']];
+    expect([build(), build('before'), build('between'), build('behind')]).toEqual([whole, whole, [], whole]);
   });
 
-  it('stand before what follows one of their nodes as its derivative', () => {
+  it.each<[string, (x: Tensor) => Tensor]>([
+    ['a node', (x) => mul(x, 2)],
+    ['a reshape', (x) => reshape(x, [2, 2])],
+  ])('stand before what follows one of their nodes as its derivative: %s', (_, derivative) => {
     const graph = new Graph();
     const x = graph.input('x', { shape: [4] });
     const y = neg(x);
-    graph.derivativeOf(y.node, () => mul(x, 2));
+    graph.derivativeOf(y.node, () => derivative(x));
     graph.output('z', relu(y));
     expect(groupsOf(graph)).toEqual([]);
+  });
+
+  it('have their nodes in graph order, however they were joined', () => {
+    const graph = new Graph();
+    const [x, z] = ['x', 'z'].map((name) => graph.input(name, { shape: [4] })) as [Tensor, Tensor];
+    const [a, b] = [neg(x), relu(z)];
+    graph.output('y', add(a, b));
+    expect(groupsOf(graph)).toEqual([['neg', 'relu', 'add']]);
+  });
+
+  it('write what a buffer holds behind the step', () => {
+    const graph = new Graph();
+    const mean = graph.buffer('mean', [4], { kind: 'zeros' });
+    const [y] = graph.inStep(undefined, () => {
+      const next = neg(mean);
+      graph.assign(mean, next);
+      return [relu(next)];
+    });
+    graph.output('y', y!, { batchAxis: null });
+    const [group] = fusionGroups(graph, () => 0);
+    expect(group!.outputs.map((t) => t.node.name)).toEqual(['neg', 'relu']);
+  });
+
+  it('are walked in four dimensions at most', () => {
+    const build = (rank: number) => {
+      const graph = new Graph();
+      // Every second axis repeats, so that no two neighbours merge.
+      const shape = Array.from({ length: rank }, (_, axis) => 2 + axis);
+      const repeated = graph.parameter(
+        'w',
+        shape.map((d, axis) => (axis % 2 === 0 ? d : 1)),
+        { kind: 'ones' },
+      );
+      graph.output('y', neg(add(graph.input('x', { shape, batchAxis: null }), repeated)), { batchAxis: null });
+      return groupsOf(graph);
+    };
+    expect([build(4), build(5)]).toEqual([[['add', 'neg']], []]);
+  });
+
+  it('read an operand twice that repeats in two ways', () => {
+    const graph = new Graph();
+    const pair = graph.parameter('w', [2, 1], { kind: 'ones' });
+    const x = graph.input('x', { shape: [3, 2, 2], batchAxis: null });
+    graph.output('y', mul(reshape(add(x, pair), [6, 2, 1]), pair), { batchAxis: null });
+    const [group] = fusionGroups(graph, () => 0);
+    // By pairs of elements under the first shape, element by element under the second.
+    expect(group!.inputs.map(({ view }) => view)).toEqual([[3, 2, 2], [2, 1], [2]]);
+  });
+
+  it('keep stages and origins', () => {
+    const graph = new Graph();
+    const x = graph.input('x', { shape: [4] });
+    const y = graph.output('y', relu(neg(x)));
+    const dx = graph.derivativeOf(y.node, () => sigmoid(mul(x, y)));
+    const other = graph.derivativeOf(y.node, () => reduceSum(dx));
+    graph.output('dx', dx);
+    graph.output('other', other, { batchAxis: null });
+    const { graph: fused, stageOf } = fuseElementwise(graph, (n) => (n.pass > 0 ? 1 : 2));
+    const [chain, derivative, total] = fused.nodes.filter((n) => n.op);
+    expect([chain!.op!.name, derivative!.op!.name, total!.op!.name]).toEqual(['fused', 'fused', 'sum']);
+    expect([derivative!.origin, total!.origin]).toEqual([chain, chain]);
+    expect([chain, derivative, total].map((n) => stageOf(n!))).toEqual([2, 1, 1]);
   });
 
   it('keep what is computed again to itself', () => {

@@ -188,6 +188,7 @@ describe('few channels a group are added tap by tap, channel after channel, and 
     { N: 2, groups: 3, o: 6, size: plane(5, 6), k: plane(3, 3), p: [0, 1, 1] },
     { N: 2, groups: 4, o: 2, size: plane(7, 7), k: plane(3, 3), s: plane(2, 2), p: [0, 1, 1] },
     { N: 2, groups: 4, c: 3, size: plane(5, 4), k: plane(1, 1), p: [0, 1, 0] },
+    { N: 2, groups: 4, c: 3, size: plane(5, 6), k: plane(2, 3), p: [0, 1, 1] }, // rows of taps by three, of two channels
     { N: 1, groups: 4, size: plane(9, 9), k: plane(2, 2), s: plane(3, 4) }, // elements that no window reaches
     { N: 1, groups: 4, size: plane(2, 1), k: plane(2, 2), p: [0, 4, 5] }, // windows of padding alone
     { N: 1, groups: 4, size: plane(7, 8), k: plane(3, 3), s: plane(2, 3), p: [0, 2, 2], d: plane(3, 2) },

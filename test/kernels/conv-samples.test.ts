@@ -149,7 +149,7 @@ const same = plane(3, 3);
 const around: Triple = [0, 1, 1];
 // Whole groups, tails of both widths, one pixel, one tap, odd results, results that are no whole fours, groups of channels; strides with
 // phases of unequal and of no taps; windows that reach nothing; dilation across rows; three axes; rows of taps that are more than a
-// block of products, several a block with one left; filters of more than the first cache.
+// block of products, several a block with one left, whole blocks; dilation across slices; filters of more than the first cache.
 const CASES: Conv[] = [
   { N: 8, C: 3, O: 6, size: plane(1, 1), k: same, p: around },
   { N: 19, C: 6, O: 8, size: plane(1, 2), k: plane(1, 1) },
@@ -166,6 +166,8 @@ const CASES: Conv[] = [
   { N: 16, C: 40, O: 90, size: plane(3, 3), k: same, p: around },
   { N: 9, C: 600, O: 3, size: plane(1, 1), k: plane(1, 1) },
   { N: 5, C: 130, O: 20, size: plane(2, 2), k: same, p: around },
+  { N: 8, C: 64, O: 64, size: plane(4, 1), k: plane(4, 1), p: [0, 2, 0], e: [0, 1, 0] },
+  { N: 11, C: 3, O: 4, size: [4, 2, 2], k: [2, 2, 2], p: [1, 0, 0], d: [2, 1, 1] },
 ];
 const FEW: Conv[] = [1, 2, 3, 4].flatMap((N) => CASES.map((c) => ({ ...c, N })));
 

@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { analyticCosts } from '../../src/cost/model.ts';
 import { modelOf } from '../../src/nn/models/index.ts';
-import { listSchedule } from '../../src/plan/auto-schedule.ts';
+import { stageMap } from '../../src/partition/stage-of.ts';
+import { compileWithin, listSchedule } from '../../src/plan/auto-schedule.ts';
+import type { Compiled } from '../../src/plan/compiled.ts';
 import { draftPlan, makePlan, type PlanRequest } from '../../src/plan/plan.ts';
+import { stageCosts } from '../../src/plan/stage-costs.ts';
 import { chainEdges, peakInFlightOfDevices, scheduleNames } from '../../src/schedule/index.ts';
 import { Session } from '../../src/train/session.ts';
 import { batchFor } from '../support/built-in.ts';
@@ -104,5 +107,49 @@ describe('a budget that is too small', () => {
     expect(() => listSchedule(shape, [40, 40], options)).toThrow(
       expect.objectContaining({ code: 'schedule-duration' }),
     );
+  });
+});
+
+describe('compiling within memories', () => {
+  const { request, partition, placement, graphs, stageEdges } = planOf(model, { ...shared, ...cut, schedule: 'auto' });
+  const graph = graphs.train!;
+  const stageOf = stageMap(graph, partition);
+  const stages = partition.stages;
+  const chain = { stages, modelStages: stages, placement, edges: stageEdges, ordered: false, byWholeBatch: false };
+  const figures = stageCosts(graph, stageOf, { stages, costs });
+  const capacities = figures.heldBytes.map(
+    (held, s) => 65536 * Math.ceil((figures.fixedBytes[s]! + 20 * held) / 65536),
+  );
+  const devices = request.devices.map((d, i) => ({ ...d, memory: capacities[i]! }));
+  /** Compilations whose devices exceed their capacities by what `over` says; what the first held in flight, and which was taken. */
+  const compiled = (over: (round: number) => readonly number[], microbatches: readonly number[] = [8]) => {
+    const held: number[] = [];
+    const taken = compileWithin({ graph, stageOf, chain, devices, costs }, (list) => {
+      const schedules = microbatches.map((count) => list({ stages, microbatches: count, placement, devices: 2 }));
+      const excess = over(held.length);
+      held.push(peakInFlightOfDevices(schedules[0]!)[0]!);
+      const memory = devices.map((_, d) => ({ peakBytes: capacities[d]! + excess[d]! }));
+      return { round: held.length - 1, memory } as unknown as Compiled;
+    });
+    return { held, round: (taken as unknown as { round: number }).round };
+  };
+
+  it('ends where all fits, also where much is left', () => {
+    expect(compiled(() => [-1000, 0])).toMatchObject({ round: 0, held: [expect.any(Number)] });
+  });
+
+  it('holds a microbatch less each time while that helps, for so many rounds', () => {
+    expect(compiled((at) => [at < 3 ? 1 : 0, 0])).toEqual({ held: [8, 7, 6, 5], round: 3 });
+    expect(compiled(() => [1, 0])).toMatchObject({ held: [8, 7, 6, 5, 4, 3, 2] });
+  });
+
+  it('ends where nobody holds less for it, with the attempt that lacks least', () => {
+    const lacking = (at: number) => [[30, 10, 20][at] ?? 40, 0];
+    expect(compiled(lacking, [3])).toEqual({ held: [3, 2, 1, 1], round: 1 });
+  });
+
+  it('goes by the program that holds most', () => {
+    const one = compiled((at) => [at < 1 ? 1 : 0, 0]);
+    expect(compiled((at) => [at < 1 ? 1 : 0, 0], [8, 1])).toEqual(one);
   });
 });

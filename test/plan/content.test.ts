@@ -1,9 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import { defaultDevice } from '../../src/cost/analytic.ts';
+import { described } from '../../src/cost/described.ts';
+import { analyticCosts, type CostModel } from '../../src/cost/model.ts';
 import type { Graph, Node, Tensor } from '../../src/graph/graph.ts';
 import type { Source } from '../../src/graph/source.ts';
 import { PlanCache } from '../../src/plan/cache.ts';
 import { contentOf } from '../../src/plan/content.ts';
 import { graphsOf } from '../../src/plan/graphs.ts';
+import type { PlanRequest } from '../../src/plan/request.ts';
+import type { Cluster } from '../../src/simulate/cluster.ts';
 import { smallModels } from '../support/built-in.ts';
 import { planOf } from '../support/models.ts';
 
@@ -113,9 +118,87 @@ describe('what a plan follows from', () => {
       changed(node, 'attrs', { value } as Node['attrs']),
     );
     expect(new Set(texts).size).toBe(texts.length);
-    const lists = [['a,b'], ['a', 'b'], [['a', 'b']], new Set(['a', 'b']), new Map([['a', 'b']]), { a: 'b' }];
+    const lists = [
+      ['a,b'],
+      ['a', 'b'],
+      [['a', 'b']],
+      new Set(['a', 'b']),
+      new Set(['c']),
+      new Map([['a', 'b']]),
+      { a: 'b' },
+    ];
     const told = lists.map((value) => changed(node, 'attrs', { value } as unknown as Node['attrs']));
     expect(new Set(told).size).toBe(lists.length);
+  });
+});
+
+describe('beside the graphs', () => {
+  const devices = [0, 1].map(() => request.devices[0]!);
+  const base = analyticCosts();
+  const told = (change: Partial<PlanRequest>) =>
+    contentOf({ ...request, devices, ...change }, cache)
+      ?.map(String)
+      .join('\n');
+  const { kernelSeconds } = analyticCosts({ device: { ...defaultDevice, flopsPerSecond: 1 } });
+  const far = { bytesPerSecond: 1, secondsLatency: 1 };
+  /** Each differs from `base` in what it says of one thing, at times of the second device alone. */
+  const others: readonly CostModel[] = [
+    { ...base, source: 'another' },
+    { ...base, kernelSeconds },
+    {
+      ...base,
+      instructionSeconds: described(
+        () => 1,
+        () => 'one',
+      ),
+    },
+    { ...base, stepSeconds: () => 0 },
+    { ...base, stepSeconds: (count) => (count === 2 ? 1 : 0) },
+    { ...base, startSeconds: () => 0 },
+    { ...base, startSeconds: (device) => device },
+    { ...base, link: () => far },
+    { ...base, link: (from, to) => (from > to ? far : base.link(from, to)) },
+  ];
+  const clusters: readonly Cluster[] = [
+    { devices, costs: base },
+    { devices: devices.map((d) => ({ ...d, speed: 2 })), costs: base },
+    ...others.map((costs) => ({ devices, costs })),
+    ...['bus', 'card'].flatMap((name) =>
+      [1, 2].flatMap((bytesPerSecond) =>
+        [true, false].map((is) => ({ devices, costs: base, media: [{ name, bytesPerSecond, carries: () => is }] })),
+      ),
+    ),
+  ];
+
+  it('costs and clusters count by all that they answer', () => {
+    const texts = [{}, ...others.map((costs) => ({ costs })), ...clusters.map((cluster) => ({ cluster }))].map(told);
+    expect(texts).not.toContain(undefined);
+    expect(new Set(texts).size).toBe(texts.length);
+    expect(told({ costs: analyticCosts() })).toBe(told({}));
+  });
+
+  it('costs that nobody has described cannot be told, nor pairs of very many devices', () => {
+    for (const undescribed of [{ kernelSeconds: () => 1 }, { instructionSeconds: () => 1 }]) {
+      const costs = { ...base, ...undescribed };
+      expect(told({ costs })).toBeUndefined();
+      expect(told({ cluster: { devices, costs } })).toBeUndefined();
+    }
+    const many = (count: number) => told({ devices: Array.from({ length: count }, () => devices[0]!) });
+    expect(many(256)).toBeDefined();
+    expect(many(257)).toBeUndefined();
+  });
+
+  it('all numbers of microbatches count, with how the batch is cut, and the graphs of all sizes', () => {
+    const uneven = { ...planOf(smallModels.mlp, { batch: 5 }).request, microbatches: 3 };
+    const own = new PlanCache();
+    const text = (...counts: number[]) => contentOf(uneven, own, counts)!.map(String).join('\n');
+    // Chunks of two samples and one, both.
+    expect(text(3)).not.toBe(text(4));
+    expect(text(3)).not.toBe(text(3, 4));
+    const before = text(3);
+    const { nodes } = graphsOf(uneven, 'train', own).graphs.get(1)!;
+    (nodes[0] as { name: string }).name = 'another';
+    expect(text(3)).not.toBe(before);
   });
 });
 

@@ -83,7 +83,9 @@ describe('costs of stages', () => {
         expect([F, B + W, figures.stepSeconds[s]].map((x) => x!.toPrecision(9))).toEqual(
           [own.forward, own.backward, own.update].map((x) => x.toPrecision(9)),
         );
-        expect([figures.fixedBytes[s], figures.heldBytes[s]]).toEqual([own.fixedBytes, own.heldBytes]);
+        expect([figures.fixedBytes[s], figures.gradientBytes[s], figures.heldBytes[s]]).toEqual([
+          ...[own.fixedBytes, own.gradientBytes, own.heldBytes],
+        ]);
       });
     }
   });

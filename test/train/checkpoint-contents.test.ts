@@ -1,6 +1,6 @@
 // What a checkpoint holds and knows its training again by, piece by piece: no session runs.
 import { createHash } from 'node:crypto';
-import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RawTensor } from '../../src/formats/raw-tensor.ts';
@@ -12,13 +12,13 @@ import { sum } from '../../src/ops/reduce.ts';
 import type { Model } from '../../src/optim/model.ts';
 import { type Checkpoint, isBetter } from '../../src/train/checkpoint/checkpoint.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../../src/train/checkpoint/files.ts';
-import { newestStep } from '../../src/train/checkpoint/folder.ts';
+import { newestStep, openCheckpointFolder, readCheckpoint } from '../../src/train/checkpoint/folder.ts';
 import { decodeHistory, encodeHistory } from '../../src/train/checkpoint/history.ts';
 import { differencesOf, type IdentityOptions, trainingIdentity } from '../../src/train/checkpoint/identity.ts';
 import type { BatchSource } from '../../src/train/data/source.ts';
 import type { StepRecord } from '../../src/train/trainer.ts';
 import { f32, planOf } from '../support/models.ts';
-import { newFolder } from './checkpoint-runs.ts';
+import { newFolder, readFailure } from './checkpoint-runs.ts';
 
 describe('the history of the steps', () => {
   it('is what it was, also where steps differ in devices and in what is known of them', () => {
@@ -103,6 +103,61 @@ describe('the files', () => {
   };
   const damaged = (text: string) =>
     expect.objectContaining({ code: 'checkpoint-damaged', message: expect.stringContaining(text) });
+
+  /** A folder of checkpoints of these steps; those that are damaged lack their parameters. */
+  const several = (steps: readonly number[], damaged: readonly number[]): string => {
+    const dir = newFolder();
+    for (const step of steps) {
+      const folder = join(dir, `step-${step}`);
+      cpSync(written({}), folder, { recursive: true });
+      if (damaged.includes(step)) rmSync(join(folder, 'params.safetensors'));
+    }
+    return dir;
+  };
+
+  it('are those of a folder with their names, whatever its own is, or of one that has a checkpoint’s', () => {
+    const dir = several([1, 2], []);
+    const renamed = join(dir, 'kept');
+    renameSync(join(dir, 'step-2'), renamed);
+    expect(readCheckpoint(renamed).folder).toBe(renamed);
+    expect(readCheckpoint(dir).folder).toBe(join(dir, 'step-1'));
+    rmSync(join(dir, 'step-1', 'state.json'));
+    expect(readFailure(join(dir, 'step-1'))).toEqual(damaged('state.json is missing'));
+    expect(readFailure(join(dir, 'step-3'))).toMatchObject({ code: 'checkpoint-none' });
+    mkdirSync(join(dir, 'step-1', 'state.json'));
+    expect(readFailure(join(dir, 'step-1'))).toEqual(damaged('state.json cannot be read'));
+  });
+
+  it('that are damaged are told with the newest whole checkpoint of an earlier step, if there is one', () => {
+    const dir = several([1, 2, 3, 4, 5], [2, 4]);
+    const older = (folder: string) => readFailure(join(dir, folder)).fields.older;
+    expect([older('step-4'), older('step-2')]).toEqual([join(dir, 'step-3'), join(dir, 'step-1')]);
+    rmSync(join(dir, 'step-1'), { recursive: true });
+    expect(older('step-2')).toBeNull();
+    // Of which step another folder is, nobody knows.
+    renameSync(join(dir, 'step-4'), join(dir, 'kept'));
+    expect(older('kept')).toBeNull();
+  });
+
+  it('have a folder that is held by nobody who only looks at it, and refused to them while a training holds it', async () => {
+    const dir = newFolder();
+    expect(await openCheckpointFolder(dir, undefined, false)).toBeUndefined();
+    using lock = await openCheckpointFolder(dir, undefined, true);
+    expect(lock).toBeDefined();
+    await expect(openCheckpointFolder(dir, undefined, false)).rejects.toMatchObject({ code: 'checkpoint-dir-locked' });
+  });
+
+  it('of another version are refused with its own remedy, also where there are older ones', () => {
+    const dir = several([1, 2], []);
+    const path = join(dir, 'step-2', 'state.json');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"version": 1', '"version": 2'));
+    const { code, remedy, fields } = readFailure(dir);
+    expect([code, remedy, 'older' in fields]).toEqual([
+      'checkpoint-version',
+      'resume it with the version that wrote it',
+      false,
+    ]);
+  });
 
   it('hold tensors of any type, and the best evaluation among others', () => {
     const evaluations = [2, 3].map((loss) => ({ samples: 1, loss }));

@@ -61,7 +61,6 @@ export function lowerForBlas(node: NodeSignature): Lowered {
 /** Of a call that stays; undefined where that is its kernel's affair. */
 function workspaceOf({ kernel, args }: KernelCall): number | undefined {
   if (kernel === 'gemm') return gemmWorkspace(...(args.slice(0, 3) as [number, number, number]));
-  if (kernel === 'gemmBatched') return gemmWorkspace(...(args.slice(1, 4) as [number, number, number]));
   return args.some((arg) => typeof arg === 'object' && 'workspace' in arg) ? undefined : 0;
 }
 
@@ -133,7 +132,7 @@ type Steps = readonly [row: number, column: number];
 /** The product's sizes and transposes for row-major BLAS; undefined where it is small, or a matrix is none for BLAS. */
 function sgemm(m: number, n: number, k: number, a: Steps, b: Steps, ldc: number) {
   const [left, right] = [matrixOf(m, k, a), matrixOf(k, n, b)];
-  if (!isWorthIt(m, n, k) || !left || !right || (m > 1 && ldc < n)) return undefined;
+  if (!isWorthIt(m, n, k) || !left || !right || ldc < n) return undefined;
   return { sizes: [left.transposed, right.transposed, m, n, k], lda: left.leading, ldb: right.leading };
 }
 

@@ -13,10 +13,8 @@ export const mostFusedDims = 4;
 
 /** The dimensions that are left of a shape once all operands are walked together. */
 export function fusedWalk(shape: Shape, operands: readonly TensorType[]) {
-  const n = elementCount(shape);
-  const contiguous = stridesOf(shape);
-  const strides = operands.map((t) => (elementCount(t.shape) === n ? contiguous : broadcastStrides(t.shape, shape)));
-  const { dims, strides: merged } = coalesce(shape, [contiguous, ...strides]);
+  const strides = operands.map((t) => broadcastStrides(t.shape, shape));
+  const { dims, strides: merged } = coalesce(shape, [stridesOf(shape), ...strides]);
   return { dims, strides: merged.slice(1) };
 }
 
@@ -65,7 +63,7 @@ export const lowerFused: LowerRule = (node) => {
       placeOf.push(comparison.negate ? push('not', [compared]) : compared);
     } else {
       const constants = parameters[op as FusibleOp]?.(attrs).map(bitsOf) ?? [];
-      placeOf.push(push(integer && op !== 'where' ? `${op}I32` : op, values, constants));
+      placeOf.push(push(integer ? `${op}I32` : op, values, constants));
     }
   }
   const walkOf = (i: number): FusedWalk =>
