@@ -297,6 +297,13 @@ describe('a wrong experiment', () => {
   });
 });
 
+it('a target that is named as something every object has is one that the data lack', async () => {
+  const objective = JSON.stringify([{ kind: 'crossEntropy', output: 'logits', target: '__proto__' }]);
+  const args = ['plan', '--model.kind', 'mlp', '--data.kind', 'digits', '--objective', objective, '--json'];
+  const { code, stdout } = await partita(folder, args);
+  expect({ code, error: JSON.parse(stdout).error }).toMatchObject({ code: 2, error: { code: 'data-mismatch' } });
+});
+
 describe('one line of an error', () => {
   it('joins what stands in several', () => {
     expect(lineOf(new Error('x.json:\n  - a\n  - b'))).toBe('partita: x.json: a; b');

@@ -201,7 +201,7 @@ function remedyOfValues(
   tensors: Readonly<Record<string, HostTensor>>,
   terms: readonly ClassTerm[],
 ): string | undefined {
-  const term = terms.find(({ target }) => tensors[target]?.type.dtype === 'f32');
+  const term = terms.find(({ target }) => Object.hasOwn(tensors, target) && tensors[target]!.type.dtype === 'f32');
   if (!term) return undefined;
   const loss = `--objective '[{"kind": "mse", "output": "${term.output}", "target": "${term.target}"}]'`;
   return data?.kind === 'csv' && data.task === 'auto'

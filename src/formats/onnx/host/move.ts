@@ -2,6 +2,7 @@
 import { broadcastShapes, elementCount, type Shape, stridesOf } from '../../../core/types.ts';
 import { reshaped } from '../known.ts';
 import type { Known, OperatorContext } from '../operator.ts';
+import { partsOf } from '../parts.ts';
 import { around, axisOf, broadcastIndex, type HostRule, isSmall, pick, stridedIndex, value } from './host.ts';
 
 /** Axes from an attribute (old versions) or an input (from version 13 on); undefined: not given. */
@@ -193,16 +194,8 @@ const slice: HostRule = (context) => {
 const split: HostRule = (context) => {
   const x = value(context, 0);
   const axis = axisOf(context, context.int('axis', 0), x.shape.length);
-  const size = x.shape[axis]!;
-  const count = context.has('num_outputs') ? context.int('num_outputs') : context.node.outputs.length;
-  const given = context.has('split') ? [...context.ints('split')] : context.optionalIntegers(1, 'split');
-  const even = Math.ceil(size / count);
-  const sizes = given ?? Array.from({ length: count }, (_, i) => Math.max(Math.min(even, size - i * even), 0));
-  if (sizes.reduce((a, b) => a + b, 0) !== size || sizes.some((s) => s < 0)) {
-    context.invalid(`parts of [${sizes.join(', ')}] for an axis of ${size}`);
-  }
   let at = 0;
-  return sizes.map((part) => {
+  return partsOf(context, x.shape, axis).map((part) => {
     const starts = x.shape.map((_, i) => (i === axis ? at : 0));
     at += part;
     return window(

@@ -8,6 +8,7 @@ import { broadcastTo, concat, type SliceRange, slice, transpose, view } from '..
 import { trilu } from '../../../ops/trilu.ts';
 import { constantOf, known } from '../known.ts';
 import { isTensor, type Known, type OperatorContext, type OperatorRule, type OperatorTable } from '../operator.ts';
+import { partsOf } from '../parts.ts';
 import { onnxDTypeOf } from '../tensor-bytes.ts';
 
 const text = (shape: Shape): string => `[${shape.join(', ')}]`;
@@ -152,18 +153,11 @@ function sliceSize(size: number, [start, end, step]: readonly [number, number, n
   return Math.max(0, Math.ceil((position(end) - position(start)) / step));
 }
 
-/** Sizes: an attribute, from version 13 on an input; else even parts, the last one smaller where it does not go up. */
 const split: OperatorRule = (context) => {
   const x = context.tensor(0);
   const axis = axisOf(context, context.int('axis', 0), x.rank);
-  const size = x.shape[axis]!;
-  const given = context.has('split') ? context.ints('split') : context.optionalIntegers(1, 'the sizes');
-  const sizes = given ?? evenParts(size, context.int('num_outputs', context.node.outputs.length));
-  const total = sizes.reduce((sum, d) => sum + d, 0);
-  if (total !== size || sizes.some((d) => d < 0))
-    context.invalid(`parts ${text(sizes)} do not make up axis ${axis} of ${text(x.shape)}`);
   let start = 0;
-  return sizes.map((part, i) => {
+  return partsOf(context, x.shape, axis).map((part, i) => {
     const end = start + part;
     const range: SliceRange = [start, end];
     start = end;
@@ -171,11 +165,6 @@ const split: OperatorRule = (context) => {
     return part === 0 ? empty(context, x.shape.with(axis, 0)) : slice(x, { [axis]: range });
   });
 };
-
-function evenParts(size: number, count: number): number[] {
-  const part = Math.ceil(size / count);
-  return Array.from({ length: count }, (_, i) => Math.max(0, Math.min(part, size - i * part)));
-}
 
 /** One value in all places; small tensors are made at import already. */
 const constantOfShape: OperatorRule = (context) => {
