@@ -1,7 +1,7 @@
 // Softmax, log-softmax, their gradients and ln Σ eˣ of narrow rows, in fours: one row a lane, so that one
 // exponential serves four rows. Each lane adds in the order of the row alone in softmax.ts and has its bits, so that the rows
 // that make no four go there.
-import { finiteShift, gather4, highHalf, scaled, scatter4 } from './lanes';
+import { finiteShift, firstOfPairs, gather4, highHalf, scaled, scatter4, secondOfPairs } from './lanes';
 import { vexp, vlog } from './math';
 
 /** A NaN may be passed over: it comes back in the sum of exponentials. */
@@ -34,20 +34,30 @@ function sumTerms(what: i32, cols: i32, step: usize, a: usize, b: usize, shift: 
   let low = f64x2.splat(0);
   let high = low;
   const whole = <usize>(cols & ~3) * 4;
-  for (let first: usize = 0; first < min<usize>(whole, 16); first += 8) {
-    let s0 = f32x4.splat(0);
-    let s1 = s0;
-    for (let at = first; at < whole; at += 16) {
-      s0 = f32x4.add(s0, term(what, at, step, a, b, shift));
-      s1 = f32x4.add(s1, term(what, at + 4, step, a, b, shift));
-    }
-    low = f64x2.add(low, f64x2.add(f64x2.promote_low_f32x4(s0), f64x2.promote_low_f32x4(s1)));
-    high = f64x2.add(high, f64x2.add(highHalf(s0), highHalf(s1)));
+  if (whole > 0) {
+    let first: usize = 0;
+    do {
+      let s0 = f32x4.splat(0);
+      let s1 = s0;
+      let at = first;
+      do {
+        s0 = f32x4.add(s0, term(what, at, step, a, b, shift));
+        s1 = f32x4.add(s1, term(what, at + 4, step, a, b, shift));
+        at += 16;
+      } while (at < whole);
+      low = f64x2.add(low, f64x2.add(f64x2.promote_low_f32x4(s0), f64x2.promote_low_f32x4(s1)));
+      high = f64x2.add(high, f64x2.add(highHalf(s0), highHalf(s1)));
+      first += 8;
+    } while (first < 16);
   }
-  for (let at = whole; at < <usize>cols * 4; at += 4) {
-    const v = term(what, at, step, a, b, shift);
-    low = f64x2.add(low, f64x2.promote_low_f32x4(v));
-    high = f64x2.add(high, highHalf(v));
+  if (cols & 3) {
+    let at = whole;
+    do {
+      const v = term(what, at, step, a, b, shift);
+      low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+      high = f64x2.add(high, highHalf(v));
+      at += 4;
+    } while (at < <usize>cols * 4);
   }
   return scaled(low, high, f64x2.splat(1));
 }
@@ -131,11 +141,13 @@ function logSoftmaxRows(cols: i32, step: usize, x: usize, y: usize): void {
 
 export function narrowLogSoftmax(rows: i32, cols: i32, x: usize, y: usize): void {
   const step = <usize>cols * 4;
-  for (; rows >= 4; rows -= 4) {
+  if (rows < 4) return;
+  do {
     logSoftmaxRows(cols, step, x, y);
     x += 4 * step;
     y += 4 * step;
-  }
+    rows -= 4;
+  } while (rows >= 4);
 }
 
 @inline
@@ -169,16 +181,37 @@ export function narrowLogSoftmaxGrad(rows: i32, cols: i32, y: usize, dy: usize, 
 function logSumExpRows(cols: i32, step: usize, x: usize, y: usize): void {
   const top = topOfRows(cols, step, x);
   const shift = finiteShift(top);
-  const v = f32x4.add(logSumOfRows(cols, step, x, shift), shift);
-  v128.store(y, v);
+  const sum = sumTerms(EXPONENTIALS, cols, step, x, x, shift);
+  v128.store(y, f32x4.add(vlog(sum), shift));
+}
+
+/** Four rows of two columns: their sums of two in f32 are those in f64, rounded. */
+@inline
+function logSumExpPairs(x: usize, y: usize): void {
+  const a = firstOfPairs(x);
+  const b = secondOfPairs(x);
+  const shift = finiteShift(f32x4.pmax(a, b));
+  const sum = f32x4.add(vexp(f32x4.sub(a, shift)), vexp(f32x4.sub(b, shift)));
+  v128.store(y, f32x4.add(vlog(sum), shift));
 }
 
 /** ln Σ eˣ of each row; an infinite maximum is not taken out. */
 export function narrowLogSumExp(rows: i32, cols: i32, x: usize, y: usize): void {
   const step = <usize>cols * 4;
-  for (; rows >= 4; rows -= 4) {
+  if (rows < 4) return;
+  if (cols == 2) {
+    do {
+      logSumExpPairs(x, y);
+      x += 32;
+      y += 16;
+      rows -= 4;
+    } while (rows >= 4);
+    return;
+  }
+  do {
     logSumExpRows(cols, step, x, y);
     x += 4 * step;
     y += 16;
-  }
+    rows -= 4;
+  } while (rows >= 4);
 }
