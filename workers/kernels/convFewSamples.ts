@@ -31,13 +31,17 @@ export function packTapOfSixteen(n: i32, c: i32, w: usize, row: usize, channel: 
     packLine(n, c, w, row, out, 64);
     return;
   }
+  if (row == 4 && n == 16) {
+    for (; c > 0; c--) {
+      for (let at: usize = 0; at < 64; at += 16) v128.store(out + at, v128.load(w + at));
+      w += channel;
+      out += 64;
+    }
+    return;
+  }
   for (; c > 0; c--) {
     for (let j = 0; j < 16; j += 4) {
-      const from = w + <usize>j * row;
-      let v = f32x4.splat(0);
-      if (j + 4 <= n && row == 4) v = v128.load(from);
-      else if (j < n) v = gather4(from, row, n - j);
-      v128.store(out, v);
+      v128.store(out, j < n ? gather4(w + <usize>j * row, row, n - j) : f32x4.splat(0));
       out += 16;
     }
     w += channel;

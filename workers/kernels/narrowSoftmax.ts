@@ -34,30 +34,20 @@ function sumTerms(what: i32, cols: i32, step: usize, a: usize, b: usize, shift: 
   let low = f64x2.splat(0);
   let high = low;
   const whole = <usize>(cols & ~3) * 4;
-  if (whole > 0) {
-    let first: usize = 0;
-    do {
-      let s0 = f32x4.splat(0);
-      let s1 = s0;
-      let at = first;
-      do {
-        s0 = f32x4.add(s0, term(what, at, step, a, b, shift));
-        s1 = f32x4.add(s1, term(what, at + 4, step, a, b, shift));
-        at += 16;
-      } while (at < whole);
-      low = f64x2.add(low, f64x2.add(f64x2.promote_low_f32x4(s0), f64x2.promote_low_f32x4(s1)));
-      high = f64x2.add(high, f64x2.add(highHalf(s0), highHalf(s1)));
-      first += 8;
-    } while (first < 16);
+  for (let first: usize = 0; first < min<usize>(whole, 16); first += 8) {
+    let s0 = f32x4.splat(0);
+    let s1 = s0;
+    for (let at = first; at < whole; at += 16) {
+      s0 = f32x4.add(s0, term(what, at, step, a, b, shift));
+      s1 = f32x4.add(s1, term(what, at + 4, step, a, b, shift));
+    }
+    low = f64x2.add(low, f64x2.add(f64x2.promote_low_f32x4(s0), f64x2.promote_low_f32x4(s1)));
+    high = f64x2.add(high, f64x2.add(highHalf(s0), highHalf(s1)));
   }
-  if (cols & 3) {
-    let at = whole;
-    do {
-      const v = term(what, at, step, a, b, shift);
-      low = f64x2.add(low, f64x2.promote_low_f32x4(v));
-      high = f64x2.add(high, highHalf(v));
-      at += 4;
-    } while (at < <usize>cols * 4);
+  for (let at = whole; at < <usize>cols * 4; at += 4) {
+    const v = term(what, at, step, a, b, shift);
+    low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+    high = f64x2.add(high, highHalf(v));
   }
   return scaled(low, high, f64x2.splat(1));
 }
@@ -141,13 +131,11 @@ function logSoftmaxRows(cols: i32, step: usize, x: usize, y: usize): void {
 
 export function narrowLogSoftmax(rows: i32, cols: i32, x: usize, y: usize): void {
   const step = <usize>cols * 4;
-  if (rows < 4) return;
-  do {
+  for (; rows >= 4; rows -= 4) {
     logSoftmaxRows(cols, step, x, y);
     x += 4 * step;
     y += 4 * step;
-    rows -= 4;
-  } while (rows >= 4);
+  }
 }
 
 @inline
@@ -181,8 +169,8 @@ export function narrowLogSoftmaxGrad(rows: i32, cols: i32, y: usize, dy: usize, 
 function logSumExpRows(cols: i32, step: usize, x: usize, y: usize): void {
   const top = topOfRows(cols, step, x);
   const shift = finiteShift(top);
-  const sum = sumTerms(EXPONENTIALS, cols, step, x, x, shift);
-  v128.store(y, f32x4.add(vlog(sum), shift));
+  const v = f32x4.add(logSumOfRows(cols, step, x, shift), shift);
+  v128.store(y, v);
 }
 
 /** Four rows of two columns: their sums of two in f32 are those in f64, rounded. */
@@ -198,20 +186,17 @@ function logSumExpPairs(x: usize, y: usize): void {
 /** ln Σ eˣ of each row; an infinite maximum is not taken out. */
 export function narrowLogSumExp(rows: i32, cols: i32, x: usize, y: usize): void {
   const step = <usize>cols * 4;
-  if (rows < 4) return;
-  if (cols == 2) {
+  if (cols == 2 && rows >= 4) {
     do {
       logSumExpPairs(x, y);
       x += 32;
       y += 16;
       rows -= 4;
     } while (rows >= 4);
-    return;
   }
-  do {
+  for (; rows >= 4; rows -= 4) {
     logSumExpRows(cols, step, x, y);
     x += 4 * step;
     y += 16;
-    rows -= 4;
-  } while (rows >= 4);
+  }
 }
