@@ -51,6 +51,14 @@ const SHAPES = [
   [2, 3, 2, 2, 3, 4],
   [1, 3, 9, 2, 3, 8],
   [1, 1, 1, 2, 13, 71], // more rows than are transposed at a time
+  // Rows of bytes by words and vectors whose last reaches back, and long ones.
+  [1, 1, 1, 1, 7, 7],
+  [1, 1, 1, 1, 7, 8],
+  [1, 1, 1, 1, 7, 15],
+  [1, 1, 1, 1, 7, 16],
+  [1, 1, 1, 1, 7, 33],
+  [1, 1, 1, 1, 3, 300],
+  [1, 1, 1, 1, 3, 600],
 ];
 
 function* cases(): Generator<{ d: number[]; s: number[] }> {
@@ -105,6 +113,13 @@ describe('strided copies', () => {
       expect([...run('copy32', ...d, ...s, { in: x }, i32(at.length))[0]!]).toEqual(at.map((o) => x[o]));
       const x8 = Uint8Array.from(x);
       expect([...run('copy8', ...d, ...s, { in: x8 }, bool(at.length))[0]!]).toEqual(at.map((o) => x8[o]));
+    }
+  });
+  it('copy8 repeats an element along a row', () => {
+    for (const n of [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 600]) {
+      const x = Uint8Array.from(integers(11, 256, n));
+      const repeated = Array.from({ length: 5 * n }, (_, i) => x[2 * Math.floor(i / n)]);
+      expect([...run('copy8', 1, 1, 1, 1, 5, n, 0, 0, 0, 0, 2, 0, { in: x }, bool(5 * n))[0]!]).toEqual(repeated);
     }
   });
   it('copyInto32 and copyInto8 leave the gaps alone', () => {

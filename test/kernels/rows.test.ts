@@ -249,7 +249,10 @@ describe('crossEntropy', () => {
       const [own, label] = [{ in: x.slice(r * cols, (r + 1) * cols) }, { in: target.slice(r, r + 1) }];
       const [dx] = run('crossEntropyGrad', 1, cols, own, label, one, one, -100, f32(cols));
       expect(all!.slice(r * cols, (r + 1) * cols), `row ${r}`).toEqual(dx);
-      if (r !== 3) total += run('crossEntropy', 1, cols, own, label, one, -100, f32(1))[0]![0]!;
+      const [alone] = run('crossEntropy', 1, cols, own, label, one, -100, f32(1));
+      const only = { in: target.map((t, i) => (i === r ? t : -100)) };
+      expect(run('crossEntropy', rows, cols, { in: x }, only, one, -100, f32(1))[0], `row ${r}`).toEqual(alone);
+      if (r !== 3) total += alone![0]!;
     }
     const masked = target.map((t, r) => (r === 3 ? -100 : t));
     const [loss] = run('crossEntropy', rows, cols, { in: x }, { in: masked }, one, -100, f32(1));

@@ -69,7 +69,11 @@ it.each([1, 2, 3])('and with many samples of small images, whose lanes they are 
       dilation: i % 5 > 0 ? list(rank, 1, 1) : list(rank, 1, 2),
       groups,
     };
-    const x = [draw(3, 40), groups * draw(1, i % 2 ? 16 : 40), ...list(rank, plain ? 1 : 3, i % 7 === 0 ? 24 : 6)];
+    const x = [
+      i % 4 === 1 ? draw(1, 4) : draw(5, 40),
+      groups * draw(1, i % 2 ? 16 : 40),
+      ...list(rank, plain ? 1 : 3, i % 7 === 0 ? 24 : 6),
+    ];
     const taps = plain ? list(rank, 1, 1) : [...list(rank - 1, 1, 2), attrs.dilation.at(-1) === 1 ? 3 : 2];
     const w = [groups * draw(1, 20), x[1]! / groups, ...taps];
     const g = convGeometry(x, w, attrs);

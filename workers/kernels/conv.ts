@@ -25,10 +25,11 @@
 //   weights of several samples  convWeightPixels.ts's own
 //   groups by four              convGroups.ts's own, or convGroupsWeights.ts's
 //   windows of one element      [gemm's], if not narrow
-import { convBySamples, reached, samplesWork, samplesWorkspace } from './convBySamples';
+import { convBySamples, samplesWork, samplesWorkspace } from './convBySamples';
 import { convByGroups, groupsWorkspace } from './convGroups';
 import { groupsWeightsWorkspace, weightGradByGroups } from './convGroupsWeights';
 import { inputGradByPixels, pixelsWorkspace } from './convPixels';
+import { reached } from './convReach';
 import { weightGradByPixels, weightPixelsWorkspace } from './convWeightPixels';
 import { dotRows, dotRowsOfPlaces } from './dotRows';
 import { intoFrame, placesOf, reach } from './frame';

@@ -1,7 +1,9 @@
 // Fills and copies. A strided copy walks six dimensions; which of them is innermost is free, so it first merges what can be
 // merged, then puts the dimension contiguous in the target at 5 and the one contiguous in the source at 4. Where both are so small
 // that there is hardly a plane, four elements of the target are gathered at a time, along the longest dimension.
-import { gatherFours, gatherLines, interleave2, interleave3, moveBack, movePairs } from './copyLines';
+import {
+  fillByteRows, gatherFours, gatherLines, interleave2, interleave3, moveBack, moveByteRows, movePairs,
+} from './copyLines';
 import { copyPart, fillRow, LONG_ROW, transpose4 } from './lanes';
 
 export function fill32(n: i32, bits: i32, y: usize): void {
@@ -70,9 +72,12 @@ function movePlane(size: i32, n4: i32, n5: i32, x: usize, s4: usize, s5: usize, 
   }
   if (s5 == unit && t5 == unit) {
     const bytes = <usize>n5 * unit;
+    if (size == 1 && bytes < LONG_ROW) {
+      moveByteRows(n4, n5, x, s4, y, t4);
+      return;
+    }
     for (; n4 > 0; n4--) {
-      if (size == 4 || bytes >= LONG_ROW) copyPart(unit, bytes, x, y);
-      else moveLine(size, n5, x, 1, y, 1);
+      copyPart(unit, bytes, x, y);
       x += s4;
       y += t4;
     }
@@ -84,6 +89,10 @@ function movePlane(size: i32, n4: i32, n5: i32, x: usize, s4: usize, s5: usize, 
     return;
   }
   if (s5 == 0 && t5 == unit) {
+    if (size == 1 && <usize>n5 < LONG_ROW / 2) {
+      fillByteRows(n4, n5, x, s4, y, t4);
+      return;
+    }
     for (; n4 > 0; n4--) {
       if (size == 4) fillRow(n5, v128.load32_splat(x), y);
       else memory.fill(y, load<u8>(x), <usize>n5);
@@ -185,7 +194,8 @@ function move(
       return;
     }
   }
-  if (!(t5 == 1 && s5 >= -1 && s5 <= 2)) {
+  const back = t5 == -1 && s5 == 1; // stays with the dimension beside it
+  if (!back && !(t5 == 1 && s5 >= -1 && s5 <= 2)) {
     const bySource = t5 == 1; // else look for the dimension contiguous in the target
     for (k = 0; k < 4; k++) {
       // Rotate 0…4 until the wanted dimension stands at 4; the order of the others does not matter.

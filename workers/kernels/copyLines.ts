@@ -61,6 +61,14 @@ export function gatherLines(rows: i32, n: i32, x: usize, xStep: usize, s: usize,
 
 /** `rows` lines of n elements, side by side, each into the target from the last to the first: the first goes to y. */
 export function moveBack(rows: i32, n: i32, x: usize, xStep: usize, y: usize, yStep: usize): void {
+  if (n == 4) {
+    for (; rows > 0; rows--) {
+      v128.store(y - 12, reversed(v128.load(x)));
+      x += xStep;
+      y += yStep;
+    }
+    return;
+  }
   for (; rows > 0; rows--) {
     let from = x;
     let to = y;
@@ -74,6 +82,58 @@ export function moveBack(rows: i32, n: i32, x: usize, xStep: usize, y: usize, yS
       store<u32>(to, load<u32>(from));
       from += 4;
       to -= 4;
+    }
+    x += xStep;
+    y += yStep;
+  }
+}
+
+/** `rows` rows of n bytes, fewer than LONG_ROW; a row's last vector or word reaches back over what the one before has copied. */
+export function moveByteRows(rows: i32, n: i32, x: usize, xStep: usize, y: usize, yStep: usize): void {
+  for (; rows > 0; rows--) {
+    if (n >= 16) {
+      const last = <usize>(n - 16);
+      for (let at: usize = 0; at < last; at += 16) v128.store(y + at, v128.load(x + at));
+      v128.store(y + last, v128.load(x + last));
+    } else if (n >= 8) {
+      const last = <usize>(n - 8);
+      store<u64>(y, load<u64>(x));
+      store<u64>(y + last, load<u64>(x + last));
+    } else if (n >= 4) {
+      const last = <usize>(n - 4);
+      store<u32>(y, load<u32>(x));
+      store<u32>(y + last, load<u32>(x + last));
+    } else {
+      store<u8>(y, load<u8>(x));
+      if (n > 1) store<u8>(y, load<u8>(x, 1), 1);
+      if (n > 2) store<u8>(y, load<u8>(x, 2), 2);
+    }
+    x += xStep;
+    y += yStep;
+  }
+}
+
+/** The same of one byte a row, n times. */
+export function fillByteRows(rows: i32, n: i32, x: usize, xStep: usize, y: usize, yStep: usize): void {
+  for (; rows > 0; rows--) {
+    if (n >= 16) {
+      const v = v128.load8_splat(x);
+      const last = <usize>(n - 16);
+      for (let at: usize = 0; at < last; at += 16) v128.store(y + at, v);
+      v128.store(y + last, v);
+    } else {
+      const v = <u64>load<u8>(x) * 0x0101010101010101;
+      if (n >= 8) {
+        store<u64>(y, v);
+        store<u64>(y + <usize>(n - 8), v);
+      } else if (n >= 4) {
+        store<u32>(y, <u32>v);
+        store<u32>(y + <usize>(n - 4), <u32>v);
+      } else {
+        store<u8>(y, <u8>v);
+        if (n > 1) store<u8>(y, <u8>v, 1);
+        if (n > 2) store<u8>(y, <u8>v, 2);
+      }
     }
     x += xStep;
     y += yStep;

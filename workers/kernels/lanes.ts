@@ -143,6 +143,17 @@ export function transposeVectors(r0: v128, r1: v128, r2: v128, r3: v128, d: usiz
   v128.store(d + 3 * dStep, v128.shuffle<i64>(t1, t3, 1, 3));
 }
 
+/** The first elements of four pairs. */
+@inline
+export function firstOfPairs(p: usize): v128 {
+  return v128.shuffle<f32>(v128.load(p), v128.load(p, 16), 0, 2, 4, 6);
+}
+
+@inline
+export function secondOfPairs(p: usize): v128 {
+  return v128.shuffle<f32>(v128.load(p), v128.load(p, 16), 1, 3, 5, 7);
+}
+
 /** Four elements two apart; nothing behind the fourth is read. */
 @inline
 export function everySecond(p: usize): v128 {

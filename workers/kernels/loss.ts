@@ -1,6 +1,6 @@
 // Cross entropy from logits and class indices (i32). Scale and upstream gradient are read through pointers: they are
 // tensors of one element.
-import { fillRow, gather4, scatter4 } from './lanes';
+import { fillRow, firstOfPairs, gather4, scatter4, secondOfPairs } from './lanes';
 import { vexp, vlog } from './math';
 import { maxRow, sumRow } from './reduce';
 import { expRow, logOne, sumExp } from './softmax';
@@ -27,14 +27,24 @@ function maxOfRows(r: i32, cols: i32, x: usize): v128 {
 function narrowCrossEntropy(rows: i32, cols: i32, logits: usize, target: usize, ignoreIndex: i32): f64 {
   const step = <usize>cols * 4;
   let total: f64 = 0;
-  for (; rows > 0; rows -= 4) {
+  do {
     const r = min(rows, 4);
-    const m = maxOfRows(r, cols, logits);
-    let s = f32x4.splat(0);
-    let x = logits;
-    for (let c = 0; c < cols; c++) {
-      s = f32x4.add(s, vexp(f32x4.sub(gather4(x, step, r), m)));
-      x += 4;
+    let m: v128;
+    let s: v128;
+    if (cols == 2 && r == 4) {
+      const a = firstOfPairs(logits);
+      const b = secondOfPairs(logits);
+      m = f32x4.max(a, b);
+      s = f32x4.add(vexp(f32x4.sub(a, m)), vexp(f32x4.sub(b, m)));
+    } else {
+      m = maxOfRows(r, cols, logits);
+      s = f32x4.splat(0);
+      let x = logits;
+      let left = cols;
+      do {
+        s = f32x4.add(s, vexp(f32x4.sub(gather4(x, step, r), m)));
+        x += 4;
+      } while (--left);
     }
     // Largest and logarithm of each row, in turn.
     let tops = m;
@@ -51,7 +61,8 @@ function narrowCrossEntropy(rows: i32, cols: i32, logits: usize, target: usize, 
       logits += step;
       target += 4;
     }
-  }
+    rows -= 4;
+  } while (rows > 0);
   return total;
 }
 

@@ -11,8 +11,8 @@ const bytesOfTiles = 512;
 
 /** Samples that go by pairs. */
 const few = 4;
-/** Samples a group: sixteen, or eight or two if that holds them all. */
-const lanesOf = (samples: number): number => (samples > 8 ? 16 : samples > few ? 8 : 2);
+/** Samples a group: sixteen, or eight, two or one if that holds them all; pairs of a few. */
+const lanesOf = (samples: number): number => (samples > 8 ? 16 : samples > few ? 8 : Math.min(samples, 2));
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 /** Results of a group and the channels that they are summed from, each with its pixels. */
@@ -72,7 +72,7 @@ function reached(
   return n;
 }
 
-/** `[tiles of some pixels][reach of each pixel][filters of a group in pairs, or sixteens][a group of samples, or a pair]`. */
+/** `[tiles of some pixels][reach of each pixel][filters of a group in pairs, or sixteens][a group of samples, a pair or one]`. */
 export function samplesBytes(g: ConvGeometry, attrs: ConvAttrs, isGradient: boolean): number {
   const { rows, from, results, source } = sidesOf(g, attrs, 'outputs', isGradient);
   const filters = roundUp(roundUp(rows, g.n > few ? 2 : 16) * from * elementCount(g.kernel) * 4, 16);
