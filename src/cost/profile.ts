@@ -5,6 +5,7 @@
 
 import { FormatError, UsageError } from '../core/errors.ts';
 import { JsonError, parseJson } from '../core/json.ts';
+import { requireKinds } from '../core/options.ts';
 import { choice, type Infer, integer, list, number, object, parse, record, string } from '../core/schema.ts';
 import { type DType, formatType, type TensorType } from '../core/types.ts';
 import type { AttrValue } from '../graph/op-record.ts';
@@ -189,6 +190,7 @@ export const newProfile = (
 
 /** Throws FormatError where the text is not a profile of this version, or an entry's key is not that of its fields. */
 export function readProfile(text: string, where: string): Profile {
+  requireKinds('readProfile', { text: ['text', text], where: ['text', where] });
   const foreign = (what: string, cause?: unknown) =>
     new FormatError('profile-file', `${where}: ${what}`, {
       fields: { file: where, ...(cause instanceof JsonError ? cause.twice : {}) },

@@ -6,8 +6,10 @@
  * A file is untrusted: nothing is allocated by a size it states, and every byte must belong to exactly one tensor.
  * Format: https://huggingface.co/docs/safetensors
  */
+
 import { FormatError } from '../core/errors.ts';
 import { duplicateKey } from '../core/json.ts';
+import { requireKinds } from '../core/options.ts';
 import type { HostTensor } from '../core/types.ts';
 import { isRawDType, type RawTensor, rawBytesPerElement, rawOf } from './raw-tensor.ts';
 
@@ -21,6 +23,7 @@ export interface SafetensorsFile {
 
 /** The tensors in the order of their bytes, as views of `bytes`. `where` names the file in errors. */
 export function readSafetensors(bytes: Uint8Array, where: string): Map<string, RawTensor> {
+  requireKinds('readSafetensors', { bytes: ['bytes', bytes], where: ['text', where] });
   return readSafetensorsFile(bytes, where).tensors;
 }
 

@@ -1,7 +1,7 @@
 /** What a graph is given by a program in JavaScript, which may give anything: checked before any of it is kept. */
 import { GraphError, nearest } from '../core/errors.ts';
-import { optionProblem, shown } from '../core/options.ts';
-import type { DType } from '../core/types.ts';
+import { type Names, type OptionNames, optionProblem, shown } from '../core/options.ts';
+import type { DType, TensorType } from '../core/types.ts';
 import type { GraphMode, InputOptions } from './graph.ts';
 import { shownTensor, Tensor } from './node.ts';
 import { callerLine } from './source-line.ts';
@@ -22,19 +22,67 @@ export function modeOf(options: { readonly mode?: GraphMode }): GraphMode {
   });
 }
 
-function requireName(kind: string, name: unknown): void {
+const calls: Readonly<Record<string, string>> = {
+  input: "graph.input('x', { shape: [32, 10] })",
+  output: "graph.output('logits', logits)",
+  parameter: "graph.parameter('weight', [64, 10], { kind: 'zeros' })",
+  buffer: "graph.buffer('mean', [64], { kind: 'zeros' })",
+  constant: "graph.constant({ type: { dtype: 'f32', shape: [2] }, data: Float32Array.of(1, 2) }, 'pair')",
+  label: "graph.label('logits', logits)",
+  scope: "graph.scope('encoder', () => …)",
+};
+
+/** Refuses what is no name of an input, an output, a scope … */
+export function requireName(kind: string, name: unknown): void {
   if (typeof name === 'string') return;
-  throw new GraphError(`bad-${kind}`, `an ${kind} has a name, got ${shown(name)}${callerLine()}`, {
-    fields: { [kind]: name ?? null },
-    remedy: kind === 'input' ? "graph.input('x', { shape: [32, 10] })" : "graph.output('logits', logits)",
+  throw new GraphError(
+    `bad-${kind}`,
+    `${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind} has a name, got ${shown(name)}${callerLine()}`,
+    {
+      fields: { [kind]: shown(name) },
+      remedy: calls[kind] ?? "a string, such as 'weight'",
+    },
+  );
+}
+
+/** Refuses options that a method of graphs has not, or that are of another kind. */
+export function requireGraphOptions(what: string, options: unknown, names: Names): void {
+  const problem = optionProblem(options, names);
+  if (!problem) return;
+  throw new GraphError('graph-options', `${what}: ${problem.text}${callerLine()}`, {
+    fields: { unknown: problem.unknown },
+    remedy: problem.remedy,
   });
 }
+
+/** Refuses what is no tensor in a method of graphs. */
+export function requireGraphTensor(what: string, tensor: unknown): asserts tensor is Tensor {
+  if (tensor instanceof Tensor) return;
+  throw new GraphError('bad-tensor', `${what}: takes a tensor, got ${shownTensor(tensor)}${callerLine()}`, {
+    fields: { method: what },
+    remedy: 'a tensor of this graph, which its input, its parameter or an op gives',
+  });
+}
+
+/** Refuses what is no type of a tensor of kind `kind`. */
+export function requireType(kind: string, name: string, type: TensorType): void {
+  if (Array.isArray(type?.shape) && type.dtype !== undefined && dtypes.includes(type.dtype)) return;
+  throw new GraphError('bad-type', `${kind} ${name} has a dtype and a shape, got ${shown(type)}${callerLine()}`, {
+    fields: { [kind]: name },
+    remedy: "{ dtype: 'f32', shape: [32, 10] }",
+  });
+}
+
+const inputNames: OptionNames<InputOptions> = { shape: 'required', dtype: true, batchAxis: true };
 
 /** Refuses what is no name, shape or dtype of an input. */
 export function requireInput(name: string, options: InputOptions): void {
   requireName('input', name);
-  if (Array.isArray(options?.shape) && dtypes.includes(options.dtype)) return;
-  const got = Array.isArray(options?.shape) ? `the dtype ${options.dtype}` : 'no shape';
+  if (Array.isArray(options?.shape) && dtypes.includes(options.dtype)) {
+    requireGraphOptions(`input ${name}`, options, inputNames);
+    return;
+  }
+  const got = Array.isArray(options?.shape) ? `the dtype ${shown(options.dtype)}` : 'no shape';
   throw new GraphError(
     'bad-input',
     `input ${name} has a shape and is f32, i32 or bool; it was given ${got}${callerLine()}`,

@@ -1,4 +1,5 @@
 import { GraphError } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import {
   type DType,
   elementCount,
@@ -8,7 +9,16 @@ import {
   sameType,
   type TensorType,
 } from '../core/types.ts';
-import { batchAxisIn, modeOf, requireInput, requireOutput } from './arguments.ts';
+import {
+  batchAxisIn,
+  modeOf,
+  requireGraphOptions,
+  requireGraphTensor,
+  requireInput,
+  requireName,
+  requireOutput,
+  requireType,
+} from './arguments.ts';
 import { NodeNames } from './names.ts';
 import { type Node, type Region, shownTensor, Tensor } from './node.ts';
 import type { Attrs, OpRecord } from './op-record.ts';
@@ -70,6 +80,7 @@ export class Graph {
   /** Appends a node after its type rule has agreed. Throws GraphError naming op, shapes and the caller's line. */
   add<A extends Attrs>(op: OpRecord<A>, inputs: readonly Tensor[], attrs: A, name?: string): readonly Tensor[] {
     for (const input of inputs) {
+      requireGraphTensor(op.name, input);
       if (input.node.graph !== this) {
         throw new GraphError('foreign-tensor', `${op.name}: input ${input} belongs to another graph${callerLine()}`, {
           fields: { op: op.name, tensor: input.name },
@@ -115,6 +126,7 @@ export class Graph {
 
   /** A trainable tensor. Its name is scoped: the same scope and name twice is an error (share the tensor instead). */
   parameter(name: string, shape: Shape, init: ParameterInit, options: { frozen?: boolean } = {}): Tensor {
+    requireGraphOptions(`parameter ${String(name)}`, options, { frozen: 'flag' });
     return this.#owned('parameter', name, shape, init, options.frozen ?? false);
   }
 
@@ -124,6 +136,7 @@ export class Graph {
   }
 
   #owned(kind: 'parameter' | 'buffer', name: string, shape: Shape, init: ParameterInit, frozen: boolean): Tensor {
+    requireName(kind, name);
     const full = [...this.#scopes, name].join('.');
     if (!Array.isArray(shape) || typeof init?.kind !== 'string') {
       throw new GraphError('bad-parameter', `${kind} ${full} takes a shape and an initialisation${callerLine()}`, {
@@ -146,8 +159,14 @@ export class Graph {
   }
 
   constant(value: HostTensor, name = 'constant'): Tensor {
-    if (value.data.length !== elementCount(value.type.shape)) {
-      throw new GraphError('constant-size', `constant of ${formatType(value.type)} has ${value.data.length} values`);
+    requireName('constant', name);
+    requireType('constant', name, value?.type);
+    if (value.data?.length !== elementCount(value.type.shape)) {
+      throw new GraphError(
+        'constant-size',
+        `constant of ${formatType(value.type)} has ${value.data?.length ?? 'no'} values${callerLine()}`,
+        { fields: { constant: name }, remedy: `give ${elementCount(value.type.shape)} values` },
+      );
     }
     return this.#source({ kind: 'constant', name: this.#names.take(name), value: value.data }, value.type);
   }
@@ -163,6 +182,7 @@ export class Graph {
   /** Declares a named result, with the axis of its batch (default 0, negative from the end; null: not batched). */
   output(name: string, tensor: Tensor, options: { readonly batchAxis?: number | null } = {}): Tensor {
     requireOutput(name, tensor);
+    requireGraphOptions(`output ${name}`, options, { batchAxis: true });
     const batchAxis = batchAxisIn(`output ${name}`, options.batchAxis, tensor.rank);
     if (this.outputs.has(name)) {
       throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`);
@@ -174,6 +194,7 @@ export class Graph {
 
   /** Declares a named result that holds one entry a microbatch: a tensor [1] each, [M] together. */
   outputPerMicrobatch(name: string, tensor: Tensor): Tensor {
+    requireOutput(name, tensor);
     if (tensor.rank !== 1 || tensor.shape[0] !== 1) {
       throw new GraphError(
         'output-per-microbatch',
@@ -196,6 +217,8 @@ export class Graph {
 
   /** Remembers a tensor by a name from outside; a later tensor of the same name takes its place. */
   label(name: string, tensor: Tensor): Tensor {
+    requireName('label', name);
+    requireGraphTensor('label', tensor);
     this.labels.set(name, tensor);
     return tensor;
   }
@@ -210,19 +233,45 @@ export class Graph {
 
   /** After the step, `target` (a parameter, state or buffer) holds `value`. */
   assign(target: Tensor, value: Tensor): void {
+    requireGraphTensor('assign', target);
+    requireGraphTensor('assign', value);
     if (!sameType(target.type, value.type)) {
-      throw new GraphError('assign-type', `${target} cannot be assigned ${value}`);
+      throw new GraphError('assign-type', `${target} cannot be assigned ${value}${callerLine()}`, {
+        fields: { target: target.name, value: value.name },
+        remedy: `assign a value of the type ${formatType(target.type)}`,
+      });
     }
     this.assignments.push({ target, value });
   }
 
   /** Names made inside `build` get the prefix `name.`. */
   scope<T>(name: string, build: () => T): T {
+    requireName('scope', name);
     this.#scopes.push(name);
     try {
       return build();
     } finally {
       this.#scopes.pop();
+    }
+  }
+
+  /** All that `build` adds to the graph, or nothing where it throws: who mends a refused layer builds it once more. */
+  whole<T>(build: () => T): T {
+    const [nodes, assignments] = [this.nodes.length, this.assignments.length];
+    const [outputs, ofWholeBatch] = [this.outputs.size, this.gradientsOfWholeBatch.size];
+    try {
+      return build();
+    } catch (error) {
+      this.#names.forget(this.nodes.splice(nodes));
+      this.assignments.length = Math.min(assignments, this.assignments.length);
+      for (const name of [...this.outputs.keys()].slice(outputs)) {
+        this.outputs.delete(name);
+        this.#batchAxes.delete(name);
+        this.#perMicrobatch.delete(name);
+      }
+      for (const name of [...this.gradientsOfWholeBatch].slice(ofWholeBatch)) this.gradientsOfWholeBatch.delete(name);
+      for (const [name, { node }] of this.labels) if (node.id >= nodes) this.labels.delete(name);
+      throw error;
     }
   }
 
@@ -339,12 +388,14 @@ export class Graph {
   }
 
   #source(source: Source, type: TensorType): Tensor {
+    requireName(source.kind, source.name);
+    requireType(source.kind, source.name, type);
     for (const d of type.shape) {
       if (!Number.isInteger(d) || d < 1) {
         throw new GraphError(
           'bad-shape',
-          `${source.kind} ${source.name}: shape [${type.shape.join(', ')}] must hold positive integers${callerLine()}`,
-          { fields: { name: source.name, shape: type.shape } },
+          `${source.kind} ${source.name}: shape ${shown(type.shape)} must hold positive integers${callerLine()}`,
+          { fields: { name: source.name, shape: type.shape }, remedy: '[32, 10]' },
         );
       }
     }

@@ -47,18 +47,28 @@ const lossOptions = { name: true } as const;
 const batchedOptions = { ...lossOptions, batchAxis: true, samples: true } as const;
 const classOptions = { ...batchedOptions, ignoreIndex: true } as const;
 
-function checkOptions<O>(loss: string, like: Tensor, options: O, names: OptionNames<O>): void {
+/** A loss, all of it or nothing. Throws GraphError for options that it has not, and where what it is like is no tensor. */
+function whole<O>(loss: string, like: Tensor, options: O, names: OptionNames<O>, build: () => Tensor): Tensor {
   if (!(like instanceof Tensor)) {
     throw new GraphError('loss-options', `${loss}: takes a tensor, got ${shownTensor(like)}${callerLine()}`, {
       fields: { loss, unknown: [] },
       remedy: `losses.${loss}(output, …) with a tensor of a graph`,
     });
   }
+  const { name, ignoreIndex } = (options ?? {}) as ClassLossOptions;
   const problem = optionProblem(options, names);
-  if (!problem) return;
-  throw new GraphError('loss-options', `${loss}(${formatType(like.type)}): ${problem.text}${callerLine()}`, {
-    fields: { loss, unknown: problem.unknown },
-    remedy: problem.remedy,
+  const wrong =
+    (problem && [problem.text, problem.remedy]) ??
+    (name === undefined || typeof name === 'string'
+      ? undefined
+      : [`name must be a string, got ${shown(name)}`, "name: 'loss'"]) ??
+    (ignoreIndex === undefined || ignoreIndex === null || Number.isInteger(ignoreIndex)
+      ? undefined
+      : [`ignoreIndex must be a whole number or null, got ${shown(ignoreIndex)}`, 'ignoreIndex: -100']);
+  if (wrong === undefined) return like.graph.whole(build);
+  throw new GraphError('loss-options', `${loss}(${formatType(like.type)}): ${wrong[0]}${callerLine()}`, {
+    fields: { loss, unknown: problem?.unknown ?? [] },
+    remedy: wrong[1]!,
   });
 }
 
@@ -156,38 +166,38 @@ function likeTarget(output: Tensor, target: Tensor | string, { batchAxis = 0 }: 
  * Mean of −log softmax(logits)[target] over the targets of the whole batch that are not `ignoreIndex`.
  * logits […, C], target i32 […].
  */
-export const crossEntropy = (logits: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
-  checkOptions('crossEntropy', logits, options, classOptions);
-  const { ignoreIndex = null } = options;
-  const { target: indices, name } = classTarget(logits, target, options);
-  const scale = inverseCount(logits, name, ignoreIndex);
-  return inScope(logits, options, () => crossEntropySum(logits, indices, scale, { ignoreIndex }));
-};
+export const crossEntropy = (logits: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor =>
+  whole('crossEntropy', logits, options, classOptions, () => {
+    const { ignoreIndex = null } = options;
+    const { target: indices, name } = classTarget(logits, target, options);
+    const scale = inverseCount(logits, name, ignoreIndex);
+    return inScope(logits, options, () => crossEntropySum(logits, indices, scale, { ignoreIndex }));
+  });
 
 /**
  * Mean of −logProbabilities[target] over the targets of the whole batch that are not `ignoreIndex` (PyTorch nll_loss).
  * A target that is no class makes the loss NaN.
  */
-export const nll = (logProbabilities: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
-  checkOptions('nll', logProbabilities, options, classOptions);
-  const { ignoreIndex = null } = options;
-  const { target: indices, name } = classTarget(logProbabilities, target, options);
-  const scale = inverseCount(logProbabilities, name, ignoreIndex);
-  return inScope(logProbabilities, options, () =>
-    mul(sumOver(negativeLogProbability(logProbabilities, indices, ignoreIndex)), scale),
-  );
-};
+export const nll = (logProbabilities: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor =>
+  whole('nll', logProbabilities, options, classOptions, () => {
+    const { ignoreIndex = null } = options;
+    const { target: indices, name } = classTarget(logProbabilities, target, options);
+    const scale = inverseCount(logProbabilities, name, ignoreIndex);
+    return inScope(logProbabilities, options, () =>
+      mul(sumOver(negativeLogProbability(logProbabilities, indices, ignoreIndex)), scale),
+    );
+  });
 
 /** Mean of (output − target)² over all elements of the whole batch. */
-export const mse = (output: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
-  checkOptions('mse', output, options, batchedOptions);
-  const wanted = likeTarget(output, target, options);
-  const scale = inverseElements(output, options);
-  return inScope(output, options, () => {
-    const difference = sub(output, wanted);
-    return mul(sumOver(mul(difference, difference)), scale);
+export const mse = (output: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor =>
+  whole('mse', output, options, batchedOptions, () => {
+    const wanted = likeTarget(output, target, options);
+    const scale = inverseElements(output, options);
+    return inScope(output, options, () => {
+      const difference = sub(output, wanted);
+      return mul(sumOver(mul(difference, difference)), scale);
+    });
   });
-};
 
 /** Least value of a logarithm in `bce`, as PyTorch: log 0 counts −100. */
 const leastLog = -100;
@@ -198,43 +208,43 @@ const leastFloat = 2 ** -149;
  * Binary cross entropy of probabilities, mean over all elements of the whole batch:
  * −(t·log p + (1 − t)·log(1 − p)), logarithms cut at −100 (where their gradient is 0).
  */
-export const bce = (probabilities: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
-  checkOptions('bce', probabilities, options, batchedOptions);
-  const wanted = likeTarget(probabilities, target, options);
-  const scale = inverseElements(probabilities, options);
-  return inScope(probabilities, options, () => {
-    const cutLog = (p: Tensor): Tensor => maximum(log(maximum(p, leastFloat)), leastLog);
-    const yes = mul(wanted, cutLog(probabilities));
-    const no = mul(sub(1, wanted), cutLog(sub(1, probabilities)));
-    return mul(neg(sumOver(add(yes, no))), scale);
+export const bce = (probabilities: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor =>
+  whole('bce', probabilities, options, batchedOptions, () => {
+    const wanted = likeTarget(probabilities, target, options);
+    const scale = inverseElements(probabilities, options);
+    return inScope(probabilities, options, () => {
+      const cutLog = (p: Tensor): Tensor => maximum(log(maximum(p, leastFloat)), leastLog);
+      const yes = mul(wanted, cutLog(probabilities));
+      const no = mul(sub(1, wanted), cutLog(sub(1, probabilities)));
+      return mul(neg(sumOver(add(yes, no))), scale);
+    });
   });
-};
 
 /** `bce` of sigmoid(logits), without its overflow: the two-class cross entropy of [x, 0] with targets [t, 1 − t]. */
-export const bceWithLogits = (logits: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
-  checkOptions('bceWithLogits', logits, options, batchedOptions);
-  const wanted = likeTarget(logits, target, options);
-  const scale = inverseElements(logits, options);
-  return inScope(logits, options, () => {
-    const { graph } = logits;
-    const pair = (name: string, a: number, b: number): Tensor =>
-      graph.constant({ type: { dtype: 'f32', shape: [2] }, data: Float32Array.of(a, b) }, name);
-    const column = (t: Tensor): Tensor => reshape(t, [...t.shape, 1]);
-    const logs = logSoftmax(mul(column(logits), pair('first', 1, 0)));
-    const targets = add(mul(column(wanted), pair('slope', 1, -1)), pair('offset', 0, 1));
-    return mul(neg(sumOver(mul(targets, logs))), scale);
+export const bceWithLogits = (logits: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor =>
+  whole('bceWithLogits', logits, options, batchedOptions, () => {
+    const wanted = likeTarget(logits, target, options);
+    const scale = inverseElements(logits, options);
+    return inScope(logits, options, () => {
+      const { graph } = logits;
+      const pair = (name: string, a: number, b: number): Tensor =>
+        graph.constant({ type: { dtype: 'f32', shape: [2] }, data: Float32Array.of(a, b) }, name);
+      const column = (t: Tensor): Tensor => reshape(t, [...t.shape, 1]);
+      const logs = logSoftmax(mul(column(logits), pair('first', 1, 0)));
+      const targets = add(mul(column(wanted), pair('slope', 1, -1)), pair('offset', 0, 1));
+      return mul(neg(sumOver(mul(targets, logs))), scale);
+    });
   });
-};
 
 /** Sum of all elements. */
-export const sum = (output: Tensor, options: LossOptions = {}): Tensor => {
-  checkOptions('sum', output, options, lossOptions);
-  return inScope(output, options, () => sumOver(output));
-};
+export const sum = (output: Tensor, options: LossOptions = {}): Tensor =>
+  whole('sum', output, options, lossOptions, () => {
+    return inScope(output, options, () => sumOver(output));
+  });
 
 /** Mean of all elements of the whole batch. */
-export const mean = (output: Tensor, options: BatchedLossOptions = {}): Tensor => {
-  checkOptions('mean', output, options, batchedOptions);
-  const scale = inverseElements(output, options);
-  return inScope(output, options, () => mul(sumOver(output), scale));
-};
+export const mean = (output: Tensor, options: BatchedLossOptions = {}): Tensor =>
+  whole('mean', output, options, batchedOptions, () => {
+    const scale = inverseElements(output, options);
+    return inScope(output, options, () => mul(sumOver(output), scale));
+  });

@@ -56,7 +56,8 @@ const noObjective = (): GraphError =>
   });
 
 /** A term of the objective, weight·loss. Throws GraphError where it is none. */
-function termOf({ loss, weight }: ModelGraph['objective'][number], at: number): Tensor {
+function termOf(term: ModelGraph['objective'][number], at: number): Tensor {
+  const { loss, weight } = (term ?? {}) as Partial<typeof term>;
   if (!(loss instanceof Tensor) || loss.rank !== 0 || loss.dtype !== 'f32') {
     throw new GraphError('objective-scalar', `objective.${at}.loss must be f32[] and is ${shownTensor(loss)}`, {
       fields: { term: at },

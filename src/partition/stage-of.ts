@@ -1,5 +1,6 @@
 import { nearest, PlanError } from '../core/errors.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { isForward, rootOf } from '../graph/values.ts';
 import { mirrored } from './fold.ts';
 import type { Partition } from './partition.ts';
@@ -17,6 +18,7 @@ export const forwardNodes = (graph: Graph): Node[] => graph.nodes.filter(isForwa
  * - What is left (an op outside all of these) follows the latest of its inputs.
  */
 export function leaders(graph: Graph): (Node | undefined)[] {
+  requireGraph('leaders', graph);
   const leader = new Array<Node | undefined>(graph.nodes.length);
   const readers = firstForwardReaders(graph);
   for (const node of graph.nodes) if (node.source) leader[node.id] = readers.get(node.outputs[0]!);
@@ -61,6 +63,7 @@ export function stageMap(
   partition: Partition,
   options: { readonly fill?: boolean } = {},
 ): (node: Node) => number {
+  requireGraph('stageMap', graph);
   const assignment = options.fill ? filled(graph, partition.assignment) : partition.assignment;
   const missing = forwardNodes(graph).filter((n) => !Object.hasOwn(assignment, n.name));
   if (missing.length > 0) {

@@ -2,10 +2,12 @@
  * A training graph as a placement problem: its forward nodes with all that follows them are the parts, what passes between
  * them a microbatch, forward and backward, are the values.
  */
+
 import { byteSize } from '../core/types.ts';
 import { transferSeconds } from '../cost/analytic.ts';
 import { type CostModel, nodeSeconds, slowestLink } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { isForward, isStepValue, rootOf } from '../graph/values.ts';
 import { gatherHanging, together } from './gather.ts';
 import type { Part, PlacementDevice, PlacementProblem, Value } from './problem.ts';
@@ -44,6 +46,7 @@ export interface TrainingProblem {
  * it.
  */
 export function trainingProblem(graph: Graph, options: TrainingProblemOptions): TrainingProblem {
+  requireGraph('trainingProblem', graph);
   const { costs, devices, microbatches: M } = options;
   const link = slowestLink(
     costs,

@@ -1,4 +1,5 @@
 import type { Plan } from '../plan/plan.ts';
+import { requirePlan } from '../plan/require-plan.ts';
 import { summarizePlan } from '../plan/summary.ts';
 import { bubbleOf } from '../train/bubble.ts';
 
@@ -15,6 +16,7 @@ export interface Measured {
  * only `peaks` are measured, on null devices.
  */
 export function figuresOf(plan: Plan, measured?: Measured, peaks = measured?.peaks) {
+  requirePlan('figuresOf', plan);
   const summary = summarizePlan(plan);
   const stepSeconds = measured?.stepSeconds ?? summary.stepSecondsPredicted;
   return {

@@ -1,4 +1,5 @@
 import { FormatError, joinProblems } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import { playClock } from './play.ts';
 import type { Schedule } from './schedule.ts';
 import { type Task, type TaskKind, task, taskKey } from './task.ts';
@@ -74,6 +75,7 @@ interface CsvProblem {
 
 /** Reads the order of tasks; whether they make a schedule is `validateSchedule`'s to say. */
 export function readScheduleCsv(text: string, options: { name?: string } = {}): Schedule {
+  requireKinds('readScheduleCsv', { text: ['text', text] });
   const problems: CsvProblem[] = [];
   const home = new Map<number, { device: number; row: number }>();
   const microbatches = new Set<number>();

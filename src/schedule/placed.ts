@@ -1,8 +1,10 @@
 import { PlanError } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import { timesUntilStuck } from './clock.ts';
 import { requiredPlaces } from './dependencies.ts';
 import { layStages, type PlacementRule, renaming } from './placement.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
+import { requireShape } from './schedule.ts';
 import { givesActivationGradient, type Task } from './task.ts';
 import { TaskIndex } from './task-index.ts';
 
@@ -194,10 +196,11 @@ export function checkShape(
   shape: ScheduleShape,
   usual: () => readonly number[] = () => Array.from({ length: shape.stages }, (_, s) => s),
 ): { placement: readonly number[]; devices: number } {
+  requireShape('a schedule', shape);
   for (const key of ['stages', 'microbatches'] as const) {
     const value = shape[key];
     if (Number.isInteger(value) && value >= 1) continue;
-    throw new PlanError('schedule-shape', `a schedule needs at least one of ${key}, got ${value}`, {
+    throw new PlanError('schedule-shape', `a schedule needs at least one of ${key}, got ${shown(value)}`, {
       fields: { [key]: value },
       remedy: `Give ${key} as a whole number from 1.`,
     });

@@ -3,6 +3,7 @@ import { checkOptions, type OptionNames } from '../core/options.ts';
 import { sameType } from '../core/types.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
+import { requirePlan } from '../plan/require-plan.ts';
 import { bubbleOf } from './bubble.ts';
 import type { StoredCheckpoint } from './checkpoint/folder.ts';
 import type { CheckpointOptions } from './checkpoint/resume.ts';
@@ -312,6 +313,7 @@ async function beginning(options: TrainOptions, learningRate: LearningRate) {
  * session then names the tensor that does not fit.
  */
 export function programFor(plan: Plan, mode: 'train' | 'gradients' | 'forward', { tensors }: SourceBatch): string {
+  requirePlan('programFor', plan);
   const names = Object.keys(plan.programs).filter((name) => plan.request.programs[name]!.mode === mode);
   const fitting = names.find((name) =>
     plan.programs[name]!.feeds.every(

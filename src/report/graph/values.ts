@@ -5,6 +5,7 @@ import { elementCount } from '../../core/types.ts';
 import { evaluate } from '../../graph/evaluate.ts';
 import type { Graph, Node, Tensor } from '../../graph/graph.ts';
 import type { RefTensor } from '../../graph/op-record.ts';
+import { requireGraph } from '../../graph/require-graph.ts';
 import { rewrite } from '../../graph/rewrite.ts';
 
 /** What every edge of a small graph carries, in f64. */
@@ -31,6 +32,7 @@ export function graphValues(
   feeds: ReadonlyMap<Tensor, RefTensor>,
   objective: ValueObjective = [],
 ): GraphValues {
+  requireGraph('graphValues', graph);
   refuseLarge(graph);
   // Same nodes in the same order: a tensor's copy has its node's id.
   const copy = rewrite(graph, {});
