@@ -13,6 +13,8 @@ const isRecord = (value: unknown): value is object => {
 /** By kind: what is one, in words, whether a value is, and one that is. */
 const kinds = {
   number: ['a number', isNumber, '0.1'],
+  /** Also NaN, where nothing was measured. */
+  figure: ['a number', (value) => typeof value === 'number', '0'],
   finite: ['a finite number', (value) => Number.isFinite(value), '0.1'],
   positive: ['a positive number', (value) => isNumber(value) && value > 0, '10'],
   notNegative: ['a number of 0 or more', (value) => isNumber(value) && value >= 0, '0'],

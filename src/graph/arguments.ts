@@ -1,7 +1,7 @@
 /** What a graph is given by a program in JavaScript, which may give anything: checked before any of it is kept. */
 import { GraphError, nearest } from '../core/errors.ts';
 import { type Names, type OptionNames, optionProblem, shown } from '../core/options.ts';
-import type { DType, TensorType } from '../core/types.ts';
+import { type DType, elementCount, formatType, type HostTensor, type TensorType } from '../core/types.ts';
 import type { GraphMode, InputOptions } from './graph.ts';
 import { shownTensor, Tensor } from './node.ts';
 import { callerLine } from './source-line.ts';
@@ -82,7 +82,7 @@ export function requireInput(name: string, options: InputOptions): void {
     requireGraphOptions(`input ${name}`, options, inputNames);
     return;
   }
-  const got = Array.isArray(options?.shape) ? `the dtype ${shown(options.dtype)}` : 'no shape';
+  const got = Array.isArray(options?.shape) ? `the dtype ${String(options.dtype)}` : 'no shape';
   throw new GraphError(
     'bad-input',
     `input ${name} has a shape and is f32, i32 or bool; it was given ${got}${callerLine()}`,
@@ -117,4 +117,17 @@ export function batchAxisIn(what: string, axis: number | null | undefined, rank:
       remedy: 'batchAxis: null for what is not batched',
     },
   );
+}
+
+/** Refuses what is no constant: a name, a type and as many values as its shape holds. */
+export function requireConstant(name: string, value: HostTensor): void {
+  requireName('constant', name);
+  requireType('constant', name, value?.type);
+  if (value.data?.length !== elementCount(value.type.shape)) {
+    throw new GraphError(
+      'constant-size',
+      `constant of ${formatType(value.type)} has ${value.data?.length ?? 'no'} values${callerLine()}`,
+      { fields: { constant: name }, remedy: `give ${elementCount(value.type.shape)} values` },
+    );
+  }
 }

@@ -1,17 +1,10 @@
 import { GraphError } from '../core/errors.ts';
 import { shown } from '../core/options.ts';
-import {
-  type DType,
-  elementCount,
-  formatType,
-  type HostTensor,
-  type Shape,
-  sameType,
-  type TensorType,
-} from '../core/types.ts';
+import { type DType, formatType, type HostTensor, type Shape, sameType, type TensorType } from '../core/types.ts';
 import {
   batchAxisIn,
   modeOf,
+  requireConstant,
   requireGraphOptions,
   requireGraphTensor,
   requireInput,
@@ -107,6 +100,7 @@ export class Graph {
         throw new GraphError(
           'input-type',
           `input ${name} is ${formatType(known.type)} and was asked for as ${formatType(type)}${callerLine()}`,
+          { remedy: `ask for ${formatType(known.type)}, or give the second input another name` },
         );
       }
       return known;
@@ -159,22 +153,16 @@ export class Graph {
   }
 
   constant(value: HostTensor, name = 'constant'): Tensor {
-    requireName('constant', name);
-    requireType('constant', name, value?.type);
-    if (value.data?.length !== elementCount(value.type.shape)) {
-      throw new GraphError(
-        'constant-size',
-        `constant of ${formatType(value.type)} has ${value.data?.length ?? 'no'} values${callerLine()}`,
-        { fields: { constant: name }, remedy: `give ${elementCount(value.type.shape)} values` },
-      );
-    }
+    requireConstant(name, value);
     return this.#source({ kind: 'constant', name: this.#names.take(name), value: value.data }, value.type);
   }
 
   /** An f32 scalar. */
   scalar(value: number): Tensor {
     if (typeof value !== 'number') {
-      throw new GraphError('bad-scalar', `a scalar is a number, got ${shownTensor(value)}${callerLine()}`);
+      throw new GraphError('bad-scalar', `a scalar is a number, got ${shownTensor(value)}${callerLine()}`, {
+        remedy: 'graph.scalar(0.5)',
+      });
     }
     return this.constant({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) }, 'scalar');
   }
@@ -185,7 +173,9 @@ export class Graph {
     requireGraphOptions(`output ${name}`, options, { batchAxis: true });
     const batchAxis = batchAxisIn(`output ${name}`, options.batchAxis, tensor.rank);
     if (this.outputs.has(name)) {
-      throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`);
+      throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`, {
+        remedy: `graph.output('${name}_2', tensor)`,
+      });
     }
     this.outputs.set(name, tensor);
     this.#batchAxes.set(name, batchAxis);
@@ -199,6 +189,7 @@ export class Graph {
       throw new GraphError(
         'output-per-microbatch',
         `output ${name} must have shape [1] to hold one entry a microbatch: ${tensor}`,
+        { remedy: 'reshape(tensor, [1])' },
       );
     }
     this.#perMicrobatch.add(name);

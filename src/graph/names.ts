@@ -22,6 +22,7 @@ export class NodeNames {
       `no node is named ${typeof name === 'string' ? name : shown(name)}${near ? `; did you mean ${near}?` : ''}`,
       {
         fields: { name, nearest: near ?? null },
+        remedy: near ? `'${near}'` : 'printGraph(graph) lists the names',
       },
     );
   }

@@ -156,6 +156,7 @@ function likeTarget(output: Tensor, target: Tensor | string, { batchAxis = 0 }: 
       `the target must be ${formatType(output.type)} as the output is, got ${tensor}`,
       {
         fields: { output: output.name, target: tensor.name, shapes: [output.shape, tensor.shape] },
+        remedy: `the name of an input, as in losses.mse(output, 'y'), or a tensor of the type ${formatType(output.type)}`,
       },
     );
   }

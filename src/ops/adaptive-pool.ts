@@ -49,6 +49,7 @@ function cutsFor(x: Tensor, size: PerAxis, rank: number) {
     throw new GraphError(
       'adaptive-pool',
       `adaptive pooling of ${x} to [${to.join(', ')}]: takes ${what}${callerLine()}`,
+      { remedy: rank === 1 ? '[4]' : `[${new Array(rank).fill(4).join(', ')}]` },
     );
   }
   return from.map((n, axis) => cutsOf(n, to[axis]!));

@@ -55,8 +55,8 @@ const noObjective = (): GraphError =>
     remedy: "objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }]",
   });
 
-/** A term of the objective, weight·loss. Throws GraphError where it is none. */
-function termOf(term: ModelGraph['objective'][number], at: number): Tensor {
+/** Throws GraphError for what is no term of an objective. */
+function requireTerm(term: ModelGraph['objective'][number], at: number): void {
   const { loss, weight } = (term ?? {}) as Partial<typeof term>;
   if (!(loss instanceof Tensor) || loss.rank !== 0 || loss.dtype !== 'f32') {
     throw new GraphError('objective-scalar', `objective.${at}.loss must be f32[] and is ${shownTensor(loss)}`, {
@@ -70,8 +70,10 @@ function termOf(term: ModelGraph['objective'][number], at: number): Tensor {
       remedy: 'weight: 1',
     });
   }
-  return weight === 1 ? loss : mul(loss, weight);
 }
+
+/** A term of the objective, weight·loss. */
+const termOf = ({ loss, weight }: ModelGraph['objective'][number]): Tensor => (weight === 1 ? loss : mul(loss, weight));
 
 /**
  * Forward, backward and update as one graph.
@@ -87,6 +89,7 @@ function termOf(term: ModelGraph['objective'][number], at: number): Tensor {
 export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOptions = {}): Graph {
   const model = inBatchNormMode(built, options.batchNorm ?? 'micro');
   const { graph, objective } = model;
+  objective.forEach(requireTerm);
   const outputs = [...graph.outputs];
   graph.outputs.clear();
   fetchForward(graph, outputs, options.fetch ?? {});

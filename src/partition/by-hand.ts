@@ -51,6 +51,7 @@ export function partitionByStages(graph: Graph, patterns: Readonly<Record<string
       `stage of ${wrong.pattern} is ${wrong.stage}: it must be a whole number from 0`,
       {
         fields: { pattern: wrong.pattern, stage: wrong.stage },
+        remedy: '{"stages": {"*": 0}}',
       },
     );
   }

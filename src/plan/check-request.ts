@@ -216,7 +216,7 @@ function refuseUnknownDevice({ backend, memory, speed }: PlannedDevice, device: 
     const near = nearest(String(backend), backendNames) ?? 'wasm';
     throw new UsageError(
       'device-invalid',
-      `devices.${device}.backend must be ${orOf(backendNames)}, not ${shown(backend)}`,
+      `devices.${device}.backend must be ${orOf(backendNames)}, not ${String(backend)}`,
       {
         fields: { device, backend, nearest: near },
         remedy: `{ backend: '${near}', memory: null, speed: 1 }`,

@@ -112,7 +112,10 @@ export function referenceFeeds(
       throw new UsageError(
         'feed-type',
         `${source.kind} ${source.name} is ${formatType(out.type)} and was given ${formatType(value.type)}`,
-        { fields: { name: source.name, expected: formatType(out.type), got: formatType(value.type) } },
+        {
+          fields: { name: source.name, expected: formatType(out.type), got: formatType(value.type) },
+          remedy: `give ${formatType(out.type)}`,
+        },
       );
     }
     feeds.set(out, toReference(value));

@@ -132,6 +132,7 @@ function initialisers(
     else if (!sameType(value.type, type)) {
       throw new UsageError('parameters-mismatch', `"${name}" is ${formatType(type)}, got ${formatType(value.type)}`, {
         fields: { parameter: name, expected: formatType(type), got: formatType(value.type) },
+        remedy: `give ${formatType(type)}`,
       });
     } else values.set(name, value);
   }

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { UsageError } from '../../core/errors.ts';
-import { requireArgument } from '../../core/options.ts';
+import { requireArgument, shown } from '../../core/options.ts';
 import { packageRoot } from '../../core/package-root.ts';
 import { readNpy } from '../../formats/npy.ts';
 import { readBytes, readText } from '../../formats/read-file.ts';
@@ -46,7 +46,7 @@ export function openDataset(config: DatasetConfig): Dataset {
     default:
       throw new UsageError(
         'unknown-dataset',
-        `openDataset: there is no data set of kind ${JSON.stringify((config as { kind?: unknown }).kind)}`,
+        `openDataset: there is no data set of kind ${shown((config as { kind?: unknown }).kind)}`,
         { fields: { config }, remedy: 'kind: digits, fashion-mnist, text or csv; files: openFile, openNpy' },
       );
   }

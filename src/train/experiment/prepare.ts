@@ -410,6 +410,7 @@ export function readParameters(file: string, model: Model): Map<string, HostTens
           `${file}: "${p.name}" is [${value.type.shape.join(', ')}] and the model's is [${p.shape.join(', ')}]`,
           {
             fields: { file, parameter: p.name, shape: value.type.shape, expected: p.shape },
+            remedy: 'give the file that belongs to this model',
           },
         );
       }
