@@ -1,9 +1,11 @@
 /** What a graph is given by a program in JavaScript, which may give anything: checked before any of it is kept. */
+
 import { GraphError, nearest } from '../core/errors.ts';
 import { type Names, type OptionNames, optionProblem, shown } from '../core/options.ts';
 import { type DType, elementCount, formatType, type HostTensor, type TensorType } from '../core/types.ts';
 import type { GraphMode, InputOptions } from './graph.ts';
 import { shownTensor, Tensor } from './node.ts';
+import type { Feed } from './source.ts';
 import { callerLine } from './source-line.ts';
 
 const modes: readonly GraphMode[] = ['training', 'evaluation'];
@@ -130,4 +132,35 @@ export function requireConstant(name: string, value: HostTensor): void {
       { fields: { constant: name }, remedy: `give ${elementCount(value.type.shape)} values` },
     );
   }
+}
+
+/** Refuses what builds nothing. */
+export function requireBuild(what: string, build: unknown): void {
+  if (typeof build === 'function') return;
+  throw new GraphError('bad-build', `${what}: takes a function that builds, got ${shown(build)}${callerLine()}`, {
+    remedy: "graph.scope('encoder', () => nn.linear(x, 3))",
+  });
+}
+
+/** Refuses what is no node. */
+export function requireNode(node: unknown): void {
+  if (Array.isArray((node as { readonly outputs?: unknown } | null | undefined)?.outputs)) return;
+  throw new GraphError('bad-node', `a node is needed, got ${shown(node)}${callerLine()}`, { remedy: 'tensor.node' });
+}
+
+const feeds: { readonly [kind in Feed['kind']]: true } = {
+  data: true,
+  inverseCount: true,
+  inverseElements: true,
+  sampleIndices: true,
+  randomKey: true,
+  hyper: true,
+};
+
+/** Refuses an input that nobody would fill. */
+export function requireFeed(name: string, feed: Feed): void {
+  if (Object.hasOwn(feeds, String((feed as Partial<Feed> | null | undefined)?.kind))) return;
+  throw new GraphError('bad-feed', `input ${String(name)} is fed by a rule, got ${shown(feed)}${callerLine()}`, {
+    remedy: "{ kind: 'data', batchAxis: 0 }",
+  });
 }

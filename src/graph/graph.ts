@@ -1,17 +1,7 @@
 import { GraphError } from '../core/errors.ts';
 import { shown } from '../core/options.ts';
 import { type DType, formatType, type HostTensor, type Shape, sameType, type TensorType } from '../core/types.ts';
-import {
-  batchAxisIn,
-  modeOf,
-  requireConstant,
-  requireGraphOptions,
-  requireGraphTensor,
-  requireInput,
-  requireName,
-  requireOutput,
-  requireType,
-} from './arguments.ts';
+import * as given from './arguments.ts';
 import { NodeNames } from './names.ts';
 import { type Node, type Region, shownTensor, Tensor } from './node.ts';
 import type { Attrs, OpRecord } from './op-record.ts';
@@ -67,13 +57,13 @@ export class Graph {
   #place: Place = { region: 'micro', origin: undefined, pass: 0, order: 0, joins: false };
 
   constructor(options: { readonly mode?: GraphMode } = {}) {
-    this.mode = modeOf(options);
+    this.mode = given.modeOf(options);
   }
 
   /** Appends a node after its type rule has agreed. Throws GraphError naming op, shapes and the caller's line. */
   add<A extends Attrs>(op: OpRecord<A>, inputs: readonly Tensor[], attrs: A, name?: string): readonly Tensor[] {
     for (const input of inputs) {
-      requireGraphTensor(op.name, input);
+      given.requireGraphTensor(op.name, input);
       if (input.node.graph !== this) {
         throw new GraphError('foreign-tensor', `${op.name}: input ${input} belongs to another graph${callerLine()}`, {
           fields: { op: op.name, tensor: input.name },
@@ -87,13 +77,14 @@ export class Graph {
 
   /** A tensor that the user feeds each step. */
   input(name: string, options: InputOptions): Tensor {
-    requireInput(name, options);
-    const batchAxis = batchAxisIn(`input ${name}`, options.batchAxis, options.shape.length);
+    given.requireInput(name, options);
+    const batchAxis = given.batchAxisIn(`input ${name}`, options.batchAxis, options.shape.length);
     return this.feed(name, { dtype: options.dtype ?? 'f32', shape: options.shape }, { kind: 'data', batchAxis });
   }
 
   /** An input with any feed; one input a name: asking again for the same gives the same tensor. */
   feed(name: string, type: TensorType, feed: Feed): Tensor {
+    given.requireFeed(name, feed);
     const known = this.sources('input').find((t) => t.node.source?.name === name);
     if (known) {
       if (!sameType(known.type, type)) {
@@ -120,7 +111,7 @@ export class Graph {
 
   /** A trainable tensor. Its name is scoped: the same scope and name twice is an error (share the tensor instead). */
   parameter(name: string, shape: Shape, init: ParameterInit, options: { frozen?: boolean } = {}): Tensor {
-    requireGraphOptions(`parameter ${String(name)}`, options, { frozen: 'flag' });
+    given.requireGraphOptions(`parameter ${String(name)}`, options, { frozen: 'flag' });
     return this.#owned('parameter', name, shape, init, options.frozen ?? false);
   }
 
@@ -130,7 +121,7 @@ export class Graph {
   }
 
   #owned(kind: 'parameter' | 'buffer', name: string, shape: Shape, init: ParameterInit, frozen: boolean): Tensor {
-    requireName(kind, name);
+    given.requireName(kind, name);
     const full = [...this.#scopes, name].join('.');
     if (!Array.isArray(shape) || typeof init?.kind !== 'string') {
       throw new GraphError('bad-parameter', `${kind} ${full} takes a shape and an initialisation${callerLine()}`, {
@@ -153,7 +144,7 @@ export class Graph {
   }
 
   constant(value: HostTensor, name = 'constant'): Tensor {
-    requireConstant(name, value);
+    given.requireConstant(name, value);
     return this.#source({ kind: 'constant', name: this.#names.take(name), value: value.data }, value.type);
   }
 
@@ -169,9 +160,9 @@ export class Graph {
 
   /** Declares a named result, with the axis of its batch (default 0, negative from the end; null: not batched). */
   output(name: string, tensor: Tensor, options: { readonly batchAxis?: number | null } = {}): Tensor {
-    requireOutput(name, tensor);
-    requireGraphOptions(`output ${name}`, options, { batchAxis: true });
-    const batchAxis = batchAxisIn(`output ${name}`, options.batchAxis, tensor.rank);
+    given.requireOutput(name, tensor);
+    given.requireGraphOptions(`output ${name}`, options, { batchAxis: true });
+    const batchAxis = given.batchAxisIn(`output ${name}`, options.batchAxis, tensor.rank);
     if (this.outputs.has(name)) {
       throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`, {
         remedy: `graph.output('${name}_2', tensor)`,
@@ -184,7 +175,7 @@ export class Graph {
 
   /** Declares a named result that holds one entry a microbatch: a tensor [1] each, [M] together. */
   outputPerMicrobatch(name: string, tensor: Tensor): Tensor {
-    requireOutput(name, tensor);
+    given.requireOutput(name, tensor);
     if (tensor.rank !== 1 || tensor.shape[0] !== 1) {
       throw new GraphError(
         'output-per-microbatch',
@@ -208,14 +199,16 @@ export class Graph {
 
   /** Remembers a tensor by a name from outside; a later tensor of the same name takes its place. */
   label(name: string, tensor: Tensor): Tensor {
-    requireName('label', name);
-    requireGraphTensor('label', tensor);
+    given.requireName('label', name);
+    given.requireGraphTensor('label', tensor);
     this.labels.set(name, tensor);
     return tensor;
   }
 
   /** Gives a node the name it has outside (in an ONNX file) while the graph is being built; a taken one gets a number. */
   rename(node: Node, name: string): void {
+    given.requireNode(node);
+    given.requireName('node', name);
     this.#names.remove(node);
     // The graph is being built: nobody has read the node's name yet.
     (node as { -readonly [K in keyof Node]: Node[K] }).name = this.#names.take(name);
@@ -224,8 +217,8 @@ export class Graph {
 
   /** After the step, `target` (a parameter, state or buffer) holds `value`. */
   assign(target: Tensor, value: Tensor): void {
-    requireGraphTensor('assign', target);
-    requireGraphTensor('assign', value);
+    given.requireGraphTensor('assign', target);
+    given.requireGraphTensor('assign', value);
     if (!sameType(target.type, value.type)) {
       throw new GraphError('assign-type', `${target} cannot be assigned ${value}${callerLine()}`, {
         fields: { target: target.name, value: value.name },
@@ -237,7 +230,8 @@ export class Graph {
 
   /** Names made inside `build` get the prefix `name.`. */
   scope<T>(name: string, build: () => T): T {
-    requireName('scope', name);
+    given.requireName('scope', name);
+    given.requireBuild('scope', build);
     this.#scopes.push(name);
     try {
       return build();
@@ -292,11 +286,13 @@ export class Graph {
   }
 
   #placeOf(node: Node): Place {
+    given.requireNode(node);
     const { region, pass, order } = node;
     return { ...this.#place, region, origin: node, pass, order };
   }
 
   #at<T>(place: Place, build: () => T): T {
+    given.requireBuild('a part of the graph', build);
     const [outerPlace, outerScopes] = [this.#place, this.#scopes];
     this.#place = place;
     if (place.origin) this.#scopes = [place.region === 'step' ? 'update' : 'grad', place.origin.name];
@@ -313,6 +309,7 @@ export class Graph {
    * of random numbers).
    */
   nextName(name: string): string {
+    given.requireName('node', name);
     return this.#names.peek([...this.#scopes, name].join('.'));
   }
 
@@ -379,8 +376,8 @@ export class Graph {
   }
 
   #source(source: Source, type: TensorType): Tensor {
-    requireName(source.kind, source.name);
-    requireType(source.kind, source.name, type);
+    given.requireName(source.kind, source.name);
+    given.requireType(source.kind, source.name, type);
     for (const d of type.shape) {
       if (!Number.isInteger(d) || d < 1) {
         throw new GraphError(

@@ -1,4 +1,5 @@
 import { formatBytes, formatValues } from '../core/format.ts';
+import { requireKinds } from '../core/options.ts';
 import { byteSize, formatType } from '../core/types.ts';
 import type { Graph, Node, Tensor } from './graph.ts';
 import type { AttrValue } from './op-record.ts';
@@ -22,6 +23,7 @@ export interface PrintOptions {
  */
 export function printGraph(graph: Graph, options: PrintOptions = {}): string {
   requireGraph('printGraph', graph);
+  requireKinds('printGraph', { options: ['record', options] });
   const stages = options.stages && graph.nodes.map((n) => `s${options.stages!(n)}`);
   const width = Math.max(0, ...(stages ?? []).map((s) => s.length));
   const lines = graph.nodes.flatMap((node, i) => {
@@ -123,6 +125,7 @@ const sourceShapes = {
  */
 export function toDot(graph: Graph, options: DotOptions = {}): string {
   requireGraph('toDot', graph);
+  requireKinds('toDot', { options: ['record', options] });
   const { title, stageOf, notes } = options;
   const lines = ['digraph partita {', '  rankdir=TB;', '  node [shape=box, fontname="sans-serif", fontsize=10];'];
   lines.push('  edge [fontname="sans-serif", fontsize=8];');

@@ -55,21 +55,31 @@ function whole<O>(loss: string, like: Tensor, options: O, names: OptionNames<O>,
       remedy: `losses.${loss}(output, …) with a tensor of a graph`,
     });
   }
-  const { name, ignoreIndex } = (options ?? {}) as ClassLossOptions;
-  const problem = optionProblem(options, names);
-  const wrong =
-    (problem && [problem.text, problem.remedy]) ??
-    (name === undefined || typeof name === 'string'
-      ? undefined
-      : [`name must be a string, got ${shown(name)}`, "name: 'loss'"]) ??
-    (ignoreIndex === undefined || ignoreIndex === null || Number.isInteger(ignoreIndex)
-      ? undefined
-      : [`ignoreIndex must be a whole number or null, got ${shown(ignoreIndex)}`, 'ignoreIndex: -100']);
-  if (wrong === undefined) return like.graph.whole(build);
-  throw new GraphError('loss-options', `${loss}(${formatType(like.type)}): ${wrong[0]}${callerLine()}`, {
-    fields: { loss, unknown: problem?.unknown ?? [] },
-    remedy: wrong[1]!,
+  const problem = optionProblem(options, names) ?? valueProblem(options as ClassLossOptions);
+  if (problem === undefined) return like.graph.whole(build);
+  throw new GraphError('loss-options', `${loss}(${formatType(like.type)}): ${problem.text}${callerLine()}`, {
+    fields: { loss, unknown: problem.unknown },
+    remedy: problem.remedy,
   });
+}
+
+/** What is wrong with the values of a loss's options; whether x has such an axis, and such samples, is not looked at here. */
+function valueProblem({ name = 'loss', ignoreIndex = null, batchAxis = null }: ClassLossOptions) {
+  const rules = [
+    [typeof name === 'string', `name must be a string, got ${shown(name)}`, "name: 'loss'"],
+    [
+      ignoreIndex === null || Number.isInteger(ignoreIndex),
+      `ignoreIndex must be a whole number or null, got ${shown(ignoreIndex)}`,
+      'ignoreIndex: -100',
+    ],
+    [
+      batchAxis === null || typeof batchAxis === 'number',
+      `batchAxis must be a number or null, got ${shown(batchAxis)}`,
+      'batchAxis: 0',
+    ],
+  ] as const;
+  const [, text, remedy] = rules.find(([isRight]) => !isRight) ?? [];
+  return text === undefined || remedy === undefined ? undefined : { text, remedy, unknown: [] };
 }
 
 /** A target is a tensor, or the name of an input. */

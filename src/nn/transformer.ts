@@ -5,6 +5,7 @@ import { type AttentionMasks, type AttentionOptions, multiheadAttention } from '
 import type { Layer } from './compose.ts';
 import { dropout } from './dropout.ts';
 import { linear } from './linear.ts';
+import { MOST_LAYERS } from './models/config.ts';
 import { layerNorm } from './norm.ts';
 import { refuse } from './refuse.ts';
 import { type LayerOptions, scoped } from './scope.ts';
@@ -183,8 +184,8 @@ function stack<O extends TransformerLayerOptions>(
 ): Tensor {
   return scoped(kind, x, options, names, () => {
     const { numLayers, norm = false, ...each } = options;
-    if (!Number.isInteger(numLayers) || numLayers < 1) {
-      refuse(kind, x, `numLayers must be a positive integer, got ${numLayers}`);
+    if (!Number.isInteger(numLayers) || numLayers < 1 || numLayers > MOST_LAYERS) {
+      refuse(kind, x, `numLayers must be a positive integer of at most ${MOST_LAYERS}, got ${numLayers}`);
     }
     let h = x;
     for (let i = 0; i < numLayers; i++) h = layer(h, { ...(each as unknown as O), name: `layers.${i}` });

@@ -1,11 +1,12 @@
 import { backward, type Contribution } from '../autodiff/backward.ts';
 import { GraphError, UsageError } from '../core/errors.ts';
-import { shown } from '../core/options.ts';
+import { requireKinds, shown } from '../core/options.ts';
 import { allocate } from '../core/types.ts';
 import { type Graph, type Node, shownTensor, Tensor } from '../graph/graph.ts';
 import { mergeCommonSubexpressions } from '../graph/passes/common-subexpressions.ts';
 import { foldConstants } from '../graph/passes/constant-folding.ts';
 import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { isForward, isStepValue } from '../graph/values.ts';
 import { verify } from '../graph/verify.ts';
 import { accumulate } from '../ops/accumulate.ts';
@@ -18,6 +19,7 @@ import { type ClipConfig, clippingFactor } from './clip.ts';
 import { declareMicrobatchSquares } from './microbatch-squares.ts';
 import type { ModelGraph, Total } from './model.ts';
 import type { Optimizer } from './optimizer.ts';
+import { requireOptimizer } from './optimizer.ts';
 
 export interface L2Penalty {
   readonly lambda: number;
@@ -87,6 +89,9 @@ const termOf = ({ loss, weight }: ModelGraph['objective'][number]): Tensor => (w
  * not by the partition: this is what keeps the bits when tied weights are cut apart.
  */
 export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOptions = {}): Graph {
+  requireGraph('buildTrainingGraph', built?.graph);
+  requireKinds('buildTrainingGraph', { objective: ['list', built.objective], options: ['record', options] });
+  requireOptimizer('buildTrainingGraph', options.optimizer);
   const model = inBatchNormMode(built, options.batchNorm ?? 'micro');
   const { graph, objective } = model;
   objective.forEach(requireTerm);

@@ -1,3 +1,4 @@
+import { requireArgument, requireKinds } from '../core/options.ts';
 import { transferSeconds } from '../cost/analytic.ts';
 import { analyticCosts, type CostModel, slowestLink } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -48,6 +49,9 @@ export interface BalanceOptions {
  */
 export function partitionByBalance(graph: Graph, balance: Balance, options: BalanceOptions): Partition {
   requireGraph('partitionByBalance', graph);
+  const isKnown = balance === 'time' || balance === 'memory' || balance === 'parameters';
+  requireArgument('partitionByBalance', isKnown, "'time', 'memory' or 'parameters'", balance, "'time'");
+  requireKinds('partitionByBalance', { options: ['record', options] });
   const started = performance.now();
   const chainOf = { time: timeChain, memory: memoryChain, parameters: parameterChain }[balance];
   const description = chainUnits(graph, options.costs);

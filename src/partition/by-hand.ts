@@ -1,4 +1,5 @@
 import { joinProblems, nearest, PlanError, UsageError } from '../core/errors.ts';
+import { requireKinds, shown } from '../core/options.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { requireGraph } from '../graph/require-graph.ts';
 import { convexStages, type PlacedPartition } from './convex.ts';
@@ -11,6 +12,7 @@ import { forwardNodes, stageMap } from './stage-of.ts';
  */
 export function partitionByCuts(graph: Graph, cuts: readonly string[]): Partition {
   requireGraph('partitionByCuts', graph);
+  requireKinds('partitionByCuts', { cuts: ['texts', cuts] });
   const nodes = forwardNodes(graph);
   checkCount(nodes, cuts.length + 1);
   const at = cuts.map((name) => ({ name, index: nodes.findIndex(matcher(name)) }));
@@ -42,13 +44,14 @@ export function partitionByCuts(graph: Graph, cuts: readonly string[]): Partitio
  */
 export function partitionByStages(graph: Graph, patterns: Readonly<Record<string, number>>): Partition {
   requireGraph('partitionByStages', graph);
+  requireKinds('partitionByStages', { patterns: ['record', patterns] });
   const nodes = forwardNodes(graph);
   const rules = Object.entries(patterns).map(([pattern, stage]) => ({ pattern, stage, matches: matcher(pattern) }));
   const wrong = rules.find((r) => !Number.isInteger(r.stage) || r.stage < 0);
   if (wrong) {
     throw new UsageError(
       'partition-bad-stage',
-      `stage of ${wrong.pattern} is ${wrong.stage}: it must be a whole number from 0`,
+      `stage of ${wrong.pattern} is ${shown(wrong.stage)}: it must be a whole number from 0`,
       {
         fields: { pattern: wrong.pattern, stage: wrong.stage },
         remedy: '{"stages": {"*": 0}}',
@@ -74,6 +77,7 @@ export function partitionByStages(graph: Graph, patterns: Readonly<Record<string
  */
 export function partitionByDevices(graph: Graph, patterns: Readonly<Record<string, number>>): PlacedPartition {
   requireGraph('partitionByDevices', graph);
+  requireKinds('partitionByDevices', { patterns: ['record', patterns] });
   const nodes = forwardNodes(graph);
   const rules = Object.entries(patterns).map(([pattern, device]) => ({ pattern, device, matches: matcher(pattern) }));
   const wrong = rules.find((r) => !Number.isInteger(r.device) || r.device < 0);
@@ -81,7 +85,7 @@ export function partitionByDevices(graph: Graph, patterns: Readonly<Record<strin
     throw new UsageError(
       'partition-bad-device',
       wrong
-        ? `device of ${wrong.pattern} is ${wrong.device}: it must be a whole number from 0`
+        ? `device of ${wrong.pattern} is ${shown(wrong.device)}: it must be a whole number from 0`
         : 'devices names no node: it must give a device to one pattern at least',
       { fields: wrong ? { pattern: wrong.pattern, device: wrong.device } : {}, remedy: '{"devices": {"*": 0}}' },
     );

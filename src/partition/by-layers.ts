@@ -1,3 +1,4 @@
+import { requireKinds } from '../core/options.ts';
 import type { Graph } from '../graph/graph.ts';
 import { requireGraph } from '../graph/require-graph.ts';
 import type { Partition } from './partition.ts';
@@ -9,6 +10,7 @@ import { forwardNodes } from './stage-of.ts';
  */
 export function partitionByLayers(graph: Graph, stages: number): Partition | undefined {
   requireGraph('partitionByLayers', graph);
+  requireKinds('partitionByLayers', { stages: ['count', stages] });
   const nodes = forwardNodes(graph);
   const starts = layerStarts(nodes.map((n) => n.name));
   if (starts.length < stages) return undefined;

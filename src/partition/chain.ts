@@ -50,7 +50,7 @@ function requireChain(chain: Chain, stages: { readonly most?: number; readonly e
   requireKinds('cutChain', { chain: ['record', chain], 'chain.weight': ['numbers', chain?.weight] });
   requireKinds('cutChain', {
     stages: ['record', stages],
-    'most or exactly': ['count', stages?.most ?? stages?.exactly],
+    'most or exactly': ['number', stages?.most ?? stages?.exactly],
   });
 }
 

@@ -1,4 +1,5 @@
 import { GraphError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { requireGraph } from '../graph/require-graph.ts';
 import type { Partition } from './partition.ts';
@@ -21,6 +22,7 @@ export interface PlacedPartition {
  */
 export function convexStages(graph: Graph, deviceOf: (node: Node) => number): PlacedPartition {
   requireGraph('convexStages', graph);
+  requireKinds('convexStages', { deviceOf: ['function', deviceOf] });
   const nodes = forwardNodes(graph);
   const index = new Map(nodes.map((n, i) => [n, i]));
   const problem = new Colours(

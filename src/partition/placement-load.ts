@@ -1,4 +1,4 @@
-import { checkOptions } from '../core/options.ts';
+import { checkOptions, requireKinds } from '../core/options.ts';
 import type { Part, PlacementDevice, PlacementProblem } from './problem.ts';
 import { requirePlacement, requireProblem } from './problem.ts';
 
@@ -130,6 +130,8 @@ export class PlacementState {
   readonly #out: Float64Array;
 
   constructor(problem: PlacementProblem, deviceOf: ArrayLike<number>) {
+    requireKinds('a placement', { parts: ['list', problem?.parts], devices: ['list', problem?.devices] });
+    requireKinds('a placement', { values: ['list', problem.values] });
     requirePlacement(problem, deviceOf);
     const { parts, values, devices } = problem;
     this.problem = problem;

@@ -103,8 +103,9 @@ export function requireProblem(what: string, problem: unknown): asserts problem 
   const areLists = [parts, values, edges, devices].every(Array.isArray);
   requireArgument(what, areLists, 'a problem with parts, values, edges and devices', problem, remedy);
   const isPart = (part: unknown): boolean => isOfKind('index', part) && (part as number) < parts!.length;
-  const check = (key: string, at: number, isRight: boolean, expected: string, got: unknown): void =>
-    requireArgument(what, isRight, `${expected} as ${key}.${at}`, got, remedy);
+  const check = (key: string, at: number, isRight: boolean, expected: string, got: unknown): void => {
+    if (!isRight) requireArgument(what, false, `${expected} as ${key}.${at}`, got, remedy);
+  };
   parts!.forEach((p, i) => {
     const isOne = isOfKind('notNegative', p?.work) && isOfKind('notNegative', p.bytes);
     check('parts', i, isOne, 'a part with work and bytes of 0 or more', p);

@@ -1,4 +1,5 @@
 import { nearest, PlanError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
 import { requireGraph } from '../graph/require-graph.ts';
 import { isForward, rootOf } from '../graph/values.ts';
@@ -6,7 +7,10 @@ import { mirrored } from './fold.ts';
 import type { Partition } from './partition.ts';
 
 /** The graph's forward nodes in topological order: what a partition assigns. */
-export const forwardNodes = (graph: Graph): Node[] => graph.nodes.filter(isForward);
+export function forwardNodes(graph: Graph): Node[] {
+  requireGraph('forwardNodes', graph);
+  return graph.nodes.filter(isForward);
+}
 
 /**
  * The forward node that each node follows, by node id; undefined where there is none.
@@ -64,6 +68,7 @@ export function stageMap(
   options: { readonly fill?: boolean } = {},
 ): (node: Node) => number {
   requireGraph('stageMap', graph);
+  requireKinds('stageMap', { partition: ['object', partition], options: ['record', options] });
   const assignment = options.fill ? filled(graph, partition.assignment) : partition.assignment;
   const missing = forwardNodes(graph).filter((n) => !Object.hasOwn(assignment, n.name));
   if (missing.length > 0) {

@@ -3,6 +3,7 @@
  * them a microbatch, forward and backward, are the values.
  */
 
+import { requireKinds } from '../core/options.ts';
 import { byteSize } from '../core/types.ts';
 import { transferSeconds } from '../cost/analytic.ts';
 import { type CostModel, nodeSeconds, slowestLink } from '../cost/model.ts';
@@ -47,6 +48,8 @@ export interface TrainingProblem {
  */
 export function trainingProblem(graph: Graph, options: TrainingProblemOptions): TrainingProblem {
   requireGraph('trainingProblem', graph);
+  requireKinds('trainingProblem', { options: ['record', options], devices: ['list', options?.devices] });
+  requireKinds('trainingProblem', { costs: ['object', options.costs] });
   const { costs, devices, microbatches: M } = options;
   const link = slowestLink(
     costs,

@@ -1,3 +1,4 @@
+import { requireKinds } from '../core/options.ts';
 import { byteSize } from '../core/types.ts';
 import { analyticCosts, type CostModel, nodeSeconds } from '../cost/model.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
@@ -65,6 +66,7 @@ export interface ChainUnits {
  */
 export function chainUnits(graph: Graph, costs: CostModel = analyticCosts()): ChainUnits {
   requireGraph('chainUnits', graph);
+  requireKinds('chainUnits', { kernelSeconds: ['function', costs?.kernelSeconds] });
   const groups = withTheirReshapes(graph.nodes.filter(isForward));
   const position = new Map(groups.flatMap((group, i) => group.map((n) => [n, i] as const)));
   const leader = leaders(graph);

@@ -25,6 +25,7 @@ import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName, makeSchedule, scheduleNames } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import { parseTaskKey, taskKey } from '../schedule/task.ts';
+import { checkRequestKeys } from './check-request.ts';
 import type { Plan, PlanRequest } from './plan.ts';
 import { requirePlan } from './require-plan.ts';
 
@@ -192,6 +193,8 @@ export function readPlanFile(text: string, where: string): PlanFile {
 
 /** The request with the file's decisions in place of its own. Throws PlanError where only one of them has a native BLAS. */
 export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest {
+  checkRequestKeys(request);
+  requireKinds('withDecisions', { file: ['record', file] });
   if ((request.blas === undefined) !== (file.blas === undefined)) {
     const stored = file.blas ? `made with ${file.blas.version}` : 'made without a native BLAS';
     throw new PlanError(

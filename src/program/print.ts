@@ -1,4 +1,5 @@
 import { formatBytes } from '../core/format.ts';
+import { requireKinds } from '../core/options.ts';
 import { formatType } from '../core/types.ts';
 import { type DeviceProgram, describe, type StepProgram } from './instruction.ts';
 import { requireProgram } from './require-program.ts';
@@ -16,6 +17,7 @@ export interface PrintOptions {
  */
 export function printProgram(program: StepProgram, options: PrintOptions = {}): string {
   requireProgram('printProgram', program);
+  requireKinds('printProgram', { options: ['record', options] });
   return program.devices.map((device) => printDevice(device, options.offsets?.[device.device])).join('\n\n');
 }
 

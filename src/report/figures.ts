@@ -1,3 +1,4 @@
+import { requireKinds } from '../core/options.ts';
 import type { Plan } from '../plan/plan.ts';
 import { requirePlan } from '../plan/require-plan.ts';
 import { summarizePlan } from '../plan/summary.ts';
@@ -44,6 +45,7 @@ export function figuresOf(plan: Plan, measured?: Measured, peaks = measured?.pea
 export function meanOfSteps(
   steps: readonly { readonly seconds: number; readonly busySeconds: readonly number[] }[],
 ): Omit<Measured, 'peaks'> {
+  requireKinds('meanOfSteps', { steps: ['list', steps] });
   const counted = steps.length > 1 ? steps.slice(1) : steps;
   const mean = (of: (step: (typeof steps)[number]) => number) =>
     counted.reduce((sum, step) => sum + of(step), 0) / Math.max(1, counted.length);

@@ -16,7 +16,12 @@ export interface TableOptions {
 
 /** Lines joined by line feeds, without one at the end. null prints as `-`. */
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[], options: TableOptions = {}): string {
-  requireKinds('table', { head: ['texts', head], rows: ['list', rows], options: ['record', options] });
+  requireKinds('table', {
+    head: ['texts', head],
+    rows: ['list', rows],
+    options: ['record', options],
+    indent: ['index', options?.indent ?? 0],
+  });
   rows.forEach((row, i) => {
     requireKinds('table', { [`rows.${i}`]: ['list', row] });
   });

@@ -51,7 +51,7 @@ export function requireSchedule(schedule: unknown): asserts schedule is Schedule
 
 /** Throws UsageError for what is no shape of a schedule. */
 export function requireShape(what: string, shape: unknown): asserts shape is ScheduleShape {
-  requireKinds(what, { shape: ['record', shape] });
+  requireKinds(what, { shape: ['object', shape] });
   const { placement, devices } = shape as ScheduleShape;
   if (placement !== undefined) requireKinds(what, { placement: ['numbers', placement] });
   if (devices !== undefined) requireKinds(what, { devices: ['count', devices] });

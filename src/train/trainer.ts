@@ -1,5 +1,5 @@
 import { PartitaError, UsageError } from '../core/errors.ts';
-import { checkOptions, type OptionNames, requireArgument, shown } from '../core/options.ts';
+import { checkOptions, type OptionNames, requireArgument, requireKinds, shown } from '../core/options.ts';
 import { sameType } from '../core/types.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
@@ -322,8 +322,10 @@ async function beginning(options: TrainOptions, learningRate: LearningRate) {
  * The plan's program of this mode that was built for the batch's shapes. Where there is none the mode's first: its
  * session then names the tensor that does not fit.
  */
-export function programFor(plan: Plan, mode: 'train' | 'gradients' | 'forward', { tensors }: SourceBatch): string {
+export function programFor(plan: Plan, mode: 'train' | 'gradients' | 'forward', batch: SourceBatch): string {
   requirePlan('programFor', plan);
+  requireKinds('programFor', { mode: ['text', mode], batch: ['object', batch], tensors: ['object', batch?.tensors] });
+  const { tensors } = batch;
   const names = Object.keys(plan.programs).filter((name) => plan.request.programs[name]!.mode === mode);
   const fitting = names.find((name) =>
     plan.programs[name]!.feeds.every(

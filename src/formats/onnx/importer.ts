@@ -40,8 +40,14 @@ export const importModel = (
  * nodes that are not supported, UsageError where options contradict the file.
  */
 export function prepareImport(model: OnnxModel, options: ImportOptions = {}): OnnxImporter {
-  requireArgument('prepareImport', model?.opsets instanceof Map, 'a model', model, "readOnnx('model.onnx')");
-  requireKinds('prepareImport', { options: ['record', options] });
+  requireArgument(
+    'prepareImport',
+    model?.opsets instanceof Map && Array.isArray(model.graph?.nodes),
+    'a model',
+    model,
+    "readOnnx('model.onnx')",
+  );
+  requireKinds('prepareImport', { options: ['record', options], frozen: ['texts', options?.frozen ?? []] });
   const opset = model.opsets.get('');
   if (opset !== undefined && (opset < opsetRange.first || opset > opsetRange.last)) {
     throw new GraphError(

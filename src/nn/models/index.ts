@@ -65,7 +65,7 @@ export function checkModel(config: Readonly<Record<string, unknown>>): ModelConf
 /** A ready model as a function of the batch size, from a configuration: each call makes a graph of its own. */
 export function modelOf(config: ModelConfig, options: ModelOptions = {}) {
   checkOptions('modelOf', options, { objective: 'flag' });
-  const { kind, ...sizes } = checkModel(config);
+  const { kind, ...sizes } = checkModel(config as Readonly<Record<string, unknown>> & ModelConfig);
   // The union of kinds pairs each builder with its own sizes; checkModel has made sure of it.
   const build = kinds[kind].build as (
     graph: Graph,

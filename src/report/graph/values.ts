@@ -1,7 +1,9 @@
 import { backward } from '../../autodiff/backward.ts';
 import { UsageError } from '../../core/errors.ts';
 import { formatCount } from '../../core/format.ts';
+import { requireKinds } from '../../core/options.ts';
 import { elementCount } from '../../core/types.ts';
+import { requireGraphTensor } from '../../graph/arguments.ts';
 import { evaluate } from '../../graph/evaluate.ts';
 import type { Graph, Node, Tensor } from '../../graph/graph.ts';
 import type { RefTensor } from '../../graph/op-record.ts';
@@ -33,6 +35,8 @@ export function graphValues(
   objective: ValueObjective = [],
 ): GraphValues {
   requireGraph('graphValues', graph);
+  requireKinds('graphValues', { feeds: ['map', feeds], objective: ['list', objective] });
+  for (const term of objective) requireGraphTensor('graphValues', term?.loss);
   refuseLarge(graph);
   // Same nodes in the same order: a tensor's copy has its node's id.
   const copy = rewrite(graph, {});

@@ -1,4 +1,5 @@
 import { formatValues } from '../../core/format.ts';
+import { requireKinds } from '../../core/options.ts';
 import { byteSize, type DType, formatType, type Shape } from '../../core/types.ts';
 import type { Graph, Node, Tensor } from '../../graph/graph.ts';
 import type { Attrs } from '../../graph/op-record.ts';
@@ -81,6 +82,8 @@ export interface GraphViewOptions {
 
 export function graphView(graph: Graph, options: GraphViewOptions = {}): GraphView {
   requireGraph('graphView', graph);
+  requireKinds('graphView', { options: ['record', options] });
+  if (options.stageOf !== undefined) requireKinds('graphView', { stageOf: ['function', options.stageOf] });
   const { stageOf, placement, values } = options;
   const stage = (node: Node): number | null => stageOf?.(node) ?? null;
   const tensorOf = (t: Tensor): ViewTensor => ({

@@ -32,9 +32,9 @@ export function epochsOf(dataset: Dataset, options: Omit<SamplerOptions, 'size'>
     isSet,
     'a data set',
     dataset,
-    "epochsOf(openDataset({ kind: 'digits' }), { batchSize: 32 })",
+    "epochsOf(openDataset({ kind: 'digits' }), { batchSize: 32, seed: 0 })",
   );
-  checkOptions('epochsOf', options, { batchSize: 'required', seed: 'required index', shuffle: true });
+  checkOptions('epochsOf', options as Partial<typeof options>, { batchSize: true, seed: 'index', shuffle: true });
   const { shuffle = 'seeded' } = options;
   const isOrder = shuffle === 'seeded' || shuffle === 'none';
   requireArgument('epochsOf', isOrder, "shuffle 'seeded' or 'none'", shuffle, "shuffle: 'none'");
