@@ -49,7 +49,7 @@ function refused(build: (given: Inputs) => unknown): PartitaError {
 describe('a layer that is refused leaves nothing behind', () => {
   const cases: readonly (readonly [string, (given: Inputs) => unknown])[] = [
     ['conv2d', ({ image }) => nn.conv2d(image, 3, { kernel: 9, name: 'c' })],
-    ['convTranspose2d', ({ image }) => nn.convTranspose2d(image, 3, { kernel: 3, outputPadding: 5 })],
+    ['convTranspose2d', ({ image }) => nn.convTranspose2d(image, 3, { kernel: 3, groups: 3 })],
     ['linear', ({ rows, series }) => nn.linear(rows, 3, { weight: series })],
     ['linear, of its bias', ({ rows }) => nn.linear(rows, loose('3'))],
     ['batchNorm2d', ({ image }) => nn.batchNorm2d(image, { eps: -1 })],
@@ -140,8 +140,14 @@ describe('options of layers are of their kinds', () => {
       'ignoreIndex must be a whole number or null, got "0"',
       ({ rows }) => losses.nll(rows, 'y', loose({ ignoreIndex: '0' })),
     ],
-    ['depth must be a positive integer, got Infinity', ({ indices }) => ops.oneHot(indices, { depth: Infinity })],
-    ['depth must be a positive integer, got 0.5', ({ indices }) => ops.oneHotMask(indices, { depth: 0.5 })],
+    [
+      'depth must be a positive integer, at most 16777216, got Infinity',
+      ({ indices }) => ops.oneHot(indices, { depth: Infinity }),
+    ],
+    [
+      'depth must be a positive integer, at most 16777216, got 0.5',
+      ({ indices }) => ops.oneHotMask(indices, { depth: 0.5 }),
+    ],
   ];
   it.each(cases)('%s', (message, build) => {
     const error = refused(build);
