@@ -35,6 +35,7 @@ const kinds = {
 } satisfies Readonly<Record<string, readonly [words: string, is: (value: unknown) => boolean, example: string]>>;
 
 export type ValueKind = keyof typeof kinds;
+export const valueKinds = Object.keys(kinds) as ValueKind[];
 
 export const isOfKind = (kind: ValueKind, value: unknown): boolean => kinds[kind][1](value);
 /** What is of a kind, in words. */
