@@ -93,8 +93,12 @@ export interface PlacementOptions {
 }
 
 /** (objective − bound) / objective. */
-export const gapOfPlacement = ({ objective, lowerBound }: Placement): number =>
-  objective > 0 ? (objective - lowerBound) / objective : 0;
+export function gapOfPlacement(placement: Placement): number {
+  const isPlacement = isOfKind('figure', placement?.objective);
+  requireArgument('gapOfPlacement', isPlacement, 'a placement', placement, 'await solvePlacement(problem)');
+  const { objective, lowerBound } = placement;
+  return objective > 0 ? (objective - lowerBound) / objective : 0;
+}
 
 /** Throws UsageError for what is no problem: parts with work and bytes, devices, and values and edges between the parts. */
 export function requireProblem(what: string, problem: unknown): asserts problem is PlacementProblem {

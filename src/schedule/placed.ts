@@ -36,6 +36,7 @@ export interface Rule {
  * its last stages: what is left of a schedule when the end of its chain is taken away can still be played.
  */
 export function scheduleBy(rule: Rule, shape: ScheduleShape): Schedule {
+  requireShape('a schedule', shape);
   const { stages, microbatches } = shape;
   const { placement, devices } = checkShape(shape, () => usualPlacement(rule, shape));
   const joined = joinNeighbours(rule, placement);
@@ -191,6 +192,9 @@ function mergeStageRows(own: Schedule, placement: readonly number[], devices: nu
   return rows;
 }
 
+/** Stages times microbatches: each task is an object of a list. */
+const MOST_TASKS = 2 ** 24;
+
 /** Placement and devices of what is asked for, `usual` where no placement is. Throws PlanError. */
 export function checkShape(
   shape: ScheduleShape,
@@ -203,6 +207,13 @@ export function checkShape(
     throw new PlanError('schedule-shape', `a schedule needs at least one of ${key}, got ${shown(value)}`, {
       fields: { [key]: value },
       remedy: `Give ${key} as a whole number from 1.`,
+    });
+  }
+  if (shape.stages * shape.microbatches > MOST_TASKS) {
+    const what = `${shape.stages} stages of ${shape.microbatches} microbatches`;
+    throw new PlanError('schedule-size', `${what} are more tasks than a schedule lists, ${MOST_TASKS} a kind`, {
+      fields: { stages: shape.stages, microbatches: shape.microbatches, most: MOST_TASKS },
+      remedy: 'pipelineProgram plays rows that are made as they are read (docs/simulator.md)',
     });
   }
   const placement = shape.placement ?? usual();
