@@ -64,18 +64,13 @@ function whole<O>(loss: string, like: Tensor, options: O, names: OptionNames<O>,
 }
 
 /** What is wrong with the values of a loss's options; whether x has such an axis, and such samples, is not looked at here. */
-function valueProblem({ name = 'loss', ignoreIndex = null, batchAxis = null }: ClassLossOptions) {
+function valueProblem({ name = 'loss', ignoreIndex = null }: ClassLossOptions) {
   const rules = [
     [typeof name === 'string', `name must be a string, got ${shown(name)}`, "name: 'loss'"],
     [
       ignoreIndex === null || Number.isInteger(ignoreIndex),
       `ignoreIndex must be a whole number or null, got ${shown(ignoreIndex)}`,
       'ignoreIndex: -100',
-    ],
-    [
-      batchAxis === null || typeof batchAxis === 'number',
-      `batchAxis must be a number or null, got ${shown(batchAxis)}`,
-      'batchAxis: 0',
     ],
   ] as const;
   const [, text, remedy] = rules.find(([isRight]) => !isRight) ?? [];
@@ -92,6 +87,17 @@ function requireTarget(output: Tensor, target: unknown): void {
   );
 }
 
+/** The size of the batch's axis of x, which must be there; undefined where x is not batched. */
+function requireAxis(x: Tensor, batchAxis: number | null): number | undefined {
+  if (batchAxis === null) return undefined;
+  const size = Number.isInteger(batchAxis) ? x.shape.at(batchAxis) : undefined;
+  if (size !== undefined) return size;
+  throw new GraphError('loss-batch-axis', `${x} has no axis ${shown(batchAxis)} for the batch`, {
+    fields: { tensor: x.name, batchAxis },
+    remedy: 'batchAxis: null for an output that is not batched',
+  });
+}
+
 /** The class indices for logits […, C]: an input of the graph, or its name (made where it is not there yet). */
 function classTarget(
   logits: Tensor,
@@ -100,6 +106,7 @@ function classTarget(
 ): { target: Tensor; name: string } {
   requireTarget(logits, target);
   if (typeof target === 'string') {
+    requireAxis(logits, batchAxis);
     const axis = batchAxis !== null && batchAxis < 0 ? batchAxis + logits.rank : batchAxis;
     if (axis !== null && axis >= logits.rank - 1) {
       throw new GraphError(
@@ -134,13 +141,7 @@ function inverseCount(like: Tensor, target: string, ignoreIndex: number | null):
 function inverseElements(x: Tensor, { batchAxis = 0, ...options }: BatchedLossOptions): Tensor {
   const elements = elementCount(x.shape);
   if (batchAxis === null) return x.graph.scalar(1 / elements);
-  const size = Number.isInteger(batchAxis) ? x.shape.at(batchAxis) : undefined;
-  if (size === undefined) {
-    throw new GraphError('loss-batch-axis', `${x} has no axis ${shown(batchAxis)} for the batch`, {
-      fields: { tensor: x.name, batchAxis },
-      remedy: 'batchAxis: null for an output that is not batched',
-    });
-  }
+  const size = requireAxis(x, batchAxis)!;
   const { samples = size } = options;
   if (!Number.isInteger(samples) || samples < 1 || elements % samples !== 0) {
     throw new GraphError('loss-samples', `${x} does not hold ${shown(samples)} samples${callerLine()}`, {

@@ -172,9 +172,8 @@ function check(
   };
   if (x.rank !== 3) refuse(`x must be [T, N, I], or [N, T, I] with batchFirst, got ${formatShape(x.shape)}`);
   if (!Number.isInteger(size) || size < 1) refuse(`the hidden size must be a positive integer, got ${shown(size)}`);
-  if (!isOfKind('count', numLayers) || numLayers > MOST_LAYERS) {
-    refuse(`numLayers must be a positive integer of at most ${MOST_LAYERS}, got ${numLayers}`);
-  }
+  if (!isOfKind('count', numLayers)) refuse(`numLayers must be a positive integer, got ${shown(numLayers)}`);
+  if (numLayers > MOST_LAYERS) refuse(`numLayers must be at most ${MOST_LAYERS}, got ${numLayers}`);
   initial.forEach((t, i) => {
     if (t && !sameShape(t.shape, state)) {
       refuse(`${['h0', 'c0'][i]} must have the shape ${formatShape(state)}, got ${formatShape(t.shape)}`);

@@ -14,7 +14,7 @@ export type Operand = Tensor | number;
 export function graphOf(...operands: Operand[]) {
   const tensor = operands.find((o) => typeof o !== 'number');
   if (tensor === undefined || typeof tensor === 'number') {
-    throw new GraphError('no-tensor', `one operand at least must be a tensor, got ${shown(operands)}${callerLine()}`, {
+    throw new GraphError('no-tensor', `at least one operand must be a tensor, got ${shown(operands)}${callerLine()}`, {
       remedy: 'graph.scalar(1) makes a tensor of a number',
     });
   }
