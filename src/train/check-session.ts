@@ -32,13 +32,10 @@ export function requireTensorMap(what: string, values: unknown): asserts values 
   for (const [name, tensor] of values as ReadonlyMap<string, unknown>) requireHostTensor(what, name, tensor);
 }
 
-/** Throws UsageError for what is no batch: tensors by the names of the model's inputs and targets. */
+/** Throws UsageError for what is no batch: tensors by the names of inputs and targets. Whether they fit is the feeder's to say. */
 export function requireBatch(what: string, batch: unknown): asserts batch is Readonly<Record<string, HostTensor>> {
   const isRecord = typeof batch === 'object' && batch !== null && !Array.isArray(batch) && !(batch instanceof Map);
   requireArgument(what, isRecord, 'a batch, tensors by name', batch, '{ x, y }');
-  // What is missing is the feeder's to say.
-  for (const [name, tensor] of Object.entries(batch as object))
-    if (tensor !== undefined) requireHostTensor(what, name, tensor);
 }
 
 /** Throws UsageError for what is asked of a session that its names and kinds do not say. */

@@ -20,7 +20,7 @@ import {
 } from '../optim/higher-order.ts';
 import { type Model, requireModel, someGraph } from '../optim/model.ts';
 import { makePlan, type PlannedDevice, type PlanRequest } from '../plan/plan.ts';
-import { requireBatch } from './check-session.ts';
+import { requireBatch, requireHostTensor } from './check-session.ts';
 import { type RunResult, Session, type SessionOptions } from './session.ts';
 
 type Tensors = ReadonlyMap<string, HostTensor>;
@@ -80,6 +80,10 @@ export function checkDerivative<O extends Pick<DerivativeOptions, 'model' | 'dat
   checkOptions(what, options, names);
   requireModel(what, options.model);
   requireBatch(what, options.data);
+  for (const [name, tensor] of Object.entries(options.data)) {
+    // The sizes of the batch are read before a session looks at its values.
+    if (tensor !== undefined && !Array.isArray(tensor?.type?.shape)) requireHostTensor(what, name, tensor);
+  }
   const { devices } = options;
   const areDevices = devices === undefined || isOfKind('count', devices) || Array.isArray(devices);
   requireArgument(what, areDevices, 'devices, a count or a list', devices, 'devices: 2');

@@ -90,8 +90,8 @@ export const sessionNames: OptionNames<SessionOptions> = {
 };
 export const runNames: OptionNames<RunOptions> = {
   step: 'index',
-  lr: 'number',
-  momentum: 'number',
+  lr: 'figure',
+  momentum: 'figure',
   profile: 'flag',
   whole: true,
   signal: 'signal',

@@ -3,7 +3,6 @@ import { checkOptions, type OptionNames, requireArgument, requireKinds, shown } 
 import { sameType } from '../core/types.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
-import { requirePlan } from '../plan/require-plan.ts';
 import { bubbleOf } from './bubble.ts';
 import type { StoredCheckpoint } from './checkpoint/folder.ts';
 import type { CheckpointOptions } from './checkpoint/resume.ts';
@@ -323,7 +322,7 @@ async function beginning(options: TrainOptions, learningRate: LearningRate) {
  * session then names the tensor that does not fit.
  */
 export function programFor(plan: Plan, mode: 'train' | 'gradients' | 'forward', batch: SourceBatch): string {
-  requirePlan('programFor', plan);
+  requireKinds('programFor', { programs: ['object', plan?.programs], request: ['object', plan?.request] });
   requireKinds('programFor', { mode: ['text', mode], batch: ['object', batch], tensors: ['object', batch?.tensors] });
   const { tensors } = batch;
   const names = Object.keys(plan.programs).filter((name) => plan.request.programs[name]!.mode === mode);

@@ -90,8 +90,11 @@ describe('a session', () => {
     ['the plan has no program a symbol', (s) => s.run(loose(Symbol('train')), batch())],
     ['the plan has no program toString', (s) => s.stage('toString', batch())],
     ['takes a batch, tensors by name, got null', (s) => s.run('train', loose(null))],
-    ['x must be a tensor, { type, data }, got 1', (s) => s.run('train', loose({ ...batch(), x: 1 }))],
-    ['x must be a tensor', (s) => s.stage('train', { ...batch(), x: loose({ type: zeros(4, 6).type }) })],
+    ['input x is no tensor, which has a type and data', (s) => s.run('train', loose({ ...batch(), x: 1 }))],
+    [
+      'input x is no tensor, which has a type and data',
+      (s) => s.stage('train', { ...batch(), x: loose({ type: zeros(4, 6).type }) }),
+    ],
     ['step must be a whole number of 0 or more, got 0.5', (s) => s.run('train', batch(), { step: 0.5 })],
     ['lr must be a number, got "0.1"', (s) => s.run('train', batch(), loose({ lr: '0.1' }))],
     ['meanwhile must be a function, got 1', (s) => s.run('train', batch(), loose({ meanwhile: 1 }))],
@@ -125,7 +128,9 @@ describe('a session', () => {
   });
 
   it('programFor takes a plan', async () => {
-    expect((await refusal(() => programFor(loose({}), 'train', loose({})))).message).toContain('takes a plan');
+    expect((await refusal(() => programFor(loose({}), 'train', loose({})))).message).toContain(
+      'programs must be an object',
+    );
   });
 });
 

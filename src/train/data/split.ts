@@ -12,7 +12,7 @@ import { type Dataset, type Split, subset } from './dataset.ts';
 export function holdOut(dataset: Dataset, fraction: number, seed: number): Split {
   const isSet = typeof dataset?.batch === 'function';
   requireArgument('holdOut', isSet, 'a data set', dataset, "holdOut(openDataset({ kind: 'digits' }), 0.1, 0)");
-  requireKinds('holdOut', { fraction: ['number', fraction], seed: ['index', seed] });
+  requireKinds('holdOut', { fraction: ['figure', fraction], seed: ['index', seed] });
   if (!(fraction > 0 && fraction < 1)) {
     throw new UsageError('split-fraction', `the held-out fraction must lie between 0 and 1, not ${shown(fraction)}`, {
       fields: { fraction },
