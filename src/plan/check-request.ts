@@ -61,6 +61,7 @@ export function checkRequestKeys(request: PlanRequest): void {
   }
   for (const [i, device] of request.devices.entries()) {
     checkOptions('makePlan', device, deviceNames, `devices.${i}`);
+    refuseUnknownDevice(device, i);
   }
 }
 
@@ -124,7 +125,8 @@ function checkParts({ schedule, placement, partition, l2, costs, cluster }: Plan
   if (l2 && !(typeof l2.lambda === 'number' && isListOf(l2.parameters, 'string'))) {
     throw wrongOption('l2', '{ lambda, parameters }, a number and names', l2, "{ lambda: 1e-4, parameters: ['w'] }");
   }
-  if (costs !== undefined && typeof costs?.kernelSeconds !== 'function') {
+  const isModel = [costs?.kernelSeconds, costs?.instructionSeconds, costs?.link].every((f) => typeof f === 'function');
+  if (costs !== undefined && !isModel) {
     throw wrongOption('costs', 'a cost model', costs, 'costs: analyticCosts()');
   }
   if (cluster !== undefined && !Array.isArray(cluster?.devices)) {

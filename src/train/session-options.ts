@@ -84,7 +84,7 @@ export const sessionNames: OptionNames<SessionOptions> = {
   faults: true,
   hangFactor: 'positive',
   heapMegabytes: 'positive',
-  lookSeconds: 'notNegative',
+  lookSeconds: 'figure',
   threads: true,
   signal: 'signal',
 };
