@@ -12,7 +12,7 @@ import type { PlannedDevice, PlanRequest, ProgramSpec } from './request.ts';
 const requestNames: OptionNames<PlanRequest> = {
   model: 'required',
   programs: 'required',
-  microbatches: 'required',
+  microbatches: 'required figure',
   devices: 'required',
   schedule: true,
   partition: 'required',
