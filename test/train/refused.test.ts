@@ -119,6 +119,7 @@ describe('a session', () => {
     ['noise must be an object, got null', { noise: null }],
     ['signal must be an AbortSignal', { signal: 'SIGINT' }],
     ['checkpoint: dir must be a string, got 3', { checkpoint: { dir: 3 } }],
+    ['evaluation: options must be an object, got null', { evaluation: null }],
     ['evaluation: evaluate must be a function, got "all"', { evaluation: { evaluate: 'all', every: 1 } }],
   ];
   it.each(trainings)('a training is refused: %s', async (message, change) => {
