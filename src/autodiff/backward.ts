@@ -1,5 +1,7 @@
 import { GraphError, UsageError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import { sameShape } from '../core/types.ts';
+import { requireGraphTensor } from '../graph/arguments.ts';
 import type { Node, Tensor } from '../graph/graph.ts';
 import { dependsOnBatch } from '../graph/values.ts';
 import { add } from '../ops/elementwise.ts';
@@ -27,6 +29,7 @@ export interface Contribution {
  * the sums do not depend on how the graph is cut later.
  */
 export function backward(roots: readonly Root[], wrt: readonly Tensor[]): Map<Tensor, Contribution[]> {
+  requireRoots('backward', roots, wrt);
   return walk(roots, wrt, 0, (node, build) => node.graph.derivativeOf(node, build));
 }
 
@@ -35,8 +38,17 @@ export function backward(roots: readonly Root[], wrt: readonly Tensor[]): Map<Te
  * objective may depend on them and be differentiated and cut in its turn, as often as one likes.
  */
 export function backwardWithin(roots: readonly Root[], wrt: readonly Tensor[]): Map<Tensor, Contribution[]> {
+  requireRoots('backwardWithin', roots, wrt);
   const order = 1 + Math.max(0, ...roots.flatMap(({ tensor, cotangent }) => [tensor.node.order, cotangent.node.order]));
   return walk(roots, wrt, 0, (node, build) => node.graph.gradientOf(node, order, build));
+}
+
+/** Throws where a root is no tensor with a cotangent, or `wrt` holds anything but tensors. */
+function requireRoots(what: string, roots: readonly Root[], wrt: readonly Tensor[]): void {
+  requireKinds(what, { roots: ['list', roots], wrt: ['list', wrt] });
+  for (const tensor of [...roots.flatMap((root) => [root?.tensor, root?.cotangent]), ...wrt]) {
+    requireGraphTensor(what, tensor);
+  }
 }
 
 /** The reverse walk over nodes from the last root down to `since`; `place` marks whose derivative is being built. */

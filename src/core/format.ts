@@ -1,7 +1,9 @@
 /** Numbers as people read them: bytes, seconds, counts. */
+import { requireKinds } from './options.ts';
 
 /** `12.3 KiB`, exact below 1 KiB. */
 export function formatBytes(bytes: number): string {
+  requireKinds('formatBytes', { bytes: ['figure', bytes] });
   if (bytes < 1024) return `${bytes} B`;
   const units = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let value = bytes;
@@ -14,10 +16,14 @@ export function formatBytes(bytes: number): string {
 }
 
 /** Grouped digits: `1,048,576`. */
-export const formatCount = (n: number): string => n.toLocaleString('en-US');
+export function formatCount(n: number): string {
+  requireKinds('formatCount', { n: ['figure', n] });
+  return n.toLocaleString('en-US');
+}
 
 /** `1.23 ms` with the unit that leaves one to three digits before the point. */
 export function formatSeconds(seconds: number): string {
+  requireKinds('formatSeconds', { seconds: ['figure', seconds] });
   const abs = Math.abs(seconds);
   if (abs === 0) return '0 s';
   if (abs < 1e-3) return `${(seconds * 1e6).toFixed(1)} µs`;
@@ -26,13 +32,17 @@ export function formatSeconds(seconds: number): string {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
-export const formatPercent = (fraction: number, digits = 1): string => `${(fraction * 100).toFixed(digits)} %`;
+export function formatPercent(fraction: number, digits = 1): string {
+  requireKinds('formatPercent', { fraction: ['figure', fraction], digits: ['index', digits] });
+  return `${(fraction * 100).toFixed(digits)} %`;
+}
 
 /**
  * Lines of at most `width` characters, each behind `indent`, broken at blanks but not between a number and its unit; a
  * longer word gets a line of its own.
  */
 export function wrap(text: string, indent = '', width = 100): string {
+  requireKinds('wrap', { text: ['text', text], indent: ['text', indent], width: ['positive', width] });
   const lines: string[] = [];
   for (const word of text.split(/\s+(?![KMGTP]?i?B\b)/)) {
     const last = lines.at(-1);

@@ -3,9 +3,18 @@
  * error that names the nearest one, never ignored; so is one that is missing.
  */
 import { nearest, UsageError } from './errors.ts';
+import { exampleOfKind, isOfKind, type ValueKind, wordsOfKind } from './kinds.ts';
 
-/** The names of the options O, for when types are gone: one that is missing here, or that O has not, does not compile. */
-export type OptionNames<O> = { readonly [K in keyof O]-?: Record<never, never> extends Pick<O, K> ? true : 'required' };
+/**
+ * The names of the options O, for when types are gone: one that is missing here, or that O has not, does not compile. Beside
+ * that it must be there, a name can say of what kind its value is.
+ */
+export type OptionNames<O> = {
+  readonly [K in keyof O]-?: Record<never, never> extends Pick<O, K>
+    ? true | ValueKind
+    : 'required' | `required ${ValueKind}`;
+};
+export type Names = Readonly<Record<string, true | 'required' | ValueKind | `required ${ValueKind}`>>;
 
 export interface OptionProblem {
   readonly text: string;
@@ -18,6 +27,7 @@ export interface OptionProblem {
 export function shown(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`;
+  if (typeof value === 'bigint') return `${value}n`;
   if (Array.isArray(value)) return `[${value.map(shown).join(', ')}]`;
   if (typeof value !== 'object' || value === null) return typeof value === 'string' ? `"${value}"` : String(value);
   const prototype = Object.getPrototypeOf(value) as unknown;
@@ -26,10 +36,7 @@ export function shown(value: unknown): string {
 }
 
 /** What is wrong with the names of what was given as options; undefined where nothing is. */
-export function optionProblem(
-  options: unknown,
-  names: Readonly<Record<string, true | 'required'>>,
-): OptionProblem | undefined {
+export function optionProblem(options: unknown, names: Names): OptionProblem | undefined {
   const known = Object.keys(names);
   const remedy = `options: ${known.join(', ')}`;
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
@@ -37,8 +44,8 @@ export function optionProblem(
   }
   const given = options as Readonly<Record<string, unknown>>;
   const unknown = Object.keys(given).filter((name) => !Object.hasOwn(names, name));
-  const missing = known.filter((name) => names[name] === 'required' && given[name] === undefined);
-  if (unknown.length === 0 && missing.length === 0) return undefined;
+  const missing = known.filter((name) => String(names[name]).startsWith('required') && given[name] === undefined);
+  if (unknown.length === 0 && missing.length === 0) return valueProblem(given, names);
   const told = unknown.map((name) => {
     const meant = nearest(name, known);
     return meant === undefined ? `unknown option ${name}` : `unknown option ${name}, did you mean "${meant}"?`;
@@ -47,15 +54,44 @@ export function optionProblem(
   return { text, remedy, unknown, missing };
 }
 
-/** Throws UsageError for the options of a function that are not its own, or that it lacks; `where` is within them. */
+/** The first option whose value is not of its kind. */
+function valueProblem(given: Readonly<Record<string, unknown>>, names: Names): OptionProblem | undefined {
+  for (const [name, entry] of Object.entries(names)) {
+    const kind = String(entry).replace('required ', '') as ValueKind | 'true' | 'required';
+    const value = given[name];
+    if (kind === 'true' || kind === 'required' || value === undefined || isOfKind(kind, value)) continue;
+    const text = `${name} must be ${wordsOfKind(kind)}, got ${shown(value)}`;
+    return { text, remedy: `${name}: ${exampleOfKind(kind)}`, unknown: [], missing: [] };
+  }
+  return undefined;
+}
+
+/**
+ * Throws UsageError for the options of a function that are not its own or of another kind, or that it lacks; `where` is within
+ * them.
+ */
 export function checkOptions<O extends object>(what: string, options: O, names: OptionNames<O>, where = ''): void {
-  const problem = optionProblem(options, names as Readonly<Record<string, true | 'required'>>);
+  const problem = optionProblem(options, names as Names);
   if (!problem) return;
   const { text, remedy, unknown, missing } = problem;
   throw new UsageError('options-invalid', `${what}: ${where === '' ? '' : `${where}: `}${text}`, {
     fields: { function: what, where, unknown, missing },
     remedy,
   });
+}
+
+/** Throws UsageError for arguments of the function `what` that are not of their kinds: by name, `[kind, value]`. */
+export function requireKinds(
+  what: string,
+  args: Readonly<Record<string, readonly [kind: ValueKind, value: unknown]>>,
+): void {
+  for (const [name, [kind, value]] of Object.entries(args)) {
+    if (isOfKind(kind, value)) continue;
+    throw new UsageError('options-invalid', `${what}: ${name} must be ${wordsOfKind(kind)}, got ${shown(value)}`, {
+      fields: { function: what, argument: name },
+      remedy: `${name} = ${exampleOfKind(kind)}`,
+    });
+  }
 }
 
 /** Throws UsageError for an argument that is none of what the function `what` takes; `remedy`: a call that is right. */

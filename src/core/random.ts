@@ -10,7 +10,9 @@
  * so a parameter's first values depend on its name, not on its place in the model or on a device, and a shuffled epoch
  * needs none before it. All arithmetic is + − × ÷ √ and integer: the same bits in every JavaScript engine.
  */
+
 import { UsageError } from './errors.ts';
+import { shown } from './options.ts';
 import { cosTurn, log, sinTurn } from './portable-math.ts';
 
 export interface RandomKey {
@@ -68,7 +70,10 @@ export function hashName(name: string): [low: number, high: number] {
 /** The stream's blocks: `block(i)` fills and returns one reused array of four words. */
 export function blocksOf({ seed, stream }: RandomKey): (index: number) => Uint32Array {
   if (!Number.isSafeInteger(seed) || seed < 0) {
-    throw new UsageError('seed-invalid', `seed ${seed} is not an integer from 0 to 2^53 − 1`, { fields: { seed } });
+    throw new UsageError('seed-invalid', `seed ${shown(seed)} is not an integer from 0 to 2^53 − 1`, {
+      fields: { seed },
+      remedy: 'seed: 0',
+    });
   }
   const key = hashName(stream);
   const [low, high] = words(seed);

@@ -1,4 +1,5 @@
 /** Positive parameters fitted to measurements: Levenberg–Marquardt on their logarithms, robust against outliers. */
+import { requireKinds } from '../core/options.ts';
 
 export interface FitOptions {
   /** Residuals beyond this weigh less and less (Huber). Default: none do. */
@@ -23,6 +24,7 @@ export function fitPositive(
   guess: readonly number[],
   { outlier = Number.POSITIVE_INFINITY, iterations = 200 }: FitOptions = {},
 ): Fit {
+  requireKinds('fitPositive', { residuals: ['function', residuals], guess: ['numbers', guess] });
   const at = (logs: readonly number[]): readonly number[] => residuals(logs.map(Math.exp));
   const costOf = (r: readonly number[]): number =>
     r.reduce((sum, x) => sum + (Math.abs(x) <= outlier ? x * x : 2 * outlier * Math.abs(x) - outlier * outlier) / 2, 0);

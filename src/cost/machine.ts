@@ -1,5 +1,6 @@
 /** What was measured of a machine, independent of any model: the constants of its cost model. */
-import { type Infer, integer, number, object, string } from '../core/schema.ts';
+import { checkOptions } from '../core/options.ts';
+import { type Infer, integer, number, object, parse, string } from '../core/schema.ts';
 import { type BackendName, kernelsOf } from '../lower/kernel-call.ts';
 import { BRIEF_LOOK_SECONDS, type DeviceModel, type LinkModel, LOOK_SECONDS } from './analytic.ts';
 import { described } from './described.ts';
@@ -64,7 +65,10 @@ export const betweenSteps = ({ step, identity }: Pick<MachineCosts, 'step' | 'id
 });
 
 /** A roofline whose figures were measured; nothing of the model at hand was. */
-export function measuredCosts(machine: MachineCosts, { link }: Pick<AnalyticCostOptions, 'link'> = {}): CostModel {
+export function measuredCosts(machine: MachineCosts, options: Pick<AnalyticCostOptions, 'link'> = {}): CostModel {
+  checkOptions('measuredCosts', options, { link: true });
+  const { link } = options;
+  parse(machineSchema, machine, 'measuredCosts');
   const device: DeviceModel = { ...machine.device, speed: 1 };
   const analytic = analyticCosts({ device, link: link ?? threadLink(machine) });
   return {

@@ -1,3 +1,4 @@
+import { checkOptions } from '../core/options.ts';
 import type { Node } from '../graph/graph.ts';
 import { type BackendName, type ComputingBackend, kernelsOf, type NodeSignature } from '../lower/kernel-call.ts';
 import {
@@ -52,7 +53,9 @@ export interface AnalyticCostOptions {
 }
 
 /** Rooflines: nothing was measured for the model at hand. */
-export function analyticCosts({ device = defaultDevice, link = defaultLink }: AnalyticCostOptions = {}): CostModel {
+export function analyticCosts(options: AnalyticCostOptions = {}): CostModel {
+  checkOptions('analyticCosts', options, { device: 'record', link: true });
+  const { device = defaultDevice, link = defaultLink } = options;
   const models: Readonly<Record<ComputingBackend, DeviceModel>> = {
     wasm: device,
     blas: withNativeProducts(device),

@@ -5,6 +5,8 @@
 
 import { FormatError, UsageError } from '../core/errors.ts';
 import { JsonError, parseJson } from '../core/json.ts';
+import { isOfKind } from '../core/kinds.ts';
+import { requireArgument, requireKinds } from '../core/options.ts';
 import { choice, type Infer, integer, list, number, object, parse, record, string } from '../core/schema.ts';
 import { type DType, formatType, type TensorType } from '../core/types.ts';
 import type { AttrValue } from '../graph/op-record.ts';
@@ -46,6 +48,13 @@ const profileSchema = object({
 
 export type ProfileEntry = Infer<typeof entrySchema>;
 export type Profile = Infer<typeof profileSchema>;
+
+/** Throws UsageError for what is no profile. */
+function requireProfile(what: string, profile: unknown): asserts profile is Profile {
+  const { entries, machine } = (profile ?? {}) as Partial<Profile>;
+  const isProfile = isOfKind('record', entries) && isOfKind('record', machine);
+  requireArgument(what, isProfile, 'a profile', profile, "readProfile(text, 'profile.json')");
+}
 
 /**
  * Names a run by all that its time depends on; equal runs have equal keys, whatever the order of their attributes. A product
@@ -97,16 +106,21 @@ export function profileEntry(
 }
 
 /** The same profile with the entries of a second one, which win: they are the newer. */
-export const mergeProfiles = (older: Profile, newer: Profile): Profile => ({
-  ...newer,
-  entries: { ...older.entries, ...newer.entries },
-});
+export function mergeProfiles(older: Profile, newer: Profile): Profile {
+  for (const profile of [older, newer]) requireProfile('mergeProfiles', profile);
+  return { ...newer, entries: { ...older.entries, ...newer.entries } };
+}
 
 /**
  * Costs by a profile; `fallback` gives the roofline that scales, links, and ops that the profile lacks. Default: the
  * constants of the machine that it was made on.
  */
-export function profiledCosts(profile: Profile, fallback: CostModel = measuredCosts(profile.machine)): CostModel {
+export function profiledCosts(profile: Profile, fallback?: CostModel): CostModel {
+  requireProfile('profiledCosts', profile);
+  return costsBy(profile, fallback ?? measuredCosts(profile.machine));
+}
+
+function costsBy(profile: Profile, fallback: CostModel): CostModel {
   const byOp = new Map<string, ProfileEntry[]>();
   for (const entry of Object.values(profile.entries)) {
     const name = `${entry.backend} ${entry.op}`;
@@ -177,6 +191,7 @@ export function missingKeys(
 
 /** Entries in the order of their keys, so that equal profiles are equal files. */
 export function writeProfile(profile: Profile): string {
+  requireProfile('writeProfile', profile);
   const entries = Object.fromEntries(Object.entries(profile.entries).sort(([a], [b]) => (a < b ? -1 : 1)));
   return `${JSON.stringify({ ...profile, entries }, null, 1)}\n`;
 }
@@ -189,6 +204,7 @@ export const newProfile = (
 
 /** Throws FormatError where the text is not a profile of this version, or an entry's key is not that of its fields. */
 export function readProfile(text: string, where: string): Profile {
+  requireKinds('readProfile', { text: ['text', text], where: ['text', where] });
   const foreign = (what: string, cause?: unknown) =>
     new FormatError('profile-file', `${where}: ${what}`, {
       fields: { file: where, ...(cause instanceof JsonError ? cause.twice : {}) },

@@ -6,7 +6,7 @@
  */
 
 import { UsageError } from '../core/errors.ts';
-import { type OptionNames, optionProblem, shown } from '../core/options.ts';
+import { type Names, type OptionNames, optionProblem, shown } from '../core/options.ts';
 
 export interface TransformerShape {
   readonly hidden: number;
@@ -90,7 +90,7 @@ const layoutNames: OptionNames<Parallelism> = {
 
 /** Throws UsageError for what is no record of whole numbers above 0 with these names. */
 function requireCounts<O extends object>(what: string, counts: O, names: OptionNames<O>): void {
-  const problem = optionProblem(counts, names as Readonly<Record<string, true | 'required'>>);
+  const problem = optionProblem(counts, names as Names);
   const wrong = problem ? undefined : Object.entries(counts).find(([, n]) => !Number.isInteger(n) || n < 1);
   if (!problem && !wrong) return;
   const text = problem?.text ?? `${wrong![0]} must be a whole number above 0, got ${shown(wrong![1])}`;

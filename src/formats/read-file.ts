@@ -1,13 +1,16 @@
 /** Reading files whole, gzip or not, with errors that name the path. */
+
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { FormatError, UsageError } from '../core/errors.ts';
+import { requireArgument } from '../core/options.ts';
 
 /** The most a .gz file may unpack to unless the caller allows more. */
 const maxUnpackedBytes = 2 ** 30;
 
 /** The bytes of a file; a gzip file (by its first two bytes, not by its name) is unpacked. `remedy` is shown where it is missing. */
 export function readBytes(path: string, options: { remedy?: string; maxBytes?: number } = {}): Uint8Array {
+  requireArgument('reading a file', typeof path === 'string', 'a path', path, "'model.onnx'");
   let bytes: Uint8Array;
   try {
     bytes = readFileSync(path);

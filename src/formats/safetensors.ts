@@ -6,8 +6,10 @@
  * A file is untrusted: nothing is allocated by a size it states, and every byte must belong to exactly one tensor.
  * Format: https://huggingface.co/docs/safetensors
  */
+
 import { FormatError } from '../core/errors.ts';
 import { duplicateKey } from '../core/json.ts';
+import { requireArgument, requireKinds } from '../core/options.ts';
 import type { HostTensor } from '../core/types.ts';
 import { isRawDType, type RawTensor, rawBytesPerElement, rawOf } from './raw-tensor.ts';
 
@@ -21,6 +23,7 @@ export interface SafetensorsFile {
 
 /** The tensors in the order of their bytes, as views of `bytes`. `where` names the file in errors. */
 export function readSafetensors(bytes: Uint8Array, where: string): Map<string, RawTensor> {
+  requireKinds('readSafetensors', { bytes: ['bytes', bytes], where: ['text', where] });
   return readSafetensorsFile(bytes, where).tensors;
 }
 
@@ -149,6 +152,25 @@ function fail(
   return new FormatError(`safetensors-${code}`, `${where}: ${what}`, { fields: { file: where, ...fields }, cause });
 }
 
+/** Throws UsageError for what holds no names with tensors. */
+function* requireEntries<T>(tensors: Iterable<readonly [string, T]>): Generator<readonly [string, T]> {
+  const isIterable = typeof (tensors as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] === 'function';
+  const remedy = "writeSafetensors([['layer.weight', tensor]])";
+  requireArgument('writeSafetensors', isIterable && typeof tensors !== 'string', 'names with tensors', tensors, remedy);
+  for (const entry of tensors) {
+    const { type, data, bytes } = (entry?.[1] ?? {}) as { type?: unknown; data?: unknown; bytes?: unknown };
+    const isTensor = (typeof type === 'object' && ArrayBuffer.isView(data)) || bytes instanceof Uint8Array;
+    requireArgument(
+      'writeSafetensors',
+      typeof entry?.[0] === 'string' && isTensor,
+      'names with tensors',
+      entry,
+      remedy,
+    );
+    yield entry;
+  }
+}
+
 /**
  * A safetensors file in the order given; equal input gives equal bytes.
  *
@@ -158,12 +180,14 @@ export function writeSafetensors(
   tensors: Iterable<readonly [name: string, tensor: HostTensor | RawTensor]>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
+  requireKinds('writeSafetensors', { metadata: ['record', metadata] });
   const entries: string[] = [];
   const chunks: Uint8Array[] = [];
   const names = new Set<string>(['__metadata__']);
   if (Object.keys(metadata).length > 0) entries.push(`"__metadata__":${JSON.stringify(metadata)}`);
   let at = 0;
-  for (const [name, tensor] of tensors) {
+  for (const entry of requireEntries(tensors)) {
+    const [name, tensor] = entry;
     if (names.has(name)) {
       throw new FormatError('safetensors-duplicate-key', `a tensor named "${name}" cannot be written twice`, {
         fields: { tensor: name },

@@ -1,9 +1,11 @@
 /** What a graph is given by a program in JavaScript, which may give anything: checked before any of it is kept. */
+
 import { GraphError, nearest } from '../core/errors.ts';
-import { optionProblem, shown } from '../core/options.ts';
-import type { DType } from '../core/types.ts';
+import { type Names, type OptionNames, optionProblem, shown } from '../core/options.ts';
+import { type DType, elementCount, formatType, type HostTensor, type TensorType } from '../core/types.ts';
 import type { GraphMode, InputOptions } from './graph.ts';
 import { shownTensor, Tensor } from './node.ts';
+import type { Feed } from './source.ts';
 import { callerLine } from './source-line.ts';
 
 const modes: readonly GraphMode[] = ['training', 'evaluation'];
@@ -22,19 +24,67 @@ export function modeOf(options: { readonly mode?: GraphMode }): GraphMode {
   });
 }
 
-function requireName(kind: string, name: unknown): void {
+const calls: Readonly<Record<string, string>> = {
+  input: "graph.input('x', { shape: [32, 10] })",
+  output: "graph.output('logits', logits)",
+  parameter: "graph.parameter('weight', [64, 10], { kind: 'zeros' })",
+  buffer: "graph.buffer('mean', [64], { kind: 'zeros' })",
+  constant: "graph.constant({ type: { dtype: 'f32', shape: [2] }, data: Float32Array.of(1, 2) }, 'pair')",
+  label: "graph.label('logits', logits)",
+  scope: "graph.scope('encoder', () => …)",
+};
+
+/** Refuses what is no name of an input, an output, a scope … */
+export function requireName(kind: string, name: unknown): void {
   if (typeof name === 'string') return;
-  throw new GraphError(`bad-${kind}`, `an ${kind} has a name, got ${shown(name)}${callerLine()}`, {
-    fields: { [kind]: name ?? null },
-    remedy: kind === 'input' ? "graph.input('x', { shape: [32, 10] })" : "graph.output('logits', logits)",
+  throw new GraphError(
+    `bad-${kind}`,
+    `${/^[aeiou]/.test(kind) ? 'an' : 'a'} ${kind} has a name, got ${shown(name)}${callerLine()}`,
+    {
+      fields: { [kind]: shown(name) },
+      remedy: calls[kind] ?? "a string, such as 'weight'",
+    },
+  );
+}
+
+/** Refuses options that a method of graphs has not, or that are of another kind. */
+export function requireGraphOptions(what: string, options: unknown, names: Names): void {
+  const problem = optionProblem(options, names);
+  if (!problem) return;
+  throw new GraphError('graph-options', `${what}: ${problem.text}${callerLine()}`, {
+    fields: { unknown: problem.unknown },
+    remedy: problem.remedy,
   });
 }
+
+/** Refuses what is no tensor in a method of graphs. */
+export function requireGraphTensor(what: string, tensor: unknown): asserts tensor is Tensor {
+  if (tensor instanceof Tensor) return;
+  throw new GraphError('bad-tensor', `${what}: takes a tensor, got ${shownTensor(tensor)}${callerLine()}`, {
+    fields: { method: what },
+    remedy: 'a tensor of this graph, which its input, its parameter or an op gives',
+  });
+}
+
+/** Refuses what is no type of a tensor of kind `kind`. */
+export function requireType(kind: string, name: string, type: TensorType): void {
+  if (Array.isArray(type?.shape) && type.dtype !== undefined && dtypes.includes(type.dtype)) return;
+  throw new GraphError('bad-type', `${kind} ${name} has a dtype and a shape, got ${shown(type)}${callerLine()}`, {
+    fields: { [kind]: name },
+    remedy: "{ dtype: 'f32', shape: [32, 10] }",
+  });
+}
+
+const inputNames: OptionNames<InputOptions> = { shape: 'required', dtype: true, batchAxis: true };
 
 /** Refuses what is no name, shape or dtype of an input. */
 export function requireInput(name: string, options: InputOptions): void {
   requireName('input', name);
-  if (Array.isArray(options?.shape) && dtypes.includes(options.dtype)) return;
-  const got = Array.isArray(options?.shape) ? `the dtype ${options.dtype}` : 'no shape';
+  if (Array.isArray(options?.shape) && dtypes.includes(options.dtype)) {
+    requireGraphOptions(`input ${name}`, options, inputNames);
+    return;
+  }
+  const got = Array.isArray(options?.shape) ? `the dtype ${String(options.dtype)}` : 'no shape';
   throw new GraphError(
     'bad-input',
     `input ${name} has a shape and is f32, i32 or bool; it was given ${got}${callerLine()}`,
@@ -69,4 +119,48 @@ export function batchAxisIn(what: string, axis: number | null | undefined, rank:
       remedy: 'batchAxis: null for what is not batched',
     },
   );
+}
+
+/** Refuses what is no constant: a name, a type and as many values as its shape holds. */
+export function requireConstant(name: string, value: HostTensor): void {
+  requireName('constant', name);
+  requireType('constant', name, value?.type);
+  if (value.data?.length !== elementCount(value.type.shape)) {
+    throw new GraphError(
+      'constant-size',
+      `constant of ${formatType(value.type)} has ${value.data?.length ?? 'no'} values${callerLine()}`,
+      { fields: { constant: name }, remedy: `give ${elementCount(value.type.shape)} values` },
+    );
+  }
+}
+
+/** Refuses what builds nothing. */
+export function requireBuild(what: string, build: unknown): void {
+  if (typeof build === 'function') return;
+  throw new GraphError('bad-build', `${what}: takes a function that builds, got ${shown(build)}${callerLine()}`, {
+    remedy: "graph.scope('encoder', () => nn.linear(x, 3))",
+  });
+}
+
+/** Refuses what is no node. */
+export function requireNode(node: unknown): void {
+  if (Array.isArray((node as { readonly outputs?: unknown } | null | undefined)?.outputs)) return;
+  throw new GraphError('bad-node', `a node is needed, got ${shown(node)}${callerLine()}`, { remedy: 'tensor.node' });
+}
+
+const feeds: { readonly [kind in Feed['kind']]: true } = {
+  data: true,
+  inverseCount: true,
+  inverseElements: true,
+  sampleIndices: true,
+  randomKey: true,
+  hyper: true,
+};
+
+/** Refuses an input that nobody would fill. */
+export function requireFeed(name: string, feed: Feed): void {
+  if (Object.hasOwn(feeds, String((feed as Partial<Feed> | null | undefined)?.kind))) return;
+  throw new GraphError('bad-feed', `input ${String(name)} is fed by a rule, got ${shown(feed)}${callerLine()}`, {
+    remedy: "{ kind: 'data', batchAxis: 0 }",
+  });
 }

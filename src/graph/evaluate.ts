@@ -1,5 +1,7 @@
 import { GraphError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import { allocate, elementCount, formatType, type HostTensor } from '../core/types.ts';
+import { requireGraphTensor } from './arguments.ts';
 import type { Graph, Tensor } from './graph.ts';
 import type { RefTensor } from './op-record.ts';
 
@@ -22,6 +24,8 @@ export function toHost(tensor: RefTensor): HostTensor {
  * Only what `wanted` depends on is computed. Throws GraphError where a needed source has no value.
  */
 export function evaluate(wanted: readonly Tensor[], feeds: ReadonlyMap<Tensor, RefTensor>): RefTensor[] {
+  requireKinds('evaluate', { wanted: ['list', wanted], feeds: ['map', feeds] });
+  for (const tensor of wanted) requireGraphTensor('evaluate', tensor);
   const values = new Map<Tensor, RefTensor>(feeds);
   for (const node of needed(wanted, feeds)) {
     const out = node.outputs[0]!;

@@ -1,14 +1,7 @@
 import { GraphError } from '../core/errors.ts';
-import {
-  type DType,
-  elementCount,
-  formatType,
-  type HostTensor,
-  type Shape,
-  sameType,
-  type TensorType,
-} from '../core/types.ts';
-import { batchAxisIn, modeOf, requireInput, requireOutput } from './arguments.ts';
+import { shown } from '../core/options.ts';
+import { type DType, formatType, type HostTensor, type Shape, sameType, type TensorType } from '../core/types.ts';
+import * as given from './arguments.ts';
 import { NodeNames } from './names.ts';
 import { type Node, type Region, shownTensor, Tensor } from './node.ts';
 import type { Attrs, OpRecord } from './op-record.ts';
@@ -64,12 +57,13 @@ export class Graph {
   #place: Place = { region: 'micro', origin: undefined, pass: 0, order: 0, joins: false };
 
   constructor(options: { readonly mode?: GraphMode } = {}) {
-    this.mode = modeOf(options);
+    this.mode = given.modeOf(options);
   }
 
   /** Appends a node after its type rule has agreed. Throws GraphError naming op, shapes and the caller's line. */
   add<A extends Attrs>(op: OpRecord<A>, inputs: readonly Tensor[], attrs: A, name?: string): readonly Tensor[] {
     for (const input of inputs) {
+      given.requireGraphTensor(op.name, input);
       if (input.node.graph !== this) {
         throw new GraphError('foreign-tensor', `${op.name}: input ${input} belongs to another graph${callerLine()}`, {
           fields: { op: op.name, tensor: input.name },
@@ -83,19 +77,21 @@ export class Graph {
 
   /** A tensor that the user feeds each step. */
   input(name: string, options: InputOptions): Tensor {
-    requireInput(name, options);
-    const batchAxis = batchAxisIn(`input ${name}`, options.batchAxis, options.shape.length);
+    given.requireInput(name, options);
+    const batchAxis = given.batchAxisIn(`input ${name}`, options.batchAxis, options.shape.length);
     return this.feed(name, { dtype: options.dtype ?? 'f32', shape: options.shape }, { kind: 'data', batchAxis });
   }
 
   /** An input with any feed; one input a name: asking again for the same gives the same tensor. */
   feed(name: string, type: TensorType, feed: Feed): Tensor {
+    given.requireFeed(name, feed);
     const known = this.sources('input').find((t) => t.node.source?.name === name);
     if (known) {
       if (!sameType(known.type, type)) {
         throw new GraphError(
           'input-type',
           `input ${name} is ${formatType(known.type)} and was asked for as ${formatType(type)}${callerLine()}`,
+          { remedy: `ask for ${formatType(known.type)}, or give the second input another name` },
         );
       }
       return known;
@@ -115,6 +111,7 @@ export class Graph {
 
   /** A trainable tensor. Its name is scoped: the same scope and name twice is an error (share the tensor instead). */
   parameter(name: string, shape: Shape, init: ParameterInit, options: { frozen?: boolean } = {}): Tensor {
+    given.requireGraphOptions(`parameter ${String(name)}`, options, { frozen: 'flag' });
     return this.#owned('parameter', name, shape, init, options.frozen ?? false);
   }
 
@@ -124,6 +121,7 @@ export class Graph {
   }
 
   #owned(kind: 'parameter' | 'buffer', name: string, shape: Shape, init: ParameterInit, frozen: boolean): Tensor {
+    given.requireName(kind, name);
     const full = [...this.#scopes, name].join('.');
     if (!Array.isArray(shape) || typeof init?.kind !== 'string') {
       throw new GraphError('bad-parameter', `${kind} ${full} takes a shape and an initialisation${callerLine()}`, {
@@ -146,26 +144,29 @@ export class Graph {
   }
 
   constant(value: HostTensor, name = 'constant'): Tensor {
-    if (value.data.length !== elementCount(value.type.shape)) {
-      throw new GraphError('constant-size', `constant of ${formatType(value.type)} has ${value.data.length} values`);
-    }
+    given.requireConstant(name, value);
     return this.#source({ kind: 'constant', name: this.#names.take(name), value: value.data }, value.type);
   }
 
   /** An f32 scalar. */
   scalar(value: number): Tensor {
     if (typeof value !== 'number') {
-      throw new GraphError('bad-scalar', `a scalar is a number, got ${shownTensor(value)}${callerLine()}`);
+      throw new GraphError('bad-scalar', `a scalar is a number, got ${shownTensor(value)}${callerLine()}`, {
+        remedy: 'graph.scalar(0.5)',
+      });
     }
     return this.constant({ type: { dtype: 'f32', shape: [] }, data: Float32Array.of(value) }, 'scalar');
   }
 
   /** Declares a named result, with the axis of its batch (default 0, negative from the end; null: not batched). */
   output(name: string, tensor: Tensor, options: { readonly batchAxis?: number | null } = {}): Tensor {
-    requireOutput(name, tensor);
-    const batchAxis = batchAxisIn(`output ${name}`, options.batchAxis, tensor.rank);
+    given.requireOutput(name, tensor);
+    given.requireGraphOptions(`output ${name}`, options, { batchAxis: true });
+    const batchAxis = given.batchAxisIn(`output ${name}`, options.batchAxis, tensor.rank);
     if (this.outputs.has(name)) {
-      throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`);
+      throw new GraphError('duplicate-output', `output ${name} is declared twice${callerLine()}`, {
+        remedy: `graph.output('${name}_2', tensor)`,
+      });
     }
     this.outputs.set(name, tensor);
     this.#batchAxes.set(name, batchAxis);
@@ -174,10 +175,12 @@ export class Graph {
 
   /** Declares a named result that holds one entry a microbatch: a tensor [1] each, [M] together. */
   outputPerMicrobatch(name: string, tensor: Tensor): Tensor {
+    given.requireOutput(name, tensor);
     if (tensor.rank !== 1 || tensor.shape[0] !== 1) {
       throw new GraphError(
         'output-per-microbatch',
         `output ${name} must have shape [1] to hold one entry a microbatch: ${tensor}`,
+        { remedy: 'reshape(tensor, [1])' },
       );
     }
     this.#perMicrobatch.add(name);
@@ -196,12 +199,16 @@ export class Graph {
 
   /** Remembers a tensor by a name from outside; a later tensor of the same name takes its place. */
   label(name: string, tensor: Tensor): Tensor {
+    given.requireName('label', name);
+    given.requireGraphTensor('label', tensor);
     this.labels.set(name, tensor);
     return tensor;
   }
 
   /** Gives a node the name it has outside (in an ONNX file) while the graph is being built; a taken one gets a number. */
   rename(node: Node, name: string): void {
+    given.requireNode(node);
+    given.requireName('node', name);
     this.#names.remove(node);
     // The graph is being built: nobody has read the node's name yet.
     (node as { -readonly [K in keyof Node]: Node[K] }).name = this.#names.take(name);
@@ -210,19 +217,46 @@ export class Graph {
 
   /** After the step, `target` (a parameter, state or buffer) holds `value`. */
   assign(target: Tensor, value: Tensor): void {
+    given.requireGraphTensor('assign', target);
+    given.requireGraphTensor('assign', value);
     if (!sameType(target.type, value.type)) {
-      throw new GraphError('assign-type', `${target} cannot be assigned ${value}`);
+      throw new GraphError('assign-type', `${target} cannot be assigned ${value}${callerLine()}`, {
+        fields: { target: target.name, value: value.name },
+        remedy: `assign a value of the type ${formatType(target.type)}`,
+      });
     }
     this.assignments.push({ target, value });
   }
 
   /** Names made inside `build` get the prefix `name.`. */
   scope<T>(name: string, build: () => T): T {
+    given.requireName('scope', name);
+    given.requireBuild('scope', build);
     this.#scopes.push(name);
     try {
       return build();
     } finally {
       this.#scopes.pop();
+    }
+  }
+
+  /** All that `build` adds to the graph, or nothing where it throws: who mends a refused layer builds it once more. */
+  whole<T>(build: () => T): T {
+    const [nodes, assignments] = [this.nodes.length, this.assignments.length];
+    const [outputs, ofWholeBatch] = [this.outputs.size, this.gradientsOfWholeBatch.size];
+    try {
+      return build();
+    } catch (error) {
+      this.#names.forget(this.nodes.splice(nodes));
+      this.assignments.length = Math.min(assignments, this.assignments.length);
+      for (const name of [...this.outputs.keys()].slice(outputs)) {
+        this.outputs.delete(name);
+        this.#batchAxes.delete(name);
+        this.#perMicrobatch.delete(name);
+      }
+      for (const name of [...this.gradientsOfWholeBatch].slice(ofWholeBatch)) this.gradientsOfWholeBatch.delete(name);
+      for (const [name, { node }] of this.labels) if (node.id >= nodes) this.labels.delete(name);
+      throw error;
     }
   }
 
@@ -252,11 +286,13 @@ export class Graph {
   }
 
   #placeOf(node: Node): Place {
+    given.requireNode(node);
     const { region, pass, order } = node;
     return { ...this.#place, region, origin: node, pass, order };
   }
 
   #at<T>(place: Place, build: () => T): T {
+    given.requireBuild('a part of the graph', build);
     const [outerPlace, outerScopes] = [this.#place, this.#scopes];
     this.#place = place;
     if (place.origin) this.#scopes = [place.region === 'step' ? 'update' : 'grad', place.origin.name];
@@ -273,6 +309,7 @@ export class Graph {
    * of random numbers).
    */
   nextName(name: string): string {
+    given.requireName('node', name);
     return this.#names.peek([...this.#scopes, name].join('.'));
   }
 
@@ -339,12 +376,14 @@ export class Graph {
   }
 
   #source(source: Source, type: TensorType): Tensor {
+    given.requireName(source.kind, source.name);
+    given.requireType(source.kind, source.name, type);
     for (const d of type.shape) {
       if (!Number.isInteger(d) || d < 1) {
         throw new GraphError(
           'bad-shape',
-          `${source.kind} ${source.name}: shape [${type.shape.join(', ')}] must hold positive integers${callerLine()}`,
-          { fields: { name: source.name, shape: type.shape } },
+          `${source.kind} ${source.name}: shape ${shown(type.shape)} must hold positive integers${callerLine()}`,
+          { fields: { name: source.name, shape: type.shape }, remedy: '[32, 10]' },
         );
       }
     }

@@ -1,4 +1,5 @@
 import { GraphError, nearest } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import type { Node } from './node.ts';
 
 /** The nodes of a graph by name: no two have the same; a taken name gets a number behind it. */
@@ -16,9 +17,14 @@ export class NodeNames {
     const node = this.#nodes.get(name);
     if (node) return node;
     const near = nearest(name, this.#nodes.keys());
-    throw new GraphError('unknown-node', `no node is named ${name}${near ? `; did you mean ${near}?` : ''}`, {
-      fields: { name, nearest: near ?? null },
-    });
+    throw new GraphError(
+      'unknown-node',
+      `no node is named ${typeof name === 'string' ? name : shown(name)}${near ? `; did you mean ${near}?` : ''}`,
+      {
+        fields: { name, nearest: near ?? null },
+        remedy: near ? `'${near}'` : 'printGraph(graph) lists the names',
+      },
+    );
   }
 
   /** Enters a node under its name, which `take` gave or which is the only one of its graph. */
@@ -28,6 +34,15 @@ export class NodeNames {
 
   remove(node: Node): void {
     if (this.#nodes.get(node.name) === node) this.#nodes.delete(node.name);
+  }
+
+  /** Takes nodes out as if they had never been there: their names, and the numbers behind them, are free again. */
+  forget(nodes: readonly Node[]): void {
+    for (const node of nodes) {
+      this.remove(node);
+      const [, name, count] = /^(.*)_(\d+)$/.exec(node.name) ?? [];
+      if (name !== undefined && (this.#next.get(name) ?? 0) > Number(count)) this.#next.set(name, Number(count));
+    }
   }
 
   /** What `take` would give. */

@@ -1,7 +1,9 @@
 import { formatBytes, formatValues } from '../core/format.ts';
+import { requireKinds } from '../core/options.ts';
 import { byteSize, formatType } from '../core/types.ts';
 import type { Graph, Node, Tensor } from './graph.ts';
 import type { AttrValue } from './op-record.ts';
+import { requireGraph } from './require-graph.ts';
 import { isCutEdge, phaseOf } from './values.ts';
 
 export interface PrintOptions {
@@ -20,6 +22,8 @@ export interface PrintOptions {
  * Behind the semicolon stands what is not forward: the pass, the region (`step`), and the node whose stage it follows.
  */
 export function printGraph(graph: Graph, options: PrintOptions = {}): string {
+  requireGraph('printGraph', graph);
+  requireKinds('printGraph', { options: ['record', options] });
   const stages = options.stages && graph.nodes.map((n) => `s${options.stages!(n)}`);
   const width = Math.max(0, ...(stages ?? []).map((s) => s.length));
   const lines = graph.nodes.flatMap((node, i) => {
@@ -120,6 +124,8 @@ const sourceShapes = {
  * Forward, backward and step differ in colour and line; assignments point back at what they change.
  */
 export function toDot(graph: Graph, options: DotOptions = {}): string {
+  requireGraph('toDot', graph);
+  requireKinds('toDot', { options: ['record', options] });
   const { title, stageOf, notes } = options;
   const lines = ['digraph partita {', '  rankdir=TB;', '  node [shape=box, fontname="sans-serif", fontsize=10];'];
   lines.push('  edge [fontname="sans-serif", fontsize=8];');

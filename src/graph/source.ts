@@ -1,3 +1,4 @@
+import { shown } from '../core/options.ts';
 import type { TensorData } from '../core/types.ts';
 
 /**
@@ -57,19 +58,19 @@ export function initProblem(init: ParameterInit): string | undefined {
     case 'constant':
       return typeof init.value === 'number' && !Number.isNaN(init.value)
         ? undefined
-        : `the constant ${init.value} is no number`;
+        : `the constant ${shown(init.value)} is no number`;
     case 'uniform':
       return isNumber(init.low) && isNumber(init.high) && init.low <= init.high
         ? undefined
-        : `there is nothing uniform from ${init.low} to ${init.high}`;
+        : `there is nothing uniform from ${shown(init.low)} to ${shown(init.high)}`;
     case 'normal':
       return isNumber(init.mean) && isNumber(init.std) && init.std >= 0
         ? undefined
-        : `there is no normal distribution with mean ${init.mean} and standard deviation ${init.std}`;
+        : `there is no normal distribution with mean ${shown(init.mean)} and standard deviation ${shown(init.std)}`;
     case 'zeroRow':
       return initProblem(init.of);
     default:
-      return `there is no initialisation ${(init as { kind: unknown }).kind}`;
+      return `there is no initialisation ${shown((init as { kind: unknown }).kind)}`;
   }
 }
 

@@ -2,6 +2,7 @@ import { GraphError, joinProblems } from '../core/errors.ts';
 import { byteSize, formatType, sameType } from '../core/types.ts';
 import type { Graph, Node, Tensor } from './graph.ts';
 import { TypeRuleError } from './op-record.ts';
+import { requireGraph } from './require-graph.ts';
 import { isStepValue, rootOf } from './values.ts';
 
 export type GraphProblemCode =
@@ -42,6 +43,7 @@ export interface GraphProblem {
  * Throws one GraphError with all problems.
  */
 export function verify(graph: Graph): void {
+  requireGraph('verify', graph);
   const problems = graphProblems(graph);
   if (problems.length === 0) return;
   const listed = problems.slice(0, 20).map((p) => `${p.at}: ${p.what}`);

@@ -2,8 +2,10 @@
  * First values of parameters, as PyTorch's layers choose them. These are descriptions: the values are drawn when a
  * session starts, from a stream keyed by seed and parameter name.
  */
+
 import { UsageError } from '../core/errors.ts';
-import { checkOptions, shown } from '../core/options.ts';
+import { isOfKind } from '../core/kinds.ts';
+import { checkOptions, requireKinds, shown } from '../core/options.ts';
 import { elementCount, type Shape } from '../core/types.ts';
 import type { ParameterInit } from '../graph/source.ts';
 
@@ -21,7 +23,7 @@ export const fanOut = (weight: Shape): number => shapeOf(weight)[0]! * elementCo
 
 /** Whether it holds sizes is the parameter's to say, which names itself. */
 function shapeOf(weight: Shape): Shape {
-  if (Array.isArray(weight) && weight.length > 0) return weight;
+  if (isOfKind('numbers', weight) && weight.length > 0) return weight;
   throw new UsageError('options-invalid', `init: the weight must be a shape [out, in, …], got ${shown(weight)}`, {
     fields: { function: 'init' },
     remedy: 'init.kaimingUniform([64, 10])',
@@ -29,14 +31,17 @@ function shapeOf(weight: Shape): Shape {
 }
 
 /** U(−b, b) with b = 1/√fanIn: PyTorch's biases, and its weights (below). */
-export const fanInUniform = (fan: number): ParameterInit => uniform(-1 / Math.sqrt(fan), 1 / Math.sqrt(fan));
+export function fanInUniform(fan: number): ParameterInit {
+  requireKinds('fanInUniform', { fan: ['figure', fan] });
+  return uniform(-1 / Math.sqrt(fan), 1 / Math.sqrt(fan));
+}
 
 /**
  * He et al., "Delving Deep into Rectifiers" (2015): U(−b, b), b = √(6 / ((1 + a²)·fanIn)). PyTorch's linear and
  * convolution layers take a = √5, hence b = 1/√fanIn.
  */
 export function kaimingUniform(weight: Shape, options: { readonly a?: number } = {}): ParameterInit {
-  checkOptions('kaimingUniform', options, { a: true });
+  checkOptions('kaimingUniform', options, { a: 'number' });
   const bound = Math.sqrt(6 / ((1 + (options.a ?? Math.sqrt(5)) ** 2) * fanIn(weight)));
   return uniform(-bound, bound);
 }

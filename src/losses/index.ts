@@ -47,19 +47,34 @@ const lossOptions = { name: true } as const;
 const batchedOptions = { ...lossOptions, batchAxis: true, samples: true } as const;
 const classOptions = { ...batchedOptions, ignoreIndex: true } as const;
 
-function checkOptions<O>(loss: string, like: Tensor, options: O, names: OptionNames<O>): void {
+/** A loss, all of it or nothing. Throws GraphError for options that it has not, and where what it is like is no tensor. */
+function whole<O>(loss: string, like: Tensor, options: O, names: OptionNames<O>, build: () => Tensor): Tensor {
   if (!(like instanceof Tensor)) {
     throw new GraphError('loss-options', `${loss}: takes a tensor, got ${shownTensor(like)}${callerLine()}`, {
       fields: { loss, unknown: [] },
       remedy: `losses.${loss}(output, …) with a tensor of a graph`,
     });
   }
-  const problem = optionProblem(options, names);
-  if (!problem) return;
+  const problem = optionProblem(options, names) ?? valueProblem(options as ClassLossOptions);
+  if (problem === undefined) return like.graph.whole(build);
   throw new GraphError('loss-options', `${loss}(${formatType(like.type)}): ${problem.text}${callerLine()}`, {
     fields: { loss, unknown: problem.unknown },
     remedy: problem.remedy,
   });
+}
+
+/** What is wrong with the values of a loss's options; whether x has such an axis, and such samples, is not looked at here. */
+function valueProblem({ name = 'loss', ignoreIndex = null }: ClassLossOptions) {
+  const rules = [
+    [typeof name === 'string', `name must be a string, got ${shown(name)}`, "name: 'loss'"],
+    [
+      ignoreIndex === null || Number.isInteger(ignoreIndex),
+      `ignoreIndex must be a whole number or null, got ${shown(ignoreIndex)}`,
+      'ignoreIndex: -100',
+    ],
+  ] as const;
+  const [, text, remedy] = rules.find(([isRight]) => !isRight) ?? [];
+  return text === undefined || remedy === undefined ? undefined : { text, remedy, unknown: [] };
 }
 
 /** A target is a tensor, or the name of an input. */
@@ -72,6 +87,17 @@ function requireTarget(output: Tensor, target: unknown): void {
   );
 }
 
+/** The size of the batch's axis of x, which must be there; undefined where x is not batched. */
+function requireAxis(x: Tensor, batchAxis: number | null): number | undefined {
+  if (batchAxis === null) return undefined;
+  const size = Number.isInteger(batchAxis) ? x.shape.at(batchAxis) : undefined;
+  if (size !== undefined) return size;
+  throw new GraphError('loss-batch-axis', `${x} has no axis ${shown(batchAxis)} for the batch`, {
+    fields: { tensor: x.name, batchAxis },
+    remedy: 'batchAxis: null for an output that is not batched',
+  });
+}
+
 /** The class indices for logits […, C]: an input of the graph, or its name (made where it is not there yet). */
 function classTarget(
   logits: Tensor,
@@ -80,6 +106,7 @@ function classTarget(
 ): { target: Tensor; name: string } {
   requireTarget(logits, target);
   if (typeof target === 'string') {
+    requireAxis(logits, batchAxis);
     const axis = batchAxis !== null && batchAxis < 0 ? batchAxis + logits.rank : batchAxis;
     if (axis !== null && axis >= logits.rank - 1) {
       throw new GraphError(
@@ -114,13 +141,7 @@ function inverseCount(like: Tensor, target: string, ignoreIndex: number | null):
 function inverseElements(x: Tensor, { batchAxis = 0, ...options }: BatchedLossOptions): Tensor {
   const elements = elementCount(x.shape);
   if (batchAxis === null) return x.graph.scalar(1 / elements);
-  const size = Number.isInteger(batchAxis) ? x.shape.at(batchAxis) : undefined;
-  if (size === undefined) {
-    throw new GraphError('loss-batch-axis', `${x} has no axis ${shown(batchAxis)} for the batch`, {
-      fields: { tensor: x.name, batchAxis },
-      remedy: 'batchAxis: null for an output that is not batched',
-    });
-  }
+  const size = requireAxis(x, batchAxis)!;
   const { samples = size } = options;
   if (!Number.isInteger(samples) || samples < 1 || elements % samples !== 0) {
     throw new GraphError('loss-samples', `${x} does not hold ${shown(samples)} samples${callerLine()}`, {
@@ -146,6 +167,7 @@ function likeTarget(output: Tensor, target: Tensor | string, { batchAxis = 0 }: 
       `the target must be ${formatType(output.type)} as the output is, got ${tensor}`,
       {
         fields: { output: output.name, target: tensor.name, shapes: [output.shape, tensor.shape] },
+        remedy: `the name of an input, as in losses.mse(output, 'y'), or a tensor of the type ${formatType(output.type)}`,
       },
     );
   }
@@ -156,38 +178,38 @@ function likeTarget(output: Tensor, target: Tensor | string, { batchAxis = 0 }: 
  * Mean of −log softmax(logits)[target] over the targets of the whole batch that are not `ignoreIndex`.
  * logits […, C], target i32 […].
  */
-export const crossEntropy = (logits: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
-  checkOptions('crossEntropy', logits, options, classOptions);
-  const { ignoreIndex = null } = options;
-  const { target: indices, name } = classTarget(logits, target, options);
-  const scale = inverseCount(logits, name, ignoreIndex);
-  return inScope(logits, options, () => crossEntropySum(logits, indices, scale, { ignoreIndex }));
-};
+export const crossEntropy = (logits: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor =>
+  whole('crossEntropy', logits, options, classOptions, () => {
+    const { ignoreIndex = null } = options;
+    const { target: indices, name } = classTarget(logits, target, options);
+    const scale = inverseCount(logits, name, ignoreIndex);
+    return inScope(logits, options, () => crossEntropySum(logits, indices, scale, { ignoreIndex }));
+  });
 
 /**
  * Mean of −logProbabilities[target] over the targets of the whole batch that are not `ignoreIndex` (PyTorch nll_loss).
  * A target that is no class makes the loss NaN.
  */
-export const nll = (logProbabilities: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor => {
-  checkOptions('nll', logProbabilities, options, classOptions);
-  const { ignoreIndex = null } = options;
-  const { target: indices, name } = classTarget(logProbabilities, target, options);
-  const scale = inverseCount(logProbabilities, name, ignoreIndex);
-  return inScope(logProbabilities, options, () =>
-    mul(sumOver(negativeLogProbability(logProbabilities, indices, ignoreIndex)), scale),
-  );
-};
+export const nll = (logProbabilities: Tensor, target: Tensor | string, options: ClassLossOptions = {}): Tensor =>
+  whole('nll', logProbabilities, options, classOptions, () => {
+    const { ignoreIndex = null } = options;
+    const { target: indices, name } = classTarget(logProbabilities, target, options);
+    const scale = inverseCount(logProbabilities, name, ignoreIndex);
+    return inScope(logProbabilities, options, () =>
+      mul(sumOver(negativeLogProbability(logProbabilities, indices, ignoreIndex)), scale),
+    );
+  });
 
 /** Mean of (output − target)² over all elements of the whole batch. */
-export const mse = (output: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
-  checkOptions('mse', output, options, batchedOptions);
-  const wanted = likeTarget(output, target, options);
-  const scale = inverseElements(output, options);
-  return inScope(output, options, () => {
-    const difference = sub(output, wanted);
-    return mul(sumOver(mul(difference, difference)), scale);
+export const mse = (output: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor =>
+  whole('mse', output, options, batchedOptions, () => {
+    const wanted = likeTarget(output, target, options);
+    const scale = inverseElements(output, options);
+    return inScope(output, options, () => {
+      const difference = sub(output, wanted);
+      return mul(sumOver(mul(difference, difference)), scale);
+    });
   });
-};
 
 /** Least value of a logarithm in `bce`, as PyTorch: log 0 counts −100. */
 const leastLog = -100;
@@ -198,43 +220,43 @@ const leastFloat = 2 ** -149;
  * Binary cross entropy of probabilities, mean over all elements of the whole batch:
  * −(t·log p + (1 − t)·log(1 − p)), logarithms cut at −100 (where their gradient is 0).
  */
-export const bce = (probabilities: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
-  checkOptions('bce', probabilities, options, batchedOptions);
-  const wanted = likeTarget(probabilities, target, options);
-  const scale = inverseElements(probabilities, options);
-  return inScope(probabilities, options, () => {
-    const cutLog = (p: Tensor): Tensor => maximum(log(maximum(p, leastFloat)), leastLog);
-    const yes = mul(wanted, cutLog(probabilities));
-    const no = mul(sub(1, wanted), cutLog(sub(1, probabilities)));
-    return mul(neg(sumOver(add(yes, no))), scale);
+export const bce = (probabilities: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor =>
+  whole('bce', probabilities, options, batchedOptions, () => {
+    const wanted = likeTarget(probabilities, target, options);
+    const scale = inverseElements(probabilities, options);
+    return inScope(probabilities, options, () => {
+      const cutLog = (p: Tensor): Tensor => maximum(log(maximum(p, leastFloat)), leastLog);
+      const yes = mul(wanted, cutLog(probabilities));
+      const no = mul(sub(1, wanted), cutLog(sub(1, probabilities)));
+      return mul(neg(sumOver(add(yes, no))), scale);
+    });
   });
-};
 
 /** `bce` of sigmoid(logits), without its overflow: the two-class cross entropy of [x, 0] with targets [t, 1 − t]. */
-export const bceWithLogits = (logits: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor => {
-  checkOptions('bceWithLogits', logits, options, batchedOptions);
-  const wanted = likeTarget(logits, target, options);
-  const scale = inverseElements(logits, options);
-  return inScope(logits, options, () => {
-    const { graph } = logits;
-    const pair = (name: string, a: number, b: number): Tensor =>
-      graph.constant({ type: { dtype: 'f32', shape: [2] }, data: Float32Array.of(a, b) }, name);
-    const column = (t: Tensor): Tensor => reshape(t, [...t.shape, 1]);
-    const logs = logSoftmax(mul(column(logits), pair('first', 1, 0)));
-    const targets = add(mul(column(wanted), pair('slope', 1, -1)), pair('offset', 0, 1));
-    return mul(neg(sumOver(mul(targets, logs))), scale);
+export const bceWithLogits = (logits: Tensor, target: Tensor | string, options: BatchedLossOptions = {}): Tensor =>
+  whole('bceWithLogits', logits, options, batchedOptions, () => {
+    const wanted = likeTarget(logits, target, options);
+    const scale = inverseElements(logits, options);
+    return inScope(logits, options, () => {
+      const { graph } = logits;
+      const pair = (name: string, a: number, b: number): Tensor =>
+        graph.constant({ type: { dtype: 'f32', shape: [2] }, data: Float32Array.of(a, b) }, name);
+      const column = (t: Tensor): Tensor => reshape(t, [...t.shape, 1]);
+      const logs = logSoftmax(mul(column(logits), pair('first', 1, 0)));
+      const targets = add(mul(column(wanted), pair('slope', 1, -1)), pair('offset', 0, 1));
+      return mul(neg(sumOver(mul(targets, logs))), scale);
+    });
   });
-};
 
 /** Sum of all elements. */
-export const sum = (output: Tensor, options: LossOptions = {}): Tensor => {
-  checkOptions('sum', output, options, lossOptions);
-  return inScope(output, options, () => sumOver(output));
-};
+export const sum = (output: Tensor, options: LossOptions = {}): Tensor =>
+  whole('sum', output, options, lossOptions, () => {
+    return inScope(output, options, () => sumOver(output));
+  });
 
 /** Mean of all elements of the whole batch. */
-export const mean = (output: Tensor, options: BatchedLossOptions = {}): Tensor => {
-  checkOptions('mean', output, options, batchedOptions);
-  const scale = inverseElements(output, options);
-  return inScope(output, options, () => mul(sumOver(output), scale));
-};
+export const mean = (output: Tensor, options: BatchedLossOptions = {}): Tensor =>
+  whole('mean', output, options, batchedOptions, () => {
+    const scale = inverseElements(output, options);
+    return inScope(output, options, () => mul(sumOver(output), scale));
+  });

@@ -1,4 +1,5 @@
 /** Activations under PyTorch's names that are an op with other defaults, several ops, or have a parameter. */
+import { shown } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { constant } from '../init/index.ts';
 import * as ops from '../ops/elementwise.ts';
@@ -12,7 +13,7 @@ export const gelu = (x: Tensor, options: { readonly approximate?: 'none' | 'tanh
   checkOptions('gelu', x, options, { approximate: true });
   const { approximate = 'none' } = options;
   if (approximate !== 'none' && approximate !== 'tanh') {
-    refuse('gelu', x, `approximate must be "none" or "tanh", got ${JSON.stringify(approximate)}`);
+    refuse('gelu', x, `approximate must be "none" or "tanh", got ${shown(approximate)}`);
   }
   return approximate === 'tanh' ? ops.geluTanh(x) : ops.gelu(x);
 };
@@ -68,13 +69,16 @@ export const tanhshrink = plain('tanhshrink', (x) => ops.sub(x, ops.tanh(x)));
 /** Softmax of −x (PyTorch Softmin). */
 export const softmin = (x: Tensor, options: { readonly axis?: number } = {}): Tensor => {
   checkOptions('softmin', x, options, { axis: true });
-  return softmax(ops.neg(x), options);
+  const { axis = -1 } = options;
+  if (!Number.isInteger(axis)) refuse('softmin', x, `axis must be a whole number, got ${shown(axis)}`, 'axis: -1');
+  return x.graph.whole(() => softmax(ops.neg(x), { axis }));
 };
 
 /** a·σ(b) of the halves a, b of an axis (Dauphin et al., 2017; PyTorch GLU). Default the last axis. */
 export const glu = (x: Tensor, options: { readonly axis?: number } = {}): Tensor => {
   checkOptions('glu', x, options, { axis: true });
   const { axis = -1 } = options;
+  if (!Number.isInteger(axis)) refuse('glu', x, `axis must be a whole number, got ${shown(axis)}`, 'axis: -1');
   const at = axis < 0 ? axis + x.rank : axis;
   const size = x.shape[at] ?? refuse('glu', x, `there is no axis ${axis}`);
   if (size % 2 !== 0) refuse('glu', x, `axis ${axis} has ${size} entries, which do not make two halves`);

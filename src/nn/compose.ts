@@ -1,3 +1,4 @@
+import { shown } from '../core/options.ts';
 import { formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { add } from '../ops/elementwise.ts';
@@ -17,8 +18,18 @@ export const sequential =
   (layers: readonly Layer[] | Readonly<Record<string, Layer>>, options: LayerOptions = {}): Layer =>
   (x) =>
     scoped('sequential', x, options, { name: true }, () =>
-      Object.entries(layers).reduce((y, [name, layer]) => y.graph.scope(name, () => layer(y)), x),
+      layersOf(x, layers).reduce((y, [name, layer]) => y.graph.scope(name, () => layer(y)), x),
     );
+
+/** Layers by name. Refuses what holds anything but functions. */
+function layersOf(x: Tensor, layers: Parameters<typeof sequential>[0]): [string, Layer][] {
+  const isGiven = typeof layers === 'object' && layers !== null;
+  const named = isGiven ? Object.entries(layers) : [];
+  const wrong = named.find(([, layer]) => typeof layer !== 'function');
+  if (isGiven && wrong === undefined) return named;
+  const what = wrong ? `layer ${wrong[0]} is ${shown(wrong[1])}` : `got ${shown(layers)}`;
+  return refuse('sequential', x, `takes a list of functions, ${what}`, 'sequential([(x) => linear(x, 64), relu])');
+}
 
 export interface ResidualOptions extends LayerOptions {
   /** What x goes through beside the layer: a projection where the layer changes the shape. Default none. */
@@ -30,6 +41,11 @@ export const residual =
   (layer: Layer, options: ResidualOptions = {}): Layer =>
   (x) =>
     scoped('residual', x, options, { name: true, shortcut: true }, () => {
+      for (const part of [layer, options.shortcut ?? layer]) {
+        if (typeof part !== 'function') {
+          refuse('residual', x, `takes functions, got ${shown(part)}`, 'residual((x) => linear(x, 4))');
+        }
+      }
       const y = layer(x);
       const beside = options.shortcut ? options.shortcut(x) : x;
       // Broadcasting would add them all the same.

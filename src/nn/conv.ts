@@ -1,3 +1,5 @@
+import { isOfKind } from '../core/kinds.ts';
+import { shown } from '../core/options.ts';
 import type { Shape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import type { ParameterInit } from '../graph/source.ts';
@@ -38,6 +40,8 @@ export interface ConvTransposeLayerOptions extends KernelOptions, transposed.Con
 /** Channels of one group. Refuses an x without channels, and channels that do not make equal groups. */
 function perGroup(layer: string, x: Tensor, channels: number | undefined, groups: number, which: string): number {
   if (channels === undefined) return refuse(layer, x, 'takes [N, C] and spatial axes');
+  if (!isOfKind('count', channels))
+    refuse(layer, x, `${which} channels are a positive integer, got ${shown(channels)}`);
   if (Number.isInteger(channels / groups)) return channels / groups;
   return refuse(layer, x, `${channels} ${which} channels are not divisible by ${groups} groups`);
 }
@@ -70,7 +74,7 @@ function paddingOf(layer: string, x: Tensor, options: ConvLayerOptions, rank: nu
   if (padding === 'valid') return sides(0, rank);
   if (padding !== 'same') {
     if (typeof padding === 'string') {
-      refuse(layer, x, `padding must be numbers, "same" or "valid", got ${JSON.stringify(padding)}`);
+      refuse(layer, x, `padding must be numbers, "same" or "valid", got ${shown(padding)}`);
     }
     requirePerAxis(layer, x, { padding });
     return sides(padding, rank);
@@ -114,11 +118,7 @@ const convLayer =
       const { kernel, stride, dilation, groups = 1, paddingMode = 'zeros' } = options;
       requirePerAxis(layer, x, { kernel, stride, dilation });
       if (paddingMode !== 'zeros' && !Object.hasOwn(padModes, paddingMode)) {
-        refuse(
-          layer,
-          x,
-          `paddingMode must be zeros, reflect, replicate or circular, got ${JSON.stringify(paddingMode)}`,
-        );
+        refuse(layer, x, `paddingMode must be zeros, reflect, replicate or circular, got ${shown(paddingMode)}`);
       }
       const padding = paddingOf(layer, x, options, rank);
       // What can be refused comes before the parameters: a layer that is asked for again must not find its own.
@@ -136,7 +136,7 @@ const convTransposeLayer =
       const { kernel, stride, dilation, groups = 1, padding, outputPadding, paddingMode = 'zeros' } = options;
       requirePerAxis(layer, x, { kernel, stride, dilation, padding, outputPadding });
       if (paddingMode !== 'zeros') {
-        refuse(layer, x, `paddingMode must be zeros, got ${JSON.stringify(paddingMode)}`);
+        refuse(layer, x, `paddingMode must be zeros, got ${shown(paddingMode)}`);
       }
       const outside = perGroup(layer, x, outChannels, groups, 'output');
       const channels = [x.shape[1] ?? refuse(layer, x, 'takes [N, C] and spatial axes'), outside];

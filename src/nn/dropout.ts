@@ -1,3 +1,4 @@
+import { shown } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { dropout as drop, type DropoutOptions as OpOptions } from '../ops/dropout.ts';
 import { mul } from '../ops/elementwise.ts';
@@ -30,7 +31,8 @@ export function dropoutOf(layer: string, x: Tensor, { p = 0.5, axis = 0 }: Dropo
   if (samples === undefined) return { ratio: p, axis: null };
   const size = x.shape[axis! < 0 ? axis! + x.rank : axis!];
   if (size === undefined || size % samples !== 0) {
-    const what = size === undefined ? `there is no axis ${axis}` : `axis ${axis} does not hold ${samples} samples`;
+    const what =
+      size === undefined ? `there is no axis ${shown(axis)}` : `axis ${shown(axis)} does not hold ${samples} samples`;
     refuse(layer, x, what, '{ axis } names the axis of the samples; { axis: null } is for what is not batched');
   }
   return { ratio: p, axis, samples };

@@ -9,7 +9,7 @@ import { detach } from '../ops/detach.ts';
 import { gather } from '../ops/gather.ts';
 import { unsqueeze } from '../ops/shape.ts';
 import { refuse, requireTensor } from './refuse.ts';
-import { type LayerOptions, scoped } from './scope.ts';
+import { kindOfOptionProblem, type LayerOptions, scoped } from './scope.ts';
 
 export interface EmbeddingTable extends LayerOptions {
   readonly rows: number;
@@ -40,10 +40,11 @@ export function embeddingWeight(graph: Graph, options: EmbeddingTable): Tensor {
       remedy: 'embeddingWeight(x.graph, { rows, dim })',
     });
   }
-  const problem = optionProblem(options, tableOptions satisfies OptionNames<EmbeddingTable>);
+  const problem =
+    optionProblem(options, tableOptions satisfies OptionNames<EmbeddingTable>) ?? kindOfOptionProblem(options);
   if (problem) {
     throw new GraphError('layer-options', `embeddingWeight: ${problem.text}${callerLine()}`, {
-      fields: { layer: 'embeddingWeight', unknown: problem.unknown },
+      fields: { layer: 'embeddingWeight', unknown: 'unknown' in problem ? problem.unknown : [] },
       remedy: problem.remedy,
     });
   }

@@ -1,4 +1,5 @@
 /** Normalisations of each sample by itself: how the batch is cut changes nothing. */
+import { shown } from '../core/options.ts';
 import { elementCount, formatShape, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import type { ParameterInit } from '../graph/source.ts';
@@ -71,7 +72,7 @@ export const groupNorm = (x: Tensor, numGroups: number, options: ChannelNormOpti
     const { eps, affine = true } = options;
     const channels = x.shape[1] ?? refuse('groupNorm', x, 'takes [N, C, …]');
     if (!Number.isInteger(numGroups) || numGroups < 1 || channels % numGroups !== 0) {
-      refuse('groupNorm', x, `${channels} channels do not make ${numGroups} groups`);
+      refuse('groupNorm', x, `${channels} channels do not make ${shown(numGroups)} groups`);
     }
     const [weight, bias] = affine ? channelAffine(x, options) : [];
     return normalizeGroups(x, numGroups, weight, bias, { eps });

@@ -2,8 +2,11 @@
  * Recurrent layers, stacked and in both directions as PyTorch's LSTM, GRU and RNN: `weight_ih_l0`, `weight_hh_l0`,
  * `bias_ih_l0`, `bias_hh_l0` of the first layer, with `_reverse` behind those of the other direction.
  */
+
 import { GraphError } from '../core/errors.ts';
+import { isOfKind } from '../core/kinds.ts';
 import type { OptionNames } from '../core/options.ts';
+import { shown } from '../core/options.ts';
 import { formatShape, formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
@@ -12,6 +15,7 @@ import * as ops from '../ops/recurrent.ts';
 import type { RnnActivation } from '../ops/rnn-scan.ts';
 import { concat, reshape, slice, transpose } from '../ops/shape.ts';
 import type { Layer } from './compose.ts';
+import { MOST_LAYERS } from './models/config.ts';
 import { type LayerOptions, scoped } from './scope.ts';
 
 export interface RecurrentLayerOptions extends LayerOptions {
@@ -78,7 +82,7 @@ export function lstm(
     4,
     options,
     lstmOptions,
-    [options.h0, options.c0],
+    [options?.h0, options?.c0],
     (y, weights, run) => ops.lstm(y, weights, { ...run, c0: cell(run.at) }),
   );
   return { output, hN: states(runs.map((r) => r.hN)), cN: states(runs.map((r) => r.cN)) };
@@ -86,14 +90,14 @@ export function lstm(
 
 /** Gated recurrent unit (PyTorch GRU); gates in its order r, z, n. */
 export function gru(x: Tensor, hiddenSize: number, options: RecurrentLayerOptions = {}): RecurrentLayerResult {
-  const { output, runs } = layers('gru', x, hiddenSize, 3, options, layerOptions, [options.h0], ops.gru);
+  const { output, runs } = layers('gru', x, hiddenSize, 3, options, layerOptions, [options?.h0], ops.gru);
   return { output, hN: states(runs.map((r) => r.hN)) };
 }
 
 /** Plain recurrent layer (PyTorch RNN). */
 export function rnn(x: Tensor, hiddenSize: number, options: RnnLayerOptions = {}): RecurrentLayerResult {
-  const { nonlinearity: activation = 'tanh' } = options;
-  const { output, runs } = layers('rnn', x, hiddenSize, 1, options, rnnOptions, [options.h0], (y, weights, run) =>
+  const { nonlinearity: activation = 'tanh' } = options ?? {};
+  const { output, runs } = layers('rnn', x, hiddenSize, 1, options, rnnOptions, [options?.h0], (y, weights, run) =>
     ops.rnn(y, weights, { ...run, activation }),
   );
   return { output, hN: states(runs.map((r) => r.hN)) };
@@ -167,8 +171,9 @@ function check(
     });
   };
   if (x.rank !== 3) refuse(`x must be [T, N, I], or [N, T, I] with batchFirst, got ${formatShape(x.shape)}`);
-  if (!Number.isInteger(size) || size < 1) refuse(`the hidden size must be a positive integer, got ${size}`);
-  if (!Number.isInteger(numLayers) || numLayers < 1) refuse(`numLayers must be a positive integer, got ${numLayers}`);
+  if (!Number.isInteger(size) || size < 1) refuse(`the hidden size must be a positive integer, got ${shown(size)}`);
+  if (!isOfKind('count', numLayers)) refuse(`numLayers must be a positive integer, got ${shown(numLayers)}`);
+  if (numLayers > MOST_LAYERS) refuse(`numLayers must be at most ${MOST_LAYERS}, got ${numLayers}`);
   initial.forEach((t, i) => {
     if (t && !sameShape(t.shape, state)) {
       refuse(`${['h0', 'c0'][i]} must have the shape ${formatShape(state)}, got ${formatShape(t.shape)}`);

@@ -1,4 +1,5 @@
 import { GraphError } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import { formatType } from '../core/types.ts';
 import { shownTensor, Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
@@ -14,7 +15,7 @@ export function refuse(layer: string, x: Tensor, reason: string, remedy?: string
 /** Refuses a number that is not in [0, 1]. */
 export function requireShare(layer: string, x: Tensor, option: string, value: number): void {
   if (!(typeof value === 'number' && value >= 0 && value <= 1)) {
-    refuse(layer, x, `${option} must lie between 0 and 1, got ${value}`);
+    refuse(layer, x, `${option} must lie between 0 and 1, got ${shown(value)}`);
   }
 }
 

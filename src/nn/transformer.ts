@@ -1,10 +1,12 @@
-import type { OptionNames } from '../core/options.ts';
+import { isOfKind } from '../core/kinds.ts';
+import { type OptionNames, shown } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { add, gelu, relu } from '../ops/elementwise.ts';
 import { type AttentionMasks, type AttentionOptions, multiheadAttention } from './attention.ts';
 import type { Layer } from './compose.ts';
 import { dropout } from './dropout.ts';
 import { linear } from './linear.ts';
+import { MOST_LAYERS } from './models/config.ts';
 import { layerNorm } from './norm.ts';
 import { refuse } from './refuse.ts';
 import { type LayerOptions, scoped } from './scope.ts';
@@ -183,9 +185,8 @@ function stack<O extends TransformerLayerOptions>(
 ): Tensor {
   return scoped(kind, x, options, names, () => {
     const { numLayers, norm = false, ...each } = options;
-    if (!Number.isInteger(numLayers) || numLayers < 1) {
-      refuse(kind, x, `numLayers must be a positive integer, got ${numLayers}`);
-    }
+    if (!isOfKind('count', numLayers)) refuse(kind, x, `numLayers must be a positive integer, got ${shown(numLayers)}`);
+    if (numLayers > MOST_LAYERS) refuse(kind, x, `numLayers must be at most ${MOST_LAYERS}, got ${numLayers}`);
     let h = x;
     for (let i = 0; i < numLayers; i++) h = layer(h, { ...(each as unknown as O), name: `layers.${i}` });
     return norm ? layerNorm(h, { eps: options.layerNormEps, name: 'norm' }) : h;

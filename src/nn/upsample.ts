@@ -1,3 +1,4 @@
+import { shown } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { type ResizeOptions, resize } from '../ops/resize.ts';
 import { type PerAxis, perAxis } from '../ops/window.ts';
@@ -35,7 +36,7 @@ export function upsample(x: Tensor, options: UpsampleOptions): Tensor {
   if (rank < 1 || rank > 3) refuse('upsample', x, 'takes [N, C] and one to three spatial axes');
   const how = Object.hasOwn(modes, mode)
     ? modes[mode]
-    : refuse('upsample', x, `mode must be one of ${Object.keys(modes).join(', ')}, got ${JSON.stringify(mode)}`);
+    : refuse('upsample', x, `mode must be one of ${Object.keys(modes).join(', ')}, got ${shown(mode)}`);
   if (how.axes !== undefined && how.axes !== rank) {
     refuse('upsample', x, `mode ${mode} is for ${how.axes} spatial ${how.axes === 1 ? 'axis' : 'axes'}, x has ${rank}`);
   }

@@ -1,8 +1,10 @@
 /** Pooling that is told the size of its output instead of its windows. */
+
 import { GraphError } from '../core/errors.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
 import { avgPool } from './avg-pool.ts';
+import { MOST_PLACES } from './axes.ts';
 import { maxPool } from './max-pool.ts';
 import type { PoolAttrs } from './pool-windows.ts';
 import { mean } from './reduce.ts';
@@ -44,11 +46,16 @@ function evenly(cuts: readonly (readonly (readonly [start: number, end: number])
 function cutsFor(x: Tensor, size: PerAxis, rank: number) {
   const to = perAxis(size, rank);
   const from = x.shape.slice(2);
-  if (from.length !== rank || to.length !== rank || !to.every((n) => Number.isInteger(n) && n >= 1)) {
+  if (
+    from.length !== rank ||
+    to.length !== rank ||
+    !to.every((n) => Number.isInteger(n) && n >= 1 && n <= MOST_PLACES)
+  ) {
     const what = `${rank} spatial axes and as many positive output sizes`;
     throw new GraphError(
       'adaptive-pool',
       `adaptive pooling of ${x} to [${to.join(', ')}]: takes ${what}${callerLine()}`,
+      { remedy: rank === 1 ? '[4]' : `[${new Array(rank).fill(4).join(', ')}]` },
     );
   }
   return from.map((n, axis) => cutsOf(n, to[axis]!));

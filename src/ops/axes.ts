@@ -1,6 +1,9 @@
 import type { Shape } from '../core/types.ts';
 import { TypeRuleError } from '../graph/op-record.ts';
 
+/** Of an axis for which a list is made place by place. More would not end. */
+export const MOST_PLACES = 2 ** 24;
+
 /** A non-negative axis; out of range it stays as it is, for the type rule to refuse. */
 export const normalAxis = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 

@@ -1,5 +1,8 @@
+import { GraphError } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
 import type { Attrs, OpRecord } from '../graph/op-record.ts';
+import { callerLine } from '../graph/source-line.ts';
 
 /** Fixes a record's attribute type; the records of all ops are gathered in `ops/index.ts`. */
 export const defineOp = <A extends Attrs>(record: OpRecord<A>): OpRecord<A> => record;
@@ -10,7 +13,11 @@ export type Operand = Tensor | number;
 /** The graph of the first tensor among operands. */
 export function graphOf(...operands: Operand[]) {
   const tensor = operands.find((o) => typeof o !== 'number');
-  if (tensor === undefined || typeof tensor === 'number') throw new TypeError('at least one operand must be a tensor');
+  if (tensor === undefined || typeof tensor === 'number') {
+    throw new GraphError('no-tensor', `at least one operand must be a tensor, got ${shown(operands)}${callerLine()}`, {
+      remedy: 'graph.scalar(1) makes a tensor of a number',
+    });
+  }
   return tensor.graph;
 }
 

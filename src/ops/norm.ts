@@ -306,7 +306,10 @@ function normalizeRows(
     throw new GraphError(
       'type-rule',
       `layerNorm: ${name} must have the shape ${formatShape(inner)}, got ${formatShape(t.shape)}${callerLine()}`,
-      { fields: { op: layerNormOp.name, shapes: [x.shape, t.shape] } },
+      {
+        fields: { op: layerNormOp.name, shapes: [x.shape, t.shape] },
+        remedy: `give ${name} the shape ${formatShape(inner)}`,
+      },
     );
   };
   const rows = reshape(x, [...outer, ...joined]);

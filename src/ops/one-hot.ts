@@ -1,6 +1,7 @@
 import type { Graph, Tensor } from '../graph/graph.ts';
-import { normalAxis } from './axes.ts';
+import { MOST_PLACES, normalAxis } from './axes.ts';
 import { cast, equal, or } from './compare.ts';
+import { refuseOptions } from './options.ts';
 import { reshape, unsqueeze } from './shape.ts';
 
 export interface OneHotOptions {
@@ -12,6 +13,10 @@ export interface OneHotOptions {
 
 /** bool of shape [A…, depth, B…]: true at the class of each i32 index, nowhere for an index outside −depth … depth − 1. */
 export function oneHotMask(indices: Tensor, { depth, axis = -1 }: OneHotOptions): Tensor {
+  if (!Number.isInteger(depth) || depth < 1 || depth > MOST_PLACES) {
+    const expected = `depth must be a positive integer, at most ${MOST_PLACES}`;
+    refuseOptions('oneHot', indices, `${expected}, got ${depth}`, 'depth: 10');
+  }
   const at = normalAxis(axis, indices.rank + 1);
   const column = unsqueeze(indices, { axes: at });
   const classes = (from: number) =>

@@ -36,5 +36,5 @@ export const wordsOf = <W extends string>(words: Readonly<Record<W, true>>): rea
 /** Throws GraphError for an option that is none of the words it can be. */
 export function requireWord(op: string, x: Tensor, name: string, value: string, words: readonly string[]): void {
   if (words.includes(value)) return;
-  refuseOptions(op, x, `${name} must be ${words.join(' or ')}, got ${value}`, `${name}: '${words[0]}'`);
+  refuseOptions(op, x, `${name} must be ${words.join(' or ')}, got ${String(value)}`, `${name}: '${words[0]}'`);
 }

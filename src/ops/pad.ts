@@ -128,6 +128,7 @@ export function pad(
     if (!(axis >= 0 && axis < x.rank)) {
       throw new GraphError('pad-axis', `pad: axis ${key} is out of range for rank ${x.rank}${callerLine()}`, {
         fields: { axis: key, shape: x.shape },
+        remedy: 'pad(x, { [-1]: [1, 1] })',
       });
     }
     before[axis] = front;

@@ -419,7 +419,8 @@ function checked(op: string, f: Call, known: Known, operands: Operands): Call {
         requireOptionKinds(op, tensorAmong(args), arg as object);
       }
     }
-    return f(...args);
+    const x = tensorAmong(args);
+    return x ? x.graph.whole(() => f(...args)) : f(...args);
   };
   return Object.defineProperties(call, { name: { value: op }, length: { value: f.length } });
 }

@@ -2,7 +2,7 @@ import { GraphError } from '../core/errors.ts';
 import { elementCount } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { callerLine } from '../graph/source-line.ts';
-import { normalAxis } from './axes.ts';
+import { MOST_PLACES, normalAxis } from './axes.ts';
 import { add } from './binary.ts';
 import { indexMap } from './broadcast.ts';
 import { requireWord, wordsOf } from './options.ts';
@@ -83,6 +83,7 @@ function targetsOf(x: Tensor, axes: readonly number[], options: ResizeOptions): 
   if (!list || (scales && sizes)) return refuse(x, 'takes either scales or sizes');
   if (list.length !== axes.length) return refuse(x, `${list.length} numbers for ${axes.length} axes`);
   if (!list.every((v) => v > 0 && Number.isFinite(v))) return refuse(x, `[${list.join(', ')}] must be positive`);
+  if (list.some((v) => v > MOST_PLACES)) return refuse(x, `[${list.join(', ')}]: at most ${MOST_PLACES}`);
   const from = axes.map((axis) => x.shape[axis]!);
   if (scales) return scales.map((scale, i) => scaled(from[i]!, scale));
   if (!list.every(Number.isInteger)) return refuse(x, `sizes [${list.join(', ')}] must be integers`);

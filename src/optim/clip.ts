@@ -1,4 +1,5 @@
 import { UsageError } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import type { Node, Tensor } from '../graph/graph.ts';
 import { clipFactor } from '../ops/clip-factor.ts';
 import { concat, reshape } from '../ops/shape.ts';
@@ -21,8 +22,8 @@ export interface ClipConfig {
  * norm is not a positive number.
  */
 export function clippingFactor(squares: readonly Tensor[], { globalNorm }: ClipConfig, at: Node): Tensor {
-  if (!(globalNorm > 0 && Number.isFinite(globalNorm))) {
-    throw new UsageError('clip-norm', `clip: globalNorm must be a positive number, got ${globalNorm}`, {
+  if (!(Number.isFinite(globalNorm) && globalNorm > 0)) {
+    throw new UsageError('clip-norm', `clip: globalNorm must be a positive number, got ${shown(globalNorm)}`, {
       fields: { globalNorm },
       remedy: '--clip.globalNorm 1',
     });

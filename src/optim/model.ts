@@ -1,5 +1,6 @@
 import type { Contribution } from '../autodiff/backward.ts';
 import { GraphError } from '../core/errors.ts';
+import { requireArgument } from '../core/options.ts';
 import type { Graph, GraphMode, Node, Tensor } from '../graph/graph.ts';
 
 /**
@@ -16,6 +17,18 @@ export interface Model {
 
 /** The model's graph for some batch size: for names, and for all that does not depend on the batch. */
 export const someGraph = (model: Model, mode?: ModelMode): Graph => built(model, model.ownBatch ?? 1, mode).graph;
+
+/** Throws UsageError for what is no model where the function `what` takes one. */
+export function requireModel(what: string, model: unknown): asserts model is Model {
+  const isModel = typeof (model as Partial<Model> | null | undefined)?.build === 'function';
+  requireArgument(
+    what,
+    isModel,
+    'a model, { name, build(samples) }',
+    model,
+    "nn.models.modelOf({ kind: 'lenet', size: 28, classes: 10 })",
+  );
+}
 
 /** What `build` returns. Throws GraphError where a function in JavaScript returns something else. */
 function built(model: Model, batch: number, mode: ModelMode | undefined): ModelGraph {

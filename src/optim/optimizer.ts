@@ -1,5 +1,5 @@
 import { UsageError } from '../core/errors.ts';
-import { requireArgument } from '../core/options.ts';
+import { checkOptions, requireArgument } from '../core/options.ts';
 import { object, parse } from '../core/schema.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
 import type { UpdateScalars } from '../ops/update-record.ts';
@@ -59,9 +59,11 @@ export function makeOptimizer(config: OptimizerConfig, options: OptimizerOptions
   const isLeftOut = config === undefined || (isRecord(config) && !('kind' in config));
   requireArgument('makeOptimizer', !isLeftOut, 'the kind and its settings', config, "{ kind: 'sgd', lr: 0.1 }");
   parse(checked, { optimizer: config }, 'makeOptimizer');
+  checkOptions('makeOptimizer', options, { cyclesMomentum: 'flag' });
   const cyclesMomentum = options.cyclesMomentum ?? false;
   const rule = ruleOf(config, cyclesMomentum);
-  const { kind, noDecay = [], weightDecay: ownDecay = rule.weightDecay } = config;
+  const { kind, weightDecay: ownDecay = rule.weightDecay } = config;
+  const noDecay = config.noDecay ?? [];
   return {
     config,
     settings: { kind, ...rule.settings, weightDecay: ownDecay, noDecay: [...noDecay].sort() },
@@ -117,3 +119,11 @@ const noMomentum = (kind: OptimizerKind, cyclesMomentum: boolean): UsageError =>
           : 'leave the momentum of the step out',
     },
   );
+
+/** Throws UsageError for what is no optimizer; there may be none. */
+export function requireOptimizer(what: string, optimizer: unknown): void {
+  if (optimizer === undefined) return;
+  const { config, hyper, update } = (optimizer ?? {}) as Partial<Optimizer>;
+  const isOne = isRecord(config) && typeof hyper === 'function' && typeof update === 'function';
+  requireArgument(what, isOne, 'what makeOptimizer returns', optimizer, "makeOptimizer({ kind: 'sgd', lr: 0.1 })");
+}

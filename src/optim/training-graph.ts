@@ -1,11 +1,12 @@
 import { backward, type Contribution } from '../autodiff/backward.ts';
 import { GraphError, UsageError } from '../core/errors.ts';
-import { shown } from '../core/options.ts';
+import { requireKinds, shown } from '../core/options.ts';
 import { allocate } from '../core/types.ts';
 import { type Graph, type Node, shownTensor, Tensor } from '../graph/graph.ts';
 import { mergeCommonSubexpressions } from '../graph/passes/common-subexpressions.ts';
 import { foldConstants } from '../graph/passes/constant-folding.ts';
 import { eliminateDeadCode } from '../graph/passes/dead-code.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { isForward, isStepValue } from '../graph/values.ts';
 import { verify } from '../graph/verify.ts';
 import { accumulate } from '../ops/accumulate.ts';
@@ -18,6 +19,7 @@ import { type ClipConfig, clippingFactor } from './clip.ts';
 import { declareMicrobatchSquares } from './microbatch-squares.ts';
 import type { ModelGraph, Total } from './model.ts';
 import type { Optimizer } from './optimizer.ts';
+import { requireOptimizer } from './optimizer.ts';
 
 export interface L2Penalty {
   readonly lambda: number;
@@ -55,8 +57,9 @@ const noObjective = (): GraphError =>
     remedy: "objective: [{ loss: losses.crossEntropy(logits, 'y'), weight: 1 }]",
   });
 
-/** A term of the objective, weight·loss. Throws GraphError where it is none. */
-function termOf({ loss, weight }: ModelGraph['objective'][number], at: number): Tensor {
+/** Throws GraphError for what is no term of an objective. */
+function requireTerm(term: ModelGraph['objective'][number], at: number): void {
+  const { loss, weight } = (term ?? {}) as Partial<typeof term>;
   if (!(loss instanceof Tensor) || loss.rank !== 0 || loss.dtype !== 'f32') {
     throw new GraphError('objective-scalar', `objective.${at}.loss must be f32[] and is ${shownTensor(loss)}`, {
       fields: { term: at },
@@ -69,8 +72,10 @@ function termOf({ loss, weight }: ModelGraph['objective'][number], at: number): 
       remedy: 'weight: 1',
     });
   }
-  return weight === 1 ? loss : mul(loss, weight);
 }
+
+/** A term of the objective, weight·loss. */
+const termOf = ({ loss, weight }: ModelGraph['objective'][number]): Tensor => (weight === 1 ? loss : mul(loss, weight));
 
 /**
  * Forward, backward and update as one graph.
@@ -84,8 +89,12 @@ function termOf({ loss, weight }: ModelGraph['objective'][number], at: number): 
  * not by the partition: this is what keeps the bits when tied weights are cut apart.
  */
 export function buildTrainingGraph(built: ModelGraph, options: TrainingGraphOptions = {}): Graph {
+  requireGraph('buildTrainingGraph', built?.graph);
+  requireKinds('buildTrainingGraph', { objective: ['list', built.objective], options: ['record', options] });
+  requireOptimizer('buildTrainingGraph', options.optimizer);
   const model = inBatchNormMode(built, options.batchNorm ?? 'micro');
   const { graph, objective } = model;
+  objective.forEach(requireTerm);
   const outputs = [...graph.outputs];
   graph.outputs.clear();
   fetchForward(graph, outputs, options.fetch ?? {});

@@ -1,6 +1,8 @@
+import { requireArgument, requireKinds } from '../core/options.ts';
 import { transferSeconds } from '../cost/analytic.ts';
 import { analyticCosts, type CostModel, slowestLink } from '../cost/model.ts';
 import type { Graph } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { type Chain, type ChainCut, cutChain, type Room } from './chain.ts';
 import type { Balance, Partition } from './partition.ts';
 import { cutSharedChain, type SharedChainCut } from './shared-chain.ts';
@@ -46,6 +48,10 @@ export interface BalanceOptions {
  * proved where the search comes to its end (`shared-chain.ts`). No stage is empty.
  */
 export function partitionByBalance(graph: Graph, balance: Balance, options: BalanceOptions): Partition {
+  requireGraph('partitionByBalance', graph);
+  const isKnown = balance === 'time' || balance === 'memory' || balance === 'parameters';
+  requireArgument('partitionByBalance', isKnown, "'time', 'memory' or 'parameters'", balance, "'time'");
+  requireKinds('partitionByBalance', { options: ['record', options] });
   const started = performance.now();
   const chainOf = { time: timeChain, memory: memoryChain, parameters: parameterChain }[balance];
   const description = chainUnits(graph, options.costs);

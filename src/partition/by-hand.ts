@@ -1,5 +1,7 @@
 import { joinProblems, nearest, PlanError, UsageError } from '../core/errors.ts';
+import { requireKinds, shown } from '../core/options.ts';
 import type { Graph, Node } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { convexStages, type PlacedPartition } from './convex.ts';
 import type { Partition } from './partition.ts';
 import { forwardNodes, stageMap } from './stage-of.ts';
@@ -9,6 +11,8 @@ import { forwardNodes, stageMap } from './stage-of.ts';
  * a layer's (`block.1`; of an ONNX file also `/block.1`), or a pattern of either in which `*` stands for any characters.
  */
 export function partitionByCuts(graph: Graph, cuts: readonly string[]): Partition {
+  requireGraph('partitionByCuts', graph);
+  requireKinds('partitionByCuts', { cuts: ['texts', cuts] });
   const nodes = forwardNodes(graph);
   checkCount(nodes, cuts.length + 1);
   const at = cuts.map((name) => ({ name, index: nodes.findIndex(matcher(name)) }));
@@ -39,15 +43,18 @@ export function partitionByCuts(graph: Graph, cuts: readonly string[]): Partitio
  * order, or, where that is out of its inputs' or its users' order, the nearest stage that is not.
  */
 export function partitionByStages(graph: Graph, patterns: Readonly<Record<string, number>>): Partition {
+  requireGraph('partitionByStages', graph);
+  requireKinds('partitionByStages', { patterns: ['record', patterns] });
   const nodes = forwardNodes(graph);
   const rules = Object.entries(patterns).map(([pattern, stage]) => ({ pattern, stage, matches: matcher(pattern) }));
   const wrong = rules.find((r) => !Number.isInteger(r.stage) || r.stage < 0);
   if (wrong) {
     throw new UsageError(
       'partition-bad-stage',
-      `stage of ${wrong.pattern} is ${wrong.stage}: it must be a whole number from 0`,
+      `stage of ${wrong.pattern} is ${shown(wrong.stage)}: it must be a whole number from 0`,
       {
         fields: { pattern: wrong.pattern, stage: wrong.stage },
+        remedy: '{"stages": {"*": 0}}',
       },
     );
   }
@@ -69,6 +76,8 @@ export function partitionByStages(graph: Graph, patterns: Readonly<Record<string
  * it in graph order (before the first: with the first). The stages follow from the devices (`convexStages`).
  */
 export function partitionByDevices(graph: Graph, patterns: Readonly<Record<string, number>>): PlacedPartition {
+  requireGraph('partitionByDevices', graph);
+  requireKinds('partitionByDevices', { patterns: ['record', patterns] });
   const nodes = forwardNodes(graph);
   const rules = Object.entries(patterns).map(([pattern, device]) => ({ pattern, device, matches: matcher(pattern) }));
   const wrong = rules.find((r) => !Number.isInteger(r.device) || r.device < 0);
@@ -76,7 +85,7 @@ export function partitionByDevices(graph: Graph, patterns: Readonly<Record<strin
     throw new UsageError(
       'partition-bad-device',
       wrong
-        ? `device of ${wrong.pattern} is ${wrong.device}: it must be a whole number from 0`
+        ? `device of ${wrong.pattern} is ${shown(wrong.device)}: it must be a whole number from 0`
         : 'devices names no node: it must give a device to one pattern at least',
       { fields: wrong ? { pattern: wrong.pattern, device: wrong.device } : {}, remedy: '{"devices": {"*": 0}}' },
     );

@@ -1,4 +1,6 @@
+import { requireKinds } from '../core/options.ts';
 import type { Graph } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import type { Partition } from './partition.ts';
 import { forwardNodes } from './stage-of.ts';
 
@@ -7,6 +9,8 @@ import { forwardNodes } from './stage-of.ts';
  * one). undefined where there are fewer layers than stages.
  */
 export function partitionByLayers(graph: Graph, stages: number): Partition | undefined {
+  requireGraph('partitionByLayers', graph);
+  requireKinds('partitionByLayers', { stages: ['count', stages] });
   const nodes = forwardNodes(graph);
   const starts = layerStarts(nodes.map((n) => n.name));
   if (starts.length < stages) return undefined;

@@ -9,6 +9,7 @@
  *
  *     Σ weight[i … j − 1] / speed  +  crossing[i] + crossing[j]  +  inFlight · Σ held values that the stage reads, each once
  */
+import { requireKinds } from '../core/options.ts';
 export interface Chain {
   /** Additive load of each unit. */
   readonly weight: readonly number[];
@@ -44,12 +45,22 @@ export interface ChainCut {
   readonly objective: number;
 }
 
+/** Throws UsageError for a chain without weights, or numbers of stages that are none. */
+function requireChain(chain: Chain, stages: { readonly most?: number; readonly exactly?: number }): void {
+  requireKinds('cutChain', { chain: ['record', chain], 'chain.weight': ['numbers', chain?.weight] });
+  requireKinds('cutChain', {
+    stages: ['record', stages],
+    'most or exactly': ['number', stages?.most ?? stages?.exactly],
+  });
+}
+
 /**
  * The best cut into at most `most` stages (never more than units), or into exactly `exactly`. Fewer stages than allowed
  * are used only where that is strictly better, which it can be: a cut loads both its neighbours, and the microbatches in
  * flight may grow with the stages.
  */
 export function cutChain(chain: Chain, stages: { readonly most: number } | { readonly exactly: number }): ChainCut {
+  requireChain(chain, stages);
   const n = chain.weight.length;
   if (n === 0) return { cuts: [], loads: [], objective: 0 };
   const wanted = Math.max(1, Math.min(n, 'most' in stages ? stages.most : stages.exactly));

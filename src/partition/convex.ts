@@ -1,5 +1,7 @@
 import { GraphError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import type { Graph, Node } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import type { Partition } from './partition.ts';
 import { forwardNodes } from './stage-of.ts';
 
@@ -19,6 +21,8 @@ export interface PlacedPartition {
  * over the next device, by the bound of what is left, decides; it is optimal wherever it meets the bound.
  */
 export function convexStages(graph: Graph, deviceOf: (node: Node) => number): PlacedPartition {
+  requireGraph('convexStages', graph);
+  requireKinds('convexStages', { deviceOf: ['function', deviceOf] });
   const nodes = forwardNodes(graph);
   const index = new Map(nodes.map((n, i) => [n, i]));
   const problem = new Colours(

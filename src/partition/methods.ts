@@ -1,4 +1,5 @@
 import { nearest, PlanError, UsageError } from '../core/errors.ts';
+import { checkOptions, type OptionNames } from '../core/options.ts';
 import { autoMethod } from './auto.ts';
 import { blockPartition } from './baselines/block-partition.ts';
 import { byParameters } from './baselines/by-parameters.ts';
@@ -13,6 +14,7 @@ import { ordersMethod } from './orders.ts';
 import { evaluatePlacement, workOn } from './placement-load.ts';
 import type { MethodOptions, PlacementMethod } from './placement-method.ts';
 import type { Placement, PlacementOptions, PlacementProblem } from './problem.ts';
+import { requireProblem } from './problem.ts';
 
 /** By name, in the order of the help. */
 export const placementMethods: readonly PlacementMethod[] = [
@@ -35,11 +37,27 @@ export interface SolveOptions extends PlacementOptions {
   readonly start?: readonly number[];
 }
 
+const solveNames: OptionNames<SolveOptions> = {
+  method: 'text',
+  start: 'numbers',
+  contiguous: 'flag',
+  timeLimitSeconds: 'notNegative',
+  gap: 'notNegative',
+  seed: 'index',
+  signal: 'signal',
+};
+
+function checkAsked(what: string, problem: PlacementProblem, options: SolveOptions): void {
+  requireProblem(what, problem);
+  checkOptions(what, options, solveNames);
+}
+
 /** Seconds without a limit of one's own: a minute, or where the solver cannot take part and a proof is far, less. */
 export const defaultTimeLimit = (problem: PlacementProblem): number => (fitsSolver(problem) ? 60 : 18);
 
 /** Places the parts of a problem on its devices. A method that finds no legal placement is a `PlanError`. */
 export async function solvePlacement(problem: PlacementProblem, options: SolveOptions = {}): Promise<Placement> {
+  checkAsked('solvePlacement', problem, options);
   const deadline = performance.now() + (options.timeLimitSeconds ?? defaultTimeLimit(problem)) * 1000;
   const placement = await tryPlacement(problem, options);
   if (placement) return placement;
@@ -51,6 +69,7 @@ export async function tryPlacement(
   problem: PlacementProblem,
   options: SolveOptions = {},
 ): Promise<Placement | undefined> {
+  checkAsked('tryPlacement', problem, options);
   const started = performance.now();
   const { contiguous = true, timeLimitSeconds = defaultTimeLimit(problem), seed = 0, gap, start, signal } = options;
   const method = methodNamed(options.method ?? 'auto');

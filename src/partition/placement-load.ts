@@ -1,4 +1,6 @@
+import { checkOptions, requireKinds } from '../core/options.ts';
 import type { Part, PlacementDevice, PlacementProblem } from './problem.ts';
+import { requirePlacement, requireProblem } from './problem.ts';
 
 /**
  * What a placement costs: the one evaluator that every method answers to.
@@ -57,6 +59,8 @@ export function evaluatePlacement(
   deviceOf: readonly number[],
   options: { readonly contiguous?: boolean } = {},
 ): Evaluation {
+  requireProblem('evaluatePlacement', problem);
+  checkOptions('evaluatePlacement', options, { contiguous: 'flag' });
   const state = new PlacementState(problem, deviceOf);
   const loads = problem.devices.map((_, d) => state.load(d));
   const bytes = problem.devices.map((_, d) => state.bytes(d));
@@ -126,6 +130,9 @@ export class PlacementState {
   readonly #out: Float64Array;
 
   constructor(problem: PlacementProblem, deviceOf: ArrayLike<number>) {
+    requireKinds('a placement', { parts: ['list', problem?.parts], devices: ['list', problem?.devices] });
+    requireKinds('a placement', { values: ['list', problem.values] });
+    requirePlacement(problem, deviceOf);
     const { parts, values, devices } = problem;
     this.problem = problem;
     this.deviceOf = Int32Array.from(deviceOf);

@@ -3,6 +3,8 @@
  * order that stages must keep. Built-in models, ONNX files and foreign graphs all become one; every partitioner of this
  * directory that is not specific to training graphs takes one and answers with a `Placement`.
  */
+import { isOfKind } from '../core/kinds.ts';
+import { requireArgument } from '../core/options.ts';
 export interface PlacementProblem {
   /** A part's number is its index. */
   readonly parts: readonly Part[];
@@ -91,5 +93,46 @@ export interface PlacementOptions {
 }
 
 /** (objective − bound) / objective. */
-export const gapOfPlacement = ({ objective, lowerBound }: Placement): number =>
-  objective > 0 ? (objective - lowerBound) / objective : 0;
+export function gapOfPlacement(placement: Placement): number {
+  const isPlacement = isOfKind('figure', placement?.objective);
+  requireArgument('gapOfPlacement', isPlacement, 'a placement', placement, 'await solvePlacement(problem)');
+  const { objective, lowerBound } = placement;
+  return objective > 0 ? (objective - lowerBound) / objective : 0;
+}
+
+/** Throws UsageError for what is no problem: parts with work and bytes, devices, and values and edges between the parts. */
+export function requireProblem(what: string, problem: unknown): asserts problem is PlacementProblem {
+  const { parts, values, edges, devices } = (problem ?? {}) as Partial<PlacementProblem>;
+  const remedy = 'see PlacementProblem, or trainingProblem(graph, options)';
+  const areLists = [parts, values, edges, devices].every(Array.isArray);
+  requireArgument(what, areLists, 'a problem with parts, values, edges and devices', problem, remedy);
+  const isPart = (part: unknown): boolean => isOfKind('index', part) && (part as number) < parts!.length;
+  const check = (key: string, at: number, isRight: boolean, expected: string, got: unknown): void => {
+    if (!isRight) requireArgument(what, false, `${expected} as ${key}.${at}`, got, remedy);
+  };
+  parts!.forEach((p, i) => {
+    const isOne = isOfKind('notNegative', p?.work) && isOfKind('notNegative', p.bytes);
+    check('parts', i, isOne, 'a part with work and bytes of 0 or more', p);
+  });
+  values!.forEach((v, i) => {
+    const isOne = isPart(v?.producer) && Array.isArray(v.consumers) && v.consumers.every(isPart);
+    check('values', i, isOne && isOfKind('notNegative', v.cost), 'a value between parts, with a cost of 0 or more', v);
+  });
+  edges!.forEach((e, i) => {
+    check('edges', i, Array.isArray(e) && e.length === 2 && e.every(isPart), 'two parts', e);
+  });
+  requireArgument(what, devices!.length > 0, 'one device or more', devices, remedy);
+  devices!.forEach((d, i) => {
+    const isOne = [d?.speed, d?.linkSpeed].every((v) => isOfKind('positive', v)) && isOfKind('notNegative', d.capacity);
+    check('devices', i, isOne, 'a device with speed, linkSpeed and capacity', d);
+  });
+}
+
+/** Throws UsageError for what is no place for every part. */
+export function requirePlacement({ parts, devices }: PlacementProblem, deviceOf: ArrayLike<number>): void {
+  const isPlace = (d: number): boolean => isOfKind('index', d) && d < devices.length;
+  const isRight =
+    typeof deviceOf === 'object' && deviceOf?.length === parts.length && Array.from(deviceOf).every(isPlace);
+  const expected = `a device of ${devices.length} for each of ${parts.length} parts`;
+  requireArgument('a placement', isRight, expected, deviceOf, 'parts.map(() => 0)');
+}

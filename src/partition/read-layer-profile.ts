@@ -1,4 +1,5 @@
 import { FormatError, joinProblems, UsageError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import { circles } from './components.ts';
 import { assignmentBy, deviceList, type ForeignGraph, type ForeignRequest } from './foreign-graph.ts';
 import type { Part, Value } from './problem.ts';
@@ -22,6 +23,7 @@ export interface ProfileRequest extends ForeignRequest {
  * there: k − s of k stages.
  */
 export function readLayerProfile(text: string, where: string, request: ProfileRequest = {}): ForeignGraph {
+  requireKinds('readLayerProfile', { text: ['text', text], where: ['text', where] });
   if ((request.cpus ?? 0) > 0) {
     throw new UsageError('no-cpu-times', `${where}: a profile of layers has no times of a CPU`, {
       fields: { where, cpus: request.cpus },

@@ -1,5 +1,6 @@
 import { FormatError, joinProblems } from '../core/errors.ts';
 import { JsonError, parseJson } from '../core/json.ts';
+import { requireKinds } from '../core/options.ts';
 import { circles, components } from './components.ts';
 import type { ForeignGraph, ForeignRequest } from './foreign-graph.ts';
 import { assignmentBy, deviceList } from './foreign-graph.ts';
@@ -19,6 +20,7 @@ import type { Part, Value } from './problem.ts';
  * none of them backward, goes with that neighbour.
  */
 export function readOperatorGraph(text: string, where: string, request: ForeignRequest = {}): ForeignGraph {
+  requireKinds('readOperatorGraph', { text: ['text', text], where: ['text', where] });
   let json: unknown;
   try {
     json = parseJson(text);

@@ -1,11 +1,16 @@
 import { nearest, PlanError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { isForward, rootOf } from '../graph/values.ts';
 import { mirrored } from './fold.ts';
 import type { Partition } from './partition.ts';
 
 /** The graph's forward nodes in topological order: what a partition assigns. */
-export const forwardNodes = (graph: Graph): Node[] => graph.nodes.filter(isForward);
+export function forwardNodes(graph: Graph): Node[] {
+  requireGraph('forwardNodes', graph);
+  return graph.nodes.filter(isForward);
+}
 
 /**
  * The forward node that each node follows, by node id; undefined where there is none.
@@ -17,6 +22,7 @@ export const forwardNodes = (graph: Graph): Node[] => graph.nodes.filter(isForwa
  * - What is left (an op outside all of these) follows the latest of its inputs.
  */
 export function leaders(graph: Graph): (Node | undefined)[] {
+  requireGraph('leaders', graph);
   const leader = new Array<Node | undefined>(graph.nodes.length);
   const readers = firstForwardReaders(graph);
   for (const node of graph.nodes) if (node.source) leader[node.id] = readers.get(node.outputs[0]!);
@@ -61,6 +67,8 @@ export function stageMap(
   partition: Partition,
   options: { readonly fill?: boolean } = {},
 ): (node: Node) => number {
+  requireGraph('stageMap', graph);
+  requireKinds('stageMap', { partition: ['object', partition], options: ['record', options] });
   const assignment = options.fill ? filled(graph, partition.assignment) : partition.assignment;
   const missing = forwardNodes(graph).filter((n) => !Object.hasOwn(assignment, n.name));
   if (missing.length > 0) {

@@ -2,10 +2,13 @@
  * A training graph as a placement problem: its forward nodes with all that follows them are the parts, what passes between
  * them a microbatch, forward and backward, are the values.
  */
+
+import { requireKinds } from '../core/options.ts';
 import { byteSize } from '../core/types.ts';
 import { transferSeconds } from '../cost/analytic.ts';
 import { type CostModel, devicesOfLinks, nodeSeconds, slowestLink } from '../cost/model.ts';
 import type { Graph, Node } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { isForward, isStepValue, rootOf } from '../graph/values.ts';
 import { gatherHanging, together } from './gather.ts';
 import type { Part, PlacementDevice, PlacementProblem, Value } from './problem.ts';
@@ -44,6 +47,9 @@ export interface TrainingProblem {
  * it.
  */
 export function trainingProblem(graph: Graph, options: TrainingProblemOptions): TrainingProblem {
+  requireGraph('trainingProblem', graph);
+  requireKinds('trainingProblem', { options: ['record', options], devices: ['list', options?.devices] });
+  requireKinds('trainingProblem', { costs: ['object', options.costs] });
   const { costs, devices, microbatches: M } = options;
   const link = slowestLink(
     costs,

@@ -1,6 +1,8 @@
+import { requireKinds } from '../core/options.ts';
 import { byteSize } from '../core/types.ts';
 import { analyticCosts, type CostModel, nodeSeconds } from '../cost/model.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { isForward, isStepValue, rootOf } from '../graph/values.ts';
 import { leaders } from './stage-of.ts';
 
@@ -63,6 +65,8 @@ export interface ChainUnits {
  * Fed inputs and constants are given to every device and cross nothing.
  */
 export function chainUnits(graph: Graph, costs: CostModel = analyticCosts()): ChainUnits {
+  requireGraph('chainUnits', graph);
+  requireKinds('chainUnits', { kernelSeconds: ['function', costs?.kernelSeconds] });
   const groups = withTheirReshapes(graph.nodes.filter(isForward));
   const position = new Map(groups.flatMap((group, i) => group.map((n) => [n, i] as const)));
   const leader = leaders(graph);

@@ -1,10 +1,10 @@
 /** What of a request is refused before a plan is made of it. */
 import { nearest, UsageError } from '../core/errors.ts';
-import { checkOptions, type OptionNames } from '../core/options.ts';
+import { checkOptions, type OptionNames, shown } from '../core/options.ts';
 import { fusionModes } from '../fusion/modes.ts';
 import { type BackendName, simdVariants } from '../lower/kernel-call.ts';
 import { batchNormModes } from '../optim/batch-norm-modes.ts';
-import type { Balance } from '../partition/partition.ts';
+import type { Balance, Partition } from '../partition/partition.ts';
 import { recomputeModes } from '../recompute/choice.ts';
 import { refuseMixedDevices } from './null-devices.ts';
 import type { PlannedDevice, PlanRequest, ProgramSpec } from './request.ts';
@@ -12,24 +12,24 @@ import type { PlannedDevice, PlanRequest, ProgramSpec } from './request.ts';
 const requestNames: OptionNames<PlanRequest> = {
   model: 'required',
   programs: 'required',
-  microbatches: 'required',
+  microbatches: 'required figure',
   devices: 'required',
   schedule: true,
   partition: 'required',
   placement: true,
-  stagesPerDevice: true,
+  stagesPerDevice: 'count',
   decided: true,
   stageSeconds: true,
   optimizer: true,
-  clip: true,
+  clip: 'record',
   l2: true,
   recompute: true,
   batchNorm: true,
-  inputGradients: true,
+  inputGradients: 'flag',
   simd: true,
   blas: true,
   fusion: true,
-  invariant: true,
+  invariant: 'flag',
   lifetimes: true,
   costs: true,
   cluster: true,
@@ -37,15 +37,15 @@ const requestNames: OptionNames<PlanRequest> = {
 const programNames: OptionNames<ProgramSpec> = {
   batch: 'required',
   mode: 'required',
-  outputs: true,
-  gradientNorm: true,
-  gradientNoise: true,
+  outputs: 'flag',
+  gradientNorm: 'flag',
+  gradientNoise: 'flag',
 };
 const deviceNames: OptionNames<PlannedDevice> = {
   backend: 'required',
   memory: 'required',
   speed: 'required',
-  simulated: true,
+  simulated: 'flag',
 };
 
 /** Throws UsageError for a request with keys that are none, or without one that must be there. */
@@ -61,6 +61,7 @@ export function checkRequestKeys(request: PlanRequest): void {
   }
   for (const [i, device] of request.devices.entries()) {
     checkOptions('makePlan', device, deviceNames, `devices.${i}`);
+    refuseUnknownDevice(device, i);
   }
 }
 
@@ -120,10 +121,12 @@ function checkParts({ schedule, placement, partition, l2, costs, cluster }: Plan
   if (typeof partition === 'object' && 'cuts' in partition && !isListOf(partition.cuts, 'string')) {
     throw wrongOption('partition.cuts', 'a list of names', partition.cuts, "{ cuts: ['layer.1'] }");
   }
+  checkPatterns(partition);
   if (l2 && !(typeof l2.lambda === 'number' && isListOf(l2.parameters, 'string'))) {
     throw wrongOption('l2', '{ lambda, parameters }, a number and names', l2, "{ lambda: 1e-4, parameters: ['w'] }");
   }
-  if (costs !== undefined && typeof costs?.kernelSeconds !== 'function') {
+  const isModel = [costs?.kernelSeconds, costs?.instructionSeconds, costs?.link].every((f) => typeof f === 'function');
+  if (costs !== undefined && !isModel) {
     throw wrongOption('costs', 'a cost model', costs, 'costs: analyticCosts()');
   }
   if (cluster !== undefined && !Array.isArray(cluster?.devices)) {
@@ -131,9 +134,26 @@ function checkParts({ schedule, placement, partition, l2, costs, cluster }: Plan
   }
 }
 
+/** `stages` and `devices` of a partition: numbers by name pattern. `ready` is a partition itself. */
+function checkPatterns(partition: PlanRequest['partition']): void {
+  if (typeof partition !== 'object') return;
+  const given = partition as Readonly<Record<string, unknown>>;
+  for (const key of ['stages', 'devices']) {
+    const patterns = given[key];
+    if (!(key in given) || (isRecord(patterns) && Object.values(patterns).every((n) => Number.isInteger(n)))) continue;
+    throw wrongOption(`partition.${key}`, 'numbers by name pattern', patterns, `{ ${key}: { 'layer.*': 0, '*': 1 } }`);
+  }
+  if ('ready' in given && !isRecord((given.ready as Partial<Partition> | null)?.assignment)) {
+    throw wrongOption('partition.ready', 'a partition', given.ready, 'partitionByCuts(graph, names)');
+  }
+}
+
+const isRecord = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 function checkWord(option: string, words: readonly string[], word: unknown): void {
   if (word === undefined || words.includes(word as string)) return;
-  throw wrongOption(option, orOf(words), word, nearest(String(word), words));
+  throw wrongOption(option, orOf(words), word, `${option}: '${nearest(word, words) ?? words[0]}'`);
 }
 
 const orOf = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(' | ');
@@ -141,7 +161,7 @@ const orOf = (words: readonly string[]): string => words.map((word) => `'${word}
 function wrongOption(option: string, expected: string, got: unknown, remedy?: string): UsageError {
   const isObject = typeof got === 'object' && got !== null;
   const what =
-    typeof got === 'function' ? 'a function' : Array.isArray(got) ? 'a list' : isObject ? 'an object' : `${got}`;
+    typeof got === 'function' ? 'a function' : Array.isArray(got) ? 'a list' : isObject ? 'an object' : String(got);
   return new UsageError('options-invalid', `makePlan: option ${option} must be ${expected}, and is ${what}`, {
     fields: { option, expected },
     ...(remedy === undefined ? {} : { remedy }),
@@ -196,18 +216,22 @@ export function checkRequest({ devices, blas, cluster, clip, optimizer }: PlanRe
 function refuseUnknownDevice({ backend, memory, speed }: PlannedDevice, device: number): void {
   if (!backendNames.includes(backend)) {
     const near = nearest(String(backend), backendNames) ?? 'wasm';
-    throw new UsageError('device-invalid', `devices.${device}.backend must be ${orOf(backendNames)}, not ${backend}`, {
-      fields: { device, backend, nearest: near },
-      remedy: `{ backend: '${near}', memory: null, speed: 1 }`,
-    });
+    throw new UsageError(
+      'device-invalid',
+      `devices.${device}.backend must be ${orOf(backendNames)}, not ${String(backend)}`,
+      {
+        fields: { device, backend, nearest: near },
+        remedy: `{ backend: '${near}', memory: null, speed: 1 }`,
+      },
+    );
   }
   const memoryKnown = memory === null || (Number.isFinite(memory) && memory >= 0);
   if (memoryKnown && Number.isFinite(speed) && speed > 0) return;
   throw new UsageError(
     'device-invalid',
     memoryKnown
-      ? `devices.${device}.speed must be a number > 0, not ${speed}`
-      : `devices.${device}.memory must be bytes, or null for as much as needed, not ${memory}`,
+      ? `devices.${device}.speed must be a number > 0, not ${shown(speed)}`
+      : `devices.${device}.memory must be bytes, or null for as much as needed, not ${shown(memory)}`,
     { fields: { device, memory, speed }, remedy: "{ backend: 'wasm', memory: null, speed: 1 }" },
   );
 }

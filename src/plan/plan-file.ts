@@ -5,6 +5,7 @@
 
 import { FormatError, PlanError } from '../core/errors.ts';
 import { JsonError, parseJson } from '../core/json.ts';
+import { requireKinds } from '../core/options.ts';
 import {
   any,
   choice,
@@ -24,7 +25,9 @@ import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName, makeSchedule, scheduleNames } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import { parseTaskKey, taskKey } from '../schedule/task.ts';
+import { checkRequestKeys } from './check-request.ts';
 import type { Plan, PlanRequest } from './plan.ts';
+import { requirePlan } from './require-plan.ts';
 
 const VERSION = 1;
 
@@ -88,6 +91,7 @@ const schema = object({
 export type PlanFile = Infer<typeof schema>;
 
 export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
+  requirePlan('planFileOf', plan);
   const [mainName, ...others] = Object.keys(plan.programs);
   const main = plan.schedules[mainName!]!;
   const { schedule } = plan.request;
@@ -154,6 +158,7 @@ export const writePlanFile = (plan: Plan, experiment: unknown): string =>
 
 /** Throws FormatError where the text is not a plan of this version. */
 export function readPlanFile(text: string, where: string): PlanFile {
+  requireKinds('readPlanFile', { text: ['text', text], where: ['text', where] });
   const foreign = (what: string, cause?: unknown) =>
     new FormatError('plan-file', `${where}: ${what}`, {
       fields: { file: where, ...(cause instanceof JsonError ? cause.twice : {}) },
@@ -188,6 +193,8 @@ export function readPlanFile(text: string, where: string): PlanFile {
 
 /** The request with the file's decisions in place of its own. Throws PlanError where only one of them has a native BLAS. */
 export function withDecisions(request: PlanRequest, file: PlanFile): PlanRequest {
+  checkRequestKeys(request);
+  requireKinds('withDecisions', { file: ['record', file] });
   if ((request.blas === undefined) !== (file.blas === undefined)) {
     const stored = file.blas ? `made with ${file.blas.version}` : 'made without a native BLAS';
     throw new PlanError(
@@ -265,6 +272,7 @@ function isNameOf({ schedule: { name, rows } }: PlanFile, plan: Plan): boolean {
  * programs there are, of those that both have, and without the bytes, which are of all programs together. Throws PlanError.
  */
 export function checkSamePlan(plan: Plan, file: PlanFile, where: string): void {
+  requirePlan('checkSamePlan', plan);
   const differences: string[] = [];
   const again = planFileOf(plan, null);
   const nodes = new Set([...Object.keys(file.partition.assignment), ...Object.keys(again.partition.assignment)]);

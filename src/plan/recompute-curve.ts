@@ -1,7 +1,9 @@
 /** Step time against memory: what each way of computing again costs on one and the same partition. */
 
+import { requireKinds } from '../core/options.ts';
 import { stageMap } from '../partition/stage-of.ts';
 import { type RecomputeMode, sqrtRecompute, stageForwards } from '../recompute/index.ts';
+import { checkRequestKeys } from './check-request.ts';
 import { draftPlan, type Plan, PlanCache, type PlanRequest, shortages } from './plan.ts';
 
 /** One way to run the step. */
@@ -28,6 +30,8 @@ const NOTHING = PAGE;
  * all on the partition that the request has without a limit of memory. The schedule is the request's.
  */
 export function recomputeCurve(request: PlanRequest, points = 8): CurvePoint[] {
+  checkRequestKeys(request);
+  requireKinds('recomputeCurve', { points: ['count', points] });
   const cache = new PlanCache();
   const [mainName, main] = Object.entries(request.programs)[0]!;
   const devices = request.devices.map((d) => ({ ...d, memory: null }));

@@ -1,5 +1,6 @@
 import { limitOf } from './capacity.ts';
 import type { Plan } from './plan.ts';
+import { requirePlan } from './require-plan.ts';
 
 export interface Shortage {
   readonly device: number;
@@ -9,6 +10,7 @@ export interface Shortage {
 
 /** Devices whose planned peak exceeds their capacity (capacities are whole pages of 64 KiB). */
 export function shortages(plan: Plan): Shortage[] {
+  requirePlan('shortages', plan);
   return plan.memory.flatMap((m) => {
     const capacityBytes = limitOf(plan.request.devices[m.device]!);
     return m.peakBytes > capacityBytes ? [{ device: m.device, needBytes: m.peakBytes, capacityBytes }] : [];

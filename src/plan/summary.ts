@@ -12,6 +12,7 @@ import { describe, type MemoryCategory } from '../program/instruction.ts';
 import { type RecomputeMode, recomputedStages, type StageReport } from '../recompute/index.ts';
 import { type Binding, bindingOf } from './binding.ts';
 import { capacityOf, type Plan } from './plan.ts';
+import { requirePlan } from './require-plan.ts';
 import { stepBoundOf } from './step-bound.ts';
 
 export interface StageSummary {
@@ -117,6 +118,7 @@ export interface PlanSummary {
 }
 
 export function summarizePlan(plan: Plan): PlanSummary {
+  requirePlan('summarizePlan', plan);
   const { request, prediction } = plan;
   const [main] = Object.keys(plan.programs);
   return {

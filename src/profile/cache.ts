@@ -4,10 +4,12 @@
  * the kernels never sees them; kernels timed with a native BLAS have files of their own, by what the library says of
  * itself. A file that cannot be read is told and taken for missing; it is never an error.
  */
+
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FormatError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import { choice, integer, object, parse } from '../core/schema.ts';
 import { type MachineCosts, machineSchema } from '../cost/machine.ts';
 import { type Profile, readProfile, writeProfile } from '../cost/profile.ts';
@@ -38,6 +40,8 @@ export class MeasurementCache {
 
   /** `folder` undefined: nothing is found, nothing kept. */
   constructor(folder: string | undefined, warn: (message: string) => void, simd: SimdVariant = 'strict') {
+    requireKinds('MeasurementCache', { warn: ['function', warn] });
+    if (folder !== undefined) requireKinds('MeasurementCache', { folder: ['text', folder] });
     this.folder = folder;
     this.warn = warn;
     this.simd = simd;

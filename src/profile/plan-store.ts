@@ -3,9 +3,11 @@
  * cache. An entry that is damaged, of another version or of another planner is taken for missing, and written anew. Several
  * processes may read and write at once: files are whole or absent. Node only.
  */
+
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync, unlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
+import { requireKinds } from '../core/options.ts';
 import { removeLeftovers, writeFileAtomic } from '../formats/atomic.ts';
 import { makeFolder } from '../formats/make-folder.ts';
 import { contentOf } from '../plan/content.ts';
@@ -59,6 +61,8 @@ export class PlanStore {
 
   /** `folder` is the user's cache; undefined: nothing is found, nothing kept. */
   constructor(folder: string | undefined, options: PlanStoreOptions = {}) {
+    requireKinds('PlanStore', { options: ['record', options] });
+    if (folder !== undefined) requireKinds('PlanStore', { folder: ['text', folder] });
     const { warn = () => {}, worthSeconds = 0.25, mostBytes = 64 * 1024 ** 2 } = options;
     this.folder = folder === undefined ? undefined : join(folder, 'plans');
     this.#warn = warn;

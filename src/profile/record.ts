@@ -2,6 +2,7 @@ import { UsageError } from '../core/errors.ts';
 import { mean, median, medianDeviation, quantile } from '../core/statistics.ts';
 import type { HostTensor } from '../core/types.ts';
 import type { Plan } from '../plan/plan.ts';
+import { requirePlan } from '../plan/require-plan.ts';
 import type { StepReport } from '../runtime/device-image.ts';
 import { Session } from '../train/session.ts';
 import { isUndisturbed, leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
@@ -193,6 +194,7 @@ export function refuseSteps(steps: number, warmUp: number): void {
  * processes have disturbed do not count, where the system tells.
  */
 export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions = {}): Promise<RecordedSteps> {
+  requirePlan('recordSteps', plan);
   const { steps = 20, warmUp = 5, progress, ...rest } = options;
   refuseSteps(steps, warmUp);
   let done = 0;

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { requireKinds } from '../core/options.ts';
 
 /** Threads that have run for less than this share of a while are not what was measured. */
 const IDLE_SHARE = 0.02;
@@ -60,6 +61,7 @@ export const isUndisturbed = (run: Timed): boolean => delayShare(run) < TOLERATE
 
 /** The measurements that nobody disturbed; where they are few, the least disturbed third, of at least `least`. */
 export function leastDisturbed<T extends Timed>(runs: readonly T[], least = 3): T[] {
+  requireKinds('leastDisturbed', { runs: ['list', runs], least: ['index', least] });
   const quiet = runs.filter(isUndisturbed);
   const wanted = Math.min(runs.length, Math.max(least, Math.ceil(runs.length / 3)));
   if (quiet.length >= wanted) return quiet;

@@ -1,6 +1,8 @@
 import { formatBytes } from '../core/format.ts';
+import { requireKinds } from '../core/options.ts';
 import { formatType } from '../core/types.ts';
 import { type DeviceProgram, describe, type StepProgram } from './instruction.ts';
+import { requireProgram } from './require-program.ts';
 
 export interface PrintOptions {
   /** Byte offset of every buffer, by device; printed beside the names. */
@@ -14,6 +16,8 @@ export interface PrintOptions {
  *       0  post grad@0 for message 0 of device 1        → grad@0 f32[4, 10]
  */
 export function printProgram(program: StepProgram, options: PrintOptions = {}): string {
+  requireProgram('printProgram', program);
+  requireKinds('printProgram', { options: ['record', options] });
   return program.devices.map((device) => printDevice(device, options.offsets?.[device.device])).join('\n\n');
 }
 

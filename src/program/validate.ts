@@ -9,6 +9,7 @@ import {
   touches,
 } from './instruction.ts';
 import { overwritable } from './overwrite.ts';
+import { requireProgram } from './require-program.ts';
 
 export interface Deadlock {
   /** Devices of the circle, each waiting for the next. */
@@ -101,6 +102,7 @@ function followWaits(start: number, waitsFor: (d: number) => number[]): number[]
  * with all problems.
  */
 export function validateProgram(program: StepProgram): void {
+  requireProgram('validateProgram', program);
   const problems: string[] = [];
   for (const device of program.devices) checkDevice(device, problems);
   checkMessages(program.devices, problems);

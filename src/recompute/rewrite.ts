@@ -1,4 +1,5 @@
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { rewriteWithCopies } from '../graph/rewrite.ts';
 import { verify } from '../graph/verify.ts';
 import type { RecomputeChoice } from './choice.ts';
@@ -17,6 +18,7 @@ import { asksForward } from './stage-forward.ts';
  * Readers of the forward pass and of other stages keep the originals, and so do sums over microbatches.
  */
 export function withRecompute(source: Graph, stageOf: (node: Node) => number, choice: RecomputeChoice): Graph {
+  requireGraph('withRecompute', source);
   if (choice.size === 0) return source;
   const copies = new Map<Tensor, Tensor>();
   const stages = new Map<number, StageClones<Node>>();

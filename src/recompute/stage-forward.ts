@@ -1,6 +1,7 @@
 import { byteSize } from '../core/types.ts';
 import { analyticCosts, nodeSeconds } from '../cost/model.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 
 /** Whether a node may run once more: not what leaves something behind (running statistics, sums, updates in place). */
@@ -49,6 +50,7 @@ export interface StageForward {
  * else the program, and its memory, would depend on it.
  */
 export function stageForwards(graph: Graph, stageOf: (node: Node) => number): Map<number, StageForward> {
+  requireGraph('stageForwards', graph);
   const costs = analyticCosts();
   const seconds = (node: Node): number => nodeSeconds(node, costs);
   const drafts = new Map<number, { wanted: Set<Node>; asking: Node[]; values: Map<Tensor, ForwardValue> }>();

@@ -1,5 +1,6 @@
 import { byteSize } from '../core/types.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
+import { requireGraph } from '../graph/require-graph.ts';
 import { isStepValue, rootOf } from '../graph/values.ts';
 import { asksForward } from './stage-forward.ts';
 
@@ -15,6 +16,7 @@ export interface StageReport {
 
 /** Of every stage that computes something again, in order. */
 export function recomputedStages(graph: Graph, stageOf: (node: Node) => number): StageReport[] {
+  requireGraph('recomputedStages', graph);
   const stages = new Map<number, { nodes: number; kept: Set<Tensor>; full: Set<Tensor> }>();
   for (const node of graph.nodes) {
     if (!asksForward(node) || node.op!.alias) continue;

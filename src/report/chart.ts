@@ -3,7 +3,9 @@
  * of Okabe & Ito (2008, "Color Universal Design"), which readers with any colour vision tell apart; what colour says, the
  * shape of the points or the dash of the lines says too. Vega is loaded when the first chart is drawn.
  */
+
 import type { TopLevelSpec } from 'vega-lite';
+import { requireKinds } from '../core/options.ts';
 
 /** Okabe–Ito without yellow, which vanishes on white, and with black last. */
 export const palette = [
@@ -109,7 +111,9 @@ export interface Chart {
 let drawn = 0;
 
 /** The chart as one SVG element, for a page of several: its internal names are its own. `warn`: for those who write charts. */
-export async function drawChart({ label, spec }: Chart, warn: (text: string) => void = () => {}): Promise<string> {
+export async function drawChart(chart: Chart, warn: (text: string) => void = () => {}): Promise<string> {
+  requireKinds('drawChart', { label: ['text', chart?.label], spec: ['object', chart?.spec] });
+  const { label, spec } = chart;
   const [{ compile }, vega] = await Promise.all([import('vega-lite'), import('vega')]);
   const logger = loggerFor((text) => warn(`${label}: ${text}`));
   const compiled = compile({ ...spec, config: style } as unknown as TopLevelSpec, { logger });

@@ -1,4 +1,6 @@
+import { requireKinds } from '../core/options.ts';
 import type { Plan } from '../plan/plan.ts';
+import { requirePlan } from '../plan/require-plan.ts';
 import { summarizePlan } from '../plan/summary.ts';
 import { bubbleOf } from '../train/bubble.ts';
 
@@ -15,6 +17,7 @@ export interface Measured {
  * only `peaks` are measured, on null devices.
  */
 export function figuresOf(plan: Plan, measured?: Measured, peaks = measured?.peaks) {
+  requirePlan('figuresOf', plan);
   const summary = summarizePlan(plan);
   const stepSeconds = measured?.stepSeconds ?? summary.stepSecondsPredicted;
   return {
@@ -42,6 +45,7 @@ export function figuresOf(plan: Plan, measured?: Measured, peaks = measured?.pea
 export function meanOfSteps(
   steps: readonly { readonly seconds: number; readonly busySeconds: readonly number[] }[],
 ): Omit<Measured, 'peaks'> {
+  requireKinds('meanOfSteps', { steps: ['list', steps] });
   const counted = steps.length > 1 ? steps.slice(1) : steps;
   const mean = (of: (step: (typeof steps)[number]) => number) =>
     counted.reduce((sum, step) => sum + of(step), 0) / Math.max(1, counted.length);

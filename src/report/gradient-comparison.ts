@@ -1,9 +1,12 @@
 /** Gradients by microbatches against those of the whole batch, as a table and as a sentence. */
+import { requireKinds } from '../core/options.ts';
 import type { GradientComparison, MicrobatchComparison } from '../train/compare-gradients.ts';
 import { table } from './table.ts';
 
 /** A line a parameter: difference, bound, and how much of the bound is used. */
-export function comparisonTable({ rows }: MicrobatchComparison): string {
+export function comparisonTable(comparison: MicrobatchComparison): string {
+  requireKinds('comparisonTable', { comparison: ['object', comparison], rows: ['list', comparison?.rows] });
+  const { rows } = comparison;
   const lines = table(
     ['gradient', 'terms', 'bits', 'ulps', 'largest difference', 'relative', 'bound', 'bound used', ''],
     rows.map((row) => [
@@ -27,7 +30,9 @@ export function comparisonTable({ rows }: MicrobatchComparison): string {
 const verdict = ({ within }: GradientComparison): string =>
   within === null ? 'no bound' : within ? 'inside' : 'OUTSIDE';
 
-export function comparisonSummary({ microbatches, rows }: MicrobatchComparison): string {
+export function comparisonSummary(comparison: MicrobatchComparison): string {
+  requireKinds('comparisonSummary', { comparison: ['object', comparison], rows: ['list', comparison?.rows] });
+  const { microbatches, rows } = comparison;
   const bounded = rows.filter((r) => r.within !== null);
   const outside = bounded.filter((r) => !r.within).map((r) => r.parameter);
   const rest = rows.length - bounded.length;

@@ -1,5 +1,7 @@
 /** The page of a study of memory. */
+
 import { formatCount } from '../core/format.ts';
+import { requireKinds } from '../core/options.ts';
 import { categoryName, peakCategories } from '../memory/categories.ts';
 import { type Scale, scalesOf } from '../study/memory/scales.ts';
 import type { MemoryStudy } from '../study/memory/study.ts';
@@ -21,6 +23,11 @@ import {
 } from './study-page.ts';
 
 export async function memoryStudyPage(study: MemoryStudy, warn?: (text: string) => void): Promise<string> {
+  requireKinds('memoryStudyPage', {
+    study: ['object', study],
+    settings: ['object', study?.settings],
+    tables: ['object', study?.tables],
+  });
   const { settings, tables, machine, seconds, model, parameters } = study;
   const columns = memoryColumns(settings.swept);
   const shown = picturedLayouts(study);

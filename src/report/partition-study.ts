@@ -1,5 +1,7 @@
 /** The page of a study of partitions. */
+
 import { formatCount } from '../core/format.ts';
+import { requireKinds } from '../core/options.ts';
 import type { PartitionStudy } from '../study/partition/study.ts';
 import { type PartitionRow, partitionColumns } from '../study/partition/tables.ts';
 import type { Spec } from './axes.ts';
@@ -9,6 +11,11 @@ import { byteUnit, peakBars, peakParts } from './memory-style.ts';
 import { byteForms, drawSection, methodBlock, studyTable, summaryBlock, timingText } from './study-page.ts';
 
 export async function partitionStudyPage(study: PartitionStudy, warn?: (text: string) => void): Promise<string> {
+  requireKinds('partitionStudyPage', {
+    study: ['object', study],
+    settings: ['object', study?.settings],
+    tables: ['object', study?.tables],
+  });
   const { settings, tables, machine, seconds, model, parameters } = study;
   const { partitions, devices, runs } = partitionColumns;
   const timed = tables.runs.length > 0;

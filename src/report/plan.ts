@@ -1,10 +1,13 @@
 /** A plan as people read it. */
+
 import { formatBytes, formatCount, formatFlops, formatPercent, formatSeconds, wrap } from '../core/format.ts';
+import { checkOptions } from '../core/options.ts';
 import { formatType } from '../core/types.ts';
 import { categoryName, peakCategories } from '../memory/categories.ts';
 import type { PartitionObjective } from '../partition/partition.ts';
 import { type Binding, wordsOfShares } from '../plan/binding.ts';
 import type { Plan } from '../plan/plan.ts';
+import { requirePlan } from '../plan/require-plan.ts';
 import { type DeviceSummary, type PlanSummary, summarizePlan } from '../plan/summary.ts';
 import { printGrid } from '../schedule/grid.ts';
 import type { figuresOf } from './figures.ts';
@@ -12,6 +15,8 @@ import { type Cell, table } from './table.ts';
 
 /** Stages, clock grid, memory and prediction. `elsewhere`: where the columns of a grid can be seen that is too long for `width`. */
 export function printPlan(plan: Plan, options: { width?: number; elsewhere?: string } = {}): string {
+  requirePlan('printPlan', plan);
+  checkOptions('printPlan', options, { width: 'positive', elsewhere: 'text' });
   const { width = 100 } = options;
   const summary = summarizePlan(plan);
   const [main] = Object.keys(plan.programs);

@@ -1,5 +1,7 @@
 /** The page of a study of scaling. */
+
 import { formatCount } from '../core/format.ts';
+import { requireKinds } from '../core/options.ts';
 import type { ScalingStudy } from '../study/scaling/study.ts';
 import { bandwidth } from '../study/scaling/summary.ts';
 import { type ScalingRow, scalingColumns } from '../study/scaling/tables.ts';
@@ -9,6 +11,11 @@ import { htmlPage } from './html.ts';
 import { drawSection, methodBlock, type Section, studyTable, summaryBlock } from './study-page.ts';
 
 export async function scalingStudyPage(study: ScalingStudy, warn?: (text: string) => void): Promise<string> {
+  requireKinds('scalingStudyPage', {
+    study: ['object', study],
+    settings: ['object', study?.settings],
+    tables: ['object', study?.tables],
+  });
   const { settings, tables, machine, seconds, model, parameters } = study;
   const many = settings.series.length > 1;
   const body = [summaryBlock(study.summary)];

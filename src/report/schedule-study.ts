@@ -1,5 +1,7 @@
 /** The page of a study of schedules. */
+
 import { formatCount } from '../core/format.ts';
+import { requireKinds } from '../core/options.ts';
 import type { ScheduleStudy } from '../study/schedule/study.ts';
 import { type ScheduleRow, scheduleColumns } from '../study/schedule/tables.ts';
 import { countAxis, cycle, lineAndPoints, logColumn, panel, type Spec, wide } from './axes.ts';
@@ -17,6 +19,11 @@ import {
 } from './study-page.ts';
 
 export async function scheduleStudyPage(study: ScheduleStudy, warn?: (text: string) => void): Promise<string> {
+  requireKinds('scheduleStudyPage', {
+    study: ['object', study],
+    settings: ['object', study?.settings],
+    tables: ['object', study?.tables],
+  });
   const { settings, tables, machine, seconds, model, parameters } = study;
   const timed = tables.runs.length > 0;
   const many = settings.series.length > 1;

@@ -1,5 +1,6 @@
 import { liveBytesOverTime } from '../memory/device-memory.ts';
 import type { Plan } from '../plan/plan.ts';
+import { requirePlan } from '../plan/require-plan.ts';
 import { describe, type Instruction } from '../program/instruction.ts';
 import type { StepReport } from '../runtime/device-image.ts';
 import { type TraceCounter, type TraceEvent, type TraceFlow, type TraceJson, traceJson } from './trace.ts';
@@ -14,6 +15,7 @@ export function stepTrace(
   reports: readonly StepReport[],
   about: { step: number; times?: 'measured' | 'simulated' },
 ): TraceJson {
+  requirePlan('stepTrace', plan);
   const step = plan.programs[program]!;
   const begin = Math.min(...reports.flatMap((r) => (r.times?.length ? [r.times[0]!] : [])));
   const events: TraceEvent[] = [];

@@ -1,5 +1,7 @@
 /** Aligned tables for the terminal: no frames, no trailing blanks, colour only where a terminal asks for it. */
+
 import CliTable from 'cli-table3';
+import { requireKinds } from '../core/options.ts';
 
 export type Cell = string | number | null;
 
@@ -14,6 +16,15 @@ export interface TableOptions {
 
 /** Lines joined by line feeds, without one at the end. null prints as `-`. */
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[], options: TableOptions = {}): string {
+  requireKinds('table', {
+    head: ['texts', head],
+    rows: ['list', rows],
+    options: ['record', options],
+    indent: ['index', options?.indent ?? 0],
+  });
+  rows.forEach((row, i) => {
+    requireKinds('table', { [`rows.${i}`]: ['list', row] });
+  });
   const bold = options.colour ?? colourAllowed();
   const columns = Math.max(head.length, ...rows.map((row) => row.length));
   const drawn = new CliTable({

@@ -119,10 +119,12 @@ export const abortedBy = (reason: unknown): DeviceError =>
     `the step was aborted${reason instanceof Error && reason.message ? `: ${reason.message}` : ''}`,
     {
       cause: reason,
+      remedy: 'start a new session',
     },
   );
 
-export const closed = (): DeviceError => new DeviceError('closed', 'the session is closed');
+export const closed = (): DeviceError =>
+  new DeviceError('closed', 'the session is closed', { remedy: 'start a new session' });
 
 const PAGE = 65536;
 /** What a wasm memory can hold at most (32-bit addresses). */

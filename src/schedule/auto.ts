@@ -1,4 +1,5 @@
 import { PartitaError, PlanError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import { Bounds } from './auto/bound.ts';
 import { type Drain, drainsOf } from './auto/drain.ts';
 import { compileInstance, type InstanceOptions } from './auto/instance.ts';
@@ -11,6 +12,7 @@ import { makeSchedule, namedSchedules, type ScheduleName, scheduleNames } from '
 import { checkShape } from './placed.ts';
 import { layStages, type PlacementRule, placementOver, renaming } from './placement.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
+import { requireShape } from './schedule.ts';
 import { task } from './task.ts';
 
 export type { ScheduleMemory } from './auto/instance.ts';
@@ -70,6 +72,8 @@ export interface NamedAgainst {
  * best schedule its place.
  */
 export function autoSchedule(shape: ScheduleShape, options: AutoScheduleOptions = {}): AutoSchedule {
+  requireShape('autoSchedule', shape);
+  requireKinds('autoSchedule', { options: ['record', options] });
   const { objective = 'makespan', effort = DEFAULT_EFFORT } = options;
   checkSearch(objective, effort);
   const rules = rulesOf(shape);

@@ -1,4 +1,5 @@
 import { PlanError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import { requiredPlaces, requirementsOf, type StageEdge } from './dependencies.ts';
 import type { Schedule } from './schedule.ts';
 import { type Task, type TaskKind, taskKey } from './task.ts';
@@ -80,6 +81,7 @@ export function timesUntilStuck(
   options: ClockOptions = {},
   index = new TaskIndex(schedule),
 ): Times {
+  requireKinds('the clock of a schedule', { options: ['record', options] });
   const { tasks, rowStarts } = index;
   const required = requiredPlaces(index, schedule.stages, options.dependencies);
   const duration = durationOf(options.durations);
@@ -188,6 +190,7 @@ function durationError(t: Task, got: number): PlanError {
 function durationOf(durations: ClockOptions['durations']): (t: Task) => number {
   if (durations === undefined) return () => 1;
   if (typeof durations === 'function') return durations;
+  requireKinds('durations', { durations: ['record', durations] });
   const table: Record<TaskKind, number> = { BW: durations.B + durations.W, ...durations };
   return (t) => table[t.kind];
 }

@@ -1,6 +1,8 @@
 import { FormatError, joinProblems } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import { playClock } from './play.ts';
 import type { Schedule } from './schedule.ts';
+import { requireSchedule } from './schedule.ts';
 import { type Task, type TaskKind, task, taskKey } from './task.ts';
 
 /**
@@ -25,6 +27,8 @@ export interface WriteCsvOptions {
 }
 
 export function writeScheduleCsv(schedule: Schedule, options: WriteCsvOptions = {}): string {
+  requireSchedule(schedule);
+  requireKinds('writeScheduleCsv', { options: ['record', options] });
   const rows = schedule.rows.map((row, device) => cellsOf(row, schedule.overlaps?.[device]));
   const lines =
     options.columns === 'packed' ? rows.map((cells) => cells.map(({ text }) => text)) : onClock(schedule, rows);
@@ -74,6 +78,7 @@ interface CsvProblem {
 
 /** Reads the order of tasks; whether they make a schedule is `validateSchedule`'s to say. */
 export function readScheduleCsv(text: string, options: { name?: string } = {}): Schedule {
+  requireKinds('readScheduleCsv', { text: ['text', text], options: ['record', options] });
   const problems: CsvProblem[] = [];
   const home = new Map<number, { device: number; row: number }>();
   const microbatches = new Set<number>();

@@ -1,3 +1,4 @@
+import { requireKinds } from '../core/options.ts';
 import { type Clock, type ClockOptions, clockUntilStuck } from './clock.ts';
 import type { Schedule } from './schedule.ts';
 import type { Task } from './task.ts';
@@ -40,6 +41,7 @@ const bar: Cell = { text: '|' };
  * behind a `|`.
  */
 export function printGrid(schedule: Schedule, options: GridOptions = {}): string {
+  requireKinds('printGrid', { options: ['record', options] });
   const clock = options.clock ?? clockUntilStuck(schedule, options);
   const columns = cellColumns(schedule, clock, options);
   const names = schedule.rows.map((_, device) => `device ${device}`);

@@ -1,4 +1,6 @@
+import { requireKinds } from '../core/options.ts';
 import type { Schedule } from './schedule.ts';
+import { requireSchedule } from './schedule.ts';
 import { givesWeightGradient, type Task } from './task.ts';
 import { TaskIndex } from './task-index.ts';
 
@@ -31,6 +33,7 @@ export function walkInFlight(
   visit: (device: number, index: number, t: Task, ofStage: number, ofDevice: number) => void,
   tasks = new TaskIndex(schedule),
 ): void {
+  requireKinds('walkInFlight', { visit: ['function', visit] });
   const saves = ({ stage, microbatch }: Task): boolean =>
     tasks.placeOf('BW', stage, microbatch) >= 0 || tasks.placeOf('W', stage, microbatch) >= 0;
   schedule.rows.forEach((row, device) => {
@@ -69,6 +72,7 @@ export function peakHeldOfDevices(schedule: Schedule, share: number, tasks = new
 
 /** The most microbatches each stage ever holds. */
 export function peakInFlight(schedule: Schedule): number[] {
+  requireSchedule(schedule);
   const peaks = new Array<number>(schedule.stages).fill(0);
   walkInFlight(schedule, (_device, _index, { stage }, ofStage) => {
     peaks[stage] = Math.max(peaks[stage]!, ofStage);
@@ -78,6 +82,7 @@ export function peakInFlight(schedule: Schedule): number[] {
 
 /** The most microbatches each device ever holds, one for every stage that holds it. */
 export function peakInFlightOfDevices(schedule: Schedule, tasks?: TaskIndex): number[] {
+  requireSchedule(schedule);
   const peaks = new Array<number>(schedule.devices).fill(0);
   walkInFlight(
     schedule,

@@ -1,4 +1,5 @@
 import { nearest, UsageError } from '../core/errors.ts';
+import { requireKinds, shown } from '../core/options.ts';
 import type { Durations } from './clock.ts';
 import { dualpipeV } from './dualpipe-v.ts';
 import { gpipe } from './gpipe.ts';
@@ -8,7 +9,7 @@ import { loopedBfs } from './looped-bfs.ts';
 import { oneFOneB } from './one-f-one-b.ts';
 import { joinNeighbours, ownDevices, type Rule, scheduleBy, stagesOfEach, usualPlacement } from './placed.ts';
 import { layStages, type PlacementRule, placementBy, renaming } from './placement.ts';
-import type { Schedule, ScheduleShape } from './schedule.ts';
+import { requireShape, type Schedule, type ScheduleShape } from './schedule.ts';
 import { interleavingH1, zbH1 } from './zb-h1.ts';
 import { interleavingH2, zbH2 } from './zb-h2.ts';
 import { zbV } from './zb-v.ts';
@@ -157,7 +158,9 @@ export const scheduleNames = Object.keys(namedSchedules) as ScheduleName[];
 export const isScheduleName = (name: string): name is ScheduleName => Object.hasOwn(namedSchedules, name);
 
 export function makeSchedule(name: ScheduleName, shape: ScheduleShape): Schedule {
-  return recordOf(name).build(shape);
+  const { build } = recordOf(name);
+  requireShape('makeSchedule', shape);
+  return build(shape);
 }
 
 /**
@@ -171,6 +174,7 @@ export function inFlightBounds(
   placement?: readonly number[],
 ): number[] {
   const record = recordOf(name);
+  requireKinds('inFlightBounds', { stages: ['count', stages], microbatches: ['count', microbatches] });
   const joined = placement && joinNeighbours(rules[name], placement);
   if (joined) {
     const blocks = inFlightBounds(name, joined.homes.length, microbatches, joined.homes);
@@ -181,10 +185,12 @@ export function inFlightBounds(
 }
 
 /** Microbatches that each device may hold at once, one for every stage that holds it: `deviceInFlightBound`. */
-export function deviceInFlightBounds(
-  name: ScheduleName,
-  { stages, microbatches, placement = usualPlacement(rules[name], { stages, microbatches }), devices }: ScheduleShape,
-): number[] {
+export function deviceInFlightBounds(name: ScheduleName, shape: ScheduleShape): number[] {
+  recordOf(name);
+  requireShape('deviceInFlightBounds', shape);
+  const { stages, microbatches, devices } = shape;
+  requireKinds('deviceInFlightBounds', { stages: ['count', stages], microbatches: ['count', microbatches] });
+  const { placement = usualPlacement(rules[name], { stages, microbatches }) } = shape;
   const layout = layoutOf(name, stages, microbatches, placement);
   const rule = rules[name].placement === 'v' ? 'v' : 'looped';
   const names = renaming(layStages(rule, stages, layout.p), placement);
@@ -209,19 +215,25 @@ function layoutOf(name: ScheduleName, stages: number, M: number, placement?: rea
 /** Device of each stage where every device owns `stagesPerDevice` (default: the schedule's) of them. */
 export function schedulePlacement(name: ScheduleName, devices: number, stagesPerDevice?: number): number[] {
   const record = recordOf(name);
+  requireKinds('schedulePlacement', { devices: ['count', devices] });
+  if (stagesPerDevice !== undefined) requireKinds('schedulePlacement', { stagesPerDevice: ['count', stagesPerDevice] });
   return placementBy(record.placement, devices, stagesPerDevice ?? record.stagesPerDevice);
 }
 
 /** Names come from experiment files too, so the type alone is no guard. */
-function recordOf(name: ScheduleName): NamedSchedule {
+export function recordOf(name: ScheduleName): NamedSchedule {
   if (!isScheduleName(name)) throw unknownSchedule(name);
   return namedSchedules[name];
 }
 
 function unknownSchedule(name: string): UsageError {
   const near = nearest(name, scheduleNames);
-  return new UsageError('unknown-schedule', `there is no schedule "${name}"; there are ${scheduleNames.join(', ')}`, {
-    fields: { schedule: name, known: scheduleNames },
-    remedy: near === undefined ? `Use one of ${scheduleNames.join(', ')}.` : `Did you mean "${near}"?`,
-  });
+  return new UsageError(
+    'unknown-schedule',
+    `there is no schedule ${typeof name === 'string' ? `"${name}"` : shown(name)}; there are ${scheduleNames.join(', ')}`,
+    {
+      fields: { schedule: name, known: scheduleNames },
+      remedy: near === undefined ? `Use one of ${scheduleNames.join(', ')}.` : `Did you mean "${near}"?`,
+    },
+  );
 }

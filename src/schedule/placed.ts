@@ -1,8 +1,10 @@
 import { PlanError } from '../core/errors.ts';
+import { shown } from '../core/options.ts';
 import { timesUntilStuck } from './clock.ts';
 import { requiredPlaces } from './dependencies.ts';
 import { layStages, type PlacementRule, renaming } from './placement.ts';
 import type { Schedule, ScheduleShape } from './schedule.ts';
+import { requireShape } from './schedule.ts';
 import { givesActivationGradient, type Task } from './task.ts';
 import { TaskIndex } from './task-index.ts';
 
@@ -34,6 +36,7 @@ export interface Rule {
  * its last stages: what is left of a schedule when the end of its chain is taken away can still be played.
  */
 export function scheduleBy(rule: Rule, shape: ScheduleShape): Schedule {
+  requireShape('a schedule', shape);
   const { stages, microbatches } = shape;
   const { placement, devices } = checkShape(shape, () => usualPlacement(rule, shape));
   const joined = joinNeighbours(rule, placement);
@@ -189,17 +192,28 @@ function mergeStageRows(own: Schedule, placement: readonly number[], devices: nu
   return rows;
 }
 
+/** Stages times microbatches: each task is an object of a list. */
+const MOST_TASKS = 2 ** 24;
+
 /** Placement and devices of what is asked for, `usual` where no placement is. Throws PlanError. */
 export function checkShape(
   shape: ScheduleShape,
   usual: () => readonly number[] = () => Array.from({ length: shape.stages }, (_, s) => s),
 ): { placement: readonly number[]; devices: number } {
+  requireShape('a schedule', shape);
   for (const key of ['stages', 'microbatches'] as const) {
     const value = shape[key];
     if (Number.isInteger(value) && value >= 1) continue;
-    throw new PlanError('schedule-shape', `a schedule needs at least one of ${key}, got ${value}`, {
+    throw new PlanError('schedule-shape', `a schedule needs at least one of ${key}, got ${shown(value)}`, {
       fields: { [key]: value },
       remedy: `Give ${key} as a whole number from 1.`,
+    });
+  }
+  if (shape.stages * shape.microbatches > MOST_TASKS) {
+    const what = `${shape.stages} stages of ${shape.microbatches} microbatches`;
+    throw new PlanError('schedule-size', `${what} are more tasks than a schedule lists, ${MOST_TASKS} a kind`, {
+      fields: { stages: shape.stages, microbatches: shape.microbatches, most: MOST_TASKS },
+      remedy: 'pipelineProgram plays rows that are made as they are read (docs/simulator.md)',
     });
   }
   const placement = shape.placement ?? usual();

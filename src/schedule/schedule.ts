@@ -1,3 +1,6 @@
+import { UsageError } from '../core/errors.ts';
+import { isOfKind } from '../core/kinds.ts';
+import { requireKinds, shown } from '../core/options.ts';
 import type { Task } from './task.ts';
 
 /** The order of one step's tasks on every device. JSON as it stands; `csv.ts` is its other text form. */
@@ -28,4 +31,28 @@ export interface ScheduleShape {
    * V-shaped schedules lay their stages over this many; default as many as give each its usual number of stages.
    */
   readonly devices?: number;
+}
+
+/** Throws UsageError for what is no schedule: rows of tasks, and what they are for. What the tasks are, its validator says. */
+export function requireSchedule(schedule: unknown): asserts schedule is Schedule {
+  const { rows, placement, ...sizes } = (schedule ?? {}) as { readonly [K in keyof Schedule]?: unknown };
+  const isTask = (t: unknown): boolean => typeof t === 'object' && t !== null;
+  const isRow = (row: unknown): boolean => Array.isArray(row) && row.every(isTask);
+  const isSized = (['stages', 'devices', 'microbatches'] as const).every((key) => isOfKind('index', sizes[key]));
+  if (Array.isArray(rows) && rows.every(isRow) && Array.isArray(placement) && isSized) return;
+  throw new UsageError(
+    'no-schedule',
+    `a schedule has stages, devices, microbatches, placement and rows, got ${shown(schedule)}`,
+    {
+      remedy: "makeSchedule('1f1b', { stages: 4, microbatches: 8 })",
+    },
+  );
+}
+
+/** Throws UsageError for what is no shape of a schedule. */
+export function requireShape(what: string, shape: unknown): asserts shape is ScheduleShape {
+  requireKinds(what, { shape: ['object', shape] });
+  const { placement, devices } = shape as ScheduleShape;
+  if (placement !== undefined) requireKinds(what, { placement: ['numbers', placement] });
+  if (devices !== undefined) requireKinds(what, { devices: ['count', devices] });
 }

@@ -1,4 +1,4 @@
-import type { Schedule } from './schedule.ts';
+import { requireSchedule, type Schedule } from './schedule.ts';
 import type { Task, TaskKind } from './task.ts';
 
 const kindNumbers: { readonly [kind in TaskKind]: number } = { F: 0, B: 1, W: 2, BW: 3 };
@@ -17,7 +17,9 @@ export class TaskIndex {
   readonly #dense: Int32Array | undefined;
   readonly #sparse = new Map<number, number>();
 
-  constructor({ stages, microbatches, rows }: Schedule) {
+  constructor(schedule: Schedule) {
+    requireSchedule(schedule);
+    const { stages, microbatches, rows } = schedule;
     this.tasks = rows.flat();
     this.rowStarts = new Int32Array(rows.length + 1);
     rows.forEach((row, device) => {

@@ -1,9 +1,11 @@
+import { requireKinds } from '../core/options.ts';
 import { clockUntilStuck, timesUntilStuck } from './clock.ts';
 import type { StageEdge } from './dependencies.ts';
 import { walkInFlight } from './in-flight.ts';
 import { deadlockError } from './play.ts';
 import { gridError, listedProblems, type Problem, rowsError, type ScheduleProblemCode } from './problem.ts';
 import type { Schedule } from './schedule.ts';
+import { requireSchedule } from './schedule.ts';
 import { givesActivationGradient, givesWeightGradient, type Task, type TaskKind, task, taskKey } from './task.ts';
 import { isIndex, TaskIndex } from './task-index.ts';
 
@@ -27,6 +29,8 @@ const kinds: readonly TaskKind[] = ['F', 'B', 'W', 'BW'];
  * accumulate in microbatch order. Three rounds, each on the ground the one before made firm; a round reports all it finds.
  */
 export function validateSchedule(schedule: Schedule, options: ValidateOptions = {}): void {
+  requireSchedule(schedule);
+  requireKinds('validateSchedule', { options: ['record', options] });
   const shape = shapeProblems(schedule, options);
   if (shape.length > 0) throw rowsError(schedule, shape);
 

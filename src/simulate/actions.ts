@@ -1,4 +1,5 @@
 import { type Instruction, type StepProgram, describe as tell } from '../program/instruction.ts';
+import { requireProgram } from '../program/require-program.ts';
 import { type Cluster, instructionSeconds } from './cluster.ts';
 
 export const actionKinds = ['compute', 'other', 'post', 'send', 'receive', 'barrier'] as const;
@@ -52,6 +53,7 @@ export interface ActionSource {
 
 /** A step's program as the simulator reads it: action i of a device is its instruction i. */
 export function actionsOf(program: StepProgram, cluster: Cluster): ActionSource {
+  requireProgram('actionsOf', program);
   const instruction = (device: number, index: number) => program.devices[device]!.instructions[index]!;
   const read = (i: Instruction, device: number): Action => {
     const { buffers } = program.devices[device]!;

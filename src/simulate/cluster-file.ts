@@ -10,6 +10,7 @@
 
 import { UsageError } from '../core/errors.ts';
 import { JsonError, parseJson } from '../core/json.ts';
+import { requireKinds } from '../core/options.ts';
 import { bytes, choice, either, type Infer, integer, list, number, object, optional, parse } from '../core/schema.ts';
 import { type DeviceModel, defaultDevice, type LinkModel } from '../cost/analytic.ts';
 import { linkProblems, listedLinks } from '../cost/links.ts';
@@ -86,6 +87,7 @@ const MOST_DEVICES = 2 ** 20;
 
 /** Reads a cluster; `where` names it in errors, which tell all problems at once. */
 export function readCluster(text: string, where: string): ClusterFile {
+  requireKinds('readCluster', { text: ['text', text], where: ['text', where] });
   let raw: unknown;
   try {
     raw = parseJson(text);

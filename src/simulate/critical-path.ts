@@ -1,4 +1,5 @@
 import { UsageError } from '../core/errors.ts';
+import { requireSimulation } from './require.ts';
 import type { Simulation } from './simulate.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -33,6 +34,7 @@ export interface CriticalPath {
 
 /** Follows what held up each action back from the step's end. Where two causes end together, it stays on the device. */
 export function criticalPath(simulation: Simulation): CriticalPath {
+  requireSimulation('criticalPath', simulation);
   const timeline = timelineOf(simulation);
   const segments: PathSegment[] = [];
   let device = lastDevice(timeline, simulation.startSeconds);

@@ -1,5 +1,7 @@
+import { requireKinds } from '../core/options.ts';
 import type { ActionKind } from './actions.ts';
 import { lastDevice, timelineOf } from './critical-path.ts';
+import { requireSimulation } from './require.ts';
 import type { Simulation, WaitKind } from './simulate.ts';
 import type { TimedAction, Timeline } from './timeline.ts';
 
@@ -102,6 +104,8 @@ const rootKind = (kind: ActionKind): 'compute' | 'send' | 'other' =>
 
 /** Why a device does nothing at a time: the chain of waits down to whoever is busy then. null where it is busy itself. */
 export function whyIdle(simulation: Simulation, device: number, seconds: number): IdleReason | null {
+  requireSimulation('whyIdle', simulation);
+  requireKinds('whyIdle', { device: ['index', device], seconds: ['number', seconds] });
   const timeline = timelineOf(simulation);
   if (!(seconds >= 0 && seconds < simulation.stepSeconds)) return null;
   const host = hostOf(simulation, timeline);
@@ -144,6 +148,7 @@ export interface IdleCause {
 
 /** All idle time of a step by its root causes, the largest first; it sums to devices · step − Σ busy. */
 export function idleCauses(simulation: Simulation): IdleCause[] {
+  requireSimulation('idleCauses', simulation);
   const timeline = timelineOf(simulation);
   const host = hostOf(simulation, timeline);
   const sums = new Map<string, { -readonly [K in keyof IdleCause]: IdleCause[K] }>();

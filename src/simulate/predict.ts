@@ -1,6 +1,8 @@
 import type { CostModel } from '../cost/model.ts';
 import type { StepProgram } from '../program/instruction.ts';
+import { requireProgram } from '../program/require-program.ts';
 import type { Medium, SimulatedDevice } from './cluster.ts';
+import { requireCluster } from './require.ts';
 import { simulate } from './simulate.ts';
 
 /** What a plan says of its own step. */
@@ -18,6 +20,8 @@ export function predict(
   costs: CostModel,
   media: readonly Medium[] = [],
 ): Prediction {
+  requireProgram('predict', program);
+  requireCluster('predict', { devices, costs, media });
   const cluster = { devices, costs, media };
   const { stepSeconds, bubbleFraction, devices: times } = simulate(program, cluster, { record: false });
   return { stepSeconds, bubbleFraction, busySeconds: times.map((d) => d.busySeconds) };

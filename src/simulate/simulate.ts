@@ -1,9 +1,11 @@
 import { PlanError, UsageError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import type { LinkModel } from '../cost/analytic.ts';
 import type { StepProgram } from '../program/instruction.ts';
 import { type Action, type ActionSource, actionsOf } from './actions.ts';
 import type { Cluster } from './cluster.ts';
 import { type Jitter, jitterOf } from './jitter.ts';
+import { requireCluster, requireSource } from './require.ts';
 import { Sharing } from './sharing.ts';
 import type { SpeedTrace } from './speed-trace.ts';
 import { type Timeline, TimelineRecorder } from './timeline.ts';
@@ -79,6 +81,9 @@ export function simulate(
   cluster: Cluster,
   options: SimulateOptions = {},
 ): Simulation {
+  requireSource('simulate', program);
+  requireCluster('simulate', cluster);
+  requireKinds('simulate', { options: ['record', options] });
   const source = 'actions' in program ? program : actionsOf(program, cluster);
   if (cluster.devices.length < source.devices) {
     throw new UsageError(

@@ -1,9 +1,11 @@
 import { mean } from '../core/statistics.ts';
 import { mayBeginAhead } from '../program/ahead.ts';
 import type { StepProgram } from '../program/instruction.ts';
+import { requireProgram } from '../program/require-program.ts';
 import { type Action, type ActionSource, action, actionsOf } from './actions.ts';
 import type { Cluster } from './cluster.ts';
 import type { Prediction } from './predict.ts';
+import { requireCluster } from './require.ts';
 import { type SimulateOptions, simulate } from './simulate.ts';
 
 /**
@@ -22,6 +24,8 @@ export function steadyStep(
   cluster: Cluster,
   options: Pick<SimulateOptions, 'speeds' | 'begin'> = {},
 ): Prediction | null {
+  requireProgram('steadyStep', program);
+  requireCluster('steadyStep', cluster);
   if (!mayBeginAhead(program, lateFeeds)) return null;
   const costs = { ...cluster.costs, stepSeconds: undefined, startSeconds: undefined };
   const { secondsBetween, hostSeconds } = cluster.costs.betweenSteps?.(program.devices.length) ?? nothing;

@@ -1,5 +1,7 @@
 /** From one experiment with a sweep to the experiments it stands for. All studies stand on it. */
+
 import { joinProblems, UsageError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 import { sentence } from '../core/schema.ts';
 import { setPath } from '../core/schema-flags.ts';
 import { parseExperiment } from '../train/experiment/parse.ts';
@@ -20,7 +22,9 @@ export interface Combination {
  * An experiment's sweep, and the experiment without it. Throws UsageError where a key is none or takes no such value, also
  * of those keys that a study walks through by itself.
  */
-export function splitSweep({ sweep = {}, ...rest }: Experiment, where: string): { sweep: Sweep; base: Experiment } {
+export function splitSweep(experiment: Experiment, where: string): { sweep: Sweep; base: Experiment } {
+  requireKinds('a study', { experiment: ['object', experiment], where: ['text', where] });
+  const { sweep = {}, ...rest } = experiment;
   const problems = sweepProblems(sweep);
   if (problems.length > 0) {
     throw new UsageError('experiment-invalid', `${where}: ${joinProblems(problems.map(sentence))}`, {
@@ -32,6 +36,8 @@ export function splitSweep({ sweep = {}, ...rest }: Experiment, where: string): 
 
 /** Every combination of the lists' values, the last key changing fastest. */
 export function combinationsOf(sweep: Sweep): Record<string, unknown>[] {
+  requireKinds('combinationsOf', { sweep: ['object', sweep] });
+  for (const [key, values] of Object.entries(sweep)) requireKinds('combinationsOf', { [key]: ['list', values] });
   return Object.entries(sweep).reduce<Record<string, unknown>[]>(
     (all, [key, values]) => all.flatMap((chosen) => values.map((value) => ({ ...chosen, [key]: value }))),
     [{}],

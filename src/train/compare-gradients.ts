@@ -5,8 +5,8 @@
  *     const [four] = await compareMicrobatches({ model, data: { x, y }, microbatches: [4] });
  *     for (const { parameter, maxDifference, bound, within } of four.rows) …
  */
+
 import { UsageError } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
 import { allocate, elementCount, type HostTensor, sameShape, type TensorData } from '../core/types.ts';
 import { withBatchNorm } from '../optim/batch-norm.ts';
 import {
@@ -18,7 +18,14 @@ import {
 } from '../optim/gradient-terms.ts';
 import { chunkSizes } from '../plan/chunks.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
-import { type DerivativeOptions, derivativeNames, gradientRequest, sessionPart } from './derivatives.ts';
+import { requireHostTensor, requireTensorMap } from './check-session.ts';
+import {
+  checkDerivative,
+  type DerivativeOptions,
+  derivativeNames,
+  gradientRequest,
+  sessionPart,
+} from './derivatives.ts';
 import { Session, type SessionOptions } from './session.ts';
 
 type Tensors = ReadonlyMap<string, HostTensor>;
@@ -39,6 +46,7 @@ export interface TensorDifference {
 
 /** How far two tensors lie apart. Throws UsageError where their shapes differ. */
 export function compareTensors(a: HostTensor, b: HostTensor, name = 'the tensors'): TensorDifference {
+  for (const [side, tensor] of Object.entries({ a, b })) requireHostTensor('compareTensors', side, tensor);
   if (a.type.dtype !== 'f32' || b.type.dtype !== 'f32' || !sameShape(a.type.shape, b.type.shape)) {
     throw new UsageError(
       'compare-type',
@@ -69,6 +77,7 @@ export function compareTensors(a: HostTensor, b: HostTensor, name = 'the tensors
 
 /** By name, for all tensors of `a`. Throws UsageError where `b` lacks one. */
 export function compareGradients(a: Tensors, b: Tensors): Map<string, TensorDifference> {
+  for (const tensors of [a, b]) requireTensorMap('compareGradients', tensors);
   return new Map(
     [...a].map(([name, tensor]) => {
       const other = b.get(name);
@@ -133,7 +142,7 @@ export interface CompareOptions extends Omit<DerivativeOptions, 'microbatches'> 
  * whole batch has to fit on the devices.
  */
 export async function compareMicrobatches(options: CompareOptions): Promise<MicrobatchComparison[]> {
-  checkOptions('compareMicrobatches', options, { ...derivativeNames, microbatches: 'required' });
+  checkDerivative('compareMicrobatches', options, { ...derivativeNames, microbatches: 'required list' });
   return compareMicrobatchesOf(gradientRequest({ ...options, microbatches: 1 }), options);
 }
 

@@ -6,7 +6,8 @@
  *     const { hvp } = await hessianVectorProduct({ model, data: { x, y }, direction: gradients, devices: 3 });
  */
 import { UsageError } from '../core/errors.ts';
-import { checkOptions, type OptionNames } from '../core/options.ts';
+import { isOfKind } from '../core/kinds.ts';
+import { checkOptions, type OptionNames, requireArgument } from '../core/options.ts';
 import { elementCount, type HostTensor, sameShape } from '../core/types.ts';
 import type { Graph } from '../graph/graph.ts';
 import { normalizesByWholeBatch, withBatchNorm } from '../optim/batch-norm.ts';
@@ -17,8 +18,9 @@ import {
   isWholeBatch,
   perExampleModel,
 } from '../optim/higher-order.ts';
-import { type Model, someGraph } from '../optim/model.ts';
+import { type Model, requireModel, someGraph } from '../optim/model.ts';
 import { makePlan, type PlannedDevice, type PlanRequest } from '../plan/plan.ts';
+import { requireBatch, requireHostTensor } from './check-session.ts';
 import { type RunResult, Session, type SessionOptions } from './session.ts';
 
 type Tensors = ReadonlyMap<string, HostTensor>;
@@ -52,8 +54,8 @@ export const derivativeNames: OptionNames<DerivativeOptions> = {
   model: 'required',
   data: 'required',
   devices: true,
-  signal: true,
-  microbatches: true,
+  signal: 'signal',
+  microbatches: 'count',
   schedule: true,
   partition: true,
   placement: true,
@@ -63,11 +65,29 @@ export const derivativeNames: OptionNames<DerivativeOptions> = {
   invariant: true,
   simd: true,
   blas: true,
-  seed: true,
-  parameters: true,
+  seed: 'index',
+  parameters: 'map',
   transport: true,
-  audit: true,
+  audit: 'flag',
 };
+
+/** Throws UsageError for options of the derivative `what` that it has not, and where they hold no model or no batch. */
+export function checkDerivative<O extends Pick<DerivativeOptions, 'model' | 'data' | 'devices'>>(
+  what: string,
+  options: O,
+  names: OptionNames<O>,
+): void {
+  checkOptions(what, options, names);
+  requireModel(what, options.model);
+  requireBatch(what, options.data);
+  for (const [name, tensor] of Object.entries(options.data)) {
+    // The sizes of the batch are read before a session looks at its values.
+    if (tensor !== undefined && !Array.isArray(tensor?.type?.shape)) requireHostTensor(what, name, tensor);
+  }
+  const { devices } = options;
+  const areDevices = devices === undefined || isOfKind('count', devices) || Array.isArray(devices);
+  requireArgument(what, areDevices, 'devices, a count or a list', devices, 'devices: 2');
+}
 
 /** What is the session's own among the options of a derivative. */
 export const sessionPart = ({ seed, parameters, transport, audit, signal }: SessionOptions): SessionOptions => ({
@@ -95,7 +115,7 @@ export const grad = async (options: DerivativeOptions): Promise<Tensors> => (awa
 
 /** The objective and its gradients by every parameter and f32 input (JAX's `value_and_grad`). */
 export async function valueAndGrad(options: DerivativeOptions): Promise<GradientResult> {
-  checkOptions('valueAndGrad', options, derivativeNames);
+  checkDerivative('valueAndGrad', options, derivativeNames);
   const request: PlanRequest = {
     ...requestOf(options),
     programs: { gradients: { batch: batchOf(options), mode: 'gradients', outputs: true } },
@@ -127,7 +147,7 @@ export interface HessianVectorResult {
 export async function hessianVectorProduct(
   options: DerivativeOptions & { readonly direction: Tensors },
 ): Promise<HessianVectorResult> {
-  checkOptions('hvp', options, { ...derivativeNames, direction: 'required' });
+  checkDerivative('hvp', options, { ...derivativeNames, direction: 'required map' });
   const request = hessianVectorRequest(requestOf(options));
   const fed = directionFeeds(someGraph(request.model), options.direction, 'direction');
   const results = await runOnce(request, options, { ...options.data, ...fed });
@@ -151,7 +171,7 @@ export interface GradientPenaltyResult {
 export async function gradientPenalty(
   options: DerivativeOptions & { readonly at: string },
 ): Promise<GradientPenaltyResult> {
-  checkOptions('gradientPenalty', options, { ...derivativeNames, at: 'required' });
+  checkDerivative('gradientPenalty', options, { ...derivativeNames, at: 'required text' });
   const results = await runOnce(gradientPenaltyRequest(requestOf(options), options.at), options, options.data);
   return {
     loss: results.get('loss')!.data[0]!,
@@ -172,7 +192,7 @@ export interface Hessian {
  * n Hessian-vector products; throws UsageError where the matrix would not fit (n above 16,384).
  */
 export async function hessian(options: DerivativeOptions): Promise<Hessian> {
-  checkOptions('hessian', options, derivativeNames);
+  checkDerivative('hessian', options, derivativeNames);
   const plan = makePlan(hessianRequest(requestOf(options)));
   await using session = await Session.open(plan, sessionPart(options));
   return await hessianOf(session, options.data, { signal: options.signal });
@@ -236,7 +256,7 @@ export function hessianRequest(request: PlanRequest): PlanRequest {
  * Runs one sample a microbatch.
  */
 export async function perExampleGradients(options: DerivativeOptions): Promise<Tensors> {
-  checkOptions('perExampleGradients', options, derivativeNames);
+  checkDerivative('perExampleGradients', options, derivativeNames);
   const results = await runOnce(perExampleRequest(requestOf(options)), options, options.data);
   return below('output/per_example_grad/', results);
 }

@@ -1,3 +1,4 @@
+import { checkOptions, type OptionNames } from '../core/options.ts';
 import type { HostTensor } from '../core/types.ts';
 import type { Session } from './session.ts';
 import { programFor } from './trainer.ts';
@@ -50,8 +51,18 @@ export interface EvaluatorOptions {
   readonly perplexity: boolean;
 }
 
+const evaluatorNames: OptionNames<EvaluatorOptions> = {
+  batches: 'required list',
+  terms: 'required list',
+  values: 'list',
+  single: 'required flag',
+  perplexity: 'required flag',
+};
+
 /** Runs the plan's forward programs over held-out batches; no parameter changes. */
-export function makeEvaluator({ batches, terms, values = [], single, perplexity }: EvaluatorOptions): Evaluator {
+export function makeEvaluator(options: EvaluatorOptions): Evaluator {
+  checkOptions('makeEvaluator', options, evaluatorNames);
+  const { batches, terms, values = [], single, perplexity } = options;
   const differences = values.filter(({ kind }) => kind === 'mse');
   const binary = values.filter(({ kind }) => kind !== 'mse');
   return async (session, signal) => {

@@ -54,7 +54,9 @@ export function feedValue({ name, feed }: Source, context: FeedContext): HostTen
       return given(name);
     case 'inverseCount': {
       let count = 0;
-      for (const t of given(rule.target, whole.tensors).data) if (t !== rule.ignoreIndex) count++;
+      const { data } = given(rule.target, whole.tensors);
+      // What is no tensor is refused where it is fed itself.
+      for (const t of ArrayBuffer.isView(data) ? data : []) if (t !== rule.ignoreIndex) count++;
       return scalar(1 / count);
     }
     case 'inverseElements':
@@ -112,7 +114,10 @@ export function referenceFeeds(
       throw new UsageError(
         'feed-type',
         `${source.kind} ${source.name} is ${formatType(out.type)} and was given ${formatType(value.type)}`,
-        { fields: { name: source.name, expected: formatType(out.type), got: formatType(value.type) } },
+        {
+          fields: { name: source.name, expected: formatType(out.type), got: formatType(value.type) },
+          remedy: `give ${formatType(out.type)}`,
+        },
       );
     }
     feeds.set(out, toReference(value));

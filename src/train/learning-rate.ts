@@ -1,5 +1,5 @@
 import { UsageError } from '../core/errors.ts';
-import { requireArgument } from '../core/options.ts';
+import { requireArgument, requireKinds } from '../core/options.ts';
 import { halfCosine, wholePower } from '../core/portable-math.ts';
 import { number, object, parse } from '../core/schema.ts';
 import { learningRateSchema } from './learning-rate-schema.ts';
@@ -30,15 +30,21 @@ const checked = object({ learningRate: learningRateSchema, lr: number({ min: 0 }
 
 /** Throws UsageError where an option is unknown or out of range, or options contradict each other. */
 export function makeLearningRate(config: LearningRateConfig, lr: number): LearningRate {
-  const isRule = typeof config?.kind === 'string';
-  requireArgument(
-    'makeLearningRate',
-    isRule,
-    'a rule with its kind',
-    config,
-    "makeLearningRate({ kind: 'constant' }, 0.1)",
-  );
+  requireRule('makeLearningRate', config);
   parse(checked, { learningRate: config, lr }, 'makeLearningRate');
+  const rate = ruleOf(config, lr);
+  return (step) => {
+    requireKinds('a learning rate', { step: ['index', step] });
+    return rate(step);
+  };
+}
+
+function requireRule(what: string, config: LearningRateConfig): void {
+  const isRule = typeof config?.kind === 'string';
+  requireArgument(what, isRule, 'a rule with its kind', config, `${what}({ kind: 'constant' }, 0.1)`);
+}
+
+function ruleOf(config: LearningRateConfig, lr: number): LearningRate {
   switch (config.kind) {
     case 'constant':
       return () => lr;
@@ -81,9 +87,14 @@ export function makeLearningRate(config: LearningRateConfig, lr: number): Learni
 }
 
 /** Whether the rule sets the momentum (of Adam: beta1) of every step too. */
-export const cyclesMomentum = (config: LearningRateConfig): boolean =>
-  config.kind === 'oneCycle' && (config.cycleMomentum ?? true);
+export function cyclesMomentum(config: LearningRateConfig): boolean {
+  requireRule('cyclesMomentum', config);
+  return config.kind === 'oneCycle' && (config.cycleMomentum ?? true);
+}
 
 /** Momentum of the update at step k, from 0; undefined where the optimizer keeps its own. */
-export const makeMomentum = (config: LearningRateConfig): LearningRate | undefined =>
-  config.kind === 'oneCycle' && cyclesMomentum(config) ? oneCycle(config).momentum : undefined;
+export function makeMomentum(config: LearningRateConfig): LearningRate | undefined {
+  requireRule('makeMomentum', config);
+  parse(object({ learningRate: learningRateSchema }), { learningRate: config }, 'makeMomentum');
+  return config.kind === 'oneCycle' && cyclesMomentum(config) ? oneCycle(config).momentum : undefined;
+}

@@ -11,7 +11,9 @@
  *
  * Estimates are not clamped: where noise hides the gradient, |G|² may come out negative.
  */
+
 import { UsageError } from '../core/errors.ts';
+import { requireKinds } from '../core/options.ts';
 
 export interface NoiseEstimate {
   /** |G|² of the true gradient. */
@@ -24,6 +26,8 @@ export interface NoiseEstimate {
 
 /** From the mean squared norms of the gradients of two batch sizes, small < big. */
 export function estimateFromPair(small: number, normSqSmall: number, big: number, normSqBig: number): NoiseEstimate {
+  requireKinds('estimateFromPair', { small: ['figure', small], normSqSmall: ['figure', normSqSmall] });
+  requireKinds('estimateFromPair', { big: ['figure', big], normSqBig: ['figure', normSqBig] });
   const g2 = (big * normSqBig - small * normSqSmall) / (big - small);
   const s = (normSqSmall - normSqBig) / (1 / small - 1 / big);
   return { g2, s, bSimple: s / g2 };

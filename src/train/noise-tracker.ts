@@ -17,7 +17,9 @@
  *
  * A single step says little. As the paper does, |G|² and S are averaged by themselves, exponentially, and their ratio taken.
  */
+
 import { UsageError } from '../core/errors.ts';
+import { checkOptions } from '../core/options.ts';
 import type { HostTensor } from '../core/types.ts';
 
 /** What one step tells, without bias. */
@@ -47,7 +49,14 @@ export interface MicrobatchNorms {
 }
 
 /** The estimate of one step of two microbatches or more. */
-export function noiseOfStep({ sizes, shares, data, whole }: MicrobatchNorms): StepNoise {
+export function noiseOfStep(norms: MicrobatchNorms): StepNoise {
+  checkOptions('noiseOfStep', norms, {
+    sizes: 'required numbers',
+    shares: 'required list',
+    data: 'required figure',
+    whole: 'required figure',
+  });
+  const { sizes, shares, data, whole } = norms;
   const samples = sizes.reduce((a, b) => a + b, 0);
   const small = shares.reduce((sum, square, m) => sum + (samples / sizes[m]!) * square, 0);
   const s = ((small - data) * samples) / (sizes.length - 1);
@@ -92,7 +101,9 @@ export class NoiseTracker {
   #s = 0;
 
   /** `past`: the estimates that an earlier tracker was given; this one goes on from there, with the same bits. */
-  constructor({ decay = defaultNoiseDecay }: NoiseAverageOptions = {}, past: Iterable<StepNoise> = []) {
+  constructor(options: NoiseAverageOptions = {}, past: Iterable<StepNoise> = []) {
+    checkOptions('NoiseTracker', options, { decay: 'figure' });
+    const { decay = defaultNoiseDecay } = options;
     if (!(decay >= 0 && decay < 1)) {
       throw new UsageError(
         'noise-decay',

@@ -4,12 +4,17 @@
  * Each example is a microbatch of its own, M of them in a run. Nothing that is computed depends on M or on the layout.
  */
 import { UsageError } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
 import { allocate, elementCount, type HostTensor, type TensorType } from '../core/types.ts';
 import type { Graph } from '../graph/graph.ts';
 import { perExampleModel } from '../optim/higher-order.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
-import { type DerivativeOptions, derivativeNames, gradientRequest, sessionPart } from './derivatives.ts';
+import {
+  checkDerivative,
+  type DerivativeOptions,
+  derivativeNames,
+  gradientRequest,
+  sessionPart,
+} from './derivatives.ts';
 import { NoiseAccumulator, type NoiseStatistics, type SizePair } from './noise-statistics.ts';
 import { type RunResult, Session } from './session.ts';
 
@@ -37,7 +42,7 @@ export interface NoiseOptions extends DerivativeOptions {
  * targets weighs more, and that belongs to the noise, as it does in the gradient of a random batch.
  */
 export async function gradientNoise(options: NoiseOptions): Promise<GradientNoise> {
-  checkOptions('gradientNoise', options, { ...derivativeNames, pairs: true });
+  checkDerivative('gradientNoise', options, { ...derivativeNames, pairs: 'list' });
   const request = noiseRequest(gradientRequest(options));
   await using session = await Session.open(makePlan(request), sessionPart(options));
   return await gradientNoiseOf(session, options.data, options);

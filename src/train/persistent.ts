@@ -1,4 +1,4 @@
-import { DeviceError, UsageError } from '../core/errors.ts';
+import { DeviceError, nearest, UsageError } from '../core/errors.ts';
 import { formatType, type HostTensor, sameType, type TensorData, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
@@ -61,6 +61,7 @@ export class PersistentValues {
       if (!home)
         throw new UsageError('unknown-parameter', `the model has no parameter, buffer or state ${name}`, {
           fields: { name },
+          remedy: `'${nearest(name, this.#homes.keys()) ?? [...this.#homes.keys()][0]}'`,
         });
       checkFits(home, value);
       return { home, value };

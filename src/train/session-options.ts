@@ -74,29 +74,29 @@ export interface RunResult {
 
 /** For `checkOptions`. */
 export const sessionNames: OptionNames<SessionOptions> = {
-  seed: true,
+  seed: 'index',
   parameters: true,
   transport: true,
-  onStart: true,
+  onStart: 'function',
   blas: true,
-  audit: true,
+  audit: 'flag',
   poison: true,
   faults: true,
-  hangFactor: true,
-  heapMegabytes: true,
-  lookSeconds: true,
+  hangFactor: 'positive',
+  heapMegabytes: 'positive',
+  lookSeconds: 'figure',
   threads: true,
-  signal: true,
+  signal: 'signal',
 };
 export const runNames: OptionNames<RunOptions> = {
-  step: true,
-  lr: true,
-  momentum: true,
-  profile: true,
+  step: 'index',
+  lr: 'figure',
+  momentum: 'figure',
+  profile: 'flag',
   whole: true,
-  signal: true,
-  meanwhile: true,
+  signal: 'signal',
+  meanwhile: 'function',
 };
 const { step, whole, ...stagedRun } = runNames;
-export const stageNames: OptionNames<StageOptions> = { step, whole, ahead: true };
+export const stageNames: OptionNames<StageOptions> = { step, whole, ahead: 'flag' };
 export const stagedRunNames: OptionNames<StagedRunOptions> = stagedRun;

@@ -1,13 +1,15 @@
-import { UsageError } from '../core/errors.ts';
-import { checkOptions } from '../core/options.ts';
+import { nearest, UsageError } from '../core/errors.ts';
+import { checkOptions, shown } from '../core/options.ts';
 import type { HostTensor } from '../core/types.ts';
 import { analyticCosts } from '../cost/model.ts';
 import { hasNullDevices, refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
+import { requirePlan } from '../plan/require-plan.ts';
 import { mayBeginAhead } from '../program/ahead.ts';
 import type { DeviceCluster, PredictSeconds } from '../runtime/device-cluster.ts';
 import type { StepReport } from '../runtime/device-image.ts';
 import { instructionSeconds } from '../simulate/cluster.ts';
+import { checkSessionOptions, requireBatch, requireTensorMap } from './check-session.ts';
 import { Feeder } from './feeder.ts';
 import { checkLiveBytes, checkPeaks, plannedPeaksOf } from './measured.ts';
 import { noiseOfResults } from './noise-tracker.ts';
@@ -84,7 +86,9 @@ export class Session implements AsyncDisposable {
 
   /** Starts devices, loads all programs and writes parameters, constants and optimizer state. */
   static async open(plan: Plan, options: SessionOptions = {}): Promise<Session> {
+    requirePlan('Session.open', plan);
     checkOptions('Session.open', options, sessionNames);
+    checkSessionOptions(options);
     const { programs } = plan;
     // The test suite turns audit on for every session it opens.
     const audit = options.audit ?? process.env.PARTITA_AUDIT === '1';
@@ -127,6 +131,7 @@ export class Session implements AsyncDisposable {
       // Beside what is staged, which another run is for.
       const area = this.#staged?.area === 0 ? 1 : 0;
       this.#programOf(program);
+      requireBatch('Session.run', batch);
       this.#feeder.pack(program, area, batch, options);
       return this.#run(program, area, options, options);
     });
@@ -149,6 +154,7 @@ export class Session implements AsyncDisposable {
     const area = taken === 0 ? 1 : 0;
     this.#staged = undefined;
     this.#programOf(program);
+    requireBatch('Session.stage', batch);
     this.#feeder.pack(program, area, batch, options);
     const staged = { program, options };
     this.#staged = { batch: staged, area };
@@ -163,9 +169,9 @@ export class Session implements AsyncDisposable {
   runStaged(staged: StagedBatch, options: StagedRunOptions = {}): Promise<RunResult> {
     return this.#inTurn(async () => {
       checkOptions('Session.runStaged', options, stagedRunNames);
-      if (this.#staged?.batch !== staged) {
+      if (this.#staged === undefined || this.#staged.batch !== staged) {
         throw new UsageError('staged-batch', 'this staged batch has run, or another was staged in its place', {
-          fields: { program: staged.program },
+          fields: { program: staged?.program ?? null },
           remedy: 'run a staged batch before the next is staged',
         });
       }
@@ -266,11 +272,16 @@ export class Session implements AsyncDisposable {
   }
 
   #programOf(program: string): Plan['programs'][string] {
-    const plan = this.plan.programs[program];
-    if (plan) return plan;
-    throw new UsageError('unknown-program', `the plan has no program ${program}`, {
-      fields: { programs: Object.keys(this.plan.programs) },
-    });
+    const names = Object.keys(this.plan.programs);
+    if (names.includes(program)) return this.plan.programs[program]!;
+    throw new UsageError(
+      'unknown-program',
+      `the plan has no program ${typeof program === 'string' ? program : shown(program)}`,
+      {
+        fields: { programs: names },
+        remedy: `'${nearest(program, names) ?? names[0]}'`,
+      },
+    );
   }
 
   /** Values of all parameters by name, in graph order. */
@@ -300,6 +311,7 @@ export class Session implements AsyncDisposable {
   /** Overwrites parameters, buffers or optimizer state by name: all of them, or none where one does not fit. */
   write(values: ReadonlyMap<string, HostTensor>): Promise<void> {
     return this.#inTurn(async () => {
+      requireTensorMap('Session.write', values);
       await this.#forgo();
       await this.#values.write(values);
     });

@@ -1,5 +1,5 @@
 import { PartitaError, UsageError } from '../core/errors.ts';
-import { checkOptions, type OptionNames } from '../core/options.ts';
+import { checkOptions, type OptionNames, requireArgument, requireKinds, shown } from '../core/options.ts';
 import { sameType } from '../core/types.ts';
 import { refuseNullDevices } from '../plan/null-devices.ts';
 import type { Plan } from '../plan/plan.ts';
@@ -11,7 +11,7 @@ import type { BatchSource, SourceBatch } from './data/source.ts';
 import type { EvaluationRecord, Evaluator } from './evaluate.ts';
 import type { LearningRate } from './learning-rate.ts';
 import { type NoiseAverageOptions, type NoiseRecord, NoiseTracker } from './noise-tracker.ts';
-import type { Session, StagedBatch } from './session.ts';
+import { Session, type StagedBatch } from './session.ts';
 
 export interface TrainOptions {
   readonly session: Session;
@@ -48,17 +48,22 @@ const trainNames: OptionNames<TrainOptions> = {
   steps: 'required',
   learningRate: true,
   momentum: true,
-  noise: true,
+  noise: 'record',
   evaluation: true,
   checkpoint: true,
   resume: true,
-  signal: true,
+  signal: 'signal',
 };
-const checkpointNames: OptionNames<CheckpointOptions> = { dir: 'required', every: true, keep: true, experiment: true };
+const checkpointNames: OptionNames<CheckpointOptions> = {
+  dir: 'required text',
+  every: true,
+  keep: true,
+  experiment: true,
+};
 const evaluationNames: OptionNames<NonNullable<TrainOptions['evaluation']>> = {
-  evaluate: 'required',
+  evaluate: 'required function',
   every: 'required',
-  contents: true,
+  contents: 'function',
 };
 
 /** One update. */
@@ -154,19 +159,24 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
 function checkTraining(options: TrainOptions): void {
   checkOptions('train', options, trainNames);
   if (options.checkpoint) checkOptions('train', options.checkpoint, checkpointNames, 'checkpoint');
-  if (options.evaluation) checkOptions('train', options.evaluation, evaluationNames, 'evaluation');
+  if (options.evaluation !== undefined) checkOptions('train', options.evaluation, evaluationNames, 'evaluation');
   const { session, data, steps, evaluation } = options;
+  requireArgument('train', session instanceof Session, 'a session', session, 'await Session.open(plan)');
   refuseNoSource(data);
   for (const rule of ['learningRate', 'momentum'] as const) {
     const given: unknown = options[rule];
     if (given === undefined || typeof given === 'function') continue;
-    throw new UsageError('options-invalid', `train: option ${rule} must be a function of the step, and is ${given}`, {
-      fields: { option: rule },
-      remedy: `${rule}: () => ${given}`,
-    });
+    throw new UsageError(
+      'options-invalid',
+      `train: option ${rule} must be a function of the step, and is ${shown(given)}`,
+      {
+        fields: { option: rule },
+        remedy: `${rule}: () => ${typeof given === 'number' ? given : 0.1}`,
+      },
+    );
   }
   if (!Number.isInteger(steps) || steps < 0) {
-    throw new UsageError('steps-range', `train: steps must be a whole number of at least 0, not ${steps}`, {
+    throw new UsageError('steps-range', `train: steps must be a whole number of at least 0, not ${shown(steps)}`, {
       fields: { steps },
       remedy: 'steps: Math.ceil(epochs * data.stepsPerEpoch)',
     });
@@ -180,7 +190,7 @@ function checkTraining(options: TrainOptions): void {
   if (evaluation && (!Number.isInteger(evaluation.every) || evaluation.every < 1)) {
     throw new UsageError(
       'evaluation-every',
-      `train: evaluation.every must be an integer ≥ 1, not ${evaluation.every}`,
+      `train: evaluation.every must be an integer ≥ 1, not ${shown(evaluation.every)}`,
       {
         fields: { every: evaluation.every },
         remedy: 'every: data.stepsPerEpoch',
@@ -311,7 +321,10 @@ async function beginning(options: TrainOptions, learningRate: LearningRate) {
  * The plan's program of this mode that was built for the batch's shapes. Where there is none the mode's first: its
  * session then names the tensor that does not fit.
  */
-export function programFor(plan: Plan, mode: 'train' | 'gradients' | 'forward', { tensors }: SourceBatch): string {
+export function programFor(plan: Plan, mode: 'train' | 'gradients' | 'forward', batch: SourceBatch): string {
+  requireKinds('programFor', { programs: ['object', plan?.programs], request: ['object', plan?.request] });
+  requireKinds('programFor', { mode: ['text', mode], batch: ['object', batch], tensors: ['object', batch?.tensors] });
+  const { tensors } = batch;
   const names = Object.keys(plan.programs).filter((name) => plan.request.programs[name]!.mode === mode);
   const fitting = names.find((name) =>
     plan.programs[name]!.feeds.every(
@@ -322,6 +335,7 @@ export function programFor(plan: Plan, mode: 'train' | 'gradients' | 'forward', 
   if (found === undefined) {
     throw new PartitaError('no-program', `the plan has no program with mode ${mode}`, {
       fields: { programs: plan.request.programs },
+      remedy: `programs: { ${mode}: { batch: 32, mode: '${mode}' } }`,
     });
   }
   return found;

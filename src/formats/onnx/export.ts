@@ -3,10 +3,12 @@
  * the graph, and values those of the file they were imported from.
  */
 import { FormatError, GraphError, UsageError } from '../../core/errors.ts';
+import { checkOptions, type OptionNames, requireArgument, shown } from '../../core/options.ts';
 import { allocate, formatType, type HostTensor, sameType, type TensorType } from '../../core/types.ts';
 import type { Graph } from '../../graph/graph.ts';
+import { requireGraph } from '../../graph/require-graph.ts';
 import { feedBatchAxis, type ParameterInit } from '../../graph/source.ts';
-import { buildModel, type Model } from '../../optim/model.ts';
+import { buildModel, type Model, requireModel } from '../../optim/model.ts';
 import { assemble } from './assemble.ts';
 import { compareDrafts, type Draft, fixedSizes } from './draft.ts';
 import { draftGraph } from './drafter.ts';
@@ -34,7 +36,8 @@ export interface ExportOptions {
 
 /** The file of one graph, all sizes as they are in it. */
 export function exportOnnx(graph: Graph, options: ExportOptions = {}): Uint8Array {
-  const settings = settingsOf(options);
+  requireGraph('exportOnnx', graph);
+  const settings = settingsOf('exportOnnx', options);
   return fileOf(draftGraph(graph, exporters, settings), fixedSizes, graph, settings);
 }
 
@@ -52,9 +55,12 @@ export interface ExportedModel {
  */
 export function exportModel(
   model: Model,
-  { batch, ...options }: ExportOptions & { readonly batch?: number | undefined } = {},
+  options: ExportOptions & { readonly batch?: number | undefined } = {},
 ): ExportedModel {
-  const settings = settingsOf({ name: model.name, ...options });
+  requireModel('exportModel', model);
+  checkOptions('exportModel', options, { ...exportNames, batch: 'count' });
+  const { batch, ...rest } = options;
+  const settings = settingsOf('exportModel', { name: model.name, ...rest });
   const size = batch ?? model.ownBatch ?? 2;
   const build = (n: number) => buildModel(model, n, 'evaluation').graph;
   const graph = build(size);
@@ -80,15 +86,26 @@ export function exportModel(
 
 type Settings = Required<Omit<ExportOptions, 'parameters'>> & Pick<ExportOptions, 'parameters'>;
 
-function settingsOf(options: ExportOptions): Settings {
+const exportNames: OptionNames<ExportOptions> = {
+  parameters: 'map',
+  opset: true,
+  integers: true,
+  name: 'text',
+  producer: 'text',
+};
+
+function settingsOf(what: string, options: ExportOptions): Settings {
+  checkOptions(what, options, exportNames);
   const { opset = 17, integers = 'INT64', name = 'main', producer = 'partita', parameters } = options;
   const { first, last } = exportOpsets;
   if (!Number.isInteger(opset) || opset < first || opset > last) {
-    throw new UsageError('onnx-opset', `opset must be one of ${first} to ${last}, got ${opset}`, {
+    throw new UsageError('onnx-opset', `opset must be one of ${first} to ${last}, got ${shown(opset)}`, {
       fields: { opset, ...exportOpsets },
-      remedy: `--opset ${opset > last ? last : first}`,
+      remedy: `--opset ${typeof opset === 'number' && opset > last ? last : first}`,
     });
   }
+  const isInteger = integers === 'INT64' || integers === 'INT32';
+  requireArgument(what, isInteger, "integers 'INT64' or 'INT32'", integers, "integers: 'INT64'");
   return { opset, integers, name, producer, ...(parameters ? { parameters } : {}) };
 }
 
@@ -115,6 +132,7 @@ function initialisers(
     else if (!sameType(value.type, type)) {
       throw new UsageError('parameters-mismatch', `"${name}" is ${formatType(type)}, got ${formatType(value.type)}`, {
         fields: { parameter: name, expected: formatType(type), got: formatType(value.type) },
+        remedy: `give ${formatType(type)}`,
       });
     } else values.set(name, value);
   }

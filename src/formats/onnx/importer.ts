@@ -2,7 +2,9 @@
  * ONNX models as graphs of any batch size: a file is built for two of them, which shows where the batch is in every value,
  * or where a batch size is baked in. `graph-importer.ts` builds one graph.
  */
+
 import { FormatError, GraphError, nearest, UsageError } from '../../core/errors.ts';
+import { requireArgument, requireKinds } from '../../core/options.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { ModelMode } from '../../optim/model.ts';
 import { compareBatches } from './batch-axes.ts';
@@ -27,7 +29,10 @@ export interface OnnxImporter {
 export const importModel = (
   model: OnnxModel,
   options: ImportOptions & { readonly batch: number; readonly mode?: ModelMode },
-): Graph => prepareImport(model, options).build(options.batch, options.mode);
+): Graph => {
+  requireKinds('importModel', { options: ['record', options], 'options.batch': ['count', options?.batch] });
+  return prepareImport(model, options).build(options.batch, options.mode);
+};
 
 /**
  * Checks a model by building it twice, for its own batch size and another: that shows where the batch is in every value,
@@ -35,6 +40,14 @@ export const importModel = (
  * nodes that are not supported, UsageError where options contradict the file.
  */
 export function prepareImport(model: OnnxModel, options: ImportOptions = {}): OnnxImporter {
+  requireArgument(
+    'prepareImport',
+    model?.opsets instanceof Map && Array.isArray(model.graph?.nodes),
+    'a model',
+    model,
+    "readOnnx('model.onnx')",
+  );
+  requireKinds('prepareImport', { options: ['record', options], frozen: ['texts', options?.frozen ?? []] });
   const opset = model.opsets.get('');
   if (opset !== undefined && (opset < opsetRange.first || opset > opsetRange.last)) {
     throw new GraphError(

@@ -99,6 +99,7 @@ export function declaredBatchAxis(
     if (rank !== undefined && (axis < 0 || axis >= rank)) {
       throw new UsageError('batch-axis', `batchAxis.${name}: ${name} has ${rank} axes, and no axis ${given}`, {
         fields: { key: `batchAxis.${name}`, axis: given, rank },
+        remedy: '0, or null for what is not batched',
       });
     }
     if (marked < 0 || shape![axis] === batchSymbol) return axis;

@@ -1,5 +1,8 @@
+import { checkOptions, requireKinds } from '../../core/options.ts';
 import type { Graph, Tensor } from '../../graph/graph.ts';
+import { requireGraph } from '../../graph/require-graph.ts';
 import { crossEntropy, type Objective } from '../../losses/index.ts';
+import { type Check, checkConfig } from './config.ts';
 
 /** A model put into a graph. */
 export interface BuiltModel {
@@ -17,6 +20,22 @@ export interface ModelOptions {
 
 /** Builds a model for one batch size; the same nodes in the same order whatever the batch. */
 export type ModelBuilder<C> = (graph: Graph, batch: number, config: C, options?: ModelOptions) => BuiltModel;
+
+/** A model whose arguments are looked at first: all of it is built, or nothing. Throws UsageError, GraphError. */
+export const modelBuilder =
+  <C extends object>(
+    kind: string,
+    checks: Readonly<Record<string, Check>>,
+    required: readonly string[],
+    build: ModelBuilder<C>,
+  ): ModelBuilder<C> =>
+  (graph, batch, config, options = {}) => {
+    requireGraph(kind, graph);
+    requireKinds(kind, { batch: ['count', batch], config: ['record', config] });
+    checkOptions(kind, options, { objective: 'flag' });
+    checkConfig(kind, config as Readonly<Record<string, unknown>>, checks, required);
+    return graph.whole(() => build(graph, batch, config, options));
+  };
 
 /** Ends a model of classes: names its `logits` […, C], and asks for the target `y` i32 […] and its cross entropy. */
 export function classifier(x: Tensor, logits: Tensor, options: ModelOptions = {}): BuiltModel {

@@ -1,4 +1,5 @@
 import { nearest, UsageError } from '../../core/errors.ts';
+import { shown } from '../../core/options.ts';
 
 /** What a key of a model's configuration must be. Returns what was expected where it is not. */
 export type Check = (value: unknown) => string | undefined;
@@ -50,18 +51,23 @@ export function checkConfig(
       const near = nearest(key, Object.keys(checks));
       throw new UsageError('unknown-key', `model ${kind} has no key ${key}${near ? `; did you mean ${near}?` : ''}`, {
         fields: { key: `model.${key}`, nearest: near ?? null, known: Object.keys(checks) },
+        remedy: near ?? `keys: ${Object.keys(checks).join(', ')}`,
       });
     }
     const expected = value === undefined ? undefined : check(value);
     if (expected) {
-      throw new UsageError('bad-value', `model.${key} must be ${expected}, got ${JSON.stringify(value)}`, {
+      throw new UsageError('bad-value', `model.${key} must be ${expected}, got ${shown(value)}`, {
         fields: { key: `model.${key}`, expected },
+        remedy: `${key}: ${expected}`,
       });
     }
   }
   for (const key of required) {
     if (config[key] === undefined) {
-      throw new UsageError('missing-key', `model ${kind} needs ${key}`, { fields: { key: `model.${key}` } });
+      throw new UsageError('missing-key', `model ${kind} needs ${key}`, {
+        fields: { key: `model.${key}` },
+        remedy: `keys that must be there: ${required.join(', ')}`,
+      });
     }
   }
 }

@@ -5,7 +5,7 @@ import { embedding, embeddingWeight } from '../embedding.ts';
 import { linear } from '../linear.ts';
 import { layerNorm } from '../norm.ts';
 import { transformerBlock } from '../transformer.ts';
-import { classifier, type ModelBuilder } from './built.ts';
+import { classifier, type ModelBuilder, modelBuilder } from './built.ts';
 import { type Check, flag, layerCount, oneOf, positive, positiveNumber, share } from './config.ts';
 
 export interface GptConfig {
@@ -50,21 +50,26 @@ export const gptChecks: Readonly<Record<keyof GptConfig, Check>> = {
  * to the token embedding. Input `x` i32 [N, context], target `y` i32 [N, context] (the next tokens), output `logits`
  * [N, context, vocab]. Layers `embedding`, `block.0` …, `norm`, `head`.
  */
-export const gpt: ModelBuilder<GptConfig> = (graph, batch, config, options) => {
-  const { vocab, context, layers, heads, width, mlpRatio, tied = true, dropout: p = 0, attention = 'fused' } = config;
-  const init = normal(0, 0.02);
-  const x = graph.input('x', { dtype: 'i32', shape: [batch, context] });
-  const { tokens, embedded } = graph.scope('embedding', () => {
-    const tokens = embeddingWeight(graph, { rows: vocab, dim: width, name: 'token', init });
-    const positions = embeddingWeight(graph, { rows: context, dim: width, name: 'position', init });
-    return { tokens, embedded: dropout(add(embedding(x, { weight: tokens }), positions), { p }) };
-  });
-  let h = embedded;
-  for (let i = 0; i < layers; i++) {
-    const fused = attention === 'fused';
-    h = transformerBlock(h, { heads, mlpRatio, causal: true, fused, dropout: p, name: `block.${i}` });
-  }
-  const last = layerNorm(h, { name: 'norm' });
-  const logits = linear(last, vocab, { bias: false, weight: tied ? tokens : undefined, name: 'head' });
-  return classifier(x, logits, options);
-};
+export const gpt: ModelBuilder<GptConfig> = modelBuilder(
+  'gpt',
+  gptChecks,
+  ['vocab', 'context', 'layers', 'heads', 'width'],
+  (graph, batch, config, options) => {
+    const { vocab, context, layers, heads, width, mlpRatio, tied = true, dropout: p = 0, attention = 'fused' } = config;
+    const init = normal(0, 0.02);
+    const x = graph.input('x', { dtype: 'i32', shape: [batch, context] });
+    const { tokens, embedded } = graph.scope('embedding', () => {
+      const tokens = embeddingWeight(graph, { rows: vocab, dim: width, name: 'token', init });
+      const positions = embeddingWeight(graph, { rows: context, dim: width, name: 'position', init });
+      return { tokens, embedded: dropout(add(embedding(x, { weight: tokens }), positions), { p }) };
+    });
+    let h = embedded;
+    for (let i = 0; i < layers; i++) {
+      const fused = attention === 'fused';
+      h = transformerBlock(h, { heads, mlpRatio, causal: true, fused, dropout: p, name: `block.${i}` });
+    }
+    const last = layerNorm(h, { name: 'norm' });
+    const logits = linear(last, vocab, { bias: false, weight: tied ? tokens : undefined, name: 'head' });
+    return classifier(x, logits, options);
+  },
+);

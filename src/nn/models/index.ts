@@ -1,5 +1,7 @@
 /** Ready models by configuration: `(graph, batch, config) => { inputs, outputs, objective }`. */
+
 import { nearest, UsageError } from '../../core/errors.ts';
+import { checkOptions, requireKinds, shown } from '../../core/options.ts';
 import { Graph, type GraphMode } from '../../graph/graph.ts';
 import type { Objective } from '../../losses/index.ts';
 import type { ModelOptions } from './built.ts';
@@ -42,14 +44,18 @@ export const modelKinds = Object.keys(kinds) as ModelConfig['kind'][];
 
 /** Checks a configuration that came from outside. Throws UsageError naming the key and the nearest valid one. */
 export function checkModel(config: Readonly<Record<string, unknown>>): ModelConfig {
+  requireKinds('a model', { config: ['record', config] });
   const { kind, ...rest } = config;
   const found = typeof kind === 'string' && Object.hasOwn(kinds, kind) ? kinds[kind as ModelConfig['kind']] : undefined;
   if (!found) {
     const near = typeof kind === 'string' ? nearest(kind, modelKinds) : undefined;
     throw new UsageError(
       'unknown-model',
-      `no model is of the kind ${JSON.stringify(kind) ?? 'undefined'}${near ? `; did you mean ${near}?` : ''}`,
-      { fields: { key: 'model.kind', nearest: near ?? null, known: modelKinds } },
+      `no model is of the kind ${shown(kind)}${near ? `; did you mean ${near}?` : ''}`,
+      {
+        fields: { key: 'model.kind', nearest: near ?? null, known: modelKinds },
+        remedy: `kind: '${near ?? modelKinds[0]}'`,
+      },
     );
   }
   checkConfig(kind as string, rest, found.checks, found.required);
@@ -58,7 +64,8 @@ export function checkModel(config: Readonly<Record<string, unknown>>): ModelConf
 
 /** A ready model as a function of the batch size, from a configuration: each call makes a graph of its own. */
 export function modelOf(config: ModelConfig, options: ModelOptions = {}) {
-  const { kind, ...sizes } = checkModel({ ...config });
+  checkOptions('modelOf', options, { objective: 'flag' });
+  const { kind, ...sizes } = checkModel(config as Readonly<Record<string, unknown>> & ModelConfig);
   // The union of kinds pairs each builder with its own sizes; checkModel has made sure of it.
   const build = kinds[kind].build as (
     graph: Graph,

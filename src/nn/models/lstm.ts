@@ -5,7 +5,7 @@ import { dropout } from '../dropout.ts';
 import { embedding } from '../embedding.ts';
 import { linear } from '../linear.ts';
 import { gru, lstm as lstmLayer, rnn } from '../recurrent.ts';
-import { classifier, type ModelBuilder } from './built.ts';
+import { classifier, type ModelBuilder, modelBuilder } from './built.ts';
 import { type Check, either, flag, layerCount, nonEmptySizes, oneOf, positive, share } from './config.ts';
 
 export interface LstmConfig {
@@ -57,33 +57,38 @@ export function hiddenSizes({ hidden, numLayers }: Pick<LstmConfig, 'hidden' | '
  * numbers f32 [N, context, inputs]; target `y` i32 [N, context]; output `logits` [N, context, classes]. Layers `embedding`
  * (of tokens), `layer.0`, `layer.1` … with the parameters of PyTorch's one-layer LSTM, GRU or RNN, and `head`.
  */
-export const lstm: ModelBuilder<LstmConfig> = (graph, batch, config, options) => {
-  const { vocab, inputs, context, cell = 'lstm', dropout: p = 0, bidirectional } = config;
-  const { classes = vocab } = config;
-  const sizes = hiddenSizes(config);
-  if ((vocab === undefined) === (inputs === undefined) || classes === undefined) {
-    throw new GraphError('lstm-inputs', 'an lstm reads tokens (vocab) or numbers (inputs, with classes)', {
-      fields: { vocab, inputs, classes },
-      remedy: 'give vocab, or inputs and classes',
+export const lstm: ModelBuilder<LstmConfig> = modelBuilder(
+  'lstm',
+  lstmChecks,
+  ['context', 'hidden'],
+  (graph, batch, config, options) => {
+    const { vocab, inputs, context, cell = 'lstm', dropout: p = 0, bidirectional } = config;
+    const { classes = vocab } = config;
+    const sizes = hiddenSizes(config);
+    if ((vocab === undefined) === (inputs === undefined) || classes === undefined) {
+      throw new GraphError('lstm-inputs', 'an lstm reads tokens (vocab) or numbers (inputs, with classes)', {
+        fields: { vocab, inputs, classes },
+        remedy: 'give vocab, or inputs and classes',
+      });
+    }
+    if (!sizes) {
+      throw new GraphError('lstm-layers', `hidden [${config.hidden}] does not list ${config.numLayers} layers`, {
+        fields: { hidden: config.hidden, numLayers: config.numLayers },
+        remedy: 'leave numLayers out, or give one number for all layers',
+      });
+    }
+    const layer = { lstm: lstmLayer, gru, rnn }[cell];
+    // Recurrent layers run over [T, N, …]; the exchange costs least on the input and in front of the output.
+    const x = vocab
+      ? graph.input('x', { dtype: 'i32', shape: [batch, context] })
+      : graph.input('x', { shape: [batch, context, inputs!] });
+    let h: Tensor = transpose(x, vocab ? [1, 0] : [1, 0, 2]);
+    if (vocab) h = embedding(h, { rows: vocab, dim: config.embedding ?? sizes[0]!, name: 'embedding' });
+    sizes.forEach((size, i) => {
+      h = layer(h, size, { bidirectional, name: `layer.${i}` }).output;
+      if (i < sizes.length - 1) h = dropout(h, { p, axis: 1, name: `layer.${i}` });
     });
-  }
-  if (!sizes) {
-    throw new GraphError('lstm-layers', `hidden [${config.hidden}] does not list ${config.numLayers} layers`, {
-      fields: { hidden: config.hidden, numLayers: config.numLayers },
-      remedy: 'leave numLayers out, or give one number for all layers',
-    });
-  }
-  const layer = { lstm: lstmLayer, gru, rnn }[cell];
-  // Recurrent layers run over [T, N, …]; the exchange costs least on the input and in front of the output.
-  const x = vocab
-    ? graph.input('x', { dtype: 'i32', shape: [batch, context] })
-    : graph.input('x', { shape: [batch, context, inputs!] });
-  let h: Tensor = transpose(x, vocab ? [1, 0] : [1, 0, 2]);
-  if (vocab) h = embedding(h, { rows: vocab, dim: config.embedding ?? sizes[0]!, name: 'embedding' });
-  sizes.forEach((size, i) => {
-    h = layer(h, size, { bidirectional, name: `layer.${i}` }).output;
-    if (i < sizes.length - 1) h = dropout(h, { p, axis: 1, name: `layer.${i}` });
-  });
-  const logits = linear(transpose(h, [1, 0, 2]), classes, { name: 'head' });
-  return classifier(x, logits, options);
-};
+    const logits = linear(transpose(h, [1, 0, 2]), classes, { name: 'head' });
+    return classifier(x, logits, options);
+  },
+);

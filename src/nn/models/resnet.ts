@@ -7,7 +7,7 @@ import { maxPool2d } from '../../ops/max-pool.ts';
 import { flatten, residual } from '../compose.ts';
 import { conv2d } from '../conv.ts';
 import { linear } from '../linear.ts';
-import { classifier, type ModelBuilder } from './built.ts';
+import { classifier, type ModelBuilder, modelBuilder } from './built.ts';
 import { type Check, either, flag, layerCount, layerCounts, nonEmptySizes, oneOf } from './config.ts';
 import { type ImageConfig, imageChecks, type Normalizer, normalizer, sizeOf } from './images.ts';
 
@@ -93,27 +93,32 @@ function blockOf(x: Tensor, body: Body, width: number, stride: number, style: St
  *     widths [64, 128, 256, 512], blocks [2, 2, 2, 2], stem imagenet                     ResNet-18
  *     widths [64, 128, 256, 512], blocks [3, 4, 6, 3], stem imagenet, block bottleneck   ResNet-50
  */
-export const resnet: ModelBuilder<ResnetConfig> = (graph, batch, config, options) => {
-  const { channels = 1, classes, widths = [16, 32, 64], blocks = 3, block = 'basic', stem = 'cifar' } = config;
-  const counts = typeof blocks === 'number' ? widths.map(() => blocks) : blocks;
-  if (counts.length !== widths.length) {
-    throw new GraphError('resnet-stages', `widths has ${widths.length} stages and blocks ${counts.length}`, {
-      fields: { widths, blocks },
-      remedy: 'give one number of blocks for each width, or one number for all',
-    });
-  }
-  const norm = normalizer('resnet', config);
-  const style: Style = { norm, zeroInit: config.zeroInit ?? !norm.normalizes };
-  const x = graph.input('x', { shape: [batch, channels, ...sizeOf(config.size)] });
-  const first = { name: 'conv1', norm: 'bn1', ...(stem === 'imagenet' ? { kernel: 7, stride: 2 } : { kernel: 3 }) };
-  let h = relu(convolved(x, widths[0]!, style, first));
-  if (stem === 'imagenet') h = maxPool2d(h, { kernel: 3, stride: 2, padding: 1 });
-  const body = block === 'basic' ? basic : bottleneck;
-  widths.forEach((width, stage) => {
-    for (let i = 0; i < counts[stage]!; i++) {
-      const stride = stage > 0 && i === 0 ? 2 : 1;
-      h = graph.scope(`layer${stage + 1}.${i}`, () => blockOf(h, body, width, stride, style));
+export const resnet: ModelBuilder<ResnetConfig> = modelBuilder(
+  'resnet',
+  resnetChecks,
+  ['size', 'classes'],
+  (graph, batch, config, options) => {
+    const { channels = 1, classes, widths = [16, 32, 64], blocks = 3, block = 'basic', stem = 'cifar' } = config;
+    const counts = typeof blocks === 'number' ? widths.map(() => blocks) : blocks;
+    if (counts.length !== widths.length) {
+      throw new GraphError('resnet-stages', `widths has ${widths.length} stages and blocks ${counts.length}`, {
+        fields: { widths, blocks },
+        remedy: 'give one number of blocks for each width, or one number for all',
+      });
     }
-  });
-  return classifier(x, linear(flatten(globalAvgPool(h)), classes, { name: 'fc' }), options);
-};
+    const norm = normalizer('resnet', config);
+    const style: Style = { norm, zeroInit: config.zeroInit ?? !norm.normalizes };
+    const x = graph.input('x', { shape: [batch, channels, ...sizeOf(config.size)] });
+    const first = { name: 'conv1', norm: 'bn1', ...(stem === 'imagenet' ? { kernel: 7, stride: 2 } : { kernel: 3 }) };
+    let h = relu(convolved(x, widths[0]!, style, first));
+    if (stem === 'imagenet') h = maxPool2d(h, { kernel: 3, stride: 2, padding: 1 });
+    const body = block === 'basic' ? basic : bottleneck;
+    widths.forEach((width, stage) => {
+      for (let i = 0; i < counts[stage]!; i++) {
+        const stride = stage > 0 && i === 0 ? 2 : 1;
+        h = graph.scope(`layer${stage + 1}.${i}`, () => blockOf(h, body, width, stride, style));
+      }
+    });
+    return classifier(x, linear(flatten(globalAvgPool(h)), classes, { name: 'fc' }), options);
+  },
+);

@@ -7,7 +7,7 @@ import { concat, transpose } from '../../ops/shape.ts';
 import { conv2d, convTranspose2d } from '../conv.ts';
 import { dropout } from '../dropout.ts';
 import { upsample } from '../upsample.ts';
-import { classifier, type ModelBuilder } from './built.ts';
+import { classifier, type ModelBuilder, modelBuilder } from './built.ts';
 import { type Check, layerCount, oneOf, positive, share } from './config.ts';
 import { type ImageConfig, imageChecks, type Normalizer, normalizer, sizeOf } from './images.ts';
 
@@ -68,32 +68,37 @@ function doubled(x: Tensor, width: number, upsampling: NonNullable<UnetConfig['u
  *        └ down.1 ─────── concat ──────► up.1 ┘                half of it, twice the channels
  *             └ bottom ─────────────────┘                      a quarter
  */
-export const unet: ModelBuilder<UnetConfig> = (graph, batch, config, options) => {
-  const { channels = 1, classes, depth = 2, width = 16, convs = 2, upsampling = 'transpose' } = config;
-  const [height, breadth] = sizeOf(config.size);
-  if (height % 2 ** depth !== 0 || breadth % 2 ** depth !== 0) {
-    throw new GraphError('image-size', `an image of ${height} × ${breadth} cannot be halved ${depth} times`, {
-      fields: { size: [height, breadth], depth },
-      remedy: `choose a smaller model.depth${depth < 16 ? `, or images whose sizes are multiples of ${2 ** depth}` : ''}`,
-    });
-  }
-  const style: Style = { norm: normalizer('unet', config), convs };
-  const x = graph.input('x', { shape: [batch, channels, height, breadth] });
-  const skips: Tensor[] = [];
-  let h = x;
-  for (let i = 0; i < depth; i++) {
-    h = graph.scope(`down.${i}`, () => {
-      skips.push(level(h, width * 2 ** i, style));
-      return maxPool2d(skips[i]!, { kernel: 2 });
-    });
-  }
-  h = graph.scope('bottom', () => dropout(level(h, width * 2 ** depth, style), { p: config.dropout ?? 0 }));
-  for (let i = depth - 1; i >= 0; i--) {
-    h = graph.scope(`up.${i}`, () => {
-      const joined = concat([skips[i]!, doubled(h, width * 2 ** i, upsampling)], { axis: 1 });
-      return level(joined, width * 2 ** i, style);
-    });
-  }
-  const logits = graph.scope('head', () => transpose(conv2d(h, classes, { kernel: 1 }), [0, 2, 3, 1]));
-  return classifier(x, logits, options);
-};
+export const unet: ModelBuilder<UnetConfig> = modelBuilder(
+  'unet',
+  unetChecks,
+  ['size', 'classes'],
+  (graph, batch, config, options) => {
+    const { channels = 1, classes, depth = 2, width = 16, convs = 2, upsampling = 'transpose' } = config;
+    const [height, breadth] = sizeOf(config.size);
+    if (height % 2 ** depth !== 0 || breadth % 2 ** depth !== 0) {
+      throw new GraphError('image-size', `an image of ${height} × ${breadth} cannot be halved ${depth} times`, {
+        fields: { size: [height, breadth], depth },
+        remedy: `choose a smaller model.depth${depth < 16 ? `, or images whose sizes are multiples of ${2 ** depth}` : ''}`,
+      });
+    }
+    const style: Style = { norm: normalizer('unet', config), convs };
+    const x = graph.input('x', { shape: [batch, channels, height, breadth] });
+    const skips: Tensor[] = [];
+    let h = x;
+    for (let i = 0; i < depth; i++) {
+      h = graph.scope(`down.${i}`, () => {
+        skips.push(level(h, width * 2 ** i, style));
+        return maxPool2d(skips[i]!, { kernel: 2 });
+      });
+    }
+    h = graph.scope('bottom', () => dropout(level(h, width * 2 ** depth, style), { p: config.dropout ?? 0 }));
+    for (let i = depth - 1; i >= 0; i--) {
+      h = graph.scope(`up.${i}`, () => {
+        const joined = concat([skips[i]!, doubled(h, width * 2 ** i, upsampling)], { axis: 1 });
+        return level(joined, width * 2 ** i, style);
+      });
+    }
+    const logits = graph.scope('head', () => transpose(conv2d(h, classes, { kernel: 1 }), [0, 2, 3, 1]));
+    return classifier(x, logits, options);
+  },
+);

@@ -1,3 +1,4 @@
+import { requireKinds } from '../../core/options.ts';
 import { cutChain } from '../chain.ts';
 import { topological } from '../ideals.ts';
 import { readLayerProfile } from '../read-layer-profile.ts';
@@ -16,6 +17,7 @@ export interface BalancerRatios {
  * of layers, so each is held against the best cut of its own sequence, by forward and backward time, transfers free.
  */
 export function balancerRatios(profile: string, where: string, stages: number): BalancerRatios {
+  requireKinds('balancerRatios', { profile: ['text', profile], where: ['text', where], stages: ['count', stages] });
   const layers = readLayerProfile(profile, where).problem.parts;
   const whole = readLayerProfile(profile, where, { keepInputs: true }).problem;
   const order = topological(whole.parts.length, whole.edges).order.map((p) => whole.parts[p]!);

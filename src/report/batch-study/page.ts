@@ -1,5 +1,7 @@
 /** The page of a batch study: the answers in words, the pictures, and under each its figures. */
+
 import { formatCount, formatPercent, formatValue } from '../../core/format.ts';
+import { requireKinds } from '../../core/options.ts';
 import type { BatchStudy } from '../../study/batch/study.ts';
 import { metricText } from '../../study/batch/summary.ts';
 import { type BatchTables, type TableName, tableColumns } from '../../study/batch/tables.ts';
@@ -18,6 +20,7 @@ import {
 } from './learning-charts.ts';
 
 export async function batchStudyPage(study: BatchStudy, warn?: (text: string) => void): Promise<string> {
+  requireKinds('batchStudyPage', { study: ['object', study] });
   const body: string[] = [summaryBlock(study.summary)];
   for (const { title, text, charts, tables } of sections(study)) {
     const drawn = await Promise.all(charts.flatMap((chart) => (chart ? [drawChart(chart, warn)] : [])));

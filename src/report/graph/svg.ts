@@ -1,4 +1,5 @@
 import { formatBytes, formatValues } from '../../core/format.ts';
+import { checkOptions, requireKinds } from '../../core/options.ts';
 import { formatType } from '../../core/types.ts';
 import { type DrawnView, drawnView } from './copies.ts';
 import { type Curve, pathOf } from './curve.ts';
@@ -18,6 +19,9 @@ export interface SvgOptions {
  * outline; stages are bands with a name. Pointing at a node shows its full name, attributes and types.
  */
 export function graphSvg(whole: GraphView, options: SvgOptions): string {
+  requireKinds('graphSvg', { view: ['object', whole], nodes: ['list', whole?.nodes], edges: ['list', whole?.edges] });
+  requireKinds('graphSvg', { stages: ['list', whole.stages] });
+  checkOptions('graphSvg', options, { title: 'required text', notes: 'texts' });
   const view = drawnView(whole);
   const labels = labelsOf(view);
   const boxes = boxesOf(view, labels);

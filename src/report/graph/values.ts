@@ -1,10 +1,13 @@
 import { backward } from '../../autodiff/backward.ts';
 import { UsageError } from '../../core/errors.ts';
 import { formatCount } from '../../core/format.ts';
+import { requireKinds } from '../../core/options.ts';
 import { elementCount } from '../../core/types.ts';
+import { requireGraphTensor } from '../../graph/arguments.ts';
 import { evaluate } from '../../graph/evaluate.ts';
 import type { Graph, Node, Tensor } from '../../graph/graph.ts';
 import type { RefTensor } from '../../graph/op-record.ts';
+import { requireGraph } from '../../graph/require-graph.ts';
 import { rewrite } from '../../graph/rewrite.ts';
 
 /** What every edge of a small graph carries, in f64. */
@@ -31,6 +34,9 @@ export function graphValues(
   feeds: ReadonlyMap<Tensor, RefTensor>,
   objective: ValueObjective = [],
 ): GraphValues {
+  requireGraph('graphValues', graph);
+  requireKinds('graphValues', { feeds: ['map', feeds], objective: ['list', objective] });
+  for (const term of objective) requireGraphTensor('graphValues', term?.loss);
   refuseLarge(graph);
   // Same nodes in the same order: a tensor's copy has its node's id.
   const copy = rewrite(graph, {});

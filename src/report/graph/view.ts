@@ -1,7 +1,9 @@
 import { formatValues } from '../../core/format.ts';
+import { requireKinds } from '../../core/options.ts';
 import { byteSize, type DType, formatType, type Shape } from '../../core/types.ts';
 import type { Graph, Node, Tensor } from '../../graph/graph.ts';
 import type { Attrs } from '../../graph/op-record.ts';
+import { requireGraph } from '../../graph/require-graph.ts';
 import type { Feed, SourceKind } from '../../graph/source.ts';
 import { isCutEdge, phaseOf } from '../../graph/values.ts';
 import type { GraphValues } from './values.ts';
@@ -79,6 +81,9 @@ export interface GraphViewOptions {
 }
 
 export function graphView(graph: Graph, options: GraphViewOptions = {}): GraphView {
+  requireGraph('graphView', graph);
+  requireKinds('graphView', { options: ['record', options] });
+  if (options.stageOf !== undefined) requireKinds('graphView', { stageOf: ['function', options.stageOf] });
   const { stageOf, placement, values } = options;
   const stage = (node: Node): number | null => stageOf?.(node) ?? null;
   const tensorOf = (t: Tensor): ViewTensor => ({

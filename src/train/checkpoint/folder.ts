@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { PartitaError, UsageError } from '../../core/errors.ts';
-import { requireArgument } from '../../core/options.ts';
+import { checkOptions, requireArgument, requireKinds } from '../../core/options.ts';
 import { removeFolder, removeLeftovers, writeFolderAtomic } from '../../formats/atomic.ts';
 import { type FolderLock, type FolderUse, lockFolder, refuseHeldFolder } from '../../formats/folder-lock.ts';
 import { makeFolder } from '../../formats/make-folder.ts';
@@ -156,8 +156,12 @@ export const defaultKeep = 2;
 export async function writeCheckpoint(
   dir: string,
   checkpoint: Checkpoint,
-  { keep = defaultKeep }: { readonly keep?: number } = {},
+  options: { readonly keep?: number } = {},
 ): Promise<string> {
+  requireKinds('writeCheckpoint', { dir: ['text', dir], checkpoint: ['object', checkpoint] });
+  requireKinds('writeCheckpoint', { step: ['index', checkpoint.step] });
+  checkOptions('writeCheckpoint', options, { keep: 'count' });
+  const { keep = defaultKeep } = options;
   const { step } = checkpoint;
   const folder = join(dir, `step-${step}`);
   const before = entriesOf(dir).filter((e) => e.step !== step);

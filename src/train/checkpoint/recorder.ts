@@ -1,4 +1,5 @@
 import { UsageError } from '../../core/errors.ts';
+import { shown } from '../../core/options.ts';
 import type { Session } from '../session.ts';
 import type { StepRecord } from '../trainer.ts';
 import { type BestEvaluation, isBetter } from './checkpoint.ts';
@@ -17,8 +18,9 @@ export class CheckpointRecorder {
     for (const key of ['every', 'keep'] as const) {
       const value = options[key];
       if (value === undefined || (Number.isSafeInteger(value) && value > 0)) continue;
-      throw new UsageError('checkpoint-option', `checkpoint.${key} must be an integer ≥ 1, not ${value}`, {
+      throw new UsageError('checkpoint-option', `checkpoint.${key} must be an integer ≥ 1, not ${shown(value)}`, {
         fields: { key: `checkpoint.${key}`, value },
+        remedy: `${key}: ${key === 'every' ? 100 : 3}`,
       });
     }
     this.#session = session;

@@ -40,6 +40,7 @@ export function csvDatasetFrom(text: string, where: string, options: CsvDatasetO
       `${where}: ${table.columns} columns leave ${features.length} features and ${targets.length} targets`,
       {
         fields: { file: where, columns: table.columns, targets },
+        remedy: 'leave one column for the targets, and one for the features',
       },
     );
   }

@@ -111,6 +111,7 @@ export function checkIndices(name: string, size: number, indices: Int32Array): v
     if (index < 0 || index >= size) {
       throw new PartitaError('data-index', `${name} has no sample ${index}; it has ${size}`, {
         fields: { dataset: name, index, size },
+        remedy: `0 to ${size - 1}`,
       });
     }
   }

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { UsageError } from '../../core/errors.ts';
-import { requireArgument } from '../../core/options.ts';
+import { requireArgument, requireKinds, shown } from '../../core/options.ts';
 import { packageRoot } from '../../core/package-root.ts';
 import { readNpy } from '../../formats/npy.ts';
 import { readBytes, readText } from '../../formats/read-file.ts';
@@ -46,7 +46,7 @@ export function openDataset(config: DatasetConfig): Dataset {
     default:
       throw new UsageError(
         'unknown-dataset',
-        `openDataset: there is no data set of kind ${JSON.stringify((config as { kind?: unknown }).kind)}`,
+        `openDataset: there is no data set of kind ${shown((config as { kind?: unknown }).kind)}`,
         { fields: { config }, remedy: 'kind: digits, fashion-mnist, text or csv; files: openFile, openNpy' },
       );
   }
@@ -105,12 +105,24 @@ export function readTensorFiles(config: TensorFiles): RawTensors {
 }
 
 /** A safetensors file as the experiment key `{"file": …}` has it. */
-export const openFile = (path: string, wanted: readonly WantedTensor[], mode?: FileMode): BatchSource =>
-  tensorSource(readTensorFiles({ kind: 'file', file: path }), wanted, mode);
+export function openFile(path: string, wanted: readonly WantedTensor[], mode?: FileMode): BatchSource {
+  requireWanted('openFile', wanted, mode);
+  return tensorSource(readTensorFiles({ kind: 'file', file: path }), wanted, mode);
+}
+
+/** Throws UsageError for what names no tensors that a model takes. */
+function requireWanted(what: string, wanted: readonly WantedTensor[], mode: FileMode | undefined): void {
+  requireKinds(what, { wanted: ['list', wanted], mode: ['object', mode === undefined ? {} : mode] });
+  for (const tensor of wanted) requireKinds(what, { name: ['text', tensor?.name] });
+}
 
 /** NumPy's arrays, one a file, as the experiment key `{"kind": "npy", "files": …}` has them. */
-export const openNpy = (
+export function openNpy(
   files: Readonly<Record<string, string>>,
   wanted: readonly WantedTensor[],
   mode?: FileMode,
-): BatchSource => tensorSource(readTensorFiles({ kind: 'npy', files }), wanted, mode);
+): BatchSource {
+  requireKinds('openNpy', { files: ['object', files] });
+  requireWanted('openNpy', wanted, mode);
+  return tensorSource(readTensorFiles({ kind: 'npy', files }), wanted, mode);
+}

@@ -1,5 +1,7 @@
 /** Which samples a step takes: shuffled epochs, a function of (seed, step) alone, so training resumes at any step. */
+
 import { UsageError } from '../../core/errors.ts';
+import { shown } from '../../core/options.ts';
 import { permutation } from '../../core/random.ts';
 
 export interface SampledBatch {
@@ -29,8 +31,9 @@ export class Sampler {
   constructor({ size, batchSize, seed, shuffle = 'seeded' }: SamplerOptions) {
     for (const [key, value] of Object.entries({ size, batchSize })) {
       if (!Number.isSafeInteger(value) || value < 1) {
-        throw new UsageError('sampler-option', `${key} must be an integer ≥ 1, not ${value}`, {
+        throw new UsageError('sampler-option', `${key} must be an integer ≥ 1, not ${shown(value)}`, {
           fields: { key, value },
+          remedy: `${key}: 32`,
         });
       }
     }

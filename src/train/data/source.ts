@@ -1,5 +1,5 @@
 /** Step → tensors: what a training session pulls from, whether a data set or a file stands behind it. */
-import { requireArgument } from '../../core/options.ts';
+import { checkOptions, requireArgument } from '../../core/options.ts';
 import type { HostTensor } from '../../core/types.ts';
 import type { ContentVisitor, Dataset } from './dataset.ts';
 import { Sampler, type SamplerOptions } from './sampler.ts';
@@ -32,15 +32,12 @@ export function epochsOf(dataset: Dataset, options: Omit<SamplerOptions, 'size'>
     isSet,
     'a data set',
     dataset,
-    "epochsOf(openDataset({ kind: 'digits' }), { batchSize: 32 })",
+    "epochsOf(openDataset({ kind: 'digits' }), { batchSize: 32, seed: 0 })",
   );
-  requireArgument(
-    'epochsOf',
-    options !== undefined && options !== null,
-    'options',
-    options,
-    '{ batchSize: 32, seed: 0 }',
-  );
+  checkOptions('epochsOf', options as Partial<typeof options>, { batchSize: true, seed: 'index', shuffle: true });
+  const { shuffle = 'seeded' } = options;
+  const isOrder = shuffle === 'seeded' || shuffle === 'none';
+  requireArgument('epochsOf', isOrder, "shuffle 'seeded' or 'none'", shuffle, "shuffle: 'none'");
   const sampler = new Sampler({ ...options, size: dataset.size });
   return {
     name: dataset.name,

@@ -6,7 +6,9 @@
  *     sample 0 x │I n   t│    y n   t h
  *     sample 1     x │  t h e│
  */
+
 import { UsageError } from '../../core/errors.ts';
+import { shown } from '../../core/options.ts';
 import { allocate } from '../../core/types.ts';
 import { checkIndices, type Dataset, type Split } from './dataset.ts';
 
@@ -159,5 +161,8 @@ function characterTokenizer(vocabulary: readonly string[], name: string): Tokeni
 
 function positive(key: string, value: number): number {
   if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new UsageError('text-option', `${key} must be an integer ≥ 1, not ${value}`, { fields: { key, value } });
+  throw new UsageError('text-option', `${key} must be an integer ≥ 1, not ${shown(value)}`, {
+    fields: { key, value },
+    remedy: `${key}: 64`,
+  });
 }

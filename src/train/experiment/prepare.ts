@@ -1,5 +1,6 @@
 import { findBlas } from '../../backends/blas/library.ts';
 import { GraphError, nearest, UsageError } from '../../core/errors.ts';
+import { requireKinds } from '../../core/options.ts';
 import type { HostTensor } from '../../core/types.ts';
 import { listedLinks } from '../../cost/links.ts';
 import { analyticCosts } from '../../cost/model.ts';
@@ -8,7 +9,7 @@ import { readBytes, readText } from '../../formats/read-file.ts';
 import { readSafetensors } from '../../formats/safetensors.ts';
 import type { Graph, Tensor } from '../../graph/graph.ts';
 import type { ModelConfig } from '../../nn/models/index.ts';
-import { type Model, someGraph } from '../../optim/model.ts';
+import { type Model, requireModel, someGraph } from '../../optim/model.ts';
 import { makeOptimizer, type Optimizer, type OptimizerConfig } from '../../optim/optimizer.ts';
 import type { PlannedDevice, PlanRequest, ProgramSpec } from '../../plan/plan.ts';
 import { readScheduleCsv } from '../../schedule/csv.ts';
@@ -69,6 +70,8 @@ export interface PreparedExperiment {
 
 /** Opens data and builds the model; throws UsageError where they do not fit each other. */
 export function prepareExperiment(experiment: Experiment, options: PrepareOptions): PreparedExperiment {
+  requireKinds('prepareExperiment', { experiment: ['object', experiment], options: ['record', options] });
+  requireKinds('prepareExperiment', { model: ['object', experiment.model], where: ['text', options.where] });
   const { where } = options;
   checkSemantics(experiment, where, options);
   if (!experiment.data && (options.needsData ?? true)) {
@@ -381,6 +384,7 @@ function resultOf(tensors: ReadonlyMap<string, unknown>): string | undefined {
 
 /** First values of parameters, and of buffers where they are there, from a file; its names must be the model's. */
 export function readParameters(file: string, model: Model): Map<string, HostTensor> {
+  requireModel('readParameters', model);
   const tensors = readSafetensors(readBytes(file), file);
   const graph = someGraph(model);
   const buffers = graph.sources('buffer').filter((b) => tensors.has(b.name));
@@ -410,6 +414,7 @@ export function readParameters(file: string, model: Model): Map<string, HostTens
           `${file}: "${p.name}" is [${value.type.shape.join(', ')}] and the model's is [${p.shape.join(', ')}]`,
           {
             fields: { file, parameter: p.name, shape: value.type.shape, expected: p.shape },
+            remedy: 'give the file that belongs to this model',
           },
         );
       }

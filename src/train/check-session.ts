@@ -1,0 +1,46 @@
+/** What a session is given by a program in JavaScript, which may give anything. */
+import { UsageError } from '../core/errors.ts';
+import { requireArgument, shown } from '../core/options.ts';
+import { elementCount, type HostTensor } from '../core/types.ts';
+import type { SessionOptions } from './session-options.ts';
+
+const dtypeOf = (data: unknown): string | undefined =>
+  data instanceof Float32Array
+    ? 'f32'
+    : data instanceof Int32Array
+      ? 'i32'
+      : data instanceof Uint8Array
+        ? 'bool'
+        : undefined;
+
+/** Throws UsageError for what is no tensor of the host: a dtype, a shape, and as many values of that dtype. */
+export function requireHostTensor(what: string, name: string, tensor: unknown): asserts tensor is HostTensor {
+  const { type, data } = (tensor ?? {}) as Partial<HostTensor>;
+  const isTyped = Array.isArray(type?.shape) && type.dtype === dtypeOf(data);
+  if (isTyped && data!.length === elementCount(type.shape)) return;
+  const values = isTyped ? `${data!.length} values of shape ${shown(type.shape)}` : shown(tensor);
+  throw new UsageError('no-tensor', `${what}: ${name} must be a tensor, { type, data }, got ${values}`, {
+    fields: { function: what, tensor: name },
+    remedy: "{ type: { dtype: 'f32', shape: [2] }, data: Float32Array.of(1, 2) }",
+  });
+}
+
+/** Throws UsageError for what is no Map of tensors by name. */
+export function requireTensorMap(what: string, values: unknown): asserts values is ReadonlyMap<string, HostTensor> {
+  const remedy = "new Map([['layer.weight', tensor]])";
+  requireArgument(what, values instanceof Map, 'a Map of tensors by name', values, remedy);
+  for (const [name, tensor] of values as ReadonlyMap<string, unknown>) requireHostTensor(what, name, tensor);
+}
+
+/** Throws UsageError for what is no batch: tensors by the names of inputs and targets. Whether they fit is the feeder's to say. */
+export function requireBatch(what: string, batch: unknown): asserts batch is Readonly<Record<string, HostTensor>> {
+  const isRecord = typeof batch === 'object' && batch !== null && !Array.isArray(batch) && !(batch instanceof Map);
+  requireArgument(what, isRecord, 'a batch, tensors by name', batch, '{ x, y }');
+}
+
+/** Throws UsageError for what is asked of a session that its names and kinds do not say. */
+export function checkSessionOptions({ transport, parameters }: SessionOptions): void {
+  const isTransport = transport === undefined || transport === 'threads' || transport === 'local';
+  requireArgument('Session.open', isTransport, "transport 'threads' or 'local'", transport, "transport: 'local'");
+  if (parameters !== undefined) requireTensorMap('Session.open: parameters', parameters);
+}
