@@ -60,7 +60,7 @@ export const DEFAULT_HEAP_MEGABYTES = 512;
 const reasonOf = (error: Error & { code?: string }): string =>
   error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'its thread ran out of JavaScript heap' : error.message;
 
-/** Resident memory of a thread before it holds a tensor (docs/performance.md). */
+/** Resident memory of a thread before it holds a tensor (docs/steps.md). */
 export const THREAD_BYTES = 20 * 1024 ** 2;
 
 /** Ahead of their plan at most so many threads are started. */
