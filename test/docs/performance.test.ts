@@ -21,7 +21,7 @@ it('the script of the overheads runs as documented, and tells each of them', asy
 });
 
 it('the example of staging runs as it stands', async () => {
-  const [example] = blocksOf(page, 'js');
+  const [example] = blocksOf(textOf('docs/steps.md'), 'js');
   const { code, stdout, stderr } = await node(['--input-type=module', '-e', example!]);
   expect(stderr).toBe('');
   expect(code).toBe(0);
