@@ -59,6 +59,14 @@ export function numberOf(script, name, text, { atLeast = 0, whole = false } = {}
   refuse(script, `--${name} ${text}: a ${whole ? 'whole ' : ''}number from ${atLeast} on was expected`);
 }
 
+/** The whole numbers from 1 on in a list with commas, or the end where one is none. */
+export function wholesOf(script, name, text) {
+  const parts = text.split(',');
+  if (parts.every((part) => part.trim() !== '' && Number.isInteger(Number(part)) && Number(part) >= 1))
+    return parts.map(Number);
+  refuse(script, `--${name} ${text}: whole numbers from 1 on were expected, with commas between them`);
+}
+
 /** The names in a list with commas, or the end where one is unknown. */
 export function namesOf(script, name, text, known) {
   const names = text.split(',').filter(Boolean);

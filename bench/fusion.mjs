@@ -6,7 +6,8 @@
 // Medians of the ratios of neighbouring steps, with quartiles, and the planned bytes. Only ratios count: run it on an idle
 // machine.
 import { Graph, losses, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
-import { flagsOf } from './flags.mjs';
+import { quantile } from './compare/statistics.mjs';
+import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
   models: { type: 'string', default: 'mlp,gpt,cnn,lstm,chain' },
@@ -37,6 +38,9 @@ const models = {
   chain: [chain, 256],
 };
 
+const seconds = numberOf(import.meta.url, 'seconds', flags.seconds);
+const chosen = namesOf(import.meta.url, 'models', flags.models, Object.keys(models));
+
 function planOf([model, batch], fusion) {
   return makePlan({
     model,
@@ -64,23 +68,22 @@ const batchOf = (plan) =>
       }),
   );
 
-const quantile = (list, q) => [...list].sort((a, b) => a - b)[Math.floor(q * (list.length - 1))];
 const mebibytes = (plan) => `${(plan.memory[0].peakBytes / 2 ** 20).toFixed(2)} MiB`;
 
-for (const name of flags.models.split(',')) {
+for (const name of chosen) {
   const plans = { off: planOf(models[name], 'off'), on: planOf(models[name], 'on') };
   const sessions = { off: await Session.open(plans.off, { seed: 1 }), on: await Session.open(plans.on, { seed: 1 }) };
   const data = batchOf(plans.off);
   const ratios = [];
   const times = { off: [], on: [] };
-  const end = performance.now() + 1000 * Number(flags.seconds);
+  const end = performance.now() + 1000 * seconds;
   for (let step = 0; performance.now() < end || step < 6; step++) {
-    const seconds = {};
+    const took = {};
     for (const mode of step % 2 ? ['on', 'off'] : ['off', 'on']) {
-      seconds[mode] = (await sessions[mode].run('train', data, { step })).seconds;
-      times[mode].push(seconds[mode]);
+      took[mode] = (await sessions[mode].run('train', data, { step })).seconds;
+      times[mode].push(took[mode]);
     }
-    if (step >= 3) ratios.push(seconds.off / seconds.on);
+    if (step >= 3) ratios.push(took.off / took.on);
   }
   const count = ({ programs }) => programs.train.devices[0].instructions.filter((i) => i.kind === 'compute').length;
   console.log(

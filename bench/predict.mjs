@@ -17,6 +17,7 @@ import { cpus } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { experiment, makePlan, plan as plans, profile, profiledCosts, Session, schedule, table } from 'partita';
+import { median } from './compare/statistics.mjs';
 import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
@@ -60,7 +61,6 @@ const layoutsOf = () => {
   return list;
 };
 
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 const mean = (list) => (list.length > 0 ? list.reduce((a, b) => a + b, 0) / list.length : null);
 const milliseconds = (s) => (s * 1e3).toFixed(3);
 const percent = (x) => (x === null || Number.isNaN(x) ? '-' : `${(100 * x).toFixed(2)} %`);

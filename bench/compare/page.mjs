@@ -162,7 +162,7 @@ export function sentences({ products = {}, models = {} }, goals) {
       .map((row) => median(sharesOf(row)));
   const parts = [
     ['`strict` reaches', 'Partita'],
-    ['*fused*', 'Partita, fused'],
+    ['`relaxed`', 'Partita, relaxed'],
     ['jax-js', 'jax-js'],
     ['TensorFlow.js', 'tfjs-wasm'],
   ].flatMap(([name, label]) => (shares(label).length > 0 ? [`${name} ${range(shares(label))}`] : []));
