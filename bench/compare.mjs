@@ -31,6 +31,7 @@ import { fileURLToPath } from 'node:url';
 import { attentionPlans } from './compare/attention.mjs';
 import { Contender, Together } from './compare/contender.mjs';
 import { prototypeNanoseconds } from './compare/goals.mjs';
+import { startMachine } from './compare/looks.mjs';
 import { conditionsHere } from './compare/machine.mjs';
 import { agree, cyclesOf, nanosecondsOf, race, ratesOf, ratios, sharesOf } from './compare/race.mjs';
 import { renewPage } from './compare/renew.mjs';
@@ -367,8 +368,7 @@ async function elementwise(machine) {
 }
 
 const prototype = flags.prototype === undefined ? undefined : compiledPrototype(flags.prototype);
-const machine = await Contender.start(script('the machine', 'register-loop.mjs', []));
-if (machine.info.declined) throw new Error(`the register loops do not run: ${machine.info.declined}`);
+const machine = await startMachine();
 try {
   for (const name of races) {
     if (name === 'products') await products(machine);

@@ -4,16 +4,19 @@ import { describe, expect, it } from 'vitest';
 import { node, rootFile, textOf } from './run.ts';
 
 const load = (file: string) => import(/* @vite-ignore */ pathToFileURL(rootFile(`bench/${file}`)).href);
+const { commandsOf, parts } = await load('compare/commands.mjs');
 const { Together } = await load('compare/contender.mjs');
 const { goalsOf, twoDevices } = await load('compare/goals.mjs');
 const { machineName } = await load('compare/machine.mjs');
 const { overheadSection } = await load('compare/overhead-page.mjs');
-const { machineSection, pairsTable, productsTable, renderPage, sentences, stepsTable } = await load('compare/page.mjs');
+const { machineSection, goalsTable, pairsTable, productsTable, renderPage, sentences, stepsTable } =
+  await load('compare/page.mjs');
 const { agree, race, ratios } = await load('compare/race.mjs');
 const { keptFigures } = await load('compare/renew.mjs');
 const { merged } = await load('compare/results.mjs');
-const { fitCurve } = await load('compare/scaling-page.mjs');
+const { fitCurve, scalingSection } = await load('compare/scaling-page.mjs');
 const { fitPower, median, spreadOf } = await load('compare/statistics.mjs');
+const { loopsSentence } = await load('compare/text.mjs');
 const page = textOf('docs/performance.md');
 
 type Values = number[];
@@ -173,6 +176,62 @@ describe('goals', () => {
   });
 });
 
+describe('what stands beside figures', () => {
+  const machine = { chained: [50, 52], independent: [40, 44], ghz: [3.4, 3.5] };
+  const sentence = 'Beside these: loops 51.0, 42.0 GFLOP/s; 3.45 GHz.';
+
+  it('is the machine as it was, where it was looked at', () => {
+    expect(loopsSentence([{ machine }, {}])).toBe(sentence);
+    expect(loopsSentence([{}])).toBe('');
+    const instruction = { seconds: 1e-6 };
+    expect(overheadSection({ instruction: { ...instruction, machine } })).toContain(`\n\n${sentence}`);
+    expect(overheadSection({ instruction })).not.toContain('Beside');
+    const points = [1, 2].map((size) => ({ size, milliseconds: [size], peakBytes: size }));
+    expect(scalingSection({ batch: { points, machine } })).toContain(`\n\n${sentence}\n\nTwice the batch`);
+    expect(scalingSection({ batch: { points } })).not.toContain('Beside');
+  });
+
+  it('is in the table of two devices too', () => {
+    const pair = row('Partita, 2 devices', [6], { schedule: '1f1b', microbatches: 4 });
+    expect(pairsTable({ mlp: raceOf(row('Partita', [9]), pair) })).toMatch(/\| 40\.0, 30\.0 \| 3\.00 \|$/);
+  });
+
+  it('is a digit more where a missed goal would look reached', () => {
+    const goal = { what: 'w', of: 'o', goal: 0.95, reached: false };
+    expect(goalsTable([{ ...goal, measured: [0.9457, 0.9, 1] }])).toContain('| 0.946 [0.900–1.000] | **no** |');
+    expect(goalsTable([{ ...goal, measured: [0.9499, 0.9, 1] }])).toContain('| 0.9499 [');
+    expect(goalsTable([{ ...goal, measured: [0.94, 0.9, 1] }])).toContain('| 0.94 [0.90–1.00] | **no** |');
+    expect(goalsTable([{ ...goal, measured: [0.951, 0.9, 1], reached: true }])).toContain('| 0.95 [');
+    const atMost = { ...goal, goal: 1.1, atMost: true, measured: [1.104] };
+    expect(goalsTable([atMost])).toContain('| ≤ 1.1 | 1.104 | **no** |');
+  });
+});
+
+describe('the command for all of it', () => {
+  const only = Object.keys(parts);
+
+  it('runs every script that keeps figures of the page, and lets each write', () => {
+    const writers = readdirSync(rootFile('bench')).filter(
+      (file) => file.endsWith('.mjs') && textOf(`bench/${file}`).includes('renewPage('),
+    );
+    expect(only.map((name) => `${name}.mjs`).sort()).toEqual(writers.sort());
+    const commands = commandsOf({ only, quick: false, python: 'python3.11' });
+    expect(commands.map(({ args }: { args: string[] }) => args)).toEqual([
+      ['--write'],
+      ['--write', '--python', 'python3.11'],
+      ['--write'],
+    ]);
+  });
+
+  it('writes nothing in a short try, and gives flags that there are', () => {
+    for (const { name, args } of commandsOf({ only, quick: true })) {
+      expect(args).not.toContain('--write');
+      for (const flag of args.filter((word: string) => word.startsWith('--')))
+        expect(textOf(`bench/${name}.mjs`)).toContain(`  ${flag.slice(2)}: { type: 'string'`);
+    }
+  });
+});
+
 describe('races', () => {
   it('count nobody whose losses are further than 1e-4 away', () => {
     expect(agree([2, 1.9], [2.00015, 1.9])).toBe(true);
@@ -265,6 +324,7 @@ describe('command lines', () => {
 
   /** Of each script, flags that take a number or numbers, and those that take names. */
   const flagsWithValues: [script: string, numbers: string, names: string][] = [
+    ['all', '', 'only'],
     ['bubble', 'rounds steps microbatches', 'schedules'],
     ['compare', 'rounds seconds devices', 'only forms contenders shapes'],
     ['fusion', 'seconds', 'models'],
