@@ -9,7 +9,7 @@
  * reverse, so that a machine that slows down slows all of them; medians are over all timed steps. Two cores must be free:
  * where they are shared, waiting for a core counts as computing, and the figures say nothing.
  */
-import { makeOptimizer, makePlan, nn, Session, schedule } from 'partita';
+import { scheduleNames } from '../dist/schedule/named.js';
 import { median } from './compare/statistics.mjs';
 import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
@@ -22,8 +22,10 @@ const { values } = flagsOf(import.meta.url, {
 const [rounds, steps, microbatches] = ['rounds', 'steps', 'microbatches'].map((name) =>
   numberOf(import.meta.url, name, values[name], { atLeast: 1, whole: true }),
 );
-const names = namesOf(import.meta.url, 'schedules', values.schedules, schedule.scheduleNames);
+const names = namesOf(import.meta.url, 'schedules', values.schedules, scheduleNames);
 const batch = 64 * microbatches;
+
+const { makeOptimizer, makePlan, nn, Session } = await import('partita');
 
 const model = nn.models.modelOf({ kind: 'mlp', inputs: 256, hidden: [512, 512, 256, 896], classes: 10 });
 const device = { backend: 'wasm', memory: null, speed: 1 };

@@ -1,5 +1,6 @@
 // Command lines of the scripts in this folder: `--help` prints the comment that a script begins with, and an argument that it
-// does not know ends it with a sentence and exit code 2.
+// does not know ends it with a sentence and exit code 2. Scripts import the library behind their flags: what is wrong with those is
+// told at once.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';

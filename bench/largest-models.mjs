@@ -11,7 +11,6 @@
 // devices the plans of three say how many layers each takes. For up to --verify devices the whole plan is compiled too, and
 // one layer more anywhere must not fit.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { draftPlan, formatCount, makeOptimizer, nn } from 'partita';
 import { flagsOf, numberOf, wholesOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
@@ -29,6 +28,8 @@ const [batch, manyMicrobatches] = ['batch', 'microbatches'].map((name) =>
 );
 const verify = numberOf(self, 'verify', flags.verify, { whole: true });
 const deviceCounts = wholesOf(self, 'devices', flags.devices);
+const { draftPlan, formatCount, makeOptimizer, nn } = await import('partita');
+
 const parameters = (layers) => 2 * 32_000 * 2048 + 1024 * 2048 + 2 * 2048 + layers * (12 * 2048 ** 2 + 13 * 2048);
 
 let compiled = 0;

@@ -25,10 +25,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { Graph, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
-import { close } from '../dist/backends/wasm/close.js';
-import { Control } from '../dist/runtime/control.js';
-import { Device } from '../dist/runtime/device.js';
 import { between, startMachine } from './compare/looks.mjs';
 import { conditionsHere } from './compare/machine.mjs';
 import { partsOf } from './compare/overhead-page.mjs';
@@ -51,6 +47,11 @@ const { values: flags } = flagsOf(self, {
 const rounds = numberOf(self, 'rounds', flags.rounds, { atLeast: 1, whole: true });
 const parts = namesOf(self, 'parts', flags.parts, partNames);
 const chosenModels = namesOf(self, 'models', flags.models, modelNames);
+
+const { Graph, makeOptimizer, makePlan, nn, ops, Session } = await import('partita');
+const { close } = await import('../dist/backends/wasm/close.js');
+const { Control } = await import('../dist/runtime/control.js');
+const { Device } = await import('../dist/runtime/device.js');
 
 const us = (seconds) => `${(seconds * 1e6).toFixed(seconds < 1e-6 ? 3 : 1)} µs`;
 const device = { backend: 'wasm', memory: null, speed: 1 };

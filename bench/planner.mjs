@@ -11,7 +11,6 @@
 // free.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { experiment, profile, profiledCosts, Session, searchPlan, table } from 'partita';
 import { median } from './compare/statistics.mjs';
 import { flagsOf, namesOf, numberOf, wholesOf } from './flags.mjs';
 
@@ -38,6 +37,8 @@ const models = {
 };
 const chosen = namesOf(self, 'models', flags.models, Object.keys(models));
 const theirs = ['equal', 'parameters', 'blocks', 'pipedream'];
+
+const { experiment, profile, profiledCosts, Session, searchPlan, table } = await import('partita');
 
 async function compare(name) {
   const parsed = experiment.parseExperiment({ ...models[name], devices: 2, steps: 1e6 }, 'bench');

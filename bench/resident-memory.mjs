@@ -10,7 +10,6 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { experiment, makePlan, Session, table } from 'partita';
 import { flagsOf, namesOf, numberOf, refuse, wholesOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
@@ -44,6 +43,8 @@ const devicesOfCases = wholesOf(self, 'devices', flags.devices);
 const oneCase = /^(\w+)\/([1-9]\d*)$/.exec(flags.case ?? 'mlp/1');
 if (!oneCase || !Object.hasOwn(models, oneCase[1]))
   refuse(self, `--case ${flags.case}: a model and a number of devices were expected, as in mlp/2`);
+
+const { experiment, makePlan, Session, table } = await import('partita');
 
 /** Garbage collection by hand, and a young generation that does not grow to 32 MB and shrink again behind the baseline. */
 const engine = ['--expose-gc', '--max-semi-space-size=1'];

@@ -16,7 +16,6 @@
 // on an idle machine.
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { drawChart, makeOptimizer, makePlan, nn, profile, profiledCosts, Session } from 'partita';
 import { between, startMachine } from './compare/looks.mjs';
 import { conditionsHere } from './compare/machine.mjs';
 import { renewPage } from './compare/renew.mjs';
@@ -48,6 +47,8 @@ const { values: flags } = flagsOf(self, {
 const rounds = numberOf(self, 'rounds', flags.rounds, { atLeast: 1, whole: true });
 const seconds = numberOf(self, 'seconds', flags.seconds);
 const chosen = namesOf(self, 'only', flags.only, Object.keys(curves));
+
+const { drawChart, makeOptimizer, makePlan, nn, profile, profiledCosts, Session } = await import('partita');
 
 const [context, vocab] = [32, 96];
 const device = { backend: 'wasm', memory: null, speed: 1 };

@@ -9,7 +9,6 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { formatCount, formatSeconds, schedule, simulate, table } from 'partita';
 import { flagsOf, refuse, wholesOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
@@ -28,6 +27,8 @@ const sizes = {
 };
 if (flags.one !== undefined && !/^[1-9]\d*x[1-9]\d*$/.test(flags.one))
   refuse(self, `--one ${flags.one}: devices x microbatches was expected, as in 64x256`);
+
+const { formatCount, formatSeconds, schedule, simulate, table } = await import('partita');
 
 /** The row of a device under 1F1B: warm-up, one forward one backward, cool-down. */
 function* row(device, devices, microbatches) {
