@@ -28,7 +28,6 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { attentionPlans } from './compare/attention.mjs';
 import { Contender, Together } from './compare/contender.mjs';
 import { prototypeNanoseconds } from './compare/goals.mjs';
 import { startMachine } from './compare/looks.mjs';
@@ -38,15 +37,7 @@ import { renewPage } from './compare/renew.mjs';
 import { keptResults, merged, readResults, textOfResults, writeWhole } from './compare/results.mjs';
 import { median, spreadOf } from './compare/statistics.mjs';
 import { flagsOf, namesOf, numberOf, refuse } from './flags.mjs';
-import {
-  hasImages,
-  hasOwnStatistics,
-  instanceOf,
-  learningRateOf,
-  modelNames,
-  titles,
-  writeInstance,
-} from './peers/instance.mjs';
+import { modelNames, titles } from './peers/titles.mjs';
 
 const self = import.meta.url;
 const allShapes =
@@ -86,6 +77,9 @@ if (flags.render) {
   renewPage();
   process.exit(0);
 }
+
+const { attentionPlans } = await import('./compare/attention.mjs');
+const { hasImages, hasOwnStatistics, instanceOf, learningRateOf, writeInstance } = await import('./peers/instance.mjs');
 
 const folder = mkdtempSync(join(tmpdir(), 'partita-compare-'));
 const targets = [...(flags.results ? [flags.results] : []), ...(flags.write ? [keptResults] : [])];
