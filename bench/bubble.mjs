@@ -1,7 +1,7 @@
 /**
  * Idle share of devices, measured: 1F1B beside schedules that split the backward, on a model whose stages are unequal.
  *
- *     node bench/bubble.mjs [--rounds 7] [--steps 5] [--schedules 1f1b,zb-h1,zb-v,auto]
+ *     node bench/bubble.mjs [--rounds 7] [--steps 5] [--microbatches 8] [--schedules 1f1b,zb-h1,zb-v,auto]
  *
  * Every schedule has four stages of the same cut on two devices, placed as the schedule has them: 1f1b and zb-h1 in blocks,
  * zb-v and auto there and back. The stages weigh about 1 : 2 : 1 : 2, so that either way both devices have as much to do. All
@@ -9,8 +9,9 @@
  * reverse, so that a machine that slows down slows all of them; medians are over all timed steps. Two cores must be free:
  * where they are shared, waiting for a core counts as computing, and the figures say nothing.
  */
-import { makeOptimizer, makePlan, nn, Session } from 'partita';
-import { flagsOf } from './flags.mjs';
+import { scheduleNames } from '../dist/schedule/named.js';
+import { median } from './compare/statistics.mjs';
+import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
 const { values } = flagsOf(import.meta.url, {
   rounds: { type: 'string', default: '7' },
@@ -18,20 +19,24 @@ const { values } = flagsOf(import.meta.url, {
   microbatches: { type: 'string', default: '8' },
   schedules: { type: 'string', default: '1f1b,zb-h1,zb-v,auto' },
 });
-const [rounds, steps, microbatches] = [values.rounds, values.steps, values.microbatches].map(Number);
-const names = values.schedules.split(',');
+const [rounds, steps, microbatches] = ['rounds', 'steps', 'microbatches'].map((name) =>
+  numberOf(import.meta.url, name, values[name], { atLeast: 1, whole: true }),
+);
+const names = namesOf(import.meta.url, 'schedules', values.schedules, scheduleNames);
 const batch = 64 * microbatches;
+
+const { makeOptimizer, makePlan, nn, Session } = await import('partita');
 
 const model = nn.models.modelOf({ kind: 'mlp', inputs: 256, hidden: [512, 512, 256, 896], classes: 10 });
 const device = { backend: 'wasm', memory: null, speed: 1 };
 const plans = new Map(
-  names.map((schedule) => [
-    schedule,
+  names.map((name) => [
+    name,
     makePlan({
       model,
       programs: { train: { batch, mode: 'train' } },
       microbatches,
-      schedule,
+      schedule: name,
       devices: [device, device],
       stagesPerDevice: 2,
       partition: { cuts: ['layer.1', 'layer.2', 'layer.3'] },
@@ -67,7 +72,6 @@ for (let round = -1; round < rounds; round++) {
 }
 for (const session of sessions.values()) await session.close();
 
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 const percent = (share) => `${(100 * share).toFixed(1)} %`.padStart(8);
 console.log(`${microbatches} microbatches, 4 unequal stages on 2 devices; medians of ${rounds * steps} steps`);
 console.log('schedule           step ms   bubble  predicted ms   bubble   peak KiB');

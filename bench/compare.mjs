@@ -2,11 +2,13 @@
 // the same batch, and the memory of attention.
 //
 //   node bench/compare.mjs [--only products,elementwise,attention,mlp,gpt,cnn,resnet,lstm] [--shapes 256x256x256,…]
-//                          [--forms NN,NT,TN,TT] [--contenders partita,jax-js,tfjs,torch] [--rounds 9] [--seconds 0.5]
+//                          [--forms NN,NT,TN,TT] [--contenders partita,jax-js,tfjs,torch] [--devices 1,2] [--rounds 9] [--seconds 0.5]
 //                          [--prototype FILE] [--python python3] [--results FILE.json] [--write] [--render]
 //
 //   --only        races; products stands for all shapes and forms (of an operand, T: stored transposed)
 //   --contenders  who takes part beside Partita on one device
+//   --devices     of Partita. With 1 there are no rows of two devices, whose plans are searched and tried for half a minute and more
+//                 in front of each model's first window: for quick tries
 //   --rounds, --seconds   windows of each contender, and their length (products and elementwise: a twentieth of it, twice as many)
 //   --prototype   elementwise kernels to stand beside ours: WebAssembly, or AssemblyScript that is compiled first. Which ones, and
 //                 how they are called, bench/peers/elementwise.mjs says; without it, cycles are compared with kept figures
@@ -17,7 +19,7 @@
 // Every contender is a process of its own that stays up; they take turns, window by window, in an order that changes from round
 // to round. In front of each window and behind it stand the two register-only loops and the clock: clock rates drift, so only
 // ratios within a round count, and a window in which the loops changed by more than 15 % is taken again (as often as there are
-// rounds, for each contender). Nobody's time counts before its first losses agree to 1e-4. Medians over the rounds, with
+// rounds, for each contender). Nobody's time counts before its first losses agree to 1e-4 (of the loss, where that is above 1). Medians over the rounds, with
 // quartiles. Whose step takes more than 5 s (a product: 0.5 s) is timed by its first steps alone. Two processes with one device
 // each, at the same time, tell what two cores give. JavaScript peers: `npm install --prefix bench/peers --ignore-scripts` first;
 // PyTorch: a python3 that has it. Who is missing is named. Run it on an idle machine; all of it takes some 20 minutes.
@@ -26,24 +28,16 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { attentionPlans } from './compare/attention.mjs';
 import { Contender, Together } from './compare/contender.mjs';
 import { prototypeNanoseconds } from './compare/goals.mjs';
+import { startMachine } from './compare/looks.mjs';
 import { conditionsHere } from './compare/machine.mjs';
 import { agree, cyclesOf, nanosecondsOf, race, ratesOf, ratios, sharesOf } from './compare/race.mjs';
 import { renewPage } from './compare/renew.mjs';
 import { keptResults, merged, readResults, textOfResults, writeWhole } from './compare/results.mjs';
 import { median, spreadOf } from './compare/statistics.mjs';
 import { flagsOf, namesOf, numberOf, refuse } from './flags.mjs';
-import {
-  hasImages,
-  hasOwnStatistics,
-  instanceOf,
-  learningRateOf,
-  modelNames,
-  titles,
-  writeInstance,
-} from './peers/instance.mjs';
+import { modelNames, titles } from './peers/titles.mjs';
 
 const self = import.meta.url;
 const allShapes =
@@ -54,6 +48,7 @@ const { values: flags } = flagsOf(self, {
   shapes: { type: 'string', default: allShapes },
   forms: { type: 'string', default: 'NN,NT,TN,TT' },
   contenders: { type: 'string', default: 'partita,jax-js,tfjs,torch' },
+  devices: { type: 'string', default: '1,2' },
   rounds: { type: 'string', default: '9' },
   seconds: { type: 'string', default: '0.5' },
   python: { type: 'string', default: existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3' },
@@ -67,6 +62,7 @@ const seconds = numberOf(self, 'seconds', flags.seconds, { atLeast: 0.001 });
 const races = namesOf(self, 'only', flags.only, raceNames);
 const forms = namesOf(self, 'forms', flags.forms, ['NN', 'NT', 'TN', 'TT']);
 const guests = namesOf(self, 'contenders', flags.contenders, ['partita', 'jax-js', 'tfjs', 'torch']);
+const withTwoDevices = namesOf(self, 'devices', flags.devices, ['1', '2']).includes('2');
 const shapes = flags.shapes.split(',').filter(Boolean);
 const strange = shapes.find((shape) => !/^[1-9]\d*(x[1-9]\d*){2}$/.test(shape));
 if (strange !== undefined || shapes.length === 0)
@@ -81,6 +77,9 @@ if (flags.render) {
   renewPage();
   process.exit(0);
 }
+
+const { attentionPlans } = await import('./compare/attention.mjs');
+const { hasImages, hasOwnStatistics, instanceOf, learningRateOf, writeInstance } = await import('./peers/instance.mjs');
 
 const folder = mkdtempSync(join(tmpdir(), 'partita-compare-'));
 const targets = [...(flags.results ? [flags.results] : []), ...(flags.write ? [keptResults] : [])];
@@ -250,12 +249,13 @@ async function steps(model, machine) {
   }
 
   if (has('partita')) {
-    await field.enter(partita('Partita, fused', model, { simd: 'relaxed' }), alone);
+    await field.enter(partita('Partita, relaxed', model, { simd: 'relaxed' }), alone);
     const withBlas = await field.enter(partita('Partita, BLAS', model, { blas: 'auto' }), alone);
-    for (const [single, ...variant] of [
+    const variants = [
       [alone, '', {}],
       [withBlas, ', BLAS', { blas: 'auto' }],
-    ]) {
+    ];
+    for (const [single, ...variant] of withTwoDevices ? variants : []) {
       const [blas, options] = variant;
       const pair = await Contender.start(partita(`Partita, 2 devices${blas}`, model, { devices: 2, ...options }));
       const takesPart = await field.admit(
@@ -322,7 +322,7 @@ async function products(machine) {
   const has = (name) => guests.includes(name);
   const specs = [
     script('Partita', 'gemm.mjs', ['partita', ...tasks]),
-    ...(has('partita') ? [script('Partita, fused', 'gemm.mjs', ['partita-fused', ...tasks])] : []),
+    ...(has('partita') ? [script('Partita, relaxed', 'gemm.mjs', ['partita-relaxed', ...tasks])] : []),
     ...(has('jax-js') ? [script('jax-js', 'gemm.mjs', ['jax-js', ...tasks])] : []),
     ...(has('tfjs') ? [script('tfjs-wasm', 'gemm.mjs', ['tfjs-wasm', ...tasks])] : []),
     ...(has('torch') ? [torch('torch', 'torch_gemm.py', [1, ...tasks], environments[1][0].env)] : []),
@@ -362,8 +362,7 @@ async function elementwise(machine) {
 }
 
 const prototype = flags.prototype === undefined ? undefined : compiledPrototype(flags.prototype);
-const machine = await Contender.start(script('the machine', 'register-loop.mjs', []));
-if (machine.info.declined) throw new Error(`the register loops do not run: ${machine.info.declined}`);
+const machine = await startMachine();
 try {
   for (const name of races) {
     if (name === 'products') await products(machine);

@@ -1,5 +1,6 @@
 // Command lines of the scripts in this folder: `--help` prints the comment that a script begins with, and an argument that it
-// does not know ends it with a sentence and exit code 2.
+// does not know ends it with a sentence and exit code 2. Scripts import the library behind their flags: what is wrong with those is
+// told at once.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,6 +58,14 @@ export function numberOf(script, name, text, { atLeast = 0, whole = false } = {}
   if (text.trim() !== '' && value >= atLeast && (whole ? Number.isInteger(value) : Number.isFinite(value)))
     return value;
   refuse(script, `--${name} ${text}: a ${whole ? 'whole ' : ''}number from ${atLeast} on was expected`);
+}
+
+/** The whole numbers from 1 on in a list with commas, or the end where one is none. */
+export function wholesOf(script, name, text) {
+  const parts = text.split(',');
+  if (parts.every((part) => part.trim() !== '' && Number.isInteger(Number(part)) && Number(part) >= 1))
+    return parts.map(Number);
+  refuse(script, `--${name} ${text}: whole numbers from 1 on were expected, with commas between them`);
 }
 
 /** The names in a list with commas, or the end where one is unknown. */

@@ -5,8 +5,8 @@
 // One device, Adam, the sizes of bench/peers; `chain`: a network whose activation is a chain of ten elementwise ops.
 // Medians of the ratios of neighbouring steps, with quartiles, and the planned bytes. Only ratios count: run it on an idle
 // machine.
-import { Graph, losses, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
-import { flagsOf } from './flags.mjs';
+import { quantile } from './compare/statistics.mjs';
+import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
   models: { type: 'string', default: 'mlp,gpt,cnn,lstm,chain' },
@@ -30,12 +30,20 @@ const chain = {
 };
 
 const models = {
-  mlp: [nn.models.modelOf({ kind: 'mlp', inputs: 784, classes: 10, hidden: [512, 512] }), 128],
-  gpt: [nn.models.modelOf({ kind: 'gpt', vocab: 96, context: 64, layers: 4, heads: 4, width: 128, tied: false }), 16],
-  cnn: [nn.models.modelOf({ kind: 'lenet', size: 28, classes: 10, widths: [6, 16], hidden: [120, 84] }), 64],
-  lstm: [nn.models.modelOf({ kind: 'lstm', vocab: 96, context: 64, hidden: 128 }), 16],
-  chain: [chain, 256],
+  mlp: () => [nn.models.modelOf({ kind: 'mlp', inputs: 784, classes: 10, hidden: [512, 512] }), 128],
+  gpt: () => [
+    nn.models.modelOf({ kind: 'gpt', vocab: 96, context: 64, layers: 4, heads: 4, width: 128, tied: false }),
+    16,
+  ],
+  cnn: () => [nn.models.modelOf({ kind: 'lenet', size: 28, classes: 10, widths: [6, 16], hidden: [120, 84] }), 64],
+  lstm: () => [nn.models.modelOf({ kind: 'lstm', vocab: 96, context: 64, hidden: 128 }), 16],
+  chain: () => [chain, 256],
 };
+
+const seconds = numberOf(import.meta.url, 'seconds', flags.seconds);
+const chosen = namesOf(import.meta.url, 'models', flags.models, Object.keys(models));
+
+const { Graph, losses, makeOptimizer, makePlan, nn, ops, Session } = await import('partita');
 
 function planOf([model, batch], fusion) {
   return makePlan({
@@ -64,23 +72,22 @@ const batchOf = (plan) =>
       }),
   );
 
-const quantile = (list, q) => [...list].sort((a, b) => a - b)[Math.floor(q * (list.length - 1))];
 const mebibytes = (plan) => `${(plan.memory[0].peakBytes / 2 ** 20).toFixed(2)} MiB`;
 
-for (const name of flags.models.split(',')) {
-  const plans = { off: planOf(models[name], 'off'), on: planOf(models[name], 'on') };
+for (const name of chosen) {
+  const plans = { off: planOf(models[name](), 'off'), on: planOf(models[name](), 'on') };
   const sessions = { off: await Session.open(plans.off, { seed: 1 }), on: await Session.open(plans.on, { seed: 1 }) };
   const data = batchOf(plans.off);
   const ratios = [];
   const times = { off: [], on: [] };
-  const end = performance.now() + 1000 * Number(flags.seconds);
+  const end = performance.now() + 1000 * seconds;
   for (let step = 0; performance.now() < end || step < 6; step++) {
-    const seconds = {};
+    const took = {};
     for (const mode of step % 2 ? ['on', 'off'] : ['off', 'on']) {
-      seconds[mode] = (await sessions[mode].run('train', data, { step })).seconds;
-      times[mode].push(seconds[mode]);
+      took[mode] = (await sessions[mode].run('train', data, { step })).seconds;
+      times[mode].push(took[mode]);
     }
-    if (step >= 3) ratios.push(seconds.off / seconds.on);
+    if (step >= 3) ratios.push(took.off / took.on);
   }
   const count = ({ programs }) => programs.train.devices[0].instructions.filter((i) => i.kind === 'compute').length;
   console.log(

@@ -4,6 +4,7 @@
 // processor has separate multipliers and adders). All are timed in alternation, since clock rates drift; medians over the
 // rounds. The ratios are the shares reached. Run it on an idle machine.
 import { readFileSync } from 'node:fs';
+import { median } from './compare/statistics.mjs';
 import { flagsOf, numberOf } from './flags.mjs';
 
 const { positionals } = flagsOf(import.meta.url, {}, { positionals: 2 });
@@ -34,8 +35,6 @@ function rate(flop, call) {
   call();
   return flop / (performance.now() - start) / 1e6;
 }
-
-const median = (values) => values.sort((p, q) => p - q)[values.length >> 1];
 
 for (let i = 0; i < 20; i++) {
   peakMulAdd(20_000);

@@ -5,8 +5,9 @@
 // the clock, one right behind the other, since a machine's speed may change within a second. Printed are medians over the
 // rounds, ± half the distance of their quartiles, and the medians of the ratios. Cycles are ns × clock. Run it on an idle
 // machine.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
+import { median, quantile } from './compare/statistics.mjs';
 import { flagsOf, numberOf, refuse } from './flags.mjs';
 
 const { values: flags, positionals } = flagsOf(
@@ -29,6 +30,8 @@ const MIB = 2 ** 20;
 const memory = new WebAssembly.Memory({ initial: 1024, maximum: 1024, shared: true });
 const load = (file) =>
   new WebAssembly.Instance(new WebAssembly.Module(readFileSync(file)), { env: { memory } }).exports;
+if (flags.against !== undefined && !existsSync(flags.against))
+  refuse(import.meta.url, `--against ${flags.against}: there is no such file`);
 const file = flags.simd === 'strict' ? 'kernels.wasm' : 'kernels-relaxed.wasm';
 const ours = load(new URL(`../dist/${file}`, import.meta.url));
 const other = flags.against === undefined ? undefined : load(flags.against);
@@ -72,7 +75,7 @@ const convolutions = [
 const rows = (columns) => [elements / columns, columns];
 
 /** [name, floating-point operations or 0, elements, call]. */
-const kernels = [
+const all = [
   ...[128, 256, 512].flatMap((n) =>
     [
       ['NN', 0, 0],
@@ -139,8 +142,19 @@ const kernels = [
   ['sgd, momentum', 0, elements, (k) => k.sgd(elements, x, y, z, hyper, none, 1, 0, 0)],
   ['adam', 0, elements, (k) => k.adam(elements, x, y, z, u, none, hyper, none, 0.999, 1e-3, 1e-8, 0, 0)],
   ['rmsprop', 0, elements, (k) => k.rmsprop(elements, x, y, z, none, none, hyper, none, 0.99, 0.01, 1e-8, 0)],
-].filter(([name]) => wanted.length === 0 || wanted.some((w) => name === w || name.split(/[ ,]/)[0] === w));
-if (kernels.length === 0) throw new Error(`no kernel is called ${wanted.join(' or ')}`);
+];
+
+const isCalled =
+  (word) =>
+  ([name]) =>
+    name === word || name.split(/[ ,]/)[0] === word;
+const unknown = wanted.find((word) => !all.some(isCalled(word)));
+if (unknown !== undefined)
+  refuse(
+    import.meta.url,
+    `no kernel is called ${unknown}; there are ${[...new Set(all.map(([name]) => name.split(/[ ,]/)[0]))].join(', ')}`,
+  );
+const kernels = wanted.length === 0 ? all : all.filter((kernel) => wanted.some((word) => isCalled(word)(kernel)));
 
 /** Nanoseconds of a call, of as many as take a fifth of a millisecond. */
 function timed(call, repeats) {
@@ -156,10 +170,7 @@ const PEAK_ROUNDS = 4000;
 const peak = () => (96 * PEAK_ROUNDS) / timed(() => ours.peakMulAddChained(PEAK_ROUNDS), 1);
 const copy = () => (4 * MIB) / timed(() => ours.copyBytes(4 * MIB, area(6), area(7)), 1);
 
-const sorted = (values) => [...values].sort((p, q) => p - q);
-const at = (values, q) => sorted(values)[Math.min(values.length - 1, Math.floor(q * values.length))];
-const median = (values) => at(values, 0.5);
-const spread = (values) => (at(values, 0.75) - at(values, 0.25)) / 2;
+const spread = (values) => (quantile(values, 0.75) - quantile(values, 0.25)) / 2;
 
 refill();
 for (let i = 0; i < 50; i++) {

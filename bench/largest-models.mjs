@@ -1,6 +1,7 @@
 // How many layers fit k devices, with and without recompute: GPipe's table 1 (Huang et al. 2019) beside the same for our plans.
 //
-//   node bench/largest-models.mjs [--devices 1,2,4,8,32,128] [--memory 16] [--batch 32] [--microbatches 32] [--out docs/largest-models.md]
+//   node bench/largest-models.mjs [--devices 1,2,4,8,32,128] [--memory 16] [--batch 32] [--microbatches 32] [--verify 8]
+//                                 [--out docs/largest-models.md]
 //
 // The model is theirs as far as they say what it is: L layers of width 2048, 8192 in the feed-forward part, 32 heads, a
 // vocabulary of 32,000 that is not shared with the output, sequences of 1,024 tokens, a batch of 32. The schedule is gpipe,
@@ -10,8 +11,7 @@
 // devices the plans of three say how many layers each takes. For up to --verify devices the whole plan is compiled too, and
 // one layer more anywhere must not fit.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { draftPlan, formatCount, makeOptimizer, nn } from 'partita';
-import { flagsOf } from './flags.mjs';
+import { flagsOf, numberOf, wholesOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
   devices: { type: 'string', default: '1,2,4,8,32,128' },
@@ -21,8 +21,15 @@ const { values: flags } = flagsOf(import.meta.url, {
   verify: { type: 'string', default: '8' },
   out: { type: 'string' },
 });
-const capacity = Number(flags.memory) * 2 ** 30;
-const batch = Number(flags.batch);
+const self = import.meta.url;
+const capacity = numberOf(self, 'memory', flags.memory, { atLeast: 0.001 }) * 2 ** 30;
+const [batch, manyMicrobatches] = ['batch', 'microbatches'].map((name) =>
+  numberOf(self, name, flags[name], { atLeast: 1, whole: true }),
+);
+const verify = numberOf(self, 'verify', flags.verify, { whole: true });
+const deviceCounts = wholesOf(self, 'devices', flags.devices);
+const { draftPlan, formatCount, makeOptimizer, nn } = await import('partita');
+
 const parameters = (layers) => 2 * 32_000 * 2048 + 1024 * 2048 + 2 * 2048 + layers * (12 * 2048 ** 2 + 13 * 2048);
 
 let compiled = 0;
@@ -72,7 +79,7 @@ function rolesOf(options) {
     fitsAt(0, (n) => [n]),
     8,
   );
-  if (Number(flags.devices.split(',').at(-1)) === 1) return { only };
+  if (deviceCounts.every((count) => count === 1)) return { only };
   const inner = largest(
     fitsAt(1, (n) => [1, n, 1]),
     Math.max(2, only),
@@ -96,16 +103,16 @@ function countsOf({ only, first, inner, last }, devices) {
 const rows = [];
 for (const [name, options] of [
   ['none, M = 1', { recompute: 'none', microbatches: 1 }],
-  ['none', { recompute: 'none', microbatches: Number(flags.microbatches) }],
-  ['stage', { recompute: 'stage', microbatches: Number(flags.microbatches) }],
+  ['none', { recompute: 'none', microbatches: manyMicrobatches }],
+  ['stage', { recompute: 'stage', microbatches: manyMicrobatches }],
 ]) {
   const roles = rolesOf(options);
   process.stderr.write(`${name}: ${JSON.stringify(roles)}, ${compiled} plans so far\n`);
-  for (const devices of flags.devices.split(',').map(Number)) {
+  for (const devices of deviceCounts) {
     const counts = countsOf(roles, devices);
     const layers = counts?.reduce((a, b) => a + b, 0) ?? 0;
     let verified = false;
-    if (counts && devices <= Number(flags.verify)) {
+    if (counts && devices <= verify) {
       const found = peaks(counts, options);
       const over = found.findIndex((bytes) => bytes > capacity);
       if (over >= 0) throw new Error(`${name}, ${devices} devices: device ${over} needs ${found[over]} bytes`);
@@ -127,7 +134,7 @@ const lines = [
   '| devices | GPipe: L | ours, `recompute` `stage`: L | `none`: L | `none`, M = 1: L |',
   '|---|---|---|---|---|',
 ];
-for (const devices of flags.devices.split(',').map(Number)) {
+for (const devices of deviceCounts) {
   const [layers, size] = theirs[devices] ?? [];
   const published = layers ? `${formatCount(layers)} (${size})` : '–';
   const own = ['stage', 'none', 'none, M = 1'].map((name) => cell(by(name, devices)));

@@ -17,21 +17,21 @@
 //    for one by one, and begun ahead.
 // 5. From the launch of the command to its help and to the first step of the digits model, beside Node alone.
 //
-// Medians of several rounds, in alternation; run it on an idle machine with at least two cores.
+// Medians of several rounds, in alternation. In front of each of these and behind it stand the register-only loops and the
+// clock, as in compare.mjs. Run it on an idle machine with at least two cores.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { Graph, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
-import { close } from '../dist/backends/wasm/close.js';
-import { Control } from '../dist/runtime/control.js';
-import { Device } from '../dist/runtime/device.js';
+import { between, startMachine } from './compare/looks.mjs';
 import { conditionsHere } from './compare/machine.mjs';
+import { partsOf } from './compare/overhead-page.mjs';
 import { renewPage } from './compare/renew.mjs';
 import { emptyOverheads, keptOverheads, readResults, textOfResults, writeWhole } from './compare/results.mjs';
 import { median, spreadOf } from './compare/statistics.mjs';
+import { loopsSentence } from './compare/text.mjs';
 import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
 const partNames = ['core', 'hand-over', 'ends', 'launch', 'models'];
@@ -48,9 +48,13 @@ const rounds = numberOf(self, 'rounds', flags.rounds, { atLeast: 1, whole: true 
 const parts = namesOf(self, 'parts', flags.parts, partNames);
 const chosenModels = namesOf(self, 'models', flags.models, modelNames);
 
+const { Graph, makeOptimizer, makePlan, nn, ops, Session } = await import('partita');
+const { close } = await import('../dist/backends/wasm/close.js');
+const { Control } = await import('../dist/runtime/control.js');
+const { Device } = await import('../dist/runtime/device.js');
+
 const us = (seconds) => `${(seconds * 1e6).toFixed(seconds < 1e-6 ? 3 : 1)} µs`;
 const device = { backend: 'wasm', memory: null, speed: 1 };
-const result = {};
 
 // 1 ─ Calls and instructions
 
@@ -158,13 +162,15 @@ async function deviceCore() {
   }
   const [one, ten, call] = ['one', 'ten', 'bare'].map((k) => median(times[k].slice(25 * rounds)));
   const perCall = (ten - one) / 9;
-  result.call = { seconds: perCall, beyondSeconds: perCall - call, bareSeconds: call };
-  result.instruction = { seconds: one - perCall };
   console.log('Device core, empty kernel');
   console.log(
     `  a call within an instruction ${us(perCall)}, beyond the bare call ${us(perCall - call)} (goal ≤ 0.2 µs)`,
   );
   console.log(`  an instruction beside its calls ${us(one - perCall)} (goal ≤ 2 µs)`);
+  return {
+    call: { seconds: perCall, beyondSeconds: perCall - call, bareSeconds: call },
+    instruction: { seconds: one - perCall },
+  };
 }
 
 // 2 ─ Hand-overs
@@ -286,18 +292,20 @@ async function handOver() {
   }
   await Promise.all([quick.session.close(), slow.session.close(), bare.close()]);
   const [q, bq, s, bs] = ['quick', 'bareQuick', 'asleep', 'bareAsleep'].map((k) => median(times[k].slice(rounds)));
-  result.handOver = {
-    seconds: q,
-    bareSeconds: bq,
-    asleepSeconds: s,
-    bareAsleepSeconds: bs,
-    instructionsPerHop: instructions / hops,
-  };
   console.log('Hand-over of 16 bytes between two devices');
   console.log(
     `  in turns, ${(instructions / hops).toFixed(1)} instructions each: ${us(q)} (goal ≤ 5 µs); bare threads ${us(bq)}`,
   );
   console.log(`  to a device that sleeps: ${us(s)} from the end of the send; bare threads ${us(bs)}`);
+  return {
+    handOver: {
+      seconds: q,
+      bareSeconds: bq,
+      asleepSeconds: s,
+      bareAsleepSeconds: bs,
+      instructionsPerHop: instructions / hops,
+    },
+  };
 }
 
 // 3 ─ A step's start and end
@@ -362,10 +370,10 @@ async function stepsAhead() {
   }
   await session.close();
   const [asked, ahead] = ['asked', 'ahead'].map((k) => median(times[k].slice(15)));
-  result.ahead = { askedSeconds: asked, aheadSeconds: ahead };
   console.log(
     `  beyond the devices' work, in ten steps: asked for one by one ${us(asked)}, begun ahead ${us(ahead)} each`,
   );
+  return { ahead: { askedSeconds: asked, aheadSeconds: ahead } };
 }
 
 async function stepEnds() {
@@ -402,9 +410,9 @@ async function stepEnds() {
   await session.close();
   await Promise.all(threads.map((t) => t.terminate()));
   const [host, late, bare] = ['host', 'late', 'messages'].map((k) => median(times[k].slice(100)));
-  result.step = { hostSeconds: host, lateSeconds: late, messagesSeconds: bare };
   console.log('A step of 2 ms on two devices');
   console.log(`  start and end ${us(host)}, the second device ${us(late)} behind the first; bare messages ${us(bare)}`);
+  return { step: { hostSeconds: host, lateSeconds: late, messagesSeconds: bare } };
 }
 
 // 4 ─ Steps against their kernels
@@ -484,12 +492,12 @@ async function steps(name) {
   await session.close();
   const [step, wall, kernels] = ['step', 'wall', 'kernels'].map((k) => median(times[k]));
   const [ratio, aheadRatio] = [spreadOf(times.ratio), spreadOf(times.ahead)];
-  (result.steps ??= {})[name] = { instructions: instructions.length, step, wall, kernels, ratio, ahead: aheadRatio };
   const ms = (s) => `${(s * 1e3).toFixed(2)} ms`;
   console.log(
     `  ${name}  ${instructions.length} instructions: kernels ${ms(kernels)}, device ${ms(step)}, with the host ${ms(wall)}; ` +
       `ratio ${ratio[0].toFixed(3)} (goal ≤ 1.10), begun ahead ${aheadRatio[0].toFixed(3)}`,
   );
+  return { [name]: { instructions: instructions.length, step, wall, kernels, ratio, ahead: aheadRatio } };
 }
 
 // 5 ─ From launch to the first step
@@ -536,34 +544,47 @@ async function launch() {
   }
   rmSync(folder, { recursive: true });
   const [bare, help, step] = ['bare', 'help', 'step'].map((k) => median(times[k]));
-  result.launch = { bareSeconds: bare, helpSeconds: help, firstStepSeconds: step };
   const ms = (s) => `${(s * 1e3).toFixed(0)} ms`;
   console.log('From launch');
   console.log(`  --help ${ms(help)} (goal ≤ 150 ms), Node alone ${ms(bare)}`);
   console.log(`  to the first step of examples/mlp-digits ${ms(step)} (goal ≤ 1 s)`);
+  return { launch: { bareSeconds: bare, helpSeconds: help, firstStepSeconds: step } };
 }
 
-if (parts.includes('core')) await deviceCore();
-if (parts.includes('hand-over')) await handOver();
-if (parts.includes('ends')) {
-  await stepEnds();
-  await stepsAhead();
-}
-if (parts.includes('launch')) await launch();
-if (parts.includes('models')) {
-  console.log('Steps on one device against their kernels');
-  for (const name of chosenModels) await steps(name);
-}
-
+const measures = {
+  core: [deviceCore],
+  'hand-over': [handOver],
+  ends: [stepEnds, stepsAhead],
+  launch: [launch],
+};
 const here = { ...conditionsHere(), rounds };
-const stamped = (part) =>
-  Object.fromEntries(Object.entries(part).map(([name, found]) => [name, { ...found, ...here }]));
-const { steps: foundSteps, ...foundParts } = result;
-const found = { ...stamped(foundParts), ...(foundSteps ? { steps: stamped(foundSteps) } : {}) };
+const machine = await startMachine();
+
+/** What a measure finds, each part with the machine as it was beside it. */
+async function besideMachine(measure) {
+  const { found, looks } = await between(machine, measure);
+  return Object.fromEntries(
+    Object.entries(found).map(([part, figures]) => [part, { ...figures, machine: looks, ...here }]),
+  );
+}
+
+const found = {};
+try {
+  for (const part of partNames.filter((name) => parts.includes(name)))
+    for (const measure of measures[part] ?? []) Object.assign(found, await besideMachine(measure));
+  if (parts.includes('models')) {
+    console.log('Steps on one device against their kernels');
+    found.steps = {};
+    for (const name of chosenModels) Object.assign(found.steps, await besideMachine(() => steps(name)));
+  }
+} finally {
+  await machine.end();
+}
+console.log(loopsSentence(partsOf(found)));
 if (flags.json) writeWhole(flags.json, textOfResults({ ...emptyOverheads(), ...found }));
 if (flags.write) {
   const before = readResults(keptOverheads, emptyOverheads());
   const models = { ...before.steps, ...found.steps };
-  writeWhole(keptOverheads, textOfResults({ ...before, ...found, ...(foundSteps ? { steps: models } : {}) }));
+  writeWhole(keptOverheads, textOfResults({ ...before, ...found, ...(found.steps ? { steps: models } : {}) }));
   renewPage();
 }

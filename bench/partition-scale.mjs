@@ -230,7 +230,10 @@ async function growth(seconds, largest) {
 
 const [word, ...rest] = process.argv.slice(2);
 if (word === 'command') {
-  const nodes = /^\d/.test(rest[0] ?? '') ? Number(rest.shift()) : 10_000;
+  const nodes =
+    rest.length > 0 && !rest[0].startsWith('-')
+      ? numberOf(import.meta.url, 'nodes', rest.shift(), { atLeast: 1, whole: true })
+      : 10_000;
   await commands(nodes, rest.length > 0 ? rest : ['--contiguous']);
 } else {
   const [seconds = '20', largest = '10000'] = flagsOf(import.meta.url, {}, { positionals: 2 }).positionals;

@@ -7,12 +7,12 @@
 // 2. Overhead: a step of many tiny ops, divided by its instructions.
 // Medians of several rounds; run it on an idle machine with at least two cores.
 import { Graph, losses, makeOptimizer, makePlan, nn, ops, Session } from 'partita';
+import { median } from './compare/statistics.mjs';
 import { flagsOf } from './flags.mjs';
 
 flagsOf(import.meta.url);
 
 const device = { backend: 'wasm', memory: null, speed: 1 };
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 function deepMlp(width, layers) {
   return {

@@ -1,6 +1,7 @@
 // Is the plan that the search chooses as fast as the best that other systems' rules would have made, measured?
 //
-//   node bench/planner.mjs [--rounds 9] [--steps 4] [--models unet,resnet,lstm] [--out bench/planner.md]
+//   node bench/planner.mjs [--rounds 9] [--steps 4] [--models unet,resnet,lstm]
+//                          [--microbatches 2,4,8] [--out bench/planner.md]
 //
 // Three models whose graphs branch or skip, on two devices of this machine. The baselines are the cuts of others (equal
 // numbers of nodes, equal parameters, torchgpipe's blocks, PipeDream's rule) under gpipe and 1f1b with the numbers of
@@ -10,8 +11,8 @@
 // free.
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { experiment, profile, profiledCosts, Session, searchPlan, table } from 'partita';
-import { flagsOf } from './flags.mjs';
+import { median } from './compare/statistics.mjs';
+import { flagsOf, namesOf, numberOf, wholesOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
   rounds: { type: 'string', default: '9' },
@@ -20,7 +21,11 @@ const { values: flags } = flagsOf(import.meta.url, {
   microbatches: { type: 'string', default: '2,4,8' },
   out: { type: 'string' },
 });
-const counts = flags.microbatches.split(',').map(Number);
+const self = import.meta.url;
+const [turns, stepsAVisit] = ['rounds', 'steps'].map((name) =>
+  numberOf(self, name, flags[name], { atLeast: 1, whole: true }),
+);
+const counts = wholesOf(self, 'microbatches', flags.microbatches);
 
 const models = {
   unet: { model: { kind: 'unet', depth: 2, width: 8 }, data: { kind: 'digits', batchSize: 32 } },
@@ -30,8 +35,10 @@ const models = {
     data: { kind: 'text', batchSize: 32 },
   },
 };
+const chosen = namesOf(self, 'models', flags.models, Object.keys(models));
 const theirs = ['equal', 'parameters', 'blocks', 'pipedream'];
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
+
+const { experiment, profile, profiledCosts, Session, searchPlan, table } = await import('partita');
 
 async function compare(name) {
   const parsed = experiment.parseExperiment({ ...models[name], devices: 2, steps: 1e6 }, 'bench');
@@ -70,10 +77,10 @@ async function compare(name) {
   for (const { name: label, plan } of [ours, ...baselines]) {
     runs.push({ label, plan, session: await Session.open(plan, { seed: 0, audit: false }), rounds: [] });
   }
-  for (let round = 0; round <= Number(flags.rounds); round++) {
+  for (let round = 0; round <= turns; round++) {
     for (const run of round % 2 ? [...runs].reverse() : runs) {
       const steps = [];
-      for (let i = 0; i <= Number(flags.steps); i++) {
+      for (let i = 0; i <= stepsAVisit; i++) {
         const tensors = feed.tensorsAt(i);
         const delay = profile.watchRunDelay();
         const { seconds } = await run.session.run('train', tensors, { step: i, lr: 1e-3 });
@@ -96,7 +103,7 @@ async function compare(name) {
 }
 
 const lines = [];
-for (const name of flags.models.split(',')) {
+for (const name of chosen) {
   console.error(`${name} …`);
   const { own, others, ratio, gap } = await compare(name);
   const ms = (s) => (s * 1e3).toFixed(3);

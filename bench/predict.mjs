@@ -16,13 +16,14 @@ import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { experiment, makePlan, plan as plans, profile, profiledCosts, Session, schedule, table } from 'partita';
+import { scheduleNames } from '../dist/schedule/named.js';
+import { median } from './compare/statistics.mjs';
 import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
   minutes: { type: 'string', default: '16' },
   only: { type: 'string' },
-  schedules: { type: 'string', default: schedule.scheduleNames.join() },
+  schedules: { type: 'string', default: scheduleNames.join() },
   rounds: { type: 'string', default: '4' },
   out: { type: 'string' },
   json: { type: 'string' },
@@ -40,8 +41,10 @@ const models = {
 
 const minutes = numberOf(import.meta.url, 'minutes', flags.minutes);
 const leastRounds = numberOf(import.meta.url, 'rounds', flags.rounds, { atLeast: 2, whole: true });
-const schedules = namesOf(import.meta.url, 'schedules', flags.schedules, schedule.scheduleNames);
+const schedules = namesOf(import.meta.url, 'schedules', flags.schedules, scheduleNames);
 const chosen = namesOf(import.meta.url, 'only', flags.only ?? Object.keys(models).join(), Object.keys(models));
+
+const { experiment, makePlan, plan: plans, profile, profiledCosts, Session, schedule, table } = await import('partita');
 
 const layoutsOf = () => {
   const list = [
@@ -60,7 +63,6 @@ const layoutsOf = () => {
   return list;
 };
 
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 const mean = (list) => (list.length > 0 ? list.reduce((a, b) => a + b, 0) / list.length : null);
 const milliseconds = (s) => (s * 1e3).toFixed(3);
 const percent = (x) => (x === null || Number.isNaN(x) ? '-' : `${(100 * x).toFixed(2)} %`);

@@ -10,8 +10,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { experiment, makePlan, Session, table } from 'partita';
-import { flagsOf } from './flags.mjs';
+import { flagsOf, namesOf, numberOf, refuse, wholesOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
   steps: { type: 'string', default: '4' },
@@ -36,6 +35,16 @@ const models = {
     { model: { kind: 'resnet', widths: [4, 8, 16], blocks: 2 }, data: { kind: 'digits', batchSize: 8 } },
   ],
 };
+
+const self = import.meta.url;
+const steps = numberOf(self, 'steps', flags.steps, { atLeast: 1, whole: true });
+const chosen = namesOf(self, 'models', flags.models, Object.keys(models));
+const devicesOfCases = wholesOf(self, 'devices', flags.devices);
+const oneCase = /^(\w+)\/([1-9]\d*)$/.exec(flags.case ?? 'mlp/1');
+if (!oneCase || !Object.hasOwn(models, oneCase[1]))
+  refuse(self, `--case ${flags.case}: a model and a number of devices were expected, as in mlp/2`);
+
+const { experiment, makePlan, Session, table } = await import('partita');
 
 /** Garbage collection by hand, and a young generation that does not grow to 32 MB and shrink again behind the baseline. */
 const engine = ['--expose-gc', '--max-semi-space-size=1'];
@@ -66,7 +75,7 @@ async function measure(config, devices) {
   const session = await Session.open(plan, { seed: 0, onStart });
   try {
     const loaded = (await resident()) - baseline;
-    for (let step = 0; step < Number(flags.steps); step++) await session.run('train', batch, { step });
+    for (let step = 0; step < steps; step++) await session.run('train', batch, { step });
     const stepped = (await resident()) - baseline;
     return { planned: plan.memory.reduce((sum, m) => sum + m.peakBytes, 0), loaded, stepped };
   } finally {
@@ -75,7 +84,7 @@ async function measure(config, devices) {
 }
 
 if (flags.case !== undefined) {
-  const [name, devices] = flags.case.split('/');
+  const [, name, devices] = oneCase;
   const [large, small] = models[name];
   await measure(small, Number(devices));
   process.stdout.write(JSON.stringify(await measure(large, Number(devices))));
@@ -83,9 +92,9 @@ if (flags.case !== undefined) {
   const rows = [];
   let failed = 0;
   const mb = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-  for (const name of flags.models.split(',')) {
-    for (const devices of flags.devices.split(',').map(Number)) {
-      const own = [...engine, fileURLToPath(import.meta.url), '--case', `${name}/${devices}`, '--steps', flags.steps];
+  for (const name of chosen) {
+    for (const devices of devicesOfCases) {
+      const own = [...engine, fileURLToPath(self), '--case', `${name}/${devices}`, '--steps', flags.steps];
       const { status, stdout, stderr } = spawnSync(process.execPath, own, { encoding: 'utf8' });
       if (status !== 0) throw new Error(`${name} on ${devices} devices: ${stderr}`);
       const { planned, loaded, stepped } = JSON.parse(stdout);

@@ -11,17 +11,18 @@
 //
 // A transformer on this machine; one size is changed, the others stay. Sizes of a curve take turns, every other round in
 // reverse, since the machine's speed changes: an exponent is fitted to each round (least squares of the logarithms), and told
-// are the median and the quartiles of the rounds. R² is that of the median times. Peaks are planned ones, which are exact.
+// are the median and the quartiles of the rounds. In front of them and behind stand the register-only loops and the clock. R² is that of the median times. Peaks are planned ones, which are exact.
 // Steps on more devices than there are cores are played by the simulator with the kernels' measured times. Two minutes; run it
 // on an idle machine.
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { drawChart, makeOptimizer, makePlan, nn, profile, profiledCosts, Session } from 'partita';
+import { between, startMachine } from './compare/looks.mjs';
 import { conditionsHere } from './compare/machine.mjs';
 import { renewPage } from './compare/renew.mjs';
 import { emptyCurves, keptCurves, readResults, textOfResults, writeWhole } from './compare/results.mjs';
 import { fitCurve, scalingPicture } from './compare/scaling-page.mjs';
 import { median } from './compare/statistics.mjs';
+import { loopsSentence } from './compare/text.mjs';
 import { flagsOf, namesOf, numberOf } from './flags.mjs';
 
 const self = import.meta.url;
@@ -46,6 +47,8 @@ const { values: flags } = flagsOf(self, {
 const rounds = numberOf(self, 'rounds', flags.rounds, { atLeast: 1, whole: true });
 const seconds = numberOf(self, 'seconds', flags.seconds);
 const chosen = namesOf(self, 'only', flags.only, Object.keys(curves));
+
+const { drawChart, makeOptimizer, makePlan, nn, profile, profiledCosts, Session } = await import('partita');
 
 const [context, vocab] = [32, 96];
 const device = { backend: 'wasm', memory: null, speed: 1 };
@@ -81,16 +84,16 @@ async function window({ session, feeds, count }, length) {
   return median(times);
 }
 
-async function measure(name) {
+async function measure(name, machine) {
   const { key = name, sizes, with: other = {}, schedule } = curves[name];
   const cases = sizes.map((size) => ({ ...base, ...other, schedule, [key]: size }));
   const requests = cases.map(requestOf);
   let costs;
   if (name === 'devices') {
-    const machine = await profile.measureMachine();
+    const rates = await profile.measureMachine();
     // One device's graph has the kernels of all: cuts come between nodes.
     costs = profiledCosts(
-      await profile.profileModels([requests[0]], { tensorsAt: () => tokens(cases[0]) }, machine, { busyDevices: 1 }),
+      await profile.profileModels([requests[0]], { tensorsAt: () => tokens(cases[0]) }, rates, { busyDevices: 1 }),
     );
   }
   const points = [];
@@ -111,18 +114,22 @@ async function measure(name) {
     });
   }
   const timed = points.filter((p) => p.session);
+  let looks;
   try {
     // The first hundred steps run code that is not compiled yet.
     for (const point of timed) await window(point, 2 * seconds);
-    for (let round = 0; round < rounds; round++)
-      for (const point of round % 2 === 0 ? timed : [...timed].reverse())
-        point.milliseconds.push(await window(point, seconds));
+    ({ looks } = await between(machine, async () => {
+      for (let round = 0; round < rounds; round++)
+        for (const point of round % 2 === 0 ? timed : [...timed].reverse())
+          point.milliseconds.push(await window(point, seconds));
+    }));
   } finally {
     for (const { session } of timed) await session.close();
   }
   return {
     points: points.map(({ session: _, feeds: __, count: ___, ...point }) => point),
     fixed: { ...base, ...other, [key]: undefined },
+    machine: looks,
     ...conditionsHere(),
     rounds,
   };
@@ -139,11 +146,11 @@ async function render() {
   );
 }
 
-if (!flags.render) {
+async function measureAll(machine) {
   const targets = [...(flags.json ? [flags.json] : []), ...(flags.write ? [keptCurves] : [])];
   const found = {};
   for (const name of chosen) {
-    found[name] = await measure(name);
+    found[name] = await measure(name, machine);
     const { time, memory } = fitCurve(found[name]);
     console.log(
       `${name.padEnd(13)} time ^ ${time.exponent.toFixed(2)} [${time.low.toFixed(2)}, ${time.high.toFixed(2)}], ` +
@@ -153,6 +160,16 @@ if (!flags.render) {
       const before = file === keptCurves ? readResults(keptCurves, emptyCurves()).curves : {};
       writeWhole(file, textOfResults({ ...emptyCurves(), curves: { ...before, ...found } }));
     }
+  }
+  console.log(loopsSentence(Object.values(found)));
+}
+
+if (!flags.render) {
+  const machine = await startMachine();
+  try {
+    await measureAll(machine);
+  } finally {
+    await machine.end();
   }
 }
 if (flags.write || flags.render) await render();

@@ -12,7 +12,6 @@
 // recorded steps, at the first decile, so that what they find in the caches is what a step leaves there. A factor of 5 needs
 // no idle machine.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Graph, makeOptimizer, makePlan, ops, profile, table } from 'partita';
 import { flagsOf, numberOf, refuse } from './flags.mjs';
 
 const { values: flags, positionals } = flagsOf(
@@ -27,6 +26,8 @@ const { values: flags, positionals } = flagsOf(
 );
 const factor = numberOf(import.meta.url, 'factor', flags.factor, { atLeast: 1 });
 const least = numberOf(import.meta.url, 'least', flags.least) / 1e6;
+
+const { Graph, makeOptimizer, makePlan, ops, profile, table } = await import('partita');
 
 /** Elements of most operands: 64 KiB, which a second-level cache holds beside others. */
 const ELEMENTS = 16_384;

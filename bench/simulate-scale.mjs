@@ -9,8 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { formatCount, formatSeconds, schedule, simulate, table } from 'partita';
-import { flagsOf } from './flags.mjs';
+import { flagsOf, refuse, wholesOf } from './flags.mjs';
 
 const { values: flags } = flagsOf(import.meta.url, {
   devices: { type: 'string', default: '64,256,1024' },
@@ -20,6 +19,16 @@ const { values: flags } = flagsOf(import.meta.url, {
   csv: { type: 'string' },
   one: { type: 'string' },
 });
+
+const self = import.meta.url;
+const sizes = {
+  devices: wholesOf(self, 'devices', flags.devices),
+  microbatches: wholesOf(self, 'microbatches', flags.microbatches),
+};
+if (flags.one !== undefined && !/^[1-9]\d*x[1-9]\d*$/.test(flags.one))
+  refuse(self, `--one ${flags.one}: devices x microbatches was expected, as in 64x256`);
+
+const { formatCount, formatSeconds, schedule, simulate, table } = await import('partita');
 
 /** The row of a device under 1F1B: warm-up, one forward one backward, cool-down. */
 function* row(device, devices, microbatches) {
@@ -55,7 +64,7 @@ function play(devices, microbatches) {
   return simulate.simulate(program, { ...cluster, costs }, { record: !flags.sums });
 }
 
-if (flags.one) {
+if (flags.one !== undefined) {
   const [devices, microbatches] = flags.one.split('x').map(Number);
   const [begin, cpu] = [performance.now(), process.cpuUsage()];
   const { stepSeconds, bubbleFraction, actions } = play(devices, microbatches);
@@ -66,17 +75,11 @@ if (flags.one) {
     JSON.stringify({ devices, microbatches, stepSeconds, bubbleFraction, actions, seconds, cpuSeconds, peakBytes }),
   );
 } else {
-  const numbers = (text) => text.split(',').map(Number);
   const rows = [];
   const lines = ['devices,microbatches,actions,seconds,cpuSeconds,peakBytes'];
-  for (const devices of numbers(flags.devices)) {
-    for (const microbatches of numbers(flags.microbatches)) {
-      const args = [
-        fileURLToPath(import.meta.url),
-        '--one',
-        `${devices}x${microbatches}`,
-        ...(flags.sums ? ['--sums'] : []),
-      ];
+  for (const devices of sizes.devices) {
+    for (const microbatches of sizes.microbatches) {
+      const args = [fileURLToPath(self), '--one', `${devices}x${microbatches}`, ...(flags.sums ? ['--sums'] : [])];
       const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
       if (stderr) process.stderr.write(stderr);
       const r = JSON.parse(stdout);

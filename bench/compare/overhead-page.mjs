@@ -1,5 +1,5 @@
 // What stands beside the kernels, as bench/overhead.mjs measured it: figures with their goals, the page's table and sentences.
-import { digits, spread, table } from './text.mjs';
+import { digits, loopsSentence, spread, table } from './text.mjs';
 
 const small = (seconds) => {
   const us = seconds * 1e6;
@@ -89,7 +89,12 @@ export function overheadSection(overhead) {
   const start =
     launch &&
     `Of the ${ms(launch.firstStepSeconds)} from launch to the first step, Node alone takes ${ms(launch.bareSeconds)}, and the command until its help is told ${ms(launch.helpSeconds - launch.bareSeconds)} more.`;
-  return [table(['what', 'measured', 'beside it', 'goal'], [...rows, ...models]), hostSentence(steps), start]
+  return [
+    table(['what', 'measured', 'beside it', 'goal'], [...rows, ...models]),
+    loopsSentence(partsOf(overhead)),
+    hostSentence(steps),
+    start,
+  ]
     .filter(Boolean)
     .join('\n\n');
 }

@@ -14,7 +14,7 @@ import { cyclesOf, nanosecondsOf, quietSharesOf, ratesOf, ratios, sharesOf, stea
 import { withSection } from './results.mjs';
 import { scalingSection } from './scaling-page.mjs';
 import { median, spreadOf } from './statistics.mjs';
-import { digits, spread, table, two } from './text.mjs';
+import { digits, digitsToMiss, spread, table, two } from './text.mjs';
 
 const middle = ({ machine }, name, places) => median(machine[name]).toFixed(places);
 const loops = (row) => `${middle(row, 'chained', 1)}, ${middle(row, 'independent', 1)}`;
@@ -127,21 +127,24 @@ export function pairsTable(models) {
       const { row, speedUp, atOnce, ideal, share, shareOfCores } = found;
       const plan = `${row.schedule}, M = ${row.microbatches}`;
       const ideals = [ideal ? two(ideal) : '–', told(share), told(atOnce), told(shareOfCores)];
-      return [[`${modelOf(race)}${blas}`, plan, spread(speedUp), ...ideals]];
+      return [[`${modelOf(race)}${blas}`, plan, spread(speedUp), ...ideals, loops(row), ghz(row)]];
     }),
   );
   const head = ['', 'plan', 'over one device', 'ideal of the schedule', 'share of it'];
-  return table([...head, 'two of one device at once, over one alone', 'share of the ideal on such cores'], rows);
+  const cores = ['two of one device at once, over one alone', 'share of the ideal on such cores'];
+  return table([...head, ...cores, 'loops, GFLOP/s', 'GHz'], rows);
 }
 
 const goalText = ({ goal, atMost, unit }) => [atMost ? '≤' : '≥', goal, unit].filter(Boolean).join(' ');
+
+const measuredText = ({ measured, goal, reached }) => spread(measured, reached ? 0 : digitsToMiss(measured[0], goal));
 
 export function goalsTable(goals) {
   const rows = goals.map((goal) => [
     goal.what,
     goal.of,
     goalText(goal),
-    [spread(goal.measured), goal.unit, goal.note && `(${goal.note})`].filter(Boolean).join(' '),
+    [measuredText(goal), goal.unit, goal.note && `(${goal.note})`].filter(Boolean).join(' '),
     goal.reached ? 'yes' : '**no**',
   ]);
   return table(['', '', 'goal', 'measured', 'reached'], rows);
@@ -162,7 +165,7 @@ export function sentences({ products = {}, models = {} }, goals) {
       .map((row) => median(sharesOf(row)));
   const parts = [
     ['`strict` reaches', 'Partita'],
-    ['*fused*', 'Partita, fused'],
+    ['`relaxed`', 'Partita, relaxed'],
     ['jax-js', 'jax-js'],
     ['TensorFlow.js', 'tfjs-wasm'],
   ].flatMap(([name, label]) => (shares(label).length > 0 ? [`${name} ${range(shares(label))}`] : []));

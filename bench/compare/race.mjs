@@ -1,7 +1,7 @@
 // Windows in turn: who is measured, and what stands beside each figure.
 import { median } from './statistics.mjs';
 
-/** Losses within 1e-4 of each other, as many as both have told. */
+/** Losses within 1e-4 of each other (of the loss, where that is above 1: floats allow no more), as many as both have told. */
 export function agree(ours, theirs) {
   const count = Math.min(ours.length, theirs.length);
   return (

@@ -1,5 +1,6 @@
 // Curves of step times: their exponents, the section of docs/performance.md and its picture.
 import { fitPower, median, quantile } from './statistics.mjs';
+import { loopsSentence } from './text.mjs';
 
 const order = ['batch', 'depth', 'width', 'microbatches', 'devices'];
 export const sorted = (curves) => order.filter((name) => curves[name]).map((name) => [name, curves[name]]);
@@ -54,7 +55,7 @@ export function scalingSection(curves) {
   });
   const head = ['over', 'sizes', 'ms a step', 'time grows as size to the', 'R²', 'largest peak as size to the', 'R²'];
   const table = [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
-  return `${table}\n\n${told(curves)}`;
+  return [table, loopsSentence(Object.values(curves)), told(curves)].filter(Boolean).join('\n\n');
 }
 
 /** What the fits say, in sentences. */

@@ -1,4 +1,4 @@
-// node gemm.mjs partita|partita-fused|jax-js|tfjs-wasm TASK …: products of f32 matrices, as contenders of compare.mjs. Tasks
+// node gemm.mjs partita|partita-relaxed|jax-js|tfjs-wasm TASK …: products of f32 matrices, as contenders of compare.mjs. Tasks
 // are words `MxKxN-FORM`; in FORM each operand is N (as it is) or T (stored transposed). A "step" is as many products as make
 // some 20 million operations; its "loss" the sum of the product's first row, on which all must agree.
 import { readFileSync } from 'node:fs';
@@ -56,7 +56,7 @@ const contenders = {
       };
     };
   },
-  'partita-fused'() {
+  'partita-relaxed'() {
     setFlagsFromString('--experimental-wasm-relaxed-simd');
     return contenders.partita('kernels-relaxed.wasm');
   },

@@ -71,15 +71,6 @@ const gptSizes = { layers: 4, width: 128, heads: 4, context: 64, batch: 16, voca
 const resnetConfig = { kind: 'resnet', channels: 3, size: 32, classes: 10, widths: [16, 32, 64, 128], blocks: 2 };
 const lstmConfig = { kind: 'lstm', vocab: 96, context: 64, hidden: 128 };
 
-/** What a model is, for tables. */
-export const titles = {
-  mlp: 'MLP 784-512-512-10, batch 128',
-  gpt: 'GPT, 4 layers of 128, 4 heads, 64 tokens, batch 16',
-  cnn: 'LeNet-like, 28 × 28, batch 64',
-  resnet: 'ResNet-18-like (16 to 128 channels), 3 × 32 × 32, batch 32',
-  lstm: 'LSTM of 128 units, 64 steps, batch 32',
-};
-
 const makers = {
   mlp() {
     const next = uniform(1);
@@ -189,8 +180,6 @@ const makers = {
     };
   },
 };
-
-export const modelNames = Object.keys(makers);
 
 /** { parameters by name, x, y, model for makePlan }. */
 export const instanceOf = (name) => makers[name]();

@@ -1,6 +1,7 @@
 // The machine itself as a contender of compare.mjs: the two loops of multiplies and adds on four lanes that touch registers
 // only, and the clock, by a chain of dependent operations of one cycle each. A window tells the medians of all three.
 import { readFileSync } from 'node:fs';
+import { median } from '../compare/statistics.mjs';
 import { serveTasks } from './serve.mjs';
 
 const module = new WebAssembly.Module(readFileSync(new URL('../../dist/kernels.wasm', import.meta.url)));
@@ -22,7 +23,6 @@ const loops = {
 };
 const names = Object.keys(loops);
 const empty = () => Object.fromEntries(names.map((name) => [name, []]));
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 for (let i = 0; i < 30; i++) for (const name of names) loops[name]();
 let read = empty();

@@ -4,16 +4,19 @@ import { describe, expect, it } from 'vitest';
 import { node, rootFile, textOf } from './run.ts';
 
 const load = (file: string) => import(/* @vite-ignore */ pathToFileURL(rootFile(`bench/${file}`)).href);
+const { commandsOf, parts } = await load('compare/commands.mjs');
 const { Together } = await load('compare/contender.mjs');
 const { goalsOf, twoDevices } = await load('compare/goals.mjs');
 const { machineName } = await load('compare/machine.mjs');
 const { overheadSection } = await load('compare/overhead-page.mjs');
-const { machineSection, pairsTable, productsTable, renderPage, sentences, stepsTable } = await load('compare/page.mjs');
+const { machineSection, goalsTable, pairsTable, productsTable, renderPage, sentences, stepsTable } =
+  await load('compare/page.mjs');
 const { agree, race, ratios } = await load('compare/race.mjs');
 const { keptFigures } = await load('compare/renew.mjs');
 const { merged } = await load('compare/results.mjs');
-const { fitCurve } = await load('compare/scaling-page.mjs');
-const { fitPower } = await load('compare/statistics.mjs');
+const { fitCurve, scalingSection } = await load('compare/scaling-page.mjs');
+const { fitPower, median, spreadOf } = await load('compare/statistics.mjs');
+const { loopsSentence } = await load('compare/text.mjs');
 const page = textOf('docs/performance.md');
 
 type Values = number[];
@@ -37,6 +40,17 @@ const row = (label: string, milliseconds: Values, more = {}) => ({
 });
 const raceOf = (...rows: object[]) => ({ title: 'MLP 784, batch 128', rows, declined: [], processor: 'P', node: '20' });
 const toldOf = (results: object) => sentences(results, goalsOf(results));
+
+/** All of a list done, so many at a time. */
+async function inTurns<T, R>(list: readonly T[], atOnce: number, run: (item: T) => Promise<R>): Promise<R[]> {
+  const done: R[] = [];
+  let next = 0;
+  const turn = async () => {
+    for (let i = next++; i < list.length; i = next++) done[i] = await run(list[i]!);
+  };
+  await Promise.all(Array.from({ length: atOnce }, turn));
+  return done;
+}
 
 describe('the page of speed', () => {
   it('has the tables and sentences that the kept figures make, and no others', () => {
@@ -71,7 +85,7 @@ describe('goals', () => {
     const results = { models: { mlp: raceOf(ours, row('jax-js', [15, 31, 15])) } };
     const [goal] = goalsOf(results);
     expect(goal).toMatchObject({ of: 'MLP', goal: 1.6, reached: false });
-    expect(goal.measured).toEqual([1.5, 1.5, 1.55]);
+    expect(goal.measured).toEqual([1.5, 1.5, 1.525]);
     expect(toldOf(results)).toContain('0 of 1 goals are reached; missed are one device over jax-js (MLP).');
     const slower = { models: { mlp: raceOf(ours, row('jax-js', [17, 33, 17])) } };
     expect(goalsOf(slower)[0].reached).toBe(true);
@@ -85,7 +99,7 @@ describe('goals', () => {
     const product = row('Partita', milliseconds, { flops: 36e6, machine });
     const products = { '256x256x256-NT': raceOf(product) };
     const [goal] = goalsOf({ products });
-    expect(goal.measured.map((s: number) => s.toFixed(3))).toEqual(['0.909', '0.900', '0.909']);
+    expect(goal.measured.map((s: number) => s.toFixed(3))).toEqual(['0.909', '0.905', '0.909']);
     expect(goal).toMatchObject({ reached: true, note: 'least, of 256 × 256 × 256 NT; of all in quiet windows 0.90' });
     expect(productsTable(products)).toContain('| 0.90 (1 of 3) |');
   });
@@ -93,7 +107,13 @@ describe('goals', () => {
   it('compare elements with the prototype beside them, and without it cycles', () => {
     const exp = row('Partita', [1, 2, 1], { elements: 1e6 });
     const [beside] = goalsOf({ elementwise: { exp: raceOf(exp, row('prototype', [2, 1, 1])) } });
-    expect(beside).toMatchObject({ of: 'exp', goal: 1.1, measured: [1, 0.5, 2], note: 'side by side', reached: true });
+    expect(beside).toMatchObject({
+      of: 'exp',
+      goal: 1.1,
+      measured: [1, 0.75, 1.5],
+      note: 'side by side',
+      reached: true,
+    });
     const [alone] = goalsOf({ elementwise: { exp: raceOf(exp) } });
     expect(alone.measured[0]).toBeCloseTo((1 * 3) / (0.7 * 3.9));
     expect(alone.note).toContain('cycles');
@@ -156,6 +176,62 @@ describe('goals', () => {
   });
 });
 
+describe('what stands beside figures', () => {
+  const machine = { chained: [50, 52], independent: [40, 44], ghz: [3.4, 3.5] };
+  const sentence = 'Beside these: loops 51.0, 42.0 GFLOP/s; 3.45 GHz.';
+
+  it('is the machine as it was, where it was looked at', () => {
+    expect(loopsSentence([{ machine }, {}])).toBe(sentence);
+    expect(loopsSentence([{}])).toBe('');
+    const instruction = { seconds: 1e-6 };
+    expect(overheadSection({ instruction: { ...instruction, machine } })).toContain(`\n\n${sentence}`);
+    expect(overheadSection({ instruction })).not.toContain('Beside');
+    const points = [1, 2].map((size) => ({ size, milliseconds: [size], peakBytes: size }));
+    expect(scalingSection({ batch: { points, machine } })).toContain(`\n\n${sentence}\n\nTwice the batch`);
+    expect(scalingSection({ batch: { points } })).not.toContain('Beside');
+  });
+
+  it('is in the table of two devices too', () => {
+    const pair = row('Partita, 2 devices', [6], { schedule: '1f1b', microbatches: 4 });
+    expect(pairsTable({ mlp: raceOf(row('Partita', [9]), pair) })).toMatch(/\| 40\.0, 30\.0 \| 3\.00 \|$/);
+  });
+
+  it('is a digit more where a missed goal would look reached', () => {
+    const goal = { what: 'w', of: 'o', goal: 0.95, reached: false };
+    expect(goalsTable([{ ...goal, measured: [0.9457, 0.9, 1] }])).toContain('| 0.946 [0.900–1.000] | **no** |');
+    expect(goalsTable([{ ...goal, measured: [0.9499, 0.9, 1] }])).toContain('| 0.9499 [');
+    expect(goalsTable([{ ...goal, measured: [0.94, 0.9, 1] }])).toContain('| 0.94 [0.90–1.00] | **no** |');
+    expect(goalsTable([{ ...goal, measured: [0.951, 0.9, 1], reached: true }])).toContain('| 0.95 [');
+    const atMost = { ...goal, goal: 1.1, atMost: true, measured: [1.104] };
+    expect(goalsTable([atMost])).toContain('| ≤ 1.1 | 1.104 | **no** |');
+  });
+});
+
+describe('the command for all of it', () => {
+  const only = Object.keys(parts);
+
+  it('runs every script that keeps figures of the page, and lets each write', () => {
+    const writers = readdirSync(rootFile('bench')).filter(
+      (file) => file.endsWith('.mjs') && textOf(`bench/${file}`).includes('renewPage('),
+    );
+    expect(only.map((name) => `${name}.mjs`).sort()).toEqual(writers.sort());
+    const commands = commandsOf({ only, quick: false, python: 'python3.11' });
+    expect(commands.map(({ args }: { args: string[] }) => args)).toEqual([
+      ['--write'],
+      ['--write', '--python', 'python3.11'],
+      ['--write'],
+    ]);
+  });
+
+  it('writes nothing in a short try, and gives flags that there are', () => {
+    for (const { name, args } of commandsOf({ only, quick: true })) {
+      expect(args).not.toContain('--write');
+      for (const flag of args.filter((word: string) => word.startsWith('--')))
+        expect(textOf(`bench/${name}.mjs`)).toContain(`  ${flag.slice(2)}: { type: 'string'`);
+    }
+  });
+});
+
 describe('races', () => {
   it('count nobody whose losses are further than 1e-4 away', () => {
     expect(agree([2, 1.9], [2.00015, 1.9])).toBe(true);
@@ -212,6 +288,11 @@ it('a power law is found with its exponent, and noise lowers R²', () => {
   );
 });
 
+it('a median lies between the two middle values where they are even, and so do quartiles', () => {
+  expect(median([1, 3])).toBe(2);
+  expect(spreadOf([4, 1, 3, 2])).toEqual([2.5, 1.75, 3.25]);
+});
+
 describe('command lines', () => {
   const scripts = readdirSync(rootFile('bench')).filter((file) => file.endsWith('.mjs') && file !== 'flags.mjs');
 
@@ -238,6 +319,54 @@ describe('command lines', () => {
       expect(refused[i]!.code, line).toBe(2);
       expect(refused[i]!.stderr).toContain(`bench/${file}: ${why}`);
       expect(refused[i]!.stderr).toContain(`\n  remedy: node bench/${file} --help\n`);
+    }
+  });
+
+  /** Of each script, flags that take a number or numbers, and those that take names. */
+  const flagsWithValues: [script: string, numbers: string, names: string][] = [
+    ['all', '', 'only'],
+    ['bubble', 'rounds steps microbatches', 'schedules'],
+    ['compare', 'rounds seconds devices', 'only forms contenders shapes'],
+    ['fusion', 'seconds', 'models'],
+    ['kernels', 'rounds', 'simd against'],
+    ['largest-models', 'devices memory batch microbatches verify', ''],
+    ['overhead', 'rounds', 'parts models'],
+    ['planner', 'rounds steps microbatches', 'models'],
+    ['predict', 'minutes rounds', 'only schedules'],
+    ['resident-memory', 'steps devices', 'models case'],
+    ['scaling', 'rounds seconds', 'only'],
+    ['shapes', 'factor least', 'against'],
+    ['simulate-scale', 'devices microbatches', 'one'],
+  ];
+  const words: [script: string, word: string][] = [
+    ['gemm', 'x'],
+    ['kernels', 'nosuch'],
+    ['partition-scale', 'x'],
+    ['shapes', 'nosuch'],
+  ];
+
+  it('refuse what is no number, and names that there are not, by the name of the flag', async () => {
+    const lines = flagsWithValues.flatMap(([script, numbers, names]) =>
+      `${numbers} ${names}`.split(' ').flatMap((flag) => (flag ? [[script, `--${flag}`, 'nosuch']] : [])),
+    );
+    const all = [...lines, ...words];
+    const ended = await inTurns(all, 4, ([script, ...args]) => node([`bench/${script}.mjs`, ...args]));
+    for (const [i, [script, ...args]] of all.entries()) {
+      const line = `${script} ${args.join(' ')}`;
+      expect(ended[i]!.code, line).toBe(2);
+      expect(ended[i]!.stdout, line).toBe('');
+      expect(ended[i]!.stderr, line).toMatch(new RegExp(`^bench/${script}.mjs: .*${args[0]}.*\n  remedy: .*\n$`));
+    }
+  }, 60_000);
+
+  it('have all flags with a value in that table, but for those that name files', () => {
+    const files = ['json', 'out', 'csv', 'python', 'prototype', 'results'];
+    for (const file of scripts) {
+      const [script] = file.split('.');
+      const declared = [...textOf(`bench/${file}`).matchAll(/^ +(\w+): \{ type: 'string'/gm)].map((m) => m[1]!);
+      const row = flagsWithValues.find(([name]) => name === script);
+      const tried = row ? `${row[1]} ${row[2]}`.trim().split(' ') : [];
+      expect([...tried].sort(), file).toEqual(declared.filter((flag) => !files.includes(flag)).sort());
     }
   });
 });
