@@ -39,22 +39,28 @@ const script = `
   const tensors = { x: zeros([8, 4]), t: zeros([8, 2]) };
   const data = { name: 'made up', steps: Infinity, stepsPerEpoch: end, batchAt: (step) => ({ epoch: 0, step, tensors }) };
   const account = () => new Map(readdirSync('/proc/self/task').map((thread) =>
-    [thread, Number(readFileSync('/proc/self/task/' + thread + '/schedstat', 'latin1').split(' ')[0]) / 1e9]));
+    [thread, readFileSync('/proc/self/task/' + thread + '/schedstat', 'latin1').split(' ').map((n) => Number(n) / 1e9)]));
+  // Of the time for which a thread had a core or wanted none: others take cores from it, and a host gives way to its devices.
+  const shareOf = ([ran, waited], [ranBefore, waitedBefore], seconds) =>
+    (ran - ranBefore) / (seconds - (waited - waitedBefore));
   const main = String(process.pid);
-  let [before, started] = [0, 0];
-  let [ran, took] = [0, 0];
+  let [before, started, share, stepSeconds] = [[0, 0], 0, 0, 0];
   for await (const { step } of train({ session, data, steps: end })) {
     if (step === begin) [before, started] = [account().get(main), performance.now()];
-    if (step === end - 1) [ran, took] = [account().get(main) - before, (performance.now() - started) / 1000];
+    if (step !== end - 1) continue;
+    const took = (performance.now() - started) / 1000;
+    [share, stepSeconds] = [shareOf(account().get(main), before, took), took / (end - 1 - begin)];
   }
   await new Promise((resolve) => setTimeout(resolve, 200));
   const asleep = account();
+  const slept = performance.now();
   await new Promise((resolve) => setTimeout(resolve, 1000));
-  const idle = [...account()].map(([thread, seconds]) => seconds - (asleep.get(thread) ?? 0));
+  const idleSeconds = (performance.now() - slept) / 1000;
+  const idle = [...account()].map(([thread, now]) => shareOf(now, asleep.get(thread) ?? [0, 0], idleSeconds));
   // Those who were idle are there still.
   const { seconds: last } = await session.run('train', tensors, { step: end + 1 });
   await session.close();
-  console.log(JSON.stringify({ ran, stepSeconds: took / (end - 1 - begin), share: ran / took, idle, last }));
+  console.log(JSON.stringify({ share, stepSeconds, idle, last }));
 `;
 
 it('the host sleeps while devices compute, and devices while nobody asks for a step', onBusyMachines, (context) => {
