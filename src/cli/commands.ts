@@ -418,7 +418,7 @@ export const commands: readonly CommandSpec[] = [
     name: 'profile',
     summary: 'time a step by op, kernel and shape',
     description:
-      'Runs steps on devices, records every instruction, and prints where the time went, beside the roofline of this machine. Every second step runs without the recorder: its time is the one that is told.',
+      "Runs steps on devices, records every instruction, and prints where the time went, beside the roofline of this machine, whose arithmetic is that of our own products. FLOPs and bytes are the op's own count, a convolution's padding included, so that one of small images may be above 100 %. Every second step runs without the recorder: its time is the one that is told.",
     flags: [
       { flags: '--out <file>', doc: 'the times of the kernels, for "--profile FILE" of other commands' },
       { flags: '--html <file>', doc: 'a page with the roofline, where the time of a step goes, and all tables' },

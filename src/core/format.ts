@@ -26,6 +26,7 @@ export function formatSeconds(seconds: number): string {
   requireKinds('formatSeconds', { seconds: ['figure', seconds] });
   const abs = Math.abs(seconds);
   if (abs === 0) return '0 s';
+  if (abs < 1e-6) return `${(seconds * 1e9).toFixed(1)} ns`;
   if (abs < 1e-3) return `${(seconds * 1e6).toFixed(1)} µs`;
   if (abs < 1) return `${(seconds * 1e3).toFixed(2)} ms`;
   if (abs < 120) return `${seconds.toFixed(2)} s`;

@@ -6,6 +6,7 @@ import type { BackendName } from '../lower/kernel-call.ts';
 import { opLabel } from '../ops/fused.ts';
 import type { Instruction, Part } from '../program/instruction.ts';
 import type { RecordedSteps } from './record.ts';
+import { workOf } from './work.ts';
 
 /** Time of some kernels in a step of all devices. */
 export interface ProfileRow {
@@ -16,12 +17,17 @@ export interface ProfileRow {
   readonly seconds: number;
   /** Of all devices' time in instructions other than waiting ones. */
   readonly share: number;
-  readonly flopsPerSecond: number;
-  readonly bytesPerSecond: number;
+  /** By the op's own count, in which a convolution's padding counts as any other tap; null where it computes nothing. */
+  readonly flopsPerSecond: number | null;
+  /** Null where it moves nothing: a copy of bytes onto themselves is left out. */
+  readonly bytesPerSecond: number | null;
   /** FLOPs over bytes, its place on the roofline; null where it moves none. */
   readonly intensity: number | null;
-  /** Time of the roofline over the measured one: 1 is as fast as the machine allows by its measured peaks. */
-  readonly roofline: number;
+  /**
+   * Time of the roofline over the measured one: 1 is as fast as the machine allows by its measured peaks. Null where it
+   * neither computes nor moves anything.
+   */
+  readonly roofline: number | null;
 }
 
 export interface ShapeRow extends ProfileRow {
@@ -73,6 +79,7 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
   let total = 0;
   const devices = plan.programs[program]!.devices.map(({ instructions }, device): DeviceRow => {
     const { backend } = plan.request.devices[device]!;
+    const { offsets } = plan.memory[device]!.layouts[program]!;
     const model = rooflineOf(backend, { ...machine.device, speed: 1 });
     const spent = { compute: 0, copy: 0, exchange: 0 };
     instructions.forEach((instruction, i) => {
@@ -80,11 +87,13 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
       spent[instruction.kind === 'compute' ? 'compute' : exchanges.has(instruction.kind) ? 'exchange' : 'copy'] +=
         seconds;
       if (instruction.kind !== 'compute') return;
-      const rooflines = instruction.parts.map((part) => part.repeat * costSeconds(part, model));
+      const works = instruction.parts.map((part) => workOf(part, offsets));
+      const rooflines = works.map((work, p) => instruction.parts[p]!.repeat * costSeconds(work, model));
       const whole = rooflines.reduce((a, b) => a + b, 0);
       instruction.parts.forEach((part, p) => {
         // An instruction of several nodes (samples one by one) is shared out by their rooflines.
-        const own = seconds * (rooflines[p]! / whole);
+        const own = seconds * (whole > 0 ? rooflines[p]! / whole : 1 / rooflines.length);
+        const { flops, bytes } = works[p]!;
         const op = opLabel({ name: part.signature.op }, part.signature.attrs);
         const kernels = kernelsOf(part);
         for (const [map, name] of [
@@ -95,9 +104,9 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
           const sum = map.get(name) ?? { runs: 0, seconds: 0, flops: 0, bytes: 0, rooflineSeconds: 0, part };
           sum.runs += part.repeat;
           sum.seconds += own;
-          sum.flops += part.repeat * part.flops;
-          sum.bytes += part.repeat * part.bytes;
-          sum.rooflineSeconds += rooflines[p]!;
+          sum.flops += part.repeat * flops;
+          sum.bytes += part.repeat * bytes;
+          if (flops > 0 || bytes > 0) sum.rooflineSeconds += rooflines[p]!;
           map.set(name, sum);
         }
       });
@@ -120,10 +129,10 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
         runs,
         seconds,
         share: total > 0 ? seconds / total : 0,
-        flopsPerSecond: seconds > 0 ? flops / seconds : 0,
-        bytesPerSecond: seconds > 0 ? bytes / seconds : 0,
+        flopsPerSecond: rateOf(flops, seconds),
+        bytesPerSecond: rateOf(bytes, seconds),
         intensity: bytes > 0 ? flops / bytes : null,
-        roofline: seconds > 0 ? rooflineSeconds / seconds : 0,
+        roofline: rateOf(rooflineSeconds, seconds),
         part,
       }))
       .sort((a, b) => b.seconds - a.seconds || (a.name < b.name ? -1 : 1));
@@ -144,6 +153,10 @@ export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): Pro
     })),
   };
 }
+
+/** Null where there is none; 0 where the clock saw no time pass. */
+const rateOf = (amount: number, seconds: number): number | null =>
+  amount > 0 ? (seconds > 0 ? amount / seconds : 0) : null;
 
 function rooflineOf(backend: BackendName, wasm: DeviceModel): DeviceModel {
   if (backend === 'reference') return referenceDevice;

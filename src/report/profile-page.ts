@@ -5,6 +5,7 @@ import type { ProfileBreakdown, ProfileRow } from '../profile/breakdown.ts';
 import type { RecordedSteps } from '../profile/record.ts';
 import { type Chart, ink, palette } from './chart.ts';
 import { htmlPage } from './html.ts';
+import { countedWork, notAddingUp } from './profile.ts';
 import { type ColumnForms, drawSection, studyTable, summaryBlock } from './study-page.ts';
 
 /** Rows of a picture; the tables have all. */
@@ -57,7 +58,7 @@ export async function profilePage(
   const sections = [
     {
       title: 'Kernels under the roofline',
-      text: `Each circle is a kernel, its area the share of the step. Below the slope the memory is the limit (${giga(bytesPerSecond)} GB/s), below the flat part arithmetic (${giga(flopsPerSecond)} GFLOP/s), both as measured on this machine. Above the slope lie kernels whose data come from a cache.`,
+      text: `Each circle is a kernel, its area the share of the step. Below the slope the memory is the limit (${giga(bytesPerSecond)} GB/s), below the flat part arithmetic (${giga(flopsPerSecond)} GFLOP/s, of our own products), both as measured on this machine. Above the slope lie kernels whose data come from a cache. ${countedWork} So a convolution of small images may lie above the flat part.`,
       charts: [rooflineChart(kernels, flopsPerSecond, bytesPerSecond)],
       tables: [studyTable('All kernels', columns, kernels, forms)],
     },
@@ -75,7 +76,7 @@ export async function profilePage(
     },
     {
       title: 'Devices',
-      text: 'Each device’s step. Exchange is what it copies to others and waits for them; overhead what lies between instructions.',
+      text: `Each device’s step. Exchange is what it copies to others and waits for them; overhead what lies between instructions.${counted.undisturbed ? '' : ` ${notAddingUp}`}`,
       charts: [deviceChart(breakdown)],
       tables: [studyTable('Every device', deviceColumns, devices, forms)],
     },
@@ -92,7 +93,7 @@ export async function profilePage(
 
 function claims({ ops, kernels, overheadShare, devices }: ProfileBreakdown) {
   const [first] = ops;
-  const lost = (row: ProfileRow) => row.seconds * Math.max(0, 1 - row.roofline);
+  const lost = (row: ProfileRow) => row.seconds * Math.max(0, 1 - (row.roofline ?? 1));
   const [slowest] = [...kernels].sort((a, b) => lost(b) - lost(a));
   const kernelSeconds = kernels.reduce((sum, row) => sum + row.seconds, 0);
   const waiting = devices.reduce((sum, d) => sum + d.exchangeSeconds, 0);
@@ -101,7 +102,7 @@ function claims({ ops, kernels, overheadShare, devices }: ProfileBreakdown) {
     {
       about: 'largest',
       question: 'What takes the time?',
-      text: `${first.name}: ${formatPercent(first.share)} of the work, at ${giga(first.flopsPerSecond)} GFLOP/s and ${formatPercent(first.roofline, 0)} of the roofline. All kernels take ${formatSeconds(kernelSeconds)}.`,
+      text: `${first.name}: ${formatPercent(first.share)} of the work${ratesOf(first)}. All kernels take ${formatSeconds(kernelSeconds)}.`,
     },
     {
       about: 'loss',
@@ -119,9 +120,18 @@ function claims({ ops, kernels, overheadShare, devices }: ProfileBreakdown) {
   ];
 }
 
+/** `, at 45.10 GFLOP/s and 97 % of the roofline`, of what computes or moves anything. */
+function ratesOf({ flopsPerSecond, roofline }: ProfileRow): string {
+  const rates = [
+    flopsPerSecond === null ? [] : [`${giga(flopsPerSecond)} GFLOP/s`],
+    roofline === null ? [] : [`${formatPercent(roofline, 0)} of the roofline`],
+  ].flat();
+  return rates.length > 0 ? `, at ${rates.join(' and ')}` : '';
+}
+
 function rooflineChart(kernels: readonly ProfileRow[], flopsPerSecond: number, bytesPerSecond: number): Chart {
   const values = kernels.flatMap(({ name, intensity, flopsPerSecond: rate, share }) =>
-    intensity && rate > 0 ? [{ name, intensity, rate: rate / 1e9, share: 100 * share }] : [],
+    intensity && rate ? [{ name, intensity, rate: rate / 1e9, share: 100 * share }] : [],
   );
   const ridge = flopsPerSecond / bytesPerSecond;
   const [low, high] = [
@@ -183,7 +193,7 @@ function barChart(title: string, rows: readonly ProfileRow[]): Chart | undefined
   const values = largest.map(({ name, seconds, roofline }) => ({
     name,
     time: seconds * scale,
-    roof: seconds * roofline * scale,
+    roof: seconds * (roofline ?? 0) * scale,
   }));
   const y = { field: 'name', type: 'nominal', title: null, sort: values.map((v) => v.name), axis: { labelLimit: 420 } };
   const x = (field: string) => ({ field, type: 'quantitative', title: `${thousandths ? 'µs' : 'ms'} a step` });

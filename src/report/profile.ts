@@ -7,6 +7,16 @@ import { table } from './table.ts';
 
 const rate = (perSecond: number): string => (perSecond / 1e9).toFixed(perSecond < 1e10 ? 2 : 1);
 
+const orNull = (value: number | null, form: (value: number) => string) => (value === null ? null : form(value));
+
+/** Beside times of devices that do not add up. */
+export const notAddingUp =
+  'The machine was busy: busy times are medians, those of instructions lower quartiles, so that a row need not add up.';
+
+/** Beside shares of the roofline. */
+export const countedWork =
+  "FLOPs and bytes are the op's own count, a convolution's padding included; what neither computes nor moves anything has none.";
+
 /** `rows`: how many shapes are listed, the largest first. */
 export function printProfile(
   { stepSeconds, overheadShare, devices, ops, kernels, shapes }: ProfileBreakdown,
@@ -20,9 +30,9 @@ export function printProfile(
     row.runs,
     formatSeconds(row.seconds),
     formatPercent(row.share),
-    rate(row.flopsPerSecond),
-    rate(row.bytesPerSecond),
-    formatPercent(row.roofline, 0),
+    orNull(row.flopsPerSecond, rate),
+    orNull(row.bytesPerSecond, rate),
+    orNull(row.roofline, (v) => formatPercent(v, 0)),
   ];
   const list = (what: string, of: readonly ProfileRow[]) => table([what, ...columns], of.map(cells));
   const { flopsPerSecond, bytesPerSecond, secondsPerKernel } = machine.device;
@@ -41,10 +51,11 @@ export function printProfile(
         formatSeconds(d.overheadSeconds),
       ]),
     ),
+    ...(counted.undisturbed ? [] : [notAddingUp]),
     `Overhead, between instructions: ${formatPercent(overheadShare)} of the devices' work`,
     list('op', ops),
     list('kernels', kernels),
     list(shapes.length > rows ? `shape (${rows} of ${shapes.length})` : 'shape', shapes.slice(0, rows)),
-    `Roofline of this machine: ${rate(flopsPerSecond)} GFLOP/s, ${rate(bytesPerSecond)} GB/s, ${formatSeconds(secondsPerKernel)} a kernel`,
+    `Roofline of this machine: ${rate(flopsPerSecond)} GFLOP/s (of our own products), ${rate(bytesPerSecond)} GB/s, ${formatSeconds(secondsPerKernel)} a kernel\n${countedWork}`,
   ].join('\n\n');
 }

@@ -106,7 +106,7 @@ describe('recorded steps', () => {
     expect(ops.map((row) => row.name)).toContain('matmul');
     expect(kernels.map((row) => row.name)).toContain('gemm');
     const product = ops.find((row) => row.name === 'matmul')!;
-    expect(product.intensity).toBeCloseTo(product.flopsPerSecond / product.bytesPerSecond, 9);
+    expect(product.intensity).toBeCloseTo(product.flopsPerSecond! / product.bytesPerSecond!, 9);
     // Shapes are told without f32, which most are.
     expect(shapes.map((row) => row.name)).toContain('matmul 3×4, 8×4 → 3×8');
   });
