@@ -33,7 +33,9 @@ export async function run(invocation: Invocation): Promise<number> {
   const { request, experiment } = asked;
   const print = (plan: Plan) => {
     if (show)
-      process.stdout.write(`${printPlan(plan, { width: process.stdout.columns, elsewhere: '--json has them' })}\n`);
+      process.stdout.write(
+        `${printPlan(plan, { width: process.stdout.columns || undefined, elsewhere: '--json has them' })}\n`,
+      );
   };
   if (out !== undefined && invocation.own.leastMemory === true) {
     throw new UsageError('command-line', '--plan-out stores one plan, and --least-memory makes many', {

@@ -481,7 +481,7 @@ function print(
     devices <= drawn.devices && tasks <= drawn.tasks
       ? printGrid(schedule, {
           ...options,
-          width: process.stdout.columns ?? 120,
+          width: process.stdout.columns || 120,
           elsewhere: '--schedule-out FILE.csv writes them',
         })
       : `(${count(devices, 'device')} with ${formatCount(tasks)} tasks are not drawn)`;

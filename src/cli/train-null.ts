@@ -53,7 +53,7 @@ export async function playTraining(invocation: Invocation, prepared: PreparedExp
   const silent = invocation.quiet || invocation.json;
   if (!silent) {
     process.stdout.write(
-      `${printPlan(plan, { width: process.stdout.columns, elsewhere: '"partita plan --json" has them' })}\n\n`,
+      `${printPlan(plan, { width: process.stdout.columns || undefined, elsewhere: '"partita plan --json" has them' })}\n\n`,
     );
     process.stdout.write(
       'Null devices play the steps and count their bytes; nothing is computed, nothing is learnt.\n',

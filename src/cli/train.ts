@@ -43,7 +43,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const silent = invocation.quiet || invocation.json;
   if (!silent)
     process.stdout.write(
-      `${printPlan(plan, { width: process.stdout.columns, elsewhere: '"partita plan --json" has them' })}\n\n`,
+      `${printPlan(plan, { width: process.stdout.columns || undefined, elsewhere: '"partita plan --json" has them' })}\n\n`,
     );
 
   const { seed } = prepared.experiment;

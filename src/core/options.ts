@@ -23,16 +23,43 @@ export interface OptionProblem {
   readonly missing: readonly string[];
 }
 
-/** A value of any kind in a message. */
-export function shown(value: unknown): string {
+/** Entries of a list that a message holds, and characters of a text. */
+const [MOST_SHOWN, MOST_CHARACTERS] = [8, 80];
+
+/** A value of any kind in a message: of what is long its beginning, of what lies deep its kind. */
+export function shown(value: unknown, depth = 0): string {
   if (value === undefined) return 'nothing';
   if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`;
   if (typeof value === 'bigint') return `${value}n`;
-  if (Array.isArray(value)) return `[${value.map(shown).join(', ')}]`;
-  if (typeof value !== 'object' || value === null) return typeof value === 'string' ? `"${value}"` : String(value);
+  if (typeof value === 'string') return `"${shortened(value)}"`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  if (ArrayBuffer.isView(value)) {
+    return `a ${kindOf(value)} of ${'length' in value ? value.length : value.byteLength}`;
+  }
+  if (Array.isArray(value)) {
+    if (depth > 2) return `a list of ${value.length}`;
+    const first = value.slice(0, MOST_SHOWN).map((entry) => shown(entry, depth + 1));
+    return `[${first.join(', ')}${value.length > MOST_SHOWN ? `, … ${value.length} in all` : ''}]`;
+  }
   const prototype = Object.getPrototypeOf(value) as unknown;
-  if (prototype !== null && prototype !== Object.prototype) return String(value);
-  return `an object with ${Object.keys(value).join(', ') || 'nothing'}`;
+  // Tensors, nodes and the like name themselves.
+  if (prototype !== null && prototype !== Object.prototype) return namedBy(value) ?? `a ${kindOf(value)}`;
+  return `an object with ${shortened(Object.keys(value).join(', ')) || 'nothing'}`;
+}
+
+const shortened = (text: string): string =>
+  text.length <= MOST_CHARACTERS ? text : `${text.slice(0, MOST_CHARACTERS)}…`;
+
+const kindOf = (value: object): string => value.constructor?.name || 'object';
+
+/** What an instance says of itself, unless that is nothing but that it is an object, or fails. */
+function namedBy(value: object): string | undefined {
+  try {
+    const text = String(value);
+    return text.startsWith('[object ') ? undefined : shortened(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What is wrong with the names of what was given as options; undefined where nothing is. */

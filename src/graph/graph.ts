@@ -64,6 +64,7 @@ export class Graph {
   add<A extends Attrs>(op: OpRecord<A>, inputs: readonly Tensor[], attrs: A, name?: string): readonly Tensor[] {
     for (const input of inputs) {
       given.requireGraphTensor(op.name, input);
+      this.#refuseWithdrawn(op.name, input);
       if (input.node.graph !== this) {
         throw new GraphError('foreign-tensor', `${op.name}: input ${input} belongs to another graph${callerLine()}`, {
           fields: { op: op.name, tensor: input.name },
@@ -161,6 +162,7 @@ export class Graph {
   /** Declares a named result, with the axis of its batch (default 0, negative from the end; null: not batched). */
   output(name: string, tensor: Tensor, options: { readonly batchAxis?: number | null } = {}): Tensor {
     given.requireOutput(name, tensor);
+    this.#refuseWithdrawn(`output ${name}`, tensor);
     given.requireGraphOptions(`output ${name}`, options, { batchAxis: true });
     const batchAxis = given.batchAxisIn(`output ${name}`, options.batchAxis, tensor.rank);
     if (this.outputs.has(name)) {
@@ -183,8 +185,9 @@ export class Graph {
         { remedy: 'reshape(tensor, [1])' },
       );
     }
+    this.output(name, tensor);
     this.#perMicrobatch.add(name);
-    return this.output(name, tensor);
+    return tensor;
   }
 
   isPerMicrobatch(output: string): boolean {
@@ -201,6 +204,7 @@ export class Graph {
   label(name: string, tensor: Tensor): Tensor {
     given.requireName('label', name);
     given.requireGraphTensor('label', tensor);
+    this.#refuseWithdrawn(`label ${name}`, tensor);
     this.labels.set(name, tensor);
     return tensor;
   }
@@ -219,6 +223,7 @@ export class Graph {
   assign(target: Tensor, value: Tensor): void {
     given.requireGraphTensor('assign', target);
     given.requireGraphTensor('assign', value);
+    for (const tensor of [target, value]) this.#refuseWithdrawn('assign', tensor);
     if (!sameType(target.type, value.type)) {
       throw new GraphError('assign-type', `${target} cannot be assigned ${value}${callerLine()}`, {
         fields: { target: target.name, value: value.name },
@@ -244,6 +249,7 @@ export class Graph {
   whole<T>(build: () => T): T {
     const [nodes, assignments] = [this.nodes.length, this.assignments.length];
     const [outputs, ofWholeBatch] = [this.outputs.size, this.gradientsOfWholeBatch.size];
+    const labels = [...this.labels];
     try {
       return build();
     } catch (error) {
@@ -255,9 +261,21 @@ export class Graph {
         this.#perMicrobatch.delete(name);
       }
       for (const name of [...this.gradientsOfWholeBatch].slice(ofWholeBatch)) this.gradientsOfWholeBatch.delete(name);
-      for (const [name, { node }] of this.labels) if (node.id >= nodes) this.labels.delete(name);
+      this.labels.clear();
+      for (const [name, tensor] of labels) this.labels.set(name, tensor);
       throw error;
     }
+  }
+
+  /** A tensor that went with a refused layer (`whole`) is none of the graph any more, and its node's number is another's. */
+  #refuseWithdrawn(what: string, tensor: Tensor): void {
+    const { node } = tensor;
+    if (node.graph !== this || this.nodes[node.id] === node) return;
+    throw new GraphError(
+      'withdrawn-tensor',
+      `${what}: ${tensor} was made in a layer that was refused, and taken back with it${callerLine()}`,
+      { fields: { tensor: tensor.name }, remedy: 'make the tensor anew where the layer is built again' },
+    );
   }
 
   /** Nodes made inside `build` run once a step instead of once a microbatch, and follow `origin`'s stage. */

@@ -17,7 +17,7 @@ const requestNames: OptionNames<PlanRequest> = {
   schedule: true,
   partition: 'required',
   placement: true,
-  stagesPerDevice: 'count',
+  stagesPerDevice: 'figure',
   decided: true,
   stageSeconds: true,
   optimizer: true,

@@ -1,6 +1,6 @@
+import { requireKinds } from '../core/options.ts';
 import { limitOf } from './capacity.ts';
 import type { Plan } from './plan.ts';
-import { requirePlan } from './require-plan.ts';
 
 export interface Shortage {
   readonly device: number;
@@ -9,8 +9,8 @@ export interface Shortage {
 }
 
 /** Devices whose planned peak exceeds their capacity (capacities are whole pages of 64 KiB). */
-export function shortages(plan: Plan): Shortage[] {
-  requirePlan('shortages', plan);
+export function shortages(plan: Pick<Plan, 'memory' | 'request'>): Shortage[] {
+  requireKinds('shortages', { 'plan.memory': ['list', plan?.memory], 'plan.request': ['object', plan?.request] });
   return plan.memory.flatMap((m) => {
     const capacityBytes = limitOf(plan.request.devices[m.device]!);
     return m.peakBytes > capacityBytes ? [{ device: m.device, needBytes: m.peakBytes, capacityBytes }] : [];

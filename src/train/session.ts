@@ -152,9 +152,9 @@ export class Session implements AsyncDisposable {
     }
     const taken = this.#reading ?? this.#begun?.area;
     const area = taken === 0 ? 1 : 0;
-    this.#staged = undefined;
     this.#programOf(program);
     requireBatch('Session.stage', batch);
+    this.#staged = undefined;
     this.#feeder.pack(program, area, batch, options);
     const staged = { program, options };
     this.#staged = { batch: staged, area };

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { shown } from '../../src/core/options.ts';
 import {
   epochsOf,
   experiment,
@@ -296,5 +297,45 @@ describe('options of requests', () => {
     expect((await rejected(valueAndGrad(loose({ model, data: {}, device: 2 })))).message).toContain(
       'valueAndGrad: unknown option device, did you mean "devices"?',
     );
+  });
+});
+
+describe('a value in a message', () => {
+  class Config {
+    size = 2;
+  }
+  class Named {
+    toString(): string {
+      return 'weight: f32[2]';
+    }
+  }
+  class Broken {
+    toString(): string {
+      throw new Error('no');
+    }
+  }
+  const cyclic: unknown[] = [];
+  cyclic.push(cyclic);
+  it.each<[unknown, string]>([
+    [undefined, 'nothing'],
+    [null, 'null'],
+    [Number.NaN, 'NaN'],
+    [2n, '2n'],
+    ['relu', '"relu"'],
+    ['x'.repeat(1e6), `"${'x'.repeat(80)}…"`],
+    [new Float32Array(1e6), 'a Float32Array of 1000000'],
+    [Array.from({ length: 1e5 }, (_, i) => i), '[0, 1, 2, 3, 4, 5, 6, 7, … 100000 in all]'],
+    [[1, ['a']], '[1, ["a"]]'],
+    [cyclic, '[[[a list of 1]]]'],
+    [{ lr: 1, beta: 2 }, 'an object with lr, beta'],
+    [Object.create(null), 'an object with nothing'],
+    [new Config(), 'a Config'],
+    [new Named(), 'weight: f32[2]'],
+    [new Broken(), 'a Broken'],
+    [new Map(), 'a Map'],
+    [() => 1, 'a function'],
+    [Symbol('x'), 'a symbol'],
+  ])('$1', (value, words) => {
+    expect(shown(value)).toBe(words);
   });
 });

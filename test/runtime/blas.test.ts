@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { findBlas, openBlas, type Sgemm } from '../../src/backends/blas/library.ts';
+import { probeBlasAside } from '../../src/backends/blas/probe.ts';
 import { isForOneThread, proveBlas } from '../../src/backends/blas/self-test.ts';
 import { tryProducts } from '../../src/backends/blas/try-products.ts';
 import type { HostTensor, Shape } from '../../src/core/types.ts';
@@ -450,7 +451,8 @@ interface Trial {
   readonly errors: string;
   readonly signal: string | null;
   readonly status: number | null;
-  readonly late: boolean;
+  /** Why spawnSync has ended it. */
+  readonly stopped: 'ETIMEDOUT' | 'ENOBUFS';
   readonly error: Error;
 }
 
@@ -460,10 +462,10 @@ async function probing({
   errors = '',
   signal = null,
   status = null,
-  late,
+  stopped,
   error,
 }: Partial<Trial>) {
-  const ended = late ? Object.assign(new Error('late'), { code: 'ETIMEDOUT' }) : error;
+  const ended = stopped ? Object.assign(new Error('ended'), { code: stopped }) : error;
   const spawnSync = vi.fn(() => ({ output: [null, null, errors, answer], signal, status, error: ended }));
   vi.resetModules();
   vi.doMock('node:module', () => ({ createRequire: () => () => ({ spawnSync }) }));
@@ -547,7 +549,8 @@ describe('a library', () => {
   it.each<[string, Partial<Trial>, RegExp]>([
     ['blas-crashed', { signal: 'SIGBUS' }, /multiply by it ends the process with SIGBUS; it is cut short/],
     ['blas-crashed', { status: 3 }, /ends the process with exit code 3;/],
-    ['blas-crashed', { late: true, signal: 'SIGKILL' }, /does not return within 30 s;/],
+    ['blas-crashed', { stopped: 'ETIMEDOUT', signal: 'SIGKILL' }, /does not return within 30 s;/],
+    ['blas-crashed', { stopped: 'ENOBUFS', signal: 'SIGKILL' }, /multiply by it writes without end;/],
     ['blas-probe', { signal: 'SIGINT' }, /the trial of \/some\.so was ended from outside, by SIGINT$/],
     ['blas-probe', { signal: 'SIGKILL' }, /was ended from outside, by SIGKILL$/],
     [
@@ -587,6 +590,21 @@ describe('a library', () => {
     // Nobody reads from it any more.
     expect(() => writeSync(descriptor, 'x')).toThrow('EPIPE');
     closeSync(descriptor);
+  });
+
+  it('has one trial for all that wait for it, which goes on where one of them is ended', async (context) => {
+    context.skip(process.platform === 'win32', 'pipes have no path there');
+    installedBlas(context);
+    const file = endlessLibrary(mkdtempSync(join(tmpdir(), 'partita-blas-')));
+    const controller = new AbortController();
+    const first = expect(probeBlasAside(file, controller.signal)).rejects.toThrow('enough');
+    const second = expect(probeBlasAside(file)).rejects.toMatchObject({ code: 'blas-not-found' });
+    const descriptor = await loading(file);
+    controller.abort(new Error('enough'));
+    await first;
+    // A pipe without an end would keep each process that has opened it; what is empty is no library.
+    closeSync(descriptor);
+    await second;
   });
 
   it('is not called without koffi, which is told', async () => {

@@ -36,7 +36,8 @@ export function endlessLibrary(folder: string): string {
 
 /** Waits until somebody loads it: who does goes on with that when the descriptor is closed. */
 export async function loading(file: string): Promise<number> {
-  for (;;) {
+  const end = performance.now() + 60_000;
+  while (performance.now() < end) {
     try {
       return openSync(file, constants.O_WRONLY | constants.O_NONBLOCK);
     } catch (error) {
@@ -44,4 +45,5 @@ export async function loading(file: string): Promise<number> {
     }
     await sleep(10);
   }
+  throw new Error(`nobody has loaded ${file} in a minute`);
 }

@@ -5,6 +5,7 @@
  */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { PartitaError, UsageError } from '../../core/errors.ts';
 import { packageRoot } from '../../core/package-root.ts';
 import { isKept, keep, proofOf } from './proofs.ts';
@@ -34,11 +35,14 @@ interface Ended {
   readonly errors: string;
   readonly signal: string | null;
   readonly status: number | null;
-  /** Beyond its time. */
-  readonly isLate: boolean;
+  /** Why it was ended here, if it was. */
+  readonly stopped?: 'late' | 'floods' | undefined;
   /** It could not be started. */
   readonly error?: Error | undefined;
 }
+
+/** Of a library's own output: what floods is ended, and takes none of this process's memory. */
+const MOST_OUTPUT = 2 ** 20;
 
 /** Libraries that this process has tried or found among those that were. */
 const proven = new Set<string>();
@@ -56,48 +60,85 @@ export function probeBlas(file: string): void {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     timeout: 1000 * TIME_LIMIT_SECONDS,
     killSignal: 'SIGKILL',
-    maxBuffer: Number.POSITIVE_INFINITY,
+    maxBuffer: MOST_OUTPUT,
   });
-  const isLate = (error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT';
+  const { code } = (error ?? {}) as NodeJS.ErrnoException;
+  const stopped = code === 'ETIMEDOUT' ? 'late' : code === 'ENOBUFS' ? 'floods' : undefined;
   const [answer, errors] = [String(output?.[ANSWER] ?? ''), String(output?.[2] ?? '')];
-  judge(file, { answer, errors, signal, status, isLate, error: isLate ? undefined : error });
+  judge(file, { answer, errors, signal, status, stopped, error: stopped ? undefined : error });
   prove();
 }
 
-/** As `probeBlas`, while this thread goes on. Rejects with the signal's reason where that comes first; the process is ended then. */
+/** A trial beside this thread, for all that wait for it. */
+interface Trial {
+  readonly ended: Promise<Ended>;
+  readonly end: () => void;
+  waiting: number;
+}
+const underway = new Map<string, Trial>();
+
+/**
+ * As `probeBlas`, while this thread goes on. Rejects with the signal's reason where that comes first; the process of the trial is
+ * ended then, unless others wait for it.
+ */
 export async function probeBlasAside(file: string, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted();
   const prove = stands(file);
   if (!prove) return;
-  judge(file, await ended(file, signal));
-  prove();
+  const trial = underway.get(file) ?? startTrial(file);
+  underway.set(file, trial);
+  trial.waiting++;
+  let onAbort = () => {};
+  try {
+    const aborted = new Promise<never>((_, reject) => {
+      onAbort = () => reject(signal?.reason);
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+    judge(file, await Promise.race([trial.ended, aborted]));
+    prove();
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+    if (--trial.waiting === 0) {
+      underway.delete(file);
+      trial.end();
+      await trial.ended;
+    }
+  }
 }
 
-function ended(file: string, signal: AbortSignal | undefined): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    const child = childProcess().spawn(process.execPath, command(file), {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+/** How long what has left its pipes to a process of its own may hold them. */
+const GRACE_MS = 200;
+
+function startTrial(file: string): Trial {
+  const child = childProcess().spawn(process.execPath, command(file), { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+  const streams = [child.stdio[ANSWER], child.stderr] as (Readable | null)[];
+  const texts = ['', ''];
+  let stopped: Ended['stopped'];
+  const end = () => {
+    child.kill('SIGKILL');
+    for (const stream of streams) stream?.destroy();
+  };
+  const stop = (why: Ended['stopped']) => {
+    stopped ??= why;
+    end();
+  };
+  streams.forEach((stream, i) => {
+    stream?.on('data', (chunk) => {
+      texts[i] += chunk;
+      if (texts[i]!.length > MOST_OUTPUT) stop('floods');
     });
-    const texts = ['', ''];
-    let isLate = false;
-    [child.stdio[ANSWER], child.stderr].forEach((stream, i) => {
-      (stream as NodeJS.ReadableStream | null)?.on('data', (chunk) => (texts[i] += chunk));
-    });
-    const end = () => void child.kill('SIGKILL');
-    const timer = setTimeout(() => {
-      isLate = true;
-      end();
-    }, 1000 * TIME_LIMIT_SECONDS);
-    signal?.addEventListener('abort', end, { once: true });
-    const settle = (status: number | null, by: string | null, error?: Error) => {
+  });
+  const timer = setTimeout(() => stop('late'), 1000 * TIME_LIMIT_SECONDS);
+  const ended = new Promise<Ended>((resolve) => {
+    const settle = (status: number | null, signal: string | null, error?: Error) => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', end);
-      if (signal?.aborted) reject(signal.reason);
-      else resolve({ answer: texts[0]!, errors: texts[1]!, signal: by, status, isLate, error });
+      resolve({ answer: texts[0]!, errors: texts[1]!, signal, status, stopped, error });
     };
     child.once('error', (error) => settle(null, null, error));
+    child.once('exit', () => setTimeout(end, GRACE_MS).unref());
     child.once('close', settle);
   });
+  return { ended, end, waiting: 0 };
 }
 
 /** Loading it takes several milliseconds, which a command without a trial need not pay. */
@@ -122,17 +163,19 @@ function stands(file: string): (() => void) | undefined {
 /** Signals by which others end a process; a library ends it by those of its mistakes. */
 const FROM_OUTSIDE: ReadonlySet<string> = new Set(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGKILL']);
 
-function judge(file: string, { answer, errors, signal, status, isLate, error }: Ended): void {
+function judge(file: string, { answer, errors, signal, status, stopped, error }: Ended): void {
   if (error) throw failed(file, `cannot start a process to try ${file}: ${error.message}`, error);
   const how = signal ?? `exit code ${status}`;
-  const isFromOutside = !isLate && signal !== null && FROM_OUTSIDE.has(signal);
-  if (isFromOutside) throw failed(file, `the trial of ${file} was ended from outside, by ${signal}`);
+  if (stopped === undefined && signal !== null && FROM_OUTSIDE.has(signal)) {
+    throw failed(file, `the trial of ${file} was ended from outside, by ${signal}`);
+  }
   if (!answer.startsWith(STARTED)) {
     const why = errors.split('\n').find((line) => /^\w*Error\b/.test(line)) ?? how;
     throw failed(file, `the process that tries ${file} does not start: ${why}`);
   }
   const said = answer.slice(STARTED.length);
-  if (isLate) throw crashed(file, `does not return within ${TIME_LIMIT_SECONDS} s`);
+  if (stopped === 'late') throw crashed(file, `does not return within ${TIME_LIMIT_SECONDS} s`);
+  if (stopped === 'floods') throw crashed(file, 'writes without end');
   if (said === '') throw crashed(file, `ends the process with ${how}`);
   const { refused, failed: why } = JSON.parse(said) as ProbeAnswer;
   if (why !== undefined) throw failed(file, `the trial of ${file} fails: ${why}`);
