@@ -5,10 +5,10 @@ const isFunction = (value: unknown): boolean => typeof value === 'function';
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 const listOf = (is: (value: unknown) => boolean) => (value: unknown) => Array.isArray(value) && value.every(is);
 const isText = (value: unknown): boolean => typeof value === 'string';
-const isRecord = (value: unknown): value is object => {
-  const prototype: unknown = isObject(value) ? Object.getPrototypeOf(value) : undefined;
-  return prototype === null || prototype === Object.prototype;
-};
+/** An object of named values, of any class and any realm: what TypeScript takes for options and settings. */
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  isObject(value) &&
+  !(Array.isArray(value) || value instanceof Map || value instanceof Set || ArrayBuffer.isView(value));
 
 /** By kind: what is one, in words, whether a value is, and one that is. */
 const kinds = {

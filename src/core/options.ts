@@ -66,13 +66,12 @@ function namedBy(value: object): string | undefined {
 export function optionProblem(options: unknown, names: Names): OptionProblem | undefined {
   const known = Object.keys(names);
   const remedy = `options: ${known.join(', ')}`;
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+  if (!isRecord(options)) {
     return { text: `options must be an object, got ${shown(options)}`, remedy, unknown: [], missing: [] };
   }
-  const given = options as Readonly<Record<string, unknown>>;
-  const unknown = Object.keys(given).filter((name) => !Object.hasOwn(names, name));
-  const missing = known.filter((name) => String(names[name]).startsWith('required') && given[name] === undefined);
-  if (unknown.length === 0 && missing.length === 0) return valueProblem(given, names);
+  const unknown = Object.keys(options).filter((name) => !Object.hasOwn(names, name));
+  const missing = known.filter((name) => String(names[name]).startsWith('required') && options[name] === undefined);
+  if (unknown.length === 0 && missing.length === 0) return valueProblem(options, names);
   const told = unknown.map((name) => {
     const meant = nearest(name, known);
     return meant === undefined ? `unknown option ${name}` : `unknown option ${name}, did you mean "${meant}"?`;

@@ -1,5 +1,5 @@
 /** What was measured of a machine, independent of any model: the constants of its cost model. */
-import { checkOptions } from '../core/options.ts';
+import { checkOptions, requireKinds } from '../core/options.ts';
 import { type Infer, integer, number, object, parse, string } from '../core/schema.ts';
 import { type BackendName, kernelsOf } from '../lower/kernel-call.ts';
 import { BRIEF_LOOK_SECONDS, type DeviceModel, type LinkModel, LOOK_SECONDS } from './analytic.ts';
@@ -68,6 +68,7 @@ export const betweenSteps = ({ step, identity }: Pick<MachineCosts, 'step' | 'id
 export function measuredCosts(machine: MachineCosts, options: Pick<AnalyticCostOptions, 'link'> = {}): CostModel {
   checkOptions('measuredCosts', options, { link: true });
   const { link } = options;
+  requireKinds('measuredCosts', { machine: ['record', machine] });
   parse(machineSchema, machine, 'measuredCosts');
   const device: DeviceModel = { ...machine.device, speed: 1 };
   const analytic = analyticCosts({ device, link: link ?? threadLink(machine) });

@@ -9,6 +9,7 @@
 
 import { FormatError } from '../core/errors.ts';
 import { duplicateKey } from '../core/json.ts';
+import { isRecord } from '../core/kinds.ts';
 import { requireArgument, requireKinds } from '../core/options.ts';
 import type { HostTensor } from '../core/types.ts';
 import { isRawDType, type RawTensor, rawBytesPerElement, rawOf } from './raw-tensor.ts';
@@ -135,9 +136,6 @@ function show(value: unknown): string {
     return 'a deeply nested value';
   }
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isSizes = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);

@@ -1,8 +1,9 @@
 /** What a graph is given by a program in JavaScript, which may give anything: checked before any of it is kept. */
 
 import { GraphError, nearest } from '../core/errors.ts';
+import { isOfKind } from '../core/kinds.ts';
 import { type Names, type OptionNames, optionProblem, shown } from '../core/options.ts';
-import { type DType, elementCount, formatType, type HostTensor, type TensorType } from '../core/types.ts';
+import { type DType, elementCount, formatType, type HostTensor, type Shape, type TensorType } from '../core/types.ts';
 import type { GraphMode, InputOptions } from './graph.ts';
 import { shownTensor, Tensor } from './node.ts';
 import type { Feed } from './source.ts';
@@ -68,18 +69,30 @@ export function requireGraphTensor(what: string, tensor: unknown): asserts tenso
 
 /** Refuses what is no type of a tensor of kind `kind`. */
 export function requireType(kind: string, name: string, type: TensorType): void {
-  if (Array.isArray(type?.shape) && type.dtype !== undefined && dtypes.includes(type.dtype)) return;
+  if (Array.isArray(type?.shape) && type.dtype !== undefined && dtypes.includes(type.dtype)) {
+    requireShape(`${kind} ${name}`, name, type.shape);
+    return;
+  }
   throw new GraphError('bad-type', `${kind} ${name} has a dtype and a shape, got ${shown(type)}${callerLine()}`, {
     fields: { [kind]: name },
     remedy: "{ dtype: 'f32', shape: [32, 10] }",
   });
 }
 
+function requireShape(what: string, name: string, shape: Shape): void {
+  if (shape.every((size) => isOfKind('count', size))) return;
+  throw new GraphError('bad-shape', `${what}: shape ${shown(shape)} must hold positive integers${callerLine()}`, {
+    fields: { name, shape },
+    remedy: '[32, 10]',
+  });
+}
+
 const inputNames: OptionNames<InputOptions> = { shape: 'required', dtype: true, batchAxis: true };
 
-/** Refuses what is no name, shape or dtype of an input. */
+/** Refuses what is no name, shape or dtype of an input; those of another tensor are. */
 export function requireInput(name: string, options: InputOptions): void {
   requireName('input', name);
+  if (options instanceof Tensor) return;
   if (Array.isArray(options?.shape) && dtypes.includes(options.dtype)) {
     requireGraphOptions(`input ${name}`, options, inputNames);
     return;

@@ -1,5 +1,4 @@
 import { GraphError } from '../core/errors.ts';
-import { shown } from '../core/options.ts';
 import { type DType, formatType, type HostTensor, type Shape, sameType, type TensorType } from '../core/types.ts';
 import * as given from './arguments.ts';
 import { NodeNames } from './names.ts';
@@ -396,15 +395,6 @@ export class Graph {
   #source(source: Source, type: TensorType): Tensor {
     given.requireName(source.kind, source.name);
     given.requireType(source.kind, source.name, type);
-    for (const d of type.shape) {
-      if (!Number.isInteger(d) || d < 1) {
-        throw new GraphError(
-          'bad-shape',
-          `${source.kind} ${source.name}: shape ${shown(type.shape)} must hold positive integers${callerLine()}`,
-          { fields: { name: source.name, shape: type.shape }, remedy: '[32, 10]' },
-        );
-      }
-    }
     const problem = source.init && initProblem(source.init);
     if (problem !== undefined) {
       throw new GraphError('bad-parameter', `${source.kind} ${source.name}: ${problem}${callerLine()}`, {

@@ -1,3 +1,4 @@
+import { isRecord } from '../core/kinds.ts';
 import { shown } from '../core/options.ts';
 import { formatType, sameShape } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
@@ -23,7 +24,7 @@ export const sequential =
 
 /** Layers by name. Refuses what holds anything but functions. */
 function layersOf(x: Tensor, layers: Parameters<typeof sequential>[0]): [string, Layer][] {
-  const isGiven = typeof layers === 'object' && layers !== null;
+  const isGiven = Array.isArray(layers) || isRecord(layers);
   const named = isGiven ? Object.entries(layers) : [];
   const wrong = named.find(([, layer]) => typeof layer !== 'function');
   if (isGiven && wrong === undefined) return named;

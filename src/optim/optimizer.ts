@@ -1,4 +1,5 @@
 import { UsageError } from '../core/errors.ts';
+import { isRecord } from '../core/kinds.ts';
 import { checkOptions, requireArgument } from '../core/options.ts';
 import { object, parse } from '../core/schema.ts';
 import type { Graph, Tensor } from '../graph/graph.ts';
@@ -50,8 +51,6 @@ export interface Optimizer {
 }
 
 const checked = object({ optimizer: optimizerSchema });
-const isRecord = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Throws UsageError where an option is unknown or out of range, or options contradict each other. */
 export function makeOptimizer(config: OptimizerConfig, options: OptimizerOptions = {}): Optimizer {

@@ -18,8 +18,7 @@ import type { BatchNormMode } from './batch-norm-modes.ts';
 import { type ClipConfig, clippingFactor } from './clip.ts';
 import { declareMicrobatchSquares } from './microbatch-squares.ts';
 import type { ModelGraph, Total } from './model.ts';
-import type { Optimizer } from './optimizer.ts';
-import { requireOptimizer } from './optimizer.ts';
+import { type Optimizer, requireOptimizer } from './optimizer.ts';
 
 export interface L2Penalty {
   readonly lambda: number;

@@ -9,7 +9,9 @@
  *
  *     Σ weight[i … j − 1] / speed  +  crossing[i] + crossing[j]  +  inFlight · Σ held values that the stage reads, each once
  */
+import { isOfKind } from '../core/kinds.ts';
 import { requireKinds } from '../core/options.ts';
+
 export interface Chain {
   /** Additive load of each unit. */
   readonly weight: readonly number[];
@@ -46,13 +48,19 @@ export interface ChainCut {
 }
 
 /** Throws UsageError for a chain without weights, or numbers of stages that are none. */
-function requireChain(chain: Chain, stages: { readonly most?: number; readonly exactly?: number }): void {
-  requireKinds('cutChain', { chain: ['record', chain], 'chain.weight': ['numbers', chain?.weight] });
-  requireKinds('cutChain', {
-    stages: ['record', stages],
-    'most or exactly': ['number', stages?.most ?? stages?.exactly],
-  });
+function requireChain(chain: Chain, stages: Stages): void {
+  const isList = Array.isArray(chain?.weight);
+  requireKinds('cutChain', { chain: ['record', chain], 'chain.weight': [isList ? 'list' : 'numbers', chain?.weight] });
+  const wrong = chain.weight.findIndex((weight) => !isOfKind('number', weight));
+  if (wrong >= 0) requireKinds('cutChain', { [`chain.weight[${wrong}]`]: ['number', chain.weight[wrong]] });
+  requireKinds('cutChain', { stages: ['record', stages], 'most or exactly': ['number', wantedOf(stages)] });
 }
+
+interface Stages {
+  readonly most?: number;
+  readonly exactly?: number;
+}
+const wantedOf = (stages: Stages): number | undefined => stages?.most ?? stages?.exactly;
 
 /**
  * The best cut into at most `most` stages (never more than units), or into exactly `exactly`. Fewer stages than allowed
@@ -63,8 +71,8 @@ export function cutChain(chain: Chain, stages: { readonly most: number } | { rea
   requireChain(chain, stages);
   const n = chain.weight.length;
   if (n === 0) return { cuts: [], loads: [], objective: 0 };
-  const wanted = Math.max(1, Math.min(n, 'most' in stages ? stages.most : stages.exactly));
-  const least = 'most' in stages ? 1 : wanted;
+  const wanted = Math.max(1, Math.min(n, wantedOf(stages)!));
+  const least = (stages as Stages).most === undefined ? wanted : 1;
   let best = { stages: wanted, objective: Number.POSITIVE_INFINITY };
   const consider = (count: number, objective: number) => {
     if (objective < best.objective) best = { stages: count, objective };

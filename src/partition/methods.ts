@@ -13,8 +13,7 @@ import { movesMethod } from './moves.ts';
 import { ordersMethod } from './orders.ts';
 import { evaluatePlacement, workOn } from './placement-load.ts';
 import type { MethodOptions, PlacementMethod } from './placement-method.ts';
-import type { Placement, PlacementOptions, PlacementProblem } from './problem.ts';
-import { requireProblem } from './problem.ts';
+import { type Placement, type PlacementOptions, type PlacementProblem, requireProblem } from './problem.ts';
 
 /** By name, in the order of the help. */
 export const placementMethods: readonly PlacementMethod[] = [

@@ -1,6 +1,5 @@
 import { checkOptions, requireKinds } from '../core/options.ts';
-import type { Part, PlacementDevice, PlacementProblem } from './problem.ts';
-import { requirePlacement, requireProblem } from './problem.ts';
+import { type Part, type PlacementDevice, type PlacementProblem, requirePlacement, requireProblem } from './problem.ts';
 
 /**
  * What a placement costs: the one evaluator that every method answers to.

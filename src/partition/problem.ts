@@ -5,6 +5,7 @@
  */
 import { isOfKind } from '../core/kinds.ts';
 import { requireArgument } from '../core/options.ts';
+
 export interface PlacementProblem {
   /** A part's number is its index. */
   readonly parts: readonly Part[];

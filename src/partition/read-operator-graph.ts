@@ -1,5 +1,6 @@
 import { FormatError, joinProblems } from '../core/errors.ts';
 import { JsonError, parseJson } from '../core/json.ts';
+import { isRecord } from '../core/kinds.ts';
 import { requireKinds } from '../core/options.ts';
 import { circles, components } from './components.ts';
 import type { ForeignGraph, ForeignRequest } from './foreign-graph.ts';
@@ -309,8 +310,6 @@ function parseNode(value: unknown, i: number, problems: string[]): OperatorNode 
     color,
   };
 }
-
-const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
 
 /** A number that is there, finite and not negative. What JSON has no number for is named as it stands. */
 function amount(object: Record<string, unknown>, key: string, at: string, problems: string[]): number {

@@ -1,4 +1,6 @@
-import { requireKinds } from '../core/options.ts';
+import { UsageError } from '../core/errors.ts';
+import { isOfKind } from '../core/kinds.ts';
+import { requireKinds, shown } from '../core/options.ts';
 import { byteSize } from '../core/types.ts';
 import { analyticCosts, type CostModel, nodeSeconds } from '../cost/model.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
@@ -60,6 +62,20 @@ export interface ChainUnits {
   readonly boundaries: readonly Boundary[];
 }
 
+/** A cost model may be anyone's: what it cannot say of a node would be told far from here, of whole stages. */
+function requireSeconds(node: Node, seconds: number, costs: CostModel): void {
+  if (isOfKind('notNegative', seconds) && isOfKind('finite', seconds)) return;
+  throw new UsageError(
+    'cost-seconds',
+    `the cost model ${shown(costs.source)} gives ${node.name} ${shown(seconds)} seconds; they are a finite number of 0 or more`,
+    {
+      fields: { node: node.name, seconds, source: costs.source },
+      remedy:
+        'let kernelSeconds answer with a number for every run; analyticCosts({ device }) needs all figures of a device',
+    },
+  );
+}
+
 /**
  * The training graph as a chain of units with the costs of every unit and of every boundary between two of them.
  * Fed inputs and constants are given to every device and cross nothing.
@@ -95,6 +111,7 @@ export function chainUnits(graph: Graph, costs: CostModel = analyticCosts()): Ch
     else if (node.source?.kind === 'state') unit.stateBytes += bytes;
     else if (node.op?.accumulates) unit.gradientBytes += bytes;
     const seconds = nodeSeconds(node, costs);
+    requireSeconds(node, seconds, costs);
     if (node.region === 'step') unit.stepSeconds += seconds;
     else if (isForward(node)) unit.forwardSeconds += seconds;
     else unit.backwardSeconds += seconds;

@@ -1,5 +1,7 @@
 /** What of a request is refused before a plan is made of it. */
+
 import { nearest, UsageError } from '../core/errors.ts';
+import { isRecord } from '../core/kinds.ts';
 import { checkOptions, type OptionNames, shown } from '../core/options.ts';
 import { fusionModes } from '../fusion/modes.ts';
 import { type BackendName, simdVariants } from '../lower/kernel-call.ts';
@@ -148,9 +150,6 @@ function checkPatterns(partition: PlanRequest['partition']): void {
   }
 }
 
-const isRecord = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 function checkWord(option: string, words: readonly string[], word: unknown): void {
   if (word === undefined || words.includes(word as string)) return;
   throw wrongOption(option, orOf(words), word, `${option}: '${nearest(word, words) ?? words[0]}'`);
@@ -181,7 +180,6 @@ export function checkRequest({ devices, blas, cluster, clip, optimizer }: PlanRe
       remedy: `--devices ${MOST_DEVICES} at most; pipelineProgram of the API plays stages of any number (docs/simulator.md)`,
     });
   }
-  devices.forEach(refuseUnknownDevice);
   const native = devices.findIndex(({ backend }) => backend === 'blas');
   if (native >= 0 && !blas) {
     throw new UsageError('blas-library', `device ${native} has the backend "blas", and the request names no library`, {

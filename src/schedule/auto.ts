@@ -11,8 +11,7 @@ import { timesUntilStuck } from './clock.ts';
 import { makeSchedule, namedSchedules, type ScheduleName, scheduleNames } from './named.ts';
 import { checkShape } from './placed.ts';
 import { layStages, type PlacementRule, placementOver, renaming } from './placement.ts';
-import type { Schedule, ScheduleShape } from './schedule.ts';
-import { requireShape } from './schedule.ts';
+import { requireShape, type Schedule, type ScheduleShape } from './schedule.ts';
 import { task } from './task.ts';
 
 export type { ScheduleMemory } from './auto/instance.ts';

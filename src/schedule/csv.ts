@@ -1,8 +1,7 @@
 import { FormatError, joinProblems } from '../core/errors.ts';
 import { requireKinds } from '../core/options.ts';
 import { playClock } from './play.ts';
-import type { Schedule } from './schedule.ts';
-import { requireSchedule } from './schedule.ts';
+import { requireSchedule, type Schedule } from './schedule.ts';
 import { type Task, type TaskKind, task, taskKey } from './task.ts';
 
 /**

@@ -1,6 +1,5 @@
 import { requireKinds } from '../core/options.ts';
-import type { Schedule } from './schedule.ts';
-import { requireSchedule } from './schedule.ts';
+import { requireSchedule, type Schedule } from './schedule.ts';
 import { givesWeightGradient, type Task } from './task.ts';
 import { TaskIndex } from './task-index.ts';
 

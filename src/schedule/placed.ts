@@ -3,8 +3,7 @@ import { shown } from '../core/options.ts';
 import { timesUntilStuck } from './clock.ts';
 import { requiredPlaces } from './dependencies.ts';
 import { layStages, type PlacementRule, renaming } from './placement.ts';
-import type { Schedule, ScheduleShape } from './schedule.ts';
-import { requireShape } from './schedule.ts';
+import { requireShape, type Schedule, type ScheduleShape } from './schedule.ts';
 import { givesActivationGradient, type Task } from './task.ts';
 import { TaskIndex } from './task-index.ts';
 

@@ -6,6 +6,7 @@
  *     v          there and back: 0 1 2 2 1 0                                 (ZB-V, DualPipe-V)
  */
 import { requireArgument, requireKinds } from '../core/options.ts';
+
 export type PlacementRule = 'straight' | 'looped' | 'v';
 
 /** Device of each of `devices` · `stagesPerDevice` stages. Straight with several stages a device means blocks: 0 0 1 1. */

@@ -4,8 +4,7 @@ import type { StageEdge } from './dependencies.ts';
 import { walkInFlight } from './in-flight.ts';
 import { deadlockError } from './play.ts';
 import { gridError, listedProblems, type Problem, rowsError, type ScheduleProblemCode } from './problem.ts';
-import type { Schedule } from './schedule.ts';
-import { requireSchedule } from './schedule.ts';
+import { requireSchedule, type Schedule } from './schedule.ts';
 import { givesActivationGradient, givesWeightGradient, type Task, type TaskKind, task, taskKey } from './task.ts';
 import { isIndex, TaskIndex } from './task-index.ts';
 

@@ -1,5 +1,7 @@
 /** What a session is given by a program in JavaScript, which may give anything. */
+
 import { UsageError } from '../core/errors.ts';
+import { isOfKind, isRecord } from '../core/kinds.ts';
 import { requireArgument, shown } from '../core/options.ts';
 import { elementCount, type HostTensor } from '../core/types.ts';
 import type { SessionOptions } from './session-options.ts';
@@ -16,7 +18,9 @@ const dtypeOf = (data: unknown): string | undefined =>
 /** Throws UsageError for what is no tensor of the host: a dtype, a shape, and as many values of that dtype. */
 export function requireHostTensor(what: string, name: string, tensor: unknown): asserts tensor is HostTensor {
   const { type, data } = (tensor ?? {}) as Partial<HostTensor>;
-  const isTyped = Array.isArray(type?.shape) && type.dtype === dtypeOf(data);
+  const dtype = dtypeOf(data);
+  const isShaped = Array.isArray(type?.shape) && type.shape.every((size) => isOfKind('index', size));
+  const isTyped = isShaped && dtype !== undefined && type.dtype === dtype;
   if (isTyped && data!.length === elementCount(type.shape)) return;
   const values = isTyped ? `${data!.length} values of shape ${shown(type.shape)}` : shown(tensor);
   throw new UsageError('no-tensor', `${what}: ${name} must be a tensor, { type, data }, got ${values}`, {
@@ -34,8 +38,7 @@ export function requireTensorMap(what: string, values: unknown): asserts values 
 
 /** Throws UsageError for what is no batch: tensors by the names of inputs and targets. Whether they fit is the feeder's to say. */
 export function requireBatch(what: string, batch: unknown): asserts batch is Readonly<Record<string, HostTensor>> {
-  const isRecord = typeof batch === 'object' && batch !== null && !Array.isArray(batch) && !(batch instanceof Map);
-  requireArgument(what, isRecord, 'a batch, tensors by name', batch, '{ x, y }');
+  requireArgument(what, isRecord(batch), 'a batch, tensors by name', batch, '{ x, y }');
 }
 
 /** Throws UsageError for what is asked of a session that its names and kinds do not say. */

@@ -13,7 +13,7 @@
  */
 
 import { UsageError } from '../core/errors.ts';
-import { requireKinds } from '../core/options.ts';
+import { requireKinds, shown } from '../core/options.ts';
 
 export interface NoiseEstimate {
   /** |G|² of the true gradient. */
@@ -87,13 +87,18 @@ export function defaultPairs(examples: number): SizePair[] {
 
 /** Throws UsageError naming the first pair that these examples cannot give. */
 export function checkPairs(pairs: readonly SizePair[], examples: number): void {
-  const bad = pairs.find(
-    ([small, big]) => !Number.isInteger(small) || !Number.isInteger(big) || small < 1 || small >= big || big > examples,
-  );
-  if (!bad) return;
+  const isRight = (pair: unknown) => {
+    if (!Array.isArray(pair) || !pair.every(Number.isInteger)) return false;
+    const [small, big] = pair as number[];
+    return small! >= 1 && small! < big! && big! <= examples;
+  };
+  const at = pairs.findIndex((pair) => !isRight(pair));
+  if (at < 0) return;
+  const bad: unknown = pairs[at];
+  const told = Array.isArray(bad) ? bad.map(shown).join(':') : shown(bad);
   throw new UsageError(
     'noise-pairs',
-    `the pair of sizes ${bad.join(':')} must be two whole numbers, the smaller first and both of 1 to ${examples}, the examples there are`,
+    `the pair of sizes ${told} must be two whole numbers, the smaller first and both of 1 to ${examples}, the examples there are`,
     { fields: { pair: bad, examples }, remedy: `1:${examples}` },
   );
 }

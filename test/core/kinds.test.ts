@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { exampleOfKind, isOfKind, valueKinds, wordsOfKind } from '../../src/core/kinds.ts';
 import { checkOptions, requireKinds, shown } from '../../src/core/options.ts';
@@ -54,6 +55,16 @@ describe('kinds of values', () => {
     ).toBe(told);
   });
 
+  it('a record is of any class and any realm, and no list, map, set or typed array', () => {
+    class Config {
+      readonly steps = 1;
+    }
+    const records = [new Config(), Object.create({ steps: 1 }), Object.create(null), runInNewContext('({ steps: 1 })')];
+    const others = [[], new Map(), new Set(), new Uint8Array(1), new DataView(new ArrayBuffer(1))];
+    expect(records.map((value) => isOfKind('record', value))).toEqual([true, true, true, true]);
+    expect(others.filter((value) => isOfKind('record', value))).toEqual([]);
+  });
+
   it('each is named above', () => {
     expect(valueKinds).toHaveLength(19);
     for (const kind of valueKinds) expect(wordsOfKind(kind)).toMatch(/^[a-z]/);
@@ -76,6 +87,7 @@ describe('options with kinds', () => {
 
   it.each([
     [{}, 'f: option steps is missing', 'options: steps, name, any'],
+    [new Map([['steps', 1]]), 'f: options must be an object, got [object Map]', 'options: steps, name, any'],
     [{ steps: 0 }, 'f: steps must be a whole number of 1 or more, got 0', 'steps: 1'],
     [{ steps: 1, name: null }, 'f: name must be a string, got null', "name: 'name'"],
     [{ steps: 1, nam: 'a' }, 'f: unknown option nam, did you mean "name"?', 'options: steps, name, any'],

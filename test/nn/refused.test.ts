@@ -1,6 +1,6 @@
 // What was refused has not been there: the graph has the nodes, results and names it had before.
 import { describe, expect, it } from 'vitest';
-import { Graph, GraphError, losses, nn, ops, PartitaError, type Tensor } from '../../src/index.ts';
+import { Graph, GraphError, losses, nn, ops, PartitaError, printGraph, type Tensor } from '../../src/index.ts';
 
 /** What a caller in JavaScript can write. */
 // biome-ignore lint/suspicious/noExplicitAny: wrong on purpose
@@ -63,6 +63,7 @@ describe('a layer that is refused leaves nothing behind', () => {
     ],
     ['embedding', ({ rows }) => nn.embedding(rows, { rows: 4, dim: 2 })],
     ['prelu', ({ rows }) => nn.prelu(rows, { init: Number.NaN })],
+    ['sequential, of a Map', ({ rows }) => nn.sequential(loose(new Map([['a', nn.relu]])))(rows)],
     ['sequential', ({ rows }) => nn.sequential([(x) => nn.linear(x, 3), (x) => nn.linear(x, 0)])(rows)],
     ['residual', ({ rows }) => nn.residual((x) => nn.linear(x, 3))(rows)],
     ['mse', ({ rows }) => losses.mse(rows, 'y', { samples: 3 })],
@@ -180,6 +181,10 @@ describe('methods of graphs refuse what they cannot take', () => {
     ['state m has a dtype and a shape', ({ graph }) => graph.state('m', loose({ dtype: 'f16', shape: [2] }), init)],
     ['constant constant has a dtype and a shape', ({ graph }) => graph.constant(loose({}))],
     ['constant of f32[2] has no values', ({ graph }) => graph.constant(loose({ type }))],
+    [
+      'constant constant: shape [a symbol] must hold positive integers',
+      ({ graph }) => graph.constant(loose({ type: { dtype: 'f32', shape: [Symbol('n')] }, data: Float32Array.of(1) })),
+    ],
     ['label: takes a tensor, got "rows"', ({ graph }) => graph.label('y', loose('rows'))],
     ['assign: takes a tensor, got nothing', ({ graph, rows }) => graph.assign(rows, loose(undefined))],
     ['a scope has a name, got 3', ({ graph }) => graph.scope(loose(3), () => 0)],
@@ -192,5 +197,32 @@ describe('methods of graphs refuse what they cannot take', () => {
     expect(error).toBeInstanceOf(GraphError);
     expect(error.message).toContain(message);
     expect(error.remedy).toBeTruthy();
+  });
+});
+
+describe('what TypeScript takes is taken', () => {
+  it('an input of the shape and dtype of another tensor', () => {
+    const { graph, indices } = inputs();
+    expect(graph.input('more', indices).type).toEqual(indices.type);
+  });
+
+  it('the configuration of any model, by the builder of its kind alone', () => {
+    const config = { kind: 'mlp', inputs: 4, classes: 2, hidden: [3] } as const;
+    expect(nn.models.mlp(new Graph(), 2, config).outputs.logits!.shape).toEqual([2, 2]);
+    expect(() => nn.models.mlp(new Graph(), 2, loose({ ...config, kind: 'gpt' }))).toThrow(
+      'model.kind must be "mlp", got "gpt"',
+    );
+  });
+
+  it('configurations and options of classes', () => {
+    class Config {
+      readonly kind = 'mlp';
+      readonly inputs = 4;
+      readonly classes = 2;
+      readonly hidden = [3];
+    }
+    class Options {}
+    const { graph } = nn.models.modelOf(new Config()).build(2);
+    expect(printGraph(graph, new Options())).toBe(printGraph(graph));
   });
 });

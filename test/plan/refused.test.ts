@@ -8,6 +8,7 @@ import {
   makeOptimizer,
   makePlan,
   makeSchedule,
+  measuredCosts,
   NoiseTracker,
   PartitaError,
   partition,
@@ -90,6 +91,11 @@ describe('a request', () => {
     ['option recompute must be', asked({ recompute: Symbol('none') })],
     ['objective.0.loss must be f32[] and is nothing', objectiveOf([null])],
     ['objective.1.loss must be f32[] and is nothing', objectiveOf([...threeLayers.build(2).objective, undefined])],
+    [
+      'the cost model "mine" gives matmul NaN seconds',
+      asked({ costs: { ...analyticCosts(), source: 'mine', kernelSeconds: () => Number.NaN } }),
+    ],
+    ['the cost model "analytic" gives', asked({ costs: analyticCosts({ device: loose({}) }) })],
     ['makePlan: options must be an object, got null', () => draftPlan(loose(null))],
   ];
   it.each(cases)('%s', check);
@@ -202,9 +208,18 @@ describe('simulations and placements', () => {
       () => evaluated(problem, [0, 0], loose({ contigous: true })),
     ],
     ['chain.weight must be a list of numbers, got nothing', () => partition.cutChain(loose({}), { most: 2 })],
+    [
+      'cutChain: chain.weight[1] must be a number, got NaN',
+      () => partition.cutChain({ weight: [1, Number.NaN, 2] }, { most: 2 }),
+    ],
     ['most or exactly must be a number, got nothing', () => partition.cutChain({ weight: [1] }, loose({}))],
   ];
   it.each(cases)('are refused: %s', check);
+
+  it('a cut into exactly so many may leave the most undefined', () => {
+    const chain = { weight: [1, 1, 1, 1] };
+    expect(partition.cutChain(chain, loose({ most: undefined, exactly: 2 })).cuts).toEqual([2]);
+  });
 
   it('a placement that is asked for refuses its options', async () => {
     const asking = partition.solvePlacement(problem, loose({ timeLimitSeconds: '1' }));
@@ -225,6 +240,7 @@ describe('rates, noise and tables', () => {
     ['makeOptimizer: options must be an object, got null', () => makeOptimizer({ kind: 'sgd' }, loose(null))],
     ['NoiseTracker: decay must be a number, got "0.9"', () => new NoiseTracker(loose({ decay: '0.9' }))],
     ['analyticCosts: unknown option devices, did you mean "device"?', () => analyticCosts(loose({ devices: {} }))],
+    ['measuredCosts: machine must be an object, got null', () => measuredCosts(loose(null))],
     ['table: rows.0 must be a list, got 1', () => table(['a'], loose([1]))],
     ['wrap: width must be a positive number, got 0', () => wrap('a b', '', 0)],
   ];

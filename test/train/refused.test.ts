@@ -146,6 +146,14 @@ describe('derivatives', () => {
     ['hvp: direction must be a Map by name, got an object', () => hvp(options({ direction: { a: zeros(6, 10) } }))],
     ['gradientNoise: pairs must be a list, got 2', () => gradientNoise(options({ pairs: 2 }))],
     ['compareTensors: a must be a tensor', () => compareTensors(loose(null), zeros(1))],
+    ['a must be a tensor', () => compareTensors(loose({ type: { shape: [3, 4] } }), zeros(1))],
+    ['a must be a tensor', () => compareTensors(loose({ type: { shape: [2] }, data: [1, 2] }), zeros(2))],
+    [
+      'b must be a tensor',
+      () =>
+        compareTensors(zeros(1), loose({ type: { dtype: 'f32', shape: [Symbol('n')] }, data: new Float32Array(1) })),
+    ],
+    ['the pair of sizes null must be two whole numbers', () => gradientNoise(options({ pairs: [null] }))],
     ['compareGradients: takes a Map of tensors by name', () => compareGradients(new Map(), loose({}))],
   ];
   it.each(cases)('are refused: %s', async (message, call) => {

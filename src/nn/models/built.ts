@@ -2,7 +2,7 @@ import { checkOptions, requireKinds } from '../../core/options.ts';
 import type { Graph, Tensor } from '../../graph/graph.ts';
 import { requireGraph } from '../../graph/require-graph.ts';
 import { crossEntropy, type Objective } from '../../losses/index.ts';
-import { type Check, checkConfig } from './config.ts';
+import { type Check, checkConfig, oneOf } from './config.ts';
 
 /** A model put into a graph. */
 export interface BuiltModel {
@@ -33,7 +33,9 @@ export const modelBuilder =
     requireGraph(kind, graph);
     requireKinds(kind, { batch: ['count', batch], config: ['record', config] });
     checkOptions(kind, options, { objective: 'flag' });
-    checkConfig(kind, config as Readonly<Record<string, unknown>>, checks, required);
+    // The configuration of any model says its kind; that it is this one's is all there is to say of it here.
+    const itsChecks = Object.hasOwn(config, 'kind') ? { ...checks, kind: oneOf(kind) } : checks;
+    checkConfig(kind, config as Readonly<Record<string, unknown>>, itsChecks, required);
     return graph.whole(() => build(graph, batch, config, options));
   };
 

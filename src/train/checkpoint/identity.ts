@@ -1,5 +1,7 @@
 /** What must be equal for a checkpoint to be resumed: all that decides the bits. The layout decides none. */
+
 import { createHash } from 'node:crypto';
+import { isRecord } from '../../core/kinds.ts';
 import { formatType } from '../../core/types.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { Source } from '../../graph/source.ts';
@@ -164,9 +166,6 @@ function leafDifferences(saved: unknown, here: unknown, path: readonly string[])
   }
   return JSON.stringify(saved) === JSON.stringify(here) ? [] : [{ path, saved, here }];
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const typesOf = (graph: Graph, kind: 'parameter' | 'buffer'): Record<string, string> =>
   Object.fromEntries(

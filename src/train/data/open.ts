@@ -1,7 +1,9 @@
 /** Data sets from disk. The only file here that touches it: the others take bytes, and so run in a browser too. */
+
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { UsageError } from '../../core/errors.ts';
+import { isRecord } from '../../core/kinds.ts';
 import { requireArgument, requireKinds, shown } from '../../core/options.ts';
 import { packageRoot } from '../../core/package-root.ts';
 import { readNpy } from '../../formats/npy.ts';
@@ -32,8 +34,7 @@ const withTask = (images: Dataset, { task = 'classes' }: ImageTask): Dataset =>
   task === 'segmentation' ? segmentationOf(images) : images;
 
 export function openDataset(config: DatasetConfig): Dataset {
-  const isRecord = typeof config === 'object' && config !== null;
-  requireArgument('openDataset', isRecord, 'settings', config, "openDataset({ kind: 'digits' })");
+  requireArgument('openDataset', isRecord(config), 'settings', config, "openDataset({ kind: 'digits' })");
   switch (config.kind) {
     case 'digits':
       return withTask(openDigits(), config);
