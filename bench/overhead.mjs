@@ -200,7 +200,7 @@ function pingPong(hops, work) {
   };
 }
 
-async function openPingPong(hops, work) {
+async function openPingPong(hops, work, lookSeconds) {
   const stages = Object.fromEntries(Array.from({ length: hops + 1 }, (_, i) => [`hop${i}.*`, i]));
   const plan = makePlan({
     model: pingPong(hops, work),
@@ -210,7 +210,7 @@ async function openPingPong(hops, work) {
     partition: { stages: { ...stages, '*': hops } },
     placement: Array.from({ length: hops + 1 }, (_, i) => i % 2),
   });
-  return { plan, session: await Session.open(plan, { audit: false }) };
+  return { plan, session: await Session.open(plan, { audit: false, lookSeconds }) };
 }
 
 const bell = `
@@ -269,7 +269,7 @@ function latencies(plan, reports) {
 
 async function handOver() {
   const hops = 64;
-  const [quick, slow] = [await openPingPong(hops, 0), await openPingPong(hops, 60)];
+  const [quick, slow] = [await openPingPong(hops, 0), await openPingPong(hops, 60, 0)]; // the second's devices sleep at once
   const bare = await bareThreads(hops);
   const x = { x: { type: { dtype: 'f32', shape: [1, 4] }, data: new Float32Array(4) } };
   const instructions = quick.plan.programs.forward.devices.reduce((sum, d) => sum + d.instructions.length, 0);

@@ -5,9 +5,12 @@ import { planOf, threeLayers } from '../support/models.ts';
 
 describe('a program’s schedule', () => {
   const chain: StageChain = {
-    ...{ stages: 2, modelStages: 2, placement: [0, 1] },
+    stages: 2,
+    modelStages: 2,
+    placement: [0, 1],
     edges: [[0, 1]],
-    ...{ ordered: false, byWholeBatch: false },
+    ordered: false,
+    byWholeBatch: false,
   };
   const shape = { stages: 2, microbatches: 4, placement: [0, 1], devices: 2 };
   const file: Schedule = { ...makeSchedule('gpipe', shape), name: 'from a file' };

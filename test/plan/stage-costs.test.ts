@@ -84,7 +84,9 @@ describe('costs of stages', () => {
           [own.forward, own.backward, own.update].map((x) => x.toPrecision(9)),
         );
         expect([figures.fixedBytes[s], figures.gradientBytes[s], figures.heldBytes[s]]).toEqual([
-          ...[own.fixedBytes, own.gradientBytes, own.heldBytes],
+          own.fixedBytes,
+          own.gradientBytes,
+          own.heldBytes,
         ]);
       });
     }

@@ -63,7 +63,8 @@ function isNarrow(o: i32, depth: i32, pixels: i32, quads: bool): bool {
 
 /**
  * Whether a weights' gradient takes several samples at once: outputs by sixteens, enough channels that few pairs are half empty, and
- * enough taps to share x as packed; of a single sample with few pixels a tile's sums are too short.
+ * enough taps to share x as packed; of a single sample with few pixels a tile's sums are too short, and a longer row than KC is no
+ * block.
  */
 @inline
 function areWeightsByPixels(N: i32, c: i32, o: i32, taps: i32, pixels: i32, ow: i32): bool {

@@ -31,6 +31,11 @@ const misplaced: readonly (readonly [what: string, model: NodeModel, says: RegEx
     /in version 10 of the operators ratio is an attribute/,
   ],
   [
+    'the mode of Dropout before there was one',
+    { opType: 'Dropout', opset: 10, inputs: [x, null, { dtype: 'BOOL', dims: [], data: [1], constant: true }] },
+    /in version 10 of the operators there is no input 2, training_mode, which came with 12/,
+  ],
+  [
     'the value of Pad as an attribute',
     { opType: 'Pad', opset: 13, inputs: [x, integers(0, 1, 0, 0)], attributes: { value: { float: 2 } } },
     /in version 13 of the operators value is input 2/,
@@ -75,7 +80,7 @@ describe('of another version of the operators', () => {
     expect(() => ours(model)).toThrow(refusal);
   });
 
-  // It drops the part that has no output.
+  // It drops the part that has no output, which we refuse as well: nobody would know that it is gone.
   const accepted = 'more parts of Split than outputs';
   it.skipIf(skipped).each(misplaced.filter(([what]) => what !== accepted))(
     '%s: refused by onnxruntime too',

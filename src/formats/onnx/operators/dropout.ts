@@ -33,6 +33,11 @@ function ratioOf(context: OperatorContext): number {
  */
 function dropout(context: OperatorContext) {
   refuseMoved(context, 12, { ratio: 1 });
+  if (context.opset < 12 && context.optional(2) !== undefined) {
+    context.invalid(
+      `in version ${context.opset} of the operators there is no input 2, training_mode, which came with 12`,
+    );
+  }
   const x = context.float(0);
   const training = context.opset >= 12 && (context.optionalKnown(2, 'training_mode')?.data[0] ?? 0) !== 0;
   // Where nothing is dropped, nobody needs to know the ratio.
