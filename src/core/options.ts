@@ -3,7 +3,7 @@
  * error that names the nearest one, never ignored; so is one that is missing.
  */
 import { nearest, UsageError } from './errors.ts';
-import { exampleOfKind, isOfKind, type ValueKind, wordsOfKind } from './kinds.ts';
+import { exampleOfKind, isOfKind, isRecord, type ValueKind, wordsOfKind } from './kinds.ts';
 
 /**
  * The names of the options O, for when types are gone: one that is missing here, or that O has not, does not compile. Beside

@@ -87,6 +87,7 @@ export class Graph {
     given.requireFeed(name, feed);
     const known = this.sources('input').find((t) => t.node.source?.name === name);
     if (known) {
+      given.requireType('input', name, type);
       if (!sameType(known.type, type)) {
         throw new GraphError(
           'input-type',

@@ -15,7 +15,7 @@ import * as ops from '../ops/recurrent.ts';
 import type { RnnActivation } from '../ops/rnn-scan.ts';
 import { concat, reshape, slice, transpose } from '../ops/shape.ts';
 import type { Layer } from './compose.ts';
-import { MOST_LAYERS } from './models/config.ts';
+import { MOST_LAYERS } from './most-layers.ts';
 import { type LayerOptions, scoped } from './scope.ts';
 
 export interface RecurrentLayerOptions extends LayerOptions {

@@ -6,7 +6,7 @@ import { type AttentionMasks, type AttentionOptions, multiheadAttention } from '
 import type { Layer } from './compose.ts';
 import { dropout } from './dropout.ts';
 import { linear } from './linear.ts';
-import { MOST_LAYERS } from './models/config.ts';
+import { MOST_LAYERS } from './most-layers.ts';
 import { layerNorm } from './norm.ts';
 import { refuse } from './refuse.ts';
 import { type LayerOptions, scoped } from './scope.ts';

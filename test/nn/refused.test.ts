@@ -185,6 +185,7 @@ describe('methods of graphs refuse what they cannot take', () => {
       'constant constant: shape [a symbol] must hold positive integers',
       ({ graph }) => graph.constant(loose({ type: { dtype: 'f32', shape: [Symbol('n')] }, data: Float32Array.of(1) })),
     ],
+    ['input rows: shape [a symbol] must hold', ({ graph }) => graph.input('rows', loose({ shape: [Symbol('n')] }))],
     ['label: takes a tensor, got "rows"', ({ graph }) => graph.label('y', loose('rows'))],
     ['assign: takes a tensor, got nothing', ({ graph, rows }) => graph.assign(rows, loose(undefined))],
     ['a scope has a name, got 3', ({ graph }) => graph.scope(loose(3), () => 0)],

@@ -1,11 +1,9 @@
 import { nearest, UsageError } from '../../core/errors.ts';
 import { shown } from '../../core/options.ts';
+import { MOST_LAYERS } from '../most-layers.ts';
 
 /** What a key of a model's configuration must be. Returns what was expected where it is not. */
 export type Check = (value: unknown) => string | undefined;
-
-/** Layers, blocks or convolutions in a row: more make graphs of millions of nodes, which no step gets through. */
-export const MOST_LAYERS = 10_000;
 
 export const positive: Check = (v) => (Number.isInteger(v) && (v as number) >= 1 ? undefined : 'a positive integer');
 export const layerCount: Check = (v) =>

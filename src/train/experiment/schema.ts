@@ -21,7 +21,7 @@ import {
 } from '../../core/schema.ts';
 import { defaultFusion, fusionModes } from '../../fusion/modes.ts';
 import { simdVariants } from '../../lower/kernel-call.ts';
-import { MOST_LAYERS } from '../../nn/models/config.ts';
+import { MOST_LAYERS } from '../../nn/most-layers.ts';
 import { batchNormModes } from '../../optim/batch-norm-modes.ts';
 import { optimizerSchema } from '../../optim/optimizer-schema.ts';
 import { recomputeModes } from '../../recompute/choice.ts';
