@@ -81,7 +81,8 @@ describe('a request', () => {
     ['clip must be an object, got "x"', asked({ clip: 'x' })],
     ['globalNorm must be a positive number, got "1"', asked({ clip: { globalNorm: '1' } })],
     ['globalNorm must be a positive number, got nothing', asked({ clip: {} })],
-    ['stagesPerDevice must be a whole number of 1 or more, got 0', asked({ stagesPerDevice: 0 })],
+    ['stagesPerDevice must be a number, got "2"', asked({ stagesPerDevice: '2' })],
+    ['stagesPerDevice must be a whole number from 1, not 0', asked({ stagesPerDevice: 0 })],
     ['invariant must be true or false, got 1', asked({ invariant: 1 })],
     [
       'programs.train: outputs must be true or false',
@@ -115,7 +116,7 @@ describe('plans, graphs and programs', () => {
     ['printPlan: takes a plan', () => printPlan(loose({ ...plan, prediction: null }))],
     ['printPlan: width must be a positive number, got "80"', () => printPlan(plan, loose({ width: '80' }))],
     ['summarizePlan: takes a plan, got null', () => plans.summarizePlan(loose(null))],
-    ['shortages: takes a plan', () => plans.shortages(loose({ ...plan, memory: undefined }))],
+    ['shortages: plan.memory must be a list, got nothing', () => plans.shortages(loose({ ...plan, memory: undefined }))],
     ['readPlanFile: text must be a string, got nothing', () => plans.readPlanFile(loose(undefined), 'plan.json')],
     ['recomputeCurve: points must be a whole number of 1', () => plans.recomputeCurve(request, Infinity)],
     ['printGraph: takes a graph, got a function', () => printGraph(loose(() => graph))],
