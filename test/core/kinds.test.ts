@@ -87,7 +87,7 @@ describe('options with kinds', () => {
 
   it.each([
     [{}, 'f: option steps is missing', 'options: steps, name, any'],
-    [new Map([['steps', 1]]), 'f: options must be an object, got [object Map]', 'options: steps, name, any'],
+    [new Map([['steps', 1]]), 'f: options must be an object, got a Map', 'options: steps, name, any'],
     [{ steps: 0 }, 'f: steps must be a whole number of 1 or more, got 0', 'steps: 1'],
     [{ steps: 1, name: null }, 'f: name must be a string, got null', "name: 'name'"],
     [{ steps: 1, nam: 'a' }, 'f: unknown option nam, did you mean "name"?', 'options: steps, name, any'],
