@@ -116,7 +116,10 @@ describe('plans, graphs and programs', () => {
     ['printPlan: takes a plan', () => printPlan(loose({ ...plan, prediction: null }))],
     ['printPlan: width must be a positive number, got "80"', () => printPlan(plan, loose({ width: '80' }))],
     ['summarizePlan: takes a plan, got null', () => plans.summarizePlan(loose(null))],
-    ['shortages: plan.memory must be a list, got nothing', () => plans.shortages(loose({ ...plan, memory: undefined }))],
+    [
+      'shortages: plan.memory must be a list, got nothing',
+      () => plans.shortages(loose({ ...plan, memory: undefined })),
+    ],
     ['readPlanFile: text must be a string, got nothing', () => plans.readPlanFile(loose(undefined), 'plan.json')],
     ['recomputeCurve: points must be a whole number of 1', () => plans.recomputeCurve(request, Infinity)],
     ['printGraph: takes a graph, got a function', () => printGraph(loose(() => graph))],
