@@ -148,10 +148,11 @@ export class StageLoad {
   get floor(): number {
     const { fastest, fewest, fewestFlying, largest, leastCrossing, before } = this.#stages;
     if (this.#own + fewestFlying * this.#flying > largest) return Number.POSITIVE_INFINITY;
-    const beside = this.#right + fewest * this.#held;
+    const held = fewest * this.#held;
     // Either there is a cut in front of it too, or it is the first and has all units up to here.
     const withCut = Math.min(this.#weight / fastest + leastCrossing, before[this.#end]! / fastest);
-    return Math.max(this.#weight / fastest + beside, (withCut + beside) * (1 - ROUNDING));
+    // The first sum in the order of `of`, so that it rounds to no more than the load.
+    return Math.max(this.#weight / fastest + held + this.#right, (withCut + held + this.#right) * (1 - ROUNDING));
   }
 }
 

@@ -17,8 +17,10 @@ const LIGHT = 2e-3;
 export function gatherHanging(problem: PlacementProblem): Gathered {
   const { parts, edges, values } = problem;
   const total = (of: (part: Part) => number) => parts.reduce((sum, p) => sum + (Number.isFinite(of(p)) ? of(p) : 0), 0);
-  const [work, bytes] = [total((p) => p.work), total((p) => p.bytes)];
-  const isLight = parts.map((p) => p.work <= LIGHT * work && p.bytes <= LIGHT * bytes);
+  const most = { work: LIGHT * total((p) => p.work), bytes: LIGHT * total((p) => p.bytes) };
+  // With what has joined it: many light parts one behind the other are a heavy one.
+  const joint = parts.map(({ work, bytes }) => ({ work, bytes }));
+  const isLight = (i: number): boolean => joint[i]!.work <= most.work && joint[i]!.bytes <= most.bytes;
   const neighbours = parts.map(() => new Set<number>());
   for (const [a, b] of edges) {
     neighbours[a]!.add(b);
@@ -27,14 +29,23 @@ export function gatherHanging(problem: PlacementProblem): Gathered {
   const host = parts.map((_, i) => i);
   const queue = parts.map((_, i) => i);
   for (let i = queue.pop(); i !== undefined; i = queue.pop()) {
-    if (!isLight[i] || neighbours[i]!.size !== 1 || host[i] !== i) continue;
+    if (!isLight(i) || neighbours[i]!.size !== 1 || host[i] !== i) continue;
     const [neighbour] = neighbours[i]!;
     host[i] = neighbour!;
+    joint[neighbour!]!.work += joint[i]!.work;
+    joint[neighbour!]!.bytes += joint[i]!.bytes;
     neighbours[i]!.clear();
     neighbours[neighbour!]!.delete(i);
     queue.push(neighbour!);
   }
-  const root = (i: number): number => (host[i] === i ? i : root(host[i]!));
+  const root = (i: number): number => {
+    let at = i;
+    while (host[at] !== at) {
+      host[at] = host[host[at]!]!;
+      at = host[at]!;
+    }
+    return at;
+  };
   const kept = parts.flatMap((_, i) => (host[i] === i ? [i] : []));
   if (kept.length === parts.length) return { problem, into: host };
   const place = new Map(kept.map((i, at) => [i, at]));

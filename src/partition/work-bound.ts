@@ -1,5 +1,5 @@
 import { workOn } from './placement-load.ts';
-import type { PlacementProblem } from './problem.ts';
+import type { Part, PlacementProblem } from './problem.ts';
 
 /**
  * Parts in units that any device works off at a fixed rate at most: `units[p] ≤ rate[d] · work of p on d` for all p and d.
@@ -20,7 +20,7 @@ export function workUnits({ parts, devices }: PlacementProblem): WorkUnits {
   const hasCpu = devices.some((d) => d.kind === 'cpu');
   const hasAccelerator = devices.some((d) => d.kind === 'accelerator');
   const both = parts.map((_, p) => p).filter((p) => finite(parts[p]!.work) && finite(cpuWork[p]!) && cpuWork[p]! > 0);
-  const gain = hasCpu && hasAccelerator ? Math.max(0, ...both.map((p) => parts[p]!.work / cpuWork[p]!)) : 1;
+  const gain = hasCpu && hasAccelerator ? both.reduce((most, p) => Math.max(most, parts[p]!.work / cpuWork[p]!), 0) : 1;
   const units = Float64Array.from(parts, ({ work }, p) => {
     if (!hasCpu) return work;
     if (!hasAccelerator) return cpuWork[p]!;
@@ -35,7 +35,9 @@ export function workUnits({ parts, devices }: PlacementProblem): WorkUnits {
 export function workBound(problem: PlacementProblem): number {
   const { units, rates } = workUnits(problem);
   const sum = (xs: Float64Array): number => xs.reduce((a, b) => a + b, 0);
-  const longest = problem.parts.map((p) => Math.min(...problem.devices.map((d) => workOn(p, d))));
+  const shortest = (part: Part): number =>
+    problem.devices.reduce((least, d) => Math.min(least, workOn(part, d)), Number.POSITIVE_INFINITY);
+  const longest = problem.parts.reduce((most, part) => Math.max(most, shortest(part)), 0);
   const shared = sum(rates) > 0 ? sum(units) / sum(rates) : 0;
-  return Math.max(shared, 0, ...longest) * (1 - 1e-12); // sums round
+  return Math.max(shared, longest) * (1 - 1e-12); // sums round
 }

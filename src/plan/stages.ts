@@ -76,13 +76,9 @@ export function placedStages(
 export const defaultStagesPerDevice = (schedule: string | object | undefined): number =>
   typeof schedule === 'string' && isScheduleName(schedule) ? namedSchedules[schedule].stagesPerDevice : 1;
 
-/** The list scheduler goes by no order of stages: `listedPlacements`. */
-const ruleOf = (schedule: ScheduleChoice, perDevice: number): PlacementRule =>
-  typeof schedule === 'string' && isScheduleName(schedule)
-    ? namedSchedules[schedule].placement
-    : perDevice > 1
-      ? 'v'
-      : 'straight';
+/** The list scheduler goes by no order of stages (`listedPlacements`): there and back, which of one stage a device is straight. */
+const ruleOf = (schedule: ScheduleChoice): PlacementRule =>
+  typeof schedule === 'string' && isScheduleName(schedule) ? namedSchedules[schedule].placement : 'v';
 
 /**
  * Rules of the placements that the list scheduler may choose from: with several stages on a device there and back as in
@@ -105,7 +101,7 @@ function defaultPlacement(
   const own = placementOfFile(graph, request.schedule);
   if (own) return own;
   const perDevice = stagesOfEachDevice(graph, request);
-  return placementBy(rule ?? ruleOf(request.schedule, perDevice), devices, perDevice);
+  return placementBy(rule ?? ruleOf(request.schedule), devices, perDevice);
 }
 
 /** Where the model holds gradients of itself its stages are folded: each is several of the schedule's. */
@@ -151,7 +147,7 @@ function placementOf(
   const own = placementOfFile(graph, request.schedule);
   if (own?.length === stages) return checkDevices(own, request);
   const perDevice = stagesOfEachDevice(graph, request);
-  const all = placementBy(rule ?? ruleOf(request.schedule, perDevice), devices.length, perDevice);
+  const all = placementBy(rule ?? ruleOf(request.schedule), devices.length, perDevice);
   if (stages <= all.length) return all.slice(0, stages);
   throw new UsageError(
     'placement-stages',

@@ -154,6 +154,30 @@ describe('cutChain', () => {
     );
   });
 
+  it('loses no cut to the rounding of sums', () => {
+    const held = [[{ bytes: 0.2, nextReader: Infinity }], []];
+    const one = cutChain({ weight: [0.3, 0.1], crossing: [0, 0.1, 0], held }, { exactly: 2 });
+    expect(one).toEqual({ cuts: [1], loads: [0.6, 0.2], objective: 0.6 });
+    fc.assert(
+      fc.property(chains, fc.integer({ min: 1, max: 4 }), (whole, k) => {
+        const tenths = (numbers: readonly number[]) => numbers.map((x) => x / 10);
+        const chain: Chain = {
+          ...whole,
+          weight: tenths(whole.weight),
+          crossing: tenths(whole.crossing!),
+          held: whole.held!.map((values) => values.map((v) => ({ ...v, bytes: v.bytes / 10 }))),
+        };
+        const stages = Math.min(k, chain.weight.length);
+        const { cuts, loads, objective } = cutChain(chain, { exactly: k });
+        const all = candidates(chain, stages);
+        expect(objective).toBeCloseTo(Math.min(...all.map((c) => c.objective)), 9);
+        expect(Math.max(...loads)).toBe(objective);
+        expect(all.map((c) => String(c.cuts))).toContain(String(cuts));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('leaves stages out where a cut costs more than it saves', () => {
     const dear = { weight: [4, 4], crossing: [0, 5, 0] };
     expect(cutChain(dear, { most: 2 })).toEqual({ cuts: [], loads: [8], objective: 8 });

@@ -79,6 +79,27 @@ describe('light parts that hang on one neighbour', () => {
   });
 });
 
+describe('a long chain of equal parts', () => {
+  const chain = (count: number, work = 1): PlacementProblem => ({
+    ...problem,
+    parts: Array.from({ length: count }, (_, i) => ({ name: `p${i}`, work, bytes: work })),
+    edges: Array.from({ length: count - 1 }, (_, i) => [i, i + 1] as const),
+    values: Array.from({ length: count - 1 }, (_, i) => ({ producer: i, consumers: [i + 1], cost: 1 })),
+  });
+
+  it('stays one, though each is light beside all of them', () => {
+    // A thousandth each: two may join a third at either end.
+    const { problem: smaller, into } = gatherHanging(chain(1000));
+    expect(smaller.parts.map((p) => p.work)).toEqual([3, ...new Array<number>(994).fill(1), 3]);
+    expect([into[2], into[3], into[996], into[997]]).toEqual([0, 1, 994, 995]);
+    expect(smaller.values).toHaveLength(995);
+  });
+
+  it('is one part where it weighs nothing, however long', () => {
+    expect(gatherHanging(chain(20_000, 0)).problem.parts).toHaveLength(1);
+  });
+});
+
 describe('values together', () => {
   it('are those of one producer for the same others, in any order and however often; none within a part', () => {
     const values = [

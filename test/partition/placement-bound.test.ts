@@ -23,6 +23,13 @@ const chain = (work: readonly number[], costs: readonly number[], k: number): Pl
 });
 
 describe('lower bounds', () => {
+  it('are told of more parts than a call has arguments', () => {
+    const parts = Array.from({ length: 200_000 }, (_, i) => ({ name: `p${i}`, work: 2, cpuWork: 4, bytes: 0 }));
+    const problem = { ...chain([], [], 1), parts, devices: [device, { ...device, kind: 'cpu' as const }] };
+    // Half as fast, the CPU does a third of it.
+    expect(workBound(problem)).toBeCloseTo((2 * 200_000) / 1.5, 3);
+  });
+
   it('are never above the optimum', () => {
     fc.assert(
       fc.property(smallProblems({ parts: 6, devices: 3 }), (problem) => {
@@ -173,6 +180,21 @@ describe('lower bounds', () => {
       if (answer !== 'missing') expect(answer.bound * 30).toBeCloseTo(19, 4);
     }
     expect(bruteForce(problem, false)).toBe(19);
+  });
+
+  it('blocks: a set holds no part that the device has no room or no time for', async () => {
+    // The first is too large and the last takes too long, which leaves the two in the middle.
+    const problem = chain([4, 6, 7, 50], [0, 0, 0], 2);
+    const parts = problem.parts.map((p, i) => ({ ...p, bytes: i === 0 ? 2 : 0 }));
+    const devices = problem.devices.map((d) => ({ ...d, capacity: 1 }));
+    const flat = flatten({ ...problem, parts, devices });
+    const demand = { kind: 'crowd', of: [0, 1, 2, 3], least: 2 } as const;
+    for (const contiguous of [false, true]) {
+      const model = blockMilp(flat, 0, demand, { contiguous, lower: 0, upper: 30 });
+      const answer = await solveMilp(model, { deadline: performance.now() + 20_000, seed: 0 });
+      expect(answer).not.toBe('missing');
+      if (answer !== 'missing') expect(answer.bound * 30).toBeCloseTo(13, 4);
+    }
   });
 });
 

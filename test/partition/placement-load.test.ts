@@ -72,6 +72,14 @@ describe('the evaluator of placements', () => {
     ]);
   });
 
+  it('refuses what is no device of every part', () => {
+    for (const deviceOf of [[0, 1], [0, 1, 3], [0, 1, -1], [0, 1, 0.5], [0, 1, Number.NaN], '011']) {
+      expect(() => evaluatePlacement(triangle, deviceOf as number[])).toThrow(
+        expect.objectContaining({ message: expect.stringContaining('a device of 3 for each of 3 parts') }),
+      );
+    }
+  });
+
   it('takes devices in any order where that is free, but not in a circle', () => {
     const free: PlacementProblem = { ...triangle, deviceOrder: 'any' };
     expect(evaluatePlacement(free, [1, 0, 0], { contiguous: true }).violations).toEqual([]);

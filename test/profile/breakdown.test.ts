@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { formatSeconds } from '../../src/core/format.ts';
 import { elementCount } from '../../src/core/types.ts';
+import { costSeconds } from '../../src/cost/analytic.ts';
 import { breakdownOf } from '../../src/profile/breakdown.ts';
 import type { RecordedSteps } from '../../src/profile/record.ts';
 import { workOf } from '../../src/profile/work.ts';
@@ -60,6 +61,27 @@ describe('rates of a profile', () => {
     expect(flopsPerSecond! * seconds).toBeCloseTo(elements, 6);
     expect(bytesPerSecond).toBeGreaterThan(0);
     expect(roofline).toBeGreaterThan(0);
+  });
+
+  it('of an instruction of several nodes share its time by their rooflines', () => {
+    const steps = recorded(1);
+    const { train } = steps.plan.programs;
+    const [device] = train!.devices;
+    const runs = device!.instructions.flatMap((i) => (i.kind === 'compute' ? [i] : []));
+    const [a, b] = ['matmul', 'tanh'].map((op) => runs.find((i) => i.parts[0]!.signature.op === op)!);
+    // The second five times over.
+    const parts = [a!.parts[0]!, { ...b!.parts[0]!, repeat: 5 }];
+    const devices = [{ ...device!, instructions: [{ ...a!, parts }] }];
+    const plan = { ...steps.plan, programs: { train: { ...train!, devices } } };
+    const { ops } = breakdownOf({ ...steps, plan, instructions: [steps.instructions[0]!.slice(0, 1)] }, someMachine);
+    const model = { ...someMachine.device, speed: 1 };
+    const [first, second] = parts.map((part) => part.repeat * costSeconds(part, model));
+    expect(ops.map((row) => [row.name, row.runs])).toEqual([
+      ['tanh', 5],
+      ['matmul', 1],
+    ]);
+    expect(ops[0]!.seconds / ops[1]!.seconds).toBeCloseTo(second! / first!, 9);
+    expect(ops[0]!.seconds + ops[1]!.seconds).toBeCloseTo(1e-5, 15);
   });
 
   it('leave out a copy where both ends are one place in all repetitions, and no other', () => {

@@ -205,6 +205,7 @@ describe('what cannot be made', () => {
   it('an unknown name says the nearest', () => {
     expect(() => makeSchedule('gpip' as ScheduleName, { stages: 1, microbatches: 1 })).toThrow(UsageError);
     expect(() => inFlightBounds('toString' as ScheduleName, 1, 1)).toThrow(UsageError);
+    expect(() => deviceInFlightBounds('gpip' as ScheduleName, { stages: 1, microbatches: 1 })).toThrow(UsageError);
   });
   it.each<[string, ScheduleShape]>([
     ['schedule-shape', { stages: 0, microbatches: 1 }],

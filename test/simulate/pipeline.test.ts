@@ -198,9 +198,11 @@ describe('generated pipelines', () => {
     expect(() => of([[task('F', 1, 0)], []])).toThrow(
       error('1F0 stands in the row of device 0, and stage 1 is on device 1'),
     );
-    expect(() => of([[task('F', 0, 1)], []])).toThrow(
-      error('0F1 in the row of device 0 is not of the 2 stages and 1 microbatches'),
-    );
+    for (const stranger of [task('F', 0, 1), task('F', 0, -1), task('F', 2, 0), task('F', -1, 0)]) {
+      expect(() => of([[stranger], []])).toThrow(
+        error(`${taskKey(stranger)} in the row of device 0 is not of the 2 stages and 1 microbatches`),
+      );
+    }
     expect(() => simulate(of([[], [task('F', 1, 0)]]), clusterOf(2))).toThrow(
       error('stage 1 waits for 0F0, and no row has it'),
     );

@@ -281,8 +281,8 @@ export function convByGroups(
   memory.fill(ws, 0, places - ws);
   if (back) placesBack(c, o, kd, kh, kw, sd, sh, sw, dd, dh, dw, height, width, places, firsts);
   else placesForward(c, kd, kh, kw, dh, dw, height, width, places);
-  // One band of one slice: what is around it stays 0.
-  const margins = rows < oh || columns < ow || od > 1 || kd > 1;
+  // One band a slice: what is around it lies alike in all slices, and stays 0.
+  const margins = rows < oh || columns < ow;
   const group = <usize>(c * D * H * W) * 4;
   const plane = <usize>(od * oh * ow) * 4;
   const filter = <usize>(taps * (back ? 1 : c)) * 16;

@@ -200,7 +200,7 @@ export function weightGradByGroups(
   const depth = lines * kw;
   const totals = places + <usize>roundUp(4 * lines);
   for (let i = 0; i < lines; i++) store<i32>(places + <usize>i * 4, 16 * ((i / kh) * height + (i % kh) * dh) * width);
-  const margins = rows < oh || columns < ow || od > 1 || kd > 1;
+  const margins = rows < oh || columns < ow;
   const plane = <usize>(od * oh * ow) * 4;
   const group = <usize>(c * D * H * W) * 4;
   const size = <usize>(o * depth) * 4;
