@@ -1,5 +1,5 @@
 import type { FlatProblem } from './flat.ts';
-import { ColumnList, type Entry, type MilpModel, RowList, single, type Term } from './milp-rows.ts';
+import { ColumnList, type Entry, type MilpModel, RowList, single, type Term, unitOfLoads } from './milp-rows.ts';
 
 /** What some device of every placement holds. */
 export type BlockDemand =
@@ -26,7 +26,7 @@ export function blockMilp(
 ): MilpModel {
   const { parts, classes, ends, cost, overlap, units, successors } = flat;
   const { time, bytes, capacity, transfer } = classes[c]!;
-  const scale = 1 / Math.max(upper, Number.MIN_VALUE);
+  const scale = unitOfLoads(upper);
   const columns = new ColumnList();
   const rows = new RowList();
   const load = columns.add(lower * scale, 1, false);

@@ -148,11 +148,11 @@ function chainIdeals(order: readonly number[]): Ideals {
 export function searchable(
   problem: PlacementProblem,
   deadline?: number,
-): { readonly problem: PlacementProblem; readonly ideals: Ideals } {
+): { readonly problem: PlacementProblem; readonly ideals: Ideals; readonly isWhole: boolean } {
   const states = stateCount(problem);
   const all = findIdeals(problem.parts.length, problem.edges, Math.min(1e5, mostEntries / states), deadline);
-  if (all) return { problem, ideals: all };
+  if (all) return { problem, ideals: all, isWhole: true };
   const ideals = chainIdeals(chainOrder(problem, false));
   const tooMany = states * ideals.count > mostEntries;
-  return { problem: tooMany ? { ...problem, deviceOrder: 'given' } : problem, ideals };
+  return { problem: tooMany ? { ...problem, deviceOrder: 'given' } : problem, ideals, isWhole: false };
 }

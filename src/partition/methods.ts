@@ -7,7 +7,7 @@ import { equalParts } from './baselines/equal-parts.ts';
 import { pipedream } from './baselines/pipedream.ts';
 import { singleDevice } from './baselines/single-device.ts';
 import { idealsMethod } from './ideal-method.ts';
-import { leastCapacityFactor } from './least-capacity.ts';
+import { exceedsAllCapacity, leastCapacityFactor } from './least-capacity.ts';
 import { fitsSolver, milpMethod } from './milp.ts';
 import { movesMethod } from './moves.ts';
 import { ordersMethod } from './orders.ts';
@@ -60,7 +60,7 @@ export async function solvePlacement(problem: PlacementProblem, options: SolveOp
   const deadline = performance.now() + (options.timeLimitSeconds ?? defaultTimeLimit(problem)) * 1000;
   const placement = await tryPlacement(problem, options);
   if (placement) return placement;
-  throw notPlaced(problem, methodNamed(options.method ?? 'auto'), deadline);
+  throw notPlaced(problem, methodNamed(options.method ?? 'auto'), options.contiguous ?? true, deadline);
 }
 
 /** The same where no placement is an answer as well: undefined, and no time is spent on what would mend it. */
@@ -120,28 +120,41 @@ function refuseImpossible(problem: PlacementProblem): void {
   }
 }
 
-/** The last word on a problem without an answer: what capacity would do, if it is for want of memory. */
-function notPlaced(problem: PlacementProblem, { name, finds }: PlacementMethod, deadline: number): PlanError {
+/**
+ * The last word on a problem without an answer: what capacity would do, if it is for want of memory. That nothing fits is said
+ * only where it is proved: a method that finds no placement may have missed it.
+ */
+function notPlaced(
+  problem: PlacementProblem,
+  { name, finds }: PlacementMethod,
+  contiguous: boolean,
+  deadline: number,
+): PlanError {
   const limits = problem.devices.map((d) => d.capacity);
   const limited = limits.filter(Number.isFinite);
   const fields = { method: name, capacities: limits.map((c) => (Number.isFinite(c) ? c : null)) };
   const now = performance.now();
   const until = Math.min(now + 20_000, Math.max(now + 1000, deadline)); // a remedy is worth a second more than was allowed
-  const factor = limited.length === 0 ? undefined : leastCapacityFactor(problem, until);
-  if (factor === undefined || factor <= 1) {
-    const how = finds === 'contiguous' ? 'contiguous placement' : 'placement';
+  const found = limited.length === 0 ? undefined : leastCapacityFactor(problem, until);
+  const how = finds === 'contiguous' ? 'contiguous placement' : 'placement';
+  if (!found || found.factor <= 1) {
     return new PlanError('placement-not-found', `method ${name} finds no ${how} that the devices can run`, {
       fields,
       remedy: name === 'auto' ? 'more time, or more devices' : '--method auto',
     });
   }
+  const { factor, isLeast } = found;
   const [first, ...others] = limited;
   const equal = others.every((c) => c === first);
   const enough = Math.ceil(first! * factor);
-  return new PlanError('placement-does-not-fit', 'the parts do not fit into the devices, however they are placed', {
+  const serves = isLeast ? 'the least that a contiguous placement fits into' : 'a contiguous placement fits into that';
+  const rest = {
     fields: { ...fields, leastCapacityBytes: equal ? enough : null, leastFactor: factor },
-    remedy: equal
-      ? `--memory ${enough}: the least that a contiguous placement fits into`
-      : `capacities ${factor.toPrecision(4)} times as large, the least that a contiguous placement fits into`,
-  });
+    remedy: equal ? `--memory ${enough}: ${serves}` : `capacities ${factor.toPrecision(4)} times as large: ${serves}`,
+  };
+  if (contiguous ? isLeast : exceedsAllCapacity(problem)) {
+    const ways = contiguous ? 'however they are cut into stages' : 'however they are placed';
+    return new PlanError('placement-does-not-fit', `the parts do not fit into the devices, ${ways}`, rest);
+  }
+  return new PlanError('placement-not-found', `method ${name} finds no ${how} that fits into the devices`, rest);
 }

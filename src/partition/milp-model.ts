@@ -1,5 +1,5 @@
 import type { FlatProblem } from './flat.ts';
-import { ColumnList, type Entry, type MilpModel, RowList, single, type Term } from './milp-rows.ts';
+import { ColumnList, type Entry, type MilpModel, RowList, single, type Term, unitOfLoads } from './milp-rows.ts';
 
 /** The placement problem as a MILP, and the way between placements and columns. */
 export interface PlacementMilp {
@@ -31,7 +31,7 @@ export function placementMilp(
   { contiguous, lower, upper }: { readonly contiguous: boolean; readonly lower: number; readonly upper: number },
 ): PlacementMilp {
   const inGivenOrder = contiguous && !flat.anyOrder;
-  const scale = 1 / Math.max(upper, Number.MIN_VALUE); // loads in units of what is reached
+  const scale = unitOfLoads(upper);
   const rows = new RowList();
   const columns = new ColumnList();
   const load = columns.add(lower * scale, 1, false);

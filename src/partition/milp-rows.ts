@@ -23,6 +23,9 @@ export type Entry = readonly [term: Term, coefficient: number];
 
 export const single = (column: number): Term => ({ plus: column, minus: -1, constant: 0 });
 
+/** What loads are multiplied by, so that the load that is reached is 1; where that is none they stay as they are. */
+export const unitOfLoads = (reached: number): number => (1 / reached < Number.POSITIVE_INFINITY ? 1 / reached : 1);
+
 export class ColumnList {
   readonly #lower: number[] = [];
   readonly #upper: number[] = [];

@@ -64,7 +64,7 @@ describe('the search over ideals', () => {
   it('says by what factor capacities are too small', () => {
     fc.assert(
       fc.property(smallProblems({ parts: 6, devices: 3 }), (problem) => {
-        const factor = leastCapacityFactor(problem, Infinity);
+        const factor = leastCapacityFactor(problem, Infinity)?.factor;
         const scaled = (by: number) => ({
           ...problem,
           devices: problem.devices.map((d) => ({ ...d, capacity: d.capacity * by })),

@@ -36,6 +36,7 @@ describe('methods', () => {
           } catch (error) {
             if (!(error instanceof PlanError)) throw error;
             if (contiguous && (method === 'ideals' || method === 'auto')) expect(best).toBe(Infinity);
+            if (error.code === 'placement-does-not-fit') expect(best).toBe(Infinity);
           }
         }
       }),
@@ -64,6 +65,32 @@ describe('methods', () => {
     expect(refused).toMatchObject({ code: 'placement-does-not-fit', fields: { leastCapacityBytes: 12 } });
     await expect(solvePlacement(row(sizes, 2, 11))).rejects.toThrow(/do not fit/);
     await expect(solvePlacement(row(sizes, 2, 12))).resolves.toMatchObject({ objective: 3 });
+  });
+
+  it('say that nothing fits only where that is proved', async () => {
+    const sizes = [5, 3, 4, 6, 2].map((bytes) => ({ work: 1, bytes }));
+    const asked = { method: 'ideals', contiguous: false, timeLimitSeconds: 1 };
+    // 5 + 6 and 3 + 4 + 2 fit into 11 each, but no two stages do.
+    expect(bruteForce(row(sizes, 2, 11), false)).toBe(3);
+    await expect(solvePlacement(row(sizes, 2, 11), asked)).rejects.toMatchObject({
+      code: 'placement-not-found',
+      fields: { leastCapacityBytes: 12 },
+    });
+    for (const capacity of [9, 5]) {
+      await expect(solvePlacement(row(sizes, 2, capacity), asked)).rejects.toMatchObject({
+        code: 'placement-does-not-fit',
+        message: expect.stringContaining('however they are placed'),
+      });
+    }
+  });
+
+  it.each(['auto', 'milp'])('%s refuses what does not fit where nothing takes any time', async (method) => {
+    const idle = row([{ work: 0, bytes: 8 }, { work: 0 }], 2, 7);
+    for (const contiguous of [true, false]) {
+      await expect(solvePlacement(idle, { method, contiguous, timeLimitSeconds: 1 })).rejects.toMatchObject({
+        code: 'placement-does-not-fit',
+      });
+    }
   });
 
   it('refuse what no device can run, and names that are none', async () => {
