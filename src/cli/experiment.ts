@@ -23,10 +23,17 @@ export interface LoadedExperiment {
   readonly given: ReadonlySet<string>;
 }
 
-/** `own`: the experiment that a stored plan or a checkpoint brings, for where no file is given. */
-export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExperiment {
+/** The experiment that a stored plan or a checkpoint brings, for where no file is given. */
+export interface BroughtExperiment {
+  readonly experiment: unknown;
+  /** The plan or the checkpoint. */
+  readonly from: string;
+}
+
+export function loadExperiment(invocation: Invocation, brought?: BroughtExperiment): LoadedExperiment {
   const { file, keys, memory, backend } = invocation;
-  const where = file ?? 'command line';
+  const own = brought?.experiment;
+  const where = file ?? (own === undefined ? 'command line' : `the experiment in ${brought!.from}`);
   if (file === undefined && own === undefined && keys.length === 0) {
     const asked = [invocation.command, ...(invocation.topic === undefined ? [] : [invocation.topic])].join(' ');
     throw new UsageError('command-line', `${asked} needs an experiment file, or flags for model and data`, {
@@ -35,7 +42,10 @@ export function loadExperiment(invocation: Invocation, own?: unknown): LoadedExp
   }
   const raw = rawExperiment(file, own);
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
-    throw new UsageError('experiment-invalid', `${where}: an experiment is a JSON object`, { fields: { file: where } });
+    throw new UsageError('experiment-invalid', `${where}: an experiment is a JSON object`, {
+      fields: { file: where },
+      remedy: '{"model": {"kind": "mlp"}, "data": {"kind": "digits"}}',
+    });
   }
   const experiment = raw as Record<string, unknown>;
   if ('model' in experiment) experiment.model = expandModel(experiment.model);

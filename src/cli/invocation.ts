@@ -35,7 +35,10 @@ export function pathOf(invocation: Invocation, name: string, what = 'a file'): s
   const path = textOf(invocation, name);
   if (path !== '') return path;
   const flag = name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
-  throw new UsageError('command-line', `--${flag}: expected ${what}, got ""`, { fields: { flag, got: '' } });
+  throw new UsageError('command-line', `--${flag}: expected ${what}, got ""`, {
+    fields: { flag, got: '' },
+    remedy: `--${flag} ${what === 'a folder' ? 'FOLDER' : 'FILE'}, or leave it out`,
+  });
 }
 
 /** Before hours of work rather than behind them: whether a result file can be written where a flag says. */
@@ -48,7 +51,12 @@ export function refuseUnwritable(flag: string, path: string | undefined): void {
       remedy,
     });
   };
-  if (path === '') throw new UsageError('command-line', `--${flag}: expected a file, got ""`, { fields: { flag } });
+  if (path === '') {
+    throw new UsageError('command-line', `--${flag}: expected a file, got ""`, {
+      fields: { flag },
+      remedy: `--${flag} FILE, or leave it out`,
+    });
+  }
   if (!existsSync(folder)) refuse(`there is no folder ${folder}`, `mkdir -p ${folder}`);
   if (!statSync(folder).isDirectory()) refuse(`${folder} is a file`, `--${flag} FILE`);
   const existing = statOf(path, (why) => refuse(why, `--${flag} FILE`));
@@ -113,6 +121,7 @@ export function wholeNumberOf(invocation: Invocation, name: string, flag: string
   if (text.trim() !== '' && Number.isSafeInteger(n) && n >= min) return n;
   throw new UsageError('command-line', `--${flag}: expected an integer ≥ ${min}, got ${JSON.stringify(text)}`, {
     fields: { flag, got: text },
+    remedy: `--${flag} ${Math.max(min, 1)}`,
   });
 }
 
@@ -181,5 +190,6 @@ export function numberOf(
   const range = Number.isFinite(max) ? `> ${above} and ≤ ${max}` : `> ${above}`;
   throw new UsageError('command-line', `--${flag}: expected a number ${range}, got ${JSON.stringify(text)}`, {
     fields: { flag, got: text },
+    remedy: `--${flag} ${Number.isFinite(max) ? max : above + 1}`,
   });
 }

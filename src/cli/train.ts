@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { UsageError } from '../core/errors.ts';
+import { PartitaError, UsageError } from '../core/errors.ts';
 import { formatSeconds } from '../core/format.ts';
 import type { HostTensor } from '../core/types.ts';
 import { writeFileAtomic } from '../formats/atomic.ts';
@@ -9,6 +9,7 @@ import type { SimdVariant } from '../lower/kernel-call.ts';
 import { hasNullDevices } from '../plan/null-devices.ts';
 import { makePlan, type Plan, refuseWhatDoesNotFit } from '../plan/plan.ts';
 import { checkSamePlan, type PlanFile, readPlanFile, withDecisions, writePlanFile } from '../plan/plan-file.ts';
+import type { PlanRequest } from '../plan/request.ts';
 import { withMeasuredLinks } from '../profile/costs.ts';
 import { figuresOf, meanOfSteps } from '../report/figures.ts';
 import { printFigures, printPlan } from '../report/plan.ts';
@@ -258,8 +259,10 @@ export async function planTraining(
   const stored = planPath === undefined ? undefined : readPlanFile(readText(planPath), planPath);
   if (stored) refuseOtherLayout(invocation);
   const checkpoint = stored || invocation.file !== undefined ? undefined : checkpointOf(invocation);
-  const own = stored?.experiment ?? (checkpoint && experimentFor(invocation, checkpoint));
-  const { experiment, where } = loadExperiment(invocation, own);
+  const brought = stored
+    ? { experiment: stored.experiment ?? undefined, from: planPath! }
+    : checkpoint && { experiment: experimentFor(invocation, checkpoint), from: checkpoint.folder };
+  const { experiment, where } = loadExperiment(invocation, brought);
   const resume = checkpoint ?? (experiment.resume === undefined ? undefined : readCheckpoint(experiment.resume));
   if (stored) refuseOtherModel(experiment, stored, planPath!, where);
   const { devices } = experiment;
@@ -277,9 +280,26 @@ export async function planTraining(
     const { plan, cached } = await plansOf(invocation).draft(asked);
     return { prepared, plan: refuseWhatDoesNotFit(plan), cached, parameters, checkpoint: resume };
   }
-  const plan = await endedAtOnce(invocation, () => makePlan(withDecisions(request, stored)));
-  checkSamePlan(plan, stored, planPath!);
+  const plan = await endedAtOnce(invocation, () => madeAgain(request, stored, planPath!));
   return { prepared, plan, cached: false, parameters, checkpoint: resume };
+}
+
+/** The plan of a file. What it is refused with names the file: nothing of it was asked for on the command line. */
+function madeAgain(request: PlanRequest, stored: PlanFile, planPath: string): Plan {
+  const decided = withDecisions(request, stored);
+  let plan: Plan;
+  try {
+    plan = makePlan(decided);
+  } catch (cause) {
+    if (!(cause instanceof PartitaError)) throw cause;
+    throw new (cause.constructor as typeof PartitaError)(cause.code, `${planPath}: ${cause.message}`, {
+      fields: { ...cause.fields, file: planPath },
+      remedy: cause.remedy,
+      cause,
+    });
+  }
+  checkSamePlan(plan, stored, planPath);
+  return plan;
 }
 
 /** The checkpoint that --resume names: without an experiment file it brings its own. */
@@ -295,9 +315,10 @@ function refuseOtherModel(
   plan: string,
   where: string,
 ): void {
-  const own = (stored.experiment as { model?: { kind?: unknown } }).model?.kind;
+  // A plan that a program wrote may have no experiment: then its stages tell.
+  const own = (stored.experiment?.model as { kind?: unknown } | null | undefined)?.kind;
   const given = (experiment.model as { kind?: unknown }).kind;
-  if (own === given) return;
+  if (typeof own !== 'string' || own === given) return;
   throw new UsageError('plan-other-model', `${plan} is a plan for the model ${own}, and ${where} has ${given}`, {
     fields: { plan, planModel: own, model: given },
     remedy: `partita train --plan ${plan}`,

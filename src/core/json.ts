@@ -16,6 +16,10 @@ export class JsonError extends Error {
   }
 }
 
+/** The version that a file says it is of, in words. */
+export const versionText = (version: unknown): string =>
+  version === undefined ? 'no version' : `version ${JSON.stringify(version)}`;
+
 /** Throws JsonError. */
 export function parseJson(text: string): unknown {
   let value: unknown;

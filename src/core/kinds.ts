@@ -4,6 +4,8 @@ const isNumber = (value: unknown): value is number => typeof value === 'number' 
 const isFunction = (value: unknown): boolean => typeof value === 'function';
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 const listOf = (is: (value: unknown) => boolean) => (value: unknown) => Array.isArray(value) && value.every(is);
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
+const isListOfCounts = (value: unknown): boolean => Array.isArray(value) && value.length > 0 && value.every(isCount);
 const isText = (value: unknown): boolean => typeof value === 'string';
 /** An object of named values, of any class and any realm: what TypeScript takes for options and settings. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
@@ -19,8 +21,9 @@ const kinds = {
   positive: ['a positive number', (value) => isNumber(value) && value > 0, '10'],
   notNegative: ['a number of 0 or more', (value) => isNumber(value) && value >= 0, '0'],
   whole: ['a whole number', (value) => Number.isSafeInteger(value), '0'],
-  count: ['a whole number of 1 or more', (value) => Number.isSafeInteger(value) && (value as number) >= 1, '1'],
+  count: ['a whole number of 1 or more', isCount, '1'],
   index: ['a whole number of 0 or more', (value) => Number.isSafeInteger(value) && (value as number) >= 0, '0'],
+  counts: ['a list of whole numbers of 1 or more, at least one', isListOfCounts, '[1, 2]'],
   numbers: ['a list of numbers', listOf(isNumber), '[0, 1]'],
   flag: ['true or false', (value) => typeof value === 'boolean', 'true'],
   text: ['a string', isText, "'name'"],

@@ -120,6 +120,24 @@ export function requireKinds(
   }
 }
 
+/** Throws UsageError for a word, or for one of a list, that the option `name` of the function `what` does not know. */
+export function requireWords(
+  what: string,
+  name: string,
+  known: readonly string[],
+  given: string | readonly string[] | undefined,
+): void {
+  if (given === undefined) return;
+  const wrong = (Array.isArray(given) ? given : [given]).find((word) => !known.includes(word));
+  if (wrong === undefined) return;
+  const near = nearest(wrong, known);
+  const told = near === undefined ? `; there are ${known.join(', ')}` : `, did you mean "${near}"?`;
+  throw new UsageError('options-invalid', `${what}: ${name} has no ${shown(wrong)}${told}`, {
+    fields: { function: what, option: name, got: wrong, known },
+    remedy: `${name}: ${known.map((word) => `'${word}'`).join(' | ')}`,
+  });
+}
+
 /** Throws UsageError for an argument that is none of what the function `what` takes; `remedy`: a call that is right. */
 export function requireArgument(what: string, isRight: boolean, expected: string, got: unknown, remedy: string): void {
   if (isRight) return;

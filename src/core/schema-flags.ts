@@ -135,7 +135,10 @@ export function setPath(target: Record<string, unknown>, path: string, value: un
   const names = path.split('.');
   const last = names.pop()!;
   if ([...names, last].some((name) => name === '' || name === '__proto__')) {
-    throw new UsageError('flag-path', `"${path}" is not a key path`, { fields: { path } });
+    throw new UsageError('flag-path', `"${path}" is not a key path`, {
+      fields: { path },
+      remedy: 'names with one dot between them: optimizer.lr',
+    });
   }
   let place: Record<string, unknown> = target;
   for (const name of names) {
@@ -152,5 +155,6 @@ function checkIndex(place: object, name: string, path: string): void {
   if (!Array.isArray(place) || (/^\d+$/.test(name) && Number(name) <= place.length)) return;
   throw new UsageError('flag-path', `"${path}": "${name}" is not an index of a list of ${place.length}`, {
     fields: { path, index: name, length: place.length },
+    remedy: `an index from 0 to ${place.length}`,
   });
 }

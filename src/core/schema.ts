@@ -119,12 +119,25 @@ export function parse<T>(schema: Schema<T>, value: unknown, where: string): T {
   );
   throw new UsageError('experiment-invalid', `${where}: ${joinProblems(told.map(sentence))}`, {
     fields: { file: where, problems: told },
-    remedy:
-      told.flatMap((p) => (p.nearest === undefined ? [] : [`${p.key}: write ${p.nearest}`])).join('; ') || undefined,
+    remedy: remedyOf(told),
   });
 }
 
+/** What to do about problems, at most three of them. */
+export function remedyOf(problems: readonly Problem[]): string {
+  const told = problems.slice(0, MOST_REMEDIES).map(({ key, expected, got, nearest: meant }) => {
+    const name = key === '' ? 'the file' : key;
+    if (meant !== undefined) return `${name}: write ${meant}`;
+    if (got === unknownKey) return `leave ${name} out`;
+    return got === missing ? `give ${name}, ${expected}` : `make ${name} ${expected}`;
+  });
+  return [...told, ...(problems.length > MOST_REMEDIES ? ['…'] : [])].join('; ');
+}
+
+const MOST_REMEDIES = 3;
+
 const unknownKey = 'an unknown key';
+const missing = 'nothing: it is required';
 
 /** Where a key of this very name belongs: deeper below its own place, or at the top. */
 function elsewhere(key: string, paths: readonly string[]): string | undefined {
@@ -263,7 +276,7 @@ function visitFields(
     const absent = given === undefined || (given === null && field.optional);
     if (!absent) parsed.push([name, visit(field, given, path, problems)]);
     else if (field.default !== undefined) parsed.push([name, visit(field, field.default, path, problems)]);
-    else if (!field.optional) problems.push({ key: path, expected: describe(field), got: 'nothing: it is required' });
+    else if (!field.optional) problems.push({ key: path, expected: describe(field), got: missing });
   }
   return Object.fromEntries(parsed);
 }

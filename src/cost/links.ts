@@ -41,7 +41,10 @@ export function listedLinks(
   const problems = linkProblems(links, devices);
   if (problems.length > 0) {
     const lines = problems.map(({ entry, expected, got }) => `links.${entry}: expected ${expected}, got ${got}`);
-    throw new UsageError('links-invalid', joinProblems(lines), { fields: { problems } });
+    throw new UsageError('links-invalid', joinProblems(lines), {
+      fields: { problems },
+      remedy: `each link once, between two of devices 0 to ${devices - 1}`,
+    });
   }
   const known = new Map(
     links.map((l) => [`${l.from}>${l.to}`, { bytesPerSecond: l.bandwidth, secondsLatency: l.latency }]),

@@ -1,15 +1,16 @@
 /** What was measured of a machine, independent of any model: the constants of its cost model. */
 import { checkOptions, requireKinds } from '../core/options.ts';
-import { type Infer, integer, number, object, parse, string } from '../core/schema.ts';
+import { amount, rate } from '../core/quantities.ts';
+import { type Infer, integer, object, parse, string } from '../core/schema.ts';
 import { type BackendName, kernelsOf } from '../lower/kernel-call.ts';
 import { BRIEF_LOOK_SECONDS, type DeviceModel, type LinkModel, LOOK_SECONDS } from './analytic.ts';
 import { described } from './described.ts';
 import { type AnalyticCostOptions, analyticCosts, type CostModel } from './model.ts';
 
-const positive = (doc: string) => number({ above: 0, doc });
-const seconds = (doc: string) => number({ min: 0, doc });
+const positive = (doc: string) => rate({ doc });
+const seconds = (doc: string) => amount({ doc });
 /** Files from before it was measured say nothing of it. */
-const laterSeconds = (doc: string) => number({ min: 0, default: 0, doc });
+const laterSeconds = (doc: string) => amount({ default: 0, doc });
 
 /** What the constants depend on: another processor, Node or build of the kernels is another machine. */
 export const machineIdentitySchema = object({

@@ -4,10 +4,11 @@
  */
 
 import { FormatError, UsageError } from '../core/errors.ts';
-import { JsonError, parseJson } from '../core/json.ts';
+import { JsonError, parseJson, versionText } from '../core/json.ts';
 import { isOfKind } from '../core/kinds.ts';
 import { requireArgument, requireKinds } from '../core/options.ts';
-import { choice, type Infer, integer, list, number, object, parse, record, string } from '../core/schema.ts';
+import { amount } from '../core/quantities.ts';
+import { choice, type Infer, integer, list, object, parse, record, string } from '../core/schema.ts';
 import { type DType, formatType, type TensorType } from '../core/types.ts';
 import type { AttrValue } from '../graph/op-record.ts';
 import { type BackendName, type ComputingBackend, kernelsOf, type NodeSignature } from '../lower/kernel-call.ts';
@@ -26,14 +27,14 @@ const entrySchema = object({
   outputs: list(tensorType),
   /** JSON of the node's attributes, keys sorted. */
   attrs: string(),
-  flops: number({ min: 0 }),
-  bytes: number({ min: 0 }),
+  flops: amount(),
+  bytes: amount(),
   /** Median of one run on a device of speed 1. */
-  seconds: number({ min: 0 }),
+  seconds: amount(),
   /** Runs that were timed. */
   samples: integer({ min: 1 }),
   /** Median distance of a run from the median. */
-  mad: number({ min: 0 }),
+  mad: amount(),
 });
 
 const profileSchema = object({
@@ -221,7 +222,7 @@ export function readProfile(text: string, where: string): Profile {
   const { format, version } = (json ?? {}) as { format?: unknown; version?: unknown };
   if (format !== 'partita-profile') throw foreign('not a profile: it has no "format": "partita-profile"');
   if (version !== VERSION) {
-    throw foreign(`a profile of version ${String(version)}; this version of Partita reads ${VERSION}`);
+    throw foreign(`a profile of ${versionText(version)}; this version of Partita reads ${VERSION}`);
   }
   const profile = parsed(json, where, foreign);
   for (const [key, entry] of Object.entries(profile.entries)) {

@@ -35,7 +35,11 @@ export function parseCsv(text: string, where: string, options: CsvReading = {}):
   if (whole) return whole;
   const records = splitRecords(text, delimiter, where);
   const first = records[0];
-  if (first === undefined) throw new FormatError('csv-empty', `${where}: no lines`, { fields: { file: where } });
+  if (first === undefined)
+    throw new FormatError('csv-empty', `${where}: no lines`, {
+      fields: { file: where },
+      remedy: 'give a file with a line for each row',
+    });
   const named = isHeader(first.fields, records[1]?.fields, options.header ?? 'auto', where);
   const names = named ? first.fields.map((name) => name.trim()) : undefined;
   const body = named ? records.slice(1) : records;
@@ -54,6 +58,7 @@ export function parseCsv(text: string, where: string, options: CsvReading = {}):
         `${where}, line ${line}: ${fields.length} fields where the first line has ${columns}`,
         {
           fields: { file: where, line, expected: columns, got: fields.length },
+          remedy: `give line ${line} ${columns} fields; one that holds the delimiter stands in quotes`,
         },
       );
     }
@@ -204,7 +209,10 @@ export function splitRecords(text: string, delimiter: string, where: string): Cs
       throw new FormatError(
         'csv-quote',
         `${where}, line ${line}, column ${record.fields.length}: text after the closing quote`,
-        { fields: { file: where, line, column: record.fields.length } },
+        {
+          fields: { file: where, line, column: record.fields.length },
+          remedy: 'write a quote within a quoted field twice: ""',
+        },
       );
     }
     at += text[at] === '\r' && text[at + 1] === '\n' ? 2 : 1;
@@ -227,6 +235,7 @@ function readQuoted(
     if (quote < 0) {
       throw new FormatError('csv-quote', `${where}, line ${line}, column ${column}: a quote is not closed`, {
         fields: { file: where, line, column },
+        remedy: `close the quote that begins in line ${line}, or leave it out`,
       });
     }
     field += text.slice(at, quote);

@@ -9,7 +9,10 @@ export interface IdxArray {
 /** An unpacked IDX file of unsigned bytes; `data` is a view of `bytes`. */
 export function parseIdx(bytes: Uint8Array, where: string): IdxArray {
   const fail = (code: string, what: string) =>
-    new FormatError(`idx-${code}`, `${where}: ${what}`, { fields: { file: where } });
+    new FormatError(`idx-${code}`, `${where}: ${what}`, {
+      fields: { file: where },
+      remedy: 'fetch the file again, or write it as IDX: 0, 0, 8, rank, the sizes, the bytes',
+    });
   if (bytes.length < 4 || bytes[0] !== 0 || bytes[1] !== 0)
     throw fail('magic', 'not an IDX file (it must begin with 0, 0)');
   if (bytes[2] !== 0x08) {

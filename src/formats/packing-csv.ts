@@ -44,7 +44,10 @@ export function parsePackingCsv(text: string, where: string): PackingTable {
     );
   }
   if (body.length === 0) {
-    throw new FormatError('csv-empty', `${where}: no buffers below the header`, { fields: { file: where } });
+    throw new FormatError('csv-empty', `${where}: no buffers below the header`, {
+      fields: { file: where },
+      remedy: 'a line for each buffer: b1,0,10,100',
+    });
   }
   const lineOf = new Map<string, number>();
   const buffers = body.map((record): PackingBuffer => {
@@ -52,24 +55,33 @@ export function parsePackingCsv(text: string, where: string): PackingTable {
     const wrong = (code: string, message: string, more: Record<string, unknown>, remedy?: string): FormatError =>
       new FormatError(code, `${where}, line ${line}: ${message}`, { fields: { file: where, line, ...more }, remedy });
     if (fields.length !== columns.length) {
-      throw wrong('csv-ragged', `${fields.length} fields where the header has ${columns.length}`, {
-        expected: columns.length,
-        got: fields.length,
-      });
+      throw wrong(
+        'csv-ragged',
+        `${fields.length} fields where the header has ${columns.length}`,
+        { expected: columns.length, got: fields.length },
+        `give line ${line} ${columns.length} fields`,
+      );
     }
     const field = (name: string): string => fields[columns.indexOf(name)]!.trim();
     const whole = (name: string): number => {
       const value = /^\d+$/.test(field(name)) ? Number(field(name)) : Number.NaN;
       if (Number.isSafeInteger(value)) return value;
-      throw wrong('packing-number', `${name} must be a whole number from 0, got ${JSON.stringify(field(name))}`, {
-        column: name,
-        got: field(name),
-      });
+      throw wrong(
+        'packing-number',
+        `${name} must be a whole number from 0, got ${JSON.stringify(field(name))}`,
+        { column: name, got: field(name) },
+        `write ${name} in digits, below 2^53`,
+      );
     };
     const id = field('id');
     const first = lineOf.get(id);
     if (first !== undefined) {
-      throw wrong('packing-repeated', `id ${JSON.stringify(id)} stands in line ${first} too`, { id, firstLine: first });
+      throw wrong(
+        'packing-repeated',
+        `id ${JSON.stringify(id)} stands in line ${first} too`,
+        { id, firstLine: first },
+        'give each buffer an id of its own',
+      );
     }
     lineOf.set(id, line);
     const [lower, upper, size] = [whole('lower'), whole('upper'), whole('size')];
@@ -87,6 +99,7 @@ export function parsePackingCsv(text: string, where: string): PackingTable {
   if (!Number.isSafeInteger(total)) {
     throw new FormatError('packing-number', `${where}: the sizes sum to more than can be counted exactly`, {
       fields: { file: where, total },
+      remedy: 'count sizes in larger units',
     });
   }
   return { columns, records: body.map(({ fields }: CsvRecord) => fields), buffers };

@@ -51,6 +51,7 @@ export function rawOf(tensor: HostTensor, name = 'tensor'): RawTensor {
       `${name}: ${data.length} values do not fill ${type.dtype}${formatShape(type.shape)}`,
       {
         fields: { tensor: name, values: data.length, shape: type.shape },
+        remedy: `give it ${elementCount(type.shape)} values, or another shape`,
       },
     );
   }
@@ -84,6 +85,7 @@ export function toHostTensor(entry: RawTensor, as: DType, name: string): HostTen
       `${name}: ${bytes.byteLength} bytes do not fill ${entry.dtype}${formatShape(entry.shape)}`,
       {
         fields: { tensor: name, bytes: bytes.byteLength, shape: entry.shape },
+        remedy: 'write the file anew: it was cut off, or its header is of another tensor',
       },
     );
   }
@@ -114,6 +116,7 @@ export function toHostTensor(entry: RawTensor, as: DType, name: string): HostTen
         : String(value);
       throw new FormatError('tensor-range', `${name}: element ${i} is ${shown}, which ${as} cannot hold`, {
         fields: { tensor: name, index: i, value: shown, dtype: entry.dtype, wanted: as },
+        remedy: `${ranges[as]}; correct the value`,
       });
     }
     data[i] = value;
@@ -121,6 +124,11 @@ export function toHostTensor(entry: RawTensor, as: DType, name: string): HostTen
   return { type, data };
 }
 
+const ranges: Readonly<Record<DType, string>> = {
+  f32: 'f32 holds values up to 3.4e38, and integers up to 2^24 exactly',
+  i32: 'i32 holds -2^31 to 2^31 - 1',
+  bool: 'bool holds 0 and 1',
+};
 const isBit = (v: number): boolean => v === 0 || v === 1;
 const accepts: Readonly<Record<DType, (value: number) => boolean>> = {
   f32: (v) => Math.fround(v) === v,

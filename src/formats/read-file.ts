@@ -30,6 +30,7 @@ export function readBytes(path: string, options: { remedy?: string; maxBytes?: n
   } catch (cause) {
     throw new FormatError('gzip-invalid', `${path}: cannot unpack: ${(cause as Error).message}`, {
       fields: { file: path },
+      remedy: `fetch it again, or see what it is: gzip -t ${path}`,
       cause,
     });
   }

@@ -189,6 +189,7 @@ export function writeSafetensors(
     if (names.has(name)) {
       throw new FormatError('safetensors-duplicate-key', `a tensor named "${name}" cannot be written twice`, {
         fields: { tensor: name },
+        remedy: 'give each tensor a name of its own',
       });
     }
     names.add(name);

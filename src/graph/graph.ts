@@ -489,6 +489,8 @@ function inferTypes<A extends Attrs>(
         reason: error.message,
         at: at.replace(/^\s*at /, ''),
       },
+      // The formula, with the shapes of its operands.
+      remedy: `give what ${op.name} takes: ${op.doc.split(/(?<=\w\w|[)\]])\. /)[0]}`,
     });
   }
 }

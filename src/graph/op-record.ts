@@ -90,7 +90,7 @@ export interface OpRecord<A extends Attrs = Attrs> {
   readonly doc: string;
   /** Output types from input types; throws `TypeRuleError` with what is wrong. */
   readonly infer: (inputs: readonly TensorType[], attrs: A) => readonly TensorType[];
-  /** Values in f64: the truth that every backend is held to. */
+  /** Values in f64: the truth that every backend is held to. Throws `OpValueError` where the inputs' values have none. */
   readonly reference: (
     inputs: readonly RefTensor[],
     attrs: A,
@@ -119,6 +119,9 @@ export interface OpRecord<A extends Attrs = Attrs> {
 
 /** Thrown by type rules with the bare reason; the graph adds op, shapes and the caller's line. */
 export class TypeRuleError extends Error {}
+
+/** Thrown by references for values that the op has no result for, such as an index outside its axis; the graph adds the node. */
+export class OpValueError extends Error {}
 
 /** Fails a type rule unless `condition` holds. */
 export function require(condition: unknown, reason: string): asserts condition {

@@ -168,6 +168,7 @@ function check(
   const refuse = (reason: string): never => {
     throw new GraphError('recurrent-shape', `${kind}(${formatType(x.type)}): ${reason}${callerLine()}`, {
       fields: { layer: kind, shape: x.shape, reason },
+      remedy: `${kind}(x, hidden) with x [T, N, I] and a hidden size of 1 or more`,
     });
   };
   if (x.rank !== 3) refuse(`x must be [T, N, I], or [N, T, I] with batchFirst, got ${formatShape(x.shape)}`);

@@ -4,7 +4,14 @@
  */
 import { elementCount } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { type BadSample, type GradientContext, type OpRecord, require, type Sample } from '../graph/op-record.ts';
+import {
+  type BadSample,
+  type GradientContext,
+  type OpRecord,
+  OpValueError,
+  require,
+  type Sample,
+} from '../graph/op-record.ts';
 import { broadcastMap, broadcastOf, sumTo } from './broadcast.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
@@ -139,6 +146,6 @@ export function integerSamples(): Sample[] {
 
 /** An integer to divide by, checked: a kernel traps where this throws. */
 export function divisor(b: number): number {
-  if (b === 0) throw new RangeError('an integer is divided by zero');
+  if (b === 0) throw new OpValueError('an integer is divided by zero');
   return b;
 }

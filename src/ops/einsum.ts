@@ -40,7 +40,10 @@ export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor
 }
 
 function fail(equation: string, reason: string): never {
-  throw new GraphError('einsum', `einsum('${equation}'): ${reason}${callerLine()}`, { fields: { equation, reason } });
+  throw new GraphError('einsum', `einsum('${equation}'): ${reason}${callerLine()}`, {
+    fields: { equation, reason },
+    remedy: "a letter for each axis of each operand: einsum('ij,jk->ik', a, b)",
+  });
 }
 
 function parse(equation: string, operands: readonly Tensor[]): { terms: Term[]; result: readonly Label[] } {

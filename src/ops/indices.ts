@@ -4,7 +4,7 @@
  */
 import { elementCount, type Shape, stridesOf, type TensorType } from '../core/types.ts';
 import type { RefTensor } from '../graph/op-record.ts';
-import { require } from '../graph/op-record.ts';
+import { OpValueError, require } from '../graph/op-record.ts';
 import { indexMap } from './broadcast.ts';
 
 export const requireIndices = (indices: TensorType | undefined): void =>
@@ -34,7 +34,7 @@ export const axisLayout = (shape: Shape, axis: number): AxisLayout => ({
 /** The entry that an index names. */
 export function entryAt(index: number, size: number): number {
   const entry = index < 0 ? index + size : index;
-  if (entry < 0 || entry >= size) throw new RangeError(`index ${index} is outside an axis of ${size}`);
+  if (entry < 0 || entry >= size) throw new OpValueError(`index ${index} is outside an axis of ${size}`);
   return entry;
 }
 

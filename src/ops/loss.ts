@@ -1,6 +1,6 @@
 import { elementCount, formatShape, sameShape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { type RefTensor, require, type Sample } from '../graph/op-record.ts';
+import { OpValueError, type RefTensor, require, type Sample } from '../graph/op-record.ts';
 import { mul, sub } from './binary.ts';
 import { equal, notEqual, where } from './compare.ts';
 import { elementwiseBytes } from './cost.ts';
@@ -43,7 +43,7 @@ function eachCounted(
   const classes = logits.type.shape.at(-1)!;
   target.data.forEach((label, r) => {
     if (label === ignoreIndex) return;
-    if (label < 0 || label >= classes) throw new RangeError(`target ${label} is not one of ${classes} classes`);
+    if (label < 0 || label >= classes) throw new OpValueError(`target ${label} is not one of ${classes} classes`);
     const row = logits.data.subarray(r * classes, (r + 1) * classes);
     const top = row.reduce((m, v) => Math.max(m, v), -Infinity);
     const logSum = top + Math.log(row.reduce((s, v) => s + Math.exp(v - top), 0));

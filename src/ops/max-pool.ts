@@ -4,7 +4,7 @@
  */
 import { elementCount, formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { require } from '../graph/op-record.ts';
+import { OpValueError, require } from '../graph/op-record.ts';
 import { elementwiseBytes } from './cost.ts';
 import { defineOp } from './define.ts';
 import {
@@ -161,7 +161,8 @@ function requireIndexed(values: TensorType, indices: TensorType, inputShape: Sha
 /** Flat position in the input of the element that output `at` took. */
 function takenFrom(indices: Float64Array, at: number, outPlane: number, inPlane: number): number {
   const index = indices[at]!;
-  if (index < 0 || index >= inPlane) throw new RangeError(`index ${index} lies outside a plane of ${inPlane} elements`);
+  if (index < 0 || index >= inPlane)
+    throw new OpValueError(`index ${index} lies outside a plane of ${inPlane} elements`);
   return Math.floor(at / outPlane) * inPlane + index;
 }
 

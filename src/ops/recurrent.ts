@@ -179,6 +179,7 @@ function prepare(op: string, gates: number, x: Tensor, weights: RecurrentWeights
   const refuse = (reason: string): never => {
     throw new GraphError('recurrent-shape', `${op}(${formatType(x.type)}): ${reason}${callerLine()}`, {
       fields: { op, shape: x.shape, reason },
+      remedy: `${op}(x, weights) with x [T, N, I], weightIh [${gates}·H, I] and weightHh [${gates}·H, H]`,
     });
   };
   const demand = (name: string, tensor: Tensor | undefined, shape: readonly number[]): void => {

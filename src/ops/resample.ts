@@ -1,6 +1,6 @@
 import { elementCount, formatShape, type Shape, sameShape, type TensorType } from '../core/types.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { require, type Sample } from '../graph/op-record.ts';
+import { OpValueError, require, type Sample } from '../graph/op-record.ts';
 import { normalAxis } from './axes.ts';
 import { mul } from './binary.ts';
 import { elementwiseBytes } from './cost.ts';
@@ -67,7 +67,7 @@ function eachProduct(
     for (let i = 0; i < outputs; i++) {
       for (let k = i * taps; k < (i + 1) * taps; k++) {
         const place = index[k]!;
-        if (place < 0 || place >= size) throw new RangeError(`index ${place} lies outside an axis of ${size}`);
+        if (place < 0 || place >= size) throw new OpValueError(`index ${place} lies outside an axis of ${size}`);
         for (let j = 0; j < inner; j++) visit((o * size + place) * inner + j, k, (o * outputs + i) * inner + j);
       }
     }

@@ -74,7 +74,10 @@ interface Target {
 }
 
 const refuse = (x: Tensor, reason: string): never => {
-  throw new GraphError('resize-options', `resize of ${x}: ${reason}${callerLine()}`, { fields: { reason } });
+  throw new GraphError('resize-options', `resize of ${x}: ${reason}${callerLine()}`, {
+    fields: { reason },
+    remedy: 'resize(x, { scales: [1, 1, 2, 2] }), or sizes: a positive number for each axis',
+  });
 };
 
 function targetsOf(x: Tensor, axes: readonly number[], options: ResizeOptions): Target[] {

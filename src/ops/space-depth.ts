@@ -15,6 +15,7 @@ function image(what: string, x: Tensor, fits: (c: number, h: number, w: number) 
   if (x.rank === 4 && fits(c, h, w)) return [n, c, h, w] as const;
   throw new GraphError('block-size', `${what} of ${x}: takes [N, C, H, W] that divides into blocks${callerLine()}`, {
     fields: { shape: x.shape },
+    remedy: 'a block size that divides the channels (depthToSpace: its square does) or height and width (spaceToDepth)',
   });
 }
 

@@ -103,7 +103,7 @@ export function gapOfPlacement(placement: Placement): number {
 
 /** Throws UsageError for what is no problem: parts with work and bytes, devices, and values and edges between the parts. */
 export function requireProblem(what: string, problem: unknown): asserts problem is PlacementProblem {
-  const { parts, values, edges, devices } = (problem ?? {}) as Partial<PlacementProblem>;
+  const { parts, values, edges, devices, load, deviceOrder } = (problem ?? {}) as Partial<PlacementProblem>;
   const remedy = 'see PlacementProblem, or trainingProblem(graph, options)';
   const areLists = [parts, values, edges, devices].every(Array.isArray);
   requireArgument(what, areLists, 'a problem with parts, values, edges and devices', problem, remedy);
@@ -113,7 +113,8 @@ export function requireProblem(what: string, problem: unknown): asserts problem 
   };
   parts!.forEach((p, i) => {
     const isOne = isOfKind('notNegative', p?.work) && isOfKind('notNegative', p.bytes);
-    check('parts', i, isOne, 'a part with work and bytes of 0 or more', p);
+    const isWhole = [p?.cpuWork, p?.heldBytes].every((v) => v === undefined || isOfKind('notNegative', v));
+    check('parts', i, isOne && isWhole, 'a part with work and bytes of 0 or more', p);
   });
   values!.forEach((v, i) => {
     const isOne = isPart(v?.producer) && Array.isArray(v.consumers) && v.consumers.every(isPart);
@@ -125,8 +126,12 @@ export function requireProblem(what: string, problem: unknown): asserts problem 
   requireArgument(what, devices!.length > 0, 'one device or more', devices, remedy);
   devices!.forEach((d, i) => {
     const isOne = [d?.speed, d?.linkSpeed].every((v) => isOfKind('positive', v)) && isOfKind('notNegative', d.capacity);
-    check('devices', i, isOne, 'a device with speed, linkSpeed and capacity', d);
+    const isKnown = d?.kind === 'accelerator' || d?.kind === 'cpu';
+    check('devices', i, isOne && isKnown, "a device, 'accelerator' or 'cpu', with speed, linkSpeed and capacity", d);
   });
+  requireArgument(what, load === 'sum' || load === 'max', "load 'sum' or 'max'", load, "load: 'sum'");
+  const isOrder = deviceOrder === undefined || deviceOrder === 'given' || deviceOrder === 'any';
+  requireArgument(what, isOrder, "deviceOrder 'given' or 'any'", deviceOrder, "deviceOrder: 'given'");
 }
 
 /** Throws UsageError for what is no place for every part. */

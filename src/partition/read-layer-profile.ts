@@ -44,7 +44,10 @@ export function readLayerProfile(text: string, where: string, request: ProfileRe
     successors[i]!.size === 0 && layers[i]!.description.startsWith('__getitem__');
   const kept = layers.flatMap((_, i) => (isInput(i) || isUnread(i) ? [] : [i]));
   if (kept.length === 0) {
-    throw new FormatError('layer-profile', `${where}: there are only inputs`, { fields: { where } });
+    throw new FormatError('layer-profile', `${where}: there are only inputs`, {
+      fields: { where },
+      remedy: 'give a profile with layers behind its inputs',
+    });
   }
   const partOf = new Int32Array(layers.length).fill(-1);
   kept.forEach((i, part) => {

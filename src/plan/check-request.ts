@@ -77,7 +77,8 @@ const partitionKinds = ['balance', 'cuts', 'stages', 'devices', 'ready'];
 function checkKinds(request: PlanRequest): void {
   const { model, programs, devices, partition, optimizer } = request;
   const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
-  if (typeof model?.build !== 'function') throw wrongOption('model', '{ name, build(samples) }', model);
+  if (typeof model?.build !== 'function')
+    throw wrongOption('model', '{ name, build(samples) }', model, "modelOf({ kind: 'mlp' })");
   if (!isObject(programs) || Object.keys(programs).length === 0) {
     throw wrongOption('programs', 'at least one program', programs, "{ train: { batch: 32, mode: 'train' } }");
   }

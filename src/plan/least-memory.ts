@@ -6,9 +6,11 @@
  * smallest capacity found whose own plan fits; that the next smaller page was refused does not prove all below it so.
  */
 import { PlanError, UsageError } from '../core/errors.ts';
+import { checkOptions, type OptionNames, requireArgument } from '../core/options.ts';
 import type { PartitionSpec } from '../partition/index.ts';
 import { pauses } from '../partition/pause.ts';
 import { limitOf } from './capacity.ts';
+import { checkRequestKeys } from './check-request.ts';
 import { keptBytes } from './kept-bytes.ts';
 import {
   laidOutThoroughly,
@@ -35,6 +37,14 @@ export interface LeastMemoryOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const leastMemoryNames: OptionNames<LeastMemoryOptions> = {
+  devices: 'count',
+  evaluations: 'count',
+  timeLimitSeconds: 'notNegative',
+  cache: 'object',
+  signal: 'signal',
+};
+
 export interface LeastMemory {
   readonly devices: number;
   readonly microbatches: number;
@@ -57,6 +67,11 @@ export interface LeastMemory {
  * fits what a device can address.
  */
 export async function leastMemory(request: PlanRequest, options: LeastMemoryOptions = {}): Promise<LeastMemory> {
+  checkOptions('leastMemory', options, leastMemoryNames);
+  const { cache } = options;
+  const isCache = cache === undefined || cache instanceof PlanCache;
+  requireArgument('leastMemory', isCache, 'a PlanCache', cache, 'leave cache out');
+  checkRequestKeys(request);
   const count = options.devices ?? request.devices.length;
   const search = new CapacitySearch(request, count, options);
   // An automatic partition is the fastest with room; that of the most even memory may fit where no such one was found.

@@ -3,94 +3,25 @@
  * compiling; the planned bytes of every device must come out the same.
  */
 
-import { FormatError, PlanError } from '../core/errors.ts';
-import { JsonError, parseJson } from '../core/json.ts';
+import { FormatError, joinProblems, PlanError } from '../core/errors.ts';
+import { JsonError, parseJson, versionText } from '../core/json.ts';
 import { requireKinds } from '../core/options.ts';
-import {
-  any,
-  choice,
-  type Infer,
-  integer,
-  list,
-  number,
-  object,
-  optional,
-  parse,
-  record,
-  string,
-} from '../core/schema.ts';
-import { defaultFusion, fusionModes } from '../fusion/modes.ts';
-import { simdVariants } from '../lower/kernel-call.ts';
+import { parse, sentence } from '../core/schema.ts';
+import { defaultFusion } from '../fusion/modes.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName, makeSchedule, scheduleNames } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
 import { parseTaskKey, taskKey } from '../schedule/task.ts';
 import { checkRequestKeys } from './check-request.ts';
 import type { Plan, PlanRequest } from './plan.ts';
+import { type PlanFile, planFileProblems, planFileSchema } from './plan-file-schema.ts';
 import { requirePlan } from './require-plan.ts';
+
+export type { PlanFile } from './plan-file-schema.ts';
 
 const VERSION = 1;
 
-const schema = object({
-  format: choice(['partita-plan']),
-  version: integer({ min: 1 }),
-  /** As the command line understands it; this module only carries it. */
-  experiment: any(),
-  partition: object({ stages: integer({ min: 1 }), method: string(), assignment: record(integer({ min: 0 })) }),
-  placement: list(integer({ min: 0 })),
-  microbatches: integer({ min: 1 }),
-  schedule: object({
-    name: string(),
-    named: choice(['yes', 'no']),
-    rows: list(list(string())),
-    /** Overlap cells of each device, by their first task's place in its row. */
-    overlaps: optional(list(list(integer({ min: 0 })))),
-    /** Of programs behind the first that are no named schedule either: the smaller last batch's. */
-    others: optional(
-      record(
-        object({
-          microbatches: integer({ min: 1 }),
-          rows: list(list(string())),
-          overlaps: optional(list(list(integer({ min: 0 })))),
-        }),
-      ),
-    ),
-    /** Where the model holds gradients of itself: its chain of stages, folded over the devices of the partition's. */
-    placement: optional(list(integer({ min: 0 }))),
-    /** Seconds of F, B and W of each stage, by which messages got their places. */
-    seconds: optional(list(list(number({ min: 0 })))),
-  }),
-  /** What stages compute again, by stage; absent: nothing. */
-  recompute: optional(
-    record(
-      object({
-        kept: list(string()),
-        blocks: optional(record(integer({ min: 0 }))),
-        retained: optional(list(list(string()))),
-      }),
-    ),
-  ),
-  /** The kernels of its WebAssembly devices; absent: `strict`. */
-  simd: optional(choice(simdVariants)),
-  /** Whether elementwise nodes are fused; absent: `off`. */
-  fusion: optional(choice(fusionModes)),
-  /** The library of devices with the backend `blas`: their bits depend on it. */
-  blas: optional(object({ file: string(), version: string() })),
-  /** What the planned bytes are of: a training of fewer steps may do without the smaller last batch, or an evaluation. */
-  programs: optional(list(string())),
-  devices: list(
-    object({
-      backend: choice(['wasm', 'blas', 'reference', 'null']),
-      capacityBytes: optional(integer({ min: 0 })),
-      plannedBytes: integer({ min: 0 }),
-    }),
-    { minLength: 1 },
-  ),
-});
-
-export type PlanFile = Infer<typeof schema>;
-
-export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
+export function planFileOf(plan: Plan, experiment: PlanFile['experiment']): PlanFile {
   requirePlan('planFileOf', plan);
   const [mainName, ...others] = Object.keys(plan.programs);
   const main = plan.schedules[mainName!]!;
@@ -153,7 +84,7 @@ export function planFileOf(plan: Plan, experiment: unknown): PlanFile {
   };
 }
 
-export const writePlanFile = (plan: Plan, experiment: unknown): string =>
+export const writePlanFile = (plan: Plan, experiment: PlanFile['experiment']): string =>
   `${JSON.stringify(planFileOf(plan, experiment), null, 2)}\n`;
 
 /** Throws FormatError where the text is not a plan of this version. */
@@ -174,14 +105,15 @@ export function readPlanFile(text: string, where: string): PlanFile {
   }
   const { format, version } = (json ?? {}) as { format?: unknown; version?: unknown };
   if (format !== 'partita-plan') throw foreign('not a plan: it has no "format": "partita-plan"');
-  if (version !== VERSION)
-    throw foreign(`a plan of version ${String(version)}; this version of Partita reads ${VERSION}`);
+  if (version !== VERSION) throw foreign(`a plan of ${versionText(version)}; this version of Partita reads ${VERSION}`);
   let file: PlanFile;
   try {
-    file = parse(schema, json, where);
+    file = parse(planFileSchema, json, where);
   } catch (cause) {
     throw foreign(`a damaged plan: ${(cause as Error).message.replace(`${where}: `, '')}`, cause);
   }
+  const problems = planFileProblems(file);
+  if (problems.length > 0) throw foreign(`a damaged plan: ${joinProblems(problems.map(sentence))}`);
   const { name, named } = file.schedule;
   if (named === 'yes' && !isScheduleName(name)) {
     throw foreign(

@@ -17,6 +17,7 @@ import { tooManyInstructions } from './graphs.ts';
 import { draftPlan, graphsOf, type Plan, PlanCache, type PlanRequest, shortages } from './plan.ts';
 import { forwardsFirst } from './schedules.ts';
 import type { EvaluatedCandidate, SearchOptions, Trial } from './search/candidate.ts';
+import { checkSearch } from './search/check-search.ts';
 import { Evaluations } from './search/evaluations.ts';
 import { breathe, layoutsOf } from './search/layouts.ts';
 import { largest, paretoFront } from './search/order.ts';
@@ -61,9 +62,9 @@ export async function searchPlan(
   options: SearchOptions = {},
   cache: PlanCache = new PlanCache(),
 ): Promise<SearchResult> {
+  checkSearch(request, options);
   const begin = performance.now();
   const { evaluations = 40, timeLimitSeconds = 60, signal } = options;
-  refuseTrials(options);
   const pause = pauses();
   const recompute = options.recompute ?? recomputeAskedFor(request);
   /** Half of the time goes into partitions at most. */
@@ -144,21 +145,6 @@ async function weighAll(
   throw new UsageError('search-empty', 'there is no combination of partition, schedule and microbatches to try', {
     fields: { microbatches: counts, schedules },
     remedy: 'allow more schedules or numbers of microbatches',
-  });
-}
-
-function refuseTrials({ trials }: SearchOptions): void {
-  if (trials === undefined) return;
-  if (typeof trials.time !== 'function') {
-    throw new UsageError('search-trials', 'trials.time: there is nothing that tells what steps take', {
-      fields: { got: typeof trials.time },
-      remedy: 'trials: { plans: 6, time: (plans) => profile.timePlans(plans, feed) }',
-    });
-  }
-  if (Number.isSafeInteger(trials.plans) && trials.plans >= 2) return;
-  throw new UsageError('search-trials', `trials.plans: expected a whole number of at least 2, got ${trials.plans}`, {
-    fields: { got: trials.plans },
-    remedy: 'leave out trials: one plan alone has nothing to be compared with',
   });
 }
 

@@ -20,8 +20,10 @@ export interface DeviceImage {
 }
 
 /** A fault to provoke, for tests of the failure paths: on this instruction of this step (counted from 0). */
+export const faultKinds = ['throw', 'exit', 'hang', 'out-of-memory', 'delay', 'wild-write', 'read-poison'] as const;
+
 export interface Fault {
-  readonly kind: 'throw' | 'exit' | 'hang' | 'out-of-memory' | 'delay' | 'wild-write' | 'read-poison';
+  readonly kind: (typeof faultKinds)[number];
   readonly step: number;
   readonly instruction: number;
   /** For `delay`. */

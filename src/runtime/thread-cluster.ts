@@ -313,7 +313,11 @@ export class ThreadCluster implements DeviceCluster {
     if (this.#ahead) this.#control.abort(-1);
     for (const m of this.#members) m.closing = true;
     if (interrupted) {
-      this.#failure.note(new DeviceError('closed', 'the session was closed during a step'));
+      this.#failure.note(
+        new DeviceError('closed', 'the session was closed during a step', {
+          remedy: 'close it when the step has ended',
+        }),
+      );
       this.#control.abort(-1);
     }
     await Promise.all(
@@ -360,7 +364,7 @@ export class ThreadCluster implements DeviceCluster {
   /** A device that is gone without being asked: says where it was, ends the step for all. */
   #lost(member: Member, why: string, cause?: Error): void {
     if (member.gone || member.closing) {
-      member.gone ??= new DeviceError('device-lost', why, { fields: { device: member.device } });
+      member.gone ??= new DeviceError('device-lost', why, { fields: { device: member.device }, remedy: RUN_AGAIN });
       return;
     }
     const at = this.#step ? this.#control.position(member.device) : null;
@@ -373,6 +377,7 @@ export class ThreadCluster implements DeviceCluster {
           instruction: at,
           microbatch: at === null ? null : this.#microbatchAt(member.device),
         },
+        remedy: RUN_AGAIN,
         cause,
       },
     );
@@ -426,6 +431,7 @@ const STARTED_AT_ONCE = 4;
 
 /** How long devices that compute may take to notice that a step has failed; a step ends within 2 s of a failure. */
 const GRACE_MS = 1200;
+const RUN_AGAIN = 'open another session; a training goes on from its newest checkpoint with --resume';
 
 async function withTimeout(promise: Promise<unknown>, milliseconds: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

@@ -58,6 +58,7 @@ export class Watchdog {
                   seconds,
                   limitSeconds: limit,
                 },
+                remedy: 'run it again; where the machine is only slow, with a larger hangFactor',
               },
             ),
           );
@@ -82,6 +83,7 @@ export class Watchdog {
                 microbatch: actions.microbatch(d),
               })),
             },
+            remedy: 'run it again; where the machine is only slow, on fewer devices',
           }),
         );
       }

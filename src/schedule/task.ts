@@ -19,8 +19,12 @@ export const task = (kind: TaskKind, stage: number, microbatch: number): Task =>
 /** `2F0`, `2B0`, `2W0`, `2BW0`: stage, kind, microbatch. Unlike CSV cells, a key tells B from BW by itself. */
 export const taskKey = (t: Task): string => `${t.stage}${t.kind}${t.microbatch}`;
 
+const pattern = /^(\d+)(F|BW|B|W)(\d+)$/;
+
+export const isTaskKey = (key: string): boolean => pattern.test(key);
+
 export function parseTaskKey(key: string): Task {
-  const match = /^(\d+)(F|BW|B|W)(\d+)$/.exec(key);
+  const match = pattern.exec(key);
   if (match === null) {
     throw new FormatError('task-key', `"${key}" is not a task: expected stage, kind (F, B, W, BW), microbatch`, {
       fields: { key },

@@ -11,23 +11,24 @@
 import { UsageError } from '../core/errors.ts';
 import { JsonError, parseJson } from '../core/json.ts';
 import { requireKinds } from '../core/options.ts';
-import { bytes, choice, either, type Infer, integer, list, number, object, optional, parse } from '../core/schema.ts';
+import { amount, rate } from '../core/quantities.ts';
+import { bytes, choice, either, type Infer, integer, list, object, optional, parse } from '../core/schema.ts';
 import { type DeviceModel, defaultDevice, type LinkModel } from '../cost/analytic.ts';
 import { linkProblems, listedLinks } from '../cost/links.ts';
 import { type CostModel, sameLink } from '../cost/model.ts';
 import type { Medium, SimulatedDevice } from './cluster.ts';
 
-const rate = (doc: string) => optional(number({ above: 0, doc }));
+const ownRate = (doc: string) => optional(rate({ doc }));
 
 const deviceSchema = object(
   {
     count: integer({ min: 1, default: 1, doc: 'devices like this one' }),
     backend: choice(['wasm', 'reference'], { default: 'wasm', doc: 'whose kernels and costs it has' }),
-    speed: number({ above: 0, default: 1, doc: 'factor on its speed' }),
+    speed: rate({ default: 1, doc: 'factor on its speed' }),
     memory: optional(bytes({ doc: 'capacity; default as much as needed' })),
-    flopsPerSecond: rate("peak of its arithmetic; default: the cost model's"),
-    bytesPerSecond: rate('peak of its memory traffic; given with flopsPerSecond'),
-    secondsPerKernel: optional(number({ min: 0, doc: 'what any kernel takes; given with flopsPerSecond' })),
+    flopsPerSecond: ownRate("peak of its arithmetic; default: the cost model's"),
+    bytesPerSecond: ownRate('peak of its memory traffic; given with flopsPerSecond'),
+    secondsPerKernel: optional(amount({ doc: 'what any kernel takes; given with flopsPerSecond' })),
   },
   {
     check: (d) => {
@@ -41,15 +42,17 @@ const deviceSchema = object(
 );
 
 const link = {
-  bandwidth: number({ above: 0, doc: 'bytes/s between two devices' }),
-  latency: number({ min: 0, default: 1e-5, doc: 'seconds until a value arrives' }),
+  bandwidth: rate({ doc: 'bytes/s between two devices' }),
+  latency: amount({ default: 1e-5, doc: 'seconds until a value arrives' }),
 };
 
 const groupSchema = object({
   devices: optional(integer({ min: 1, doc: 'devices of a block, consecutive ones; the last entry has none: all' })),
   ...link,
-  bus: rate('bytes/s that all transfers of a block share which do not stay in a smaller one'),
-  uplink: rate("bytes/s that all transfers out of a block share, and as much for those into it: a node's network card"),
+  bus: ownRate('bytes/s that all transfers of a block share which do not stay in a smaller one'),
+  uplink: ownRate(
+    "bytes/s that all transfers out of a block share, and as much for those into it: a node's network card",
+  ),
 });
 
 const clusterSchema = object(

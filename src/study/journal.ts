@@ -23,13 +23,16 @@ export function fileJournal(file: string): Journal {
     const text = readFileSync(file, 'utf8');
     torn = text !== '' && !text.endsWith('\n');
     for (const line of text.split('\n')) {
-      const entry = parsed(line);
+      const entry = whole(line);
       if (entry) stored.set(entry.key, entry.result);
     }
   }
   // A last line that a crash cut off gets its end first, so that the next one is whole.
   if (torn) appendWhole(file, '\n');
-  return makeJournal(stored, (key, task, result) => appendWhole(file, `${JSON.stringify({ key, task, result })}\n`));
+  return makeJournal(stored, (key, task, result) => {
+    const entry = { key, task, result, sum: keyOf([key, result]) };
+    appendWhole(file, `${JSON.stringify(entry)}\n`);
+  });
 }
 
 function makeJournal(
@@ -64,10 +67,12 @@ function makeJournal(
 
 const keyOf = (task: unknown): string => createHash('sha256').update(JSON.stringify(task)).digest('hex').slice(0, 32);
 
-function parsed(line: string): { key: string; result: unknown } | undefined {
+/** The entry of a line; undefined where it is torn or has changed: its task then runs again. */
+function whole(line: string): { key: string; result: unknown } | undefined {
   if (line === '') return undefined;
   try {
-    return JSON.parse(line);
+    const { key, result, sum } = JSON.parse(line) as Record<string, unknown>;
+    return typeof key === 'string' && sum === keyOf([key, result]) ? { key, result } : undefined;
   } catch {
     return undefined;
   }

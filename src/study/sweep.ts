@@ -2,7 +2,7 @@
 
 import { joinProblems, UsageError } from '../core/errors.ts';
 import { requireKinds } from '../core/options.ts';
-import { sentence } from '../core/schema.ts';
+import { remedyOf, sentence } from '../core/schema.ts';
 import { setPath } from '../core/schema-flags.ts';
 import { parseExperiment } from '../train/experiment/parse.ts';
 import type { Experiment } from '../train/experiment/schema.ts';
@@ -29,6 +29,7 @@ export function splitSweep(experiment: Experiment, where: string): { sweep: Swee
   if (problems.length > 0) {
     throw new UsageError('experiment-invalid', `${where}: ${joinProblems(problems.map(sentence))}`, {
       fields: { file: where, problems },
+      remedy: remedyOf(problems),
     });
   }
   return { sweep, base: { ...rest, sweep: undefined } };

@@ -2,8 +2,9 @@
 
 import { UsageError } from '../core/errors.ts';
 import { isOfKind, isRecord } from '../core/kinds.ts';
-import { requireArgument, shown } from '../core/options.ts';
+import { checkOptions, type OptionNames, requireArgument, requireWords, shown } from '../core/options.ts';
 import { elementCount, type HostTensor } from '../core/types.ts';
+import { type Fault, faultKinds } from '../runtime/device-image.ts';
 import type { SessionOptions } from './session-options.ts';
 
 const dtypeOf = (data: unknown): string | undefined =>
@@ -42,8 +43,38 @@ export function requireBatch(what: string, batch: unknown): asserts batch is Rea
 }
 
 /** Throws UsageError for what is asked of a session that its names and kinds do not say. */
-export function checkSessionOptions({ transport, parameters }: SessionOptions): void {
+export function checkSessionOptions(
+  { transport, parameters, poison, faults, threads, blas }: SessionOptions,
+  devices: number,
+): void {
   const isTransport = transport === undefined || transport === 'threads' || transport === 'local';
   requireArgument('Session.open', isTransport, "transport 'threads' or 'local'", transport, "transport: 'local'");
   if (parameters !== undefined) requireTensorMap('Session.open: parameters', parameters);
+  requireWords('Session.open', 'poison', ['standard', 'complement'], poison);
+  const isThreads = threads === undefined || typeof threads?.take === 'function';
+  requireArgument('Session.open', isThreads, 'threads that can be taken', threads, 'leave threads out');
+  const isLibrary = blas === undefined || isOfKind('text', blas?.file);
+  requireArgument('Session.open', isLibrary, 'a library', blas, "blas: findBlas('auto')");
+  if (faults !== undefined) checkFaults(faults, devices);
+}
+
+const faultNames: OptionNames<Fault> = {
+  kind: 'required text',
+  step: 'required index',
+  instruction: 'required index',
+  seconds: 'notNegative',
+};
+
+function checkFaults(faults: NonNullable<SessionOptions['faults']>, devices: number): void {
+  const example = "faults: { 0: [{ kind: 'throw', step: 0, instruction: 3 }] }";
+  requireArgument('Session.open: faults', isRecord(faults), 'lists by device', faults, example);
+  for (const [device, list] of Object.entries(faults)) {
+    const where = `faults.${device}`;
+    const isRight = /^\d+$/.test(device) && Number(device) < devices && Array.isArray(list);
+    requireArgument(`Session.open: ${where}`, isRight, `a list, of a device below ${devices}`, list, example);
+    list.forEach((fault, i) => {
+      checkOptions('Session.open', fault, faultNames, `${where}.${i}`);
+      requireWords('Session.open', `${where}.${i}.kind`, faultKinds, fault.kind);
+    });
+  }
 }

@@ -20,7 +20,7 @@ import {
 } from '../optim/higher-order.ts';
 import { type Model, requireModel, someGraph } from '../optim/model.ts';
 import { makePlan, type PlannedDevice, type PlanRequest } from '../plan/plan.ts';
-import { requireBatch, requireHostTensor } from './check-session.ts';
+import { requireBatch, requireHostTensor, requireTensorMap } from './check-session.ts';
 import { type RunResult, Session, type SessionOptions } from './session.ts';
 
 type Tensors = ReadonlyMap<string, HostTensor>;
@@ -82,7 +82,9 @@ export function checkDerivative<O extends Pick<DerivativeOptions, 'model' | 'dat
   requireBatch(what, options.data);
   for (const [name, tensor] of Object.entries(options.data)) {
     // The sizes of the batch are read before a session looks at its values.
-    if (tensor !== undefined && !Array.isArray(tensor?.type?.shape)) requireHostTensor(what, name, tensor);
+    const { dtype, shape } = tensor?.type ?? {};
+    if (tensor === undefined || (typeof dtype === 'string' && Array.isArray(shape))) continue;
+    requireHostTensor(what, name, tensor);
   }
   const { devices } = options;
   const areDevices = devices === undefined || isOfKind('count', devices) || Array.isArray(devices);
@@ -148,6 +150,7 @@ export async function hessianVectorProduct(
   options: DerivativeOptions & { readonly direction: Tensors },
 ): Promise<HessianVectorResult> {
   checkDerivative('hvp', options, { ...derivativeNames, direction: 'required map' });
+  requireTensorMap('hvp: direction', options.direction);
   const request = hessianVectorRequest(requestOf(options));
   const fed = directionFeeds(someGraph(request.model), options.direction, 'direction');
   const results = await runOnce(request, options, { ...options.data, ...fed });
@@ -381,7 +384,7 @@ function batchOf({ model, data }: DerivativeOptions): number {
   for (const t of someGraph(model).sources('input')) {
     const { feed, name } = t.node.source!;
     if (feed?.kind !== 'data' || feed.batchAxis === null) continue;
-    const size = data[name]?.type.shape[feed.batchAxis];
+    const size = data[name]?.type?.shape[feed.batchAxis];
     if (size !== undefined) return size;
   }
   throw new UsageError('data-batch', 'none of the data has a batch axis', {

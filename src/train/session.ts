@@ -88,7 +88,7 @@ export class Session implements AsyncDisposable {
   static async open(plan: Plan, options: SessionOptions = {}): Promise<Session> {
     requirePlan('Session.open', plan);
     checkOptions('Session.open', options, sessionNames);
-    checkSessionOptions(options);
+    checkSessionOptions(options, plan.request.devices.length);
     const { programs } = plan;
     // The test suite turns audit on for every session it opens.
     const audit = options.audit ?? process.env.PARTITA_AUDIT === '1';

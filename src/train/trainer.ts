@@ -158,7 +158,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
 /** Throws PartitaError for a training that cannot be begun, or not ended. */
 function checkTraining(options: TrainOptions): void {
   checkOptions('train', options, trainNames);
-  if (options.checkpoint) checkOptions('train', options.checkpoint, checkpointNames, 'checkpoint');
+  if (options.checkpoint !== undefined) checkOptions('train', options.checkpoint, checkpointNames, 'checkpoint');
   if (options.evaluation !== undefined) checkOptions('train', options.evaluation, evaluationNames, 'evaluation');
   const { session, data, steps, evaluation } = options;
   requireArgument('train', session instanceof Session, 'a session', session, 'await Session.open(plan)');

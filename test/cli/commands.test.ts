@@ -469,6 +469,33 @@ describe('plan', () => {
       });
     }
   });
+
+  it('of a file names it in what is wrong with its experiment and with what is made of it', async () => {
+    const folder = workFolder();
+    const flags = [...digits, '--devices', '2', '--microbatches', '2', '--steps', '1'];
+    await partita(folder, ['plan', ...flags, '--plan-out', 'plan.json', '--quiet']);
+    const { experiment, ...plan } = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8'));
+    writeFileSync(join(folder, 'exp.json'), JSON.stringify({ ...experiment, schedule: '1f1b' }));
+    const [first] = Object.keys(plan.partition.assignment);
+    const moved = { ...plan.partition, assignment: { ...plan.partition.assignment, [first!]: 1 } };
+    const lost = { ...plan, partition: moved };
+    for (const [name, file, code, ...texts] of [
+      ['steps', { ...plan, experiment: { ...experiment, steps: 'x' } }, 2, 'the experiment in steps.json: steps:'],
+      ['moved', { ...lost, experiment }, 1, 'moved.json'],
+      ['batch', { ...plan, microbatches: 999, experiment }, 2, 'the experiment in batch.json: microbatches'],
+    ] as const) {
+      writeFileSync(join(folder, `${name}.json`), JSON.stringify(file));
+      const { stdout, ...run } = await partita(folder, ['train', '--plan', `${name}.json`, '--json']);
+      const { error } = JSON.parse(stdout);
+      expect({ name, code: run.code, error }).toMatchObject({ name, code, error: { remedy: expect.any(String) } });
+      for (const text of texts) expect(error.message).toContain(text);
+      expect(error.message).not.toContain('command line');
+    }
+    // One that a program wrote has none, and is checked against the experiment that is given.
+    writeFileSync(join(folder, 'bare.json'), JSON.stringify({ ...plan, experiment: null }));
+    const bare = await partita(folder, ['train', 'exp.json', '--plan', 'bare.json', '--quiet', '--run-dir', 'd']);
+    expect(bare).toMatchObject({ code: 0, stderr: '' });
+  });
 });
 
 describe('grad', () => {

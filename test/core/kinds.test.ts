@@ -38,6 +38,7 @@ describe('kinds of values', () => {
     ['flag', 'true'],
     ['text', '"x"'],
     ['texts', ''],
+    ['counts', ''],
     ['numbers', ''],
     ['list', '[null]'],
     ['record', 'an object with nothing'],
@@ -66,7 +67,7 @@ describe('kinds of values', () => {
   });
 
   it('each is named above', () => {
-    expect(valueKinds).toHaveLength(19);
+    expect(valueKinds).toHaveLength(20);
     for (const kind of valueKinds) expect(wordsOfKind(kind)).toMatch(/^[a-z]/);
   });
 });

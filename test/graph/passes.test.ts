@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { elementCount } from '../../src/core/types.ts';
 import { evaluate } from '../../src/graph/evaluate.ts';
 import { Graph, type Tensor } from '../../src/graph/graph.ts';
 import type { RefTensor } from '../../src/graph/op-record.ts';
@@ -56,7 +57,8 @@ function randomGraph(list: readonly Step[], results: readonly number[]): Graph {
 function outputsOf(graph: Graph, feed: readonly number[]): Record<string, number[]> {
   const feeds = new Map<Tensor, RefTensor>();
   for (const t of [...graph.sources('input'), ...graph.parameters]) {
-    feeds.set(t, { type: t.type, data: Float64Array.from(feed, (v) => (t.node.source!.kind === 'input' ? v : v + 1)) });
+    const own = feed.slice(0, elementCount(t.shape));
+    feeds.set(t, { type: t.type, data: Float64Array.from(own, (v) => (t.node.source!.kind === 'input' ? v : v + 1)) });
   }
   const names = [...graph.outputs.keys()];
   const values = evaluate([...graph.outputs.values()], feeds);

@@ -201,10 +201,17 @@ describe('simulations and placements', () => {
       () => evaluated({ ...problem, values: [{ producer: 9, consumers: [], cost: 0 }] }, [0, 0]),
     ],
     ['two parts as edges.0', () => evaluated({ ...problem, edges: [loose([0, 5])] }, [0, 0])],
+    ['with speed, linkSpeed and capacity as devices.0', () => evaluated({ ...problem, devices: [loose({})] }, [0, 0])],
     [
-      'a device with speed, linkSpeed and capacity as devices.0',
-      () => evaluated({ ...problem, devices: [loose({})] }, [0, 0]),
+      "a device, 'accelerator' or 'cpu'",
+      () => evaluated({ ...problem, devices: [{ ...problem.devices[0]!, kind: loose('gpu') }] }, [0, 0]),
     ],
+    [
+      'a part with work and bytes of 0 or more as parts.0',
+      () => evaluated({ ...problem, parts: [{ ...problem.parts[0]!, cpuWork: Number.NaN }] }, [0]),
+    ],
+    ["takes load 'sum' or 'max', got \"mean\"", () => evaluated({ ...problem, load: loose('mean') }, [0, 0])],
+    ["takes deviceOrder 'given' or 'any', got null", () => evaluated({ ...problem, deviceOrder: loose(null) }, [0, 0])],
     ['takes a device of 1 for each of 2 parts, got [0, 1]', () => evaluated(problem, [0, 1])],
     ['takes a device of 1 for each of 2 parts, got nothing', () => evaluated(problem, loose(undefined))],
     [

@@ -123,6 +123,10 @@ describe('cluster files', () => {
     fails({ devices: [] }, 'devices: expected a list of at least 1');
     fails({ devices: [{ speed: 0 }] }, 'devices.0.speed: expected a number > 0');
     fails({ devices: 2, links: { bandwidth: 1, latency: -1 } }, 'links.latency: expected a number ≥ 0');
+    // Times that are no finite number would come of these.
+    fails({ devices: 2, links: { bandwidth: 1, latency: 1e308 } }, 'links.latency: expected a number from 0 to 1e+30');
+    fails({ devices: 2, links: { bandwidth: 1e-300 } }, 'links.bandwidth: expected a number from 1e-30 to 1e+30');
+    fails({ devices: [{ speed: 1e308 }] }, 'devices.0.speed: expected a number from 1e-30 to 1e+30');
     fails({ devices: 3, links: [{ from: 1, to: 1, bandwidth: 1 }] }, 'links.0: expected two different devices');
     const again = [0, 1].map((to) => ({ from: 2, to, bandwidth: 1 }));
     fails({ devices: 3, links: [...again, again[1]] }, 'links.2: expected each link once, got 2 to 1 again');

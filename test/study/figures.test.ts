@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, readFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -172,5 +172,21 @@ describe('files of a study', () => {
     expect(second.reused).toBe(1);
     expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(3);
     expect(await fileJournal(file).once({ task: 2 }, async () => 9)).toBe(1);
+  });
+
+  it.each([
+    ['another result', '"value":1', '"value":2'],
+    ['no result', '"result":{"value":1},', ''],
+    ["another task's key", /"key":"../, '"key":"00'],
+    ['no checksum', /,"sum":"\w+"/, ''],
+  ])('run a task again whose line has %s', async (_, from, to) => {
+    const file = join(mkdtempSync(join(tmpdir(), 'partita-journal-')), 'finished.jsonl');
+    await fileJournal(file).once({ task: 1 }, async () => ({ value: 1 }));
+    const line = readFileSync(file, 'utf8');
+    writeFileSync(file, line.replace(from, to));
+    expect(readFileSync(file, 'utf8')).not.toBe(line);
+    const journal = fileJournal(file);
+    expect(await journal.once({ task: 1 }, async () => ({ value: 9 }))).toEqual({ value: 9 });
+    expect(journal.reused).toBe(0);
   });
 });

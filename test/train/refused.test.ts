@@ -72,6 +72,19 @@ describe('a session', () => {
     ['a must be a tensor, { type, data }, got [1, 2]', 'plan', { parameters: new Map([['a', [1, 2]]]) }],
     ['signal must be an AbortSignal, got an object with nothing', 'plan', { signal: {} }],
     ['onStart must be a function', 'plan', { onStart: 'now' }],
+    ['poison has no "rest"; there are standard, complement', 'plan', { poison: 'rest' }],
+    ['poison has no null', 'plan', { poison: null }],
+    ['takes threads that can be taken, got an object with nothing', 'plan', { threads: {} }],
+    ['takes a library, got "mkl"', 'plan', { blas: 'mkl' }],
+    ['faults: takes lists by device, got []', 'plan', { faults: [] }],
+    ['faults.1: takes a list, of a device below 1, got []', 'plan', { faults: { 1: [] } }],
+    ['faults.0: takes a list, of a device below 1, got "throw"', 'plan', { faults: { 0: 'throw' } }],
+    ['faults.0.0: option instruction is missing', 'plan', { faults: { 0: [{ kind: 'throw', step: 0 }] } }],
+    [
+      'faults.0.0.kind has no "threw", did you mean "throw"?',
+      'plan',
+      { faults: { 0: [{ kind: 'threw', step: 0, instruction: 1 }] } },
+    ],
   ];
   it.each(opening)('is not opened: %s', async (message, given, options) => {
     const error = await refusal(() => Session.open(loose(given === 'plan' ? plan : given), loose(options)));
@@ -119,6 +132,8 @@ describe('a session', () => {
     ['noise must be an object, got null', { noise: null }],
     ['signal must be an AbortSignal', { signal: 'SIGINT' }],
     ['checkpoint: dir must be a string, got 3', { checkpoint: { dir: 3 } }],
+    ['checkpoint: options must be an object, got ""', { checkpoint: '' }],
+    ['checkpoint: options must be an object, got null', { checkpoint: null }],
     ['evaluation: options must be an object, got null', { evaluation: null }],
     ['evaluation: evaluate must be a function, got "all"', { evaluation: { evaluate: 'all', every: 1 } }],
   ];
@@ -144,6 +159,11 @@ describe('derivatives', () => {
     ['valueAndGrad: takes devices, a count or a list, got "2"', () => valueAndGrad(options({ devices: '2' }))],
     ['valueAndGrad: microbatches must be a whole number of 1', () => valueAndGrad(options({ microbatches: 0.5 }))],
     ['hvp: direction must be a Map by name, got an object', () => hvp(options({ direction: { a: zeros(6, 10) } }))],
+    ['hvp: direction: a must be a tensor', () => hvp(options({ direction: new Map([['a', [1, 2]]]) }))],
+    [
+      'valueAndGrad: x must be a tensor',
+      () => valueAndGrad(options({ data: { x: { ...zeros(4, 6), type: { shape: [4, 6] } } } })),
+    ],
     ['gradientNoise: pairs must be a list, got 2', () => gradientNoise(options({ pairs: 2 }))],
     ['compareTensors: a must be a tensor', () => compareTensors(loose(null), zeros(1))],
     ['a must be a tensor', () => compareTensors(loose({ type: { shape: [3, 4] } }), zeros(1))],
@@ -188,6 +208,21 @@ describe('data and files', () => {
       () => epochsOf(digits(), loose({ batchSize: Symbol('4'), seed: 0 })),
     ],
     ['holdOut: takes a data set', () => holdOut(loose({}), 0.1, 0)],
+    ['holdOut: dataset.size must be a whole number', () => holdOut({ ...digits(), size: Infinity }, 0.1, 0)],
+    [
+      'openDataset: unknown option target, did you mean "targets"?',
+      () => openDataset(loose({ kind: 'csv', file: 'a.csv', target: 'y' })),
+    ],
+    ['openDataset: option file is missing', () => openDataset(loose({ kind: 'csv' }))],
+    ['openDataset: dir must be a string, got null', () => openDataset(loose({ kind: 'fashion-mnist', dir: null }))],
+    [
+      'openDataset: split has no "tests", did you mean "test"?',
+      () => openDataset(loose({ kind: 'fashion-mnist', split: 'tests' })),
+    ],
+    [
+      'openDataset: context must be a whole number of 1 or more, got 0',
+      () => openDataset({ kind: 'text', context: 0 }),
+    ],
     ['writeSafetensors: takes names with tensors, got nothing', () => writeSafetensors(loose(undefined))],
     ['writeSafetensors: takes names with tensors, got ["a", null]', () => writeSafetensors(loose([['a', null]]))],
     ['formatBytes: bytes must be a number, got "12"', () => formatBytes(loose('12'))],

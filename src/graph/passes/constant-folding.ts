@@ -1,5 +1,5 @@
 import { byteSize, type TensorType } from '../../core/types.ts';
-import { toHost, toReference } from '../evaluate.ts';
+import { referenceOf, toHost, toReference } from '../evaluate.ts';
 import type { Graph, Node, Tensor } from '../graph.ts';
 import { rewrite } from '../rewrite.ts';
 
@@ -28,10 +28,9 @@ export function foldConstants(graph: Graph, options: FoldOptions = {}): Graph {
   return rewrite(graph, {
     replace: (node, inputs, target, origin) => {
       if (results.has(node) || options.keep?.(node) || !isFoldable(node, inputs)) return undefined;
-      const values = node.op!.reference(
+      const values = referenceOf(
+        node,
         inputs.map((t) => toReference({ type: t.type, data: t.node.source!.value! })),
-        node.attrs,
-        node.outputs.map((t) => t.type),
       );
       return node.outputs.map((t, i) => {
         const value = toHost({ type: t.type, data: values[i]! });

@@ -13,7 +13,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FormatError, joinProblems } from '../../core/errors.ts';
-import { JsonError, parseJson } from '../../core/json.ts';
+import { JsonError, parseJson, versionText } from '../../core/json.ts';
 import { any, choice, type Infer, integer, list, nullable, object, parse, record, string } from '../../core/schema.ts';
 import type { HostTensor } from '../../core/types.ts';
 import { naturalDType, toHostTensor } from '../../formats/raw-tensor.ts';
@@ -134,7 +134,7 @@ function readState(folder: string): State {
   if (version !== VERSION) {
     throw new FormatError(
       'checkpoint-version',
-      `${folder}: a checkpoint of version ${JSON.stringify(version)}; this version of Partita reads ${VERSION}`,
+      `${folder}: a checkpoint of ${versionText(version)}; this version of Partita reads ${VERSION}`,
       { fields: { folder, version, reads: VERSION }, remedy: 'resume it with the version that wrote it' },
     );
   }

@@ -23,7 +23,10 @@ export function csvDatasetFrom(text: string, where: string, options: CsvDatasetO
     mayHoldWords: (columns, names) => (mayBeWords ? [columnOf({ columns, names }, asked[0]!, where)] : []),
   });
   if (table.rows === 0)
-    throw new FormatError('csv-empty', `${where}: a header and no rows`, { fields: { file: where } });
+    throw new FormatError('csv-empty', `${where}: a header and no rows`, {
+      fields: { file: where },
+      remedy: 'a line for each sample below the header',
+    });
   const targets = asked.map((target) => columnOf(table, target, where));
   const again = targets.find((column, i) => targets.indexOf(column) < i);
   if (again !== undefined) {

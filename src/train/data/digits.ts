@@ -11,6 +11,7 @@ export function digitsFrom(csv: string, where: string): Dataset {
   if (columns !== pixels + 1) {
     throw new FormatError('digits-columns', `${where}: ${columns} columns; 64 pixels and a label make ${pixels + 1}`, {
       fields: { file: where, columns },
+      remedy: 'install the package anew: the file comes with it',
     });
   }
   const x = new Uint8Array(rows * pixels);

@@ -26,18 +26,23 @@ export function fashionMnistFrom(name: string, images: NamedBytes, labels: Named
     throw new FormatError(
       'fashion-mnist-shape',
       `${images.where} has sizes [${x.shape.join(', ')}], ${labels.where} [${y.shape.join(', ')}]; [n, height, width] and [n] are needed`,
-      { fields: { images: x.shape, labels: y.shape } },
+      {
+        fields: { images: x.shape, labels: y.shape },
+        remedy: 'give the images and the labels of the same samples, as data.dir has them when it is fetched',
+      },
     );
   }
   if (x.data.length === 0) {
     throw new FormatError('fashion-mnist-empty', `${images.where} has sizes [${x.shape.join(', ')}]: no pixels`, {
       fields: { file: images.where, images: x.shape },
+      remedy: `fetch ${images.where} again`,
     });
   }
   const wrong = y.data.findIndex((label) => label > 9);
   if (wrong >= 0) {
     throw new FormatError('fashion-mnist-label', `${labels.where}: label ${wrong} is ${y.data[wrong]}, not 0..9`, {
-      fields: { index: wrong, value: y.data[wrong] },
+      fields: { file: labels.where, index: wrong, value: y.data[wrong] },
+      remedy: `fetch ${labels.where} again`,
     });
   }
   return datasetOf(

@@ -212,6 +212,7 @@ function commonSize(
         `${where}: "${name}" ${formatShape(type.shape)} has no ${what} on axis ${axis}`,
         {
           fields: { file: where, tensor: name, shape: type.shape, axis },
+          remedy: `save ${name} with ${what} on axis ${axis}, or say where they are: {"batchAxis": {"${name}": 0}}`,
         },
       );
     }
@@ -219,10 +220,14 @@ function commonSize(
     if (size !== first.size) {
       throw new FormatError('data-axis', `${where}: "${first.name}" has ${first.size} ${what}, "${name}" has ${size}`, {
         fields: { file: where, tensors: [first.name, name], sizes: [first.size, size] },
+        remedy: `save them with as many ${what}, or say on which axes they are with batchAxis`,
       });
     }
   }
   if (!first)
-    throw new UsageError('data-axis', `${where}: no tensor has an axis of ${what}`, { fields: { file: where } });
+    throw new UsageError('data-axis', `${where}: no tensor has an axis of ${what}`, {
+      fields: { file: where },
+      remedy: 'say which axis is the batch of one of them: batchAxis',
+    });
   return first.size;
 }

@@ -4,7 +4,14 @@ import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { UsageError } from '../../core/errors.ts';
 import { isRecord } from '../../core/kinds.ts';
-import { requireArgument, requireKinds, shown } from '../../core/options.ts';
+import {
+  checkOptions,
+  type OptionNames,
+  requireArgument,
+  requireKinds,
+  requireWords,
+  shown,
+} from '../../core/options.ts';
 import { packageRoot } from '../../core/package-root.ts';
 import { readNpy } from '../../formats/npy.ts';
 import { readBytes, readText } from '../../formats/read-file.ts';
@@ -33,8 +40,43 @@ export interface ImageTask {
 const withTask = (images: Dataset, { task = 'classes' }: ImageTask): Dataset =>
   task === 'segmentation' ? segmentationOf(images) : images;
 
+type ConfigOf<K extends DatasetConfig['kind']> = Extract<DatasetConfig, { readonly kind: K }>;
+const settings: { readonly [K in DatasetConfig['kind']]: OptionNames<ConfigOf<K>> } = {
+  digits: { kind: 'required', task: 'text' },
+  'fashion-mnist': { kind: 'required', task: 'text', dir: 'text', split: 'text' },
+  text: { kind: 'required', file: 'text', unit: 'text', context: 'count', stride: 'count', vocabulary: 'texts' },
+  csv: {
+    kind: 'required',
+    file: 'required text',
+    header: 'text',
+    delimiter: 'text',
+    targets: 'list',
+    task: 'text',
+    classNames: 'texts',
+  },
+};
+const imageTasks = ['classes', 'segmentation'];
+const words: Readonly<Record<DatasetConfig['kind'], Readonly<Record<string, readonly string[]>>>> = {
+  digits: { task: imageTasks },
+  'fashion-mnist': { task: imageTasks, split: Object.keys(fashionMnistFiles) },
+  text: { unit: ['characters', 'bytes'] },
+  csv: { header: ['auto', 'yes', 'no'], task: ['auto', 'classes', 'values'] },
+};
+
+/** Throws UsageError for settings that a data set of this kind has not, or of another kind. */
+function checkSettings(config: DatasetConfig): void {
+  const { kind } = config;
+  if (!Object.hasOwn(settings, kind)) return; // told below
+  checkOptions('openDataset', config, settings[kind] as OptionNames<DatasetConfig>);
+  const given: Readonly<Record<string, unknown>> = { ...config };
+  for (const [name, known] of Object.entries(words[kind])) {
+    requireWords('openDataset', name, known, given[name] as string | undefined);
+  }
+}
+
 export function openDataset(config: DatasetConfig): Dataset {
   requireArgument('openDataset', isRecord(config), 'settings', config, "openDataset({ kind: 'digits' })");
+  checkSettings(config);
   switch (config.kind) {
     case 'digits':
       return withTask(openDigits(), config);

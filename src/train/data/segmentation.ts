@@ -23,6 +23,7 @@ export function segmentationOf(images: Dataset): Dataset {
       `${images.name} is not a data set of classified images of one channel`,
       {
         fields: { data: images.name },
+        remedy: 'data of the kind digits or fashion-mnist',
       },
     );
   }

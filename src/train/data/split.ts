@@ -19,6 +19,7 @@ export function holdOut(dataset: Dataset, fraction: number, seed: number): Split
       remedy: '0.1',
     });
   }
+  requireKinds('holdOut', { 'dataset.size': ['index', dataset.size] });
   if (dataset.holdOut) return dataset.holdOut(fraction);
   if (dataset.size < 2) {
     throw new UsageError('split-size', `${dataset.name}: ${dataset.size} samples cannot be split`, {

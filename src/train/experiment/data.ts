@@ -27,11 +27,17 @@ const defaultContext = 64;
 /** Opens what the experiment trains on; of a data set with `eval.fraction`, both parts. */
 export function openData(experiment: Experiment, config: DataConfig): OpenedData {
   if (isTensorFiles(config)) return { kind: 'tensors', ...readTensorFiles(config) };
-  const whole = openDataset(completeData(config, experiment.model));
+  const whole = openDataset(setOf(completeData(config, experiment.model)));
   const fraction = experiment.eval?.fraction;
   if (fraction === undefined) return { kind: 'set', train: whole };
   const { train, heldOut } = holdOut(whole, fraction, experiment.seed);
   return { kind: 'set', train, heldOut };
+}
+
+/** The data set alone, without the batches that are made of it. */
+function setOf(config: DatasetConfig): DatasetConfig {
+  const { mode, batchSize, shuffle, ...set } = config as DatasetConfig & Readonly<Record<string, unknown>>;
+  return set as DatasetConfig;
 }
 
 type SetConfig = Exclude<DataConfig | EvaluationDataConfig, TensorFiles>;
@@ -138,7 +144,10 @@ export function batchSizeOf(
     const size = batchAxis === null ? undefined : tensors[name]?.type.shape[batchAxis];
     if (size !== undefined) return size;
   }
-  throw new UsageError('data-batch', `${where}: no tensor has a batch axis`, { fields: { where } });
+  throw new UsageError('data-batch', `${where}: no tensor has a batch axis`, {
+    fields: { where },
+    remedy: 'give the tensors that the model takes, by the names of its inputs',
+  });
 }
 
 /** The same batches, each compared with what the model takes at that batch size. */
@@ -251,7 +260,7 @@ export function openHeldOut(
     return { name, contents, batches: [{ size: batchSizeOf(tensors, wanted, name), tensors: () => tensors }] };
   }
   const dataset = config.data
-    ? openDataset(sharingVocabulary(completeData(config.data, experiment.model, experiment.data), opened))
+    ? openDataset(setOf(sharingVocabulary(completeData(config.data, experiment.model, experiment.data), opened)))
     : opened.kind === 'set'
       ? opened.heldOut!
       : undefined;

@@ -2,6 +2,7 @@
  * The experiment file: all keys that this version has. The command line's flags, the help texts and the checker read this
  * one description. Keys and values that later versions have are refused by name in later.ts.
  */
+import { amount, rate } from '../../core/quantities.ts';
 import {
   any,
   boolean,
@@ -244,12 +245,12 @@ const device = object({
     doc: 'what computes; null: nothing, to play models that no machine holds',
   }),
   memory: optional(bytes({ doc: 'capacity, rounded down to 64 KiB pages; default as much as needed' })),
-  speed: number({ above: 0, default: 1, doc: 'relative speed, for planning' }),
+  speed: rate({ default: 1, doc: 'relative speed, for planning' }),
 });
 
 const link = {
-  bandwidth: number({ above: 0, doc: 'bytes/s between two devices' }),
-  latency: number({ min: 0, default: 1e-5, doc: 'seconds until a value arrives' }),
+  bandwidth: rate({ doc: 'bytes/s between two devices' }),
+  latency: amount({ default: 1e-5, doc: 'seconds until a value arrives' }),
 };
 
 const partition = either([

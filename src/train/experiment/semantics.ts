@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { joinProblems, UsageError } from '../../core/errors.ts';
-import { type Problem, sentence } from '../../core/schema.ts';
+import { type Problem, remedyOf, sentence } from '../../core/schema.ts';
 import { linkProblems } from '../../cost/links.ts';
 import { hiddenSizes } from '../../nn/models/lstm.ts';
 import { momentumKinds } from '../../optim/optimizer.ts';
@@ -22,7 +22,7 @@ export function checkSemantics(
       problems
         .map((p) => p.remedy)
         .filter(Boolean)
-        .join(' ') || undefined,
+        .join(' ') || remedyOf(problems),
   });
 }
 

@@ -1,0 +1,82 @@
+// Plans' files with one thing wrong in them: told with the file and the key, before anything is made of them.
+import { describe, expect, it } from 'vitest';
+import { FormatError } from '../../src/core/errors.ts';
+import { makeOptimizer } from '../../src/optim/optimizer.ts';
+import { makePlan } from '../../src/plan/plan.ts';
+import { type PlanFile, planFileOf, readPlanFile } from '../../src/plan/plan-file.ts';
+import { threeLayers } from '../support/models.ts';
+
+const device = { backend: 'wasm', memory: null, speed: 1 } as const;
+const plan = makePlan({
+  model: threeLayers,
+  programs: { train: { batch: 4, mode: 'train' }, last: { batch: 2, mode: 'train' } },
+  microbatches: 2,
+  devices: [device, device],
+  schedule: 'auto',
+  partition: { balance: 'time' },
+  recompute: 'stage',
+  optimizer: makeOptimizer({ kind: 'sgd', lr: 0.1 }),
+});
+const good = JSON.parse(JSON.stringify(planFileOf(plan, null))) as PlanFile;
+
+/** The file with the value of a dotted key replaced. */
+function changed(key: string, value: unknown): string {
+  const copy = structuredClone(good) as unknown as Record<string, unknown>;
+  const names = key.split('.');
+  const last = names.pop()!;
+  const place = names.reduce((at, name) => at[name] as Record<string, unknown>, copy);
+  place[last] = value;
+  return JSON.stringify(copy);
+}
+
+it('reads what was written', () => {
+  expect(readPlanFile(JSON.stringify(good), 'plan.json')).toEqual(good);
+});
+
+describe('a plan file is refused', () => {
+  const [node] = Object.keys(good.partition.assignment);
+  const cases: readonly (readonly [message: string, key: string, value: unknown])[] = [
+    ['a plan of no version; this version of Partita reads 1', 'version', undefined],
+    ['a plan of version {}; this version of Partita reads 1', 'version', {}],
+    ['experiment: expected null, or an object of names', 'experiment', 'x'],
+    [`partition.assignment.${node}: expected an integer from 0 to 1, got 2`, `partition.assignment.${node}`, 2],
+    ['placement: expected 2 entries, one a stage of the partition, got 1', 'placement', [0]],
+    ['placement.1: expected an integer from 0 to 1, got 7', 'placement.1', 7],
+    ['schedule.rows: expected 2 entries, one a device, got 1', 'schedule.rows', [['0F0']]],
+    ['schedule.rows.0.1: expected a task such as 2F0, 2B0, 2W0 or 2BW0, got "0X0"', 'schedule.rows.0.1', '0X0'],
+    ['schedule.overlaps.0.0: expected an integer from 0 to', 'schedule.overlaps', [[99], []]],
+    ['schedule.seconds: expected 2 entries, one a stage, got 1', 'schedule.seconds', [[1, 1, 1]]],
+    ['schedule.seconds.1: expected 3 entries, those of F, B and W, got 2', 'schedule.seconds.1', [1, 1]],
+    ['schedule.seconds.0.0: expected a number from 0 to 1e+30, got 1e+308', 'schedule.seconds.0.0', 1e308],
+    [
+      'schedule.others.none: expected one of train, last, got none',
+      'schedule.others.none',
+      { microbatches: 1, rows: [[], []] },
+    ],
+    ['recompute.9: expected a stage from 0 to 1, got 9', 'recompute.9', { kept: [] }],
+    ['recompute.01: expected a stage from 0 to 1, got 01', 'recompute.01', { kept: [] }],
+    [
+      'recompute.0: expected blocks and retained together, got blocks alone',
+      'recompute.0',
+      { kept: [], blocks: { a: 0 } },
+    ],
+    [
+      'recompute.0.blocks.a: expected an integer from 0 to 0, got 1',
+      'recompute.0',
+      { kept: [], blocks: { a: 1 }, retained: [[]] },
+    ],
+    ['programs: expected at least one name, got none', 'programs', []],
+  ];
+  it.each(cases)('%s', (message, key, value) => {
+    let error: unknown;
+    try {
+      readPlanFile(changed(key, value), 'plan.json');
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(FormatError);
+    expect((error as FormatError).message).toContain(message);
+    expect((error as FormatError).message).toMatch(/^plan\.json: /);
+    expect((error as FormatError).remedy).toContain('partita plan');
+  });
+});
