@@ -31,9 +31,11 @@ import type {
 } from './model.ts';
 import { isTensor, type Known, type OperatorContext, ownDomain, type Value } from './operator.ts';
 import { operatorRule } from './operators/index.ts';
+import { ownSignature, signatureOf } from './operators/signatures.ts';
 import { orderNodes, reads } from './order.ts';
 import { nodeError, Problems, Unsupported } from './problems.ts';
 import { type Bound, Scope } from './scope.ts';
+import { checkSignature } from './signature.ts';
 import { runningStatistics } from './statistics.ts';
 import { checkDeclared, valueDType } from './value-types.ts';
 
@@ -247,7 +249,9 @@ export class Importer {
       // The user's line is in this package, and ops speak of shapes only: the node is the place.
       if (error instanceof GraphError && !error.code.startsWith('onnx-')) {
         const { reason } = error.fields;
-        throw nodeError(node, typeof reason === 'string' ? reason : error.message.split('\n  at ')[0]!, error);
+        throw nodeError(node, typeof reason === 'string' ? reason : error.message.split('\n  at ')[0]!, {
+          cause: error,
+        });
       }
       throw error;
     }
@@ -301,6 +305,7 @@ export class Importer {
     if (node.domain === '' && opset < firstBroadcasting && attributes.has('broadcast') && attributes.has('axis')) {
       throw new Unsupported(`broadcasting along an axis, of version ${opset} of the operators`);
     }
+    checkSignature(node, node.domain === ownDomain ? ownSignature : signatureOf(node.opType)!, attributes, opset);
     const source: ContextSource = {
       graph: this.#graph,
       opset,

@@ -24,11 +24,6 @@ function batchNormalization(context: OperatorContext) {
   if (context.opset < 9 && context.int('spatial', 1) !== 1) {
     context.unsupported('spatial = 0: statistics of every activation by itself');
   }
-  if (context.opset < 14 && context.int('training_mode', 0) !== 0) {
-    context.invalid(
-      'training_mode came with version 14 of the operators; before it, more outputs than one mean training',
-    );
-  }
   const eps = context.floatAttr('epsilon', 1e-5);
   const momentum = context.floatAttr('momentum', 0.9);
   const given = context.float(0);

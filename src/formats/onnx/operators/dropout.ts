@@ -2,7 +2,6 @@ import type { Graph, Tensor } from '../../../graph/graph.ts';
 import { dropoutWithMask } from '../../../ops/dropout.ts';
 import { broadcastTo } from '../../../ops/shape.ts';
 import type { OperatorContext, OperatorTable } from '../operator.ts';
-import { refuseMoved } from './versions.ts';
 
 /** Samples that the graph is built for; undefined where no input is batched. */
 function batchOf(graph: Graph): number | undefined {
@@ -32,12 +31,6 @@ function ratioOf(context: OperatorContext): number {
  * follow the session's seed, the step, the sample and this node (and the node's `seed`, where it has one).
  */
 function dropout(context: OperatorContext) {
-  refuseMoved(context, 12, { ratio: 1 });
-  if (context.opset < 12 && context.optional(2) !== undefined) {
-    context.invalid(
-      `in version ${context.opset} of the operators there is no input 2, training_mode, which came with 12`,
-    );
-  }
   const x = context.float(0);
   const training = context.opset >= 12 && (context.optionalKnown(2, 'training_mode')?.data[0] ?? 0) !== 0;
   // Where nothing is dropped, nobody needs to know the ratio.

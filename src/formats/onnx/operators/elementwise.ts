@@ -60,7 +60,6 @@ import { graphDType } from '../known.ts';
 import type { OnnxDType } from '../model.ts';
 import { isTensor, type OperatorContext, type OperatorRule, type OperatorTable } from '../operator.ts';
 import { onnxDTypeOf } from '../tensor-bytes.ts';
-import { refuseMoved } from './versions.ts';
 
 const unary =
   (f: (x: Tensor) => Tensor): OperatorRule =>
@@ -125,7 +124,6 @@ function bound(context: OperatorContext, name: 'min' | 'max', input: number): nu
 
 /** Bounds that are computed, or trained, get the gradient where they replace x (torch.clamp); x gets it at the bounds too. */
 const clipTo: OperatorRule = (context) => {
-  refuseMoved(context, 11, { min: 1, max: 2 });
   const x = context.tensor(0);
   const [low, high] = [bound(context, 'min', 1), bound(context, 'max', 2)];
   if (low instanceof Tensor || high instanceof Tensor) {
