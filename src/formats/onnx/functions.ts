@@ -1,5 +1,5 @@
 /** Functions of an ONNX file: their nodes take the place of the node that calls them. */
-import { FormatError } from '../../core/errors.ts';
+import { FormatError, nearest } from '../../core/errors.ts';
 import type { OnnxAttribute, OnnxFunction, OnnxModel, OnnxNode } from './model.ts';
 import { nodeError } from './problems.ts';
 import { type Bound, Scope } from './scope.ts';
@@ -51,6 +51,14 @@ export function callFunction(
       node,
       `function ${key} has ${called.inputs.length} inputs and ${called.outputs.length} outputs, the node ${inputs.length} and ${node.outputs.length}`,
     );
+  }
+  const declared = [...called.attributes, ...called.defaults.keys()];
+  for (const name of attributes.keys()) {
+    if (declared.includes(name)) continue;
+    throw nodeError(node, `function ${key} has no attribute ${name}: it would be ignored`, {
+      fields: { attribute: name, attributes: declared },
+      remedy: nearest(name, declared) ?? 'leave it out',
+    });
   }
   for (const name of called.attributes) {
     if (!attributes.has(name)) throw nodeError(node, `function ${key} takes an attribute ${name}, which is missing`);

@@ -13,8 +13,15 @@ export function describeNode(node: OnnxNode): string {
 const placeOf = (node: OnnxNode) => ({ node: node.name || node.outputs[0] || '', op: node.opType });
 
 /** The file is wrong at a node. */
-export const nodeError = (node: OnnxNode, what: string, cause?: unknown): FormatError =>
-  new FormatError('onnx-node', `${describeNode(node)}: ${what}`, { fields: placeOf(node), cause });
+export const nodeError = (
+  node: OnnxNode,
+  what: string,
+  {
+    fields,
+    ...more
+  }: { readonly fields?: Record<string, unknown>; readonly remedy?: string; readonly cause?: unknown } = {},
+): FormatError =>
+  new FormatError('onnx-node', `${describeNode(node)}: ${what}`, { fields: { ...placeOf(node), ...fields }, ...more });
 
 /** Leaves a rule whose node is not supported; the import goes on to find the rest. */
 export class Unsupported extends Error {}

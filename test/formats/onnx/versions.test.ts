@@ -33,7 +33,7 @@ const misplaced: readonly (readonly [what: string, model: NodeModel, says: RegEx
   [
     'the mode of Dropout before there was one',
     { opType: 'Dropout', opset: 10, inputs: [x, null, { dtype: 'BOOL', dims: [], data: [1], constant: true }] },
-    /in version 10 of the operators there is no input 2, training_mode, which came with 12/,
+    /training_mode \(input 2\) came with version 12/,
   ],
   [
     'the value of Pad as an attribute',

@@ -8,7 +8,6 @@ import type { CoordinateTransformation, Interpolation, NearestMode } from '../..
 import { depthToSpace, spaceToDepth } from '../../../ops/space-depth.ts';
 import type { OperatorContext, OperatorRule, OperatorTable } from '../operator.ts';
 import { named } from './named.ts';
-import { refuseMoved } from './versions.ts';
 
 /** Axes that a list names, non-negative; all of them where there is none. */
 function axesOf(context: OperatorContext, x: Tensor, list: readonly number[] | undefined): number[] {
@@ -29,16 +28,13 @@ const padModes: Readonly<Record<string, PadMode>> = {
 
 /** Amounts and value are attributes before version 11 and inputs since; axes came with version 18. */
 const pad: OperatorRule = (context) => {
-  refuseMoved(context, 11, { pads: 1, value: 2 });
-  if (context.opset < 18 && context.optional(3))
-    context.invalid('axes (input 3) came with version 18 of the operators');
   const x = context.tensor(0);
   const old = context.opset < 11;
   const amounts = old ? context.ints('pads') : context.integers(1, 'pads');
-  const axes = axesOf(context, x, context.opset >= 18 ? context.optionalIntegers(3, 'axes') : undefined);
+  const axes = axesOf(context, x, context.optionalIntegers(3, 'axes'));
   const count = axes.length;
   if (amounts.length !== 2 * count) context.invalid(`pads must hold ${2 * count} integers, got ${amounts.length}`);
-  const value = old ? context.floatAttr('value', 0) : (context.optionalKnown(2, 'the padding value')?.data[0] ?? 0);
+  const value = old ? context.floatAttr('value', 0) : (context.optionalScalar(2, 'the padding value') ?? 0);
   return [
     padTensor(x, Object.fromEntries(axes.map((axis, i) => [axis, [amounts[i]!, amounts[count + i]!] as const])), {
       mode: named(context, 'mode', 'constant', padModes),

@@ -1,0 +1,322 @@
+/**
+ * Inputs, outputs and attributes of every operator that is read, by version of the operators. Whoever reads another attribute
+ * in a rule, here or in `host/`, says so here: what is not listed is refused before a rule sees the node.
+ */
+import type { AttributeKind, AttributeRule, Signature } from '../signature.ts';
+import { places } from '../signature.ts';
+
+type Attributes = Readonly<Record<string, AttributeRule>>;
+
+const [float, int, string, ints, floats, strings, tensor, graph] = (
+  ['float', 'int', 'string', 'ints', 'floats', 'strings', 'tensor', 'graph'] as const
+).map((kind: AttributeKind): AttributeRule => ({ kind })) as [
+  AttributeRule,
+  AttributeRule,
+  AttributeRule,
+  AttributeRule,
+  AttributeRule,
+  AttributeRule,
+  AttributeRule,
+  AttributeRule,
+];
+
+/** There from a version on; `plain`: the value that says what older versions do. */
+const since = (version: number, rule: AttributeRule, plain?: number | string): AttributeRule => ({
+  ...rule,
+  since: version,
+  ...(plain === undefined ? {} : { plain }),
+});
+
+/** There up to a version; behind it `input` takes its place. */
+const until = (version: number, rule: AttributeRule, input?: number): AttributeRule => ({
+  ...rule,
+  until: version,
+  ...(input === undefined ? {} : { input }),
+});
+
+const unread = (rule: AttributeRule, noEffect: string): AttributeRule => ({ ...rule, noEffect });
+
+const signature = (
+  first: number,
+  inputs: string,
+  outputs: string,
+  attributes: Attributes = {},
+  gone: { readonly until?: number; readonly successor?: string } = {},
+): Signature => ({ since: first, inputs: places(inputs), outputs: places(outputs), attributes, ...gone });
+
+const each = (names: string, made: Signature): Record<string, Signature> =>
+  Object.fromEntries(names.split(' ').map((name) => [name, made]));
+
+/** Before version 7: B broadcasts to A, from its last axis or, with `axis`, from another one, which is refused. */
+const broadcasting: Attributes = {
+  axis: until(6, int),
+  broadcast: unread(until(6, int), 'what B fits without it, it fits with it'),
+};
+
+const elementwise: Readonly<Record<string, Signature>> = {
+  ...each('Abs Ceil Exp Floor Log Neg Not Reciprocal Sqrt', signature(1, 'X', 'Y')),
+  ...each('Acos Asin Atan Cos Sin Tan', signature(7, 'X', 'Y')),
+  ...each('Acosh Asinh Atanh Cosh Erf Sign Sinh', signature(9, 'X', 'Y')),
+  ...each('Add And Div Equal Greater Less Mul Or Pow Sub Xor', signature(1, 'A B', 'C', broadcasting)),
+  ...each('GreaterOrEqual LessOrEqual', signature(12, 'A B', 'C')),
+  ...each('Max Mean Min Sum', signature(1, 'data…', 'Y')),
+  Cast: signature(1, 'X', 'Y', {
+    to: int,
+    saturate: unread(since(19, int, 1), 'of casts to 8-bit floats, which are refused'),
+  }),
+  CastLike: signature(15, 'X target_type', 'Y', {
+    saturate: unread(since(19, int, 1), 'of casts to 8-bit floats, which are refused'),
+  }),
+  Clip: signature(1, 'X min@11 max@11', 'Y', { min: until(10, float, 1), max: until(10, float, 2) }),
+  IsInf: signature(10, 'X', 'Y', { detect_negative: int, detect_positive: int }),
+  IsNaN: signature(9, 'X', 'Y'),
+  Mod: signature(10, 'A B', 'C', { fmod: int }),
+  Round: signature(11, 'X', 'Y'),
+  Where: signature(9, 'condition X Y', 'Z'),
+};
+
+const activations: Readonly<Record<string, Signature>> = {
+  ...each('Relu Sigmoid Softplus Softsign Tanh', signature(1, 'X', 'Y')),
+  ...each('Elu LeakyRelu', signature(1, 'X', 'Y', { alpha: float })),
+  Celu: signature(12, 'X', 'Y', { alpha: float }),
+  Gelu: signature(20, 'X', 'Y', { approximate: string }),
+  HardSigmoid: signature(1, 'X', 'Y', { alpha: float, beta: float }),
+  HardSwish: signature(14, 'X', 'Y'),
+  Mish: signature(18, 'X', 'Y'),
+  PRelu: signature(1, 'X slope', 'Y'),
+  Selu: signature(1, 'X', 'Y', { alpha: float, gamma: float }),
+  Shrink: signature(9, 'X', 'Y', { bias: float, lambd: float }),
+  ThresholdedRelu: signature(10, 'X', 'Y', { alpha: float }),
+  ...each('Hardmax LogSoftmax Softmax', signature(1, 'X', 'Y', { axis: int })),
+};
+
+const sliding: Attributes = { auto_pad: string, kernel_shape: ints, pads: ints, strides: ints };
+
+const windows: Readonly<Record<string, Signature>> = {
+  AveragePool: signature(1, 'X', 'Y', {
+    ...sliding,
+    ceil_mode: since(10, int, 0),
+    count_include_pad: since(7, int, 0),
+    dilations: since(19, ints),
+  }),
+  Conv: signature(1, 'X W B', 'Y', { ...sliding, dilations: ints, group: int }),
+  ConvTranspose: signature(1, 'X W B', 'Y', {
+    ...sliding,
+    dilations: ints,
+    group: int,
+    output_padding: ints,
+    output_shape: ints,
+  }),
+  ...each('GlobalAveragePool GlobalMaxPool', signature(1, 'X', 'Y')),
+  GlobalLpPool: signature(1, 'X', 'Y', { p: int }),
+  LpPool: signature(1, 'X', 'Y', { ...sliding, ceil_mode: since(18, int, 0), dilations: since(18, ints), p: int }),
+  MaxPool: signature(1, 'X', 'Y Indices@8', {
+    ...sliding,
+    ceil_mode: since(10, int, 0),
+    dilations: since(10, ints),
+    storage_order: since(8, int, 0),
+  }),
+};
+
+const norms: Readonly<Record<string, Signature>> = {
+  BatchNormalization: signature(1, 'X scale B mean var', 'Y mean var saved_mean@-13 saved_var@-13', {
+    epsilon: float,
+    is_test: until(6, int),
+    momentum: float,
+    spatial: until(8, int),
+    training_mode: since(14, int, 0),
+  }),
+  GroupNormalization: signature(18, 'X scale bias', 'Y', {
+    epsilon: float,
+    num_groups: int,
+    stash_type: since(21, int, 1),
+  }),
+  InstanceNormalization: signature(1, 'X scale B', 'Y', { epsilon: float }),
+  // An operator of onnxruntime before it was one of ONNX: optimised files of any version have it.
+  LayerNormalization: signature(1, 'X Scale B', 'Y Mean InvStdDev', { axis: int, epsilon: float, stash_type: int }),
+  LRN: signature(1, 'X', 'Y', { alpha: float, beta: float, bias: float, size: int }),
+  LpNormalization: signature(1, 'X', 'Y', { axis: int, p: int }),
+  MeanVarianceNormalization: signature(9, 'X', 'Y', { axes: ints }),
+};
+
+/** Reductions whose axes became an input with this version. */
+const reduction = (moved: number): Signature =>
+  signature(1, `data axes@${moved}`, 'reduced', {
+    axes: until(moved - 1, ints, 1),
+    keepdims: int,
+    noop_with_empty_axes: since(moved, int, 0),
+  });
+
+const reductions: Readonly<Record<string, Signature>> = {
+  ...each(
+    'ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare',
+    reduction(18),
+  ),
+  ReduceSum: reduction(13),
+  ...each(
+    'ArgMax ArgMin',
+    signature(1, 'data', 'reduced', { axis: int, keepdims: int, select_last_index: since(12, int, 0) }),
+  ),
+  CumSum: signature(11, 'x axis', 'y', { exclusive: int, reverse: int }),
+  TopK: signature(1, 'X K@10', 'Values Indices', {
+    axis: int,
+    k: until(9, int, 1),
+    largest: since(11, int, 1),
+    sorted: unread(since(11, int, 1), 'the result is always in order'),
+  }),
+};
+
+const indexing: Readonly<Record<string, Signature>> = {
+  Compress: signature(9, 'input condition', 'output', { axis: int }),
+  Gather: signature(1, 'data indices', 'output', { axis: int }),
+  GatherElements: signature(11, 'data indices', 'output', { axis: int }),
+  GatherND: signature(11, 'data indices', 'output', { batch_dims: since(12, int, 0) }),
+  NonZero: signature(9, 'X', 'Y'),
+  OneHot: signature(9, 'indices depth values', 'output', { axis: int }),
+  ReverseSequence: signature(10, 'input sequence_lens', 'Y', { batch_axis: int, time_axis: int }),
+  Scatter: signature(9, 'data indices updates', 'output', { axis: int }, { until: 10, successor: 'ScatterElements' }),
+  ScatterElements: signature(11, 'data indices updates', 'output', { axis: int, reduction: since(16, string, 'none') }),
+  ScatterND: signature(11, 'data indices updates', 'output', { reduction: since(16, string, 'none') }),
+};
+
+const shapes: Readonly<Record<string, Signature>> = {
+  Concat: signature(1, 'inputs…', 'concat_result', { axis: int }),
+  ConstantOfShape: signature(9, 'input', 'output', { value: tensor }),
+  Constant: signature(1, '', 'output', {
+    value: tensor,
+    sparse_value: since(11, tensor),
+    value_float: since(12, float),
+    value_floats: since(12, floats),
+    value_int: since(12, int),
+    value_ints: since(12, ints),
+    value_string: since(12, string),
+    value_strings: since(12, strings),
+  }),
+  DepthToSpace: signature(1, 'input', 'output', { blocksize: int, mode: since(11, string, 'DCR') }),
+  Expand: signature(8, 'input shape', 'output'),
+  EyeLike: signature(9, 'input', 'output', { dtype: int, k: int }),
+  Flatten: signature(1, 'input', 'output', { axis: int }),
+  Identity: signature(1, 'input', 'output'),
+  Pad: signature(2, 'data pads@11 constant_value@11 axes@18', 'output', {
+    mode: string,
+    pads: until(10, ints, 1),
+    value: until(10, float, 2),
+  }),
+  Range: signature(11, 'start limit delta', 'output'),
+  Reshape: signature(1, 'data shape@5', 'reshaped', { allowzero: since(14, int, 0), shape: until(4, ints, 1) }),
+  Resize: signature(10, 'X roi scales@11 sizes@11', 'Y', {
+    antialias: since(18, int, 0),
+    axes: since(18, ints),
+    coordinate_transformation_mode: since(11, string),
+    cubic_coeff_a: since(11, float),
+    exclude_outside: since(11, int),
+    extrapolation_value: since(11, float),
+    keep_aspect_ratio_policy: since(18, string, 'stretch'),
+    mode: string,
+    nearest_mode: since(11, string),
+  }),
+  Shape: signature(1, 'data', 'shape', { end: since(15, int), start: since(15, int, 0) }),
+  Size: signature(1, 'data', 'size'),
+  Slice: signature(1, 'data starts@10 ends@10 axes@10 steps@10', 'output', {
+    axes: until(9, ints, 3),
+    ends: until(9, ints, 2),
+    starts: until(9, ints, 1),
+  }),
+  SpaceToDepth: signature(1, 'input', 'output', { blocksize: int }),
+  Split: signature(2, 'input split@13', 'outputs…', {
+    axis: int,
+    num_outputs: since(18, int),
+    split: until(12, ints, 1),
+  }),
+  Squeeze: signature(1, 'data axes@13', 'squeezed', { axes: until(12, ints, 1) }),
+  Tile: signature(6, 'input repeats', 'output'),
+  Transpose: signature(1, 'data', 'transposed', { perm: ints }),
+  Trilu: signature(14, 'input k', 'output', { upper: int }),
+  Unsqueeze: signature(1, 'data axes@13', 'expanded', { axes: until(12, ints, 1) }),
+  Upsample: signature(
+    7,
+    'X scales@9',
+    'Y',
+    { mode: string, scales: until(8, floats, 1) },
+    { until: 9, successor: 'Resize' },
+  ),
+};
+
+const recurrent: Attributes = {
+  activation_alpha: floats,
+  activation_beta: floats,
+  activations: strings,
+  clip: float,
+  direction: string,
+  hidden_size: int,
+  layout: since(14, int, 0),
+  output_sequence: unread(until(6, int), 'the node’s outputs say which are wanted'),
+};
+
+const layers: Readonly<Record<string, Signature>> = {
+  Dropout: signature(1, 'data ratio@12 training_mode@12', 'output mask', {
+    is_test: until(6, int),
+    ratio: until(11, float, 1),
+    seed: since(12, int),
+  }),
+  Einsum: signature(12, 'Inputs…', 'Output', { equation: string }),
+  Gemm: signature(1, 'A B C', 'Y', {
+    alpha: float,
+    beta: float,
+    broadcast: unread(until(6, int), 'what C fits without it, it fits with it'),
+    transA: int,
+    transB: int,
+  }),
+  GridSample: signature(16, 'X grid', 'Y', { align_corners: int, mode: string, padding_mode: string }),
+  GRU: signature(1, 'X W R B sequence_lens initial_h', 'Y Y_h', {
+    ...recurrent,
+    linear_before_reset: since(3, int, 0),
+  }),
+  LSTM: signature(1, 'X W R B sequence_lens initial_h initial_c P', 'Y Y_h Y_c', { ...recurrent, input_forget: int }),
+  MatMul: signature(1, 'A B', 'Y'),
+  NegativeLogLikelihoodLoss: signature(12, 'input target weight', 'loss', { ignore_index: int, reduction: string }),
+  RNN: signature(1, 'X W R B sequence_lens initial_h', 'Y Y_h', recurrent),
+  SoftmaxCrossEntropyLoss: signature(12, 'scores labels weights', 'output log_prob', {
+    ignore_index: int,
+    reduction: string,
+  }),
+};
+
+const control: Readonly<Record<string, Signature>> = {
+  If: signature(1, 'cond', 'outputs…', { else_branch: graph, then_branch: graph }),
+  Loop: signature(1, 'M cond v_initial…', 'outputs…', { body: graph }),
+};
+
+/** Of the domain `ai.onnx.preview.training`. */
+const training: Readonly<Record<string, Signature>> = {
+  Adagrad: signature(1, 'R T inputs…', 'outputs…', { decay_factor: float, epsilon: float, norm_coefficient: float }),
+  Adam: signature(1, 'R T inputs…', 'outputs…', {
+    alpha: float,
+    beta: float,
+    epsilon: float,
+    norm_coefficient: float,
+    norm_coefficient_post: float,
+  }),
+  Gradient: signature(1, 'Inputs…', 'Outputs…', { xs: strings, y: string, zs: strings }),
+  Momentum: signature(1, 'R T inputs…', 'outputs…', {
+    alpha: float,
+    beta: float,
+    mode: string,
+    norm_coefficient: float,
+  }),
+};
+
+const all: ReadonlyMap<string, Signature> = new Map(
+  [activations, control, elementwise, indexing, layers, norms, reductions, shapes, training, windows].flatMap((table) =>
+    Object.entries(table),
+  ),
+);
+
+/** Of an operator of ONNX's own domain or of `ai.onnx.preview.training`: no name is in both. */
+export const signatureOf = (opType: string): Signature | undefined => all.get(opType);
+
+/** Of functions that stand for ops: they have no attributes. */
+export const ownSignature: Signature = signature(1, 'X', 'Y');
+
+/** All operators that have one. */
+export const signatures = (): ReadonlyMap<string, Signature> => all;
