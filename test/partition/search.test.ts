@@ -201,6 +201,21 @@ describe('searches', () => {
     expect(a.deviceOf).toEqual(b.deviceOf);
   });
 
+  it('random numbers are evenly spread, and those of each seed its own', () => {
+    const drawn = [0, 1, 2 ** 33, 12345].map((seed) => {
+      const random = fastRandom(seed);
+      return Array.from({ length: 16_000 }, () => random());
+    });
+    for (const numbers of drawn) {
+      const counts = new Array<number>(16).fill(0);
+      for (const x of numbers) counts[Math.floor(16 * x)]!++;
+      // A thousand each, give or take six deviations.
+      for (const count of counts) expect(Math.abs(count - 1000)).toBeLessThan(190);
+      expect(new Set(numbers).size).toBeGreaterThan(15_900);
+    }
+    expect(new Set(drawn.flatMap((numbers) => numbers.slice(0, 100))).size).toBe(400);
+  });
+
   it('annealing tells the objective of what it holds', () => {
     fc.assert(
       fc.property(smallProblems({ parts: 8, devices: 3 }), fc.nat(), (problem, seed) => {
