@@ -1,4 +1,4 @@
-import { requireKinds } from '../core/options.ts';
+import { requireArgument, requireKinds } from '../core/options.ts';
 import type { ActionKind } from './actions.ts';
 import { lastDevice, timelineOf } from './critical-path.ts';
 import { requireSimulation } from './require.ts';
@@ -107,6 +107,8 @@ export function whyIdle(simulation: Simulation, device: number, seconds: number)
   requireSimulation('whyIdle', simulation);
   requireKinds('whyIdle', { device: ['index', device], seconds: ['number', seconds] });
   const timeline = timelineOf(simulation);
+  const isOne = device < timeline.devices;
+  requireArgument('whyIdle', isOne, `a device of ${timeline.devices}`, device, 'whyIdle(simulation, 0, seconds)');
   if (!(seconds >= 0 && seconds < simulation.stepSeconds)) return null;
   const host = hostOf(simulation, timeline);
   const chain: Wait[] = [];

@@ -116,6 +116,13 @@ describe('layer profiles', () => {
     expect(() => readLayerProfile(text, 'p.txt')).toThrow(message);
   });
 
+  it('says ten things that are wrong, and how many more there are', () => {
+    const broken = (count: number) =>
+      [line('a', figures(1, 1, 1, 1)), ...Array.from({ length: count }, (_, i) => `node${i} -- Linear`)].join('\n');
+    expect(() => readLayerProfile(broken(12), 'p.txt')).toThrow(/line 11: (?!.*line 12:).*\b2 more/s);
+    expect(() => readLayerProfile(broken(10), 'p.txt')).toThrow(/line 11: (?!.* more)/s);
+  });
+
   it('has no times of a CPU', () => {
     expect(() => readLayerProfile(small, 'p.txt', { cpus: 1 })).toThrow(/no times of a CPU/);
   });

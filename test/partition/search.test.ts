@@ -10,10 +10,13 @@ import { PlanError } from '../../src/core/errors.ts';
 import { Annealing } from '../../src/partition/annealing.ts';
 import { fastRandom, flatten } from '../../src/partition/flat.ts';
 import { solvePlacement } from '../../src/partition/methods.ts';
+import { placementMilp } from '../../src/partition/milp-model.ts';
+import type { MilpModel } from '../../src/partition/milp-rows.ts';
+import { solveMilp } from '../../src/partition/milp-solver.ts';
 import { evaluatePlacement } from '../../src/partition/placement-load.ts';
 import type { PlacementDevice, PlacementProblem } from '../../src/partition/problem.ts';
 import { readOperatorGraph } from '../../src/partition/read-operator-graph.ts';
-import { bruteForce, plainObjective, smallProblems } from '../support/placement-problem.ts';
+import { bruteForce, placements, plainObjective, smallProblems } from '../support/placement-problem.ts';
 
 const accelerator: PlacementDevice = { kind: 'accelerator', speed: 1, capacity: Infinity, linkSpeed: 1 };
 
@@ -42,6 +45,15 @@ const checked = async (problem: PlacementProblem, method: string, contiguous: bo
   expect(found.objective).toBe(objective);
   return found;
 };
+
+/** Rows that these values do not keep to. */
+function brokenRows({ starts, indices, coefficients, rowLower, rowUpper }: MilpModel, values: Float64Array): number[] {
+  return Array.from(rowLower, (_, row) => row).filter((row) => {
+    let sum = 0;
+    for (let i = starts[row]!; i < starts[row + 1]!; i++) sum += coefficients[i]! * values[indices[i]!]!;
+    return !(sum >= rowLower[row]! - 1e-9 && sum <= rowUpper[row]! + 1e-9);
+  });
+}
 
 describe('searches', () => {
   it.each(['orders', 'moves', 'auto'])(
@@ -84,6 +96,43 @@ describe('searches', () => {
         expect(found.lowerBound).toBeCloseTo(best, 4);
       }),
       { numRuns: 10, seed: 3 },
+    );
+  }, 120_000);
+
+  it('milp: its model alone has the optimum, from no start, and room for every placement that is as good', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        smallProblems({ parts: 5, devices: 3 }),
+        fc.boolean(),
+        fc.boolean(),
+        async (drawn, contiguous, isAlike) => {
+          fc.pre(drawn.devices.length > 1); // On a single device there is nothing to choose, and nothing to bound.
+          // Equal devices are numbered, and their order is no matter.
+          const devices = isAlike ? drawn.devices.map(() => drawn.devices[0]!) : drawn.devices;
+          const { anyOrder } = flatten({ ...drawn, devices });
+          const problem: PlacementProblem = { ...drawn, devices, deviceOrder: anyOrder ? 'any' : 'given' };
+          const best = bruteForce(problem, contiguous);
+          const upper = best < Infinity ? 1.5 * best + 1 : 100;
+          const { model, encode, decode } = placementMilp(flatten(problem), { contiguous, lower: 0, upper });
+          const answer = await solveMilp(model, { deadline: performance.now() + 20_000, seed: 0 });
+          if (answer === 'missing') throw new Error('this test needs the package highs');
+          if (best === Infinity) {
+            expect(answer).toEqual({ bound: Infinity, values: undefined });
+            return;
+          }
+          expect(answer.bound * upper).toBeCloseTo(best, 4);
+          expect(plainObjective(problem, decode(answer.values!), contiguous)).toBeCloseTo(best, 4);
+          for (const deviceOf of placements(problem)) {
+            if (plainObjective(problem, deviceOf, contiguous) > upper) continue;
+            const values = encode(deviceOf);
+            expect(brokenRows(model, values)).toEqual([]);
+            expect(plainObjective(problem, decode(values), contiguous)).toBe(
+              plainObjective(problem, deviceOf, contiguous),
+            );
+          }
+        },
+      ),
+      { numRuns: 25, seed: 3 },
     );
   }, 120_000);
 
@@ -150,6 +199,21 @@ describe('searches', () => {
     const solve = () => solvePlacement(problem, { method: 'orders', seed: 3 });
     const [a, b] = [await solve(), await solve()];
     expect(a.deviceOf).toEqual(b.deviceOf);
+  });
+
+  it('random numbers are evenly spread, and those of each seed its own', () => {
+    const drawn = [0, 1, 2 ** 33, 12345].map((seed) => {
+      const random = fastRandom(seed);
+      return Array.from({ length: 16_000 }, () => random());
+    });
+    for (const numbers of drawn) {
+      const counts = new Array<number>(16).fill(0);
+      for (const x of numbers) counts[Math.floor(16 * x)]!++;
+      // A thousand each, give or take six deviations.
+      for (const count of counts) expect(Math.abs(count - 1000)).toBeLessThan(190);
+      expect(new Set(numbers).size).toBeGreaterThan(15_900);
+    }
+    expect(new Set(drawn.flatMap((numbers) => numbers.slice(0, 100))).size).toBe(400);
   });
 
   it('annealing tells the objective of what it holds', () => {

@@ -397,6 +397,9 @@ describe('what is known', () => {
     const { searched, gap } = autoSchedule({ stages: 16, microbatches: 11_000 }, { ...equal, effort: 600_000 });
     expect(searched).toMatchObject({ named: ['zb-h1'], isLarge: true, orders: 1 });
     expect(gap).toBe(0);
+    // Only the schedules of this very placement.
+    const thereAndBack = { stages: 16, microbatches: 11_000, placement: placementOver('v', 16, 8), devices: 8 };
+    expect(autoSchedule(thereAndBack, { ...equal, effort: 600_000 }).searched.named).toEqual(['zb-v']);
     expect(autoSchedule({ stages: 4, microbatches: 4 }, equal).searched).toMatchObject({
       named: [...scheduleNames],
       isLarge: false,

@@ -140,6 +140,14 @@ describe('reading', () => {
     expect(error.message).toContain('row 1, column 2: "0X1", expected a task such as 2F0');
     expect(error.fields).toMatchObject({ row: 1, column: 2, cell: '0X1' });
   });
+  it('names the file, where it is from one', () => {
+    const refused = expect.objectContaining({
+      message: expect.stringMatching(/^s\.csv is not a schedule: /),
+      fields: expect.objectContaining({ file: 's.csv', row: 1, column: 1 }),
+    });
+    expect(() => readScheduleCsv('x', { name: 's.csv' })).toThrow(refused);
+    expect(failure('x').fields).not.toHaveProperty('file');
+  });
   it('lists twenty problems and counts the rest', () => {
     const error = failure(Array.from({ length: 23 }, () => 'x').join(','));
     expect(error.fields.problems).toHaveLength(23);

@@ -212,6 +212,7 @@ describe('what cannot be made', () => {
     ['schedule-shape', { stages: 1, microbatches: 1.5 }],
     ['schedule-placement', { stages: 2, microbatches: 1, placement: [0] }],
     ['schedule-placement', { stages: 2, microbatches: 1, placement: [0, -1] }],
+    ['schedule-placement', { stages: 2, microbatches: 1, placement: [0, 0.5] }],
     ['schedule-placement', { stages: 3, microbatches: 1, devices: 2 }],
   ])('%s: %o', (code, shape) => {
     expect(() => makeSchedule('gpipe', shape)).toThrow(expect.objectContaining({ code, remedy: expect.any(String) }));

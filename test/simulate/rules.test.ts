@@ -270,6 +270,8 @@ describe('the rules, by hand', () => {
     });
     expect(whyIdle(simulation, 0, 1)).toBeNull();
     expect(whyIdle(simulation, 0, 100)).toBeNull();
+    const { length } = simulation.devices;
+    expect(() => whyIdle(simulation, length, 1)).toThrow(`whyIdle: takes a device of ${length}, got ${length}`);
   });
 
   it('sums idle time by its roots', () => {

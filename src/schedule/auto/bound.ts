@@ -200,15 +200,9 @@ export class Bounds {
 const clamp = (x: number, most: number): number => Math.max(0, Math.min(x, most));
 
 function ancestors({ before }: Instance, s: number): Set<number> {
-  const found = new Set<number>();
-  const visit = (x: number): void => {
-    for (const { stage } of before[x]!) {
-      if (found.has(stage)) continue;
-      found.add(stage);
-      visit(stage);
-    }
-  };
-  visit(s);
+  const found = new Set(before[s]!.map((n) => n.stage));
+  // What is added meanwhile is visited too.
+  for (const x of found) for (const { stage } of before[x]!) found.add(stage);
   return found;
 }
 
