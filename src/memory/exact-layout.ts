@@ -16,6 +16,7 @@
  * in the first; short rounds are many, and learn soon which blocks are hard to place.
  */
 
+import { FAILED_STATES, type FailedStates, noFailedStates } from './failed-states.ts';
 import { besideEach, type PackingProblem } from './packing-problem.ts';
 
 export interface SearchLimit {
@@ -43,8 +44,6 @@ const DIVE = 30;
 const GROWTH = 1.5;
 /** Of old blame, at each new beginning. */
 const BLAME_KEPT = 0.5;
-/** Of states that are known to fail; a newer one takes the place of an older one with the same slot. */
-const FAILED_STATES = 2 ** 18;
 
 export class PackingSearch {
   readonly #problem: PackingProblem;
@@ -90,9 +89,7 @@ export class PackingSearch {
   readonly #counts: Int32Array;
   /** By block, how often it did not fit. */
   readonly #blame: Float64Array;
-  /** Keys of states that are known to fail, by slot, and the slots in use. */
-  #failed: Float64Array | undefined;
-  readonly #slots: number[] = [];
+  #failed: FailedStates | undefined;
   #visited = 0;
   /** What orders go by, and the ranks of those without blame: they do not change. */
   readonly #keys: Readonly<Record<string, Float64Array>>;
@@ -155,9 +152,7 @@ export class PackingSearch {
   /** Offsets of a layout no higher than `capacity`, by the blocks' numbers. */
   solve(capacity: number, limit: SearchLimit): PackingResult {
     if (this.maxLive > capacity) return null;
-    this.#failed ??= new Float64Array(FAILED_STATES).fill(-1);
-    for (const slot of this.#slots) this.#failed[slot] = -1;
-    this.#slots.length = 0;
+    this.#failed = noFailedStates();
     const seriesOf = (share: number) => ({ share, rounds: 0, spent: 0, blame: new Float64Array(this.#count) });
     const dives = seriesOf(DIVE * this.#count ** 2);
     const short = seriesOf(SHORT_ROUND * this.#count);
@@ -233,7 +228,7 @@ export class PackingSearch {
     if (!this.#goOn(blocks.length)) return false;
     const [key, slot] = this.#keyOf(blocks);
     const failed = this.#failed!;
-    if (failed[slot] === key) return false;
+    if (failed.has(key, slot)) return false;
     const start = this.#marks();
     let level = -1;
     let lowest: number[] = [];
@@ -262,10 +257,7 @@ export class PackingSearch {
       if (!this.#passBy(i, level) || !this.#fits(marks[2])) break;
     }
     this.#undo(start);
-    if (!this.#isOut) {
-      if (failed[slot] === -1) this.#slots.push(slot);
-      failed[slot] = key;
-    }
+    if (!this.#isOut) failed.add(key, slot);
     return false;
   }
 
@@ -436,14 +428,14 @@ export class PackingSearch {
     const begin = this.#starts[section]!;
     const end = begin + this.#open[section]!;
     this.#limit.work -= this.#starts[section + 1]! - begin;
-    let highest = 0;
-    for (let k = begin; k < end; k++) if (bounds[members[k]!]! > highest) highest = bounds[members[k]!]!;
-    if (highest + this.#left[section]! <= capacity) return true;
-    // Heights by bound, the lowest first: few are different.
+    // From this height on all that is left would fit, so that only higher bounds matter.
+    const slack = capacity - this.#left[section]!;
+    // Heights by the other bounds, the lowest first: few are different.
     const [releases, heights] = [this.#releases, this.#heights];
     let count = 0;
     for (let k = begin; k < end; k++) {
       const bound = bounds[members[k]!]!;
+      if (bound <= slack) continue;
       const size = sizes[members[k]!]!;
       let at = count;
       while (at > 0 && releases[at - 1]! > bound) at--;

@@ -136,59 +136,54 @@ function roomsOf(blocks: readonly Block[], spans: number, width: number): number
   return rooms.slice(0, spans);
 }
 
-/** Placed blocks in the order of their offsets, as arrays of numbers: one pass over them, without sorting. */
+/** Numbers of a placed block: its offset, where the next block could begin behind it, its first and its last instant. */
+const FIELDS = 4;
+
+/** Placed blocks in the order of their offsets, in one array of numbers: one pass over them, without sorting. */
 class PlacedList {
-  readonly #offsets: Float64Array;
-  /** Where the next block could begin behind each. */
-  readonly #ends: Float64Array;
-  readonly #firsts: Int32Array;
-  readonly #lasts: Int32Array;
+  readonly #placed: Float64Array;
   readonly #unit: number;
   #count = 0;
 
   /** `room`: blocks that are added, at most. */
   constructor(unit: number, room: number) {
     this.#unit = unit;
-    this.#offsets = new Float64Array(room);
-    this.#ends = new Float64Array(room);
-    this.#firsts = new Int32Array(room);
-    this.#lasts = new Int32Array(room);
+    this.#placed = new Float64Array(FIELDS * room);
   }
 
   bestFit({ first, last, bytes }: Block, start: number): number {
-    const [offsets, ends, firsts, lasts] = [this.#offsets, this.#ends, this.#firsts, this.#lasts];
+    const placed = this.#placed;
+    const end = FIELDS * this.#count;
     let at = start;
     let chosen = -1;
     let tightest = Number.POSITIVE_INFINITY;
-    for (let k = 0; k < this.#count; k++) {
-      if (lasts[k]! < first || firsts[k]! > last) continue;
-      const gap = offsets[k]! - at;
+    for (let k = 0; k < end; k += FIELDS) {
+      if (placed[k + 3]! < first || placed[k + 2]! > last) continue;
+      const gap = placed[k]! - at;
       if (gap >= bytes && gap < tightest) {
         chosen = at;
         tightest = gap;
       }
-      if (ends[k]! > at) at = ends[k]!;
+      if (placed[k + 1]! > at) at = placed[k + 1]!;
     }
     return chosen >= 0 ? chosen : at;
   }
 
   add({ first, last, bytes }: Block, offset: number): void {
+    const placed = this.#placed;
     let low = 0;
     for (let high = this.#count; low < high; ) {
       const middle = (low + high) >>> 1;
-      if (this.#offsets[middle]! <= offset) low = middle + 1;
+      if (placed[FIELDS * middle]! <= offset) low = middle + 1;
       else high = middle;
     }
-    this.#insert(this.#offsets, low, offset);
-    this.#insert(this.#ends, low, Math.ceil((offset + bytes) / this.#unit) * this.#unit);
-    this.#insert(this.#firsts, low, first);
-    this.#insert(this.#lasts, low, last);
+    const at = FIELDS * low;
+    placed.copyWithin(at + FIELDS, at, FIELDS * this.#count);
+    placed[at] = offset;
+    placed[at + 1] = Math.ceil((offset + bytes) / this.#unit) * this.#unit;
+    placed[at + 2] = first;
+    placed[at + 3] = last;
     this.#count++;
-  }
-
-  #insert(list: Float64Array | Int32Array, at: number, value: number): void {
-    list.copyWithin(at + 1, at, this.#count);
-    list[at] = value;
   }
 }
 

@@ -13,8 +13,7 @@ import type { DraftDevice, DraftInstruction } from './messages.ts';
  */
 export function addProductsInPlace(draft: DraftDevice, backend: BackendName): DraftDevice {
   const mentions = new Uint32Array(draft.buffers.length);
-  for (const segment of draft.segments)
-    for (const instruction of segment) for (const id of mentioned(instruction)) mentions[id]!++;
+  for (const segment of draft.segments) for (const instruction of segment) countMentions(instruction, mentions);
   const isBetweenThem = (id: number): boolean => mentions[id] === 2;
   const segments = draft.segments.map((segment) => {
     const kept: DraftInstruction[] = [];
@@ -65,15 +64,24 @@ const addsOnly = (calls: readonly KernelCall[]): boolean => calls.length === 1 &
 /** Of the three passes of a sum over memory (addend, old and new sum), the reading of the old sum is what a product lacks. */
 const sumBytes = (bytes: number): number => bytes / 3;
 
-function mentioned(i: DraftInstruction): readonly number[] {
+/** Each buffer once an instruction. */
+function countMentions(i: DraftInstruction, mentions: Uint32Array): void {
   switch (i.kind) {
     case 'compute':
-      return [...new Set([...i.inputs, ...i.outputs])];
+      i.inputs.forEach((id, k) => {
+        if (i.inputs.indexOf(id) === k) mentions[id]!++;
+      });
+      i.outputs.forEach((id, k) => {
+        if (i.outputs.indexOf(id) === k && !i.inputs.includes(id)) mentions[id]!++;
+      });
+      break;
     case 'copy':
-      return [i.from, i.buffer];
+      mentions[i.from]!++;
+      mentions[i.buffer]!++;
+      break;
     case 'barrier':
-      return [];
+      break;
     default:
-      return [i.buffer];
+      mentions[i.buffer]!++;
   }
 }

@@ -178,14 +178,16 @@ export class DeviceBuilder {
     const root = rootOf(tensor);
     const { source } = root.node;
     if (source?.kind === 'constant') return this.#values.constant(root);
-    const key = source?.kind === 'input' ? this.#inputKey(root, microbatch) : valueKey(root, microbatch);
-    const known = this.#values.byKey.get(key);
-    if (known !== undefined) return known;
     if (source?.kind === 'input') {
-      const buffer = this.#values.add(root, microbatch, 'inputs', null, key);
+      const key = this.#inputKey(root, microbatch);
+      const fetched = this.#values.byKey.get(key);
+      if (fetched !== undefined) return fetched;
+      const buffer = this.#values.fed(root, microbatch, key);
       this.#push({ kind: 'input', feed: source.name, microbatch: isStepValue(root) ? null : microbatch, buffer });
       return buffer;
     }
+    const known = this.#values.find(root, microbatch);
+    if (known !== undefined) return known;
     const from = this.#context.deviceOf(root.node);
     if (from === this.#device) {
       throw new PlanError(
@@ -198,6 +200,7 @@ export class DeviceBuilder {
       );
     }
     const buffer = this.#values.received(root, microbatch);
+    const key = valueKey(root, microbatch);
     this.#push({ kind: 'receive', from, key, buffer, microbatch: isStepValue(root) ? null : microbatch });
     return buffer;
   }
@@ -221,7 +224,7 @@ export class DeviceBuilder {
         kind: 'send',
         to,
         key,
-        buffer: this.#values.byKey.get(key)!,
+        buffer: this.#values.find(root, microbatch)!,
         microbatch: isStepValue(root) ? null : microbatch,
       });
     }
@@ -234,7 +237,7 @@ export class DeviceBuilder {
         kind: 'output',
         result,
         microbatch: isStepValue(root) ? null : microbatch,
-        buffer: this.#values.byKey.get(valueKey(root, microbatch))!,
+        buffer: this.#values.find(root, microbatch)!,
       });
     }
   }

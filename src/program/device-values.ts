@@ -8,8 +8,13 @@ import { constantName, valueKey, valueName } from './values.ts';
 /** The buffers of one device, and which value each holds. Tensors are roots (`rootOf`). */
 export class DeviceValues {
   readonly buffers: Buffer[] = [];
-  /** Buffer of a value, by `valueKey` or the name of a constant. */
+  /**
+   * Buffer of what exists once a step, is fed or received, by `valueKey`, of a microbatch's share of an input as it is fetched,
+   * and of a constant by its name.
+   */
   readonly byKey = new Map<string, number>();
+  /** Of all else, by microbatch and root: keys for a million values would be a million strings. */
+  readonly #ofMicrobatch = new Map<number | null, Map<Tensor, number>>();
   readonly #context: BuildContext;
   readonly #device: number;
   readonly #wholes: Place[] = [];
@@ -19,34 +24,43 @@ export class DeviceValues {
     this.#device = device;
   }
 
-  /** A buffer for a value, which is found by `key` from then on. */
-  add(
-    root: Tensor,
-    microbatch: number | null,
-    category: MemoryCategory,
-    persistent: string | null,
-    key: string = valueKey(root, microbatch),
-  ): number {
-    const samples = this.#context.samplesOf(root, microbatch);
-    const { dtype, shape } = root.type;
-    const type = samples === 1 ? root.type : { dtype, shape: [samples, ...shape] };
-    const name = valueName(root, microbatch);
-    const id = this.#newBuffer({ name, type, bytes: byteSize(type), category, persistent });
+  /** The buffer of a value that is neither fed nor a constant, where it has one here. */
+  find(root: Tensor, microbatch: number | null): number | undefined {
+    if (isStepValue(root)) return this.byKey.get(valueKey(root, null));
+    return this.#ofMicrobatch.get(microbatch)?.get(root);
+  }
+
+  /** A buffer for a value, which is found from then on. */
+  add(root: Tensor, microbatch: number | null, category: MemoryCategory, persistent: string | null): number {
+    const id = this.#bufferFor(root, microbatch, category, persistent);
+    if (isStepValue(root)) this.byKey.set(valueKey(root, null), id);
+    else {
+      let own = this.#ofMicrobatch.get(microbatch);
+      if (!own) this.#ofMicrobatch.set(microbatch, (own = new Map()));
+      own.set(root, id);
+    }
+    return id;
+  }
+
+  /** A buffer for an input, or a microbatch's share of it, which is found by `key` from then on. */
+  fed(root: Tensor, microbatch: number | null, key: string): number {
+    const id = this.#bufferFor(root, microbatch, 'inputs', null);
     this.byKey.set(key, id);
     return id;
   }
 
   /** The buffer of a value that this device computes. */
   produced(root: Tensor, microbatch: number | null): number {
-    const key = valueKey(root, microbatch);
-    return this.byKey.get(key) ?? this.add(root, microbatch, this.#localCategory(root), null, key);
+    return this.find(root, microbatch) ?? this.add(root, microbatch, this.#localCategory(root), null);
   }
 
   /** A new buffer for a value that another device sends. */
   received(root: Tensor, microbatch: number | null): number {
     const local = this.#localCategory(root);
     const isSaved = local === 'savedActivations' && !isStepValue(root);
-    return this.add(root, microbatch, isSaved ? 'savedActivations' : 'communication', null);
+    const id = this.add(root, microbatch, isSaved ? 'savedActivations' : 'communication', null);
+    this.byKey.set(valueKey(root, microbatch), id);
+    return id;
   }
 
   /** Equal constants are one. */
@@ -91,6 +105,14 @@ export class DeviceValues {
     if (isStepValue(root)) return 'gradients';
     const { readByBackward } = this.#context.chunk(root.graph);
     return root.node.pass === 0 && readByBackward.get(root)?.has(this.#device) ? 'savedActivations' : 'temporaries';
+  }
+
+  #bufferFor(root: Tensor, microbatch: number | null, category: MemoryCategory, persistent: string | null): number {
+    const samples = this.#context.samplesOf(root, microbatch);
+    const { dtype, shape } = root.type;
+    const type = samples === 1 ? root.type : { dtype, shape: [samples, ...shape] };
+    const name = valueName(root, microbatch);
+    return this.#newBuffer({ name, type, bytes: byteSize(type), category, persistent });
   }
 
   #newBuffer(buffer: Omit<Buffer, 'id'>): number {

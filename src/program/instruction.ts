@@ -189,6 +189,8 @@ export function describe(instruction: Instruction, program: DeviceProgram): stri
   }
 }
 
+const none: readonly number[] = [];
+
 /** Buffers that an instruction reads and writes (workspace and posted buffers among the written). */
 export function touches(instruction: Instruction): { reads: readonly number[]; writes: readonly number[] } {
   switch (instruction.kind) {
@@ -200,12 +202,12 @@ export function touches(instruction: Instruction): { reads: readonly number[]; w
     case 'post':
     case 'receive':
     case 'input':
-      return { reads: [], writes: [instruction.buffer] };
+      return { reads: none, writes: [instruction.buffer] };
     case 'send':
     case 'output':
-      return { reads: [instruction.buffer], writes: [] };
+      return { reads: [instruction.buffer], writes: none };
     case 'barrier':
-      return { reads: [], writes: [] };
+      return { reads: none, writes: none };
     case 'copy':
       return { reads: [instruction.from], writes: [instruction.buffer] };
   }

@@ -8,12 +8,12 @@ import { mentions, withMentions } from './lifetimes.ts';
  */
 export function overwriteDyingInputs(program: DeviceProgram): DeviceProgram {
   const { first, last } = mentions(program);
+  const { buffers } = program;
   const instructions = program.instructions.map((instruction, at) => {
     if (instruction.kind !== 'compute') return instruction;
-    const { buffers } = program;
-    const isFree = (id: number): boolean => last[id] === at && buffers[id]!.persistent === null;
-    const [output] = instruction.outputs;
+    const output = instruction.outputs[0];
     if (first[output!] !== at || buffers[output!]!.persistent !== null) return instruction;
+    const isFree = (id: number): boolean => last[id] === at && buffers[id]!.persistent === null;
     const overwrites = overwritable(instruction).find(
       (id) => isFree(id) && buffers[id]!.bytes === buffers[output!]!.bytes,
     );
@@ -27,12 +27,12 @@ export function overwriteDyingInputs(program: DeviceProgram): DeviceProgram {
  * each repetition.
  */
 export function overwritable({ parts, outputs }: ComputeInstruction): number[] {
-  const [part] = parts;
-  if (parts.length !== 1 || part!.overwritable.length === 0) return [];
-  const to = part!.outputs[0]!;
+  const part = parts[0]!;
+  if (parts.length !== 1 || part.overwritable.length === 0) return [];
+  const to = part.outputs[0]!;
   const isBeside = (place: Place): boolean => place.plus === to.plus && place.stride === to.stride;
   const safe = (id: number): boolean =>
     id !== outputs[0] &&
-    part!.inputs.every((place, i) => place.buffer !== id || (part!.overwritable.includes(i) && isBeside(place)));
-  return [...new Set(part!.overwritable.map((i) => part!.inputs[i]!.buffer))].filter(safe);
+    part.inputs.every((place, i) => place.buffer !== id || (part.overwritable.includes(i) && isBeside(place)));
+  return [...new Set(part.overwritable.map((i) => part.inputs[i]!.buffer))].filter(safe);
 }

@@ -120,38 +120,42 @@ export function validateProgram(program: StepProgram): void {
 function checkDevice(program: DeviceProgram, problems: string[]): void {
   const { buffers } = program;
   const bytes = new WrittenBytes(program);
-  const posted = new Set<number>();
+  const posted = new Uint8Array(buffers.length);
   /** Buffers whose bytes an output has taken over, and those that any instruction has used. */
-  const gone = new Set<number>();
-  const touched = new Set<number>();
+  const gone = new Uint8Array(buffers.length);
+  const touched = new Uint8Array(buffers.length);
   checkViews(program, problems);
   program.instructions.forEach((instruction, at) => {
     const where = () => `device ${program.device}, instruction ${at} (${describe(instruction, program)})`;
     const { reads, writes } = touches(instruction);
-    for (const id of [...reads, ...writes]) {
-      if (gone.has(ownerOf(buffers, id))) {
+    const refuseGone = (id: number): void => {
+      if (gone[ownerOf(buffers, id)] === 1) {
         problems.push(`${where()} touches ${buffers[id]!.name}, which has been overwritten`);
       }
-    }
+    };
+    for (const id of reads) refuseGone(id);
+    for (const id of writes) refuseGone(id);
     if (instruction.kind === 'compute' && instruction.overwrites !== null) {
       checkOverwriting(instruction, program, touched, (problem) => problems.push(`${where()} ${problem}`));
-      gone.add(instruction.overwrites);
+      gone[instruction.overwrites] = 1;
     }
     if (instruction.kind === 'compute') {
       const beside = bytes.readWhereWritten(instruction);
       if (beside !== undefined) problems.push(`${where()} writes over ${buffers[beside]!.name}, which it reads`);
     }
-    for (const id of [...reads, ...writes]) touched.add(id);
+    for (const id of writes) touched[id] = 1;
     for (const id of reads) {
+      touched[id] = 1;
       const state = bytes.read(id);
       if (state === 'none') problems.push(`${where()} reads ${buffers[id]?.name ?? id} before it is written`);
       if (state === 'lost') problems.push(`${where()} reads ${buffers[id]!.name}, part of which has been overwritten`);
     }
     if (instruction.kind === 'post') {
-      posted.add(instruction.buffer);
+      posted[instruction.buffer] = 1;
       return; // the bytes arrive later
     }
-    if (instruction.kind === 'receive' && !posted.has(instruction.buffer)) problems.push(`${where()} was never posted`);
+    if (instruction.kind === 'receive' && posted[instruction.buffer] !== 1)
+      problems.push(`${where()} was never posted`);
     for (const id of writes) bytes.write(id);
   });
 }
@@ -178,29 +182,31 @@ class WrittenBytes {
   /** Owners with their views, where there are any. */
   readonly #family = new Map<number, number[]>();
   /** Views that instructions write; the others are what their owner holds. */
-  readonly #made = new Set<number>();
+  readonly #made: Uint8Array;
   /** By buffer. */
   readonly #states: ('none' | 'whole' | 'lost')[];
   /** Owners that have been read, themselves or by what is cut from them. */
-  readonly #used = new Set<number>();
+  readonly #used: Uint8Array;
   /** Of owners that are written view by view: the bytes written so far, by where they begin. */
   readonly #filled = new Map<number, Map<number, number>>();
 
   constructor({ buffers, instructions }: DeviceProgram) {
     this.#buffers = buffers;
     this.#states = buffers.map(() => 'none');
+    this.#made = new Uint8Array(buffers.length);
+    this.#used = new Uint8Array(buffers.length);
     for (const { id, view } of buffers) {
       if (view) this.#family.set(view.of, [...(this.#family.get(view.of) ?? [view.of]), id]);
     }
     if (this.#family.size > 0) {
-      for (const i of instructions) for (const id of touches(i).writes) if (buffers[id]!.view) this.#made.add(id);
+      for (const i of instructions) for (const id of touches(i).writes) if (buffers[id]!.view) this.#made[id] = 1;
     }
     for (const { id, persistent } of buffers) if (persistent !== null) this.write(id);
   }
 
   /** `lost`: it held its value, and part of its bytes hold another now. */
   read(id: number): 'none' | 'whole' | 'lost' {
-    if (!this.#made.has(id)) this.#used.add(ownerOf(this.#buffers, id));
+    if (this.#made[id] === 0) this.#used[ownerOf(this.#buffers, id)] = 1;
     return this.#states[id] ?? 'none';
   }
 
@@ -211,7 +217,7 @@ class WrittenBytes {
     this.#states[id] = 'whole';
     for (const other of this.#family.get(owner) ?? []) {
       if (other === id || other === owner || !this.#overlap(other, id)) continue;
-      const isGiven = !this.#made.has(other);
+      const isGiven = this.#made[other] === 0;
       if (id === owner && isGiven) this.#states[other] = 'whole';
       else if (this.#states[other] !== 'none' && !(isPart && isGiven)) this.#states[other] = 'lost';
     }
@@ -223,13 +229,13 @@ class WrittenBytes {
    */
   #fill(owner: number, part: number): boolean {
     let filled = this.#filled.get(owner);
-    if (this.#used.has(owner) || (!filled && this.#states[owner] !== 'none')) return false;
+    if (this.#used[owner] === 1 || (!filled && this.#states[owner] !== 'none')) return false;
     if (!filled) this.#filled.set(owner, (filled = new Map()));
     filled.set(this.#start(part), this.#buffers[part]!.bytes);
     const sum = [...filled.values()].reduce((a, b) => a + b, 0);
     if (sum < this.#buffers[owner]!.bytes) return true;
     this.#states[owner] = 'whole';
-    for (const id of this.#family.get(owner)!) if (id !== owner && !this.#made.has(id)) this.#states[id] = 'whole';
+    for (const id of this.#family.get(owner)!) if (id !== owner && this.#made[id] === 0) this.#states[id] = 'whole';
     return true;
   }
 
@@ -263,7 +269,7 @@ class WrittenBytes {
 function checkOverwriting(
   instruction: ComputeInstruction,
   { buffers }: DeviceProgram,
-  touched: ReadonlySet<number>,
+  touched: Uint8Array,
   report: (problem: string) => void,
 ): void {
   const [from, to] = [buffers[instruction.overwrites!]!, buffers[instruction.outputs[0]!]!];
@@ -271,7 +277,7 @@ function checkOverwriting(
   if (!overwritable(instruction).includes(from.id)) report(`${over}, which its kernels do not allow`);
   if (from.persistent !== null || to.persistent !== null) report(`${over}, and what is persistent has its own bytes`);
   if (from.bytes !== to.bytes) report(`${over}, which is ${to.bytes} bytes long and not ${from.bytes}`);
-  if (touched.has(to.id)) report(`${over}, which has bytes already`);
+  if (touched[to.id] === 1) report(`${over}, which has bytes already`);
 }
 
 /** A send, a post or a receive; only a send knows the other side's buffer. */

@@ -10,7 +10,16 @@ export function valueKey(root: Tensor, microbatch: number | null): string {
   return isStepValue(root) ? stepKey(root) : `${root.node.id}.${root.index}@${microbatch}`;
 }
 
+/** By root: a parameter's key is asked for by every task that reads it. */
+const stepKeys = new WeakMap<Tensor, string>();
+
 function stepKey(root: Tensor): string {
+  let key = stepKeys.get(root);
+  if (key === undefined) stepKeys.set(root, (key = newStepKey(root)));
+  return key;
+}
+
+function newStepKey(root: Tensor): string {
   const { source, op, attrs, name } = root.node;
   if (source) return `${source.kind} ${source.name}`;
   if (op!.accumulates && typeof attrs.total === 'string') return `total ${attrs.total}`;

@@ -39,12 +39,9 @@ interface Move {
   }[];
 }
 
-function moveOf(
-  { parts: [part, ...more], outputs, overwrites }: ComputeInstruction,
-  at: number,
-  buffers: readonly Buffer[],
-) {
-  if (!part || more.length > 0 || part.repeat !== 1 || outputs.length !== 1 || overwrites !== null) return undefined;
+function moveOf({ parts, outputs, overwrites }: ComputeInstruction, at: number, buffers: readonly Buffer[]) {
+  const part = parts[0]!;
+  if (parts.length !== 1 || part.repeat !== 1 || outputs.length !== 1 || overwrites !== null) return undefined;
   const copies = copiesOf(part.calls);
   if (!copies?.length) return undefined;
   const [output] = outputs as [number];
@@ -79,13 +76,72 @@ interface Slice {
   readonly chain: Chain;
 }
 
+/** Lists of instructions, one a buffer, in one array: first all are counted, then added. */
+class InstructionRows {
+  readonly #start: Int32Array;
+  #next = new Int32Array(0);
+  #items = new Int32Array(0);
+
+  constructor(buffers: number) {
+    this.#start = new Int32Array(buffers + 1);
+  }
+
+  count(id: number): void {
+    this.#start[id + 1]!++;
+  }
+
+  allCounted(): void {
+    const start = this.#start;
+    for (let id = 1; id < start.length; id++) start[id]! += start[id - 1]!;
+    this.#next = start.slice();
+    this.#items = new Int32Array(start.at(-1)!);
+  }
+
+  add(id: number, at: number): void {
+    this.#items[this.#next[id]!++] = at;
+  }
+
+  of(id: number): Int32Array {
+    return this.#items.subarray(this.#start[id], this.#start[id + 1]);
+  }
+}
+
+/** Instructions that touch each buffer, once each, and that write it, in order. */
+function instructionsOf({ buffers, instructions }: DeviceProgram) {
+  const [touched, written] = [new InstructionRows(buffers.length), new InstructionRows(buffers.length)];
+  const last = new Int32Array(buffers.length);
+  const visit = (touch: (id: number, at: number) => void, write: (id: number, at: number) => void): void => {
+    last.fill(-1);
+    instructions.forEach((instruction, at) => {
+      const { reads, writes } = touches(instruction);
+      for (const ids of [reads, writes]) {
+        for (const id of ids) {
+          if (last[id] !== at) touch(id, at);
+          last[id] = at;
+        }
+      }
+      for (const id of writes) write(id, at);
+    });
+  };
+  visit(
+    (id) => touched.count(id),
+    (id) => written.count(id),
+  );
+  for (const rows of [touched, written]) rows.allCounted();
+  visit(
+    (id, at) => touched.add(id, at),
+    (id, at) => written.add(id, at),
+  );
+  return { touched, written };
+}
+
 class Sharing {
   readonly #program: DeviceProgram;
   readonly #live: Float64Array;
   readonly #peak: number;
   /** Instructions that touch a buffer, and those of them that write it, in order. */
-  readonly #touched: number[][];
-  readonly #written: number[][];
+  readonly #touched: InstructionRows;
+  readonly #written: InstructionRows;
   readonly #over: ReadonlyMap<number, number>;
   readonly #under: ReadonlyMap<number, number>;
   readonly #views = new Map<number, { readonly of: number; readonly plus: number }>();
@@ -98,15 +154,9 @@ class Sharing {
     this.#program = program;
     this.#live = liveBytes(program);
     this.#peak = mostAlive(program);
-    this.#touched = program.buffers.map(() => []);
-    this.#written = program.buffers.map(() => []);
-    program.instructions.forEach((instruction, at) => {
-      const { reads, writes } = touches(instruction);
-      for (const ids of [reads, writes]) {
-        for (const id of ids) if (this.#touched[id]!.at(-1) !== at) this.#touched[id]!.push(at);
-      }
-      for (const id of writes) this.#written[id]!.push(at);
-    });
+    const { touched, written } = instructionsOf(program);
+    this.#touched = touched;
+    this.#written = written;
     this.#over = takeovers(program);
     this.#under = new Map([...this.#over].map(([output, input]) => [input, output]));
   }
@@ -158,7 +208,7 @@ class Sharing {
     const isParameter = this.#program.buffers[owner]!.persistent !== null;
     if (!chain || (isParameter && chain.members.length > 1)) return undefined;
     // [1]
-    if (this.#written[owner]!.some((w) => w > at && w <= chain.last)) return undefined;
+    if (this.#written.of(owner).some((w) => w > at && w <= chain.last)) return undefined;
     return { at, owner, plus: part!.from + (view?.plus ?? 0), bytes: part!.bytes, chain };
   }
 
@@ -168,14 +218,19 @@ class Sharing {
     for (let id = this.#under.get(first); id !== undefined; id = this.#under.get(id)) members.push(id);
     const isPlain = members.every(
       (id) =>
-        this.#written[id]!.length === 1 &&
+        this.#written.of(id).length === 1 &&
         this.#program.buffers[id]!.persistent === null &&
         !this.#views.has(id) &&
         !this.#ends.has(id),
     );
     if (!isPlain) return undefined;
-    const overwritten = members.length > 1 ? this.#written[members[1]!]![0]! : Number.POSITIVE_INFINITY;
-    return { members, first: this.#touched[first]![0]!, last: this.#touched[members.at(-1)!]!.at(-1)!, overwritten };
+    const overwritten = members.length > 1 ? this.#written.of(members[1]!)[0]! : Number.POSITIVE_INFINITY;
+    return {
+      members,
+      first: this.#touched.of(first)[0]!,
+      last: this.#touched.of(members.at(-1)!).at(-1)!,
+      overwritten,
+    };
   }
 
   /** What becomes of the bytes alive where these slices of one owner are views; undefined where they may not be. */
@@ -185,7 +240,7 @@ class Sharing {
     const lastRead = views.reduce((last, { chain }) => Math.max(last, chain.last), 0);
     // [3]
     const heir = this.#under.get(owner);
-    if (heir !== undefined && this.#written[heir]![0]! <= lastRead) return undefined;
+    if (heir !== undefined && this.#written.of(heir)[0]! <= lastRead) return undefined;
     // [2]
     const named = this.#lastNamed(owner, list);
     for (const a of views) {
@@ -208,13 +263,13 @@ class Sharing {
   /** The last instruction that names a buffer itself, and stays. */
   #lastNamed(id: number, list: readonly Slice[]): number {
     const gone = new Set(list.map(({ at }) => at));
-    return this.#touched[id]!.findLast((at) => !gone.has(at) && !this.#removed.has(at)) ?? -1;
+    return this.#touched.of(id).findLast((at) => !gone.has(at) && !this.#removed.has(at)) ?? -1;
   }
 
   /** As lifetimes have it without views. */
   #lastOf(id: number): number {
     const heir = this.#under.get(id);
-    return heir === undefined ? this.#touched[id]!.at(-1)! : this.#written[heir]![0]! - 1;
+    return heir === undefined ? this.#touched.of(id).at(-1)! : this.#written.of(heir)[0]! - 1;
   }
 
   /** With the views that it has. */
