@@ -68,7 +68,7 @@ const termNames: OptionNames<ClassTerm> = {
   output: 'required text',
   target: 'required text',
   classes: 'required count',
-  ignoreIndex: true,
+  ignoreIndex: 'required',
   values: 'required text',
 };
 const valueNames: OptionNames<ValueTerm> = { output: 'required text', target: 'required text', kind: 'required text' };

@@ -6,7 +6,11 @@ it('numbers further apart than the solver computes with leave the answer of the 
   const placement = await partition.solvePlacement(
     {
       parts: Array.from({ length: 6 }, (_, i) => ({ name: `p${i}`, work: 1 + i, bytes: 1 })),
-      values: Array.from({ length: 5 }, (_, i) => ({ producer: i, consumers: [i + 1], cost: i % 2 === 0 ? 1e30 : 1e-6 })),
+      values: Array.from({ length: 5 }, (_, i) => ({
+        producer: i,
+        consumers: [i + 1],
+        cost: i % 2 === 0 ? 1e30 : 1e-6,
+      })),
       edges: Array.from({ length: 5 }, (_, i) => [i, i + 1] as const),
       devices: [accelerator, accelerator],
       load: 'sum',
