@@ -32,7 +32,9 @@ export async function readGraph(
     if (namesModel(text)) return readModel(invocation, file, request);
     throw new FormatError('graph-json', `${file} ${cause.message}`, {
       fields: { file, ...cause.twice },
-      remedy: cause.remedy(undefined),
+      remedy: cause.remedy(
+        'docs/partition.md describes the format; the file is JSON, without comments and trailing commas',
+      ),
       cause,
     });
   }

@@ -105,7 +105,7 @@ export async function run(invocation: Invocation): Promise<number> {
     : undefined;
   const stages = stagesAsked(invocation, asked, fromFile);
   refuseHuge(asked, stages ?? 1);
-  const { times, link, dependencies } = costsOf(invocation, stages);
+  const { times, link, dependencies } = costsOf(invocation, stages, fromFile && asked.schedule);
   const options: ClockOptions = { durations: (t) => durationOf(times[t.stage]!, t), link, dependencies };
 
   const room = roomAsked(invocation);
@@ -264,7 +264,8 @@ interface Costs {
   readonly dependencies: readonly StageEdge[] | undefined;
 }
 
-function costsOf(invocation: Invocation, stages: number | undefined): Costs {
+/** `scheduleFile`: what the number of stages is of; undefined: of the flags. */
+function costsOf(invocation: Invocation, stages: number | undefined, scheduleFile: string | undefined): Costs {
   const [text, file] = [textOf(invocation, 'times'), pathOf(invocation, 'costs')];
   if ((text === undefined) === (file === undefined)) {
     const what =
@@ -283,7 +284,8 @@ function costsOf(invocation: Invocation, stages: number | undefined): Costs {
   }
   const costs = readCosts(file!);
   if (stages !== undefined && stages !== costs.times.length) {
-    throw new UsageError('command-line', `${file} has the times of ${costs.times.length} stages, asked are ${stages}`, {
+    const other = scheduleFile === undefined ? `asked are ${stages}` : `${scheduleFile} has tasks of ${stages}`;
+    throw new UsageError('command-line', `${file} has the times of ${costs.times.length} stages, ${other}`, {
       fields: { file, stages, given: costs.times.length },
       remedy: `--stages ${costs.times.length}`,
     });

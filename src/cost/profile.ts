@@ -20,13 +20,21 @@ const VERSION = 1;
 
 const tensorType = object({ dtype: choice(['f32', 'i32', 'bool']), shape: list(integer({ min: 0 })) });
 
+function isJsonObject(text: string): boolean {
+  try {
+    return isOfKind('record', JSON.parse(text));
+  } catch {
+    return false;
+  }
+}
+
 const entrySchema = object({
   backend: choice(['wasm', 'blas', 'reference']),
   op: string(),
   inputs: list(tensorType),
   outputs: list(tensorType),
   /** JSON of the node's attributes, keys sorted. */
-  attrs: string(),
+  attrs: string({ check: (text) => (isJsonObject(text) ? undefined : 'an object of JSON') }),
   flops: amount(),
   bytes: amount(),
   /** Median of one run on a device of speed 1. */

@@ -27,7 +27,10 @@ const dtypes: Readonly<Record<string, RawDType>> = {
 /** The array as a view of `bytes`; `toHostTensor` converts it. */
 export function readNpy(bytes: Uint8Array, where: string): RawTensor {
   const fail = (code: string, what: string, remedy?: string) =>
-    new FormatError(`npy-${code}`, `${where}: ${what}`, { fields: { file: where }, remedy });
+    new FormatError(`npy-${code}`, `${where}: ${what}`, {
+      fields: { file: where },
+      remedy: remedy ?? "save the array again: np.save('x.npy', array)",
+    });
   if (bytes.length < 12 || magic.some((byte, i) => bytes[i] !== byte)) {
     const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b; // 'PK'
     throw fail('magic', 'not a .npy file', isZip ? 'an .npz holds .npy files: unzip it' : undefined);

@@ -147,7 +147,11 @@ function fail(
   fields: Record<string, unknown> = {},
   cause?: unknown,
 ): FormatError {
-  return new FormatError(`safetensors-${code}`, `${where}: ${what}`, { fields: { file: where, ...fields }, cause });
+  return new FormatError(`safetensors-${code}`, `${where}: ${what}`, {
+    fields: { file: where, ...fields },
+    remedy: 'save the tensors again: safetensors.torch.save_file(tensors, path)',
+    cause,
+  });
 }
 
 /** Throws UsageError for what holds no names with tensors. */

@@ -23,6 +23,9 @@ export interface ForeignRequest {
   readonly contiguous?: boolean;
 }
 
+/** Each is an object of its own, and a load in every solver. */
+const MOST_DEVICES = 2 ** 16;
+
 /** Accelerators, then CPUs: those have no limit of memory and pay no transfers. */
 export function deviceList(
   request: ForeignRequest,
@@ -36,6 +39,16 @@ export function deviceList(
       fields: { where, devices: accelerators, cpus },
       remedy: '--devices 2',
     });
+  }
+  if (accelerators + cpus > MOST_DEVICES) {
+    throw new UsageError(
+      'too-many-devices',
+      `${where}: ${accelerators + cpus} devices; there are at most ${MOST_DEVICES}`,
+      {
+        fields: { where, devices: accelerators, cpus, most: MOST_DEVICES },
+        remedy: '--devices 2',
+      },
+    );
   }
   const capacity = request.memory ?? file.capacity;
   return [

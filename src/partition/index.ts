@@ -1,3 +1,5 @@
+import { isRecord } from '../core/kinds.ts';
+import { requireArgument } from '../core/options.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type BalanceOptions, partitionByBalance } from './balance.ts';
 import { checkReady, partitionByCuts, partitionByStages } from './by-hand.ts';
@@ -50,6 +52,9 @@ export type StageSpec = Exclude<PartitionSpec, { readonly devices: unknown }>;
 
 /** Cuts a training graph into stages. `auto` balances time. Options concern the automatic partitions only. */
 export function makePartition(graph: Graph, spec: StageSpec, options: BalanceOptions): Partition {
+  const isSpec =
+    spec === 'auto' || (isRecord(spec) && ['balance', 'cuts', 'ready', 'stages'].some((key) => key in spec));
+  requireArgument('makePartition', isSpec, "'auto', or balance, cuts, stages or ready", spec, "{ cuts: ['layer.1'] }");
   if (spec === 'auto') return partitionByBalance(graph, 'time', options);
   if ('balance' in spec) return partitionByBalance(graph, spec.balance, options);
   if ('cuts' in spec) return partitionByCuts(graph, spec.cuts);

@@ -29,7 +29,7 @@ export function readOperatorGraph(text: string, where: string, request: ForeignR
     if (!(cause instanceof JsonError)) throw cause;
     throw new FormatError('operator-graph', `${where} ${cause.message}`, {
       fields: { where, ...cause.twice },
-      remedy: cause.remedy(undefined),
+      remedy: cause.remedy('docs/partition.md describes the format'),
       cause,
     });
   }

@@ -4,11 +4,13 @@
  * and links by what they answer for each pair of devices.
  */
 
+import { requireArgument, requireKinds } from '../core/options.ts';
 import type { TensorData } from '../core/types.ts';
 import { descriptionOf } from '../cost/described.ts';
 import { analyticCosts, type CostModel } from '../cost/model.ts';
 import type { Graph, Node, Tensor } from '../graph/graph.ts';
-import type { PlanCache } from './cache.ts';
+import { PlanCache } from './cache.ts';
+import { checkRequestKeys } from './check-request.ts';
 import { graphsOf } from './graphs.ts';
 import type { PlanRequest } from './request.ts';
 
@@ -24,9 +26,13 @@ const MOST_DEVICES = 256;
  */
 export function contentOf(
   request: PlanRequest,
-  cache: PlanCache,
-  microbatches: readonly number[] = [request.microbatches],
+  cache: PlanCache = new PlanCache(),
+  microbatches?: readonly number[],
 ): Content | undefined {
+  checkRequestKeys(request);
+  requireArgument('contentOf', cache instanceof PlanCache, 'a PlanCache', cache, 'contentOf(request)');
+  const counts = microbatches ?? [request.microbatches];
+  requireKinds('contentOf', { microbatches: ['counts', counts] });
   const { costs = analyticCosts(), cluster, devices, model, programs, optimizer: _, ...rest } = request;
   // Whatever a request has beside functions counts, also what is added to it one day.
   const told = [costsText(costs, devices.length), cluster ? costsText(cluster.costs, devices.length) : ''];
@@ -38,7 +44,7 @@ export function contentOf(
   ]);
   const plain = [model.name, programs, devices, rest, cluster?.devices ?? null, media ?? null];
   const content: (string | TensorData)[] = [...(told as string[]), textOf(plain)];
-  for (const count of microbatches) {
+  for (const count of counts) {
     for (const name of Object.keys(programs)) {
       const { chunks, graphs, largest } = graphsOf({ ...request, microbatches: count }, name, cache);
       content.push(`program ${name} ${chunks.join()}`);

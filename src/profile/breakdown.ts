@@ -6,6 +6,7 @@ import type { BackendName } from '../lower/kernel-call.ts';
 import { opLabel } from '../ops/fused.ts';
 import type { Instruction, Part } from '../program/instruction.ts';
 import type { RecordedSteps } from './record.ts';
+import { requireMachine, requireRecorded } from './require-measured.ts';
 import { workOf } from './work.ts';
 
 /** Time of some kernels in a step of all devices. */
@@ -74,6 +75,8 @@ interface Sum {
 const exchanges: ReadonlySet<Instruction['kind']> = new Set(['send', 'receive', 'barrier']);
 
 export function breakdownOf(recorded: RecordedSteps, machine: MachineCosts): ProfileBreakdown {
+  requireRecorded('breakdownOf', recorded);
+  requireMachine('breakdownOf', machine);
   const { plan, program, instructions: times } = recorded;
   const sums = { ops: new Map<string, Sum>(), kernels: new Map<string, Sum>(), shapes: new Map<string, Sum>() };
   let total = 0;

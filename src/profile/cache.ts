@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FormatError } from '../core/errors.ts';
+import { versionText } from '../core/json.ts';
 import { requireKinds } from '../core/options.ts';
 import { choice, integer, object, parse } from '../core/schema.ts';
 import { type MachineCosts, machineSchema } from '../cost/machine.ts';
@@ -50,8 +51,9 @@ export class MeasurementCache {
 
   machine(): MachineCosts | undefined {
     return this.#read(this.#machineFile, (text, file) => {
-      const json = JSON.parse(text) as { version?: unknown };
-      if (json.version !== VERSION) throw new FormatError('machine-file', `${file}: of version ${json.version}`);
+      const json: unknown = JSON.parse(text);
+      const { version } = (json ?? {}) as { version?: unknown };
+      if (version !== VERSION) throw new FormatError('machine-file', `${file}: of ${versionText(version)}`);
       return parse(machineFile, json, file).machine;
     });
   }

@@ -1,13 +1,15 @@
 /** Costs for a request: from a profile, from the cache, or measured now. */
 import { availableParallelism } from 'node:os';
+import { checkOptions, type OptionNames, requireArgument, requireKinds } from '../core/options.ts';
 import { type MachineCosts, measuredCosts, threadLink } from '../cost/machine.ts';
 import { analyticCosts, type CostModel, type KernelRun, withLinks } from '../cost/model.ts';
 import { mergeProfiles, missingKeys, type Profile, profiledCosts } from '../cost/profile.ts';
 import { defaultFusion } from '../fusion/modes.ts';
 import { type ComputingBackend, kernelsOf } from '../lower/kernel-call.ts';
+import { checkRequestKeys } from '../plan/check-request.ts';
 import { makePlan, type PlanRequest } from '../plan/plan.ts';
-import type { MeasurementCache } from './cache.ts';
-import { onOneDevice, PROFILE_SECONDS, type ProfileOptions, profileModels } from './kernels.ts';
+import { MeasurementCache } from './cache.ts';
+import { onOneDevice, PROFILE_SECONDS, type ProfileOptions, profileModels, profileNames } from './kernels.ts';
 import { measureMachine } from './machine.ts';
 import type { Feed } from './record.ts';
 import { watchRunDelay } from './run-delay.ts';
@@ -20,8 +22,24 @@ export interface MeasuringOptions extends ProfileOptions {
   readonly announce?: (what: string) => void;
 }
 
+const measuringNames: OptionNames<MeasuringOptions> = {
+  ...profileNames,
+  cache: 'required',
+  microbatches: 'counts',
+  announce: 'function',
+};
+
+function checkMeasuring(what: string, options: MeasuringOptions): void {
+  checkOptions(what, options, measuringNames);
+  const { cache } = options;
+  const isCache = cache instanceof MeasurementCache;
+  requireArgument(what, isCache, 'a cache of measurements', cache, 'new MeasurementCache(undefined, console.warn)');
+}
+
 /** The constants of this machine, from the cache or measured. */
-export async function machineCosts({ cache, announce, signal }: MeasuringOptions): Promise<MachineCosts> {
+export async function machineCosts(options: MeasuringOptions): Promise<MachineCosts> {
+  checkMeasuring('machineCosts', options);
+  const { cache, announce, signal } = options;
   const known = cache.machine();
   if (known) return known;
   announce?.('measuring this machine');
@@ -50,13 +68,16 @@ async function watched<T>(cache: MeasurementCache, measure: () => Promise<T>): P
 
 /** A profile that has every kernel of a request: what the cache lacks is timed, and kept there. */
 export async function profileFor(request: PlanRequest, feed: () => Feed, options: MeasuringOptions): Promise<Profile> {
-  const { cache, announce } = options;
+  checkRequestKeys(request);
+  checkMeasuring('profileFor', options);
+  requireKinds('profileFor', { feed: ['function', feed] });
+  const { cache, announce, microbatches = [request.microbatches], ...profiling } = options;
   const busyDevices = options.busyDevices ?? Math.min(request.devices.length, availableParallelism());
   const known = cache.profile(busyDevices, request.blas);
   // A partition weighs ops by themselves, and what is fused on one device is not where a cut lies between.
   const fusions = [...new Set([request.fusion ?? defaultFusion, 'off'] as const)];
-  const wanted = (options.microbatches ?? [request.microbatches]).flatMap((microbatches) =>
-    fusions.map((fusion) => ({ ...request, microbatches, fusion })),
+  const wanted = microbatches.flatMap((count) =>
+    fusions.map((fusion) => ({ ...request, microbatches: count, fusion })),
   );
   const lacking = wanted.filter((r) => !known || missingKeys(known, kernelRuns(r)).length > 0);
   if (known && lacking.length === 0) return known;
@@ -64,7 +85,7 @@ export async function profileFor(request: PlanRequest, feed: () => Feed, options
   const { timeLimitSeconds = PROFILE_SECONDS } = options;
   announce?.(`timing the kernels of ${request.model.name}, ${timeLimitSeconds} s at most`);
   const measured = await watched(cache, () =>
-    profileModels(lacking, feed(), machine, { ...options, timeLimitSeconds, busyDevices }),
+    profileModels(lacking, feed(), machine, { ...profiling, timeLimitSeconds, busyDevices }),
   );
   // What another process has kept meanwhile stays.
   const latest = cache.profile(busyDevices, request.blas) ?? known;

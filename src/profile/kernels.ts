@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { type OptionNames, requireKinds } from '../core/options.ts';
 import { mean, median, medianError } from '../core/statistics.ts';
 import { costSeconds } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
@@ -12,6 +13,7 @@ import {
   profileEntry,
 } from '../cost/profile.ts';
 import { type ComputingBackend, kernelsOf } from '../lower/kernel-call.ts';
+import { checkRequestKeys } from '../plan/check-request.ts';
 import { makePlan, type Plan, type PlanRequest } from '../plan/plan.ts';
 import {
   type Feed,
@@ -23,6 +25,7 @@ import {
   type Statistic,
   StepRecorder,
 } from './record.ts';
+import { recordNames, requireMachine, requireRecorded, requireRecording } from './require-measured.ts';
 
 /** How far the sum of recorded instructions may lie from steps that were not recorded, before it is the machine's noise. */
 const LARGEST_CORRECTION = 1.1;
@@ -33,6 +36,8 @@ const LARGEST_CORRECTION = 1.1;
  * their rooflines. All times are multiplied by `factor`.
  */
 export function profileOf(recorded: RecordedSteps, machine: MachineCosts, factor = 1): Profile {
+  requireRecorded('profileOf', recorded);
+  requireMachine('profileOf', machine);
   const { plan, program } = recorded;
   const found = new Map<string, KernelSum>();
   plan.programs[program]!.devices.forEach(({ instructions }, device) => {
@@ -119,6 +124,13 @@ export interface ProfileOptions extends RecordOptions {
   readonly onTimed?: (told: { readonly turns: number; readonly of: number; readonly isLate: boolean }) => void;
 }
 
+export const profileNames: OptionNames<ProfileOptions> = {
+  ...recordNames,
+  statistic: 'text',
+  timeLimitSeconds: 'notNegative',
+  onTimed: 'function',
+};
+
 /** A plan among those that are timed. */
 interface Timing {
   readonly plan: Plan;
@@ -142,6 +154,10 @@ export async function profileModels(
   options: ProfileOptions = {},
 ): Promise<Profile> {
   const { steps = 20, warmUp = 5, statistic, progress, timeLimitSeconds = PROFILE_SECONDS, ...rest } = options;
+  requireKinds('profileModels', { requests: ['list', requests] });
+  for (const request of requests) checkRequestKeys(request);
+  requireMachine('profileModels', machine);
+  requireRecording('profileModels', feed, options, profileNames);
   const { onTimed, busyDevices: asked, ...recording } = rest;
   refuseSteps(steps, warmUp);
   const [{ devices }] = requests as [PlanRequest];

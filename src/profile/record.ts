@@ -5,6 +5,7 @@ import type { Plan } from '../plan/plan.ts';
 import { requirePlan } from '../plan/require-plan.ts';
 import type { StepReport } from '../runtime/device-image.ts';
 import { Session } from '../train/session.ts';
+import { recordNames, requireRecording } from './require-measured.ts';
 import { isUndisturbed, leastDisturbed, type Timed, watchRunDelay } from './run-delay.ts';
 
 /** What steps take: the batch of each, and what else a step is told. */
@@ -195,6 +196,7 @@ export function refuseSteps(steps: number, warmUp: number): void {
  */
 export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions = {}): Promise<RecordedSteps> {
   requirePlan('recordSteps', plan);
+  requireRecording('recordSteps', feed, options, recordNames);
   const { steps = 20, warmUp = 5, progress, ...rest } = options;
   refuseSteps(steps, warmUp);
   let done = 0;

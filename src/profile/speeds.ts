@@ -1,5 +1,7 @@
+import { requireKinds } from '../core/options.ts';
 import { SpeedTrace } from '../simulate/speed-trace.ts';
 import type { RecordedSteps, RecordedWindow } from './record.ts';
+import { requireRecorded } from './require-measured.ts';
 import { isUndisturbed } from './run-delay.ts';
 
 /** Pieces of a trace are at least so long: a clock reads tens of nanoseconds off. */
@@ -11,10 +13,12 @@ const PIECE_SECONDS = 50e-6;
  * does, and not because of the program itself, any other program meets the same. Steps that waited for a core are left
  * out: who waits for others sooner gets it. undefined where a copy has no other step.
  */
-export function speedTraces(
-  { plan, program, instructions }: RecordedSteps,
-  { copies }: RecordedWindow,
-): SpeedTrace[] | undefined {
+export function speedTraces(recorded: RecordedSteps, window: RecordedWindow): SpeedTrace[] | undefined {
+  requireRecorded('speedTraces', recorded);
+  requireKinds('speedTraces', { window: ['record', window] });
+  requireKinds('speedTraces', { 'window.copies': ['list', window.copies] });
+  const { plan, program, instructions } = recorded;
+  const { copies } = window;
   const [means] = instructions;
   const { length } = plan.programs[program]!.devices[0]!.instructions;
   const kept = copies.map((copy) => copy.recorded.filter(isUndisturbed));

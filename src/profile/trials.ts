@@ -1,13 +1,16 @@
 import { freemem } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import { UsageError } from '../core/errors.ts';
+import { type OptionNames, requireKinds } from '../core/options.ts';
 import { median, medianDeviation } from '../core/statistics.ts';
 import type { HostTensor } from '../core/types.ts';
 import { LOOK_FOR_WORK_SECONDS } from '../cost/analytic.ts';
 import type { Plan, StepTime } from '../plan/index.ts';
+import { requirePlan } from '../plan/require-plan.ts';
 import { THREAD_BYTES } from '../runtime/device-threads.ts';
 import { Session, type StagedBatch } from '../train/session.ts';
 import type { Feed } from './record.ts';
+import { requireRecording } from './require-measured.ts';
 
 export interface TrialOptions {
   /** No further turn is begun after this time; every plan has one turn at least. Default 10. */
@@ -19,6 +22,14 @@ export interface TrialOptions {
   /** Ends it with what is known by then, behind the step under way. */
   readonly signal?: AbortSignal | undefined;
 }
+
+const trialNames: OptionNames<TrialOptions> = {
+  timeLimitSeconds: 'figure',
+  memoryBytes: 'notNegative',
+  seed: 'index',
+  parameters: true,
+  signal: 'signal',
+};
 
 export const TRIAL_SECONDS = 10;
 
@@ -48,6 +59,9 @@ export async function timePlans(
   feed: Feed,
   options: TrialOptions = {},
 ): Promise<(StepTime | undefined)[]> {
+  requireKinds('timePlans', { plans: ['list', plans] });
+  for (const plan of plans) requirePlan('timePlans', plan);
+  requireRecording('timePlans', feed, options, trialNames);
   const { timeLimitSeconds = TRIAL_SECONDS, memoryBytes = freeBytes() / 2, seed, parameters, signal } = options;
   if (!(timeLimitSeconds > 0 && timeLimitSeconds < Number.POSITIVE_INFINITY)) {
     throw new UsageError('trial-time', `a trial takes some time and ends, and has ${timeLimitSeconds} s`, {

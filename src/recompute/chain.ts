@@ -1,3 +1,5 @@
+import { requireArgument, requireKinds } from '../core/options.ts';
+
 /**
  * What to keep of a chain of blocks whose backward pass leaves them from the last to the first, within a memory.
  *
@@ -23,6 +25,13 @@ export interface RecomputeChain {
   readonly inner: (s: number) => number;
 }
 
+function requireChain(what: string, chain: RecomputeChain, units: number): void {
+  requireKinds(what, { chain: ['record', chain], units: ['index', units] });
+  const { seconds, checkpoint, saved, inner } = chain;
+  requireKinds(what, { 'chain.seconds': ['numbers', seconds], 'chain.checkpoint': ['function', checkpoint] });
+  requireKinds(what, { 'chain.saved': ['function', saved], 'chain.inner': ['function', inner] });
+}
+
 /** What happens to a part of the chain; the parts that follow from it are asked for again. */
 export type Step = { readonly kind: 'all' } | { readonly kind: 'checkpoint'; readonly at: number };
 
@@ -37,6 +46,7 @@ export class BackwardTable {
   readonly #prefix: readonly number[];
 
   constructor(chain: RecomputeChain, units: number) {
+    requireChain('BackwardTable', chain, units);
     const n = chain.seconds.length;
     this.#chain = chain;
     this.#blocks = n;
@@ -103,6 +113,14 @@ export interface ForwardPlan {
  * in any case and its own time does not count; several microbatches may be in flight, so what it keeps is told apart.
  */
 export function forwardPlans(chain: RecomputeChain, table: BackwardTable, units: number): ForwardPlan[] {
+  requireChain('forwardPlans', chain, units);
+  requireArgument(
+    'forwardPlans',
+    table instanceof BackwardTable,
+    'a table of the chain',
+    table,
+    'new BackwardTable(chain, units)',
+  );
   const n = chain.seconds.length;
   const width = units + 1;
   const best = new Float64Array((n + 1) * width).fill(Number.POSITIVE_INFINITY);

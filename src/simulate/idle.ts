@@ -74,7 +74,8 @@ function* pieces(timeline: Timeline, device: number, begin: number, end: number,
   for (; now < end; index++) {
     if (index === count) {
       const wait = { device, index: null, kind: 'end', for: host.last } as const;
-      const ended = Math.max(now, Math.min(end, host.ends));
+      // The last one itself waits for the host alone, whatever rounding makes of when it has ended.
+      const ended = device === host.last ? now : Math.max(now, Math.min(end, host.ends));
       if (now < ended) yield { root: null, wait, begin: now, end: ended };
       if (ended < end) yield { root: 'host', wait, begin: ended, end };
       return;

@@ -1,3 +1,4 @@
+import { requireKinds } from '../core/options.ts';
 import {
   type CategoryBytes,
   type DeviceLayout,
@@ -29,10 +30,18 @@ export interface MemoryOverTime {
 /** A device's memory in the course of a simulated step, by the layout it was planned with. */
 export function memoryOverTime(
   program: DeviceProgram,
-  { intervals, offsets }: DeviceLayout,
+  layout: DeviceLayout,
   persistent: readonly PersistentBuffer[],
   simulation: Simulation,
 ): MemoryOverTime {
+  requireKinds('memoryOverTime', { program: ['record', program], layout: ['record', layout] });
+  const { intervals, offsets } = layout;
+  requireKinds('memoryOverTime', {
+    'program.instructions': ['list', program.instructions],
+    'layout.intervals': ['list', intervals],
+    'layout.offsets': ['object', offsets],
+    persistent: ['list', persistent],
+  });
   const timeline = timelineOf(simulation);
   const { device } = program;
   const live = liveBytesOverTime(program, intervals, persistent);

@@ -47,7 +47,8 @@ export async function timeLayout(
 ): Promise<TimedSteps> {
   const [program] = Object.keys(plan.programs);
   refuseNullDevices(plan.request.devices, 'steps cannot be timed');
-  if (!source || !program) throw new PlanError('study-no-data', 'a timing needs data and a program', {});
+  if (!source || !program)
+    throw new PlanError('study-no-data', 'a timing needs data and a program', { remedy: '--data.kind digits' });
   // An epoch's last batch may be smaller: a session has no program for it here.
   const full = source.stepsPerEpoch > 1 ? source.stepsPerEpoch - 1 : 1;
   const seconds: number[] = [];

@@ -1,3 +1,4 @@
+import { requireKinds } from '../core/options.ts';
 import { pauses } from '../partition/pause.ts';
 import { type Journal, memoryJournal } from './journal.ts';
 
@@ -30,6 +31,23 @@ export function collecting<Tables, Part extends string>(
     signal: given.signal,
   };
   return { recorder, tables: Object.fromEntries(rows) as Tables };
+}
+
+/** Throws UsageError for what is no design of a study, or no options of one; `lists`: keys of both that must be lists. */
+export function requireStudy(
+  what: string,
+  design: unknown,
+  options: unknown,
+  lists: { readonly design: readonly string[]; readonly options: readonly string[] },
+): void {
+  requireKinds(what, { design: ['record', design], options: ['record', options] });
+  for (const [name, value, keys] of [
+    ['design', design, lists.design],
+    ['options', options, lists.options],
+  ] as const) {
+    const given = value as Readonly<Record<string, unknown>>;
+    for (const key of keys) requireKinds(what, { [`${name}.${key}`]: ['list', given[key]] });
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
-import { checkOptions, type OptionNames } from '../core/options.ts';
+import { nearest, UsageError } from '../core/errors.ts';
+import { checkOptions, type OptionNames, requireArgument, requireWords } from '../core/options.ts';
 import type { HostTensor } from '../core/types.ts';
 import type { Session } from './session.ts';
 import { programFor } from './trainer.ts';
@@ -59,9 +60,61 @@ const evaluatorNames: OptionNames<EvaluatorOptions> = {
   perplexity: 'required flag',
 };
 
+const batchNames: OptionNames<EvaluatorOptions['batches'][number]> = {
+  size: 'required count',
+  tensors: 'required function',
+};
+const termNames: OptionNames<ClassTerm> = {
+  output: 'required text',
+  target: 'required text',
+  classes: 'required count',
+  ignoreIndex: 'required',
+  values: 'required text',
+};
+const valueNames: OptionNames<ValueTerm> = { output: 'required text', target: 'required text', kind: 'required text' };
+
+function checkEvaluator(options: EvaluatorOptions): void {
+  const what = 'makeEvaluator';
+  checkOptions(what, options, evaluatorNames);
+  const { batches, terms, values = [], single } = options;
+  for (const [i, batch] of batches.entries()) checkOptions(what, batch, batchNames, `batches.${i}`);
+  for (const [i, term] of terms.entries()) {
+    checkOptions(what, term, termNames, `terms.${i}`);
+    requireWords(what, `terms.${i}.values`, ['logits', 'logProbabilities'], term.values);
+  }
+  for (const [i, term] of values.entries()) {
+    checkOptions(what, term, valueNames, `values.${i}`);
+    requireWords(what, `values.${i}.kind`, ['mse', 'bce', 'bceWithLogits'], term.kind);
+  }
+  requireArgument(what, !single || terms.length === 1, 'one of terms where single is true', terms, 'single: false');
+}
+
+/** The tensor of this name among those of a batch or a run; throws UsageError where there is none. */
+function tensorNamed(what: string, name: string, tensor: HostTensor | undefined, known: readonly string[]): HostTensor {
+  if (tensor !== undefined) return tensor;
+  throw new UsageError(
+    'evaluation-tensor',
+    `makeEvaluator: there is no ${what} ${name}; there are ${known.join(', ')}`,
+    {
+      fields: { [what]: name, known },
+      remedy: `${what}: '${nearest(name, known) ?? known[0] ?? name}'`,
+    },
+  );
+}
+
+/** Of class c the outputs of a row stand side by side, a row for each target. */
+function refuseOtherSize({ output, target, classes }: ClassTerm, outputs: number, targets: number): void {
+  if (outputs === targets * classes) return;
+  throw new UsageError(
+    'evaluation-classes',
+    `makeEvaluator: ${output} holds ${outputs} values, and ${targets} targets ${target} of ${classes} classes need ${targets * classes}`,
+    { fields: { output, target, classes, outputs, targets }, remedy: `classes: ${outputs / targets}` },
+  );
+}
+
 /** Runs the plan's forward programs over held-out batches; no parameter changes. */
 export function makeEvaluator(options: EvaluatorOptions): Evaluator {
-  checkOptions('makeEvaluator', options, evaluatorNames);
+  checkEvaluator(options);
   const { batches, terms, values = [], single, perplexity } = options;
   const differences = values.filter(({ kind }) => kind === 'mse');
   const binary = values.filter(({ kind }) => kind !== 'mse');
@@ -75,16 +128,18 @@ export function makeEvaluator(options: EvaluatorOptions): Evaluator {
       const run = await session.run(programFor(session.plan, 'forward', { epoch: 0, step: 0, tensors }), tensors, {
         signal,
       });
-      const score = terms.map((term) =>
-        scoreOf(run.results.get(`output/${term.output}`)!, tensors[term.target]!, term),
-      );
+      const outputOf = (name: string) => {
+        const known = [...run.results.keys()].flatMap((key) => (key.startsWith('output/') ? [key.slice(7)] : []));
+        return tensorNamed('output', name, run.results.get(`output/${name}`), known);
+      };
+      const targetOf = (name: string) => tensorNamed('target', name, tensors[name], Object.keys(tensors));
+      const score = terms.map((term) => scoreOf(outputOf(term.output), targetOf(term.target), term));
       for (const s of score) {
         total.counted += s.counted;
         total.correct += s.correct;
         total.crossEntropy += s.crossEntropy;
       }
-      const pair = ({ output, target }: ValueTerm) =>
-        [run.results.get(`output/${output}`)!.data, tensors[target]!.data] as const;
+      const pair = ({ output, target }: ValueTerm) => [outputOf(output).data, targetOf(target).data] as const;
       for (const term of binary) {
         const [output, target] = pair(term);
         const border = term.kind === 'bce' ? 0.5 : 0;
@@ -124,7 +179,9 @@ export function makeEvaluator(options: EvaluatorOptions): Evaluator {
 }
 
 /** Sums over the rows that count, in f64. */
-function scoreOf(output: HostTensor, target: HostTensor, { classes, ignoreIndex, values }: ClassTerm) {
+function scoreOf(output: HostTensor, target: HostTensor, term: ClassTerm) {
+  refuseOtherSize(term, output.data.length, target.data.length);
+  const { classes, ignoreIndex, values } = term;
   let [counted, correct, crossEntropy] = [0, 0, 0];
   for (let row = 0; row < target.data.length; row++) {
     const label = target.data[row]!;

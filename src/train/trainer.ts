@@ -148,7 +148,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<StepRecord, 
       seconds,
       busySeconds,
       bubbleFraction: bubbleOf(busySeconds, seconds),
-      ...(evaluation && isDue(step) ? { evaluation: await evaluation.evaluate(session, signal) } : {}),
+      ...(evaluation && isDue(step) ? { evaluation: await evaluated(evaluation, session, signal) } : {}),
     };
     await recorder?.record(record, step + 1 === steps);
     yield record;
@@ -199,6 +199,21 @@ function checkTraining(options: TrainOptions): void {
   }
   refuseNoOptimizer(session.plan);
   refuseOfNullDevices(options);
+}
+
+/** An evaluator of one's own may return anything; checkpoints go by its loss. */
+async function evaluated(
+  { evaluate }: NonNullable<TrainOptions['evaluation']>,
+  session: Session,
+  signal: AbortSignal | undefined,
+): Promise<EvaluationRecord> {
+  const record = await evaluate(session, signal);
+  if (typeof record?.loss === 'number') return record;
+  throw new UsageError(
+    'evaluation-record',
+    `train: evaluation.evaluate must return a record with a loss, and returned ${shown(record)}`,
+    { fields: { option: 'evaluation.evaluate' }, remedy: 'return { samples, loss }, or let makeEvaluator make it' },
+  );
 }
 
 /** A step's batch, where the devices find it. */

@@ -481,7 +481,7 @@ describe('plan', () => {
     const lost = { ...plan, partition: moved };
     for (const [name, file, code, ...texts] of [
       ['steps', { ...plan, experiment: { ...experiment, steps: 'x' } }, 2, 'the experiment in steps.json: steps:'],
-      ['moved', { ...lost, experiment }, 1, 'moved.json'],
+      ['moved', { ...lost, experiment }, 2, "moved.json: stages need each other's results"],
       ['batch', { ...plan, microbatches: 999, experiment }, 2, 'the experiment in batch.json: microbatches'],
     ] as const) {
       writeFileSync(join(folder, `${name}.json`), JSON.stringify(file));

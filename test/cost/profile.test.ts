@@ -184,6 +184,13 @@ describe('profile files', () => {
     ['null', 'null', /"format"/],
     ['another version', JSON.stringify({ ...profile, version: 2 }), /version 2; this version of Partita reads 1/],
     ['a negative time', writeProfile(profileOf([matmulRun(8, 8, 8), -1])), /seconds/],
+    [
+      'a time beyond all machines',
+      writeProfile(profileOf([matmulRun(8, 8, 8), 1e308])),
+      /seconds: expected a number from 0/,
+    ],
+    // Under its own key, so that nothing else is wrong.
+    ['attributes that are no JSON', writeProfile(profile).replaceAll('{}', '{'), /attrs/],
     ['no machine', JSON.stringify({ ...profile, machine: undefined }), /machine/],
     ['an unknown key', JSON.stringify({ ...profile, entires: {} }), /entires/],
     [

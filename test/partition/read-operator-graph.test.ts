@@ -259,6 +259,17 @@ describe('operator graphs', () => {
     expect(() => readOperatorGraph(text, 'g.json')).toThrow(message);
   });
 
+  it('refuses more devices than there can be, as a file may ask for', () => {
+    const nodes = [{ id: 1, fpgaLatency: 1, cpuLatency: 1, size: 1, supportedOnFpga: 1, isBackwardNode: 0 }];
+    const text = JSON.stringify({ maxFPGAs: 2 ** 31, nodes, edges: [] });
+    expect(() => readOperatorGraph(text, 'g.json')).toThrow(
+      expect.objectContaining({
+        code: 'too-many-devices',
+        message: expect.stringContaining('g.json: 2147483648 devices'),
+      }),
+    );
+  });
+
   it('refuses to place anything on no device', () => {
     expect(() => read([{ id: 1 }], [], { devices: 0 })).toThrow(/no device/);
   });

@@ -190,6 +190,18 @@ describe('the rules, by hand', () => {
     expect(whyIdle(simulation, 0, 9)).toMatchObject({ root: { kind: 'host', device: null }, begin: 7.5, end: 9.5 });
   });
 
+  it('ends with the host also where rounding has the host begin behind the last action', () => {
+    const [end, host] = [0.3, 0.1];
+    expect(end + host - host).toBeGreaterThan(end);
+    const cluster = clusterOf(2);
+    const program = programOf([compute(end)], [compute(0.25)]);
+    const simulation = simulate(program, { ...cluster, costs: { ...cluster.costs, stepSeconds: () => host } });
+    const idle = idleCauses(simulation);
+    expect(idle.reduce((sum, cause) => sum + cause.seconds, 0)).toBeCloseTo(2 * (end + host) - end - 0.25, 12);
+    expect(whyIdle(simulation, 0, 0.35)).toMatchObject({ chain: [{ device: 0, kind: 'end' }], root: { kind: 'host' } });
+    expect(whyIdle(simulation, 1, 0.27)).toMatchObject({ root: { kind: 'compute', device: 0 } });
+  });
+
   it('begins where the host gets to a device', () => {
     const cluster = clusterOf(2);
     const late = (seconds: readonly number[]) =>

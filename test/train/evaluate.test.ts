@@ -43,6 +43,35 @@ function evaluated(batches: readonly Batch[], options: Partial<EvaluatorOptions>
 const logits: ClassTerm = { output: 'o', target: 'y', classes: 2, ignoreIndex: -1, values: 'logits' };
 const binary = (kind: ValueTerm['kind']): ValueTerm => ({ output: 'o', target: 'y', kind });
 
+describe('an evaluator is refused', () => {
+  // biome-ignore lint/suspicious/noExplicitAny: wrong on purpose
+  const loose = (value: unknown): any => value;
+  const batch: Batch = { size: 2, loss: 1, output: f32(1, 2, 3, 4), target: i32(0, 1) };
+  const cases: readonly (readonly [message: string, options: object])[] = [
+    ['batches.0: options must be an object, got null', { batches: [null] }],
+    ['batches.0: size must be a whole number of 1 or more', { batches: [{ size: '2', tensors: () => ({}) }] }],
+    ['batches.0: tensors must be a function', { batches: [{ size: 2, tensors: {} }] }],
+    [
+      'terms.0: classes must be a whole number of 1 or more, got Infinity',
+      { terms: [{ ...logits, classes: Infinity }] },
+    ],
+    ['terms.0.values has no "logit", did you mean "logits"?', { terms: [{ ...logits, values: 'logit' }] }],
+    ['values.0.kind has no "mae"', { values: [{ ...binary('mse'), kind: 'mae' }] }],
+    ['takes one of terms where single is true, got []', { single: true }],
+    ['there is no output p; there are o', { terms: [{ ...logits, output: 'p' }] }],
+    ['there is no target z; there are y', { terms: [{ ...logits, target: 'z' }] }],
+    ['there is no target z; there are y', { values: [{ ...binary('bce'), target: 'z' }] }],
+    ['o holds 4 values, and 2 targets y of 3 classes need 6', { terms: [{ ...logits, classes: 3 }] }],
+  ];
+  it.each(cases)('%s', async (message, options) => {
+    const call = async () => evaluated([batch], loose(options));
+    await expect(call()).rejects.toMatchObject({
+      message: expect.stringContaining(message),
+      remedy: expect.any(String),
+    });
+  });
+});
+
 describe('an evaluation of classes', () => {
   it('counts a target that is met: the first of equal outputs, and none that is ignored', async () => {
     const output = f32(1, 2, 3, 3, 3, 3, 0, 9);

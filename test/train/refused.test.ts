@@ -136,6 +136,10 @@ describe('a session', () => {
     ['checkpoint: options must be an object, got null', { checkpoint: null }],
     ['evaluation: options must be an object, got null', { evaluation: null }],
     ['evaluation: evaluate must be a function, got "all"', { evaluation: { evaluate: 'all', every: 1 } }],
+    [
+      'evaluation.evaluate must return a record with a loss, and returned an object with accuracy',
+      { evaluation: { evaluate: async () => ({ accuracy: 1 }), every: 1 } },
+    ],
   ];
   it.each(trainings)('a training is refused: %s', async (message, change) => {
     const error = await refusal(() => train(loose({ session, data, steps: 1, ...change })).next());

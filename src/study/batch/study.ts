@@ -17,7 +17,7 @@ import { compareGradients } from '../gradient-difference.ts';
 import { stepRequestOf } from '../layout.ts';
 import { logarithmicSteps } from '../learning.ts';
 import { loadNow, type Machine, machineNow } from '../machine.ts';
-import { breathing, collecting } from '../recorder.ts';
+import { breathing, collecting, requireStudy } from '../recorder.ts';
 import type { Target } from '../steps-to-target.ts';
 import { type BatchStudyDesign, type Layout, trainingOf } from './design.ts';
 import type { BatchStudyOptions, StudyPart } from './options.ts';
@@ -88,6 +88,7 @@ export async function runBatchStudy(
   options: BatchStudyOptions,
   given: Partial<Recorder> = {},
 ): Promise<BatchStudy> {
+  requireStudy('runBatchStudy', design, options, { design: ['batchSizes', 'microbatches'], options: ['parts'] });
   const began = performance.now();
   const loadBefore = loadNow();
   const has = (part: StudyPart) => options.parts.includes(part);

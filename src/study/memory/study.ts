@@ -27,7 +27,7 @@ import {
   type StudyFrame,
   scheduleName,
 } from '../pipeline.ts';
-import { breathing, collecting, type StudyRecorder } from '../recorder.ts';
+import { breathing, collecting, requireStudy, type StudyRecorder } from '../recorder.ts';
 import { type Combination, splitSweep } from '../sweep.ts';
 import type { Value } from '../table-file.ts';
 import { korthikantiBytes, predictionStateBytes, textbookBytes, trainingStateBytes } from './formulas.ts';
@@ -96,10 +96,12 @@ const [FEWEST, MOST] = [40, 400];
 const HOLDER_ROWS = 40;
 
 export async function runMemoryStudy(
-  { layouts, swept }: MemoryDesign,
+  design: MemoryDesign,
   options: MemoryStudyOptions,
   given: Partial<StudyRecorder<MemoryTables, Purpose>> = {},
 ): Promise<MemoryStudy> {
+  requireStudy('runMemoryStudy', design, options, { design: ['layouts'], options: ['purposes'] });
+  const { layouts, swept } = design;
   const began = performance.now();
   const loadBefore = loadNow();
   const { recorder, tables } = collecting<MemoryTables, Purpose>(

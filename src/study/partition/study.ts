@@ -19,7 +19,7 @@ import {
   type TimingChoice,
   untimed,
 } from '../pipeline.ts';
-import { breathing, collecting, type StudyRecorder } from '../recorder.ts';
+import { breathing, collecting, requireStudy, type StudyRecorder } from '../recorder.ts';
 import { splitSweep } from '../sweep.ts';
 import { timeInTurns } from '../turns.ts';
 import { type CutCombination, type CutRun, cutEveryWay, imbalanceOf, transferBytes } from './cuts.ts';
@@ -89,6 +89,7 @@ export async function runPartitionStudy(
   options: PartitionStudyOptions,
   given: Partial<StudyRecorder<PartitionTables, PartitionPart>> = {},
 ): Promise<PartitionStudy> {
+  requireStudy('runPartitionStudy', design, options, { design: ['combinations', 'methods'], options: ['parts'] });
   const began = performance.now();
   const loadBefore = loadNow();
   const { recorder, tables } = collecting<PartitionTables, PartitionPart>(

@@ -24,7 +24,7 @@ import {
   untimed,
   validValues,
 } from '../pipeline.ts';
-import { breathing, collecting, type StudyRecorder } from '../recorder.ts';
+import { breathing, collecting, requireStudy, type StudyRecorder } from '../recorder.ts';
 import { spreadOf } from '../statistics.ts';
 import { experimentWith, splitSweep } from '../sweep.ts';
 import { type Timeable, timeInTurns } from '../turns.ts';
@@ -149,6 +149,7 @@ export async function runScalingStudy(
   options: ScalingStudyOptions,
   given: Partial<StudyRecorder<ScalingTables, ScalingPart>> = {},
 ): Promise<ScalingStudy> {
+  requireStudy('runScalingStudy', design, options, { design: ['variants'], options: ['parts'] });
   const began = performance.now();
   const loadBefore = loadNow();
   const { recorder, tables } = collecting<ScalingTables, ScalingPart>(

@@ -41,7 +41,7 @@ import {
   untimed,
   validValues,
 } from '../pipeline.ts';
-import { breathing, collecting, type StudyRecorder } from '../recorder.ts';
+import { breathing, collecting, requireStudy, type StudyRecorder } from '../recorder.ts';
 import { idealBubble } from '../schedule-forms.ts';
 import { invalidCombinations, splitSweep } from '../sweep.ts';
 import { timeInTurns } from '../turns.ts';
@@ -146,10 +146,12 @@ function countsFor(base: Experiment, where: string, quick: boolean): number[] {
 }
 
 export async function runScheduleStudy(
-  { runs, skipped: notPlanned }: ScheduleDesign,
+  design: ScheduleDesign,
   options: ScheduleStudyOptions,
   given: Partial<StudyRecorder<ScheduleTables, SchedulePart>> = {},
 ): Promise<ScheduleStudy> {
+  requireStudy('runScheduleStudy', design, options, { design: ['runs'], options: ['parts'] });
+  const { runs, skipped: notPlanned } = design;
   const began = performance.now();
   const loadBefore = loadNow();
   const { recorder, tables } = collecting<ScheduleTables, SchedulePart>(

@@ -29,6 +29,11 @@ export const stateFile = 'state.json';
 
 const envelope = object({ format: choice([FORMAT]), version: integer(), sha256: string(), state: any() });
 
+/** An evaluator of one's own may tell more; by its loss the best is known. */
+const evaluationSchema = record(any(), {
+  check: ({ loss }) => (typeof fromJson(loss) === 'number' ? undefined : 'an evaluation with a loss'),
+});
+
 const stateSchema = object({
   step: integer({ min: 0 }),
   epoch: integer({ min: 0 }),
@@ -36,7 +41,7 @@ const stateSchema = object({
   experiment: any(),
   /** Names of the buffers, which stand among the parameters in their file. */
   buffers: list(string()),
-  evaluations: list(object({ step: integer({ min: 0 }), evaluation: record(any()) })),
+  evaluations: list(object({ step: integer({ min: 0 }), evaluation: evaluationSchema })),
   /** Step of the best evaluation. */
   best: nullable(integer({ min: 0 })),
   files: record(object({ bytes: integer({ min: 0 }), sha256: string() })),
@@ -80,6 +85,13 @@ export function decodeCheckpoint(folder: string): Checkpoint {
   try {
     const tensorsOf = (name: string): NamedTensors => namedTensors(files.get(name)!, join(folder, name));
     const all = tensorsOf('params.safetensors');
+    const lost = state.buffers.find((name) => !all.has(name));
+    if (lost !== undefined) {
+      throw new FormatError(
+        'checkpoint-buffers',
+        `${stateFile} names the buffer ${lost}, which params.safetensors has not`,
+      );
+    }
     const ofKind = (buffers: boolean) => new Map([...all].filter(([name]) => state.buffers.includes(name) === buffers));
     const evaluations = new Map(
       state.evaluations.map(({ step, evaluation }) => [
@@ -144,13 +156,23 @@ function readState(folder: string): State {
       throw new FormatError('checkpoint-checksum', `${stateFile} has changed: its SHA-256 is another`);
     }
     const state = parse(stateSchema, guarded.state, path);
-    if (state.best !== null && !state.evaluations.some((e) => e.step === state.best)) {
-      throw new FormatError('checkpoint-best', `${stateFile} has no evaluation of step ${state.best}, the best`);
-    }
+    refuseStrangeSteps(state);
     return state;
   } catch (cause) {
     throw damaged(folder, [(cause as Error).message.replace(`${path}: `, `${stateFile}: `)], cause);
   }
+}
+
+/** Evaluations are of steps that are done, one of each, and the best is one of them. */
+function refuseStrangeSteps({ step, evaluations, best }: State): void {
+  const steps = evaluations.map((e) => e.step);
+  const strange = steps.find((s, i) => s >= step || steps.indexOf(s) < i);
+  if (strange !== undefined) {
+    const why = strange >= step ? `behind step ${step}` : 'twice';
+    throw new FormatError('checkpoint-evaluations', `${stateFile} has an evaluation of step ${strange}, ${why}`);
+  }
+  if (best === null || steps.includes(best)) return;
+  throw new FormatError('checkpoint-best', `${stateFile} has no evaluation of step ${best}, the best`);
 }
 
 /** The files that the state names, compared with what it says of them. */
