@@ -28,7 +28,10 @@ const modes: Readonly<Record<UpsampleMode, { readonly axes?: number } & Pick<Res
   trilinear: { mode: 'linear', axes: 3 },
 };
 
-/** The spatial axes of [N, C, …] at other sizes, larger or smaller (PyTorch Upsample and interpolate). */
+/**
+ * The spatial axes of [N, C, …] at other sizes, larger or smaller (PyTorch Upsample and interpolate). A factor that is the
+ * ratio of two sizes gives that size: 0.29 of 100 is 29, where PyTorch rounds 28.999… down.
+ */
 export function upsample(x: Tensor, options: UpsampleOptions): Tensor {
   checkOptions('upsample', x, options, { size: true, scaleFactor: true, mode: true, alignCorners: true });
   const { size, scaleFactor, mode = 'nearest', alignCorners = false } = options;
@@ -47,9 +50,11 @@ export function upsample(x: Tensor, options: UpsampleOptions): Tensor {
     mode === 'nearest'
       ? { coordinateTransformation: 'asymmetric', nearestMode: 'floor' }
       : { coordinateTransformation: 'halfPixel', nearestMode: 'roundPreferCeil' };
+  // Between aligned corners PyTorch knows the sizes only, where ONNX has a scale that need not make a whole size.
+  const sizes = alignCorners && size === undefined ? by.map((factor, i) => Math.floor(x.shape[i + 2]! * factor)) : by;
   return resize(x, {
     axes: Array.from({ length: rank }, (_, i) => i + 2),
-    ...(size === undefined ? { scales: by } : { sizes: by }),
+    ...(size === undefined && !alignCorners ? { scales: by } : { sizes }),
     mode: how.mode,
     ...(how.mode === 'nearest' ? nearest : { coordinateTransformation: alignCorners ? 'alignCorners' : 'halfPixel' }),
   });

@@ -106,6 +106,7 @@ layers = [
     ('upsample', [{'scaleFactor': 1.5, 'mode': 'linear'}], [2, 2, 5], nn.Upsample(scale_factor=1.5, mode='linear')),
     ('upsample', [{'scaleFactor': 2, 'mode': 'bilinear'}], [1, 2, 3, 2], nn.Upsample(scale_factor=2, mode='bilinear')),
     ('upsample', [{'size': [5, 2], 'mode': 'bilinear', 'alignCorners': True}], [1, 2, 3, 4], nn.Upsample(size=(5, 2), mode='bilinear', align_corners=True)),
+    ('upsample', [{'scaleFactor': [1.7, 0.7], 'mode': 'bilinear', 'alignCorners': True}], [1, 2, 3, 4], nn.Upsample(scale_factor=(1.7, 0.7), mode='bilinear', align_corners=True)),
     ('upsample', [{'size': [2, 5], 'mode': 'bicubic'}], [1, 2, 4, 3], nn.Upsample(size=(2, 5), mode='bicubic')),
     ('upsample', [{'size': [3, 2, 4], 'mode': 'trilinear'}], [1, 1, 2, 3, 2], nn.Upsample(size=(3, 2, 4), mode='trilinear')),
     ('pixelShuffle', [2], [1, 4, 2, 3], nn.PixelShuffle(2)),
