@@ -1,6 +1,7 @@
 /** One node under import, as its rule sees it (`OperatorContext`): inputs and attributes with errors that name the node. */
 import { type Graph, Tensor } from '../../graph/graph.ts';
 import { cast } from '../../ops/compare.ts';
+import { graphDType } from './known.ts';
 import type { OnnxAttribute, OnnxDType, OnnxGraph, OnnxNode, OnnxTensor } from './model.ts';
 import type { Known, OperatorContext, Value } from './operator.ts';
 import { isTensor } from './operator.ts';
@@ -63,12 +64,12 @@ export class NodeContext implements OperatorContext {
   readonly known = (i: number, what: string): Known => this.optionalKnown(i, what) ?? this.#missingInput(i);
 
   readonly optionalKnown = (i: number, what: string): Known | undefined => {
-    const value = this.optional(i);
-    if (!value || !isTensor(value)) return value;
-    return (
-      this.#source.valueOfSource(value) ??
-      this.unsupported(`${what} (input ${i}, "${this.node.inputs[i]}") must be known at import, and is computed`)
-    );
+    const given = this.optional(i);
+    const value = given && isTensor(given) ? this.#source.valueOfSource(given) : given;
+    const place = `${what} (input ${i}, "${this.node.inputs[i]}")`;
+    if (given && !value) this.unsupported(`${place} must be known at import, and is computed`);
+    if (value && !graphDType(value.dtype)) this.unsupported(`${place} is ${value.dtype}`);
+    return value;
   };
 
   readonly integers = (i: number, what: string): number[] => this.optionalIntegers(i, what) ?? this.#missingInput(i);
@@ -79,6 +80,24 @@ export class NodeContext implements OperatorContext {
     const wrong = value.data.find((v) => !Number.isInteger(v));
     if (wrong !== undefined) this.invalid(`${what} (input ${i}) must hold integers, and holds ${wrong}`);
     return [...value.data];
+  };
+
+  readonly scalar = (i: number, what: string): number => this.optionalScalar(i, what) ?? this.#missingInput(i);
+
+  readonly optionalScalar = (i: number, what: string): number | undefined => {
+    const value = this.optionalKnown(i, what);
+    if (value && value.data.length !== 1) {
+      this.invalid(`${what} (input ${i}) must be one number, and has ${value.data.length} elements`);
+    }
+    return value?.data[0];
+  };
+
+  readonly integer = (i: number, what: string): number => this.optionalInteger(i, what) ?? this.#missingInput(i);
+
+  readonly optionalInteger = (i: number, what: string): number | undefined => {
+    const value = this.optionalScalar(i, what);
+    if (value === undefined || Number.isInteger(value)) return value;
+    return this.invalid(`${what} (input ${i}) must be an integer, and is ${value}`);
   };
 
   readonly int = (name: string, whenMissing?: number): number => this.#attribute('int', name, whenMissing);

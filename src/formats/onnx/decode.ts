@@ -152,6 +152,9 @@ class Decoder {
   #attributeValue(proto: AttributeProto, place: string): OnnxAttribute {
     const { AttributeType } = messages();
     const type = proto.type || impliedType(proto);
+    const stray = valueOutside(proto, type);
+    if (stray)
+      throw this.#fail('attribute', place, `its type is ${AttributeType[type!] ?? type}, and its value a ${stray}`);
     switch (type) {
       case AttributeType.FLOAT:
         return { kind: 'float', value: proto.f };
@@ -279,6 +282,24 @@ const short = (name: string): string => (name.length > 80 ? `${name.slice(0, 80)
 export const saturate = (value: bigint): number =>
   value > limit ? 2 ** 53 : value < -limit ? -(2 ** 53) : Number(value);
 const limit = 2n ** 53n;
+
+/** The kind of a value that the attribute has beside the one that its type says; undefined: none. */
+function valueOutside(proto: AttributeProto, type: AttributeProto_AttributeType | undefined): string | undefined {
+  const { AttributeProtoSchema, AttributeType, isFieldSet } = messages();
+  const { field } = AttributeProtoSchema;
+  const kinds = [
+    ['FLOAT', field.f],
+    ['INT', field.i],
+    ['STRING', field.s],
+    ['TENSOR', field.t],
+    ['GRAPH', field.g],
+    ['SPARSE_TENSOR', field.sparseTensor],
+    ['FLOATS', field.floats],
+    ['INTS', field.ints],
+    ['STRINGS', field.strings],
+  ] as const;
+  return kinds.find(([kind, f]) => AttributeType[kind] !== type && isFieldSet(proto, f))?.[0];
+}
 
 /** Files of the first IR versions do not say which of its fields an attribute uses. */
 function impliedType(proto: AttributeProto): AttributeProto_AttributeType | undefined {

@@ -18,7 +18,7 @@ import { type ContextSource, NodeContext } from './context.ts';
 import { callFunction, ModelFunctions } from './functions.ts';
 import { hostRuleOf } from './host/index.ts';
 import { constantInputs, declaredBatchAxis, fileBatch, type SizeOptions, Symbols, sizedInputs } from './interface.ts';
-import { constantOf, float32Of, isFloatDType, known, toHostConstant } from './known.ts';
+import { constantOf, float32Of, graphDType, isFloatDType, known, toHostConstant } from './known.ts';
 import { nextCondition, readLoop, stackSlices } from './loop.ts';
 import type {
   OnnxAttribute,
@@ -37,7 +37,7 @@ import { nodeError, Problems, Unsupported } from './problems.ts';
 import { type Bound, Scope } from './scope.ts';
 import { checkSignature } from './signature.ts';
 import { runningStatistics } from './statistics.ts';
-import { checkDeclared, valueDType } from './value-types.ts';
+import { checkDeclared, checkInitializer, valueDType } from './value-types.ts';
 
 /**
  * Before this version operators of two tensors broadcast by attributes: those that say more than today's broadcasting are
@@ -49,6 +49,10 @@ const firstBroadcasting = 7;
  * level, and a loop need not end.
  */
 const maxWrittenNodes = 2 ** 16;
+/** Versions of ONNX's operators that the rules know … */
+export const opsetRange = { first: 1, last: 22 };
+/** … and of those of other domains. */
+const previewRange = { first: 1, last: 1 };
 /** Elements computed on the host in all of an import. */
 const maxHostTotal = 2 ** 27;
 
@@ -61,6 +65,9 @@ export interface ImportOptions extends SizeOptions {
    */
   readonly dataBatch?: number;
 }
+
+/** Left out, or a known value of numbers. */
+const isOnHost = (input: Bound | undefined): boolean => !input || !(isTensor(input.value) || !graphDType(input.dtype));
 
 /** One import; thrown away with it. */
 export class Importer {
@@ -133,6 +140,8 @@ export class Importer {
         });
       }
       seen.add(tensor.name);
+      const listed = graph.inputs.find(({ name }) => name === tensor.name);
+      if (listed) checkInitializer(tensor, listed);
       this.#bind(scope, tensor.name, {
         value: this.#initializer(scope, tensor, statistics, inside),
         dtype: tensor.dtype,
@@ -235,7 +244,7 @@ export class Importer {
       if (control === 'Loop') return this.#loop(scope, node, context, inputs);
       const name = scope.prefix + (node.name || node.outputs.find((output) => output !== '') || node.opType);
       const values = this.#graph.scope(name, () => {
-        const computed = host && (host.onTypes || inputs.every((input) => !input || !isTensor(input.value)));
+        const computed = host && (host.onTypes || inputs.every(isOnHost));
         return (computed && this.#onHost(context, host.rule)) || rule?.(context);
       });
       if (!values) return context.unsupported('its inputs must be known at import, and are computed');
@@ -302,6 +311,12 @@ export class Importer {
   ): NodeContext {
     const opset = scope.opsets.get(node.domain) ?? this.#model.opsets.get(node.domain);
     if (opset === undefined) throw nodeError(node, 'the file does not say which version of its operators it uses');
+    const { first, last } = node.domain === '' ? opsetRange : previewRange;
+    if (opset < first || opset > last) {
+      throw new Unsupported(
+        `it uses version ${opset} of its operators, and ${first === last ? first : `${first} to ${last}`} are known`,
+      );
+    }
     if (node.domain === '' && opset < firstBroadcasting && attributes.has('broadcast') && attributes.has('axis')) {
       throw new Unsupported(`broadcasting along an axis, of version ${opset} of the operators`);
     }

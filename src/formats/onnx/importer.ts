@@ -8,14 +8,11 @@ import { requireArgument, requireKinds } from '../../core/options.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { ModelMode } from '../../optim/model.ts';
 import { compareBatches } from './batch-axes.ts';
-import { Importer, type ImportOptions } from './graph-importer.ts';
+import { Importer, type ImportOptions, opsetRange } from './graph-importer.ts';
 import { fileBatch } from './interface.ts';
 import type { OnnxGraph, OnnxModel } from './model.ts';
 
 export type { ImportOptions } from './graph-importer.ts';
-
-/** Versions of ONNX's operators that the rules know. */
-const opsetRange = { first: 1, last: 22 };
 
 /** A model whose sizes are settled but for the batch. */
 export interface OnnxImporter {

@@ -46,6 +46,11 @@ export interface OperatorContext {
   /** The integers of a known input. */
   readonly integers: (i: number, what: string) => number[];
   readonly optionalIntegers: (i: number, what: string) => number[] | undefined;
+  /** The one number of a known input. */
+  readonly scalar: (i: number, what: string) => number;
+  readonly optionalScalar: (i: number, what: string) => number | undefined;
+  readonly integer: (i: number, what: string) => number;
+  readonly optionalInteger: (i: number, what: string) => number | undefined;
 
   /** Attributes by kind; without a default a missing one fails. */
   readonly int: (name: string, whenMissing?: number) => number;

@@ -59,6 +59,8 @@ const lists: Readonly<
   UINT64: ['uint64Data', 1],
 };
 
+const valueFields = ['floatData', 'int32Data', 'int64Data', 'doubleData', 'uint64Data', 'stringData'] as const;
+
 /**
  * The bytes of `count` elements, little-endian. Nothing is allocated before the file is known to hold as many. `fail`
  * makes the error, with the tensor's name before it.
@@ -79,7 +81,8 @@ export function tensorBytes(
   const [field, perElement] = lists[dtype];
   const list = proto[field];
   if (proto.rawData.length > 0) {
-    if (list.length > 0) throw fail('tensor', `it has both raw_data and ${snake(field)}`);
+    const second = valueFields.find((other) => proto[other].length > 0);
+    if (second) throw fail('tensor', `it has both raw_data and ${snake(second)}`);
     if (proto.rawData.length !== needed) {
       throw fail('tensor', `raw_data has ${proto.rawData.length} bytes, and ${count} × ${dtype} are ${needed}`);
     }
@@ -88,6 +91,8 @@ export function tensorBytes(
   if (list.length !== count * perElement) {
     throw fail('tensor', `${snake(field)} has ${list.length} values, and it takes ${count * perElement}`);
   }
+  const stray = valueFields.find((other) => other !== field && proto[other].length > 0);
+  if (stray) throw fail('tensor', `it is ${dtype}, and has values in ${snake(stray)} too`);
   return pack(list, dtype, needed, fail);
 }
 

@@ -2,7 +2,7 @@ import { FormatError } from '../../core/errors.ts';
 import { formatShape, type Shape } from '../../core/types.ts';
 import type { Symbols } from './interface.ts';
 import { graphDType } from './known.ts';
-import type { OnnxDType, OnnxNode, OnnxValueInfo } from './model.ts';
+import type { OnnxDType, OnnxNode, OnnxTensor, OnnxValueInfo } from './model.ts';
 import { isTensor, type Value } from './operator.ts';
 import { describeNode, nodeError } from './problems.ts';
 import type { Bound } from './scope.ts';
@@ -23,6 +23,18 @@ export function valueDType(
   const to = node.attributes.get('to');
   if (output === 0 && node.opType === 'Cast' && to?.kind === 'int') return onnxDTypeOf(to.value) ?? 'INT64';
   return inputs.find((input) => input && graphDType(input.dtype) === 'i32')?.dtype ?? 'INT64';
+}
+
+/** An initialiser that is listed as an input too is what is stated there. Throws FormatError where it is not. */
+export function checkInitializer({ name, dtype, dims }: OnnxTensor, { dtype: stated, shape }: OnnxValueInfo): void {
+  const differs =
+    shape && (shape.length !== dims.length || shape.some((d, i) => typeof d === 'number' && d !== dims[i]));
+  if (!differs && (!stated || stated === dtype)) return;
+  throw new FormatError(
+    'onnx-shape',
+    `initialiser "${name}" is ${dtype}${formatShape(dims)}, and as an input it is ${stated}[${shape?.map((d) => d ?? '?').join(', ')}]`,
+    { fields: { value: name, dtype, shape: dims, stated: shape ?? null } },
+  );
 }
 
 /**

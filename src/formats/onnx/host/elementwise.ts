@@ -59,6 +59,7 @@ function divide(a: number, b: number, integers: boolean, context: OperatorContex
 /** ONNX Mod: with fmod = 1 the sign is the dividend's, as in C; else the divisor's, as in Python. */
 function modulo(a: number, b: number, integers: boolean, context: OperatorContext): number {
   if (integers && b === 0) context.invalid('an integer is divided by 0');
+  if (!integers && context.int('fmod', 0) === 0) context.invalid('floats need the attribute fmod = 1');
   const rest = a % b;
   if (context.int('fmod', 0) === 1 || rest === 0 || rest < 0 === b < 0) return rest;
   return rest + b;

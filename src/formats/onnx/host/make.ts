@@ -4,7 +4,15 @@ import { constantOf, known, knownShape, storedAs } from '../known.ts';
 import type { Known, OperatorContext } from '../operator.ts';
 import { around, axisOf, type HostRule, isSmall, maxHostElements, value } from './host.ts';
 
+const constantAttributes = [
+  'value',
+  'sparse_value',
+  ...['float', 'floats', 'int', 'ints', 'string', 'strings'].map((kind) => `value_${kind}`),
+];
+
 const constant: HostRule = (context) => {
+  const given = constantAttributes.filter(context.has);
+  if (given.length > 1) context.invalid(`it has ${given.join(' and ')}, and one of them belongs there`);
   if (context.has('value')) return [constantOf(context.tensorAttr('value'))];
   if (context.has('value_int')) return [known('INT64', [], [context.int('value_int')])];
   if (context.has('value_float')) return [known('FLOAT', [], [Math.fround(context.floatAttr('value_float'))])];
@@ -41,7 +49,7 @@ const shape: HostRule = (context) => {
 const size: HostRule = (context) => [known('INT64', [], [elementCount(context.input(0).shape)])];
 
 const range: HostRule = (context) => {
-  const [start, limit, step] = [0, 1, 2].map((i) => value(context, i).data[0] ?? Number.NaN) as [
+  const [start, limit, step] = ['the start', 'the limit', 'the step'].map((what, i) => context.scalar(i, what)) as [
     number,
     number,
     number,
@@ -63,7 +71,7 @@ const range: HostRule = (context) => {
 const trilu: HostRule = (context) => {
   const x = value(context, 0);
   if (x.shape.length < 2) context.invalid(`its input has ${x.shape.length} axes`);
-  const k = context.optionalIntegers(1, 'k')?.[0] ?? 0;
+  const k = context.optionalInteger(1, 'k') ?? 0;
   const upper = context.int('upper', 1) !== 0;
   const [rows, columns] = x.shape.slice(-2) as [number, number];
   const data = x.data.map((v, i) => {
@@ -77,7 +85,8 @@ const plain = (x: Known) => ({ dtype: x.dtype, shape: x.shape });
 
 const oneHot: HostRule = (context) => {
   const [indices, values] = [value(context, 0), value(context, 2)];
-  const depth = context.integers(1, 'depth')[0] ?? 0;
+  const depth = Math.trunc(context.scalar(1, 'the depth'));
+  if (values.data.length !== 2) context.invalid(`values are off and on, and there are ${values.data.length}`);
   const rank = indices.shape.length + 1;
   const axis = axisOf(context, context.int('axis', -1), rank);
   const out = [...indices.shape.slice(0, axis), depth, ...indices.shape.slice(axis)];

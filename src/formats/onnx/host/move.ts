@@ -177,8 +177,11 @@ const slice: HostRule = (context) => {
   const from = x.shape.map(() => 0);
   const by = x.shape.map(() => 1);
   const shape = [...x.shape];
+  const sliced = new Set<number>();
   axes.forEach((given, i) => {
     const axis = axisOf(context, given, x.shape.length);
+    if (sliced.has(axis)) context.invalid(`axis ${axis} is sliced twice`);
+    sliced.add(axis);
     const size = x.shape[axis]!;
     const step = steps[i]!;
     if (step === 0) context.invalid('a step is 0');
@@ -214,8 +217,7 @@ const pad: HostRule = (context) => {
   const pads = context.has('pads') ? [...context.ints('pads')] : context.integers(1, 'pads');
   const rank = x.shape.length;
   if (pads.length !== 2 * rank) context.invalid(`${pads.length} pads for ${rank} axes`);
-  const fill =
-    context.optionalKnown(2, 'the value')?.data[0] ?? (context.has('value') ? context.floatAttr('value') : 0);
+  const fill = context.optionalScalar(2, 'the value') ?? (context.has('value') ? context.floatAttr('value') : 0);
   const shape = x.shape.map((d, axis) => d + pads[axis]! + pads[axis + rank]!);
   if (shape.some((d) => d < 0)) context.invalid(`pads [${pads.join(', ')}] for [${x.shape.join(', ')}]`);
   if (!isSmall(shape)) return undefined;

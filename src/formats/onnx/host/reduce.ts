@@ -61,7 +61,7 @@ const argument =
 
 const cumSum: HostRule = (context) => {
   const x = value(context, 0);
-  const axis = axisOf(context, context.integers(1, 'axis')[0] ?? 0, x.shape.length);
+  const axis = axisOf(context, context.integer(1, 'the axis'), x.shape.length);
   const exclusive = context.int('exclusive', 0) !== 0;
   const reverse = context.int('reverse', 0) !== 0;
   const [outer, size, inner] = around(x.shape, axis);
@@ -84,7 +84,7 @@ const cumSum: HostRule = (context) => {
 const topK: HostRule = (context) => {
   const x = value(context, 0);
   const axis = axisOf(context, context.int('axis', -1), x.shape.length);
-  const k = context.has('k') ? context.int('k') : (context.integers(1, 'k')[0] ?? 0);
+  const k = context.has('k') ? context.int('k') : context.integer(1, 'k');
   const sign = context.int('largest', 1) !== 0 ? -1 : 1;
   const [outer, size, inner] = around(x.shape, axis);
   if (k < 0 || k > size) context.invalid(`the ${k} largest of ${size}`);

@@ -6,13 +6,13 @@ import { runningOutputs } from './track-statistics.ts';
 
 /**
  * Whether a node normalises by the statistics of its batch: it says so by `training_mode`, before version 14 by having
- * more outputs than one. A graph built for evaluation never does.
+ * more outputs than one, unless `is_test` (before version 7) denies it. A graph built for evaluation never does.
  */
 function isTraining(context: OperatorContext): boolean {
   const asked =
     context.opset >= 14
       ? context.int('training_mode', 0) !== 0
-      : context.node.outputs.some((name, i) => i > 0 && name !== '');
+      : context.int('is_test', 0) === 0 && context.node.outputs.some((name, i) => i > 0 && name !== '');
   return asked && context.mode === 'training';
 }
 

@@ -1,7 +1,7 @@
 import { conv as convolve } from '../../../ops/conv.ts';
 import { convTransposeTo, reachedSizes } from '../../../ops/conv-transpose.ts';
 import type { OperatorRule, OperatorTable } from '../operator.ts';
-import { autoPadOf, explicit, halved, imageOf, kernelOf, perAxisInts, slidingOf } from './window.ts';
+import { autoPadOf, checkPads, explicit, halved, imageOf, kernelOf, perAxisInts, slidingOf } from './window.ts';
 
 const conv: OperatorRule = (context) => {
   const { x, size } = imageOf(context);
@@ -35,9 +35,12 @@ const convTranspose: OperatorRule = (context) => {
       : undefined;
   if (said) {
     const total = said.map((out, axis) => Math.max(0, reached[axis]! - out));
-    return [convTransposeTo(x, weight, bias, { ...attrs, padding: halved(total, auto !== 'SAME_UPPER') }, said)];
+    const around = halved(total, auto !== 'SAME_UPPER');
+    checkPads(context, auto, around);
+    return [convTransposeTo(x, weight, bias, { ...attrs, padding: around }, said)];
   }
   const padding = auto === 'NOTSET' ? explicit(context, rank) : attrs.padding;
+  checkPads(context, auto, padding);
   const out = reached.map((r, axis) => r - padding[axis]! - padding[axis + rank]!);
   return [convTransposeTo(x, weight, bias, { ...attrs, padding }, out)];
 

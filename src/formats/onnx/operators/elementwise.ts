@@ -1,8 +1,8 @@
 /**
  * Arithmetic, comparisons, logic and casts of ONNX, element by element with multidirectional broadcasting (opset 7 on).
  *
- * In a graph all floats are f32 and all integers i32: arithmetic of narrower integers is not wrapped to their width, that of
- * wider ones wraps at 32 bits. Integer division by zero is an error when it happens.
+ * In a graph all floats are f32 and all integers i32: sums and products of narrower integers are wrapped to their width, those
+ * of wider ones wrap at 32 bits. Integer division by zero is an error when it happens.
  */
 import { Tensor } from '../../../graph/graph.ts';
 import {
@@ -68,6 +68,11 @@ const unary =
 const binary =
   (f: (a: Tensor, b: Tensor) => Tensor): OperatorRule =>
   ({ tensor }) => [f(tensor(0), tensor(1))];
+
+/** Arithmetic whose results may go beyond a narrow type: of integers. */
+const arithmetic =
+  (f: (a: Tensor, b: Tensor) => Tensor): OperatorRule =>
+  (context) => [wrapped(f(context.tensor(0), context.tensor(1)), context.dtypeOf(0))];
 
 /** Any number of inputs, combined from the left; one is its own result. */
 function combine(context: OperatorContext, f: (a: Tensor, b: Tensor) => Tensor): Tensor {
@@ -151,8 +156,13 @@ function castTo(context: OperatorContext, to: OnnxDType | undefined, what: strin
   const dtype = to && graphDType(to);
   if (!dtype) return context.unsupported(`a cast to ${what}`);
   const y = cast(x, dtype);
-  const width = narrow[to];
-  if (!width || x.dtype === 'bool') return y;
+  return x.dtype === 'bool' ? y : wrapped(y, to);
+}
+
+/** An integer result as a narrow type holds it. */
+function wrapped(y: Tensor, dtype: OnnxDType): Tensor {
+  const width = narrow[dtype];
+  if (!width) return y;
   const [bits, signed] = width;
   // Modulo 2^bits into [−half, 2^bits − half).
   if (!signed) return mod(y, 2 ** bits);
@@ -188,7 +198,7 @@ export const elementwise: OperatorTable = {
   Abs: unary(abs),
   Acos: unary(acos),
   Acosh: unary(acosh),
-  Add: binary(add),
+  Add: arithmetic(add),
   And: binary(and),
   Asin: unary(asin),
   Asinh: unary(asinh),
@@ -216,8 +226,8 @@ export const elementwise: OperatorTable = {
   Mean: mean,
   Min: variadic(minimum),
   Mod: modulo,
-  Mul: binary(mul),
-  Neg: unary(neg),
+  Mul: arithmetic(mul),
+  Neg: (context) => [wrapped(neg(context.tensor(0)), context.dtypeOf(0))],
   Not: unary(not),
   Or: binary(or),
   Pow: power,
@@ -227,7 +237,7 @@ export const elementwise: OperatorTable = {
   Sin: unary(sin),
   Sinh: unary(sinh),
   Sqrt: unary(sqrt),
-  Sub: binary(sub),
+  Sub: arithmetic(sub),
   Sum: variadic(add),
   Tan: unary(tan),
   Tanh: unary(tanh),

@@ -53,15 +53,9 @@ const scatterNDRule: OperatorRule = (context) => [
   scatterND(context.tensor(0), indices(context, 1), context.tensor(2), { reduction: reductionOf(context) }),
 ];
 
-/** The one integer of a known input. */
-function integer(context: OperatorContext, i: number, what: string): number {
-  const values = context.integers(i, what);
-  return values.length === 1 ? values[0]! : context.invalid(`${what} must be one integer, not ${values.length}`);
-}
-
 const cumSumRule: OperatorRule = (context) => {
   const x = context.tensor(0);
-  const axis = axisOf(context, integer(context, 1, 'the axis'), x.rank);
+  const axis = axisOf(context, context.integer(1, 'the axis'), x.rank);
   const flags = { exclusive: context.int('exclusive', 0) !== 0, reverse: context.int('reverse', 0) !== 0 };
   return [cumSum(x, { axis, ...flags })];
 };
@@ -70,7 +64,7 @@ const cumSumRule: OperatorRule = (context) => {
 const topKRule: OperatorRule = (context) => {
   const x = context.tensor(0);
   const axis = axisOf(context, context.int('axis', -1), x.rank);
-  const k = context.has('k') ? context.int('k') : integer(context, 1, 'k');
+  const k = context.has('k') ? context.int('k') : context.integer(1, 'k');
   const { values, indices: places } = topK(x, { k, axis, largest: context.int('largest', 1) !== 0 });
   return [values, places];
 };
@@ -86,10 +80,13 @@ const argExtremum =
 
 /** `values` is [off, on]; the result has its type. */
 const oneHotRule: OperatorRule = (context) => {
-  const depth = Math.trunc(context.known(1, 'the depth').data[0]!);
+  const depth = Math.trunc(context.scalar(1, 'the depth'));
   const classes = indices(context, 0);
   const mask = oneHotMask(classes, { depth, axis: axisOf(context, context.int('axis', -1), classes.rank + 1) });
   const values = context.input(2);
+  if (elementCount(values.shape) !== 2) {
+    context.invalid(`values are off and on, and there are ${elementCount(values.shape)}`);
+  }
   if (!isTensor(values) && values.data[0] === 0 && values.data[1] === 1) {
     return [cast(mask, context.lift(values).dtype)];
   }

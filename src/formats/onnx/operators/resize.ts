@@ -34,7 +34,7 @@ const pad: OperatorRule = (context) => {
   const axes = axesOf(context, x, context.optionalIntegers(3, 'axes'));
   const count = axes.length;
   if (amounts.length !== 2 * count) context.invalid(`pads must hold ${2 * count} integers, got ${amounts.length}`);
-  const value = old ? context.floatAttr('value', 0) : (context.optionalKnown(2, 'the padding value')?.data[0] ?? 0);
+  const value = old ? context.floatAttr('value', 0) : (context.optionalScalar(2, 'the padding value') ?? 0);
   return [
     padTensor(x, Object.fromEntries(axes.map((axis, i) => [axis, [amounts[i]!, amounts[count + i]!] as const])), {
       mode: named(context, 'mode', 'constant', padModes),

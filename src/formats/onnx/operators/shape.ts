@@ -141,6 +141,8 @@ const sliceRule: OperatorRule = (context) => {
     );
   }
   if (steps.includes(0)) context.invalid('a step is 0');
+  const twice = axes.find((axis, i) => axes.indexOf(axis) !== i);
+  if (twice !== undefined) context.invalid(`axis ${twice} is sliced twice`);
   const ranges = axes.map((axis, i): [number, SliceRange] => [axis, [starts[i]!, ends[i]!, steps[i]!]]);
   const shape = [...x.shape];
   for (const [axis, range] of ranges) shape[axis] = sliceSize(x.shape[axis]!, range as [number, number, number]);
@@ -179,8 +181,7 @@ const scalarOf = ({ dtype, data }: Known): Known => ({ dtype, shape: [], data })
 /** start, start + delta … before limit; short ranges are made at import already. */
 const range: OperatorRule = (context) => {
   const [start, limit, delta] = ['the start', 'the limit', 'the step'].map((what, i) => {
-    const value = context.known(i, what);
-    return value.data.length === 1 ? value.data[0]! : context.invalid(`${what} has ${value.data.length} values`);
+    return context.scalar(i, what);
   }) as [number, number, number];
   const count = Math.max(0, Math.ceil((limit - start) / delta));
   if (!Number.isFinite(count)) context.invalid(`a range from ${start} to ${limit} by ${delta} has no end`);
@@ -203,7 +204,7 @@ const eyeLike: OperatorRule = (context) => {
 };
 
 const triluRule: OperatorRule = (context) => {
-  const k = context.optionalIntegers(1, 'k')?.[0] ?? 0;
+  const k = context.optionalInteger(1, 'k') ?? 0;
   return [trilu(context.tensor(0), { upper: context.int('upper', 1) !== 0, k })];
 };
 

@@ -1,5 +1,5 @@
 /** How ONNX's convolutions and poolings say where their windows lie. */
-import type { Shape } from '../../../core/types.ts';
+import { type Shape, sameShape } from '../../../core/types.ts';
 import type { Tensor } from '../../../graph/graph.ts';
 import { spanOf } from '../../../ops/window.ts';
 import type { OperatorContext } from '../operator.ts';
@@ -41,7 +41,9 @@ export function slidingOf(context: OperatorContext, size: Shape, kernel: readonl
   const stride = perAxisInts(context, 'strides', rank, 1);
   const dilation = perAxisInts(context, 'dilations', rank, 1);
   const auto = autoPadOf(context);
-  return { kernel, stride, dilation, padding: auto === 'NOTSET' ? explicit(context, rank) : automatic(auto) };
+  const padding = auto === 'NOTSET' ? explicit(context, rank) : automatic(auto);
+  checkPads(context, auto, padding);
+  return { kernel, stride, dilation, padding };
 
   function automatic(by: AutoPad): number[] {
     if (by === 'VALID') return new Array<number>(2 * rank).fill(0);
@@ -52,6 +54,14 @@ export function slidingOf(context: OperatorContext, size: Shape, kernel: readonl
     });
     return halved(total, by === 'SAME_LOWER');
   }
+}
+
+/** Pads beside an `auto_pad` that says something else: nobody could tell which the file means. Zeros count as not given. */
+export function checkPads(context: OperatorContext, auto: AutoPad, padding: readonly number[]): void {
+  if (auto === 'NOTSET' || !context.has('pads')) return;
+  const stated = context.ints('pads');
+  if (stated.every((p) => p === 0) || sameShape(stated, padding)) return;
+  context.invalid(`pads [${stated.join(', ')}] contradict auto_pad ${auto}, which makes [${padding.join(', ')}]`);
 }
 
 /** `pads`, all begins, then all ends. */
