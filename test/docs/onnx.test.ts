@@ -11,7 +11,9 @@ const page = textOf('docs/onnx.md');
 
 describe('docs/onnx.md', () => {
   it('lists the operators that are read', () => {
-    const [inGraph, atImport, ofSequences] = blocksOf(page, 'text').map((block) => block.replace(/[.\s]/g, '').split(','));
+    const [inGraph, atImport, ofSequences] = blocksOf(page, 'text').map((block) =>
+      block.replace(/[.\s]/g, '').split(','),
+    );
     expect(inGraph).toEqual(operatorNames());
     const own = new Set(operatorNames());
     expect(atImport).toEqual([...hostOperatorNames().filter((name) => !own.has(name)), 'If', 'Loop'].sort());

@@ -467,7 +467,8 @@ export class Importer {
       throw new GraphError('onnx-unsupported', `output "${name}": ${what}`, { fields: { output: name } });
     };
     const { value } = found;
-    const tensor = value instanceof Sequence ? fail('it is a sequence') : isTensor(value) ? value : this.#lift(value, name, fail);
+    const tensor =
+      value instanceof Sequence ? fail('it is a sequence') : isTensor(value) ? value : this.#lift(value, name, fail);
     const stated = declaredBatchAxis(info, this.#options.batchAxes);
     const seen = this.#batchAxisOf(tensor);
     if (this.#axes && stated !== undefined && stated !== null && seen !== null && stated !== seen) {

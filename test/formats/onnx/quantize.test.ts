@@ -45,12 +45,16 @@ describe('QuantizeLinear', () => {
     expect(play(node, x, { ...bytes, initializers: [scale([1])] })).toEqual([0, 0, 0, 0, 2, 255]);
     const zero = { name: 'z', dtype: 'INT8', dims: [], values: [1] } as const;
     const signed = { op: 'QuantizeLinear', in: ['x', 's', 'z'] };
-    expect(play(signed, x, { outputs: [{ name: 'y', dtype: 'INT8' }], initializers: [scale([0.5]), zero] })).toEqual([-128, -2, 0, 2, 6, 127]);
+    expect(play(signed, x, { outputs: [{ name: 'y', dtype: 'INT8' }], initializers: [scale([0.5]), zero] })).toEqual([
+      -128, -2, 0, 2, 6, 127,
+    ]);
   });
 
   it('has one scale an entry of its axis', () => {
     const node = { op: 'QuantizeLinear', in: ['x', 's'], attrs: { axis: 0 } };
-    expect(play(node, [1, 2, 3, 4, 5, 6], { ...bytes, initializers: [scale([1, 2], [2])] })).toEqual([1, 2, 3, 2, 2, 3]);
+    expect(play(node, [1, 2, 3, 4, 5, 6], { ...bytes, initializers: [scale([1, 2], [2])] })).toEqual([
+      1, 2, 3, 2, 2, 3,
+    ]);
     expect(() => play(node, x, { initializers: [scale([1, 2, 3], [3])] })).toThrow(
       /one an entry of axis 0 of \[2, 3\]/,
     );

@@ -2,23 +2,18 @@
  * Inputs, outputs and attributes of every operator that is read, by version of the operators. Whoever reads another attribute
  * in a rule, here or in `host/`, says so here: what is not listed is refused before a rule sees the node.
  */
-import type { AttributeKind, AttributeRule, Signature } from '../signature.ts';
-import { places } from '../signature.ts';
+import { type AttributeRule, places, type Signature } from '../signature.ts';
 
 type Attributes = Readonly<Record<string, AttributeRule>>;
 
-const [float, int, string, ints, floats, strings, tensor, graph] = (
-  ['float', 'int', 'string', 'ints', 'floats', 'strings', 'tensor', 'graph'] as const
-).map((kind: AttributeKind): AttributeRule => ({ kind })) as [
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-];
+const float: AttributeRule = { kind: 'float' };
+const int: AttributeRule = { kind: 'int' };
+const string: AttributeRule = { kind: 'string' };
+const ints: AttributeRule = { kind: 'ints' };
+const floats: AttributeRule = { kind: 'floats' };
+const strings: AttributeRule = { kind: 'strings' };
+const tensor: AttributeRule = { kind: 'tensor' };
+const graph: AttributeRule = { kind: 'graph' };
 
 /** There from a version on; `plain`: the value that says what older versions do. */
 const since = (version: number, rule: AttributeRule, plain?: number | string): AttributeRule => ({
