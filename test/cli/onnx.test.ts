@@ -137,6 +137,19 @@ describe('mistakes', () => {
       'NonMaxSuppression "nms"',
     ],
     [
+      'an attribute that would be ignored',
+      {
+        ...digits,
+        model: file('leak.onnx', {
+          inputs: [image],
+          outputs: [{ name: 'y' }],
+          nodes: [{ op: 'LeakyRelu', name: 'leak', in: ['x'], out: ['y'], attrs: { slope: { float: 0.5 } } }],
+        }),
+      },
+      1,
+      'leak.onnx: LeakyRelu "leak": attribute slope (0.5)',
+    ],
+    [
       'an output without batch, and microbatches',
       {
         ...digits,

@@ -4,16 +4,20 @@ import { describe, expect, it } from 'vitest';
 import { decodeOnnx } from '../../src/formats/onnx/decode.ts';
 import { hostOperatorNames } from '../../src/formats/onnx/host/index.ts';
 import { operatorNames } from '../../src/formats/onnx/operators/index.ts';
+import { sequenceOperatorNames } from '../../src/formats/onnx/sequences.ts';
 import { blocksOf, documented, documentedFolder, node, textOf } from './run.ts';
 
 const page = textOf('docs/onnx.md');
 
 describe('docs/onnx.md', () => {
   it('lists the operators that are read', () => {
-    const [inGraph, atImport] = blocksOf(page, 'text').map((block) => block.replace(/[.\s]/g, '').split(','));
+    const [inGraph, atImport, ofSequences] = blocksOf(page, 'text').map((block) =>
+      block.replace(/[.\s]/g, '').split(','),
+    );
     expect(inGraph).toEqual(operatorNames());
     const own = new Set(operatorNames());
     expect(atImport).toEqual([...hostOperatorNames().filter((name) => !own.has(name)), 'If', 'Loop'].sort());
+    expect(ofSequences).toEqual(sequenceOperatorNames());
   });
 
   it('shows code that runs', async () => {

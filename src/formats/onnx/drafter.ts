@@ -238,8 +238,10 @@ class Drafter {
     const inputs = types.map((_, i) => new Value(`x${i}`));
     const outside = this.#items;
     this.#items = [];
-    const made = this.#parts(build, { inputs, inputTypes: types, wants: () => true }, attrs, name);
-    this.#functions.set(name, { name, inputs, outputs: made as Value[], items: this.#items });
+    const made = this.#parts(build, { inputs, inputTypes: types, wants: () => true }, attrs, name) as Value[];
+    // What comes out as it went in needs a node that makes it.
+    const outputs = made.map((value) => (value.producer ? value : this.#emit(name, 'Identity', [value], 1)[0]!));
+    this.#functions.set(name, { name, inputs, outputs, items: this.#items });
     this.#items = outside;
   }
 

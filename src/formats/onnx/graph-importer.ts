@@ -35,6 +35,7 @@ import { ownSignature, signatureOf } from './operators/signatures.ts';
 import { orderNodes, reads } from './order.ts';
 import { nodeError, Problems, Unsupported } from './problems.ts';
 import { type Bound, Scope } from './scope.ts';
+import { Sequence, sequenceRuleOf, type Written, writtenOpset } from './sequences.ts';
 import { checkSignature } from './signature.ts';
 import { runningStatistics } from './statistics.ts';
 import { checkDeclared, checkInitializer, valueDType } from './value-types.ts';
@@ -228,7 +229,8 @@ export class Importer {
     const called = rule && node.domain === ownDomain ? undefined : this.#functions.of(node);
     const host = node.domain === '' ? hostRuleOf(node.opType) : undefined;
     const control = node.domain === '' && (node.opType === 'If' || node.opType === 'Loop') ? node.opType : undefined;
-    if (!called && !rule && !host && !control) {
+    const ofSequences = node.domain === '' ? sequenceRuleOf(node.opType) : undefined;
+    if (!called && !rule && !host && !control && !ofSequences) {
       this.#problems.add(node, `operator ${node.domain ? `${node.domain}.` : ''}${node.opType} is not supported`);
       return 'failed';
     }
@@ -242,6 +244,10 @@ export class Importer {
       const context = this.#context(scope, node, inputs, attributes, used);
       if (control === 'If') return this.#if(scope, node, context);
       if (control === 'Loop') return this.#loop(scope, node, context, inputs);
+      if (ofSequences) return [this.#sequence(scope, node, ofSequences(context, inputs))];
+      const sequence = inputs.find((input) => input?.value instanceof Sequence);
+      if (sequence && node.opType === 'Identity') return [sequence];
+      if (sequence) return context.unsupported('it takes a sequence');
       const name = scope.prefix + (node.name || node.outputs.find((output) => output !== '') || node.opType);
       const values = this.#graph.scope(name, () => {
         const computed = host && (host.onTypes || inputs.every(isOnHost));
@@ -424,6 +430,18 @@ export class Importer {
     return found;
   }
 
+  /** What an operator of sequences gives; the nodes that it stands for, if any, take its place. */
+  #sequence(scope: Scope, node: OnnxNode, given: Bound | Written): Bound {
+    if (!('nodes' in given)) return given;
+    this.#countWritten(given.nodes.length);
+    const name = node.name || node.outputs.find((output) => output !== '') || node.opType;
+    const opsets = new Map([...scope.opsets, ['', writtenOpset] as const]);
+    const inner = new Scope(undefined, { ...scope, prefix: `${scope.prefix}${name}/`, opsets });
+    for (const [key, bound] of given.given) inner.set(key, bound);
+    this.#run(inner, given.nodes, given.outputs, new Set(given.given.keys()), new Map());
+    return given.result(given.outputs.map((output) => this.#result(node, inner, output)!));
+  }
+
   /** A function's nodes take the place of the node that calls it. */
   #call(
     scope: Scope,
@@ -448,7 +466,9 @@ export class Importer {
     const fail = (what: string): never => {
       throw new GraphError('onnx-unsupported', `output "${name}": ${what}`, { fields: { output: name } });
     };
-    const tensor = isTensor(found.value) ? found.value : this.#lift(found.value, name, fail);
+    const { value } = found;
+    const tensor =
+      value instanceof Sequence ? fail('it is a sequence') : isTensor(value) ? value : this.#lift(value, name, fail);
     const stated = declaredBatchAxis(info, this.#options.batchAxes);
     const seen = this.#batchAxisOf(tensor);
     if (this.#axes && stated !== undefined && stated !== null && seen !== null && stated !== seen) {

@@ -6,6 +6,7 @@ import { known } from './known.ts';
 import type { OnnxGraph, OnnxNode } from './model.ts';
 import { isTensor, type Known } from './operator.ts';
 import type { Bound } from './scope.ts';
+import { Sequence } from './sequences.ts';
 
 export interface Loop {
   readonly body: OnnxGraph;
@@ -56,6 +57,7 @@ export function stackSlices(slices: readonly Bound[], context: NodeContext): Bou
   const [first] = slices;
   if (!first) return undefined;
   const shape = first.value.shape;
+  if (first.value instanceof Sequence) return context.unsupported('it collects sequences');
   if (slices.some(({ value }) => !sameShape(value.shape, shape))) {
     context.invalid('what it collects has another shape at every turn');
   }

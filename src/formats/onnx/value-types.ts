@@ -8,6 +8,9 @@ import { describeNode, nodeError } from './problems.ts';
 import type { Bound } from './scope.ts';
 import { onnxDTypeOf } from './tensor-bytes.ts';
 
+/** Operators that quantise to UINT8 where nobody says another type. */
+const defaultsToBytes: ReadonlySet<string> = new Set(['DynamicQuantizeLinear', 'QuantizeLinear']);
+
 /** The element type in the file of a value that a node makes: a graph has fewer. */
 export function valueDType(
   node: OnnxNode,
@@ -20,6 +23,7 @@ export function valueDType(
   if (same && node.opType !== 'Cast') return same.dtype;
   if (value.dtype === 'f32') return 'FLOAT';
   if (value.dtype === 'bool') return 'BOOL';
+  if (defaultsToBytes.has(node.opType) && !node.inputs[2] && !node.attributes.has('output_dtype')) return 'UINT8';
   const to = node.attributes.get('to');
   if (output === 0 && node.opType === 'Cast' && to?.kind === 'int') return onnxDTypeOf(to.value) ?? 'INT64';
   return inputs.find((input) => input && graphDType(input.dtype) === 'i32')?.dtype ?? 'INT64';

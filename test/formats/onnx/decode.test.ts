@@ -77,6 +77,12 @@ describe('tensors', () => {
     ['too little raw_data', { dataType: 1, dims: [4n], rawData: new Uint8Array(15) }, '15 bytes'],
     ['too many values', { dataType: 1, dims: [1n], floatData: [1, 2] }, 'float_data has 2 values'],
     ['values in another list', { dataType: 7, dims: [1n], floatData: [1] }, 'int64_data has 0 values'],
+    [
+      'values in two lists',
+      { dataType: 1, dims: [1n], floatData: [1], int64Data: [2n] },
+      'has values in int64_data too',
+    ],
+    ['raw_data beside another list', { dataType: 1, dims: [1n], int32Data: [1], rawData: new Uint8Array(4) }, 'both'],
     ['two lists', { dataType: 1, dims: [1n], floatData: [1], rawData: new Uint8Array(4) }, 'both'],
     ['a negative size', { dataType: 1, dims: [-1n] }, 'negative'],
     ['a product beyond all files', { dataType: 1, dims: [2n ** 40n, 2n ** 40n] }, 'too large'],

@@ -1,15 +1,19 @@
 // A node that says something its operator does not have would be read as if it did not: the graph would compute something
 // else than the file says, without a word.
+import { toBinary } from '@bufbuild/protobuf';
+import { ModelProtoSchema } from 'onnx-buf';
 import { describe, expect, it } from 'vitest';
 import { PartitaError } from '../../../src/core/errors.ts';
+import { decodeOnnx } from '../../../src/formats/onnx/decode.ts';
 import { hostOperatorNames } from '../../../src/formats/onnx/host/index.ts';
 import { importModel } from '../../../src/formats/onnx/importer.ts';
-import type { OnnxNode } from '../../../src/formats/onnx/model.ts';
+import type { OnnxNode, OnnxTensor } from '../../../src/formats/onnx/model.ts';
 import { operatorNames } from '../../../src/formats/onnx/operators/index.ts';
 import { signatureOf, signatures } from '../../../src/formats/onnx/operators/signatures.ts';
+import { sequenceOperatorNames } from '../../../src/formats/onnx/sequences.ts';
 import { checkSignature } from '../../../src/formats/onnx/signature.ts';
 import { evaluate } from '../../../src/graph/evaluate.ts';
-import { type ModelText, type NodeText, onnxOf } from './build.ts';
+import { type ModelText, type NodeText, onnxOf, onnxProto } from './build.ts';
 
 const failure = (action: () => unknown): PartitaError => {
   try {
@@ -31,11 +35,19 @@ const model = (node: NodeText, more: ModelText = {}): ModelText => ({
 const refusal = (node: NodeText, more?: ModelText): PartitaError =>
   failure(() => importModel(onnxOf(model(node, more)), { batch: 3 }));
 
+const int64 = (name: string, values: readonly number[]) =>
+  ({ name, dtype: 'INT64', dims: [values.length], values }) as const;
+const words = (name: string) => ({ name, dtype: 'STRING', dims: [1], values: [] }) as const;
+const tensorOf = (constant: NonNullable<ModelText['initializers']>[number]): OnnxTensor =>
+  constant.dtype === 'STRING'
+    ? { name: constant.name, dtype: 'STRING', dims: constant.dims, bytes: new Uint8Array(), strings: ['word'] }
+    : onnxOf({ initializers: [constant] }).graph.initializers[0]!;
+
 const window = { kernel_shape: [2, 2], strides: [1, 1] };
 
 describe('every operator', () => {
   it('that is read says what it has', () => {
-    const read = [...operatorNames(), ...hostOperatorNames(), 'If', 'Loop'];
+    const read = [...operatorNames(), ...hostOperatorNames(), ...sequenceOperatorNames(), 'If', 'Loop'];
     expect(read.filter((name) => !signatureOf(name))).toEqual([]);
     expect([...signatures().keys()].filter((name) => !read.includes(name))).toEqual([]);
   });
@@ -145,6 +157,16 @@ describe('attributes', () => {
     }
   });
 
+  it('that has two values, or another than its type says, is refused', () => {
+    const proto = onnxProto(model({ op: 'LeakyRelu', attrs: { alpha: { float: 0.5 } } }));
+    const [alpha] = proto.graph!.node[0]!.attribute;
+    alpha!.ints = [1n];
+    const bytes = toBinary(ModelProtoSchema, proto);
+    const error = failure(() => decodeOnnx(bytes, { where: 'm.onnx' }));
+    expect(error).toMatchObject({ code: 'onnx-attribute' });
+    expect(error.message).toMatch(/node\[0\] \(n\)\.attribute\[0\] \(alpha\): its type is FLOAT, and its value a INTS/);
+  });
+
   it('a constant has one value', () => {
     const node: NodeText = { op: 'Constant', in: [], attrs: { value_int: 1, value_ints: [2] } };
     expect(refusal(node).message).toMatch(/it has value_int and value_ints/);
@@ -152,6 +174,42 @@ describe('attributes', () => {
 });
 
 describe('inputs and outputs', () => {
+  it.each<[what: string, node: NodeText, constants: NonNullable<ModelText['initializers']>, says: RegExp]>([
+    [
+      'a k of two numbers',
+      { op: 'TopK', in: ['x', 'k'] },
+      [int64('k', [1, 2])],
+      /k \(input 1\) must be one number, and has 2/,
+    ],
+    [
+      'an axis sliced twice',
+      { op: 'Slice', in: ['x', 'a', 'b', 'c'] },
+      [int64('a', [0, 0]), int64('b', [1, 1]), int64('c', [1, 1])],
+      /axis 1 is sliced twice/,
+    ],
+    ['uneven parts', { op: 'Split', attrs: { axis: 3 }, out: ['y', 'b', 'c'] }, [], /does not go up in 3 equal parts/],
+    ['words as a shape', { op: 'Reshape', in: ['x', 's'] }, [words('s')], /the shape \(input 1, "s"\) is STRING/],
+    ['words', { op: 'Equal', in: ['s', 's'] }, [words('s')], /STRING values have no place in a graph/],
+  ])('%s: refused', (_, node, constants, says) => {
+    const file = onnxOf(model(node));
+    const graph = { ...file.graph, initializers: constants.map(tensorOf) };
+    expect(failure(() => importModel({ ...file, graph }, { batch: 3 })).message).toMatch(says);
+  });
+
+  it('an initialiser that is listed as another input is refused', () => {
+    const more = (shape: readonly number[], dtype?: 'DOUBLE'): ModelText => ({
+      inputs: [
+        { name: 'x', shape: ['batch', 2] },
+        { name: 'w', shape, ...(dtype ? { dtype } : {}) },
+      ],
+      initializers: [{ name: 'w', dims: [2], values: [1, 2] }],
+    });
+    const node = { op: 'Mul', in: ['x', 'w'] };
+    expect(importModel(onnxOf(model(node, more([2]))), { batch: 3 }).outputs.get('y')!.shape).toEqual([3, 2]);
+    expect(refusal(node, more([3]))).toMatchObject({ code: 'onnx-shape', fields: { value: 'w' } });
+    expect(refusal(node, more([2], 'DOUBLE')).message).toMatch(/"w" is FLOAT\[2\], and as an input it is DOUBLE\[2\]/);
+  });
+
   it.each<[what: string, node: NodeText, opset: number, says: RegExp]>([
     ['an input too many', { op: 'Relu', in: ['x', 'x'] }, 17, /no input 1 \("x"\)/],
     ['an input of a later version', { op: 'TopK', in: ['x', 'x'], attrs: { k: 1 } }, 9, /k is an attribute/],
@@ -190,7 +248,7 @@ describe('versions', () => {
 describe('what a node says is what is computed', () => {
   const dropout = (opset: number, attrs: NodeText['attrs'] = {}) => {
     const graph = importModel(onnxOf(model({ op: 'Dropout', attrs }, { opset })), { batch: 3, mode: 'training' });
-    return graph.nodes.some((node) => node.op?.name.startsWith("dropout")) || graph.sources('input').length > 1;
+    return graph.nodes.some((node) => node.op?.name.startsWith('dropout')) || graph.sources('input').length > 1;
   };
 
   it('Dropout drops before version 7 unless is_test says that it does not', () => {
@@ -205,6 +263,7 @@ describe('what a node says is what is computed', () => {
     ['INT8', 'Add', [100, -100], [-56, 56]],
     ['UINT8', 'Mul', [20, 3], [144, 9]],
     ['INT16', 'Mul', [300, -300], [24464, 24464]],
+    ['UINT8', 'Sub', [7, 8], [0, 0]],
   ])('%s sums and products wrap around: %s', (dtype, op, values, expected) => {
     const text: ModelText = {
       inputs: [{ name: 'x', dtype, shape: [2] }],

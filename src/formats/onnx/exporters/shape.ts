@@ -44,7 +44,8 @@ export const shapeExporters = {
     emit('Expand', [x, sizes(shape, { expand: inputTypes[0]!.shape })]),
   ]),
   concat: nodes(({ emit, inputs }, { axis }) => [emit('Concat', inputs, { axis })]),
-  detach: nodes(({ emit, inputs: [x] }) => [emit('Identity', [x])]),
+  // An Identity would let gradients through again when the file is read.
+  detach: { kind: 'function', name: 'Detach', build: ([x]) => [x] },
   pad: nodes(({ emit, inputs: [x], inputTypes, integers, constant }, { before, after, value }) => {
     const { dtype } = inputTypes[0]!;
     const number = [Number(value)];

@@ -8,17 +8,18 @@ import { indexBy } from './index-by.ts';
 import { make } from './make.ts';
 import { move } from './move.ts';
 import { reduce } from './reduce.ts';
+import { sound } from './sound.ts';
 
 export interface HostOperator {
   readonly rule: HostRule;
-  /** Needs only the types of its inputs, so that they may be tensors of the graph. */
+  /** Needs only the types of its inputs, so that they may be tensors of the graph, or asks itself for what it must know. */
   readonly onTypes: boolean;
 }
 
 const table: ReadonlyMap<string, HostRule> = new Map(
-  [elementwise, make, move, indexBy, reduce].flatMap((rules) => Object.entries(rules)),
+  [elementwise, make, move, indexBy, reduce, sound].flatMap((rules) => Object.entries(rules)),
 );
-const onTypes: ReadonlySet<string> = new Set(['Shape', 'Size', 'EyeLike']);
+const onTypes: ReadonlySet<string> = new Set(['Shape', 'Size', 'EyeLike', ...Object.keys(sound)]);
 
 export function hostRuleOf(opType: string): HostOperator | undefined {
   const rule = table.get(opType);

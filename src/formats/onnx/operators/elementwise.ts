@@ -195,7 +195,7 @@ const infinite: OperatorRule = (context) => [
 ];
 
 export const elementwise: OperatorTable = {
-  Abs: unary(abs),
+  Abs: (context) => [wrapped(abs(context.tensor(0)), context.dtypeOf(0))],
   Acos: unary(acos),
   Acosh: unary(acosh),
   Add: arithmetic(add),
@@ -210,7 +210,7 @@ export const elementwise: OperatorTable = {
   Clip: clipTo,
   Cos: unary(cos),
   Cosh: unary(cosh),
-  Div: binary(div),
+  Div: arithmetic(div),
   Equal: equalTo,
   Erf: unary(erf),
   Exp: unary(exp),

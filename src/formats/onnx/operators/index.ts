@@ -1,10 +1,12 @@
 /** The rules of all ONNX operators there are. */
+import { detach } from '../../../ops/detach.ts';
 import { type OperatorRule, type OperatorTable, ownDomain } from '../operator.ts';
 import { activations, ownActivations } from './activations.ts';
 import { batchNormOperators } from './batch-norm.ts';
 import { convOperators } from './conv.ts';
 import { dropoutOperators } from './dropout.ts';
 import { elementwise } from './elementwise.ts';
+import { fourierOperators } from './fourier.ts';
 import { gridSampleOperators } from './grid-sample.ts';
 import { identity } from './identity.ts';
 import { indexingOperators } from './indexing.ts';
@@ -13,6 +15,7 @@ import { matmulOperators } from './matmul.ts';
 import { normOperators } from './norm.ts';
 import { optimizerOperators } from './optimizers.ts';
 import { poolOperators } from './pool.ts';
+import { quantizeOperators } from './quantize.ts';
 import { recurrent } from './recurrent.ts';
 import { reduceOperators } from './reduce.ts';
 import { resizeOperators } from './resize.ts';
@@ -27,6 +30,7 @@ const tables: readonly OperatorTable[] = [
   convOperators,
   dropoutOperators,
   elementwise,
+  fourierOperators,
   gridSampleOperators,
   identity,
   indexingOperators,
@@ -35,6 +39,7 @@ const tables: readonly OperatorTable[] = [
   normOperators,
   optimizerOperators,
   poolOperators,
+  quantizeOperators,
   recurrent,
   reduceOperators,
   resizeOperators,
@@ -45,6 +50,9 @@ const tables: readonly OperatorTable[] = [
 
 const rules: ReadonlyMap<string, OperatorRule> = new Map(tables.flatMap((table) => Object.entries(table)));
 
+/** Functions of the exporter's own domain, which stand for ops that ONNX has no operator for. */
+const ownFunctions: OperatorTable = { ...ownActivations, Detach: ({ tensor }) => [detach(tensor(0))] };
+
 const trainingDomain = 'ai.onnx.preview.training';
 const trainingOperators: ReadonlySet<string> = new Set(['Adagrad', 'Adam', 'Gradient', 'Momentum']);
 
@@ -53,7 +61,7 @@ const trainingOperators: ReadonlySet<string> = new Set(['Adagrad', 'Adam', 'Grad
  * for ops, which are made again.
  */
 export function operatorRule(domain: string, opType: string): OperatorRule | undefined {
-  if (domain === ownDomain) return Object.hasOwn(ownActivations, opType) ? ownActivations[opType] : undefined;
+  if (domain === ownDomain) return Object.hasOwn(ownFunctions, opType) ? ownFunctions[opType] : undefined;
   if (domain !== (trainingOperators.has(opType) ? trainingDomain : '')) return undefined;
   return rules.get(opType);
 }

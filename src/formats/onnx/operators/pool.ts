@@ -4,14 +4,17 @@ import { globalAvgPool, globalMaxPool } from '../../../ops/adaptive-pool.ts';
 import { avgPool } from '../../../ops/avg-pool.ts';
 import { cast, equal, where } from '../../../ops/compare.ts';
 import { abs, add, div, mul, pow, sqrt } from '../../../ops/elementwise.ts';
+import { scatterElements } from '../../../ops/gather-elements.ts';
 import { maxPool } from '../../../ops/max-pool.ts';
+import { pad } from '../../../ops/pad.ts';
 import type { PoolAttrs } from '../../../ops/pool-windows.ts';
 import { sum } from '../../../ops/reduce.ts';
 import { mod } from '../../../ops/remainder.ts';
+import { filled } from '../../../ops/scatter.ts';
 import { view } from '../../../ops/shape.ts';
 import { slide, spanOf } from '../../../ops/window.ts';
 import type { OperatorContext, OperatorRule, OperatorTable } from '../operator.ts';
-import { imageOf, perAxisInts, slidingOf } from './window.ts';
+import { explicit, imageOf, perAxisInts, slidingOf } from './window.ts';
 
 /** Input 0 and the windows over it. */
 function pooling(context: OperatorContext): { readonly x: Tensor; readonly size: Shape; readonly attrs: PoolAttrs } {
@@ -112,6 +115,30 @@ const globalLpPool: OperatorRule = (context) => {
   return [rooted(sum(powered(x, p), { axes: size.map((_, i) => i + 2), keepDims: true }), p)];
 };
 
+/**
+ * MaxUnpool: values at the places where MaxPool found them, zeros elsewhere. Places count over the whole tensor; what a
+ * stated shape has more stands behind.
+ */
+const maxUnpool: OperatorRule = (context) => {
+  const { x, size } = imageOf(context);
+  const rank = size.length;
+  const kernel = perAxisInts(context, 'kernel_shape', rank);
+  const stride = perAxisInts(context, 'strides', rank, 1);
+  const pads = explicit(context, rank);
+  const own = size.map((n, axis) => (n - 1) * stride[axis]! + kernel[axis]! - pads[axis]! - pads[axis + rank]!);
+  const stated = context.optionalIntegers(2, 'the shape')?.slice(-rank) ?? own;
+  const more = own.map((n, axis) => (stated[axis] ?? 0) - n);
+  if (own.some((n) => n < 1) || more.some((n) => n < 0)) {
+    context.invalid(`the output [${stated.join(', ')}] is smaller than what is unpooled, [${own.join(', ')}]`);
+  }
+  const [n, c] = x.shape as [number, number];
+  const plane = elementCount(own);
+  const rows = (t: Tensor): Tensor => view(t, [n, c, elementCount(size)]);
+  const places = mod(rows(cast(context.tensor(1), 'i32')), integer(x, plane));
+  const y = scatterElements(filled(x.graph, 0, [n, c, plane]), places, rows(x), { axis: 2, reduction: 'none' });
+  return [pad(view(y, [n, c, ...own]), Object.fromEntries(more.map((by, axis) => [axis + 2, [0, by] as const])))];
+};
+
 /** Poolings over one to three spatial axes. */
 export const poolOperators: OperatorTable = {
   AveragePool: averagePool,
@@ -120,4 +147,5 @@ export const poolOperators: OperatorTable = {
   GlobalMaxPool: (context) => [globalMaxPool(imageOf(context).x)],
   LpPool: lpPool,
   MaxPool: maxPooling,
+  MaxUnpool: maxUnpool,
 };

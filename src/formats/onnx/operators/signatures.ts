@@ -2,23 +2,18 @@
  * Inputs, outputs and attributes of every operator that is read, by version of the operators. Whoever reads another attribute
  * in a rule, here or in `host/`, says so here: what is not listed is refused before a rule sees the node.
  */
-import type { AttributeKind, AttributeRule, Signature } from '../signature.ts';
-import { places } from '../signature.ts';
+import { type AttributeRule, places, type Signature } from '../signature.ts';
 
 type Attributes = Readonly<Record<string, AttributeRule>>;
 
-const [float, int, string, ints, floats, strings, tensor, graph] = (
-  ['float', 'int', 'string', 'ints', 'floats', 'strings', 'tensor', 'graph'] as const
-).map((kind: AttributeKind): AttributeRule => ({ kind })) as [
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-  AttributeRule,
-];
+const float: AttributeRule = { kind: 'float' };
+const int: AttributeRule = { kind: 'int' };
+const string: AttributeRule = { kind: 'string' };
+const ints: AttributeRule = { kind: 'ints' };
+const floats: AttributeRule = { kind: 'floats' };
+const strings: AttributeRule = { kind: 'strings' };
+const tensor: AttributeRule = { kind: 'tensor' };
+const graph: AttributeRule = { kind: 'graph' };
 
 /** There from a version on; `plain`: the value that says what older versions do. */
 const since = (version: number, rule: AttributeRule, plain?: number | string): AttributeRule => ({
@@ -110,6 +105,7 @@ const windows: Readonly<Record<string, Signature>> = {
   ...each('GlobalAveragePool GlobalMaxPool', signature(1, 'X', 'Y')),
   GlobalLpPool: signature(1, 'X', 'Y', { p: int }),
   LpPool: signature(1, 'X', 'Y', { ...sliding, ceil_mode: since(18, int, 0), dilations: since(18, ints), p: int }),
+  MaxUnpool: signature(9, 'X I output_shape', 'output', { kernel_shape: ints, pads: ints, strides: ints }),
   MaxPool: signature(1, 'X', 'Y Indices@8', {
     ...sliding,
     ceil_mode: since(10, int, 0),
@@ -253,6 +249,29 @@ const recurrent: Attributes = {
   output_sequence: unread(until(6, int), 'the node’s outputs say which are wanted'),
 };
 
+const blocks: Attributes = { axis: since(13, int), block_size: since(21, int, 0) };
+
+const quantisation: Readonly<Record<string, Signature>> = {
+  DequantizeLinear: signature(10, 'x x_scale x_zero_point', 'y', blocks),
+  DynamicQuantizeLinear: signature(11, 'x', 'y y_scale y_zero_point'),
+  QuantizeLinear: signature(10, 'x y_scale y_zero_point', 'y', {
+    ...blocks,
+    output_dtype: since(21, int, 0),
+    saturate: unread(since(19, int, 1), 'of 8-bit floats, which are refused'),
+  }),
+};
+
+const window = signature(17, 'size', 'output', { output_datatype: int, periodic: int });
+
+const sound: Readonly<Record<string, Signature>> = {
+  ...each('BlackmanWindow HammingWindow HannWindow', window),
+  DFT: signature(17, 'input dft_length axis@20', 'output', { axis: until(19, int, 2), inverse: int, onesided: int }),
+  MelWeightMatrix: signature(17, 'num_mel_bins dft_length sample_rate lower_edge_hertz upper_edge_hertz', 'output', {
+    output_datatype: int,
+  }),
+  STFT: signature(17, 'signal frame_step window frame_length', 'output', { onesided: int }),
+};
+
 const layers: Readonly<Record<string, Signature>> = {
   Dropout: signature(1, 'data ratio@12 training_mode@12', 'output mask', {
     is_test: until(6, int),
@@ -282,6 +301,17 @@ const layers: Readonly<Record<string, Signature>> = {
   }),
 };
 
+const sequences: Readonly<Record<string, Signature>> = {
+  ConcatFromSequence: signature(11, 'input_sequence', 'concat_result', { axis: int, new_axis: int }),
+  SequenceAt: signature(11, 'input_sequence position', 'tensor'),
+  SequenceConstruct: signature(11, 'inputs…', 'output_sequence'),
+  SequenceEmpty: signature(11, '', 'output', { dtype: unread(int, 'its items say it') }),
+  SequenceErase: signature(11, 'input_sequence position', 'output_sequence'),
+  SequenceInsert: signature(11, 'input_sequence tensor position', 'output_sequence'),
+  SequenceLength: signature(11, 'input_sequence', 'length'),
+  SplitToSequence: signature(11, 'input split', 'output_sequence', { axis: int, keepdims: int }),
+};
+
 const control: Readonly<Record<string, Signature>> = {
   If: signature(1, 'cond', 'outputs…', { else_branch: graph, then_branch: graph }),
   Loop: signature(1, 'M cond v_initial…', 'outputs…', { body: graph }),
@@ -307,9 +337,21 @@ const training: Readonly<Record<string, Signature>> = {
 };
 
 const all: ReadonlyMap<string, Signature> = new Map(
-  [activations, control, elementwise, indexing, layers, norms, reductions, shapes, training, windows].flatMap((table) =>
-    Object.entries(table),
-  ),
+  [
+    activations,
+    control,
+    elementwise,
+    indexing,
+    layers,
+    norms,
+    quantisation,
+    reductions,
+    sequences,
+    shapes,
+    sound,
+    training,
+    windows,
+  ].flatMap((table) => Object.entries(table)),
 );
 
 /** Of an operator of ONNX's own domain or of `ai.onnx.preview.training`: no name is in both. */
