@@ -138,7 +138,7 @@ function explain(key: string, saved: unknown, here: unknown): string {
     case 'simd':
       return `simd is ${saved ?? 'strict'} in the checkpoint and ${here ?? 'strict'} here, which rounds otherwise`;
     case 'microbatches':
-      return `microbatches is ${saved} in the checkpoint and ${here} here, which adds in another order`;
+      return `microbatches is ${saved === undefined ? 'not told' : show(saved)} in the checkpoint and ${show(here)} here, which adds in another order`;
     default: {
       const [name, then, now] = [key.replace(/^model\.(parameters|buffers)\./, ''), show(saved), show(here)];
       if (saved === undefined) return `${name} is not in the checkpoint, and ${now} here`;
