@@ -1,8 +1,24 @@
 import { describe, expect, it } from 'vitest';
+import type { DeviceMemoryPlan } from '../../src/memory/device-memory.ts';
 import { bindingOf, sharesOf } from '../../src/plan/binding.ts';
-import { draftPlan, makePlan } from '../../src/plan/plan.ts';
+import { draftPlan, makePlan, type Plan } from '../../src/plan/plan.ts';
+import { lackingBytes, shortages } from '../../src/plan/shortage.ts';
 import { printPlan } from '../../src/report/plan.ts';
 import { planOf, threeLayers } from '../support/models.ts';
+
+describe('what a plan lacks', () => {
+  it('is what its devices need beyond their pages, summed over those that need more', () => {
+    const { request } = planOf(threeLayers, { devices: 3 });
+    const devices = [70_000, 65_536, 200_000].map((memory, d) => ({ ...request.devices[d]!, memory }));
+    const memory = [70_000, 65_536, 200_000].map((peakBytes, device) => ({ device, peakBytes }) as DeviceMemoryPlan);
+    const plan = { request: { ...request, devices }, memory } as unknown as Plan;
+    expect(shortages(plan)).toEqual([
+      { device: 0, needBytes: 70_000, capacityBytes: 65_536 },
+      { device: 2, needBytes: 200_000, capacityBytes: 3 * 65_536 },
+    ]);
+    expect(lackingBytes(plan)).toBe(70_000 - 65_536 + 200_000 - 3 * 65_536);
+  });
+});
 
 describe('what binds a plan', () => {
   const request = planOf(threeLayers, { batch: 4096, microbatches: 8, devices: 2 }).request;

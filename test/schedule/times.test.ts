@@ -191,6 +191,14 @@ describe('the clock', () => {
     expect(count(16, 256)).toBeLessThan(2);
   });
 
+  it('of rows that cannot finish there are none, however few devices wait', () => {
+    const rows = [[task('BW', 0, 0), task('F', 0, 0)]];
+    const stuck = { name: 'stuck', stages: 1, devices: 1, microbatches: 1, placement: [0], rows };
+    for (const play of [playClock, stageFigures]) {
+      expect(() => play(stuck)).toThrow(expect.objectContaining({ code: 'schedule-dependency-cycle' }));
+    }
+  });
+
   it('lets branches run side by side where the dependencies allow', () => {
     const schedule = makeSchedule('gpipe', { stages: 3, microbatches: 1 });
     const dependencies = [
