@@ -22,10 +22,11 @@ export function greedyLayout(
 ): { offsets: number[]; height: number } {
   let best: { offsets: number[]; height: number } = { offsets: [], height: start };
   let tried = 0;
+  const placed = new PlacedBlocks(blocks, unit);
   for (const order of orders(blocks)) {
     // Each order costs time, at worst in the square of the blocks.
     if (blocks.length > MANY_BLOCKS && tried === ofMany) break;
-    const candidate = place(blocks, order, start, unit);
+    const candidate = place(blocks, order, start, placed);
     if (tried++ === 0 || candidate.height < best.height) best = candidate;
     if (best.height <= enough) break;
   }
@@ -73,10 +74,10 @@ function place(
   blocks: readonly Block[],
   order: readonly number[],
   start: number,
-  unit: number,
+  placed: PlacedBlocks,
 ): { offsets: number[]; height: number } {
   const offsets = new Array<number>(blocks.length).fill(start);
-  const placed = new PlacedBlocks(blocks, unit);
+  placed.clear();
   let height = start;
   for (const i of order) {
     const block = blocks[i]!;
@@ -106,6 +107,11 @@ class PlacedBlocks {
       const width = Math.ceil(end / spans);
       return { width, lists: roomsOf(blocks, spans, width).map((room) => new PlacedList(unit, room)) };
     });
+  }
+
+  /** For another order: lists have room for it already. */
+  clear(): void {
+    for (const { lists } of this.#levels) for (const list of lists) list.clear();
   }
 
   /** Start of the smallest gap that is free for the block's whole life, or of what is free above all gaps. */
@@ -151,6 +157,10 @@ class PlacedList {
     this.#placed = new Float64Array(FIELDS * room);
   }
 
+  clear(): void {
+    this.#count = 0;
+  }
+
   bestFit({ first, last, bytes }: Block, start: number): number {
     const placed = this.#placed;
     const end = FIELDS * this.#count;
@@ -160,7 +170,8 @@ class PlacedList {
     for (let k = 0; k < end; k += FIELDS) {
       if (placed[k + 3]! < first || placed[k + 2]! > last) continue;
       const gap = placed[k]! - at;
-      if (gap >= bytes && gap < tightest) {
+      if (gap === bytes) return at; // none is smaller
+      if (gap > bytes && gap < tightest) {
         chosen = at;
         tightest = gap;
       }
