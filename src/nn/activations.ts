@@ -49,7 +49,7 @@ export const prelu = (x: Tensor, options: PreluOptions = {}): Tensor =>
 /** x·σ(x) (PyTorch SiLU, also called swish). */
 export const silu = plain('silu', (x) => ops.mul(x, ops.sigmoid(x)));
 
-/** x limited to [minVal, maxVal] (PyTorch Hardtanh). Defaults −1 and 1. At the limits themselves the gradient is 1. */
+/** x limited to [minVal, maxVal] (PyTorch Hardtanh). Defaults −1 and 1. At the limits themselves the gradient is 1, PyTorch's 0. */
 export const hardtanh = (x: Tensor, options: { readonly minVal?: number; readonly maxVal?: number } = {}): Tensor => {
   checkOptions('hardtanh', x, options, { minVal: true, maxVal: true });
   const { minVal = -1, maxVal = 1 } = options;
@@ -57,7 +57,7 @@ export const hardtanh = (x: Tensor, options: { readonly minVal?: number; readonl
   return ops.clip(x, { low: minVal, high: maxVal });
 };
 
-/** min(max(x, 0), 6) (PyTorch ReLU6). */
+/** min(max(x, 0), 6) (PyTorch ReLU6). At 6 itself the gradient is 1, as of hardtanh; PyTorch's is 0 there. */
 export const relu6 = plain('relu6', (x) => ops.clip(ops.relu(x), { high: 6 }));
 
 /** −ln(1 + e⁻ˣ) = ln σ(x) (PyTorch LogSigmoid). */
