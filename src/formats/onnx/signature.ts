@@ -21,6 +21,8 @@ interface Span {
 /** An attribute that the rules read, or that has no effect here. */
 export interface AttributeRule extends Partial<Span> {
   readonly kind: AttributeKind;
+  /** An integer that is 0 or 1. */
+  readonly flag?: boolean;
   /** In the other versions a file may state this value: it is what the operator does there anyway. */
   readonly plain?: number | string;
   /** The input that takes its place behind `until`. */
@@ -119,6 +121,12 @@ function checkAttribute(
       remedy: `write it as ${rule.kind}`,
     });
   }
+  if (rule.flag && attribute.value !== 0 && attribute.value !== 1) {
+    throw nodeError(node, `attribute ${name} is ${value}, and 0 or 1 belongs there`, {
+      fields: { ...fields, expected: [0, 1] },
+      remedy: `${name} = 1, if that is meant`,
+    });
+  }
   if (isIn(rule, opset) || ('value' in attribute && attribute.value === rule.plain)) return;
   const { since = 1, until, input } = rule;
   if (opset < since) {
@@ -149,9 +157,16 @@ function checkPlaces(
   kind: 'input' | 'output',
   attributeFor: ReadonlyMap<number, string>,
 ): void {
+  const last = known.at(-1);
   given.forEach((value, i) => {
-    if (value === '') return;
-    const place = known[i] ?? (known.at(-1)?.variadic ? known.at(-1) : undefined);
+    if (value === '') {
+      if (kind === 'output' || !last?.variadic || i < known.length - 1) return;
+      throw nodeError(node, `input ${i} is left out, and none of ${last.name} may be`, {
+        fields: { input: i, opset },
+        remedy: 'list those that there are',
+      });
+    }
+    const place = known[i] ?? (last?.variadic ? last : undefined);
     if (place && isIn(place, opset)) return;
     const fields = { [kind]: i, value, opset };
     const attribute = attributeFor.get(i);

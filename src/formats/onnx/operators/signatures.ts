@@ -8,6 +8,8 @@ type Attributes = Readonly<Record<string, AttributeRule>>;
 
 const float: AttributeRule = { kind: 'float' };
 const int: AttributeRule = { kind: 'int' };
+/** Runtimes differ in what 2 is. */
+const flag: AttributeRule = { kind: 'int', flag: true };
 const string: AttributeRule = { kind: 'string' };
 const ints: AttributeRule = { kind: 'ints' };
 const floats: AttributeRule = { kind: 'floats' };
@@ -63,9 +65,9 @@ const elementwise: Readonly<Record<string, Signature>> = {
     saturate: unread(since(19, int, 1), 'of casts to 8-bit floats, which are refused'),
   }),
   Clip: signature(1, 'X min@11 max@11', 'Y', { min: until(10, float, 1), max: until(10, float, 2) }),
-  IsInf: signature(10, 'X', 'Y', { detect_negative: int, detect_positive: int }),
+  IsInf: signature(10, 'X', 'Y', { detect_negative: flag, detect_positive: flag }),
   IsNaN: signature(9, 'X', 'Y'),
-  Mod: signature(10, 'A B', 'C', { fmod: int }),
+  Mod: signature(10, 'A B', 'C', { fmod: flag }),
   Round: signature(11, 'X', 'Y'),
   Where: signature(9, 'condition X Y', 'Z'),
 };
@@ -90,8 +92,8 @@ const sliding: Attributes = { auto_pad: string, kernel_shape: ints, pads: ints, 
 const windows: Readonly<Record<string, Signature>> = {
   AveragePool: signature(1, 'X', 'Y', {
     ...sliding,
-    ceil_mode: since(10, int, 0),
-    count_include_pad: since(7, int, 0),
+    ceil_mode: since(10, flag, 0),
+    count_include_pad: since(7, flag, 0),
     dilations: since(19, ints),
   }),
   Conv: signature(1, 'X W B', 'Y', { ...sliding, dilations: ints, group: int }),
@@ -104,23 +106,23 @@ const windows: Readonly<Record<string, Signature>> = {
   }),
   ...each('GlobalAveragePool GlobalMaxPool', signature(1, 'X', 'Y')),
   GlobalLpPool: signature(1, 'X', 'Y', { p: int }),
-  LpPool: signature(1, 'X', 'Y', { ...sliding, ceil_mode: since(18, int, 0), dilations: since(18, ints), p: int }),
+  LpPool: signature(1, 'X', 'Y', { ...sliding, ceil_mode: since(18, flag, 0), dilations: since(18, ints), p: int }),
   MaxUnpool: signature(9, 'X I output_shape', 'output', { kernel_shape: ints, pads: ints, strides: ints }),
   MaxPool: signature(1, 'X', 'Y Indices@8', {
     ...sliding,
-    ceil_mode: since(10, int, 0),
+    ceil_mode: since(10, flag, 0),
     dilations: since(10, ints),
-    storage_order: since(8, int, 0),
+    storage_order: since(8, flag, 0),
   }),
 };
 
 const norms: Readonly<Record<string, Signature>> = {
   BatchNormalization: signature(1, 'X scale B mean var', 'Y mean var saved_mean@-13 saved_var@-13', {
     epsilon: float,
-    is_test: until(6, int),
+    is_test: until(6, flag),
     momentum: float,
-    spatial: until(8, int),
-    training_mode: since(14, int, 0),
+    spatial: until(8, flag),
+    training_mode: since(14, flag, 0),
   }),
   GroupNormalization: signature(18, 'X scale bias', 'Y', {
     epsilon: float,
@@ -139,8 +141,8 @@ const norms: Readonly<Record<string, Signature>> = {
 const reduction = (moved: number): Signature =>
   signature(1, `data axes@${moved}`, 'reduced', {
     axes: until(moved - 1, ints, 1),
-    keepdims: int,
-    noop_with_empty_axes: since(moved, int, 0),
+    keepdims: flag,
+    noop_with_empty_axes: since(moved, flag, 0),
   });
 
 const reductions: Readonly<Record<string, Signature>> = {
@@ -151,13 +153,13 @@ const reductions: Readonly<Record<string, Signature>> = {
   ReduceSum: reduction(13),
   ...each(
     'ArgMax ArgMin',
-    signature(1, 'data', 'reduced', { axis: int, keepdims: int, select_last_index: since(12, int, 0) }),
+    signature(1, 'data', 'reduced', { axis: int, keepdims: flag, select_last_index: since(12, flag, 0) }),
   ),
-  CumSum: signature(11, 'x axis', 'y', { exclusive: int, reverse: int }),
+  CumSum: signature(11, 'x axis', 'y', { exclusive: flag, reverse: flag }),
   TopK: signature(1, 'X K@10', 'Values Indices', {
     axis: int,
     k: until(9, int, 1),
-    largest: since(11, int, 1),
+    largest: since(11, flag, 1),
     sorted: unread(since(11, int, 1), 'the result is always in order'),
   }),
 };
@@ -199,13 +201,13 @@ const shapes: Readonly<Record<string, Signature>> = {
     value: until(10, float, 2),
   }),
   Range: signature(11, 'start limit delta', 'output'),
-  Reshape: signature(1, 'data shape@5', 'reshaped', { allowzero: since(14, int, 0), shape: until(4, ints, 1) }),
+  Reshape: signature(1, 'data shape@5', 'reshaped', { allowzero: since(14, flag, 0), shape: until(4, ints, 1) }),
   Resize: signature(10, 'X roi scales@11 sizes@11', 'Y', {
-    antialias: since(18, int, 0),
+    antialias: since(18, flag, 0),
     axes: since(18, ints),
     coordinate_transformation_mode: since(11, string),
     cubic_coeff_a: since(11, float),
-    exclude_outside: since(11, int),
+    exclude_outside: since(11, flag),
     extrapolation_value: since(11, float),
     keep_aspect_ratio_policy: since(18, string, 'stretch'),
     mode: string,
@@ -227,7 +229,7 @@ const shapes: Readonly<Record<string, Signature>> = {
   Squeeze: signature(1, 'data axes@13', 'squeezed', { axes: until(12, ints, 1) }),
   Tile: signature(6, 'input repeats', 'output'),
   Transpose: signature(1, 'data', 'transposed', { perm: ints }),
-  Trilu: signature(14, 'input k', 'output', { upper: int }),
+  Trilu: signature(14, 'input k', 'output', { upper: flag }),
   Unsqueeze: signature(1, 'data axes@13', 'expanded', { axes: until(12, ints, 1) }),
   Upsample: signature(
     7,
@@ -245,7 +247,7 @@ const recurrent: Attributes = {
   clip: float,
   direction: string,
   hidden_size: int,
-  layout: since(14, int, 0),
+  layout: since(14, flag, 0),
   output_sequence: unread(until(6, int), 'the node’s outputs say which are wanted'),
 };
 
@@ -261,20 +263,20 @@ const quantisation: Readonly<Record<string, Signature>> = {
   }),
 };
 
-const window = signature(17, 'size', 'output', { output_datatype: int, periodic: int });
+const window = signature(17, 'size', 'output', { output_datatype: int, periodic: flag });
 
 const sound: Readonly<Record<string, Signature>> = {
   ...each('BlackmanWindow HammingWindow HannWindow', window),
-  DFT: signature(17, 'input dft_length axis@20', 'output', { axis: until(19, int, 2), inverse: int, onesided: int }),
+  DFT: signature(17, 'input dft_length axis@20', 'output', { axis: until(19, int, 2), inverse: flag, onesided: flag }),
   MelWeightMatrix: signature(17, 'num_mel_bins dft_length sample_rate lower_edge_hertz upper_edge_hertz', 'output', {
     output_datatype: int,
   }),
-  STFT: signature(17, 'signal frame_step window frame_length', 'output', { onesided: int }),
+  STFT: signature(17, 'signal frame_step window frame_length', 'output', { onesided: flag }),
 };
 
 const layers: Readonly<Record<string, Signature>> = {
   Dropout: signature(1, 'data ratio@12 training_mode@12', 'output mask', {
-    is_test: until(6, int),
+    is_test: until(6, flag),
     ratio: until(11, float, 1),
     seed: since(12, int),
   }),
@@ -283,15 +285,15 @@ const layers: Readonly<Record<string, Signature>> = {
     alpha: float,
     beta: float,
     broadcast: unread(until(6, int), 'what C fits without it, it fits with it'),
-    transA: int,
-    transB: int,
+    transA: flag,
+    transB: flag,
   }),
-  GridSample: signature(16, 'X grid', 'Y', { align_corners: int, mode: string, padding_mode: string }),
+  GridSample: signature(16, 'X grid', 'Y', { align_corners: flag, mode: string, padding_mode: string }),
   GRU: signature(1, 'X W R B sequence_lens initial_h', 'Y Y_h', {
     ...recurrent,
-    linear_before_reset: since(3, int, 0),
+    linear_before_reset: since(3, flag, 0),
   }),
-  LSTM: signature(1, 'X W R B sequence_lens initial_h initial_c P', 'Y Y_h Y_c', { ...recurrent, input_forget: int }),
+  LSTM: signature(1, 'X W R B sequence_lens initial_h initial_c P', 'Y Y_h Y_c', { ...recurrent, input_forget: flag }),
   MatMul: signature(1, 'A B', 'Y'),
   NegativeLogLikelihoodLoss: signature(12, 'input target weight', 'loss', { ignore_index: int, reduction: string }),
   RNN: signature(1, 'X W R B sequence_lens initial_h', 'Y Y_h', recurrent),
@@ -302,14 +304,14 @@ const layers: Readonly<Record<string, Signature>> = {
 };
 
 const sequences: Readonly<Record<string, Signature>> = {
-  ConcatFromSequence: signature(11, 'input_sequence', 'concat_result', { axis: int, new_axis: int }),
+  ConcatFromSequence: signature(11, 'input_sequence', 'concat_result', { axis: int, new_axis: flag }),
   SequenceAt: signature(11, 'input_sequence position', 'tensor'),
   SequenceConstruct: signature(11, 'inputs…', 'output_sequence'),
   SequenceEmpty: signature(11, '', 'output', { dtype: unread(int, 'its items say it') }),
   SequenceErase: signature(11, 'input_sequence position', 'output_sequence'),
   SequenceInsert: signature(11, 'input_sequence tensor position', 'output_sequence'),
   SequenceLength: signature(11, 'input_sequence', 'length'),
-  SplitToSequence: signature(11, 'input split', 'output_sequence', { axis: int, keepdims: int }),
+  SplitToSequence: signature(11, 'input split', 'output_sequence', { axis: int, keepdims: flag }),
 };
 
 const control: Readonly<Record<string, Signature>> = {

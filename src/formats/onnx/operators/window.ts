@@ -56,11 +56,11 @@ export function slidingOf(context: OperatorContext, size: Shape, kernel: readonl
   }
 }
 
-/** Pads beside an `auto_pad` that says something else: nobody could tell which the file means. Zeros count as not given. */
+/** Pads beside an `auto_pad` that says something else: nobody could tell which the file means. */
 export function checkPads(context: OperatorContext, auto: AutoPad, padding: readonly number[]): void {
   if (auto === 'NOTSET' || !context.has('pads')) return;
   const stated = context.ints('pads');
-  if (stated.every((p) => p === 0) || sameShape(stated, padding)) return;
+  if (sameShape(stated, padding)) return;
   context.invalid(`pads [${stated.join(', ')}] contradict auto_pad ${auto}, which makes [${padding.join(', ')}]`);
 }
 
