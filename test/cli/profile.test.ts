@@ -140,7 +140,7 @@ describe('partita profile', () => {
     mkdirSync(join(cwd, 'folder'));
     for (const [out, says, remedy] of [
       ['folder', 'cannot write folder: it is a folder', '--out folder/FILE'],
-      ['', 'expected a file, got ""', null],
+      ['', 'expected a file, got ""', '--out FILE, or leave it out'],
     ] as const) {
       const { stdout } = await partita(cwd, ['profile', ...digits, ...quick, '--out', out, '--json']);
       expect(json(stdout).error).toMatchObject({ message: `--out: ${says}`, remedy });
