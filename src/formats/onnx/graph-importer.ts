@@ -255,7 +255,7 @@ export class Importer {
       });
       if (!values) return context.unsupported('its inputs must be known at import, and are computed');
       this.#name(name, values, graphNodes);
-      return values.map((value, i) => value && { value, dtype: valueDType(node, i, value, inputs) });
+      return values.map((value, i) => value && { value, dtype: valueDType(node, i, value, inputs, attributes) });
     } catch (error) {
       if (error instanceof Unsupported) {
         this.#problems.add(node, error.message);
