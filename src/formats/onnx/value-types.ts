@@ -2,7 +2,7 @@ import { FormatError } from '../../core/errors.ts';
 import { formatShape, type Shape } from '../../core/types.ts';
 import type { Symbols } from './interface.ts';
 import { graphDType } from './known.ts';
-import type { OnnxAttribute, OnnxDType, OnnxNode, OnnxTensor, OnnxValueInfo } from './model.ts';
+import type { OnnxAttribute, OnnxDim, OnnxDType, OnnxNode, OnnxTensor, OnnxValueInfo } from './model.ts';
 import { isTensor, type Value } from './operator.ts';
 import { describeNode, nodeError } from './problems.ts';
 import type { Bound } from './scope.ts';
@@ -75,6 +75,8 @@ export function valueDType(
   return inputs.find((input) => input && graphDType(input.dtype) === 'i32')?.dtype ?? 'INT64';
 }
 
+const dimsText = (shape: readonly OnnxDim[]): string => `[${shape.map((d) => d ?? '?').join(', ')}]`;
+
 /** An initialiser that is listed as an input too is what is stated there. Throws FormatError where it is not. */
 export function checkInitializer({ name, dtype, dims }: OnnxTensor, { dtype: stated, shape }: OnnxValueInfo): void {
   const differs =
@@ -82,8 +84,11 @@ export function checkInitializer({ name, dtype, dims }: OnnxTensor, { dtype: sta
   if (!differs && (!stated || stated === dtype)) return;
   throw new FormatError(
     'onnx-shape',
-    `initialiser "${name}" is ${dtype}${formatShape(dims)}, and as an input it is ${stated}[${shape?.map((d) => d ?? '?').join(', ')}]`,
-    { fields: { value: name, dtype, shape: dims, stated: shape ?? null } },
+    `initialiser "${name}" is ${dtype}${formatShape(dims)}, and as an input it is ${stated ?? ''}${shape ? dimsText(shape) : ''}`,
+    {
+      fields: { value: name, dtype, shape: dims, stated: shape ?? null, statedDType: stated ?? null },
+      remedy: "correct the input's type, or leave it out of the inputs (IR version 4 on)",
+    },
   );
 }
 
@@ -105,7 +110,7 @@ export function checkDeclared(
   }
   if (!shape) return;
   const own: Shape = value.shape;
-  const text = `[${shape.map((d) => d ?? '?').join(', ')}]`;
+  const text = dimsText(shape);
   const differs =
     shape.length !== own.length ||
     (statedSizes && shape.some((dim, axis) => typeof dim === 'number' && dim !== own[axis]));

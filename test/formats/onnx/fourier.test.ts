@@ -127,8 +127,8 @@ describe('MelWeightMatrix', () => {
     expect(rising).toHaveLength(2 ** 18 + 1);
     expect(rising.at(-1)).toBeGreaterThan(0);
     expect(rising.at(-1)).toBeLessThan(1e-5);
-    // Edges and centre lie at bins 0, 2 and 4.
-    close(weights(8, 8, 0, 4), [0, 0.5, 1, 0.5, 0]);
+    // A third and two thirds of the way to the upper edge lie at bins 4 and 8.
+    close(weights(16, 16, 0, 12), [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25, 0]);
   });
 });
 
