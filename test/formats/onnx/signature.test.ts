@@ -1,5 +1,6 @@
 // A node that says something its operator does not have would be read as if it did not: the graph would compute something
 // else than the file says, without a word.
+import { readdirSync, readFileSync } from 'node:fs';
 import { toBinary } from '@bufbuild/protobuf';
 import { ModelProtoSchema } from 'onnx-buf';
 import { describe, expect, it } from 'vitest';
@@ -50,6 +51,20 @@ describe('every operator', () => {
     const read = [...operatorNames(), ...hostOperatorNames(), ...sequenceOperatorNames(), 'If', 'Loop'];
     expect(read.filter((name) => !signatureOf(name))).toEqual([]);
     expect([...signatures().keys()].filter((name) => !read.includes(name))).toEqual([]);
+  });
+
+  it('has attributes that some rule reads, or that say why none does', () => {
+    const folder = new URL('../../../src/formats/onnx/', import.meta.url);
+    const rules = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts') && !/signatures?\.ts$|^exporters/.test(file))
+      .map((file) => readFileSync(new URL(file, folder), 'utf8'))
+      .join('');
+    const passedOver = [...signatures()].flatMap(([opType, { attributes }]) =>
+      Object.entries(attributes)
+        .filter(([name, { noEffect }]) => noEffect === undefined && !rules.includes(`'${name}'`))
+        .map(([name]) => `${opType}.${name}`),
+    );
+    expect(passedOver).toEqual([]);
   });
 
   it('refuses an attribute that it does not have', () => {
