@@ -166,6 +166,11 @@ describe('sequences', () => {
     ['taken by other operators', [...pair, { op: 'Relu', in: ['pair'], out: ['y'] }], /Relu .*it takes a sequence/],
     ['that are outputs', [...pair, { op: 'Identity', in: ['pair'], out: ['y'] }], /output "y": it is a sequence/],
     ['a place outside', [...pair, { op: 'SequenceAt', in: ['pair', 'two'], out: ['y'] }], /position 2 lies outside/],
+    [
+      'where sizes belong',
+      [...pair, { op: 'SplitToSequence', in: ['x', 'pair'], out: ['y'] }],
+      /the sizes \(input 1, "pair"\): a sequence does not belong there/,
+    ],
     ['no sequence', [{ op: 'SequenceLength', in: ['x'], out: ['y'] }], /its input 0 is no sequence/],
   ])('%s: refused', (_, nodes, says) => {
     expect(() => play(nodes, { initializers: [scalar('two', 2)] })).toThrow(says);
