@@ -1,6 +1,6 @@
 import { shown } from '../core/options.ts';
 import type { Tensor } from '../graph/graph.ts';
-import { type ResizeOptions, resize } from '../ops/resize.ts';
+import { type ResizeOptions, resize, scaledSize } from '../ops/resize.ts';
 import { type PerAxis, perAxis } from '../ops/window.ts';
 import { refuse } from './refuse.ts';
 import { checkOptions } from './scope.ts';
@@ -51,7 +51,7 @@ export function upsample(x: Tensor, options: UpsampleOptions): Tensor {
       ? { coordinateTransformation: 'asymmetric', nearestMode: 'floor' }
       : { coordinateTransformation: 'halfPixel', nearestMode: 'roundPreferCeil' };
   // Between aligned corners PyTorch knows the sizes only, where ONNX has a scale that need not make a whole size.
-  const sizes = alignCorners && size === undefined ? by.map((factor, i) => Math.floor(x.shape[i + 2]! * factor)) : by;
+  const sizes = alignCorners && size === undefined ? by.map((factor, i) => scaledSize(x.shape[i + 2]!, factor)) : by;
   return resize(x, {
     axes: Array.from({ length: rank }, (_, i) => i + 2),
     ...(size === undefined && !alignCorners ? { scales: by } : { sizes }),

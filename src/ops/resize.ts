@@ -96,6 +96,9 @@ function targetsOf(x: Tensor, axes: readonly number[], options: ResizeOptions): 
   return from.map((n) => ({ to: Math.max(1, Math.floor(n * scale + 0.5)), scale }));
 }
 
+/** The size that a scale gives. */
+export const scaledSize = (from: number, scale: number): number => scaled(from, scale).to;
+
 /** A scale that f32 rounds from the ratio of two sizes means that ratio. */
 function scaled(from: number, scale: number): Target {
   const near = Math.round(from * scale);

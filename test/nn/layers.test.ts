@@ -151,6 +151,13 @@ it('says what a layer cannot do', () => {
   expect(() => nn.groupNorm(x, 3)).toThrow(/layers\.test\.ts:\d+/);
 });
 
+it.each([false, true])('upsample by the ratio of two sizes gives that size: corners aligned %s', (alignCorners) => {
+  // 100 · 0.29 is 28.999… in floating point.
+  const x = new Graph().input('x', { shape: [1, 1, 100, 100] });
+  expect(nn.upsample(x, { scaleFactor: 0.29, mode: 'bilinear', alignCorners }).shape).toEqual([1, 1, 29, 29]);
+  expect(nn.upsample(x, { scaleFactor: 0.287, mode: 'bilinear', alignCorners }).shape).toEqual([1, 1, 28, 28]);
+});
+
 it('a shared embedding keeps its padding row from a gradient, and reads whatever it holds', () => {
   const graph = new Graph();
   const tokens = graph.input('x', { dtype: 'i32', shape: [1, 3] });

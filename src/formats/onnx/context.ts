@@ -7,6 +7,7 @@ import type { Known, OperatorContext, Value } from './operator.ts';
 import { isTensor } from './operator.ts';
 import { nodeError, Unsupported } from './problems.ts';
 import type { Bound } from './scope.ts';
+import { Sequence } from './sequences.ts';
 
 /** What the importer knows, and a node's context asks for. */
 export interface ContextSource {
@@ -68,6 +69,7 @@ export class NodeContext implements OperatorContext {
     const value = given && isTensor(given) ? this.#source.valueOfSource(given) : given;
     const place = `${what} (input ${i}, "${this.node.inputs[i]}")`;
     if (given && !value) this.unsupported(`${place} must be known at import, and is computed`);
+    if (value instanceof Sequence) this.unsupported(`${place}: a sequence does not belong there`);
     if (value && !graphDType(value.dtype)) this.unsupported(`${place} is ${value.dtype}`);
     return value;
   };

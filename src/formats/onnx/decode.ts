@@ -28,7 +28,7 @@ import type {
   OnnxTensor,
   OnnxValueInfo,
 } from './model.ts';
-import { type ExternalReader, onnxDTypeOf, tensorBytes } from './tensor-bytes.ts';
+import { type ExternalReader, onnxDTypeOf, type TensorFailure, tensorBytes } from './tensor-bytes.ts';
 import { checkWire } from './wire.ts';
 
 export interface DecodeOptions {
@@ -153,8 +153,11 @@ class Decoder {
     const { AttributeType } = messages();
     const type = proto.type || impliedType(proto);
     const stray = valueOutside(proto, type);
-    if (stray)
-      throw this.#fail('attribute', place, `its type is ${AttributeType[type!] ?? type}, and its value a ${stray}`);
+    if (stray) {
+      const stated = AttributeType[type!] ?? type;
+      const remedy = 'leave out the value that is not of its type';
+      throw this.#fail('attribute', place, `its type is ${stated}, and it has a value of type ${stray}`, remedy);
+    }
     switch (type) {
       case AttributeType.FLOAT:
         return { kind: 'float', value: proto.f };
@@ -204,7 +207,7 @@ class Decoder {
 
   #tensor(proto: TensorProto, place: string): OnnxTensor {
     const named = proto.name ? `${place} (${short(proto.name)})` : place;
-    const fail = (code: string, what: string) => this.#fail(code, named, what);
+    const fail: TensorFailure = (code, what, remedy) => this.#fail(code, named, what, remedy);
     const dtype = onnxDTypeOf(proto.dataType);
     if (!dtype) throw fail('dtype', `element type ${proto.dataType} is not supported`);
     if (proto.segment) throw fail('tensor', 'tensors in segments are not supported');
@@ -260,9 +263,10 @@ class Decoder {
     return { name: values.name, dtype: values.dtype, dims, bytes };
   }
 
-  #fail(code: string, place: string, what: string): FormatError {
+  #fail(code: string, place: string, what: string, remedy?: string): FormatError {
     return new FormatError(`onnx-${code}`, `${this.#where}: ${place ? `${place}: ` : ''}${what}`, {
       fields: { file: this.#where, place },
+      ...(remedy === undefined ? {} : { remedy }),
     });
   }
 }

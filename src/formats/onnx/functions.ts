@@ -1,8 +1,9 @@
 /** Functions of an ONNX file: their nodes take the place of the node that calls them. */
-import { FormatError, nearest } from '../../core/errors.ts';
+import { FormatError } from '../../core/errors.ts';
 import type { OnnxAttribute, OnnxFunction, OnnxModel, OnnxNode } from './model.ts';
 import { nodeError } from './problems.ts';
 import { type Bound, Scope } from './scope.ts';
+import { unknownAttribute } from './signature.ts';
 
 /** The functions of a file by domain, name and overload. Throws FormatError where one is defined twice. */
 export class ModelFunctions {
@@ -53,12 +54,8 @@ export function callFunction(
     );
   }
   const declared = [...called.attributes, ...called.defaults.keys()];
-  for (const name of attributes.keys()) {
-    if (declared.includes(name)) continue;
-    throw nodeError(node, `function ${key} has no attribute ${name}: it would be ignored`, {
-      fields: { attribute: name, attributes: declared },
-      remedy: nearest(name, declared) ?? 'leave it out',
-    });
+  for (const [name, attribute] of attributes) {
+    if (!declared.includes(name)) throw unknownAttribute(node, name, attribute, declared, `function ${key}`);
   }
   for (const name of called.attributes) {
     if (!attributes.has(name)) throw nodeError(node, `function ${key} takes an attribute ${name}, which is missing`);

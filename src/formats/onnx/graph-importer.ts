@@ -133,6 +133,7 @@ export class Importer {
 
   #bindInitializers(scope: Scope, graph: OnnxGraph, inside: string | undefined): void {
     const statistics = runningStatistics(graph.nodes, (node) => this.#functions.of(node));
+    const inputs = new Map(graph.inputs.map((info) => [info.name, info]));
     const seen = new Set<string>();
     for (const tensor of graph.initializers) {
       if (seen.has(tensor.name)) {
@@ -141,7 +142,7 @@ export class Importer {
         });
       }
       seen.add(tensor.name);
-      const listed = graph.inputs.find(({ name }) => name === tensor.name);
+      const listed = inputs.get(tensor.name);
       if (listed) checkInitializer(tensor, listed);
       this.#bind(scope, tensor.name, {
         value: this.#initializer(scope, tensor, statistics, inside),
@@ -255,7 +256,7 @@ export class Importer {
       });
       if (!values) return context.unsupported('its inputs must be known at import, and are computed');
       this.#name(name, values, graphNodes);
-      return values.map((value, i) => value && { value, dtype: valueDType(node, i, value, inputs) });
+      return values.map((value, i) => value && { value, dtype: valueDType(node, i, value, inputs, attributes) });
     } catch (error) {
       if (error instanceof Unsupported) {
         this.#problems.add(node, error.message);

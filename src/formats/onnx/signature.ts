@@ -5,7 +5,7 @@
  *
  * Source: https://github.com/onnx/onnx/blob/main/docs/Changelog.md
  */
-import { nearest } from '../../core/errors.ts';
+import { type FormatError, nearest } from '../../core/errors.ts';
 import type { OnnxAttribute, OnnxNode } from './model.ts';
 import { nodeError } from './problems.ts';
 
@@ -23,7 +23,7 @@ export interface AttributeRule extends Partial<Span> {
   readonly kind: AttributeKind;
   /** An integer that is 0 or 1. */
   readonly flag?: boolean;
-  /** In the other versions a file may state this value: it is what the operator does there anyway. */
+  /** In the other versions a file may state this value, or a list of nothing else: it is what the operator does there anyway. */
   readonly plain?: number | string;
   /** The input that takes its place behind `until`. */
   readonly input?: number;
@@ -89,11 +89,28 @@ function checkVersion(node: OnnxNode, { since, until, successor }: Signature, op
     });
   }
   if (until !== undefined && opset > until) {
-    throw nodeError(node, `the operator went with version ${until} of the operators, and the file uses ${opset}`, {
+    throw nodeError(node, `the operator was last in version ${until} of the operators, and the file uses ${opset}`, {
       fields: { opset, until },
       remedy: `${successor} takes its place`,
     });
   }
+}
+
+/** An attribute that is none of those that its operator or function, `whose`, has. */
+export function unknownAttribute(
+  node: OnnxNode,
+  name: string,
+  attribute: OnnxAttribute,
+  known: readonly string[],
+  whose: string,
+): FormatError {
+  const value = textOf(attribute);
+  const near = nearest(name, known);
+  const hint = near ? `; did you mean "${near}"?` : '';
+  return nodeError(node, `attribute ${name} (${value}) is none of ${whose}'s, and would be ignored${hint}`, {
+    fields: { attribute: name, value, attributes: known, nearest: near ?? null },
+    remedy: near ? `call it ${near}` : 'leave it out, if the model is right without it',
+  });
 }
 
 function checkAttribute(
@@ -108,12 +125,7 @@ function checkAttribute(
   const rule = Object.hasOwn(signature.attributes, name) ? signature.attributes[name]! : undefined;
   if (!rule) {
     if (name === consumedInputs && opset <= lastConsuming) return;
-    const near = nearest(name, Object.keys(signature.attributes));
-    const hint = near ? `; did you mean "${near}"?` : '';
-    throw nodeError(node, `attribute ${name} (${value}) is none of the operator's, and would be ignored${hint}`, {
-      fields: { ...fields, nearest: near ?? null },
-      remedy: near ? `call it ${near}` : 'leave it out, if the model is right without it',
-    });
+    throw unknownAttribute(node, name, attribute, Object.keys(signature.attributes), 'the operator');
   }
   if (attribute.kind !== rule.kind) {
     throw nodeError(node, `attribute ${name} is of kind ${attribute.kind}, and ${rule.kind} belongs there`, {
@@ -127,7 +139,7 @@ function checkAttribute(
       remedy: `${name} = 1, if that is meant`,
     });
   }
-  if (isIn(rule, opset) || ('value' in attribute && attribute.value === rule.plain)) return;
+  if (isIn(rule, opset) || isPlain(attribute, rule)) return;
   const { since = 1, until, input } = rule;
   if (opset < since) {
     throw nodeError(
@@ -141,13 +153,16 @@ function checkAttribute(
   }
   const instead =
     input === undefined
-      ? `attribute ${name} (${value}) went with version ${until} of the operators, and the file uses ${opset}`
+      ? `attribute ${name} (${value}) was last in version ${until} of the operators, and the file uses ${opset}`
       : `in version ${opset} of the operators ${name} is input ${input}, and it is given as an attribute`;
   throw nodeError(node, instead, {
     fields: { ...fields, until },
     remedy: input === undefined ? 'leave it out' : `give it as input ${input}, or state version ${until}`,
   });
 }
+
+const isPlain = ({ value }: OnnxAttribute, { plain }: AttributeRule): boolean =>
+  plain !== undefined && (Array.isArray(value) ? value.every((v) => v === plain) : value === plain);
 
 function checkPlaces(
   node: OnnxNode,
@@ -181,7 +196,7 @@ function checkPlaces(
       ? `the operator has no ${kind} ${i} ("${value}")`
       : place.until === undefined
         ? `${place.name} (${kind} ${i}) came with version ${place.since} of the operators, and the file uses ${opset}`
-        : `${place.name} (${kind} ${i}) went with version ${place.until} of the operators, and the file uses ${opset}`;
+        : `${place.name} (${kind} ${i}) was last in version ${place.until} of the operators, and the file uses ${opset}`;
     throw nodeError(node, what, { fields, remedy: `leave ${kind} ${i} out` });
   });
 }

@@ -28,6 +28,12 @@ const byNumber = new Map(Object.entries(onnxDTypes).map(([name, number]) => [num
 /** The element type of a number in the file; undefined for those that no tensor here can have (8- and 4-bit floats …). */
 export const onnxDTypeOf = (number: number): OnnxDType | undefined => byNumber.get(number);
 
+/** Makes the error of a tensor, with its name before it. */
+export type TensorFailure = (code: string, what: string, remedy?: string) => Error;
+
+/** What to do about two values in one place. */
+const keepOne = 'keep one of them';
+
 /** Reads a file that belongs to the model: `place` names the tensor in errors. Throws FormatError. */
 export type ExternalReader = (
   entries: ReadonlyMap<string, string>,
@@ -62,15 +68,14 @@ const lists: Readonly<
 const valueFields = ['floatData', 'int32Data', 'int64Data', 'doubleData', 'uint64Data', 'stringData'] as const;
 
 /**
- * The bytes of `count` elements, little-endian. Nothing is allocated before the file is known to hold as many. `fail`
- * makes the error, with the tensor's name before it.
+ * The bytes of `count` elements, little-endian. Nothing is allocated before the file is known to hold as many.
  */
 export function tensorBytes(
   proto: TensorProto,
   dtype: Exclude<OnnxDType, 'STRING'>,
   count: number,
   external: ExternalReader | undefined,
-  fail: (code: string, what: string) => Error,
+  fail: TensorFailure,
 ): Uint8Array {
   const needed = count * onnxBytesPerElement[dtype];
   if (proto.dataLocation === messages().TensorProto_DataLocation.EXTERNAL || proto.externalData.length > 0) {
@@ -82,7 +87,7 @@ export function tensorBytes(
   const list = proto[field];
   if (proto.rawData.length > 0) {
     const second = valueFields.find((other) => proto[other].length > 0);
-    if (second) throw fail('tensor', `it has both raw_data and ${snake(second)}`);
+    if (second) throw fail('tensor', `it has both raw_data and ${snake(second)}`, keepOne);
     if (proto.rawData.length !== needed) {
       throw fail('tensor', `raw_data has ${proto.rawData.length} bytes, and ${count} × ${dtype} are ${needed}`);
     }
@@ -92,7 +97,7 @@ export function tensorBytes(
     throw fail('tensor', `${snake(field)} has ${list.length} values, and it takes ${count * perElement}`);
   }
   const stray = valueFields.find((other) => other !== field && proto[other].length > 0);
-  if (stray) throw fail('tensor', `it is ${dtype}, and has values in ${snake(stray)} too`);
+  if (stray) throw fail('tensor', `it is ${dtype}, and has values in ${snake(stray)} too`, keepOne);
   return pack(list, dtype, needed, fail);
 }
 
@@ -102,7 +107,7 @@ function pack(
   list: readonly (number | bigint)[],
   dtype: Exclude<OnnxDType, 'STRING'>,
   bytes: number,
-  fail: (code: string, what: string) => Error,
+  fail: TensorFailure,
 ): Uint8Array {
   const out = new Uint8Array(bytes);
   const view = new DataView(out.buffer);

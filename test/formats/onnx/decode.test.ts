@@ -95,6 +95,7 @@ describe('tensors', () => {
     const error = failure(() => decodeTensor(fields));
     expect(error.message).toContain('graph.initializer[0] (t)');
     expect(error.message).toContain(text);
+    expect(error.remedy).toBe(/both|too$/.test(text) ? 'keep one of them' : undefined);
   });
 });
 
@@ -214,5 +215,6 @@ describe('external data', () => {
     const error = failure(() => read(entries as unknown as Record<string, string>));
     expect(error.message).toContain('graph.initializer[0] (t)');
     expect(error.message).toContain(text);
+    expect(error.remedy).toBe(/both|too$/.test(text) ? 'keep one of them' : undefined);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { importModel } from '../../../src/formats/onnx/importer.ts';
 import { evaluate } from '../../../src/graph/evaluate.ts';
-import { type ModelText, type NodeText, onnxOf } from './build.ts';
+import { type Constant, type ModelText, type NodeText, onnxOf } from './build.ts';
 import { casesOf, differs, hasCases, runCase } from './operator-case.ts';
 
 // DynamicQuantizeLinear has a case that lies on a tie, which f64 and f32 round to other sides: cases.test.ts plays it in f32.
@@ -48,6 +48,22 @@ describe('QuantizeLinear', () => {
     expect(play(signed, x, { outputs: [{ name: 'y', dtype: 'INT8' }], initializers: [scale([0.5]), zero] })).toEqual([
       -128, -2, 0, 2, 6, 127,
     ]);
+  });
+
+  it.each<[what: string, attrs: NodeText['attrs'], zero: readonly Constant[], sums: number[]]>([
+    ['UINT8, where nothing says another', {}, [], [200, 0, 0, 2, 0, 254]],
+    ['UINT8, where the attribute is 0', { output_dtype: 0 }, [], [200, 0, 0, 2, 0, 254]],
+    ['the attribute’s', { output_dtype: 3 }, [], [-56, -2, 0, 2, 0, -2]],
+    ['the zero point’s', {}, [{ name: 'z', dtype: 'INT8', dims: [], values: [0] }], [-56, -2, 0, 2, 0, -2]],
+  ])('gives values that wrap around as the type is: %s', (_, attrs, zero, sums) => {
+    const nodes: NodeText[] = [
+      // x of integers, whose type is not that of the result.
+      { op: 'Cast', in: ['x'], out: ['i'], attrs: { to: 6 } },
+      { op: 'QuantizeLinear', in: ['i', 's', ...zero.map(({ name }) => name)], out: ['q'], attrs },
+      { op: 'Add', in: ['q', 'q'], out: ['y'] },
+    ];
+    const more: ModelText = { outputs: [{ name: 'y', dtype: 'INT8' }], opset: 21, initializers: [scale([1]), ...zero] };
+    expect(play({ op: '' }, [100, -1, 0, 1, 0, 1000], { ...more, nodes })).toEqual(sums);
   });
 
   it('has one scale an entry of its axis', () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { importModel } from '../../../src/formats/onnx/importer.ts';
 import { sequenceOperatorNames } from '../../../src/formats/onnx/sequences.ts';
 import { evaluate } from '../../../src/graph/evaluate.ts';
-import { type ModelText, type NodeText, onnxOf } from './build.ts';
+import { type GraphText, type ModelText, type NodeText, onnxOf } from './build.ts';
 import { casesOf, differs, hasCases, runCase } from './operator-case.ts';
 
 // The eighth splits an empty tensor, which no graph has.
@@ -88,10 +88,89 @@ describe('sequences', () => {
     expect(play(nodes, { initializers: [int64('a', 3), int64('b', -1)] }).shape).toEqual([3, 2]);
   });
 
+  /** A turn of a loop that carries a sequence. */
+  const turn = (nodes: readonly NodeText[], made: readonly string[]): GraphText => ({
+    inputs: [{ name: 'turn', dtype: 'INT64', shape: [] }, { name: 'go', dtype: 'BOOL', shape: [] }, { name: 'list' }],
+    nodes,
+    outputs: [{ name: 'still', dtype: 'BOOL' }, ...made.map((name) => ({ name }))],
+  });
+  const loop = (body: GraphText, out: readonly string[]): NodeText => ({
+    op: 'Loop',
+    name: 'loop',
+    in: ['three', '', 'begun'],
+    out,
+    attrs: { body: { graph: body } },
+  });
+  const begun: NodeText[] = [{ op: 'SequenceEmpty', out: ['begun'] }];
+  const grown: NodeText[] = [
+    { op: 'Cast', in: ['turn'], out: ['number'], attrs: { to: 1 } },
+    { op: 'Add', in: ['x', 'number'], out: ['item'] },
+    { op: 'SequenceInsert', in: ['list', 'item'], out: ['longer'] },
+    { op: 'Identity', in: ['go'], out: ['still'] },
+  ];
+  const joined: NodeText = { op: 'ConcatFromSequence', in: ['all'], out: ['y'], attrs: { axis: 0 } };
+
+  it('are carried by a loop, which may make them longer', () => {
+    const nodes = [...begun, loop(turn(grown, ['longer']), ['all']), joined];
+    expect(play(nodes, { initializers: [scalar('three', 3)] })).toEqual({
+      shape: [6, 3],
+      data: [0, 1, 2].flatMap((k) => x.map((v) => v + k)),
+    });
+  });
+
+  it('that a loop collects are refused', () => {
+    const nodes = [...begun, loop(turn(grown, ['longer', 'longer']), ['last', 'all']), joined];
+    expect(() => play(nodes, { initializers: [scalar('three', 3)] })).toThrow(/Loop "loop": it collects sequences/);
+  });
+
+  it.each([
+    [1, x],
+    [0, x.map((v) => -v)],
+  ])('are what the branch of a condition gives: %s', (condition, data) => {
+    const branch = (index: string): GraphText => ({
+      nodes: [
+        { op: 'SequenceAt', in: ['pair', index], out: ['item'] },
+        { op: 'SequenceConstruct', in: ['item'], out: ['one'] },
+      ],
+      outputs: [{ name: 'one' }],
+    });
+    const attrs = { then_branch: { graph: branch('first') }, else_branch: { graph: branch('second') } };
+    const initializers = [
+      { name: 'cond', dtype: 'BOOL', dims: [], values: [condition] } as const,
+      scalar('first', 0),
+      scalar('second', 1),
+    ];
+    expect(play([...pair, { op: 'If', in: ['cond'], out: ['all'], attrs }, joined], { initializers }).data).toEqual(
+      data,
+    );
+  });
+
+  it('go into functions and come out of them', () => {
+    const functions = [
+      {
+        name: 'Rest',
+        domain: 'local',
+        in: ['list'],
+        out: ['rest'],
+        nodes: [
+          { op: 'Constant', out: ['at'], attrs: { value_int: 0 } },
+          { op: 'SequenceErase', in: ['list', 'at'], out: ['rest'] },
+        ],
+      },
+    ];
+    const nodes: NodeText[] = [...pair, { op: 'Rest', domain: 'local', in: ['pair'], out: ['all'] }, joined];
+    expect(play(nodes, { functions, domains: { local: 1 } }).data).toEqual(x.map((v) => -v));
+  });
+
   it.each<[what: string, nodes: NodeText[], says: RegExp]>([
     ['taken by other operators', [...pair, { op: 'Relu', in: ['pair'], out: ['y'] }], /Relu .*it takes a sequence/],
     ['that are outputs', [...pair, { op: 'Identity', in: ['pair'], out: ['y'] }], /output "y": it is a sequence/],
     ['a place outside', [...pair, { op: 'SequenceAt', in: ['pair', 'two'], out: ['y'] }], /position 2 lies outside/],
+    [
+      'where sizes belong',
+      [...pair, { op: 'SplitToSequence', in: ['x', 'pair'], out: ['y'] }],
+      /the sizes \(input 1, "pair"\): a sequence does not belong there/,
+    ],
     ['no sequence', [{ op: 'SequenceLength', in: ['x'], out: ['y'] }], /its input 0 is no sequence/],
   ])('%s: refused', (_, nodes, says) => {
     expect(() => play(nodes, { initializers: [scalar('two', 2)] })).toThrow(says);

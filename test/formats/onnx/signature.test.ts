@@ -1,5 +1,6 @@
 // A node that says something its operator does not have would be read as if it did not: the graph would compute something
 // else than the file says, without a word.
+import { readdirSync, readFileSync } from 'node:fs';
 import { toBinary } from '@bufbuild/protobuf';
 import { ModelProtoSchema } from 'onnx-buf';
 import { describe, expect, it } from 'vitest';
@@ -52,6 +53,20 @@ describe('every operator', () => {
     expect([...signatures().keys()].filter((name) => !read.includes(name))).toEqual([]);
   });
 
+  it('has attributes that some rule reads, or that say why none does', () => {
+    const folder = new URL('../../../src/formats/onnx/', import.meta.url);
+    const rules = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts') && !/signatures?\.ts$|^exporters/.test(file))
+      .map((file) => readFileSync(new URL(file, folder), 'utf8'))
+      .join('');
+    const passedOver = [...signatures()].flatMap(([opType, { attributes }]) =>
+      Object.entries(attributes)
+        .filter(([name, { noEffect }]) => noEffect === undefined && !rules.includes(`'${name}'`))
+        .map(([name]) => `${opType}.${name}`),
+    );
+    expect(passedOver).toEqual([]);
+  });
+
   it('refuses an attribute that it does not have', () => {
     for (const [opType, signature] of signatures()) {
       const node: OnnxNode = {
@@ -93,9 +108,9 @@ describe('attributes', () => {
     ],
     [
       'of an earlier version',
-      { op: 'BatchNormalization', attrs: { spatial: 1 } },
+      { op: 'BatchNormalization', attrs: { spatial: 0 } },
       9,
-      /spatial \(1\) went with version 8/,
+      /spatial \(0\) was last in version 8/,
     ],
     ['that is an input now', { op: 'ReduceSum', attrs: { axes: [1] } }, 13, /axes is input 1/],
     ['that no version has', { op: 'Gemm', attrs: { transC: 1 } }, 17, /transC \(1\) is none of the operator's/],
@@ -107,7 +122,12 @@ describe('attributes', () => {
       17,
       /keepdims is 2, and 0 or 1/,
     ],
-    ['broadcasting of old', { op: 'Add', in: ['x', 'x'], attrs: { broadcast: 1 } }, 7, /broadcast \(1\) went/],
+    [
+      'broadcasting of old',
+      { op: 'Add', in: ['x', 'x'], attrs: { broadcast: 1 } },
+      7,
+      /broadcast \(1\) was last in version 6/,
+    ],
   ])('%s: refused', (_, node, opset, says) => {
     const error = refusal(node, { opset });
     expect(error).toMatchObject({ code: 'onnx-node', fields: { node: 'n', op: node.op } });
@@ -120,6 +140,27 @@ describe('attributes', () => {
     expect(importModel(onnxOf(model(pooled, { opset: 8 })), { batch: 3 }).outputs.get('y')!.shape).toEqual([
       3, 2, 3, 3,
     ]);
+  });
+
+  it.each<[what: string, node: NodeText, opset: number]>([
+    ['dilations of ones', { op: 'MaxPool', attrs: { ...window, dilations: [1, 1] } }, 8],
+    ['dilations of ones, of means', { op: 'AveragePool', attrs: { ...window, dilations: [1, 1] } }, 18],
+    ['dilations of ones, of norms', { op: 'LpPool', attrs: { ...window, dilations: [1, 1] } }, 17],
+    ['no broadcasting', { op: 'Add', in: ['x', 'x'], attrs: { broadcast: 0 } }, 7],
+  ])('%s change nothing in any version', (_, node, opset) => {
+    expect(importModel(onnxOf(model(node, { opset })), { batch: 3 }).outputs.get('y')!.shape[0]).toBe(3);
+  });
+
+  it('dilations of a later version that change something are refused', () => {
+    const dilated = { op: 'MaxPool', attrs: { ...window, dilations: [1, 2] } };
+    expect(refusal(dilated, { opset: 8 }).message).toMatch(/\[1, 2\] would be ignored/);
+  });
+
+  it('statistics of channels are what BatchNormalization has without `spatial`', () => {
+    const each = (name: string) => ({ name, dims: [2], values: [1, 1] });
+    const node = { op: 'BatchNormalization', in: ['x', 's', 'b', 'm', 'v'], attrs: { spatial: 1 } };
+    const more = { opset: 9, initializers: ['s', 'b', 'm', 'v'].map(each) };
+    expect(importModel(onnxOf(model(node, more)), { batch: 3 }).outputs.get('y')!.shape).toEqual([3, 2, 4, 4]);
   });
 
   it('hints for memory, before version 6, have no effect', () => {
@@ -145,7 +186,9 @@ describe('attributes', () => {
       ],
     };
     const call = { op: 'Leak', domain: 'local', attrs: { alpha: { float: 0.5 }, alhpa: { float: 0.1 } } };
-    expect(refusal(call, more)).toMatchObject({ fields: { attribute: 'alhpa' }, remedy: 'alpha' });
+    const error = refusal(call, more);
+    expect(error).toMatchObject({ fields: { attribute: 'alhpa', nearest: 'alpha' }, remedy: 'call it alpha' });
+    expect(error.message).toMatch(/alhpa \(0\.1\d*\) is none of function local\.Leak's.*did you mean "alpha"/);
   });
 
   it('pads that contradict auto_pad are refused; those that it makes are read', () => {
@@ -166,7 +209,10 @@ describe('attributes', () => {
     const bytes = toBinary(ModelProtoSchema, proto);
     const error = failure(() => decodeOnnx(bytes, { where: 'm.onnx' }));
     expect(error).toMatchObject({ code: 'onnx-attribute' });
-    expect(error.message).toMatch(/node\[0\] \(n\)\.attribute\[0\] \(alpha\): its type is FLOAT, and its value a INTS/);
+    expect(error.message).toMatch(
+      /node\[0\] \(n\)\.attribute\[0\] \(alpha\): its type is FLOAT, and it has a value of type INTS$/,
+    );
+    expect(error.remedy).toBe('leave out the value that is not of its type');
   });
 
   it('a constant has one value', () => {
@@ -212,12 +258,61 @@ describe('inputs and outputs', () => {
     expect(refusal(node, more([2], 'DOUBLE')).message).toMatch(/"w" is FLOAT\[2\], and as an input it is DOUBLE\[2\]/);
   });
 
+  it.each([
+    [
+      'a type alone',
+      { name: 'w', dtype: 'DOUBLE', shape: undefined },
+      'DOUBLE',
+      { stated: null, statedDType: 'DOUBLE' },
+    ],
+    ['a shape alone', { name: 'w', dtype: undefined, shape: [3] }, '[3]', { stated: [3], statedDType: null }],
+  ] as const)('an initialiser is told apart from an input that states %s', (_, stated, text, fields) => {
+    const file = onnxOf(
+      model({ op: 'Mul', in: ['x', 'w'] }, { initializers: [{ name: 'w', dims: [2], values: [1, 2] }] }),
+    );
+    const graph = { ...file.graph, inputs: [...file.graph.inputs, stated] };
+    const error = failure(() => importModel({ ...file, graph }, { batch: 3 }));
+    expect(error).toMatchObject({
+      code: 'onnx-shape',
+      fields,
+      remedy: expect.stringMatching(/correct the input's type/),
+    });
+    expect(error.message.endsWith(`initialiser "w" is FLOAT[2], and as an input it is ${text}`)).toBe(true);
+  });
+
+  it('initialisers that are all listed as inputs are compared once each', () => {
+    const count = 300;
+    const constants = Array.from({ length: count }, (_, i) => ({ name: `w${i}`, dims: [1], values: [i] }));
+    const file = onnxOf(
+      model({ op: 'Sum', in: ['x', ...constants.map(({ name }) => name)] }, { initializers: constants }),
+    );
+    let reads = 0;
+    const listed = constants.map(({ name }) => ({
+      get name() {
+        reads++;
+        return name;
+      },
+      dtype: 'FLOAT' as const,
+      shape: [1],
+    }));
+    const graph = { ...file.graph, inputs: [...file.graph.inputs, ...listed] };
+    importModel({ ...file, graph }, { batch: 3, batchAxes: { x: 0 } });
+    expect(reads).toBeGreaterThan(0);
+    // Some times a build, and not as often as there are pairs.
+    expect(reads).toBeLessThan(30 * count);
+  });
+
   it.each<[what: string, node: NodeText, opset: number, says: RegExp]>([
     ['an input too many', { op: 'Relu', in: ['x', 'x'] }, 17, /no input 1 \("x"\)/],
     ['an input of a later version', { op: 'TopK', in: ['x', 'x'], attrs: { k: 1 } }, 9, /k is an attribute/],
     ['one of several left out', { op: 'Concat', in: ['x', '', 'x'], attrs: { axis: 1 } }, 17, /input 1 is left out/],
     ['an output too many', { op: 'Relu', out: ['y', 'z'] }, 17, /no output 1 \("z"\)/],
-    ['an output that went', { op: 'BatchNormalization', out: ['y', '', '', 'm'] }, 14, /saved_mean \(output 3\) went/],
+    [
+      'an output that went',
+      { op: 'BatchNormalization', out: ['y', '', '', 'm'] },
+      14,
+      /saved_mean \(output 3\) was last in version 13/,
+    ],
     ['an output that is to come', { op: 'MaxPool', out: ['y', 'i'], attrs: window }, 7, /Indices \(output 1\) came/],
   ])('%s: refused', (_, node, opset, says) => {
     expect(refusal(node, { opset })).toMatchObject({ code: 'onnx-node', message: expect.stringMatching(says) });

@@ -7,7 +7,12 @@ import { around, axisOf, type HostRule, isSmall, maxHostElements, value } from '
 const constantAttributes = [
   'value',
   'sparse_value',
-  ...['float', 'floats', 'int', 'ints', 'string', 'strings'].map((kind) => `value_${kind}`),
+  'value_float',
+  'value_floats',
+  'value_int',
+  'value_ints',
+  'value_string',
+  'value_strings',
 ];
 
 const constant: HostRule = (context) => {

@@ -40,11 +40,19 @@ const window =
 const mel = (hertz: number): number => 2595 * Math.log10(1 + hertz / 700);
 const hertzOf = (m: number): number => 700 * (10 ** (m / 2595) - 1);
 
+/** More than any f32, which the edges are by ONNX. */
+const maxHertz = 2 ** 128;
+
 /** Triangles on the mel scale, [bins of the spectrum, bands]: each rises from the centre before to 1, and falls to the next. */
 const melWeights: HostRule = (context) => {
   const [bands, length] = [count(context, 0, 'num_mel_bins'), count(context, 1, 'dft_length')];
   const rate = context.integer(2, 'sample_rate');
-  const [low, high] = [mel(context.scalar(3, 'lower_edge_hertz')), mel(context.scalar(4, 'upper_edge_hertz'))];
+  if (rate < 1) context.invalid(`sample_rate is ${rate}`);
+  const edges = [context.scalar(3, 'lower_edge_hertz'), context.scalar(4, 'upper_edge_hertz')] as const;
+  if (!(edges[0] >= 0 && edges[0] < edges[1] && edges[1] < maxHertz)) {
+    context.invalid(`the edges are ${edges[0]} and ${edges[1]} Hz: they must rise from 0 or more`);
+  }
+  const [low, high] = [mel(edges[0]), mel(edges[1])];
   const rows = Math.floor(length / 2) + 1;
   if (rows * bands > maxHostElements) context.unsupported(`a matrix of ${rows} × ${bands}`);
   // Edges and centres as bins of the spectrum.
@@ -54,11 +62,12 @@ const melWeights: HostRule = (context) => {
   for (let band = 0; band < bands; band++) {
     const [from, centre, to] = bins.slice(band) as [number, number, number];
     const put = (row: number, value: number): void => {
-      if (row >= 0 && row < rows) data[row * bands + band] = value;
+      data[row * bands + band] = value;
     };
-    if (centre === from) put(centre, 1);
-    else for (let row = from; row <= centre; row++) put(row, (row - from) / (centre - from));
-    for (let row = centre; row < to; row++) put(row, (to - row) / (to - centre));
+    // Edges may lie far behind the end of the spectrum.
+    for (let row = from; row < Math.min(centre, rows); row++) put(row, (row - from) / (centre - from));
+    if (centre < rows) put(centre, 1);
+    for (let row = centre + 1; row < Math.min(to, rows); row++) put(row, (to - row) / (to - centre));
   }
   return stored(context, [rows, bands], data);
 };

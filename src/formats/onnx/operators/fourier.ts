@@ -18,6 +18,16 @@ interface Signal {
   readonly im: Tensor | undefined;
 }
 
+/** Elements of a constant: matrices for one side of up to 8192 values, or both of 5792; places of frames. */
+const maxConstant = 8192 * 4097;
+
+/** Refuses a transform whose matrices would not fit. */
+function requireSmall(context: OperatorContext, n: number, bins: number): void {
+  if (n * bins > maxConstant) {
+    context.unsupported(`a transform of ${n} values to ${bins}: its matrices may have ${maxConstant} elements`);
+  }
+}
+
 /** scale·cos and scale·sin of 2πjk/n, as [rows, columns] of j and k; `weight` multiplies rows. */
 function waves(
   context: OperatorContext,
@@ -99,6 +109,7 @@ function dft(context: OperatorContext): Tensor {
   const n = context.optionalInteger(1, 'dft_length') ?? (toReal ? 2 * (size - 1) : size);
   if (n < 1) context.invalid(`dft_length is ${n}`);
   const bins = oneSided ? Math.floor(n / 2) + 1 : n;
+  requireSmall(context, n, bins);
   const [re, im] = [signal.re, signal.im].map((t) => t && sized(t, toReal ? bins : n)) as [Tensor, Tensor | undefined];
   if (toReal) return complexOf([realInverse(context, { re, im }, n, bins)], axis);
   if (oneSided && im) context.invalid('a one-sided transform takes real numbers, and these are complex');
@@ -106,9 +117,11 @@ function dft(context: OperatorContext): Tensor {
   return complexOf([y.re, y.im!], axis);
 }
 
-/** [batch, length, 1 or 2] → [batch, frames, bins, 2]: frames every `frame_step` values, times the window. */
+/** [batch, length] or [batch, length, 1 or 2] → [batch, frames, bins, 2]: frames every `frame_step` values, times the window. */
 function stft(context: OperatorContext): Tensor {
-  const x = context.float(0);
+  const given = context.float(0);
+  // PyTorch's exporter leaves the last axis out, of real numbers.
+  const x = given.rank === 2 ? reshape(given, [...given.shape, 1]) : given;
   if (x.rank !== 3) context.invalid(`the signal must be [batch, length, 1 or 2], and is [${x.shape.join(', ')}]`);
   const step = context.integer(1, 'frame_step');
   const window = context.optional(2) && context.float(2);
@@ -119,6 +132,12 @@ function stft(context: OperatorContext): Tensor {
     context.invalid(`the window, [${window.shape.join(', ')}], is not as long as a frame, ${n}`);
   }
   const frames = Math.floor((length - n) / step) + 1;
+  if (frames * n > maxConstant) {
+    context.unsupported(`${frames} frames of ${n} values: they may have ${maxConstant} together`);
+  }
+  const oneSided = context.int('onesided', 1) !== 0;
+  const bins = oneSided ? Math.floor(n / 2) + 1 : n;
+  requireSmall(context, n, bins);
   const places = Array.from({ length: frames * n }, (_, i) => Math.floor(i / n) * step + (i % n));
   const indices = context.lift(known('INT32', [places.length], places));
   const framed = (t: Tensor): Tensor => {
@@ -126,9 +145,7 @@ function stft(context: OperatorContext): Tensor {
     return window ? mul(cut, window) : cut;
   };
   const signal = signalOf(context, x, 1);
-  const oneSided = context.int('onesided', 1) !== 0;
   if (oneSided && signal.im) context.invalid('a one-sided transform takes real numbers, and these are complex');
-  const bins = oneSided ? Math.floor(n / 2) + 1 : n;
   const cut = { re: framed(signal.re), im: signal.im && framed(signal.im) };
   const y = transformed(context, cut, n, bins, false);
   return complexOf([y.re, y.im!], 2);

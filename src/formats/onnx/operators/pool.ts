@@ -126,12 +126,16 @@ const maxUnpool: OperatorRule = (context) => {
   const stride = perAxisInts(context, 'strides', rank, 1);
   const pads = explicit(context, rank);
   const own = size.map((n, axis) => (n - 1) * stride[axis]! + kernel[axis]! - pads[axis]! - pads[axis + rank]!);
-  const stated = context.optionalIntegers(2, 'the shape')?.slice(-rank) ?? own;
+  const [n, c] = x.shape as [number, number];
+  const shape = context.optionalIntegers(2, 'the shape') ?? [n, c, ...own];
+  if (shape.length !== rank + 2 || shape[0] !== n || shape[1] !== c) {
+    context.invalid(`the shape [${shape.join(', ')}] must begin with [${n}, ${c}] and have ${rank + 2} axes`);
+  }
+  const stated = shape.slice(2);
   const more = own.map((n, axis) => (stated[axis] ?? 0) - n);
   if (own.some((n) => n < 1) || more.some((n) => n < 0)) {
     context.invalid(`the output [${stated.join(', ')}] is smaller than what is unpooled, [${own.join(', ')}]`);
   }
-  const [n, c] = x.shape as [number, number];
   const plane = elementCount(own);
   const rows = (t: Tensor): Tensor => view(t, [n, c, elementCount(size)]);
   const places = mod(rows(cast(context.tensor(1), 'i32')), integer(x, plane));

@@ -17,7 +17,7 @@ const strings: AttributeRule = { kind: 'strings' };
 const tensor: AttributeRule = { kind: 'tensor' };
 const graph: AttributeRule = { kind: 'graph' };
 
-/** There from a version on; `plain`: the value that says what older versions do. */
+/** There from a version on; `plain`: the value, also of all in a list, that says what older versions do. */
 const since = (version: number, rule: AttributeRule, plain?: number | string): AttributeRule => ({
   ...rule,
   since: version,
@@ -29,6 +29,12 @@ const until = (version: number, rule: AttributeRule, input?: number): AttributeR
   ...rule,
   until: version,
   ...(input === undefined ? {} : { input }),
+});
+
+/** There up to a version; `plain`: the value that says what newer versions do. */
+const untilPlain = (version: number, rule: AttributeRule, plain: number): AttributeRule => ({
+  ...until(version, rule),
+  plain,
 });
 
 const unread = (rule: AttributeRule, noEffect: string): AttributeRule => ({ ...rule, noEffect });
@@ -47,7 +53,7 @@ const each = (names: string, made: Signature): Record<string, Signature> =>
 /** Before version 7: B broadcasts to A, from its last axis or, with `axis`, from another one, which is refused. */
 const broadcasting: Attributes = {
   axis: until(6, int),
-  broadcast: unread(until(6, int), 'what B fits without it, it fits with it'),
+  broadcast: unread(untilPlain(6, int, 0), 'what B fits without it, it fits with it'),
 };
 
 const elementwise: Readonly<Record<string, Signature>> = {
@@ -94,7 +100,7 @@ const windows: Readonly<Record<string, Signature>> = {
     ...sliding,
     ceil_mode: since(10, flag, 0),
     count_include_pad: since(7, flag, 0),
-    dilations: since(19, ints),
+    dilations: since(19, ints, 1),
   }),
   Conv: signature(1, 'X W B', 'Y', { ...sliding, dilations: ints, group: int }),
   ConvTranspose: signature(1, 'X W B', 'Y', {
@@ -106,12 +112,12 @@ const windows: Readonly<Record<string, Signature>> = {
   }),
   ...each('GlobalAveragePool GlobalMaxPool', signature(1, 'X', 'Y')),
   GlobalLpPool: signature(1, 'X', 'Y', { p: int }),
-  LpPool: signature(1, 'X', 'Y', { ...sliding, ceil_mode: since(18, flag, 0), dilations: since(18, ints), p: int }),
+  LpPool: signature(1, 'X', 'Y', { ...sliding, ceil_mode: since(18, flag, 0), dilations: since(18, ints, 1), p: int }),
   MaxUnpool: signature(9, 'X I output_shape', 'output', { kernel_shape: ints, pads: ints, strides: ints }),
   MaxPool: signature(1, 'X', 'Y Indices@8', {
     ...sliding,
     ceil_mode: since(10, flag, 0),
-    dilations: since(10, ints),
+    dilations: since(10, ints, 1),
     storage_order: since(8, flag, 0),
   }),
 };
@@ -121,7 +127,7 @@ const norms: Readonly<Record<string, Signature>> = {
     epsilon: float,
     is_test: until(6, flag),
     momentum: float,
-    spatial: until(8, flag),
+    spatial: untilPlain(8, flag, 1),
     training_mode: since(14, flag, 0),
   }),
   GroupNormalization: signature(18, 'X scale bias', 'Y', {
@@ -284,7 +290,7 @@ const layers: Readonly<Record<string, Signature>> = {
   Gemm: signature(1, 'A B C', 'Y', {
     alpha: float,
     beta: float,
-    broadcast: unread(until(6, int), 'what C fits without it, it fits with it'),
+    broadcast: unread(untilPlain(6, int, 0), 'what C fits without it, it fits with it'),
     transA: flag,
     transB: flag,
   }),
