@@ -491,6 +491,17 @@ describe('plan', () => {
       for (const text of texts) expect(error.message).toContain(text);
       expect(error.message).not.toContain('command line');
     }
+    // What a flag sets is not blamed on the file.
+    writeFileSync(join(folder, 'other.json'), JSON.stringify({ ...experiment, model: { kind: 'lenet' } }));
+    const lenet = ['--model', '{"kind": "lenet"}'];
+    for (const [args, code, text] of [
+      [['--optimizer.lr', '-1'], 'experiment-invalid', 'the experiment in plan.json with the flags: optimizer.lr:'],
+      [lenet, 'plan-other-model', 'plan.json is a plan for the model mlp, and the command line has lenet'],
+      [['other.json'], 'plan-other-model', 'plan.json is a plan for the model mlp, and other.json has lenet'],
+    ] as const) {
+      const run = await partita(folder, ['train', ...args, '--plan', 'plan.json', '--json']);
+      expect(JSON.parse(run.stdout).error).toMatchObject({ code, message: expect.stringContaining(text) });
+    }
     // One that a program wrote has none, and is checked against the experiment that is given.
     writeFileSync(join(folder, 'bare.json'), JSON.stringify({ ...plan, experiment: null }));
     const bare = await partita(folder, ['train', 'exp.json', '--plan', 'bare.json', '--quiet', '--run-dir', 'd']);
