@@ -33,7 +33,7 @@ export interface BroughtExperiment {
 export function loadExperiment(invocation: Invocation, brought?: BroughtExperiment): LoadedExperiment {
   const { file, keys, memory, backend } = invocation;
   const own = brought?.experiment;
-  const where = file ?? (own === undefined ? 'command line' : `the experiment in ${brought!.from}`);
+  const where = file ?? (own === undefined ? 'command line' : whereBrought(brought!, invocation));
   if (file === undefined && own === undefined && keys.length === 0) {
     const asked = [invocation.command, ...(invocation.topic === undefined ? [] : [invocation.topic])].join(' ');
     throw new UsageError('command-line', `${asked} needs an experiment file, or flags for model and data`, {
@@ -71,6 +71,12 @@ export function loadExperiment(invocation: Invocation, brought?: BroughtExperime
   refuseResultsOverInputs(invocation, parsed);
   if (parsed.sweep && invocation.command !== 'study') refuseSweep(invocation, where);
   return { experiment: parsed, where, given: new Set(Object.keys(experiment)) };
+}
+
+/** What a flag sets over a stored experiment is not the fault of what brings it. */
+function whereBrought({ from }: BroughtExperiment, { keys, memory, backend }: Invocation): string {
+  const isChanged = keys.some(([path]) => path !== 'resume') || memory !== undefined || backend !== undefined;
+  return `the experiment in ${from}${isChanged ? ' with the flags' : ''}`;
 }
 
 /** Of commands that need the arithmetic, before data are read and plans made. */

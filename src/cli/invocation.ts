@@ -175,21 +175,20 @@ export function numbersOf(invocation: Invocation, name: string, flag: string, ex
   });
 }
 
-/** A flag that takes a number above `above` and not above `max`; undefined where it is not given. */
+/** A flag that takes a number above 0 and not above `max`; undefined where it is not given. */
 export function numberOf(
   invocation: Invocation,
   name: string,
   flag: string,
-  above: number,
-  max: number,
+  { example, max = Number.POSITIVE_INFINITY }: { readonly example: number; readonly max?: number },
 ): number | undefined {
   const text = textOf(invocation, name);
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (text.trim() !== '' && Number.isFinite(value) && value > above && value <= max) return value;
-  const range = Number.isFinite(max) ? `> ${above} and ≤ ${max}` : `> ${above}`;
+  if (text.trim() !== '' && Number.isFinite(value) && value > 0 && value <= max) return value;
+  const range = Number.isFinite(max) ? `> 0 and ≤ ${max}` : '> 0';
   throw new UsageError('command-line', `--${flag}: expected a number ${range}, got ${JSON.stringify(text)}`, {
     fields: { flag, got: text },
-    remedy: `--${flag} ${Number.isFinite(max) ? max : above + 1}`,
+    remedy: `--${flag} ${example}`,
   });
 }

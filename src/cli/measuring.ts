@@ -92,7 +92,7 @@ export async function withCosts(
 
 /** Of kernels that are timed for `--profile` without a file: nothing else takes time for them. */
 function profileSecondsOf(invocation: Invocation): number | undefined {
-  const seconds = numberOf(invocation, 'profileTime', 'profile-time', 0, Number.POSITIVE_INFINITY);
+  const seconds = numberOf(invocation, 'profileTime', 'profile-time', { example: 20 });
   if (seconds === undefined || invocation.own.profile === true) return seconds;
   throw new UsageError('command-line', `--profile-time ${seconds}: no kernels are timed`, {
     fields: { flag: 'profile-time', got: seconds },

@@ -21,7 +21,7 @@ export async function run(invocation: Invocation): Promise<number> {
   }
   const size = textOf(invocation, 'capacity');
   const capacity = size === undefined ? undefined : parseBytes(size, '--capacity');
-  const timeLimit = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY) ?? defaultTimeLimit;
+  const timeLimit = numberOf(invocation, 'timeLimit', 'time-limit', { example: 10 }) ?? defaultTimeLimit;
   const out = textOf(invocation, 'out');
   refuseOverwriting('out', out, [{ what: 'the table', path: file }]);
   const table = parsePackingCsv(readText(file), file);

@@ -23,13 +23,13 @@ export async function run(invocation: Invocation): Promise<number> {
     'method',
     placementMethods.map((m) => m.name),
   );
-  const timeLimit = numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY);
+  const timeLimit = numberOf(invocation, 'timeLimit', 'time-limit', { example: 10 });
   const seed = wholeNumberOf(invocation, 'seed', 'seed', 0) ?? 0;
   const graph = await readGraph(invocation, file, {
     devices: wholeNumberOf(invocation, 'devices', 'devices', 0),
     cpus: wholeNumberOf(invocation, 'cpus', 'cpus', 0),
     memory: memory === undefined ? undefined : parseBytes(memory, '--memory'),
-    linkBandwidth: numberOf(invocation, 'linkBandwidth', 'link-bandwidth', 0, Number.POSITIVE_INFINITY),
+    linkBandwidth: numberOf(invocation, 'linkBandwidth', 'link-bandwidth', { example: 1e9 }),
     batch: wholeNumberOf(invocation, 'batch', 'batch', 1),
     contiguous,
   });

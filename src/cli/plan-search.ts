@@ -101,7 +101,7 @@ export const schedulesToTry = (invocation: Invocation): ScheduleWord[] | undefin
 export function limitsOf(invocation: Invocation) {
   return {
     evaluations: wholeNumberOf(invocation, 'evaluations', 'evaluations', 1),
-    timeLimitSeconds: numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY),
+    timeLimitSeconds: numberOf(invocation, 'timeLimit', 'time-limit', { example: 10 }),
   };
 }
 

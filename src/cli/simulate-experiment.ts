@@ -76,7 +76,7 @@ function placeAsked(invocation: Invocation): Place | undefined {
 }
 
 function jitterAsked(invocation: Invocation): { jitter: Jitter | undefined; draws: number } {
-  const variation = numberOf(invocation, 'jitter', 'jitter', 0, 10);
+  const variation = numberOf(invocation, 'jitter', 'jitter', { example: 0.05, max: 10 });
   const seed = wholeNumberOf(invocation, 'jitterSeed', 'jitter-seed', 0);
   const draws = wholeNumberOf(invocation, 'draws', 'draws', 1);
   if (variation !== undefined) return { jitter: { variation, seed: seed ?? 0 }, draws: draws ?? 100 };

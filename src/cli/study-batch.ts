@@ -49,8 +49,8 @@ function optionsOf(invocation: Invocation): BatchStudyOptions {
 }
 
 function targetOf(invocation: Invocation): BatchStudyOptions['target'] {
-  const loss = numberOf(invocation, 'targetLoss', 'target-loss', 0, Number.POSITIVE_INFINITY);
-  const accuracy = numberOf(invocation, 'targetAccuracy', 'target-accuracy', 0, 1);
+  const loss = numberOf(invocation, 'targetLoss', 'target-loss', { example: 0.1 });
+  const accuracy = numberOf(invocation, 'targetAccuracy', 'target-accuracy', { example: 0.9, max: 1 });
   if (loss !== undefined && accuracy !== undefined) {
     throw new UsageError('command-line', '--target-loss and --target-accuracy: a study has one target', {
       remedy: 'leave one of them out',

@@ -44,7 +44,7 @@ export async function runPipelineStudy(topic: string, invocation: Invocation): P
       parts: partsOf(invocation, partitionParts),
       methods: listOf(invocation, 'methods', 'methods', cutMethods),
       timeLimitSeconds:
-        numberOf(invocation, 'timeLimit', 'time-limit', 0, Number.POSITIVE_INFINITY) ?? (isQuick(invocation) ? 2 : 10),
+        numberOf(invocation, 'timeLimit', 'time-limit', { example: 10 }) ?? (isQuick(invocation) ? 2 : 10),
       quick: isQuick(invocation),
     };
     const design = designPartitionStudy(experiment, options, where);

@@ -264,7 +264,7 @@ export async function planTraining(
     : checkpoint && { experiment: experimentFor(invocation, checkpoint), from: checkpoint.folder };
   const { experiment, where } = loadExperiment(invocation, brought);
   const resume = checkpoint ?? (experiment.resume === undefined ? undefined : readCheckpoint(experiment.resume));
-  if (stored) refuseOtherModel(experiment, stored, planPath!, where);
+  if (stored) refuseOtherModel(experiment, stored, planPath!, invocation.file ?? 'the command line');
   const { devices } = experiment;
   const specs = stored?.devices ?? (typeof devices === 'number' ? [] : devices);
   const batch = batchOfNullTraining(invocation, experiment, specs);
@@ -308,7 +308,7 @@ function checkpointOf({ keys }: Invocation): StoredCheckpoint | undefined {
   return folder === undefined ? undefined : readCheckpoint(resolve(folder));
 }
 
-/** A plan's stages are layers of its own model. */
+/** A plan's stages are layers of its own model; `where` has the other: a file, or the flags beside the plan. */
 function refuseOtherModel(
   experiment: PreparedExperiment['experiment'],
   stored: PlanFile,

@@ -22,7 +22,7 @@ export interface Tried {
 /** Throws UsageError where steps on this machine would not be those that the plan is for. */
 export function trialsOf(invocation: Invocation, { request, prepared, given }: Tried): Trials | undefined {
   const plans = wholeNumberOf(invocation, 'trials', 'trials', 2);
-  const seconds = numberOf(invocation, 'trialTime', 'trial-time', 0, LONGEST_SECONDS);
+  const seconds = numberOf(invocation, 'trialTime', 'trial-time', { example: 10, max: LONGEST_SECONDS });
   if (plans === undefined) {
     if (seconds === undefined) return undefined;
     throw new UsageError('command-line', `--trial-time ${seconds}: no plans are tried`, {

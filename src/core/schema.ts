@@ -106,6 +106,8 @@ export interface Problem {
   readonly got: string;
   /** What was probably meant. */
   readonly nearest?: string;
+  /** What to do, where it is more than to give what is expected. */
+  readonly remedy?: string;
 }
 
 /** The value with defaults filled in; throws one UsageError `experiment-invalid` with all problems. `where` names the file. */
@@ -125,10 +127,12 @@ export function parse<T>(schema: Schema<T>, value: unknown, where: string): T {
 
 /** What to do about problems, at most three of them. */
 export function remedyOf(problems: readonly Problem[]): string {
-  const told = problems.slice(0, MOST_REMEDIES).map(({ key, expected, got, nearest: meant }) => {
+  const told = problems.slice(0, MOST_REMEDIES).map(({ key, expected, got, nearest: meant, remedy }) => {
     const name = key === '' ? 'the file' : key;
+    if (remedy !== undefined) return remedy;
     if (meant !== undefined) return `${name}: write ${meant}`;
-    if (got === unknownKey) return `leave ${name} out`;
+    if (got === unknownKey || expected.startsWith('nothing ')) return `leave ${name} out`;
+    if (/^(only )?one of /.test(expected)) return `give ${name} ${expected}`;
     return got === missing ? `give ${name}, ${expected}` : `make ${name} ${expected}`;
   });
   return [...told, ...(problems.length > MOST_REMEDIES ? ['…'] : [])].join('; ');

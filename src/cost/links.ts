@@ -16,14 +16,18 @@ export interface ListedLink {
 export function linkProblems(
   links: readonly ListedLink[],
   devices: number,
-): { readonly entry: number; readonly expected: string; readonly got: string }[] {
+): { readonly entry: number; readonly expected: string; readonly got: string; readonly remedy?: string }[] {
   const seen = new Set<string>();
   return links.flatMap(({ from, to }, entry) => {
     const got = `${from} to ${to}`;
     const outside = [from, to].some((d) => !Number.isInteger(d) || d < 0 || d >= devices);
+    if (outside && devices < 2)
+      return [{ entry, expected: 'two devices to lie between', got, remedy: 'leave links out' }];
     if (outside) return [{ entry, expected: `devices 0 to ${devices - 1}`, got }];
     if (from === to) return [{ entry, expected: 'two different devices', got }];
-    if (seen.has(got)) return [{ entry, expected: 'each link once', got: `${got} again` }];
+    if (seen.has(got)) {
+      return [{ entry, expected: 'each link once', got: `${got} again`, remedy: `leave links.${entry} out` }];
+    }
     seen.add(got);
     return [];
   });
@@ -43,7 +47,10 @@ export function listedLinks(
     const lines = problems.map(({ entry, expected, got }) => `links.${entry}: expected ${expected}, got ${got}`);
     throw new UsageError('links-invalid', joinProblems(lines), {
       fields: { problems },
-      remedy: `each link once, between two of devices 0 to ${devices - 1}`,
+      remedy:
+        devices < 2
+          ? 'leave links out: there are no two devices'
+          : `each link once, between two of devices 0 to ${devices - 1}`,
     });
   }
   const known = new Map(

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { type OptionNames, requireKinds } from '../core/options.ts';
+import { type OptionNames, requireArgument, requireKinds, requireWords } from '../core/options.ts';
 import { mean, median, medianError } from '../core/statistics.ts';
 import { costSeconds } from '../cost/analytic.ts';
 import type { MachineCosts } from '../cost/machine.ts';
@@ -24,6 +24,7 @@ import {
   refuseSteps,
   type Statistic,
   StepRecorder,
+  statistics,
 } from './record.ts';
 import { recordNames, requireMachine, requireRecorded, requireRecording } from './require-measured.ts';
 
@@ -153,11 +154,8 @@ export async function profileModels(
   machine: MachineCosts,
   options: ProfileOptions = {},
 ): Promise<Profile> {
+  checkProfiling(requests, feed, machine, options);
   const { steps = 20, warmUp = 5, statistic, progress, timeLimitSeconds = PROFILE_SECONDS, ...rest } = options;
-  requireKinds('profileModels', { requests: ['list', requests] });
-  for (const request of requests) checkRequestKeys(request);
-  requireMachine('profileModels', machine);
-  requireRecording('profileModels', feed, options, profileNames);
   const { onTimed, busyDevices: asked, ...recording } = rest;
   refuseSteps(steps, warmUp);
   const [{ devices }] = requests as [PlanRequest];
@@ -203,6 +201,21 @@ export async function profileModels(
   } finally {
     await Promise.all(timings.flatMap((t) => t.recorders.map((r) => r.close())));
   }
+}
+
+function checkProfiling(
+  requests: readonly PlanRequest[],
+  feed: Feed,
+  machine: MachineCosts,
+  options: ProfileOptions,
+): void {
+  const what = 'profileModels';
+  requireKinds(what, { requests: ['list', requests] });
+  requireArgument(what, requests.length > 0, 'at least one request', requests, `${what}([request], feed, machine)`);
+  for (const request of requests) checkRequestKeys(request);
+  requireMachine(what, machine);
+  requireRecording(what, feed, options, profileNames);
+  requireWords(what, 'statistic', statistics, options.statistic);
 }
 
 /**

@@ -215,7 +215,8 @@ export async function recordSteps(plan: Plan, feed: Feed, options: RecordOptions
  * What counts of many runs: their median, which one disturbed run does not move; or their mean, which adds up: of a
  * machine whose speed changes all the time, the mean step is made of mean kernels.
  */
-export type Statistic = 'median' | 'mean';
+export type Statistic = (typeof statistics)[number];
+export const statistics = ['median', 'mean'] as const;
 
 export function summarize(plan: Plan, program: string, windows: readonly RecordedWindow[], statistic: Statistic) {
   const all = windows.flatMap((w) => w.copies);

@@ -67,12 +67,17 @@ function makeJournal(
 
 const keyOf = (task: unknown): string => createHash('sha256').update(JSON.stringify(task)).digest('hex').slice(0, 32);
 
-/** The entry of a line; undefined where it is torn or has changed: its task then runs again. */
+/**
+ * The entry of a line; undefined where it is torn or has changed: its task then runs again. Earlier versions wrote no sum,
+ * and what they finished still counts where its key is that of its task.
+ */
 function whole(line: string): { key: string; result: unknown } | undefined {
   if (line === '') return undefined;
   try {
-    const { key, result, sum } = JSON.parse(line) as Record<string, unknown>;
-    return typeof key === 'string' && sum === keyOf([key, result]) ? { key, result } : undefined;
+    const entry = JSON.parse(line) as Record<string, unknown>;
+    const { key, task, result } = entry;
+    const isWhole = 'sum' in entry ? entry.sum === keyOf([key, result]) : 'result' in entry && key === keyOf(task);
+    return typeof key === 'string' && isWhole ? { key, result } : undefined;
   } catch {
     return undefined;
   }

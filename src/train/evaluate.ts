@@ -47,7 +47,7 @@ export interface EvaluatorOptions {
   readonly batches: readonly { readonly size: number; readonly tensors: () => Readonly<Record<string, HostTensor>> }[];
   readonly terms: readonly ClassTerm[];
   readonly values?: readonly ValueTerm[];
-  /** Whether the objective is one loss over classes and nothing else. */
+  /** Whether the objective is one loss over classes and nothing else: the first of `terms`, further ones are only measured. */
   readonly single: boolean;
   readonly perplexity: boolean;
 }
@@ -86,7 +86,7 @@ function checkEvaluator(options: EvaluatorOptions): void {
     checkOptions(what, term, valueNames, `values.${i}`);
     requireWords(what, `values.${i}.kind`, ['mse', 'bce', 'bceWithLogits'], term.kind);
   }
-  requireArgument(what, !single || terms.length === 1, 'one of terms where single is true', terms, 'single: false');
+  requireArgument(what, !single || terms.length > 0, 'one of terms where single is true', terms, 'single: false');
 }
 
 /** The tensor of this name among those of a batch or a run; throws UsageError where there is none. */
@@ -102,13 +102,22 @@ function tensorNamed(what: string, name: string, tensor: HostTensor | undefined,
   );
 }
 
-/** Of class c the outputs of a row stand side by side, a row for each target. */
-function refuseOtherSize({ output, target, classes }: ClassTerm, outputs: number, targets: number): void {
+/** Of a row the outputs of all classes stand side by side, a row for each target; of a loss between values there is one. */
+function refuseOtherSize(term: ClassTerm | ValueTerm, outputs: number, targets: number): void {
+  const { output, target } = term;
+  const [classes, of] = 'classes' in term ? [term.classes, `${term.classes} classes`] : [1, `kind ${term.kind}`];
   if (outputs === targets * classes) return;
+  const meant = outputs / targets;
   throw new UsageError(
-    'evaluation-classes',
-    `makeEvaluator: ${output} holds ${outputs} values, and ${targets} targets ${target} of ${classes} classes need ${targets * classes}`,
-    { fields: { output, target, classes, outputs, targets }, remedy: `classes: ${outputs / targets}` },
+    'classes' in term ? 'evaluation-classes' : 'evaluation-values',
+    `makeEvaluator: ${output} holds ${outputs} values, and ${targets} targets ${target} of ${of} need ${targets * classes}`,
+    {
+      fields: { output, target, classes, outputs, targets },
+      remedy:
+        'classes' in term && Number.isInteger(meant) && meant > 0
+          ? `classes: ${meant}`
+          : 'output and target of one loss',
+    },
   );
 }
 
@@ -139,7 +148,11 @@ export function makeEvaluator(options: EvaluatorOptions): Evaluator {
         total.correct += s.correct;
         total.crossEntropy += s.crossEntropy;
       }
-      const pair = ({ output, target }: ValueTerm) => [outputOf(output).data, targetOf(target).data] as const;
+      const pair = (term: ValueTerm) => {
+        const [output, target] = [outputOf(term.output).data, targetOf(term.target).data];
+        refuseOtherSize(term, output.length, target.length);
+        return [output, target] as const;
+      };
       for (const term of binary) {
         const [output, target] = pair(term);
         const border = term.kind === 'bce' ? 0.5 : 0;

@@ -203,11 +203,11 @@ function checkTraining(options: TrainOptions): void {
 
 /** An evaluator of one's own may return anything; checkpoints go by its loss. */
 async function evaluated(
-  { evaluate }: NonNullable<TrainOptions['evaluation']>,
+  evaluation: NonNullable<TrainOptions['evaluation']>,
   session: Session,
   signal: AbortSignal | undefined,
 ): Promise<EvaluationRecord> {
-  const record = await evaluate(session, signal);
+  const record = await evaluation.evaluate(session, signal);
   if (typeof record?.loss === 'number') return record;
   throw new UsageError(
     'evaluation-record',

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { prepareArguments } from '../../src/cli/flags.ts';
+import { type Invocation, numberOf } from '../../src/cli/invocation.ts';
 
 const prepared = (...args: string[]) => prepareArguments(args, new Set(['noise', 'invariant', 'microbatches'])).args;
 
@@ -15,4 +16,18 @@ it('and takes the value that it is given', () => {
 
 it('a number that looks like a flag stays a value', () => {
   expect(prepared('--optimizer.lr', '-1')).toEqual(['--optimizer.lr', '-1']);
+});
+
+it('a number that is none is mended by one that is meant, not by the largest there is', () => {
+  const of = (jitter: string) =>
+    numberOf({ own: { jitter } } as unknown as Invocation, 'jitter', 'jitter', { example: 0.05, max: 10 });
+  expect(of('0.1')).toBe(0.1);
+  for (const text of ['5%', '0', '11', '']) {
+    expect(() => of(text)).toThrow(
+      expect.objectContaining({
+        message: `--jitter: expected a number > 0 and ≤ 10, got "${text}"`,
+        remedy: '--jitter 0.05',
+      }),
+    );
+  }
 });

@@ -59,6 +59,15 @@ describe('what measures is refused', () => {
       () => profile.timePlans([], feed, { memoryBytes: Number.NaN }),
     ],
     ['profileModels: requests must be a list', () => profile.profileModels(loose(request), feed, someMachine)],
+    ['profileModels: takes at least one request, got []', () => profile.profileModels([], feed, someMachine)],
+    [
+      'profileModels: options must be an object, got null',
+      () => profile.profileModels([request], feed, someMachine, loose(null)),
+    ],
+    [
+      'profileModels: statistic has no "avg"; there are median, mean',
+      () => profile.profileModels([request], feed, someMachine, { statistic: loose('avg') }),
+    ],
     ['makePlan: options must be an object', () => profile.profileModels([loose(null)], feed, someMachine)],
     ['profileModels: takes the constants of a machine', () => profile.profileModel(request, feed, loose({}))],
     ['profileModels: machine must be an object, got null', () => profile.profileModel(request, feed, loose(null))],

@@ -178,7 +178,7 @@ describe('files of a study', () => {
     ['another result', '"value":1', '"value":2'],
     ['no result', '"result":{"value":1},', ''],
     ["another task's key", /"key":"../, '"key":"00'],
-    ['no checksum', /,"sum":"\w+"/, ''],
+    ['a checksum that is none', /"sum":"\w+"/, '"sum":null'],
   ])('run a task again whose line has %s', async (_, from, to) => {
     const file = join(mkdtempSync(join(tmpdir(), 'partita-journal-')), 'finished.jsonl');
     await fileJournal(file).once({ task: 1 }, async () => ({ value: 1 }));
@@ -188,5 +188,14 @@ describe('files of a study', () => {
     const journal = fileJournal(file);
     expect(await journal.once({ task: 1 }, async () => ({ value: 9 }))).toEqual({ value: 9 });
     expect(journal.reused).toBe(0);
+  });
+
+  it('take what was finished before lines had a checksum', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'partita-journal-')), 'finished.jsonl');
+    await fileJournal(file).once({ task: 1 }, async () => ({ value: 1 }));
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/,"sum":"\w+"/, ''));
+    const journal = fileJournal(file);
+    expect(await journal.once({ task: 1 }, async () => ({ value: 9 }))).toEqual({ value: 1 });
+    expect(journal.reused).toBe(1);
   });
 });

@@ -92,6 +92,10 @@ describe('the files', () => {
     return folder;
   };
 
+  const recordOf = (step: number): StepRecord => ({
+    ...{ step, epoch: 0, loss: 1, lr: 0.1, gradNorm: null, seconds: 1, busySeconds: [1], bubbleFraction: 0 },
+  });
+
   /** The same with another state, of which they have the checksum. */
   const restated = (folder: string, change: (state: Record<string, Record<string, unknown>>) => void): string => {
     const path = join(folder, 'state.json');
@@ -161,12 +165,7 @@ describe('the files', () => {
 
   it('hold tensors of any type, and the best evaluation among others', () => {
     const evaluations = [2, 3].map((loss) => ({ samples: 1, loss }));
-    const records = evaluations.map(
-      (evaluation, step): StepRecord => ({
-        ...{ step, epoch: 0, loss: 1, lr: 0.1, gradNorm: null, seconds: 1, busySeconds: [1], bubbleFraction: 0 },
-        evaluation,
-      }),
-    );
+    const records = evaluations.map((evaluation, step): StepRecord => ({ ...recordOf(step), evaluation }));
     const count = { type: { dtype: 'i32', shape: [1] } as const, data: Int32Array.of(2 ** 24 + 1) };
     const buffers = new Map([['count', count]]);
     const best = { step: 0, evaluation: evaluations[0]!, parameters: buffers };
@@ -187,6 +186,27 @@ describe('the files', () => {
     expect(decodeCheckpoint(written({})).records).toEqual([]);
     const best = { step: 0, evaluation: { samples: 1, loss: 1 }, parameters: new Map() };
     expect(() => decodeCheckpoint(written({ best }))).toThrow('state.json has no evaluation of step 0, the best');
+  });
+
+  it('are refused where an evaluation is of a step that is not done, or told twice', () => {
+    const folder = (...steps: number[]) =>
+      restated(written({ step: 2, records: [0, 1].map(recordOf) }), (state) => {
+        (state as Record<string, unknown>).evaluations = steps.map((step) => ({
+          step,
+          evaluation: { samples: 1, loss: 1 },
+        }));
+      });
+    const { records } = decodeCheckpoint(folder(0, 1));
+    expect(records.map((r) => r.evaluation?.loss)).toEqual([1, 1]);
+    expect(() => decodeCheckpoint(folder(0, 2))).toThrow(damaged('an evaluation of step 2, behind step 2'));
+    expect(() => decodeCheckpoint(folder(1, 0, 1))).toThrow(damaged('an evaluation of step 1, twice'));
+  });
+
+  it('are refused where the state names a buffer that the parameters’ file has not', () => {
+    const folder = restated(written({}), (state) => ((state as Record<string, unknown>).buffers = ['mean']));
+    expect(() => decodeCheckpoint(folder)).toThrow(
+      damaged('state.json names the buffer mean, which params.safetensors has not'),
+    );
   });
 });
 

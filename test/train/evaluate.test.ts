@@ -18,12 +18,17 @@ interface Batch {
   readonly loss: number;
   readonly output: HostTensor;
   readonly target: HostTensor;
+  /** The output `p` and the target `z`. */
+  readonly second?: { readonly output: HostTensor; readonly target: HostTensor };
 }
 
 /** What an evaluator makes of the output `o` and the target `y` of these batches. */
 function evaluated(batches: readonly Batch[], options: Partial<EvaluatorOptions>) {
   const evaluate = makeEvaluator({
-    batches: batches.map(({ size, target }) => ({ size, tensors: () => ({ y: target }) })),
+    batches: batches.map(({ size, target, second }) => ({
+      size,
+      tensors: () => ({ y: target, ...(second ? { z: second.target } : {}) }),
+    })),
     terms: [],
     single: false,
     perplexity: false,
@@ -33,8 +38,11 @@ function evaluated(batches: readonly Batch[], options: Partial<EvaluatorOptions>
   const session = {
     plan: { programs: { eval: { feeds: [] } }, request: { programs: { eval: { mode: 'forward' } } } },
     run: async () => {
-      const { loss, output } = batches[next++]!;
-      return { loss, results: new Map([['output/o', output]]) };
+      const { loss, output, second } = batches[next++]!;
+      return {
+        loss,
+        results: new Map([['output/o', output], ...(second ? [['output/p', second.output] as const] : [])]),
+      };
     },
   };
   return evaluate(session as unknown as Session);
@@ -62,6 +70,8 @@ describe('an evaluator is refused', () => {
     ['there is no target z; there are y', { terms: [{ ...logits, target: 'z' }] }],
     ['there is no target z; there are y', { values: [{ ...binary('bce'), target: 'z' }] }],
     ['o holds 4 values, and 2 targets y of 3 classes need 6', { terms: [{ ...logits, classes: 3 }] }],
+    ['o holds 4 values, and 2 targets y of kind mse need 2', { values: [binary('mse')] }],
+    ['o holds 4 values, and 2 targets y of kind bce need 2', { values: [binary('bce')] }],
   ];
   it.each(cases)('%s', async (message, options) => {
     const call = async () => evaluated([batch], loose(options));
@@ -69,6 +79,20 @@ describe('an evaluator is refused', () => {
       message: expect.stringContaining(message),
       remedy: expect.any(String),
     });
+  });
+});
+
+describe('outputs of another size are mended by', () => {
+  it.each([
+    [4, 2, 'classes: 2'],
+    [10, 3, 'output and target of one loss'],
+    [4, 0, 'output and target of one loss'],
+    [0, 2, 'output and target of one loss'],
+  ])('of %i values for %i targets: %s', async (outputs, targets, remedy) => {
+    const [output, target] = [new Array(outputs).fill(0), new Array(targets).fill(0)];
+    const batch: Batch = { size: 2, loss: 1, output: f32(...output), target: i32(...target) };
+    const call = evaluated([batch], { terms: [{ ...logits, classes: 7 }] });
+    await expect(call).rejects.toMatchObject({ code: 'evaluation-classes', remedy });
   });
 });
 
@@ -86,6 +110,10 @@ describe('an evaluation of classes', () => {
     ];
     expect(await evaluated(batches, { terms: [logits], single: true })).toMatchObject({ samples: 5, loss: 6 / 4 });
     expect(await evaluated(batches, { terms: [logits] })).toMatchObject({ samples: 5, loss: 9 / 5 });
+    // A further term is only measured.
+    const whole: Batch[] = [{ ...batches[0]!, target: i32(0, 0) }, batches[1]!];
+    const terms = [{ ...logits, ignoreIndex: 1 }, logits];
+    expect((await evaluated(whole, { terms, single: true })).loss).toBe((2 * 3 + 1 * 1) / 3);
     // 0/0 of a batch without a counted target is no loss of it.
     const none = { size: 1, loss: Number.NaN, output: f32(0, 0), target: i32(-1) };
     expect((await evaluated([...batches, none], { terms: [logits], single: true })).loss).toBe(6 / 4);
@@ -118,8 +146,10 @@ describe('an evaluation of values', () => {
   });
 
   it('joins what is met of classes and of binary targets', async () => {
-    const batch = { size: 2, loss: 1, output: f32(-1, 2), target: i32(1) };
-    const { accuracy } = await evaluated([batch], { terms: [logits], values: [binary('bceWithLogits')] });
+    const second = { output: f32(-1), target: f32(1) };
+    const batch = { size: 2, loss: 1, output: f32(-1, 2), target: i32(1), second };
+    const values = [{ ...binary('bceWithLogits'), output: 'p', target: 'z' }];
+    const { accuracy } = await evaluated([batch], { terms: [logits], values });
     // The class is met, and of the only binary target, whose logit is −1, nothing.
     expect(accuracy).toBe(1 / 2);
   });

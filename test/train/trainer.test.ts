@@ -208,6 +208,20 @@ describe('train', () => {
     expect(seen).toEqual([0]);
   });
 
+  it('evaluates with a method of its object', async () => {
+    class Own {
+      readonly every = 1;
+      #calls = 0;
+      async evaluate() {
+        return { samples: 1, loss: ++this.#calls };
+      }
+    }
+    const { session, data } = await open();
+    await using _ = session;
+    const records = await take(train({ session, data, steps: 2, evaluation: new Own() }));
+    expect(records.map((r) => r.evaluation?.loss)).toEqual([1, 2]);
+  });
+
   it.each([0, -1, 1.5, Number.NaN])('refuses an evaluation behind every %s steps', async (every) => {
     const { session, data } = await open();
     await using _ = session;

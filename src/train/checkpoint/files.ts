@@ -165,13 +165,15 @@ function readState(folder: string): State {
 
 /** Evaluations are of steps that are done, one of each, and the best is one of them. */
 function refuseStrangeSteps({ step, evaluations, best }: State): void {
-  const steps = evaluations.map((e) => e.step);
-  const strange = steps.find((s, i) => s >= step || steps.indexOf(s) < i);
-  if (strange !== undefined) {
-    const why = strange >= step ? `behind step ${step}` : 'twice';
-    throw new FormatError('checkpoint-evaluations', `${stateFile} has an evaluation of step ${strange}, ${why}`);
+  const seen = new Set<number>();
+  for (const { step: own } of evaluations) {
+    if (own >= step || seen.has(own)) {
+      const why = own >= step ? `behind step ${step}` : 'twice';
+      throw new FormatError('checkpoint-evaluations', `${stateFile} has an evaluation of step ${own}, ${why}`);
+    }
+    seen.add(own);
   }
-  if (best === null || steps.includes(best)) return;
+  if (best === null || seen.has(best)) return;
   throw new FormatError('checkpoint-best', `${stateFile} has no evaluation of step ${best}, the best`);
 }
 

@@ -199,7 +199,7 @@ function commonSize(
   tensors: Record<string, HostTensor>,
   where: string,
   axisOf: (name: string) => number | null,
-  what: string,
+  what: 'steps' | 'samples',
 ): number {
   let first: { name: string; size: number } | undefined;
   for (const [name, { type }] of Object.entries(tensors)) {
@@ -212,7 +212,7 @@ function commonSize(
         `${where}: "${name}" ${formatShape(type.shape)} has no ${what} on axis ${axis}`,
         {
           fields: { file: where, tensor: name, shape: type.shape, axis },
-          remedy: `save ${name} with ${what} on axis ${axis}, or say where they are: {"batchAxis": {"${name}": 0}}`,
+          remedy: remedyOfAxis(name, type.shape.length, axis, what),
         },
       );
     }
@@ -220,7 +220,10 @@ function commonSize(
     if (size !== first.size) {
       throw new FormatError('data-axis', `${where}: "${first.name}" has ${first.size} ${what}, "${name}" has ${size}`, {
         fields: { file: where, tensors: [first.name, name], sizes: [first.size, size] },
-        remedy: `save them with as many ${what}, or say on which axes they are with batchAxis`,
+        remedy:
+          what === 'steps'
+            ? 'save every tensor with as many steps in front'
+            : 'save them with as many samples, or say on which axes they are with batchAxis',
       });
     }
   }
@@ -230,4 +233,11 @@ function commonSize(
       remedy: 'say which axis is the batch of one of them: batchAxis',
     });
   return first.size;
+}
+
+/** Steps are in front whatever `batchAxis` says, and a scalar has no samples anywhere. */
+function remedyOfAxis(name: string, rank: number, axis: number, what: 'steps' | 'samples'): string {
+  if (what === 'steps') return `save ${name} with its steps in front: [steps, …]`;
+  const meant = rank === 0 ? 'say that it has none' : 'say where they are';
+  return `save ${name} with samples on axis ${axis}, or ${meant}: {"batchAxis": {${JSON.stringify(name)}: ${rank === 0 ? null : 0}}}`;
 }

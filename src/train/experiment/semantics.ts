@@ -18,21 +18,20 @@ export function checkSemantics(
   if (problems.length === 0) return;
   throw new UsageError('experiment-invalid', `${where}: ${joinProblems(problems.map(sentence))}`, {
     fields: { file: where, problems },
-    remedy:
-      problems
-        .map((p) => p.remedy)
-        .filter(Boolean)
-        .join(' ') || remedyOf(problems),
+    remedy: flagsOf(problems) ?? remedyOf(problems),
   });
+}
+
+/** The remedies as flags of one command line, where all of them are flags. */
+function flagsOf(problems: readonly Problem[]): string | undefined {
+  const remedies = problems.map((p) => p.remedy);
+  return remedies.every((r) => r?.startsWith('--')) ? remedies.join(' ') : undefined;
 }
 
 /** For a plan's lists of devices and stages to fit in memory. */
 export const MOST_STAGES = 2 ** 20;
 
-interface SemanticProblem extends Problem {
-  readonly remedy?: string;
-}
-type Check = (experiment: Experiment) => SemanticProblem[];
+type Check = (experiment: Experiment) => Problem[];
 
 const objectiveCheck: Check = ({ model, objective }) =>
   model.kind === 'onnx' && !objective
@@ -49,7 +48,14 @@ const objectiveCheck: Check = ({ model, objective }) =>
 const checks: readonly Check[] = [
   ({ steps, epochs }) =>
     steps !== undefined && epochs !== undefined
-      ? [{ key: 'epochs', expected: 'one of steps and epochs', got: `steps ${steps} and epochs ${epochs}` }]
+      ? [
+          {
+            key: 'epochs',
+            expected: 'one of steps and epochs',
+            got: `steps ${steps} and epochs ${epochs}`,
+            remedy: 'leave steps or epochs out',
+          },
+        ]
       : [],
   ({ optimizer: o }) =>
     o.kind === 'sgd' && o.nesterov && (o.momentum === 0 || o.dampening !== 0)
@@ -145,7 +151,14 @@ const checks: readonly Check[] = [
       : [],
   ({ model }) =>
     model.kind === 'lstm' && model.vocab !== undefined && model.inputs !== undefined
-      ? [{ key: 'model.inputs', expected: 'one of vocab (tokens) and inputs (numbers)', got: 'both' }]
+      ? [
+          {
+            key: 'model.inputs',
+            expected: 'one of vocab (tokens) and inputs (numbers)',
+            got: 'both',
+            remedy: 'leave model.vocab or model.inputs out',
+          },
+        ]
       : [],
   (experiment) => {
     const { partition } = experiment;
@@ -153,7 +166,7 @@ const checks: readonly Check[] = [
     const count = deviceCount(experiment);
     const { placement, cuts, stages, devices } = partition;
     const named = cuts ? cuts.length + 1 : stages ? 1 + Math.max(0, ...Object.values(stages)) : undefined;
-    const problems: SemanticProblem[] = [];
+    const problems: Problem[] = [];
     const away = Object.entries(devices ?? {}).find(([, d]) => d >= count);
     if (away) {
       problems.push({
@@ -207,15 +220,15 @@ const checks: readonly Check[] = [
     const other = partition.placement && unevenDevice(partition.placement, stagesPerDevice);
     if (!other) return [];
     const got = `${stagesPerDevice}, and the placement has ${other.stages} on device ${other.device}`;
-    return [{ key, expected: 'as many as the placement has on each device, or nothing', got }];
+    const expected = 'as many as the placement has on each device, or nothing';
+    return [{ key, expected, got, remedy: `leave ${key} out` }];
   },
   (experiment) => {
     const { links } = experiment;
     if (!Array.isArray(links)) return [];
-    return linkProblems(links, deviceCount(experiment)).map(({ entry, expected, got }) => ({
+    return linkProblems(links, deviceCount(experiment)).map(({ entry, ...problem }) => ({
       key: `links.${entry}`,
-      expected,
-      got,
+      ...problem,
     }));
   },
   ({ data, eval: evaluation }) =>
@@ -225,6 +238,7 @@ const checks: readonly Check[] = [
             key: 'eval.fraction',
             expected: 'a data set to hold out from; give eval.data with files',
             got: data.kind === 'file' ? 'data.file' : 'data.files',
+            remedy: 'leave eval.fraction out, and give eval.data',
           },
         ]
       : [],
@@ -285,7 +299,16 @@ const checks: readonly Check[] = [
       ...filesOf('data', data),
       ...filesOf('eval.data', evaluation?.data),
     ].flatMap(([key, path]) =>
-      path === undefined || existsSync(path) ? [] : [{ key: key!, expected: 'a file', got: `no such file: ${path}` }],
+      path === undefined || existsSync(path)
+        ? []
+        : [
+            {
+              key: key!,
+              expected: 'a file',
+              got: `no such file: ${path}`,
+              remedy: `give ${key}, the path of a file that is there`,
+            },
+          ],
     ),
 ];
 

@@ -48,7 +48,8 @@ export function sweepProblems(sweep: Sweep): Problem[] {
       return [near === undefined ? problem : { ...problem, nearest: `${prefix}${near}` }];
     }
     if (unswept.includes(key.split('.')[0]!)) {
-      return [{ key: at, expected: 'a key that a study obeys: it keeps and resumes no checkpoint', got: show(key) }];
+      const expected = 'a key that a study obeys: it keeps and resumes no checkpoint';
+      return [{ key: at, expected, got: show(key), remedy: `leave ${at} out` }];
     }
     const wrong = values.flatMap((value, i): Problem[] =>
       fits(schema, value) ? [] : [{ key: `${at}.${i}`, expected: describe(schema), got: show(value) }],
@@ -56,7 +57,8 @@ export function sweepProblems(sweep: Sweep): Problem[] {
     const texts = values.map((value) => JSON.stringify(value));
     const twice = texts.findIndex((text, i) => texts.indexOf(text) < i);
     if (wrong.length === 0 && twice >= 0) {
-      return [{ key: `${at}.${twice}`, expected: 'each value once', got: `${texts[twice]} again` }];
+      const again = `${at}.${twice}`;
+      return [{ key: again, expected: 'each value once', got: `${texts[twice]} again`, remedy: `leave ${again} out` }];
     }
     return wrong;
   });

@@ -202,6 +202,27 @@ describe('file', () => {
     expect(data(source.batchAt(1).tensors)).toMatchObject({ t: [[2, 1], 302, 305], y: [[1], 102] });
   });
 
+  it.each([
+    ['stream', { name: 'scalar' }, 'save scalar with its steps in front: [steps, …]'],
+    ['stream', { name: 'mask' }, 'save every tensor with as many steps in front'],
+    [
+      'epochs',
+      { name: 'scalar' },
+      'save scalar with samples on axis 0, or say that it has none: {"batchAxis": {"scalar": null}}',
+    ],
+    [
+      'epochs',
+      { name: 'y', batchAxis: 1 },
+      'save y with samples on axis 1, or say where they are: {"batchAxis": {"y": 0}}',
+    ],
+    ['epochs', { name: 'mask' }, 'save them with as many samples, or say on which axes they are with batchAxis'],
+  ] as const)('%s: is mended where that helps, of %o: %s', (mode, other, remedy) => {
+    const options = mode === 'stream' ? ({ mode } as const) : ({ mode, batchSize: 1, seed: 0 } as const);
+    expect(() => fileSource(file, 'd', [{ name: 'x' }, other], options)).toThrow(
+      expect.objectContaining({ code: 'data-axis', remedy }),
+    );
+  });
+
   it('names what is missing and what cannot be converted', () => {
     expect(() => fileSource(file, 'd', [{ name: 'Y' }, { name: 'z' }])).toThrow(
       failing('data-tensor-missing', { missing: ['Y', 'z'] }),
