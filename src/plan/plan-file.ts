@@ -8,6 +8,7 @@ import { JsonError, parseJson, versionText } from '../core/json.ts';
 import { requireKinds } from '../core/options.ts';
 import { parse, sentence } from '../core/schema.ts';
 import { defaultFusion } from '../fusion/modes.ts';
+import { forwardNodes } from '../partition/stage-of.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName, makeSchedule, scheduleNames } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
@@ -200,6 +201,16 @@ function isNameOf({ schedule: { name, rows } }: PlanFile, plan: Plan): boolean {
 }
 
 /**
+ * Names of the file's partition that no graph of the plan has as a forward node. What only runs forward may have fewer
+ * than the training that the partition was made for.
+ */
+function namesWithoutNode({ request, graphs }: Plan, { partition }: PlanFile): string[] {
+  if (Object.values(request.programs)[0]!.mode === 'forward') return [];
+  const names = new Set(Object.values(graphs).flatMap((graph) => forwardNodes(graph).map((n) => n.name)));
+  return Object.keys(partition.assignment).filter((name) => !names.has(name));
+}
+
+/**
  * Whether the plan made again is the stored one: the same assignment, order of tasks and bytes; where flags have changed what
  * programs there are, of those that both have, and without the bytes, which are of all programs together. Throws PlanError.
  */
@@ -210,6 +221,8 @@ export function checkSamePlan(plan: Plan, file: PlanFile, where: string): void {
   const nodes = new Set([...Object.keys(file.partition.assignment), ...Object.keys(again.partition.assignment)]);
   const moved = [...nodes].filter((n) => file.partition.assignment[n] !== again.partition.assignment[n]);
   if (moved.length > 0) differences.push(`${moved.length} nodes are on other stages, first ${moved[0]}`);
+  const gone = namesWithoutNode(plan, file);
+  if (gone.length > 0) differences.push(`${gone.length} of its nodes are none of the model's, first ${gone[0]}`);
   const isBoth = (name: string): boolean =>
     [file, again].every(({ programs }) => programs === undefined || programs.includes(name));
   const order = ({ schedule: { rows, overlaps, others = {} } }: PlanFile) =>

@@ -1,10 +1,12 @@
 // Plans' files with one thing wrong in them: told with the file and the key, before anything is made of them.
 import { describe, expect, it } from 'vitest';
-import { FormatError } from '../../src/core/errors.ts';
+import { FormatError, PlanError } from '../../src/core/errors.ts';
+import { modelOf } from '../../src/nn/models/index.ts';
 import { makeOptimizer } from '../../src/optim/optimizer.ts';
-import { makePlan } from '../../src/plan/plan.ts';
-import { type PlanFile, planFileOf, readPlanFile } from '../../src/plan/plan-file.ts';
-import { threeLayers } from '../support/models.ts';
+import { draftPlan, makePlan } from '../../src/plan/plan.ts';
+import { checkSamePlan, type PlanFile, planFileOf, readPlanFile, withDecisions } from '../../src/plan/plan-file.ts';
+import { smallModels } from '../support/built-in.ts';
+import { planOf, threeLayers } from '../support/models.ts';
 
 const device = { backend: 'wasm', memory: null, speed: 1 } as const;
 const plan = makePlan({
@@ -78,5 +80,42 @@ describe('a plan file is refused', () => {
     expect((error as FormatError).message).toContain(message);
     expect((error as FormatError).message).toMatch(/^plan\.json: /);
     expect((error as FormatError).remedy).toContain('partita plan');
+  });
+});
+
+describe('the partition of a training plan', () => {
+  it.each(Object.entries(smallModels))('of %s serves its forward program, also from a file', (_, model) => {
+    const trained = planOf(model, { devices: 2 });
+    const forward = draftPlan({
+      ...trained.request,
+      programs: { test: { batch: 8, mode: 'forward' } },
+      partition: { ready: trained.partition },
+      placement: trained.placement,
+    });
+    expect(forward.placement).toEqual(trained.placement);
+    const file = planFileOf(forward, null);
+    const again = draftPlan(withDecisions(forward.request, file));
+    expect(() => checkSamePlan(again, file, 'plan.json')).not.toThrow();
+  });
+
+  it('is refused by a model without some of its nodes, as another plan and not as a name in a pattern', () => {
+    const mlp = (dropout: number) => modelOf({ kind: 'mlp', inputs: 5, hidden: [6, 4], classes: 3, dropout });
+    const made = planOf(mlp(0.25), { devices: 2 });
+    const file = planFileOf(made, null);
+    const again = makePlan(withDecisions({ ...made.request, model: mlp(0) }, file));
+    // That the bytes differ too is no part of it.
+    const devices = file.devices.map((d, i) => ({ ...d, plannedBytes: again.memory[i]!.peakBytes }));
+    let error: unknown;
+    try {
+      checkSamePlan(again, { ...file, devices }, 'plan.json');
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(PlanError);
+    expect(error).toMatchObject({
+      code: 'plan-differs',
+      fields: { differences: ["2 of its nodes are none of the model's, first layer.0.dropout"] },
+      remedy: 'make it again: partita plan experiment.json --plan-out plan.json',
+    });
   });
 });
