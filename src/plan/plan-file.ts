@@ -3,9 +3,10 @@
  * compiling; the planned bytes of every device must come out the same.
  */
 
-import { FormatError, joinProblems, PlanError } from '../core/errors.ts';
+import { FormatError, joinProblems, PartitaError, PlanError } from '../core/errors.ts';
 import { JsonError, parseJson, versionText } from '../core/json.ts';
-import { requireKinds } from '../core/options.ts';
+import { isRecord } from '../core/kinds.ts';
+import { requireArgument, requireKinds } from '../core/options.ts';
 import { parse, sentence } from '../core/schema.ts';
 import { defaultFusion } from '../fusion/modes.ts';
 import { forwardNodes } from '../partition/stage-of.ts';
@@ -22,8 +23,11 @@ export type { PlanFile } from './plan-file-schema.ts';
 
 const VERSION = 1;
 
-export function planFileOf(plan: Plan, experiment: PlanFile['experiment']): PlanFile {
+/** `experiment`: as the command line understands it, or null; it is only carried. */
+export function planFileOf(plan: Plan, experiment: object | null): PlanFile {
   requirePlan('planFileOf', plan);
+  const isCarried = experiment === null || isRecord(experiment);
+  requireArgument('planFileOf', isCarried, 'null, or an experiment as an object', experiment, 'planFileOf(plan, null)');
   const [mainName, ...others] = Object.keys(plan.programs);
   const main = plan.schedules[mainName!]!;
   const { schedule } = plan.request;
@@ -36,7 +40,7 @@ export function planFileOf(plan: Plan, experiment: PlanFile['experiment']): Plan
   return {
     format: 'partita-plan',
     version: VERSION,
-    experiment,
+    experiment: experiment as PlanFile['experiment'],
     partition: {
       stages: plan.partition.stages,
       method: plan.partition.method,
@@ -69,7 +73,7 @@ export function planFileOf(plan: Plan, experiment: PlanFile['experiment']): Plan
               {
                 kept: [...kept],
                 blocks: blockOf && Object.fromEntries(blockOf),
-                retained: retained?.map((names) => [...names]),
+                retained: blockOf && retainedLists(blockOf, retained),
               },
             ]),
           ),
@@ -85,15 +89,28 @@ export function planFileOf(plan: Plan, experiment: PlanFile['experiment']): Plan
   };
 }
 
-export const writePlanFile = (plan: Plan, experiment: PlanFile['experiment']): string =>
+/** One for each block: of blocks that a choice says nothing about, nothing is retained. */
+function retainedLists(
+  blockOf: ReadonlyMap<string, number>,
+  retained: readonly ReadonlySet<string>[] = [],
+): string[][] {
+  const blocks = [...blockOf.values()].reduce((most, block) => Math.max(most, block + 1), retained.length);
+  return Array.from({ length: blocks }, (_, block) => [...(retained[block] ?? [])]);
+}
+
+export const writePlanFile = (plan: Plan, experiment: object | null): string =>
   `${JSON.stringify(planFileOf(plan, experiment), null, 2)}\n`;
 
 /** Throws FormatError where the text is not a plan of this version. */
 export function readPlanFile(text: string, where: string): PlanFile {
   requireKinds('readPlanFile', { text: ['text', text], where: ['text', where] });
-  const foreign = (what: string, cause?: unknown) =>
+  const foreign = (what: string, cause?: unknown, problems?: unknown) =>
     new FormatError('plan-file', `${where}: ${what}`, {
-      fields: { file: where, ...(cause instanceof JsonError ? cause.twice : {}) },
+      fields: {
+        file: where,
+        ...(cause instanceof JsonError ? cause.twice : {}),
+        ...(problems === undefined ? {} : { problems }),
+      },
       remedy: 'make it with: partita plan experiment.json --plan-out plan.json',
       cause,
     });
@@ -111,10 +128,12 @@ export function readPlanFile(text: string, where: string): PlanFile {
   try {
     file = parse(planFileSchema, json, where);
   } catch (cause) {
-    throw foreign(`a damaged plan: ${(cause as Error).message.replace(`${where}: `, '')}`, cause);
+    if (!(cause instanceof PartitaError)) throw cause;
+    throw foreign(`a damaged plan: ${cause.message.replace(`${where}: `, '')}`, cause, cause.fields.problems);
   }
   const problems = planFileProblems(file);
-  if (problems.length > 0) throw foreign(`a damaged plan: ${joinProblems(problems.map(sentence))}`);
+  if (problems.length > 0)
+    throw foreign(`a damaged plan: ${joinProblems(problems.map(sentence))}`, undefined, problems);
   const { name, named } = file.schedule;
   if (named === 'yes' && !isScheduleName(name)) {
     throw foreign(

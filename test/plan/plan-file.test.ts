@@ -4,7 +4,14 @@ import { FormatError, PlanError } from '../../src/core/errors.ts';
 import { modelOf } from '../../src/nn/models/index.ts';
 import { makeOptimizer } from '../../src/optim/optimizer.ts';
 import { draftPlan, makePlan } from '../../src/plan/plan.ts';
-import { checkSamePlan, type PlanFile, planFileOf, readPlanFile, withDecisions } from '../../src/plan/plan-file.ts';
+import {
+  checkSamePlan,
+  type PlanFile,
+  planFileOf,
+  readPlanFile,
+  withDecisions,
+  writePlanFile,
+} from '../../src/plan/plan-file.ts';
 import { smallModels } from '../support/built-in.ts';
 import { planOf, threeLayers } from '../support/models.ts';
 
@@ -33,6 +40,40 @@ function changed(key: string, value: unknown): string {
 
 it('reads what was written', () => {
   expect(readPlanFile(JSON.stringify(good), 'plan.json')).toEqual(good);
+});
+
+it('reads what was written of blocks of which nothing is said to be retained', () => {
+  const [first, second] = Object.keys(plan.partition.assignment);
+  const blockOf = new Map([
+    [first!, 0],
+    [second!, 1],
+  ]);
+  for (const retained of [undefined, [], [new Set<string>()]]) {
+    const choice = { kept: new Set<string>(), blockOf, ...(retained ? { retained } : {}) };
+    const made = makePlan({ ...plan.request, recompute: new Map([[0, choice]]) });
+    const file = readPlanFile(writePlanFile(made, null), 'plan.json');
+    expect(file.recompute).toEqual({ 0: { kept: [], blocks: Object.fromEntries(blockOf), retained: [[], []] } });
+    const again = makePlan(withDecisions(made.request, file));
+    expect(() => checkSamePlan(again, file, 'plan.json')).not.toThrow();
+  }
+  // Without blocks it says nothing.
+  const alone = { kept: new Set<string>(), retained: [new Set<string>()] };
+  const made = makePlan({ ...plan.request, recompute: new Map([[0, alone]]) });
+  expect(readPlanFile(writePlanFile(made, null), 'plan.json').recompute).toEqual({ 0: { kept: [] } });
+});
+
+it('writes no experiment that it would not read', () => {
+  for (const experiment of ['notes', ['x'], 1]) {
+    expect(() => writePlanFile(plan, experiment as object)).toThrow(
+      'planFileOf: takes null, or an experiment as an object, got',
+    );
+  }
+  /** What is no record by its type is one by its names. */
+  interface Settings {
+    readonly steps: number;
+  }
+  const settings: Settings = { steps: 3 };
+  expect(readPlanFile(writePlanFile(plan, settings), 'plan.json').experiment).toEqual(settings);
 });
 
 describe('a plan file is refused', () => {
@@ -80,6 +121,13 @@ describe('a plan file is refused', () => {
     expect((error as FormatError).message).toContain(message);
     expect((error as FormatError).message).toMatch(/^plan\.json: /);
     expect((error as FormatError).remedy).toContain('partita plan');
+    // Each problem by itself too, but for what is no plan of this version at all.
+    if (key === 'version') return;
+    const told = expect.objectContaining({ key: expect.any(String), expected: expect.any(String) });
+    expect((error as FormatError).fields).toMatchObject({
+      file: 'plan.json',
+      problems: expect.arrayContaining([told]),
+    });
   });
 });
 
