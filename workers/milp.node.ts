@@ -37,9 +37,11 @@ async function solve({ model, start, endsAt, seed }: MilpTask): Promise<void> {
   let problem: ReturnType<typeof highs.createModel>;
   try {
     problem = highs.createModel(described);
-  } catch {
-    // Numbers further apart than it computes with: it proves nothing of them.
-    return say({ kind: 'done' });
+  } catch (error) {
+    // Numbers further apart than it computes with, which HiGHS itself refuses: it proves nothing of them.
+    const { HighsError } = highs.errors;
+    if (error instanceof HighsError && error.operation === 'passModel') return say({ kind: 'done' });
+    throw error;
   }
   const seconds = Math.max(0, (endsAt - Date.now()) / 1000);
   problem.options.set({ output_flag: false, time_limit: seconds, mip_rel_gap: 1e-7, random_seed: seed % 2 ** 31 });

@@ -1,5 +1,5 @@
 import { UsageError } from '../core/errors.ts';
-import type { PlacementDevice, PlacementProblem } from './problem.ts';
+import { mostDevices, type PlacementDevice, type PlacementProblem } from './problem.ts';
 
 /** A graph from a file, as a placement problem and the way back to the file's nodes. */
 export interface ForeignGraph {
@@ -23,9 +23,6 @@ export interface ForeignRequest {
   readonly contiguous?: boolean;
 }
 
-/** Each is an object of its own, and a load in every solver. */
-const MOST_DEVICES = 2 ** 16;
-
 /** Accelerators, then CPUs: those have no limit of memory and pay no transfers. */
 export function deviceList(
   request: ForeignRequest,
@@ -40,16 +37,7 @@ export function deviceList(
       remedy: '--devices 2',
     });
   }
-  if (accelerators + cpus > MOST_DEVICES) {
-    throw new UsageError(
-      'too-many-devices',
-      `${where}: ${accelerators + cpus} devices; there are at most ${MOST_DEVICES}`,
-      {
-        fields: { where, devices: accelerators, cpus, most: MOST_DEVICES },
-        remedy: '--devices 2',
-      },
-    );
-  }
+  if (accelerators + cpus > mostDevices) throw tooManyDevices(accelerators, cpus, where);
   const capacity = request.memory ?? file.capacity;
   return [
     ...Array.from(
@@ -61,6 +49,22 @@ export function deviceList(
       (): PlacementDevice => ({ kind: 'cpu', speed: 1, capacity: Infinity, linkSpeed: Infinity }),
     ),
   ];
+}
+
+/** Its remedy lowers the larger number, and the other as well where that does not suffice. */
+function tooManyDevices(accelerators: number, cpus: number, where: string): UsageError {
+  const fewer = [
+    ...(accelerators >= cpus || accelerators >= mostDevices ? ['--devices 2'] : []),
+    ...(cpus > accelerators || cpus + 2 > mostDevices ? ['--cpus 1'] : []),
+  ];
+  return new UsageError(
+    'too-many-devices',
+    `${where}: ${accelerators + cpus} devices; there are at most ${mostDevices}`,
+    {
+      fields: { where, devices: accelerators, cpus, most: mostDevices },
+      remedy: fewer.join(' '),
+    },
+  );
 }
 
 /** From the ids of the file's nodes in each part. */

@@ -7,7 +7,7 @@ import { equalParts } from './baselines/equal-parts.ts';
 import { pipedream } from './baselines/pipedream.ts';
 import { singleDevice } from './baselines/single-device.ts';
 import { idealsMethod } from './ideal-method.ts';
-import { exceedsAllCapacity, leastCapacityFactor } from './least-capacity.ts';
+import { type CapacityFactor, exceedsAllCapacity, leastCapacityFactor } from './least-capacity.ts';
 import { fitsSolver, milpMethod } from './milp.ts';
 import { movesMethod } from './moves.ts';
 import { ordersMethod } from './orders.ts';
@@ -131,30 +131,43 @@ function notPlaced(
   deadline: number,
 ): PlanError {
   const limits = problem.devices.map((d) => d.capacity);
-  const limited = limits.filter(Number.isFinite);
-  const fields = { method: name, capacities: limits.map((c) => (Number.isFinite(c) ? c : null)) };
   const now = performance.now();
   const until = Math.min(now + 20_000, Math.max(now + 1000, deadline)); // a remedy is worth a second more than was allowed
-  const found = limited.length === 0 ? undefined : leastCapacityFactor(problem, until);
-  const how = finds === 'contiguous' ? 'contiguous placement' : 'placement';
-  if (!found || found.factor <= 1) {
-    return new PlanError('placement-not-found', `method ${name} finds no ${how} that the devices can run`, {
-      fields,
-      remedy: name === 'auto' ? 'more time, or more devices' : '--method auto',
-    });
-  }
-  const { factor, isLeast } = found;
-  const [first, ...others] = limited;
-  const equal = others.every((c) => c === first);
-  const enough = Math.ceil(first! * factor);
+  const found = limits.some(Number.isFinite) ? leastCapacityFactor(problem, until) : undefined;
+  const enough = found && found.factor > 1 ? found : undefined;
+  const isProved = exceedsAllCapacity(problem) || (contiguous && enough?.isLeast === true);
+  const how = contiguous || finds === 'contiguous' ? 'contiguous placement' : 'placement';
+  const ways = contiguous ? 'however they are cut into stages' : 'however they are placed';
+  const missed = `method ${name} finds no ${how} that ${enough ? 'fits into the devices' : 'the devices can run'}`;
+  const more = name === 'auto' ? 'more time, or more devices' : '--method auto';
+  const none = { fields: {}, remedy: isProved ? 'more devices, or larger ones' : more };
+  const mend = enough ? enoughCapacity(limits, enough) : none;
+  return new PlanError(
+    isProved ? 'placement-does-not-fit' : 'placement-not-found',
+    isProved ? `the parts do not fit into the devices, ${ways}` : missed,
+    {
+      fields: { method: name, capacities: limits.map((c) => (Number.isFinite(c) ? c : null)), ...mend.fields },
+      remedy: mend.remedy,
+    },
+  );
+}
+
+/** Capacities that a contiguous placement fits into; `least…` is null where smaller ones might do as well. */
+function enoughCapacity(
+  limits: readonly number[],
+  { factor, isLeast }: CapacityFactor,
+): { readonly fields: Readonly<Record<string, number | null>>; readonly remedy: string } {
+  const [first, ...others] = limits.filter(Number.isFinite);
+  const bytes = others.every((c) => c === first) ? Math.ceil(first! * factor) : null;
   const serves = isLeast ? 'the least that a contiguous placement fits into' : 'a contiguous placement fits into that';
-  const rest = {
-    fields: { ...fields, leastCapacityBytes: equal ? enough : null, leastFactor: factor },
-    remedy: equal ? `--memory ${enough}: ${serves}` : `capacities ${factor.toPrecision(4)} times as large: ${serves}`,
+  return {
+    fields: {
+      enoughCapacityBytes: bytes,
+      enoughFactor: factor,
+      leastCapacityBytes: isLeast ? bytes : null,
+      leastFactor: isLeast ? factor : null,
+    },
+    remedy:
+      bytes === null ? `capacities ${factor.toPrecision(4)} times as large: ${serves}` : `--memory ${bytes}: ${serves}`,
   };
-  if (contiguous ? isLeast : exceedsAllCapacity(problem)) {
-    const ways = contiguous ? 'however they are cut into stages' : 'however they are placed';
-    return new PlanError('placement-does-not-fit', `the parts do not fit into the devices, ${ways}`, rest);
-  }
-  return new PlanError('placement-not-found', `method ${name} finds no ${how} that fits into the devices`, rest);
 }

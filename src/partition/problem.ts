@@ -64,6 +64,9 @@ export interface PlacementDevice {
   readonly inFlight?: number;
 }
 
+/** Of a problem or a plan: each is an object of its own, with a load in every solver, or a program, a layout and a row of a schedule. */
+export const mostDevices = 2 ** 16;
+
 /** A partitioner's answer. */
 export interface Placement {
   /** Device of each part. */
@@ -111,10 +114,16 @@ export function requireProblem(what: string, problem: unknown): asserts problem 
   const check = (key: string, at: number, isRight: boolean, expected: string, got: unknown): void => {
     if (!isRight) requireArgument(what, false, `${expected} as ${key}.${at}`, got, remedy);
   };
+  /** Of what may be left out. */
+  const checkOptional = (key: string, at: number, name: string, got: unknown): void => {
+    const isRight = got === undefined || isOfKind('notNegative', got);
+    if (!isRight) requireArgument(what, false, `a number of 0 or more as ${key}.${at}.${name}`, got, remedy);
+  };
   parts!.forEach((p, i) => {
     const isOne = isOfKind('notNegative', p?.work) && isOfKind('notNegative', p.bytes);
-    const isWhole = [p?.cpuWork, p?.heldBytes].every((v) => v === undefined || isOfKind('notNegative', v));
-    check('parts', i, isOne && isWhole, 'a part with work and bytes of 0 or more', p);
+    check('parts', i, isOne, 'a part with work and bytes of 0 or more', p);
+    checkOptional('parts', i, 'cpuWork', p.cpuWork);
+    checkOptional('parts', i, 'heldBytes', p.heldBytes);
   });
   values!.forEach((v, i) => {
     const isOne = isPart(v?.producer) && Array.isArray(v.consumers) && v.consumers.every(isPart);
@@ -126,8 +135,10 @@ export function requireProblem(what: string, problem: unknown): asserts problem 
   requireArgument(what, devices!.length > 0, 'one device or more', devices, remedy);
   devices!.forEach((d, i) => {
     const isOne = [d?.speed, d?.linkSpeed].every((v) => isOfKind('positive', v)) && isOfKind('notNegative', d.capacity);
-    const isKnown = d?.kind === 'accelerator' || d?.kind === 'cpu';
-    check('devices', i, isOne && isKnown, "a device, 'accelerator' or 'cpu', with speed, linkSpeed and capacity", d);
+    check('devices', i, isOne, "a device, 'accelerator' or 'cpu', with speed, linkSpeed and capacity", d);
+    const isKnown = d.kind === 'accelerator' || d.kind === 'cpu';
+    if (!isKnown) requireArgument(what, false, `'accelerator' or 'cpu' as devices.${i}.kind`, d.kind, remedy);
+    checkOptional('devices', i, 'inFlight', d.inFlight);
   });
   requireArgument(what, load === 'sum' || load === 'max', "load 'sum' or 'max'", load, "load: 'sum'");
   const isOrder = deviceOrder === undefined || deviceOrder === 'given' || deviceOrder === 'any';

@@ -7,6 +7,7 @@ import { fusionModes } from '../fusion/modes.ts';
 import { type BackendName, simdVariants } from '../lower/kernel-call.ts';
 import { batchNormModes } from '../optim/batch-norm-modes.ts';
 import type { Balance, Partition } from '../partition/partition.ts';
+import { mostDevices } from '../partition/problem.ts';
 import { recomputeModes } from '../recompute/choice.ts';
 import { refuseMixedDevices } from './null-devices.ts';
 import type { PlannedDevice, PlanRequest, ProgramSpec } from './request.ts';
@@ -50,19 +51,19 @@ const deviceNames: OptionNames<PlannedDevice> = {
   simulated: 'flag',
 };
 
-/** Throws UsageError for a request with keys that are none, or without one that must be there. */
-export function checkRequestKeys(request: PlanRequest): void {
-  checkOptions('makePlan', request, requestNames);
-  checkKinds(request);
+/** Throws UsageError for a request with keys that are none, or without one that must be there; `what` was given it. */
+export function checkRequestKeys(request: PlanRequest, what = 'makePlan'): void {
+  checkOptions(what, request, requestNames);
+  checkKinds(what, request);
   for (const [name, spec] of Object.entries(request.programs)) {
-    checkOptions('makePlan', spec, programNames, `programs.${name}`);
-    checkWord(`programs.${name}.mode`, programModes, spec.mode);
+    checkOptions(what, spec, programNames, `programs.${name}`);
+    checkWord(what, `programs.${name}.mode`, programModes, spec.mode);
     if (!Number.isInteger(spec.batch)) {
-      throw wrongOption(`programs.${name}.batch`, 'a whole number of samples', spec.batch, 'batch: 32');
+      throw wrongOption(what, `programs.${name}.batch`, 'a whole number of samples', spec.batch, 'batch: 32');
     }
   }
   for (const [i, device] of request.devices.entries()) {
-    checkOptions('makePlan', device, deviceNames, `devices.${i}`);
+    checkOptions(what, device, deviceNames, `devices.${i}`);
     refuseUnknownDevice(device, i);
   }
 }
@@ -74,16 +75,17 @@ const balances = ['time', 'memory', 'parameters'] as const satisfies readonly Ba
 const partitionKinds = ['balance', 'cuts', 'stages', 'devices', 'ready'];
 
 /** What the options are, of callers in JavaScript: what is none would fail far from here, or be taken for something else. */
-function checkKinds(request: PlanRequest): void {
+function checkKinds(what: string, request: PlanRequest): void {
   const { model, programs, devices, partition, optimizer } = request;
   const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
   if (typeof model?.build !== 'function')
-    throw wrongOption('model', '{ name, build(samples) }', model, "modelOf({ kind: 'mlp' })");
+    throw wrongOption(what, 'model', '{ name, build(samples) }', model, "modelOf({ kind: 'mlp' })");
   if (!isObject(programs) || Object.keys(programs).length === 0) {
-    throw wrongOption('programs', 'at least one program', programs, "{ train: { batch: 32, mode: 'train' } }");
+    throw wrongOption(what, 'programs', 'at least one program', programs, "{ train: { batch: 32, mode: 'train' } }");
   }
   if (!Array.isArray(devices)) {
     throw wrongOption(
+      what,
       'devices',
       'a list, one entry a device',
       devices,
@@ -92,6 +94,7 @@ function checkKinds(request: PlanRequest): void {
   }
   if (partition !== 'auto' && !(isObject(partition) && partitionKinds.some((kind) => kind in partition))) {
     throw wrongOption(
+      what,
       'partition',
       `'auto', or an object with ${orOf(partitionKinds)}`,
       partition,
@@ -99,86 +102,101 @@ function checkKinds(request: PlanRequest): void {
     );
   }
   if (optimizer && typeof optimizer.update !== 'function') {
-    throw wrongOption('optimizer', 'what makeOptimizer returns', optimizer, "makeOptimizer({ kind: 'sgd', lr: 0.1 })");
+    throw wrongOption(
+      what,
+      'optimizer',
+      'what makeOptimizer returns',
+      optimizer,
+      "makeOptimizer({ kind: 'sgd', lr: 0.1 })",
+    );
   }
-  checkParts(request);
-  if (isObject(partition) && 'balance' in partition) checkWord('partition.balance', balances, partition.balance);
-  if (!(request.recompute instanceof Map)) checkWord('recompute', recomputeModes, request.recompute);
-  checkWord('batchNorm', batchNormModes, request.batchNorm);
-  checkWord('simd', simdVariants, request.simd);
-  checkWord('fusion', fusionModes, request.fusion);
-  checkWord('lifetimes', lifetimes, request.lifetimes);
+  checkParts(what, request);
+  if (isObject(partition) && 'balance' in partition) checkWord(what, 'partition.balance', balances, partition.balance);
+  if (!(request.recompute instanceof Map)) checkWord(what, 'recompute', recomputeModes, request.recompute);
+  checkWord(what, 'batchNorm', batchNormModes, request.batchNorm);
+  checkWord(what, 'simd', simdVariants, request.simd);
+  checkWord(what, 'fusion', fusionModes, request.fusion);
+  checkWord(what, 'lifetimes', lifetimes, request.lifetimes);
 }
 
 const isListOf = (value: unknown, kind: 'string' | 'number'): boolean =>
   Array.isArray(value) && value.every((v) => typeof v === kind);
 
 /** Schedule, placement, cuts, names of the penalty, costs and cluster, where they are given. */
-function checkParts({ schedule, placement, partition, l2, costs, cluster }: PlanRequest): void {
+function checkParts(what: string, { schedule, placement, partition, l2, costs, cluster }: PlanRequest): void {
   if (schedule !== undefined && typeof schedule !== 'string' && !Array.isArray(schedule?.rows)) {
-    throw wrongOption('schedule', 'a name, or what makeSchedule returns', schedule, "schedule: '1f1b'");
+    throw wrongOption(what, 'schedule', 'a name, or what makeSchedule returns', schedule, "schedule: '1f1b'");
   }
   if (placement !== undefined && !isListOf(placement, 'number')) {
-    throw wrongOption('placement', 'a list of devices, one a stage', placement, 'placement: [0, 1]');
+    throw wrongOption(what, 'placement', 'a list of devices, one a stage', placement, 'placement: [0, 1]');
   }
   if (typeof partition === 'object' && 'cuts' in partition && !isListOf(partition.cuts, 'string')) {
-    throw wrongOption('partition.cuts', 'a list of names', partition.cuts, "{ cuts: ['layer.1'] }");
+    throw wrongOption(what, 'partition.cuts', 'a list of names', partition.cuts, "{ cuts: ['layer.1'] }");
   }
-  checkPatterns(partition);
+  checkPatterns(what, partition);
   if (l2 && !(typeof l2.lambda === 'number' && isListOf(l2.parameters, 'string'))) {
-    throw wrongOption('l2', '{ lambda, parameters }, a number and names', l2, "{ lambda: 1e-4, parameters: ['w'] }");
+    throw wrongOption(
+      what,
+      'l2',
+      '{ lambda, parameters }, a number and names',
+      l2,
+      "{ lambda: 1e-4, parameters: ['w'] }",
+    );
   }
   const isModel = [costs?.kernelSeconds, costs?.instructionSeconds, costs?.link].every((f) => typeof f === 'function');
   if (costs !== undefined && !isModel) {
-    throw wrongOption('costs', 'a cost model', costs, 'costs: analyticCosts()');
+    throw wrongOption(what, 'costs', 'a cost model', costs, 'costs: analyticCosts()');
   }
   if (cluster !== undefined && !Array.isArray(cluster?.devices)) {
-    throw wrongOption('cluster', 'devices, with costs and links', cluster, 'leave it out');
+    throw wrongOption(what, 'cluster', 'devices, with costs and links', cluster, 'leave it out');
   }
 }
 
 /** `stages` and `devices` of a partition: numbers by name pattern. `ready` is a partition itself. */
-function checkPatterns(partition: PlanRequest['partition']): void {
+function checkPatterns(what: string, partition: PlanRequest['partition']): void {
   if (typeof partition !== 'object') return;
   const given = partition as Readonly<Record<string, unknown>>;
   for (const key of ['stages', 'devices']) {
     const patterns = given[key];
     if (!(key in given) || (isRecord(patterns) && Object.values(patterns).every((n) => Number.isInteger(n)))) continue;
-    throw wrongOption(`partition.${key}`, 'numbers by name pattern', patterns, `{ ${key}: { 'layer.*': 0, '*': 1 } }`);
+    throw wrongOption(
+      what,
+      `partition.${key}`,
+      'numbers by name pattern',
+      patterns,
+      `{ ${key}: { 'layer.*': 0, '*': 1 } }`,
+    );
   }
   if ('ready' in given && !isRecord((given.ready as Partial<Partition> | null)?.assignment)) {
-    throw wrongOption('partition.ready', 'a partition', given.ready, 'partitionByCuts(graph, names)');
+    throw wrongOption(what, 'partition.ready', 'a partition', given.ready, 'partitionByCuts(graph, names)');
   }
 }
 
-function checkWord(option: string, words: readonly string[], word: unknown): void {
+function checkWord(what: string, option: string, words: readonly string[], word: unknown): void {
   if (word === undefined || words.includes(word as string)) return;
-  throw wrongOption(option, orOf(words), word, `${option}: '${nearest(word, words) ?? words[0]}'`);
+  throw wrongOption(what, option, orOf(words), word, `${option}: '${nearest(word, words) ?? words[0]}'`);
 }
 
 const orOf = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(' | ');
 
-function wrongOption(option: string, expected: string, got: unknown, remedy?: string): UsageError {
+function wrongOption(what: string, option: string, expected: string, got: unknown, remedy?: string): UsageError {
   const isObject = typeof got === 'object' && got !== null;
-  const what =
+  const kind =
     typeof got === 'function' ? 'a function' : Array.isArray(got) ? 'a list' : isObject ? 'an object' : String(got);
-  return new UsageError('options-invalid', `makePlan: option ${option} must be ${expected}, and is ${what}`, {
+  return new UsageError('options-invalid', `${what}: option ${option} must be ${expected}, and is ${kind}`, {
     fields: { option, expected },
     ...(remedy === undefined ? {} : { remedy }),
   });
 }
 
-/** Each has a program, a layout and a row of the schedule, whether a stage lies on it or not. */
-const MOST_DEVICES = 2 ** 16;
-
 /** Throws UsageError for devices, a cluster or a clip that no plan can be made for. */
 export function checkRequest({ devices, blas, cluster, clip, optimizer }: PlanRequest): void {
   if (devices.length === 0)
     throw new UsageError('no-devices', 'a plan needs at least one device', { remedy: '--devices 1' });
-  if (devices.length > MOST_DEVICES) {
-    throw new UsageError('too-many-devices', `${devices.length} devices: a plan has at most ${MOST_DEVICES}`, {
-      fields: { devices: devices.length, most: MOST_DEVICES },
-      remedy: `--devices ${MOST_DEVICES} at most; pipelineProgram of the API plays stages of any number (docs/simulator.md)`,
+  if (devices.length > mostDevices) {
+    throw new UsageError('too-many-devices', `${devices.length} devices: a plan has at most ${mostDevices}`, {
+      fields: { devices: devices.length, most: mostDevices },
+      remedy: `--devices ${mostDevices} at most; pipelineProgram of the API plays stages of any number (docs/simulator.md)`,
     });
   }
   const native = devices.findIndex(({ backend }) => backend === 'blas');

@@ -29,10 +29,11 @@ export function contentOf(
   cache: PlanCache = new PlanCache(),
   microbatches?: readonly number[],
 ): Content | undefined {
-  checkRequestKeys(request);
+  checkRequestKeys(request, 'contentOf');
   requireArgument('contentOf', cache instanceof PlanCache, 'a PlanCache', cache, 'contentOf(request)');
+  // What is wrong with the request's own number, its graphs say as they do for a plan.
+  if (microbatches !== undefined) requireKinds('contentOf', { microbatches: ['counts', microbatches] });
   const counts = microbatches ?? [request.microbatches];
-  requireKinds('contentOf', { microbatches: ['counts', counts] });
   const { costs = analyticCosts(), cluster, devices, model, programs, optimizer: _, ...rest } = request;
   // Whatever a request has beside functions counts, also what is added to it one day.
   const told = [costsText(costs, devices.length), cluster ? costsText(cluster.costs, devices.length) : ''];

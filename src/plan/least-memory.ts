@@ -71,7 +71,7 @@ export async function leastMemory(request: PlanRequest, options: LeastMemoryOpti
   const { cache } = options;
   const isCache = cache === undefined || cache instanceof PlanCache;
   requireArgument('leastMemory', isCache, 'a PlanCache', cache, 'leave cache out');
-  checkRequestKeys(request);
+  checkRequestKeys(request, 'leastMemory');
   const count = options.devices ?? request.devices.length;
   const search = new CapacitySearch(request, count, options);
   // An automatic partition is the fastest with room; that of the most even memory may fit where no such one was found.

@@ -21,7 +21,7 @@ import { isTaskKey } from '../schedule/task.ts';
 export const planFileSchema = object({
   format: choice(['partita-plan']),
   version: integer({ min: 1 }),
-  /** As the command line understands it; this module only carries it. */
+  /** As the command line understands it: that it has names is all that is looked at here. */
   experiment: nullable(record(any())),
   partition: object({ stages: integer({ min: 1 }), method: string(), assignment: record(integer({ min: 0 })) }),
   placement: list(integer({ min: 0 })),

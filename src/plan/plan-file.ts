@@ -3,11 +3,13 @@
  * compiling; the planned bytes of every device must come out the same.
  */
 
-import { FormatError, joinProblems, PlanError } from '../core/errors.ts';
+import { FormatError, joinProblems, PartitaError, PlanError } from '../core/errors.ts';
 import { JsonError, parseJson, versionText } from '../core/json.ts';
-import { requireKinds } from '../core/options.ts';
+import { isRecord } from '../core/kinds.ts';
+import { requireArgument, requireKinds } from '../core/options.ts';
 import { parse, sentence } from '../core/schema.ts';
 import { defaultFusion } from '../fusion/modes.ts';
+import { forwardNodes } from '../partition/stage-of.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName, makeSchedule, scheduleNames } from '../schedule/named.ts';
 import type { Schedule } from '../schedule/schedule.ts';
@@ -21,8 +23,11 @@ export type { PlanFile } from './plan-file-schema.ts';
 
 const VERSION = 1;
 
-export function planFileOf(plan: Plan, experiment: PlanFile['experiment']): PlanFile {
+/** `experiment`: as the command line understands it, or null; it is only carried. */
+export function planFileOf(plan: Plan, experiment: object | null): PlanFile {
   requirePlan('planFileOf', plan);
+  const isCarried = experiment === null || isRecord(experiment);
+  requireArgument('planFileOf', isCarried, 'null, or an experiment as an object', experiment, 'planFileOf(plan, null)');
   const [mainName, ...others] = Object.keys(plan.programs);
   const main = plan.schedules[mainName!]!;
   const { schedule } = plan.request;
@@ -35,7 +40,7 @@ export function planFileOf(plan: Plan, experiment: PlanFile['experiment']): Plan
   return {
     format: 'partita-plan',
     version: VERSION,
-    experiment,
+    experiment: experiment as PlanFile['experiment'],
     partition: {
       stages: plan.partition.stages,
       method: plan.partition.method,
@@ -68,7 +73,7 @@ export function planFileOf(plan: Plan, experiment: PlanFile['experiment']): Plan
               {
                 kept: [...kept],
                 blocks: blockOf && Object.fromEntries(blockOf),
-                retained: retained?.map((names) => [...names]),
+                retained: blockOf && retainedLists(blockOf, retained),
               },
             ]),
           ),
@@ -84,15 +89,28 @@ export function planFileOf(plan: Plan, experiment: PlanFile['experiment']): Plan
   };
 }
 
-export const writePlanFile = (plan: Plan, experiment: PlanFile['experiment']): string =>
+/** One for each block: of blocks that a choice says nothing about, nothing is retained. */
+function retainedLists(
+  blockOf: ReadonlyMap<string, number>,
+  retained: readonly ReadonlySet<string>[] = [],
+): string[][] {
+  const blocks = [...blockOf.values()].reduce((most, block) => Math.max(most, block + 1), retained.length);
+  return Array.from({ length: blocks }, (_, block) => [...(retained[block] ?? [])]);
+}
+
+export const writePlanFile = (plan: Plan, experiment: object | null): string =>
   `${JSON.stringify(planFileOf(plan, experiment), null, 2)}\n`;
 
 /** Throws FormatError where the text is not a plan of this version. */
 export function readPlanFile(text: string, where: string): PlanFile {
   requireKinds('readPlanFile', { text: ['text', text], where: ['text', where] });
-  const foreign = (what: string, cause?: unknown) =>
+  const foreign = (what: string, cause?: unknown, problems?: unknown) =>
     new FormatError('plan-file', `${where}: ${what}`, {
-      fields: { file: where, ...(cause instanceof JsonError ? cause.twice : {}) },
+      fields: {
+        file: where,
+        ...(cause instanceof JsonError ? cause.twice : {}),
+        ...(problems === undefined ? {} : { problems }),
+      },
       remedy: 'make it with: partita plan experiment.json --plan-out plan.json',
       cause,
     });
@@ -110,10 +128,12 @@ export function readPlanFile(text: string, where: string): PlanFile {
   try {
     file = parse(planFileSchema, json, where);
   } catch (cause) {
-    throw foreign(`a damaged plan: ${(cause as Error).message.replace(`${where}: `, '')}`, cause);
+    if (!(cause instanceof PartitaError)) throw cause;
+    throw foreign(`a damaged plan: ${cause.message.replace(`${where}: `, '')}`, cause, cause.fields.problems);
   }
   const problems = planFileProblems(file);
-  if (problems.length > 0) throw foreign(`a damaged plan: ${joinProblems(problems.map(sentence))}`);
+  if (problems.length > 0)
+    throw foreign(`a damaged plan: ${joinProblems(problems.map(sentence))}`, undefined, problems);
   const { name, named } = file.schedule;
   if (named === 'yes' && !isScheduleName(name)) {
     throw foreign(
@@ -200,6 +220,16 @@ function isNameOf({ schedule: { name, rows } }: PlanFile, plan: Plan): boolean {
 }
 
 /**
+ * Names of the file's partition that no graph of the plan has as a forward node. What only runs forward may have fewer
+ * than the training that the partition was made for.
+ */
+function namesWithoutNode({ request, graphs }: Plan, { partition }: PlanFile): string[] {
+  if (Object.values(request.programs)[0]!.mode === 'forward') return [];
+  const names = new Set(Object.values(graphs).flatMap((graph) => forwardNodes(graph).map((n) => n.name)));
+  return Object.keys(partition.assignment).filter((name) => !names.has(name));
+}
+
+/**
  * Whether the plan made again is the stored one: the same assignment, order of tasks and bytes; where flags have changed what
  * programs there are, of those that both have, and without the bytes, which are of all programs together. Throws PlanError.
  */
@@ -210,6 +240,8 @@ export function checkSamePlan(plan: Plan, file: PlanFile, where: string): void {
   const nodes = new Set([...Object.keys(file.partition.assignment), ...Object.keys(again.partition.assignment)]);
   const moved = [...nodes].filter((n) => file.partition.assignment[n] !== again.partition.assignment[n]);
   if (moved.length > 0) differences.push(`${moved.length} nodes are on other stages, first ${moved[0]}`);
+  const gone = namesWithoutNode(plan, file);
+  if (gone.length > 0) differences.push(`${gone.length} of its nodes are none of the model's, first ${gone[0]}`);
   const isBoth = (name: string): boolean =>
     [file, again].every(({ programs }) => programs === undefined || programs.includes(name));
   const order = ({ schedule: { rows, overlaps, others = {} } }: PlanFile) =>

@@ -30,7 +30,7 @@ const NOTHING = PAGE;
  * all on the partition that the request has without a limit of memory. The schedule is the request's.
  */
 export function recomputeCurve(request: PlanRequest, points = 8): CurvePoint[] {
-  checkRequestKeys(request);
+  checkRequestKeys(request, 'recomputeCurve');
   requireKinds('recomputeCurve', { points: ['count', points] });
   const cache = new PlanCache();
   const [mainName, main] = Object.entries(request.programs)[0]!;

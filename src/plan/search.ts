@@ -35,6 +35,7 @@ export {
   type Trial,
   type Trials,
 } from './search/candidate.ts';
+export { checkSearch } from './search/check-search.ts';
 
 export interface SearchResult {
   /** The fastest plan that fits: by its trial where there were trials, else by its prediction. */

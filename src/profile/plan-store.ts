@@ -101,7 +101,8 @@ export class PlanStore {
     options: SearchOptions = {},
   ): Promise<{ readonly found: SearchResult; readonly cached: boolean }> {
     // Plans that are only made again need none of its code.
-    const { searchedMicrobatches, searchPlan } = await import('../plan/search.ts');
+    const { checkSearch, searchedMicrobatches, searchPlan } = await import('../plan/search.ts');
+    checkSearch(request, options);
     const cache = new PlanCache();
     const { signal: _, onEvaluated: __, ...limits } = options;
     const how = `search ${JSON.stringify(limits)}`;

@@ -84,6 +84,43 @@ describe('methods', () => {
     }
   });
 
+  it('say so as well of graphs with too many cuts to look at, and where no capacity would do', async () => {
+    const loose = { values: [], edges: [] };
+    const wide = { ...row(new Array(60).fill({ work: 1, bytes: 100 }), 2, 150), ...loose };
+    for (const contiguous of [true, false]) {
+      await expect(solvePlacement(wide, { contiguous, timeLimitSeconds: 1 })).rejects.toMatchObject({
+        code: 'placement-does-not-fit',
+        fields: { enoughCapacityBytes: 3000, leastCapacityBytes: null, leastFactor: null },
+      });
+    }
+    // The CPU's part lies between those of the only accelerator, which have no room there.
+    const chain = row(new Array(3).fill({ work: 1, bytes: 100 }), 1, 50);
+    const between: PlacementProblem = {
+      ...chain,
+      parts: chain.parts.map((p, i) => ({
+        ...p,
+        ...(i === 1 ? { work: Infinity, cpuWork: 1 } : { cpuWork: Infinity }),
+      })),
+      devices: [...chain.devices, { kind: 'cpu', speed: 1, capacity: Infinity, linkSpeed: Infinity }],
+    };
+    await expect(solvePlacement(between, { timeLimitSeconds: 1 })).rejects.toMatchObject({
+      code: 'placement-does-not-fit',
+      remedy: 'more devices, or larger ones',
+    });
+  });
+
+  it('do not say so where another order of so many parts than that which was looked at might fit', async () => {
+    // 5 + 3 + 2 and 4 + 6 fit into 10 each; the cuts of the order as it is given do not.
+    const sizes = [5, 3, 4, 6, 2, ...new Array(15).fill(0)].map((bytes) => ({ work: 1, bytes }));
+    const problem = { ...row(sizes, 2, 10), values: [], edges: [] };
+    await expect(solvePlacement(problem, { method: 'single', timeLimitSeconds: 1 })).rejects.toMatchObject({
+      code: 'placement-not-found',
+      message: 'method single finds no contiguous placement that fits into the devices',
+      fields: { enoughCapacityBytes: 12, enoughFactor: 1.2, leastCapacityBytes: null, leastFactor: null },
+      remedy: '--memory 12: a contiguous placement fits into that',
+    });
+  });
+
   it.each(['auto', 'milp'])('%s refuses what does not fit where nothing takes any time', async (method) => {
     const idle = row([{ work: 0, bytes: 8 }, { work: 0 }], 2, 7);
     for (const contiguous of [true, false]) {

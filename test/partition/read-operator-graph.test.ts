@@ -270,6 +270,21 @@ describe('operator graphs', () => {
     );
   });
 
+  it.each([
+    [{ devices: 2 ** 17 }, '--devices 2'],
+    [{ cpus: 70000 }, '--cpus 1'],
+    [{ devices: 60000, cpus: 60000 }, '--devices 2'],
+    [{ devices: 2, cpus: 2 ** 16 - 1 }, '--cpus 1'],
+    [{ devices: 70000, cpus: 70000 }, '--devices 2 --cpus 1'],
+    [{ devices: 70000, cpus: 80000 }, '--devices 2 --cpus 1'],
+  ])('of too many devices, %j, names a number that there can be: %s', (asked, remedy) => {
+    const one = (request: object) => read([{ id: 1 }], [], request);
+    expect(() => one(asked)).toThrow(expect.objectContaining({ code: 'too-many-devices', remedy }));
+    const flags = remedy.matchAll(/--(\w+) (\d+)/g);
+    const obeyed = Object.fromEntries([...flags].map(([, name, value]) => [name, Number(value)]));
+    expect(() => one({ ...asked, ...obeyed })).not.toThrow();
+  });
+
   it('refuses to place anything on no device', () => {
     expect(() => read([{ id: 1 }], [], { devices: 0 })).toThrow(/no device/);
   });

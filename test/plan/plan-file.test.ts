@@ -1,10 +1,19 @@
 // Plans' files with one thing wrong in them: told with the file and the key, before anything is made of them.
 import { describe, expect, it } from 'vitest';
-import { FormatError } from '../../src/core/errors.ts';
+import { FormatError, PlanError } from '../../src/core/errors.ts';
+import { modelOf } from '../../src/nn/models/index.ts';
 import { makeOptimizer } from '../../src/optim/optimizer.ts';
-import { makePlan } from '../../src/plan/plan.ts';
-import { type PlanFile, planFileOf, readPlanFile } from '../../src/plan/plan-file.ts';
-import { threeLayers } from '../support/models.ts';
+import { draftPlan, makePlan } from '../../src/plan/plan.ts';
+import {
+  checkSamePlan,
+  type PlanFile,
+  planFileOf,
+  readPlanFile,
+  withDecisions,
+  writePlanFile,
+} from '../../src/plan/plan-file.ts';
+import { smallModels } from '../support/built-in.ts';
+import { planOf, threeLayers } from '../support/models.ts';
 
 const device = { backend: 'wasm', memory: null, speed: 1 } as const;
 const plan = makePlan({
@@ -31,6 +40,40 @@ function changed(key: string, value: unknown): string {
 
 it('reads what was written', () => {
   expect(readPlanFile(JSON.stringify(good), 'plan.json')).toEqual(good);
+});
+
+it('reads what was written of blocks of which nothing is said to be retained', () => {
+  const [first, second] = Object.keys(plan.partition.assignment);
+  const blockOf = new Map([
+    [first!, 0],
+    [second!, 1],
+  ]);
+  for (const retained of [undefined, [], [new Set<string>()]]) {
+    const choice = { kept: new Set<string>(), blockOf, ...(retained ? { retained } : {}) };
+    const made = makePlan({ ...plan.request, recompute: new Map([[0, choice]]) });
+    const file = readPlanFile(writePlanFile(made, null), 'plan.json');
+    expect(file.recompute).toEqual({ 0: { kept: [], blocks: Object.fromEntries(blockOf), retained: [[], []] } });
+    const again = makePlan(withDecisions(made.request, file));
+    expect(() => checkSamePlan(again, file, 'plan.json')).not.toThrow();
+  }
+  // Without blocks it says nothing.
+  const alone = { kept: new Set<string>(), retained: [new Set<string>()] };
+  const made = makePlan({ ...plan.request, recompute: new Map([[0, alone]]) });
+  expect(readPlanFile(writePlanFile(made, null), 'plan.json').recompute).toEqual({ 0: { kept: [] } });
+});
+
+it('writes no experiment that it would not read', () => {
+  for (const experiment of ['notes', ['x'], 1]) {
+    expect(() => writePlanFile(plan, experiment as object)).toThrow(
+      'planFileOf: takes null, or an experiment as an object, got',
+    );
+  }
+  /** What is no record by its type is one by its names. */
+  interface Settings {
+    readonly steps: number;
+  }
+  const settings: Settings = { steps: 3 };
+  expect(readPlanFile(writePlanFile(plan, settings), 'plan.json').experiment).toEqual(settings);
 });
 
 describe('a plan file is refused', () => {
@@ -78,5 +121,49 @@ describe('a plan file is refused', () => {
     expect((error as FormatError).message).toContain(message);
     expect((error as FormatError).message).toMatch(/^plan\.json: /);
     expect((error as FormatError).remedy).toContain('partita plan');
+    // Each problem by itself too, but for what is no plan of this version at all.
+    if (key === 'version') return;
+    const told = expect.objectContaining({ key: expect.any(String), expected: expect.any(String) });
+    expect((error as FormatError).fields).toMatchObject({
+      file: 'plan.json',
+      problems: expect.arrayContaining([told]),
+    });
+  });
+});
+
+describe('the partition of a training plan', () => {
+  it.each(Object.entries(smallModels))('of %s serves its forward program, also from a file', (_, model) => {
+    const trained = planOf(model, { devices: 2 });
+    const forward = draftPlan({
+      ...trained.request,
+      programs: { test: { batch: 8, mode: 'forward' } },
+      partition: { ready: trained.partition },
+      placement: trained.placement,
+    });
+    expect(forward.placement).toEqual(trained.placement);
+    const file = planFileOf(forward, null);
+    const again = draftPlan(withDecisions(forward.request, file));
+    expect(() => checkSamePlan(again, file, 'plan.json')).not.toThrow();
+  });
+
+  it('is refused by a model without some of its nodes, as another plan and not as a name in a pattern', () => {
+    const mlp = (dropout: number) => modelOf({ kind: 'mlp', inputs: 5, hidden: [6, 4], classes: 3, dropout });
+    const made = planOf(mlp(0.25), { devices: 2 });
+    const file = planFileOf(made, null);
+    const again = makePlan(withDecisions({ ...made.request, model: mlp(0) }, file));
+    // That the bytes differ too is no part of it.
+    const devices = file.devices.map((d, i) => ({ ...d, plannedBytes: again.memory[i]!.peakBytes }));
+    let error: unknown;
+    try {
+      checkSamePlan(again, { ...file, devices }, 'plan.json');
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(PlanError);
+    expect(error).toMatchObject({
+      code: 'plan-differs',
+      fields: { differences: ["2 of its nodes are none of the model's, first layer.0.dropout"] },
+      remedy: 'make it again: partita plan experiment.json --plan-out plan.json',
+    });
   });
 });

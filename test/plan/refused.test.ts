@@ -203,12 +203,20 @@ describe('simulations and placements', () => {
     ['two parts as edges.0', () => evaluated({ ...problem, edges: [loose([0, 5])] }, [0, 0])],
     ['with speed, linkSpeed and capacity as devices.0', () => evaluated({ ...problem, devices: [loose({})] }, [0, 0])],
     [
-      "a device, 'accelerator' or 'cpu'",
+      "'accelerator' or 'cpu' as devices.0.kind, got \"gpu\"",
       () => evaluated({ ...problem, devices: [{ ...problem.devices[0]!, kind: loose('gpu') }] }, [0, 0]),
     ],
     [
-      'a part with work and bytes of 0 or more as parts.0',
+      'a number of 0 or more as parts.0.cpuWork, got NaN',
       () => evaluated({ ...problem, parts: [{ ...problem.parts[0]!, cpuWork: Number.NaN }] }, [0]),
+    ],
+    [
+      'a number of 0 or more as parts.0.heldBytes, got -1',
+      () => evaluated({ ...problem, parts: [{ ...problem.parts[0]!, heldBytes: -1 }] }, [0]),
+    ],
+    [
+      'a number of 0 or more as devices.0.inFlight, got NaN',
+      () => evaluated({ ...problem, devices: [{ ...problem.devices[0]!, inFlight: Number.NaN }] }, [0, 0]),
     ],
     ["takes load 'sum' or 'max', got \"mean\"", () => evaluated({ ...problem, load: loose('mean') }, [0, 0])],
     ["takes deviceOrder 'given' or 'any', got null", () => evaluated({ ...problem, deviceOrder: loose(null) }, [0, 0])],

@@ -56,6 +56,9 @@ describe('a search', () => {
   it.each(cases)('is refused: %s', async (message, asked, options) => {
     await check(() => searchPlan(loose(asked), loose(options)), message);
   });
+  it.each(requests)('names itself where the request is wrong: %s', async (message, asked) => {
+    await check(() => searchPlan(loose(asked)), `searchPlan: ${message}`);
+  });
 });
 
 describe('the least memory', () => {
@@ -67,5 +70,8 @@ describe('the least memory', () => {
   ];
   it.each(cases)('is refused: %s', async (message, asked, options) => {
     await check(() => leastMemory(loose(asked), loose(options)), message);
+  });
+  it.each(requests)('names itself where the request is wrong: %s', async (message, asked) => {
+    await check(() => leastMemory(loose(asked)), `leastMemory: ${message}`);
   });
 });

@@ -27,7 +27,7 @@ import { planOf, squaredError, threeLayers } from '../support/models.ts';
 import { randomModel } from '../support/random-model.ts';
 
 const temporary = () => mkdtempSync(join(tmpdir(), 'partita-plans-'));
-const storeIn = (folder: string, options: PlanStoreOptions = {}) =>
+const storeIn = (folder: string | undefined, options: PlanStoreOptions = {}) =>
   new PlanStore(folder, { worthSeconds: 0, planner: 'test', ...options });
 const entriesOf = ({ folder }: PlanStore): string[] => readdirSync(folder!).sort();
 
@@ -408,6 +408,18 @@ describe('plans kept between runs', () => {
     const store = storeIn(folder);
     expect(entriesOf(store)).toHaveLength(1);
     expect((await store.draft(base)).cached).toBe(true);
+  });
+
+  it('of a request or a search that is wrong say what they say without a folder', async () => {
+    for (const folder of [undefined, temporary()]) {
+      const store = storeIn(folder);
+      const searched = (request: unknown, options?: unknown) =>
+        store.search(request as PlanRequest, options as Parameters<PlanStore['search']>[1]);
+      await expect(searched(base, null)).rejects.toThrow('searchPlan: options must be an object, got null');
+      await expect(searched(undefined)).rejects.toThrow('searchPlan: options must be an object, got nothing');
+      await expect(searched(base, { microbatches: [] })).rejects.toThrow('searchPlan: microbatches must be a list of');
+      await expect(store.draft({ ...base, microbatches: 0 })).rejects.toMatchObject({ code: 'microbatches-range' });
+    }
   });
 
   it('cost no more than a warning where the folder cannot be written', async () => {

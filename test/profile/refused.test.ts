@@ -85,7 +85,7 @@ describe('what measures is refused', () => {
     ['machineCosts: takes a cache of measurements, got an object', () => profile.machineCosts({ cache: loose({}) })],
     ['profileFor: option cache is missing', () => profile.profileFor(request, () => feed, loose({}))],
     ['makePlan: options must be an object', () => profile.profileFor(loose(undefined), () => feed, loose({}))],
-    ['makePlan: options must be an object', () => plans.contentOf(loose(undefined))],
+    ['contentOf: options must be an object', () => plans.contentOf(loose(undefined))],
     ['contentOf: takes a PlanCache', () => plans.contentOf(request, loose({}))],
     ['contentOf: microbatches must be a list of whole numbers', () => plans.contentOf(request, undefined, [0])],
     ['memoryOverTime: program must be an object', () => simulate.memoryOverTime(loose(null), loose({}), [], loose({}))],

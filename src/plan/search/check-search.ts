@@ -28,7 +28,7 @@ export function checkSearch(request: PlanRequest, options: SearchOptions): void 
   requireWords('searchPlan', 'partitions', [...partitionWays, 'given'], options.partitions);
   requireWords('searchPlan', 'recompute', recomputeModes, options.recompute);
   checkTrials(options);
-  checkRequestKeys(request);
+  checkRequestKeys(request, 'searchPlan');
 }
 
 function checkTrials({ trials }: SearchOptions): void {
