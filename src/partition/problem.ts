@@ -64,7 +64,7 @@ export interface PlacementDevice {
   readonly inFlight?: number;
 }
 
-/** Of a problem or a plan: each is an object of its own, with a load in every solver, or a program, a layout and a row of a schedule. */
+/** Of a problem, where each has a load in every solver, and of a plan, where each has a program, a layout and a row. */
 export const mostDevices = 2 ** 16;
 
 /** A partitioner's answer. */
