@@ -31,7 +31,8 @@ export function planFileOf(plan: Plan, experiment: object | null): PlanFile {
   const [mainName, ...others] = Object.keys(plan.programs);
   const main = plan.schedules[mainName!]!;
   const { schedule } = plan.request;
-  const isNamed = typeof schedule === 'string' && isScheduleName(schedule);
+  // Programs that only run forward have a schedule of their own, whatever is asked for.
+  const isNamed = typeof schedule === 'string' && isScheduleName(schedule) && main.name === schedule;
   const trained = others.filter((name) => plan.request.programs[name]!.mode !== 'forward');
   const rowsOf = ({ rows, overlaps }: Schedule) => ({
     rows: rows.map((row) => row.map(taskKey)),

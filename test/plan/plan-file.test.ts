@@ -137,11 +137,12 @@ describe('the partition of a training plan', () => {
     const forward = draftPlan({
       ...trained.request,
       programs: { test: { batch: 8, mode: 'forward' } },
+      schedule: '1f1b',
       partition: { ready: trained.partition },
       placement: trained.placement,
     });
     expect(forward.placement).toEqual(trained.placement);
-    const file = planFileOf(forward, null);
+    const file = readPlanFile(writePlanFile(forward, null), 'plan.json');
     const again = draftPlan(withDecisions(forward.request, file));
     expect(() => checkSamePlan(again, file, 'plan.json')).not.toThrow();
   });
