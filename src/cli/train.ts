@@ -264,7 +264,11 @@ export async function planTraining(
     : checkpoint && { experiment: experimentFor(invocation, checkpoint), from: checkpoint.folder };
   const { experiment, where } = loadExperiment(invocation, brought);
   const resume = checkpoint ?? (experiment.resume === undefined ? undefined : readCheckpoint(experiment.resume));
-  if (stored) refuseOtherModel(experiment, stored, planPath!, invocation.file ?? 'the command line');
+  if (stored) {
+    const flags = 'the command line';
+    const isFlag = invocation.keys.some(([path]) => path.split('.')[0] === 'model');
+    refuseOtherModel(experiment, stored, planPath!, isFlag ? flags : (invocation.file ?? flags));
+  }
   const { devices } = experiment;
   const specs = stored?.devices ?? (typeof devices === 'number' ? [] : devices);
   const batch = batchOfNullTraining(invocation, experiment, specs);

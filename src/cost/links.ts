@@ -20,11 +20,11 @@ export function linkProblems(
   const seen = new Set<string>();
   return links.flatMap(({ from, to }, entry) => {
     const got = `${from} to ${to}`;
+    if (devices < 2) return [{ entry, expected: 'two devices to lie between', got, remedy: 'leave links out' }];
     const outside = [from, to].some((d) => !Number.isInteger(d) || d < 0 || d >= devices);
-    if (outside && devices < 2)
-      return [{ entry, expected: 'two devices to lie between', got, remedy: 'leave links out' }];
-    if (outside) return [{ entry, expected: `devices 0 to ${devices - 1}`, got }];
-    if (from === to) return [{ entry, expected: 'two different devices', got }];
+    const remedy = `give links.${entry} two of devices 0 to ${devices - 1}`;
+    if (outside) return [{ entry, expected: `devices 0 to ${devices - 1}`, got, remedy }];
+    if (from === to) return [{ entry, expected: 'two different devices', got, remedy }];
     if (seen.has(got)) {
       return [{ entry, expected: 'each link once', got: `${got} again`, remedy: `leave links.${entry} out` }];
     }

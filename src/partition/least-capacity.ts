@@ -1,7 +1,7 @@
 import { searchable } from './ideal-method.ts';
 import { searchIdeals } from './ideal-search.ts';
 import { bytesOn, evaluatePlacement, workOn } from './placement-load.ts';
-import type { PlacementProblem } from './problem.ts';
+import type { PlacementDevice, PlacementProblem } from './problem.ts';
 
 export interface CapacityFactor {
   readonly factor: number;
@@ -25,11 +25,19 @@ export function leastCapacityFactor(problem: PlacementProblem, deadline: number)
 /** Whether no placement of any kind fits: there are more bytes than capacity, or a part is too large for all that can run it. */
 export function exceedsAllCapacity({ parts, devices }: PlacementProblem): boolean {
   const capacity = devices.reduce((sum, d) => sum + d.capacity, 0) * (1 + 1e-9);
+  const classOf = (d: PlacementDevice) => `${d.kind} ${d.speed} ${d.capacity} ${d.inFlight}`;
+  const classes = [...new Map(devices.map((d) => [classOf(d), d])).values()];
   let bytes = 0;
   for (const part of parts) {
-    const hosts = devices.filter((d) => workOn(part, d) < Number.POSITIVE_INFINITY);
-    const least = Math.min(...hosts.map((d) => bytesOn(part, d)));
-    if (hosts.every((d) => bytesOn(part, d) > d.capacity * (1 + 1e-9))) return true;
+    let least = Number.POSITIVE_INFINITY;
+    let fits = false;
+    for (const device of classes) {
+      if (workOn(part, device) === Number.POSITIVE_INFINITY) continue;
+      const own = bytesOn(part, device);
+      least = Math.min(least, own);
+      fits ||= own <= device.capacity * (1 + 1e-9);
+    }
+    if (!fits) return true;
     bytes += least;
   }
   return bytes > capacity;

@@ -9,6 +9,7 @@ import { isRecord } from '../core/kinds.ts';
 import { requireArgument, requireKinds } from '../core/options.ts';
 import { parse, sentence } from '../core/schema.ts';
 import { defaultFusion } from '../fusion/modes.ts';
+import type { Partition } from '../partition/partition.ts';
 import { forwardNodes } from '../partition/stage-of.ts';
 import type { RecomputeChoice } from '../recompute/index.ts';
 import { isScheduleName, makeSchedule, scheduleNames } from '../schedule/named.ts';
@@ -45,7 +46,7 @@ export function planFileOf(plan: Plan, experiment: object | null): PlanFile {
     partition: {
       stages: plan.partition.stages,
       method: plan.partition.method,
-      assignment: { ...plan.partition.assignment },
+      assignment: assignmentOf(plan),
     },
     placement: [...plan.placement],
     microbatches: plan.request.microbatches,
@@ -221,13 +222,19 @@ function isNameOf({ schedule: { name, rows } }: PlanFile, plan: Plan): boolean {
 }
 
 /**
- * Names of the file's partition that no graph of the plan has as a forward node. What only runs forward may have fewer
- * than the training that the partition was made for.
+ * Names that no graph of the plan has as a forward node. What only runs forward may have fewer than the training that the
+ * partition was made for.
  */
-function namesWithoutNode({ request, graphs }: Plan, { partition }: PlanFile): string[] {
+function namesWithoutNode({ request, graphs }: Plan, assignment: Partition['assignment']): string[] {
   if (Object.values(request.programs)[0]!.mode === 'forward') return [];
   const names = new Set(Object.values(graphs).flatMap((graph) => forwardNodes(graph).map((n) => n.name)));
-  return Object.keys(partition.assignment).filter((name) => !names.has(name));
+  return Object.keys(assignment).filter((name) => !names.has(name));
+}
+
+/** Stages of the plan's own nodes; a partition made for another graph may have further names. */
+function assignmentOf(plan: Plan): Record<string, number> {
+  const others = new Set(namesWithoutNode(plan, plan.partition.assignment));
+  return Object.fromEntries(Object.entries(plan.partition.assignment).filter(([name]) => !others.has(name)));
 }
 
 /**
@@ -239,10 +246,12 @@ export function checkSamePlan(plan: Plan, file: PlanFile, where: string): void {
   const differences: string[] = [];
   const again = planFileOf(plan, null);
   const nodes = new Set([...Object.keys(file.partition.assignment), ...Object.keys(again.partition.assignment)]);
-  const moved = [...nodes].filter((n) => file.partition.assignment[n] !== again.partition.assignment[n]);
+  const gone = new Set(namesWithoutNode(plan, file.partition.assignment));
+  const moved = [...nodes].filter(
+    (n) => !gone.has(n) && file.partition.assignment[n] !== again.partition.assignment[n],
+  );
   if (moved.length > 0) differences.push(`${moved.length} nodes are on other stages, first ${moved[0]}`);
-  const gone = namesWithoutNode(plan, file);
-  if (gone.length > 0) differences.push(`${gone.length} of its nodes are none of the model's, first ${gone[0]}`);
+  if (gone.size > 0) differences.push(`${gone.size} of its nodes are none of the model's, first ${[...gone][0]}`);
   const isBoth = (name: string): boolean =>
     [file, again].every(({ programs }) => programs === undefined || programs.includes(name));
   const order = ({ schedule: { rows, overlaps, others = {} } }: PlanFile) =>

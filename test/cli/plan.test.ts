@@ -284,6 +284,7 @@ describe('plan', () => {
     for (const [args, code, text] of [
       [['--optimizer.lr', '-1'], 'experiment-invalid', 'the experiment in plan.json with the flags: optimizer.lr:'],
       [lenet, 'plan-other-model', 'plan.json is a plan for the model mlp, and the command line has lenet'],
+      [['exp.json', ...lenet], 'plan-other-model', 'for the model mlp, and the command line has lenet'],
       [['other.json'], 'plan-other-model', 'plan.json is a plan for the model mlp, and other.json has lenet'],
     ] as const) {
       const run = await partita(folder, ['train', ...args, '--plan', 'plan.json', '--json']);

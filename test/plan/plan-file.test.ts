@@ -147,6 +147,17 @@ describe('the partition of a training plan', () => {
     expect(() => checkSamePlan(again, file, 'plan.json')).not.toThrow();
   });
 
+  it('serves a model without some of its nodes, whose plan is read from a file as its own', () => {
+    const mlp = (dropout: number) => modelOf({ kind: 'mlp', inputs: 5, hidden: [6, 4], classes: 3, dropout });
+    const wider = planOf(mlp(0.25), { devices: 2 });
+    const { request } = planOf(mlp(0), { devices: 2 });
+    const made = draftPlan({ ...request, partition: { ready: wider.partition }, placement: wider.placement });
+    const file = readPlanFile(writePlanFile(made, null), 'plan.json');
+    expect(Object.keys(file.partition.assignment)).not.toContain('layer.0.dropout');
+    expect(Object.keys(wider.partition.assignment)).toContain('layer.0.dropout');
+    expect(() => checkSamePlan(draftPlan(withDecisions(request, file)), file, 'plan.json')).not.toThrow();
+  });
+
   it('is refused by a model without some of its nodes, as another plan and not as a name in a pattern', () => {
     const mlp = (dropout: number) => modelOf({ kind: 'mlp', inputs: 5, hidden: [6, 4], classes: 3, dropout });
     const made = planOf(mlp(0.25), { devices: 2 });

@@ -197,6 +197,7 @@ const checks: readonly Check[] = [
         key: 'partition.placement',
         expected: `a device for each of ${named} stages`,
         got: `${placement.length} devices`,
+        remedy: `list ${named} devices in partition.placement, one a stage`,
       });
     }
     // A schedule from a file has a placement of its own.
@@ -263,7 +264,9 @@ const checks: readonly Check[] = [
     if (count * stagesPerDevice <= MOST_STAGES) return [];
     const key = count > MOST_STAGES ? 'devices' : 'stagesPerDevice';
     const got = count > MOST_STAGES ? `${count} devices` : `${count} devices of ${stagesPerDevice} stages`;
-    return [{ key, expected: `at most ${MOST_STAGES} stages on all devices`, got }];
+    return [
+      { key, expected: `at most ${MOST_STAGES} stages on all devices`, got, remedy: `a smaller number in ${key}` },
+    ];
   },
   ({ devices, blas }) =>
     blas === 'off' || typeof devices === 'number' || devices.some((d) => d.backend === 'wasm')

@@ -45,7 +45,11 @@ export function sweepProblems(sweep: Sweep): Problem[] {
       const known = keysOf(experimentSchema).flatMap(({ path }) => (path === 'sweep' ? [] : [path]));
       const near = nearest(key, known);
       const problem = { key: at, expected: 'a key of the experiment, with dots for nested ones', got: show(key) };
-      return [near === undefined ? problem : { ...problem, nearest: `${prefix}${near}` }];
+      return [
+        near === undefined
+          ? { ...problem, remedy: `name a key of the experiment in place of ${show(key)}` }
+          : { ...problem, nearest: `${prefix}${near}` },
+      ];
     }
     if (unswept.includes(key.split('.')[0]!)) {
       const expected = 'a key that a study obeys: it keeps and resumes no checkpoint';

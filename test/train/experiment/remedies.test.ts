@@ -27,6 +27,15 @@ describe('an experiment is mended by', () => {
     ['leave sweep.checkpoint.dir out', { sweep: { 'checkpoint.dir': ['a'] } }],
     ['leave links.1 out', { devices: 2, links: [link, link] }],
     ['leave links out', { devices: 1, links: [link] }],
+    ['leave links out', { devices: 1, links: [{ ...link, to: 0 }] }],
+    ['give links.0 two of devices 0 to 1', { devices: 2, links: [{ ...link, to: 2 }] }],
+    ['give links.1 two of devices 0 to 1', { devices: 2, links: [link, { ...link, to: 0 }] }],
+    ['a smaller number in stagesPerDevice', { devices: 2, stagesPerDevice: 2 ** 20 }],
+    ['name a key of the experiment in place of "zzzzzzzz"', { sweep: { zzzzzzzz: [1] } }],
+    [
+      'list 3 devices in partition.placement, one a stage',
+      { devices: 2, partition: { stages: { 'layer.0': 0, 'layer.1': 1, '*': 2 }, placement: [0, 1] } },
+    ],
     ['leave model.vocab or model.inputs out', { model: { kind: 'lstm', vocab: 3, inputs: 3 } }],
     ['--steps 1', { steps: 2, learningRate: { kind: 'values', values: [1] } }],
     [
